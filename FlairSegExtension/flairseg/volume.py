@@ -1,0 +1,87 @@
+"""One scalar volume: voxels, affine, and the single place where LPS meets RAS.
+
+SimpleITK reads and writes; this module turns its LPS geometry into the RAS affine that the rest of FlairSeg (and
+Slicer's MRML) uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A scalar 3-D image.
+
+    Attributes
+    ----------
+    array : ndarray, shape (K, J, I)
+        Voxels, slice - row - column as Slicer gives them.
+    ijk_to_ras : ndarray, shape (4, 4)
+        Affine from voxel indices (I, J, K) to RAS millimetres.
+    name : str
+        Name of the case (a file's stem); never a patient's name from a header.
+    warnings : tuple of str
+        What was noticed, and mended, while reading.
+    """
+
+    array: np.ndarray
+    ijk_to_ras: np.ndarray
+    name: str = "volume"
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel spacing in mm along I, J, K."""
+        return tuple(float(s) for s in np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0))
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel in cubic millimetres."""
+        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3])))
+
+    def with_array(self, array: np.ndarray) -> Volume:
+        """The same grid with other voxels (shape (K, J, I) must match)."""
+        if array.shape != self.array.shape:
+            raise ValueError(f"shape {array.shape} does not match the grid {self.array.shape}")
+        return Volume(array, self.ijk_to_ras, self.name, self.warnings)
+
+
+def affine_from_itk(spacing, direction, origin) -> np.ndarray:
+    """RAS affine (4 x 4) from ITK's spacing (3), direction (9, row-major, LPS) and origin (3, LPS)."""
+    affine = np.eye(4)
+    affine[:3, :3] = _LPS_TO_RAS @ np.reshape(direction, (3, 3)) @ np.diag(spacing)
+    affine[:3, 3] = _LPS_TO_RAS @ np.asarray(origin)
+    return affine
+
+
+def itk_from_affine(ijk_to_ras: np.ndarray) -> tuple[tuple, tuple, tuple]:
+    """ITK's (spacing, direction, origin), LPS, from a RAS affine (4 x 4)."""
+    matrix = _LPS_TO_RAS @ ijk_to_ras[:3, :3]
+    spacing = np.linalg.norm(matrix, axis=0)
+    origin = _LPS_TO_RAS @ ijk_to_ras[:3, 3]
+    return tuple(spacing), tuple((matrix / spacing).ravel()), tuple(origin)
+
+
+def volume_from_sitk(image, name: str = "volume", warnings: tuple[str, ...] = ()) -> Volume:
+    """A :class:`Volume` from a scalar 3-D ``SimpleITK.Image``."""
+    import SimpleITK as sitk
+
+    affine = affine_from_itk(image.GetSpacing(), image.GetDirection(), image.GetOrigin())
+    return Volume(sitk.GetArrayFromImage(image), affine, name, warnings)
+
+
+def volume_to_sitk(volume: Volume):
+    """A ``SimpleITK.Image`` with the volume's voxels and grid."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(volume.array)
+    spacing, direction, origin = itk_from_affine(volume.ijk_to_ras)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    image.SetOrigin(origin)
+    return image
