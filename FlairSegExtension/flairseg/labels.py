@@ -39,6 +39,10 @@ class LabelClass:
     code : CodedConcept
         Terminology code. ``99FLAIRSEG`` is the private scheme of this project: codes that could not be
         verified in SNOMED CT are never invented.
+    category : CodedConcept
+        Property category, as Slicer's own terminology lists name and code it.
+    context : str
+        Name of the terminology list that holds the code.
     """
 
     value: int
@@ -46,6 +50,17 @@ class LabelClass:
     name: str
     rgb: tuple[int, int, int]
     code: CodedConcept
+    category: CodedConcept
+    context: str
+
+    @property
+    def terminology_entry(self) -> str:
+        """The class in Slicer's serialised form: context ~ category ~ type ~ modifier ~ region context ~ region ~ modifier.
+
+        Used as the segment tag ``TerminologyEntry``, in a scene and in a ``.seg.nrrd`` alike.
+        """
+        coded = (f"{concept.scheme}^{concept.value}^{concept.meaning}" for concept in (self.category, self.code))
+        return "~".join([self.context, *coded, "^^", _REGION_CONTEXT, "^^", "^^"])
 
     @property
     def rgb_unit(self) -> tuple[float, float, float]:
@@ -53,14 +68,32 @@ class LabelClass:
         return tuple(channel / 255.0 for channel in self.rgb)
 
 
+_SLICER_CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
+_OWN_CONTEXT = "FlairSeg"
+_REGION_CONTEXT = "Anatomic codes - DICOM master list"
+
+_ANATOMICAL_STRUCTURE = CodedConcept("SCT", "123037004", "Anatomical Structure")
+_TISSUE = CodedConcept("SCT", "85756007", "Tissue")
+_ALTERED_STRUCTURE = CodedConcept("SCT", "49755003", "Morphologically Altered Structure")
+
 CLASSES: tuple[LabelClass, ...] = (
-    LabelClass(VENTRICLES, "ventricles", "Ventricles", (51, 102, 255), CodedConcept("SCT", "35764002", "Brain ventricle")),
+    LabelClass(
+        VENTRICLES,
+        "ventricles",
+        "Ventricles",
+        (51, 102, 255),
+        CodedConcept("SCT", "35764002", "Brain ventricle"),
+        _ANATOMICAL_STRUCTURE,
+        _SLICER_CONTEXT,
+    ),
     LabelClass(
         NORMAL_WMH,
         "normal_wmh",
         "Normal periventricular WMH",
         (51, 204, 77),
         CodedConcept("99FLAIRSEG", "NWMH", "Normal periventricular white matter hyperintensity"),
+        _TISSUE,
+        _OWN_CONTEXT,
     ),
     LabelClass(
         LESION,
@@ -68,6 +101,8 @@ CLASSES: tuple[LabelClass, ...] = (
         "MS lesion (abnormal WMH)",
         (230, 41, 41),
         CodedConcept("99FLAIRSEG", "AWMH", "Multiple sclerosis lesion (abnormal white matter hyperintensity)"),
+        _ALTERED_STRUCTURE,
+        _OWN_CONTEXT,
     ),
 )
 
