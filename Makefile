@@ -1,0 +1,38 @@
+# FlairSeg's commands. Each sets up its own .venv on the first call and reuses it afterwards.
+#   make demo     segment a digital phantom and look at the result
+#   make test     the test suite
+#   make help     the rest
+# PYTHON=/path/to/python3.12 chooses the interpreter; PYTEST_ARGS="-k phantom" chooses tests.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEED ?= 0
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench docs-pictures clean environment-demo environment-test environment-lint
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+environment-%:
+	@sh tools/setup_environment.sh $* $(VENV)
+
+demo: environment-demo ## make a phantom, segment it with the default model, show how well that went
+	@$(BIN)/python tools/demo.py --output demo --seed $(SEED)
+
+test: environment-test ## run the whole suite with coverage of the core
+	@sh tools/system_libraries.sh $(BIN)/python
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+lint: environment-lint ## ruff check and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+bench: environment-test ## speed and memory: reported, not asserted (bench/benchmark.json)
+	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
+
+clean: ## remove what make made: .venv, demo, bench, caches
+	rm -rf $(VENV) demo bench build dist .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,102 @@
+#!/bin/sh
+# Sets up .venv for the Makefile: `tools/setup_environment.sh demo|test|lint [folder]`.
+# Plain sh, so that it runs with nothing but a base system; every failure says what to do next.
+set -eu
+cd "$(dirname "$0")/.."
+
+purpose=$1
+venv=${2:-.venv}
+log=$venv/setup.log
+stamp=$venv/.ready-$purpose
+
+say() { printf '%s\n' "$*" >&2; }
+stop() {
+    say ""
+    say "$1"
+    shift
+    for line in "$@"; do say "  $line"; done
+    exit 1
+}
+
+# A stamp holds the checksum of what it was made from: an edited pyproject.toml sets up again, nothing else does.
+wanted=$(cat pyproject.toml tools/setup_environment.sh | cksum)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$venv/bin/python" -c 'import flairseg' 2>/dev/null; then
+    exit 0
+fi
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+usable() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; }
+
+find_python() {
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.13 python3.11 python3.10 python3.14; do
+        if usable "$candidate"; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+}
+
+if [ ! -x "$venv/bin/python" ] || ! usable "$venv/bin/python"; then
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        found=$(python3 --version 2>&1 || true)
+        stop "FlairSeg needs Python 3.10 or newer; found: ${found:-none}. Install one, or name yours:" \
+            "Debian, Ubuntu:  sudo apt-get install -y python3 python3-venv" \
+            "macOS:           brew install python@3.12" \
+            "elsewhere:       make demo PYTHON=/path/to/python3.12"
+    fi
+    say "Setting up $venv with $("$python" --version 2>&1) ..."
+    rm -rf "$venv"
+    if ! message=$("$python" -m venv "$venv" 2>&1); then
+        rm -rf "$venv"
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        stop "Python could not make a virtual environment ($(printf '%s' "$message" | tail -n 1)). On Debian and Ubuntu, paste this and try again:" \
+            "sudo apt-get update && sudo apt-get install -y python3-venv python$version-venv"
+    fi
+fi
+
+# --- Packages ---------------------------------------------------------------------------------------------------------
+pip_install() {
+    if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >>"$log" 2>&1; then
+        say ""
+        grep -v '^WARNING' "$log" | tail -n 8 >&2
+        stop "pip could not install $* (whole output: $log). What helps, by cause:" \
+            "behind a proxy:          export HTTPS_PROXY=http://user:password@proxy:port  and run make again" \
+            "proxy re-signs TLS:      export PIP_CERT=/path/to/the/hospital-ca.pem       and run make again" \
+            "own package index:       export PIP_INDEX_URL=https://mirror/simple          and run make again" \
+            "no network at all:       README, \"Without a network\""
+    fi
+}
+
+# On Linux the plain torch wheel brings gigabytes of CUDA along. PyTorch's own index has the CPU build: it is used where
+# it answers within five seconds, and the package index alone does otherwise.
+install_training() {
+    set -- -e '.[training]'
+    if [ "$(uname -s)" = Linux ] && "$venv/bin/python" - <<'PROBE' 2>/dev/null; then
+import urllib.request
+
+urllib.request.urlopen("https://download.pytorch.org/whl/cpu/torch/", timeout=5).close()
+PROBE
+        set -- "$@" --extra-index-url https://download.pytorch.org/whl/cpu
+    fi
+    pip_install "$@"
+}
+
+: >"$log"
+case $purpose in
+demo)
+    say "Installing FlairSeg and its libraries (about 250 MB, once) ..."
+    pip_install -e .
+    ;;
+test)
+    say "Installing FlairSeg and what its tests need (PyTorch among them: minutes, once) ..."
+    pip_install -e '.[slicer,test]'
+    install_training
+    ;;
+lint)
+    say "Installing FlairSeg and the linter ..."
+    pip_install -e '.[dev]'
+    ;;
+*) stop "Unknown purpose '$purpose': demo, test or lint." ;;
+esac
+printf '%s\n' "$wanted" >"$stamp"
