@@ -1,0 +1,152 @@
+"""Preprocessing: from a stack of slices to what the generator was trained on, and its output back.
+
+``preprocess`` runs the variants that a model card names; training calls the very same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy import ndimage
+
+from ..slicestack import SliceStack
+from .brain_mask import brain_mask
+from .denoise import denoise_s1
+from .framing import Frame, frame_brain_fill, frame_brain_mm
+from .normalisation import NORMALISATIONS
+
+__all__ = ["Frame", "Prepared", "PreprocessingConfig", "brain_mask", "denoise_s1", "preprocess"]
+
+DENOISERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"none": np.asarray, "s1": denoise_s1}
+FRAMINGS = ("brain-mm", "brain-256")
+
+
+class PreprocessingConfig(Protocol):
+    """What :func:`preprocess` reads of a model card's pipeline."""
+
+    denoise: str
+    brain_mask: str
+    normalisation: str
+    framing: str
+    frame_size: tuple[int, int]
+    frame_spacing_mm: float
+    input_slices: int
+    neighbour_mm: float
+    slab_mm: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stack ready for the generator.
+
+    Attributes
+    ----------
+    slices : ndarray of float32, shape (slices, frame rows, frame columns)
+        Normalised and framed.
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask on the stack's grid.
+    frame : Frame
+        The way into the frame and back.
+    neighbour : int
+        Distance of a slice's input neighbours, in slices; 0 when the generator sees one slice.
+    """
+
+    slices: np.ndarray
+    mask: np.ndarray
+    frame: Frame
+    neighbour: int
+
+    def channels(self, index: int) -> np.ndarray:
+        """Generator input of one slice, float32 (channels, rows, columns): below, itself, above (2.5D, source: S5)."""
+        if self.neighbour == 0:
+            return self.slices[index][None]
+        last = len(self.slices) - 1
+        below, above = max(index - self.neighbour, 0), min(index + self.neighbour, last)
+        return self.slices[[below, index, above]]
+
+    def batches(self, size: int) -> Iterator[np.ndarray]:
+        """Generator inputs of all slices in order, float32 (<= size, channels, rows, columns)."""
+        for start in range(0, len(self.slices), size):
+            yield np.stack([self.channels(k) for k in range(start, min(start + size, len(self.slices)))])
+
+    def restore(self, probabilities: np.ndarray, start: int = 0) -> np.ndarray:
+        """Bring class probabilities back to the stack's own grid.
+
+        Parameters
+        ----------
+        probabilities : ndarray of float, shape (n, classes, frame rows, frame columns)
+            Class 0 is background; the classes sum to 1.
+        start : int
+            Number of the first slice.
+
+        Returns
+        -------
+        ndarray of float32, shape (classes, n, rows, columns)
+            Outside the frame background is 1.
+        """
+        count, classes = probabilities.shape[:2]
+        out = np.empty((classes, count, *self.frame.grid), dtype=np.float32)
+        for n in range(count):
+            for c in range(1, classes):
+                out[c, n] = self.frame.invert(probabilities[n, c], start + n)
+            np.subtract(1.0, out[1:, n].sum(axis=0), out=out[0, n])
+        return out
+
+
+def neighbour_offset(slice_mm: float, neighbour_mm: float) -> int:
+    """How many slices away the input neighbours are: about ``neighbour_mm``, at least one slice."""
+    return max(1, round(neighbour_mm / slice_mm))
+
+
+def slab_width(slice_mm: float, slab_mm: float) -> int:
+    """How many thin slices (an odd number) are averaged so that one sees a slab of about ``slab_mm``."""
+    if slab_mm <= 0 or slice_mm >= slab_mm:
+        return 1
+    return 2 * int(slab_mm / slice_mm / 2) + 1
+
+
+def preprocess(
+    stack: SliceStack, config: PreprocessingConfig, check: Callable[[float], None] | None = None
+) -> Prepared:
+    """Denoise, find the brain, normalise, frame: the variants named in ``config``.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    config : PreprocessingConfig
+        A model card's pipeline.
+    check : callable, optional
+        Called with the fraction done (0..1) between steps; may raise to cancel.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    ValueError
+        If the config names an unknown variant.
+    """
+    step = check or (lambda fraction: None)
+    if config.framing not in FRAMINGS or config.denoise not in DENOISERS or config.normalisation not in NORMALISATIONS:
+        raise ValueError(f"unknown variant: {config.denoise}, {config.normalisation}, {config.framing}")
+    slices = DENOISERS[config.denoise](stack.array)
+    step(0.1)
+    mask = brain_mask(slices, stack.spacing)
+    step(0.5)
+    normalised = NORMALISATIONS[config.normalisation](slices, mask)
+    step(0.7)
+    if config.framing == "brain-mm":
+        frame = frame_brain_mm(mask, stack.spacing[1:], config.frame_size, config.frame_spacing_mm)
+    else:
+        frame = frame_brain_fill(mask, stack.spacing[1:], config.frame_size)
+    framed = frame.apply(normalised, fill=float(normalised.min()))
+    width = slab_width(stack.spacing[0], config.slab_mm)
+    if width > 1:
+        framed = ndimage.uniform_filter1d(framed, width, axis=0, mode="nearest")
+    step(1.0)
+    neighbour = neighbour_offset(stack.spacing[0], config.neighbour_mm) if config.input_slices == 3 else 0
+    return Prepared(framed, mask, frame, neighbour)

@@ -1,0 +1,177 @@
+"""Framing: bring every brain to the size and place that a network expects, and bring its output back.
+
+A frame is an axis-aligned scaling and shift per slice, so its inverse is exact: what comes back lies on the very grid
+that went in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+#: Free border around the brain in its frame, pixels.
+BORDER_PX = 8
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Affine maps from frame pixels to slice pixels, ``slice = offset + scale * frame``, one per slice.
+
+    Attributes
+    ----------
+    scale : ndarray, shape (slices, 2)
+        Slice pixels per frame pixel, (rows, columns).
+    offset : ndarray, shape (slices, 2)
+        Slice coordinates of frame pixel (0, 0).
+    size : tuple of int
+        Frame (rows, columns).
+    grid : tuple of int
+        Slice (rows, columns).
+    """
+
+    scale: np.ndarray
+    offset: np.ndarray
+    size: tuple[int, int]
+    grid: tuple[int, int]
+
+    def apply(self, slices: np.ndarray, order: int = 1, fill: float = 0.0) -> np.ndarray:
+        """Resample slices into the frame.
+
+        Parameters
+        ----------
+        slices : ndarray, shape (slices, rows, columns)
+        order : int
+            1 linear (with smoothing where the frame is coarser than the image), 0 nearest for label maps.
+        fill : float
+            Value outside the slice.
+
+        Returns
+        -------
+        ndarray, shape (slices, *size)
+            float32 for order 1, the input's type for order 0.
+        """
+        out = np.empty((len(slices), *self.size), dtype=np.float32 if order else slices.dtype)
+        for k, image in enumerate(slices):
+            source = image.astype(np.float32) if order else image
+            if order and self.scale[k].max() > 1.25:
+                # Half the variance of a box as wide as the new pixel: enough against aliasing, kind to small lesions.
+                source = ndimage.gaussian_filter(source, 0.4 * np.sqrt(np.maximum(self.scale[k] ** 2 - 1, 0)))
+            ndimage.affine_transform(
+                source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill
+            )
+        return out
+
+    def invert(self, framed: np.ndarray, index: int) -> np.ndarray:
+        """Bring one framed image back to slice ``index``'s grid (linear; 0 outside the frame).
+
+        Parameters
+        ----------
+        framed : ndarray of float, shape size
+        index : int
+            Number of the slice.
+
+        Returns
+        -------
+        ndarray of float32, shape grid
+        """
+        out = np.zeros(self.grid, dtype=np.float32)
+        last = np.asarray(self.size) - 1
+        low = np.maximum(np.ceil(self.offset[index]), 0).astype(int)
+        high = np.minimum(np.floor(self.offset[index] + last * self.scale[index]), np.asarray(self.grid) - 1).astype(int)
+        if (high < low).any():
+            return out
+        box = tuple(slice(lo, hi + 1) for lo, hi in zip(low, high, strict=True))
+        inverse = 1.0 / self.scale[index]
+        out[box] = ndimage.affine_transform(
+            np.asarray(framed, dtype=np.float32),
+            inverse,
+            (low - self.offset[index]) * inverse,
+            output_shape=tuple(high - low + 1),
+            order=1,
+            mode="nearest",
+        )
+        return out
+
+
+def _extent(mask: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and side lengths (rows, columns) of a mask's bounding box, less ``trim`` of the area on each side."""
+    centre, side = np.zeros(2), np.zeros(2)
+    for axis in range(2):
+        profile = mask.sum(axis=tuple(a for a in range(mask.ndim) if a != mask.ndim - 2 + axis)).astype(float)
+        cumulative = np.cumsum(profile) / profile.sum()
+        first, last = np.searchsorted(cumulative, [trim, 1.0 - trim])
+        centre[axis], side[axis] = (first + last) / 2.0, last - first + 1.0
+    return centre, side
+
+
+def frame_brain_mm(
+    mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int], pixel_mm: float
+) -> Frame:
+    """One frame of fixed physical pixel size for all slices, centred on the brain (the default model's framing).
+
+    Lesion sizes stay what they are in millimetres. Brains larger than the frame are shown at coarser pixels, so
+    nothing is cut off.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask; where empty, the whole slice is framed.
+    spacing_mm : tuple of float
+        Millimetres per (row, column).
+    size : tuple of int
+        Frame (rows, columns).
+    pixel_mm : float
+        Frame pixel size.
+
+    Returns
+    -------
+    Frame
+    """
+    grid = mask.shape[1:]
+    spacing = np.asarray(spacing_mm, dtype=float)
+    if mask.any():
+        centre, side = _extent(mask, trim=0.002)
+    else:
+        centre, side = (np.asarray(grid) - 1) / 2.0, np.asarray(grid, dtype=float)
+    room = np.asarray(size) - 2 * BORDER_PX
+    pixel = max(pixel_mm, float((side * spacing / room).max()))
+    scale = pixel / spacing
+    offset = centre - scale * (np.asarray(size) - 1) / 2.0
+    count = len(mask)
+    return Frame(np.tile(scale, (count, 1)), np.tile(offset, (count, 1)), tuple(size), tuple(grid))
+
+
+def frame_brain_fill(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
+    """Scale each slice's brain to fill the frame, aspect kept (source: S1, 256 x 256).
+
+    Slices without brain take the frame of the nearest slice that has one.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (slices, rows, columns)
+    spacing_mm : tuple of float
+        Millimetres per (row, column).
+    size : tuple of int
+        Frame (rows, columns).
+
+    Returns
+    -------
+    Frame
+    """
+    count, *grid = mask.shape
+    spacing = np.asarray(spacing_mm, dtype=float)
+    scale, offset = np.zeros((count, 2)), np.zeros((count, 2))
+    present = np.flatnonzero(mask.any(axis=(1, 2)))
+    if present.size == 0:
+        return frame_brain_mm(mask, spacing_mm, size, 1e-6)
+    room = np.asarray(size) - 2 * BORDER_PX
+    for k in range(count):
+        nearest = present[np.argmin(np.abs(present - k))]
+        centre, side = _extent(mask[nearest][None], trim=0.0)
+        # A rough mask of a small end slice must not be blown up to a whole brain.
+        pixel = max(float((side * spacing / room).max()), 0.3)
+        scale[k] = pixel / spacing
+        offset[k] = centre - scale[k] * (np.asarray(size) - 1) / 2.0
+    return Frame(scale, offset, tuple(size), tuple(grid))
