@@ -1,0 +1,49 @@
+"""FlairSeg: ventricles, normal periventricular hyperintensity and MS lesions from one brain FLAIR.
+
+>>> import flairseg
+>>> result = flairseg.segment("flair.nii.gz")            # doctest: +SKIP
+>>> result.volumes_ml(), result.lesion_count             # doctest: +SKIP
+
+Research use only - not a medical device. Importing this package loads nothing heavy: what a name needs is imported
+when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "segment": "pipeline",
+    "Segmentation": "pipeline",
+    "Volume": "volume",
+    "read_volume": "reading",
+    "write_segmentation": "writing",
+    "render_overview": "overview",
+}
+
+__all__ = ["__version__", *sorted(_LAZY)]  # noqa: PLE0604 - the lazy names below are real
+
+if TYPE_CHECKING:
+    from .overview import render_overview as render_overview
+    from .pipeline import Segmentation as Segmentation
+    from .pipeline import segment as segment
+    from .reading import read_volume as read_volume
+    from .volume import Volume as Volume
+    from .writing import write_segmentation as write_segmentation
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Names of the package, the lazy ones included."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,8 @@
+"""Models: the card that says how a network wants its slices, and where cards and weights are looked for."""
+
+from __future__ import annotations
+
+from .card import ModelCard, PipelineConfig, load_card
+from .store import DEFAULT_MODEL, find_model, list_models
+
+__all__ = ["DEFAULT_MODEL", "ModelCard", "PipelineConfig", "find_model", "list_models", "load_card"]

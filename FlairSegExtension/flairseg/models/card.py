@@ -1,0 +1,355 @@
+"""The model card: one JSON file that says what a network is, how it was trained and how it wants its slices.
+
+A card is checked in two ways: against ``models/card.schema.json`` with jsonschema, and by the dataclasses below, whose
+checks hold everywhere (Slicer's Python has no jsonschema). The weights are data: their sha256 stands in the card, and a
+mismatch is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import InvalidModelError, ModelNotFoundError
+from ..labels import BACKGROUND, CLASS_BY_VALUE
+
+CARD_NAME = "card.json"
+SCHEMA_NAME = "card.schema.json"
+
+#: Variants that each stage knows, by field of :class:`PipelineConfig`. The schema repeats them; a test compares the two
+#: with the registries of ``flairseg.preprocessing``.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "plane": ("native", "axial", "sagittal", "coronal"),
+    "denoise": ("none", "s1"),
+    "brain_mask": ("s1",),
+    "normalisation": ("brain-median", "periphery", "zscore", "minmax"),
+    "framing": ("brain-mm", "brain-256"),
+    "output": ("gray", "sigmoid", "softmax"),
+}
+_ALL_VALUES = (BACKGROUND, *CLASS_BY_VALUE)
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """What each stage of the pipeline does for one model.
+
+    Attributes
+    ----------
+    plane : str
+        Plane in which the volume is sliced; ``native`` keeps the acquisition plane of thick-slice stacks.
+    denoise, brain_mask, normalisation, framing : str
+        Variant of each preprocessing stage, see ``flairseg.preprocessing``.
+    frame_size : tuple of int
+        (rows, columns) of the generator's input, pixels.
+    frame_spacing_mm : float
+        Pixel size of the frame in mm (used by framings of fixed physical size).
+    input_slices : int
+        1 (2-D) or 3 (2.5-D: the slice between two neighbours).
+    neighbour_mm : float
+        Distance of the neighbours from the slice, mm.
+    slab_mm : float
+        Thin slices are averaged to slabs about this thick, mm; 0 switches it off.
+    output : str
+        ``gray`` (one channel of gray levels), ``sigmoid`` (one channel per class) or ``softmax`` (exclusive classes).
+    output_classes : tuple of int
+        Class value of each output channel; for ``gray``, of each entry of ``class_values``.
+    logits : bool
+        Whether the network's output still needs its sigmoid or softmax. Ignored for ``gray``.
+    class_values : tuple of float
+        Gray level of each class (``gray`` only).
+    temperature : float
+        Scale of the gray-level distance softmax, in gray levels (``gray`` only).
+    thresholds : mapping of int to float
+        Class value -> probability from which a voxel belongs to that class whatever the others say.
+    flip_average : bool
+        Average the output with that of the left-right mirrored slice.
+    fill_holes, smooth_edges : bool
+        Clean-up stages, see ``flairseg.postprocessing``.
+    min_lesion_mm3, min_normal_mm3, min_ventricle_mm3 : float
+        26-connected components of the class below this volume are removed; 0 keeps all.
+    """
+
+    plane: str = "native"
+    denoise: str = "none"
+    brain_mask: str = "s1"
+    normalisation: str = "brain-median"
+    framing: str = "brain-mm"
+    frame_size: tuple[int, int] = (224, 192)
+    frame_spacing_mm: float = 0.9
+    input_slices: int = 3
+    neighbour_mm: float = 6.0
+    slab_mm: float = 0.0
+    output: str = "softmax"
+    output_classes: tuple[int, ...] = (0, 1, 2, 3)
+    logits: bool = True
+    class_values: tuple[float, ...] = (0.0, 0.25, 0.75, 1.0)
+    temperature: float = 0.1
+    thresholds: MappingProxyType[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    flip_average: bool = False
+    fill_holes: bool = True
+    smooth_edges: bool = False
+    min_lesion_mm3: float = 0.0
+    min_normal_mm3: float = 0.0
+    min_ventricle_mm3: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises
+        ------
+        ValueError
+            Naming the first field that makes no sense.
+        """
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
+        if self.input_slices not in (1, 3):
+            raise ValueError(f"input_slices is {self.input_slices!r}, not 1 or 3")
+        if len(self.frame_size) != 2 or any(side < 16 or side > 2048 for side in self.frame_size):
+            raise ValueError(f"frame_size is {self.frame_size!r}, not two sides of 16 to 2048 pixels")
+        for name in ("frame_spacing_mm", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be greater than 0")
+        for name in ("neighbour_mm", "slab_mm", "min_lesion_mm3", "min_normal_mm3", "min_ventricle_mm3"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative")
+        if not set(self.output_classes) <= set(_ALL_VALUES) or len(set(self.output_classes)) != len(self.output_classes):
+            raise ValueError(f"output_classes is {self.output_classes!r}, not distinct class values 0..3")
+        if self.output == "gray" and len(self.class_values) != len(self.output_classes):
+            raise ValueError("class_values must give one gray level per class of output_classes")
+        if (self.output == "sigmoid") == (BACKGROUND in self.output_classes):
+            raise ValueError("output_classes names the background for gray and softmax outputs, and not for sigmoid ones")
+        for value, threshold in self.thresholds.items():
+            if value not in CLASS_BY_VALUE or not 0 < threshold < 1:
+                raise ValueError(f"thresholds: class {value!r} with {threshold!r} is not a class with a value in (0, 1)")
+
+    @property
+    def output_channels(self) -> int:
+        """Channels that the network must put out."""
+        return 1 if self.output == "gray" else len(self.output_classes)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PipelineConfig:
+        """Config from the ``pipeline`` object of a card (JSON lists become tuples, threshold keys become ints).
+
+        Raises
+        ------
+        ValueError
+            On an unknown field or a value that makes no sense.
+        TypeError
+            On a value of the wrong type.
+        """
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        converted = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        if "thresholds" in converted:
+            converted["thresholds"] = MappingProxyType({int(k): float(v) for k, v in values["thresholds"].items()})
+        return cls(**converted)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model that FlairSeg can run.
+
+    Attributes
+    ----------
+    id : str
+        ``<name>-v<major>.<minor>``.
+    title, version, licence, summary : str
+        For people.
+    path : Path
+        The ONNX file.
+    sha256 : str
+        What the ONNX file must hash to.
+    pipeline : PipelineConfig
+        How to prepare slices and read the output.
+    raw : dict
+        The whole card: intended use, training data, measured results.
+    """
+
+    id: str
+    title: str
+    version: str
+    path: Path
+    sha256: str
+    licence: str
+    summary: str
+    pipeline: PipelineConfig
+    raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def verify(self) -> None:
+        """Compare the weights with the card's sha256; the answer is remembered until the file changes.
+
+        Raises
+        ------
+        ModelNotFoundError
+            If the weights are not there.
+        InvalidModelError
+            If they cannot be read or hash to something else.
+        """
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError as error:
+            raise ModelNotFoundError(
+                f"The weights of model {self.id} are missing: {self.path}.",
+                "Put the model.onnx that belongs to this card beside it, or reinstall FlairSeg.",
+            ) from error
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        key = (str(self.path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        if key not in _HASHES:
+            _HASHES[key] = file_sha256(self.path)
+        if _HASHES[key] != self.sha256:
+            raise InvalidModelError(
+                f"The weights of model {self.id} are not those that its card describes (sha256 differs).",
+                "The file is damaged or was replaced: reinstall FlairSeg, or copy model and card again from their source.",
+            )
+
+
+_HASHES: dict[tuple[str, int, int, int], str] = {}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's content.
+
+    Raises
+    ------
+    InvalidModelError
+        If the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            for chunk in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(chunk)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return digest.hexdigest()
+
+
+def load_card(path: str | Path, verify: bool = True) -> ModelCard:
+    """Read and check a model card.
+
+    Parameters
+    ----------
+    path : str or Path
+        The card, a folder that holds ``card.json``, or an ``.onnx`` file with ``card.json`` beside it.
+    verify : bool
+        Also compare the weights with the card's sha256.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ModelNotFoundError
+        If the card or the weights do not exist.
+    InvalidModelError
+        If the card is not valid or the weights are not those it describes.
+    """
+    given = Path(path)
+    card_path = _card_path(given)
+    raw = _read_json(card_path)
+    problem = schema_problem(raw)
+    if problem:
+        raise _invalid(card_path, problem)
+    try:
+        weights = raw["weights"]
+        name = weights["file"]
+        if Path(name).name != name:
+            raise ValueError("weights.file must be a plain file name")
+        if given.suffix.lower() == ".onnx" and given.name != name:
+            raise ValueError(f"it describes {name}, not {given.name}")
+        card = ModelCard(
+            id=str(raw["id"]),
+            title=str(raw["title"]),
+            version=str(raw["version"]),
+            path=card_path.parent / name,
+            sha256=str(weights["sha256"]).lower(),
+            licence=str(raw["licence"]),
+            summary=str(raw["summary"]),
+            pipeline=PipelineConfig.from_dict(raw["pipeline"]),
+            raw=raw,
+        )
+    except KeyError as error:
+        raise _invalid(card_path, f"{error.args[0]} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _invalid(card_path, str(error)) from error
+    if verify:
+        card.verify()
+    return card
+
+
+def schema_problem(raw: Any) -> str | None:
+    """First way in which a card breaks ``card.schema.json``, in words; None if it does not.
+
+    Also None where jsonschema or the schema is not installed: the checks of the dataclasses stay.
+    """
+    from .store import schema_path
+
+    path = schema_path()
+    try:
+        import jsonschema
+    except ImportError:
+        return None
+    if path is None:
+        return None
+    validator = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(raw))
+    return None if error is None else f"{'.'.join(map(str, error.absolute_path)) or 'the card'}: {error.message}"
+
+
+def _card_path(given: Path) -> Path:
+    """Where the card of a model is that was named by its card, folder or weights."""
+    try:
+        if given.is_dir():
+            card = given / CARD_NAME
+        elif given.suffix.lower() == ".onnx":
+            if not given.exists():
+                raise ModelNotFoundError(
+                    f"There is no model file {given}.", "Check the path, or list what is installed with `flairseg models`."
+                )
+            card = given.with_name(CARD_NAME)
+        else:
+            card = given
+        found = card.is_file()
+    except OSError as error:
+        raise _unreadable(given, error) from error
+    if not found:
+        raise ModelNotFoundError(
+            f"There is no model card {card}.",
+            "A model needs its card.json beside it: it says how the network wants its slices.",
+        )
+    return card
+
+
+def _read_json(path: Path) -> Any:
+    """The card's content."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise _invalid(path, f"not JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise _invalid(path, "not a JSON object")
+    return raw
+
+
+def _invalid(path: Path, problem: str) -> InvalidModelError:
+    return InvalidModelError(
+        f"The model card {path} is not valid: {problem}.", "Get the card again from the model's source, or correct it."
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> InvalidModelError:
+    return InvalidModelError(
+        f"{path} cannot be read: {error.strerror or error}.", "Check the permissions of the model's folder."
+    )

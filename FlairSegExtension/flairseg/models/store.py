@@ -1,0 +1,137 @@
+"""Where models are looked for: a path, ``$FLAIRSEG_MODELS``, the user's cache, the package, the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import FlairSegError, ModelNotFoundError
+from .card import CARD_NAME, SCHEMA_NAME, ModelCard, load_card
+
+DEFAULT_MODEL = "flairseg25d-v1.0"
+ENVIRONMENT = "FLAIRSEG_MODELS"
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def search_folders() -> list[tuple[str, Path]]:
+    """Folders that may hold ``<model id>/card.json``, first hit wins.
+
+    Returns
+    -------
+    list of (str, Path)
+        Where it is, in words, and the folder; folders that do not exist are left out.
+    """
+    folders = [(f"${ENVIRONMENT}", Path(entry)) for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if entry]
+    cache = user_cache()
+    if cache is not None:
+        folders.append(("user's cache", cache))
+    folders.append(("installed", _PACKAGE / "data" / "models"))
+    folders.append(("repository", _PACKAGE.parents[1] / "models"))
+    return [(where, folder) for where, folder in folders if _is_folder(folder)]
+
+
+def user_cache() -> Path | None:
+    """The user's own folder for models; None where platformdirs is not installed (Slicer)."""
+    try:
+        import platformdirs
+    except ImportError:
+        return None
+    return Path(platformdirs.user_cache_dir("flairseg", appauthor=False)) / "models"
+
+
+def schema_path() -> Path | None:
+    """``card.schema.json`` of the installed package or the repository."""
+    for folder in (_PACKAGE / "data" / "models", _PACKAGE.parents[1] / "models"):
+        if (folder / SCHEMA_NAME).is_file():
+            return folder / SCHEMA_NAME
+    return None
+
+
+def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCard:
+    """The card of a model.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        Id (``name-v1.0``), or a path to an ``.onnx`` file, a card or a model folder. Default: :data:`DEFAULT_MODEL`.
+    verify : bool
+        Also compare the weights with the card's sha256.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ModelNotFoundError
+        If nothing by that id or path is there.
+    InvalidModelError
+        If the card is not valid or the weights are not those it describes.
+    """
+    name = DEFAULT_MODEL if model is None else model
+    if isinstance(name, Path) or _looks_like_path(str(name)):
+        path = Path(name).expanduser()
+        if not _exists(path):
+            raise ModelNotFoundError(
+                f"There is no model at {path}.", "Check the path, or list what is installed with `flairseg models`."
+            )
+        return load_card(path, verify)
+    for _, folder in search_folders():
+        for card_path in _cards(folder):
+            if card_path.parent.name == name:
+                return load_card(card_path, verify)
+    if _exists(Path(name)):
+        return load_card(name, verify)
+    raise ModelNotFoundError(
+        f"No model is called {name}.", f"`flairseg models` lists what is installed; more folders go into ${ENVIRONMENT}."
+    )
+
+
+def list_models() -> list[ModelCard]:
+    """Every model that :func:`find_model` would find by id, first hit per id, weights not yet verified.
+
+    Cards that are not valid are left out; ``flairseg models`` tells about them, see :func:`survey`.
+    """
+    return [card for _, card in survey() if isinstance(card, ModelCard)]
+
+
+def survey() -> list[tuple[str, ModelCard | FlairSegError]]:
+    """Every model folder found, with where it is and its card, or the error that its card gives."""
+    seen: set[str] = set()
+    out: list[tuple[str, ModelCard | FlairSegError]] = []
+    for where, folder in search_folders():
+        for card_path in _cards(folder):
+            if card_path.parent.name in seen:
+                continue
+            seen.add(card_path.parent.name)
+            try:
+                out.append((where, load_card(card_path, verify=False)))
+            except FlairSegError as error:
+                out.append((where, error))
+    return out
+
+
+def _cards(folder: Path) -> list[Path]:
+    """The cards in a folder of models, or of a folder that is itself one model."""
+    direct = folder / CARD_NAME
+    return [direct] if direct.is_file() else sorted(folder.glob(f"*/{CARD_NAME}"))
+
+
+def _looks_like_path(name: str) -> bool:
+    """Whether a model was named by a path rather than by its id."""
+    separators = {os.sep, os.altsep or os.sep}
+    return any(s in name for s in separators) or name.lower().endswith((".onnx", ".json")) or name in (".", "..")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
