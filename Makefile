@@ -16,7 +16,7 @@ BENCH_ARGS ?=
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-environment-%:
+environment-demo environment-test environment-lint: environment-%:
 	@sh tools/setup_environment.sh $* $(VENV)
 
 demo: environment-demo ## make a phantom, segment it with the default model, show how well that went
