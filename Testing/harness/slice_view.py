@@ -1,0 +1,103 @@
+"""One of Slicer's slice views, rendered off screen.
+
+The image comes from Slicer's slice logic (reslicing, window and level), the overlays from its displayable managers, the
+same classes that draw in the application. Only the Qt widget around them is missing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .application import start
+
+#: What draws over the image in a slice view of the application, as far as segmentations are concerned.
+_DISPLAYABLE_MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D",)
+
+
+class SliceView:
+    """A slice view of the scene.
+
+    Parameters
+    ----------
+    orientation : str
+        ``Axial``, ``Sagittal`` or ``Coronal``: Slicer's presets, radiological convention.
+    width, height : int
+        Pixels.
+    """
+
+    def __init__(self, orientation: str, width: int = 300, height: int = 300) -> None:
+        app = start()
+        self._window = vtk.vtkRenderWindow()
+        self._window.SetOffScreenRendering(True)
+        self._window.SetMultiSamples(0)
+        self._window.SetSize(width, height)
+        self._renderer = vtk.vtkRenderer()
+        self._renderer.SetBackground(0, 0, 0)
+        self._renderer.GetActiveCamera().ParallelProjectionOn()
+        self._window.AddRenderer(self._renderer)
+        self._interactor = vtk.vtkRenderWindowInteractor()
+        self._interactor.SetRenderWindow(self._window)
+
+        # Before the displayable managers add theirs: 2-D actors are drawn in this order.
+        self._mapper = vtk.vtkImageMapper()
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
+        image = vtk.vtkActor2D()
+        image.SetMapper(self._mapper)
+        image.GetProperty().SetDisplayLocationToBackground()
+        self._renderer.AddActor2D(image)
+
+        self._group = slicer.vtkMRMLDisplayableManagerGroup()
+        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(app.applicationLogic())
+        for name in _DISPLAYABLE_MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(name):
+                factory.RegisterDisplayableManager(name)
+        self._group.Initialize(factory, self._renderer)
+
+        self.logic = slicer.vtkMRMLSliceLogic()
+        self.logic.SetMRMLApplicationLogic(app.applicationLogic())
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        app.applicationLogic().GetSliceLogics().AddItem(self.logic)
+        self.node = self.logic.AddSliceNode(f"{orientation}{id(self)}")
+        self.node.SetOrientation(orientation)
+        self.node.SetDimensions(width, height, 1)
+        self._group.SetMRMLDisplayableNode(self.node)
+
+    def show(self, volume_node, ras: tuple[float, float, float]) -> None:
+        """Show a volume in the background layer, the whole of it in the view, in the plane through a point (RAS, mm)."""
+        self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume_node.GetID())
+        self.logic.FitSliceToBackground(*self.node.GetDimensions()[:2])
+        self.node.JumpSliceByOffsetting(*ras)
+        self.logic.UpdatePipeline()
+
+    def render(self) -> np.ndarray:
+        """The view as it stands, shape (height, width, 3), uint8 RGB, first row on top."""
+        self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
+        self._window.Render()
+        grab = vtk.vtkWindowToImageFilter()
+        grab.SetInput(self._window)
+        grab.SetInputBufferTypeToRGB()
+        grab.ReadFrontBufferOff()
+        grab.Update()
+        image = grab.GetOutput()
+        width, height, _ = image.GetDimensions()
+        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1].copy()
+
+    def pixel(self, ras: tuple[float, float, float]) -> tuple[int, int]:
+        """(row, column) in :meth:`render`'s picture at which a point of the shown plane (RAS, mm) is drawn."""
+        ras_to_xy = vtk.vtkMatrix4x4()
+        vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), ras_to_xy)
+        x, y, _, _ = ras_to_xy.MultiplyPoint((*ras, 1.0))
+        return self.node.GetDimensions()[1] - 1 - round(y), round(x)
+
+    def close(self) -> None:
+        """Take the view out of the scene."""
+        self._group.SetMRMLDisplayableNode(None)
+        start().applicationLogic().GetSliceLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
+        slicer.mrmlScene.RemoveNode(self.node)
+        self._window.Finalize()

@@ -1,0 +1,1 @@
+# Stands in for files of Slicer that the extension includes; see install_tree.cmake.
