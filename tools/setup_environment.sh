@@ -28,7 +28,11 @@ fi
 usable() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; }
 
 find_python() {
-    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.13 python3.11 python3.10 python3.14; do
+    if [ -n "${PYTHON:-}" ]; then
+        if usable "$PYTHON"; then printf '%s' "$PYTHON"; fi
+        return
+    fi
+    for candidate in python3 python3.12 python3.13 python3.11 python3.10 python3.14; do
         if usable "$candidate"; then
             printf '%s' "$candidate"
             return
@@ -39,8 +43,8 @@ find_python() {
 if [ ! -x "$venv/bin/python" ] || ! usable "$venv/bin/python"; then
     python=$(find_python)
     if [ -z "$python" ]; then
-        found=$(python3 --version 2>&1 || true)
-        stop "FlairSeg needs Python 3.10 or newer; found: ${found:-none}. Install one, or name yours:" \
+        found=$("${PYTHON:-python3}" --version 2>&1 || true)
+        stop "FlairSeg needs Python 3.10 to 3.14; found: ${found:-none}. Install one, or name yours:" \
             "Debian, Ubuntu:  sudo apt-get install -y python3 python3-venv" \
             "macOS:           brew install python@3.12" \
             "elsewhere:       make demo PYTHON=/path/to/python3.12"
@@ -85,7 +89,7 @@ PROBE
 : >"$log"
 case $purpose in
 demo)
-    say "Installing FlairSeg and its libraries (about 250 MB, once) ..."
+    say "Installing FlairSeg and its libraries (about 150 MB, once) ..."
     pip_install -e .
     ;;
 test)

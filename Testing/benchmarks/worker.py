@@ -1,0 +1,105 @@
+"""A process that the benchmark measures. It answers one JSON line for each JSON line that it reads.
+
+``python worker.py inputs FOLDER``  writes the FLAIR phantom on the grids of the benchmark, prints their paths, ends.
+``python worker.py reference FILE`` answers ``{"slices": n}`` with the seconds that n slices take.
+``python worker.py ours``           answers ``{"input", "output", "device"}`` with the seconds of a whole case.
+``python worker.py compare A B``    prints in how many voxels two label maps differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Name -> (slices, rows, columns). The same head on every grid.
+GRIDS = {
+    "20 x 256 x 256": (20, 256, 256),
+    "200 x 256 x 256": (200, 256, 256),
+    "20 x 512 x 512": (20, 512, 512),
+}
+THREADS = 2
+
+
+def requests() -> Iterator[dict]:
+    """What the benchmark asks for, one JSON object per line of stdin."""
+    for line in sys.stdin:
+        yield json.loads(line)
+
+
+def answer(**values: object) -> None:
+    """One JSON object on one line of stdout."""
+    print(json.dumps(values), flush=True)
+
+
+def inputs(folder: str) -> None:
+    """Write the phantom on every grid of :data:`GRIDS`, as int16 NIfTI like a scanner's."""
+    import SimpleITK as sitk
+    from flairseg.phantom import make_phantom
+    from flairseg.volume import volume_to_sitk
+
+    head = volume_to_sitk(make_phantom(seed=0).volume)
+    extent = [size * spacing for size, spacing in zip(head.GetSize(), head.GetSpacing(), strict=True)]
+    paths = {}
+    for name, shape in GRIDS.items():
+        size = shape[::-1]
+        spacing = [e / s for e, s in zip(extent, size, strict=True)]
+        image = sitk.Resample(
+            head, size, sitk.Transform(), sitk.sitkLinear, head.GetOrigin(), spacing, head.GetDirection()
+        )
+        path = Path(folder) / f"flair_{'x'.join(map(str, shape))}.nii.gz"
+        sitk.WriteImage(sitk.Cast(image, sitk.sitkInt16), str(path))
+        paths[name] = str(path)
+    answer(**paths)
+
+
+def reference(path: str) -> None:
+    """Serve the S1-size generator: batch 1, no preprocessing, no post-processing."""
+    import numpy as np
+    import onnxruntime
+    from reference import SIZE, build_reference
+
+    parameters = build_reference(Path(path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).standard_normal((20, 1, 1, SIZE, SIZE), dtype=np.float32)
+    session.run(None, {"image": images[0]})
+    for request in requests():
+        began = time.perf_counter()
+        for index in range(request["slices"]):
+            session.run(None, {"image": images[index % len(images)]})
+        answer(seconds=time.perf_counter() - began, parameters=parameters)
+
+
+def ours() -> None:
+    """Serve whole cases: the same calls that the command line makes."""
+    from flairseg import read_volume, segment, write_segmentation
+
+    for request in requests():
+        began = time.perf_counter()
+        volume = read_volume(request["input"])
+        was_read = time.perf_counter()
+        result = segment(volume, device=request["device"])
+        was_segmented = time.perf_counter()
+        write_segmentation(result, Path(request["output"]), volume.name, overwrite=True)
+        done = time.perf_counter()
+        stages = {"read": was_read - began, **result.seconds, "write": done - was_segmented}
+        stages.pop("total", None)
+        answer(seconds=done - began, stages=stages, device=result.device_used, provider=result.provider)
+
+
+def compare(first: str, second: str) -> None:
+    """Print in how many voxels two label maps differ, and in how many either has something."""
+    import SimpleITK as sitk
+
+    a, b = (sitk.GetArrayFromImage(sitk.ReadImage(path)) for path in (first, second))
+    answer(differing=int((a != b).sum()), foreground=int(((a > 0) | (b > 0)).sum()))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+    {"inputs": inputs, "reference": reference, "ours": ours, "compare": compare}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,157 @@
+"""The house says about itself what is true: commands, pictures, versions, dependencies, error texts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import flairseg
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+#: Import name -> name on the package index, where they differ.
+DISTRIBUTIONS = {"skimage": "scikit-image", "PIL": "pillow"}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tracked() -> list[str]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git working tree")
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [name for name in listing.split("\0") if name and (ROOT / name).exists()]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", text("Makefile"), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_make_commands_in_documents_exist(document):
+    commands = set(re.findall(r"(?:^|`)make ([a-z-]+)", text(document), flags=re.MULTILINE))
+    assert commands, f"{document} names no make command"
+    assert commands <= make_targets()
+
+
+def test_readme_names_the_two_commands_and_ci_runs_the_second():
+    readme = text("README.md")
+    assert "make demo" in readme
+    assert "make test" in readme
+    assert re.search(r"^make test\b", text(".ci/run"), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", [".ci/run", "tools/setup_environment.sh", "tools/system_libraries.sh"])
+def test_shell_scripts_parse(script):
+    shell = "bash" if text(script).startswith("#!/usr/bin/env bash") else "sh"
+    subprocess.run([shell, "-n", str(ROOT / script)], check=True, capture_output=True)
+    assert (ROOT / script).stat().st_mode & 0o111, f"{script} is not executable"
+
+
+def test_links_and_pictures_in_documents_exist():
+    missing = []
+    for document in [name for name in tracked() if name.endswith(".md")]:
+        body = re.sub(r"```.*?```", "", text(document), flags=re.DOTALL)
+        targets = re.findall(r"\]\(([^)\s]+)\)", body) + re.findall(r'(?:src|href)="([^"]+)"', body)
+        for target in targets:
+            if re.match(r"[a-z]+:|#", target):
+                continue
+            if not ((ROOT / document).parent / target.split("#")[0]).exists():
+                missing.append(f"{document}: {target}")
+    assert not missing
+
+
+def test_version_is_the_same_everywhere():
+    assert f"## [{flairseg.__version__}]" in text("CHANGELOG.md")
+    assert re.search(rf"^version: {re.escape(flairseg.__version__)}$", text("CITATION.cff"), flags=re.MULTILINE)
+    assert metadata.version("flairseg") == flairseg.__version__
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_extras_in_documents_exist(document):
+    named = {
+        extra.strip()
+        for group in re.findall(r"(?:flairseg|\.)\[([a-z, ]+)\]", text(document))
+        for extra in group.split(",")
+    }
+    assert named <= set(metadata.metadata("flairseg").get_all("Provides-Extra"))
+
+
+def third_party_imports() -> dict[str, str]:
+    """Top-level name of every third-party import in flairseg -> a file that imports it."""
+    found = {}
+    for path in sorted((ROOT / "FlairSegExtension" / "flairseg").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            else:
+                continue
+            for name in names:
+                top = name.split(".")[0]
+                if top not in sys.stdlib_module_names and top != "flairseg":
+                    found[top] = str(path.relative_to(ROOT))
+    return found
+
+
+def test_the_core_imports_what_is_declared_and_nothing_else():
+    required = [r for r in metadata.requires("flairseg") if "extra ==" not in r]
+    declared = {re.split(r"[<>=!~; \[]", requirement)[0].lower() for requirement in required}
+    imported = {DISTRIBUTIONS.get(name, name).lower(): where for name, where in third_party_imports().items()}
+    undeclared = {name: where for name, where in imported.items() if name not in declared}
+    assert not undeclared, "imported by flairseg, not declared in pyproject.toml"
+    assert not declared - set(imported), "declared in pyproject.toml, not imported by flairseg"
+
+
+def test_every_dependency_has_its_reason_in_contributing():
+    reasons = text("CONTRIBUTING.md").split("## Libraries", 1)[1].split("\n## ", 1)[0].lower()
+    requirements = {re.split(r"[<>=!~; \[]", r)[0].lower() for r in metadata.requires("flairseg")}
+    tools = {"pytest", "pytest-cov", "pre-commit", "ruff", "flairseg"}
+    names = {"torch": "pytorch"}
+    assert not [name for name in requirements - tools if names.get(name, name) not in reasons]
+
+
+def test_no_image_and_no_path_of_a_developer_is_tracked():
+    images = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".dcm", ".mgz")
+    assert not [name for name in tracked() if name.lower().endswith(images)]
+    homes = re.compile(r"/(?:home|Users|root)/[a-z]")
+    offenders = []
+    for name in tracked():
+        if name.endswith(
+            (".py", ".md", ".toml", ".json", ".sh", ".cff", ".yaml", ".yml", ".cmake", ".txt", "Makefile")
+        ):
+            offenders += [name] if homes.search(text(name)) else []
+    assert not offenders
+
+
+def test_readme_shows_every_option_of_the_command_line():
+    from flairseg.cli import app
+    from typer.main import get_command
+
+    readme = text("README.md")
+    options = set()
+    for command in get_command(app).commands.values():
+        for parameter in command.params:
+            options |= {name for name in parameter.opts if name.startswith("--")}
+    assert {"--output", "--model", "--device", "--probabilities", "--overwrite"} <= options
+    assert not sorted(option for option in options - {"--help"} if option not in readme)
+
+
+def test_troubleshooting_quotes_errors_that_the_code_raises():
+    section = text("README.md").split("## Troubleshooting", 1)[1].split("\n## ", 1)[0]
+    quoted = re.findall(r"^\| `([^`]+)`", section, flags=re.MULTILINE)
+    assert len(quoted) >= 10
+    sources = [*(ROOT / "FlairSegExtension").rglob("*.py"), *(ROOT / "tools").glob("*.sh")]
+    # Adjacent string literals are one message: join them as Python does.
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in sources))
+    unknown = [
+        part for quote in quoted for part in quote.split("…") if len(part.strip()) > 5 and part.strip() not in code
+    ]
+    assert not unknown, "README quotes errors that no code raises"
