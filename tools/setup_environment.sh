@@ -45,17 +45,19 @@ if [ ! -x "$venv/bin/python" ] || ! usable "$venv/bin/python"; then
     if [ -z "$python" ]; then
         found=$("${PYTHON:-python3}" --version 2>&1 || true)
         stop "FlairSeg needs Python 3.10 to 3.14; found: ${found:-none}. Install one, or name yours:" \
-            "Debian, Ubuntu:  sudo apt-get install -y python3 python3-venv" \
+            "Debian, Ubuntu:  sudo apt-get update && sudo apt-get install -y python3 python3-venv" \
             "macOS:           brew install python@3.12" \
             "elsewhere:       make demo PYTHON=/path/to/python3.12"
     fi
     say "Setting up $venv with $("$python" --version 2>&1) ..."
     rm -rf "$venv"
     if ! message=$("$python" -m venv "$venv" 2>&1); then
+        # Debian ships Python without ensurepip, in which case a half-made folder stays behind.
         rm -rf "$venv"
         version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-        stop "Python could not make a virtual environment ($(printf '%s' "$message" | tail -n 1)). On Debian and Ubuntu, paste this and try again:" \
-            "sudo apt-get update && sudo apt-get install -y python3-venv python$version-venv"
+        reason="Python could not make a virtual environment ($(printf '%s' "$message" | tail -n 1))."
+        sh tools/debian_packages.sh "$reason" python3-venv "python$version-venv" || exit 1
+        "$python" -m venv "$venv" || exit 1
     fi
 fi
 
@@ -63,7 +65,7 @@ fi
 pip_install() {
     if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >>"$log" 2>&1; then
         say ""
-        grep -v '^WARNING' "$log" | tail -n 8 >&2
+        grep -iE 'error:|could not|no matching|certificate|proxy|space left' "$log" | sort -u | head -n 5 | cut -c 1-200 >&2
         stop "pip could not install $* (whole output: $log). What helps, by cause:" \
             "behind a proxy:          export HTTPS_PROXY=http://user:password@proxy:port  and run make again" \
             "proxy re-signs TLS:      export PIP_CERT=/path/to/the/hospital-ca.pem       and run make again" \
