@@ -54,6 +54,13 @@ def test_shell_scripts_parse(script):
     assert (ROOT / script).stat().st_mode & 0o111, f"{script} is not executable"
 
 
+@pytest.mark.parametrize("arguments", [("check",), ("format", "--check")], ids=" ".join)
+def test_style(arguments):
+    command = [sys.executable, "-m", "ruff", *arguments, "--quiet", str(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_links_and_pictures_in_documents_exist():
     missing = []
     for document in [name for name in tracked() if name.endswith(".md")]:
