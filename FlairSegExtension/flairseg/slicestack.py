@@ -54,8 +54,10 @@ def choose_plane(volume: Volume, plane: str = "native") -> str:
     """Plane in which a volume is to be sliced: ``axial``, ``sagittal`` or ``coronal``.
 
     ``native`` keeps the acquisition plane of thick-slice stacks (largest spacing at least 2 mm and 1.5 times the next
-    one) and slices near-isotropic volumes axially; any other name is returned as it is.
+    one) and slices near-isotropic volumes axially; any other name is returned as it is. A single slice has but one plane.
     """
+    if volume.array.shape.count(1) == 1:
+        return _PLANE_BY_NORMAL[int(dominant_axes(volume.ijk_to_ras)[2 - volume.array.shape.index(1)])]
     if plane != "native":
         return plane
     spacing = np.asarray(volume.spacing)
@@ -100,6 +102,10 @@ class SliceStack:
         array = np.transpose(volume.array, order)
         array = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
         return cls(array, tuple(spacing), plane, tuple(order), tuple(flips))
+
+    def source_index(self, index: int) -> tuple[int, int]:
+        """Where slice ``index`` comes from: the volume's array axis (0 K, 1 J, 2 I) and the index along it."""
+        return self._order[0], len(self.array) - 1 - index if self._flips[0] else index
 
     def restore(self, array: np.ndarray) -> np.ndarray:
         """Bring an array of this stack's shape back to the volume's own K, J, I order (the exact inverse).

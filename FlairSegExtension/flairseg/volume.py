@@ -6,9 +6,13 @@ Slicer's MRML) uses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .nifti import NiftiGeometry
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -27,12 +31,15 @@ class Volume:
         Name of the case (a file's stem); never a patient's name from a header.
     warnings : tuple of str
         What was noticed, and mended, while reading.
+    nifti : NiftiGeometry, optional
+        Placement in the NIfTI header that the volume came from, kept so that results repeat it bit for bit.
     """
 
     array: np.ndarray
     ijk_to_ras: np.ndarray
     name: str = "volume"
     warnings: tuple[str, ...] = field(default=())
+    nifti: NiftiGeometry | None = field(default=None, repr=False)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -48,7 +55,7 @@ class Volume:
         """The same grid with other voxels (shape (K, J, I) must match)."""
         if array.shape != self.array.shape:
             raise ValueError(f"shape {array.shape} does not match the grid {self.array.shape}")
-        return Volume(array, self.ijk_to_ras, self.name, self.warnings)
+        return replace(self, array=array)
 
 
 def affine_from_itk(spacing, direction, origin) -> np.ndarray:

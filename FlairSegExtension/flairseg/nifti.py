@@ -1,0 +1,221 @@
+"""What SimpleITK does not tell or keep of a NIfTI-1 file: whether it is whole, and where its header puts it in space.
+
+A NIfTI header holds two placements, sform and qform. Programs disagree on which one counts, so results carry both,
+exactly as the image has them: every program then lays the labels where it lays the image. (ITK, asked to read a
+truncated NIfTI, fills the rest with whatever is in memory; hence the check here.)
+
+Format: https://nifti.nimh.nih.gov/nifti-1 (nifti1.h).
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import UnreadableImageError, UnsupportedImageError
+from .volume import Volume
+
+HEADER_BYTES = 348
+_VOX_OFFSET = 352
+_DATATYPES = {np.dtype(np.uint8): (2, 8), np.dtype(np.float32): (16, 32)}
+_UNITS_MM = 2
+_SCANNER = 1
+_COPY_AGAIN = "Copy or export the file again: its end is missing or its content is damaged."
+
+
+@dataclass(frozen=True)
+class NiftiGeometry:
+    """Where a NIfTI-1 header puts its voxels, field by field, in the units of the file.
+
+    Attributes
+    ----------
+    pixdim : tuple of 4 float
+        qfac, then the voxel size along I, J, K.
+    units : int
+        ``xyzt_units``.
+    qform_code, sform_code : int
+        0: absent.
+    qform : tuple of 6 float
+        Quaternion b, c, d and offset x, y, z.
+    sform : tuple of 12 float
+        Rows of the affine, RAS.
+    """
+
+    pixdim: tuple[float, ...]
+    units: int
+    qform_code: int
+    sform_code: int
+    qform: tuple[float, ...]
+    sform: tuple[float, ...]
+
+    def sform_affine(self) -> np.ndarray | None:
+        """The sform as a 4 x 4 RAS affine; None if absent."""
+        if self.sform_code <= 0:
+            return None
+        return np.vstack([np.reshape(self.sform, (3, 4)), [0, 0, 0, 1]])
+
+    def qform_affine(self) -> np.ndarray | None:
+        """The qform as a 4 x 4 RAS affine; None if absent."""
+        if self.qform_code <= 0:
+            return None
+        from scipy.spatial.transform import Rotation
+
+        b, c, d, *offset = self.qform
+        a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+        affine = np.eye(4)
+        qfac = -1.0 if self.pixdim[0] < 0 else 1.0
+        scale = np.asarray(self.pixdim[1:]) * (1.0, 1.0, qfac)
+        affine[:3, :3] = Rotation.from_quat([b, c, d, a]).as_matrix() * scale
+        affine[:3, 3] = offset
+        return affine
+
+    @classmethod
+    def from_affine(cls, ijk_to_ras: np.ndarray) -> NiftiGeometry:
+        """Scanner sform and qform, both from one RAS affine (4 x 4, mm, without shear)."""
+        from scipy.spatial.transform import Rotation
+
+        spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+        rotation = ijk_to_ras[:3, :3] / spacing
+        qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
+        quaternion = Rotation.from_matrix(rotation * (1.0, 1.0, qfac)).as_quat()
+        b, c, d = quaternion[:3] * (-1.0 if quaternion[3] < 0 else 1.0)
+        return cls(
+            (qfac, *map(float, spacing)),
+            _UNITS_MM,
+            _SCANNER,
+            _SCANNER,
+            (float(b), float(c), float(d), *map(float, ijk_to_ras[:3, 3])),
+            tuple(map(float, ijk_to_ras[:3].ravel())),
+        )
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """The part of a NIfTI-1 header that FlairSeg looks at: ``shape`` (I, J, K, ...) and the placement."""
+
+    shape: tuple[int, ...]
+    geometry: NiftiGeometry
+    content_bytes: int
+
+
+def read_header(path: Path) -> NiftiHeader:
+    """Read a NIfTI-1 header and make sure that all the voxels it announces are in the file.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz``.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is truncated, damaged or no NIfTI-1 file.
+    UnsupportedImageError
+        If the header announces no voxels.
+    """
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opener(path, "rb") as stream:
+            header = parse_header(stream.read(HEADER_BYTES), path.name)
+            found = HEADER_BYTES
+            while chunk := stream.read(1 << 20):
+                found += len(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableImageError(f"{path.name} is truncated or damaged ({error}).", _COPY_AGAIN) from error
+    except OSError as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read: {error.strerror or error}.", "Check the permissions of the file and of its folder."
+        ) from error
+    if found < header.content_bytes:
+        raise UnreadableImageError(
+            f"{path.name} is truncated: {found} of {header.content_bytes} bytes are there.", _COPY_AGAIN
+        )
+    return header
+
+
+def parse_header(raw: bytes, name: str) -> NiftiHeader:
+    """Parse the first 348 bytes of a NIfTI-1 file; errors as for :func:`read_header`."""
+    if len(raw) < HEADER_BYTES:
+        raise UnreadableImageError(f"{name} is truncated: not even its header is whole.", _COPY_AGAIN)
+    order = next((o for o in "<>" if struct.unpack(o + "i", raw[:4])[0] == HEADER_BYTES), None)
+    if order is None or raw[344:347] != b"n+1":
+        raise UnreadableImageError(
+            f"{name} is not a NIfTI-1 file.", "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
+        )
+    dim = struct.unpack(order + "8h", raw[40:56])
+    if not 1 <= dim[0] <= 7 or any(n < 1 for n in dim[1 : dim[0] + 1]):
+        raise UnsupportedImageError(f"{name} holds no voxels.", "Export the image again.")
+    shape = dim[1 : dim[0] + 1]
+    bits = struct.unpack(order + "h", raw[72:74])[0]
+    offset = struct.unpack(order + "f", raw[108:112])[0]
+    geometry = NiftiGeometry(
+        struct.unpack(order + "4f", raw[76:92]),
+        raw[123],
+        *struct.unpack(order + "2h", raw[252:256]),
+        struct.unpack(order + "6f", raw[256:280]),
+        struct.unpack(order + "12f", raw[280:328]),
+    )
+    voxels = int(np.prod([int(n) for n in shape], dtype=object))
+    start = int(offset) if np.isfinite(offset) and offset >= HEADER_BYTES else _VOX_OFFSET
+    return NiftiHeader(shape, geometry, start + voxels * bits // 8)
+
+
+def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.uint8) -> None:
+    """Write an array on a volume's grid as ``.nii.gz``; a leading axis becomes the file's fourth dimension.
+
+    The placement is the volume's own, bit for bit where it came from a NIfTI file. The same arrays give the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        File to create.
+    array : ndarray, shape (K, J, I) or (N, K, J, I)
+        Converted slice by slice, so that a large float16 array needs no float32 copy.
+    volume : Volume
+        Gives the grid.
+    dtype : type
+        ``numpy.uint8`` or ``numpy.float32``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ValueError
+        If the array does not fit the grid or the type is not supported.
+    """
+    if array.shape[-3:] != volume.array.shape or array.ndim not in (3, 4):
+        raise ValueError(f"shape {array.shape} does not match the grid {volume.array.shape}")
+    stack = array[None] if array.ndim == 3 else array
+    kind = np.dtype(dtype).newbyteorder("<")
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as stream:
+        stream.write(_header(volume, np.dtype(dtype), len(stack)))
+        for block in stack:
+            for plane in block:
+                stream.write(np.ascontiguousarray(plane, dtype=kind).data)
+
+
+def _header(volume: Volume, dtype: np.dtype, count: int) -> bytes:
+    """Header and empty extension block, 352 bytes, little-endian."""
+    if dtype not in _DATATYPES:
+        raise ValueError(f"NIfTI output is uint8 or float32, not {dtype}")
+    geometry = volume.nifti or NiftiGeometry.from_affine(volume.ijk_to_ras)
+    datatype, bits = _DATATYPES[dtype]
+    k, j, i = volume.array.shape
+    raw = bytearray(_VOX_OFFSET)
+    struct.pack_into("<i", raw, 0, HEADER_BYTES)
+    struct.pack_into("<8h", raw, 40, 3 if count == 1 else 4, i, j, k, count, 1, 1, 1)
+    struct.pack_into("<2h", raw, 70, datatype, bits)
+    struct.pack_into("<8f", raw, 76, *geometry.pixdim, 1.0, 1.0, 1.0, 1.0)
+    struct.pack_into("<3f", raw, 108, _VOX_OFFSET, 1.0, 0.0)
+    raw[123] = geometry.units
+    struct.pack_into("<80s", raw, 148, b"FlairSeg, research use only")
+    struct.pack_into("<2h", raw, 252, geometry.qform_code, geometry.sform_code)
+    struct.pack_into("<6f", raw, 256, *geometry.qform)
+    struct.pack_into("<12f", raw, 280, *geometry.sform)
+    struct.pack_into("<4s", raw, 344, b"n+1\0")
+    return bytes(raw)

@@ -1,0 +1,490 @@
+"""Files and DICOM folders to a :class:`~flairseg.volume.Volume`, with every way in which that fails told in plain words.
+
+SimpleITK reads. What it would not notice (truncated NIfTI files, disagreeing or missing placements, uneven DICOM slices)
+is checked here; what makes no sense for a brain (absurd spacing, no contrast) in :func:`check_volume`, which callers that
+bring their own arrays (Python, Slicer) pass through as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .errors import (
+    InputNotFoundError,
+    InvalidGeometryError,
+    UnreadableImageError,
+    UnsupportedImageError,
+    UnusableIntensitiesError,
+)
+from .nifti import NiftiHeader, read_header
+from .volume import Volume, volume_from_sitk
+
+#: Known endings and the kind of file that each promises; the longest ending counts.
+ENDINGS = {
+    ".nii.gz": "NIfTI (gzip)",
+    ".nii": "NIfTI",
+    ".nrrd": "NRRD",
+    ".nhdr": "NRRD",
+    ".mha": "MetaImage",
+    ".mhd": "MetaImage",
+}
+#: Voxel spacing that a head scan can have, mm.
+SPACING_MM = (0.1, 20.0)
+#: Smallest number of voxels along the two longer sides.
+MINIMUM_SIDE = 16
+#: Largest number of voxels: beyond it a workstation's memory ends.
+MAXIMUM_VOXELS = 1_000_000_000
+#: Cosine of the angle between two axes above which a grid counts as sheared.
+SHEAR_TOLERANCE = 0.01
+#: sform and qform may differ by this before it is told, mm.
+PLACEMENT_TOLERANCE_MM = 0.5
+
+_EXPORT = "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
+_RESAMPLE = "Resample the image to a regular grid, for instance with 3D Slicer's module Resample Scalar Volume."
+
+
+def case_name(path: str | Path) -> str:
+    """Name of a case: its file's name without a known ending, or its folder's name."""
+    path = Path(path)
+    name = path.name or path.resolve().name
+    for ending in ENDINGS:
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return name or "volume"
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read one FLAIR volume and check that it can be segmented.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha`` (also ``.nhdr``, ``.mhd``), or a folder with one DICOM series.
+
+    Returns
+    -------
+    Volume
+        float32 voxels (K, J, I); ``warnings`` tells what was noticed or mended.
+
+    Raises
+    ------
+    InputNotFoundError
+        If the path does not exist or the folder holds no DICOM image.
+    UnreadableImageError
+        If the file is damaged, truncated, of another format or may not be read.
+    UnsupportedImageError
+        If it is not one scalar 3-D volume.
+    InvalidGeometryError
+        If spacing or direction make no physical sense.
+    UnusableIntensitiesError
+        If the voxels hold nothing to segment.
+    """
+    path = Path(path)
+    try:
+        is_folder = path.is_dir()
+        exists = is_folder or path.exists()
+    except (OSError, ValueError):
+        is_folder = exists = False
+    if not exists:
+        raise InputNotFoundError(f"There is no file or folder {path}.", "Check the path for typing errors.")
+    with _quiet_itk():
+        volume = _read_dicom(path) if is_folder else _read_file(path)
+    return check_volume(volume)
+
+
+def check_volume(volume: Volume) -> Volume:
+    """Make sure that a volume can be segmented, and mend what can be mended.
+
+    Parameters
+    ----------
+    volume : Volume
+        Any real type.
+
+    Returns
+    -------
+    Volume
+        float32, finite, C-contiguous; ``warnings`` tells what was mended.
+
+    Raises
+    ------
+    UnsupportedImageError, InvalidGeometryError, UnusableIntensitiesError
+        As for :func:`read_volume`.
+    """
+    _check_shape(volume.array)
+    _check_geometry(volume)
+    warnings = list(volume.warnings)
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = np.ascontiguousarray(volume.array, dtype=np.float32)
+    finite = np.isfinite(array)
+    bad = array.size - int(np.count_nonzero(finite))
+    if bad == array.size:
+        raise UnusableIntensitiesError("The image holds no numbers: every voxel is NaN or infinite.", _EXPORT)
+    if bad:
+        array = np.where(finite, array, np.float32(0))
+        warnings.append(f"{bad} voxels ({100 * bad / array.size:.2g} %) are NaN or infinite; they were set to 0.")
+    if float(array.min()) == float(array.max()):
+        raise UnusableIntensitiesError(
+            f"All voxels have the same value ({float(array.flat[0]):g}): there is nothing to segment.", _EXPORT
+        )
+    if 1 in array.shape:
+        warnings.append("The image is a single slice: the slices above and below are missing, so expect more errors.")
+    return replace(volume, array=array, warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _check_shape(array: np.ndarray) -> None:
+    if array.dtype.kind not in "biuf":
+        raise UnsupportedImageError(f"The voxels are not real numbers ({array.dtype}).", _EXPORT)
+    if array.ndim != 3:
+        raise UnsupportedImageError(f"The image has {array.ndim} dimensions, not 3.", "Give one 3-D volume.")
+    if array.size == 0:
+        raise UnusableIntensitiesError("The image is empty: it has no voxels.", _EXPORT)
+    if sorted(array.shape)[1] < MINIMUM_SIDE:
+        size = " x ".join(map(str, array.shape[::-1]))
+        raise UnsupportedImageError(
+            f"The image is too small for a head: {size} voxels.", f"Slices of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} are needed."
+        )
+    if array.size > MAXIMUM_VOXELS:
+        raise UnsupportedImageError(f"The image is too large: {array.size} voxels.", _RESAMPLE)
+
+
+def _check_geometry(volume: Volume) -> None:
+    affine = np.asarray(volume.ijk_to_ras, dtype=float)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise InvalidGeometryError("The image's position in space is not given by finite numbers.", _EXPORT)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    shown = " x ".join(f"{s:.4g}" for s in spacing)
+    if (spacing < SPACING_MM[0]).any() or (spacing > SPACING_MM[1]).any():
+        raise InvalidGeometryError(
+            f"A voxel of {shown} mm cannot be a head scan ({SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm expected).",
+            "Correct spacing and unit in the header, for instance in 3D Slicer's module Volumes.",
+        )
+    direction = affine[:3, :3] / spacing
+    if abs(direction.T @ direction - np.eye(3)).max() > SHEAR_TOLERANCE:
+        raise InvalidGeometryError("The image's axes are not at right angles (sheared or degenerate affine).", _RESAMPLE)
+
+
+# --- files
+
+
+def _read_file(path: Path) -> Volume:
+    ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    head = _first_bytes(path)
+    kind = _kind(head)
+    if ending is None or kind != ENDINGS[ending]:
+        raise _wrong_kind(path, ending, kind, empty=not head)
+    if kind.startswith("NIfTI"):
+        return _read_nifti(path)
+    image = _execute(path)
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    _check_scalar(path, image.GetDimension(), image.GetSize(), image)
+    if image.GetDimension() == 2:
+        return _single_slice(path, image)
+    return volume_from_sitk(image, case_name(path))
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise UnreadableImageError(f"{path.name} is neither a file nor a folder.", "Give an image file or a DICOM folder.")
+        with path.open("rb") as stream:
+            return stream.read(512)
+    except OSError as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read: {error.strerror or error}.", "Check the permissions of the file and of its folder."
+        ) from error
+
+
+def _kind(head: bytes) -> str | None:
+    """Kind of file by its first 512 bytes, in the words of :data:`ENDINGS` where FlairSeg reads it."""
+    if head[:2] == b"\x1f\x8b":
+        return "NIfTI (gzip)"
+    if head[:4] == b"NRRD":
+        return "NRRD"
+    if head[344:347] in (b"n+1", b"ni1"):
+        return "NIfTI"
+    if head[4:7] == b"n+2":
+        return "NIfTI-2"
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    if any(key in head for key in (b"ObjectType", b"NDims")):
+        return "MetaImage"
+    for start, kind in ((b"\x89PNG", "PNG picture"), (b"\xff\xd8\xff", "JPEG picture"), (b"PK", "zip archive")):
+        if head.startswith(start):
+            return kind
+    return None
+
+
+def _wrong_kind(path: Path, ending: str | None, kind: str | None, empty: bool) -> UnreadableImageError:
+    """Error for a file whose content is not what its name promises, or that FlairSeg does not read at all."""
+    known = ", ".join(ENDINGS)
+    if empty:
+        return UnreadableImageError(f"{path.name} is empty (0 bytes).", "Copy or export the file again.")
+    if kind == "DICOM":
+        return UnreadableImageError(
+            f"{path.name} is one DICOM file.", "Give the folder that holds the whole series instead of a single file."
+        )
+    endings = [e for e, k in ENDINGS.items() if k == kind]
+    promise = f", not {ENDINGS[ending]} as its name says" if ending else ""
+    if kind is None:
+        what = f"is not {ENDINGS[ending]}, although its name says so" if ending else "has no ending that FlairSeg knows"
+        return UnreadableImageError(f"{path.name} {what}.", f"Known endings are {known}; or give a DICOM folder.")
+    if not endings:
+        return UnreadableImageError(f"{path.name} is a {kind}{promise}.", _EXPORT)
+    return UnreadableImageError(f"{path.name} looks like {kind}{promise}.", f"Rename it so that it ends in {endings[0]}.")
+
+
+def _execute(path: Path):
+    """The image, or a typed error in place of ITK's."""
+    import SimpleITK as sitk
+
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _itk_error(path, error) from error
+
+
+def _itk_error(path: Path, error: RuntimeError) -> Exception:
+    text = str(error)
+    if any(word in text for word in ("orthonormal", "determinant", "spacing is not supported", "direction")):
+        return InvalidGeometryError(
+            f"{path.name} has an impossible geometry: its axes are sheared, or one has no length.", _RESAMPLE
+        )
+    return UnreadableImageError(
+        f"{path.name} cannot be read: it is truncated, damaged or of a kind that SimpleITK does not know.", _EXPORT
+    )
+
+
+def _check_scalar(path: Path, dimension: int, size: tuple[int, ...], image) -> None:
+    """Refuse time series, colour and complex images."""
+    import SimpleITK as sitk
+
+    if dimension > 3:
+        shape = " x ".join(map(str, size))
+        raise UnsupportedImageError(
+            f"{path.name} holds several volumes ({shape}).", "Save the one that is the FLAIR as its own 3-D file."
+        )
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise UnsupportedImageError(f"{path.name} holds complex numbers.", "Save the magnitude image.")
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetPixelID() == sitk.sitkUnknown:
+        raise UnsupportedImageError(
+            f"{path.name} is a colour or vector image ({image.GetNumberOfComponentsPerPixel()} values per voxel).",
+            "Give the original scalar FLAIR, not a rendered or exported picture of it.",
+        )
+
+
+def _single_slice(path: Path, image) -> Volume:
+    """A 2-D image as a volume of one slice of 1 mm."""
+    import SimpleITK as sitk
+
+    return volume_from_sitk(sitk.JoinSeries(image), case_name(path), (_thickness_warning(path),))
+
+
+def _thickness_warning(path: Path) -> str:
+    return f"{path.name} is 2-D and tells no slice thickness: volumes in ml assume 1 mm."
+
+
+def _read_nifti(path: Path) -> Volume:
+    header = read_header(path)
+    if any(n > 1 for n in header.shape[3:]):
+        _raise_several(path, header)
+    _check_placement(path, header)
+    image = _execute(path)
+    if image.GetDimension() > 3:
+        image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
+    _check_scalar(path, 3, image.GetSize(), image)
+    if image.GetDimension() == 2:
+        volume = _single_slice(path, image)
+    else:
+        volume = volume_from_sitk(image, case_name(path))
+    warnings = (*volume.warnings, *_placement_warnings(header))
+    return replace(volume, nifti=header.geometry, warnings=warnings)
+
+
+def _raise_several(path: Path, header: NiftiHeader) -> None:
+    shape = " x ".join(map(str, header.shape))
+    if len(header.shape) > 4 and header.shape[3] == 1:
+        raise UnsupportedImageError(f"{path.name} is a vector image ({shape}).", "Give the original scalar FLAIR.")
+    raise UnsupportedImageError(
+        f"{path.name} holds several volumes ({shape}).", "Save the one that is the FLAIR as its own 3-D file."
+    )
+
+
+def _check_placement(path: Path, header: NiftiHeader) -> None:
+    geometry = header.geometry
+    numbers = list(geometry.pixdim[1:])
+    numbers += geometry.sform if geometry.sform_code > 0 else ()
+    numbers += geometry.qform if geometry.qform_code > 0 else ()
+    if not np.isfinite(numbers).all():
+        raise InvalidGeometryError(f"The header of {path.name} places the image at NaN or infinity.", _EXPORT)
+    _check_size(path, header)
+
+
+def _check_size(path: Path, header: NiftiHeader) -> None:
+    """Refuse voxels without a size, for which ITK would quietly take 1 mm."""
+    geometry = header.geometry
+    if geometry.sform_code > 0:
+        singular = abs(np.linalg.det(geometry.sform_affine())) < 1e-12
+    else:
+        singular = 0.0 in geometry.pixdim[1 : 1 + min(3, len(header.shape))]
+    if singular:
+        raise InvalidGeometryError(
+            f"The header of {path.name} gives its voxels no size (zero or singular affine).", _EXPORT
+        )
+
+
+def _placement_warnings(header: NiftiHeader) -> tuple[str, ...]:
+    """What is doubtful about where a NIfTI header puts the image."""
+    sform, qform = header.geometry.sform_affine(), header.geometry.qform_affine()
+    if sform is None and qform is None:
+        return ("The header does not say how the image lies in space: left and right cannot be told for sure.",)
+    if sform is None or qform is None:
+        return ()
+    last = np.ones(3)
+    last[: len(header.shape[:3])] = header.shape[:3]
+    corners = np.array([[*(np.array([i, j, k]) * (last - 1)), 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]).T
+    apart = float(np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max())
+    if apart <= PLACEMENT_TOLERANCE_MM:
+        return ()
+    return (
+        f"The header's sform and qform place the image up to {apart:.1f} mm apart; the label map repeats both, so look at "
+        "it with the program that you view the image with.",
+    )
+
+
+# --- DICOM
+
+
+def _read_dicom(folder: Path) -> Volume:
+    import SimpleITK as sitk
+
+    _check_folder(folder)
+    try:
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in series]
+    except RuntimeError as error:
+        raise _itk_error(folder, error) from error
+    if not files:
+        raise _no_dicom(folder)
+    if len(files) > 1:
+        counts = ", ".join(str(n) for n in sorted((len(f) for f in files), reverse=True))
+        raise UnsupportedImageError(
+            f"The folder {folder.name} holds {len(files)} DICOM series ({counts} files).",
+            "Put the files of the FLAIR series alone into a folder and give that.",
+        )
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files[0])
+    reader.MetaDataDictionaryArrayUpdateOn()
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _itk_error(folder, error) from error
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        image = image[:, :, :, 0]
+    _check_scalar(folder, image.GetDimension(), image.GetSize(), image)
+    tags = [_Tags(reader, k) for k in range(len(files[0]))]
+    warnings = []
+    if tags[0].modality not in ("MR", ""):
+        warnings.append(f"The DICOM header says {tags[0].modality}, not MR: the result cannot be trusted.")
+    if len(files[0]) > 1:
+        step, uneven = _slice_step(folder, tags)
+        if step:
+            image.SetSpacing((*image.GetSpacing()[:2], step))
+        if uneven:
+            warnings.append(uneven)
+    return volume_from_sitk(image, case_name(folder), tuple(warnings))
+
+
+class _Tags:
+    """Position, orientation and modality of one slice of a series; no other tag is looked at."""
+
+    def __init__(self, reader, index: int) -> None:
+        def numbers(tag: str, count: int) -> np.ndarray | None:
+            text = reader.GetMetaData(index, tag) if reader.HasMetaDataKey(index, tag) else ""
+            try:
+                values = np.array([float(part) for part in text.split("\\")])
+            except ValueError:
+                return None
+            return values if values.size == count else None
+
+        self.position = numbers("0020|0032", 3)
+        self.orientation = numbers("0020|0037", 6)
+        key = "0008|0060"
+        self.modality = reader.GetMetaData(index, key).strip() if reader.HasMetaDataKey(index, key) else ""
+
+
+def _slice_step(folder: Path, tags: list[_Tags]) -> tuple[float | None, str | None]:
+    """Distance of neighbouring slices in mm, and a warning if it varies; refuses what is no stack."""
+    if any(t.position is None or t.orientation is None for t in tags):
+        return None, "The DICOM headers give no slice positions: order and distance of the slices may be wrong."
+    orientation = tags[0].orientation
+    if any(abs(t.orientation - orientation).max() > 1e-2 for t in tags):
+        raise UnsupportedImageError(
+            f"The slices in {folder.name} do not lie parallel to each other.", "Give a folder with one plain FLAIR series."
+        )
+    normal = np.cross(orientation[:3], orientation[3:])
+    positions = np.array([t.position for t in tags])
+    positions = positions[np.argsort(positions @ normal)]
+    steps = np.diff(positions, axis=0)
+    along = steps @ normal
+    step = float(np.median(along))
+    if along.min() < 0.01:
+        raise UnsupportedImageError(
+            f"{folder.name} holds several images of the same slice (echoes or time points).",
+            "Put the files of one FLAIR volume alone into a folder and give that.",
+        )
+    sideways = np.linalg.norm(steps - along[:, None] * normal, axis=1)
+    if np.median(sideways) > SHEAR_TOLERANCE * step:
+        raise InvalidGeometryError(f"The slices in {folder.name} are shifted sideways (tilted gantry).", _RESAMPLE)
+    if along.max() > 1.5 * step:
+        raise InvalidGeometryError(
+            f"Slices are missing in {folder.name}: the gap between two neighbours reaches {along.max():.3g} mm "
+            f"where {step:.3g} mm is usual.",
+            "Copy the series again, whole.",
+        )
+    uneven = None
+    if along.max() - along.min() > 0.1 * step:
+        uneven = f"The distance between slices varies ({along.min():.3g} to {along.max():.3g} mm): volumes are approximate."
+    return step, uneven
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise UnreadableImageError(
+            f"The folder {folder.name} cannot be read: {error.strerror or error}.", "Check the permissions of the folder."
+        ) from error
+
+
+def _no_dicom(folder: Path) -> InputNotFoundError:
+    """Error for a folder without DICOM files, with the likeliest remedy."""
+    inside = sorted(folder.iterdir())
+    images = [p.name for p in inside if any(p.name.lower().endswith(e) for e in ENDINGS)]
+    folders = [p.name for p in inside if p.is_dir()]
+    if images:
+        advice = f"Give the image file itself, for instance {folder.name}/{images[0]}."
+    elif folders:
+        advice = f"DICOM files must lie directly in the folder: try {folder.name}/{folders[0]}."
+    else:
+        advice = "Give an image file, or a folder with the files of one DICOM series."
+    return InputNotFoundError(f"The folder {folder.name} holds no DICOM image.", advice)
+
+
+@contextmanager
+def _quiet_itk() -> Iterator[None]:
+    """Keep ITK's own warnings off the screen: what matters of them is told as a warning or an error of ours."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)

@@ -1,0 +1,372 @@
+"""The files of a case, all or none: written under temporary names, checked, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__
+from .errors import OutputError
+from .labels import CLASSES
+from .nifti import read_header, write_nifti
+from .pipeline import Segmentation
+from .reading import case_name
+from .volume import volume_to_sitk
+
+#: Ending of each file, in the order in which they are put in place: who sees the summary sees all the others.
+ENDINGS = {
+    "labels": "_labels.nii.gz",
+    "segmentation": ".seg.nrrd",
+    "overview": "_overview.png",
+    "probabilities": "_probabilities.nii.gz",
+    "summary": "_summary.json",
+}
+#: Longest stem in bytes: file systems allow names of 255, and the longest ending needs its share.
+MAXIMUM_STEM_BYTES = 230
+_TEMPORARY = ".flairseg-"
+
+
+def output_stems(inputs: Sequence[str | Path]) -> list[str]:
+    """Stem of the output files of each input: its name without known endings.
+
+    Inputs of one call whose stems collide become ``<parent>_<stem>``; where that still collides, more parents are put in
+    front, then a number at the end. Names that differ only in case or Unicode form collide too, since many file systems
+    hold them for the same.
+
+    Parameters
+    ----------
+    inputs : sequence of path
+        All the inputs of one call.
+
+    Returns
+    -------
+    list of str
+        One per input, all different.
+    """
+    paths = [Path(os.path.abspath(p)) for p in inputs]
+    names = [case_name(p) for p in paths]
+    stems = list(names)
+    for depth in range(1, max((len(p.parts) for p in paths), default=1)):
+        clashing = _clashing(stems)
+        if not clashing:
+            break
+        for n in clashing:
+            parents = [part for part in paths[n].parent.parts if part != paths[n].anchor][-depth:]
+            stems[n] = "_".join([*parents, names[n]])
+    stems = [_shortened(stem) for stem in stems]
+    taken: set[str] = set()
+    for n, stem in enumerate(stems):
+        number = 1
+        while _folded(stems[n]) in taken:
+            number += 1
+            stems[n] = f"{stem}_{number}"
+        taken.add(_folded(stems[n]))
+    return stems
+
+
+def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, what could not be written in the end.
+
+    Raises
+    ------
+    OutputError
+        If results of that stem exist and may not be replaced, or the folder cannot be written to.
+    """
+    folder = Path(output_dir)
+    try:
+        existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
+        nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        usable = nearest.is_dir()
+        writable = os.access(nearest, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise _output_error(folder, error) from error
+    if existing:
+        raise OutputError(
+            f"Results of {stem} exist already in {folder} ({stem}{existing[0]}).",
+            "They were kept. Add --overwrite to replace them, or choose another --output folder.",
+        )
+    if not usable:
+        raise OutputError(f"{nearest} is a file, not a folder.", "Choose another --output folder.")
+    if not writable:
+        raise OutputError(f"{nearest} may not be written to.", "Choose another --output folder, or ask for the permission.")
+
+
+def write_segmentation(
+    segmentation: Segmentation,
+    output_dir: str | Path,
+    stem: str | None = None,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    check: Callable[[], None] | None = None,
+) -> dict[str, Path]:
+    """Write the files of a case; after any failure there is none of them, and what existed before is as it was.
+
+    ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
+    ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes 0..3 last).
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+        Its ``seconds`` get ``write`` and a new ``total``.
+    output_dir : path
+        Created if need be.
+    stem : str, optional
+        Default: the volume's name.
+    probabilities : bool
+        Also write the probabilities.
+    overwrite : bool
+        Replace existing results of this stem (all of them: probabilities of an earlier run do not stay behind).
+    check : callable, optional
+        Called between files; may raise to cancel.
+
+    Returns
+    -------
+    dict of str to Path
+        ``labels``, ``segmentation``, ``overview``, ``summary`` and perhaps ``probabilities``.
+
+    Raises
+    ------
+    OutputError
+        If results exist already, or the files cannot be written (read-only, full disk).
+    """
+    began = time.perf_counter()
+    folder = Path(output_dir)
+    stem = segmentation.volume.name if stem is None else stem
+    check_destination(folder, stem, overwrite)
+    wanted = [name for name in ENDINGS if name != "probabilities" or probabilities]
+    writers = {
+        "labels": _write_labels,
+        "segmentation": _write_segments,
+        "overview": _write_overview,
+        "probabilities": _write_probabilities,
+        "summary": _write_summary,
+    }
+    created = _make_folder(folder)
+    temporary: Path | None = None
+    done = False
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
+        before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
+        for name in wanted:
+            if name == "summary":
+                segmentation.seconds["write"] = time.perf_counter() - began
+                segmentation.seconds["total"] = before + segmentation.seconds["write"]
+            path = temporary / f"{stem}{ENDINGS[name]}"
+            writers[name](segmentation, path)
+            _sync(path)
+            if check is not None:
+                check()
+        _put_in_place(temporary, folder, [f"{stem}{ENDINGS[name]}" for name in wanted], stem)
+        done = True
+    except OSError as error:
+        raise _output_error(folder, error) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        if not done:
+            _remove_folders(created)
+    return {name: folder / f"{stem}{ENDINGS[name]}" for name in wanted}
+
+
+# --- the files
+
+
+def _write_labels(segmentation: Segmentation, path: Path) -> None:
+    write_nifti(path, segmentation.labels, segmentation.volume)
+    read_header(path)
+
+
+def _write_probabilities(segmentation: Segmentation, path: Path) -> None:
+    write_nifti(path, segmentation.probabilities, segmentation.volume, np.float32)
+    read_header(path)
+
+
+def _write_segments(segmentation: Segmentation, path: Path) -> None:
+    """The labels as 3D Slicer's own segmentation file: one shared layer, names, colours, terminology, provenance."""
+    import SimpleITK as sitk
+
+    image = volume_to_sitk(segmentation.volume.with_array(segmentation.labels))
+    for key, value in segment_metadata(segmentation).items():
+        image.SetMetaData(key, value)
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(path))
+    writer.SetImageIO("NrrdImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressionLevel(2)
+    try:
+        writer.Execute(image)
+        # teem does not report every failed write (a full disk), so look at what is really there.
+        written = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "SimpleITK could not write the segmentation") from error
+    if not np.array_equal(written, segmentation.labels):
+        raise OSError(errno.EIO, "what was written does not read back as it was")
+
+
+def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
+    """Header fields that make a NRRD label map a Slicer segmentation (``.seg.nrrd``).
+
+    Slicer takes the extent of a shared layer from its first segment, hence the whole grid for each.
+    """
+    extent = " ".join(f"0 {n - 1}" for n in segmentation.labels.shape[::-1])
+    fields = {
+        "Segmentation_SourceRepresentation": "Binary labelmap",
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+    }
+    provenance = provenance_tags(segmentation)
+    for n, label_class in enumerate(CLASSES):
+        tags = {"TerminologyEntry": label_class.terminology_entry, **provenance}
+        fields |= {
+            f"Segment{n}_ID": label_class.id,
+            f"Segment{n}_Name": label_class.name,
+            f"Segment{n}_NameAutoGenerated": "0",
+            f"Segment{n}_Color": " ".join(f"{c:.6g}" for c in label_class.rgb_unit),
+            f"Segment{n}_ColorAutoGenerated": "0",
+            f"Segment{n}_LabelValue": str(label_class.value),
+            f"Segment{n}_Layer": "0",
+            f"Segment{n}_Extent": extent,
+            f"Segment{n}_Tags": "".join(f"{key}:{value}|" for key, value in tags.items()),
+        }
+    return fields
+
+
+def provenance_tags(segmentation: Segmentation) -> dict[str, str]:
+    """Tags that every segment carries: which model and software made it, when, and that no one has touched it yet."""
+    return {
+        "FlairSeg.model": segmentation.card.id,
+        "FlairSeg.model_sha256": segmentation.card.sha256,
+        "FlairSeg.version": __version__,
+        "FlairSeg.created": segmentation.created,
+        "FlairSeg.algorithm_type": "AUTOMATIC",
+    }
+
+
+def _write_overview(segmentation: Segmentation, path: Path) -> None:
+    from .overview import render_overview
+
+    render_overview(segmentation).save(path, format="PNG", compress_level=4)
+
+
+def _write_summary(segmentation: Segmentation, path: Path) -> None:
+    summary = {**segmentation.summary(), "case": path.name.removesuffix(ENDINGS["summary"])}
+    path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# --- all or none
+
+
+def _put_in_place(temporary: Path, folder: Path, names: list[str], stem: str) -> None:
+    """Rename the finished files to their places; if that fails half-way, bring back what was there."""
+    old = [f"{stem}{ending}" for ending in ENDINGS.values() if os.path.lexists(folder / f"{stem}{ending}")]
+    backup = temporary / "old"
+    backup.mkdir()
+    placed: list[str] = []
+    try:
+        for name in old:
+            _keep_copy(folder / name, backup / name)
+        for name in names:
+            placed.append(name)
+            os.replace(temporary / name, folder / name)
+        for name in set(old) - set(names):
+            placed.append(name)
+            (folder / name).unlink()
+    except BaseException:
+        for name in placed:
+            if name in old:
+                os.replace(backup / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        raise
+    _sync(folder)
+
+
+def _keep_copy(path: Path, copy: Path) -> None:
+    try:
+        os.link(path, copy, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file (or a folder's list of files) has reached the disk; where folders cannot, go on."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # Windows opens no folders.
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Create a folder; the ones that were not there before, outermost first."""
+    missing = []
+    try:
+        for path in (folder, *folder.parents):
+            if path.exists():
+                break
+            missing.insert(0, path)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(folder, error) from error
+    return missing
+
+
+def _remove_folders(created: list[Path]) -> None:
+    """Take back folders that were created for results which then did not come; filled ones stay."""
+    for path in reversed(created):
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+def _output_error(folder: Path, error: OSError) -> OutputError:
+    number = error.errno
+    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return OutputError(f"The disk of {folder} is full; nothing was written.", "Free some space or choose another --output.")
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(f"{folder} may not be written to.", "Choose another --output folder, or ask for the permission.")
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return OutputError(f"{folder} is not a folder.", "Choose another --output folder.")
+    if number == errno.ENAMETOOLONG:
+        return OutputError(f"The path of {folder} is too long.", "Choose a shorter --output path.")
+    return OutputError(f"The results cannot be written to {folder}: {error.strerror or error}.", "Check the disk and its free space.")
+
+
+# --- stems
+
+
+def _folded(stem: str) -> str:
+    return unicodedata.normalize("NFC", stem).casefold()
+
+
+def _clashing(stems: list[str]) -> list[int]:
+    folded = [_folded(s) for s in stems]
+    return [n for n, s in enumerate(folded) if folded.count(s) > 1]
+
+
+def _shortened(stem: str) -> str:
+    """A stem whose files' names fit into a folder; shortened ones keep apart by a piece of their hash."""
+    raw = stem.encode("utf-8", "surrogateescape")
+    if len(raw) <= MAXIMUM_STEM_BYTES:
+        return stem
+    mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
+    return raw[: MAXIMUM_STEM_BYTES - len(mark)].decode("utf-8", "ignore") + mark
