@@ -77,18 +77,16 @@ def reference(path: str) -> None:
 
 def ours() -> None:
     """Serve whole cases: the same calls that the command line makes."""
-    from flairseg import read_volume, segment, write_segmentation
+    from flairseg import segment, write_segmentation
 
     for request in requests():
         began = time.perf_counter()
-        volume = read_volume(request["input"])
-        was_read = time.perf_counter()
-        result = segment(volume, device=request["device"])
+        result = segment(request["input"], device=request["device"])
         was_segmented = time.perf_counter()
-        write_segmentation(result, Path(request["output"]), volume.name, overwrite=True)
+        write_segmentation(result, Path(request["output"]), result.volume.name, overwrite=True)
         done = time.perf_counter()
-        stages = {"read": was_read - began, **result.seconds, "write": done - was_segmented}
-        stages.pop("total", None)
+        stages = {**result.seconds, "write": done - was_segmented}
+        del stages["total"]
         answer(seconds=done - began, stages=stages, device=result.device_used, provider=result.provider)
 
 
