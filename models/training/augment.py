@@ -1,0 +1,97 @@
+"""Augmentation of training batches, on tensors, seeded by torch's generator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+#: Normalised intensity of zero signal, ``(0 / median - 1) / 0.2``.
+ZERO_SIGNAL = -5.0
+
+
+def _uniform(generator: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:
+    return torch.rand(count, generator=generator) * (high - low) + low
+
+
+def spatial(
+    images: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random rotation (+-20 deg), scale (0.8..1.25), shear, shift and left-right flip, the same for image and label.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, channels, H, W)
+    labels : Tensor of int64, shape (N, H, W)
+    masks : Tensor of float, shape (N, 1, H, W)
+        Brain mask.
+    """
+    count, _, height, width = images.shape
+    angle = _uniform(generator, count, -20, 20) * math.pi / 180
+    scale = torch.exp(_uniform(generator, count, math.log(0.8), math.log(1.25)))
+    stretch = torch.exp(_uniform(generator, count, -0.08, 0.08))
+    shear = _uniform(generator, count, -0.08, 0.08)
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    aspect = height / width
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    theta = torch.zeros(count, 2, 3)
+    # grid_sample's coordinates are (x, y) in [-1, 1]; the aspect keeps rotations rigid in a non-square frame.
+    theta[:, 0, 0] = cos / scale * stretch * flip
+    theta[:, 0, 1] = (-sin / scale + shear) * aspect
+    theta[:, 1, 0] = sin / scale / aspect * flip
+    theta[:, 1, 1] = cos / scale / stretch
+    theta[:, 0, 2] = _uniform(generator, count, -0.06, 0.06)
+    theta[:, 1, 2] = _uniform(generator, count, -0.06, 0.06)
+    grid = functional.affine_grid(theta, (count, 1, height, width), align_corners=False)
+    moved = functional.grid_sample(images - ZERO_SIGNAL, grid, mode="bilinear", align_corners=False) + ZERO_SIGNAL
+    # Memberships are interpolated and the largest one wins: smoother outlines than nearest neighbour.
+    onehot = functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()[:, 1:]
+    soft = functional.grid_sample(onehot, grid, mode="bilinear", align_corners=False)
+    background = 1 - soft.sum(1, keepdim=True)
+    new_labels = torch.cat([background, soft], 1).argmax(1)
+    new_masks = functional.grid_sample(masks, grid, mode="bilinear", align_corners=False)
+    return moved, new_labels, new_masks
+
+
+def intensity(images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Random skull stripping, gain, gamma, bias field, blur, noise, slice gain, and replicated neighbours.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, channels, H, W)
+        Normalised intensities.
+    masks : Tensor of float, shape (N, 1, H, W)
+    """
+    count, channels, height, width = images.shape
+    shape = (count, 1, 1, 1)
+
+    def chance(probability: float) -> torch.Tensor:
+        return (torch.rand(count, generator=generator) < probability).float().view(shape)
+
+    signal = (images * 0.2 + 1).clamp(min=0)
+    stripped = chance(0.3)
+    signal = signal * (1 - stripped * (masks < 0.5).float())
+    gamma = torch.exp(_uniform(generator, count, math.log(0.7), math.log(1.45))).view(shape)
+    signal = torch.where(chance(0.5) > 0, signal.clamp(min=1e-4) ** gamma, signal)
+    rows = torch.linspace(-1, 1, height).view(1, 1, -1, 1)
+    columns = torch.linspace(-1, 1, width).view(1, 1, 1, -1)
+    weights = torch.randn(count, 5, generator=generator) * 0.1
+    field = sum(
+        weights[:, n].view(shape) * term
+        for n, term in enumerate((rows, columns, rows * columns, rows**2 - 0.33, columns**2 - 0.33))
+    )
+    signal = signal * torch.exp(field * chance(0.6))
+    signal = signal * torch.exp(_uniform(generator, count, -0.12, 0.12)).view(shape)
+    signal = signal * (1 + 0.03 * torch.randn(count, channels, 1, 1, generator=generator))
+    blurred = functional.avg_pool2d(functional.pad(signal, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    amount = _uniform(generator, count, -0.6, 0.8).view(shape) * chance(0.4)
+    signal = signal + amount * (blurred - signal)  # negative amounts sharpen
+    sigma = _uniform(generator, count, 0.0, 0.09).view(shape) * chance(0.5)
+    signal = signal + sigma * torch.randn(signal.shape, generator=generator)
+    # Signal outside the skull-stripped brain stays exactly zero, as it is in such files.
+    signal = signal.clamp(min=0) * (1 - stripped * (masks < 0.5).float())
+    if channels == 3:
+        alone = (torch.rand(count, generator=generator) < 0.08).view(shape)
+        signal = torch.where(alone, signal[:, 1:2].expand_as(signal), signal)
+    return ((signal - 1) / 0.2).clamp(-6, 8)

@@ -1,0 +1,161 @@
+"""Training data: annotated cases in the frame that a model card names, and patient-level folds.
+
+Everything is found under ``$FLAIRSEG_DATA`` (else ``shared/data`` beside the repository) and prepared by the very
+functions that run at inference time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
+from flairseg.preprocessing import Prepared, PreprocessingConfig, preprocess
+from flairseg.slicestack import SliceStack
+from flairseg.volume import Volume, volume_from_sitk
+
+from .normal_rule import normal_rim
+
+#: Never to be trained or tuned on, whatever their source (see the data's README): they check what lands.
+HELD_BACK = frozenset({"104252", "105074", "105465", "105755", "105911"})
+#: Where slice n of the hand-drawn patient 101228 lies on the slices of ``tabriz/sub-101228``, found once by registering
+#: the pictures (similarity, correlation 0.91-0.98): scale, then the shift (columns, rows) in pixels; left-right flipped.
+_HAND_DRAWN_101228 = (
+    (0.781, 4, 1), (0.797, 4, 4), (0.781, 4, 8), (0.789, 4, 10), (0.805, 4, 11), (0.852, 4, 9), (0.844, 3, 11),
+    (0.859, 4, 10), (0.852, 4, 10), (0.852, 4, 9), (0.844, 4, 8), (0.844, 4, 8), (0.820, 4, 8), (0.797, 4, 8),
+    (0.773, 4, 8), (0.734, 4, 9), (0.695, 4, 10), (0.648, 4, 12), (0.586, 4, 14), (0.500, 4, 17),
+)  # fmt: skip
+
+
+def data_folder() -> Path:
+    """Folder of the annotated data: ``$FLAIRSEG_DATA``, else ``shared/data`` beside the repository."""
+    configured = os.environ.get("FLAIRSEG_DATA")
+    return Path(configured) if configured else Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def read(path: Path) -> Volume:
+    """Read one image of the training data."""
+    import SimpleITK as sitk
+
+    return volume_from_sitk(sitk.ReadImage(str(path)), path.name.split(".")[0])
+
+
+@dataclass
+class Case:
+    """One annotated patient.
+
+    Attributes
+    ----------
+    name : str
+        Patient.
+    volume : Volume
+        FLAIR on its own grid.
+    labels : ndarray of uint8, shape (K, J, I)
+        Classes 0..3 on that grid; class 2 by rule or by hand.
+    hand_drawn_normal : bool
+        Whether class 2 was drawn by hand.
+    """
+
+    name: str
+    volume: Volume
+    labels: np.ndarray
+    hand_drawn_normal: bool = False
+
+
+def split_hand_drawn(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal and abnormal WMH of a hand-drawn picture, gray levels scaled to [0, 1]: (normal, abnormal), bool.
+
+    Interpolated edges of a bright (abnormal) region pass through the mid gray of the normal class: beside a bright
+    region only pixels near a true mid-gray plateau count as normal.
+    """
+    beside = ndimage.binary_dilation(mask > 0.9)
+    abnormal = (mask > 0.75) | (beside & (mask > 0.5))
+    plateau = ndimage.binary_dilation((mask > 0.45) & (mask < 0.55), np.ones((3, 3)))
+    return (mask > 0.25) & ~abnormal & (plateau | ~beside), abnormal
+
+
+def hand_drawn_101228(folder: Path) -> np.ndarray:
+    """Hand-drawn normal WMH of patient 101228, carried to the canonical slices of ``tabriz/sub-101228``.
+
+    Returns
+    -------
+    ndarray of bool, shape (20, 256, 256)
+    """
+    from matplotlib.image import imread
+
+    out = np.zeros((20, 256, 256), dtype=bool)
+    grid = np.arange(256) - 127.5
+    for n, (scale, right, down) in enumerate(_HAND_DRAWN_101228):
+        mask = imread(folder / f"101228_{n + 1}.png")[:, 256:].astype(np.float32)
+        normal, _ = split_hand_drawn(mask / max(float(mask.max()), 1e-6) if mask.max() > 1 else mask)
+        rows, columns = np.meshgrid((grid - down) / scale + 127.5, (grid - right) / scale + 127.5, indexing="ij")
+        out[n] = ndimage.map_coordinates(normal.astype(np.float32), [rows, columns], order=1)[:, ::-1] > 0.5
+    return out
+
+
+def load_tabriz(folder: Path) -> list[Case]:
+    """The annotated Tabriz patients, with the normal class by rule, or by hand where it was drawn (101228)."""
+    from flairseg.preprocessing import brain_mask
+
+    cases = []
+    for patient in sorted((folder / "tabriz").glob("sub-*")):
+        name = patient.name.removeprefix("sub-")
+        if name in HELD_BACK:
+            raise ValueError(f"{name} is held back for checks and must not be trained on")
+        volume, truth = read(patient / "flair.nii.gz"), read(patient / "labels.nii.gz")
+        stack = SliceStack.from_volume(volume)
+        labels = SliceStack.from_volume(truth).array.astype(np.uint8)
+        drawn = folder / "tabriz_normal_abnormal" / f"{name}_1.png"
+        if drawn.exists():
+            normal = hand_drawn_101228(drawn.parent)
+        else:
+            normal = normal_rim(
+                stack.array, labels == VENTRICLES, labels == LESION, brain_mask(stack.array, stack.spacing), stack.spacing[1]
+            )
+        labels = np.where(normal & (labels == 0), NORMAL_WMH, labels).astype(np.uint8)
+        cases.append(Case(name, volume, stack.restore(labels), drawn.exists()))
+    return cases
+
+
+def load_verdicts(folder: Path) -> list[Case]:
+    """Accepted, corrected cases ``<case>/v<NNN>/{flair,labels}.nii.gz`` with ``verdict.json``, newest version each."""
+    cases = []
+    for version in sorted({path.parent.parent for path in folder.glob("*/v*/verdict.json")}):
+        newest = max(version.glob("v*/verdict.json")).parent
+        verdict = json.loads((newest / "verdict.json").read_text(encoding="utf-8"))
+        if verdict["verdict"].startswith("accepted"):
+            cases.append(Case(verdict["case"], read(newest / "flair.nii.gz"), read(newest / "labels.nii.gz").array, True))
+    return cases
+
+
+def folds(names: list[str], count: int = 5, seed: int = 0) -> list[list[str]]:
+    """Validation patients of each fold: a seeded shuffle of the patients, dealt out in turn."""
+    order = np.random.default_rng(seed).permutation(sorted(names))
+    return [sorted(order[fold::count].tolist()) for fold in range(count)]
+
+
+@dataclass
+class FramedCase:
+    """A case as the network sees it."""
+
+    name: str
+    prepared: Prepared
+    labels: np.ndarray
+    mask: np.ndarray
+
+
+def frame_case(case: Case, config: PreprocessingConfig) -> FramedCase:
+    """Run the card's preprocessing and bring labels and brain mask into the same frame."""
+    stack = SliceStack.from_volume(case.volume, config.plane)
+    prepared = preprocess(stack, config)
+    labels = SliceStack.from_volume(case.volume.with_array(case.labels), config.plane).array
+    memberships = np.stack([prepared.frame.apply((labels == c).astype(np.float32)) for c in range(1, 4)])
+    background = 1 - memberships.sum(0, keepdims=True)
+    framed = np.concatenate([background, memberships]).argmax(0).astype(np.uint8)
+    mask = prepared.frame.apply(prepared.mask.astype(np.float32)) > 0.5
+    return FramedCase(case.name, prepared, framed, mask)

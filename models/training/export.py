@@ -1,0 +1,101 @@
+"""Export a checkpoint to ONNX beside its card, and check it against PyTorch.
+
+``python -m models.training.export --config CONFIG --checkpoint last.pt --output models/<id> --card card-fields.json``
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .config import TrainingConfig, load_config
+from .train import build_network
+
+#: Largest difference of class probabilities between PyTorch and ONNX that is accepted.
+TOLERANCE = 1e-4
+
+
+def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Path) -> float:
+    """Write ``network`` with a dynamic batch axis and return the largest difference of its probabilities.
+
+    Parameters
+    ----------
+    network : Module
+    shape : tuple of int
+        (channels, rows, columns) of the input.
+    path : Path
+
+    Raises
+    ------
+    RuntimeError
+        If ONNX and PyTorch differ by more than 1e-4 in probability.
+    """
+    import onnxruntime
+
+    network = network.eval().float().to(memory_format=torch.contiguous_format)
+    example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    torch.onnx.export(
+        network,
+        (example,),
+        str(path),
+        input_names=["image"],
+        output_names=["output"],
+        dynamic_axes={"image": {0: "batch"}, "output": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,
+    )
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    probe = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) * 2
+    with torch.inference_mode():
+        ours = network(probe)
+    theirs = torch.from_numpy(session.run(None, {"image": probe.numpy()})[0])
+    if ours.shape[1] > 1:
+        ours, theirs = torch.softmax(ours, 1), torch.softmax(theirs, 1)
+    difference = float((ours - theirs).abs().max())
+    if difference > TOLERANCE:
+        raise RuntimeError(f"ONNX differs from PyTorch by {difference:.2g}")
+    return difference
+
+
+def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, card: dict) -> float:
+    """Write ``model.onnx`` and ``card.json`` (with its sha256 and pipeline) to ``folder``; return the difference."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / "model.onnx"
+    rows, columns = config.pipeline["frame_size"]
+    difference = export_onnx(network, (config.pipeline["input_slices"], rows, columns), model)
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    parameters = int(np.sum([p.numel() for p in network.parameters()]))
+    weights = {"file": model.name, "sha256": digest, "bytes": model.stat().st_size, "parameters": parameters}
+    card = {**card, "weights": weights, "pipeline": config.pipeline}
+    (folder / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return difference
+
+
+def load_average(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
+    """The network with the running average of a checkpoint's weights."""
+    network = build_network(config)
+    network.load_state_dict(torch.load(checkpoint, weights_only=True)["ema"])
+    return network
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--card", type=Path, required=True, help="JSON with the card's fields other than sha256 and pipeline")
+    arguments = parser.parse_args()
+    config = load_config(arguments.config)
+    card = json.loads(arguments.card.read_text(encoding="utf-8"))
+    difference = write_model(config, load_average(config, arguments.checkpoint), arguments.output, card)
+    print(f"{arguments.output}: largest difference to PyTorch {difference:.2g}")
+
+
+if __name__ == "__main__":
+    main()

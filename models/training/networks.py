@@ -1,0 +1,143 @@
+"""Network architectures of the recipes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ConvBlock(nn.Sequential):
+    """Two 3 x 3 convolutions, each with instance normalisation and leaky ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for source in (inputs, outputs):
+            layers += [
+                nn.Conv2d(source, outputs, 3, padding=1, bias=False),
+                nn.InstanceNorm2d(outputs, affine=True),
+                nn.LeakyReLU(0.01, inplace=True),
+            ]
+        super().__init__(*layers)
+
+
+class UNet25D(nn.Module):
+    """2.5D U-Net whose body runs at half resolution, with a thin full-resolution head.
+
+    Pixel unshuffling turns the three input slices into twelve channels at half the size, so that no detail is lost
+    while the expensive first level shrinks fourfold; the head sees the input again at full resolution, which one-pixel
+    structures (the periventricular rim) need.
+
+    Parameters
+    ----------
+    inputs : int
+        Input slices.
+    classes : int
+        Output classes (logits).
+    widths : sequence of int
+        Channels of each level, from half resolution down.
+    head : int
+        Channels of the full-resolution head.
+    """
+
+    def __init__(self, inputs: int = 3, classes: int = 4, widths=(32, 64, 128, 256), head: int = 12) -> None:
+        super().__init__()
+        widths = list(widths)
+        self.encoder = nn.ModuleList(
+            ConvBlock(source, target) for source, target in zip([inputs * 4, *widths[:-1]], widths, strict=True)
+        )
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(deep, shallow, 2, 2) for deep, shallow in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.decoder = nn.ModuleList(ConvBlock(2 * width, width) for width in widths[-2::-1])
+        self.lift = nn.Conv2d(widths[0], head * 4, 1)
+        self.head = nn.Sequential(
+            nn.Conv2d(head + inputs, head, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(head, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+            nn.Conv2d(head, classes, 1),
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, classes, H, W) of images (N, inputs, H, W); H and W are multiples of 2 ** len(widths)."""
+        features = functional.pixel_unshuffle(image, 2)
+        skips = []
+        for level, block in enumerate(self.encoder):
+            if level:
+                features = functional.max_pool2d(features, 2)
+            features = block(features)
+            skips.append(features)
+        for up, block, skip in zip(self.up, self.decoder, skips[-2::-1], strict=True):
+            features = block(torch.cat([up(features), skip], 1))
+        lifted = functional.pixel_shuffle(self.lift(features), 2)
+        return self.head(torch.cat([lifted, image.to(lifted.dtype)], 1))
+
+
+class Pix2PixGenerator(nn.Module):
+    """S1's generator: U-Net of 8 down and 7 + 1 up blocks, one gray-level output in [0, 1].
+
+    Down: 4 x 4 stride-2 convolution, batch norm, leaky ReLU; up: transposed convolution, batch norm, dropout on the
+    first three, ReLU; skips. Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8 (64 as published).
+    """
+
+    def __init__(self, inputs: int = 1, outputs: int = 1, width: int = 64) -> None:
+        super().__init__()
+        channels = [width * m for m in (1, 2, 4, 8, 8, 8, 8, 8)]
+        self.down = nn.ModuleList()
+        for level, (source, target) in enumerate(zip([inputs, *channels[:-1]], channels, strict=True)):
+            normalise = 0 < level < 7
+            layers: list[nn.Module] = [nn.Conv2d(source, target, 4, 2, 1, bias=not normalise)]
+            if normalise:
+                layers.append(nn.BatchNorm2d(target))
+            self.down.append(nn.Sequential(*layers, nn.LeakyReLU(0.2)))
+        self.up = nn.ModuleList()
+        source = channels[-1]
+        for level, target in enumerate(channels[-2::-1]):
+            layers = [nn.ConvTranspose2d(source, target, 4, 2, 1, bias=False), nn.BatchNorm2d(target)]
+            if level < 3:
+                layers.append(nn.Dropout(0.5))
+            self.up.append(nn.Sequential(*layers, nn.ReLU()))
+            source = 2 * target
+        self.last = nn.ConvTranspose2d(source, outputs, 4, 2, 1)
+        self.apply(_pix2pix_init)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Gray levels (N, 1, 256, 256) in [0, 1] of images (N, inputs, 256, 256)."""
+        skips, features = [], image
+        for block in self.down:
+            features = block(features)
+            skips.append(features)
+        for block, skip in zip(self.up, skips[-2::-1], strict=True):
+            features = torch.cat([block(features), skip], 1)
+        return torch.sigmoid(self.last(features))
+
+
+class PatchDiscriminator(nn.Module):
+    """S1's PatchGAN on (image, mask): logits of overlapping 70 x 70 patches."""
+
+    def __init__(self, inputs: int = 2, width: int = 64) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for source, target, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
+            layers += [
+                nn.Conv2d(width * source, width * target, 4, stride, 1, bias=False),
+                nn.BatchNorm2d(width * target),
+                nn.LeakyReLU(0.2),
+            ]
+        self.body = nn.Sequential(*layers, nn.Conv2d(width * 8, 1, 4, 1, 1))
+        self.apply(_pix2pix_init)
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Patch logits of image-mask pairs, each (N, 1, H, W)."""
+        return self.body(torch.cat([image, mask], 1))
+
+
+def _pix2pix_init(module: nn.Module) -> None:
+    """Normal initialisation with deviation 0.02, as pix2pix (Isola et al. 2017) does."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
