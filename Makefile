@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs-pictures clean environment-demo environment-test environment-lint
+.PHONY: help demo test lint bench docs-pictures readme clean environment-demo environment-test environment-lint
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ lint: environment-lint ## ruff check and format
 
 bench: environment-test ## speed and memory: reported, not asserted (bench/benchmark.json)
 	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
+
+readme: environment-demo ## put real output and measured figures into README.md
+	@$(BIN)/python tools/update_readme.py $(SECTIONS)
 
 clean: ## remove what make made: .venv, demo, bench, caches
 	rm -rf $(VENV) demo bench build dist .pytest_cache .ruff_cache .hypothesis .coverage

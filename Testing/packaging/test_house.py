@@ -151,6 +151,13 @@ def test_readme_shows_every_option_of_the_command_line():
     assert not sorted(option for option in options - {"--help"} if option not in readme)
 
 
+def test_readme_shows_the_results_that_the_cards_hold():
+    from tools.update_readme import results_section
+
+    shown = text("README.md").split("<!-- results:start -->\n")[1].split("\n<!-- results:end -->")[0]
+    assert shown == results_section(), "run `make readme SECTIONS=results`"
+
+
 def test_troubleshooting_quotes_errors_that_the_code_raises():
     section = text("README.md").split("## Troubleshooting", 1)[1].split("\n## ", 1)[0]
     quoted = re.findall(r"^\| `([^`]+)`", section, flags=re.MULTILINE)

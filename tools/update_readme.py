@@ -1,0 +1,160 @@
+"""Put real output and measured figures into the README, between its markers: `make readme`.
+
+``help``     what the command line's --help prints
+``demo``     what ``make demo`` prints (runs it)
+``results``  the measured results in the cards of the models
+``bench``    the figures of ``bench/benchmark.json``, if ``make bench`` has written it
+Nobody types a figure into the README: every one of them comes from a command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+WIDTH = 100
+#: Key of a figure in a card's results, and its column's heading.
+COLUMNS = {
+    "ventricles_dice": "ventricles Dice",
+    "normal_wmh_dice": "normal Dice",
+    "lesion_dice": "lesion Dice",
+    "lesion_f1": "lesion F1",
+    "all_wmh_dice": "all WMH Dice",
+}
+
+
+def printed(*command: str) -> str:
+    """What a command prints on a terminal of :data:`WIDTH` columns, without colours."""
+    environment = {**os.environ, "COLUMNS": str(WIDTH), "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": str(WIDTH)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
+
+
+def program() -> str:
+    """The command line that is installed beside this Python."""
+    return str(Path(sys.executable).with_name("flairseg"))
+
+
+def code(body: str) -> str:
+    """A fenced block."""
+    return f"```text\n{body}\n```"
+
+
+def help_section() -> str:
+    """The help of the main command."""
+    return code(f"$ flairseg segment --help\n{printed(program(), 'segment', '--help')}")
+
+
+def demo_section() -> str:
+    """The demo, run from its start."""
+    return code(f"$ make demo\n{printed(sys.executable, 'tools/demo.py', '--output', 'demo')}")
+
+
+def figure(value: object) -> str:
+    """``mean ± SD`` or a number, as the card gives it."""
+    if isinstance(value, dict):
+        spread = f" ± {value['sd']:.3f}" if value.get("sd") is not None else ""
+        return f"{value['mean']:.3f}{spread}"
+    return "" if value is None else f"{value:.3f}"
+
+
+def results_section() -> str:
+    """One table row per data set on which a model was measured."""
+    rows = []
+    for card_path in sorted((ROOT / "models").glob("*/card.json")):
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        for entry in card["results"]:
+            figures = entry.get("figures", {})
+            cells = [f"[{card['id']}](models/{card['id']}/card.md)", entry["data"], str(entry.get("cases", ""))]
+            rows.append([*cells, *(figure(figures.get(key)) for key in COLUMNS)])
+    shown = [i for i in range(3 + len(COLUMNS)) if i < 3 or any(row[i] for row in rows)]
+    headings = ["model", "measured on", "patients", *COLUMNS.values()]
+    return "\n".join(table([headings[i] for i in shown], [[row[i] for i in shown] for row in rows]))
+
+
+def bench_section() -> str | None:
+    """The benchmark's figures; None where it was not run."""
+    path = ROOT / "bench" / "benchmark.json"
+    if not path.exists():
+        return None
+    report = json.loads(path.read_text(encoding="utf-8"))
+    cpu, gpu, machine = report["cpu"], report["gpu"], report["machine"]
+    rows = [
+        ["warm, 20 x 256 x 256, file to files", f"{cpu['warm_seconds']:.2f} s"],
+        ["from process start", f"{cpu['process_start_seconds']:.2f} s"],
+        ["peak memory", f"{cpu['process_peak_mb']:.0f} MB"],
+        [
+            f"S1-size generator alone ({cpu['reference_parameters'] / 1e6:.1f} M parameters, batch 1)",
+            f"{cpu['reference_seconds']:.2f} s, {cpu['times_faster_than_reference']:.1f} x ours",
+        ],
+    ]
+    rows += [[f"stage: {stage}", f"{seconds:.3f} s"] for stage, seconds in cpu["stage_seconds"].items()]
+    rows += [
+        [f"growth: {name}", f"{row['warm_seconds']:.2f} s, {row['peak_mb']:.0f} MB"]
+        for name, row in cpu["growth"].items()
+    ]
+    rows.append(
+        ["GPU", f"{gpu['warm_seconds']:.2f} s, {gpu['voxels_differing_from_cpu']} voxels differ from the CPU's"]
+        if gpu["tested"]
+        else ["GPU", gpu["note"]]
+    )
+    where = f"{machine['threads']} threads of {machine['processor']}, Python {machine['python']}"
+    return "\n".join([*table(["", where], rows)])
+
+
+def table(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *rows]]
+
+
+SECTIONS: dict[str, Callable[[], str | None]] = {
+    "help": help_section,
+    "demo": demo_section,
+    "results": results_section,
+    "bench": bench_section,
+}
+
+
+def replace(readme: str, name: str, body: str) -> str:
+    """The README with another body between the markers of a section.
+
+    Raises
+    ------
+    SystemExit
+        If the README has no such markers.
+    """
+    pattern = re.compile(rf"(<!-- {name}:start -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    if not pattern.search(readme):
+        raise SystemExit(f"README.md has no section {name}")
+    return pattern.sub(lambda match: f"{match[1]}{body}\n{match[2]}", readme)
+
+
+def main() -> None:
+    """Update the sections that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sections", nargs="*", help=f"any of: {', '.join(SECTIONS)}; default all")
+    options = parser.parse_args()
+    unknown = sorted(set(options.sections) - set(SECTIONS))
+    if unknown:
+        parser.error(f"there is no section {unknown[0]}")
+    readme = README.read_text(encoding="utf-8")
+    for name in options.sections or SECTIONS:
+        body = SECTIONS[name]()
+        if body is None:
+            print(f"{name}: nothing to show yet, left as it is")
+            continue
+        readme = replace(readme, name, body)
+        print(f"{name}: updated")
+    README.write_text(readme, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
