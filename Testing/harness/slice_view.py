@@ -68,7 +68,7 @@ class SliceView:
         self._group.SetMRMLDisplayableNode(self.node)
 
     def show(self, volume_node, ras: tuple[float, float, float]) -> None:
-        """Show a volume in the background layer, the whole of it in the view, in the plane through a point (RAS, mm)."""
+        """Show the whole of a volume, in the plane through a point (RAS, mm)."""
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume_node.GetID())
         self.logic.FitSliceToBackground(*self.node.GetDimensions()[:2])
         self.node.JumpSliceByOffsetting(*ras)
