@@ -1,0 +1,17 @@
+"""A digital FLAIR phantom: a parametric head, scanned on any grid, with its ground truth.
+
+Everything is drawn from formulas and seeded noise; no patient's image went into it, and it is never used for training.
+It exists so that anyone can see and test the whole path from image to segmentation without patient data.
+
+>>> from flairseg.phantom import make_phantom, write_phantom
+>>> paths = write_phantom(make_phantom(seed=3), "folder")           # doctest: +SKIP
+>>> thin = make_phantom(seed=3, shape=(160, 256, 256), spacing_mm=(1, 1, 1), plane="sagittal")   # the same head
+"""
+
+from __future__ import annotations
+
+from .io import write_phantom
+from .phantom import LesionRecord, Phantom, make_phantom
+from .tissues import Tissue
+
+__all__ = ["LesionRecord", "Phantom", "Tissue", "make_phantom", "write_phantom"]
