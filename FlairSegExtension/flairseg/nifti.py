@@ -22,7 +22,7 @@ from .volume import Volume
 
 HEADER_BYTES = 348
 _VOX_OFFSET = 352
-_DATATYPES = {np.dtype(np.uint8): (2, 8), np.dtype(np.float32): (16, 32)}
+_DATATYPES = {np.dtype(np.uint8): (2, 8), np.dtype(np.int16): (4, 16), np.dtype(np.float32): (16, 32)}
 _UNITS_MM = 2
 _SCANNER = 1
 _COPY_AGAIN = "Copy or export the file again: its end is missing or its content is damaged."
@@ -179,7 +179,7 @@ def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.
     volume : Volume
         Gives the grid.
     dtype : type
-        ``numpy.uint8`` or ``numpy.float32``.
+        ``numpy.uint8``, ``numpy.int16`` or ``numpy.float32``.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.
 def _header(volume: Volume, dtype: np.dtype, count: int) -> bytes:
     """Header and empty extension block, 352 bytes, little-endian."""
     if dtype not in _DATATYPES:
-        raise ValueError(f"NIfTI output is uint8 or float32, not {dtype}")
+        raise ValueError(f"NIfTI output is uint8, int16 or float32, not {dtype}")
     geometry = volume.nifti or NiftiGeometry.from_affine(volume.ijk_to_ras)
     datatype, bits = _DATATYPES[dtype]
     k, j, i = volume.array.shape

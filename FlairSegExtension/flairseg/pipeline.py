@@ -162,7 +162,7 @@ def segment(
     reporter = Reporter(progress, cancel)
     with reporter.stage("read", 0.0, STAGES["read"]):
         card = model if isinstance(model, ModelCard) else find_model(model)
-        source = volume.name if isinstance(volume, Volume) else str(volume)
+        source = volume.name if isinstance(volume, Volume) else str(volume).encode("utf-8", "replace").decode("utf-8")
         checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
     config = card.pipeline
     with reporter.stage("preprocess", STAGES["read"], STAGES["preprocess"]):

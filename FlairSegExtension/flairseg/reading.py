@@ -53,9 +53,12 @@ def case_name(path: str | Path) -> str:
     """Name of a case: its file's name without a known ending, or its folder's name."""
     path = Path(path)
     name = path.name or path.resolve().name
+    # Bytes that are no UTF-8 cannot stand in JSON or on a screen.
+    name = name.encode("utf-8", "replace").decode("utf-8")
     for ending in ENDINGS:
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+            break
     return name or "volume"
 
 

@@ -6,8 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
+from .atomic import all_or_none, check_folder
 from .errors import OutputError
 from .labels import CLASSES
 from .nifti import read_header, write_nifti
@@ -33,7 +32,6 @@ ENDINGS = {
 }
 #: Longest stem in bytes: file systems allow names of 255, and the longest ending needs its share.
 MAXIMUM_STEM_BYTES = 230
-_TEMPORARY = ".flairseg-"
 
 
 def output_stems(inputs: Sequence[str | Path]) -> list[str]:
@@ -85,20 +83,14 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     folder = Path(output_dir)
     try:
         existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
-        nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-        usable = nearest.is_dir()
-        writable = os.access(nearest, os.W_OK | os.X_OK)
-    except OSError as error:
-        raise _output_error(folder, error) from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{folder} is no usable path ({error}).", "Choose another --output folder.") from error
     if existing:
         raise OutputError(
             f"Results of {stem} exist already in {folder} ({stem}{existing[0]}).",
             "They were kept. Add --overwrite to replace them, or choose another --output folder.",
         )
-    if not usable:
-        raise OutputError(f"{nearest} is a file, not a folder.", "Choose another --output folder.")
-    if not writable:
-        raise OutputError(f"{nearest} may not be written to.", "Choose another --output folder, or ask for the permission.")
+    check_folder(folder)
 
 
 def write_segmentation(
@@ -143,39 +135,16 @@ def write_segmentation(
     folder = Path(output_dir)
     stem = segmentation.volume.name if stem is None else stem
     check_destination(folder, stem, overwrite)
-    wanted = [name for name in ENDINGS if name != "probabilities" or probabilities]
-    writers = {
-        "labels": _write_labels,
-        "segmentation": _write_segments,
-        "overview": _write_overview,
-        "probabilities": _write_probabilities,
-        "summary": _write_summary,
-    }
-    created = _make_folder(folder)
-    temporary: Path | None = None
-    done = False
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
-        before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
-        for name in wanted:
-            if name == "summary":
-                segmentation.seconds["write"] = time.perf_counter() - began
-                segmentation.seconds["total"] = before + segmentation.seconds["write"]
-            path = temporary / f"{stem}{ENDINGS[name]}"
-            writers[name](segmentation, path)
-            _sync(path)
+    wanted = {name: f"{stem}{e}" for name, e in ENDINGS.items() if name != "probabilities" or probabilities}
+    before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
+    with all_or_none(folder, wanted.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
+        for name, file in wanted.items():
+            segmentation.seconds["write"] = time.perf_counter() - began
+            segmentation.seconds["total"] = before + segmentation.seconds["write"]
+            _WRITERS[name](segmentation, temporary / file)
             if check is not None:
                 check()
-        _put_in_place(temporary, folder, [f"{stem}{ENDINGS[name]}" for name in wanted], stem)
-        done = True
-    except OSError as error:
-        raise _output_error(folder, error) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-        if not done:
-            _remove_folders(created)
-    return {name: folder / f"{stem}{ENDINGS[name]}" for name in wanted}
+    return {name: folder / file for name, file in wanted.items()}
 
 
 # --- the files
@@ -264,92 +233,13 @@ def _write_summary(segmentation: Segmentation, path: Path) -> None:
     path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-# --- all or none
-
-
-def _put_in_place(temporary: Path, folder: Path, names: list[str], stem: str) -> None:
-    """Rename the finished files to their places; if that fails half-way, bring back what was there."""
-    old = [f"{stem}{ending}" for ending in ENDINGS.values() if os.path.lexists(folder / f"{stem}{ending}")]
-    backup = temporary / "old"
-    backup.mkdir()
-    placed: list[str] = []
-    try:
-        for name in old:
-            _keep_copy(folder / name, backup / name)
-        for name in names:
-            placed.append(name)
-            os.replace(temporary / name, folder / name)
-        for name in set(old) - set(names):
-            placed.append(name)
-            (folder / name).unlink()
-    except BaseException:
-        for name in placed:
-            if name in old:
-                os.replace(backup / name, folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
-        raise
-    _sync(folder)
-
-
-def _keep_copy(path: Path, copy: Path) -> None:
-    try:
-        os.link(path, copy, follow_symlinks=False)
-    except (OSError, NotImplementedError):
-        shutil.copy2(path, copy, follow_symlinks=False)
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file (or a folder's list of files) has reached the disk; where folders cannot, go on."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        # Windows opens no folders.
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
-
-
-def _make_folder(folder: Path) -> list[Path]:
-    """Create a folder; the ones that were not there before, outermost first."""
-    missing = []
-    try:
-        for path in (folder, *folder.parents):
-            if path.exists():
-                break
-            missing.insert(0, path)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _output_error(folder, error) from error
-    return missing
-
-
-def _remove_folders(created: list[Path]) -> None:
-    """Take back folders that were created for results which then did not come; filled ones stay."""
-    for path in reversed(created):
-        try:
-            path.rmdir()
-        except OSError:
-            return
-
-
-def _output_error(folder: Path, error: OSError) -> OutputError:
-    number = error.errno
-    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return OutputError(f"The disk of {folder} is full; nothing was written.", "Free some space or choose another --output.")
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OutputError(f"{folder} may not be written to.", "Choose another --output folder, or ask for the permission.")
-    if number in (errno.ENOTDIR, errno.EEXIST):
-        return OutputError(f"{folder} is not a folder.", "Choose another --output folder.")
-    if number == errno.ENAMETOOLONG:
-        return OutputError(f"The path of {folder} is too long.", "Choose a shorter --output path.")
-    return OutputError(f"The results cannot be written to {folder}: {error.strerror or error}.", "Check the disk and its free space.")
-
+_WRITERS = {
+    "labels": _write_labels,
+    "segmentation": _write_segments,
+    "overview": _write_overview,
+    "probabilities": _write_probabilities,
+    "summary": _write_summary,
+}
 
 # --- stems
 

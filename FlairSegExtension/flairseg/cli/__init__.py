@@ -1,0 +1,7 @@
+"""The command line: ``flairseg segment``, ``flairseg models``, ``flairseg phantom``."""
+
+from __future__ import annotations
+
+from .app import app
+
+__all__ = ["app"]

@@ -1,0 +1,122 @@
+"""Commands, options and help. What a command does, and everything slow to import, is in its own module."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .. import __version__
+from ..models.store import DEFAULT_MODEL
+
+app = typer.Typer(
+    name="flairseg",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Research use only - not a medical device.",
+)
+
+_SEGMENT_EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]flairseg segment flair.nii.gz --output results[/cyan]
+
+[cyan]flairseg segment patients/*/flair.nii.gz dicom/series7 --output results[/cyan]
+
+[cyan]flairseg segment flair.nrrd --output results --device cuda --probabilities[/cyan]
+
+[bold]Exit codes[/bold]   0 all written   2 at least one input refused   130 interrupted
+"""
+
+
+class Device(str, Enum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flairseg {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _flairseg(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Ventricles, normal periventricular hyperintensity and MS lesions from one brain FLAIR.
+
+    Start with [cyan]flairseg phantom --output demo[/cyan], then
+    [cyan]flairseg segment demo/phantom_flair.nii.gz --output demo[/cyan].
+    """
+
+
+@app.command(epilog=_SEGMENT_EXAMPLES)
+def segment(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="FLAIR volumes: .nii, .nii.gz, .nrrd, .mha, or folders with one DICOM series each.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
+    ],
+    model: Annotated[
+        Optional[str],  # noqa: UP007, UP045 - typer reads the annotation at run time, also on Python 3.10
+        typer.Option("--model", "-m", help="Model id, or path to a .onnx file with its card.json beside it.", show_default=DEFAULT_MODEL),
+    ] = None,
+    device: Annotated[
+        Device, typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU.")
+    ] = Device.auto,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", "-p", help="Also write the class probabilities (4-D NIfTI, float32).")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that exist already; without it they are kept.")
+    ] = False,
+) -> None:
+    """Segment FLAIR volumes and write the results.
+
+    For each input: [green]<name>_labels.nii.gz[/green] (1 ventricles, 2 normal WMH, 3 lesions, on the input's own grid),
+    [green]<name>.seg.nrrd[/green] (for 3D Slicer, with names and colours), [green]<name>_overview.png[/green] and
+    [green]<name>_summary.json[/green] (volumes, lesion count, model, warnings).
+
+    Files appear only when they are whole. One bad input does not stop the others.
+    """
+    from .segment import segment_cases
+
+    raise typer.Exit(segment_cases(inputs, output, model, device.value, probabilities, overwrite))
+
+
+@app.command()
+def models() -> None:
+    """List the models that can be used, where they were found, and whether their weights are intact."""
+    from .models import show_models
+
+    raise typer.Exit(show_models())
+
+
+@app.command()
+def phantom(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the two files; created if need be.", show_default=False)],
+    seed: Annotated[int, typer.Option("--seed", "-s", help="Another seed makes another head.", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a phantom that exists already.")] = False,
+) -> None:
+    """Make a digital FLAIR head with MS lesions and its ground truth, to try FlairSeg without patient data.
+
+    Writes [green]phantom_flair.nii.gz[/green] and [green]phantom_truth.nii.gz[/green] (1 ventricles, 2 normal WMH, 3 lesions).
+    """
+    from .phantom import write_phantom
+
+    raise typer.Exit(write_phantom(output, seed, overwrite))

@@ -1,0 +1,61 @@
+"""What the commands share: consoles, errors in two sentences, exit codes, and what Ctrl-C does."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+from ..errors import FlairSegError
+
+WRITTEN, REFUSED, INTERRUPTED = 0, 2, 130
+
+for _stream in (sys.stdout, sys.stderr):
+    # A file name or a terminal that knows no Unicode must not end a run.
+    if hasattr(_stream, "reconfigure"):
+        _stream.reconfigure(errors="backslashreplace")
+
+
+def results_console() -> Console:
+    """Results go to standard output."""
+    return Console(highlight=False)
+
+
+def messages_console() -> Console:
+    """Progress, warnings and errors go to standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def show_error(console: Console, error: FlairSegError, about: str = "") -> None:
+    """Print an error as ``Error: what happened`` and ``What to do: advice``, each on a line of its own."""
+    console.print(Text.assemble((f"Error{f' ({about})' if about else ''}: ", "bold red"), error.message), soft_wrap=True)
+    if error.advice:
+        console.print(Text.assemble(("What to do: ", "bold"), error.advice), soft_wrap=True)
+
+
+def show_warning(console: Console, warning: str, about: str = "") -> None:
+    """Print a warning on a line of its own."""
+    console.print(Text.assemble((f"Warning{f' ({about})' if about else ''}: ", "bold yellow"), warning), soft_wrap=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end a run like Ctrl-C, with ``KeyboardInterrupt``; further signals cannot disturb the tidying up."""
+
+    def stop(number: int, frame: object) -> None:
+        for other in previous:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,51 @@
+"""``flairseg models``: what is installed, from where, and whether it is intact."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from ..models.card import ModelCard
+from ..models.store import DEFAULT_MODEL, ENVIRONMENT, survey
+from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
+
+
+def show_models() -> int:
+    """Print the table; exit code 2 if there is no model or one is damaged."""
+    messages, results = messages_console(), results_console()
+    found = survey()
+    table = Table(title="Models", title_justify="left", title_style="bold", caption="* used when no --model is given")
+    for column in ("Id", "Title", "Licence"):
+        table.add_column(column, overflow="fold")
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Found in")
+    table.add_column("Weights")
+    problems: list[tuple[str, FlairSegError]] = []
+    for where, card in found:
+        if isinstance(card, FlairSegError):
+            problems.append((where, card))
+            continue
+        try:
+            card.verify()
+            state, style = "intact", "green"
+        except FlairSegError as error:
+            problems.append((card.id, error))
+            state, style = "damaged" if card.path.exists() else "missing", "bold red"
+        name = f"{card.id} *" if card.id == DEFAULT_MODEL else card.id
+        table.add_row(Text(name), Text(card.title), Text(card.licence), _size(card), Text(where), Text(state, style=style))
+    if table.row_count:
+        results.print(table)
+    else:
+        advice = f"Reinstall FlairSeg, or name folders with models in ${ENVIRONMENT}."
+        problems.append(("", FlairSegError("No usable model was found.", advice)))
+    for about, error in problems:
+        show_error(messages, error, about)
+    return REFUSED if problems else WRITTEN
+
+
+def _size(card: ModelCard) -> str:
+    try:
+        return f"{card.path.stat().st_size / 1e6:.1f} MB"
+    except OSError:
+        return "-"

@@ -1,0 +1,188 @@
+"""``flairseg segment``: case after case, progress on standard error, a table of results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from ..labels import CLASSES, LESION
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+
+if TYPE_CHECKING:
+    from ..pipeline import Segmentation
+
+#: What the progress bar calls each stage.
+STAGE_NAMES = {
+    "read": "reading",
+    "preprocess": "finding the brain",
+    "inference": "segmenting",
+    "postprocess": "cleaning up",
+    "write": "writing",
+}
+
+
+def segment_cases(
+    inputs: Sequence[Path], output: Path, model: str | None, device: str, probabilities: bool, overwrite: bool
+) -> int:
+    """Segment every input; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    finished: list[tuple[str, Segmentation]] = []
+    refused = 0
+    code = WRITTEN
+    try:
+        with interruptible():
+            from ..models.store import find_model
+            from ..writing import output_stems
+
+            inputs = list({Path(p).absolute(): p for p in inputs}.values())
+            try:
+                card = find_model(model)
+            except FlairSegError as error:
+                show_error(messages, error)
+                return REFUSED
+            with _Bars(messages, len(inputs)) as bars:
+                for path, stem in zip(inputs, output_stems(inputs), strict=True):
+                    try:
+                        case = _segment_case(path, stem, output, card, device, probabilities, overwrite, bars.case(stem))
+                        finished.append((stem, case))
+                        for warning in case.warnings:
+                            show_warning(bars.console, warning, stem)
+                    except FlairSegError as error:
+                        refused += 1
+                        show_error(bars.console, error, stem)
+                    except MemoryError:
+                        refused += 1
+                        advice = "Close other programs, or resample the image to larger voxels."
+                        show_error(bars.console, FlairSegError("There is not enough memory for this image.", advice), stem)
+                    except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
+                        refused += 1
+                        show_error(bars.console, _unexpected(error), stem)
+            code = REFUSED if refused else WRITTEN
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
+        code = INTERRUPTED
+    if finished:
+        results.print(_table(finished, results))
+        results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
+        results.print("Research use only - not a medical device.", style="dim")
+    if refused:
+        messages.print(f"{refused} of {len(inputs)} inputs could not be segmented.", soft_wrap=True)
+    return code
+
+
+def _segment_case(
+    path: Path,
+    stem: str,
+    output: Path,
+    card,
+    device: str,
+    probabilities: bool,
+    overwrite: bool,
+    progress: Callable[[float, str], None],
+) -> Segmentation:
+    from ..pipeline import STAGES, segment
+    from ..writing import check_destination, write_segmentation
+
+    check_destination(output, stem, overwrite)
+    case = segment(path, card, device, progress)
+    progress(STAGES["postprocess"], "write")
+    write_segmentation(case, output, stem, probabilities, overwrite)
+    progress(1.0, "write")
+    return case
+
+
+def _unexpected(error: Exception) -> FlairSegError:
+    return FlairSegError(
+        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        "This is a defect of FlairSeg: please report it with this message.",
+    )
+
+
+def _table(finished: Sequence[tuple[str, Segmentation]], console: Console) -> Table:
+    """One row per case: volumes, lesion count, seconds, number of warnings."""
+    table = Table(title="Volumes in ml", title_justify="left", title_style="bold")
+    table.add_column("Case", overflow="fold")
+    for label_class in CLASSES:
+        table.add_column(Text(_SHORT[label_class.id], style=f"rgb({','.join(map(str, label_class.rgb))})"), justify="right")
+        if label_class.value == LESION:
+            table.add_column("Lesions", justify="right")
+    table.add_column("Seconds", justify="right")
+    table.add_column("Warnings", justify="right")
+    for stem, case in finished:
+        volumes = case.volumes_ml()
+        warnings = len(case.warnings)
+        table.add_row(
+            Text(stem),
+            *(f"{volumes[c.value]:.2f}" for c in CLASSES),
+            str(case.lesion_count),
+            f"{case.seconds['total']:.1f}",
+            Text(str(warnings) if warnings else "-", style="yellow" if warnings else "dim"),
+        )
+    return table
+
+
+#: Heads of the table's columns.
+_SHORT = {"ventricles": "Ventricles", "normal_wmh": "Normal WMH", "lesion": "Lesion volume"}
+
+
+class _Bars:
+    """One progress bar per case on a terminal; one line per case in a log file."""
+
+    def __init__(self, console: Console, count: int) -> None:
+        self.console = console
+        self._count = count
+        self._number = 0
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn(finished_text="[green]✓[/green]" if console.encoding.lower().startswith("utf") else "+"),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=28),
+                TextColumn("{task.fields[stage]}", style="dim"),
+                TimeElapsedColumn(),
+                console=console,
+            )
+
+    def __enter__(self) -> _Bars:
+        (self._progress or nullcontext()).__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def case(self, stem: str) -> Callable[[float, str], None]:
+        """Start the bar of the next case; what to call with its progress."""
+        self._number += 1
+        title = f"[{self._number}/{self._count}] {stem}" if self._count > 1 else stem
+        if self._progress is None:
+            self.console.print(title, markup=False, soft_wrap=True)
+            return lambda fraction, stage: None
+        task: TaskID = self._progress.add_task(_shortened(title), total=1.0, stage="")
+
+        def update(fraction: float, stage: str) -> None:
+            assert self._progress is not None  # noqa: S101 - for the type checker
+            self._progress.update(task, completed=fraction, stage=STAGE_NAMES.get(stage, stage) if fraction < 1 else "done")
+
+        return update
+
+
+def _shortened(title: str, width: int = 40) -> str:
+    return title if len(title) <= width else title[: width - 14] + "..." + title[-11:]
