@@ -48,7 +48,7 @@ class SliceView:
         image = vtk.vtkActor2D()
         image.SetMapper(self._mapper)
         image.GetProperty().SetDisplayLocationToBackground()
-        self._renderer.AddActor2D(image)
+        self._renderer.AddViewProp(image)
 
         self._group = slicer.vtkMRMLDisplayableManagerGroup()
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()

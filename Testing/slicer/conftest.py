@@ -69,7 +69,7 @@ def head() -> tuple[Volume, np.ndarray]:
     labels[ellipsoid((36, 24, 20), (12, 9, 12)) | ellipsoid((-38, -22, -8), (8, 12, 11))] = 3
     levels = np.array([420, 170, 640, 860])
     image = np.where(brain, levels[labels], 30)
-    image[ellipsoid((0, 0, 0), (80, 96, 60)) & ~ellipsoid((0, 0, 0), (73, 89, 56))] = 520
+    image[ellipsoid((0, 0, 0), (80, 96, 60)) & ~ellipsoid((0, 0, 0), (73, 89, 56))] = 400
     noise = np.random.default_rng(7).normal(0, 8, shape)
     return Volume(np.clip(image + noise, 0, None).astype(np.int16), affine, "head"), labels
 
