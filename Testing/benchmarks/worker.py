@@ -21,6 +21,8 @@ GRIDS = {
     "200 x 256 x 256": (200, 256, 256),
     "20 x 512 x 512": (20, 512, 512),
 }
+#: Of every grid along columns, rows and slices.
+EXTENT_MM = (230.4, 230.4, 136.0)
 THREADS = 2
 
 
@@ -36,22 +38,16 @@ def answer(**values: object) -> None:
 
 
 def inputs(folder: str) -> None:
-    """Write the phantom on every grid of :data:`GRIDS`, as int16 NIfTI like a scanner's."""
+    """Scan the head of seed 0 on every grid of :data:`GRIDS`."""
     import SimpleITK as sitk
     from flairseg.phantom import make_phantom
     from flairseg.volume import volume_to_sitk
 
-    head = volume_to_sitk(make_phantom(seed=0).volume)
-    extent = [size * spacing for size, spacing in zip(head.GetSize(), head.GetSpacing(), strict=True)]
     paths = {}
     for name, shape in GRIDS.items():
-        size = shape[::-1]
-        spacing = [e / s for e, s in zip(extent, size, strict=True)]
-        image = sitk.Resample(
-            head, size, sitk.Transform(), sitk.sitkLinear, head.GetOrigin(), spacing, head.GetDirection()
-        )
+        spacing = [extent / size for extent, size in zip(EXTENT_MM, reversed(shape), strict=True)]
         path = Path(folder) / f"flair_{'x'.join(map(str, shape))}.nii.gz"
-        sitk.WriteImage(sitk.Cast(image, sitk.sitkInt16), str(path))
+        sitk.WriteImage(volume_to_sitk(make_phantom(shape=shape, spacing_mm=spacing).volume), str(path))
         paths[name] = str(path)
     answer(**paths)
 
