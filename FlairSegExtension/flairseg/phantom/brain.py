@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from .fields import (
     COARSE,
@@ -37,7 +38,18 @@ CEREBRUM_LOW, CEREBRUM_HIGH = (-76, -110, -48), (76, 80, 86)
 #: Box of cerebellum and brain stem.
 HINDBRAIN_LOW, HINDBRAIN_HIGH = (-58, -98, -92), (58, 6, 14)
 
+#: Half of it is the distance between neighbouring sulci.
 _SULCUS_WAVELENGTH_MM = 21.0
+_DIMPLE_WAVELENGTH_MM = 15.0
+#: Centre line of midbrain, pons, medulla and cord: (x, y, z, radius).
+_STEM = (
+    (0, -16, 0, 15.0),
+    (0, -24, -12, 15.0),
+    (0, -23, -29, 14.5),
+    (0, -29, -40, 11.0),
+    (0, -39, -57, 7.5),
+    (0, -47, -95, 6.0),
+)
 
 
 @dataclass(frozen=True)
@@ -72,22 +84,23 @@ def build_hull(rng: np.random.Generator) -> BrainHull:
     """Draw the unfolded shapes of one brain."""
     x, y, z = COARSE.x, COARSE.y, COARSE.z
     side = np.abs(x)
-    uneven = Noise(rng, 90.0, 1.0).on(COARSE) * np.float32(1.2)
+    uneven = Noise(rng, 130.0, 1.0).on(COARSE) * 1.1
 
     egg = _egg(x, y, z) + uneven
-    cerebrum = smooth_max(egg, np.float32(-24.0) + np.float32(0.1) * side - z, 8.0)
+    cerebrum = smooth_max(egg, -24.0 + 0.1 * side - z, 8.0)
     temporal = ellipsoid(side, y, z, (44.5, -14.0, -19.0), (24.5, 39.0, 22.0), pitch_deg=-10.0)
     cerebrum = smooth_min(cerebrum, temporal + uneven, 7.0)
     # Tentorium: behind the petrous ridge the cerebrum rests on it.
     tent = tentorium(side, y)
-    cerebrum = smooth_max(cerebrum, np.minimum(tent + np.float32(0.5) - z, -petrous_ridge(side, y)), 4.0)
+    ridge = petrous_ridge(side, y) + 0.9 * np.maximum(z + 27.0, 0) * step_up(side, 10.0, 24.0)
+    cerebrum = smooth_max(cerebrum, np.minimum(tent + 0.5 - z, -ridge), 4.0)
     lobes_whole = cerebrum
     # Medial walls, with the callosum, the deep gray and the midbrain as the bridge between the hemispheres.
     core = ellipsoid(x, y, z, (0.0, -4.0, 3.0), (30.0, 37.5, 25.5))
-    core = smooth_max(core, np.float32(-12.0) - z, 4.0)
-    cistern = ellipsoid(x, y, z, (0.0, -46.0, -1.0), (9.0, 10.0, 11.0)) + np.float32(1.5) * uneven
+    core = smooth_max(core, -12.0 - z, 4.0)
+    cistern = ellipsoid(x, y, z, (0.0, -46.0, -1.0), (9.0, 10.0, 11.0)) + 1.5 * uneven
     core = smooth_max(core, -cistern, 3.0)
-    gap = np.float32(0.4) + np.float32(0.8) * step_up(np.abs(y + np.float32(15.0)), 45.0, 90.0) - side
+    gap = 0.4 + 0.8 * step_up(np.abs(y + 15.0), 45.0, 90.0) - side
     cerebrum = smooth_max(cerebrum, gap, 1.5)
     cerebrum = smooth_max(cerebrum, -cistern, 4.0)
     suprasellar = ellipsoid(x, y, z, (0.0, 4.0, -21.0), (15.0, 14.0, 10.0))
@@ -96,51 +109,46 @@ def build_hull(rng: np.random.Generator) -> BrainHull:
     cerebrum = smooth_max(cerebrum, -ambient, 4.0)
     cerebrum = smooth_min(cerebrum, core, 3.0)
 
-    cerebellum = ellipsoid(side, y, z, (24.0, -62.0, -36.0), (28.5, 28.0, 22.0))
+    cerebellum = ellipsoid(side, y, z, (24.0, -62.0, -33.0), (28.5, 28.5, 25.5))
     cerebellum = smooth_min(cerebellum, ellipsoid(x, y, z, (0.0, -60.0, -26.0), (15.0, 25.0, 25.0)), 6.0)
-    cerebellum = cerebellum + np.float32(0.8) * uneven
+    cerebellum = cerebellum + 0.8 * uneven
     cerebellum_whole = cerebellum
-    cerebellum = smooth_max(cerebellum, z - tent + np.float32(0.6), 3.0)
-    falx = np.float32(9.0) - np.float32(1.1) * side - np.float32(0.32) * (y + np.float32(108.0))
+    cerebellum = smooth_max(cerebellum, z - tent + 0.6, 3.0)
+    falx = 9.0 - 1.1 * side - 0.32 * (y + 108.0)
     cerebellum = smooth_max(cerebellum, falx, 4.0)
 
-    stem = tube(
-        x, y, z,
-        [(0, -16, 0, 15.0), (0, -24, -12, 15.0), (0, -23, -29, 14.5), (0, -29, -40, 11.0), (0, -39, -57, 7.5), (0, -47, -95, 6.0)],
-        blend=5.0,
-    )  # fmt: skip
+    stem = tube(x, y, z, _STEM, blend=5.0)
     notch = cone(x, y, z, (0, -8, -10), (0, -6, -18), 5.0, 5.0)
     stem = smooth_max(stem, -notch, 4.0)
     peduncle = cone(side, y, z, (11, -28, -32), (23, -52, -35), 8.0, 10.0)
     stem = smooth_min(stem, peduncle, 5.0)
     cavity = smooth_min(smooth_min(lobes_whole, cerebellum_whole, 10.0), stem, 6.0)
-    for space in (core, cistern, suprasellar):
+    fossa = ellipsoid(x, y, z, (0.0, -60.0, -33.0), (46.0, 34.0, 24.0))
+    for space in (core, cistern, suprasellar, fossa):
         cavity = smooth_min(cavity, space, 4.0)
     return BrainHull(cerebrum, cerebellum, stem, core, cavity)
 
 
 def _egg(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Signed distance to the outline of both hemispheres: a superellipsoid that narrows towards the front."""
-    taper = 1 - np.where(y > -28.0, np.float32(1.7e-5), np.float32(0.4e-5)) * (y + np.float32(28.0)) ** 2
+    taper = 1 - np.where(y > -28.0, 1.7e-5, 0.4e-5) * (y + 28.0) ** 2
     power = 2.2
     radial = (
-        np.abs(x / (np.float32(69.0) * taper)) ** power
-        + np.abs((y + np.float32(16.0)) / np.float32(88.0)) ** power
-        + np.abs((z - np.float32(12.0)) / np.float32(67.0)) ** power
+        np.abs(x / (69.0 * taper)) ** power + np.abs((y + 16.0) / 88.0) ** power + np.abs((z - 12.0) / 67.0) ** power
     ) ** np.float32(1 / power)
     slopes = np.gradient(radial, COARSE.step)
-    return (radial - 1) / np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2 + np.float32(1e-6))
+    return (radial - 1) / np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2 + 1e-6)
 
 
 def tentorium(side: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Height z (mm) of the tentorium: highest at the splenium, sloping backwards and sideways."""
-    slope = np.float32(0.42) * np.minimum(y + np.float32(44.0), 0) - np.float32(0.38) * side
-    return np.maximum(np.float32(2.0) + slope, np.float32(-27.0) + np.float32(0.06) * side)
+    slope = 0.42 * np.minimum(y + 44.0, 0) - 0.38 * side
+    return np.maximum(2.0 + slope, -27.0 + 0.06 * side)
 
 
 def petrous_ridge(side: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance (mm) to the vertical plane of the petrous ridge: negative in the posterior fossa."""
-    return (y + np.float32(12.0) + np.float32(0.62) * side) * np.float32(0.85)
+    return (y + 12.0 + 0.62 * side) * 0.85
 
 
 def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarray) -> Cerebrum:
@@ -160,22 +168,21 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
     box, part = FINE.box(CEREBRUM_LOW, CEREBRUM_HIGH)
     rough, rough_part = box.coarser(), coarse_part(part)
     labyrinth = Noise(rng, _SULCUS_WAVELENGTH_MM, 0.22)
-    dimples = Noise(rng, 15.0, 0.25)
+    dimples = Noise(rng, _DIMPLE_WAVELENGTH_MM, 0.25)
     wander = [Noise(rng, 60.0, 1.0) for _ in range(2)]
     bend = Noise(rng, 34.0, 1.0)
     width_of_sulci = float(rng.uniform(0.8, 1.25))
 
     distance = hull.cerebrum[rough_part]
     slopes = np.gradient(distance, rough.step)
-    steepness = np.maximum(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2, np.float32(0.25))
+    steepness = np.maximum(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2, 0.25)
     shift = np.clip(distance, -10.0, 30.0) / steepness
     # The sulcal pattern is read where the nearest hull point is; the hemispheres read it in different places.
     at_z, at_y, at_x = (
-        axis - np.float32(0.92) * shift * slope
-        for axis, slope in zip((rough.z, rough.y, rough.x), slopes, strict=True)
+        axis - 0.92 * shift * slope for axis, slope in zip((rough.z, rough.y, rough.x), slopes, strict=True)
     )
     spread = sum(np.square(g) for at in (at_x, at_y, at_z) for g in np.gradient(at, rough.step))
-    at_x = at_x + np.float32(41.0) * np.sign(rough.x)
+    at_x = at_x + 41.0 * np.sign(rough.x)
     near = (distance < 4.0) & (distance > -34.0)
     bends = bend.on(rough)
     sheets = []
@@ -185,27 +192,29 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
         pattern += np.float32(share) * bends
         steep = np.gradient(pattern, rough.step)
         steep = np.sqrt(steep[0] ** 2 + steep[1] ** 2 + steep[2] ** 2)
-        sheet = pattern / np.maximum(steep, np.float32(0.05))
+        sheet = pattern / np.maximum(steep, 0.05)
         sheet[:, :, rough.shape[2] // 2] = 0  # the pattern jumps across the midline, inside the fissure
         sheets.append(sheet)
     del pattern, steep, at_x, at_y, at_z
 
     # No sulcus in what is protected, nor where the nearest hull point jumps from one wall to the other.
-    keep_out = np.maximum(np.float32(7.0) - protected[rough_part], 0)
-    keep_out += np.float32(3.0) * np.maximum(np.sqrt(spread) - np.float32(4.0), 0)
-    reach = np.clip(np.float32(16.5) + np.float32(4.0) * wander[0].on(rough), 6.0, 25.0) - keep_out
-    shallow = np.clip(np.float32(5.5) + np.float32(3.5) * wander[1].on(rough), 0.0, 11.0) - keep_out
-    opening = np.clip(np.float32(1.0) + np.float32(0.3) * wander[1].on(rough), 0.5, 1.7) * np.float32(width_of_sulci)
+    keep_out = np.maximum(7.0 - protected[rough_part], 0)
+    keep_out += 4.0 * np.maximum(ndimage.maximum_filter(np.sqrt(spread), 3) - 3.5, 0)
+    reach = np.clip(18.5 + 4.5 * wander[0].on(rough), 7.0, 28.0) - keep_out
+    shallow = np.clip(5.5 + 3.5 * wander[1].on(rough), 0.0, 11.0) - keep_out
+    opening = np.clip(1.0 + 0.3 * wander[1].on(rough), 0.5, 1.7) * np.float32(width_of_sulci)
     # Narrow at the medial wall and at the base, where the falx, the tentorium and the skull base press on the brain.
-    opening *= 1 - np.float32(0.55) * step_up(-slopes[0], 0.35, 0.9)
-    opening *= np.float32(0.45) + np.float32(0.55) * step_up(np.abs(rough.x), 4.0, 16.0)
+    free = 1 - 0.65 * step_up(-slopes[0], 0.35, 0.9)
+    free *= 0.30 + 0.70 * step_up(np.abs(rough.x), 3.0, 16.0)
+    opening *= free
     sylvian = _sylvian(rough, bends)
     inset = -distance
 
     depth = refine(inset)
     inwards = np.maximum(depth, 0)
     opening = refine(opening)
-    flare = np.exp(inwards * np.float32(-1 / 4.5))
+    rounding = 1.0 + 3.2 * refine(free)
+    flare = np.exp(inwards / -4.5)
     pial = depth
     for sheet, ends, base, mouth in ((sheets[0], reach, 0.40, 1.5), (sheets[1], shallow, 0.10, 0.9)):
         ends = refine(ends)
@@ -214,7 +223,7 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
         sulcus += np.maximum(depth - ends, 0) ** 2
         np.sqrt(sulcus, out=sulcus)
         sulcus -= opening * (np.float32(base) + np.float32(mouth) * flare) * step_up(ends, 1.0, 6.0)
-        pial = smooth_min(pial, sulcus, 4.0)
+        pial = smooth_min(pial, sulcus, rounding)
     depth = pial
     depth = np.minimum(depth, refine(sylvian))
     return Cerebrum(box, part, depth)
@@ -227,30 +236,31 @@ def _sylvian(box: Lattice, warp: np.ndarray) -> np.ndarray:
     insula, and the stem between the temporal pole and the frontal base.
     """
     side, y, z = np.abs(box.x), box.y, box.z
-    line = np.float32(2.0) - np.float32(0.55) * y + np.float32(3.5) * warp + np.float32(0.25) * (side - np.float32(50.0))
-    across = np.abs(z - line) * np.float32(0.85)
-    beyond = np.maximum(np.abs(y + np.float32(6.0) + np.float32(3.0) * warp) - np.float32(29.0), 0)
-    outside = np.maximum(np.float32(38.0) - side, 0) + beyond
-    lateral = np.sqrt(across**2 + outside**2) - np.float32(1.5)
-    wall = np.float32(39.5) - np.float32(0.005) * (y - np.float32(2.0)) ** 2 - np.float32(0.006) * (z - np.float32(3.0)) ** 2
-    rim = ellipsoid(np.float32(0) * side, y, z, (0.0, 2.0, 2.0), (10.0, 23.0, 16.0)) + np.float32(2.0) * warp
-    insular = np.sqrt((side - wall - np.float32(1.3) * warp) ** 2 + np.maximum(rim, 0) ** 2) - np.float32(1.5)
-    plane = y - np.float32(9.0) - np.float32(0.40) * (side - np.float32(22.0)) - np.float32(0.5) * (z + np.float32(14.0))
-    ends = np.maximum(np.maximum(np.float32(19.0) - side, np.abs(z + np.float32(17.0)) - np.float32(13.0)), 0)
-    stem = np.sqrt((np.float32(0.8) * plane + np.float32(1.5) * warp) ** 2 + ends**2) - np.float32(1.3)
-    return np.minimum(np.minimum(lateral, insular), stem)
+    height = 2.0 - 0.55 * y + 3.5 * warp + 0.25 * (side - 50.0)
+    beyond = np.maximum(np.abs(y + 6.0 + 3.0 * warp) - 29.0, 0)
+    outside = np.maximum(38.0 - side, 0) + beyond
+    lateral = np.hypot(0.85 * (z - height), outside) - 1.5
+
+    wall = 39.5 - 0.005 * (y - 2.0) ** 2 - 0.006 * (z - 3.0) ** 2
+    rim = ellipsoid(0 * side, y, z, (0.0, 2.0, 2.0), (10.0, 23.0, 16.0)) + 2.0 * warp
+    insular = np.hypot(side - wall - 1.3 * warp, np.maximum(rim, 0)) - 1.5
+
+    plane = y - 9.0 - 0.40 * (side - 22.0) - 0.5 * (z + 14.0)
+    ends = np.maximum(np.maximum(19.0 - side, np.abs(z + 17.0) - 13.0), 0)
+    stem = np.hypot(0.8 * plane + 1.5 * warp, ends) - 1.3
+    return np.minimum(np.minimum(lateral, insular), stem).astype(np.float32)
 
 
 def paint_cerebrum(canvas: Canvas, rng: np.random.Generator, cerebrum: Cerebrum, hull: BrainHull) -> None:
     """Paint cortex and white matter, with slow and fine variations of their signal."""
     box, part, depth = cerebrum.lattice, cerebrum.part, cerebrum.depth
-    texture = refine(
-        1 + np.float32(0.022) * Noise(rng, 42.0, 1.0).on(box.coarser()) + np.float32(0.018) * Noise(rng, 9.0, 0.6).on(box.coarser())
-    )
+    rough = box.coarser()
+    slow, fine = Noise(rng, 42.0, 1.0).on(rough), Noise(rng, 9.0, 0.6).on(rough)
+    texture = refine(1 + 0.022 * slow + 0.018 * fine)
     canvas.paint(soft(-depth), Tissue.CORTEX, part, np.float32(SIGNAL[Tissue.CORTEX]) * texture)
     canvas.paint(soft(CORTEX_MM - depth, 1.4), Tissue.WHITE_MATTER, part, texture)
     core = refine_box(hull.core, part)
-    canvas.paint(soft(core + np.float32(1.0), 2.0), Tissue.WHITE_MATTER, part, np.float32(0.97) * texture)
+    canvas.paint(soft(core + 1.0, 2.0), Tissue.WHITE_MATTER, part, 0.97 * texture)
 
 
 def paint_hindbrain(canvas: Canvas, rng: np.random.Generator, hull: BrainHull) -> np.ndarray:
@@ -265,17 +275,17 @@ def paint_hindbrain(canvas: Canvas, rng: np.random.Generator, hull: BrainHull) -
     x, y, z = box.x, box.y, box.z
     depth, stem = -refine_box(hull.cerebellum, part), -refine_box(hull.stem, part)
     # Folia are sheets that fan out from the fourth ventricle.
-    up, back = z + np.float32(28.0) - np.float32(0.004) * x * x, -(y + np.float32(42.0))
-    pitch = np.float32(0.19)
-    turn = np.arctan2(up, back) / pitch + np.float32(0.35) * Noise(rng, 22.0, 1.0).on(box)
+    up, back = z + 28.0 - 0.004 * x * x, -(y + 42.0)
+    pitch = 0.19
+    turn = np.arctan2(up, back) / pitch + 0.35 * Noise(rng, 22.0, 1.0).on(box)
     sheet = np.abs(turn - np.round(turn)) * pitch * np.sqrt(up * up + back * back)
-    sheet = np.sqrt(sheet * sheet + np.maximum(depth - np.float32(10.0), 0) ** 2)
-    texture = 1 + np.float32(0.022) * Noise(rng, 8.0, 0.6).on(box)
+    sheet = np.sqrt(sheet * sheet + np.maximum(depth - 10.0, 0) ** 2)
+    texture = 1 + 0.022 * Noise(rng, 8.0, 0.6).on(box)
     gray = np.float32(SIGNAL[Tissue.CEREBELLUM]) * texture
     canvas.paint(soft(-depth), Tissue.CEREBELLUM, part, gray)
-    deep = soft(np.float32(3.0) - np.minimum(sheet, depth), 3.0)
-    canvas.paint(deep, Tissue.CEREBELLUM, part, np.float32(0.95) * gray)
-    opening = np.float32(0.55) * np.clip(1 - depth / np.float32(14.0), 0, 1)
-    canvas.paint(soft(sheet - opening) * soft(-depth) * np.float32(0.7), Tissue.CSF, part)
+    deep = soft(3.0 - np.minimum(sheet, depth), 3.0)
+    canvas.paint(deep, Tissue.CEREBELLUM, part, 0.95 * gray)
+    opening = 0.65 * np.clip(1 - depth / 14.0, 0, 1)
+    canvas.paint(soft(sheet - opening) * soft(-depth) * 0.7, Tissue.CSF, part)
     canvas.paint(soft(-stem), Tissue.BRAIN_STEM, part, np.float32(SIGNAL[Tissue.BRAIN_STEM]) * texture)
-    return np.maximum(depth - np.float32(3.0), stem)
+    return np.maximum(depth - 3.0, stem)

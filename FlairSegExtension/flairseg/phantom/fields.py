@@ -8,6 +8,7 @@ proportions of the MNI space. Signed distances are negative inside a shape, in a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -92,15 +93,15 @@ FINE = Lattice(FRAME_LOW, FRAME_HIGH, 1.0)
 def refine(coarse: np.ndarray) -> np.ndarray:
     """Linear interpolation to half the node distance: shape (n, m, k) becomes (2n-1, 2m-1, 2k-1), float32."""
     out = coarse
-    for axis in range(3):
-        source = np.moveaxis(out, axis, 0)
-        shape = (2 * source.shape[0] - 1, *source.shape[1:])
-        finer = np.empty(shape, np.float32)
-        finer[::2] = source
-        np.add(source[:-1], source[1:], out=finer[1::2])
-        finer[1::2] *= 0.5
-        out = np.moveaxis(finer, 0, axis)
-    return np.ascontiguousarray(out)
+    for axis in (2, 1, 0):
+        lead = (slice(None),) * axis
+        finer = np.empty((*out.shape[:axis], 2 * out.shape[axis] - 1, *out.shape[axis + 1 :]), np.float32)
+        finer[(*lead, slice(0, None, 2))] = out
+        between = finer[(*lead, slice(1, None, 2))]
+        np.add(out[(*lead, slice(None, -1))], out[(*lead, slice(1, None))], out=between)
+        between *= np.float32(0.5)
+        out = finer
+    return out
 
 
 def coarse_part(part: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
@@ -224,16 +225,21 @@ def cone(x, y, z, start, stop, start_radius: float, stop_radius: float) -> np.nd
 def tube(x, y, z, nodes, blend: float = 2.0) -> np.ndarray:
     """Signed distance to a chain of cones through ``nodes``, each (x, y, z, radius) in mm."""
     out = None
-    for a, b in zip(nodes[:-1], nodes[1:], strict=True):
+    for a, b in pairwise(nodes):
         part = cone(x, y, z, a[:3], b[:3], a[3], b[3])
         out = part if out is None else smooth_min(out, part, blend)
     return out
 
 
-def smooth_min(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+def smooth_min(a: np.ndarray, b: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     """Union of two signed distances whose crease is rounded over ``width`` mm (polynomial smooth minimum)."""
-    blend = np.maximum(np.float32(width) - np.abs(a - b), 0)
-    return np.minimum(a, b) - blend * blend * np.float32(0.25 / width)
+    width = np.asarray(width, np.float32)
+    blend = a - b
+    np.abs(blend, out=blend)
+    blend = np.maximum(width - blend, 0, out=blend)
+    blend *= blend
+    blend *= np.float32(0.25) / width
+    return np.minimum(a, b) - blend
 
 
 def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
@@ -243,7 +249,9 @@ def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
 
 def soft(distance: np.ndarray, width: float = 1.0) -> np.ndarray:
     """Occupancy 0..1 from a signed distance (negative inside): a linear ramp ``width`` mm wide centred on 0."""
-    return np.clip(np.float32(0.5) - distance * np.float32(1.0 / width), 0, 1)
+    share = np.multiply(distance, np.float32(-1.0 / width), dtype=np.float32)
+    share += np.float32(0.5)
+    return np.clip(share, 0, 1, out=share)
 
 
 def step_up(value: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from .brain import HINDBRAIN_HIGH, HINDBRAIN_LOW, build_hull, fold_cerebrum, pai
 from .fields import COARSE, FINE, Lattice, Noise, coarse_part, soft
 from .lesions import Anatomy, Lesion, draw_lesions, lesion_distance, lesion_share, normal_hyperintensity, paint_box
 from .skull import Canvas, build_surroundings
-from .tissues import SIGNAL, Tissue
+from .tissues import Tissue
 from .ventricles import Ventricles, build_ventricles, nuclei_distance, paint_nuclei
 
 #: Box (x, y, z in mm) of everything that carries a label.
@@ -109,7 +109,7 @@ def build_head(seed: int, n_lesions: int | None = None, report: Reporter | None 
     report.update(0.4)
     protected = np.full(COARSE.shape, 40.0, np.float32)
     protected[coarse_part(ventricles.part)] = ventricles.distance[::2, ::2, ::2]
-    np.minimum(protected, hull.core + np.float32(4.0), out=protected)
+    np.minimum(protected, hull.core + 4.0, out=protected)
     cerebrum = fold_cerebrum(of_folds, hull, protected)
     report.update(0.7)
     paint_cerebrum(canvas, of_texture, cerebrum, hull)
@@ -144,11 +144,11 @@ def _paint_hyperintensities(
     inner = _nest(ventricles.part, part)
     cavity[inner] = soft(ventricles.distance)
     outline = normal_hyperintensity(rng, ventricles, gray)
-    canvas.paint(soft(outline - np.float32(1.0), 4.0) * np.float32(0.3), Tissue.WHITE_MATTER, ventricles.part, 1.3)
+    canvas.paint(soft(outline - 1.0, 4.0) * 0.3, Tissue.WHITE_MATTER, ventricles.part, 1.3)
     rim[inner] = soft(outline)
     canvas.paint(rim[inner], Tissue.NORMAL_WMH, ventricles.part)
 
-    ragged = Noise(rng, 8.0, 0.6)
+    ragged = Noise(rng, 10.0, 0.6)
     placed = []
     for number, lesion in enumerate(lesions, start=1):
         local, local_part = paint_box(lesion)
@@ -157,7 +157,7 @@ def _paint_hyperintensities(
         tissue = canvas.tissue[local_part]
         allowed = (tissue >= Tissue.WHITE_MATTER) & (tissue != Tissue.EYE)
         share = lesion_share(distance) * allowed
-        halo = soft(distance - np.float32(1.5), 4.0) * np.float32(0.12) * allowed
+        halo = soft(distance - 1.5, 4.0) * 0.12 * allowed
         canvas.paint(halo, Tissue.WHITE_MATTER, local_part, lesion.signal)
         canvas.paint(share, Tissue.LESION, local_part, lesion.signal)
         share *= 1 - cavity[nested]

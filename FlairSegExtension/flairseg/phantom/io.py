@@ -101,21 +101,24 @@ def draw_phantom(phantom: Phantom, outlines: bool = True, columns: int | None = 
 
     image = SliceStack.from_volume(phantom.volume)
     truth = SliceStack.from_volume(phantom.volume.with_array(phantom.labels))
-    count = image.array.shape[0]
+    pixels, classes, pixel_mm = image.array, truth.array, np.array(image.spacing[1:])
+    if image.plane == "sagittal":  # its rows run backwards: turn the head upright, face to the left
+        pixels, classes, pixel_mm = pixels.transpose(0, 2, 1), classes.transpose(0, 2, 1), pixel_mm[::-1]
+    count = len(pixels)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _MAXIMUM_TILES)).round().astype(int))
     columns = columns or min(len(chosen), math.ceil(math.sqrt(1.25 * len(chosen))))
     rows = math.ceil(len(chosen) / columns)
-    extent = np.array(image.array.shape[1:]) * image.spacing[1:]
+    extent = np.array(pixels.shape[1:]) * pixel_mm
     height, width = (int(v) for v in np.maximum(np.round(extent / extent.max() * _TILE_PIXELS), 1))
     band = 20
     sheet = Image.new("RGB", (columns * width, rows * height + band))
     draw = ImageDraw.Draw(sheet)
     for place, k in enumerate(chosen):
         corner = (place % columns * width, place // columns * height)
-        gray = np.clip(image.array[k] * (255 / (_BRIGHTEST * WHITE_MATTER_UNITS)), 0, 255).astype(np.uint8)
+        gray = np.clip(pixels[k] * (255 / (_BRIGHTEST * WHITE_MATTER_UNITS)), 0, 255).astype(np.uint8)
         tile = np.asarray(Image.fromarray(gray).resize((width, height), Image.Resampling.BICUBIC).convert("RGB")).copy()
         if outlines:
-            _draw_outlines(tile, truth.array[k])
+            _draw_outlines(tile, classes[k])
         sheet.paste(Image.fromarray(tile), corner)
         draw.text((corner[0] + 4, corner[1] + 2), str(k + 1), fill=(150, 150, 150))
     left = 6

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .fields import FINE, Lattice, Noise, refine, sample, soft
+from .tissues import SIGNAL, Tissue
 from .ventricles import HORN_TIPS, Ventricles
 
 #: Kinds of lesion and how often each is drawn.
@@ -18,10 +19,10 @@ PLACES: dict[str, float] = {
 }
 
 _RADIUS_MM = {
-    "periventricular": (4.0, 0.40, 2.4, 8.0),
-    "deep white matter": (3.0, 0.35, 1.9, 6.0),
-    "juxtacortical": (3.0, 0.28, 2.0, 5.0),
-    "infratentorial": (3.0, 0.25, 2.0, 4.6),
+    "periventricular": (4.6, 0.34, 2.8, 8.0),
+    "deep white matter": (3.4, 0.30, 2.4, 6.0),
+    "juxtacortical": (3.4, 0.25, 2.5, 5.0),
+    "infratentorial": (3.3, 0.20, 2.5, 4.6),
 }
 _TRIES = 4000
 
@@ -99,26 +100,26 @@ def normal_hyperintensity(rng: np.random.Generator, ventricles: Ventricles, deep
     box = ventricles.lattice
     rough = box.coarser()
     patchy = Noise(rng, 22.0, 1.0).on(rough)
-    strength = float(rng.uniform(0.75, 1.2))
-    thickness = np.float32(1.7) * np.clip((patchy + np.float32(0.05)) * 2, 0, 1)
+    strength = float(rng.uniform(0.65, 0.95))
+    thickness = 2.6 * np.clip((patchy - 0.25) * 2, 0, 1)
     for frontal, (x, y, z) in zip((True, False), HORN_TIPS, strict=True):
         for sign in (-1.0, 1.0):
             height = float(rng.uniform(1.8, 3.0) if frontal else rng.uniform(1.2, 2.4))
-            squared = (rough.x - np.float32(sign * x)) ** 2 + (rough.y - np.float32(y)) ** 2 + (rough.z - np.float32(z)) ** 2
+            squared = (rough.x - sign * x) ** 2 + (rough.y - y) ** 2 + (rough.z - z) ** 2
             thickness += np.float32(height) * np.exp(squared * np.float32(-1 / (2 * 5.5**2)))
     # No rim on the septum and the midline, nor along the temporal horns' floor.
-    medial = np.clip((np.abs(rough.x) - np.float32(3.0)) / np.float32(3.0), 0, 1)
-    low = np.clip((rough.z + np.float32(8.0)) / np.float32(8.0), 0.25, 1)
+    medial = np.clip((np.abs(rough.x) - 3.0) / 3.0, 0, 1)
+    low = np.clip((rough.z + 8.0) / 8.0, 0.25, 1)
     thickness = refine(thickness * medial * low) * np.float32(strength)
     rim = ventricles.lateral - thickness
     rim = np.where(thickness > 0.4, rim, np.maximum(rim, 0.6))
-    return np.maximum(rim, np.float32(0.5) - deep_gray)
+    return np.maximum(rim, 0.5 - deep_gray)
 
 
 def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, count: int) -> list[Lesion]:
-    """Draw ``count`` lesions that neither touch each other nor leave the white matter by more than their rim.
+    """Draw ``count`` lesions that do not touch each other.
 
-    Positions are drawn by rejection from uniform boxes, so that the drawing does not hang on the last bit of a distance.
+    Positions are drawn by rejection from uniform boxes, so that they do not hang on the last bit of a distance.
 
     Parameters
     ----------
@@ -135,23 +136,27 @@ def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, count: int) -> list
     quota = np.floor(weights * count).astype(int)
     for extra in np.argsort(-(weights * count - quota), kind="stable")[: count - int(quota.sum())]:
         quota[extra] += 1
+    burden = float(np.clip(np.exp(rng.normal(0.12, 0.16)), 0.85, 1.45))
     lesions: list[Lesion] = []
     for name, wanted in zip(names, quota, strict=True):
         for _ in range(int(wanted)):
-            lesion = _draw_one(rng, anatomy, name, lesions)
+            lesion = _draw_one(rng, anatomy, name, lesions, burden)
             if lesion is not None:
                 lesions.append(lesion)
     return lesions
 
 
-def _draw_one(rng: np.random.Generator, anatomy: Anatomy, place: str, others: list[Lesion]) -> Lesion | None:
+def _draw_one(
+    rng: np.random.Generator, anatomy: Anatomy, place: str, others: list[Lesion], burden: float
+) -> Lesion | None:
     median, spread, smallest, largest = _RADIUS_MM[place]
+    median, largest = median * burden, largest * burden
     for attempt in range(_TRIES // 200):
-        radius = float(np.clip(median * np.exp(rng.normal(0.0, spread)), smallest, largest)) * 0.95**attempt
+        radius = float(np.clip(median * np.exp(rng.normal(0.0, spread)), smallest, largest)) * 0.96**attempt
         points = _candidates(rng, place, 200)
         for point in points[_fits(anatomy, place, points, radius)]:
             axes, radii = _shape(rng, anatomy, place, point, radius)
-            signal = float(rng.normal(1.72, 0.07))
+            signal = SIGNAL[Tissue.LESION] + float(rng.normal(0.0, 0.06))
             lesion = Lesion(place, point, axes, radii, signal)
             clear = all(np.linalg.norm(point - o.centre) > 0.8 * (lesion.reach + o.reach) + 1.0 for o in others)
             if clear:
@@ -220,15 +225,14 @@ def lesion_distance(lesion: Lesion, box: Lattice, ragged: Noise) -> np.ndarray:
     local = (offset @ lesion.axes.T.astype(np.float32)) / lesion.radii.astype(np.float32)
     scaled = np.sqrt((local * local).sum(axis=-1))
     slope = np.sqrt(((local / lesion.radii.astype(np.float32)) ** 2).sum(axis=-1))
-    distance = scaled * (scaled - 1) / np.maximum(slope, np.float32(1e-4))
-    return distance + np.float32(min(0.14 * lesion.radius, 0.55)) * ragged.at(box.x, box.y, box.z)
+    distance = scaled * (scaled - 1) / np.maximum(slope, 1e-4)
+    return distance + np.float32(min(0.17 * lesion.radius, 0.8)) * ragged.at(box.x, box.y, box.z)
 
 
 def paint_box(lesion: Lesion) -> tuple[Lattice, tuple[slice, slice, slice]]:
     """Box of the fine lattice that holds a lesion and its border."""
     reach = lesion.reach + 2.0
     return FINE.box(lesion.centre - reach, lesion.centre + reach)
-
 
 
 def lesion_share(distance: np.ndarray) -> np.ndarray:

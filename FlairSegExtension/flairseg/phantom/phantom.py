@@ -218,5 +218,5 @@ def _orientation(plane: str, orientation: str | None) -> str:
     if len(letters) != 3 or {_AXIS_OF.get(letter) for letter in letters} != {0, 1, 2}:
         raise ValueError(f"orientation must be three letters such as LPS or RAS, not {orientation!r}")
     if _AXIS_OF[letters[2]] != _AXIS_OF[usual[2]]:
-        raise ValueError(f"orientation {letters} does not stack {plane} slices: its third letter must be {usual[2]}'s axis")
+        raise ValueError(f"orientation {letters} does not stack {plane} slices: its third letter names another axis")
     return letters

@@ -43,7 +43,7 @@ SIGNAL: dict[Tissue, float] = {
     Tissue.BRAIN_STEM: 1.0,
     Tissue.VENTRICLE: 0.15,
     Tissue.CHOROID_PLEXUS: 0.80,
-    Tissue.NORMAL_WMH: 1.38,
-    Tissue.LESION: 1.72,
+    Tissue.NORMAL_WMH: 1.58,
+    Tissue.LESION: 1.78,
     Tissue.EYE: 0.14,
 }

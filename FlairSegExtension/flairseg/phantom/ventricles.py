@@ -21,12 +21,20 @@ BOX_LOW, BOX_HIGH = (-52, -92, -62), (52, 54, 44)
 _BODY = (
     (12.0, 35.0, 3.0, 2.2),
     (10.0, 28.0, 9.0, 4.2),
-    (7.2, 16.0, 16.0, 5.6),
-    (7.4, 0.0, 21.0, 5.6),
-    (10.0, -16.0, 22.0, 5.6),
-    (15.0, -28.0, 19.5, 6.2),
+    (7.0, 16.0, 15.5, 5.2),
+    (7.0, 0.0, 20.5, 5.0),
+    (9.5, -16.0, 21.5, 5.0),
+    (15.0, -28.0, 19.5, 5.8),
     (21.5, -37.0, 12.5, 6.6),
     (24.5, -43.0, 7.0, 6.4),
+)
+#: The body is flat: it reaches sideways under the callosum.
+_WING = (
+    (12.0, 26.0, 12.5, 2.4),
+    (11.5, 14.0, 19.0, 2.8),
+    (12.0, 0.0, 22.5, 3.0),
+    (15.0, -15.0, 23.0, 3.0),
+    (19.0, -28.0, 20.0, 3.4),
 )
 _FRONTAL_FLOOR = ((12.0, 33.0, 2.0, 2.2), (9.0, 25.0, 2.0, 2.8), (5.5, 14.0, 6.0, 2.6), (4.0, 6.0, 10.0, 2.2))
 _OCCIPITAL = ((24.5, -43.0, 7.0, 6.2), (26.0, -55.0, 5.0, 4.2), (24.0, -67.0, 4.0, 2.2))
@@ -94,10 +102,10 @@ def build_ventricles(rng: np.random.Generator) -> Ventricles:
     Ventricles
     """
     box, part = FINE.box(BOX_LOW, BOX_HIGH)
-    size = float(np.clip(np.exp(rng.normal(0.03, 0.10)), 0.88, 1.25))
+    size = float(np.clip(np.exp(rng.normal(-0.01, 0.09)), 0.85, 1.2))
     sides = size * np.exp(rng.normal(0.0, 0.035, 2))
     third_width = float(rng.uniform(2.0, 3.2)) * size
-    wobble = Noise(rng, 26.0, 1.0).on(box) * np.float32(0.35)
+    wobble = Noise(rng, 26.0, 1.0).on(box) * 0.35
     plexus_shift = rng.normal(0.0, 1.0, (2, 3))
 
     middle = box.shape[2] // 2
@@ -110,7 +118,7 @@ def build_ventricles(rng: np.random.Generator) -> Ventricles:
         glomus = np.add((23.5, -40.5, 9.0), plexus_shift[side])
         plexus[..., columns] = ellipsoid(x, y, z, glomus, (2.2, 4.6, 4.0), yaw_deg=-35.0)
     lateral += wobble
-    return Ventricles(box, part, lateral, _midline(box, third_width, size) + np.float32(0.5) * wobble, plexus)
+    return Ventricles(box, part, lateral, _midline(box, third_width, size) + 0.5 * wobble, plexus)
 
 
 def _lateral(x: np.ndarray, y: np.ndarray, z: np.ndarray, scale: float) -> np.ndarray:
@@ -120,10 +128,11 @@ def _lateral(x: np.ndarray, y: np.ndarray, z: np.ndarray, scale: float) -> np.nd
         return [(*node[:3], max(node[3] * scale, floor)) for node in nodes]
 
     cavity = tube(x, y, z, sized(_BODY), blend=3.0)
+    cavity = smooth_min(cavity, tube(x, y, z, sized(_WING)), 4.0)
     cavity = smooth_min(cavity, tube(x, y, z, sized(_FRONTAL_FLOOR)), 3.0)
     cavity = smooth_min(cavity, tube(x, y, z, sized(_OCCIPITAL)), 3.0)
     cavity = smooth_min(cavity, tube(x, y, z, sized(_TEMPORAL, 1.5)), 3.0)
-    septum = np.float32(0.9) + np.float32(0.02) * np.abs(y - np.float32(10.0)) - x
+    septum = 0.9 + 0.02 * np.abs(y - 10.0) - x
     cavity = smooth_max(cavity, septum, 1.0)
     for name in ("caudate", "thalamus"):
         centre, radii, yaw, pitch = NUCLEI[name]
@@ -135,7 +144,7 @@ def _midline(box: Lattice, third_width: float, size: float) -> np.ndarray:
     """Signed distance to third ventricle, aqueduct and fourth ventricle."""
     x, y, z = box.x, box.y, box.z
     third = ellipsoid(x, y, z, (0, -11, -1), (40.0, 15.5, 11.0))
-    slab = np.abs(x) - np.float32(0.5 * third_width) * (1 + np.float32(0.015) * (np.float32(-4) - y))
+    slab = np.abs(x) - np.float32(0.5 * third_width) * (1 + 0.015 * (-4 - y))
     third = smooth_max(third, slab, 1.5)
     foramen = np.full((1, 1, 1), np.inf, np.float32)
     for sign in (-1, 1):
@@ -144,7 +153,7 @@ def _midline(box: Lattice, third_width: float, size: float) -> np.ndarray:
     fourth = ellipsoid(x, y, z, (0, -42.5, -33.5), (8.5 * size, 5.2 * size, 12.0), pitch_deg=0.0)
     roof = ellipsoid(x, y, z, (0, -47.0, -33.0), (5.0 * size, 5.0 * size, 5.5))
     fourth = smooth_min(fourth, roof, 3.0)
-    floor = y + np.float32(39.5) - np.float32(0.10) * (z + np.float32(33.0)) - np.float32(0.1) * np.abs(x)
+    floor = y + 39.5 - 0.10 * (z + 33.0) - 0.1 * np.abs(x)
     fourth = smooth_max(fourth, floor, 1.5)
     return np.minimum(smooth_min(third, foramen, 1.5), smooth_min(aqueduct, fourth, 2.0))
 
