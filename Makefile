@@ -33,6 +33,13 @@ lint: environment-lint ## ruff check and format
 bench: environment-test ## speed and memory: reported, not asserted (bench/benchmark.json)
 	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
 
+docs-pictures: environment-test ## make the pictures of README and docs again, from the phantom
+	@sh tools/system_libraries.sh $(BIN)/python
+	@mkdir -p docs/pictures
+	@$(BIN)/python tools/demo.py --output demo >/dev/null
+	@cp demo/phantom_flair_overview.png docs/pictures/overview.png
+	@$(BIN)/python tools/render_slicer_views.py
+
 readme: environment-demo ## put real output and measured figures into README.md
 	@$(BIN)/python tools/update_readme.py $(SECTIONS)
 
