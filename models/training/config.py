@@ -28,7 +28,7 @@ class TrainingConfig:
     mix : dict
         Samples of each source in a batch: ``tabriz``, ``synthetic``, ``pseudo``, ``verdicts``.
     synthetic : dict
-        ``count`` and ``seed`` of the pool of synthetic slices.
+        ``count`` per seed and ``seeds`` of the pool of synthetic slices.
     fold : int or None
         Patients of this fold are left out; None trains on all.
     init : str or None
@@ -46,7 +46,7 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     ema: float = 0.998
     mix: dict[str, int] = field(default_factory=lambda: {"tabriz": 4, "synthetic": 2})
-    synthetic: dict[str, int] = field(default_factory=lambda: {"count": 3600, "seed": 11})
+    synthetic: dict[str, Any] = field(default_factory=lambda: {"count": 1800, "seeds": [11, 12]})
     class_weights: list[float] | None = None
     fold: int | None = None
     folds: int = 5

@@ -38,9 +38,13 @@ class ArraySource:
 class PoolSource:
     """Slices stored as bytes by :func:`~models.training.synthetic.make_pool`."""
 
-    def __init__(self, path: Path) -> None:
-        with np.load(path) as stored:
-            self.images, self.labels = stored["images"], stored["labels"]
+    def __init__(self, paths: list[Path]) -> None:
+        images, labels = [], []
+        for path in paths:
+            with np.load(path) as stored:
+                images.append(stored["images"])
+                labels.append(stored["labels"])
+        self.images, self.labels = np.concatenate(images), np.concatenate(labels)
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """Image (channels, H, W), labels (H, W) and a full mask (synthetic heads are stripped when drawn)."""

@@ -21,6 +21,8 @@ VENTRICLE_LABELS = (4, 43, 5, 44, 14, 15)
 WHITE_MATTER_LABELS = (2, 41, 7, 46, 16, 28, 60)
 #: Extra-cerebral labels start here (502..530: skull, scalp, eyes, vessels).
 FIRST_EXTRACEREBRAL = 500
+#: The rim counts as normal WMH where it is this much brighter than the median of the brain; as in ``normal_rule``.
+RIM_CONTRAST = 1.22
 #: Extent of the brain in MNI152 space, RAS mm, to which the lesion prior's masks are fitted by bounding box.
 MNI_BRAIN = np.array([[-71.0, -106.0, -62.0], [71.0, 72.0, 82.0]])
 
@@ -171,10 +173,10 @@ class SyntheticFlair:
                 membership = members
         labels = np.argmax(membership, axis=0).astype(np.uint8)
         labels[membership[3] > 0.45] = 3
-        # As a reader would: a rim that partial volume has made no brighter than white matter is not drawn.
-        labels[(labels == 2) & (image[1] < 1.12)] = 0
         pixels = np.concatenate(brain)
         median = float(np.median(pixels)) if pixels.size > 5000 else 1.08
+        # As a reader would: a rim that partial volume has made hardly brighter than the brain is not drawn.
+        labels[(labels == 2) & (image[1] < RIM_CONTRAST * median)] = 0
         return self._acquire(rng, image, scene["stripped"]) / np.float32(median), labels
 
     def _scene(self, rng: np.random.Generator, head: Head) -> dict:

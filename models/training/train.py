@@ -20,7 +20,7 @@ from . import augment
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz, load_verdicts
 from .losses import dice_cross_entropy
-from .networks import UNet25D
+from .networks import Pix2PixGenerator, UNet25D
 from .sources import ArraySource, PoolSource, PseudoSource
 from .synthetic import make_pool
 
@@ -30,7 +30,7 @@ log = logging.getLogger("flairseg.training")
 def build_network(config: TrainingConfig) -> torch.nn.Module:
     """Network of a recipe."""
     arguments = {key: value for key, value in config.network.items() if key != "kind"}
-    kinds = {"unet25d": UNet25D}
+    kinds = {"unet25d": UNet25D, "pix2pix": Pix2PixGenerator}
     return kinds[config.network["kind"]](**arguments)
 
 
@@ -49,14 +49,19 @@ def build_sources(config: TrainingConfig, cache: Path) -> tuple[dict[str, ArrayS
         accepted = load_verdicts(data_folder() / "cases")
         sources["verdicts"] = ArraySource([frame_case(case, config.preprocessing) for case in accepted])
     if "synthetic" in wanted:
-        pool = cache / "synthetic-{seed}-{count}.npz".format(**config.synthetic)
-        if not pool.exists():
-            log.info("drawing %d synthetic slices", config.synthetic["count"])
-            make_pool(data_folder(), pool, **config.synthetic)
-        sources["synthetic"] = PoolSource(pool)
+        sources["synthetic"] = PoolSource([_pool(cache, config.synthetic["count"], s) for s in config.synthetic["seeds"]])
     if "pseudo" in wanted:
         sources["pseudo"] = PseudoSource(Path(config.pseudo))
     return {name: source for name, source in sources.items() if name in wanted}, validation
+
+
+def _pool(cache: Path, count: int, seed: int) -> Path:
+    """The stored pool of synthetic slices of a seed, drawn if it is not there yet."""
+    path = cache / f"synthetic-{seed}-{count}.npz"
+    if not path.exists():
+        log.info("drawing %d synthetic slices", count)
+        make_pool(data_folder(), path, count, seed)
+    return path
 
 
 def draw_batch(
