@@ -35,7 +35,7 @@ def test_the_model_of_these_tests_finds_all_three_classes(head, expected):
 
 
 @pytest.mark.parametrize("codes", STORAGE_ORDERS)
-def test_segments_equal_the_cores_labels_of_the_file(slicer, logic, head, model, save_nifti, tmp_path, codes):
+def test_segments_equal_the_cores_labels_of_the_file(slicer, logic, head, model, expected, save_nifti, tmp_path, codes):
     array, affine = stored_as(head[0].array, head[0].ijk_to_ras, codes)
     path = save_nifti(tmp_path / "flair.nii.gz", array, affine)
     volume_node = slicer.util.loadVolume(str(path))
@@ -44,16 +44,10 @@ def test_segments_equal_the_cores_labels_of_the_file(slicer, logic, head, model,
     core = flairseg.segment(path, model=model, device="cpu")
     in_file = on_grid(shown, world_affine(slicer, volume_node), core.labels.shape, core.volume.ijk_to_ras)
     np.testing.assert_array_equal(in_file, core.labels)
-
-
-@pytest.mark.parametrize("codes", [codes for codes in STORAGE_ORDERS if codes != "oblique"])
-def test_storage_order_does_not_change_the_result(slicer, logic, head, model, expected, save_nifti, tmp_path, codes):
-    array, affine = stored_as(head[0].array, head[0].ijk_to_ras, codes)
-    volume_node = slicer.util.loadVolume(str(save_nifti(tmp_path / "flair.nii.gz", array, affine)))
-    node = logic.process(volume_node, modelId=str(model), device="cpu")
-    shown = labels_of(slicer, node, volume_node)
-    again = on_grid(shown, world_affine(slicer, volume_node), expected.shape, head[0].ijk_to_ras)
-    np.testing.assert_array_equal(again, expected)
+    if codes != "oblique":
+        # The same voxels in another order: the same answer, too.
+        in_order = on_grid(core.labels, core.volume.ijk_to_ras, expected.shape, head[0].ijk_to_ras)
+        np.testing.assert_array_equal(in_order, expected)
 
 
 def test_a_transformed_volume_is_segmented_where_it_is_shown(slicer, logic, head, model, volume_node):

@@ -47,9 +47,8 @@ def deepest_voxel(mask: np.ndarray) -> np.ndarray:
     """K, J, I of the voxel farthest from the mask's edge."""
     from scipy import ndimage
 
-    return np.array(
-        np.unravel_index(np.argmax(ndimage.distance_transform_cdt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]), mask.shape)
-    )
+    depth = ndimage.distance_transform_cdt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1]
+    return np.array(np.unravel_index(np.argmax(depth), mask.shape))
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -98,7 +97,7 @@ def test_a_whole_axial_plane_is_coloured_as_labelled(slicer, case, view):
     fill = np.where(expected > 0, FILL, 0.0)[..., None]
     predicted = (1 - fill) * plain + fill * colours[expected]
     right = np.abs(predicted - shown).max(axis=-1) <= 2
-    assert {1, 3} <= set(np.unique(expected[interior]))
+    assert (expected[interior] == LESION).sum() > 100
     assert right[interior].mean() > 0.995
 
 
