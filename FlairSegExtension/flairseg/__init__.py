@@ -24,7 +24,7 @@ _LAZY = {
     "render_overview": "overview",
 }
 
-__all__ = ["__version__", *sorted(_LAZY)]  # noqa: PLE0604 - the lazy names below are real
+__all__ = ["__version__", *sorted(_LAZY)]
 
 if TYPE_CHECKING:
     from .overview import render_overview as render_overview

@@ -25,8 +25,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ()) -> Iterator[Path]:
     """Give a temporary folder to write ``names`` into; put them in place when the block ends without an error.
 
-    After any error or interrupt none of the files is there, what was there before is as it was, and folders made for them
-    are gone again.
+    After any error or interrupt none of the files is there, what was there before is as it was, and folders made for
+    them are gone again.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def shielded() -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Make sure that a file (or a folder's list of files) has reached the disk; go on where folders cannot be synced."""
+    """Make sure that a file (or a folder's list of files) has reached the disk; go on where folders cannot be."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:
@@ -127,16 +127,22 @@ def check_folder(folder: Path) -> None:
     if not usable:
         raise OutputError(f"{nearest} is not a folder.", "Choose another --output folder.")
     if not writable:
-        raise OutputError(f"{nearest} may not be written to.", "Choose another --output folder, or ask for the permission.")
+        raise OutputError(
+            f"{nearest} may not be written to.", "Choose another --output folder, or ask for the permission."
+        )
 
 
 def output_error(folder: Path, error: OSError) -> OutputError:
     """The typed error, with advice, for an operating system's one."""
     number = error.errno
     if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return OutputError(f"The disk of {folder} is full; nothing was written.", "Free some space or choose another --output.")
+        return OutputError(
+            f"The disk of {folder} is full; nothing was written.", "Free some space or choose another --output."
+        )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OutputError(f"{folder} may not be written to.", "Choose another --output folder, or ask for the permission.")
+        return OutputError(
+            f"{folder} may not be written to.", "Choose another --output folder, or ask for the permission."
+        )
     if number in (errno.ENOTDIR, errno.EEXIST):
         return OutputError(f"{folder} is not a folder.", "Choose another --output folder.")
     if number == errno.ENAMETOOLONG:

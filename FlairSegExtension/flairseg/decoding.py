@@ -41,9 +41,9 @@ def decode(output: np.ndarray, config: PipelineConfig) -> np.ndarray:
 def gray_probabilities(gray: np.ndarray, class_values: tuple[float, ...], temperature: float = 0.1) -> np.ndarray:
     """Distance softmax: ``p_c = exp(-|g - v_c| / T) / sum`` over the classes' gray levels ``v_c`` (source: S1).
 
-    S1 gives the levels (0, 0.25, 0.75 and 1 for background, ventricles, normal and abnormal WMH) and not the scale: with
-    T = 0.1 a pixel exactly at a level keeps at least 0.91 for its class, and S1's threshold of 0.3 for abnormal WMH lies
-    at g = 0.83, just below the half-way level of 0.875.
+    S1 gives the levels (0, 0.25, 0.75 and 1 for background, ventricles, normal and abnormal WMH) and not the scale:
+    with T = 0.1 a pixel exactly at a level keeps at least 0.91 for its class, and S1's threshold of 0.3 for abnormal
+    WMH lies at g = 0.83, just below the half-way level of 0.875.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ class Generator:
         session = self._session
         try:
             output = session.runtime.run([session.output_name], {session.input_name: batch})[0]
-        except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class
+        except Exception as error:
             raise InvalidModelError(
                 f"The network of model {self.card.id} failed: {_first_line(error)}.",
                 "Try --device cpu; if that fails too, the model does not fit its card.",
@@ -203,10 +203,12 @@ def _create(runtime: Any, card: ModelCard, provider: str, threads: int) -> _Sess
     # Between two batches the other stages need the cores, and a viewer needs the memory that a growing arena keeps.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
-    providers: list[Any] = [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER] if provider == CUDA_PROVIDER else [CPU_PROVIDER]
+    providers: list[Any] = (
+        [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER] if provider == CUDA_PROVIDER else [CPU_PROVIDER]
+    )
     try:
         session = runtime.InferenceSession(str(card.path), sess_options=options, providers=providers)
-    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no base class
+    except Exception as error:
         if provider == CUDA_PROVIDER:
             raise DeviceError(_first_line(error)) from error
         raise InvalidModelError(
@@ -214,7 +216,9 @@ def _create(runtime: Any, card: ModelCard, provider: str, threads: int) -> _Sess
             "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
         ) from error
     batch = _check_interface(session, card)
-    return _Session(session, session.get_providers()[0], session.get_inputs()[0].name, session.get_outputs()[0].name, batch)
+    return _Session(
+        session, session.get_providers()[0], session.get_inputs()[0].name, session.get_outputs()[0].name, batch
+    )
 
 
 def _check_interface(session: Any, card: ModelCard) -> int | None:
@@ -232,7 +236,8 @@ def _check_interface(session: Any, card: ModelCard) -> int | None:
         problem = f"it puts out {outputs[0].shape} where the card says {config.output_channels} channels"
     if problem:
         raise InvalidModelError(
-            f"The network of model {card.id} does not fit its card: {problem}.", "Get model and card again from their source."
+            f"The network of model {card.id} does not fit its card: {problem}.",
+            "Get model and card again from their source.",
         )
     batch = inputs[0].shape[0]
     return batch if isinstance(batch, int) else None

@@ -42,7 +42,7 @@ class _Layout:
 
 
 def render_overview(segmentation: Segmentation) -> Image.Image:
-    """Contact sheet of a case in radiological display (the patient's right on the left), pixels as wide as they are high.
+    """Contact sheet of a case in radiological display (the patient's right on the left), square pixels.
 
     Shown are the slices that hold a label, or the middle one if none does; the grey levels run from air to twice the
     brain's median.
@@ -181,7 +181,8 @@ def _header_lines(segmentation: Segmentation, found: bool) -> list[str]:
 def _footer_line(segmentation: Segmentation) -> str:
     from . import __version__
 
-    return f"FlairSeg {__version__} · {segmentation.card.id} · {segmentation.created[:10]} · outlines: automatic, unreviewed"
+    made = f"FlairSeg {__version__} · {segmentation.card.id} · {segmentation.created[:10]}"
+    return f"{made} · outlines: automatic, unreviewed"
 
 
 def _draw_header(sheet: Image.Image, segmentation: Segmentation, lines: list[str]) -> None:

@@ -1,12 +1,223 @@
-"""Does it look like a brain FLAIR?"""
+"""Does it look like a brain FLAIR, and is the result plausible? Doubts are told as warnings; nothing is refused.
+
+The rules compare a few figures of the image with what they are in FLAIR. The margins come from 17 real FLAIR volumes of
+several scanners and from heads painted as CT, T1, T2 and PD; each constant below names both.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
+import numpy as np
+from scipy import ndimage
+
+from .labels import LESION, NORMAL_WMH, VENTRICLES
 from .slicestack import SliceStack
+
+#: Pixel size at which the figures are taken, mm, and the largest number of slices looked at.
+WORKING_MM, WORKING_SLICES = 1.5, 32
+#: Share of voxels below -300 (Hounsfield air). FLAIR: at most 0.001 (reconstruction filters); CT: 0.4 and more.
+CT_SHARE = 0.05
+#: Correlation of neighbouring pixels. FLAIR: 0.86 and more; noise: 0.
+NOISE_CORRELATION = 0.5
+#: Largest cross-section of the brain, cm2. Heads: 130 to 200 in axial slices, less in sagittal ones.
+AREA_CM2 = (70.0, 330.0)
+#: Share of the inner brain darker than 0.55 times the median: ventricles. FLAIR: 0.03 and more; PD, T2: under 0.01.
+DARK_LEVEL, DARK_SHARE = 0.55, 0.008
+#: Share of the inner brain brighter than 1.5 times the median. FLAIR: at most 0.05; T2 (bright fluid): 0.11 and more.
+BRIGHT_LEVEL, BRIGHT_SHARE = 1.5, 0.08
+#: Bright superficial tissue relative to deep white matter that only bright fluid gives. FLAIR: to 1.35; T2: from 1.49.
+FLUID_RATIO = 1.42
+#: Share of tissue darker than homogeneous deep tissue (white matter). FLAIR: 0.34 to 0.47; T1: 0.72 and more.
+WHITE_MATTER_RANK = 0.64
+#: Bright superficial tissue (its 85th percentile) relative to deep white matter. FLAIR: from 1.12; T1: to 1.01.
+CORTEX_RATIO = 1.05
+#: Slices that cover less than this (mm) may rightly show no ventricles or little brain.
+COVERAGE_MM = 60.0
+#: Volumes beyond which a result cannot be right, ml.
+IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
+
+_NOT_SURE = "The result cannot be trusted."
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the rules look at; NaN where it could not be measured.
+
+    Attributes
+    ----------
+    air_share : float
+        Share of voxels below -300.
+    correlation : float
+        Correlation of neighbouring pixels in the middle of the slices.
+    area_cm2, coverage_mm : float
+        Largest cross-section and extent of the rough brain mask.
+    dark_share, bright_share : float
+        Share of the inner brain much darker or brighter than its median.
+    white_matter_rank, cortex_ratio : float
+        Where deep homogeneous tissue stands among all tissue; bright superficial tissue relative to it.
+    """
+
+    air_share: float
+    correlation: float
+    area_cm2: float
+    coverage_mm: float
+    dark_share: float
+    bright_share: float
+    white_matter_rank: float
+    cortex_ratio: float
 
 
 def assess(stack: SliceStack, mask: np.ndarray, labels: np.ndarray) -> list[str]:
-    """Placeholder while being measured."""
+    """Warnings about an image that does not look like a brain FLAIR, or a result that cannot be right.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The image.
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask.
+    labels : ndarray of uint8, shape (slices, rows, columns)
+        The result.
+
+    Returns
+    -------
+    list of str
+        Empty for a plausible FLAIR and result.
+    """
+    doubts = image_doubts(measure(stack, mask))
+    return doubts + result_doubts(stack, mask, labels, image_is_doubtful=bool(doubts))
+
+
+def image_doubts(figures: Figures) -> list[str]:
+    """What speaks against a brain FLAIR, strongest first; at most one statement on what it is instead."""
+    if figures.correlation < NOISE_CORRELATION:
+        return [f"The image looks like noise: neighbouring pixels hardly resemble each other. {_NOT_SURE}"]
+    if figures.air_share > CT_SHARE:
+        return [f"The image looks like a CT (Hounsfield units), not a FLAIR MRI. {_NOT_SURE}"]
+    if not figures.area_cm2 > 0:
+        return [f"No brain was found in the image: is it a FLAIR of the head? {_NOT_SURE}"]
+    covered = figures.coverage_mm >= COVERAGE_MM
+    if figures.area_cm2 > AREA_CM2[1] or (covered and figures.area_cm2 < AREA_CM2[0]):
+        return [
+            f"What looks like brain has an implausible size (largest cross-section {figures.area_cm2:.0f} cm2): is it "
+            f"a FLAIR of the head, with the right voxel spacing? {_NOT_SURE}"
+        ]
+    fluid_is_bright = figures.dark_share < 2 * DARK_SHARE or figures.cortex_ratio > FLUID_RATIO
+    if figures.bright_share > BRIGHT_SHARE and fluid_is_bright:
+        return [f"The image looks like a T2, not a FLAIR: fluid is bright. {_NOT_SURE}"]
+    if figures.white_matter_rank > WHITE_MATTER_RANK and figures.cortex_ratio < CORTEX_RATIO:
+        return [f"The image looks like a T1, not a FLAIR: white matter is brighter than grey matter. {_NOT_SURE}"]
+    if covered and figures.dark_share < DARK_SHARE:
+        return [f"The image does not look like a brain FLAIR: there are no dark ventricles in its middle. {_NOT_SURE}"]
     return []
+
+
+def result_doubts(
+    stack: SliceStack, mask: np.ndarray, labels: np.ndarray, image_is_doubtful: bool = False
+) -> list[str]:
+    """What speaks against the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
+    doubts = []
+    voxel_ml = float(np.prod(stack.spacing)) / 1000
+    volumes = np.bincount(labels.ravel(), minlength=4) * voxel_ml
+    for value, limit in IMPLAUSIBLE_ML.items():
+        if volumes[value] > limit:
+            what = {VENTRICLES: "ventricles", NORMAL_WMH: "normal periventricular WMH", LESION: "lesions"}[value]
+            doubts.append(f"{volumes[value]:.0f} ml of {what} were found, more than is plausible. Check the result.")
+    if image_is_doubtful or not mask.any():
+        return doubts
+    covered = np.count_nonzero(mask.any(axis=(1, 2))) * stack.spacing[0] >= COVERAGE_MM
+    if volumes[VENTRICLES] == 0 and covered:
+        doubts.append("No ventricles were found although the image covers a whole brain. Check the result.")
+    elif volumes[VENTRICLES] > 0:
+        brain = float(np.median(stack.array[mask & (labels == 0)])) if (mask & (labels == 0)).any() else 0.0
+        if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
+            doubts.append(
+                "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
+            )
+    return doubts
+
+
+def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
+    """Take the figures of an image on about 1.5 mm pixels.
+
+    Parameters
+    ----------
+    stack : SliceStack
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask.
+
+    Returns
+    -------
+    Figures
+    """
+    air = float(np.mean(stack.array[:, ::4, ::4] < -300))
+    correlation = _pixel_correlation(stack.array)
+    pixel_cm2 = stack.spacing[1] * stack.spacing[2] / 100
+    areas = mask.sum(axis=(1, 2)) * pixel_cm2
+    coverage = float(np.count_nonzero(areas) * stack.spacing[0])
+    nothing = float("nan")
+    if not mask.any():
+        return Figures(air, correlation, 0.0, 0.0, nothing, nothing, nothing, nothing)
+    # Slices that show most brain, at a coarse pixel size.
+    chosen = np.flatnonzero(areas > 0.6 * areas.max())
+    chosen = chosen[:: max(1, -(-len(chosen) // WORKING_SLICES))]
+    steps = [max(1, round(WORKING_MM / mm)) for mm in stack.spacing[1:]]
+    grid = (chosen, slice(None, None, steps[0]), slice(None, None, steps[1]))
+    pixel = tuple(mm * step for mm, step in zip(stack.spacing[1:], steps, strict=True))
+    image, brain = stack.array[grid].astype(np.float32), mask[grid]
+    relative = _relative(image, brain, stack.array)
+    depth = np.stack([ndimage.distance_transform_edt(one, sampling=pixel) for one in brain])
+    inner = depth > 20.0
+    if not inner.any():
+        return Figures(air, correlation, float(areas.max()), coverage, nothing, nothing, nothing, nothing)
+    dark = float(np.mean(relative[inner] < DARK_LEVEL))
+    bright = float(np.mean(relative[inner] > BRIGHT_LEVEL))
+    rank, ratio = _white_matter(relative, depth, pixel)
+    return Figures(air, correlation, float(areas.max()), coverage, dark, bright, rank, ratio)
+
+
+def _pixel_correlation(array: np.ndarray) -> float:
+    """Correlation of neighbouring pixels in the middle half of up to 12 slices; NaN where that is constant."""
+    rows, columns = (slice(n // 4, max(n - n // 4, n // 4 + 2)) for n in array.shape[1:])
+    middle = np.asarray(array[:: max(1, len(array) // 12), rows, columns], dtype=np.float32)
+    middle = middle - middle.mean(axis=(1, 2), keepdims=True)
+    total = float(np.square(middle).sum(dtype=np.float64))
+    if total <= 0:
+        return float("nan")
+    along_rows = float((middle[:, 1:] * middle[:, :-1]).sum(dtype=np.float64))
+    along_columns = float((middle[:, :, 1:] * middle[:, :, :-1]).sum(dtype=np.float64))
+    return max(along_rows, along_columns) / total
+
+
+def _relative(image: np.ndarray, brain: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Intensities with air at 0 and the brain's median at 1."""
+    low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
+    median = float(np.median(image[brain])) if brain.any() else float(image.max())
+    return (image - np.float32(low)) / np.float32(max(median - low, 1e-6))
+
+
+def _white_matter(relative: np.ndarray, depth: np.ndarray, pixel_mm: tuple[float, float]) -> tuple[float, float]:
+    """Rank of deep homogeneous tissue among all tissue, and bright superficial tissue relative to it.
+
+    White matter is the homogeneous tissue deep in the brain; slow shading is divided out first.
+    """
+    tissue = (depth > 4.0) & (relative > 0.6) & (relative < 1.5)
+    flat, gradient = np.empty_like(relative), np.empty_like(relative)
+    for k, (image, inside) in enumerate(zip(relative, tissue, strict=True)):
+        flat[k] = image / _local_mean(image, inside, [30.0 / mm for mm in pixel_mm])
+        gradient[k] = ndimage.gaussian_gradient_magnitude(flat[k], 1.0)
+    deep = tissue & (depth > 12.0)
+    surface = (depth > 4.0) & (depth < 12.0) & (flat > 0.6) & (flat < 1.5)
+    if np.count_nonzero(deep) < 50 or np.count_nonzero(surface) < 50:
+        return float("nan"), float("nan")
+    homogeneous = deep & (gradient <= np.percentile(gradient[deep], 25))
+    white = float(np.median(flat[homogeneous]))
+    return float(np.mean(flat[tissue] < white)), float(np.percentile(flat[surface], 85)) / white
+
+
+def _local_mean(image: np.ndarray, inside: np.ndarray, sigma: list[float]) -> np.ndarray:
+    """Gaussian mean of the pixels inside a mask, never below a tenth of the brain's median."""
+    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(inside, image, np.float32(0)), sigma)
+    return np.maximum(total / np.maximum(weight, 1e-3), 0.1)

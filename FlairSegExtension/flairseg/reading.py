@@ -1,8 +1,8 @@
-"""Files and DICOM folders to a :class:`~flairseg.volume.Volume`, with every way in which that fails told in plain words.
+"""Files and DICOM folders to a :class:`~flairseg.volume.Volume`; every way in which that fails is told in plain words.
 
-SimpleITK reads. What it would not notice (truncated NIfTI files, disagreeing or missing placements, uneven DICOM slices)
-is checked here; what makes no sense for a brain (absurd spacing, no contrast) in :func:`check_volume`, which callers that
-bring their own arrays (Python, Slicer) pass through as well.
+SimpleITK reads. What it would not notice (truncated NIfTI files, disagreeing or missing placements, uneven DICOM
+slices) is checked here; what makes no sense for a brain (absurd spacing, no contrast) in :func:`check_volume`, which
+callers that bring their own arrays (Python, Slicer) pass through as well.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def _check_shape(array: np.ndarray) -> None:
     if sorted(array.shape)[1] < MINIMUM_SIDE:
         size = " x ".join(map(str, array.shape[::-1]))
         raise UnsupportedImageError(
-            f"The image is too small for a head: {size} voxels.", f"Slices of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} are needed."
+            f"The image is too small for a head: {size} voxels.",
+            f"Slices of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} are needed.",
         )
     if array.size > MAXIMUM_VOXELS:
         raise UnsupportedImageError(f"The image is too large: {array.size} voxels.", _RESAMPLE)
@@ -169,7 +170,9 @@ def _check_geometry(volume: Volume) -> None:
         )
     direction = affine[:3, :3] / spacing
     if abs(direction.T @ direction - np.eye(3)).max() > SHEAR_TOLERANCE:
-        raise InvalidGeometryError("The image's axes are not at right angles (sheared or degenerate affine).", _RESAMPLE)
+        raise InvalidGeometryError(
+            "The image's axes are not at right angles (sheared or degenerate affine).", _RESAMPLE
+        )
 
 
 # --- files
@@ -195,12 +198,15 @@ def _read_file(path: Path) -> Volume:
 def _first_bytes(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise UnreadableImageError(f"{path.name} is neither a file nor a folder.", "Give an image file or a DICOM folder.")
+            raise UnreadableImageError(
+                f"{path.name} is neither a file nor a folder.", "Give an image file or a DICOM folder."
+            )
         with path.open("rb") as stream:
             return stream.read(512)
     except OSError as error:
         raise UnreadableImageError(
-            f"{path.name} cannot be read: {error.strerror or error}.", "Check the permissions of the file and of its folder."
+            f"{path.name} cannot be read: {error.strerror or error}.",
+            "Check the permissions of the file and of its folder.",
         ) from error
 
 
@@ -240,7 +246,9 @@ def _wrong_kind(path: Path, ending: str | None, kind: str | None, empty: bool) -
         return UnreadableImageError(f"{path.name} {what}.", f"Known endings are {known}; or give a DICOM folder.")
     if not endings:
         return UnreadableImageError(f"{path.name} is a {kind}{promise}.", _EXPORT)
-    return UnreadableImageError(f"{path.name} looks like {kind}{promise}.", f"Rename it so that it ends in {endings[0]}.")
+    return UnreadableImageError(
+        f"{path.name} looks like {kind}{promise}.", f"Rename it so that it ends in {endings[0]}."
+    )
 
 
 def _execute(path: Path):
@@ -302,10 +310,7 @@ def _read_nifti(path: Path) -> Volume:
     if image.GetDimension() > 3:
         image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
     _check_scalar(path, 3, image.GetSize(), image)
-    if image.GetDimension() == 2:
-        volume = _single_slice(path, image)
-    else:
-        volume = volume_from_sitk(image, case_name(path))
+    volume = _single_slice(path, image) if image.GetDimension() == 2 else volume_from_sitk(image, case_name(path))
     warnings = (*volume.warnings, *_placement_warnings(header))
     return replace(volume, nifti=header.geometry, warnings=warnings)
 
@@ -356,8 +361,8 @@ def _placement_warnings(header: NiftiHeader) -> tuple[str, ...]:
     if apart <= PLACEMENT_TOLERANCE_MM:
         return ()
     return (
-        f"The header's sform and qform place the image up to {apart:.1f} mm apart; the label map repeats both, so look at "
-        "it with the program that you view the image with.",
+        f"The header's sform and qform place the image up to {apart:.1f} mm apart; the label map repeats both, so look "
+        "at it with the program that you view the image with.",
     )
 
 
@@ -429,7 +434,8 @@ def _slice_step(folder: Path, tags: list[_Tags]) -> tuple[float | None, str | No
     orientation = tags[0].orientation
     if any(abs(t.orientation - orientation).max() > 1e-2 for t in tags):
         raise UnsupportedImageError(
-            f"The slices in {folder.name} do not lie parallel to each other.", "Give a folder with one plain FLAIR series."
+            f"The slices in {folder.name} do not lie parallel to each other.",
+            "Give a folder with one plain FLAIR series.",
         )
     normal = np.cross(orientation[:3], orientation[3:])
     positions = np.array([t.position for t in tags])
@@ -453,7 +459,9 @@ def _slice_step(folder: Path, tags: list[_Tags]) -> tuple[float | None, str | No
         )
     uneven = None
     if along.max() - along.min() > 0.1 * step:
-        uneven = f"The distance between slices varies ({along.min():.3g} to {along.max():.3g} mm): volumes are approximate."
+        uneven = (
+            f"The distance between slices varies ({along.min():.3g} to {along.max():.3g} mm): volumes are approximate."
+        )
     return step, uneven
 
 
@@ -462,7 +470,8 @@ def _check_folder(folder: Path) -> None:
         os.listdir(folder)
     except OSError as error:
         raise UnreadableImageError(
-            f"The folder {folder.name} cannot be read: {error.strerror or error}.", "Check the permissions of the folder."
+            f"The folder {folder.name} cannot be read: {error.strerror or error}.",
+            "Check the permissions of the folder.",
         ) from error
 
 

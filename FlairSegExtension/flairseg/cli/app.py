@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -64,7 +64,7 @@ def segment(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="FLAIR volumes: .nii, .nii.gz, .nrrd, .mha, or folders with one DICOM series each.",
             show_default=False,
         ),
@@ -73,11 +73,17 @@ def segment(
         Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
     ],
     model: Annotated[
-        Optional[str],  # noqa: UP007, UP045 - typer reads the annotation at run time, also on Python 3.10
-        typer.Option("--model", "-m", help="Model id, or path to a .onnx file with its card.json beside it.", show_default=DEFAULT_MODEL),
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model id, or path to a .onnx file with its card.json beside it.",
+            show_default=DEFAULT_MODEL,
+        ),
     ] = None,
     device: Annotated[
-        Device, typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU.")
+        Device,
+        typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
     ] = Device.auto,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="Also write the class probabilities (4-D NIfTI, float32).")
@@ -88,9 +94,15 @@ def segment(
 ) -> None:
     """Segment FLAIR volumes and write the results.
 
-    For each input: [green]<name>_labels.nii.gz[/green] (1 ventricles, 2 normal WMH, 3 lesions, on the input's own grid),
-    [green]<name>.seg.nrrd[/green] (for 3D Slicer, with names and colours), [green]<name>_overview.png[/green] and
-    [green]<name>_summary.json[/green] (volumes, lesion count, model, warnings).
+    Each input gives four files:
+
+    [green]<name>_labels.nii.gz[/green]   1 ventricles, 2 normal WMH, 3 lesions, on the input's grid
+
+    [green]<name>.seg.nrrd[/green]        the same for 3D Slicer, named and coloured
+
+    [green]<name>_overview.png[/green]    every slice that has something
+
+    [green]<name>_summary.json[/green]    volumes, lesion count, model, warnings
 
     Files appear only when they are whole. One bad input does not stop the others.
     """
@@ -109,13 +121,16 @@ def models() -> None:
 
 @app.command()
 def phantom(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the two files; created if need be.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the two files; created if need be.", show_default=False)
+    ],
     seed: Annotated[int, typer.Option("--seed", "-s", help="Another seed makes another head.", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a phantom that exists already.")] = False,
 ) -> None:
     """Make a digital FLAIR head with MS lesions and its ground truth, to try FlairSeg without patient data.
 
-    Writes [green]phantom_flair.nii.gz[/green] and [green]phantom_truth.nii.gz[/green] (1 ventricles, 2 normal WMH, 3 lesions).
+    Writes [green]phantom_flair.nii.gz[/green] and [green]phantom_truth.nii.gz[/green] (1 ventricles, 2 normal WMH, 3
+    lesions).
     """
     from .phantom import write_phantom
 

@@ -32,7 +32,9 @@ def messages_console() -> Console:
 
 def show_error(console: Console, error: FlairSegError, about: str = "") -> None:
     """Print an error as ``Error: what happened`` and ``What to do: advice``, each on a line of its own."""
-    console.print(Text.assemble((f"Error{f' ({about})' if about else ''}: ", "bold red"), error.message), soft_wrap=True)
+    console.print(
+        Text.assemble((f"Error{f' ({about})' if about else ''}: ", "bold red"), error.message), soft_wrap=True
+    )
     if error.advice:
         console.print(Text.assemble(("What to do: ", "bold"), error.advice), soft_wrap=True)
 

@@ -33,7 +33,9 @@ def show_models() -> int:
             problems.append((card.id, error))
             state, style = "damaged" if card.path.exists() else "missing", "bold red"
         name = f"{card.id} *" if card.id == DEFAULT_MODEL else card.id
-        table.add_row(Text(name), Text(card.title), Text(card.licence), _size(card), Text(where), Text(state, style=style))
+        table.add_row(
+            Text(name), Text(card.title), Text(card.licence), _size(card), Text(where), Text(state, style=style)
+        )
     if table.row_count:
         results.print(table)
     else:

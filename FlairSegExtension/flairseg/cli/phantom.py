@@ -41,7 +41,8 @@ def _write(output: Path, seed: int, overwrite: bool) -> None:
     existing = [name for name in names if os.path.lexists(output / name)]
     if existing and not overwrite:
         raise OutputError(
-            f"{output / existing[0]} exists already.", "It was kept. Add --overwrite to replace it, or choose another --output."
+            f"{output / existing[0]} exists already.",
+            "It was kept. Add --overwrite to replace it, or choose another --output.",
         )
     check_folder(output)
     phantom = make_phantom(seed=seed)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -60,7 +61,9 @@ def segment_cases(
             with _Bars(messages, len(inputs)) as bars:
                 for path, stem in zip(inputs, output_stems(inputs), strict=True):
                     try:
-                        case = _segment_case(path, stem, output, card, device, probabilities, overwrite, bars.case(stem))
+                        case = _segment_case(
+                            path, stem, output, card, device, probabilities, overwrite, bars.case(stem)
+                        )
                         finished.append((stem, case))
                         for warning in case.warnings:
                             show_warning(bars.console, warning, stem)
@@ -70,7 +73,9 @@ def segment_cases(
                     except MemoryError:
                         refused += 1
                         advice = "Close other programs, or resample the image to larger voxels."
-                        show_error(bars.console, FlairSegError("There is not enough memory for this image.", advice), stem)
+                        show_error(
+                            bars.console, FlairSegError("There is not enough memory for this image.", advice), stem
+                        )
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
                         show_error(bars.console, _unexpected(error), stem)
@@ -79,7 +84,7 @@ def segment_cases(
         messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
         code = INTERRUPTED
     if finished:
-        results.print(_table(finished, results))
+        results.print(_table(finished))
         results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
         results.print("Research use only - not a medical device.", style="dim")
     if refused:
@@ -115,14 +120,19 @@ def _unexpected(error: Exception) -> FlairSegError:
     )
 
 
-def _table(finished: Sequence[tuple[str, Segmentation]], console: Console) -> Table:
+#: Heads of the table's columns.
+_HEADS = {"ventricles": "Ventricles\nml", "normal_wmh": "Normal WMH\nml", "lesion": "Lesions\nml"}
+
+
+def _table(finished: Sequence[tuple[str, Segmentation]]) -> Table:
     """One row per case: volumes, lesion count, seconds, number of warnings."""
-    table = Table(title="Volumes in ml", title_justify="left", title_style="bold")
+    table = Table(box=box.ROUNDED, header_style="bold")
     table.add_column("Case", overflow="fold")
     for label_class in CLASSES:
-        table.add_column(Text(_SHORT[label_class.id], style=f"rgb({','.join(map(str, label_class.rgb))})"), justify="right")
+        style = f"rgb({','.join(map(str, label_class.rgb))})"
+        table.add_column(Text(_HEADS[label_class.id], style=style, justify="right"), justify="right", no_wrap=True)
         if label_class.value == LESION:
-            table.add_column("Lesions", justify="right")
+            table.add_column(Text("Lesions\ncount", justify="right"), justify="right", no_wrap=True)
     table.add_column("Seconds", justify="right")
     table.add_column("Warnings", justify="right")
     for stem, case in finished:
@@ -136,10 +146,6 @@ def _table(finished: Sequence[tuple[str, Segmentation]], console: Console) -> Ta
             Text(str(warnings) if warnings else "-", style="yellow" if warnings else "dim"),
         )
     return table
-
-
-#: Heads of the table's columns.
-_SHORT = {"ventricles": "Ventricles", "normal_wmh": "Normal WMH", "lesion": "Lesion volume"}
 
 
 class _Bars:
@@ -179,7 +185,9 @@ class _Bars:
 
         def update(fraction: float, stage: str) -> None:
             assert self._progress is not None  # noqa: S101 - for the type checker
-            self._progress.update(task, completed=fraction, stage=STAGE_NAMES.get(stage, stage) if fraction < 1 else "done")
+            self._progress.update(
+                task, completed=fraction, stage=STAGE_NAMES.get(stage, stage) if fraction < 1 else "done"
+            )
 
         return update
 

@@ -117,15 +117,21 @@ class PipelineConfig:
         for name in ("neighbour_mm", "slab_mm", "min_lesion_mm3", "min_normal_mm3", "min_ventricle_mm3"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative")
-        if not set(self.output_classes) <= set(_ALL_VALUES) or len(set(self.output_classes)) != len(self.output_classes):
+        if not set(self.output_classes) <= set(_ALL_VALUES) or len(set(self.output_classes)) != len(
+            self.output_classes
+        ):
             raise ValueError(f"output_classes is {self.output_classes!r}, not distinct class values 0..3")
         if self.output == "gray" and len(self.class_values) != len(self.output_classes):
             raise ValueError("class_values must give one gray level per class of output_classes")
         if (self.output == "sigmoid") == (BACKGROUND in self.output_classes):
-            raise ValueError("output_classes names the background for gray and softmax outputs, and not for sigmoid ones")
+            raise ValueError(
+                "output_classes names the background for gray and softmax outputs, and not for sigmoid ones"
+            )
         for value, threshold in self.thresholds.items():
             if value not in CLASS_BY_VALUE or not 0 < threshold < 1:
-                raise ValueError(f"thresholds: class {value!r} with {threshold!r} is not a class with a value in (0, 1)")
+                raise ValueError(
+                    f"thresholds: class {value!r} with {threshold!r} is not a class with a value in (0, 1)"
+                )
 
     @property
     def output_channels(self) -> int:
@@ -208,7 +214,7 @@ class ModelCard:
         if _HASHES[key] != self.sha256:
             raise InvalidModelError(
                 f"The weights of model {self.id} are not those that its card describes (sha256 differs).",
-                "The file is damaged or was replaced: reinstall FlairSeg, or copy model and card again from their source.",
+                "The file is damaged or was replaced: reinstall FlairSeg, or copy model and card again.",
             )
 
 
@@ -314,7 +320,8 @@ def _card_path(given: Path) -> Path:
         elif given.suffix.lower() == ".onnx":
             if not given.exists():
                 raise ModelNotFoundError(
-                    f"There is no model file {given}.", "Check the path, or list what is installed with `flairseg models`."
+                    f"There is no model file {given}.",
+                    "Check the path, or list what is installed with `flairseg models`.",
                 )
             card = given.with_name(CARD_NAME)
         else:

@@ -83,7 +83,8 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     if _exists(Path(name)):
         return load_card(name, verify)
     raise ModelNotFoundError(
-        f"No model is called {name}.", f"`flairseg models` lists what is installed; more folders go into ${ENVIRONMENT}."
+        f"No model is called {name}.",
+        f"`flairseg models` lists what is installed; more folders go into ${ENVIRONMENT}.",
     )
 
 
