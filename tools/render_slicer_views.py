@@ -29,6 +29,9 @@ from flairseg.phantom import Phantom, make_phantom  # noqa: E402
 from Testing.harness.application import start  # noqa: E402
 
 VIEW_WIDTH, VIEW_HEIGHT, GAP, FOOT = 380, 400, 6, 66
+ZOOM = 1.2  # the field of view is mostly air
+#: View, RAS axis across it, side of the head at the view's left (radiological convention).
+PLANES = (("Axial", 2, "R"), ("Sagittal", 0, "A"), ("Coronal", 1, "R"))
 INK, PAPER = (225, 225, 230), (18, 18, 22)
 
 
@@ -50,13 +53,17 @@ def main() -> None:
     views = render_views(segmentation)
 
     picture = Image.new("RGB", (3 * VIEW_WIDTH + 4 * GAP, VIEW_HEIGHT + 2 * GAP + FOOT), PAPER)
-    for n, view in enumerate(views):
-        picture.paste(Image.fromarray(view), (GAP + n * (VIEW_WIDTH + GAP), GAP))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
+    for n, (view, (orientation, _, left)) in enumerate(zip(views, PLANES, strict=True)):
+        x = GAP + n * (VIEW_WIDTH + GAP)
+        picture.paste(Image.fromarray(view), (x, GAP))
+        draw.text((x + 8, GAP + 6), orientation, font=font, fill=INK)
+        draw.text((x + 8, GAP + VIEW_HEIGHT // 2 - 8), left, font=font, fill=INK)
     write_foot(
         picture,
-        f"Digital phantom (seed {arguments.seed}), {made_by}. Rendered with 3D Slicer's own slice views (slicer-core "
-        f"{version('slicer-core')}), not a screenshot",
-        "of the Slicer application. Research use only - not a medical device.",
+        f"Digital phantom (seed {arguments.seed}), {made_by}. Rendered with 3D Slicer's own slice views "
+        f"(slicer-core {version('slicer-core')}),",
+        "not a screenshot of the Slicer application. Research use only - not a medical device.",
     )
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     picture.save(arguments.output, optimize=True)
@@ -79,9 +86,9 @@ def render_views(segmentation: flairseg.Segmentation) -> list[np.ndarray]:
     display.SetWindowLevelMinMax(float(low) * 0.5, float(high))
     segmentation_to_node(segmentation, volume_node)
     pictures = []
-    for orientation, ras_axis in (("Axial", 2), ("Sagittal", 0), ("Coronal", 1)):
+    for orientation, ras_axis, _ in PLANES:
         view = SliceView(orientation, VIEW_WIDTH, VIEW_HEIGHT)
-        view.show(volume_node, richest_plane(segmentation, ras_axis))
+        view.show(volume_node, richest_plane(segmentation, ras_axis), ZOOM)
         pictures.append(view.render())
         view.close()
     return pictures

@@ -34,6 +34,8 @@ class LabelClass:
         Segment id in files and in Slicer; also the key in ``summary.json``.
     name : str
         Name shown to a reader.
+    short_name : str
+        The same for the head of a table's column.
     rgb : tuple of int
         Colour, 0..255.
     code : CodedConcept
@@ -48,6 +50,7 @@ class LabelClass:
     value: int
     id: str
     name: str
+    short_name: str
     rgb: tuple[int, int, int]
     code: CodedConcept
     category: CodedConcept
@@ -55,7 +58,7 @@ class LabelClass:
 
     @property
     def terminology_entry(self) -> str:
-        """The class in Slicer's serialised form: context ~ category ~ type ~ modifier ~ region context ~ region ~ modifier.
+        """The class as Slicer serialises it: context, category, type, its modifier, region context, region, its modifier.
 
         Used as the segment tag ``TerminologyEntry``, in a scene and in a ``.seg.nrrd`` alike.
         """
@@ -81,6 +84,7 @@ CLASSES: tuple[LabelClass, ...] = (
         VENTRICLES,
         "ventricles",
         "Ventricles",
+        "Ventricles",
         (51, 102, 255),
         CodedConcept("SCT", "35764002", "Brain ventricle"),
         _ANATOMICAL_STRUCTURE,
@@ -90,6 +94,7 @@ CLASSES: tuple[LabelClass, ...] = (
         NORMAL_WMH,
         "normal_wmh",
         "Normal periventricular WMH",
+        "Normal WMH",
         (51, 204, 77),
         CodedConcept("99FLAIRSEG", "NWMH", "Normal periventricular white matter hyperintensity"),
         _TISSUE,
@@ -99,6 +104,7 @@ CLASSES: tuple[LabelClass, ...] = (
         LESION,
         "lesion",
         "MS lesion (abnormal WMH)",
+        "Lesions",
         (230, 41, 41),
         CodedConcept("99FLAIRSEG", "AWMH", "Multiple sclerosis lesion (abnormal white matter hyperintensity)"),
         _ALTERED_STRUCTURE,

@@ -67,10 +67,12 @@ class SliceView:
         self.node.SetDimensions(width, height, 1)
         self._group.SetMRMLDisplayableNode(self.node)
 
-    def show(self, volume_node, ras: tuple[float, float, float]) -> None:
-        """Show the whole of a volume, in the plane through a point (RAS, mm)."""
+    def show(self, volume_node, ras: tuple[float, float, float], zoom: float = 1.0) -> None:
+        """Show a volume in the plane through a point (RAS, mm); zoom 1 fits the whole of it into the view."""
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume_node.GetID())
         self.logic.FitSliceToBackground(*self.node.GetDimensions()[:2])
+        width, height, depth = self.node.GetFieldOfView()
+        self.node.SetFieldOfView(width / zoom, height / zoom, depth)
         self.node.JumpSliceByOffsetting(*ras)
         self.logic.UpdatePipeline()
 
