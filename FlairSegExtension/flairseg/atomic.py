@@ -47,6 +47,7 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
     OutputError
         If anything cannot be written.
     """
+    names, replace = list(names), list(replace)
     created, temporary, done = _make_folder(folder), None, False
     try:
         with shielded():
@@ -55,7 +56,7 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
         for name in names:
             sync(temporary / name)
         with shielded():
-            _put_in_place(temporary, folder, list(names), list(replace))
+            _put_in_place(temporary, folder, names, replace)
             done = True
     except OSError as error:
         raise output_error(folder, error) from error

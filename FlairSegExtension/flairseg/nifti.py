@@ -129,7 +129,8 @@ def read_header(path: Path) -> NiftiHeader:
         raise UnreadableImageError(f"{path.name} is truncated or damaged ({error}).", _COPY_AGAIN) from error
     except OSError as error:
         raise UnreadableImageError(
-            f"{path.name} cannot be read: {error.strerror or error}.", "Check the permissions of the file and of its folder."
+            f"{path.name} cannot be read: {error.strerror or error}.",
+            "Check the permissions of the file and of its folder.",
         ) from error
     if found < header.content_bytes:
         raise UnreadableImageError(
@@ -145,7 +146,8 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     order = next((o for o in "<>" if struct.unpack(o + "i", raw[:4])[0] == HEADER_BYTES), None)
     if order is None or raw[344:347] != b"n+1":
         raise UnreadableImageError(
-            f"{name} is not a NIfTI-1 file.", "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
+            f"{name} is not a NIfTI-1 file.",
+            "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer.",
         )
     dim = struct.unpack(order + "8h", raw[40:56])
     if not 1 <= dim[0] <= 7 or any(n < 1 for n in dim[1 : dim[0] + 1]):

@@ -13,9 +13,9 @@ import numpy as np
 from .volume import Volume
 
 #: RAS sign of each canonical in-plane axis, by plane: (rows, columns) as (RAS axis, sign of increasing index).
-#: Axial: rows run anterior -> posterior, columns right -> left. Sagittal: rows anterior -> posterior, columns superior
-#: -> inferior. Coronal: rows superior -> inferior, columns right -> left. Slices run inferior -> superior, right -> left
-#: and posterior -> anterior.
+#: Axial: rows run anterior -> posterior, columns right -> left. Sagittal: rows anterior -> posterior, columns
+#: superior -> inferior. Coronal: rows superior -> inferior, columns right -> left. Slices run inferior -> superior,
+#: right -> left and posterior -> anterior.
 _CANONICAL: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = {
     "axial": ((2, +1), (1, -1), (0, -1)),
     "sagittal": ((0, -1), (1, -1), (2, -1)),
@@ -54,7 +54,7 @@ def choose_plane(volume: Volume, plane: str = "native") -> str:
     """Plane in which a volume is to be sliced: ``axial``, ``sagittal`` or ``coronal``.
 
     ``native`` keeps the acquisition plane of thick-slice stacks (largest spacing at least 2 mm and 1.5 times the next
-    one) and slices near-isotropic volumes axially; any other name is returned as it is. A single slice has one plane only.
+    one) and slices near-isotropic volumes axially; any other name is returned as it is. A single slice has no choice.
     """
     if volume.array.shape.count(1) == 1:
         return _PLANE_BY_NORMAL[int(dominant_axes(volume.ijk_to_ras)[2 - volume.array.shape.index(1)])]

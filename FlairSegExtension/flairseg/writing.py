@@ -38,8 +38,8 @@ def output_stems(inputs: Sequence[str | Path]) -> list[str]:
     """Stem of the output files of each input: its name without known endings.
 
     Inputs of one call whose stems collide become ``<parent>_<stem>``; where that still collides, more parents are put
-    in front, then a number at the end. Names that differ only in case or Unicode form collide too, since many file systems
-    hold them for the same.
+    in front, then a number at the end. Names that differ only in case or Unicode form collide too, since many file
+    systems hold them for the same.
 
     Parameters
     ----------
