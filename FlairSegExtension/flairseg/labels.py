@@ -58,7 +58,7 @@ class LabelClass:
 
     @property
     def terminology_entry(self) -> str:
-        """The class as Slicer serialises it: context, category, type, its modifier, region context, region, its modifier.
+        """The class as Slicer serialises it: context, category, type, modifier, region context, region, modifier.
 
         Used as the segment tag ``TerminologyEntry``, in a scene and in a ``.seg.nrrd`` alike.
         """

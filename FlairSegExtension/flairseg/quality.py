@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .labels import LESION, NORMAL_WMH, VENTRICLES
+from .labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from .slicestack import SliceStack
 
 #: Pixel size at which the figures are taken, mm, and the largest number of slices looked at.
@@ -122,8 +122,8 @@ def result_doubts(
     volumes = np.bincount(labels.ravel(), minlength=4) * voxel_ml
     for value, limit in IMPLAUSIBLE_ML.items():
         if volumes[value] > limit:
-            what = {VENTRICLES: "ventricles", NORMAL_WMH: "normal periventricular WMH", LESION: "lesions"}[value]
-            doubts.append(f"{volumes[value]:.0f} ml of {what} were found, more than is plausible. Check the result.")
+            name = CLASS_BY_VALUE[value].name
+            doubts.append(f"{name}: {volumes[value]:.0f} ml were found, more than is plausible. Check the result.")
     if image_is_doubtful or not mask.any():
         return doubts
     covered = np.count_nonzero(mask.any(axis=(1, 2))) * stack.spacing[0] >= COVERAGE_MM

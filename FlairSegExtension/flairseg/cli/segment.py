@@ -120,17 +120,14 @@ def _unexpected(error: Exception) -> FlairSegError:
     )
 
 
-#: Heads of the table's columns.
-_HEADS = {"ventricles": "Ventricles\nml", "normal_wmh": "Normal WMH\nml", "lesion": "Lesions\nml"}
-
-
 def _table(finished: Sequence[tuple[str, Segmentation]]) -> Table:
     """One row per case: volumes, lesion count, seconds, number of warnings."""
     table = Table(box=box.ROUNDED, header_style="bold")
     table.add_column("Case", overflow="fold")
     for label_class in CLASSES:
         style = f"rgb({','.join(map(str, label_class.rgb))})"
-        table.add_column(Text(_HEADS[label_class.id], style=style, justify="right"), justify="right", no_wrap=True)
+        head = Text(f"{label_class.short_name}\nml", style=style, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
         if label_class.value == LESION:
             table.add_column(Text("Lesions\ncount", justify="right"), justify="right", no_wrap=True)
     table.add_column("Seconds", justify="right")
