@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from FlairSegLib import scene_bridge
+from FlairSegLib import dependencies, scene_bridge
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic
@@ -84,8 +84,7 @@ class FlairSegLogic(ScriptedLoadableModuleLogic):
             With advice, if the volume cannot be segmented, and ``Cancelled`` if the user cancelled; the scene is then
             as it was.
         """
-        from flairseg import segment
-
+        segment = dependencies.load_segment()
         volume = scene_bridge.volume_from_node(volumeNode)
         segmentation = segment(volume, model=modelId, device=device, progress=progress, cancel=cancel)
         return scene_bridge.segmentation_to_node(segmentation, volumeNode)
