@@ -1,8 +1,8 @@
 """What SimpleITK does not tell or keep of a NIfTI-1 file: whether it is whole, and where its header puts it in space.
 
 A NIfTI header holds two placements, sform and qform. Programs disagree on which one counts, so results carry both,
-exactly as the image has them: every program then lays the labels where it lays the image. (ITK, asked to read a
-truncated NIfTI, fills the rest with whatever is in memory; hence the check here.)
+exactly as the image has them: every program then lays the labels where it lays the image. ITK, asked to read a
+truncated NIfTI, fills the rest with whatever is in memory, and it hides NaN and infinity: hence the checks here.
 
 Format: https://nifti.nimh.nih.gov/nifti-1 (nifti1.h).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ from .volume import Volume
 HEADER_BYTES = 348
 _VOX_OFFSET = 352
 _DATATYPES = {np.dtype(np.uint8): (2, 8), np.dtype(np.int16): (4, 16), np.dtype(np.float32): (16, 32)}
+_FLOATS = {16: np.float32, 64: np.float64}
+#: Bytes read at a time; a multiple of every voxel size.
+_CHUNK = 1 << 20
 _UNITS_MM = 2
 _SCANNER = 1
 _COPY_AGAIN = "Copy or export the file again: its end is missing or its content is damaged."
@@ -96,15 +99,32 @@ class NiftiGeometry:
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The part of a NIfTI-1 header that FlairSeg looks at: ``shape`` (I, J, K, ...) and the placement."""
+    """The part of a NIfTI-1 file that FlairSeg looks at itself.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (I, J, K, ...).
+    geometry : NiftiGeometry
+        The placement.
+    start, content_bytes : int
+        Where the voxels begin, and how long the file must be.
+    float_type : numpy.dtype or None
+        Type of the voxels if they are floating-point numbers.
+    not_finite : ndarray of int
+        Flat indices, in the file's order, of voxels that are NaN or infinite.
+    """
 
     shape: tuple[int, ...]
     geometry: NiftiGeometry
+    start: int
     content_bytes: int
+    float_type: np.dtype | None
+    not_finite: np.ndarray
 
 
 def read_header(path: Path) -> NiftiHeader:
-    """Read a NIfTI-1 header and make sure that all the voxels it announces are in the file.
+    """Read a NIfTI-1 header, make sure that all the voxels it announces are there, and find those that are no numbers.
 
     Parameters
     ----------
@@ -119,11 +139,13 @@ def read_header(path: Path) -> NiftiHeader:
         If the header announces no voxels.
     """
     opener = gzip.open if path.name.lower().endswith(".gz") else open
+    bad: list[np.ndarray] = []
     try:
         with opener(path, "rb") as stream:
             header = parse_header(stream.read(HEADER_BYTES), path.name)
-            found = HEADER_BYTES
-            while chunk := stream.read(1 << 20):
+            found = HEADER_BYTES + len(stream.read(header.start - HEADER_BYTES))
+            while chunk := stream.read(_CHUNK):
+                bad.append(_not_finite(header, chunk, found - header.start))
                 found += len(chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableImageError(f"{path.name} is truncated or damaged ({error}).", _COPY_AGAIN) from error
@@ -136,7 +158,16 @@ def read_header(path: Path) -> NiftiHeader:
         raise UnreadableImageError(
             f"{path.name} is truncated: {found} of {header.content_bytes} bytes are there.", _COPY_AGAIN
         )
-    return header
+    return replace(header, not_finite=np.concatenate([header.not_finite, *bad]))
+
+
+def _not_finite(header: NiftiHeader, chunk: bytes, offset: int) -> np.ndarray:
+    """Flat indices of the voxels in a piece of the data that are NaN or infinite."""
+    if header.float_type is None:
+        return header.not_finite
+    size = header.float_type.itemsize
+    numbers = np.frombuffer(chunk, header.float_type, count=len(chunk) // size)
+    return np.flatnonzero(~np.isfinite(numbers)) + offset // size
 
 
 def parse_header(raw: bytes, name: str) -> NiftiHeader:
@@ -153,7 +184,7 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     if not 1 <= dim[0] <= 7 or any(n < 1 for n in dim[1 : dim[0] + 1]):
         raise UnsupportedImageError(f"{name} holds no voxels.", "Export the image again.")
     shape = dim[1 : dim[0] + 1]
-    bits = struct.unpack(order + "h", raw[72:74])[0]
+    datatype, bits = struct.unpack(order + "2h", raw[70:74])
     offset = struct.unpack(order + "f", raw[108:112])[0]
     geometry = NiftiGeometry(
         struct.unpack(order + "4f", raw[76:92]),
@@ -164,7 +195,8 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     )
     voxels = int(np.prod([int(n) for n in shape], dtype=object))
     start = int(offset) if np.isfinite(offset) and offset >= HEADER_BYTES else _VOX_OFFSET
-    return NiftiHeader(shape, geometry, start + voxels * bits // 8)
+    float_type = np.dtype(_FLOATS[datatype]).newbyteorder(order) if datatype in _FLOATS else None
+    return NiftiHeader(shape, geometry, start, start + voxels * bits // 8, float_type, np.zeros(0, dtype=np.int64))
 
 
 def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.uint8) -> None:

@@ -29,7 +29,7 @@ BRIGHT_LEVEL, BRIGHT_SHARE = 1.5, 0.08
 #: Bright superficial tissue relative to deep white matter that only bright fluid gives. FLAIR: to 1.35; T2: from 1.49.
 FLUID_RATIO = 1.42
 #: Share of tissue darker than homogeneous deep tissue (white matter). FLAIR: 0.34 to 0.47; T1: 0.72 and more.
-WHITE_MATTER_RANK = 0.64
+WHITE_MATTER_RANK = 0.58
 #: Bright superficial tissue (its 85th percentile) relative to deep white matter. FLAIR: from 1.12; T1: to 1.01.
 CORTEX_RATIO = 1.05
 #: Slices that cover less than this (mm) may rightly show no ventricles or little brain.

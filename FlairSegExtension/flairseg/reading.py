@@ -311,6 +311,10 @@ def _read_nifti(path: Path) -> Volume:
         image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
     _check_scalar(path, 3, image.GetSize(), image)
     volume = _single_slice(path, image) if image.GetDimension() == 2 else volume_from_sitk(image, case_name(path))
+    if header.not_finite.size:
+        array = volume.array.astype(np.float32)
+        array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan
+        volume = volume.with_array(array)
     warnings = (*volume.warnings, *_placement_warnings(header))
     return replace(volume, nifti=header.geometry, warnings=warnings)
 
