@@ -41,6 +41,8 @@ HINDBRAIN_LOW, HINDBRAIN_HIGH = (-58, -98, -92), (58, 6, 14)
 #: Half of it is the distance between neighbouring sulci.
 _SULCUS_WAVELENGTH_MM = 21.0
 _DIMPLE_WAVELENGTH_MM = 15.0
+#: Fine grain of the parenchyma: relative amplitude and wavelength.
+_GRAIN, _GRAIN_MM = 0.045, 4.5
 #: Centre line of midbrain, pons, medulla and cord: (x, y, z, radius).
 _STEM = (
     (0, -16, 0, 15.0),
@@ -202,21 +204,21 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
     keep_out += 4.0 * np.maximum(ndimage.maximum_filter(np.sqrt(spread), 3) - 3.5, 0)
     reach = np.clip(18.5 + 4.5 * wander[0].on(rough), 7.0, 28.0) - keep_out
     shallow = np.clip(5.5 + 3.5 * wander[1].on(rough), 0.0, 11.0) - keep_out
-    opening = np.clip(1.0 + 0.3 * wander[1].on(rough), 0.5, 1.7) * np.float32(width_of_sulci)
+    opening = np.clip(0.9 + 0.45 * wander[1].on(rough), 0.25, 1.8) * np.float32(width_of_sulci)
     # Narrow at the medial wall and at the base, where the falx, the tentorium and the skull base press on the brain.
     free = 1 - 0.65 * step_up(-slopes[0], 0.35, 0.9)
     free *= 0.30 + 0.70 * step_up(np.abs(rough.x), 3.0, 16.0)
     opening *= free
-    sylvian = _sylvian(rough, bends)
+    fissures = _fissures(rough, bends)
     inset = -distance
 
     depth = refine(inset)
     inwards = np.maximum(depth, 0)
     opening = refine(opening)
-    rounding = 1.0 + 3.2 * refine(free)
+    rounding = 1.0 + 2.4 * refine(free)
     flare = np.exp(inwards / -4.5)
     pial = depth
-    for sheet, ends, base, mouth in ((sheets[0], reach, 0.40, 1.5), (sheets[1], shallow, 0.10, 0.9)):
+    for sheet, ends, base, mouth in ((sheets[0], reach, 0.40, 1.15), (sheets[1], shallow, 0.10, 0.8)):
         ends = refine(ends)
         sulcus = refine(sheet)
         sulcus *= sulcus
@@ -225,20 +227,20 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
         sulcus -= opening * (np.float32(base) + np.float32(mouth) * flare) * step_up(ends, 1.0, 6.0)
         pial = smooth_min(pial, sulcus, rounding)
     depth = pial
-    depth = np.minimum(depth, refine(sylvian))
+    depth = np.minimum(depth, refine(fissures))
     return Cerebrum(box, part, depth)
 
 
-def _sylvian(box: Lattice, warp: np.ndarray) -> np.ndarray:
-    """Distance (mm) to the Sylvian fissure and the insular cistern, less half their width.
+def _fissures(box: Lattice, warp: np.ndarray) -> np.ndarray:
+    """Distance (mm) to the deep fissures, less half their width.
 
-    Three sheets: the lateral fissure that rises backwards between temporal lobe and operculum, the cistern over the
-    insula, and the stem between the temporal pole and the frontal base.
+    Sheets: the lateral fissure that rises backwards between temporal lobe and operculum, the cistern over the insula,
+    the stem between the temporal pole and the frontal base, and the ambient cistern round the midbrain.
     """
     side, y, z = np.abs(box.x), box.y, box.z
     height = 2.0 - 0.55 * y + 3.5 * warp + 0.25 * (side - 50.0)
     beyond = np.maximum(np.abs(y + 6.0 + 3.0 * warp) - 29.0, 0)
-    outside = np.maximum(38.0 - side, 0) + beyond
+    outside = np.maximum(41.0 + 4.0 * warp - side, 0) + beyond
     lateral = np.hypot(0.85 * (z - height), outside) - 1.5
 
     wall = 39.5 - 0.005 * (y - 2.0) ** 2 - 0.006 * (z - 3.0) ** 2
@@ -248,7 +250,11 @@ def _sylvian(box: Lattice, warp: np.ndarray) -> np.ndarray:
     plane = y - 9.0 - 0.40 * (side - 22.0) - 0.5 * (z + 14.0)
     ends = np.maximum(np.maximum(19.0 - side, np.abs(z + 17.0) - 13.0), 0)
     stem = np.hypot(0.8 * plane + 1.5 * warp, ends) - 1.3
-    return np.minimum(np.minimum(lateral, insular), stem).astype(np.float32)
+
+    round_midbrain = np.abs(np.hypot(side, y + 22.0) - 19.0 - 1.5 * warp)
+    ends = np.maximum(np.maximum(np.abs(z + 9.0) - 8.0, y + 20.0), 0)
+    ambient = np.hypot(round_midbrain, ends) - 1.2
+    return np.minimum(np.minimum(lateral, insular), np.minimum(stem, ambient)).astype(np.float32)
 
 
 def paint_cerebrum(canvas: Canvas, rng: np.random.Generator, cerebrum: Cerebrum, hull: BrainHull) -> None:
@@ -256,11 +262,12 @@ def paint_cerebrum(canvas: Canvas, rng: np.random.Generator, cerebrum: Cerebrum,
     box, part, depth = cerebrum.lattice, cerebrum.part, cerebrum.depth
     rough = box.coarser()
     slow, fine = Noise(rng, 42.0, 1.0).on(rough), Noise(rng, 9.0, 0.6).on(rough)
-    texture = refine(1 + 0.022 * slow + 0.018 * fine)
+    texture = refine(1 + 0.022 * slow + 0.015 * fine)
+    texture += np.float32(_GRAIN) * Noise(rng, _GRAIN_MM, 0.4).on(box)
     canvas.paint(soft(-depth), Tissue.CORTEX, part, np.float32(SIGNAL[Tissue.CORTEX]) * texture)
     canvas.paint(soft(CORTEX_MM - depth, 1.4), Tissue.WHITE_MATTER, part, texture)
     core = refine_box(hull.core, part)
-    canvas.paint(soft(core + 1.0, 2.0), Tissue.WHITE_MATTER, part, 0.97 * texture)
+    canvas.paint(soft(core + 1.0, 2.0) * soft(-depth), Tissue.WHITE_MATTER, part, 0.97 * texture)
 
 
 def paint_hindbrain(canvas: Canvas, rng: np.random.Generator, hull: BrainHull) -> np.ndarray:
@@ -280,7 +287,7 @@ def paint_hindbrain(canvas: Canvas, rng: np.random.Generator, hull: BrainHull) -
     turn = np.arctan2(up, back) / pitch + 0.35 * Noise(rng, 22.0, 1.0).on(box)
     sheet = np.abs(turn - np.round(turn)) * pitch * np.sqrt(up * up + back * back)
     sheet = np.sqrt(sheet * sheet + np.maximum(depth - 10.0, 0) ** 2)
-    texture = 1 + 0.022 * Noise(rng, 8.0, 0.6).on(box)
+    texture = 1 + 0.022 * Noise(rng, 8.0, 0.6).on(box) + np.float32(_GRAIN) * Noise(rng, _GRAIN_MM, 0.4).on(box)
     gray = np.float32(SIGNAL[Tissue.CEREBELLUM]) * texture
     canvas.paint(soft(-depth), Tissue.CEREBELLUM, part, gray)
     deep = soft(3.0 - np.minimum(sheet, depth), 3.0)

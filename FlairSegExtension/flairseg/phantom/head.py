@@ -157,7 +157,7 @@ def _paint_hyperintensities(
         tissue = canvas.tissue[local_part]
         allowed = (tissue >= Tissue.WHITE_MATTER) & (tissue != Tissue.EYE)
         share = lesion_share(distance) * allowed
-        halo = soft(distance - 1.5, 4.0) * 0.12 * allowed
+        halo = soft(distance - 1.5, 4.5) * 0.16 * allowed
         canvas.paint(halo, Tissue.WHITE_MATTER, local_part, lesion.signal)
         canvas.paint(share, Tissue.LESION, local_part, lesion.signal)
         share *= 1 - cavity[nested]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import OutputError
+from ..atomic import all_or_none
 from ..labels import CLASSES
+from ..nifti import write_nifti
 from ..slicestack import SliceStack
-from ..volume import volume_to_sitk
 from .acquisition import WHITE_MATTER_UNITS
 from .phantom import Phantom
 
 FOOTER = "Digital phantom, no patient data. Research use only - not a medical device"
-_TILE_PIXELS = 256
 _MAXIMUM_TILES = 24
 _BRIGHTEST = 2.1  # of white matter, shown as white
 
@@ -28,8 +27,8 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike) -> dict[str, Path
     """Write a phantom: image, ground truth, lesion table and picture.
 
     The files are ``phantom-<seed>_flair.nii.gz``, ``phantom-<seed>_truth.nii.gz``, ``phantom-<seed>_lesions.json`` and
-    ``phantom-<seed>_picture.png``. All are written under temporary names beside their places and renamed only when
-    all of them are whole; older files of the same names are replaced.
+    ``phantom-<seed>_picture.png``. All of them come into place together, when all are whole, and replace older ones of
+    the same names.
 
     Parameters
     ----------
@@ -49,28 +48,19 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike) -> dict[str, Path
     """
     folder = Path(folder)
     stem = phantom.volume.name
-    paths = {
-        "flair": folder / f"{stem}_flair.nii.gz",
-        "truth": folder / f"{stem}_truth.nii.gz",
-        "lesions": folder / f"{stem}_lesions.json",
-        "picture": folder / f"{stem}_picture.png",
+    names = {
+        "flair": f"{stem}_flair.nii.gz",
+        "truth": f"{stem}_truth.nii.gz",
+        "lesions": f"{stem}_lesions.json",
+        "picture": f"{stem}_picture.png",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".phantom-", dir=folder) as scratch:
-            drafts = {key: Path(scratch) / path.name for key, path in paths.items()}
-            _write_image(phantom, phantom.volume.array, drafts["flair"])
-            _write_image(phantom, phantom.labels, drafts["truth"])
-            drafts["lesions"].write_text(json.dumps(lesion_table(phantom), indent=2) + "\n", encoding="utf-8")
-            draw_phantom(phantom).save(drafts["picture"], optimize=True)
-            for key, draft in drafts.items():
-                os.replace(draft, paths[key])
-    except (OSError, RuntimeError) as error:  # SimpleITK reports a full disk as RuntimeError
-        raise OutputError(
-            f"The phantom cannot be written to {folder} ({error}).",
-            "Choose a folder that you may write to, on a disk with room.",
-        ) from error
-    return paths
+    with all_or_none(folder, names.values()) as drafts:
+        write_nifti(drafts / names["flair"], phantom.volume.array, phantom.volume, np.int16)
+        write_nifti(drafts / names["truth"], phantom.labels, phantom.volume, np.uint8)
+        table = json.dumps(lesion_table(phantom), indent=2)
+        (drafts / names["lesions"]).write_text(table + "\n", encoding="utf-8")
+        draw_phantom(phantom).save(drafts / names["picture"])
+    return {key: folder / name for key, name in names.items()}
 
 
 def lesion_table(phantom: Phantom) -> dict:
@@ -82,7 +72,13 @@ def lesion_table(phantom: Phantom) -> dict:
     }
 
 
-def draw_phantom(phantom: Phantom, outlines: bool = True, columns: int | None = None):
+def draw_phantom(
+    phantom: Phantom,
+    outlines: bool = True,
+    columns: int | None = None,
+    slices: Sequence[int] | None = None,
+    tile_pixels: int = 256,
+):
     """Contact sheet of a phantom's slices.
 
     Parameters
@@ -91,7 +87,11 @@ def draw_phantom(phantom: Phantom, outlines: bool = True, columns: int | None = 
     outlines : bool
         Draw the ground truth's outlines in the class colours.
     columns : int, optional
-        Slices in a row; about as many as rows if None.
+        Slices in a row; a few more than rows if None.
+    slices : sequence of int, optional
+        Which slices, counted from 0 (inferior, right or posterior); at most 24, evenly spread, if None.
+    tile_pixels : int
+        Longer side of a slice in the picture.
 
     Returns
     -------
@@ -105,11 +105,13 @@ def draw_phantom(phantom: Phantom, outlines: bool = True, columns: int | None = 
     if image.plane == "sagittal":  # its rows run backwards: turn the head upright, face to the left
         pixels, classes, pixel_mm = pixels.transpose(0, 2, 1), classes.transpose(0, 2, 1), pixel_mm[::-1]
     count = len(pixels)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, _MAXIMUM_TILES)).round().astype(int))
+    if slices is None:
+        slices = np.unique(np.linspace(0, count - 1, min(count, _MAXIMUM_TILES)).round().astype(int))
+    chosen = list(slices)
     columns = columns or min(len(chosen), math.ceil(math.sqrt(1.25 * len(chosen))))
     rows = math.ceil(len(chosen) / columns)
     extent = np.array(pixels.shape[1:]) * pixel_mm
-    height, width = (int(v) for v in np.maximum(np.round(extent / extent.max() * _TILE_PIXELS), 1))
+    height, width = (int(v) for v in np.maximum(np.round(extent / extent.max() * tile_pixels), 1))
     band = 20
     sheet = Image.new("RGB", (columns * width, rows * height + band))
     draw = ImageDraw.Draw(sheet)
@@ -144,9 +146,3 @@ def _draw_outlines(tile: np.ndarray, truth: np.ndarray) -> None:
     )
     for item in CLASSES:
         tile[(shown == item.value) & ~same] = item.rgb
-
-
-def _write_image(phantom: Phantom, array: np.ndarray, path: Path) -> None:
-    import SimpleITK as sitk
-
-    sitk.WriteImage(volume_to_sitk(phantom.volume.with_array(array)), str(path), useCompression=True)

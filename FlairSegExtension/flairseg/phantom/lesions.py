@@ -19,10 +19,10 @@ PLACES: dict[str, float] = {
 }
 
 _RADIUS_MM = {
-    "periventricular": (4.6, 0.34, 2.8, 8.0),
-    "deep white matter": (3.4, 0.30, 2.4, 6.0),
-    "juxtacortical": (3.4, 0.25, 2.5, 5.0),
-    "infratentorial": (3.3, 0.20, 2.5, 4.6),
+    "periventricular": (4.7, 0.32, 3.2, 8.0),
+    "deep white matter": (3.7, 0.26, 2.9, 6.0),
+    "juxtacortical": (3.6, 0.20, 2.9, 5.0),
+    "infratentorial": (3.4, 0.18, 2.8, 4.6),
 }
 _TRIES = 4000
 
@@ -236,5 +236,5 @@ def paint_box(lesion: Lesion) -> tuple[Lattice, tuple[slice, slice, slice]]:
 
 
 def lesion_share(distance: np.ndarray) -> np.ndarray:
-    """Occupancy (0..1) from a lesion's signed distance: MS lesions fade over a millimetre and a half."""
-    return soft(distance, 1.5)
+    """Occupancy (0..1) from a lesion's signed distance: MS lesions fade over two millimetres."""
+    return soft(distance, 2.0)

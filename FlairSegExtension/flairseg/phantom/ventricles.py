@@ -20,13 +20,13 @@ BOX_LOW, BOX_HIGH = (-52, -92, -62), (52, 54, 44)
 #: Centre lines (x, y, z, radius) of the left-right symmetric atlas, for positive x.
 _BODY = (
     (12.0, 35.0, 3.0, 2.2),
-    (10.0, 28.0, 9.0, 4.2),
-    (7.0, 16.0, 15.5, 5.2),
-    (7.0, 0.0, 20.5, 5.0),
-    (9.5, -16.0, 21.5, 5.0),
+    (10.0, 28.0, 9.0, 4.9),
+    (7.0, 16.0, 15.0, 5.8),
+    (7.0, 0.0, 20.0, 5.6),
+    (9.5, -16.0, 21.0, 5.5),
     (15.0, -28.0, 19.5, 5.8),
-    (21.5, -37.0, 12.5, 6.6),
-    (24.5, -43.0, 7.0, 6.4),
+    (21.5, -37.0, 12.5, 6.2),
+    (24.5, -43.0, 7.0, 6.0),
 )
 #: The body is flat: it reaches sideways under the callosum.
 _WING = (
@@ -102,7 +102,7 @@ def build_ventricles(rng: np.random.Generator) -> Ventricles:
     Ventricles
     """
     box, part = FINE.box(BOX_LOW, BOX_HIGH)
-    size = float(np.clip(np.exp(rng.normal(-0.01, 0.09)), 0.85, 1.2))
+    size = float(np.clip(np.exp(rng.normal(-0.03, 0.09)), 0.84, 1.18))
     sides = size * np.exp(rng.normal(0.0, 0.035, 2))
     third_width = float(rng.uniform(2.0, 3.2)) * size
     wobble = Noise(rng, 26.0, 1.0).on(box) * 0.35
