@@ -55,10 +55,11 @@ def output_stems(inputs: Sequence[str | Path]) -> list[str]:
     names = [case_name(p) for p in paths]
     stems = list(names)
     for depth in range(1, max((len(p.parts) for p in paths), default=1)):
-        clashing = _clashing(stems)
-        if not clashing:
+        # Files of one folder stay alike however many parents are named.
+        apart = [n for n in _clashing(stems) if depth == 1 or _other_folder(n, stems, paths)]
+        if not apart:
             break
-        for n in clashing:
+        for n in apart:
             parents = [part for part in paths[n].parent.parts if part != paths[n].anchor][-depth:]
             stems[n] = "_".join([*parents, names[n]])
     stems = [_shortened(stem) for stem in stems]
@@ -81,10 +82,7 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
         If results of that stem exist and may not be replaced, or the folder cannot be written to.
     """
     folder = Path(output_dir)
-    try:
-        existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{folder} is no usable path ({error}).", "Choose another --output folder.") from error
+    existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
     if existing:
         raise OutputError(
             f"Results of {stem} exist already in {folder} ({stem}{existing[0]}).",
@@ -251,6 +249,14 @@ def _folded(stem: str) -> str:
 def _clashing(stems: list[str]) -> list[int]:
     folded = [_folded(s) for s in stems]
     return [n for n, s in enumerate(folded) if folded.count(s) > 1]
+
+
+def _other_folder(number: int, stems: list[str], paths: list[Path]) -> bool:
+    """Whether an input shares its stem with one from another folder."""
+    return any(
+        _folded(stem) == _folded(stems[number]) and path.parent != paths[number].parent
+        for stem, path in zip(stems, paths, strict=True)
+    )
 
 
 def _shortened(stem: str) -> str:
