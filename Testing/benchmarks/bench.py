@@ -27,6 +27,8 @@ WORKER = Path(__file__).with_name("worker.py")
 THREADS = 2
 SMALL = "20 x 256 x 256"
 MEGABYTE = 1024 * 1024
+#: Load (processes that want a core) from which figures are not to be trusted.
+BUSY = 0.7
 
 
 class Worker:
@@ -81,12 +83,14 @@ def from_process_start(source: str, output: Path) -> tuple[float, float]:
         str(output),
         "--overwrite",
     ]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-    memory = wait_for_memory(process)
-    seconds = time.perf_counter() - began
-    if process.returncode:
-        raise SystemExit(f"flairseg segment ended with {process.returncode}; its message stands above.")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as messages:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, stdin=subprocess.DEVNULL)
+        memory = wait_for_memory(process)
+        seconds = time.perf_counter() - began
+        if process.returncode:
+            messages.seek(0)
+            raise SystemExit(f"flairseg segment ended with {process.returncode}:\n{messages.read()}")
     return seconds, memory
 
 
@@ -248,12 +252,15 @@ def main() -> None:
     options = parser.parse_args()
 
     console = Console(highlight=False)
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        console.print(f"This machine is busy (load {load:.1f}): everything below will look slower than it is.")
     two_cores()
     with tempfile.TemporaryDirectory() as name, console.status("phantom") as status:
         folder = Path(name)
         inputs = once("inputs", str(folder))
         report = {
-            "machine": machine(),
+            "machine": {**machine(), "load_before": load},
             "cpu": measure(inputs, folder, options.repeats, status.update),
             "gpu": measure_gpu(inputs, folder, options.repeats),
         }
