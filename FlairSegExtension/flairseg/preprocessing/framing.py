@@ -103,7 +103,8 @@ def _extent(mask: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
     for axis in range(2):
         profile = mask.sum(axis=tuple(a for a in range(mask.ndim) if a != mask.ndim - 2 + axis)).astype(float)
         cumulative = np.cumsum(profile) / profile.sum()
-        first, last = np.searchsorted(cumulative, [trim, 1.0 - trim])
+        # "right" for the first: without trimming, empty rows ahead of the mask are no part of it.
+        first, last = np.searchsorted(cumulative, trim, "right"), np.searchsorted(cumulative, 1.0 - trim)
         centre[axis], side[axis] = (first + last) / 2.0, last - first + 1.0
     return centre, side
 
