@@ -172,7 +172,7 @@ def segment(
         generator = Generator(card, device)
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update)
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
-        labels = clean_labels(labels, probabilities, stack.spacing, config)
+        labels = clean_labels(labels, probabilities, stack.spacing, config, prepared.mask)
         reporter.update(0.5)
         doubts = quality.assess(stack, prepared.mask, labels)
         labels = np.ascontiguousarray(stack.restore(labels))

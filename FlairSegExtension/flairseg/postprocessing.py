@@ -27,10 +27,11 @@ def clean_labels(
     probabilities: np.ndarray | None,
     spacing_mm: tuple[float, float, float],
     config: PipelineConfig,
+    brain: np.ndarray | None = None,
 ) -> np.ndarray:
     """Run the clean-up stages that a model's card asks for.
 
-    Order: small components of ventricles and normal WMH, holes, edges, minimum lesion size.
+    Order: what lies outside the brain, small components of ventricles and normal WMH, holes, edges, minimum lesion size.
 
     Parameters
     ----------
@@ -40,11 +41,15 @@ def clean_labels(
     spacing_mm : tuple of float
         Millimetres per (slice, row, column).
     config : PipelineConfig
+    brain : ndarray of bool, shape (slices, rows, columns), optional
+        Rough brain mask, for ``config.brain_margin_mm``.
 
     Returns
     -------
     ndarray of uint8, shape (slices, rows, columns)
     """
+    if brain is not None and config.brain_margin_mm > 0:
+        labels = drop_outside_brain(labels, brain, spacing_mm, config.brain_margin_mm)
     out = labels.copy()
     box = _bounding_box(labels)
     if box is None:
@@ -59,6 +64,44 @@ def clean_labels(
     if config.smooth_edges:
         part = smooth_edges(part, spacing_mm)
     out[box] = remove_small_components(part, LESION, config.min_lesion_mm3, voxel_mm3, chances)
+    return out
+
+
+def drop_outside_brain(
+    labels: np.ndarray, brain: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float
+) -> np.ndarray:
+    """Drop what lies nowhere near the brain: bright fat, muscle and eyes (source: S1, which masks the brain first).
+
+    A 26-connected component of the foreground stays whole if any voxel of it comes within ``margin_mm`` of the rough
+    brain mask (as a box along the axes), so that the mask's own errors cost nothing. An empty mask drops nothing.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (slices, rows, columns)
+    brain : ndarray of bool, same shape
+    spacing_mm : tuple of float
+        Millimetres per (slice, row, column).
+    margin_mm : float
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    if not brain.any() or not labels.any():
+        return labels
+    # Every fourth pixel of a rough mask is enough to measure a centimetre by.
+    step = 4
+    near = brain[:, ::step, ::step].astype(np.uint8)
+    for axis, spacing in enumerate((spacing_mm[0], spacing_mm[1] * step, spacing_mm[2] * step)):
+        near = ndimage.maximum_filter1d(near, 2 * int(margin_mm / spacing) + 1, axis=axis, mode="constant")
+    box = _bounding_box(labels)
+    components, count = ndimage.label(labels[box] != BACKGROUND, structure=CONNECTIVITY_26)
+    voxels = np.argwhere(components > 0) + [s.start for s in box]
+    within = near[voxels[:, 0], voxels[:, 1] // step, voxels[:, 2] // step] > 0
+    keep = np.zeros(count + 1, dtype=bool)
+    keep[components[components > 0][within]] = True
+    out = labels.copy()
+    out[box][~keep[components]] = BACKGROUND
     return out
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from flairseg.labels import LESION, VENTRICLES
 from flairseg.models.card import PipelineConfig
 from flairseg.postprocessing import (
     clean_labels,
+    drop_outside_brain,
     fill_holes,
     lesion_components,
     remove_small_components,
@@ -195,3 +197,31 @@ def test_a_card_that_asks_for_nothing_gets_nothing():
 def test_nothing_stays_nothing():
     empty = np.zeros((3, 20, 20), np.uint8)
     assert not clean_labels(empty, None, MM, PipelineConfig(smooth_edges=True)).any()
+
+
+def test_outside_brain_only_components_far_from_the_mask_are_dropped():
+    """A lesion that reaches to within the margin stays whole; fat behind the eye goes; millimetres, not voxels, count."""
+    labels = np.zeros((4, 40, 40), np.uint8)
+    brain = np.zeros(labels.shape, bool)
+    brain[1:3, 10:20, 10:20] = True
+    labels[1, 12:30, 12] = LESION  # starts inside, ends 10 voxels outside
+    labels[2, 12:14, 25] = VENTRICLES  # 6 voxels away
+    labels[1, 35:38, 35:38] = LESION  # far away
+    kept = drop_outside_brain(labels, brain, (6.0, 1.0, 1.0), 10.0)
+    expected = labels.copy()
+    expected[1, 35:38, 35:38] = 0
+    np.testing.assert_array_equal(kept, expected)
+    at_two_mm = drop_outside_brain(labels, brain, (6.0, 2.0, 2.0), 10.0)
+    expected[2, 12:14, 25] = 0
+    np.testing.assert_array_equal(at_two_mm, expected)
+    np.testing.assert_array_equal(drop_outside_brain(labels, np.zeros_like(brain), (6.0, 1.0, 1.0), 10.0), labels)
+
+
+def test_outside_brain_is_part_of_the_clean_up_where_the_card_asks_for_it():
+    labels = np.zeros((3, 30, 30), np.uint8)
+    brain = np.zeros(labels.shape, bool)
+    brain[:, 2:8, 2:8] = True
+    labels[1, 25, 25] = LESION
+    asked = PipelineConfig(brain_margin_mm=10.0)
+    assert not clean_labels(labels, None, MM, asked, brain).any()
+    np.testing.assert_array_equal(clean_labels(labels, None, MM, PipelineConfig(), brain), labels)

@@ -91,7 +91,7 @@ def markdown(summary: dict[str, list[float]]) -> str:
     lines.append("")
     lines.append(
         "Lesion level (26-connected, one voxel of overlap): F1 "
-        f"{cell('lesion_f1', 3)}, recall {cell('lesion_recall', 3)}, precision {cell('lesion_precision', 3)}."
+        f"{cell('lesion_f1', 3)}, recall {cell('lesion_recall_by_lesion', 3)}, precision {cell('lesion_precision_by_lesion', 3)}."
     )
     return "\n".join(lines)
 

@@ -54,8 +54,8 @@ def lesion_f1(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     recall = found / their_count if their_count else float("nan")
     precision = right / our_count if our_count else float("nan")
     return {
-        "lesion_recall": recall,
-        "lesion_precision": precision,
+        "lesion_recall_by_lesion": recall,
+        "lesion_precision_by_lesion": precision,
         "lesion_f1": 2 * recall * precision / (recall + precision) if recall + precision > 0 else 0.0,
     }
 

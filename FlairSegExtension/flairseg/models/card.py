@@ -71,6 +71,8 @@ class PipelineConfig:
         Clean-up stages, see ``flairseg.postprocessing``.
     min_lesion_mm3, min_normal_mm3, min_ventricle_mm3 : float
         26-connected components of the class below this volume are removed; 0 keeps all.
+    brain_margin_mm : float
+        Components farther than this from the rough brain mask are removed; 0 keeps all.
     """
 
     plane: str = "native"
@@ -95,6 +97,7 @@ class PipelineConfig:
     min_lesion_mm3: float = 0.0
     min_normal_mm3: float = 0.0
     min_ventricle_mm3: float = 0.0
+    brain_margin_mm: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -114,7 +117,7 @@ class PipelineConfig:
         for name in ("frame_spacing_mm", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0")
-        for name in ("neighbour_mm", "slab_mm", "min_lesion_mm3", "min_normal_mm3", "min_ventricle_mm3"):
+        for name in ("neighbour_mm", "slab_mm", "min_lesion_mm3", "min_normal_mm3", "min_ventricle_mm3", "brain_margin_mm"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative")
         if not set(self.output_classes) <= set(_ALL_VALUES) or len(set(self.output_classes)) != len(
