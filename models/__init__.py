@@ -1,0 +1,1 @@
+"""Model cards, weights and the code that trains them."""

@@ -1,0 +1,1 @@
+"""Training recipes: data, networks, losses, training, export, evaluation (needs PyTorch; see CONTRIBUTING.md)."""

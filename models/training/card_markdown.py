@@ -35,7 +35,9 @@ def _results(entry: dict) -> list[str]:
         if any(cells):
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
     if "lesion_f1" in figures:
-        lesion = {key: _figure(figures, f"lesion_{key}", 3) for key in ("f1", "recall_by_lesion", "precision_by_lesion")}
+        lesion = {
+            key: _figure(figures, f"lesion_{key}", 3) for key in ("f1", "recall_by_lesion", "precision_by_lesion")
+        }
         lines += [
             "",
             f"Lesion level (26-connected, found if one voxel overlaps): F1 {lesion['f1']}, "

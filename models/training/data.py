@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
-
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.preprocessing import Prepared, PreprocessingConfig, preprocess
 from flairseg.slicestack import SliceStack
 from flairseg.volume import Volume, volume_from_sitk
+from scipy import ndimage
 
 from .normal_rule import normal_rim
 
@@ -26,7 +25,7 @@ HELD_BACK = frozenset({"104252", "105074", "105465", "105755", "105911"})
 #: Scans that show one and the same person (found by eye in the cross-validation's pictures): never split over folds.
 SAME_PERSON = (("107130", "112776"),)
 #: Where slice n of the hand-drawn patient 101228 lies on the slices of ``tabriz/sub-101228``, found once by registering
-#: the pictures (similarity, correlation 0.91-0.98): scale, then the shift (columns, rows) in pixels; left-right flipped.
+#: the pictures (similarity, correlation 0.91-0.98): scale, then the shift (columns, rows) in pixels; flipped.
 _HAND_DRAWN_101228 = (
     (0.781, 4, 1), (0.797, 4, 4), (0.781, 4, 8), (0.789, 4, 10), (0.805, 4, 11), (0.852, 4, 9), (0.844, 3, 11),
     (0.859, 4, 10), (0.852, 4, 10), (0.852, 4, 9), (0.844, 4, 8), (0.844, 4, 8), (0.820, 4, 8), (0.797, 4, 8),
@@ -117,7 +116,11 @@ def load_tabriz(folder: Path) -> list[Case]:
             normal = hand_drawn_101228(drawn.parent)
         else:
             normal = normal_rim(
-                stack.array, labels == VENTRICLES, labels == LESION, brain_mask(stack.array, stack.spacing), stack.spacing[1]
+                stack.array,
+                labels == VENTRICLES,
+                labels == LESION,
+                brain_mask(stack.array, stack.spacing),
+                stack.spacing[1],
             )
         labels = np.where(normal & (labels == 0), NORMAL_WMH, labels).astype(np.uint8)
         cases.append(Case(name, volume, stack.restore(labels), drawn.exists()))
@@ -131,7 +134,9 @@ def load_verdicts(folder: Path) -> list[Case]:
         newest = max(version.glob("v*/verdict.json")).parent
         verdict = json.loads((newest / "verdict.json").read_text(encoding="utf-8"))
         if verdict["verdict"].startswith("accepted"):
-            cases.append(Case(verdict["case"], read(newest / "flair.nii.gz"), read(newest / "labels.nii.gz").array, True))
+            cases.append(
+                Case(verdict["case"], read(newest / "flair.nii.gz"), read(newest / "labels.nii.gz").array, True)
+            )
     return cases
 
 

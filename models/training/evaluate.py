@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from flairseg.pipeline import segment
 from flairseg.slicestack import SliceStack
 
@@ -29,7 +28,12 @@ COLUMNS = (
     ("recall", "recall", 3),
     ("hd95", "HD95 mm", 1),
 )
-CLASS_NAMES = {"ventricles": "Ventricles", "normal_wmh": "Normal WMH", "lesion": "Lesions", "all_wmh": "All WMH (2 + 3)"}
+CLASS_NAMES = {
+    "ventricles": "Ventricles",
+    "normal_wmh": "Normal WMH",
+    "lesion": "Lesions",
+    "all_wmh": "All WMH (2 + 3)",
+}
 
 
 def fold_card(config: TrainingConfig, fold: int) -> dict:
@@ -46,7 +50,9 @@ def fold_card(config: TrainingConfig, fold: int) -> dict:
     }
 
 
-def evaluate(config: TrainingConfig, runs: Path, output: Path, only: list[int] | None = None) -> dict[str, dict[str, float]]:
+def evaluate(
+    config: TrainingConfig, runs: Path, output: Path, only: list[int] | None = None
+) -> dict[str, dict[str, float]]:
     """Per-patient figures of all folds, by patient; label maps and probabilities are kept in ``output``."""
     cases = {case.name: case for case in load_tabriz(data_folder())}
     figures: dict[str, dict[str, float]] = {}
@@ -89,10 +95,8 @@ def markdown(summary: dict[str, list[float]]) -> str:
     for name, title in CLASS_NAMES.items():
         lines.append(f"| {title} | " + " | ".join(cell(f"{name}_{key}", digits) for key, _, digits in COLUMNS) + " |")
     lines.append("")
-    lines.append(
-        "Lesion level (26-connected, one voxel of overlap): F1 "
-        f"{cell('lesion_f1', 3)}, recall {cell('lesion_recall_by_lesion', 3)}, precision {cell('lesion_precision_by_lesion', 3)}."
-    )
+    f1, recall, precision = (cell(f"lesion_{key}", 3) for key in ("f1", "recall_by_lesion", "precision_by_lesion"))
+    lines.append(f"Lesion level (26-connected, one voxel of overlap): F1 {f1}, recall {recall}, precision {precision}.")
     return "\n".join(lines)
 
 

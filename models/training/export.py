@@ -89,7 +89,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--card", type=Path, required=True, help="JSON with the card's fields other than sha256 and pipeline")
+    parser.add_argument(
+        "--card", type=Path, required=True, help="JSON with the card's fields other than sha256 and pipeline"
+    )
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     card = json.loads(arguments.card.read_text(encoding="utf-8"))

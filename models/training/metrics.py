@@ -23,6 +23,11 @@ def overlap(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     }
 
 
+def class_dice(predicted: np.ndarray, reference: np.ndarray) -> list[float]:
+    """Dice of classes 1, 2 and 3 of two label maps."""
+    return [overlap(predicted == c, reference == c)["dice"] for c in (1, 2, 3)]
+
+
 def _surface(mask: np.ndarray) -> np.ndarray:
     """Voxels of a mask with a face neighbour outside it."""
     return mask & ~ndimage.binary_erosion(mask, border_value=0)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.preprocessing import Prepared, preprocess
 from flairseg.slicestack import SliceStack
@@ -57,7 +56,7 @@ def hand_drawn_110497(folder: Path) -> tuple[Volume, np.ndarray, np.ndarray]:
 
 
 def label(config: TrainingConfig, networks: list[torch.nn.Module]) -> dict[str, np.ndarray]:
-    """Images (quantised), labels and brain masks of all slices, as :class:`~models.training.sources.PseudoSource` reads."""
+    """Images (quantised), labels and brain masks of all slices, as ``sources.PseudoSource`` reads them."""
     images, labels, masks = [], [], []
 
     def add(prepared: Prepared, predicted: np.ndarray, slices: range) -> None:

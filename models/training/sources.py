@@ -64,4 +64,3 @@ class PseudoSource:
         """Image (channels, H, W), labels (H, W) and brain mask (H, W) of a random slice."""
         n = rng.integers(len(self.images))
         return dequantise(self.images[n]), self.labels[n], self.masks[n]
-

@@ -2,7 +2,7 @@
 
 Each sample is one slice with its two neighbours, cut at a random angle, thickness and slice distance out of a
 whole-head label map (``head_label_maps``); tissues get FLAIR-like but random intensities; lesions come from the prior
-of real masks in MNI space (``ljubljana_lesions_mni``), from random ovoids and from irregular periventricular sheets; the
+of real masks in MNI space (``ljubljana_lesions_mni``), from random ovoids and irregular periventricular sheets; the
 normal periventricular rim follows the ventricles. Partial volume is what thick slices make of it: intensities and
 class memberships are averaged over sub-slices of about 1 mm.
 
@@ -56,10 +56,63 @@ class Head:
     table: np.ndarray
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Sub-slices of one thick slice, as points in a head's millimetres.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (sub-slices, rows, columns).
+    origin : ndarray, shape (3,)
+        RAS of point (0, 0, 0).
+    axes : ndarray, shape (3, 3)
+        RAS per sub-slice, row and column, as columns.
+    """
+
+    shape: tuple[int, int, int]
+    origin: np.ndarray
+    axes: np.ndarray
+
+    def sample(self, voxels: np.ndarray, ijk_to_ras: np.ndarray, outside: int = 0) -> np.ndarray:
+        """Nearest voxels (K, J, I array with its affine) at the grid's points."""
+        inverse = np.linalg.inv(ijk_to_ras)
+        # affine_transform wants (K, J, I) input coordinates as a function of (sub-slice, row, column).
+        matrix = (inverse[:3, :3] @ self.axes)[::-1]
+        start = (inverse[:3, :3] @ self.origin + inverse[:3, 3])[::-1]
+        return ndimage.affine_transform(voxels, matrix, start, output_shape=self.shape, order=0, cval=outside)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How slices are cut out of a head.
+
+    Attributes
+    ----------
+    head : Head
+    rows, columns, normal : ndarray, shape (3,)
+        Head millimetres (RAS) per frame row, per frame column and per millimetre across slices.
+    centre : ndarray, shape (3,)
+        Middle of the frame, RAS.
+    """
+
+    head: Head
+    rows: np.ndarray
+    columns: np.ndarray
+    normal: np.ndarray
+    centre: np.ndarray
+
+    def grid(self, offsets: np.ndarray, size: tuple[int, int]) -> Grid:
+        """Sub-slices at ``offsets`` mm along the normal, frame of ``size`` (rows, columns)."""
+        corner = self.centre - self.rows * (size[0] - 1) / 2 - self.columns * (size[1] - 1) / 2
+        step = (offsets[1] - offsets[0]) if len(offsets) > 1 else 1.0
+        axes = np.stack([self.normal * step, self.rows, self.columns], axis=1)
+        return Grid((len(offsets), *size), corner + self.normal * offsets[0], axes)
+
+
 def load_head(path: Path) -> Head:
     """Read one head label map. Labels are compacted to uint8; ``table`` maps them back."""
     import SimpleITK as sitk
-
     from flairseg.volume import volume_from_sitk
 
     volume = volume_from_sitk(sitk.ReadImage(str(path)))
@@ -77,7 +130,6 @@ def load_head(path: Path) -> Head:
 def load_lesion_masks(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Lesion masks (uint8, K J I) and their affines, those with at least 500 mm3."""
     import SimpleITK as sitk
-
     from flairseg.volume import volume_from_sitk
 
     masks = []
@@ -134,7 +186,12 @@ class SyntheticFlair:
     """
 
     def __init__(
-        self, heads: list[Head], lesions: list[tuple[np.ndarray, np.ndarray]], size=(224, 192), pixel_mm=0.9, neighbour_mm=6.0
+        self,
+        heads: list[Head],
+        lesions: list[tuple[np.ndarray, np.ndarray]],
+        size=(224, 192),
+        pixel_mm=0.9,
+        neighbour_mm=6.0,
     ) -> None:
         self.heads, self.lesions = heads, lesions
         self.size, self.pixel_mm, self.neighbour_mm = size, pixel_mm, neighbour_mm
@@ -151,7 +208,9 @@ class SyntheticFlair:
         """
         head = self.heads[rng.integers(len(self.heads))]
         plane = str(rng.choice(["axial", "sagittal", "coronal"], p=[0.9, 0.06, 0.04]))
-        thickness = float(rng.choice([rng.uniform(5.5, 8.5), rng.uniform(2.5, 5.5), rng.uniform(1.0, 2.5)], p=[0.45, 0.35, 0.2]))
+        thickness = float(
+            rng.choice([rng.uniform(5.5, 8.5), rng.uniform(2.5, 5.5), rng.uniform(1.0, 2.5)], p=[0.45, 0.35, 0.2])
+        )
         profile_mm = thickness * rng.uniform(0.75, 1.0) if thickness > 2 else max(thickness, 1.0)
         apart = thickness * max(1, round(self.neighbour_mm / thickness))
         directions = _PLANES[plane] @ _rotation(rng, (22.0, 8.0, 8.0))
@@ -160,7 +219,8 @@ class SyntheticFlair:
         centre = head.brain.mean(axis=0) + rng.normal(0, 3.0, 3)
         reach = (head.brain[1] - head.brain[0]) @ np.abs(directions[2]) / 2
         position = rng.uniform(-0.8, 0.95) * reach if rng.random() < 0.35 else rng.uniform(-0.3, 0.6) * reach
-        cut = (head, directions * self.pixel_mm / stretch * mirror, centre, directions[2] / stretch * mirror)
+        axes = directions / stretch * mirror
+        cut = Cut(head, axes[0] * self.pixel_mm, axes[1] * self.pixel_mm, axes[2], centre)
         scene = self._scene(rng, head)
         sub = max(1, round(profile_mm))
         image = np.empty((3, *self.size), np.float32)
@@ -186,7 +246,9 @@ class SyntheticFlair:
         # One level per tissue, so that left and right agree, and a little jitter per label.
         levels = [(members, low, rng.uniform(low, high)) for _, members, (low, high) in _TISSUES]
         for index, value in enumerate(head.table):
-            low, level = next(((low, level) for members, low, level in levels if value in members), (0.0, rng.uniform(0.05, 1.2)))
+            low, level = next(
+                ((low, level) for members, low, level in levels if value in members), (0.0, rng.uniform(0.05, 1.2))
+            )
             lut[index] = (1 + (level - 1) * contrast if low > 0.7 else level) * rng.normal(1, 0.015)
         fluid = rng.uniform(0.08, 0.5)
         for index, value in enumerate(head.table):
@@ -220,35 +282,30 @@ class SyntheticFlair:
             "blob_seed": int(rng.integers(2**31)),
         }
 
-    def _slice(self, rng: np.random.Generator, cut: tuple, offsets: np.ndarray, scene: dict) -> tuple:
+    def _slice(self, rng: np.random.Generator, cut: Cut, offsets: np.ndarray, scene: dict) -> tuple:
         """One thick slice: intensities and class memberships, averaged over its sub-slices, and where brain is."""
-        head, directions, centre, normal = cut
-        rows, columns = self.size
-        inverse = np.linalg.inv(head.ijk_to_ras)
-        corner = centre - directions[0] * (rows - 1) / 2 - directions[1] * (columns - 1) / 2
-        # affine_transform wants (K, J, I) input coordinates as a function of (sub-slice, row, column).
-        step = (offsets[1] - offsets[0]) if len(offsets) > 1 else 1.0
-        columns_ras = np.stack([normal * step, directions[0], directions[1]], axis=1)
-        matrix = (inverse[:3, :3] @ columns_ras)[::-1]
-        start = (inverse[:3, :3] @ (corner + normal * offsets[0]) + inverse[:3, 3])[::-1]
-        shape = (len(offsets), rows, columns)
-        labels = ndimage.affine_transform(head.labels, matrix, start, output_shape=shape, order=0)
-        distance = ndimage.affine_transform(head.ventricle_mm, matrix, start, output_shape=shape, order=0, cval=255) * np.float32(0.1)
+        head, grid = cut.head, cut.grid(offsets, self.size)
+        labels = grid.sample(head.labels, head.ijk_to_ras)
+        distance = grid.sample(head.ventricle_mm, head.ijk_to_ras, outside=255) * np.float32(0.1)
         intensity = scene["lut"][labels]
         ventricle, white = scene["ventricle"][labels], scene["white"][labels]
-        lesion = self._lesions(cut, corner, offsets, columns_ras, shape, scene, distance) & white
+        lesion = self._lesions(head, grid, scene) & white
         sheet_rng = np.random.default_rng(scene["sheet_seed"])
         wobble = _smooth_noise(sheet_rng, self.size, 5.0)
         if scene["sheet_mm"]:
             lesion |= scene["cerebral"][labels] & (distance < scene["sheet_mm"] * (0.6 + 0.6 * wobble))
         inside = scene["brain"][labels] & ~ventricle & (scene["lut"][labels] > 0.7)
-        rim = inside & ~lesion & (distance < scene["rim_mm"] * (0.9 + 0.45 * _smooth_noise(sheet_rng, self.size, 7.0))) if scene["rim_mm"] else np.zeros(shape, bool)
+        rim = np.zeros(grid.shape, bool)
+        if scene["rim_mm"]:
+            width = scene["rim_mm"] * (0.9 + 0.45 * _smooth_noise(sheet_rng, self.size, 7.0))
+            rim = inside & ~lesion & (distance < width)
         soft = ndimage.gaussian_filter(lesion.astype(np.float32), (0, 0.6, 0.6))
         mottled = 1 + 0.15 * _smooth_noise(sheet_rng, self.size, 3.0)
-        intensity = intensity * (1 + scene["lesion_gain"] * soft * mottled * ~ventricle) + scene["rim_gain"] * rim * (1 - soft)
+        intensity = intensity * (1 + scene["lesion_gain"] * soft * mottled * ~ventricle)
+        intensity = intensity + scene["rim_gain"] * rim * (1 - soft)
         members = np.stack([np.zeros(self.size), ventricle.mean(0), rim.mean(0), lesion.mean(0)]).astype(np.float32)
         members[0] = 1 - members.sum(0)
-        # A thin rim shares its voxel with fluid: it counts where it makes the voxel bright, not where it is the majority.
+        # A thin rim shares its voxel with fluid: it counts where it makes the voxel bright, not only as a majority.
         members[2] *= 1.25
         image = intensity.mean(0)
         texture = _smooth_noise(rng, self.size, 1.2) * scene["texture"]
@@ -257,32 +314,37 @@ class SyntheticFlair:
             image = np.where(ndimage.binary_erosion(brain), image, 0.0)
         return image * (1 + texture), members, brain
 
-    def _lesions(self, cut, corner, offsets, columns_ras, shape, scene, distance) -> np.ndarray:
+    def _lesions(self, head: Head, grid: Grid, scene: dict) -> np.ndarray:
         """Lesions of the prior and random ovoids, bool, shape (sub-slices, rows, columns)."""
-        head, directions, centre, normal = cut
-        out = np.zeros(shape, bool)
-        start_ras = corner + normal * offsets[0]
+        out = np.zeros(grid.shape, bool)
         if scene["prior"] is not None:
             mask, affine = scene["prior"]
             fit = (MNI_BRAIN[1] - MNI_BRAIN[0]) / (head.brain[1] - head.brain[0])
             shift = MNI_BRAIN.mean(0) - head.brain.mean(0) * fit + scene["prior_shift"]
-            inverse = np.linalg.inv(affine)
-            matrix = (inverse[:3, :3] @ (columns_ras * fit[:, None]))[::-1]
-            start = (inverse[:3, :3] @ (start_ras * fit + shift) + inverse[:3, 3])[::-1]
-            out |= ndimage.affine_transform(mask, matrix, start, output_shape=shape, order=0) > 0
+            out |= Grid(grid.shape, grid.origin * fit + shift, grid.axes * fit[:, None]).sample(mask, affine) > 0
         rng = np.random.default_rng(scene["blob_seed"])
         for _ in range(scene["blobs"]):
-            self._add_ovoid(rng, out, head, start_ras, columns_ras)
+            self._add_ovoid(rng, out, head, grid)
         return out
 
-    def _add_ovoid(self, rng: np.random.Generator, out: np.ndarray, head: Head, start_ras, columns_ras) -> None:
+    def _add_ovoid(self, rng: np.random.Generator, out: np.ndarray, head: Head, grid: Grid) -> None:
         """Draw one ovoid lesion, 2 to 14 mm long, at a random white-matter place near the slice."""
         inverse = np.linalg.inv(head.ijk_to_ras)
-        place = np.array([rng.uniform(0, out.shape[0] - 1), rng.uniform(0.1, 0.9) * out.shape[1], rng.uniform(0.15, 0.85) * out.shape[2]])
-        kji = np.round((inverse[:3, :3] @ (start_ras + columns_ras @ place) + inverse[:3, 3])[::-1]).astype(int)
-        if (kji < 0).any() or (kji >= head.labels.shape).any() or head.table[head.labels[tuple(kji)]] not in WHITE_MATTER_LABELS:
+        place = np.array(
+            [
+                rng.uniform(0, out.shape[0] - 1),
+                rng.uniform(0.1, 0.9) * out.shape[1],
+                rng.uniform(0.15, 0.85) * out.shape[2],
+            ]
+        )
+        kji = np.round((inverse[:3, :3] @ (grid.origin + grid.axes @ place) + inverse[:3, 3])[::-1]).astype(int)
+        if (
+            (kji < 0).any()
+            or (kji >= head.labels.shape).any()
+            or head.table[head.labels[tuple(kji)]] not in WHITE_MATTER_LABELS
+        ):
             return
-        size = np.linalg.norm(columns_ras, axis=0)
+        size = np.linalg.norm(grid.axes, axis=0)
         radius = np.exp(rng.uniform(np.log(1.0), np.log(7.0)))
         axes = radius * np.exp(rng.normal(0, 0.3, 2))
         angle = rng.uniform(0, np.pi)

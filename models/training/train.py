@@ -20,6 +20,7 @@ from . import augment
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz, load_verdicts
 from .losses import dice_cross_entropy
+from .metrics import class_dice
 from .networks import Pix2PixGenerator, UNet25D
 from .sources import ArraySource, PoolSource, PseudoSource
 from .synthetic import make_pool
@@ -49,7 +50,9 @@ def build_sources(config: TrainingConfig, cache: Path) -> tuple[dict[str, ArrayS
         accepted = load_verdicts(data_folder() / "cases")
         sources["verdicts"] = ArraySource([frame_case(case, config.preprocessing) for case in accepted])
     if "synthetic" in wanted:
-        sources["synthetic"] = PoolSource([_pool(cache, config.synthetic["count"], s) for s in config.synthetic["seeds"]])
+        sources["synthetic"] = PoolSource(
+            [_pool(cache, config.synthetic["count"], s) for s in config.synthetic["seeds"]]
+        )
     if "pseudo" in wanted:
         sources["pseudo"] = PseudoSource(Path(config.pseudo))
     return {name: source for name, source in sources.items() if name in wanted}, validation
@@ -85,12 +88,7 @@ def validate(network: torch.nn.Module, cases: list) -> list[float]:
             with torch.autocast("cpu", torch.bfloat16):
                 predicted.append(network(torch.from_numpy(batch)).float().argmax(1).numpy())
         predicted = np.concatenate(predicted)
-        scores.append(
-            [
-                2 * ((predicted == c) & (case.labels == c)).sum() / max((predicted == c).sum() + (case.labels == c).sum(), 1)
-                for c in (1, 2, 3)
-            ]
-        )
+        scores.append(class_dice(predicted, case.labels))
     network.train()
     return np.mean(scores, axis=0).round(4).tolist() if scores else []
 
@@ -149,7 +147,12 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
         losses.append(loss.item())
         if step % config.validate_every == 0 or step == config.steps:
             average.load_state_dict({**network.state_dict(), **dict(average.named_parameters())})
-            row = [step, round(float(np.mean(losses)), 4), round(time.time() - began, 1), *validate(average, validation)]
+            row = [
+                step,
+                round(float(np.mean(losses)), 4),
+                round(time.time() - began, 1),
+                *validate(average, validation),
+            ]
             log.info("step %d loss %.4f %s s, Dice %s", *row[:3], row[3:])
             with curve.open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(row)

@@ -1,4 +1,6 @@
-"""S1 as published: gray-level pix2pix, trained adversarially (``python -m models.training.train_pix2pix --config ...``).
+"""S1 as published: gray-level pix2pix, trained adversarially.
+
+``python -m models.training.train_pix2pix --config models/training/configs/s1-pix2pix16.json --fold 0``
 
 Batch 1, Adam 2e-4 (0.5, 0.999), loss = adversarial cross entropy + 100 L1, the epoch chosen by validation; the
 generator's width is the recipe's (16 first filters here, 64 as published). Resumable between epochs, seeded.
@@ -14,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
-
 from flairseg.decoding import classify, decode
 from flairseg.models.card import PipelineConfig
+from torch.nn import functional
 
 from .config import TrainingConfig, dump_config, load_config
 from .data import FramedCase, data_folder, folds, frame_case, load_tabriz
+from .metrics import class_dice
 from .networks import PatchDiscriminator, Pix2PixGenerator
 from .train import save_checkpoint
 
@@ -42,12 +44,7 @@ def validate(generator: torch.nn.Module, cases: list[FramedCase], config: Pipeli
     for case in cases:
         gray = np.concatenate([generator(torch.from_numpy(batch)).numpy() for batch in case.prepared.batches(8)])
         predicted = classify(decode(gray, config).transpose(1, 0, 2, 3), config.thresholds)
-        scores.append(
-            [
-                2 * ((predicted == c) & (case.labels == c)).sum() / max((predicted == c).sum() + (case.labels == c).sum(), 1)
-                for c in (1, 2, 3)
-            ]
-        )
+        scores.append(class_dice(predicted, case.labels))
     generator.train()
     return np.mean(scores, axis=0).round(4).tolist()
 
@@ -122,7 +119,8 @@ def train(config: TrainingConfig, output: Path) -> Path:
             csv.writer(file).writerow(row)
         if float(np.mean(scores)) > best:
             best = float(np.mean(scores))
-            save_checkpoint(folder / "best.pt", {"ema": generator.state_dict(), "epoch": epoch, "config": dump_config(config)})
+            state = {"ema": generator.state_dict(), "epoch": epoch, "config": dump_config(config)}
+            save_checkpoint(folder / "best.pt", state)
         save_checkpoint(
             last,
             {
