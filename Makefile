@@ -37,7 +37,7 @@ docs-pictures: environment-test ## make the pictures of README and docs again, f
 	@sh tools/system_libraries.sh $(BIN)/python
 	@mkdir -p docs/pictures
 	@$(BIN)/python tools/demo.py --output demo >/dev/null
-	@cp demo/phantom_flair_overview.png docs/pictures/overview.png
+	@cp demo/phantom-0_flair_overview.png docs/pictures/overview.png
 	@$(BIN)/python tools/draw_phantom.py
 	@$(BIN)/python tools/draw_phantom.py
 	@$(BIN)/python tools/render_slicer_views.py

@@ -60,19 +60,20 @@ def main() -> None:
     console = Console(highlight=False)
     folder = options.output
     flairseg(console, "phantom", "--output", str(folder), "--seed", str(options.seed), "--overwrite")
-    flair, truth = folder / "phantom_flair.nii.gz", folder / "phantom_truth.nii.gz"
+    name = f"phantom-{options.seed}"
+    flair, truth = folder / f"{name}_flair.nii.gz", folder / f"{name}_truth.nii.gz"
     flairseg(console, "segment", str(flair), "--output", str(folder), "--overwrite")
     console.print()
-    console.print(comparison(folder / "phantom_flair_labels.nii.gz", truth))
-    summary = json.loads((folder / "phantom_flair_summary.json").read_text(encoding="utf-8"))
+    console.print(comparison(folder / f"{name}_flair_labels.nii.gz", truth))
+    summary = json.loads((folder / f"{name}_flair_summary.json").read_text(encoding="utf-8"))
     console.print(f"\nSegmented by {summary['model']['id']} in {summary['seconds']['total']:.1f} s. Look at:")
-    for name, what in (
-        ("phantom_flair_overview.png", "the picture: every slice that has something, outlined"),
-        ("phantom_flair_summary.json", "volumes, lesion count, model, warnings, timings"),
-        ("phantom_flair_labels.nii.gz", "the label map, for any viewer (over phantom_flair.nii.gz)"),
-        ("phantom_flair.seg.nrrd", "the same for 3D Slicer, with names and colours"),
+    for file, what in (
+        (f"{name}_flair_overview.png", "the picture: every slice that has something, outlined"),
+        (f"{name}_flair_summary.json", "volumes, lesion count, model, warnings, timings"),
+        (f"{name}_flair_labels.nii.gz", "the label map, for any viewer (over the FLAIR)"),
+        (f"{name}_flair.seg.nrrd", "the same for 3D Slicer, with names and colours"),
     ):
-        console.print(f"  {folder / name!s:<36} {what}", soft_wrap=True)
+        console.print(f"  {folder / file!s:<36} {what}", soft_wrap=True)
     console.print("\nResearch use only - not a medical device.", style="dim")
 
 

@@ -18,7 +18,7 @@ from .slicestack import SliceStack
 WORKING_MM, WORKING_SLICES = 1.5, 32
 #: Share of voxels below -300 (Hounsfield air). FLAIR: at most 0.001 (reconstruction filters); CT: 0.4 and more.
 CT_SHARE = 0.05
-#: Correlation of neighbouring pixels. FLAIR: 0.86 and more; noise: 0.
+#: Correlation of neighbouring pixels. FLAIR: 0.9 and more; noise: 0.
 NOISE_CORRELATION = 0.5
 #: Largest cross-section of the brain, cm2. Heads: 130 to 200 in axial slices, less in sagittal ones.
 AREA_CM2 = (70.0, 330.0)
@@ -32,6 +32,8 @@ FLUID_RATIO = 1.42
 WHITE_MATTER_RANK = 0.58
 #: Bright superficial tissue (its 85th percentile) relative to deep white matter. FLAIR: from 1.12; T1: to 1.01.
 CORTEX_RATIO = 1.05
+#: Share of the brain's area between 0.6 and 1.5 times its median. FLAIR: 0.84 and more; a knee (marrow, bone): 0.59.
+TISSUE_RANGE, TISSUE_SHARE = (0.6, 1.5), 0.65
 #: Slices that cover less than this (mm) may rightly show no ventricles or little brain.
 COVERAGE_MM = 60.0
 #: Volumes beyond which a result cannot be right, ml.
@@ -49,11 +51,13 @@ class Figures:
     air_share : float
         Share of voxels below -300.
     correlation : float
-        Correlation of neighbouring pixels in the middle of the slices.
+        Correlation of neighbouring pixels.
     area_cm2, coverage_mm : float
         Largest cross-section and extent of the rough brain mask.
     dark_share, bright_share : float
         Share of the inner brain much darker or brighter than its median.
+    tissue_share : float
+        Share of the brain, less its outline, that is about as bright as its median.
     white_matter_rank, cortex_ratio : float
         Where deep homogeneous tissue stands among all tissue; bright superficial tissue relative to it.
     """
@@ -64,6 +68,7 @@ class Figures:
     coverage_mm: float
     dark_share: float
     bright_share: float
+    tissue_share: float
     white_matter_rank: float
     cortex_ratio: float
 
@@ -110,6 +115,8 @@ def image_doubts(figures: Figures) -> list[str]:
         return [f"The image looks like a T1, not a FLAIR: white matter is brighter than grey matter. {_NOT_SURE}"]
     if covered and figures.dark_share < DARK_SHARE:
         return [f"The image does not look like a brain FLAIR: there are no dark ventricles in its middle. {_NOT_SURE}"]
+    if figures.tissue_share < TISSUE_SHARE:
+        return [f"The image does not look like a brain FLAIR: what should be brain is far from even. {_NOT_SURE}"]
     return []
 
 
@@ -158,7 +165,7 @@ def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
     coverage = float(np.count_nonzero(areas) * stack.spacing[0])
     nothing = float("nan")
     if not mask.any():
-        return Figures(air, correlation, 0.0, 0.0, nothing, nothing, nothing, nothing)
+        return Figures(air, correlation, 0.0, 0.0, *[nothing] * 5)
     # Slices that show most brain, at a coarse pixel size.
     chosen = np.flatnonzero(areas > 0.6 * areas.max())
     chosen = chosen[:: max(1, -(-len(chosen) // WORKING_SLICES))]
@@ -170,23 +177,24 @@ def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
     depth = np.stack([ndimage.distance_transform_edt(one, sampling=pixel) for one in brain])
     inner = depth > 20.0
     if not inner.any():
-        return Figures(air, correlation, float(areas.max()), coverage, nothing, nothing, nothing, nothing)
+        return Figures(air, correlation, float(areas.max()), coverage, *[nothing] * 5)
     dark = float(np.mean(relative[inner] < DARK_LEVEL))
     bright = float(np.mean(relative[inner] > BRIGHT_LEVEL))
+    inside = relative[depth > 4.0]
+    tissue = float(np.mean((inside > TISSUE_RANGE[0]) & (inside < TISSUE_RANGE[1])))
     rank, ratio = _white_matter(relative, depth, pixel)
-    return Figures(air, correlation, float(areas.max()), coverage, dark, bright, rank, ratio)
+    return Figures(air, correlation, float(areas.max()), coverage, dark, bright, tissue, rank, ratio)
 
 
 def _pixel_correlation(array: np.ndarray) -> float:
-    """Correlation of neighbouring pixels in the middle half of up to 12 slices; NaN where that is constant."""
-    rows, columns = (slice(n // 4, max(n - n // 4, n // 4 + 2)) for n in array.shape[1:])
-    middle = np.asarray(array[:: max(1, len(array) // 12), rows, columns], dtype=np.float32)
-    middle = middle - middle.mean(axis=(1, 2), keepdims=True)
-    total = float(np.square(middle).sum(dtype=np.float64))
+    """Correlation of neighbouring pixels in up to 12 slices; NaN where they are constant."""
+    pixels = np.asarray(array[:: max(1, len(array) // 12)], dtype=np.float32)
+    pixels = pixels - pixels.mean(axis=(1, 2), keepdims=True)
+    total = float(np.square(pixels).sum(dtype=np.float64))
     if total <= 0:
         return float("nan")
-    along_rows = float((middle[:, 1:] * middle[:, :-1]).sum(dtype=np.float64))
-    along_columns = float((middle[:, :, 1:] * middle[:, :, :-1]).sum(dtype=np.float64))
+    along_rows = float((pixels[:, 1:] * pixels[:, :-1]).sum(dtype=np.float64))
+    along_columns = float((pixels[:, :, 1:] * pixels[:, :, :-1]).sum(dtype=np.float64))
     return max(along_rows, along_columns) / total
 
 
@@ -202,7 +210,7 @@ def _white_matter(relative: np.ndarray, depth: np.ndarray, pixel_mm: tuple[float
 
     White matter is the homogeneous tissue deep in the brain; slow shading is divided out first.
     """
-    tissue = (depth > 4.0) & (relative > 0.6) & (relative < 1.5)
+    tissue = (depth > 4.0) & (relative > TISSUE_RANGE[0]) & (relative < TISSUE_RANGE[1])
     flat, gradient = np.empty_like(relative), np.empty_like(relative)
     for k, (image, inside) in enumerate(zip(relative, tissue, strict=True)):
         flat[k] = image / _local_mean(image, inside, [30.0 / mm for mm in pixel_mm])

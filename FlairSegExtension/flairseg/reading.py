@@ -62,6 +62,15 @@ def case_name(path: str | Path) -> str:
     return name or "volume"
 
 
+def is_text(path: Path) -> bool:
+    """Whether a path can be written as UTF-8; on Linux file names are bytes and need not be text."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_volume(path: str | Path) -> Volume:
     """Read one FLAIR volume and check that it can be segmented.
 
@@ -96,6 +105,11 @@ def read_volume(path: str | Path) -> Volume:
         is_folder = exists = False
     if not exists:
         raise InputNotFoundError(f"There is no file or folder {path}.", "Check the path for typing errors.")
+    if not is_text(path):
+        # SimpleITK would end the whole process.
+        raise UnreadableImageError(
+            f"The name of {case_name(path)} is no UTF-8 text.", "Rename the file and its folders."
+        )
     with _quiet_itk():
         volume = _read_dicom(path) if is_folder else _read_file(path)
     return check_volume(volume)

@@ -19,7 +19,7 @@ from .errors import OutputError
 from .labels import CLASSES
 from .nifti import read_header, write_nifti
 from .pipeline import Segmentation
-from .reading import case_name
+from .reading import case_name, is_text
 from .volume import volume_to_sitk
 
 #: Ending of each file, in the order in which they are put in place: who sees the summary sees all the others.
@@ -82,6 +82,8 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
         If results of that stem exist and may not be replaced, or the folder cannot be written to.
     """
     folder = Path(output_dir)
+    if not is_text(folder):
+        raise OutputError("The name of the output folder is no UTF-8 text.", "Choose another --output folder.")
     existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
     if existing:
         raise OutputError(

@@ -291,9 +291,14 @@ def test_a_failure_while_renaming_brings_everything_back(tmp_path, monkeypatch, 
         monkeypatch.setattr(atomic, "_keep_copy", _denied)
     if not linking:
         monkeypatch.setattr(os, "link", _denied)
-    with pytest.raises(errors.OutputError), all_or_none(tmp_path, ["a", "b", "c"], ["stale"]) as temporary:
-        for name in ("a", "b", "c"):
-            (temporary / name).write_text(f"new {name}")
+
+    def write():
+        with all_or_none(tmp_path, ["a", "b", "c"], ["stale"]) as temporary:
+            for name in ("a", "b", "c"):
+                (temporary / name).write_text(f"new {name}")
+
+    with pytest.raises(errors.OutputError):
+        write()
     monkeypatch.undo()
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {n: f"old {n}" for n in ("a", "b", "stale")}
 
@@ -412,11 +417,15 @@ def test_shielded_holds_signals_back_until_the_end(number):
     def handler(*_):
         raise KeyboardInterrupt
 
-    before = signal.signal(number, handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), shielded():
+    def work():
+        with shielded():
             os.kill(os.getpid(), number)
             done.append("whole")
+
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
         assert done == ["whole"]
         assert signal.getsignal(number) is handler
     finally:
@@ -432,10 +441,19 @@ def test_shielded_respects_signals_that_are_ignored():
         signal.signal(signal.SIGTERM, before)
 
 
+DEFAULT_SIGNAL = """
+import os, signal
+from flairseg.atomic import shielded
+with shielded():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("whole", flush=True)
+print("never")
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX exit statuses")
 def test_shielded_passes_a_default_signal_on():
-    code = "import os, signal\nfrom flairseg.atomic import shielded\nwith shielded():\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('whole', flush=True)\nprint('never')"
-    done = run_python(code)
+    done = run_python(DEFAULT_SIGNAL)
     assert done.stdout == "whole\n"
     assert done.returncode == -signal.SIGTERM
 

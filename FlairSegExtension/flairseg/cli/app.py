@@ -55,7 +55,7 @@ def _flairseg(
     """Ventricles, normal periventricular hyperintensity and MS lesions from one brain FLAIR.
 
     Start with [cyan]flairseg phantom --output demo[/cyan], then
-    [cyan]flairseg segment demo/phantom_flair.nii.gz --output demo[/cyan].
+    [cyan]flairseg segment demo/phantom-0_flair.nii.gz --output demo[/cyan].
     """
 
 
@@ -122,15 +122,15 @@ def models() -> None:
 @app.command()
 def phantom(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the two files; created if need be.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Folder for the files; created if need be.", show_default=False)
     ],
     seed: Annotated[int, typer.Option("--seed", "-s", help="Another seed makes another head.", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a phantom that exists already.")] = False,
 ) -> None:
     """Make a digital FLAIR head with MS lesions and its ground truth, to try FlairSeg without patient data.
 
-    Writes [green]phantom_flair.nii.gz[/green] and [green]phantom_truth.nii.gz[/green] (1 ventricles, 2 normal WMH, 3
-    lesions).
+    Writes, for seed 0, [green]phantom-0_flair.nii.gz[/green], [green]phantom-0_truth.nii.gz[/green] (1 ventricles,
+    2 normal WMH, 3 lesions), a table of its lesions and a picture.
     """
     from .phantom import write_phantom
 

@@ -16,7 +16,8 @@ def show_models() -> int:
     messages, results = messages_console(), results_console()
     found = survey()
     table = Table(title="Models", title_justify="left", title_style="bold", caption="* used when no --model is given")
-    for column in ("Id", "Title", "Licence"):
+    table.add_column("Id", no_wrap=True)
+    for column in ("Title", "Licence"):
         table.add_column(column, overflow="fold")
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("Found in")

@@ -1,4 +1,4 @@
-"""``flairseg phantom``: a digital head and its ground truth as two files."""
+"""``flairseg phantom``: a digital head, its ground truth, lesion table and picture."""
 
 from __future__ import annotations
 
@@ -10,43 +10,37 @@ from rich.text import Text
 from ..errors import FlairSegError, OutputError
 from .console import INTERRUPTED, REFUSED, WRITTEN, interruptible, messages_console, results_console, show_error
 
-FLAIR_FILE, TRUTH_FILE = "phantom_flair.nii.gz", "phantom_truth.nii.gz"
+#: What each file is, in the order in which they are listed.
+_FILES = {"flair": "the FLAIR", "truth": "its ground truth", "lesions": "its lesions", "picture": "a picture of both"}
 
 
 def write_phantom(output: Path, seed: int, overwrite: bool) -> int:
     """Make and write the phantom of a seed; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
-        with interruptible():
-            _write(output, seed, overwrite)
+        with interruptible(), messages.status("drawing a head"):
+            written = _write(output, seed, overwrite)
     except FlairSegError as error:
         show_error(messages, error)
         return REFUSED
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.")
         return INTERRUPTED
-    for name, what in ((FLAIR_FILE, "the FLAIR"), (TRUTH_FILE, "its ground truth")):
-        results.print(Text.assemble((str(output / name), "bold"), f"  {what}"), soft_wrap=True)
+    for key, what in _FILES.items():
+        results.print(Text.assemble((str(written[key]), "bold"), f"  {what}"), soft_wrap=True)
     return WRITTEN
 
 
-def _write(output: Path, seed: int, overwrite: bool) -> None:
-    import numpy as np
+def _write(output: Path, seed: int, overwrite: bool) -> dict[str, Path]:
+    from .. import phantom
+    from ..atomic import check_folder
+    from ..phantom.io import ENDINGS
 
-    from ..atomic import all_or_none, check_folder
-    from ..nifti import write_nifti
-    from ..phantom import make_phantom
-
-    names = (FLAIR_FILE, TRUTH_FILE)
-    existing = [name for name in names if os.path.lexists(output / name)]
+    existing = [name for e in ENDINGS.values() if os.path.lexists(output / (name := f"phantom-{seed}{e}"))]
     if existing and not overwrite:
         raise OutputError(
             f"{output / existing[0]} exists already.",
             "It was kept. Add --overwrite to replace it, or choose another --output.",
         )
     check_folder(output)
-    phantom = make_phantom(seed=seed)
-    with all_or_none(output, names) as temporary:
-        flair = np.clip(np.rint(phantom.volume.array), -32768, 32767)
-        write_nifti(temporary / FLAIR_FILE, flair, phantom.volume, np.int16)
-        write_nifti(temporary / TRUTH_FILE, phantom.labels, phantom.volume, np.uint8)
+    return phantom.write_phantom(phantom.make_phantom(seed=seed), output)

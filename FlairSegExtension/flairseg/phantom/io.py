@@ -19,6 +19,13 @@ from .acquisition import WHITE_MATTER_UNITS
 from .phantom import Phantom
 
 FOOTER = "Digital phantom, no patient data. Research use only - not a medical device"
+#: Ending of each file of a phantom, after its name.
+ENDINGS = {
+    "flair": "_flair.nii.gz",
+    "truth": "_truth.nii.gz",
+    "lesions": "_lesions.json",
+    "picture": "_picture.png",
+}
 _MAXIMUM_TILES = 24
 _BRIGHTEST = 2.1  # of white matter, shown as white
 
@@ -48,12 +55,7 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike) -> dict[str, Path
     """
     folder = Path(folder)
     stem = phantom.volume.name
-    names = {
-        "flair": f"{stem}_flair.nii.gz",
-        "truth": f"{stem}_truth.nii.gz",
-        "lesions": f"{stem}_lesions.json",
-        "picture": f"{stem}_picture.png",
-    }
+    names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
     with all_or_none(folder, names.values()) as drafts:
         write_nifti(drafts / names["flair"], phantom.volume.array, phantom.volume, np.int16)
         write_nifti(drafts / names["truth"], phantom.labels, phantom.volume, np.uint8)

@@ -1,0 +1,364 @@
+"""The command line: exit codes, messages, files, help, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import flairseg
+import numpy as np
+import pytest
+from flairseg.cli import app
+from flairseg.cli import segment as segment_command
+from flairseg.models import store
+from rich.console import Console
+from typer.testing import CliRunner
+
+from Testing.core.tiny import make_head, make_model, to_dicom, to_nifti, to_sitk
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SUFFIXES = {"_labels.nii.gz", ".seg.nrrd", "_overview.png", "_summary.json"}
+
+
+def run(*arguments) -> object:
+    return CliRunner(env={"COLUMNS": "200", "TERM": "xterm", "NO_COLOR": "1"}).invoke(app, [str(a) for a in arguments])
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()} if folder.exists() else set()
+
+
+def files_of(*stems: str) -> set[str]:
+    return {f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES}
+
+
+# --- help
+
+
+def test_help_and_version():
+    for arguments in ((), ("--help",)):
+        result = run(*arguments)
+        assert all(word in result.output for word in ("segment", "models", "phantom", "not a medical device"))
+    assert run("--version").output == f"flairseg {flairseg.__version__}\n"
+    text = run("segment", "-h").output
+    for word in (
+        "--output",
+        "--model",
+        "--device",
+        "--probabilities",
+        "--overwrite",
+        "Examples",
+        "130",
+        store.DEFAULT_MODEL,
+    ):
+        assert word in text
+    assert "--seed" in run("phantom", "--help").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("segment", "--output", "x"), ("segment", "a.nii"), ("segment", "a", "-o", "x", "-d", "tpu"), ("nonsense",)],
+)
+def test_wrong_usage_is_exit_code_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+# --- segment
+
+
+def test_one_case(head_file, model, tmp_path):
+    result = run("segment", head_file, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == files_of("head")
+    summary = json.loads((tmp_path / "out" / "head_summary.json").read_text())
+    row = next(line for line in result.stdout.splitlines() if "head" in line and "│" in line)
+    for value in (*summary["volumes_ml"].values(),):
+        assert f"{value:.2f}" in row
+    assert f" {summary['lesion_count']} " in row
+    assert "not a medical device" in result.stdout
+    assert summary["input"] == str(head_file)
+
+
+def test_probabilities_and_weights_by_path(head_file, model, tmp_path):
+    result = run("segment", head_file, "-o", tmp_path, "-m", model / "model.onnx", "-p")
+    assert result.exit_code == 0
+    assert names(tmp_path) == files_of("head") | {"head_probabilities.nii.gz"}
+
+
+def test_every_kind_of_input_in_one_call(head, model, tmp_path):
+    inputs = [
+        to_nifti(head, tmp_path / "a.nii"),
+        to_nifti(head, tmp_path / "b.nii.gz"),
+        to_sitk(head, tmp_path / "c.nrrd"),
+        to_sitk(head, tmp_path / "d.mha"),
+        to_dicom(head, tmp_path / "e"),
+    ]
+    result = run("segment", *inputs, "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == files_of("a", "b", "c", "d", "e")
+    ventricles = {json.loads(p.read_text())["volumes_ml"]["ventricles"] for p in (tmp_path / "out").glob("*.json")}
+    assert len(ventricles) == 1
+
+
+def test_colliding_names(head, model, tmp_path):
+    for folder in ("p1", "p2"):
+        (tmp_path / folder).mkdir()
+        to_nifti(head, tmp_path / folder / "flair.nii.gz")
+    inputs = (tmp_path / "p1" / "flair.nii.gz", tmp_path / "p2" / "flair.nii.gz")
+    assert run("segment", *inputs, inputs[0], "-o", tmp_path / "out", "-m", model).exit_code == 0
+    assert names(tmp_path / "out") == files_of("p1_flair", "p2_flair")
+
+
+def test_one_bad_input_does_not_stop_the_rest(head_file, model, tmp_path):
+    shutil.copy(head_file, tmp_path / "good.nii.gz")
+    (tmp_path / "bad.nii.gz").write_bytes(b"\x1f\x8bnonsense")
+    inputs = (tmp_path / "bad.nii.gz", tmp_path / "missing.mha", tmp_path / "good.nii.gz")
+    result = run("segment", *inputs, "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 2
+    assert names(tmp_path / "out") == files_of("good")
+    assert result.stderr.count("Error (") == 2
+    assert result.stderr.count("What to do: ") == 2
+    assert "2 of 3 inputs" in result.stderr
+    assert "good" in result.stdout
+    assert "Traceback" not in result.output
+
+
+def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path):
+    arguments = ("segment", head_file, "-o", tmp_path, "-m", model)
+    assert run(*arguments, "-p").exit_code == 0
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert names(tmp_path) == files_of("head")
+
+
+def test_warnings_reach_the_screen_and_the_summary(model, tmp_path):
+    path = to_nifti(make_head(contrast="ct")[0], tmp_path / "scan.nii.gz")
+    result = run("segment", path, "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 0
+    assert "Warning (scan): The image looks like a CT" in result.stderr
+    warnings = json.loads((tmp_path / "out" / "scan_summary.json").read_text())["warnings"]
+    assert any("CT" in w for w in warnings)
+
+
+def test_models_that_are_missing_altered_or_no_network(head_file, model, tmp_path):
+    shutil.copytree(model, tmp_path / "altered")
+    with (tmp_path / "altered" / "model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    no_network = make_model(tmp_path, "text-v1.0")
+    (no_network / "model.onnx").write_text("no network")
+    card = json.loads((no_network / "card.json").read_text())
+    import hashlib
+
+    card["weights"]["sha256"] = hashlib.sha256(b"no network").hexdigest()
+    (no_network / "card.json").write_text(json.dumps(card))
+    for named, word in (("nowhere-v9.9", "nowhere"), (tmp_path / "altered", "sha256"), (no_network, "cannot be run")):
+        result = run("segment", head_file, "-o", tmp_path / "out", "-m", named)
+        assert result.exit_code == 2
+        assert word in result.stderr
+        assert "What to do" in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_no_folder(head_file, model, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = run("segment", head_file, "-o", tmp_path / "file", "-m", model)
+    assert result.exit_code == 2
+    assert "not a folder" in result.stderr
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    ("error", "word"), [(RuntimeError("odd"), "defect"), (MemoryError(), "memory"), (ZeroDivisionError(), "defect")]
+)
+def test_a_defect_in_one_case_does_not_cost_the_others(head_file, model, tmp_path, monkeypatch, error, word):
+    shutil.copy(head_file, tmp_path / "b.nii.gz")
+    real = segment_command._segment_case
+
+    def case(path, *arguments):
+        if path.name == "b.nii.gz":
+            raise error
+        return real(path, *arguments)
+
+    monkeypatch.setattr(segment_command, "_segment_case", case)
+    result = run("segment", tmp_path / "b.nii.gz", head_file, "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 2
+    assert word in result.stderr
+    assert "Traceback" not in result.output
+    assert names(tmp_path / "out") == files_of("head")
+
+
+def test_names_that_look_like_markup_and_unicode(head, model, tmp_path):
+    inputs = [to_nifti(head, tmp_path / f"{name}.nii.gz") for name in ("[red]x[bold]", "頭部 Ä é", "n" * 200)]
+    result = run("segment", *inputs, "-o", tmp_path / "ergebnisse Ü", "-m", model)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "ergebnisse Ü") == files_of("[red]x[bold]", "頭部 Ä é", "n" * 200)
+    assert "[red]x[bold]" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no text")
+def test_names_that_are_no_text(head_file, model, tmp_path):
+    path = os.fsencode(tmp_path) + b"/bad\xff.nii.gz"
+    shutil.copy(head_file, path)
+    done = subprocess.run(
+        [sys.executable, "-m", "flairseg", "segment", path, "--output", tmp_path / "out", "--model", model],
+        capture_output=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"UTF-8" in done.stderr
+    assert names(tmp_path / "out") == set()
+    command = [sys.executable, "-m", "flairseg", "segment", head_file, "--output", path + b".out", "--model", model]
+    done = subprocess.run(command, capture_output=True, env=environment(), check=False)
+    assert done.returncode == 2, done.stderr
+    assert b"UTF-8" in done.stderr
+
+
+def test_progress_on_a_terminal(monkeypatch, tmp_path):
+    console = Console(force_terminal=True, width=100, file=(tmp_path / "screen").open("w+", encoding="utf-8"))
+    with segment_command._Bars(console, 2) as bars:
+        for name in ("short", "a very long name of a case that does not fit on the screen"):
+            progress = bars.case(name)
+            for fraction, stage in ((0.0, "read"), (0.5, "inference"), (1.0, "write")):
+                progress(fraction, stage)
+    console.file.seek(0)
+    text = console.file.read()
+    assert "short" in text
+    assert "[2/2]" in text
+    assert "done" in text
+
+
+# --- models
+
+
+def test_models_table(model_folder, monkeypatch, tmp_path):
+    shutil.copytree(model_folder / "tiny-v1.0", tmp_path / store.DEFAULT_MODEL)
+    monkeypatch.setattr(store, "search_folders", lambda: [("here", model_folder), ("there", tmp_path)])
+    result = run("models")
+    assert result.exit_code == 0
+    for word in ("tiny-v1.0", f"{store.DEFAULT_MODEL} *", "CC0-1.0", "intact", "here", "there", "MB"):
+        assert word in result.stdout
+
+
+def test_models_table_tells_what_is_wrong(model, monkeypatch, tmp_path):
+    for name in ("altered-v1.0", "gone-v1.0", "broken-v1.0"):
+        shutil.copytree(model, tmp_path / name)
+    (tmp_path / "altered-v1.0" / "model.onnx").write_bytes(b"x")
+    (tmp_path / "gone-v1.0" / "model.onnx").unlink()
+    (tmp_path / "broken-v1.0" / "card.json").write_text("{")
+    monkeypatch.setattr(store, "search_folders", lambda: [("here", tmp_path)])
+    result = run("models")
+    assert result.exit_code == 2
+    assert "damaged" in result.stdout
+    assert "missing" in result.stdout
+    assert result.stderr.count("Error") == 3
+
+
+def test_no_models_at_all(monkeypatch):
+    monkeypatch.setattr(store, "search_folders", lambda: [])
+    result = run("models")
+    assert result.exit_code == 2
+    assert "No usable model" in result.stderr
+
+
+# --- phantom
+
+
+@pytest.fixture
+def quick_phantom(monkeypatch):
+    """The phantom with few, coarse slices: its own tests look at the real one."""
+    from flairseg import phantom
+
+    real = phantom.make_phantom
+    monkeypatch.setattr(phantom, "make_phantom", lambda seed: real(seed, (6, 64, 64), (3.6, 3.6, 20.0)))
+
+
+def test_phantom(quick_phantom, tmp_path):
+    result = run("phantom", "--output", tmp_path / "out", "--seed", 4)
+    assert result.exit_code == 0, result.output
+    flair = flairseg.read_volume(tmp_path / "out" / "phantom-4_flair.nii.gz")
+    truth = flairseg.read_volume(tmp_path / "out" / "phantom-4_truth.nii.gz")
+    assert flair.array.shape == truth.array.shape
+    assert set(np.unique(truth.array)) <= {0, 1, 2, 3}
+    assert "phantom-4_picture.png" in result.stdout
+    again = run("phantom", "-o", tmp_path / "out", "-s", 4)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert run("phantom", "-o", tmp_path / "out", "-s", 4, "--overwrite").exit_code == 0
+
+
+def test_an_interrupted_phantom(monkeypatch, tmp_path):
+    from flairseg import phantom
+
+    def interrupt(seed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phantom, "make_phantom", interrupt)
+    result = run("phantom", "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert not (tmp_path / "out").exists()
+
+
+# --- interrupts and processes
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY / "FlairSegExtension"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_interrupt_keeps_finished_cases_only(head_file, model, tmp_path, monkeypatch, at):
+    shutil.copy(head_file, tmp_path / "second.nii.gz")
+    real, seen = segment_command._segment_case, []
+
+    def case(*arguments):
+        if len(seen) == at:
+            raise KeyboardInterrupt
+        seen.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(segment_command, "_segment_case", case)
+    result = run("segment", head_file, tmp_path / "second.nii.gz", "-o", tmp_path / "out", "-m", model)
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
+    assert names(tmp_path / "out") == (files_of("head") if at else set())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_case_leaves_nothing(head, tmp_path, number):
+    """A real process, a slow network, a real signal while it runs."""
+    slow = make_model(tmp_path, "slow-v1.0", width=160)
+    array = np.concatenate([head.array] * 4)
+    path = to_nifti(type(head)(array, head.ijk_to_ras), tmp_path / "long.nii.gz")
+    command = [sys.executable, "-m", "flairseg", "segment", path, "--output", tmp_path / "out", "--model", slow]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        # The case's name is printed when its work begins.
+        assert "long" in process.stderr.readline()
+        time.sleep(1.5)
+        assert process.poll() is None, "the network is too quick for this test"
+        process.send_signal(number)
+        _, messages = process.communicate(timeout=120)
+    assert process.returncode == 130, messages
+    assert "Interrupted" in messages
+    assert "Traceback" not in messages
+    assert names(tmp_path / "out") == set()
+
+
+def test_python_dash_m(head_file, model, tmp_path):
+    command = [sys.executable, "-m", "flairseg", "segment", head_file, "--output", tmp_path / "out", "--model", model]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "out") == files_of("head")
