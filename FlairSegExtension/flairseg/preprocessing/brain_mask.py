@@ -1,12 +1,14 @@
 """S1's rough brain extraction, slice by slice: threshold, morphology, moments ellipse, contour refinement.
 
 It is fast rather than exact: its mask frames the brain and gives the intensity statistics for normalisation. The steps
-run on a copy of about 1.8 mm per pixel, which costs nothing in a rough mask and makes 0.4 mm images as quick as 1 mm.
+run on a copy of about 1.8 mm per pixel and, where slices are thin, slabs of up to 3 mm, which costs nothing in a rough
+mask and makes 0.4 mm images as quick as 1 mm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -14,13 +16,19 @@ from skimage import filters, measure, morphology, transform
 
 #: Pixel size at which the mask is computed, mm.
 WORKING_SPACING_MM = 1.8
+#: Thin slices are averaged to slabs at most this thick.
+WORKING_SLAB_MM = 3.0
+#: About how many slices of the middle half are tried as the one to start from.
+CANDIDATES = 6
+#: How often the threshold is lowered when nothing but fat lies above it.
+FAT_RETRIES = 2
 #: Radius of the opening that cuts the bridges between brain and scalp, mm.
 OPENING_MM = 5.4
 #: Half axes of the moments ellipse are stretched by this before anything outside is dropped.
 ELLIPSE_MARGIN = 1.15
 #: Fat is brighter than this many times the median brain; lesions hardly ever are.
 FAT_FACTOR = 1.8
-#: How far the outline of the brain may grow from one slice to the next, mm per mm of slice distance (and at least 4 mm).
+#: How far the brain's outline may grow from one slice to the next, mm per mm of slice distance (and at least 4 mm).
 GROWTH = 0.8
 #: Smallest cross-section that can be brain, mm2.
 MINIMUM_AREA_MM2 = 400.0
@@ -37,7 +45,7 @@ class Ellipse:
     semi_axes : tuple of float
         (major, minor).
     orientation : float
-        Angle between the row axis and the major axis, radians, as in ``skimage.measure.regionprops``.
+        Angle from the row axis to the major axis, radians in [-pi/2, pi/2], as in ``skimage.measure.regionprops``.
     """
 
     centre: tuple[float, float]
@@ -87,12 +95,16 @@ def moments_ellipse(mask: np.ndarray) -> Ellipse | None:
     ----------
     mask : ndarray of bool, shape (rows, columns)
     """
-    if not mask.any():
+    pixels = np.stack(np.nonzero(mask)).astype(float)
+    if pixels.shape[1] == 0:
         return None
-    region = measure.regionprops(mask.astype(np.uint8))[0]
-    return Ellipse(
-        tuple(map(float, region.centroid)), (region.axis_major_length / 2, region.axis_minor_length / 2), float(region.orientation)
-    )
+    centre = pixels.mean(axis=1, keepdims=True)
+    (rr, rc), (_, cc) = (pixels - centre) @ (pixels - centre).T / pixels.shape[1]
+    # Eigenvalues of the covariance; a filled ellipse with semi-axis a has variance a^2 / 4 along it.
+    mean, spread = (rr + cc) / 2, np.hypot((rr - cc) / 2, rc)
+    semi_axes = 2 * np.sqrt(mean + spread), 2 * np.sqrt(max(mean - spread, 0.0))
+    orientation = np.arctan2(2 * rc, rr - cc) / 2
+    return Ellipse(tuple(map(float, centre[:, 0])), tuple(map(float, semi_axes)), float(orientation))
 
 
 def refine_contour(mask: np.ndarray, smoothing_px: float = 2.0) -> np.ndarray:
@@ -108,7 +120,7 @@ def refine_contour(mask: np.ndarray, smoothing_px: float = 2.0) -> np.ndarray:
     -------
     ndarray of bool, shape (rows, columns)
     """
-    filled = ndimage.binary_fill_holes(mask)
+    filled = _fill_holes(mask)
     if smoothing_px > 0:
         filled = ndimage.gaussian_filter(filled.astype(np.float32), smoothing_px) > 0.5
     labels, count = ndimage.label(filled)
@@ -141,7 +153,7 @@ def brain_mask_slice(
         All False where the slice holds no plausible brain.
     """
     tissue = image > threshold
-    head = ndimage.binary_fill_holes(tissue)
+    head = _fill_holes(tissue)
     empty = np.zeros(image.shape, dtype=bool)
     if head.sum() * spacing_mm**2 < MINIMUM_AREA_MM2:
         return empty
@@ -150,24 +162,24 @@ def brain_mask_slice(
         tissue &= allowed
     # The scalp touches the brain through vessels and dura only: an opening by a disk wider than those parts them.
     radius = max(1, round(OPENING_MM / spacing_mm / 2))
-    inner = morphology.opening(tissue, morphology.disk(radius))
+    inner = _dilate(_erode(tissue, radius), radius)
     labels, count = ndimage.label(inner)
     if count == 0:
         return empty
     # Several pieces (hemispheres, cerebellum) may be brain: weigh size against distance from the centre, keep the best
     # one and every other that lies inside its stretched ellipse.
-    index = np.arange(1, count + 1)
-    area = ndimage.sum_labels(inner, labels, index)
+    area = np.bincount(labels.ravel(), minlength=count + 1).astype(float)
     depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
-    score = area * (ndimage.mean(depth, labels, index) / max(depth.max(), 1e-6)) ** 2
-    main = labels == index[int(np.argmax(score))]
-    ellipse = moments_ellipse(ndimage.binary_fill_holes(main))
-    inside = ellipse.contains(image.shape, ELLIPSE_MARGIN)
-    share = ndimage.mean(inside, labels, index)
-    mean_depth = ndimage.mean(depth, labels, index)
-    keep = index[(share > 0.8) & (mean_depth > 2 * radius)]
-    mask = (np.isin(labels, keep) | main) & inside
-    mask = morphology.closing(mask, morphology.disk(2 * radius))
+    mean_depth = np.bincount(labels.ravel(), weights=depth.ravel()) / np.maximum(area, 1)
+    score = area * (mean_depth / max(depth.max(), 1e-6)) ** 2
+    score[0] = 0.0  # what is not in any piece
+    main = labels == int(np.argmax(score))
+    inside = moments_ellipse(_fill_holes(main)).contains(image.shape, ELLIPSE_MARGIN)
+    share = np.bincount(labels.ravel(), weights=inside.ravel()) / np.maximum(area, 1)
+    keep = (share > 0.8) & (mean_depth > 2 * radius)
+    keep[0] = False
+    mask = (keep[labels] | main) & inside
+    mask = _erode(_dilate(mask, 2 * radius), 2 * radius)
     mask = refine_contour(mask, smoothing_px=2.0)
     return mask if mask.sum() * spacing_mm**2 >= MINIMUM_AREA_MM2 else empty
 
@@ -196,15 +208,67 @@ def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
     # An absurd spacing must not blow the working copy up.
     target = tuple(min(t, 384) for t in target)
     working = rows * spacing_mm[1] / target[0]
-    small = np.empty((count, *target), dtype=np.float32)
-    for k in range(count):
-        small[k] = transform.resize(slices[k].astype(np.float32), target, order=1, anti_aliasing=True, preserve_range=True)
+    slab = min(max(1, int(WORKING_SLAB_MM / spacing_mm[0] + 1e-6)), count)
+    small = _resize(_average_slabs(slices, slab), target)
     threshold = tissue_threshold(small)
-    masks = _grow_from_middle(small, threshold, working, spacing_mm[0])
+    masks = _grow_from_middle(small, threshold, working, spacing_mm[0] * slab)
+    for _ in range(FAT_RETRIES):
+        if masks.any() or not _is_shell(small > threshold):
+            break
+        # Fat several times brighter than brain draws the threshold above the brain: look among what is darker.
+        threshold = tissue_threshold(np.minimum(small, threshold))
+        masks = _grow_from_middle(small, threshold, working, spacing_mm[0] * slab)
     out = np.zeros(slices.shape, dtype=bool)
     for k in np.flatnonzero(masks.any(axis=(1, 2))):
-        out[k] = transform.resize(masks[k].astype(np.float32), (rows, columns), order=1) > 0.5
+        out[k * slab : (k + 1) * slab] = _resize(masks[k : k + 1], (rows, columns)) > 0.5
     return out
+
+
+def _is_shell(mask: np.ndarray) -> bool:
+    """Whether the slices of a mask enclose more than they cover, as scalp does and noise does not."""
+    return sum(int(_fill_holes(one).sum()) for one in mask) > 2 * int(mask.sum())
+
+
+def _average_slabs(slices: np.ndarray, width: int) -> np.ndarray:
+    """Means of ``width`` neighbouring slices, float32; the last slab may be thinner."""
+    if width == 1:
+        return slices
+    return np.stack([slices[k : k + width].mean(axis=0, dtype=np.float32) for k in range(0, len(slices), width)])
+
+
+def _resize(slices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Slices at another size, linear, smoothed first where they shrink; float32.
+
+    Resizing is linear and separable: a matrix for the rows and one for the columns, each found by resizing the
+    identity, do a stack in a fraction of the time.
+    """
+    of_rows, of_columns = (_resizing_matrix(old, new) for old, new in zip(slices.shape[1:], shape, strict=True))
+    out = np.empty((len(slices), *shape), dtype=np.float32)
+    for image, resized in zip(slices, out, strict=True):
+        np.matmul(of_rows @ image.astype(np.float32), of_columns.T, out=resized)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _resizing_matrix(old: int, new: int) -> np.ndarray:
+    """Matrix (new, old) that resizes a line of pixels as ``skimage.transform.resize`` does."""
+    return transform.resize(np.eye(old, dtype=np.float32), (new, old), order=1, anti_aliasing=new < old)
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Fill the holes of one slice: as ``scipy.ndimage.binary_fill_holes``, several times faster."""
+    background, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    return (background != background[0, 0])[1:-1, 1:-1]
+
+
+def _erode(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Binary erosion by a disk; the border of the image does not erode."""
+    return ndimage.binary_erosion(mask, morphology.disk(radius), border_value=1)
+
+
+def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Binary dilation by a disk."""
+    return ndimage.binary_dilation(mask, morphology.disk(radius))
 
 
 def _grow_from_middle(slices: np.ndarray, threshold: float, spacing_mm: float, slice_mm: float) -> np.ndarray:
@@ -222,12 +286,12 @@ def _grow_from_middle(slices: np.ndarray, threshold: float, spacing_mm: float, s
     masks[start] = brain_mask_slice(slices[start], threshold, spacing_mm, ceiling)
     if not masks[start].any():
         masks[start] = rough
-    reach = morphology.disk(max(1, round(max(4.0, GROWTH * slice_mm) / spacing_mm)))
+    reach = max(1, round(max(4.0, GROWTH * slice_mm) / spacing_mm))
     for step in (1, -1):
         previous = masks[start]
         k = start + step
         while 0 <= k < len(slices) and previous.any():
-            allowed = morphology.dilation(previous, reach)
+            allowed = _dilate(previous, reach)
             masks[k] = previous = brain_mask_slice(slices[k], threshold, spacing_mm, ceiling, allowed)
             k += step
     return masks
@@ -238,14 +302,16 @@ def _middle_slice(slices: np.ndarray, threshold: float, spacing_mm: float) -> tu
     count = len(slices)
     first, last = (0, count) if count < 4 else (count // 4, count - count // 4)
     best, best_score = None, 0.0
-    for k in range(first, last, max(1, (last - first) // 12)):
+    for k in range(first, last, max(1, round((last - first) / CANDIDATES))):
         mask = brain_mask_slice(slices[k], threshold, spacing_mm)
-        if mask.any():
-            score = float(mask.sum()) * measure.regionprops(mask.astype(np.uint8))[0].solidity ** 4
-            # What touches the head's outline has leaked into the scalp.
-            head = ndimage.binary_fill_holes(slices[k] > threshold)
-            rim = head & ~ndimage.binary_erosion(head, iterations=2)
-            score *= 1.0 - float((mask & rim).sum() / max(mask.sum(), 1)) * 4
-            if score > best_score:
-                best, best_score = (k, mask), score
+        area = float(mask.sum())
+        if area <= best_score:  # neither factor below exceeds 1
+            continue
+        score = area * measure.regionprops(mask.astype(np.uint8))[0].solidity ** 4
+        # What touches the head's outline has leaked into the scalp.
+        head = _fill_holes(slices[k] > threshold)
+        rim = head & ~ndimage.binary_erosion(head, iterations=2)
+        score *= 1.0 - float((mask & rim).sum() / area) * 4
+        if score > best_score:
+            best, best_score = (k, mask), score
     return best

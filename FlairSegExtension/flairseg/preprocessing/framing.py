@@ -81,7 +81,8 @@ class Frame:
         out = np.zeros(self.grid, dtype=np.float32)
         last = np.asarray(self.size) - 1
         low = np.maximum(np.ceil(self.offset[index]), 0).astype(int)
-        high = np.minimum(np.floor(self.offset[index] + last * self.scale[index]), np.asarray(self.grid) - 1).astype(int)
+        end = np.floor(self.offset[index] + last * self.scale[index])
+        high = np.minimum(end, np.asarray(self.grid) - 1).astype(int)
         if (high < low).any():
             return out
         box = tuple(slice(lo, hi + 1) for lo, hi in zip(low, high, strict=True))
@@ -109,9 +110,7 @@ def _extent(mask: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
     return centre, side
 
 
-def frame_brain_mm(
-    mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int], pixel_mm: float
-) -> Frame:
+def frame_brain_mm(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int], pixel_mm: float) -> Frame:
     """One frame of fixed physical pixel size for all slices, centred on the brain (the default model's framing).
 
     Lesion sizes stay what they are in millimetres. Brains larger than the frame are shown at coarser pixels, so
