@@ -82,7 +82,7 @@ def tissue_threshold(slices: np.ndarray) -> float:
     if not high > low:
         return float(high)
     clipped = np.clip(sample, low, high)
-    head = clipped > filters.threshold_otsu(clipped, nbins=128)
+    head = clipped > filters.threshold_otsu(clipped.ravel(), nbins=128)
     if not head.any():
         return float(high)
     return float(low + 0.5 * (np.median(clipped[head]) - low))
@@ -161,7 +161,8 @@ def brain_mask_slice(
     if allowed is not None:
         tissue &= allowed
     # The scalp touches the brain through vessels and dura only: an opening by a disk wider than those parts them.
-    radius = max(1, round(OPENING_MM / spacing_mm / 2))
+    # Rounded up from well below a half: a hair's breadth of spacing must not change it.
+    radius = max(1, round(OPENING_MM / spacing_mm / 2 + 0.1))
     inner = _dilate(_erode(tissue, radius), radius)
     labels, count = ndimage.label(inner)
     if count == 0:
