@@ -404,6 +404,7 @@ def _read_dicom(folder: Path) -> Volume:
             f"The folder {folder.name} holds {len(files)} DICOM series ({counts} files).",
             "Put the files of the FLAIR series alone into a folder and give that.",
         )
+    _check_left_out(folder, series[0], files[0])
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(files[0])
     reader.MetaDataDictionaryArrayUpdateOn()
@@ -425,6 +426,20 @@ def _read_dicom(folder: Path) -> Volume:
         if uneven:
             warnings.append(uneven)
     return volume_from_sitk(image, case_name(folder), tuple(warnings))
+
+
+def _check_left_out(folder: Path, series: str, files: tuple[str, ...]) -> None:
+    """Refuse a series of which GDCM left a file out because it could not read it: the volume would lack a slice."""
+    listed = {Path(file).name for file in files}
+    for path in folder.iterdir():
+        if path.name in listed or not path.is_file():
+            continue
+        raw = path.read_bytes()
+        if raw[128:132] == b"DICM" and series.strip("\0 ").encode() in raw:
+            raise UnreadableImageError(
+                f"{path.name} belongs to the series in {folder.name} but is truncated or damaged.",
+                "Copy the series again, whole.",
+            )
 
 
 class _Tags:

@@ -242,7 +242,7 @@ def test_progress_on_a_terminal(monkeypatch, tmp_path):
 
 
 def test_models_table(model_folder, monkeypatch, tmp_path):
-    shutil.copytree(model_folder / "tiny-v1.0", tmp_path / store.DEFAULT_MODEL)
+    make_model(tmp_path, store.DEFAULT_MODEL)
     monkeypatch.setattr(store, "search_folders", lambda: [("here", model_folder), ("there", tmp_path)])
     result = run("models")
     assert result.exit_code == 0
@@ -252,7 +252,8 @@ def test_models_table(model_folder, monkeypatch, tmp_path):
 
 def test_models_table_tells_what_is_wrong(model, monkeypatch, tmp_path):
     for name in ("altered-v1.0", "gone-v1.0", "broken-v1.0"):
-        shutil.copytree(model, tmp_path / name)
+        make_model(tmp_path, name)
+    shutil.copytree(model, tmp_path / "misnamed-v1.0")
     (tmp_path / "altered-v1.0" / "model.onnx").write_bytes(b"x")
     (tmp_path / "gone-v1.0" / "model.onnx").unlink()
     (tmp_path / "broken-v1.0" / "card.json").write_text("{")
@@ -261,7 +262,8 @@ def test_models_table_tells_what_is_wrong(model, monkeypatch, tmp_path):
     assert result.exit_code == 2
     assert "damaged" in result.stdout
     assert "missing" in result.stdout
-    assert result.stderr.count("Error") == 3
+    assert result.stderr.count("Error") == 4
+    assert "holds the model tiny-v1.0" in result.stderr
 
 
 def test_no_models_at_all(monkeypatch):
@@ -269,6 +271,41 @@ def test_no_models_at_all(monkeypatch):
     result = run("models")
     assert result.exit_code == 2
     assert "No usable model" in result.stderr
+
+
+# --- what every command shares
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_interrupts_and_further_ones_are_ignored(number):
+    from flairseg.cli.console import interruptible
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    tidied = []
+
+    def work():
+        with interruptible():
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+                tidied.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert tidied
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_the_module_is_the_command(monkeypatch):
+    import runpy
+
+    monkeypatch.setattr(sys, "argv", ["flairseg", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("flairseg", run_name="__main__")
+    assert ended.value.code == 0
 
 
 # --- phantom

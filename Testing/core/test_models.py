@@ -209,6 +209,14 @@ def test_a_card_does_not_stand_for_other_weights(tmp_path, model):
         load_card(folder / "other.onnx")
 
 
+def test_without_schema_the_dataclasses_still_check(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_PACKAGE", tmp_path / "a" / "b")
+    assert store.schema_path() is None
+    assert load_card(model).id == "tiny-v1.0"
+    with pytest.raises(errors.InvalidModelError, match="plane"):
+        load_card(changed(model, tmp_path, pipeline__plane="diagonal"))
+
+
 def test_thresholds_and_defaults(tmp_path, model):
     card = load_card(changed(model, tmp_path, pipeline__thresholds={"3": 0.3, "1": 0.6}))
     assert dict(card.pipeline.thresholds) == {3: 0.3, 1: 0.6}

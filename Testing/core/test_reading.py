@@ -238,6 +238,46 @@ def test_a_folder_without_dicom_names_the_likely_input(tmp_path, head_file):
     refused(tmp_path / "study", errors.InputNotFoundError, "study/head.nii.gz")
 
 
+def test_names_that_are_no_text_are_refused(monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    refused("bad\udcff.nii", errors.UnreadableImageError, "UTF-8")
+
+
+@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian"])
+@pytest.mark.parametrize("missing", [2, 4000, 13000])
+def test_truncated_dicom(tmp_path, head, missing, syntax):
+    import pydicom
+
+    folder = to_dicom(head, tmp_path / "cut")
+    for path in folder.iterdir():
+        data = pydicom.dcmread(path)
+        data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+        data.save_as(path, implicit_vr=syntax.startswith("Implicit"), little_endian=True)
+    np.testing.assert_allclose(read_volume(folder).ijk_to_ras, head.ijk_to_ras, atol=1e-3)
+    path = sorted(folder.iterdir())[3]
+    path.write_bytes(path.read_bytes()[:-missing])
+    refused(folder, errors.UnreadableImageError, "truncated", path.name)
+
+
+def test_compressed_dicom(tmp_path, head):
+    import pydicom
+
+    folder = to_dicom(head, tmp_path / "packed")
+    for path in folder.iterdir():
+        data = pydicom.dcmread(path)
+        data.compress(pydicom.uid.RLELossless, encoding_plugin="pydicom")
+        data.save_as(path)
+    np.testing.assert_array_equal(read_volume(folder).array, head.array)
+
+
+def test_one_multi_frame_file(tmp_path, head):
+    """An enhanced DICOM file holds all slices in one."""
+    image = sitk.GetImageFromArray(np.clip(head.array, 0, 255).astype(np.uint8))
+    (tmp_path / "enhanced").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "enhanced" / "all.dcm"))
+    np.testing.assert_array_equal(read_volume(tmp_path / "enhanced").array, np.clip(head.array, 0, 255))
+
+
 def test_several_series_are_counted_not_described(tmp_path, head):
     to_dicom(head, tmp_path / "two", series=1)
     other = Volume(head.array[:4], head.ijk_to_ras)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import FlairSegError, ModelNotFoundError
+from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError
 from .card import CARD_NAME, SCHEMA_NAME, ModelCard, load_card
 
 DEFAULT_MODEL = "flairseg25d-v1.0"
@@ -79,7 +79,7 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     for _, folder in search_folders():
         for card_path in _cards(folder):
             if card_path.parent.name == name:
-                return load_card(card_path, verify)
+                return _installed(card_path, verify)
     if _exists(Path(name)):
         return load_card(name, verify)
     raise ModelNotFoundError(
@@ -106,10 +106,20 @@ def survey() -> list[tuple[str, ModelCard | FlairSegError]]:
                 continue
             seen.add(card_path.parent.name)
             try:
-                out.append((where, load_card(card_path, verify=False)))
+                out.append((where, _installed(card_path, verify=False)))
             except FlairSegError as error:
                 out.append((where, error))
     return out
+
+
+def _installed(card_path: Path, verify: bool) -> ModelCard:
+    """The card in a folder of models, whose folder must be named as it is."""
+    card = load_card(card_path, verify)
+    if card.id != card_path.parent.name:
+        raise InvalidModelError(
+            f"The folder {card_path.parent} holds the model {card.id}.", "Give the folder the name of its model."
+        )
+    return card
 
 
 def _cards(folder: Path) -> list[Path]:
