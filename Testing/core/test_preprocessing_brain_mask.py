@@ -203,6 +203,18 @@ def test_bridges_between_brain_and_scalp_are_cut():
     assert dice(mask, brain) >= 0.93
 
 
+@pytest.mark.parametrize("width_mm", [4.0, 8.0, 11.0])
+def test_a_fissure_does_not_cost_a_hemisphere(width_mm):
+    image, brain = head_stack(noise=0.03)
+    columns = np.abs((np.arange(112) - 55.5) * 1.8) < width_mm / 2
+    image[6:, :, columns] *= 0.15  # from the middle to the vertex
+    mask = brain_mask(image, SPACING)
+    for k in range(12):
+        left, right = mask[k, :, :56].sum(), mask[k, :, 56:].sum()
+        assert min(left, right) > 0.85 * max(left, right)
+    assert dice(mask, brain) >= 0.93
+
+
 def test_ventricles_and_lesions_stay_inside():
     image, brain = head_stack(noise=0.03)
     image[:, 50:56, 40:46][brain[:, 50:56, 40:46]] = 1900  # a bright lesion

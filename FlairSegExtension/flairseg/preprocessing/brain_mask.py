@@ -24,6 +24,8 @@ CANDIDATES = 6
 FAT_RETRIES = 2
 #: Radius of the opening that cuts the bridges between brain and scalp, mm.
 OPENING_MM = 5.4
+#: A piece with this share of the best piece's score is its partner: a hemisphere parted by a wide fissure.
+PARTNER_SHARE = 0.65
 #: Half axes of the moments ellipse are stretched by this before anything outside is dropped.
 ELLIPSE_MARGIN = 1.15
 #: Fat is brighter than this many times the median brain; lesions hardly ever are.
@@ -167,14 +169,14 @@ def brain_mask_slice(
     labels, count = ndimage.label(inner)
     if count == 0:
         return empty
-    # Several pieces (hemispheres, cerebellum) may be brain: weigh size against distance from the centre, keep the best
-    # one and every other that lies inside its stretched ellipse.
+    # Several pieces (hemispheres, cerebellum) may be brain: weigh size against distance from the head's outline, keep
+    # the best one, its equals, and every other that lies inside the stretched ellipse of these.
     area = np.bincount(labels.ravel(), minlength=count + 1).astype(float)
     depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
     mean_depth = np.bincount(labels.ravel(), weights=depth.ravel()) / np.maximum(area, 1)
     score = area * (mean_depth / max(depth.max(), 1e-6)) ** 2
     score[0] = 0.0  # what is not in any piece
-    main = labels == int(np.argmax(score))
+    main = (score >= PARTNER_SHARE * score.max())[labels]
     inside = moments_ellipse(_fill_holes(main)).contains(image.shape, ELLIPSE_MARGIN)
     share = np.bincount(labels.ravel(), weights=inside.ravel()) / np.maximum(area, 1)
     keep = (share > 0.8) & (mean_depth > 2 * radius)
