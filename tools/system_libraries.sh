@@ -2,7 +2,6 @@
 # What VTK needs to render slice views off screen (`make test` only); macOS brings its own.
 set -eu
 [ "$(uname -s)" = Linux ] || exit 0
-cd "$(dirname "$0")"
 
 lacking=$("$1" - <<'PROBE'
 import ctypes
@@ -15,5 +14,5 @@ for name in ("libEGL.so.1", "libGL.so.1"):
 PROBE
 )
 [ -z "$lacking" ] && exit 0
-sh ./debian_packages.sh "The tests render slice views and need $lacking(Fedora: mesa-libEGL mesa-libGL mesa-dri-drivers)." \
+sh "$(dirname "$0")/debian_packages.sh" "The tests render slice views and need $lacking(Fedora: mesa-libEGL mesa-libGL mesa-dri-drivers)." \
     libegl1 libgl1 libgl1-mesa-dri
