@@ -20,8 +20,11 @@ from scipy import ndimage
 
 from .normal_rule import normal_rim
 
-#: Never to be trained or tuned on, whatever their source (see the data's README): they check what lands.
+#: Never to be trained or tuned on (see the data's README): they check what lands. Tabriz patients, whatever their
+#: source, then the patients of the two Ljubljana sets, which number theirs independently.
 HELD_BACK = frozenset({"104252", "105074", "105465", "105755", "105911"})
+HELD_BACK_LONGITUDINAL = frozenset({"patient12", "patient19"})
+HELD_BACK_LESIONS = frozenset({"patient07", "patient19", "patient26"})
 #: Scans that show one and the same person (found by eye in the cross-validation's pictures): never split over folds.
 SAME_PERSON = (("107130", "112776"),)
 #: Where slice n of the hand-drawn patient 101228 lies on the slices of ``tabriz/sub-101228``, found once by registering
@@ -37,6 +40,12 @@ def data_folder() -> Path:
     """Folder of the annotated data: ``$FLAIRSEG_DATA``, else ``shared/data`` beside the repository."""
     configured = os.environ.get("FLAIRSEG_DATA")
     return Path(configured) if configured else Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def refuse_held_back(name: str, held_back: frozenset[str] = HELD_BACK) -> None:
+    """Raise ``ValueError`` if a patient is held back for checks, under its plain name or one that contains it."""
+    if any(patient in name for patient in held_back):
+        raise ValueError(f"{name} is held back for checks and must not be trained on")
 
 
 def read(path: Path) -> Volume:
@@ -106,8 +115,7 @@ def load_tabriz(folder: Path) -> list[Case]:
     cases = []
     for patient in sorted((folder / "tabriz").glob("sub-*")):
         name = patient.name.removeprefix("sub-")
-        if name in HELD_BACK:
-            raise ValueError(f"{name} is held back for checks and must not be trained on")
+        refuse_held_back(name)
         volume, truth = read(patient / "flair.nii.gz"), read(patient / "labels.nii.gz")
         stack = SliceStack.from_volume(volume)
         labels = SliceStack.from_volume(truth).array.astype(np.uint8)
@@ -134,6 +142,7 @@ def load_verdicts(folder: Path) -> list[Case]:
         newest = max(version.glob("v*/verdict.json")).parent
         verdict = json.loads((newest / "verdict.json").read_text(encoding="utf-8"))
         if verdict["verdict"].startswith("accepted"):
+            refuse_held_back(verdict["case"])
             cases.append(
                 Case(verdict["case"], read(newest / "flair.nii.gz"), read(newest / "labels.nii.gz").array, True)
             )

@@ -51,17 +51,21 @@ def hd95(predicted: np.ndarray, reference: np.ndarray, spacing_kji: tuple[float,
 
 
 def lesion_f1(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Lesion-level recall, precision and F1, 26-connected, found if one voxel overlaps (source: S5)."""
+    """Lesion-level recall, precision and F1, 26-connected, found if one voxel overlaps (source: S5).
+
+    F1 is 0 where no lesion was found or none was there to find, and NaN where both maps are empty.
+    """
     ours, our_count = ndimage.label(predicted, CONNECTIVITY_26)
     theirs, their_count = ndimage.label(reference, CONNECTIVITY_26)
     found = len(np.unique(theirs[predicted & (theirs > 0)]))
     right = len(np.unique(ours[reference & (ours > 0)]))
     recall = found / their_count if their_count else float("nan")
     precision = right / our_count if our_count else float("nan")
+    nothing = 0.0 if our_count or their_count else float("nan")
     return {
         "lesion_recall_by_lesion": recall,
         "lesion_precision_by_lesion": precision,
-        "lesion_f1": 2 * recall * precision / (recall + precision) if recall + precision > 0 else 0.0,
+        "lesion_f1": 2 * recall * precision / (recall + precision) if recall + precision > 0 else nothing,
     }
 
 

@@ -19,7 +19,7 @@ from flairseg.slicestack import SliceStack
 from flairseg.volume import Volume
 
 from .config import TrainingConfig, load_config
-from .data import data_folder, read, split_hand_drawn
+from .data import HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back, split_hand_drawn
 from .export import load_average
 from .synthetic import quantise
 
@@ -67,6 +67,7 @@ def label(config: TrainingConfig, networks: list[torch.nn.Module]) -> dict[str, 
             masks.append(mask[k])
 
     for path in sorted((data_folder() / "ljubljana_longitudinal").glob("*/study*_flair.nii.gz")):
+        refuse_held_back(path.parent.name, HELD_BACK_LONGITUDINAL)
         prepared = preprocess(SliceStack.from_volume(read(path), config.preprocessing.plane), config.preprocessing)
         predicted = ensemble(networks, prepared).argmax(1)
         add(prepared, predicted, range(len(predicted)))

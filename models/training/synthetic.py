@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from .data import HELD_BACK_LESIONS, refuse_held_back
+
 VENTRICLE_LABELS = (4, 43, 5, 44, 14, 15)
 WHITE_MATTER_LABELS = (2, 41, 7, 46, 16, 28, 60)
 #: Extra-cerebral labels start here (502..530: skull, scalp, eyes, vessels).
@@ -134,6 +136,7 @@ def load_lesion_masks(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
     masks = []
     for path in sorted(folder.glob("*_lesions.nii.gz")):
+        refuse_held_back(path.name, HELD_BACK_LESIONS)
         volume = volume_from_sitk(sitk.ReadImage(str(path)))
         if (volume.array > 0).sum() >= 500:
             masks.append(((volume.array > 0).astype(np.uint8), volume.ijk_to_ras))
