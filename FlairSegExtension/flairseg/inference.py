@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
-#: Slices per call of the network. Small on the CPU: more would only cost memory.
-BATCH_SIZE = {"cpu": 4, "cuda": 16}
+#: Slices per call of the network. One on the CPU, where cores work on slices side by side: more only costs memory.
+BATCH_SIZE = {"cpu": 1, "cuda": 16}
+#: Cores that work side by side at the most; each needs memory for its slice.
+MOST_WORKERS = 8
 #: Sessions kept; the least recently used goes first.
 KEPT_SESSIONS = 2
 #: TF32 off and a fixed choice of algorithms, so that the GPU's labels are the CPU's.
@@ -40,7 +42,7 @@ class _Session:
     batch: int | None
 
 
-_sessions: OrderedDict[tuple[str, str, int], _Session] = OrderedDict()
+_sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -54,7 +56,8 @@ class Generator:
     device : str
         ``auto`` (CUDA if it works, else the CPU), ``cpu`` or ``cuda``.
     threads : int, optional
-        CPU threads; default all cores that this process may use.
+        Batches to run side by side on the CPU; default all cores that this process may use. The labels do not depend on
+        it: every batch runs in one thread.
 
     Attributes
     ----------
@@ -81,17 +84,18 @@ class Generator:
         self.card = card
         self.warnings: list[str] = []
         runtime = _import_onnxruntime()
-        threads = threads or available_cores()
         session = None
         if device != "cpu":
-            session, reason = _try_cuda(runtime, card, threads)
+            session, reason = _try_cuda(runtime, card)
             if session is None and device == "cuda":
                 self.warnings.append(f"CUDA was asked for but is not available ({reason}); the CPU was used.")
         if session is None:
-            session = _open(runtime, card, CPU_PROVIDER, threads)
+            session = _open(runtime, card, CPU_PROVIDER)
         self._session = session
         self.provider = session.provider
         self.used = "cuda" if session.provider == CUDA_PROVIDER else "cpu"
+        #: Batches that may run side by side.
+        self.workers = 1 if self.used == "cuda" else min(threads or available_cores(), MOST_WORKERS)
 
     @property
     def batch_size(self) -> int:
@@ -163,7 +167,7 @@ def _import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def _try_cuda(runtime: Any, card: ModelCard, threads: int) -> tuple[_Session | None, str]:
+def _try_cuda(runtime: Any, card: ModelCard) -> tuple[_Session | None, str]:
     """A CUDA session, or None and why there is none."""
     if CUDA_PROVIDER not in runtime.get_available_providers():
         return None, "this onnxruntime has no CUDA provider: install onnxruntime-gpu in its place"
@@ -171,7 +175,7 @@ def _try_cuda(runtime: Any, card: ModelCard, threads: int) -> tuple[_Session | N
         # Finds CUDA and cuDNN of the nvidia-* pip packages where the system has none.
         runtime.preload_dlls()
     try:
-        session = _open(runtime, card, CUDA_PROVIDER, threads)
+        session = _open(runtime, card, CUDA_PROVIDER)
     except DeviceError as error:
         return None, error.message
     if session.provider != CUDA_PROVIDER:
@@ -179,24 +183,25 @@ def _try_cuda(runtime: Any, card: ModelCard, threads: int) -> tuple[_Session | N
     return session, ""
 
 
-def _open(runtime: Any, card: ModelCard, provider: str, threads: int) -> _Session:
+def _open(runtime: Any, card: ModelCard, provider: str) -> _Session:
     """The kept session for a model on a provider, or a new one (which may have got another provider)."""
-    key = (card.sha256, provider, threads)
+    key = (card.sha256, provider)
     with _lock:
         if key in _sessions:
             _sessions.move_to_end(key)
             return _sessions[key]
         card.verify()
-        session = _create(runtime, card, provider, threads)
+        session = _create(runtime, card, provider)
         _sessions[key] = session
         while len(_sessions) > KEPT_SESSIONS:
             _sessions.popitem(last=False)
         return session
 
 
-def _create(runtime: Any, card: ModelCard, provider: str, threads: int) -> _Session:
+def _create(runtime: Any, card: ModelCard, provider: str) -> _Session:
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # Cores share the work slice by slice, see Generator.workers.
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 4

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +29,8 @@ from .reading import check_volume, read_volume
 from .slicestack import SliceStack
 from .volume import Volume
 
+#: Probabilities below this are kept as zero.
+SMALLEST_PROBABILITY = np.float32(1e-4)
 #: Stages in order, with the share of the whole case at which each ends (for the progress bar; writing takes the rest).
 STAGES = {"read": 0.03, "preprocess": 0.25, "inference": 0.85, "postprocess": 0.92, "write": 1.0}
 
@@ -82,14 +85,14 @@ class Segmentation:
 
     def lesions(self) -> list[dict[str, Any]]:
         """One row per lesion, largest first: ``volume_ml`` and ``centre_ras_mm`` (its centre of mass)."""
-        from scipy import ndimage
-
         components, count = lesion_components(self.labels)
         if count == 0:
             return []
-        index = np.arange(1, count + 1)
-        voxels = np.bincount(components.ravel())[1:]
-        centres = np.array(ndimage.center_of_mass(components > 0, components, index))[:, ::-1]
+        where = np.nonzero(components)
+        numbers = components[where]
+        voxels = np.bincount(numbers)[1:]
+        # Columns I, J, K of the centres of mass.
+        centres = np.stack([np.bincount(numbers, axis)[1:] / voxels for axis in where[::-1]], axis=1)
         ras = centres @ self.volume.ijk_to_ras[:3, :3].T + self.volume.ijk_to_ras[:3, 3]
         order = np.argsort(-voxels, kind="stable")
         scale = self.volume.voxel_mm3 / 1000
@@ -190,7 +193,8 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the network over a prepared stack and bring its answer back to the stack's grid, batch by batch.
 
-    Only one batch exists in float32 on the full grid; what is kept is float16.
+    Batches run side by side in ``generator.workers`` threads: small networks use several cores better so than by
+    splitting each layer. Only the batches in work exist in float32 on the full grid; what is kept is float16.
 
     Parameters
     ----------
@@ -200,7 +204,7 @@ def predict(
     plane : str
         Plane of the stack: it says what a left-right mirror image is.
     step : callable, optional
-        Called with the fraction done between batches; may raise to cancel.
+        Called in this thread with the fraction done after each batch; may raise to cancel.
 
     Returns
     -------
@@ -211,20 +215,33 @@ def predict(
     config = generator.card.pipeline
     labels = np.empty(prepared.mask.shape, dtype=np.uint8)
     probabilities = np.empty((4, *labels.shape), dtype=np.float16)
-    start = 0
-    for batch in prepared.batches(generator.batch_size):
+
+    def run(start: int) -> int:
+        stop = min(start + generator.batch_size, len(labels))
+        batch = prepared.batch(start, stop)
         answer = decode(generator.run(batch), config)
         mirrored = _mirror(batch, plane) if config.flip_average else None
         if mirrored is not None:
             other = decode(generator.run(np.ascontiguousarray(mirrored)), config)
             answer = (answer + (other if plane == "sagittal" else other[..., ::-1])) / np.float32(2)
-        stop = start + len(batch)
-        kept = prepared.restore(answer, start).astype(np.float16)
-        probabilities[:, start:stop] = kept
-        labels[start:stop] = classify(kept.astype(np.float32), config.thresholds)
-        start = stop
-        if step is not None:
-            step(stop / len(labels))
+        restored = prepared.restore(answer, start)
+        labels[start:stop] = classify(restored, config.thresholds)
+        # float16 knows nothing between 0 and 6e-8, and converts what lies below 6e-5 thirty times slower.
+        restored[restored < SMALLEST_PROBABILITY] = 0
+        probabilities[:, start:stop] = restored
+        return stop - start
+
+    done = 0
+    with ThreadPoolExecutor(generator.workers, "flairseg") as pool:
+        pending = [pool.submit(run, start) for start in range(0, len(labels), generator.batch_size)]
+        try:
+            for future in as_completed(pending):
+                done += future.result()
+                if step is not None:
+                    step(done / len(labels))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return labels, probabilities
 
 

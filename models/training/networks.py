@@ -77,7 +77,8 @@ class Pix2PixGenerator(nn.Module):
     """S1's generator: U-Net of 8 down and 7 + 1 up blocks, one gray-level output in [0, 1].
 
     Down: 4 x 4 stride-2 convolution, batch norm, leaky ReLU; up: transposed convolution, batch norm, dropout on the
-    first three, ReLU; skips. Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8 (64 as published).
+    first three, ReLU; skips. Pix2pix trains and runs with the statistics of its batch of one image, so its batch norm
+    is written here as the instance norm that it amounts to. Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8 (64 as published).
     """
 
     def __init__(self, inputs: int = 1, outputs: int = 1, width: int = 64) -> None:
@@ -88,12 +89,12 @@ class Pix2PixGenerator(nn.Module):
             normalise = 0 < level < 7
             layers: list[nn.Module] = [nn.Conv2d(source, target, 4, 2, 1, bias=not normalise)]
             if normalise:
-                layers.append(nn.BatchNorm2d(target))
+                layers.append(nn.InstanceNorm2d(target, affine=True))
             self.down.append(nn.Sequential(*layers, nn.LeakyReLU(0.2)))
         self.up = nn.ModuleList()
         source = channels[-1]
         for level, target in enumerate(channels[-2::-1]):
-            layers = [nn.ConvTranspose2d(source, target, 4, 2, 1, bias=False), nn.BatchNorm2d(target)]
+            layers = [nn.ConvTranspose2d(source, target, 4, 2, 1, bias=False), nn.InstanceNorm2d(target, affine=True)]
             if level < 3:
                 layers.append(nn.Dropout(0.5))
             self.up.append(nn.Sequential(*layers, nn.ReLU()))
@@ -121,7 +122,7 @@ class PatchDiscriminator(nn.Module):
         for source, target, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
             layers += [
                 nn.Conv2d(width * source, width * target, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(width * target),
+                nn.InstanceNorm2d(width * target, affine=True),
                 nn.LeakyReLU(0.2),
             ]
         self.body = nn.Sequential(*layers, nn.Conv2d(width * 8, 1, 4, 1, 1))
@@ -138,6 +139,6 @@ def _pix2pix_init(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.InstanceNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)

@@ -60,25 +60,17 @@ def segment_cases(
                 return REFUSED
             with _Bars(messages, len(inputs)) as bars:
                 for path, stem in zip(inputs, output_stems(inputs), strict=True):
+                    progress = bars.case(stem)
                     try:
-                        case = _segment_case(
-                            path, stem, output, card, device, probabilities, overwrite, bars.case(stem)
-                        )
-                        finished.append((stem, case))
-                        for warning in case.warnings:
-                            show_warning(bars.console, warning, stem)
-                    except FlairSegError as error:
-                        refused += 1
-                        show_error(bars.console, error, stem)
-                    except MemoryError:
-                        refused += 1
-                        advice = "Close other programs, or resample the image to larger voxels."
-                        show_error(
-                            bars.console, FlairSegError("There is not enough memory for this image.", advice), stem
-                        )
+                        case = _segment_case(path, stem, output, card, device, probabilities, overwrite, progress)
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
-                        show_error(bars.console, _unexpected(error), stem)
+                        bars.drop()
+                        show_error(bars.console, _told(error), stem)
+                        continue
+                    finished.append((stem, case))
+                    for warning in case.warnings:
+                        show_warning(bars.console, warning, stem)
             code = REFUSED if refused else WRITTEN
     except KeyboardInterrupt:
         messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
@@ -113,7 +105,15 @@ def _segment_case(
     return case
 
 
-def _unexpected(error: Exception) -> FlairSegError:
+def _told(error: Exception) -> FlairSegError:
+    """The error as a user should read it."""
+    if isinstance(error, FlairSegError):
+        return error
+    if isinstance(error, MemoryError):
+        return FlairSegError(
+            "There is not enough memory for this image.",
+            "Close other programs, or resample the image to larger voxels.",
+        )
     return FlairSegError(
         f"Something went wrong that should not ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
@@ -153,6 +153,7 @@ class _Bars:
         self._count = count
         self._number = 0
         self._progress: Progress | None = None
+        self._task: TaskID | None = None
         if console.is_terminal:
             self._progress = Progress(
                 SpinnerColumn(finished_text="[green]✓[/green]" if console.encoding.lower().startswith("utf") else "+"),
@@ -178,15 +179,19 @@ class _Bars:
         if self._progress is None:
             self.console.print(title, markup=False, soft_wrap=True)
             return lambda fraction, stage: None
-        task: TaskID = self._progress.add_task(_shortened(title), total=1.0, stage="")
+        progress = self._progress
+        task = self._task = progress.add_task(_shortened(title), total=1.0, stage="")
 
         def update(fraction: float, stage: str) -> None:
-            assert self._progress is not None  # noqa: S101 - for the type checker
-            self._progress.update(
-                task, completed=fraction, stage=STAGE_NAMES.get(stage, stage) if fraction < 1 else "done"
-            )
+            name = STAGE_NAMES.get(stage, stage) if fraction < 1 else "done"
+            progress.update(task, completed=fraction, stage=name)
 
         return update
+
+    def drop(self) -> None:
+        """Take the bar of the present case away: it was refused, and the error says why."""
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
 
 
 def _shortened(title: str, width: int = 40) -> str:

@@ -117,7 +117,14 @@ class PipelineConfig:
         for name in ("frame_spacing_mm", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0")
-        for name in ("neighbour_mm", "slab_mm", "min_lesion_mm3", "min_normal_mm3", "min_ventricle_mm3", "brain_margin_mm"):
+        for name in (
+            "neighbour_mm",
+            "slab_mm",
+            "min_lesion_mm3",
+            "min_normal_mm3",
+            "min_ventricle_mm3",
+            "brain_margin_mm",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative")
         if not set(self.output_classes) <= set(_ALL_VALUES) or len(set(self.output_classes)) != len(

@@ -67,10 +67,14 @@ class Prepared:
         below, above = max(index - self.neighbour, 0), min(index + self.neighbour, last)
         return self.slices[[below, index, above]]
 
+    def batch(self, start: int, stop: int) -> np.ndarray:
+        """Generator inputs of slices ``start`` to ``stop`` (not included), float32 (N, channels, rows, columns)."""
+        return np.stack([self.channels(k) for k in range(start, stop)])
+
     def batches(self, size: int) -> Iterator[np.ndarray]:
         """Generator inputs of all slices in order, float32 (<= size, channels, rows, columns)."""
         for start in range(0, len(self.slices), size):
-            yield np.stack([self.channels(k) for k in range(start, min(start + size, len(self.slices)))])
+            yield self.batch(start, min(start + size, len(self.slices)))
 
     def restore(self, probabilities: np.ndarray, start: int = 0) -> np.ndarray:
         """Bring class probabilities back to the stack's own grid.

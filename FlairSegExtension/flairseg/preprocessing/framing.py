@@ -86,6 +86,11 @@ class Frame:
         if (high < low).any():
             return out
         box = tuple(slice(lo, hi + 1) for lo, hi in zip(low, high, strict=True))
+        if (self.scale[index] == 1).all() and (self.offset[index] % 1 == 0).all():
+            first = (low - self.offset[index]).astype(int)
+            stop = first + high - low + 1
+            out[box] = framed[first[0] : stop[0], first[1] : stop[1]]
+            return out
         inverse = 1.0 / self.scale[index]
         out[box] = ndimage.affine_transform(
             np.asarray(framed, dtype=np.float32),
