@@ -103,7 +103,7 @@ def test_progress_and_cancel(small):
         preprocess(small[0], DEFAULT, lambda fraction: (_ for _ in ()).throw(KeyboardInterrupt))
 
 
-# --- what the network sees --------------------------------------------------------------------------------------------
+# --- what the network sees ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("slice_mm", "slices"), [(6.8, 1), (3.0, 2), (1.0, 6), (0.5, 12), (12.0, 1), (4.2, 1)])
@@ -149,7 +149,7 @@ def test_one_slice_is_its_own_neighbour():
     assert dice(prepared.mask, brain) > 0.93
 
 
-# --- the way back -----------------------------------------------------------------------------------------------------
+# --- the way back ---------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=20, deadline=None)
@@ -178,7 +178,7 @@ def test_labels_survive_the_frame_and_back(config, spacing):
     assert dice(there_and_back, blobs) > (0.97 if spacing >= 0.9 else 0.93)
 
 
-# --- phantom ----------------------------------------------------------------------------------------------------------
+# --- phantom --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_phantom_fills_its_frame(scanned):
     assert np.median(prepared.slices[framed > 0.9]) != 0
 
 
-# --- real heads -------------------------------------------------------------------------------------------------------
+# --- real heads -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", cases("tabriz/sub-*/flair.nii.gz"))

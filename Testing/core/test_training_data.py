@@ -103,7 +103,7 @@ def test_framed_labels_lie_on_the_framed_image(tmp_path):
     assert framed.mask[framed.labels > 0].all()
 
 
-# --- normal rule ------------------------------------------------------------------------------------------------------
+# --- normal rule ----------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None)
@@ -153,7 +153,7 @@ def test_rule_agrees_with_the_hand(path):
     assert dice(rule & (truth.array == 0), drawn) > 0.7
 
 
-# --- synthetic slices -------------------------------------------------------------------------------------------------
+# --- synthetic slices -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ def test_label_map_stand_in_is_symmetric():
     assert (np.isin(labels, (2, 3, 4)) == np.isin(labels, (41, 42, 43))[:, :, ::-1]).all()
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
+# --- sources --------------------------------------------------------------------------------------------------------
 
 
 def test_slices_with_a_class_are_drawn_three_times_as_often(tmp_path):
@@ -303,7 +303,7 @@ def test_pseudo_labels_are_drawn_with_their_own_mask(tmp_path):
         assert (mask == (label % 2 == 0)).all()
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------------------------------------------
 
 
 def blobs(seed: int, share: float, shape=(6, 20, 18)) -> np.ndarray:
