@@ -233,8 +233,8 @@ def predict(
 
     done = 0
     with ThreadPoolExecutor(generator.workers, "flairseg") as pool:
-        pending = [pool.submit(run, start) for start in range(0, len(labels), generator.batch_size)]
         try:
+            pending = [pool.submit(run, start) for start in range(0, len(labels), generator.batch_size)]
             for future in as_completed(pending):
                 done += future.result()
                 if step is not None:

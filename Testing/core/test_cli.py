@@ -231,6 +231,10 @@ def test_progress_on_a_terminal(monkeypatch, tmp_path):
             progress = bars.case(name)
             for fraction, stage in ((0.0, "read"), (0.5, "inference"), (1.0, "write")):
                 progress(fraction, stage)
+        bars.case("refused")(0.1, "read")
+        bars.drop()
+        assert not any("refused" in task.description for task in bars._progress.tasks)
+        assert len(bars._progress.tasks) == 2
     console.file.seek(0)
     text = console.file.read()
     assert "short" in text

@@ -243,6 +243,16 @@ def test_names_that_are_no_text_are_refused(monkeypatch):
     refused("bad\udcff.nii", errors.UnreadableImageError, "UTF-8")
 
 
+@pytest.mark.parametrize("name", ["GetGDCMSeriesIDs", "Execute"])
+def test_what_gdcm_cannot_read_is_told(tmp_path, head, monkeypatch, name):
+    def fail(*_args):
+        raise RuntimeError("GDCM: unsupported transfer syntax")
+
+    folder = to_dicom(head, tmp_path / "odd")
+    monkeypatch.setattr(sitk.ImageSeriesReader, name, fail)
+    refused(folder, errors.UnreadableImageError, "cannot be read")
+
+
 @pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian"])
 @pytest.mark.parametrize("missing", [2, 4000, 13000])
 def test_truncated_dicom(tmp_path, head, missing, syntax):
@@ -487,6 +497,10 @@ def test_unreadable_files_and_folders(tmp_path, head_file, monkeypatch):
     def deny(*_args, **_more):
         raise denied
 
+    with monkeypatch.context() as later:
+        # The file is opened twice: it may be locked in between.
+        later.setattr("gzip.open", deny)
+        refused(path, errors.UnreadableImageError, "Permission denied", "permissions")
     monkeypatch.setattr(Path, "open", deny)
     refused(path, errors.UnreadableImageError, "Permission denied", "permissions")
     monkeypatch.setattr("os.listdir", deny)
