@@ -29,6 +29,10 @@ class TrainingConfig:
         Samples of each source in a batch: ``tabriz``, ``synthetic``, ``pseudo``, ``verdicts``.
     synthetic : dict
         ``count`` per seed and ``seeds`` of the pool of synthetic slices.
+    class_weights : list of float or None
+        Weights of the classes in the cross entropy.
+    logit_bias : list of float or None
+        Added to the classes' logits on export; undoes the class weights as far as out-of-fold predictions ask for it.
     fold : int or None
         Patients of this fold are left out; None trains on all.
     init : str or None
@@ -48,6 +52,7 @@ class TrainingConfig:
     mix: dict[str, int] = field(default_factory=lambda: {"tabriz": 4, "synthetic": 2})
     synthetic: dict[str, Any] = field(default_factory=lambda: {"count": 1800, "seeds": [11, 12]})
     class_weights: list[float] | None = None
+    logit_bias: list[float] | None = None
     fold: int | None = None
     folds: int = 5
     init: str | None = None

@@ -77,9 +77,11 @@ def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, 
 
 
 def load_average(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
-    """The network with the running average of a checkpoint's weights."""
+    """The network with the running average of a checkpoint's weights and the recipe's logit bias."""
     network = build_network(config)
     network.load_state_dict(torch.load(checkpoint, weights_only=True)["ema"])
+    if config.logit_bias:
+        network.shift_logits(config.logit_bias)
     return network
 
 
@@ -92,9 +94,11 @@ def main() -> None:
     parser.add_argument(
         "--card", type=Path, required=True, help="JSON with the card's fields other than sha256 and pipeline"
     )
+    parser.add_argument("--result", type=Path, action="append", default=[], help="measured results (JSON), repeatable")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     card = json.loads(arguments.card.read_text(encoding="utf-8"))
+    card["results"] = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.result]
     difference = write_model(config, load_average(config, arguments.checkpoint), arguments.output, card)
     print(f"{arguments.output}: largest difference to PyTorch {difference:.2g}")
 

@@ -58,6 +58,11 @@ class UNet25D(nn.Module):
             nn.Conv2d(head, classes, 1),
         )
 
+    @torch.no_grad()
+    def shift_logits(self, bias: list[float]) -> None:
+        """Add a constant to each class's logit: calibration by class prior."""
+        self.head[-1].bias += torch.tensor(bias)
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, classes, H, W) of images (N, inputs, H, W); H and W are multiples of 2 ** len(widths)."""
         features = functional.pixel_unshuffle(image, 2)
@@ -78,7 +83,8 @@ class Pix2PixGenerator(nn.Module):
 
     Down: 4 x 4 stride-2 convolution, batch norm, leaky ReLU; up: transposed convolution, batch norm, dropout on the
     first three, ReLU; skips. Pix2pix trains and runs with the statistics of its batch of one image, so its batch norm
-    is written here as the instance norm that it amounts to. Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8 (64 as published).
+    is written here as the instance norm that it amounts to. Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8 (width
+    64 as published).
     """
 
     def __init__(self, inputs: int = 1, outputs: int = 1, width: int = 64) -> None:
