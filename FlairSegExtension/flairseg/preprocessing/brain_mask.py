@@ -22,7 +22,7 @@ WORKING_SLAB_MM = 3.0
 CANDIDATES = 6
 #: How often the threshold is lowered when nothing but fat lies above it.
 FAT_RETRIES = 2
-#: Radius of the opening that cuts the bridges between brain and scalp, mm.
+#: Diameter that the opening disk must exceed to cut the bridges between brain and scalp, mm.
 OPENING_MM = 5.4
 #: A piece with this share of the best piece's score is its partner: a hemisphere parted by a wide fissure.
 PARTNER_SHARE = 0.65
@@ -88,6 +88,32 @@ def tissue_threshold(slices: np.ndarray) -> float:
     if not head.any():
         return float(high)
     return float(low + 0.5 * (np.median(clipped[head]) - low))
+
+
+def cut_bridges(tissue: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Opening that parts brain from scalp and removes small islands (source: S1, morphology).
+
+    The two touch through vessels and dura only: a disk two pixels of 1.8 mm in radius does not pass there, nor does it
+    fit into the scalp.
+
+    Parameters
+    ----------
+    tissue : ndarray of bool, shape (rows, columns)
+        Pixels above the threshold.
+    spacing_mm : float
+        Pixel size.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows, columns)
+    """
+    radius = _opening_radius(spacing_mm)
+    return _dilate(_erode(tissue, radius), radius)
+
+
+def _opening_radius(spacing_mm: float) -> int:
+    """Radius of the opening's disk, pixels; rounded up from well below a half, lest a hair of spacing change it."""
+    return max(1, round(OPENING_MM / spacing_mm / 2 + 0.1))
 
 
 def moments_ellipse(mask: np.ndarray) -> Ellipse | None:
@@ -162,10 +188,8 @@ def brain_mask_slice(
     tissue &= image < ceiling
     if allowed is not None:
         tissue &= allowed
-    # The scalp touches the brain through vessels and dura only: an opening by a disk wider than those parts them.
-    # Rounded up from well below a half: a hair's breadth of spacing must not change it.
-    radius = max(1, round(OPENING_MM / spacing_mm / 2 + 0.1))
-    inner = _dilate(_erode(tissue, radius), radius)
+    radius = _opening_radius(spacing_mm)
+    inner = cut_bridges(tissue, spacing_mm)
     labels, count = ndimage.label(inner)
     if count == 0:
         return empty
