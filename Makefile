@@ -39,7 +39,6 @@ docs-pictures: environment-test ## make the pictures of README and docs again, f
 	@$(BIN)/python tools/demo.py --output demo >/dev/null
 	@cp demo/phantom-0_flair_overview.png docs/pictures/overview.png
 	@$(BIN)/python tools/draw_phantom.py
-	@$(BIN)/python tools/draw_phantom.py
 	@$(BIN)/python tools/stage_pictures.py
 	@$(BIN)/python tools/render_slicer_views.py
 
