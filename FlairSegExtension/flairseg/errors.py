@@ -70,5 +70,7 @@ class MissingDependencyError(FlairSegError):
 class Cancelled(FlairSegError):
     """The user cancelled. Nothing half-written is left."""
 
-    def __init__(self, message: str = "Cancelled.", advice: str = "Nothing was written; start again when ready.") -> None:
+    def __init__(
+        self, message: str = "Cancelled.", advice: str = "Nothing was written; start again when ready."
+    ) -> None:
         super().__init__(message, advice)

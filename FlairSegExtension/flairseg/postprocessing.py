@@ -31,7 +31,8 @@ def clean_labels(
 ) -> np.ndarray:
     """Run the clean-up stages that a model's card asks for.
 
-    Order: what lies outside the brain, small components of ventricles and normal WMH, holes, edges, minimum lesion size.
+    Order: what lies outside the brain, small components of ventricles and normal WMH, holes, edges, minimum lesion
+    size.
 
     Parameters
     ----------

@@ -200,7 +200,7 @@ def test_nothing_stays_nothing():
 
 
 def test_outside_brain_only_components_far_from_the_mask_are_dropped():
-    """A lesion that reaches to within the margin stays whole; fat behind the eye goes; millimetres, not voxels, count."""
+    """A lesion that reaches to within the margin stays whole; fat behind the eye goes; all in millimetres."""
     labels = np.zeros((4, 40, 40), np.uint8)
     brain = np.zeros(labels.shape, bool)
     brain[1:3, 10:20, 10:20] = True

@@ -6,6 +6,7 @@ that went in.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,9 +61,7 @@ class Frame:
             if order and self.scale[k].max() > 1.25:
                 # Half the variance of a box as wide as the new pixel: enough against aliasing, kind to small lesions.
                 source = ndimage.gaussian_filter(source, 0.4 * np.sqrt(np.maximum(self.scale[k] ** 2 - 1, 0)))
-            ndimage.affine_transform(
-                source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill
-            )
+            _scale(source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill)
         return out
 
     def invert(self, framed: np.ndarray, index: int) -> np.ndarray:
@@ -92,7 +91,7 @@ class Frame:
             out[box] = framed[first[0] : stop[0], first[1] : stop[1]]
             return out
         inverse = 1.0 / self.scale[index]
-        out[box] = ndimage.affine_transform(
+        out[box] = _scale(
             np.asarray(framed, dtype=np.float32),
             inverse,
             (low - self.offset[index]) * inverse,
@@ -101,6 +100,16 @@ class Frame:
             mode="nearest",
         )
         return out
+
+
+def _scale(image: np.ndarray, scale: np.ndarray, offset: np.ndarray, **options) -> np.ndarray:
+    """``scipy.ndimage.affine_transform`` with a diagonal matrix given as a vector, which is its fast path.
+
+    SciPy before 1.17 warns at each such call that the meaning of a vector changed in 2016.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The behavior of affine_transform", UserWarning)
+        return ndimage.affine_transform(image, scale, offset, **options)
 
 
 def _extent(mask: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
