@@ -12,6 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+# SciPy before 1.17 warns at each call that the meaning of a vector changed in 2016. Once and for all threads: the
+# context manager for warnings is not safe where slices are worked on side by side.
+warnings.filterwarnings("ignore", "The behavior of affine_transform", UserWarning)
+
 #: Images whose pixels are this close to the frame's are cropped, not resampled: no blur, and faster.
 SNAP = 0.03
 #: Free border around the brain in its frame, pixels.
@@ -61,7 +65,9 @@ class Frame:
             if order and self.scale[k].max() > 1.25:
                 # Half the variance of a box as wide as the new pixel: enough against aliasing, kind to small lesions.
                 source = ndimage.gaussian_filter(source, 0.4 * np.sqrt(np.maximum(self.scale[k] ** 2 - 1, 0)))
-            _scale(source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill)
+            ndimage.affine_transform(
+                source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill
+            )
         return out
 
     def invert(self, framed: np.ndarray, index: int) -> np.ndarray:
@@ -91,7 +97,7 @@ class Frame:
             out[box] = framed[first[0] : stop[0], first[1] : stop[1]]
             return out
         inverse = 1.0 / self.scale[index]
-        out[box] = _scale(
+        out[box] = ndimage.affine_transform(
             np.asarray(framed, dtype=np.float32),
             inverse,
             (low - self.offset[index]) * inverse,
@@ -100,16 +106,6 @@ class Frame:
             mode="nearest",
         )
         return out
-
-
-def _scale(image: np.ndarray, scale: np.ndarray, offset: np.ndarray, **options) -> np.ndarray:
-    """``scipy.ndimage.affine_transform`` with a diagonal matrix given as a vector, which is its fast path.
-
-    SciPy before 1.17 warns at each such call that the meaning of a vector changed in 2016.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The behavior of affine_transform", UserWarning)
-        return ndimage.affine_transform(image, scale, offset, **options)
 
 
 def _extent(mask: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
