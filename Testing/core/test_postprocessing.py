@@ -11,6 +11,7 @@ from flairseg.postprocessing import (
     clean_labels,
     drop_outside_brain,
     fill_holes,
+    grow_lesions,
     lesion_components,
     remove_small_components,
     smooth_edges,
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
+from skimage.filters import apply_hysteresis_threshold
 
 MM = (6.0, 0.9, 0.9)
 LABELS = arrays.arrays(np.uint8, (4, 9, 10), elements=st.sampled_from([0, 0, 0, 1, 2, 3, 3]))
@@ -225,3 +227,32 @@ def test_outside_brain_is_part_of_the_clean_up_where_the_card_asks_for_it():
     asked = PipelineConfig(brain_margin_mm=10.0)
     assert not clean_labels(labels, None, MM, asked, brain).any()
     np.testing.assert_array_equal(clean_labels(labels, None, MM, PipelineConfig(), brain), labels)
+
+
+def test_lesions_grow_as_scikit_images_hysteresis_threshold():
+    """From cores at 0.5 and more down to 0.35, through corners too; without a core nothing becomes a lesion."""
+    rng = np.random.default_rng(3)
+    field = ndimage.gaussian_filter(rng.normal(size=(6, 30, 30)), 1.5)
+    probability = (field - field.min()) / (field.max() - field.min())
+    labels = np.where(probability >= 0.5, LESION, 0).astype(np.uint8)
+    labels[0, 0, :5] = VENTRICLES
+    regions, _ = ndimage.label(probability >= 0.35, np.ones((3, 3, 3)))
+    with_core = np.isin(regions, np.setdiff1d(regions[probability >= 0.5], 0))
+    grown = grow_lesions(labels, probability, 0.35)
+    np.testing.assert_array_equal(grown == LESION, with_core)
+    np.testing.assert_array_equal(grown[~with_core], labels[~with_core])
+    np.testing.assert_array_equal(
+        with_core | apply_hysteresis_threshold(probability, 0.35, 0.5), with_core
+    )  # scikit-image connects by faces only
+    assert not grow_lesions(np.zeros_like(labels), probability, 0.35).any()
+
+
+def test_growth_is_part_of_the_clean_up_where_the_card_asks_for_it():
+    probabilities = np.zeros((4, 2, 20, 20), np.float32)
+    probabilities[3, 1, 5, 5:9] = [0.9, 0.4, 0.36, 0.2]
+    probabilities[3, 1, 15, 15] = 0.4
+    probabilities[0] = 1 - probabilities[3]
+    labels = probabilities.argmax(0).astype(np.uint8)
+    grown = clean_labels(labels, probabilities, MM, PipelineConfig(lesion_growth=0.35))
+    assert np.argwhere(grown == LESION).tolist() == [[1, 5, 5], [1, 5, 6], [1, 5, 7]]
+    np.testing.assert_array_equal(clean_labels(labels, probabilities, MM, PipelineConfig()), labels)

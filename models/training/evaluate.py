@@ -128,7 +128,7 @@ def main() -> None:
         len(figures),
         f"python -m models.training.evaluate --config {arguments.config.as_posix()} --runs runs",
         "Mean ± SD over patients, each segmented by the fold that never saw it, through the shipped pipeline. "
-        "The logit bias, the lesion minimum and the brain margin were chosen on these same predictions.",
+        "The logit bias, lesion minimum, lesion growth and brain margin were chosen on these same predictions.",
     )
     (arguments.output / "result.json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     print(markdown(summary))

@@ -71,6 +71,8 @@ class PipelineConfig:
         Clean-up stages, see ``flairseg.postprocessing``.
     min_lesion_mm3, min_normal_mm3, min_ventricle_mm3 : float
         26-connected components of the class below this volume are removed; 0 keeps all.
+    lesion_growth : float
+        Lesions grow from their core to where their probability falls below this; 0 switches it off.
     brain_margin_mm : float
         Components farther than this from the rough brain mask are removed; 0 keeps all.
     """
@@ -97,6 +99,7 @@ class PipelineConfig:
     min_lesion_mm3: float = 0.0
     min_normal_mm3: float = 0.0
     min_ventricle_mm3: float = 0.0
+    lesion_growth: float = 0.0
     brain_margin_mm: float = 0.0
 
     def __post_init__(self) -> None:
@@ -124,6 +127,7 @@ class PipelineConfig:
             "min_normal_mm3",
             "min_ventricle_mm3",
             "brain_margin_mm",
+            "lesion_growth",
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative")
