@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-
 from flairseg.labels import LESION
 from flairseg.pipeline import segment
 from flairseg.volume import volume_to_sitk
