@@ -4,7 +4,7 @@ S1 dilates the ventricles, takes the bright pixels of that rim and removes lesio
 "bright" is were fitted to the hand-drawn normal class of one patient (``tabriz_normal_abnormal``, 101228): Dice 0.75
 against the hand, where a threshold at the brain's median gives 0.45. On the other hand-drawn patient (110497, whose
 ventricles had to come from the fold models) the fitted rule reaches Dice 0.54, precision 0.85, recall 0.40, and the
-models trained with it 0.56: the hand draws more there than the rule does.
+models trained with it 0.56: the hand draws more there than the rule does (``evaluate_normal.py``).
 """
 
 from __future__ import annotations
