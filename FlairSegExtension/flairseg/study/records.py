@@ -1,0 +1,379 @@
+"""What a study writes down: kinds of events, keys of their payloads, and the tidy rows that analysis reads.
+
+Events go through :class:`flairseg.review.outbox.Outbox` to :class:`flairseg.review.store.ReviewStore`, append-only and
+hash-chained. A rater's events carry the *code* of a showing and never a case, an arm or a path: what a code stands for
+is in the sealed key alone. After the study is closed and the key unsealed, :mod:`flairseg.study.ratings` joins the two
+to the rows below.
+
+The standard library only: importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+#: Version of the payloads; raised when a key changes its meaning.
+FORMAT_VERSION = 1
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+def study_stream(study_id: str) -> str:
+    """Stream of the coordinator's events of one study."""
+    return f"study/{study_id}"
+
+
+def rater_stream(study_id: str, rater: str) -> str:
+    """Stream of one rater's events of one study."""
+    return f"study/{study_id}/rater/{rater}"
+
+
+def reference_stream(session_id: str) -> str:
+    """Stream of one reference session (delineation, dots, agreement)."""
+    return f"reference/{session_id}"
+
+
+# --- kinds of events -------------------------------------------------------------------------------------------------
+
+#: The coordinator's stream.
+STUDY_LOCKED = "study.locked"
+STUDY_CLOSED = "study.closed"
+STUDY_UNSEALED = "study.unsealed"
+CASE_EXCLUDED = "study.case_excluded"
+
+#: A rater's stream: the sitting.
+SESSION_STARTED = "session.started"
+SESSION_PAUSED = "session.paused"
+SESSION_RESUMED = "session.resumed"
+SESSION_ENDED = "session.ended"
+
+#: A rater's stream: one showing. Drafts are autosaved clicks; the answer is what counts, and it is written once.
+SHOWN = "showing.shown"
+MARK_PLACED = "showing.mark_placed"
+MARK_REMOVED = "showing.mark_removed"
+ANSWER_DRAFTED = "showing.answer_drafted"
+DISPLAY_CHANGED = "showing.display_changed"
+TIME_RECORDED = "showing.time_recorded"
+ANSWERED = "showing.answered"
+FAILED = "showing.failed"
+#: A change of an answer that was given: names the answer's event and the old value; the old event stays.
+ANSWER_CORRECTED = "showing.answer_corrected"
+#: The mask was edited after the answer.
+MASK_CORRECTED = "showing.mask_corrected"
+
+RATER_KINDS = (
+    SESSION_STARTED,
+    SESSION_PAUSED,
+    SESSION_RESUMED,
+    SESSION_ENDED,
+    SHOWN,
+    MARK_PLACED,
+    MARK_REMOVED,
+    ANSWER_DRAFTED,
+    DISPLAY_CHANGED,
+    TIME_RECORDED,
+    ANSWERED,
+    FAILED,
+    ANSWER_CORRECTED,
+    MASK_CORRECTED,
+)
+
+#: A reference session's stream.
+REFERENCE_STARTED = "reference.started"
+REFERENCE_DELINEATED = "reference.delineated"
+REFERENCE_DOTS_MADE = "reference.dots_made"
+REFERENCE_DOT_JUDGED = "reference.dot_judged"
+REFERENCE_COMPARED = "reference.compared"
+REFERENCE_RETURNED = "reference.returned"
+REFERENCE_AGREED = "reference.agreed"
+
+# --- keys of payloads ------------------------------------------------------------------------------------------------
+
+#: In every event of a study.
+STUDY_ID = "study_id"
+PROTOCOL_SHA256 = "protocol_sha256"
+FORMAT = "format"
+#: In every event of a rater.
+RATER = "rater"
+ORDER_SHA256 = "order_sha256"
+KEY_COMMITMENT = "key_commitment"
+SESSION_ID = "session_id"
+SOFTWARE = "software"
+#: In every event of a showing. ``SHOWING`` is the code; ``POSITION`` counts from 0 in the rater's own order.
+SHOWING = "showing"
+POSITION = "position"
+TRAINING = "training"
+#: ISO 8601, UTC, microseconds, ending in Z; and seconds of a clock that only goes forward (since the session's start).
+AT = "at"
+MONOTONIC = "monotonic_s"
+SHOWN_AT = "shown_at"
+ANSWERED_AT = "answered_at"
+ACTIVE_SECONDS = "active_seconds"
+IDLE_SECONDS = "idle_seconds"
+PAUSED_SECONDS = "paused_seconds"
+TIMED_OUT = "timed_out"
+#: Marks: list of :class:`Mark` as dicts, RAS in the frame that was shown (mirrored showings are turned back later).
+MARKS = "marks"
+MARK = "mark"
+MARK_ID = "mark_id"
+#: Answers: ``{question id: value}``.
+ANSWERS = "answers"
+QUESTION = "question"
+VALUE = "value"
+OLD_VALUE = "old_value"
+REASON = "reason"
+CORRECTS = "corrects_event_id"
+CONFIDENCE = "confidence"
+COMMENT = "comment"
+#: Counts of S5's rule, as :class:`~flairseg.study.acceptance.Acceptance` has them.
+COUNTS = "counts"
+DELINEATED = "delineated"
+FALSE_POSITIVES = "false_positives"
+FALSE_NEGATIVES = "false_negatives"
+PROPOSED = "proposed"
+DELINEATED_ML = "delineated_ml"
+#: Display: ``{"window", "level", "overlay_visible", "overlay_opacity", ...}``.
+DISPLAY = "display"
+#: Masks.
+BEFORE_SHA256 = "before_sha256"
+AFTER_SHA256 = "after_sha256"
+VOXELS_ADDED = "voxels_added"
+VOXELS_REMOVED = "voxels_removed"
+FILE = "file"
+
+# --- vocabulary ------------------------------------------------------------------------------------------------------
+
+#: Ids of the questions that the protocol's switches add, beside the ones it lists.
+CONFIDENCE_QUESTION = "confidence"
+
+#: Response types, named as in the contract's CSV where it names them.
+ACCEPTABILITY = "Acceptability"
+LIKERT_5 = "Likert_5"
+YES_NO = "Yes_No"
+NUMERIC = "Numeric"
+TEXT = "Text"
+RESPONSE_TYPES = (ACCEPTABILITY, LIKERT_5, YES_NO, NUMERIC, TEXT)
+
+#: Values of an ``Acceptability`` answer.
+ACCEPTABLE = "acceptable"
+UNACCEPTABLE = "unacceptable"
+#: Values of a ``Yes_No`` answer.
+YES = "yes"
+NO = "no"
+
+FALSE_POSITIVE = "false_positive"
+FALSE_NEGATIVE = "false_negative"
+
+#: ``Likert_5`` is an int 1..5, ``Numeric`` a float, ``Text`` a str; None: not answered.
+Answer = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One click of a rater.
+
+    Attributes
+    ----------
+    id : str
+        Unique; the event that removes a mark names it.
+    kind : str
+        ``FALSE_POSITIVE`` (tied to a delineated lesion) or ``FALSE_NEGATIVE`` (a place without one).
+    ras : tuple of 3 float
+        Where it was clicked, RAS mm, in the frame that was shown.
+    lesion : int or None
+        Number of the delineated lesion (1, 2, ... in the order of
+        :func:`~flairseg.study.acceptance.delineated_lesions`); None for a false negative.
+    """
+
+    id: str
+    kind: str
+    ras: tuple[float, float, float]
+    lesion: int | None = None
+
+    def to_payload(self) -> dict[str, Any]:
+        """The mark as JSON has it."""
+        return {**asdict(self), "ras": [float(x) for x in self.ras]}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> Mark:
+        """The mark that a payload holds; unknown keys are left alone."""
+        lesion = payload.get("lesion")
+        return cls(
+            str(payload["id"]),
+            str(payload["kind"]),
+            tuple(float(x) for x in payload["ras"]),
+            None if lesion is None else int(lesion),
+        )
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One answer of one rater to one question about one showing: a row of the tidy table.
+
+    What an import does not know is None.
+
+    Attributes
+    ----------
+    case, arm : str
+        Case of the protocol, and which of its segmentations (``""`` where a study has only one).
+    rater : str
+        The rater's code.
+    repeat : int
+        0 for the first showing of this case and arm to this rater, 1 for the second, ...
+    question : str
+        Question id.
+    value : str, int, float or None
+        The last valid value (a correction replaces the first answer); None: not answered.
+    response_type : str
+        One of ``RESPONSE_TYPES``.
+    question_text : str
+        As the rater read it.
+    shown_at, answered_at : str or None
+        ISO 8601, UTC.
+    active_seconds, idle_seconds : float or None
+        Time at work on the showing; time without a sign of life within it. Pauses count in neither.
+    delineated, false_positives, false_negatives : int or None
+        Lesions in the mask; of them called false; missed ones that were marked.
+    delineated_ml : float or None
+        Volume of all lesions in the mask, ml.
+    proposed : str or None
+        What S5's rule proposed to the rater.
+    confidence : int or None
+        1 (guessing) to 5 (certain).
+    comment : str
+        Free text to the showing.
+    position : int or None
+        Place in the rater's order, from 0, training cases included.
+    mirrored : bool
+        Shown mirrored left to right.
+    training : bool
+        A training case: not for results.
+    timed_out : bool
+        The time limit ended the showing.
+    corrected : bool
+        ``value`` was changed after it was given (both are in the store).
+    first_value : str, int, float or None
+        What was answered first; equal to ``value`` unless ``corrected``.
+    model, reader : str
+        Who made the mask: model id and version, or human reader; from the protocol.
+    study_id, session_id, event_id, protocol_sha256 : str
+        Where the row comes from.
+    """
+
+    case: str
+    arm: str
+    rater: str
+    repeat: int
+    question: str
+    value: Answer
+    response_type: str = TEXT
+    question_text: str = ""
+    shown_at: str | None = None
+    answered_at: str | None = None
+    active_seconds: float | None = None
+    idle_seconds: float | None = None
+    delineated: int | None = None
+    false_positives: int | None = None
+    false_negatives: int | None = None
+    delineated_ml: float | None = None
+    proposed: str | None = None
+    confidence: int | None = None
+    comment: str = ""
+    position: int | None = None
+    mirrored: bool = False
+    training: bool = False
+    timed_out: bool = False
+    corrected: bool = False
+    first_value: Answer = None
+    model: str = ""
+    reader: str = ""
+    study_id: str = ""
+    session_id: str = ""
+    event_id: str = ""
+    protocol_sha256: str = ""
+
+    def to_row(self) -> dict[str, Any]:
+        """Column name to value, in the order of the columns."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MarkRow:
+    """One mark of one rater after the key was opened: a row of the lesion-level table.
+
+    Attributes
+    ----------
+    case, arm, rater, repeat, training
+        As in :class:`Rating`.
+    kind : str
+        ``FALSE_POSITIVE`` or ``FALSE_NEGATIVE``.
+    lesion : int or None
+        Number of the lesion **in the shown mask**; repeats that were mirrored number theirs differently.
+    ras : tuple of 3 float
+        RAS mm in the frame of the source image (a mirrored showing is turned back): comparable over raters and repeats.
+    lesion_centre_ras : tuple of 3 float or None
+        Centre of mass of the lesion called false, source frame; equal over repeats of one mask.
+    lesion_ml : float or None
+        Its volume, ml.
+    """
+
+    case: str
+    arm: str
+    rater: str
+    repeat: int
+    kind: str
+    lesion: int | None
+    ras: tuple[float, float, float]
+    lesion_centre_ras: tuple[float, float, float] | None = None
+    lesion_ml: float | None = None
+    training: bool = False
+
+    def to_row(self) -> dict[str, Any]:
+        """Column name to value, points spread over three columns."""
+        row = asdict(self)
+        for name in ("ras", "lesion_centre_ras"):
+            point = row.pop(name)
+            for axis, letter in enumerate("ras"):
+                row[f"{name}_{letter}" if name != "ras" else letter] = None if point is None else point[axis]
+        return row
+
+
+@dataclass(frozen=True)
+class CorrectionRow:
+    """One mask edited after its answer.
+
+    Attributes
+    ----------
+    case, arm, rater, repeat
+        As in :class:`Rating`.
+    active_seconds : float
+        Time at work on the edit.
+    voxels_added, voxels_removed : mapping of str to int
+        Class id -> voxels.
+    before_sha256, after_sha256 : str
+        Of the label arrays (see :func:`flairseg.study.images.labels_sha256`).
+    file : str
+        The edited mask, relative to the rater's room.
+    """
+
+    case: str
+    arm: str
+    rater: str
+    repeat: int
+    active_seconds: float
+    voxels_added: Mapping[str, int] = field(default_factory=dict)
+    voxels_removed: Mapping[str, int] = field(default_factory=dict)
+    before_sha256: str = ""
+    after_sha256: str = ""
+    file: str = ""
+
+
+#: Columns of the tidy table, in order.
+RATING_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Rating))
+
+
+def questions_of(ratings: Iterable[Rating]) -> list[str]:
+    """Ids of the questions that occur, in order of appearance."""
+    return list(dict.fromkeys(r.question for r in ratings))
