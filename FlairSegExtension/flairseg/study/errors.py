@@ -1,0 +1,50 @@
+"""Typed errors of rating studies; each carries advice, as all of FlairSeg's do."""
+
+from __future__ import annotations
+
+from ..errors import FlairSegError
+
+
+class StudyError(FlairSegError):
+    """Base of the errors of rating studies."""
+
+
+class ProtocolError(StudyError):
+    """The protocol is not valid.
+
+    Attributes
+    ----------
+    place : str
+        Where, as in ``cases[3].arms[0].mask``.
+    problem : str
+        What is wrong there.
+    """
+
+    def __init__(self, place: str, problem: str, advice: str = "Correct this place of the protocol.") -> None:
+        super().__init__(f"The protocol is not valid at {place or 'its top level'}: {problem}.", advice)
+        self.place = place
+        self.problem = problem
+
+
+class ScheduleError(StudyError):
+    """No order keeps the washout that the protocol asks for."""
+
+
+class StudyStateError(StudyError):
+    """The study is not in the state that this step needs (not locked, still open, closed already)."""
+
+
+class TamperedError(StudyError):
+    """Something that was locked is not what it was: the protocol, an order, an image, the key or a record."""
+
+
+class BlindedImageError(StudyError):
+    """An image or a mask of the protocol cannot be shown (wrong grid, no such class, not readable)."""
+
+
+class AnswerRefusedError(StudyError):
+    """A mark or an answer cannot be taken (not a valid value, time is up, answered already, paused)."""
+
+
+class RoomBusyError(StudyError):
+    """Another program has this rater's room open."""
