@@ -119,7 +119,9 @@ def test_periphery_of_a_skull_stripped_slice_uses_its_own_brightest():
 def test_gain_never_matters(name, gain):
     image, brain = head_stack(**SMALL, noise=0.03)
     scaled = NORMALISATIONS[name](image * np.float32(gain), brain)
-    assert np.abs(scaled - NORMALISATIONS[name](image, brain)).max() < 2e-3
+    # Rounding to whole gray levels may go the other way at a half.
+    allowed = 1.01 / 255 if name == "divide-255" else 2e-3
+    assert np.abs(scaled - NORMALISATIONS[name](image, brain)).max() < allowed
 
 
 @pytest.mark.parametrize("name", ["periphery", "zscore", "minmax"])

@@ -26,8 +26,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "plane": ("native", "axial", "sagittal", "coronal"),
     "denoise": ("none", "s1"),
     "brain_mask": ("s1",),
-    "normalisation": ("brain-median", "periphery", "zscore", "minmax"),
-    "framing": ("brain-mm", "brain-256"),
+    "normalisation": ("brain-median", "periphery", "zscore", "minmax", "divide-255"),
+    "framing": ("brain-mm", "brain-256", "crop-256", "resample-256", "resize-512", "pad-384"),
     "output": ("gray", "sigmoid", "softmax"),
 }
 _ALL_VALUES = (BACKGROUND, *CLASS_BY_VALUE)
@@ -43,8 +43,10 @@ class PipelineConfig:
         Plane in which the volume is sliced; ``native`` keeps the acquisition plane of thick-slice stacks.
     denoise, brain_mask, normalisation, framing : str
         Variant of each preprocessing stage, see ``flairseg.preprocessing``.
+    skull_strip : bool
+        Whether everything outside the brain mask is blanked before normalisation.
     frame_size : tuple of int
-        (rows, columns) of the generator's input, pixels.
+        (rows, columns) of the generator's input, pixels; it decides, whatever number the framing's name holds.
     frame_spacing_mm : float
         Pixel size of the frame in mm (used by framings of fixed physical size).
     input_slices : int
@@ -80,6 +82,7 @@ class PipelineConfig:
     plane: str = "native"
     denoise: str = "none"
     brain_mask: str = "s1"
+    skull_strip: bool = False
     normalisation: str = "brain-median"
     framing: str = "brain-mm"
     frame_size: tuple[int, int] = (224, 192)

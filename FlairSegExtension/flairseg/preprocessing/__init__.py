@@ -15,13 +15,21 @@ from scipy import ndimage
 from ..slicestack import SliceStack
 from .brain_mask import brain_mask
 from .denoise import denoise_s1
-from .framing import Frame, frame_brain_fill, frame_brain_mm
+from .framing import Frame, frame_brain_fill, frame_brain_mm, frame_native, frame_resample, frame_resize
 from .normalisation import NORMALISATIONS
 
-__all__ = ["Frame", "Prepared", "PreprocessingConfig", "brain_mask", "denoise_s1", "preprocess"]
+__all__ = ["Frame", "Prepared", "PreprocessingConfig", "brain_mask", "denoise_s1", "preprocess", "strip_skull"]
 
 DENOISERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"none": np.asarray, "s1": denoise_s1}
-FRAMINGS = ("brain-mm", "brain-256")
+#: Called as ``frame(mask, stack spacing in mm (slice, row, column), config)``.
+FRAMINGS: dict[str, Callable[[np.ndarray, tuple[float, float, float], PreprocessingConfig], Frame]] = {
+    "brain-mm": lambda mask, mm, config: frame_brain_mm(mask, mm[1:], config.frame_size, config.frame_spacing_mm),
+    "brain-256": lambda mask, mm, config: frame_brain_fill(mask, mm[1:], config.frame_size),
+    "crop-256": lambda mask, mm, config: frame_native(mask, mm[1:], config.frame_size),
+    "resample-256": lambda mask, mm, config: frame_resample(mask.shape, mm[1:], config.frame_size),
+    "resize-512": lambda mask, mm, config: frame_resize(mask.shape, config.frame_size),
+    "pad-384": lambda mask, mm, config: frame_native(mask, mm[1:], config.frame_size),
+}
 
 
 class PreprocessingConfig(Protocol):
@@ -30,6 +38,7 @@ class PreprocessingConfig(Protocol):
     denoise: str
     brain_mask: str
     normalisation: str
+    skull_strip: bool
     framing: str
     frame_size: tuple[int, int]
     frame_spacing_mm: float
@@ -112,10 +121,27 @@ def slab_width(slice_mm: float, slab_mm: float) -> int:
     return 2 * int(slab_mm / slice_mm / 2) + 1
 
 
+def strip_skull(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Everything outside the brain mask takes the darkest value of the brain (source: S2).
+
+    Parameters
+    ----------
+    slices : ndarray, shape (slices, rows, columns)
+        Intensities, any unit.
+    mask : ndarray of bool, same shape
+        Rough brain mask; where no slice has any brain, the image is left as it is.
+
+    Returns
+    -------
+    ndarray, same shape and type
+    """
+    return np.where(mask, slices, slices[mask].min()) if mask.any() else slices
+
+
 def preprocess(
     stack: SliceStack, config: PreprocessingConfig, check: Callable[[float], None] | None = None
 ) -> Prepared:
-    """Denoise, find the brain, normalise, frame: the variants named in ``config``.
+    """Denoise, find the brain, strip the skull or not, normalise, frame: the variants named in ``config``.
 
     Parameters
     ----------
@@ -141,12 +167,11 @@ def preprocess(
     step(0.1)
     mask = brain_mask(slices, stack.spacing)
     step(0.5)
+    if config.skull_strip:
+        slices = strip_skull(slices, mask)
     normalised = NORMALISATIONS[config.normalisation](slices, mask)
     step(0.7)
-    if config.framing == "brain-mm":
-        frame = frame_brain_mm(mask, stack.spacing[1:], config.frame_size, config.frame_spacing_mm)
-    else:
-        frame = frame_brain_fill(mask, stack.spacing[1:], config.frame_size)
+    frame = FRAMINGS[config.framing](mask, stack.spacing, config)
     framed = frame.apply(normalised, fill=float(normalised.min()))
     width = slab_width(stack.spacing[0], config.slab_mm)
     if width > 1:

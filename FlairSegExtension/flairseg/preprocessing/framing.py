@@ -191,3 +191,88 @@ def frame_brain_fill(mask: np.ndarray, spacing_mm: tuple[float, float], size: tu
         scale[k] = pixel / spacing
         offset[k] = centre - scale[k] * (np.asarray(size) - 1) / 2.0
     return Frame(scale, offset, tuple(size), tuple(grid))
+
+
+def frame_resample(grid: tuple[int, int, int], spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
+    """Scale the whole slice, aspect kept, to fill a frame of ``size`` (source: S4, 256 x 256).
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Slices, rows and columns of the stack.
+    spacing_mm : tuple of float
+        Millimetres per (row, column).
+    size : tuple of int
+        Frame (rows, columns).
+
+    Returns
+    -------
+    Frame
+        The same for all slices. Slices of the frame's own shape are left as they are.
+    """
+    count, *shape = grid
+    spacing = np.asarray(spacing_mm, dtype=float)
+    pixel = float((np.asarray(shape) * spacing / np.asarray(size)).max())
+    return _centred(count, tuple(shape), (np.asarray(shape) - 1) / 2.0, pixel / spacing, size)
+
+
+def frame_resize(grid: tuple[int, int, int], size: tuple[int, int]) -> Frame:
+    """Stretch the whole slice over the frame, rows and columns each on their own (source: S2, 512 x 512).
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Slices, rows and columns of the stack.
+    size : tuple of int
+        Frame (rows, columns).
+
+    Returns
+    -------
+    Frame
+        The same for all slices.
+    """
+    count, *shape = grid
+    return _centred(count, tuple(shape), (np.asarray(shape) - 1) / 2.0, np.asarray(shape) / np.asarray(size), size)
+
+
+def frame_native(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
+    """Crop or pad the slices at their own resolution (source: S3, crop to 256 x 256; S5, crop or pad to 384 x 384).
+
+    The papers say nothing of images that are larger than the frame by more than air. Here a slice that fits is centred,
+    else the brain is; and a brain that would not fit is shown at coarser pixels, so that nothing of it is cut off.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask.
+    spacing_mm : tuple of float
+        Millimetres per (row, column).
+    size : tuple of int
+        Frame (rows, columns).
+
+    Returns
+    -------
+    Frame
+        The same for all slices.
+    """
+    count, *grid = mask.shape
+    if (np.asarray(grid) <= np.asarray(size)).all():
+        return _centred(count, tuple(grid), (np.asarray(grid) - 1) / 2.0, np.ones(2), size)
+    if not mask.any():
+        return frame_resample(mask.shape, spacing_mm, size)
+    spacing = np.asarray(spacing_mm, dtype=float)
+    centre, side = _extent(mask, trim=0.002)
+    room = np.asarray(size) - 2 * BORDER_PX
+    pixel = float((side * spacing / room).max())
+    scale = np.ones(2) if (side <= room).all() else pixel / spacing
+    return _centred(count, tuple(grid), centre, scale, size)
+
+
+def _centred(count: int, grid: tuple[int, int], centre: np.ndarray, scale: np.ndarray, size: tuple[int, int]) -> Frame:
+    """One frame for ``count`` slices around ``centre`` (slice pixels); whole pixels where nothing is scaled."""
+    if np.abs(scale - 1.0).max() < 1e-3:  # a spacing that differs in its seventh digit is no reason to resample
+        scale = np.ones(2)
+    offset = centre - scale * (np.asarray(size) - 1) / 2.0
+    if (scale == 1.0).all():
+        offset = np.round(offset)
+    return Frame(np.tile(scale, (count, 1)), np.tile(offset, (count, 1)), tuple(size), grid)

@@ -101,10 +101,20 @@ def normalise_minmax(slices: np.ndarray, mask: np.ndarray | None = None) -> np.n
     return np.clip((slices - np.float32(low)) / np.float32(max(float(high - low), 1e-6)), 0.0, 1.0)
 
 
+def normalise_divide_255(slices: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Gray levels 0..255 of an 8-bit copy of the volume, divided by 255 (source: S3).
+
+    S3 starts from 8-bit pictures. Scanner units become such gray levels by the window of :func:`normalise_minmax`,
+    rounded to whole levels as a picture's are. ``mask`` is accepted for a common signature and not used.
+    """
+    return np.round(normalise_minmax(slices) * np.float32(255)) / np.float32(255)
+
+
 #: Variants a model card may name, all called as ``normalise(slices, mask)``.
 NORMALISATIONS = {
     "brain-median": normalise_brain_median,
     "periphery": normalise_periphery,
     "zscore": normalise_zscore,
     "minmax": normalise_minmax,
+    "divide-255": normalise_divide_255,
 }
