@@ -96,10 +96,11 @@ def test_first_hit_wins(tmp_path, model, monkeypatch):
     assert find_model("tiny-v1.0").pipeline.min_lesion_mm3 == 11.0
 
 
-def test_the_user_cache_belongs_to_flairseg(monkeypatch):
-    assert "flairseg" in str(store.user_cache())
+def test_the_user_cache_is_the_same_with_and_without_platformdirs(monkeypatch):
+    with_platformdirs = store.user_cache()
+    assert "flairseg" in str(with_platformdirs)
     monkeypatch.setitem(__import__("sys").modules, "platformdirs", None)
-    assert store.user_cache() is None
+    assert store.user_cache() == with_platformdirs
 
 
 def test_the_default_is_asked_for_by_its_id(monkeypatch, tmp_path):

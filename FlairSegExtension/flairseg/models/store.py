@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError
@@ -22,21 +23,29 @@ def search_folders() -> list[tuple[str, Path]]:
         Where it is, in words, and the folder; folders that do not exist are left out.
     """
     folders = [(f"${ENVIRONMENT}", Path(entry)) for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if entry]
-    cache = user_cache()
-    if cache is not None:
-        folders.append(("user's cache", cache))
+    folders.append(("user's cache", user_cache()))
     folders.append(("installed", _PACKAGE / "data" / "models"))
     folders.append(("repository", _PACKAGE.parents[1] / "models"))
     return [(where, folder) for where, folder in folders if _is_folder(folder)]
 
 
-def user_cache() -> Path | None:
-    """The user's own folder for models; None where platformdirs is not installed (Slicer)."""
+def user_cache() -> Path:
+    """The user's own folder for models; the same with and without platformdirs, which Slicer has not."""
     try:
         import platformdirs
     except ImportError:
-        return None
+        return _cache_home() / "models"
     return Path(platformdirs.user_cache_dir("flairseg", appauthor=False)) / "models"
+
+
+def _cache_home() -> Path:
+    """What platformdirs answers for ``user_cache_dir("flairseg", appauthor=False)``, by the standard library alone."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "flairseg" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "flairseg"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "flairseg"
 
 
 def schema_path() -> Path | None:
