@@ -1,0 +1,46 @@
+"""From ratings to a report: agreement, acceptance, time and errors of a rating study, with intervals.
+
+>>> from flairseg.study.analysis import analyse, read_ratings
+>>> imported = read_ratings(["ratings.csv"])                              # doctest: +SKIP
+>>> analyse(imported.ratings, "report", study=imported.study)             # doctest: +SKIP
+
+statsmodels and SciPy do the statistics, matplotlib and Jinja2 the report: the extra ``study``. They are imported when
+an analysis runs. Research use only, not a medical device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "analyse": "report",
+    "compute": "results",
+    "read_ratings": "importing",
+    "missing_packages": "dependencies",
+    "StudyDescription": "results",
+    "Exclusion": "tidy",
+    "CaseFrame": "lesions",
+    "brain_frame": "lesions",
+}
+
+__all__ = sorted(_LAZY)
+
+if TYPE_CHECKING:
+    from .dependencies import missing_packages as missing_packages
+    from .importing import read_ratings as read_ratings
+    from .lesions import CaseFrame as CaseFrame
+    from .lesions import brain_frame as brain_frame
+    from .report import analyse as analyse
+    from .results import StudyDescription as StudyDescription
+    from .results import compute as compute
+    from .tidy import Exclusion as Exclusion
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,196 @@
+"""Time per case: what is usual, whether arms differ, and how raters become faster."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .intervals import CONFIDENCE, Estimate, estimate
+from .rates import ALL_RATERS
+from .tidy import RatingTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Showings over which the change of time along the session is told.
+SHOWINGS_STEP = 10
+#: A mixed model needs some cases; below, only the paired test is made.
+_FEWEST_CASES = 6
+_DIFFERENT = "too few showings with different times"
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """Active seconds per showing of one arm and rater."""
+
+    arm: str
+    rater: str
+    showings: int
+    timed: int
+    median: float | None
+    lower_quartile: float | None
+    upper_quartile: float | None
+    total_minutes: float | None
+    timed_out: int
+
+
+@dataclass(frozen=True)
+class TimingTest:
+    """One comparison of times: a ratio with its interval where there is a model, a p value, and what was tested."""
+
+    what: str
+    method: str
+    ratio: Estimate
+    p: float | None
+    n: int
+    note: str = ""
+
+
+def timing_rows(table: RatingTable) -> list[TimingRow]:
+    """Median and quartiles of the active seconds per arm and rater."""
+    rows = []
+    groups = [(rater, (rater,)) for rater in table.raters]
+    if len(table.raters) > 1:
+        groups.append((ALL_RATERS, table.raters))
+    for arm in table.arms:
+        for label, raters in groups:
+            shown = table.showings[(table.showings["arm"] == arm) & table.showings["rater"].isin(raters)]
+            if shown.empty:
+                continue
+            seconds = shown["active_seconds"].dropna().to_numpy(dtype=float)
+            quartiles = np.quantile(seconds, (0.5, 0.25, 0.75)).tolist() if seconds.size else [None] * 3
+            total = float(seconds.sum()) / 60 if seconds.size else None
+            rows.append(
+                TimingRow(arm, label, len(shown), int(seconds.size), *quartiles, total, int(shown["timed_out"].sum()))
+            )
+    return rows
+
+
+def timing_tests(table: RatingTable) -> list[TimingTest]:
+    """Arms compared case by case, a mixed model of the logarithm of time, and each rater's learning curve.
+
+    The model has arm, rater and place in the order as fixed effects and a random intercept for each case; effects are
+    ratios of (geometric mean) time.
+
+    References
+    ----------
+    Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80-83.
+    Laird NM, Ware JH. Random-effects models for longitudinal data. Biometrics 1982;38:963-974.
+    """
+    timed = table.showings[table.showings["active_seconds"] > 0]
+    if timed.empty:
+        return []
+    return [*_paired_tests(table), *_mixed_model(table), *_learning(table)]
+
+
+def _paired_tests(table: RatingTable) -> list[TimingTest]:
+    """Wilcoxon's signed-rank test on the mean time of each case in two arms."""
+    from scipy.stats import wilcoxon
+
+    tests = []
+    means = table.showings.groupby(["case", "arm"])["active_seconds"].mean()
+    for arm_a, arm_b in combinations(table.arms, 2):
+        pairs = [(means.get((c, arm_a), math.nan), means.get((c, arm_b), math.nan)) for c in table.cases]
+        pairs = np.array(pairs, dtype=float)
+        pairs = pairs[np.isfinite(pairs).all(axis=1)]
+        what, method = f"{arm_a} against {arm_b}", "Wilcoxon signed-rank test on case means"
+        differences = pairs[:, 0] - pairs[:, 1]
+        if len(pairs) < 2 or not differences.any():
+            tests.append(TimingTest(what, method, Estimate(None), None, len(pairs), f"Not tested: {_DIFFERENT}."))
+            continue
+        p = float(wilcoxon(differences).pvalue)
+        tests.append(TimingTest(what, method, Estimate(None), p, len(pairs)))
+    return tests
+
+
+def _mixed_model(table: RatingTable) -> list[TimingTest]:
+    """Effects of arm, rater and order on the logarithm of time, with a random intercept for each case."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    method = "linear mixed model of log time"
+    rows = table.showings[table.showings["active_seconds"] > 0].copy()
+    rows["order"] = order_of(rows)
+    columns = [np.ones(len(rows))]
+    told = []
+    for arm in table.arms[1:]:
+        columns.append((rows["arm"] == arm).to_numpy(float))
+        told.append(f"{arm} against {table.arms[0]}")
+    for rater in table.raters[1:]:
+        columns.append((rows["rater"] == rater).to_numpy(float))
+        told.append(f"rater {rater} against rater {table.raters[0]}")
+    if rows["order"].notna().all() and rows["order"].nunique() > 1:
+        columns.append(rows["order"].to_numpy(float) / SHOWINGS_STEP)
+        told.append(f"each further {SHOWINGS_STEP} showings")
+    if not told:
+        return []
+    n = len(rows)
+
+    def refused(why: str) -> list[TimingTest]:
+        return [TimingTest("arm, rater and order", method, Estimate(None), None, n, f"No model: {why}.")]
+
+    design = np.column_stack(columns)
+    if rows["case"].nunique() < _FEWEST_CASES or n <= len(columns) + _FEWEST_CASES:
+        return refused(f"fewer than {_FEWEST_CASES} cases, or hardly more showings than effects")
+    logs = np.log(rows["active_seconds"].to_numpy(dtype=float))
+    if np.linalg.matrix_rank(design) < len(columns):
+        return refused("arm, rater and order cannot be told apart in this design")
+    if np.ptp(logs) == 0:
+        return refused("all times are equal")
+    with warnings.catch_warnings():
+        # Told in the note: a variance of cases at the edge of its range is usual.
+        warnings.simplefilter("ignore")
+        try:
+            fit = MixedLM(logs, design, groups=rows["case"].to_numpy()).fit(reml=True)
+        except (np.linalg.LinAlgError, ValueError) as error:
+            return refused(f"it cannot be fitted ({error})")
+        limits, pvalues = np.asarray(fit.conf_int(alpha=1 - CONFIDENCE)), np.asarray(fit.pvalues)
+    note = "" if fit.converged else "The fit did not converge; take it as a description."
+    return [
+        TimingTest(
+            what,
+            method,
+            estimate(*np.exp([fit.fe_params[x], *limits[x]]), n, "Wald"),
+            _finite(pvalues[x]),
+            n,
+            note,
+        )
+        for x, what in enumerate(told, start=1)
+    ]
+
+
+def _learning(table: RatingTable) -> list[TimingTest]:
+    """Spearman's correlation of time and place in the order, for each rater."""
+    from scipy.stats import spearmanr
+
+    tests = []
+    for rater in table.raters:
+        rows = table.showings[(table.showings["rater"] == rater) & table.showings["active_seconds"].notna()]
+        order, seconds = order_of(rows), rows["active_seconds"].to_numpy(dtype=float)
+        known = np.isfinite(order)
+        order, seconds = order[known], seconds[known]
+        what, method = f"{rater}: time along the order", "Spearman correlation"
+        if len(order) < 3 or np.ptp(order) == 0 or np.ptp(seconds) == 0:
+            tests.append(TimingTest(what, method, Estimate(None), None, len(order), f"Not tested: {_DIFFERENT}."))
+            continue
+        result = spearmanr(order, seconds)
+        note = f"rho = {result.statistic:.2f}"
+        tests.append(TimingTest(what, method, Estimate(None), _finite(result.pvalue), len(order), note))
+    return tests
+
+
+def order_of(rows: pd.DataFrame) -> np.ndarray:
+    """Place of each showing in its rater's order: as recorded, else by the time when it was shown; nan if unknown."""
+    if rows["position"].notna().all():
+        return rows["position"].to_numpy(dtype=float)
+    if rows["shown_at"].notna().all():
+        return rows.groupby("rater")["shown_at"].rank(method="first").to_numpy(dtype=float) - 1
+    return np.full(len(rows), math.nan)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
