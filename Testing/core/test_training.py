@@ -332,7 +332,7 @@ def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path):
     assert resumed["step"] == 6
     assert_same_weights(whole, resumed)
     rows = [line.split(",")[0] for line in (left / "log.csv").read_text().splitlines()]
-    assert rows == ["2", "4", "6"]
+    assert rows == ["step", "2", "4", "6"]
 
 
 def test_training_repeats_with_its_seed_and_learns(data, tmp_path):
@@ -343,7 +343,7 @@ def test_training_repeats_with_its_seed_and_learns(data, tmp_path):
     assert any(not torch.equal(value, other["network"][name]) for name, value in first["network"].items())
     longer = tiny(steps=60, validate_every=20, learning_rate=0.01, name="longer")
     folder = train.train(longer, tmp_path, tmp_path).parent
-    losses = [float(line.split(",")[1]) for line in (folder / "log.csv").read_text().splitlines()]
+    losses = [float(line.split(",")[1]) for line in (folder / "log.csv").read_text().splitlines()[1:]]
     assert losses[-1] < 0.85 * losses[0]
     network = load_average(longer, folder / "last.pt")
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
@@ -365,7 +365,7 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path, monkeypatch):
         Path(file).write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr(train.torch, "save", full_disk)
+    monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
         train.save_checkpoint(path, {"step": 2})
     monkeypatch.undo()
@@ -428,18 +428,47 @@ def test_one_patch_sees_seventy_pixels():
 
 def test_s1s_recipe_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
     monkeypatch.setattr(train_pix2pix, "load_tabriz", lambda folder, load=train_pix2pix.load_tabriz: load(folder)[:3])
-    config = tiny(name="s1", pipeline=S1_PIPELINE, network={"kind": "pix2pix", "width": 1}, steps=2, fold=0,
-                  learning_rate=2e-4)  # fmt: skip
+    config = tiny(name="s1", pipeline=S1_PIPELINE, network={"kind": "pix2pix", "width": 1}, steps=5, fold=0, batch=1,
+                  learning_rate=2e-4, class_weights=None)  # fmt: skip
     train_pix2pix.train(config, tmp_path / "whole")
-    config.steps = 1
-    train_pix2pix.train(config, tmp_path / "resumed")
-    config.steps = 2
+
+    class AskedInStepThree(train_pix2pix.StopRequest):
+        looks = 0
+
+        @property
+        def asked(self):
+            self.looks += 1
+            return self.looks > 4
+
+        @asked.setter
+        def asked(self, value):
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_pix2pix, "StopRequest", AskedInStepThree)
+        stopped = checkpoint_of(train_pix2pix.train(config, tmp_path / "resumed"))
+    assert stopped["step"] == 3
     train_pix2pix.train(config, tmp_path / "resumed")
     whole, resumed = (checkpoint_of(tmp_path / name / "s1-fold0" / "last.pt") for name in ("whole", "resumed"))
-    assert whole["epoch"] == resumed["epoch"] == 2
-    assert_same_weights(whole, resumed, ("network", "discriminator"))
-    rows = (tmp_path / "whole" / "s1-fold0" / "log.csv").read_text().splitlines()
-    assert len(rows) == 2
+    assert whole["step"] == resumed["step"] == 5
+    assert_same_weights(whole, resumed, ("ema", "discriminator"))
+    rows = [(tmp_path / name / "s1-fold0" / "log.csv").read_text().splitlines() for name in ("whole", "resumed")]
+    assert [row.split(",")[0] for row in rows[0]] == [row.split(",")[0] for row in rows[1]] == ["step", "2", "4", "5"]
+
+
+def test_weights_of_s1s_foreground_fade_to_the_published_loss():
+    labels = torch.tensor([[[0, 1], [2, 3]]])
+    config = tiny(steps=10, class_weights=[1.0, 3.0, 5.0, 11.0])
+    weights = [train_pix2pix.foreground_weights(labels, config, step).flatten().tolist() for step in (0, 5, 10)]
+    assert weights == [[1, 3, 5, 11], [1, 2, 3, 6], [1, 1, 1, 1]]
+    assert train_pix2pix.foreground_weights(labels, tiny(class_weights=None), 0) == 1
+
+
+def test_an_epoch_of_s1_shows_every_slice_once_and_each_in_its_own_order():
+    epochs = [[train_pix2pix.slice_order(step, 9, 4) for step in range(9 * n, 9 * n + 9)] for n in range(3)]
+    assert all(sorted(epoch) == list(range(9)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert epochs[0] != [train_pix2pix.slice_order(step, 9, 5) for step in range(9)]
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
@@ -52,6 +53,66 @@ def spatial(
     new_labels = torch.cat([background, soft], 1).argmax(1)
     new_masks = functional.grid_sample(masks, grid, mode="bilinear", align_corners=False)
     return moved, new_labels, new_masks
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Ranges of a published recipe's augmentation; each is drawn evenly from minus to plus.
+
+    Attributes
+    ----------
+    rotation_deg, shear_deg : float
+    zoom, shift : float
+        Shares of the picture's size.
+    flip : bool
+        Mirror left and right every other time.
+    """
+
+    rotation_deg: float = 0.0
+    shear_deg: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    flip: bool = False
+
+
+def geometric(
+    images: torch.Tensor, labels: torch.Tensor, geometry: Geometry, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotate, shear, zoom, shift and flip as a published recipe says, the same for image and label.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, channels, H, W)
+        What moves in from outside has the picture's lowest value: air.
+    labels : Tensor of int64, shape (N, H, W)
+        Class values 0..3.
+    geometry : Geometry
+    generator : torch.Generator
+
+    Returns
+    -------
+    tuple of Tensor
+        Images and labels.
+    """
+    count, _, height, width = images.shape
+    turn = _uniform(generator, count, -1, 1) * math.radians(geometry.rotation_deg)
+    shear = torch.tan(_uniform(generator, count, -1, 1) * math.radians(geometry.shear_deg))
+    scale = 1 + _uniform(generator, count, -1, 1) * geometry.zoom
+    shift = _uniform(generator, 2 * count, -2, 2).view(count, 2) * geometry.shift
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5 * geometry.flip, -1.0, 1.0)
+    cos, sin, aspect = torch.cos(turn), torch.sin(turn), height / width
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = cos / scale * flip
+    theta[:, 0, 1] = (cos * shear - sin) / scale * aspect
+    theta[:, 1, 0] = sin / scale / aspect * flip
+    theta[:, 1, 1] = (sin * shear + cos) / scale
+    theta[:, :, 2] = shift
+    grid = functional.affine_grid(theta, (count, 1, height, width), align_corners=False)
+    air = images.amin((1, 2, 3), keepdim=True)
+    moved = functional.grid_sample(images - air, grid, mode="bilinear", align_corners=False) + air
+    onehot = functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()[:, 1:]
+    soft = functional.grid_sample(onehot, grid, mode="bilinear", align_corners=False)
+    return moved, torch.cat([1 - soft.sum(1, keepdim=True), soft], 1).argmax(1)
 
 
 def intensity(images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

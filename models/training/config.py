@@ -9,6 +9,8 @@ from typing import Any
 
 from flairseg.models.card import PipelineConfig
 
+BUDGET = Path(__file__).with_name("budget.json")
+
 
 @dataclass
 class TrainingConfig:
@@ -22,7 +24,24 @@ class TrainingConfig:
         The model card's pipeline: preprocessing, output, thresholds.
     network : dict
         ``kind`` and the network's arguments.
-    steps, batch, learning_rate, weight_decay : schedule; the rate decays polynomially (power 0.9) to zero.
+    steps, batch, learning_rate, weight_decay
+        A recipe without ``steps`` takes as many as the budget that the systems share (``budget.json``) allows.
+    loss : str
+        See ``losses.py``.
+    optimiser : dict
+        ``kind`` (adamw, adam, sgd) and its arguments; clip_norm: largest norm of the gradient, default 5.
+    schedule : dict
+        ``kind`` poly: the rate decays polynomially (power 0.9) to zero, after ``warmup`` steps. ``kind`` plateau: it is
+        multiplied by ``factor`` when the mean training loss has not improved for ``patience`` epochs, down to
+        ``lowest``.
+    augmentation : dict or None
+        Ranges of a published recipe (``augment.Geometry``); None for the default's own augmentation.
+    slices : str
+        Annotated slices that are drawn: ``all`` (those with any class three times as often), or ``entropy`` (those
+        whose mask has a Shannon entropy of at least 0.01, source: S2).
+    window : list of int or None
+        (rows, columns) around the head that training sees of the frame; the air beside it costs time and teaches
+        nothing. For networks that do not look at the whole picture at once (no instance norm).
     ema : float
         Decay of the running average of the weights, which is what gets exported; 0 switches it off.
     mix : dict
@@ -36,9 +55,14 @@ class TrainingConfig:
     fold : int or None
         Patients of this fold are left out; None trains on all.
     init : str or None
-        Checkpoint whose weights to start from.
+        Checkpoint whose weights to start from; ``runs/<run>/last.pt`` is looked for in the output folder as well.
     seed : int
-    validate_every : int
+    amp : bool
+        Convolve in bf16.
+    validate_every, checkpoint_every : int
+        Steps.
+    notes : str
+        Where the recipe leaves the paper, and why.
     """
 
     name: str
@@ -49,6 +73,12 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     ema: float = 0.998
+    loss: str = "dice-ce"
+    optimiser: dict[str, Any] = field(default_factory=lambda: {"kind": "adamw"})
+    schedule: dict[str, Any] = field(default_factory=lambda: {"kind": "poly", "warmup": 50})
+    augmentation: dict[str, Any] | None = None
+    slices: str = "all"
+    window: list[int] | None = None
     mix: dict[str, int] = field(default_factory=lambda: {"tabriz": 4, "synthetic": 2})
     synthetic: dict[str, Any] = field(default_factory=lambda: {"count": 1800, "seeds": [11, 12]})
     class_weights: list[float] | None = None
@@ -58,7 +88,10 @@ class TrainingConfig:
     init: str | None = None
     pseudo: str | None = None
     seed: int = 0
+    amp: bool = True
     validate_every: int = 500
+    checkpoint_every: int = 100
+    notes: str = ""
 
     @property
     def preprocessing(self) -> PipelineConfig:
@@ -66,10 +99,32 @@ class TrainingConfig:
         return PipelineConfig.from_dict(self.pipeline)
 
 
-def load_config(path: Path, **overrides: Any) -> TrainingConfig:
-    """Read a recipe and apply overrides (those that are not None)."""
+def shared_budget() -> dict[str, Any]:
+    """The budget that the five systems share: ``slices`` seen, and the ``order`` in which they are trained."""
+    return json.loads(BUDGET.read_text(encoding="utf-8"))
+
+
+def load_config(path: Path, published: bool = False, **overrides: Any) -> TrainingConfig:
+    """Read a recipe and apply overrides (those that are not None).
+
+    Parameters
+    ----------
+    path : Path
+    published : bool
+        Take the published width, resolution and schedule, which the recipe keeps under ``published``, in place of those
+        that fit this project's budget.
+    """
     values = json.loads(Path(path).read_text(encoding="utf-8"))
+    as_published = values.pop("published", {})
+    if published:
+        if not as_published:
+            raise ValueError(f"{path} has no published variant")
+        values["pipeline"] = {**values["pipeline"], **as_published.pop("pipeline", {})}
+        values.update(as_published)
+        values["name"] += "-published"
     values.update({key: value for key, value in overrides.items() if value is not None})
+    if "steps" not in values:
+        values["steps"] = shared_budget()["slices"] // values["batch"]
     return TrainingConfig(**values)
 
 

@@ -28,6 +28,26 @@ def class_dice(predicted: np.ndarray, reference: np.ndarray) -> list[float]:
     return [overlap(predicted == c, reference == c)["dice"] for c in (1, 2, 3)]
 
 
+def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Area under the precision-recall curve as a sum over its steps; NaN without positives.
+
+    The average precision of scikit-learn: equal scores make one step.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n,)
+    truth : ndarray of bool, shape (n,)
+    """
+    positives = int(truth.sum())
+    if positives == 0:
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    found = np.cumsum(truth[order])
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last one of each run of equal scores
+    precision, recall = found[last] / (last + 1), found[last] / positives
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
 def _surface(mask: np.ndarray) -> np.ndarray:
     """Voxels of a mask with a face neighbour outside it."""
     return mask & ~ndimage.binary_erosion(mask, border_value=0)

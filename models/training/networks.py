@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -78,6 +80,108 @@ class UNet25D(nn.Module):
         return self.head(torch.cat([lifted, image.to(lifted.dtype)], 1))
 
 
+class PlainUNet(nn.Module):
+    """The U-Net of S3, S4 and S5: two 3 x 3 convolutions and ReLU a level, 2 x 2 max pool, transposed convolution up.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Input slices; logits.
+    width : int
+        Filters of the first level; they double from level to level.
+    levels : int
+        How often the picture is halved.
+    batch_norm : bool
+        Batch norm before each ReLU (S3).
+    dropout : float
+        Dropout after each ReLU (S3 0.1, S5 0.2), 0 for none (S4).
+    """
+
+    def __init__(
+        self,
+        inputs: int = 1,
+        outputs: int = 1,
+        width: int = 16,
+        levels: int = 4,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(levels + 1)]
+
+        def block(source: int, target: int) -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for channels in (source, target):
+                layers.append(nn.Conv2d(channels, target, 3, padding=1, bias=not batch_norm))
+                layers += [nn.BatchNorm2d(target)] * batch_norm
+                layers.append(nn.ReLU(inplace=True))
+                layers += [nn.Dropout(dropout)] * (dropout > 0)
+            return nn.Sequential(*layers)
+
+        self.encoder = nn.ModuleList(block(*pair) for pair in zip([inputs, *widths[:-1]], widths, strict=True))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(deep, shallow, 2, 2) for deep, shallow in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.decoder = nn.ModuleList(block(2 * channels, channels) for channels in widths[-2::-1])
+        self.last = nn.Conv2d(width, outputs, 1)
+        self.apply(_he_init)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, outputs, H, W) of images (N, inputs, H, W); H and W are multiples of 2 ** levels."""
+        skips, features = [], image
+        for level, block in enumerate(self.encoder):
+            if level:
+                features = functional.max_pool2d(features, 2)
+            features = block(features)
+            skips.append(features)
+        for up, block, skip in zip(self.up, self.decoder, skips[-2::-1], strict=True):
+            features = block(torch.cat([up(features), skip], 1))
+        return self.last(features)
+
+
+class NnUNet2D(nn.Module):
+    """S2's network, built by nnU-Net's own library (``dynamic-network-architectures``) from nnU-Net's own plan.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Input slices; logits.
+    features : sequence of int
+        Features of each stage, finest first.
+    strides : sequence of int
+        Stride into each stage.
+    kernel : int
+        Side of the kernels.
+    convolutions : int
+        Convolutions a stage, on the way down and up alike.
+    """
+
+    def __init__(
+        self,
+        inputs: int = 1,
+        outputs: int = 2,
+        features: Sequence[int] = (32, 64),
+        strides: Sequence[int] = (1, 2),
+        kernel: int = 3,
+        convolutions: int = 2,
+    ) -> None:
+        super().__init__()
+        from dynamic_network_architectures.architectures.unet import PlainConvUNet
+        from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+
+        self.body = PlainConvUNet(
+            inputs, len(features), list(features), nn.Conv2d, kernel, list(strides), convolutions, outputs,
+            convolutions, conv_bias=True, norm_op=nn.InstanceNorm2d, norm_op_kwargs={"eps": 1e-5, "affine": True},
+            nonlin=nn.LeakyReLU, nonlin_kwargs={"inplace": True}, deep_supervision=True,
+        )  # fmt: skip
+        self.body.apply(InitWeights_He(1e-2))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Logits (N, outputs, H, W); in training those of every resolution, finest first."""
+        self.body.decoder.deep_supervision = self.training
+        return self.body(image)
+
+
 class Pix2PixGenerator(nn.Module):
     """S1's generator: U-Net of 8 down and 7 + 1 up blocks, one gray-level output in [0, 1].
 
@@ -106,7 +210,7 @@ class Pix2PixGenerator(nn.Module):
             self.up.append(nn.Sequential(*layers, nn.ReLU()))
             source = 2 * target
         self.last = nn.ConvTranspose2d(source, outputs, 4, 2, 1)
-        self.apply(_pix2pix_init)
+        _pix2pix_init(self, width)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Gray levels (N, 1, 256, 256) in [0, 1] of images (N, inputs, 256, 256)."""
@@ -132,19 +236,31 @@ class PatchDiscriminator(nn.Module):
                 nn.LeakyReLU(0.2),
             ]
         self.body = nn.Sequential(*layers, nn.Conv2d(width * 8, 1, 4, 1, 1))
-        self.apply(_pix2pix_init)
+        _pix2pix_init(self, width)
 
     def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Patch logits of image-mask pairs, each (N, 1, H, W)."""
         return self.body(torch.cat([image, mask], 1))
 
 
-def _pix2pix_init(module: nn.Module) -> None:
-    """Normal initialisation with deviation 0.02, as pix2pix (Isola et al. 2017) does."""
+def _he_init(module: nn.Module) -> None:
+    """He initialisation (S3 names it)."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        nn.init.normal_(module.weight, 0.0, 0.02)
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.InstanceNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
+
+
+def _pix2pix_init(network: nn.Module, width: int) -> None:
+    """Normal initialisation with deviation 0.02, as pix2pix (Isola et al. 2017) does at 64 first filters.
+
+    A narrower network sums over fewer channels: its weights start larger, so that signals do not.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02 * (64 / width) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.InstanceNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)

@@ -1,15 +1,14 @@
-"""Train a four-class model: ``python -m models.training.train --config models/training/configs/....json``.
+"""Train a network on slices: ``python -m models.training.train --config models/training/configs/....json``.
 
-Resumable (kill it at any moment and start it again with the same arguments), seeded, logged to CSV.
+Resumable (stop or kill it at any moment and start it again with the same arguments), seeded, logged to CSV.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import logging
-import os
+import sys
 import time
 from pathlib import Path
 
@@ -17,27 +16,52 @@ import numpy as np
 import torch
 
 from . import augment
+from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz, load_verdicts
-from .losses import dice_cross_entropy
-from .metrics import class_dice
-from .networks import Pix2PixGenerator, UNet25D
+from .losses import LOSSES, channel_targets, deeply_supervised
+from .networks import NnUNet2D, Pix2PixGenerator, PlainUNet, UNet25D
+from .optimisers import Schedule, build_optimiser
 from .sources import ArraySource, PoolSource, PseudoSource
 from .synthetic import make_pool
+from .validation import FIGURES, validate
 
 log = logging.getLogger("flairseg.training")
+COLUMNS = ("step", "loss", "seconds", *FIGURES, "learning_rate", "slices")
 
 
 def build_network(config: TrainingConfig) -> torch.nn.Module:
     """Network of a recipe."""
     arguments = {key: value for key, value in config.network.items() if key != "kind"}
-    kinds = {"unet25d": UNet25D, "pix2pix": Pix2PixGenerator}
+    kinds = {"unet25d": UNet25D, "pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D}
     return kinds[config.network["kind"]](**arguments)
 
 
-def build_sources(config: TrainingConfig, cache: Path) -> tuple[dict[str, ArraySource | PoolSource], list]:
+def run_folder(config: TrainingConfig, output: Path) -> Path:
+    """Where a recipe's run keeps its checkpoint and log."""
+    return output / (config.name if config.fold is None else f"{config.name}-fold{config.fold}")
+
+
+def initial_weights(config: TrainingConfig, output: Path) -> Path:
+    """The checkpoint that a recipe starts from: as it is named, or under the output folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is at neither place.
+    """
+    named = Path(config.init)
+    for path in (named, output / named.parent.name / named.name):
+        if path.exists():
+            return path
+    raise FileNotFoundError(f"{config.name} starts from {named}, which is not there: train that recipe first")
+
+
+def build_sources(
+    config: TrainingConfig, cache: Path
+) -> tuple[dict[str, ArraySource | PoolSource | PseudoSource], list]:
     """Training sources named in ``config.mix`` and the framed validation cases of the fold."""
-    sources: dict[str, ArraySource | PoolSource] = {}
+    sources: dict[str, ArraySource | PoolSource | PseudoSource] = {}
     validation: list = []
     wanted = {name for name, share in config.mix.items() if share > 0}
     if "tabriz" in wanted or config.fold is not None:
@@ -45,14 +69,15 @@ def build_sources(config: TrainingConfig, cache: Path) -> tuple[dict[str, ArrayS
         left_out = folds([case.name for case in cases], config.folds)[config.fold] if config.fold is not None else []
         framed = [frame_case(case, config.preprocessing) for case in cases]
         validation = [case for case in framed if case.name in left_out]
-        sources["tabriz"] = ArraySource([case for case in framed if case.name not in left_out])
+        trained = [case for case in framed if case.name not in left_out]
+        sources["tabriz"] = ArraySource(trained, config.slices, config.window)
     if "verdicts" in wanted:
         accepted = load_verdicts(data_folder() / "cases")
-        sources["verdicts"] = ArraySource([frame_case(case, config.preprocessing) for case in accepted])
+        framed = [frame_case(case, config.preprocessing) for case in accepted]
+        sources["verdicts"] = ArraySource(framed, config.slices, config.window)
     if "synthetic" in wanted:
-        sources["synthetic"] = PoolSource(
-            [_pool(cache, config.synthetic["count"], s) for s in config.synthetic["seeds"]]
-        )
+        pools = [_pool(cache, config.synthetic["count"], seed) for seed in config.synthetic["seeds"]]
+        sources["synthetic"] = PoolSource(pools, config.pipeline["normalisation"])
     if "pseudo" in wanted:
         sources["pseudo"] = PseudoSource(Path(config.pseudo))
     return {name: source for name, source in sources.items() if name in wanted}, validation
@@ -73,102 +98,107 @@ def draw_batch(
     """An augmented batch: images (N, channels, H, W) and labels (N, H, W)."""
     samples = [sources[name].draw(rng) for name, share in config.mix.items() for _ in range(share)]
     images, labels, masks = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+    if config.augmentation is not None:
+        return augment.geometric(images, labels.long(), augment.Geometry(**config.augmentation), generator)
     images, labels, masks = augment.spatial(images, labels.long(), masks[:, None].float(), generator)
     return augment.intensity(images, masks, generator), labels
 
 
-@torch.inference_mode()
-def validate(network: torch.nn.Module, cases: list) -> list[float]:
-    """Mean per-patient Dice of ventricles, normal WMH and lesions in the frame (no clean-up, no flips)."""
-    network.eval()
-    scores = []
-    for case in cases:
-        predicted = []
-        for batch in case.prepared.batches(8):
-            with torch.autocast("cpu", torch.bfloat16):
-                predicted.append(network(torch.from_numpy(batch)).float().argmax(1).numpy())
-        predicted = np.concatenate(predicted)
-        scores.append(class_dice(predicted, case.labels))
-    network.train()
-    return np.mean(scores, axis=0).round(4).tolist() if scores else []
-
-
-def save_checkpoint(path: Path, state: dict) -> None:
-    """Write a checkpoint whole or not at all."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
-
-
 def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
-    """Train, or go on training, and return the path of the last checkpoint."""
-    folder = output / (config.name if config.fold is None else f"{config.name}-fold{config.fold}")
+    """Train, or go on training, and return the path of the last checkpoint.
+
+    Stops early, with everything saved, when the process gets SIGTERM or Ctrl-C; ``finished.json`` in the run's folder
+    says that a run is complete.
+    """
+    folder = run_folder(config, output)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, curve = folder / "last.pt", folder / "log.csv"
+    checkpoint = folder / "last.pt"
     torch.manual_seed(config.seed)
     network = build_network(config).to(memory_format=torch.channels_last)
     if config.init:
-        network.load_state_dict(torch.load(config.init, weights_only=True)["ema"])
+        network.load_state_dict(torch.load(initial_weights(config, output), weights_only=True)["ema"])
     average = copy.deepcopy(network)
-    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = build_optimiser(config, network)
     generator = torch.Generator().manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    step = 0
+    sources, validation = build_sources(config, cache)
+    slices = len(sources["tabriz"].index) if "tabriz" in sources else config.steps * config.batch
+    schedule = Schedule(config, round(slices / config.batch))
+    step, losses, spent = 0, [], 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["ema"])
         optimiser.load_state_dict(state["optimiser"])
+        schedule.state.update(state["schedule"])
         generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
         rng.bit_generator.state = state["rng"]
-        step = state["step"]
+        step, losses, spent = state["step"], state["losses"], state["seconds"]
         log.info("resumed at step %d", step)
-    sources, validation = build_sources(config, cache)
+    curve = Curve(folder / "log.csv", COLUMNS, step)
+    loss_of, pipeline = LOSSES[config.loss], config.preprocessing
     weights = torch.tensor(config.class_weights) if config.class_weights else None
+    clip = config.optimiser.get("clip_norm", 5.0)
+    began = time.time() - spent
+
+    def save() -> None:
+        save_checkpoint(
+            checkpoint,
+            {
+                "network": network.state_dict(),
+                "ema": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state,
+                "generator": generator.get_state(),
+                "torch": torch.get_rng_state(),
+                "rng": rng.bit_generator.state,
+                "step": step,
+                "losses": losses,
+                "seconds": time.time() - began,
+                "config": dump_config(config),
+            },
+        )
+
     network.train()
-    losses, began = [], time.time()
-    while step < config.steps:
-        rate = config.learning_rate * (1 - step / config.steps) ** 0.9 * min(1.0, (step + 1) / 50)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        images, labels = draw_batch(config, sources, rng, generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-        loss = dice_cross_entropy(logits, labels, weights)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        step += 1
-        decay = min(config.ema, step / (step + 20))
-        with torch.no_grad():
-            for mine, theirs in zip(average.parameters(), network.parameters(), strict=True):
-                mine.lerp_(theirs, 1 - decay)
-        losses.append(loss.item())
-        if step % config.validate_every == 0 or step == config.steps:
-            average.load_state_dict({**network.state_dict(), **dict(average.named_parameters())})
-            row = [
-                step,
-                round(float(np.mean(losses)), 4),
-                round(time.time() - began, 1),
-                *validate(average, validation),
-            ]
-            log.info("step %d loss %.4f %s s, Dice %s", *row[:3], row[3:])
-            with curve.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow(row)
-            losses = []
-            save_checkpoint(
-                checkpoint,
-                {
-                    "network": network.state_dict(),
-                    "ema": average.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "generator": generator.get_state(),
-                    "rng": rng.bit_generator.state,
-                    "step": step,
-                    "config": dump_config(config),
-                },
-            )
+    with StopRequest() as stop:
+        while step < config.steps and not stop.asked:
+            rate = schedule.rate(step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            images, labels = draw_batch(config, sources, rng, generator)
+            target = channel_targets(labels, pipeline.output, pipeline.output_classes)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
+                logits = network(images.contiguous(memory_format=torch.channels_last))
+            if isinstance(logits, list):
+                loss = deeply_supervised(loss_of, logits, target, weights)
+            else:
+                loss = loss_of(logits, target, weights)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+            optimiser.step()
+            step += 1
+            decay = min(config.ema, step / (step + 20))
+            with torch.no_grad():
+                for mine, theirs in zip(average.parameters(), network.parameters(), strict=True):
+                    mine.lerp_(theirs, 1 - decay)
+            losses.append(loss.item())
+            schedule.saw(losses[-1])
+            judged = step % config.validate_every == 0 or step == config.steps
+            if judged or step % config.checkpoint_every == 0 or stop.asked:
+                # Running statistics are the network's own, at every checkpoint.
+                average.load_state_dict({**network.state_dict(), **dict(average.named_parameters())})
+            if judged:
+                figures = validate(average, validation, pipeline, config.amp) or [float("nan")] * len(FIGURES)
+                row = [step, round(float(np.mean(losses)), 5), round(time.time() - began, 1), *figures]
+                log.info("step %d loss %.4f %s s, %s", *row[:3], dict(zip(FIGURES, figures, strict=True)))
+                curve.append([*row, f"{rate:.3g}", step * config.batch])
+                losses = []
+            if judged or step % config.checkpoint_every == 0 or stop.asked:
+                save()
+    if step >= config.steps:
+        mark_finished(folder, steps=step, batch=config.batch, minutes=round((time.time() - began) / 60, 1))
     return checkpoint
 
 
@@ -176,8 +206,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--published", action="store_true", help="the published width and schedule (needs a GPU)")
     parser.add_argument("--output", type=Path, default=Path("runs"))
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--cache", type=Path, help="where synthetic slices are kept (default: OUTPUT/cache)")
     parser.add_argument("--fold", type=int)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--init")
@@ -186,8 +217,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    config = load_config(arguments.config, fold=arguments.fold, steps=arguments.steps, init=arguments.init)
-    train(config, arguments.output, arguments.cache)
+    config = load_config(
+        arguments.config, arguments.published, fold=arguments.fold, steps=arguments.steps, init=arguments.init
+    )
+    train(config, arguments.output, arguments.cache or arguments.output / "cache")
+    if not (run_folder(config, arguments.output) / FINISHED).exists():
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":
