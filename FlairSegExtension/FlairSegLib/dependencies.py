@@ -1,16 +1,90 @@
-"""What Slicer's Python lacks and FlairSeg needs: said in plain words when it is first needed."""
+"""What Slicer's Python lacks and FlairSeg needs: asked for once, installed without touching Slicer's own packages.
+
+Exactly one flavour of onnxruntime is ever installed: ``onnxruntime``, or ``onnxruntime-gpu`` once the user asks for the
+GPU. Two of them write the same files and break each other.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flairseg.errors import MissingDependencyError
+import slicer
+from flairseg.errors import DeviceError, MissingDependencyError
+from slicer.i18n import tr as _
+
+from . import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 #: Packages of the package index that Slicer does not bring.
 PACKAGES = ("onnxruntime", "scikit-image")
+RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
+#: All that provide ``import onnxruntime``.
+FLAVOURS = (RUNTIME, GPU_RUNTIME, "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-silicon")
+#: Slicer's own, which pip must leave as they are.
+KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "pillow")
+
+_CONSOLE = _("View > Python Console")
+#: What pip's output says, and what helps. First hit wins.
+_CAUSES: tuple[tuple[re.Pattern[str], Callable[[], tuple[str, str]]], ...] = (
+    (
+        re.compile(r"ProxyError|Cannot connect to proxy|407 Proxy|Tunnel connection failed", re.I),
+        lambda: (
+            _("The hospital's proxy refused the connection."),
+            _(
+                "Ask for the proxy's address, set the environment variable HTTPS_PROXY to it"
+                " (http://user:password@proxy:port) before Slicer is started, then try again."
+            ),
+        ),
+    ),
+    (
+        re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLError|certificate verify|SSLCertVerificationError", re.I),
+        lambda: (
+            _("The connection's certificate was not accepted: the network inspects encrypted traffic."),
+            _(
+                "Ask for the hospital's root certificate, set the environment variable PIP_CERT to that file before"
+                " Slicer is started, then try again."
+            ),
+        ),
+    ),
+    (
+        re.compile(r"No space left|Errno 28|not enough space", re.I),
+        lambda: (_("The disk is full."), _("Free about 500 MB on Slicer's disk, then try again.")),
+    ),
+    (
+        re.compile(r"Permission denied|Access is denied|Errno 13|WinError 5\b", re.I),
+        lambda: (
+            _("Slicer's folder may not be written to, or a file in it is in use."),
+            _("Close other Slicer windows, or install Slicer where you may write, then try again."),
+        ),
+    ),
+    (
+        re.compile(
+            r"getaddrinfo|Name or service not known|Temporary failure in name resolution|NewConnectionError"
+            r"|Max retries exceeded|ConnectTimeout|ReadTimeout|Network is unreachable|ConnectionError",
+            re.I,
+        ),
+        lambda: (_("There is no connection to the package index (pypi.org)."), offlineAdvice()),
+    ),
+    (
+        re.compile(r"ResolutionImpossible|conflicting dependencies|No matching distribution", re.I),
+        lambda: (
+            _("No version of the packages fits this Slicer."),
+            _("Use Slicer 5.10 or newer; if that is what you have, report it with the diagnostics."),
+        ),
+    ),
+)
 
 
 def load_segment() -> Callable:
@@ -25,7 +99,228 @@ def load_segment() -> Callable:
         from flairseg import segment
     except ImportError as error:
         raise MissingDependencyError(
-            f"The Python package {error.name} is not installed.",
-            f"In Slicer's Python console: slicer.util.pip_install('{' '.join(PACKAGES)}'), then try again.",
+            _("The Python package {name} is not installed.").format(name=error.name),
+            _("In Slicer's Python console: slicer.util.pip_install('{packages}'), then try again.").format(
+                packages=" ".join(PACKAGES)
+            ),
         ) from error
     return segment
+
+
+def installedFlavours() -> list[str]:
+    """Flavours of onnxruntime that are installed; more than one is a broken installation."""
+    return [name for name in FLAVOURS if installedVersion(name) is not None]
+
+
+def installedVersion(name: str) -> str | None:
+    """Version of an installed package; None if it is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def requirements(device: str = settings.AUTOMATIC) -> list[str]:
+    """The lines of ``requirements.txt``, with the one flavour of onnxruntime that this device needs.
+
+    An installed flavour stays, whichever it is, unless the GPU is asked for and it cannot drive one.
+    """
+    lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
+    flavour = _flavour(device)
+    return [_with_name(line, flavour) if _name(line) == RUNTIME else line for line in lines if line]
+
+
+def missing(device: str = settings.AUTOMATIC) -> list[str]:
+    """Requirements that are not installed, or too old."""
+    return [line for line in requirements(device) if not _satisfied(line)]
+
+
+def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | None = None) -> None:
+    """Have everything installed that a run on this device needs; asks the user once if something is missing.
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    beforeChange : callable, optional
+        Called before packages change: what holds onnxruntime's files open must let go (Windows).
+
+    Raises
+    ------
+    MissingDependencyError
+        The user declined, or the installation failed; with the cause and what helps.
+    DeviceError
+        There is no GPU package for this operating system.
+    """
+    present = installedFlavours()
+    wanted = _flavour(device)
+    surplus = [name for name in present if name != wanted]
+    if not surplus and not missing(device):
+        return
+    if wanted == GPU_RUNTIME and sys.platform == "darwin":
+        raise DeviceError(_("There is no GPU support on macOS."), _("Choose the device Automatic or CPU."))
+    if surplus and not _confirm_swap(surplus, wanted):
+        raise _declined()
+    if beforeChange is not None:
+        beforeChange()
+    if surplus:
+        # Both flavours own the same files: the one that stays has to be written anew.
+        _run(lambda: slicer.util.pip_uninstall(" ".join([*surplus, *([wanted] if wanted in present else [])])))
+        importlib.invalidate_caches()
+    try:
+        _install(missing(device), ask=not surplus)
+    except MissingDependencyError:
+        if surplus and not installedFlavours():
+            _put_back(surplus[0])
+        raise
+    importlib.invalidate_caches()
+    still = missing(device)
+    if still:
+        raise MissingDependencyError(
+            _("These packages are not installed: {names}.").format(names=", ".join(still)),
+            _("Install them in Slicer's Python console ({menu}): slicer.util.pip_install({names!r})").format(
+                menu=_CONSOLE, names=" ".join(still)
+            ),
+        )
+
+
+def offlineAdvice() -> str:
+    """How to install on a computer without a network."""
+    return _(
+        "Connect once, or fetch the packages elsewhere (pip download -d wheels {packages}), copy the folder here and"
+        " run in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER {packages}')."
+        " Behind a proxy, set HTTPS_PROXY before Slicer is started."
+    ).format(packages=" ".join(PACKAGES))
+
+
+def explain(output: str) -> tuple[str, str]:
+    """Cause and advice, in plain words, from what pip said.
+
+    Parameters
+    ----------
+    output : str
+        Output of pip and text of its exception.
+
+    Returns
+    -------
+    tuple of str
+        What happened, what helps.
+    """
+    for pattern, words in _CAUSES:
+        if pattern.search(output):
+            return words()
+    return (
+        _("The Python packages could not be installed."),
+        _("The error log (Ctrl+0) has pip's own words. {offline}").format(offline=offlineAdvice()),
+    )
+
+
+@contextmanager
+def constraints() -> Iterator[str]:
+    """Path of a constraints file that pins what Slicer brings, to the versions it has."""
+    with tempfile.TemporaryDirectory(prefix="flairseg-") as folder:
+        path = Path(folder) / "constraints.txt"
+        pins = [f"{name}=={version}" for name in KEPT if (version := installedVersion(name)) is not None]
+        path.write_text("\n".join([*pins, ""]), encoding="utf-8")
+        yield str(path)
+
+
+def _flavour(device: str) -> str:
+    if device == settings.GPU:
+        return GPU_RUNTIME
+    present = installedFlavours()
+    # Slicer's own choice of two is a broken installation, see ensure().
+    return GPU_RUNTIME if GPU_RUNTIME in present else (present[0] if present else RUNTIME)
+
+
+def _install(lines: list[str], ask: bool) -> None:
+    if not lines:
+        return
+    with constraints() as path:
+        packaging = _slicer_packaging()
+        if packaging is not None:
+            _run(
+                lambda: packaging.pip_ensure(
+                    lines, constraints=path, prompt_install=ask, requester=_("FLAIR Segmentation")
+                )
+            )
+            return
+        if ask and not slicer.util.confirmOkCancelDisplay(
+            _(
+                "FLAIR Segmentation needs Python packages that Slicer does not bring: {packages}. They are downloaded"
+                " once, about 60 MB. Install them now?"
+            ).format(packages=", ".join(_name(line) for line in lines)),
+            _("FLAIR Segmentation"),
+        ):
+            raise _declined()
+        _run(lambda: slicer.util.pip_install(["-c", path, *lines]))
+
+
+def _run(step: Callable[[], object]) -> None:
+    """Run one call of pip; its failures become typed errors with advice."""
+    try:
+        step()
+    except subprocess.CalledProcessError as error:
+        said = "\n".join(str(part) for part in (error.output, error.stderr, error) if part)
+        logging.error("FlairSeg: pip failed: %s", said)
+        raise MissingDependencyError(*explain(said)) from error
+    except RuntimeError as error:
+        if "declined" in str(error).lower():
+            raise _declined() from error
+        raise MissingDependencyError(*explain(str(error))) from error
+    except OSError as error:
+        raise MissingDependencyError(*explain(str(error))) from error
+
+
+def _put_back(flavour: str) -> None:
+    """After a failed exchange: the flavour that was there before."""
+    try:
+        with constraints() as path:
+            _run(lambda: slicer.util.pip_install(["-c", path, flavour]))
+    except MissingDependencyError as error:
+        logging.error("FlairSeg: %s could not be put back: %s", flavour, error)
+
+
+def _confirm_swap(surplus: list[str], wanted: str) -> bool:
+    return slicer.util.confirmOkCancelDisplay(
+        _(
+            "Only one flavour of onnxruntime can be installed. {surplus} will be removed and {wanted} installed"
+            " (about 300 MB for the GPU). Slicer's own packages stay as they are. Go on?"
+        ).format(surplus=", ".join(surplus), wanted=wanted),
+        _("FLAIR Segmentation"),
+    )
+
+
+def _declined() -> MissingDependencyError:
+    return MissingDependencyError(
+        _("The Python packages that FLAIR Segmentation needs were not installed."),
+        _("Press Segment again and agree, or ask your administrator. {offline}").format(offline=offlineAdvice()),
+    )
+
+
+def _slicer_packaging():
+    """Slicer's package manager; None before Slicer 5.12."""
+    try:
+        return importlib.import_module("slicer.packaging")
+    except ImportError:
+        return None
+
+
+def _satisfied(line: str) -> bool:
+    version = installedVersion(_name(line))
+    if version is None:
+        return False
+    match = re.search(r">=\s*([0-9.]+)", line)
+    return match is None or _numbers(version) >= _numbers(match[1])
+
+
+def _name(line: str) -> str:
+    return re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0]
+
+
+def _with_name(line: str, name: str) -> str:
+    return name + line[len(_name(line)) :]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])

@@ -1,0 +1,64 @@
+"""What a report of a problem needs: versions and the error, without anything about the patient."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+
+import slicer
+from flairseg import __version__
+
+from . import dependencies, settings
+
+#: Packages whose versions matter.
+PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", *dependencies.FLAVOURS)
+
+
+def report(message: str = "", advice: str = "", **facts: object) -> str:
+    """Text for a bug report.
+
+    Parameters
+    ----------
+    message, advice : str
+        Of the error, if there was one. Paths and quoted names are taken out: they may name a patient.
+    **facts
+        More lines, by name; what may say anything about a patient is the caller's to leave out.
+
+    Returns
+    -------
+    str
+    """
+    lines = [f"FlairSeg {__version__}", *_application(), f"Python {platform.python_version()}", platform.platform()]
+    lines += [f"CPU cores: {os.cpu_count()}"]
+    lines += [f"{name}: {version}" for name in PACKAGES if (version := dependencies.installedVersion(name))]
+    lines += [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
+    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "PIP_CERT", "PIP_INDEX_URL") if os.environ.get(name)]
+    lines.append(f"network settings: {', '.join(proxies) or 'none'}")
+    if message:
+        lines += ["", f"error: {without_names(message)}"]
+    if advice:
+        lines.append(f"advice: {without_names(advice)}")
+    return "\n".join(lines) + "\n"
+
+
+def without_names(text: str) -> str:
+    """A message with quoted names and paths taken out."""
+    text = re.sub(r"'[^'\n]*'", "'…'", text)
+    text = re.sub(r"[A-Za-z]:\\[^\s:;,]+", "<path>", text)
+    return re.sub(r"(?<![\w.:/])/[^\s:;,]+", "<path>", text)
+
+
+def _application() -> list[str]:
+    version = getattr(slicer.app, "applicationVersion", None)
+    revision = getattr(slicer.app, "revision", None)
+    return [f"3D Slicer {version or 'unknown'}" + (f" r{revision}" if revision else "")]
+
+
+def deviceName(device: str) -> str:
+    """A device in a reader's words."""
+    from slicer.i18n import tr as _
+
+    return {settings.AUTOMATIC: _("Automatic"), settings.CPU: _("CPU"), settings.GPU: _("GPU (NVIDIA)")}.get(
+        device, device
+    )

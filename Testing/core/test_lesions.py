@@ -1,0 +1,224 @@
+"""Lesions: found, measured, numbered for good, flipped, drawn anew from probabilities; edits counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.lesions import (
+    bounding_box,
+    changed_box,
+    count_edits,
+    count_voxels,
+    find_lesions,
+    numbered_like,
+    other_wmh_class,
+    reclassified,
+    rethresholded,
+    through_plane_axis,
+)
+
+#: 1 x 2 x 4 mm (I, J, K), slices from the feet up; a left-handed grid, as most clinical files have.
+AFFINE = np.array([[-1.0, 0, 0, 30], [0, 2, 0, -40], [0, 0, 4, -10], [0, 0, 0, 1]])
+SHAPE = (10, 30, 40)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    out = np.zeros(SHAPE, np.uint8)
+    out[2:6, 10:14, 10:20] = VENTRICLES
+    out[2:6, 14:16, 10:20] = NORMAL_WMH
+    out[4:8, 20:24, 25:30] = LESION  # 80 voxels
+    out[2, 3, 3:6] = LESION  # 3 voxels
+    out[3, 4, 6] = LESION  # touches the one before by a corner: the same lesion
+    return out
+
+
+@pytest.fixture
+def probabilities(labels) -> np.ndarray:
+    out = np.full((4, *SHAPE), 0.02, np.float32)
+    for value in range(4):
+        out[value][labels == value] = 0.94
+    out[LESION, 4:8, 20:24, 25:30] = 0.70
+    out[NORMAL_WMH, 4:8, 20:24, 25:30] = 0.25
+    out[BACKGROUND, 4:8, 20:24, 25:30] = 0.05
+    return out
+
+
+def test_each_lesion_has_its_size_place_and_confidence(labels, probabilities):
+    found = find_lesions(labels, AFFINE, probabilities)
+    large, small = found.lesions
+    assert (large.number, large.voxels, large.value) == (1, 80, LESION)
+    assert large.volume_mm3 == pytest.approx(80 * 8)
+    assert large.volume_ml == pytest.approx(0.64)
+    # Middle of K 4..7, J 20..23, I 25..29 through the affine.
+    assert large.centre_ras == pytest.approx((30 - 27, -40 + 2 * 21.5, -10 + 4 * 5.5))
+    assert large.slices == (4, 7)
+    assert large.confidence == pytest.approx(0.70, abs=1e-3)
+    assert large.runner_up == NORMAL_WMH
+    assert large.margin == pytest.approx(0.45, abs=1e-3)
+    assert (small.voxels, small.slices, small.largest_slice) == (4, (2, 3), 2)
+
+
+def test_the_anchor_lies_inside_even_of_a_ring():
+    labels = np.zeros((3, 21, 21), np.uint8)
+    rows, columns = np.ogrid[:21, :21]
+    radius = np.hypot(rows - 10, columns - 10)
+    labels[1][(radius > 6) & (radius < 9)] = LESION
+    (ring,) = find_lesions(labels, np.eye(4)).lesions
+    i, j, k = (round(x) for x in ring.anchor_ras)
+    assert labels[k, j, i] == LESION
+    assert labels[tuple(round(x) for x in ring.centre_ras[::-1])] == BACKGROUND
+    assert ring.confidence is None and ring.margin is None and ring.runner_up is None
+
+
+def test_regions_are_26_connected_as_scipy_labels_them(labels):
+    rng = np.random.default_rng(3)
+    noise = np.where(rng.random((12, 25, 31)) > 0.9, LESION, 0).astype(np.uint8)
+    from scipy import ndimage
+
+    reference, count = ndimage.label(noise == LESION, np.ones((3, 3, 3)))
+    found = find_lesions(noise, np.eye(4))
+    assert len(found.lesions) == count
+    assert sorted(x.voxels for x in found.lesions) == sorted(np.bincount(reference.ravel())[1:])
+    for lesion in found.lesions[:20]:
+        box, mask = found.mask(lesion.number)
+        assert mask.sum() == lesion.voxels
+        assert len(np.unique(reference[box][mask])) == 1
+
+
+def test_distance_to_the_ventricles_in_mm(labels):
+    found = find_lesions(labels, AFFINE, values=(LESION, NORMAL_WMH))
+    large = found.lesions[0]
+    # Nearest voxels: I 25 against 19, J 20 against 13, same slice.
+    assert large.ventricle_distance_mm == pytest.approx(np.hypot(6 * 1, 7 * 2))
+    assert not large.touches_ventricles
+    normal = found.lesions[-1]
+    assert normal.value == NORMAL_WMH and normal.touches_ventricles
+    labels[labels == VENTRICLES] = BACKGROUND
+    assert find_lesions(labels, AFFINE).lesions[0].ventricle_distance_mm is None
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 2, 1), (1, 0, 2)])
+def test_the_slice_number_runs_through_the_thick_slices_however_they_are_stored(labels, order):
+    """The same head stored with its axes permuted: the same slices."""
+    turned = np.transpose(labels, order)
+    # Column of the affine for each array axis, K, J, I.
+    columns = AFFINE[:, [2, 1, 0]][:, list(order)]
+    affine = np.column_stack([columns[:, ::-1], AFFINE[:, 3]])
+    assert through_plane_axis(affine) == order.index(0)
+    here, there = find_lesions(labels, AFFINE).lesions[0], find_lesions(turned, affine).lesions[0]
+    assert there.slices == here.slices and there.largest_slice == here.largest_slice
+    assert there.centre_ras == pytest.approx(here.centre_ras)
+
+
+def test_nothing_found_is_an_empty_map(labels):
+    nothing = find_lesions(np.zeros(SHAPE, np.uint8), AFFINE)
+    assert nothing.lesions == ()
+    assert nothing.at((1, 1, 1)) is None
+    with pytest.raises(KeyError):
+        nothing.mask(1)
+    found = find_lesions(labels, AFFINE, previous=nothing)
+    assert [x.number for x in found.lesions] == [1, 2]
+    assert numbered_like(nothing, found).lesions == ()
+
+
+def test_at_finds_the_lesion_under_a_voxel(labels):
+    found = find_lesions(labels, AFFINE)
+    assert found.at((5, 21, 27)).number == 1
+    assert found.at((2, 3, 4)).number == 2
+    assert found.at((5, 12, 15)) is None
+    assert found.at((9, 29, 39)) is None
+
+
+def test_numbers_stay_with_their_lesion(labels):
+    before = find_lesions(labels, AFFINE)
+    grown = labels.copy()
+    grown[2:5, 2:9, 1:16] = LESION  # number 2 outgrows number 1
+    grown[9, 0, 39] = LESION
+    after = find_lesions(grown, AFFINE, previous=before)
+    assert after.at((2, 3, 4)).number == 2
+    assert after.at((5, 21, 27)).number == 1
+    assert after.at((9, 0, 39)).number == 3
+    assert [x.voxels for x in after.lesions] == sorted((x.voxels for x in after.lesions), reverse=True)
+
+
+def test_a_lesion_cut_in_two_keeps_its_number_in_the_larger_part(labels):
+    before = find_lesions(labels, AFFINE)
+    cut = labels.copy()
+    cut[:, :, 26] = BACKGROUND
+    after = find_lesions(cut, AFFINE, previous=before)
+    assert after.at((5, 21, 28)).number == 1
+    assert after.at((5, 21, 25)).number == 3
+    assert len({x.number for x in after.lesions}) == len(after.lesions)
+
+
+def test_flip_and_delete_change_that_region_alone(labels):
+    found = find_lesions(labels, AFFINE)
+    flipped = reclassified(labels, found, [1], other_wmh_class(LESION))
+    assert (flipped[4:8, 20:24, 25:30] == NORMAL_WMH).all()
+    assert (flipped != labels).sum() == 80
+    back = find_lesions(flipped, AFFINE, values=(LESION, NORMAL_WMH), previous=found)
+    assert back.at((5, 21, 27)).number == 1
+    assert np.array_equal(reclassified(flipped, back, [1], other_wmh_class(NORMAL_WMH)), labels)
+    gone = reclassified(labels, found, [1, 2], BACKGROUND)
+    assert not (gone == LESION).any()
+    assert (labels == LESION).sum() == 84
+
+
+def test_rethresholding_grows_from_cores_and_drops_the_unsure(labels, probabilities):
+    # A halo around the large lesion, and an unsure speck that nothing certain touches.
+    probabilities[LESION, 4:8, 18:26, 23:32] = np.maximum(probabilities[LESION, 4:8, 18:26, 23:32], 0.3)
+    probabilities[LESION, 8, 2:6, 30:36] = 0.3
+    wide = rethresholded(labels, probabilities, 0.6, 0.25, 8.0)
+    assert (wide[4:8, 18:26, 23:32] == LESION).all()
+    assert not (wide[8, 2:6, 30:36] == LESION).any()
+    assert ((wide == VENTRICLES) == (labels == VENTRICLES)).all()
+    strict = rethresholded(labels, probabilities, 0.9, 0.9, 8.0)
+    assert (strict[4:8, 20:24, 25:30] == NORMAL_WMH).all(), "more likely normal than background"
+    assert (strict[2, 3, 3:6] == LESION).all()
+    assert (labels == LESION).sum() == 84, "the labels given stay as they are"
+
+
+def test_rethresholding_leaves_what_the_reader_edited(labels, probabilities):
+    original = labels.copy()
+    edited = labels.copy()
+    edited[9, 10:14, 30:34] = LESION  # painted where the model saw nothing
+    edited[4:8, 20:24, 25:30] = BACKGROUND  # deleted, though the model is sure
+    out = rethresholded(edited, probabilities, 0.5, 0.4, 8.0, original)
+    assert (out[9, 10:14, 30:34] == LESION).all()
+    assert (out[4:8, 20:24, 25:30] == BACKGROUND).all()
+
+
+def test_quantised_probabilities_say_the_same(labels, probabilities):
+    quantised = np.rint(probabilities * 255).astype(np.uint8)
+    fine, coarse = (find_lesions(labels, AFFINE, p).lesions[0] for p in (probabilities, quantised))
+    assert coarse.confidence == pytest.approx(fine.confidence, abs=0.005)
+    assert np.array_equal(
+        rethresholded(labels, quantised, 0.5, 0.3, 8.0), rethresholded(labels, probabilities, 0.5, 0.3, 8.0)
+    )
+
+
+def test_probabilities_of_another_grid_are_refused(labels, probabilities):
+    with pytest.raises(ValueError, match="do not fit"):
+        find_lesions(labels, AFFINE, probabilities[:, :-1])
+
+
+def test_edits_are_counted_by_class(labels):
+    edited = labels.copy()
+    edited[4, 20:24, 25:30] = NORMAL_WMH  # 20 voxels flipped
+    edited[9, 0, :5] = LESION  # 5 added
+    edited[2, 10, 10:13] = BACKGROUND  # 3 removed
+    values = (VENTRICLES, NORMAL_WMH, LESION)
+    assert count_edits(labels, edited, values) == {VENTRICLES: (0, 3), NORMAL_WMH: (20, 0), LESION: (5, 20)}
+    assert count_edits(labels, labels, values) == dict.fromkeys(values, (0, 0))
+    assert list(count_voxels(edited)) == list(np.bincount(edited.ravel(), minlength=4))
+
+
+def test_boxes(labels):
+    assert bounding_box(labels, (VENTRICLES,)) == (slice(2, 6), slice(10, 14), slice(10, 20))
+    assert bounding_box(np.zeros(SHAPE, np.uint8), (1,)) is None
+    edited = labels.copy()
+    assert changed_box(labels, edited) is None
+    edited[1, 2, 3] = edited[5, 6, 7] = LESION
+    assert changed_box(labels, edited) == (slice(1, 6), slice(2, 7), slice(3, 8))
