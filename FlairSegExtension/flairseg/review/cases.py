@@ -1,0 +1,550 @@
+"""The archive of judged cases: each save is a new version in its own folder, whole or not at all, never changed again.
+
+``<case>/v<NNN>/{flair.nii.gz or flair.json, labels.nii.gz, verdict.json}``: the raw material of local adaptation and of
+audit. A version is written under a temporary name, read back, compared, synced to the disk, and renamed into place; two
+writers at once get two numbers.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..atomic import output_error, shielded, sync
+from ..errors import FlairSegError, OutputError
+from ..labels import BACKGROUND, CLASS_BY_VALUE
+from ..nifti import write_nifti
+from ..volume import Volume, volume_from_sitk
+from .errors import CaseNotFoundError, DamagedCaseError, InvalidVerdictError
+from .events import utc_now
+from .naming import folder_name, marked, same_on_some_disk
+from .verdict import (
+    ACCEPTED,
+    ACCEPTED_AFTER_EDITS,
+    PENDING,
+    REJECTED,
+    Verdict,
+    from_json,
+    schema_fault,
+    to_json,
+)
+
+__all__ = [
+    "ACCEPTED",
+    "ACCEPTED_AFTER_EDITS",
+    "PENDING",
+    "REJECTED",
+    "CaseArchive",
+    "LoadedCase",
+    "SavedCase",
+    "Verdict",
+]
+
+FLAIR, FLAIR_REFERENCE, LABELS, VERDICT = "flair.nii.gz", "flair.json", "labels.nii.gz", "verdict.json"
+
+#: Begins like the temporary folders of other writers, so that one rule leaves them all out.
+_TEMPORARY = ".flairseg-"
+_VERSION = re.compile(r"v([0-9]{3,})")
+#: Corners of what was read back may differ from what was written by this much, mm: float32 in the header.
+_PLACEMENT_TOLERANCE_MM = 0.01
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SavedCase:
+    """One version of a case in the archive.
+
+    Attributes
+    ----------
+    case : str
+        Original name.
+    version : int
+        From 1.
+    path : Path
+        Its folder.
+    """
+
+    case: str
+    version: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """What one version holds.
+
+    Attributes
+    ----------
+    saved : SavedCase
+        Where it lies.
+    verdict : Verdict
+        What was decided.
+    labels : ndarray of uint8, shape (K, J, I)
+        Classes 0..3.
+    flair : Volume
+        The image, float32, on the same grid.
+    content : dict
+        ``verdict.json`` as it stands there.
+    """
+
+    saved: SavedCase
+    verdict: Verdict
+    labels: np.ndarray
+    flair: Volume
+    content: dict[str, Any]
+
+
+class CaseArchive:
+    """Versions of judged cases in one folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created with the first case.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def save(self, case: str, labels: np.ndarray, flair: Volume | str | Path, verdict: Verdict) -> SavedCase:
+        """Keep a case as a new version.
+
+        Parameters
+        ----------
+        case : str
+            Its name or pseudonym; anything but empty.
+        labels : ndarray, shape (K, J, I)
+            Classes 0..3, on the grid of the FLAIR.
+        flair : Volume, str or Path
+            The image: a volume is kept as ``flair.nii.gz`` (once, if versions share it); the path of a file is kept as a
+            reference in ``flair.json``, with its sha256.
+        verdict : Verdict
+            What was decided.
+
+        Returns
+        -------
+        SavedCase
+            Once this returns, the version is whole and on the disk.
+
+        Raises
+        ------
+        InvalidVerdictError
+            If the verdict is not valid, or the labels are not classes on the image's grid.
+        OutputError
+            If it cannot be written; nothing is left behind then, and earlier versions are as they were.
+        FlairSegError
+            If the path of ``flair`` cannot be read.
+        """
+        verdict = verdict.checked()
+        volume = flair if isinstance(flair, Volume) else _read_reference(Path(flair))
+        labels = _checked_labels(labels, volume)
+        try:
+            folder = self._folder_for(case)
+            with _temporary_folder(folder) as temporary:
+                write_nifti(temporary / LABELS, labels, volume)
+                _check_read_back(temporary / LABELS, volume.with_array(labels))
+                hashes = {LABELS: file_sha256(temporary / LABELS)}
+                if isinstance(flair, Volume):
+                    hashes[FLAIR] = self._keep_flair(temporary, volume, folder)
+                else:
+                    hashes[FLAIR] = file_sha256(Path(flair))
+                    self._refer(temporary, Path(flair), hashes[FLAIR])
+                if (temporary / FLAIR_REFERENCE).exists():
+                    hashes[FLAIR_REFERENCE] = file_sha256(temporary / FLAIR_REFERENCE)
+                for name in hashes:
+                    if (temporary / name).exists():
+                        sync(temporary / name)
+                return self._put_in_place(temporary, folder, case, verdict, hashes)
+        except OSError as error:
+            raise _archive_error(self.folder, error) from error
+
+    def cases(self) -> list[str]:
+        """Original names of all cases, sorted."""
+        return sorted(name for folder in self._case_folders() if (name := _name_in(folder)) is not None)
+
+    def versions(self, case: str) -> list[int]:
+        """Numbers of the versions of a case, ascending; empty if there is none."""
+        folder = self._existing_folder(case)
+        return [] if folder is None else _versions_in(folder)
+
+    def path(self, case: str, version: int | None = None) -> Path:
+        """Folder of a version (default: the newest).
+
+        Raises
+        ------
+        CaseNotFoundError
+            If there is no such case or version.
+        """
+        folder, versions = self._existing_folder(case), self.versions(case)
+        wanted = version if version is not None else max(versions, default=0)
+        if folder is None or wanted not in versions:
+            which = f"version {version} of " if version is not None else ""
+            raise CaseNotFoundError(f"The archive has no {which}{case}.", "Check the name and the folder of cases.")
+        return folder / _version_name(wanted)
+
+    def load(self, case: str, version: int | None = None) -> LoadedCase:
+        """What a version holds (default: the newest), after its hashes were compared.
+
+        Raises
+        ------
+        CaseNotFoundError
+            If there is no such case or version.
+        DamagedCaseError
+            If a file is missing, cannot be read, or is not what it was when it was saved.
+        """
+        path = self.path(case, version)
+        content = _read_verdict(path)
+        for problem in _problems(path, content):
+            raise DamagedCaseError(f"{path.name} of {case}: {problem}.", "Bring the file back from a backup.")
+        flair = _read(flair_file(path))
+        labels = _read(path / LABELS)
+        if labels.array.shape != flair.array.shape:
+            raise DamagedCaseError(
+                f"{path.name} of {case}: labels and FLAIR have different grids.", "Bring the files back from a backup."
+            )
+        return LoadedCase(
+            SavedCase(content["case"], int(content["version"]), path),
+            from_json(content),
+            labels.array.astype(np.uint8),
+            replace(flair, array=flair.array.astype(np.float32), name=case),
+            content,
+        )
+
+    def verdicts(self) -> Iterator[tuple[SavedCase, dict[str, Any]]]:
+        """Every version with the content of its ``verdict.json``, case by case, oldest first; no image is read.
+
+        Raises
+        ------
+        DamagedCaseError
+            If a ``verdict.json`` cannot be read.
+        """
+        for folder in self._case_folders():
+            for number in _versions_in(folder):
+                path = folder / _version_name(number)
+                content = _read_verdict(path)
+                yield SavedCase(content["case"], number, path), content
+
+    def verdict_content(self, saved: SavedCase) -> dict[str, Any]:
+        """``verdict.json`` of a version; ``DamagedCaseError`` if it cannot be read."""
+        return _read_verdict(saved.path)
+
+    def problems(self, case: str, version: int | None = None) -> list[str]:
+        """What is wrong with a version's files, in words: missing ones, and ones that were changed; empty if nothing is."""
+        path = self.path(case, version)
+        try:
+            return _problems(path, _read_verdict(path))
+        except DamagedCaseError as error:
+            return [error.message]
+
+    # --- folders
+
+    def _case_folders(self) -> list[Path]:
+        try:
+            return sorted(p for p in self.folder.iterdir() if not p.name.startswith(".") and _versions_in(p))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise OutputError(
+                f"The folder of cases {self.folder} cannot be read: {error.strerror or error}.",
+                "Check the folder of cases in the settings.",
+            ) from error
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _existing_folder(self, case: str) -> Path | None:
+        names = self._names()
+        name = _name_for(case, names)
+        return self.folder / name if name in names else None
+
+    def _folder_for(self, case: str) -> Path:
+        """Folder of a case, made if need be: a case whose name a file system takes for another's gets one of its own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            name = _name_for(case, self._names())
+            try:
+                (self.folder / name).mkdir()
+            except FileExistsError:
+                # Another writer may have made the same case, or on some disks one that looks like it.
+                if name in self._names():
+                    return self.folder / name
+                continue
+            sync(self.folder)
+            return self.folder / name
+
+    # --- files
+
+    def _keep_flair(self, temporary: Path, volume: Volume, folder: Path) -> str:
+        """Write the image, or refer to an earlier version that holds the very same one; its sha256."""
+        stored = _storable(volume)
+        write_nifti(temporary / FLAIR, stored.array, stored, stored.array.dtype.type)
+        _check_read_back(temporary / FLAIR, stored)
+        digest = file_sha256(temporary / FLAIR)
+        for number in reversed(_versions_in(folder)):
+            earlier = folder / _version_name(number) / FLAIR
+            if earlier.is_file() and earlier.stat().st_size == (temporary / FLAIR).stat().st_size:
+                if file_sha256(earlier) != digest:
+                    continue
+                (temporary / FLAIR).unlink()
+                content = {"file": f"../{_version_name(number)}/{FLAIR}", "sha256": digest}
+                _write_json(temporary / FLAIR_REFERENCE, content)
+                break
+        return digest
+
+    def _refer(self, temporary: Path, path: Path, digest: str) -> None:
+        content = {"file": Path(os.path.abspath(path)).as_posix(), "sha256": digest}
+        _write_json(temporary / FLAIR_REFERENCE, content)
+
+    def _put_in_place(
+        self, temporary: Path, folder: Path, case: str, verdict: Verdict, hashes: dict[str, str]
+    ) -> SavedCase:
+        """Give the finished folder the next free number."""
+        while True:
+            existing = _versions_in(folder)
+            number = max(existing, default=0) + 1
+            parent = verdict.parent_version or max(existing, default=None)
+            numbered = replace(verdict, parent_version=parent)
+            content = to_json(numbered, case, number, utc_now(), hashes)
+            fault = schema_fault(content)
+            if fault is not None:
+                raise InvalidVerdictError(
+                    f"The verdict is not valid: {fault}.", "This is a fault of the program; report it."
+                )
+            _write_json(temporary / VERDICT, content)
+            sync(temporary / VERDICT)
+            sync(temporary)
+            target = folder / _version_name(number)
+            with shielded():
+                try:
+                    os.rename(temporary, target)
+                except OSError as error:
+                    taken = error.errno in (errno.EEXIST, errno.ENOTEMPTY) or target.exists()
+                    if not taken:
+                        raise
+                    continue
+                sync(folder)
+            return SavedCase(case, number, target)
+
+
+def flair_file(version: Path) -> Path:
+    """The image of a version's folder: its own file, or the one that ``flair.json`` refers to.
+
+    Raises
+    ------
+    DamagedCaseError
+        If there is neither.
+    """
+    own, reference = version / FLAIR, version / FLAIR_REFERENCE
+    if own.is_file():
+        return own
+    try:
+        named = json.loads(reference.read_text(encoding="utf-8"))["file"]
+        path = Path(os.path.normpath(version / named))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCaseError(
+            f"{version.parent.name}/{version.name} has neither {FLAIR} nor a readable {FLAIR_REFERENCE}.",
+            "Bring the file back from a backup.",
+        ) from error
+    if not path.is_file():
+        raise DamagedCaseError(
+            f"The image that {version.parent.name}/{version.name} refers to is not there any more.",
+            f"Put the file back to {path}.",
+        )
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """sha256, hexadecimal, of a file's bytes; ``OSError`` if it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# --- names
+
+
+def _version_name(number: int) -> str:
+    return f"v{number:03d}"
+
+
+def _versions_in(folder: Path) -> list[int]:
+    """Finished versions; a folder without a verdict is none."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    numbers = [int(match[1]) for name in names if (match := _VERSION.fullmatch(name)) is not None]
+    return sorted(n for n in numbers if (folder / _version_name(n) / VERDICT).is_file())
+
+
+def _name_for(case: str, existing: list[str]) -> str:
+    """Folder name of a case among those that exist."""
+    try:
+        name = folder_name(case)
+    except ValueError as error:
+        raise InvalidVerdictError("A case needs a name.", "Name the case, or the volume it comes from.") from error
+    apart = marked(name, case)
+    if apart in existing:
+        return apart
+    others = any(other != name and same_on_some_disk(other, name) for other in existing)
+    return apart if others and name not in existing else name
+
+
+def _name_in(folder: Path) -> str | None:
+    """Original name of the case that a folder holds; None if no verdict there can be read."""
+    for number in reversed(_versions_in(folder)):
+        try:
+            return str(_read_verdict(folder / _version_name(number))["case"])
+        except DamagedCaseError:
+            continue
+    return None
+
+
+# --- content
+
+
+def _checked_labels(labels: np.ndarray, volume: Volume) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != volume.array.shape:
+        raise InvalidVerdictError(
+            f"The labels have the shape {labels.shape}, the FLAIR {volume.array.shape}.",
+            "Bring the labels onto the grid of the FLAIR first.",
+        )
+    values = set(np.unique(labels).tolist())
+    if not values <= {BACKGROUND, *CLASS_BY_VALUE}:
+        raise InvalidVerdictError(
+            f"The labels hold the values {sorted(values)}.", f"Classes are {[BACKGROUND, *CLASS_BY_VALUE]}."
+        )
+    return labels.astype(np.uint8)
+
+
+def _storable(volume: Volume) -> Volume:
+    """The volume in the smallest type that holds its voxels as they are (int16), else float32."""
+    array = volume.array
+    if array.dtype != np.int16:
+        with np.errstate(invalid="ignore"):
+            whole = array.astype(np.int16)
+        array = whole if np.array_equal(whole, array) else array.astype(np.float32)
+    return volume.with_array(array)
+
+
+def _check_read_back(path: Path, expected: Volume) -> None:
+    """Read a file with another program than the one that wrote it; ``OSError`` if it is not what it should be."""
+    found = _read(path)
+    same = np.array_equal(found.array, expected.array, equal_nan=expected.array.dtype.kind == "f")
+    size = np.array(expected.array.shape[::-1])
+    corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])], dtype=float).T
+    apart = np.abs((found.ijk_to_ras - expected.ijk_to_ras) @ corners).max()
+    if not same or not apart <= _PLACEMENT_TOLERANCE_MM:
+        raise OSError(errno.EIO, "what was written does not read back as it was")
+
+
+def _read(path: Path) -> Volume:
+    import SimpleITK as sitk
+
+    from ..nifti import read_header
+
+    try:
+        read_header(path)
+        return volume_from_sitk(sitk.ReadImage(str(path)), path.parent.name)
+    except (FlairSegError, RuntimeError) as error:
+        raise DamagedCaseError(f"{path.name} cannot be read.", "Bring the file back from a backup.") from error
+
+
+def _read_reference(path: Path) -> Volume:
+    from ..reading import read_volume
+
+    if path.is_dir():
+        raise InvalidVerdictError(
+            "A folder of DICOM files cannot be referred to.", "Hand over the volume itself, so that it is kept."
+        )
+    return read_volume(path)
+
+
+def _read_verdict(version: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((version / VERDICT).read_text(encoding="utf-8"))
+        if not isinstance(content["case"], str) or not isinstance(content["hashes"], dict):
+            raise TypeError("case or hashes")
+        return content
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCaseError(
+            f"{version.parent.name}/{version.name}/{VERDICT} cannot be read.", "Bring the file back from a backup."
+        ) from error
+
+
+def _problems(version: Path, content: dict[str, Any]) -> list[str]:
+    found = []
+    for name, expected in content["hashes"].items():
+        try:
+            path = flair_file(version) if name == FLAIR else version / name
+            if file_sha256(path) != expected:
+                found.append(f"{name} is not what it was when it was saved")
+        except DamagedCaseError as error:
+            found.append(error.message.rstrip("."))
+        except OSError:
+            found.append(f"{name} is missing or cannot be read")
+    return found
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    try:
+        raw = text.encode("utf-8")
+    except UnicodeEncodeError:
+        # Names of files may hold bytes that are no text; JSON can escape them.
+        raw = json.dumps(content, indent=2).encode("ascii")
+    path.write_bytes(raw + b"\n")
+
+
+@contextmanager
+def _temporary_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, gone again unless it was renamed; so is the case's folder if it was made for nothing."""
+    with shielded():
+        temporary = Path(_made(folder))
+        # mkdtemp makes it for the user alone; others who may read the archive may read the version as well.
+        temporary.chmod(folder.stat().st_mode & 0o777)
+    try:
+        yield temporary
+    finally:
+        with shielded():
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                folder.rmdir()
+            except OSError:
+                # Not empty: it holds versions, or another writer's work.
+                pass
+
+
+def _made(folder: Path) -> str:
+    """A temporary folder, also when another writer takes the still empty case folder away in between."""
+    for _ in range(100):
+        folder.mkdir(exist_ok=True)
+        try:
+            return tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder)
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(errno.ENOENT, "the folder of the case vanishes again and again")
+
+
+def _archive_error(folder: Path, error: OSError) -> OutputError:
+    typed = output_error(folder, error)
+    advice = typed.advice.replace("another --output folder", "another folder of cases in the settings")
+    return OutputError(typed.message, advice.replace("another --output", "another folder of cases in the settings"))

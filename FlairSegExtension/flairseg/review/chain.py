@@ -1,0 +1,182 @@
+"""What shows when a stream of events was tampered with, and where.
+
+Each event carries the hash of the one before it. Recomputing the hashes names an event whose content was changed, moved,
+inserted or taken away; anchors kept elsewhere name a tail that was cut off and a chain that was written anew as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .events import GENESIS, Anchor, Event, event_hash
+
+#: What :class:`Problem` can name.
+CHANGED = "changed"
+FORGED_HASH = "forged_hash"
+MISSING = "missing"
+REORDERED = "reordered"
+INSERTED = "inserted"
+CUT_TAIL = "cut_tail"
+REWRITTEN = "rewritten"
+GUARD_REMOVED = "guard_removed"
+
+#: How far from its place a moved event is looked for when nothing else tells where it came from.
+_SEARCH = 64
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One trace of tampering or loss.
+
+    Attributes
+    ----------
+    code : str
+        ``changed``, ``forged_hash``, ``missing``, ``reordered``, ``inserted``, ``cut_tail``, ``rewritten`` or
+        ``guard_removed``.
+    stream : str
+        Stream in which; empty if it concerns the store as a whole.
+    sequence : int
+        Number of the event (of the first one, if several); 0 if it concerns no single event.
+    event_id : str
+        Its id where that is known.
+    message : str
+        The same in plain words, without the payload.
+    """
+
+    code: str
+    stream: str
+    sequence: int
+    event_id: str
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def problems_of(stream: str, events: Sequence[Event], anchors: Iterable[Anchor] = ()) -> list[Problem]:
+    """Everything that is wrong with one stream.
+
+    Parameters
+    ----------
+    stream : str
+        Its name.
+    events : sequence of Event
+        All of its events, by sequence number.
+    anchors : iterable of Anchor
+        What is known from elsewhere; those of other streams are passed over.
+
+    Returns
+    -------
+    list of Problem
+        By sequence number; empty if nothing is wrong.
+    """
+    judged = _Judged(stream, events)
+    problems = [*judged.alone(), *judged.linked(), *judged.gaps()]
+    problems += judged.anchored([anchor for anchor in anchors if anchor.stream == stream])
+    return sorted(problems, key=lambda problem: (problem.sequence, problem.code))
+
+
+class _Judged:
+    """The events of a stream, with the place that each one's own hash says it was written for."""
+
+    def __init__(self, stream: str, events: Sequence[Event]) -> None:
+        self._stream = stream
+        self._events = sorted(events, key=lambda event: event.sequence)
+        self._true = [event.sequence for event in self._events]
+        self._wrong: set[int] = set()
+
+    def alone(self) -> Iterator[Problem]:
+        """Events whose hash does not fit what they say."""
+        offset = 0
+        following = {event.sequence: event for event in self._events}
+        for n, event in enumerate(self._events):
+            computed = event_hash(event)
+            if computed == event.hash:
+                continue
+            self._wrong.add(n)
+            place = self._place(event, offset)
+            if place is not None:
+                offset, self._true[n] = place - event.sequence, place
+                yield self._problem(REORDERED, event, f"was written as number {place} and stands at another place now")
+                continue
+            after = following.get(event.sequence + 1)
+            if after is not None and after.previous_hash == computed != GENESIS:
+                yield self._problem(FORGED_HASH, event, "has its content, but another hash was put in place of its own")
+            else:
+                yield self._problem(CHANGED, event, "does not say what it said when it was stored")
+
+    def linked(self) -> Iterator[Problem]:
+        """Events that their successor does not know."""
+        order = sorted(range(len(self._events)), key=lambda n: (self._true[n], n))
+        broken = {b: a for a, b in zip([None, *order], order, strict=False) if self._is_broken(a, b)}
+        following = dict(zip(order, order[1:], strict=False))
+        hashes = {self._events[n].hash: self._true[n] for n in order}
+        for b, a in broken.items():
+            if b in self._wrong or (a is not None and a in self._wrong):
+                continue
+            if a is None or following.get(b) in broken:
+                yield self._problem(FORGED_HASH, self._events[b], "was written anew with a hash of its own")
+            elif hashes.get(self._events[b].previous_hash, self._true[a]) < self._true[a]:
+                yield self._problem(
+                    INSERTED, self._events[a], "was put in between later; its successor knows nothing of it"
+                )
+            elif a not in broken:
+                yield self._problem(
+                    FORGED_HASH, self._events[a], "was written anew with a hash of its own; its successor knows another"
+                )
+
+    def gaps(self) -> Iterator[Problem]:
+        """Numbers that are not there, though later ones are."""
+        there = set(self._true)
+        expected = 1
+        for number in sorted(there):
+            if number > expected:
+                yield self._missing(MISSING, expected, number - 1, "", "taken away from within")
+            expected = number + 1
+
+    def anchored(self, anchors: Sequence[Anchor]) -> Iterator[Problem]:
+        """What the stream once had and has no longer."""
+        last = max(self._true, default=0)
+        beyond = max((a for a in anchors if a.sequence > last), key=lambda a: a.sequence, default=None)
+        if beyond is not None:
+            yield self._missing(CUT_TAIL, last + 1, beyond.sequence, beyond.event_id, "cut off at the end")
+        by_place = {self._true[n]: n for n in range(len(self._events))}
+        other = [
+            a
+            for a in anchors
+            if (n := by_place.get(a.sequence)) is not None and n not in self._wrong and self._events[n].hash != a.hash
+        ]
+        if other:
+            first = min(other, key=lambda a: a.sequence)
+            yield Problem(
+                REWRITTEN,
+                self._stream,
+                first.sequence,
+                first.event_id,
+                f"{self._stream}: the chain was written anew, at the latest from number {first.sequence} on: that event "
+                "was acknowledged with another hash.",
+            )
+
+    def _place(self, event: Event, offset: int) -> int | None:
+        """Number for which an event's hash was made; None if no number explains it."""
+        by_parent = {e.hash: e.sequence + 1 for e in self._events}.get(event.previous_hash, 0) if offset == 0 else 0
+        near = (event.sequence + sign * step for step in range(1, _SEARCH + 1) for sign in (1, -1))
+        for place in (event.sequence + offset, by_parent, *near):
+            if place > 0 and event_hash(replace(event, sequence=place)) == event.hash:
+                return place
+        return None
+
+    def _is_broken(self, a: int | None, b: int) -> bool:
+        if a is None:
+            return self._true[b] == 1 and self._events[b].previous_hash != GENESIS
+        neighbours = self._true[b] - self._true[a] <= 1
+        return neighbours and self._events[b].previous_hash != self._events[a].hash
+
+    def _problem(self, code: str, event: Event, what: str) -> Problem:
+        message = f"{self._stream}, number {event.sequence} ({event.kind}, {event.event_id}) {what}."
+        return Problem(code, self._stream, event.sequence, event.event_id, message)
+
+    def _missing(self, code: str, first: int, last: int, event_id: str, how: str) -> Problem:
+        which = f"number {first} is" if first == last else f"numbers {first} to {last} are"
+        return Problem(code, self._stream, first, event_id, f"{self._stream}: {which} missing, {how}.")

@@ -1,0 +1,391 @@
+"""Takes events when the store is away, and brings them there later: none lost, none twice.
+
+An event is written to a journal of this process and synced to the disk first; from then on it counts as recorded. Delivery
+to the store follows at once if it can, or later: by this process, or by the next one that opens the same folder. The
+store recognises an event by its id, so that delivering twice stores once.
+
+``<folder>/<process>.jsonl`` holds one line for each event; ``<process>.delivered.jsonl`` says up to where they were
+delivered, with the hash that the store gave back. These anchors show, later, what was cut off or written anew in the store.
+The standard library only: events are safe although SQLAlchemy is not installed yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ..atomic import sync
+from ..errors import FlairSegError
+from .errors import EventConflictError, InvalidEventError, OutboxError, StoreError
+from .events import Anchor, Event, NewEvent, canonical_json, new_event
+
+if TYPE_CHECKING:
+    from .store import ReviewStore
+
+#: After a failed delivery the store is left alone for this long, seconds: no click waits for a dead server.
+REST_S = 15.0
+
+_JOURNAL, _DELIVERED = ".jsonl", ".delivered.jsonl"
+_BATCH = 200
+_CHECK_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an event that was recorded.
+
+    Attributes
+    ----------
+    event_id : str
+        Its id.
+    event : Event, optional
+        As the store holds it; None while it waits in the outbox.
+    problem : FlairSegError, optional
+        Why it waits.
+    """
+
+    event_id: str
+    event: Event | None = None
+    problem: FlairSegError | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the store has it."""
+        return self.event is not None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An event that the store will never take, for instance because another one has its id. Its line stays."""
+
+    event: NewEvent
+    message: str
+
+
+class Outbox:
+    """Records events durably and delivers them to the store; may be used from several threads.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if need be. Several processes may share it.
+    store_factory : callable, optional
+        Opens the store when something is to be delivered; may raise any :class:`~flairseg.errors.FlairSegError`. The
+        outbox closes what it opened. None: everything waits.
+    rest_s : float
+        For how long :meth:`record` leaves the store alone after a failed delivery; :meth:`flush` always tries.
+
+    Raises
+    ------
+    OutboxError
+        If the folder cannot be written to.
+    """
+
+    def __init__(
+        self, folder: str | Path, store_factory: Callable[[], ReviewStore] | None = None, rest_s: float = REST_S
+    ) -> None:
+        self.folder = Path(folder)
+        self.problem: FlairSegError | None = None
+        self._factory, self._rest_s = store_factory, rest_s
+        self._store: ReviewStore | None = None
+        self._quiet_until = 0.0
+        # Recording never waits for a delivery that another thread is busy with.
+        self._writing, self._delivering = threading.Lock(), threading.Lock()
+        self._journal: _Journal | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _outbox_error(self.folder, error) from error
+
+    def record(
+        self,
+        stream: str,
+        kind: str,
+        payload: Mapping[str, Any],
+        event_id: str | None = None,
+        recorded_at: str | datetime | None = None,
+    ) -> Receipt:
+        """Record an event; once this returns, it is on the disk, whatever the store does.
+
+        Parameters
+        ----------
+        stream, kind, payload, event_id, recorded_at
+            See :meth:`ReviewStore.append`.
+
+        Raises
+        ------
+        InvalidEventError
+            If the event cannot be written down.
+        OutboxError
+            If it could not be put on the disk: it is not recorded, and nothing half-written is left.
+        """
+        event = new_event(stream, kind, payload, event_id, recorded_at)
+        with self._writing:
+            self._put_down(event)
+        stored: dict[str, Event] = {}
+        if time.monotonic() >= self._quiet_until and self._delivering.acquire(blocking=False):
+            try:
+                stored = self._deliver()
+            finally:
+                self._delivering.release()
+        return Receipt(event.event_id, stored.get(event.event_id), self.problem)
+
+    def flush(self) -> int:
+        """Deliver everything that waits, of this process and of earlier ones.
+
+        Returns
+        -------
+        int
+            How many events still wait; :attr:`problem` says why.
+        """
+        with self._delivering:
+            self._deliver()
+        return len(self.pending)
+
+    @property
+    def pending(self) -> list[NewEvent]:
+        """Events that the store has not acknowledged yet, in the order in which they were recorded."""
+        return [event for journal in self._journals() for event, _ in journal.waiting()]
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """Events that the store refused for good; somebody has to look at them."""
+        return [refusal for journal in self._journals() for refusal in journal.refusals()]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Lines of journals that a failing disk damaged: file and number."""
+        return [place for journal in self._journals() for place in journal.damaged()]
+
+    def recorded(self) -> list[NewEvent]:
+        """Every event that was ever recorded in this folder, delivered or not."""
+        return [event for journal in self._journals() for event, _ in journal.events()]
+
+    def anchors(self) -> list[Anchor]:
+        """Hashes that the store acknowledged: for :meth:`ReviewStore.verify`."""
+        return [anchor for journal in self._journals() for anchor in journal.anchors()]
+
+    def replay(self, store: ReviewStore) -> list[Event]:
+        """Bring every event ever recorded here to a store again; those that it has are not stored twice.
+
+        After a store was lost or restored from an old backup, this gives back what this outbox knows.
+        """
+        return [store.append_many([event])[0] for event in self.recorded()]
+
+    def close(self) -> None:
+        """Close files and store; what waits is delivered by whoever opens the folder next."""
+        with self._delivering, self._writing:
+            self._drop_store()
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+
+    # --- recording
+
+    def _put_down(self, event: NewEvent) -> None:
+        try:
+            if self._journal is None:
+                self._journal = _Journal.create(self.folder)
+            self._journal.append(event)
+        except OSError as error:
+            if self._journal is not None and not self._journal.usable:
+                self._journal.close()
+                self._journal = None
+            raise _outbox_error(self.folder, error) from error
+
+    # --- delivery
+
+    def _deliver(self) -> dict[str, Event]:
+        """Bring what waits to the store, in order; stop at the first failure. What was stored, by id."""
+        stored: dict[str, Event] = {}
+        self.problem = None
+        if self._factory is None:
+            return stored
+        try:
+            for journal in self._journals():
+                while batch := journal.waiting(_BATCH):
+                    if self._store is None:
+                        self._store = self._factory()
+                    stored |= self._deliver_batch(journal, batch)
+        except FlairSegError as error:
+            self.problem = error
+            self._quiet_until = time.monotonic() + self._rest_s
+            # Opened anew next time: the server may be another one then, or SQLAlchemy installed.
+            self._drop_store()
+        except OSError as error:
+            self.problem = _outbox_error(self.folder, error)
+            self._quiet_until = time.monotonic() + self._rest_s
+        return stored
+
+    def _deliver_batch(self, journal: _Journal, batch: list[tuple[NewEvent, int]]) -> dict[str, Event]:
+        assert self._store is not None  # noqa: S101 - for the type checker
+        try:
+            events = self._store.append_many([event for event, _ in batch])
+        except (EventConflictError, InvalidEventError) as error:
+            if len(batch) > 1:
+                stored: dict[str, Event] = {}
+                for one in batch:
+                    stored |= self._deliver_batch(journal, [one])
+                return stored
+            journal.refuse(*batch[0], error.message)
+            return {}
+        journal.delivered([(event, end) for event, (_, end) in zip(events, batch, strict=True)])
+        return {event.event_id: event for event in events}
+
+    def _drop_store(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def _journals(self) -> list[_Journal]:
+        try:
+            names = sorted(name for name in os.listdir(self.folder) if name.endswith(_JOURNAL))
+        except OSError as error:
+            raise _outbox_error(self.folder, error) from error
+        own = self._journal
+        return [
+            own if own is not None and own.path.name == name else _Journal(self.folder / name)
+            for name in names
+            if not name.endswith(_DELIVERED)
+        ]
+
+
+class _Journal:
+    """The events of one process, one JSON line each, and how far they were delivered."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.usable = True
+        self._stream: IO[bytes] | None = None
+
+    @classmethod
+    def create(cls, folder: Path) -> _Journal:
+        """A new, empty journal; names sort by the time of their making."""
+        journal = cls(folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{_JOURNAL}")
+        journal._stream = journal.path.open("xb", buffering=0)
+        sync(folder)
+        return journal
+
+    def append(self, event: NewEvent) -> None:
+        """Put a line on the disk; after an ``OSError`` it is not there."""
+        assert self._stream is not None  # noqa: S101 - only made by create()
+        line = _line({"event": vars(event)})
+        before = self._stream.tell()
+        try:
+            written = 0
+            while written < len(line):
+                written += self._stream.write(line[written:])
+            os.fsync(self._stream.fileno())
+        except OSError:
+            # After a failed fsync nobody knows what is on the disk: take the line back and begin a new file.
+            self.usable = False
+            self._stream.truncate(before)
+            raise
+
+    def events(self, start: int = 0) -> Iterator[tuple[NewEvent, int]]:
+        """(event, where its line ends) from a place in the file on; damaged lines are passed over."""
+        for content, end in self._lines(self.path, start):
+            if content is not None:
+                yield NewEvent(**content["event"]), end
+
+    def waiting(self, count: int | None = None) -> list[tuple[NewEvent, int]]:
+        """The first events that were not delivered yet."""
+        found = []
+        for pair in self.events(self._delivered_to()):
+            found.append(pair)
+            if len(found) == count:
+                break
+        return found
+
+    def delivered(self, events: list[tuple[Event, int]]) -> None:
+        """Note what the store acknowledged. Not synced: what is lost here is delivered again and stored once."""
+        self._note(
+            {"end": end, "event_id": e.event_id, "stream": e.stream, "sequence": e.sequence, "hash": e.hash}
+            for e, end in events
+        )
+
+    def refuse(self, event: NewEvent, end: int, message: str) -> None:
+        """Note that the store will not take an event."""
+        self._note([{"end": end, "event_id": event.event_id, "refused": message}])
+
+    def refusals(self) -> list[Refusal]:
+        """Events that the store refused."""
+        refused = {note["event_id"]: note["refused"] for note in self._notes() if "refused" in note}
+        return [Refusal(event, refused[event.event_id]) for event, _ in self.events() if event.event_id in refused]
+
+    def anchors(self) -> list[Anchor]:
+        """What the store acknowledged."""
+        return [
+            Anchor(note["stream"], note["sequence"], note["hash"], note["event_id"])
+            for note in self._notes()
+            if "hash" in note
+        ]
+
+    def damaged(self) -> list[str]:
+        """Lines that cannot be read, an unfinished last one (never acknowledged) left out."""
+        lines = self._lines(self.path, 0)
+        return [f"{self.path.name}, line {n}" for n, (content, _) in enumerate(lines, 1) if content is None]
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    @property
+    def _notes_path(self) -> Path:
+        return self.path.with_name(self.path.name.removesuffix(_JOURNAL) + _DELIVERED)
+
+    def _note(self, notes) -> None:
+        content = b"".join(_line(note) for note in notes)
+        with self._notes_path.open("ab") as stream:
+            # An unfinished line of a killed process must not swallow the next one.
+            stream.write(b"\n" + content if stream.tell() else content)
+
+    def _notes(self) -> Iterator[dict[str, Any]]:
+        return (content for content, _ in self._lines(self._notes_path, 0) if content is not None)
+
+    def _delivered_to(self) -> int:
+        return max((note["end"] for note in self._notes()), default=0)
+
+    @staticmethod
+    def _lines(path: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, int]]:
+        """(content, where it ends) of each whole line; None for one that its checksum does not fit."""
+        try:
+            with path.open("rb") as stream:
+                end = stream.seek(start)
+                for line in stream:
+                    if not line.endswith(b"\n"):
+                        return
+                    end += len(line)
+                    if line != b"\n":
+                        yield _content(line), end
+        except FileNotFoundError:
+            return
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    raw = canonical_json(content)
+    return hashlib.sha256(raw).hexdigest()[:_CHECK_DIGITS].encode() + b" " + raw + b"\n"
+
+
+def _content(line: bytes) -> dict[str, Any] | None:
+    check, _, raw = line.rstrip(b"\n").partition(b" ")
+    if hashlib.sha256(raw).hexdigest()[:_CHECK_DIGITS].encode() != check:
+        return None
+    return json.loads(raw)
+
+
+def _outbox_error(folder: Path, error: OSError) -> OutboxError:
+    return OutboxError(
+        f"Nothing can be recorded in {folder}: {error.strerror or error}. The last entry was not saved.",
+        "Free some space on this disk or check the permission of the folder, then repeat the last entry.",
+    )
