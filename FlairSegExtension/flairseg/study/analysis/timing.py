@@ -145,7 +145,7 @@ def _mixed_model(table: RatingTable) -> list[TimingTest]:
         # Told in the note: a variance of cases at the edge of its range is usual.
         warnings.simplefilter("ignore")
         try:
-            fit = MixedLM(logs, design, groups=rows["case"].to_numpy()).fit(reml=True)
+            fit = MixedLM(logs, design, groups=rows["case"].to_numpy()).fit(reml=True, method=["powell", "lbfgs"])
         except (np.linalg.LinAlgError, ValueError) as error:
             return refused(f"it cannot be fitted ({error})")
         limits, pvalues = np.asarray(fit.conf_int(alpha=1 - CONFIDENCE)), np.asarray(fit.pvalues)
