@@ -26,20 +26,22 @@ class SliceView:
         ``Axial``, ``Sagittal`` or ``Coronal``: Slicer's presets, radiological convention.
     width, height : int
         Pixels.
+    name : str, optional
+        Layout name of the slice node, such as Red; default: one of its own.
     """
 
-    def __init__(self, orientation: str, width: int = 300, height: int = 300) -> None:
+    def __init__(self, orientation: str, width: int = 300, height: int = 300, name: str | None = None) -> None:
         app = start()
-        self._window = vtk.vtkRenderWindow()
-        self._window.SetOffScreenRendering(True)
-        self._window.SetMultiSamples(0)
-        self._window.SetSize(width, height)
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(True)
+        self.window.SetMultiSamples(0)
+        self.window.SetSize(width, height)
         self._renderer = vtk.vtkRenderer()
         self._renderer.SetBackground(0, 0, 0)
         self._renderer.GetActiveCamera().ParallelProjectionOn()
-        self._window.AddRenderer(self._renderer)
-        self._interactor = vtk.vtkRenderWindowInteractor()
-        self._interactor.SetRenderWindow(self._window)
+        self.window.AddRenderer(self._renderer)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
 
         # Before the displayable managers add theirs: 2-D actors are drawn in this order.
         self._mapper = vtk.vtkImageMapper()
@@ -50,22 +52,22 @@ class SliceView:
         image.GetProperty().SetDisplayLocationToBackground()
         self._renderer.AddViewProp(image)
 
-        self._group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(app.applicationLogic())
         for name in _DISPLAYABLE_MANAGERS:
             if not factory.IsDisplayableManagerRegistered(name):
                 factory.RegisterDisplayableManager(name)
-        self._group.Initialize(factory, self._renderer)
+        self.group.Initialize(factory, self._renderer)
 
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(app.applicationLogic())
         self.logic.SetMRMLScene(slicer.mrmlScene)
         app.applicationLogic().GetSliceLogics().AddItem(self.logic)
-        self.node = self.logic.AddSliceNode(f"{orientation}{id(self)}")
+        self.node = self.logic.AddSliceNode(name or f"{orientation}{id(self)}")
         self.node.SetOrientation(orientation)
         self.node.SetDimensions(width, height, 1)
-        self._group.SetMRMLDisplayableNode(self.node)
+        self.group.SetMRMLDisplayableNode(self.node)
 
     def show(self, volume_node, ras: tuple[float, float, float], zoom: float = 1.0) -> None:
         """Show a volume in the plane through a point (RAS, mm); zoom 1 fits the whole of it into the view."""
@@ -76,12 +78,23 @@ class SliceView:
         self.node.JumpSliceByOffsetting(*ras)
         self.logic.UpdatePipeline()
 
+    def resize(self, width: int, height: int) -> None:
+        """Make the view another size in pixels; the millimetres per pixel stay."""
+        width, height = max(width, 8), max(height, 8)
+        old_width, old_height, depth = self.node.GetDimensions()
+        if (width, height) == (old_width, old_height):
+            return
+        fov = self.node.GetFieldOfView()
+        self.window.SetSize(width, height)
+        self.node.SetDimensions(width, height, depth)
+        self.node.SetFieldOfView(fov[0] * width / old_width, fov[1] * height / old_height, fov[2])
+
     def render(self) -> np.ndarray:
         """The view as it stands, shape (height, width, 3), uint8 RGB, first row on top."""
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
-        self._window.Render()
+        self.window.Render()
         grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self._window)
+        grab.SetInput(self.window)
         grab.SetInputBufferTypeToRGB()
         grab.ReadFrontBufferOff()
         grab.Update()
@@ -98,8 +111,8 @@ class SliceView:
 
     def close(self) -> None:
         """Take the view out of the scene."""
-        self._group.SetMRMLDisplayableNode(None)
+        self.group.SetMRMLDisplayableNode(None)
         start().applicationLogic().GetSliceLogics().RemoveItem(self.logic)
         self.logic.SetMRMLScene(None)
         slicer.mrmlScene.RemoveNode(self.node)
-        self._window.Finalize()
+        self.window.Finalize()

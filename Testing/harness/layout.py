@@ -1,0 +1,449 @@
+"""Stand-ins for Slicer's layout manager and its views: Qt widgets around Slicer's own off-screen rendering."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Property, Qt, Signal
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .ctk_widgets import ctkDoubleSlider
+from .mrml_widgets import Observer
+from .slice_view import SliceView
+
+#: Name, orientation, colour of the bar, letter: as in Slicer.
+_SLICE_VIEWS = {
+    "Red": ("Axial", "#f34a33", "R"),
+    "Green": ("Coronal", "#6eb04b", "G"),
+    "Yellow": ("Sagittal", "#edd54c", "Y"),
+}
+
+
+class _Picture(QtWidgets.QWidget):
+    """Shows what a view rendered; renders again, once per turn of the event loop, when asked to."""
+
+    def __init__(self, view, parent=None) -> None:
+        super().__init__(parent)
+        self._view = view
+        self._image = None
+        self._timer = QtCore.QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(5)
+        self._timer.timeout.connect(self.render)
+        self.setMinimumSize(120, 100)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Expanding)
+
+    @property
+    def view(self):
+        return self._view
+
+    def schedule(self) -> None:
+        if self.isVisible() and not self._timer.isActive():
+            self._timer.start()
+
+    def render_now(self) -> None:
+        self._timer.stop()
+        self.render()
+
+    def render(self) -> None:
+        size = QtWidgets.QWidget.size(self)
+        self.view.resize(size.width(), size.height())
+        pixels = self.view.render()
+        height, width = pixels.shape[:2]
+        image = QtGui.QImage(pixels.tobytes(), width, height, 3 * width, QtGui.QImage.Format.Format_RGB888)
+        self._image = image.copy()
+        self.update()
+
+    def resizeEvent(self, event):
+        self.schedule()
+
+    def showEvent(self, event):
+        self.schedule()
+
+    def paintEvent(self, event):
+        painter = QtGui.QPainter(self)
+        if self._image is None:
+            painter.fillRect(QtWidgets.QWidget.rect(self), Qt.GlobalColor.black)
+        else:
+            painter.drawImage(0, 0, self._image)
+
+
+class qMRMLSliceControllerWidget(QtWidgets.QFrame):
+    """The coloured bar with the offset slider above a slice view."""
+
+    STANDS_FOR_CPP = True
+
+    def __init__(self, name: str, view: SliceView) -> None:
+        super().__init__()
+        _, colour, letter = _SLICE_VIEWS[name]
+        self._view = view
+        self._placing = False
+        self.setObjectName(f"qMRMLSliceControllerWidget{name}")
+        self.setStyleSheet(f"#{self.objectName} {{ background: {colour}; }}")
+        row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(4, 1, 4, 1)
+        row.setSpacing(4)
+        label = QtWidgets.QLabel(letter)
+        label.setStyleSheet("font-weight: bold; color: black;")
+        row.addWidget(label)
+        self._slider = ctkDoubleSlider(Qt.Orientation.Horizontal)
+        row.addWidget(self._slider, 1)
+        self._spin = QtWidgets.QDoubleSpinBox()
+        self._spin.setRange(-1e4, 1e4)
+        self._spin.setSuffix("mm")
+        self._spin.setKeyboardTracking(False)
+        row.addWidget(self._spin)
+        self._slider.valueChanged.connect(self._moved)
+        self._spin.valueChanged.connect(self._moved)
+
+    def _moved(self, offset):
+        if not self._placing:
+            self._view.logic.SetSliceOffset(offset)
+
+    def show_offset(self) -> None:
+        """Follow the slice node."""
+        bounds = [0.0] * 6
+        self._view.logic.GetLowestVolumeSliceBounds(bounds, True)
+        self._placing = True
+        if bounds[5] > bounds[4]:
+            self._slider.setRange(bounds[4], bounds[5])
+        offset = self._view.logic.GetSliceOffset()
+        self._slider.setValue(offset)
+        self._spin.setValue(offset)
+        self._placing = False
+
+    def setSliceOffsetValue(self, offset):
+        self._view.logic.SetSliceOffset(offset)
+
+    def fitSliceToBackground(self):
+        self._view.logic.FitSliceToBackground(*self._view.node.GetDimensions()[:2])
+
+    def sliceOffsetSlider(self):
+        return self._slider
+
+    def mrmlSliceNode(self):
+        return self._view.node
+
+    def mrmlSliceCompositeNode(self):
+        return self._view.logic.GetSliceCompositeNode()
+
+    def sliceLogic(self):
+        return self._view.logic
+
+
+class qMRMLSliceView(_Picture):
+    """The picture under the bar."""
+
+    STANDS_FOR_CPP = True
+
+    def mrmlSliceNode(self):
+        return self.view.node
+
+    def renderWindow(self):
+        return self.view.window
+
+    def displayableManagerByClassName(self, name):
+        group = self.view.group
+        managers = [group.GetNthDisplayableManager(i) for i in range(group.GetDisplayableManagerCount())]
+        return next((manager for manager in managers if manager.IsA(name)), None)
+
+    def scheduleRender(self):
+        self.schedule()
+
+    def forceRender(self):
+        self.render_now()
+
+    def wheelEvent(self, event):
+        steps = 1 if event.angleDelta().y() > 0 else -1
+        self.view.logic.SetSliceOffset(
+            self.view.logic.GetSliceOffset() + steps * self.view.logic.GetLowestVolumeSliceSpacing()[2]
+        )
+
+
+class qMRMLSliceWidget(QtWidgets.QWidget):
+    """A slice view with its bar; ``sliceLogic()`` is Slicer's own.
+
+    Parameters
+    ----------
+    name : str
+        Red, Green or Yellow.
+    """
+
+    STANDS_FOR_CPP = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        orientation = _SLICE_VIEWS[name][0]
+        self._slice = SliceView(orientation, 300, 300, name=name)
+        self.setObjectName(f"qMRMLSliceWidget{name}")
+        column = QtWidgets.QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self._controller = qMRMLSliceControllerWidget(name, self._slice)
+        self._picture = qMRMLSliceView(self._slice)
+        column.addWidget(self._controller)
+        column.addWidget(self._picture, 1)
+        self._observer = Observer()
+        self._observer.observe(self._slice.node, vtk.vtkCommand.ModifiedEvent, self._changed)
+        self._observer.observe(self._slice.logic, vtk.vtkCommand.ModifiedEvent, self._changed)
+        self._observer.observe(self._slice.group, vtk.vtkCommand.UpdateEvent, self._changed)
+
+    def _changed(self):
+        self._picture.schedule()
+        self._controller.show_offset()
+
+    def sliceLogic(self):
+        return self._slice.logic
+
+    def mrmlSliceNode(self):
+        return self._slice.node
+
+    def mrmlSliceCompositeNode(self):
+        return self._slice.logic.GetSliceCompositeNode()
+
+    def sliceController(self):
+        return self._controller
+
+    def sliceView(self):
+        return self._picture
+
+    def interactorStyle(self):
+        return self._slice.interactor.GetInteractorStyle()
+
+    def fitSliceToBackground(self):
+        self._controller.fitSliceToBackground()
+
+    def setBackgroundVolume(self, node):
+        self.mrmlSliceCompositeNode().SetBackgroundVolumeID(node.GetID() if node is not None else None)
+
+    def close_view(self) -> None:
+        """Take the view out of the scene."""
+        self._observer.release()
+        self._slice.close()
+
+
+class ThreeDView:
+    """Slicer's 3D displayable managers for models and segmentations in an off-screen window."""
+
+    _MANAGERS = ("vtkMRMLCameraDisplayableManager", "vtkMRMLViewDisplayableManager",
+                 "vtkMRMLSegmentationsDisplayableManager3D")  # fmt: skip
+
+    def __init__(self, width: int = 300, height: int = 300) -> None:
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(True)
+        self.window.SetMultiSamples(0)
+        self.window.SetSize(width, height)
+        self.renderer = vtk.vtkRenderer()
+        self.window.AddRenderer(self.renderer)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
+        self.node = slicer.vtkMRMLViewNode()
+        self.node.SetName("View1")
+        self.node.SetLayoutName("1")
+        self.node.SetLayoutLabel("1")
+        self.node.SetSingletonTag("1")
+        self.node.SetBoxVisible(False)
+        self.node.SetAxisLabelsVisible(False)
+        self.node = slicer.mrmlScene.AddNode(self.node)
+        factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
+        factory.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        for name in self._MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(name):
+                factory.RegisterDisplayableManager(name)
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group.Initialize(factory, self.renderer)
+        self.group.SetMRMLDisplayableNode(self.node)
+
+    def resize(self, width: int, height: int) -> None:
+        self.window.SetSize(max(width, 8), max(height, 8))
+
+    def render(self):
+        self.window.Render()
+        grab = vtk.vtkWindowToImageFilter()
+        grab.SetInput(self.window)
+        grab.SetInputBufferTypeToRGB()
+        grab.ReadFrontBufferOff()
+        grab.Update()
+        image = grab.GetOutput()
+        width, height, _ = image.GetDimensions()
+        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1].copy()
+
+    def reset(self) -> None:
+        """Look at everything from the front."""
+        self.renderer.ResetCamera()
+
+    def close(self) -> None:
+        self.group.SetMRMLDisplayableNode(None)
+        slicer.mrmlScene.RemoveNode(self.node)
+        self.window.Finalize()
+
+
+class qMRMLThreeDView(_Picture):
+    """The 3D picture."""
+
+    STANDS_FOR_CPP = True
+
+    def mrmlViewNode(self):
+        return self.view.node
+
+    def renderWindow(self):
+        return self.view.window
+
+    def resetFocalPoint(self):
+        self.view.reset()
+        self.schedule()
+
+    def rotateToViewAxis(self, axis):
+        self.view.reset()
+        self.schedule()
+
+    def scheduleRender(self):
+        self.schedule()
+
+    def forceRender(self):
+        self.render_now()
+
+
+class qMRMLThreeDWidget(QtWidgets.QWidget):
+    """The 3D view with its bar."""
+
+    STANDS_FOR_CPP = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._three_d = ThreeDView()
+        column = QtWidgets.QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self._bar = QtWidgets.QFrame()
+        self._bar.setObjectName("qMRMLThreeDViewControllerWidget1")
+        self._bar.setStyleSheet("#qMRMLThreeDViewControllerWidget1 { background: #746fb2; }")
+        row = QtWidgets.QHBoxLayout(self._bar)
+        row.setContentsMargins(4, 1, 4, 1)
+        label = QtWidgets.QLabel("1")
+        label.setStyleSheet("font-weight: bold; color: black;")
+        row.addWidget(label)
+        column.addWidget(self._bar)
+        self._picture = qMRMLThreeDView(self._three_d)
+        column.addWidget(self._picture, 1)
+        self._observer = Observer()
+        self._observer.observe(self._three_d.group, vtk.vtkCommand.UpdateEvent, self._picture.schedule)
+
+    def threeDView(self):
+        return self._picture
+
+    def threeDController(self):
+        return self._bar
+
+    def mrmlViewNode(self):
+        return self._three_d.node
+
+    def close_view(self) -> None:
+        """Take the view out of the scene."""
+        self._observer.release()
+        self._three_d.close()
+
+
+class LayoutManager(QtCore.QObject):
+    """``slicer.app.layoutManager()``: three slice views and a 3D view.
+
+    The views are made when first asked for, so that tests without pictures stay fast.
+    """
+
+    layoutChanged = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slices, self._three_d, self._viewport = None, None, None
+        self._layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+    def _make(self) -> None:
+        if self._slices is not None:
+            return
+        self._slices = {name: qMRMLSliceWidget(name) for name in _SLICE_VIEWS}
+        self._three_d = qMRMLThreeDWidget()
+        self._viewport = QtWidgets.QWidget()
+        self._viewport.setObjectName("CentralWidgetLayoutFrame")
+        grid = QtWidgets.QGridLayout(self._viewport)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(2)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        grid = self._viewport.layout()
+        layouts = slicer.vtkMRMLLayoutNode
+        alone = {
+            layouts.SlicerLayoutOneUpRedSliceView: "Red",
+            layouts.SlicerLayoutOneUpYellowSliceView: "Yellow",
+            layouts.SlicerLayoutOneUpGreenSliceView: "Green",
+        }
+        widgets = {**self._slices, "1": self._three_d}
+        places = {"Red": (0, 0), "1": (0, 1), "Green": (1, 0), "Yellow": (1, 1)}
+        shown = {alone[self._layout]} if self._layout in alone else set(places)
+        if self._layout == layouts.SlicerLayoutOneUp3DView:
+            shown = {"1"}
+        for name, widget in widgets.items():
+            grid.removeWidget(widget)
+            if name in shown:
+                grid.addWidget(widget, *places[name])
+            widget.setParent(self._viewport)
+            widget.setVisible(name in shown)
+        for line in (0, 1):
+            used = {places[name] for name in shown}
+            grid.setRowStretch(line, int(any(place[0] == line for place in used)))
+            grid.setColumnStretch(line, int(any(place[1] == line for place in used)))
+
+    def viewport(self):
+        self._make()
+        return self._viewport
+
+    def setLayout(self, layout):
+        self._layout = int(layout)
+        self._make()
+        self._arrange()
+        self.layoutChanged.emit(self._layout)
+
+    layout = Property(int, lambda self: self._layout, setLayout)
+
+    def sliceViewNames(self):
+        return tuple(_SLICE_VIEWS)
+
+    def sliceWidget(self, name):
+        self._make()
+        return self._slices.get(name)
+
+    @property
+    def threeDViewCount(self):
+        return 1
+
+    def threeDWidget(self, index):
+        self._make()
+        return self._three_d if index in (0, "View1", "ViewNode") else None
+
+    def mrmlSliceLogics(self):
+        return slicer.app.applicationLogic().GetSliceLogics()
+
+    def activeThreeDRenderer(self):
+        self._make()
+        return self._three_d.threeDView().view.renderer
+
+    def resetSliceViews(self):
+        for name in self.sliceViewNames():
+            self.sliceWidget(name).fitSliceToBackground()
+
+    def resetThreeDViews(self):
+        self.threeDWidget(0).threeDView().resetFocalPoint()
+
+    def setRenderPaused(self, paused):
+        """Nothing renders before the event loop turns."""
+
+    def close_views(self) -> None:
+        """Take all views out of the scene; they are made anew when next asked for."""
+        if self._slices is None:
+            return
+        for widget in (*self._slices.values(), self._three_d):
+            widget.close_view()
+        self._viewport.setParent(None)
+        self._viewport.deleteLater()
+        self._slices = self._three_d = self._viewport = None

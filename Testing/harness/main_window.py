@@ -1,0 +1,129 @@
+"""A window that looks and behaves like Slicer's: module panel on the left, 2 x 2 views on the right, status bar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+from PySide6 import QtCore, QtWidgets
+from PySide6.QtCore import Property, Qt, Signal
+
+from .qt_application import start
+
+_PANEL_WIDTH = 420
+
+
+class ModuleSelector(QtWidgets.QWidget):
+    """``slicer.util.moduleSelector()``: chooses the module whose panel is shown, and enters it."""
+
+    STANDS_FOR_CPP = True
+    moduleSelected = Signal(str)
+
+    def __init__(self, panel: QtWidgets.QScrollArea, title: QtWidgets.QLabel) -> None:
+        super().__init__()
+        self._panel, self._title, self._selected = panel, title, None
+
+    def selectModule(self, name):
+        if name == self.selectedModule:
+            return
+        old = self._selected and slicer.app.moduleManager().module(self._selected)
+        if old is not None and hasattr(old, "widgetRepresentation"):
+            old.widgetRepresentation().exit()
+            self._panel.takeWidget()
+        self._selected = name
+        module = slicer.app.moduleManager().module(name)
+        if module is not None and hasattr(module, "widgetRepresentation"):
+            widget = module.widgetRepresentation()
+            self._panel.setWidget(widget)
+            widget.show()
+            widget.enter()
+            self._title.setText(module.title or name)
+        else:
+            self._title.setText(name)
+        self.moduleSelected.emit(name)
+
+    selectedModule = Property(str, lambda self: self._selected or "")
+
+
+class MainWindow(QtWidgets.QMainWindow):
+    """Slicer's main window, as ``slicer.util.mainWindow()`` finds it.
+
+    Parameters
+    ----------
+    module : str or QWidget, optional
+        What to show in the panel: a scripted module by its name (loaded before), or any widget.
+    width, height : int
+        Pixels.
+    """
+
+    STANDS_FOR_CPP = False
+
+    def __init__(self, module=None, width: int = 1400, height: int = 900) -> None:
+        start()
+        super().__init__()
+        self.setObjectName("qSlicerMainWindow")
+        self.setWindowTitle("3D Slicer (test harness)")
+        self.panel = QtWidgets.QScrollArea()
+        self.panel.setObjectName("ModulePanel")
+        self.panel.setWidgetResizable(True)
+        self.panel.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.panel.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        title = QtWidgets.QLabel()
+        title.setStyleSheet("font-weight: bold; padding: 4px;")
+        content = QtWidgets.QWidget()
+        column = QtWidgets.QVBoxLayout(content)
+        column.setContentsMargins(2, 2, 2, 2)
+        column.setSpacing(2)
+        column.addWidget(title)
+        column.addWidget(self.panel, 1)
+        dock = QtWidgets.QDockWidget()
+        dock.setObjectName("PanelDockWidget")
+        dock.setTitleBarWidget(QtWidgets.QWidget())
+        dock.setFeatures(QtWidgets.QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
+        dock.setWidget(content)
+        content.setFixedWidth(_PANEL_WIDTH)
+        self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+        self.setCentralWidget(slicer.app.layoutManager().viewport())
+        self.statusBar()
+        self._selector = ModuleSelector(self.panel, title)
+        self._selector.setParent(self)
+        self._selector.hide()
+        self.resize(width, height)
+        if isinstance(module, str):
+            self._selector.selectModule(module)
+        elif module is not None:
+            self.panel.setWidget(module)
+        self.show()
+        slicer.app.processEvents()
+
+    def moduleSelector(self):
+        return self._selector
+
+    def pythonConsole(self):
+        return None
+
+    def screenshot(self, path: str | Path) -> Path:
+        """Save the window as it is now, all views rendered, as PNG."""
+        manager = slicer.app.layoutManager()
+        for _ in range(2):  # rendering fits the sliders, which asks for another turn
+            slicer.app.processEvents()
+            for name in manager.sliceViewNames():
+                manager.sliceWidget(name).sliceView().forceRender()
+            manager.threeDWidget(0).threeDView().forceRender()
+        slicer.app.processEvents()
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.grab().save(str(path)):
+            raise OSError(f"cannot write {path}")
+        return path
+
+    def close_all(self) -> None:
+        """Leave the module and take the window and its views away."""
+        self._selector.selectModule("")
+        self.close()
+        self.takeCentralWidget()
+        slicer.app.layoutManager().close_views()
+        self.setObjectName("")
+        self.deleteLater()
+        slicer.app.processEvents()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)

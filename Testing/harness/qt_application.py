@@ -1,0 +1,163 @@
+"""Slicer with its Qt side: what :mod:`.application` sets up, and ``qt``, ``ctk``, ``slicer.qMRML*``, ``slicer.app``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import slicer
+import slicer.util
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Signal
+
+from . import application, ctk_widgets, layout, module_host, mrml_widgets, pythonqt, segment_editor
+from .ui_loader import QUiLoader
+
+
+class Messages(list):
+    """What Slicer would have shown in a box: (kind, text) in order, and the answers that a user would have given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list = []
+
+    def reset(self) -> None:
+        """Forget all of it."""
+        self.clear()
+        self.answers = []
+
+
+class _Signals(QtCore.QObject):
+    startupCompleted = Signal()
+    lastWindowClosed = Signal()
+    mrmlSceneChanged = Signal(object)
+
+
+class QtSlicerApplication(application.Application):
+    """``slicer.app``; what is not defined here is asked of the ``QApplication``."""
+
+    def __init__(self, base: application.Application, qt_app: QtWidgets.QApplication) -> None:
+        super().__init__(**{name: getattr(base, name) for name in base.__dataclass_fields__})
+        self.qt_app = qt_app
+        self.messages = Messages()
+        self._signals = _Signals()
+        self._modules = module_host.ModuleManager()
+        self._layout_manager = None
+        self.slicerHome = str(Path(sys.prefix))
+        self.majorVersion, self.minorVersion, self.revision = 5, 12, "0"
+        self.applicationVersion = "5.12.0-harness"
+        self.slicerUserSettingsFilePath = str(Path(self.temporaryPath) / "settings" / "Slicer.ini")
+        self._testing = True
+
+    def __getattr__(self, name: str):
+        if name.startswith("_") or "qt_app" not in self.__dict__:
+            raise AttributeError(name)
+        for source in (self._signals, self.qt_app):
+            if hasattr(source, name):
+                return getattr(source, name)
+        raise AttributeError(f"slicer.app has no {name} in the test harness")
+
+    def connect(self, signature, slot):
+        self._signals.connect(signature, slot)
+
+    def processEvents(self, *arguments) -> None:
+        self.qt_app.processEvents(*arguments)
+
+    def testingEnabled(self) -> bool:
+        return self._testing
+
+    def moduleManager(self):
+        return self._modules
+
+    def layoutManager(self):
+        if self._layout_manager is None:
+            self._layout_manager = layout.LayoutManager()
+        return self._layout_manager
+
+    def settings(self):
+        return QtCore.QSettings()
+
+    userSettings = revisionUserSettings = settings
+
+    def isInstalled(self) -> bool:
+        return True
+
+    def commandOptions(self):
+        return type("Options", (), {"noMainWindow": False, "testingEnabled": True})()
+
+    def pythonConsole(self):
+        return None
+
+    def moduleDocumentationUrl(self, name: str) -> str:
+        return f"https://example.org/{name}"
+
+
+@cache
+def start() -> QtSlicerApplication:
+    """Set Slicer with Qt up in this process, once; later calls return the same application.
+
+    On the platform in ``QT_QPA_PLATFORM``: ``offscreen`` unless something else is set; ``xcb`` needs a display, see
+    :mod:`.xvfb`.
+    """
+    base = application.start()
+    pythonqt.patch()
+    qt_app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
+    QtCore.QCoreApplication.setOrganizationName("NA-MIC")
+    QtCore.QCoreApplication.setOrganizationDomain("www.na-mic.org")
+    QtCore.QCoreApplication.setApplicationName("Slicer")
+    _isolate_settings(Path(base.temporaryPath) / "settings")
+    qt_app.setStyle("Fusion")
+    qt_app.setQuitOnLastWindowClosed(False)
+    font = QtGui.QFont("DejaVu Sans")
+    font.setPixelSize(11)
+    qt_app.setFont(font)
+
+    pythonqt.module(QUiLoader)
+    ctk_widgets.module()
+    standins = {
+        **mrml_widgets.names(),
+        "qMRMLSegmentEditorWidget": segment_editor.qMRMLSegmentEditorWidget,
+        "qMRMLSliceWidget": layout.qMRMLSliceWidget,
+        "qSlicerScriptedLoadableModule": module_host.qSlicerScriptedLoadableModule,
+        "qSlicerScriptedLoadableModuleWidget": module_host.qSlicerScriptedLoadableModuleWidget,
+    }
+    for name, value in standins.items():
+        setattr(slicer, name, value)
+    slicer.app = QtSlicerApplication(base, qt_app)
+    _record_messages(slicer.app)
+    return slicer.app
+
+
+def _isolate_settings(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for scope in (QtCore.QSettings.Scope.UserScope, QtCore.QSettings.Scope.SystemScope):
+        for kind in (QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Format.NativeFormat):
+            QtCore.QSettings.setPath(kind, scope, str(folder))
+    QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
+
+
+def _record_messages(app: QtSlicerApplication) -> None:
+    """Message boxes are noted in ``slicer.app.messages`` and answered from its ``answers``, instead of shown."""
+    util = slicer.util
+
+    def record(kind, default):
+        def display(text, *arguments, **keywords):
+            app.messages.append((kind, text))
+            if default is None:
+                return None
+            return app.messages.answers.pop(0) if app.messages.answers else default
+
+        return display
+
+    util.infoDisplay = record("info", None)
+    util.warningDisplay = record("warning", None)
+    util.errorDisplay = record("error", None)
+    util.messageBox = record("message", QtWidgets.QMessageBox.StandardButton.Ok)
+    util.confirmOkCancelDisplay = record("confirm", True)
+    util.confirmYesNoDisplay = record("confirm", True)
+    util.confirmRetryCloseDisplay = record("confirm", True)
+    util.delayDisplay = record("delay", None)

@@ -1,0 +1,38 @@
+"""What the stand-ins for ctk and qMRML widgets share."""
+
+from __future__ import annotations
+
+from PySide6 import QtCore
+
+
+def kept(kind, name: str, default=None, then: str | None = None):
+    """A Q_PROPERTY that keeps its value, and its C++ setter: ``(property, setter)`` for the body of a class.
+
+    It is real to Qt, so that .ui files set it, and an attribute to Python::
+
+        title, setTitle = kept(str, "title", "")
+
+    Parameters
+    ----------
+    kind : type or str
+        The property's type, as PySide6's ``Property`` takes it.
+    name : str
+        Its name.
+    default : object
+        Value before it is set.
+    then : str, optional
+        Method that is called with the value once it has changed.
+    """
+    field = f"_{name}"
+
+    def get(self):
+        return getattr(self, field, default)
+
+    def put(self, value) -> None:
+        if get(self) == value:
+            return
+        setattr(self, field, value)
+        if then is not None:
+            getattr(self, then)(value)
+
+    return QtCore.Property(kind, get, put), put
