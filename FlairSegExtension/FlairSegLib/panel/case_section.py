@@ -1,0 +1,212 @@
+"""Case: which volume is segmented. Proposes the FLAIR and says why; warns when the chosen volume looks wrong."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+from flairseg import proposal
+from flairseg.errors import FlairSegError
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from .. import background, candidates, scene_bridge
+from . import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Volumes get their name and voxels a moment after they were added to the scene.
+SETTLING_MS = 250
+
+
+class CaseSection(VTKObservationMixin):
+    """The volume selector with its proposal and its warning.
+
+    Parameters
+    ----------
+    ui : namespace
+        Widgets of ``FlairSeg.ui``.
+    onChanged : callable
+        Called without arguments when another volume is chosen, or when what is thought of it has changed.
+    """
+
+    def __init__(self, ui, onChanged: Callable[[], None]) -> None:
+        super().__init__()
+        self.ui = ui
+        self._on_changed = onChanged
+        self._parameters = None
+        self._proposed = ""
+        self._proposing = False
+        self._reason = ""
+        self._verdicts: dict[str, proposal.Verdict] = {}
+        self._looks: dict[str, list[str]] = {}
+        self._task = None
+        self._settling = qt.QTimer()
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(SETTLING_MS)
+        self._settling.timeout.connect(self.propose)
+        ui.inputSelector.currentNodeChanged.connect(self._node_changed)
+        ui.proposeButton.clicked.connect(self._propose_again)
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeAddedEvent, self._scene_changed)
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._scene_changed)
+
+    @property
+    def volumeNode(self):
+        """The chosen volume; None if there is none."""
+        return self.ui.inputSelector.currentNode()
+
+    @property
+    def refusal(self) -> str:
+        """Why the chosen volume cannot be segmented; empty if it can."""
+        node = self.volumeNode
+        if node is None:
+            return _("Load a brain FLAIR and choose it.")
+        verdict = self._verdicts.get(node.GetID())
+        if verdict is not None and not verdict.usable:
+            return str(verdict.doubts[0])
+        return ""
+
+    @property
+    def slices(self) -> int:
+        """Slices of the chosen volume, as a model counts them."""
+        try:
+            return candidates.slices(self.volumeNode)
+        except (FlairSegError, ValueError):
+            return 0
+
+    def setParameterNode(self, parameters) -> None:
+        """Follow another scene's parameters; what its user chose stays chosen."""
+        self._parameters = parameters
+        self._proposed = ""
+        self.propose()
+
+    def propose(self) -> None:
+        """Look through the loaded volumes; preselect the FLAIR unless the user has chosen a volume."""
+        self._settling.stop()
+        if self._parameters is None:
+            return
+        loaded = candidates.loaded()
+        answer = proposal.propose(loaded)
+        self._verdicts = dict(answer.verdicts)
+        chosen = self._parameters.inputChosen and self.volumeNode is not None
+        if not chosen:
+            self._parameters.inputChosen = False
+            self._proposed, self._reason = answer.key or "", answer.reason
+            self._select(slicer.mrmlScene.GetNodeByID(answer.key) if answer.key else None)
+        self.ui.proposeButton.setVisible(bool(loaded) and chosen and answer.key != self.volumeNode.GetID())
+        self._show()
+        self._on_changed()
+
+    def forget(self) -> None:
+        """The scene is closing: nothing is chosen, nothing runs."""
+        self._settling.stop()
+        self._parameters = None
+        self._verdicts, self._looks, self._proposed, self._reason = {}, {}, "", ""
+        self._cancel_look()
+        messages.hide(self.ui.caseWarningLabel)
+        messages.hide(self.ui.caseReasonLabel)
+
+    def cleanup(self) -> None:
+        """Let go of the scene."""
+        self.forget()
+        self.removeObservers()
+
+    def _scene_changed(self, caller=None, event=None) -> None:
+        self._settling.start()
+
+    def _select(self, node) -> None:
+        self._proposing = True
+        try:
+            self.ui.inputSelector.setCurrentNode(node)
+        finally:
+            self._proposing = False
+
+    def _propose_again(self, checked: bool = False) -> None:
+        if self._parameters is not None:
+            self._parameters.inputChosen = False
+            self.propose()
+
+    def _node_changed(self, node=None) -> None:
+        if self._parameters is None:
+            return
+        if not self._proposing:
+            node = self.volumeNode
+            # A deleted volume leaves an empty selector behind, which nobody chose.
+            self._parameters.inputChosen = node is not None and node.GetID() != self._proposed
+            if node is not None and node.GetID() not in self._verdicts:
+                self._settling.start()
+        self._show()
+        self._on_changed()
+
+    def _show(self) -> None:
+        node = self.volumeNode
+        self._cancel_look()
+        if node is None:
+            messages.quiet(self.ui.caseReasonLabel, self._reason or _("No volume is loaded yet."))
+            messages.hide(self.ui.caseWarningLabel)
+            return
+        if node.GetID() == self._proposed and not self._parameters.inputChosen:
+            reason = self._reason
+        else:
+            verdict = self._verdicts.get(node.GetID())
+            reason = _("Your choice.")
+            if verdict is not None and verdict.reasons and not verdict.doubts:
+                reason = _("Your choice; {reason}.").format(reason=verdict.reasons[0])
+        messages.quiet(self.ui.caseReasonLabel, reason)
+        self._warn(node)
+
+    def _warn(self, node) -> None:
+        verdict = self._verdicts.get(node.GetID())
+        if verdict is not None and verdict.doubts:
+            kind = messages.WARNING if verdict.usable else messages.ERROR
+            messages.show(self.ui.caseWarningLabel, kind, str(verdict.doubts[0]))
+            return
+        messages.hide(self.ui.caseWarningLabel)
+        seen = self._looks.get(_state(node))
+        if seen is None:
+            self._look(node)
+        elif seen:
+            messages.show(self.ui.caseWarningLabel, messages.WARNING, seen[0])
+
+    def _look(self, node) -> None:
+        """Look at the voxels in a thread of their own; nothing waits for it."""
+        state = _state(node)
+        try:
+            volume = scene_bridge.volume_from_node(node)
+        except FlairSegError as error:
+            self._looks[state] = [str(error)]
+            messages.show(self.ui.caseWarningLabel, messages.WARNING, str(error))
+            return
+
+        def done(doubts) -> None:
+            self._task = None
+            self._looks[state] = doubts
+            current = self.volumeNode
+            if current is not None and _state(current) == state:
+                self._warn(current)
+
+        def failed(error) -> None:
+            self._task = None
+            # Before the packages are installed there is no closer look; the run itself repeats it.
+            self._looks[state] = [str(error)] if isinstance(error, FlairSegError) else []
+            if not isinstance(error, (FlairSegError, ImportError)):
+                logging.warning("FlairSeg: the volume could not be looked at: %s", type(error).__name__)
+            current = self.volumeNode
+            if current is not None and _state(current) == state and self._looks[state]:
+                self._warn(current)
+
+        self._task = background.run(lambda: proposal.look(volume), done, failed)
+
+    def _cancel_look(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+def _state(node) -> str:
+    """A volume and its voxels: changes when either does."""
+    image = node.GetImageData()
+    return f"{node.GetID()} {image.GetMTime() if image is not None else 0}"

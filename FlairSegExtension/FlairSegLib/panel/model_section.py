@@ -1,0 +1,257 @@
+"""Model and device: what there is, what it was measured to do, how long it takes here, and models from a file."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+from flairseg.errors import FlairSegError
+from flairseg.labels import CLASSES
+from flairseg.models import DEFAULT_MODEL
+from flairseg.models.install import install_model
+from flairseg.models.store import survey
+from slicer.i18n import tr as _
+
+from .. import diagnostics, settings
+from . import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flairseg.models import ModelCard
+
+
+class ModelSection:
+    """The combo boxes of models and devices, with the model's card.
+
+    Parameters
+    ----------
+    ui : namespace
+        Widgets of ``FlairSeg.ui``.
+    preferences : FlairSegSettings
+    onChanged : callable
+        Called without arguments when another model or device is chosen.
+    """
+
+    def __init__(self, ui, preferences: settings.FlairSegSettings, onChanged: Callable[[], None]) -> None:
+        self.ui = ui
+        self._settings = preferences
+        self._on_changed = onChanged
+        self._parameters = None
+        self._cards: dict[str, ModelCard] = {}
+        self._slices = 0
+        self._filling = False
+        for device in settings.DEVICES:
+            ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
+        ui.deviceComboBox.setCurrentIndex(settings.DEVICES.index(preferences.device))
+        ui.modelComboBox.currentIndexChanged.connect(self._model_changed)
+        ui.deviceComboBox.currentIndexChanged.connect(self._device_changed)
+        ui.installModelButton.clicked.connect(self._choose_file)
+        self.refresh()
+
+    @property
+    def modelId(self) -> str:
+        """Id of the chosen model; empty if there is none."""
+        index = self.ui.modelComboBox.currentIndex
+        return str(self.ui.modelComboBox.itemData(index)) if index >= 0 else ""
+
+    @property
+    def card(self) -> ModelCard | None:
+        """Card of the chosen model."""
+        return self._cards.get(self.modelId)
+
+    @property
+    def device(self) -> str:
+        """``auto``, ``cpu`` or ``cuda``."""
+        return settings.DEVICES[max(self.ui.deviceComboBox.currentIndex, 0)]
+
+    @property
+    def expectedSeconds(self) -> float | None:
+        """How long the run will take, from past runs on this computer; None before the first one."""
+        if self.card is None:
+            return None
+        return self._settings.expectedSeconds(self.modelId, self.device, self._slices)
+
+    def setParameterNode(self, parameters) -> None:
+        """Follow a scene's parameters: its model is chosen, if it is there."""
+        self._parameters = parameters
+        if parameters is not None and parameters.modelId in self._cards:
+            self._select(parameters.modelId)
+
+    def setSlices(self, slices: int) -> None:
+        """Tell how many slices the chosen volume has."""
+        self._slices = slices
+        self._show_time()
+
+    def refresh(self) -> None:
+        """Look for models again; the chosen one stays chosen, if it is still there."""
+        wanted = self.modelId or self._settings.modelId or DEFAULT_MODEL
+        found = survey()
+        self._cards = {card.id: card for _where, card in found if not isinstance(card, FlairSegError)}
+        self._filling = True
+        try:
+            self.ui.modelComboBox.clear()
+            for model_id, card in self._cards.items():
+                title = _("{title} (default)") if model_id == DEFAULT_MODEL else "{title}"
+                self.ui.modelComboBox.addItem(title.format(title=card.title), model_id)
+        finally:
+            self._filling = False
+        self._select(wanted if wanted in self._cards else DEFAULT_MODEL)
+        problems = [error for _where, error in found if isinstance(error, FlairSegError)]
+        if not self._cards:
+            messages.show(
+                self.ui.modelMessageLabel,
+                messages.ERROR,
+                _("No model is installed. Install one from a file, or install the extension again."),
+            )
+        elif problems:
+            messages.show(self.ui.modelMessageLabel, messages.WARNING, str(problems[0]))
+        self._show()
+
+    def install(self, path: str | Path) -> bool:
+        """Install a model from a file and choose it; what is wrong with it is said in the panel.
+
+        Returns
+        -------
+        bool
+            Whether it was installed.
+        """
+        slicer.app.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+        try:
+            card = install_model(path)
+        except FlairSegError as error:
+            messages.show(self.ui.modelMessageLabel, messages.ERROR, str(error))
+            return False
+        finally:
+            slicer.app.restoreOverrideCursor()
+        messages.hide(self.ui.modelMessageLabel)
+        self.refresh()
+        self._select(card.id)
+        messages.show(
+            self.ui.modelMessageLabel,
+            messages.SUCCESS,
+            _("{title} is installed: its weights are those of its card.").format(title=card.title),
+        )
+        return True
+
+    def _choose_file(self, checked: bool = False) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(),
+            _("Install a model"),
+            self._settings.lastModelFolder,
+            _("Models (*.zip *.onnx card.json)"),
+        )
+        # PySide gives the filter along.
+        path = path[0] if isinstance(path, tuple) else path
+        if path:
+            self._settings.lastModelFolder = Path(path).parent
+            self.install(path)
+
+    def _select(self, model_id: str) -> None:
+        index = self.ui.modelComboBox.findData(model_id)
+        if index >= 0:
+            self.ui.modelComboBox.setCurrentIndex(index)
+
+    def _model_changed(self, index: int = -1) -> None:
+        if self._filling:
+            return
+        if self.modelId:
+            self._settings.modelId = self.modelId
+            if self._parameters is not None:
+                self._parameters.modelId = self.modelId
+        self._show()
+        self._on_changed()
+
+    def _device_changed(self, index: int = -1) -> None:
+        self._settings.device = self.device
+        self._show_time()
+        self._on_changed()
+
+    def _show(self) -> None:
+        card = self.card
+        self.ui.modelCardGroupBox.setVisible(card is not None)
+        if card is not None:
+            self.ui.modelCardLabel.setText(card_html(card))
+        messages.quiet(self.ui.modelSummaryLabel, card.summary if card is not None else "")
+        self._show_time()
+
+    def _show_time(self) -> None:
+        messages.quiet(self.ui.modelTimeLabel, self._time() if self.card is not None else "")
+
+    def _time(self) -> str:
+        expected = self.expectedSeconds
+        if expected is not None:
+            return _("About {time} for this volume, as on past runs on this computer.").format(time=duration(expected))
+        return _("Takes seconds to a minute on most computers; the first run shows how long on this one.")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that are no more exact than they can be."""
+    if seconds < 10:
+        return _("{n} s").format(n=max(1, round(seconds)))
+    if seconds < 90:
+        return _("{n} s").format(n=5 * round(seconds / 5))
+    return _("{n} min").format(n=round(seconds / 60))
+
+
+def card_html(card: ModelCard) -> str:
+    """A model's card for a reader: what it is for, what it was trained on, how well it measured, its licence.
+
+    Parameters
+    ----------
+    card : ModelCard
+
+    Returns
+    -------
+    str
+        Rich text; everything from the card is escaped.
+    """
+    raw = card.raw
+    parts = []
+    measured = _measured(raw.get("results") or [])
+    if measured:
+        parts.append(measured)
+    trained = [str(entry.get("name", "")) for entry in raw.get("training_data") or [] if isinstance(entry, dict)]
+    if trained:
+        items = "".join(f"<li>{html.escape(name)}</li>" for name in trained)
+        parts.append(f"<p><b>{html.escape(_('Trained on'))}</b></p><ul style='margin-left: -24px'>{items}</ul>")
+    limits = [str(text) for text in raw.get("limitations") or []]
+    if limits:
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in limits)
+        parts.append(f"<p><b>{html.escape(_('Known limits'))}</b></p><ul style='margin-left: -24px'>{items}</ul>")
+    if raw.get("intended_use"):
+        parts.append(f"<p><b>{html.escape(_('Intended use'))}</b> {html.escape(str(raw['intended_use']))}</p>")
+    parts.append("<p>" + html.escape(_("Licence {licence}; {id}").format(licence=card.licence, id=card.id)) + "</p>")
+    return "".join(parts)
+
+
+def _measured(results: list) -> str:
+    """The first measurement of a card as a small table; empty if it holds no figure that a reader knows."""
+    for result in results:
+        figures = result.get("figures") if isinstance(result, dict) else None
+        if not isinstance(figures, dict):
+            continue
+        rows = [(c.name, _figure(figures.get(f"{c.id}_dice"))) for c in CLASSES]
+        rows = [
+            f"<tr><td>{html.escape(name)}</td><td align='right'>&nbsp;&nbsp;{value}</td></tr>"
+            for name, value in rows
+            if value
+        ]
+        if rows:
+            where = _("Dice on {data}, {cases} cases").format(
+                data=result.get("data", ""), cases=result.get("cases", "?")
+            )
+            return f"<p><b>{html.escape(_('Measured'))}</b>: {html.escape(where)}</p><table>{''.join(rows)}</table>"
+    return ""
+
+
+def _figure(value: object) -> str:
+    """A mean with its standard deviation, as a card writes them."""
+    if isinstance(value, dict) and isinstance(value.get("mean"), (int, float)):
+        sd = value.get("sd")
+        spread = f" ± {sd:.2f}" if isinstance(sd, (int, float)) else ""
+        return f"{value['mean']:.2f}{spread}"
+    return f"{value:.2f}" if isinstance(value, (int, float)) else ""
