@@ -8,3 +8,48 @@ gives the tidy table.
 
 Pure Python; knows neither Slicer nor Qt. Research use only, not a medical device.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "Acceptance": "acceptance",
+    "Protocol": "protocol",
+    "Room": "room",
+    "Study": "study",
+    "StudySession": "session",
+    "check_protocol": "checking",
+    "check_study": "checking",
+    "load_protocol": "protocol",
+    "lock": "study",
+    "tables": "ratings",
+    "work_list": "queue",
+    "write_tables": "ratings",
+}
+
+__all__ = sorted(_LAZY)
+
+if TYPE_CHECKING:
+    from .acceptance import Acceptance as Acceptance
+    from .checking import check_protocol as check_protocol
+    from .checking import check_study as check_study
+    from .protocol import Protocol as Protocol
+    from .protocol import load_protocol as load_protocol
+    from .queue import work_list as work_list
+    from .ratings import tables as tables
+    from .ratings import write_tables as write_tables
+    from .room import Room as Room
+    from .session import StudySession as StudySession
+    from .study import Study as Study
+    from .study import lock as lock
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -22,6 +22,7 @@ from .errors import ProtocolError
 from .records import (
     ACCEPTABILITY,
     ACCEPTABLE,
+    COMMENT_QUESTION,
     CONFIDENCE_QUESTION,
     LIKERT_5,
     NO,
@@ -525,8 +526,8 @@ def _rules(reader: _Reader) -> dict[str, Any]:
     questions = rules["questions"]
     _unique([q.id for q in questions], reader.place("questions"), "question")
     for n, question in enumerate(questions):
-        if question.id == CONFIDENCE_QUESTION:
-            raise reader.fail(f"questions[{n}].id", f"{CONFIDENCE_QUESTION!r} is asked for by the switch of that name")
+        if question.id in (CONFIDENCE_QUESTION, COMMENT_QUESTION):
+            raise reader.fail(f"questions[{n}].id", f"{question.id!r} is asked for by the switch of that name")
     if sum(question.type == ACCEPTABILITY for question in questions) > 1:
         raise reader.fail("questions", f"more than one is of type {ACCEPTABILITY}; a showing has one set of marks")
     return rules

@@ -10,12 +10,16 @@ The standard library only: importing this module costs nothing.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 #: Version of the payloads; raised when a key changes its meaning.
 FORMAT_VERSION = 1
+
+#: Namespace of event ids that follow from their content (RFC 9562, version 5).
+_ANSWERS = uuid.UUID("6d1f7a52-6b0c-5b53-9d1e-0f3c5d1a2b47")
 
 # --- streams ---------------------------------------------------------------------------------------------------------
 
@@ -33,6 +37,16 @@ def rater_stream(study_id: str, rater: str) -> str:
 def reference_stream(session_id: str) -> str:
     """Stream of one reference session (delineation, dots, agreement)."""
     return f"reference/{session_id}"
+
+
+def answer_event_id(study_id: str, rater: str, code: str) -> str:
+    """Id of the one event that answers a showing: it follows from what it answers, so it can exist only once."""
+    return str(uuid.uuid5(_ANSWERS, f"{study_id}\n{rater}\n{code}"))
+
+
+def study_event_id(study_id: str, kind: str) -> str:
+    """Id of an event that a study has only once (locked, closed, unsealed)."""
+    return str(uuid.uuid5(_ANSWERS, f"{study_id}\n{kind}"))
 
 
 # --- kinds of events -------------------------------------------------------------------------------------------------
@@ -99,6 +113,7 @@ FORMAT = "format"
 RATER = "rater"
 ORDER_SHA256 = "order_sha256"
 KEY_COMMITMENT = "key_commitment"
+ROOM_SHA256 = "room_sha256"
 SESSION_ID = "session_id"
 SOFTWARE = "software"
 #: In every event of a showing. ``SHOWING`` is the code; ``POSITION`` counts from 0 in the rater's own order.
@@ -145,8 +160,9 @@ FILE = "file"
 
 # --- vocabulary ------------------------------------------------------------------------------------------------------
 
-#: Ids of the questions that the protocol's switches add, beside the ones it lists.
+#: Ids of what the protocol's switches ask for, beside the questions that it lists.
 CONFIDENCE_QUESTION = "confidence"
+COMMENT_QUESTION = "comment"
 
 #: Response types, named as in the contract's CSV where it names them.
 ACCEPTABILITY = "Acceptability"

@@ -1,0 +1,379 @@
+"""``flairseg study check``: is everything what was locked, and does every record stand where it was written?
+
+What is compared with what:
+
+- the protocol with its sha256 in ``study.json`` and in the lock record;
+- the key with the commitment (opened for that, and not shown); its codes with the order that follows from the protocol;
+- each room with the sha256 in the lock record, and every image and mask with the room;
+- the hash chain of every stream, and the anchors that each room keeps of what was acknowledged;
+- every rater's record with the protocol, the order and the commitment that it must carry; each answer with the marks
+  and the chosen answers that were autosaved before it; that no showing is answered twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import FlairSegError
+from .acceptance import acceptance_of
+from .canonical import file_sha256
+from .errors import BlindedImageError
+from .images import read_arm, read_source, resolve, source_sha256
+from .key import KEY_NAME, SealedKey, open_key
+from .log import EventLog
+from .protocol import Protocol, load_protocol
+from .records import (
+    ANSWERED,
+    ANSWERS,
+    COUNTS,
+    DELINEATED,
+    FAILED,
+    KEY_COMMITMENT,
+    MARKS,
+    ORDER_SHA256,
+    POSITION,
+    PROPOSED,
+    PROTOCOL_SHA256,
+    RATER,
+    RATER_KINDS,
+    SHOWING,
+    STUDY_CLOSED,
+    STUDY_ID,
+    STUDY_LOCKED,
+    Mark,
+    answer_event_id,
+    rater_stream,
+    study_stream,
+)
+from .room import EVENTS, IMAGES, Room
+from .schedule import check_feasible, order_sha256, plan
+from .state import Recorded, replay
+from .study import Study
+
+#: What a finding is about.
+PROTOCOL = "protocol"
+KEY = "key"
+ORDER = "order"
+IMAGE = "image"
+RECORD = "record"
+CHAIN = "chain"
+SOURCE = "source"
+STORE = "store"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it was locked, or not as it must be.
+
+    Attributes
+    ----------
+    about : str
+        ``protocol``, ``key``, ``order``, ``image``, ``record``, ``chain``, ``source`` or ``store``.
+    where : str
+        File, showing or event.
+    message : str
+        In plain words.
+    """
+
+    about: str
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.about}, {self.where}: {self.message}"
+
+
+def check_protocol(path: str | Path) -> list[Finding]:
+    """Everything that would stop a protocol from being locked, and what would give its sources away; nothing is made.
+
+    Parameters
+    ----------
+    path : path
+        The JSON file.
+
+    Raises
+    ------
+    ProtocolError
+        If the file itself is not valid: nothing else can be looked at then.
+    """
+    path = Path(path)
+    protocol = load_protocol(path)
+    findings: list[Finding] = []
+    try:
+        check_feasible(protocol)
+        for rater in protocol.raters:
+            plan(protocol, rater)
+    except FlairSegError as error:
+        findings.append(Finding(ORDER, "washout", str(error)))
+    findings += _revealing(protocol)
+    for case in (*protocol.training_cases, *protocol.cases):
+        try:
+            image = read_source(resolve(path.absolute().parent, case.flair))
+        except BlindedImageError as error:
+            findings.append(Finding(SOURCE, case.id, str(error)))
+            continue
+        for arm in case.arms:
+            try:
+                read_arm(arm, path.absolute().parent, image)
+            except BlindedImageError as error:
+                findings.append(Finding(SOURCE, f"{case.id}, {arm.id}", str(error)))
+    return findings
+
+
+def check_study(study: Study) -> list[Finding]:
+    """Everything that is not as it was locked; empty if the study is intact."""
+    findings: list[Finding] = []
+    protocol = _protocol(study, findings)
+    key = _key(study, findings)
+    locked = _lock_record(study, findings)
+    if protocol is not None and key is not None:
+        findings += _orders(protocol, key, study)
+    for rater in study.raters:
+        room = _room(study, rater, locked, findings)
+        if room is not None:
+            findings += _images(room)
+            if key is not None:
+                findings += _codes(room, key)
+            findings += _records(study, room)
+    findings += _chains(study)
+    return findings
+
+
+# --- what was locked -------------------------------------------------------------------------------------------------
+
+
+def _protocol(study: Study, findings: list[Finding]) -> Protocol | None:
+    try:
+        return study.protocol
+    except FlairSegError as error:
+        findings.append(Finding(PROTOCOL, "protocol.json", str(error)))
+        return None
+
+
+def _key(study: Study, findings: list[Finding]) -> SealedKey | None:
+    try:
+        key = open_key(study.coordinator / KEY_NAME, study.commitment)
+    except FlairSegError as error:
+        findings.append(Finding(KEY, KEY_NAME, str(error)))
+        return None
+    if key.protocol_sha256 != study.protocol_sha256:
+        findings.append(Finding(KEY, KEY_NAME, "it belongs to another protocol."))
+    return key
+
+
+def _lock_record(study: Study, findings: list[Finding]) -> Recorded | None:
+    try:
+        events = study.own_events()
+    except FlairSegError as error:
+        findings.append(Finding(STORE, "events", str(error)))
+        return None
+    locked = next((event for event in events if event.kind == STUDY_LOCKED), None)
+    if locked is None:
+        findings.append(Finding(RECORD, "study.locked", "the lock record is not in the store."))
+        return None
+    for name, found in (
+        (PROTOCOL_SHA256, study.protocol_sha256),
+        (KEY_COMMITMENT, study.commitment),
+        ("rooms", study.content["rooms"]),
+        ("plans", study.content["plans"]),
+    ):
+        if locked.payload.get(name) != found:
+            findings.append(Finding(PROTOCOL, "study.json", f"its {name} is not the one in the lock record."))
+    return locked
+
+
+def _orders(protocol: Protocol, key: SealedKey, study: Study) -> Iterator[Finding]:
+    """The key's order is the one that follows from the protocol's seeds."""
+    for rater in study.raters:
+        planned = plan(protocol, rater)
+        if order_sha256(planned) != study.content["plans"].get(rater):
+            yield Finding(ORDER, rater, "the order that follows from the protocol is not the one that was locked.")
+        expected = [(s.position, s.case, s.arm, s.repeat, s.mirrored) for s in planned]
+        held = [(e.position, e.case, e.arm, e.repeat, e.mirror is not None) for e in key.entries.get(rater, ())]
+        if held != expected:
+            first = next((n for n, (a, b) in enumerate(zip(held, expected, strict=False)) if a != b), len(held))
+            yield Finding(ORDER, rater, f"the key's order departs from the protocol's at position {first + 1}.")
+
+
+def _room(study: Study, rater: str, locked: Recorded | None, findings: list[Finding]) -> Room | None:
+    try:
+        room = Room.open(study.room_folder(rater))
+    except FlairSegError as error:
+        findings.append(Finding(ORDER, f"{rater}/room.json", str(error)))
+        return None
+    expected = study.content["rooms"] if locked is None else locked.payload.get("rooms", {})
+    if expected.get(rater) != room.sha256:
+        findings.append(Finding(ORDER, f"{rater}/room.json", "its rules or its order are not those that were locked."))
+    return room
+
+
+def _images(room: Room) -> Iterator[Finding]:
+    for showing in room.showings:
+        for name, expected in (
+            (showing.flair_name, showing.flair_sha256),
+            (showing.labels_name, showing.labels_sha256),
+        ):
+            try:
+                intact = file_sha256(room.folder / IMAGES / name) == expected
+            except OSError as error:
+                yield Finding(IMAGE, f"{room.rater}/{name}", f"it cannot be read ({error.strerror or error}).")
+                continue
+            if not intact:
+                yield Finding(IMAGE, f"{room.rater}/{name}", "it is not the file that was locked.")
+
+
+def _codes(room: Room, key: SealedKey) -> Iterator[Finding]:
+    held = [entry.code for entry in key.entries.get(room.rater, ())]
+    shown = [showing.code for showing in room.showings]
+    if held != shown:
+        first = next(
+            (n for n, (a, b) in enumerate(zip(held, shown, strict=False)) if a != b), min(len(held), len(shown))
+        )
+        yield Finding(ORDER, f"{room.rater}/room.json", f"its order departs from the key's at position {first + 1}.")
+
+
+# --- what was recorded -----------------------------------------------------------------------------------------------
+
+
+def _records(study: Study, room: Room) -> Iterator[Finding]:
+    try:
+        events = study.events(room.rater)
+    except FlairSegError as error:
+        yield Finding(STORE, room.rater, str(error))
+        return
+    codes = {showing.code: showing for showing in room.showings}
+    carried = {
+        STUDY_ID: study.id,
+        RATER: room.rater,
+        PROTOCOL_SHA256: study.protocol_sha256,
+        KEY_COMMITMENT: study.commitment,
+        ORDER_SHA256: room.order_sha256,
+    }
+    for event in events:
+        where = f"{room.rater}, {event.kind} {event.event_id}"
+        if event.kind not in RATER_KINDS:
+            yield Finding(RECORD, where, "no event of this kind belongs into a rater's stream.")
+            continue
+        for name, value in carried.items():
+            if event.payload.get(name) != value:
+                yield Finding(RECORD, where, f"its {name} is not the study's.")
+        code = event.payload.get(SHOWING)
+        if code is not None and (code not in codes or event.payload.get(POSITION) != codes[code].position):
+            yield Finding(RECORD, where, f"the room has no showing {code} at this position.")
+    yield from _answers(room, events)
+
+
+def _answers(room: Room, events: list[Recorded]) -> Iterator[Finding]:
+    """Answers are there once, in order, and say what was marked and chosen before them."""
+    state = replay(events)
+    answered = [event for event in events if event.kind in (ANSWERED, FAILED)]
+    places = [event.payload.get(POSITION, -1) for event in answered]
+    if places != sorted(places):
+        yield Finding(ORDER, room.rater, "showings were not answered in the order of the room.")
+    for showing in state.showings.values():
+        where = f"{room.rater}, showing {showing.code}"
+        for again in showing.repeated_answers:
+            yield Finding(RECORD, where, f"it is answered more than once ({again.event_id}).")
+        event = showing.answer
+        if event is None:
+            continue
+        if event.event_id != answer_event_id(event.payload[STUDY_ID], event.payload[RATER], showing.code):
+            yield Finding(RECORD, where, "its answer does not have the id that an answer to it has.")
+        marks = [Mark.from_payload(mark) for mark in event.payload.get(MARKS, ())]
+        if {m.id: m for m in marks} != showing.marks:
+            yield Finding(RECORD, where, "the marks of its answer are not those that were placed.")
+        if event.kind == FAILED:
+            continue
+        for question, value in event.payload.get(ANSWERS, {}).items():
+            if showing.drafts.get(question) != value:
+                yield Finding(RECORD, where, f"its answer to {question!r} is not the one that was chosen.")
+        counts = event.payload.get(COUNTS, {})
+        rule = room.rules.acceptability
+        again = acceptance_of(counts.get(DELINEATED, 0), marks, *(() if rule is None else (rule.threshold,)))
+        if again.to_payload() != dict(counts):
+            yield Finding(RECORD, where, f"its counts do not follow from its marks (proposed: {counts.get(PROPOSED)}).")
+
+
+def _chains(study: Study) -> Iterator[Finding]:
+    """Hash chains and anchors, and the heads that the record of closing holds."""
+    streams = {study_stream(study.id): study.folder / EVENTS}
+    streams |= {rater_stream(study.id, rater): study.room_folder(rater) / EVENTS for rater in study.raters}
+    for stream, folder in streams.items():
+        try:
+            log = EventLog(folder, study.store_address())
+            try:
+                problems = log.verify(stream)
+                if log.pending:
+                    yield Finding(STORE, stream, f"{log.pending} events wait outside of the store.")
+            finally:
+                log.close()
+        except FlairSegError as error:
+            yield Finding(STORE, stream, str(error))
+            continue
+        for problem in problems:
+            yield Finding(CHAIN, stream, str(problem))
+    yield from _heads(study)
+
+
+def _heads(study: Study) -> Iterator[Finding]:
+    try:
+        closed = next((event for event in study.own_events() if event.kind == STUDY_CLOSED), None)
+        if closed is None:
+            return
+        with study.log() as log:
+            for rater, head in closed.payload["heads"].items():
+                if log.head(rater_stream(study.id, rater)) != head:
+                    yield Finding(CHAIN, rater, "records were added, changed or cut off after the study was closed.")
+    except FlairSegError as error:
+        yield Finding(STORE, "events", str(error))
+
+
+# --- before locking --------------------------------------------------------------------------------------------------
+
+
+def _revealing(protocol: Protocol) -> Iterator[Finding]:
+    """Names of arms, models and readers in what raters get to read."""
+    if protocol.blinding == "open":
+        return
+    names = {
+        name
+        for case in (*protocol.cases, *protocol.training_cases)
+        for arm in case.arms
+        for name in (arm.id, arm.model, arm.reader)
+        if len(name) >= 3
+    }
+    texts = {"title": protocol.title, "instructions": protocol.instructions}
+    texts |= {f"questions, {q.id}": f"{q.id} {q.text} {' '.join(q.labels)}" for q in protocol.questions}
+    texts |= {f"training case {c.id}, feedback": c.feedback for c in protocol.training_cases}
+    for place, text in texts.items():
+        for name in sorted(names):
+            if name.casefold() in text.casefold():
+                yield Finding(PROTOCOL, place, f"raters read {name!r} here, which tells what is compared.")
+
+
+def source_changes(study: Study, base: Path) -> list[Finding]:
+    """Source files that are not what they were when the study was locked; for a report's provenance.
+
+    Parameters
+    ----------
+    study : Study
+        Closed.
+    base : Path
+        Folder that the protocol's relative paths start from.
+    """
+    findings = []
+    entries = {(e.case, e.arm): e for items in study.key().entries.values() for e in items}
+    for (case_id, arm_id), entry in entries.items():
+        case = study.protocol.case(case_id)
+        arm = next(a for a in case.arms if a.id == arm_id)
+        for name, expected in ((case.flair, entry.flair_sha256), (arm.mask, entry.mask_sha256)):
+            try:
+                found = source_sha256(resolve(base, name))
+            except BlindedImageError as error:
+                findings.append(Finding(SOURCE, f"{case_id}, {arm_id}", str(error)))
+                continue
+            if found != expected:
+                findings.append(Finding(SOURCE, f"{case_id}, {arm_id}", f"{name} is not the file that was locked."))
+    return findings

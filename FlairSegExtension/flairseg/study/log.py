@@ -1,0 +1,218 @@
+"""The way of a study's events: onto this computer's disk before a click returns, and into the store behind its back.
+
+Two outboxes share one folder. The first only writes down; the second, in a thread of its own, carries what is there to
+the store. So neither a slow nor a dead server ever holds up a reader, and a program that is killed leaves whatever the
+store does not have yet for the next one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FlairSegError
+from ..review.errors import StoreError, StoreUnavailableError
+from ..review.outbox import Outbox
+from .state import Recorded
+
+if TYPE_CHECKING:
+    from ..review.store import ReviewStore
+
+#: For how long a locked or unreachable store is tried again by the carrier, seconds.
+_PATIENCE_S = 5.0
+#: After a failed delivery the store is left alone for this long, seconds.
+_REST_S = 10.0
+#: For how long closing waits for a delivery that is under way, seconds.
+_CLOSING_S = 15.0
+
+
+@dataclass(frozen=True)
+class WrittenEvent:
+    """An event as it was written down here."""
+
+    event_id: str
+    kind: str
+    payload: Mapping[str, Any]
+
+
+class EventLog:
+    """Events of a study in a folder of this computer and in the study's store.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the outbox; made if need be.
+    address : str
+        Path of an SQLite store that exists, or a PostgreSQL address.
+
+    Raises
+    ------
+    OutboxError
+        If the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self._address = address
+        self._writer = Outbox(folder)
+        self._carrier = Outbox(folder, lambda: open_store(address))
+        self._wanted, self._ending = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def problem(self) -> FlairSegError | None:
+        """Why the last delivery failed; None if it did not."""
+        return self._carrier.problem
+
+    @property
+    def pending(self) -> int:
+        """Events that the store has not acknowledged."""
+        return len(self._carrier.pending)
+
+    def record(self, stream: str, kind: str, payload: Mapping[str, Any], event_id: str | None = None) -> WrittenEvent:
+        """Write an event down; it is on the disk when this returns.
+
+        Raises
+        ------
+        OutboxError
+            If it could not be: it is not recorded then.
+        """
+        receipt = self._writer.record(stream, kind, payload, event_id, payload.get("at"))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._carry, name="flairseg-study-delivery", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+        return WrittenEvent(receipt.event_id, kind, payload)
+
+    def flush(self) -> int:
+        """Deliver now, and wait for it; how many events are still pending (:attr:`problem` says why)."""
+        return self._carrier.flush()
+
+    def events(self, stream: str, complete: bool = False) -> list[Recorded]:
+        """Events of a stream: those of the store in its order, then those that only this computer has.
+
+        Parameters
+        ----------
+        stream : str
+        complete : bool
+            Refuse to give less than all: raise if the store cannot be reached.
+
+        Raises
+        ------
+        StoreError
+            With ``complete``, if the store cannot be read. A damaged store always raises.
+        """
+        found: list[Recorded] = []
+        try:
+            with self._store() as store:
+                found += store.events(stream)
+        except StoreUnavailableError:
+            if complete:
+                raise
+        except StoreError:
+            raise
+        except FlairSegError:
+            # SQLAlchemy is not installed (yet): what this computer recorded is there all the same.
+            if complete:
+                raise
+        known = {event.event_id for event in found}
+        own = (e for e in self._writer.recorded() if e.stream == stream and e.event_id not in known)
+        refused = {refusal.event.event_id for refusal in self._carrier.refused}
+        return found + [WrittenEvent(e.event_id, e.kind, e.payload) for e in own if e.event_id not in refused]
+
+    def head(self, stream: str) -> dict[str, Any] | None:
+        """Number and hash of a stream's last event in the store; None if it has none. ``StoreError`` as it comes."""
+        with self._store() as store:
+            head = store.head(stream)
+        return None if head is None else {"sequence": head.sequence, "hash": head.hash}
+
+    def verify(self, stream: str) -> list[str]:
+        """What is wrong with a stream, in words: its chain, and what this computer recorded and the store lacks.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be reached.
+        """
+        with self._store() as store:
+            found = [str(problem) for problem in store.verify(stream, self._carrier.anchors())]
+            rows = {event.event_id: event for event in store.events(stream)} if not found else None
+        found += [
+            f"Refused by the store: {refusal.event.kind} {refusal.event.event_id}: {refusal.message}"
+            for refusal in self._carrier.refused
+            if refusal.event.stream == stream
+        ]
+        found += [f"The journal {place} is damaged." for place in self._carrier.damaged]
+        if rows is None:
+            return found
+        away = {event.event_id for event in self._carrier.pending} | {r.event.event_id for r in self._carrier.refused}
+        for event in self._writer.recorded():
+            if event.stream != stream or event.event_id in away:
+                continue
+            stored = rows.get(event.event_id)
+            if stored is None:
+                found.append(f"{event.kind} {event.event_id} was acknowledged and is not in the store any more.")
+            elif (stored.kind, stored.payload) != (event.kind, event.payload):
+                found.append(f"{event.kind} {event.event_id} does not say in the store what was recorded here.")
+        return found
+
+    def close(self) -> None:
+        """Stop carrying, and let go of files and store. What is pending stays on the disk. Twice is once."""
+        self._ending.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join(_CLOSING_S)
+            self._thread = None
+        self._writer.close()
+        self._carrier.close()
+
+    def _carry(self) -> None:
+        """Bring events to the store as they come."""
+        while not self._ending.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._ending.is_set():
+                return
+            if self._carrier.flush():
+                # A store that is away is left alone for a while; what waits is tried again without another click.
+                self._ending.wait(_REST_S)
+                self._wanted.set()
+
+    @contextmanager
+    def _store(self) -> Iterator[ReviewStore]:
+        store = open_store(self._address)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def open_store(address: str) -> ReviewStore:
+    """The store of a study that is locked already.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If an SQLite file is not where it should be: a new, empty one in its place would look like a study without
+        answers.
+    StoreError, MissingDependencyError
+        As :class:`~flairseg.review.store.ReviewStore` raises them.
+    """
+    from ..review.store import ReviewStore
+
+    if "://" not in address and not Path(address).is_file():
+        raise StoreUnavailableError(
+            f"The event store {Path(address).name} is not there.",
+            "Answers are kept in the room; connect the study's folder again, or give the room back to the coordinator.",
+        )
+    return ReviewStore(address, patience_s=_PATIENCE_S)
+
+
+def create_store(address: str) -> None:
+    """Make the store of a new study; errors as :class:`~flairseg.review.store.ReviewStore` raises them."""
+    from ..review.store import ReviewStore
+
+    ReviewStore(address).close()

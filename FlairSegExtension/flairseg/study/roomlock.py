@@ -1,0 +1,51 @@
+"""One program per room: a lock that the operating system drops by itself when the program dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .errors import RoomBusyError
+
+LOCK_NAME = "room.lock"
+
+
+class RoomLock:
+    """The room's lock, held from construction to :meth:`release`.
+
+    Raises
+    ------
+    RoomBusyError
+        If another program holds it.
+    OSError
+        If the room's folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._handle: int | None = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(self._handle)
+        except OSError as error:
+            self.release()
+            raise RoomBusyError(
+                "This rater's room is open in another window or on another computer.",
+                "Finish or close it there; nothing that was answered there is lost.",
+            ) from error
+
+    def release(self) -> None:
+        """Let go; twice is once."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

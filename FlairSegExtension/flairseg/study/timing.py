@@ -1,0 +1,110 @@
+"""Time at work: active, idle and paused seconds of one showing, from a clock that only goes forward.
+
+Between two signs of life (a click, a key, a scrolled slice) at most ``idle_after_s`` counts as active, the rest as
+idle. Wall-clock time (UTC) is recorded beside it, and never used to compute a duration: clocks get set.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from; tests bring their own."""
+
+    def now(self) -> datetime:
+        """The time of day, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+
+
+class SystemClock:
+    """The computer's clocks."""
+
+    def now(self) -> datetime:
+        """The time of day, UTC."""
+        return datetime.now(timezone.utc)
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+        return time.monotonic()
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601, UTC, microseconds, ending in Z."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_timestamp(text: str) -> datetime:
+    """The moment that :func:`timestamp` wrote; ``ValueError`` if it is none."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What a showing took so far."""
+
+    active: float = 0.0
+    idle: float = 0.0
+    paused: float = 0.0
+
+    @property
+    def shown(self) -> float:
+        """Active and idle: what a time limit counts."""
+        return self.active + self.idle
+
+
+class ActivityTimer:
+    """Adds up active, idle and paused seconds.
+
+    Parameters
+    ----------
+    clock : Clock
+    idle_after_s : float
+        Longest time without a sign of life that still counts as active.
+    before : Seconds
+        What was there already (a showing that is taken up again).
+    """
+
+    def __init__(self, clock: Clock, idle_after_s: float, before: Seconds = Seconds()) -> None:
+        self._clock = clock
+        self._idle_after = idle_after_s
+        self._done = before
+        self._last = clock.monotonic()
+        self._paused = False
+
+    @property
+    def paused(self) -> bool:
+        """Whether the clock stands."""
+        return self._paused
+
+    def touch(self) -> Seconds:
+        """A sign of life; what was added up until now."""
+        self._done = self.seconds()
+        self._last = self._clock.monotonic()
+        return self._done
+
+    def seconds(self) -> Seconds:
+        """What was added up until now, without a sign of life."""
+        gap = max(0.0, self._clock.monotonic() - self._last)
+        done = self._done
+        if self._paused:
+            return Seconds(done.active, done.idle, done.paused + gap)
+        active = min(gap, self._idle_after)
+        return Seconds(done.active + active, done.idle + gap - active, done.paused)
+
+    def pause(self) -> Seconds:
+        """Stop; twice is once."""
+        done = self.touch()
+        self._paused = True
+        return done
+
+    def resume(self) -> Seconds:
+        """Go on; twice is once."""
+        done = self.touch()
+        self._paused = False
+        return done
