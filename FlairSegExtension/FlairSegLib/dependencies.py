@@ -125,9 +125,7 @@ def requirements(device: str = settings.AUTOMATIC) -> list[str]:
 
     An installed flavour stays, whichever it is, unless the GPU is asked for and it cannot drive one.
     """
-    lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
-    flavour = _flavour(device)
-    return [_with_name(line, flavour) if _name(line) == RUNTIME else line for line in lines if line]
+    return _lines(_flavour(device))
 
 
 def missing(device: str = settings.AUTOMATIC) -> list[str]:
@@ -168,7 +166,7 @@ def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | 
         _run(lambda: slicer.util.pip_uninstall(" ".join([*surplus, *([wanted] if wanted in present else [])])))
         importlib.invalidate_caches()
     try:
-        _install(missing(device), ask=not surplus)
+        _install([line for line in _lines(wanted) if not _satisfied(line)], ask=not surplus)
     except MissingDependencyError:
         if surplus and not installedFlavours():
             _put_back(surplus[0])
@@ -223,6 +221,11 @@ def constraints() -> Iterator[str]:
         pins = [f"{name}=={version}" for name in KEPT if (version := installedVersion(name)) is not None]
         path.write_text("\n".join([*pins, ""]), encoding="utf-8")
         yield str(path)
+
+
+def _lines(flavour: str) -> list[str]:
+    lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
+    return [_with_name(line, flavour) if _name(line) == RUNTIME else line for line in lines if line]
 
 
 def _flavour(device: str) -> str:

@@ -1,0 +1,250 @@
+"""What is installed, when, and what is said when it cannot be; pip is Slicer's, and never really runs here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flairseg.errors import DeviceError, MissingDependencyError
+
+
+class Pip:
+    """Installed packages, and a pip that changes them as told."""
+
+    def __init__(self, installed: dict[str, str]) -> None:
+        self.installed = dict(installed)
+        self.calls: list[tuple[str, list[str]]] = []
+        self.constraints: list[str] = []
+        self.failures: list[Exception] = []
+
+    def _fail(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+    def _add(self, lines: list[str]) -> None:
+        self._fail()
+        for line in lines:
+            name, _, version = line.partition(">=")
+            self.installed[name] = version or "9.9"
+
+    def ensure(self, lines, constraints=None, prompt_install=True, requester=None):
+        self.calls.append(("ensure" if prompt_install else "ensure unasked", list(lines)))
+        self.constraints.append(Path(constraints).read_text())
+        self._add(lines)
+
+    def install(self, arguments):
+        assert arguments[0] == "-c"
+        self.calls.append(("install", arguments[2:]))
+        self.constraints.append(Path(arguments[1]).read_text())
+        self._add(arguments[2:])
+
+    def uninstall(self, text):
+        self.calls.append(("uninstall", text.split()))
+        self._fail()
+        for name in text.split():
+            self.installed.pop(name, None)
+
+
+SLICER = {"numpy": "2.4.0", "scipy": "1.17.0", "SimpleITK": "2.5.3"}
+COMPLETE = {**SLICER, "onnxruntime": "1.27.0", "scikit-image": "0.26.0"}
+
+
+@pytest.fixture
+def deps(slicer):
+    from FlairSegLib import dependencies
+
+    return dependencies
+
+
+@pytest.fixture
+def computer(deps, slicer, monkeypatch):
+    """``computer(installed, modern=True, agrees=True)``: a Slicer with these packages."""
+    questions: list[str] = []
+
+    def make(installed, modern=True, agrees=True) -> Pip:
+        pip = Pip(installed)
+        pip.questions = questions
+        monkeypatch.setattr(deps, "installedVersion", lambda name: pip.installed.get(name))
+        packaging = type("Packaging", (), {"pip_ensure": staticmethod(pip.ensure)})
+        monkeypatch.setattr(deps, "_slicer_packaging", lambda: packaging if modern else None)
+        monkeypatch.setattr(slicer.util, "pip_install", pip.install, raising=False)
+        monkeypatch.setattr(slicer.util, "pip_uninstall", pip.uninstall, raising=False)
+
+        def confirm(text, *arguments, **more):
+            questions.append(text)
+            return agrees
+
+        monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", confirm, raising=False)
+        return pip
+
+    return make
+
+
+def test_the_list_is_slicers_requirements_file(deps):
+    assert [line.split(">=")[0] for line in deps.requirements()] == list(deps.PACKAGES)
+
+
+def test_nothing_happens_when_all_is_there(deps, computer):
+    pip = computer(COMPLETE)
+    deps.ensure("auto")
+    deps.ensure("cpu")
+    assert pip.calls == []
+    assert pip.questions == []
+
+
+def test_what_is_missing_is_asked_for_once_and_slicers_packages_stay(deps, computer):
+    pip = computer(SLICER)
+    deps.ensure("auto")
+    assert [kind for kind, _ in pip.calls] == ["ensure"]
+    assert {line.split(">=")[0] for line in pip.calls[0][1]} == {"onnxruntime", "scikit-image"}
+    for pin in ("numpy==2.4.0", "scipy==1.17.0", "SimpleITK==2.5.3"):
+        assert pin in pip.constraints[0].splitlines()
+    deps.ensure("auto")
+    assert len(pip.calls) == 1
+
+
+def test_only_what_is_missing_or_too_old_is_installed(deps, computer):
+    pip = computer({**COMPLETE, "scikit-image": "0.19.3"})
+    assert deps.missing() == ["scikit-image>=0.22"]
+    deps.ensure()
+    assert pip.calls == [("ensure", ["scikit-image>=0.22"])]
+
+
+def test_slicer_5_10_asks_and_uses_its_own_pip_install(deps, computer):
+    pip = computer(SLICER, modern=False)
+    deps.ensure()
+    assert len(pip.questions) == 1
+    assert [kind for kind, _ in pip.calls] == ["install"]
+    assert "numpy==2.4.0" in pip.constraints[0]
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_declining_is_said_with_what_to_do(deps, computer, modern):
+    pip = computer(SLICER, modern=modern, agrees=False)
+    pip.failures.append(RuntimeError("User declined package installation"))
+    with pytest.raises(MissingDependencyError, match="were not installed") as caught:
+        deps.ensure()
+    assert "administrator" in caught.value.advice
+    assert pip.installed == SLICER
+
+
+def test_the_gpu_takes_the_place_of_the_other_flavour(deps, computer):
+    pip = computer(COMPLETE)
+    released = []
+    deps.ensure("cuda", beforeChange=lambda: released.append(list(pip.calls)))
+    assert released == [[]], "files must be let go before anything changes"
+    assert [kind for kind, _ in pip.calls] == ["uninstall", "ensure unasked"]
+    assert deps.installedFlavours() == ["onnxruntime-gpu"]
+    assert len(pip.questions) == 1
+    # The GPU's flavour runs on the CPU too: nothing is swapped back.
+    deps.ensure("cpu")
+    deps.ensure("auto")
+    assert len(pip.calls) == 2
+
+
+def test_a_declined_exchange_changes_nothing(deps, computer):
+    pip = computer(COMPLETE, agrees=False)
+    with pytest.raises(MissingDependencyError):
+        deps.ensure("cuda")
+    assert pip.installed == COMPLETE
+
+
+def test_a_failed_exchange_puts_the_old_flavour_back(deps, computer, slicer, monkeypatch):
+    pip = computer(COMPLETE)
+
+    def uninstall(text):
+        Pip.uninstall(pip, text)
+        pip.failures.append(subprocess.CalledProcessError(1, ["pip"], output="Network is unreachable"))
+
+    monkeypatch.setattr(slicer.util, "pip_uninstall", uninstall)
+    with pytest.raises(MissingDependencyError, match="no connection"):
+        deps.ensure("cuda")
+    assert deps.installedFlavours() == ["onnxruntime"]
+
+
+@pytest.mark.parametrize(("device", "left"), [("auto", "onnxruntime-gpu"), ("cuda", "onnxruntime-gpu")])
+def test_two_flavours_become_one(deps, computer, device, left):
+    computer({**COMPLETE, "onnxruntime-gpu": "1.27.0"})
+    deps.ensure(device)
+    assert deps.installedFlavours() == [left]
+
+
+def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
+    pip = computer(COMPLETE)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(DeviceError, match="macOS") as caught:
+        deps.ensure("cuda")
+    assert "Automatic" in caught.value.advice
+    assert pip.installed == COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("output", "says", "advice"),
+    [
+        ("ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 407'))", "proxy", "HTTPS_PROXY"),
+        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "certificate", "PIP_CERT"),
+        ("NewConnectionError: [Errno -2] Name or service not known", "no connection", "--no-index --find-links"),
+        ("OSError: [Errno 28] No space left on device", "disk is full", "500 MB"),
+        ("PermissionError: [WinError 5] Access is denied: 'C:\\\\Slicer'", "may not be written", "Close other Slicer"),
+        ("ERROR: ResolutionImpossible: conflicting dependencies", "No version", "5.10"),
+        ("something else", "could not be installed", "error log"),
+    ],
+)
+@pytest.mark.parametrize("modern", [True, False])
+def test_pips_failures_are_told_in_plain_words(deps, computer, modern, output, says, advice):
+    pip = computer(SLICER, modern=modern)
+    pip.failures.append(subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip"], output=output))
+    with pytest.raises(MissingDependencyError, match=says) as caught:
+        deps.ensure()
+    assert advice in caught.value.advice
+    assert pip.installed == SLICER
+
+
+def test_a_silent_failure_is_noticed(deps, computer):
+    pip = computer(SLICER)
+    pip._add = lambda lines: None
+    with pytest.raises(MissingDependencyError, match="onnxruntime>=1"):
+        deps.ensure()
+
+
+def test_slicers_own_packaging_is_called_as_it_wants(deps, slicer, monkeypatch):
+    """The stand-in of ``slicer.packaging`` refuses keywords that Slicer's does not have."""
+    packaging = pytest.importorskip("slicer.packaging")
+    packaging.recorder.reset()
+    installed = dict(COMPLETE)
+    del installed["scikit-image"]
+    packaging.recorder.missing = {"scikit-image"}
+
+    def version(name):
+        return (COMPLETE if packaging.recorder.installed else installed).get(name)
+
+    monkeypatch.setattr(deps, "installedVersion", version)
+    deps.ensure()
+    assert packaging.recorder.installed == [["scikit-image>=0.22"]]
+    assert packaging.recorder.ensured[0]["requester"] == "FLAIR Segmentation"
+    packaging.recorder.reset()
+
+
+def test_diagnostics_name_versions_and_no_patient(deps, slicer):
+    from FlairSegLib import diagnostics
+
+    text = diagnostics.report(
+        "The volume 'Müller^Anna FLAIR' has no voxels: /data/patients/mueller/flair.nii.gz, C:\\Users\\x\\anna.nii",
+        "Load it again.",
+        model="flairseg25d-v1.0",
+    )
+    assert "Müller" not in text
+    assert "mueller" not in text
+    assert "anna.nii" not in text
+    for word in (
+        "FlairSeg",
+        "3D Slicer",
+        "Python",
+        "numpy",
+        "scikit-image",
+        "model: flairseg25d-v1.0",
+        "Load it again",
+    ):
+        assert word in text
