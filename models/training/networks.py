@@ -94,7 +94,9 @@ class PlainUNet(nn.Module):
     batch_norm : bool
         Batch norm before each ReLU (S3).
     dropout : float
-        Dropout after each ReLU (S3 0.1, S5 0.2), 0 for none (S4).
+        Share of features dropped (S3 0.1, S5 0.2); 0 for none (S4).
+    dropout_at : str
+        ``convolutions``: after each of them (S5); ``levels``: of what enters each level, on the way down and up (S3).
     """
 
     def __init__(
@@ -105,8 +107,12 @@ class PlainUNet(nn.Module):
         levels: int = 4,
         batch_norm: bool = False,
         dropout: float = 0.0,
+        dropout_at: str = "convolutions",
     ) -> None:
         super().__init__()
+        if dropout_at not in ("convolutions", "levels"):
+            raise ValueError(f"dropout_at is {dropout_at!r}, not convolutions or levels")
+        after_each = dropout > 0 and dropout_at == "convolutions"
         widths = [width * 2**level for level in range(levels + 1)]
 
         def block(source: int, target: int) -> nn.Sequential:
@@ -115,7 +121,7 @@ class PlainUNet(nn.Module):
                 layers.append(nn.Conv2d(channels, target, 3, padding=1, bias=not batch_norm))
                 layers += [nn.BatchNorm2d(target)] * batch_norm
                 layers.append(nn.ReLU(inplace=True))
-                layers += [nn.Dropout(dropout)] * (dropout > 0)
+                layers += [nn.Dropout(dropout)] * after_each
             return nn.Sequential(*layers)
 
         self.encoder = nn.ModuleList(block(*pair) for pair in zip([inputs, *widths[:-1]], widths, strict=True))
@@ -124,6 +130,7 @@ class PlainUNet(nn.Module):
         )
         self.decoder = nn.ModuleList(block(2 * channels, channels) for channels in widths[-2::-1])
         self.last = nn.Conv2d(width, outputs, 1)
+        self.dropout = nn.Dropout(0.0 if after_each else dropout)
         self.apply(_he_init)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -131,11 +138,11 @@ class PlainUNet(nn.Module):
         skips, features = [], image
         for level, block in enumerate(self.encoder):
             if level:
-                features = functional.max_pool2d(features, 2)
+                features = self.dropout(functional.max_pool2d(features, 2))
             features = block(features)
             skips.append(features)
         for up, block, skip in zip(self.up, self.decoder, skips[-2::-1], strict=True):
-            features = block(torch.cat([up(features), skip], 1))
+            features = block(self.dropout(torch.cat([up(features), skip], 1)))
         return self.last(features)
 
 

@@ -100,13 +100,20 @@ def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: 
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _search_path()}
     with StopRequest() as stop:
         while (waiting and not stop.asked) or working:
+            if stop.asked:
+                for job in working:
+                    job.process.send_signal(signal.SIGTERM)
+                for job in working:
+                    job.process.wait()
             for job in [job for job in working if job.process.poll() is not None]:
                 working.remove(job)
                 log.info("%s: ended with %d", job.folder.name, job.process.returncode)
                 if not job.finished and job.process.returncode != STOPPED:
                     failed.append(job)
+            if stop.asked:
+                return failed
             free = workers - len(working)
-            startable = [job for job in waiting if job.ready(output)] if free and not stop.asked else []
+            startable = [job for job in waiting if job.ready(output)] if free else []
             for job in startable[:free]:
                 waiting.remove(job)
                 job.folder.mkdir(parents=True, exist_ok=True)
@@ -119,12 +126,6 @@ def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: 
                     os.setpriority(os.PRIO_PROCESS, job.process.pid, niceness)
                 working.append(job)
                 log.info("%s: started", job.folder.name)
-            if stop.asked:
-                for job in working:
-                    job.process.send_signal(signal.SIGTERM)
-                for job in working:
-                    log.info("%s: stopped (%d), can be continued", job.folder.name, job.process.wait())
-                return failed
             if not working:
                 for job in waiting:
                     log.warning("%s: starts from %s, which no run here makes", job.folder.name, job.config.init)
