@@ -1,22 +1,30 @@
-"""Module "FLAIR Segmentation" of 3D Slicer: what Slicer is told about it, and a logic of a few calls.
+"""Module "FLAIR Segmentation" of 3D Slicer: what Slicer is told about it, its panel's wiring, a logic of a few calls.
 
-The method is in the package ``flairseg``, what joins it to the scene in ``FlairSegLib``. Importing this file loads
-neither onnxruntime nor scikit-image; they are imported when a volume is segmented for the first time.
+The method is in the package ``flairseg``, what joins it to the scene and the panel in ``FlairSegLib``. Importing this
+file loads neither onnxruntime nor scikit-image nor Qt; they are imported when they are first needed.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+import slicer
 from FlairSegLib import dependencies, scene_bridge
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleLogic
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flairseg.progress import CancelToken, ProgressCallback
+    from FlairSegLib.parameters import FlairSegParameters
 
 
 class FlairSeg(ScriptedLoadableModule):
@@ -26,11 +34,13 @@ class FlairSeg(ScriptedLoadableModule):
         super().__init__(parent)
         self.parent.title = _("FLAIR Segmentation")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = ["Segmentations", "Volumes"]
+        self.parent.dependencies = ["Segmentations", "SegmentEditor", "Volumes", "Terminologies"]
         self.parent.contributors = ["The FlairSeg authors"]
         self.parent.helpText = _(
             "<p>Segments the ventricles (blue), normal periventricular white matter hyperintensity (green) and MS"
             " lesions (red) on one brain FLAIR, on the volume's own grid.</p>"
+            "<p>Load a FLAIR, check the proposed volume, press <b>Segment</b>. Correct what is wrong, then accept or"
+            " reject. Sample data: module <i>Sample Data</i>, group <i>FLAIR Segmentation</i>.</p>"
             "<p>From the Python console: <code>FlairSegLogic().process(getNode('FLAIR'))</code>.</p>"
             "<p>Method: the stages and the normal / abnormal distinction follow M. Bashiri Bawil, M. Shamsi,"
             " A. Shakeri Bavil and A. F. Jafargholkhanloo, <i>wmh-normal-abnormal-segmentation</i>. What a model was"
@@ -42,13 +52,129 @@ class FlairSeg(ScriptedLoadableModule):
             " Neuroinformatics 2016, doi:10.1007/s12021-016-9301-1, and 2017, doi:10.1007/s12021-017-9348-7); the"
             " SynthSeg label maps (B. Billot et al., Medical Image Analysis 2023,"
             " doi:10.1016/j.media.2023.102789).</p>"
+            "<p>Built on 3D Slicer (A. Fedorov et al., Magnetic Resonance Imaging 2012,"
+            " doi:10.1016/j.mri.2012.05.001).</p>"
         )
-        # A logic without a panel so far: for the Python console and scripts, not yet for the menu.
-        self.parent.hidden = True
+        slicer.app.connect("startupCompleted()", registerWithSlicer)
+
+
+def registerWithSlicer() -> None:
+    """What other modules are told once Slicer has started: sample data, and the list of terms."""
+    from FlairSegLib import sample_data, terminology
+
+    sample_data.register()
+    terminology.load()
+
+
+class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Joins the sections of the panel, the scene and the logic; what each does is in :mod:`FlairSegLib.panel`."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._sections = []
+
+    def setup(self) -> None:
+        """Build the panel, once."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from FlairSegLib.panel.case_section import CaseSection
+        from FlairSegLib.panel.model_section import ModelSection
+        from FlairSegLib.panel.result_panel import ResultPanel
+        from FlairSegLib.panel.run_section import RunSection
+        from FlairSegLib.panel.settings_section import SettingsSection
+        from FlairSegLib.settings import FlairSegSettings
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/FlairSeg.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = FlairSegLogic()
+        preferences = FlairSegSettings()
+        self.case = CaseSection(self.ui, self._selectionChanged)
+        self.model = ModelSection(self.ui, preferences, self._selectionChanged)
+        self.run = RunSection(self.ui, self.case, self.model, preferences, self._finished)
+        self.result = ResultPanel(self.ui.resultPlaceholder, preferences)
+        self.settings = SettingsSection(self.ui, preferences)
+        self._sections = [self.case, self.run, self.result]
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._sceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self._sceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self._sceneEndClose)
+        self._initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """The panel goes: the run ends, nothing keeps observing the scene."""
+        self._setParameterNode(None)
+        self.removeObservers()
+        for section in self._sections:
+            section.cleanup()
+        self._sections = []
+
+    def enter(self) -> None:
+        """The panel is shown."""
+        self._initializeParameterNode()
+        self.run.enter()
+        self.result.enter()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.run.exit()
+        self.result.exit()
+
+    def onReload(self) -> None:
+        """Reload the packages with the module, so that a developer sees every change."""
+        ours = [name for name in sys.modules if name.split(".")[0] in ("FlairSegLib", "flairseg")]
+        for name in ours:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def _initializeParameterNode(self) -> None:
+        if self._parameterNode is None:
+            self._setParameterNode(self.logic.getParameterNode())
+
+    def _setParameterNode(self, parameters: FlairSegParameters | None) -> None:
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+        self._parameterNode = parameters
+        if parameters is None:
+            return
+        self._guiTag = parameters.connectGui(self.ui)
+        self.model.setParameterNode(parameters)
+        self.case.setParameterNode(parameters)
+        self.result.setSegmentation(parameters.segmentation)
+
+    def _sceneStartClose(self, caller=None, event=None) -> None:
+        self._setParameterNode(None)
+        self.run.sceneClosing()
+        self.case.forget()
+        self.result.onSceneStartClose()
+
+    def _sceneEndClose(self, caller=None, event=None) -> None:
+        self._setParameterNode(None)
+        self._initializeParameterNode()
+
+    def _selectionChanged(self) -> None:
+        # Sections call while they are being built, before the others are there.
+        if self._sections:
+            self.model.setSlices(self.case.slices)
+            self.run.update()
+
+    def _finished(self, segmentationNode) -> None:
+        if self._parameterNode is not None:
+            self._parameterNode.segmentation = segmentationNode
+        self.result.setSegmentation(segmentationNode)
 
 
 class FlairSegLogic(ScriptedLoadableModuleLogic):
     """Runs FlairSeg on nodes of the scene; usable from the Python console and from ``--python-script``."""
+
+    def getParameterNode(self) -> FlairSegParameters:
+        """The module's parameters in the scene."""
+        from FlairSegLib.parameters import FlairSegParameters
+
+        return FlairSegParameters(super().getParameterNode())
 
     def process(
         self,

@@ -58,6 +58,9 @@ class Application:
     def processEvents(self) -> None:
         """No event loop runs here."""
 
+    def connect(self, signature, slot) -> None:
+        """Without Qt nothing is ever signalled."""
+
     def pauseRender(self) -> None:
         """Nothing renders by itself here."""
 
