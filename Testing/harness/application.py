@@ -128,6 +128,10 @@ def _add_scene_defaults(scene) -> None:
     crosshair.SetName("default")
     crosshair.SetSingletonTag("default")
     scene.AddNode(crosshair)
+    for class_name in ("vtkMRMLSelectionNode", "vtkMRMLInteractionNode"):
+        node = getattr(slicer, class_name)()
+        node.SetSingletonTag("Singleton")
+        scene.AddNode(node)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
 
 

@@ -55,9 +55,9 @@ class SliceView:
         self.group = slicer.vtkMRMLDisplayableManagerGroup()
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(app.applicationLogic())
-        for name in _DISPLAYABLE_MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(name):
-                factory.RegisterDisplayableManager(name)
+        for manager in _DISPLAYABLE_MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(manager):
+                factory.RegisterDisplayableManager(manager)
         self.group.Initialize(factory, self._renderer)
 
         self.logic = slicer.vtkMRMLSliceLogic()
