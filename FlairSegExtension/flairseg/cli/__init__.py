@@ -1,4 +1,4 @@
-"""The command line: ``flairseg segment``, ``flairseg models``, ``flairseg phantom``."""
+"""The command line: ``flairseg segment``, ``flairseg models``, ``flairseg phantom``, ``flairseg study``."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from ..models.store import DEFAULT_MODEL
+from .study import study_app
 
 app = typer.Typer(
     name="flairseg",
@@ -19,6 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Research use only - not a medical device.",
 )
+
+app.add_typer(study_app)
 
 _SEGMENT_EXAMPLES = """[bold]Examples[/bold]
 

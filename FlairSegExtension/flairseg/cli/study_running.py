@@ -1,0 +1,183 @@
+"""``flairseg study new``, ``check``, ``lock``, ``status``, ``exclude``, ``close``, ``export``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+
+
+def new_protocol(
+    path: Path, study_id: str, images: Path, arms: Sequence[str], raters: Sequence[str], repeats: int, binary: bool
+) -> int:
+    """Draft a protocol; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.drafting import draft_protocol, write_draft
+
+        draft = draft_protocol(study_id, images, _arms(arms), raters, repeats, path.absolute().parent, binary)
+        for sentence in draft.left_out:
+            show_warning(messages, f"Left out: {sentence}.")
+        written = write_draft(draft, path)
+        _say(results, str(written), f"  {len(draft.content['cases'])} cases. Look through it, then check and lock it.")
+        return WRITTEN
+
+    return _run(run)
+
+
+def check_path(path: Path, coordinator: Path | None) -> int:
+    """Check a protocol or a study; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.checking import check_protocol, check_study
+        from ..study.study import Study
+
+        findings = check_study(Study(path, coordinator)) if path.is_dir() else check_protocol(path)
+        for finding in findings:
+            _say(messages, f"{finding.about}, {finding.where}: ", finding.message, "bold red")
+        if findings:
+            return REFUSED
+        _say(results, "Nothing was changed." if path.is_dir() else "The protocol can be locked.", "", "bold green")
+        return WRITTEN
+
+    return _run(run)
+
+
+def lock_protocol(protocol: Path, folder: Path, store: str) -> int:
+    """Lock a protocol; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.study import lock
+
+        bar = Progress(
+            BarColumn(bar_width=28), TextColumn("{task.description}"), console=messages,
+            disable=not messages.is_terminal, transient=True,
+        )  # fmt: skip
+        with bar:
+            task = bar.add_task("Checking the protocol", total=1.0)
+            study = lock(protocol, folder, store, lambda done, what: bar.update(task, completed=done, description=what))
+        _say(results, str(study.folder), "  locked")
+        for rater in study.raters:
+            _say(results, str(study.room_folder(rater)), f"  the room of {rater}")
+        _say(results, str(study.coordinator), "  protocol and sealed key: keep it away from the raters")
+        _say(results, "Protocol sha256  ", study.protocol_sha256)
+        return WRITTEN
+
+    return _run(run)
+
+
+def show_status(folder: Path, coordinator: Path | None) -> int:
+    """Print how far everybody is; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.study import Study
+
+        study = Study(folder, coordinator)
+        status = study.status()
+        state = f"closed {status.closed_at}" if status.closed_at else "open"
+        table = Table(title=f"{study.id}, {state}", title_justify="left", title_style="bold")
+        table.add_column("Rater")
+        for column in ("Answered", "Training", "Not ratable", "Active min", "Waiting"):
+            table.add_column(column, justify="right")
+        table.add_column("Last answer (UTC)")
+        for rater in status.raters:
+            table.add_row(
+                Text(rater.rater),
+                f"{rater.answered} of {rater.total}",
+                f"{rater.training_answered} of {rater.training_total}",
+                str(rater.failed),
+                f"{rater.active_seconds / 60:.1f}",
+                str(rater.pending),
+                Text(rater.last_answered_at or "-"),
+            )
+        results.print(table)
+        return WRITTEN
+
+    return _run(run)
+
+
+def exclude_case(folder: Path, case: str, reason: str, coordinator: Path | None) -> int:
+    """Leave a case out; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.study import Study
+
+        Study(folder, coordinator).exclude(case, reason)
+        _say(results, case, "  left out of the results; its answers stay in the records.")
+        return WRITTEN
+
+    return _run(run)
+
+
+def close_study(folder: Path, incomplete: bool, coordinator: Path | None) -> int:
+    """Close and unseal; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.study import Study
+
+        study = Study(folder, coordinator)
+        study.close(incomplete)
+        _say(results, study.id, "  closed. The key is the one that was committed to; results can be analysed now.")
+        return WRITTEN
+
+    return _run(run)
+
+
+def export_tables(folder: Path, output: Path, overwrite: bool, coordinator: Path | None) -> int:
+    """Write the tables; the exit code of the command."""
+
+    def run(messages: Console, results: Console) -> int:
+        from ..study.ratings import tables, write_tables
+        from ..study.study import Study
+
+        for path in write_tables(tables(Study(folder, coordinator)), output, overwrite).values():
+            _say(results, str(path), "")
+        return WRITTEN
+
+    return _run(run)
+
+
+def _run(what: Callable[[Console, Console], int]) -> int:
+    """Run a command; errors as two sentences."""
+    messages, results = messages_console(), results_console()
+    try:
+        with interruptible():
+            return what(messages, results)
+    except FlairSegError as error:
+        show_error(messages, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Nothing half-written was left.")
+        return INTERRUPTED
+
+
+def _arms(given: Sequence[str]) -> dict[str, Path]:
+    arms: dict[str, Path] = {}
+    for text in given:
+        name, sign, folder = text.partition("=")
+        if not sign or not name.strip() or not folder.strip():
+            raise FlairSegError(f"--arm {text} cannot be understood.", "Write --arm NAME=FOLDER.")
+        if name.strip() in arms:
+            raise FlairSegError(f"The arm {name.strip()} is named twice.", "Give each arm a name of its own.")
+        arms[name.strip()] = Path(folder.strip())
+    return arms
+
+
+def _say(console: Console, bold: str, plain: str, style: str = "bold") -> None:
+    console.print(Text.assemble((bold, style), plain), soft_wrap=True)

@@ -1,0 +1,178 @@
+"""A first protocol from folders: images and masks matched by case name, to be looked through and completed by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..atomic import all_or_none
+from ..errors import InputNotFoundError, OutputError
+from ..labels import CLASS_BY_VALUE, LESION
+from ..reading import ENDINGS, case_name
+from .protocol import PROTOCOL_FORMAT, parse_protocol
+from .records import ACCEPTABILITY
+
+#: What a mask's name may have after the case's; results of `flairseg segment` come first.
+_MASK_ENDINGS = ("_labels", "_mask", "_truth", "_seg", "")
+_INSIDE = ("labels", "mask", "truth", "seg")
+_OTHER_FILES = ("_labels", "_probabilities", "_truth", "_mask", "_seg")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A protocol that was drafted.
+
+    Attributes
+    ----------
+    content : dict
+        The JSON.
+    left_out : tuple of str
+        Cases without a mask of every arm, in words.
+    """
+
+    content: dict[str, Any]
+    left_out: tuple[str, ...]
+
+
+def draft_protocol(
+    study_id: str,
+    images: Path,
+    arms: Mapping[str, Path],
+    raters: Sequence[str],
+    repeats: int = 2,
+    folder: Path | None = None,
+    binary: bool = False,
+) -> Draft:
+    """Draft a protocol: S5's question, every case with every arm, each rater with a seed of its own.
+
+    Parameters
+    ----------
+    study_id : str
+    images : Path
+        Folder of FLAIR images (``<case>.nii.gz``, or ``<case>/flair.nii.gz``).
+    arms : mapping of str to Path
+        Arm -> folder of its masks: ``<case>_labels.nii.gz``, ``<case>.seg.nrrd``, ``<case>.nii.gz``,
+        ``<case>/labels.nii.gz`` and the like.
+    raters : sequence of str
+        Codes.
+    repeats : int
+    folder : Path, optional
+        The protocol's own folder: paths below it are written relative to it.
+    binary : bool
+        Masks hold 1 for lesion, not the project's own numbering.
+
+    Raises
+    ------
+    InputNotFoundError
+        If no case has an image and a mask of every arm.
+    ProtocolError
+        If the result is not valid (an arm's or rater's name that is no id).
+    """
+    cases, left_out = [], []
+    for name, flair in _images(images).items():
+        listed = []
+        for arm, masks in arms.items():
+            mask = _mask(masks, name)
+            if mask is None:
+                left_out.append(f"{name}: no mask of {arm}")
+                continue
+            listed.append({"id": arm, "mask": _relative(mask, folder), **_model(mask), **_classes(binary)})
+        if len(listed) == len(arms):
+            cases.append({"id": name, "flair": _relative(flair, folder), "arms": listed})
+    if not cases:
+        raise InputNotFoundError(
+            f"No image in {images} has a mask of every arm.",
+            "Name images and masks alike: <case>.nii.gz and <case>_labels.nii.gz.",
+        )
+    content = {
+        "flairseg_study": PROTOCOL_FORMAT,
+        "id": study_id,
+        "version": "1.0",
+        "title": "Are these lesion masks acceptable?",
+        "instructions": "Click on every delineated lesion that is none, and on every place where one is missing.",
+        "cases": cases,
+        "raters": [{"id": rater, "seed": 1000 + n} for n, rater in enumerate(raters, 1)],
+        "repeats": repeats,
+        "mirror_repeats": False,
+        "washout": {"cases": min(5, len(cases) - 1) if repeats > 1 else 0, "arms": min(1, len(cases) - 1), "days": 0},
+        "blinding": "full",
+        "questions": [
+            {"id": "acceptable", "text": "Is this mask clinically acceptable?", "type": ACCEPTABILITY, "threshold": 0.9}
+        ],
+        "confidence": True,
+        "comment": True,
+        "display": {"layout": "acquisition-plane", "overlay": "outline", "overlay_opacity": 1.0},
+    }
+    parse_protocol(content)
+    return Draft(content, tuple(left_out))
+
+
+def write_draft(draft: Draft, path: Path) -> Path:
+    """Write a draft as JSON; an existing file is kept.
+
+    Raises
+    ------
+    OutputError
+        If the file exists or cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists():
+        raise OutputError(f"{path} exists already.", "It was kept. Name another file.")
+    with all_or_none(path.parent, [path.name]) as drafts:
+        text = json.dumps(draft.content, indent=2, ensure_ascii=False)
+        (drafts / path.name).write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    """Case -> image, by name."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputNotFoundError(
+            f"The folder {folder} cannot be read: {error.strerror or error}.", "Check the path for typing errors."
+        ) from error
+    found: dict[str, Path] = {}
+    for entry in entries:
+        if entry.is_dir():
+            inside = next((entry / f"flair{e}" for e in ENDINGS if (entry / f"flair{e}").is_file()), None)
+            if inside is not None:
+                found[entry.name] = inside
+        elif any(entry.name.lower().endswith(e) for e in ENDINGS):
+            stem = case_name(entry)
+            if not stem.endswith((*_OTHER_FILES, ".seg")):
+                found[stem.removesuffix("_flair")] = entry
+    return found
+
+
+def _mask(folder: Path, case: str) -> Path | None:
+    stems = [f"{stem}{ending}" for stem in (case, f"{case}_flair") for ending in _MASK_ENDINGS]
+    beside = (folder / f"{stem}{e}" for stem in stems for e in (*ENDINGS, ".seg.nrrd"))
+    inside = (folder / case / f"{stem}{e}" for stem in _INSIDE for e in (*ENDINGS, ".seg.nrrd"))
+    return next((path for path in (*beside, *inside) if path.is_file()), None)
+
+
+def _model(mask: Path) -> dict[str, str]:
+    """Model of a mask that `flairseg segment` wrote, from the summary beside it."""
+    summary = mask.with_name(f"{case_name(mask).removesuffix('_labels')}_summary.json")
+    try:
+        model = json.loads(summary.read_text(encoding="utf-8"))["model"]
+        return {"model": str(model["id"]), "model_sha256": str(model["sha256"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _classes(binary: bool) -> dict[str, dict[str, str]]:
+    return {"classes": {"1": CLASS_BY_VALUE[LESION].id}} if binary else {}
+
+
+def _relative(path: Path, folder: Path | None) -> str:
+    path = Path(os.path.abspath(path))
+    if folder is None:
+        return path.as_posix()
+    base = Path(os.path.abspath(folder))
+    return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
