@@ -220,3 +220,12 @@ def test_zscore_is_of_the_brain_and_padding_is_air(head):
     assert abs(prepared.slices[brain].mean()) < 0.05
     assert abs(prepared.slices[brain].std() - 1) < 0.05
     assert np.isclose(prepared.slices[0, 0, 0], prepared.slices.min())
+
+
+def test_no_brain_is_clipped_where_the_scalp_is_darker_than_it():
+    image, brain = head_stack((6, 96, 84), (14.0, 2.4, 2.4), noise=0.03)
+    suppressed = np.where(brain, image, np.minimum(image, 0.5 * np.median(image[brain])))
+    out = NORMALISATIONS["periphery"](suppressed, brain)
+    for k in np.flatnonzero(brain.any(axis=(1, 2))):
+        assert (out[k][brain[k]] >= 1).mean() < 0.01
+    assert 0.4 < np.median(out[brain]) < 0.95

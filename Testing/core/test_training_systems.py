@@ -112,10 +112,10 @@ def state_of(path: Path) -> dict:
 def test_s3s_network_has_the_published_filters():
     network = PlainUNet(width=16, levels=4, batch_norm=True, dropout=0.1, dropout_at="levels")
     assert [block[0].out_channels for block in network.encoder] == [16, 32, 64, 128, 256]
-    assert (
-        sum(p.numel() for p in network.parameters())
-        == 1_941_105 + 2 * sum(2 * w for w in (16, 32, 64, 128, 256, 128, 64, 32, 16)) - 0
-    )
+    kernels = sum(9 * (a * b + b * b) for a, b in zip((1, 16, 32, 64, 128), (16, 32, 64, 128, 256), strict=True))
+    kernels += sum(4 * 2 * b * b + 9 * (2 * b * b + b * b) + b for b in (128, 64, 32, 16))  # up, two convolutions, bias
+    norms = 2 * 2 * (16 + 32 + 64 + 128 + 256 + 128 + 64 + 32 + 16)
+    assert sum(p.numel() for p in network.parameters()) == kernels + norms + 17 == 1_942_289
     kinds = [type(layer).__name__ for layer in network.encoder[0]]
     assert kinds == ["Conv2d", "BatchNorm2d", "ReLU"] * 2
 

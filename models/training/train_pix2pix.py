@@ -19,6 +19,7 @@ import torch
 from flairseg.models.card import PipelineConfig
 from torch.nn import functional
 
+from . import augment
 from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz
@@ -48,6 +49,11 @@ def foreground_weights(labels: torch.Tensor, config: TrainingConfig, step: int) 
         return torch.ones(())
     left = 1 - step / config.steps
     return (1 + left * (torch.tensor(config.class_weights) - 1))[labels][:, None]
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Pix2pix's own schedule: constant for half the run, then straight down to zero (Isola et al. 2017)."""
+    return config.learning_rate * min(1.0, 2 * (1 - step / config.steps))
 
 
 def slice_order(step: int, count: int, seed: int) -> int:
@@ -80,6 +86,7 @@ def train(config: TrainingConfig, output: Path) -> Path:
         for network in (generator, discriminator)
     ]
     random = torch.Generator().manual_seed(config.seed)
+    geometry = augment.Geometry(**(config.augmentation or {}))
     step, sums, spent = 0, [], 0.0
     if last.exists():
         state = torch.load(last, weights_only=True)
@@ -96,11 +103,13 @@ def train(config: TrainingConfig, output: Path) -> Path:
     real_or_fake = functional.binary_cross_entropy_with_logits
     with StopRequest() as stop:
         while step < config.steps and not stop.asked:
+            for optimiser in optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(config, step)
             case, k = slices[slice_order(step, len(slices), config.seed)]
             image = torch.from_numpy(case.prepared.channels(k))[None]
             labels = torch.from_numpy(case.labels[k]).long()[None]
-            if torch.rand(1, generator=random) < 0.5:
-                image, labels = image.flip(3), labels.flip(2)
+            image, labels = augment.geometric(image, labels, geometry, random)
             target = gray_levels(labels, pipeline)
             with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
                 fake = generator(image)

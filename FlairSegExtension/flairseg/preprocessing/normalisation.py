@@ -42,7 +42,8 @@ def normalise_periphery(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Per slice ``(I - Imin) / (Imax - Imin)`` with landmarks outside the brain (source: S1).
 
     Imin is the mean intensity of the slice's background (air), Imax comes from the periphery (scalp and skull: the
-    head less the brain mask), here its 95th percentile, which a few hot pixels cannot move.
+    head less the brain mask), here its 95th percentile, which a few hot pixels cannot move. Where fat is suppressed the
+    scalp is darker than the brain: Imax is never below the brain's 99.9th percentile, so that no lesion is clipped.
 
     Parameters
     ----------
@@ -69,6 +70,8 @@ def normalise_periphery(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
         periphery = image[head & ~mask[k] & (image > air_below)]
         enough = periphery.size >= 0.02 * image.size
         i_max = float(np.percentile(periphery if enough else image, 95.0 if enough else 99.5))
+        if mask[k].any():
+            i_max = max(i_max, float(np.percentile(image[mask[k]], 99.9)))
         out[k] = (image - i_min) / max(i_max - i_min, 1e-6)
     return np.clip(out, 0.0, 1.0, out=out)
 
