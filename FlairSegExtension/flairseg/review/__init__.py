@@ -6,6 +6,6 @@
 - :mod:`.outbox` takes events when the store is away, and brings them there later, once;
 - :mod:`.recorder` does both for a verdict: the one class that both Slicer modules call.
 
-Pure Python; knows neither Slicer nor Qt. Importing it loads the standard library alone. Research use only, not a medical
-device.
+Pure Python; knows neither Slicer nor Qt. Importing it loads the standard library alone. Research use only, not a
+medical device.
 """

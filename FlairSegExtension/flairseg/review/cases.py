@@ -14,8 +14,9 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,8 @@ class CaseArchive:
         labels : ndarray, shape (K, J, I)
             Classes 0..3, on the grid of the FLAIR.
         flair : Volume, str or Path
-            The image: a volume is kept as ``flair.nii.gz`` (once, if versions share it); the path of a file is kept as a
-            reference in ``flair.json``, with its sha256.
+            The image: a volume is kept as ``flair.nii.gz`` (once, if versions share it); the path of a file is kept as
+            a reference in ``flair.json``, with its sha256.
         verdict : Verdict
             What was decided.
 
@@ -241,7 +242,7 @@ class CaseArchive:
         return _read_verdict(saved.path)
 
     def problems(self, case: str, version: int | None = None) -> list[str]:
-        """What is wrong with a version's files, in words: missing ones, and ones that were changed; empty if nothing is."""
+        """What is wrong with a version's files, in words: which are missing, which were changed; empty if none."""
         path = self.path(case, version)
         try:
             return _problems(path, _read_verdict(path))
@@ -273,7 +274,7 @@ class CaseArchive:
         return self.folder / name if name in names else None
 
     def _folder_for(self, case: str) -> Path:
-        """Folder of a case, made if need be: a case whose name a file system takes for another's gets one of its own."""
+        """Folder of a case, made if need be; cases that a file system would take for one get one each."""
         self.folder.mkdir(parents=True, exist_ok=True)
         while True:
             name = _name_for(case, self._names())
@@ -400,11 +401,13 @@ def _name_for(case: str, existing: list[str]) -> str:
         name = folder_name(case)
     except ValueError as error:
         raise InvalidVerdictError("A case needs a name.", "Name the case, or the volume it comes from.") from error
-    apart = marked(name, case)
-    if apart in existing:
-        return apart
-    others = any(other != name and same_on_some_disk(other, name) for other in existing)
-    return apart if others and name not in existing else name
+    # Some disks hand names back in another Unicode form than the one they were given.
+    spelled = {unicodedata.normalize("NFC", other): other for other in existing}
+    for own in (marked(name, case), name):
+        if own in spelled:
+            return spelled[own]
+    others = any(same_on_some_disk(other, name) for other in existing)
+    return marked(name, case) if others else name
 
 
 def _name_in(folder: Path) -> str | None:
@@ -427,12 +430,14 @@ def _checked_labels(labels: np.ndarray, volume: Volume) -> np.ndarray:
             f"The labels have the shape {labels.shape}, the FLAIR {volume.array.shape}.",
             "Bring the labels onto the grid of the FLAIR first.",
         )
-    values = set(np.unique(labels).tolist())
-    if not values <= {BACKGROUND, *CLASS_BY_VALUE}:
+    classes = (BACKGROUND, *CLASS_BY_VALUE)
+    with np.errstate(invalid="ignore"):
+        whole = labels.astype(np.uint8)
+    if not np.array_equal(whole, labels) or whole.max() > max(classes):
         raise InvalidVerdictError(
-            f"The labels hold the values {sorted(values)}.", f"Classes are {[BACKGROUND, *CLASS_BY_VALUE]}."
+            "The labels hold other values than those of the classes.", f"Use {', '.join(map(str, classes))} only."
         )
-    return labels.astype(np.uint8)
+    return whole
 
 
 def _storable(volume: Volume) -> Volume:
@@ -526,11 +531,9 @@ def _temporary_folder(folder: Path) -> Iterator[Path]:
     finally:
         with shielded():
             shutil.rmtree(temporary, ignore_errors=True)
-            try:
+            # Where it is not empty, it holds versions, or another writer's work.
+            with suppress(OSError):
                 folder.rmdir()
-            except OSError:
-                # Not empty: it holds versions, or another writer's work.
-                pass
 
 
 def _made(folder: Path) -> str:

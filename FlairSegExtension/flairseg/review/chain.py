@@ -1,13 +1,15 @@
 """What shows when a stream of events was tampered with, and where.
 
-Each event carries the hash of the one before it. Recomputing the hashes names an event whose content was changed, moved,
-inserted or taken away; anchors kept elsewhere name a tail that was cut off and a chain that was written anew as a whole.
+Each event carries the hash of the one before it. Recomputing the hashes names an event whose content was changed,
+moved, inserted or taken away; anchors kept elsewhere name a tail that was cut off and a chain that was written anew.
+Who can rewrite store and anchors together leaves no trace: keep the anchors in other hands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from .events import GENESIS, Anchor, Event, event_hash
 
@@ -85,6 +87,7 @@ class _Judged:
         self._events = sorted(events, key=lambda event: event.sequence)
         self._true = [event.sequence for event in self._events]
         self._wrong: set[int] = set()
+        self._after_hash = {event.hash: event.sequence + 1 for event in self._events}
 
     def alone(self) -> Iterator[Problem]:
         """Events whose hash does not fit what they say."""
@@ -110,7 +113,7 @@ class _Judged:
         """Events that their successor does not know."""
         order = sorted(range(len(self._events)), key=lambda n: (self._true[n], n))
         broken = {b: a for a, b in zip([None, *order], order, strict=False) if self._is_broken(a, b)}
-        following = dict(zip(order, order[1:], strict=False))
+        following = dict(pairwise(order))
         hashes = {self._events[n].hash: self._true[n] for n in order}
         for b, a in broken.items():
             if b in self._wrong or (a is not None and a in self._wrong):
@@ -154,15 +157,14 @@ class _Judged:
                 self._stream,
                 first.sequence,
                 first.event_id,
-                f"{self._stream}: the chain was written anew, at the latest from number {first.sequence} on: that event "
-                "was acknowledged with another hash.",
+                f"{self._stream}: the chain was written anew, at the latest from number {first.sequence} on: that "
+                "event was acknowledged with another hash.",
             )
 
     def _place(self, event: Event, offset: int) -> int | None:
         """Number for which an event's hash was made; None if no number explains it."""
-        by_parent = {e.hash: e.sequence + 1 for e in self._events}.get(event.previous_hash, 0) if offset == 0 else 0
         near = (event.sequence + sign * step for step in range(1, _SEARCH + 1) for sign in (1, -1))
-        for place in (event.sequence + offset, by_parent, *near):
+        for place in (event.sequence + offset, self._after_hash.get(event.previous_hash, 0), *near):
             if place > 0 and event_hash(replace(event, sequence=place)) == event.hash:
                 return place
         return None

@@ -1,12 +1,12 @@
 """Takes events when the store is away, and brings them there later: none lost, none twice.
 
-An event is written to a journal of this process and synced to the disk first; from then on it counts as recorded. Delivery
-to the store follows at once if it can, or later: by this process, or by the next one that opens the same folder. The
-store recognises an event by its id, so that delivering twice stores once.
+An event is written to a journal of this process and synced to the disk first; from then on it counts as recorded.
+Delivery to the store follows at once if it can, or later: by this process, or by the next one that opens the same
+folder. The store recognises an event by its id, so that delivering twice stores once.
 
 ``<folder>/<process>.jsonl`` holds one line for each event; ``<process>.delivered.jsonl`` says up to where they were
-delivered, with the hash that the store gave back. These anchors show, later, what was cut off or written anew in the store.
-The standard library only: events are safe although SQLAlchemy is not installed yet.
+delivered, with the hash that the store gave back. These anchors show, later, what was cut off or written anew in the
+store. The standard library only: events are safe although SQLAlchemy is not installed yet.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..atomic import sync
 from ..errors import FlairSegError
-from .errors import EventConflictError, InvalidEventError, OutboxError, StoreError
+from .errors import EventConflictError, InvalidEventError, OutboxError
 from .events import Anchor, Event, NewEvent, canonical_json, new_event
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: After a failed delivery the store is left alone for this long, seconds: no click waits for a dead server.
 REST_S = 15.0
+#: How often :meth:`Outbox.record` also looks for what other processes left behind, seconds.
+LOOK_AROUND_S = 300.0
 
 _JOURNAL, _DELIVERED = ".jsonl", ".delivered.jsonl"
 _BATCH = 200
@@ -101,6 +103,8 @@ class Outbox:
         # Recording never waits for a delivery that another thread is busy with.
         self._writing, self._delivering = threading.Lock(), threading.Lock()
         self._journal: _Journal | None = None
+        self._known: dict[str, _Journal] = {}
+        self._look_around_at = 0.0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -134,7 +138,7 @@ class Outbox:
         stored: dict[str, Event] = {}
         if time.monotonic() >= self._quiet_until and self._delivering.acquire(blocking=False):
             try:
-                stored = self._deliver()
+                stored = self._deliver(everything=time.monotonic() >= self._look_around_at)
             finally:
                 self._delivering.release()
         return Receipt(event.event_id, stored.get(event.event_id), self.problem)
@@ -148,7 +152,7 @@ class Outbox:
             How many events still wait; :attr:`problem` says why.
         """
         with self._delivering:
-            self._deliver()
+            self._deliver(everything=True)
         return len(self.pending)
 
     @property
@@ -196,6 +200,7 @@ class Outbox:
             if self._journal is None:
                 self._journal = _Journal.create(self.folder)
             self._journal.append(event)
+            self._known[self._journal.path.name] = self._journal
         except OSError as error:
             if self._journal is not None and not self._journal.usable:
                 self._journal.close()
@@ -204,14 +209,16 @@ class Outbox:
 
     # --- delivery
 
-    def _deliver(self) -> dict[str, Event]:
+    def _deliver(self, everything: bool) -> dict[str, Event]:
         """Bring what waits to the store, in order; stop at the first failure. What was stored, by id."""
         stored: dict[str, Event] = {}
         self.problem = None
         if self._factory is None:
             return stored
+        if everything:
+            self._look_around_at = time.monotonic() + LOOK_AROUND_S
         try:
-            for journal in self._journals():
+            for journal in self._journals() if everything else [self._journal]:
                 while batch := journal.waiting(_BATCH):
                     if self._store is None:
                         self._store = self._factory()
@@ -251,12 +258,8 @@ class Outbox:
             names = sorted(name for name in os.listdir(self.folder) if name.endswith(_JOURNAL))
         except OSError as error:
             raise _outbox_error(self.folder, error) from error
-        own = self._journal
-        return [
-            own if own is not None and own.path.name == name else _Journal(self.folder / name)
-            for name in names
-            if not name.endswith(_DELIVERED)
-        ]
+        names = [name for name in names if not name.endswith(_DELIVERED)]
+        return [self._known.setdefault(name, _Journal(self.folder / name)) for name in names]
 
 
 class _Journal:
@@ -266,6 +269,8 @@ class _Journal:
         self.path = path
         self.usable = True
         self._stream: IO[bytes] | None = None
+        # How far the notes were read, and what they said: a session's thousandth click reads no thousand lines.
+        self._notes_read, self._end = 0, 0
 
     @classmethod
     def create(cls, folder: Path) -> _Journal:
@@ -354,7 +359,11 @@ class _Journal:
         return (content for content, _ in self._lines(self._notes_path, 0) if content is not None)
 
     def _delivered_to(self) -> int:
-        return max((note["end"] for note in self._notes()), default=0)
+        for note, place in self._lines(self._notes_path, self._notes_read):
+            self._notes_read = place
+            if note is not None:
+                self._end = max(self._end, note["end"])
+        return self._end
 
     @staticmethod
     def _lines(path: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, int]]:

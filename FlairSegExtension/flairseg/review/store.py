@@ -1,8 +1,8 @@
 """The event store: what happened, append-only, in SQLite or PostgreSQL, each stream chained by sha256.
 
-Nothing is ever updated or deleted, and triggers in the database refuse it. An event that :meth:`ReviewStore.append` gave
-back is on the disk; an event sent again under its id is given back as it is stored. Order is the sequence number within a
-stream, whatever the clocks say.
+Nothing is ever updated or deleted, and triggers in the database refuse it. An event that :meth:`ReviewStore.append`
+gave back is on the disk; an event sent again under its id is given back as it is stored. Order is the sequence number
+within a stream, whatever the clocks say.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class ReviewStore:
         """Names of all streams, sorted."""
         import sqlalchemy as sa
 
-        from .database import EVENTS
+        from .tables import EVENTS
 
         query = sa.select(EVENTS.c.stream).distinct()
         return sorted(self._database.read(lambda connection: connection.execute(query).scalars().all()))
@@ -197,13 +197,13 @@ class ReviewStore:
         self.close()
 
     def _missing_guards(self) -> list[str]:
-        from .database import GUARDS
+        from .tables import GUARDS
 
         there = self._database.guards()
         return [guard for guard in GUARDS if guard not in there]
 
     def _rows(self, stream: str | None = None, kind: str | None = None, after: int = 0) -> list[Event]:
-        from .database import EVENTS
+        from .tables import EVENTS
 
         query = EVENTS.select().order_by(EVENTS.c.position if stream is None else EVENTS.c.sequence)
         if stream is not None:
@@ -214,7 +214,7 @@ class ReviewStore:
 
 
 def _append(connection: sa.Connection, events: Sequence[NewEvent]) -> list[Event]:
-    from .database import EVENTS
+    from .tables import EVENTS
 
     known = _by_id(connection, [event.event_id for event in events])
     heads: dict[str, Event | None] = {}
@@ -244,7 +244,7 @@ def _content(event: Event | NewEvent) -> tuple[str, str, bytes]:
 
 
 def _by_id(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Event]:
-    from .database import EVENTS
+    from .tables import EVENTS
 
     found: dict[str, Event] = {}
     for n in range(0, len(ids), _IDS_PER_QUERY):
@@ -254,7 +254,7 @@ def _by_id(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Event]:
 
 
 def _head(connection: sa.Connection, stream: str) -> Event | None:
-    from .database import EVENTS
+    from .tables import EVENTS
 
     query = EVENTS.select().where(EVENTS.c.stream == stream).order_by(EVENTS.c.sequence.desc()).limit(1)
     row = connection.execute(query).first()

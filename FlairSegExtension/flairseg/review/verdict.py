@@ -1,7 +1,7 @@
 """The verdict on one case, as ``verdict.json`` holds it.
 
-Checked in two ways: against ``verdict.schema.json`` with jsonschema where that is installed, and by the checks below, which
-hold everywhere (Slicer's Python has no jsonschema).
+Checked in two ways: against ``verdict.schema.json`` with jsonschema where that is installed, and by the checks below,
+which hold everywhere (Slicer's Python has no jsonschema).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Verdict:
     event_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def checked(self) -> Verdict:
-        """This verdict with its times and numbers in one spelling.
+        """The same verdict with its times and numbers in one spelling.
 
         Raises
         ------
@@ -106,8 +106,8 @@ class Verdict:
                 **times,
                 "active_seconds": float(self.active_seconds),
                 "edits": _edits(self.edits),
-                "model": {str(k): str(v) for k, v in self.model.items()},
-                "software": {str(k): str(v) for k, v in self.software.items()},
+                "model": {str(k): str(v) for k, v in self.model.items() if v is not None},
+                "software": {str(k): str(v) for k, v in self.software.items() if v is not None},
                 "event_id": _event_id(self.event_id),
             }
         )
@@ -199,7 +199,10 @@ def schema() -> dict[str, Any]:
 
 
 def schema_fault(content: Mapping[str, Any]) -> str | None:
-    """First way in which a content breaks ``verdict.schema.json``, in words; None if it does not, or jsonschema is not there."""
+    """First way in which a content breaks ``verdict.schema.json``, in words.
+
+    None if it does not, or if jsonschema is not installed.
+    """
     try:
         from jsonschema import Draft202012Validator
     except ImportError:
