@@ -47,8 +47,6 @@ class _Picture(QtWidgets.QWidget):
         self.render()
 
     def render(self) -> None:
-        size = QtWidgets.QWidget.size(self)
-        self.view.resize(size.width(), size.height())
         pixels = self.view.render()
         height, width = pixels.shape[:2]
         image = QtGui.QImage(pixels.tobytes(), width, height, 3 * width, QtGui.QImage.Format.Format_RGB888)
@@ -56,6 +54,7 @@ class _Picture(QtWidgets.QWidget):
         self.update()
 
     def resizeEvent(self, event):
+        self.view.resize(event.size().width(), event.size().height())
         self.schedule()
 
     def showEvent(self, event):

@@ -119,6 +119,7 @@ class ModuleManager(QtCore.QObject):
         setattr(slicer.modules, name.lower(), module)
         setattr(slicer.modules, f"{name}Instance", module.python)
         self.moduleLoaded.emit(name)
+        slicer.app.complete_startup()
         return module
 
     def unload(self, name: str) -> None:

@@ -26,6 +26,8 @@ _STATIC_FUNCTIONS_WIN = {"QTimer.singleShot"}
 #: Q_PROPERTIES that came with Qt 6; in Qt 5.15 these are methods.
 _METHODS_IN_QT5 = {"QAction.menu"}
 _object_getattribute = QtCore.QObject.__getattribute__
+#: QFile tells its static functions (``exists``) from its methods by attribute access of its own.
+_file_getattribute = QtCore.QFile.__getattribute__
 _object_setattr = shiboken6.Object.__setattr__  # CPython refuses QObject's own once it is replaced
 _qobject_property = QtCore.QObject.property
 _qobject_set_property = QtCore.QObject.setProperty
@@ -119,6 +121,13 @@ def _getattribute(self, name: str):
     return _object_getattribute(self, name)
 
 
+def _file_attribute(self, name: str):
+    by_signature = _BY_SIGNATURE.get(name)
+    if by_signature is not None:
+        return MethodType(by_signature, self)
+    return _file_getattribute(self, name)
+
+
 @cache
 def _in_class(cls: type, name: str):
     return next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
@@ -185,6 +194,7 @@ def patch() -> None:
         _patch_properties(cls)
         cls.__getattribute__ = _getattribute
         cls.__setattr__ = _setattr
+    QtCore.QFile.__getattribute__ = _file_attribute
     QtCore.QObject.name = QProperty(QtCore.QObject, "name", property_name="objectName")
     QtCore.QObject.className = _class_name
     QtCore.QObject.delete = shiboken6.delete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from functools import cache
@@ -19,16 +20,21 @@ from .ui_loader import QUiLoader
 
 
 class Messages(list):
-    """What Slicer would have shown in a box: (kind, text) in order, and the answers that a user would have given."""
+    """What Slicer would have shown in a box: (kind, text) in order, and what the user answers.
+
+    ``answers`` are for boxes that ask (True, False, a standard button), ``files`` for file dialogs (a path; the dialog
+    is cancelled when there is none).
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.answers: list = []
+        self.reset()
 
     def reset(self) -> None:
         """Forget all of it."""
         self.clear()
-        self.answers = []
+        self.answers: list = []
+        self.files: list[str] = []
 
 
 class _Signals(QtCore.QObject):
@@ -63,6 +69,12 @@ class QtSlicerApplication(application.Application):
 
     def connect(self, signature, slot):
         self._signals.connect(signature, slot)
+
+    def complete_startup(self) -> None:
+        """Tell those who wait for it that all modules are loaded; each is told once."""
+        self._signals.startupCompleted.emit()
+        if self._signals.receivers(QtCore.SIGNAL("startupCompleted()")):
+            self._signals.startupCompleted.disconnect()
 
     def processEvents(self, *arguments) -> None:
         self.qt_app.processEvents(*arguments)
@@ -105,6 +117,7 @@ def start() -> QtSlicerApplication:
     """
     base = application.start()
     pythonqt.patch()
+    QtCore.qInstallMessageHandler(_log_qt_message)
     qt_app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
     QtCore.QCoreApplication.setOrganizationName("NA-MIC")
     QtCore.QCoreApplication.setOrganizationDomain("www.na-mic.org")
@@ -128,8 +141,15 @@ def start() -> QtSlicerApplication:
     for name, value in standins.items():
         setattr(slicer, name, value)
     slicer.app = QtSlicerApplication(base, qt_app)
+    sys.path.append(str(Path(__file__).parent / "module_side"))
     _record_messages(slicer.app)
     return slicer.app
+
+
+def _log_qt_message(kind, context, message: str) -> None:
+    """Qt's own warnings go where Slicer's go, except what the offscreen platform says about itself."""
+    if "This plugin does not support" not in message:
+        logging.getLogger("qt").warning(message)
 
 
 def _isolate_settings(folder: Path) -> None:
@@ -141,8 +161,15 @@ def _isolate_settings(folder: Path) -> None:
 
 
 def _record_messages(app: QtSlicerApplication) -> None:
-    """Message boxes are noted in ``slicer.app.messages`` and answered from its ``answers``, instead of shown."""
+    """Boxes and file dialogs are noted in ``slicer.app.messages`` and answered from there, instead of shown."""
     util = slicer.util
+
+    def ask_for_file(parent=None, caption="", *arguments):
+        app.messages.append(("file", caption))
+        return str(app.messages.files.pop(0)) if app.messages.files else ""
+
+    for name in ("getOpenFileName", "getSaveFileName", "getExistingDirectory"):
+        setattr(QtWidgets.QFileDialog, name, staticmethod(ask_for_file))
 
     def record(kind, default):
         def display(text, *arguments, **keywords):

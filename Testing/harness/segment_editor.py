@@ -219,11 +219,11 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         current = self.currentSegmentID()
         for row, segment_id in enumerate(ids):
             segment = node.GetSegmentation().GetSegment(segment_id)
-            colour = QtGui.QColor.fromRgbF(*segment.GetColor())
             display = node.GetDisplayNode()
             shown = display is None or display.GetSegmentVisibility(segment_id)
-            cells = [QtWidgets.QTableWidgetItem(text) for text in ("👁" if shown else "–", "", segment.GetName())]
-            cells[1].setBackground(colour)
+            cells = [QtWidgets.QTableWidgetItem(text) for text in ("", "", segment.GetName())]
+            cells[0].setIcon(_eye(shown))
+            cells[1].setData(QtCore.Qt.ItemDataRole.DecorationRole, QtGui.QColor.fromRgbF(*segment.GetColor()))
             for column, cell in enumerate(cells):
                 cell.setData(QtCore.Qt.ItemDataRole.UserRole, segment_id)
                 self._table.setItem(row, column, cell)
@@ -398,6 +398,21 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         self._shortcuts = []
 
     undoEnabled = Property(bool, lambda self: self.maximumNumberOfUndoStates() > 0)
+
+
+def _eye(open_: bool) -> QtGui.QIcon:
+    """The mark of a visible or hidden segment."""
+    pixmap = QtGui.QPixmap(16, 16)
+    pixmap.fill(QtCore.Qt.GlobalColor.transparent)
+    painter = QtGui.QPainter(pixmap)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    painter.setPen(QtGui.QColor(60, 60, 60))
+    painter.drawEllipse(1, 4, 14, 8)
+    if open_:
+        painter.setBrush(QtGui.QColor(60, 60, 60))
+        painter.drawEllipse(6, 6, 4, 4)
+    painter.end()
+    return QtGui.QIcon(pixmap)
 
 
 def brush(editor, ras: tuple[float, float, float], radius_mm: float) -> int:

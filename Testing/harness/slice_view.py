@@ -79,15 +79,10 @@ class SliceView:
         self.logic.UpdatePipeline()
 
     def resize(self, width: int, height: int) -> None:
-        """Make the view another size in pixels; the millimetres per pixel stay."""
+        """Make the view another size in pixels, as the application's slice widgets do: same height in mm."""
         width, height = max(width, 8), max(height, 8)
-        old_width, old_height, depth = self.node.GetDimensions()
-        if (width, height) == (old_width, old_height):
-            return
-        fov = self.node.GetFieldOfView()
         self.window.SetSize(width, height)
-        self.node.SetDimensions(width, height, depth)
-        self.node.SetFieldOfView(fov[0] * width / old_width, fov[1] * height / old_height, fov[2])
+        self.logic.ResizeSliceNode(width, height)
 
     def render(self) -> np.ndarray:
         """The view as it stands, shape (height, width, 3), uint8 RGB, first row on top."""

@@ -14,23 +14,63 @@ from Testing.harness.small_case import make_head, write_intensity_model
 
 @pytest.fixture(scope="session")
 def application():
-    """Slicer's scene and logics. Without slicer-core the tests skip and say why, except in CI, which has it."""
+    """Slicer with its Qt side. Without slicer-core or Qt the tests skip and say why, except in CI, which has both."""
     if not os.environ.get("CI"):
-        pytest.importorskip("slicer", reason="slicer-core is not installed: pip install 'flairseg[slicer]'")
-    from Testing.harness.application import start
+        for module, package in (("slicer", "slicer-core"), ("PySide6.QtWidgets", "PySide6_Essentials")):
+            pytest.importorskip(module, reason=f"{package} is not installed: pip install 'flairseg[slicer]'")
+    from Testing.harness.qt_application import start
 
     return start()
 
 
 @pytest.fixture
 def slicer(application):
-    """The module ``slicer``, with a scene that is emptied after the test."""
+    """The module ``slicer``; scene, settings, messages and the record of pip are emptied after the test."""
+    import qt
     import slicer
+    from slicer import packaging
 
     from Testing.harness.application import close_scene
 
     yield slicer
+    slicer.app.processEvents()
     close_scene()
+    slicer.app.messages.reset()
+    packaging.recorder.reset()
+    qt.QSettings().clear()
+
+
+@pytest.fixture
+def load_module(slicer):
+    """``load_module("FlairSeg")`` loads a scripted module of the extension as Slicer does; it is unloaded afterwards."""
+    import flairseg
+
+    manager, loaded = slicer.app.moduleManager(), []
+
+    def load(name: str):
+        loaded.append(name)
+        return manager.load(Path(flairseg.__file__).parents[1] / f"{name}.py")
+
+    yield load
+    for name in loaded:
+        manager.unload(name)
+    slicer.app.processEvents()
+
+
+@pytest.fixture
+def main_window(slicer):
+    """``main_window(module)`` opens a window like Slicer's, with a module (by name) or a widget in its panel."""
+    from Testing.harness.main_window import MainWindow
+
+    windows = []
+
+    def show(module=None, **size):
+        windows.append(MainWindow(module, **size))
+        return windows[-1]
+
+    yield show
+    for window in windows:
+        window.close_all()
 
 
 @pytest.fixture
