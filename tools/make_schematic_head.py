@@ -34,7 +34,7 @@ def main() -> None:
     brain = ndimage.binary_opening(~np.isin(scan.tissue, list(NOT_BRAIN)), iterations=2)
     parts = {
         "brain": measure.label(brain) == 1 + np.argmax(np.bincount(measure.label(brain).ravel())[1:]),
-        "ventricles": ndimage.binary_closing(scan.tissue == Tissue.VENTRICLE, iterations=1),
+        "inside": ndimage.binary_closing(scan.tissue == Tissue.VENTRICLE, iterations=1),
     }
     origin = scan.volume.ijk_to_ras[:3, 3]
     outlines = {view: {} for view in VIEWS}

@@ -183,7 +183,7 @@ def coefficients(
     list of Coefficient
         Cohen's kappas only for two raters; Fleiss' kappa on the items that all raters answered.
     """
-    ratings = np.asarray(ratings, dtype=int).reshape(len(clusters), -1)
+    ratings = np.asarray(ratings, dtype=int)
     counts = category_counts(ratings, categories)
     answered = counts.sum(axis=1)
     two = answered >= 2

@@ -70,7 +70,7 @@ _VIEWS = {
     "coronal": (0, 2, "RLIS"),
     "sagittal": (1, 2, "APIS"),
 }
-_OUTLINES = {"brain": {"fc": "#f2f4f7", "ec": "#9aa2ad", "lw": 1.1}, "ventricles": {"fc": "#dfe4ea", "lw": 0}}
+_OUTLINES = {"brain": {"fc": "#f2f4f7", "ec": "#9aa2ad", "lw": 1.1}, "inside": {"fc": "#dfe4ea", "lw": 0}}
 #: More marks than this are drawn as pixels: thousands of them would make the report slow to open.
 _VECTOR_MARKS = 400
 

@@ -83,8 +83,8 @@ def _of_showings(
         with np.errstate(invalid="ignore", divide="ignore"):
             return s[..., 0] / s[..., 1]
 
-    clustered = over_cases(sums, share, f"rate/{question.id}/{arm}/{rater}", seed)
     total, yes = int(answered.sum()), int(positive.sum())
+    clustered = over_cases(sums, share, f"rate/{question.id}/{arm}/{rater}", seed) if total else wilson(yes, total)
     return RateRow(question.id, arm, rater, "showing", yes, total, shown - total, wilson(yes, total), clustered)
 
 

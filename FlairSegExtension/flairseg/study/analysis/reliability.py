@@ -68,12 +68,12 @@ def intraclass_correlations(values: np.ndarray) -> dict[str, Estimate]:
     left_out = len(values) - n
     note = f"Left out: {counted(left_out, 'item')} with missing values." if left_out else ""
     points = {
-        _SINGLE: (between - within) / (between + (k - 1) * within),
-        _AGREEMENT: (between - residual) / (between + (k - 1) * residual + k * (judges - residual) / n),
-        _CONSISTENCY: (between - residual) / (between + (k - 1) * residual) if between + residual > scale else math.nan,
-        _SINGLE_MEAN: (between - within) / between if between > scale else math.nan,
+        _SINGLE: _over(between - within, between + (k - 1) * within, scale),
+        _AGREEMENT: _over(between - residual, between + (k - 1) * residual + k * (judges - residual) / n, scale),
+        _CONSISTENCY: _over(between - residual, between + (k - 1) * residual, scale),
+        _SINGLE_MEAN: _over(between - within, between, scale),
         _AGREEMENT_MEAN: _over(between - residual, between + (judges - residual) / n, scale),
-        _CONSISTENCY_MEAN: (between - residual) / between if between > scale else math.nan,
+        _CONSISTENCY_MEAN: _over(between - residual, between, scale),
     }
     limits = _icc_limits(n, k, between, within, judges, residual, scale)
     found = {}
@@ -124,8 +124,7 @@ def _agreement_limits(
 
     if max(judges, residual) <= scale:
         return (1.0, 1.0), (1.0, 1.0)
-    denominator = between + (k - 1) * residual + k * (judges - residual) / n
-    rho = (between - residual) / denominator
+    rho = _over(between - residual, between + (k - 1) * residual + k * (judges - residual) / n, scale)
     if not math.isfinite(rho) or residual <= scale:
         return (math.nan, math.nan), (math.nan, math.nan)
     fj = judges / residual
@@ -251,6 +250,7 @@ def repeatability_coefficient(values: np.ndarray) -> Estimate:
 
 
 def _over(numerator: float, denominator: float, scale: float) -> float:
+    """A ratio; nan where the denominator is zero to rounding."""
     return numerator / denominator if abs(denominator) > scale else math.nan
 
 

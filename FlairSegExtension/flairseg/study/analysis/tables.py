@@ -22,8 +22,7 @@ TABLES = {
     "timing.csv": "time per showing, and its tests",
     "marks.csv": "every false-positive and false-negative mark",
 }
-_MARK_COLUMNS = ("case", "arm", "rater", "repeat", "kind", "lesion", "r", "a", "s", "lesion_centre_ras_r",
-                 "lesion_centre_ras_a", "lesion_centre_ras_s", "lesion_ml", "training")  # fmt: skip
+_MARK_COLUMNS = tuple(MarkRow("", "", "", 0, "", None, (0.0, 0.0, 0.0)).to_row())
 #: A cell that starts so would be run by a spreadsheet as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -1,0 +1,132 @@
+"""``flairseg study analyse`` and ``flairseg study import``: from ratings to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from ..errors import FlairSegError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+
+if TYPE_CHECKING:
+    from ..study.analysis.results import StudyDescription
+
+#: What the progress bar calls each stage.
+STAGE_NAMES = {
+    "read": "reading",
+    "table": "checking the ratings",
+    "acceptance": "acceptance",
+    "agreement": "agreement",
+    "numbers": "counts and volumes",
+    "time": "time",
+    "lesions": "lesions",
+    "report": "writing the report",
+}
+
+
+def analyse_study(source: Path, output: Path, seed: int, overwrite: bool) -> int:
+    """Analyse a closed study's folder, or a tidy ``ratings.csv``; the exit code of the command."""
+    if source.suffix.lower() == ".csv":
+        return import_ratings([source], output, (), "", seed, overwrite)
+
+    def read() -> dict[str, Any]:
+        from ..study.analysis.from_study import study_inputs
+        from ..study.study import Study
+
+        inputs = study_inputs(Study(source))
+        return {name: getattr(inputs, name) for name in inputs.__dataclass_fields__}
+
+    return _run(read, output, seed, overwrite)
+
+
+def import_ratings(
+    files: Sequence[Path], output: Path, types: Sequence[str], title: str, seed: int, overwrite: bool
+) -> int:
+    """Analyse ratings collected elsewhere; the exit code of the command.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        CSV files or folders of them.
+    output : Path
+    types : sequence of str
+        ``QUESTION=TYPE``, for questions whose files do not say their type.
+    title : str
+    seed : int
+    overwrite : bool
+    """
+
+    def read() -> dict[str, Any]:
+        from ..study.analysis.importing import read_ratings
+
+        imported = read_ratings(files, _types(types), title)
+        return {"ratings": imported.ratings, "study": imported.study}
+
+    return _run(read, output, seed, overwrite)
+
+
+def _types(given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        question, sign, kind = text.rpartition("=")
+        if not sign or not question.strip() or not kind.strip():
+            raise FlairSegError(f"--type {text} cannot be understood.", "Write --type QUESTION=Likert_5, for instance.")
+        found[question.strip()] = kind.strip()
+    return found
+
+
+def _run(read, output: Path, seed: int, overwrite: bool) -> int:
+    messages, results = messages_console(), results_console()
+    try:
+        with interruptible():
+            from ..study.analysis.dependencies import require_report, require_statistics
+            from ..study.analysis.report import REPORT, analyse, check_destination
+            from ..study.analysis.tables import TABLES
+
+            require_statistics()
+            require_report()
+            check_destination(output, overwrite)
+            bar = Progress(
+                BarColumn(bar_width=28), TextColumn("{task.description}"), console=messages,
+                disable=not messages.is_terminal, transient=True,
+            )  # fmt: skip
+            with bar:
+                task = bar.add_task(STAGE_NAMES["read"], total=1.0)
+                given = read()
+                study: StudyDescription = given["study"]
+                written = analyse(
+                    given.pop("ratings"),
+                    output,
+                    lambda fraction, stage: bar.update(
+                        task, completed=fraction, description=STAGE_NAMES.get(stage, stage)
+                    ),
+                    seed=seed,
+                    overwrite=overwrite,
+                    **given,
+                )
+    except FlairSegError as error:
+        show_error(messages, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Nothing was written.")
+        return INTERRUPTED
+    for remark in study.remarks:
+        show_warning(messages, remark)
+    results.print(Text.assemble((str(written[REPORT]), "bold"), "  the report"), soft_wrap=True)
+    for name, what in TABLES.items():
+        results.print(Text.assemble((str(written[name]), "bold"), f"  {what}"), soft_wrap=True)
+    results.print("Research use only - not a medical device.", style="dim")
+    return WRITTEN
