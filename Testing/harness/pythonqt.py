@@ -98,6 +98,8 @@ def _signal_of(sender, signature: str):
 
 
 def _connect(self, signature: str, receiver, slot: str | None = None) -> bool:
+    if isinstance(signature, QtCore.QObject):  # PySide6's own QTimer.singleShot: sender, SIGNAL(...), slot
+        self, signature, receiver, slot = signature, receiver[1:], slot, None
     _signal_of(self, signature).connect(receiver if slot is None else getattr(receiver, slot.partition("(")[0]))
     return True
 
