@@ -26,10 +26,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from flairseg.preprocessing import Prepared  # noqa: E402
 
-from models.training import augment, checkpoint, plan_nnunet, queue, sources, train, train_pix2pix  # noqa: E402
+from models.training import augment, checkpoint, export, plan_nnunet, queue, sources, train, train_pix2pix  # noqa: E402
 from models.training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
 from models.training.data import FramedCase  # noqa: E402
-from models.training.export import export_onnx  # noqa: E402
 from models.training.losses import (  # noqa: E402
     LOSSES,
     binary_cross_entropy,
@@ -158,7 +157,29 @@ def test_every_system_becomes_onnx(name, tmp_path):
     torch.manual_seed(0)
     network = train.build_network(config)
     shape = (config.pipeline["input_slices"], *config.pipeline["frame_size"])
-    assert export_onnx(network, shape, tmp_path / "model.onnx") < 1e-4
+    assert export.export_onnx(network, shape, tmp_path / "model.onnx") < 1e-4
+
+
+def test_half_precision_halves_the_file_and_is_what_pytorch_computes_with_it(tmp_path):
+    import onnxruntime
+
+    torch.manual_seed(0)
+    network = export.round_to_half(PlainUNet(width=16, levels=2))
+    shape, image = (1, 32, 32), torch.randn(2, 1, 32, 32)
+    assert export.export_onnx(network, shape, tmp_path / "half.onnx", half=True) < 1e-4
+    assert export.export_onnx(network, shape, tmp_path / "full.onnx") < 1e-4
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("half", "full")]
+    assert 0.48 < sizes[0] / sizes[1] < 0.56
+    answers = []
+    for name in ("half", "full"):
+        session = onnxruntime.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        answers.append(session.run(None, {"image": image.numpy()})[0])
+    assert np.allclose(*answers, atol=1e-5)
+    config = small("s1-pix2pix")
+    assert config.half_weights
+    card = {"id": "s1-v0.1"}
+    export.write_model(config, train.build_network(config), tmp_path / "s1", card)
+    assert json.loads((tmp_path / "s1" / "card.json").read_text())["weights"]["bytes"] > 0
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------

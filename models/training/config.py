@@ -56,6 +56,8 @@ class TrainingConfig:
         Patients of this fold are left out; None trains on all.
     init : str or None
         Checkpoint whose weights to start from; ``runs/<run>/last.pt`` is looked for in the output folder as well.
+    half_weights : bool
+        Store the exported weights in half precision.
     seed : int
     amp : bool
         Convolve in bf16.
@@ -85,6 +87,7 @@ class TrainingConfig:
     logit_bias: list[float] | None = None
     fold: int | None = None
     folds: int = 5
+    half_weights: bool = False
     init: str | None = None
     pseudo: str | None = None
     seed: int = 0

@@ -18,9 +18,11 @@ from .train import build_network
 
 #: Largest difference of class probabilities between PyTorch and ONNX that is accepted.
 TOLERANCE = 1e-4
+#: Tensors of fewer weights than this stay as they are: norms and biases weigh nothing and matter.
+SMALLEST_HALVED = 1024
 
 
-def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Path) -> float:
+def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Path, half: bool = False) -> float:
     """Write ``network`` with a dynamic batch axis and return the largest difference of its probabilities.
 
     Parameters
@@ -29,6 +31,8 @@ def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Pat
     shape : tuple of int
         (channels, rows, columns) of the input.
     path : Path
+    half : bool
+        Store the weights in half precision.
 
     Raises
     ------
@@ -49,6 +53,8 @@ def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Pat
         opset_version=17,
         dynamo=False,
     )
+    if half:
+        store_half(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     probe = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) * 2
     with torch.inference_mode():
@@ -56,10 +62,43 @@ def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Pat
     theirs = torch.from_numpy(session.run(None, {"image": probe.numpy()})[0])
     if ours.shape[1] > 1:
         ours, theirs = torch.softmax(ours, 1), torch.softmax(theirs, 1)
+    elif ours.min() < 0:  # logits; gray levels are what they are
+        ours, theirs = torch.sigmoid(ours), torch.sigmoid(theirs)
     difference = float((ours - theirs).abs().max())
     if difference > TOLERANCE:
         raise RuntimeError(f"ONNX differs from PyTorch by {difference:.2g}")
     return difference
+
+
+def store_half(path: Path) -> None:
+    """Keep a model's weights in half precision: half the file; they are cast back when the model is loaded.
+
+    Only exact where the weights are representable so, see :func:`round_to_half`; the arithmetic stays float32.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(path))
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= SMALLEST_HALVED:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+@torch.no_grad()
+def round_to_half(network: torch.nn.Module) -> torch.nn.Module:
+    """Round the weights that :func:`store_half` stores to half precision, in place."""
+    for parameter in network.parameters():
+        if parameter.numel() >= SMALLEST_HALVED:
+            parameter.copy_(parameter.half().float())
+    return network
 
 
 def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, card: dict) -> float:
@@ -67,7 +106,9 @@ def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, 
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / "model.onnx"
     rows, columns = config.pipeline["frame_size"]
-    difference = export_onnx(network, (config.pipeline["input_slices"], rows, columns), model)
+    if config.half_weights:
+        round_to_half(network)
+    difference = export_onnx(network, (config.pipeline["input_slices"], rows, columns), model, config.half_weights)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     parameters = int(np.sum([p.numel() for p in network.parameters()]))
     weights = {"file": model.name, "sha256": digest, "bytes": model.stat().st_size, "parameters": parameters}
