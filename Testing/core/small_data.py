@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from flairseg.review.cases import REJECTED, CaseArchive, Verdict
+from flairseg.volume import Volume
 
 from Testing.core.analytic_head import head_stack
 
@@ -46,12 +47,13 @@ def write_patients(folder: Path, names=PATIENTS) -> Path:
 
 
 def write_verdict(folder: Path, case: str, version: int, verdict: str, value: int = 3) -> None:
-    """``<case>/v<NNN>/{flair,labels}.nii.gz, verdict.json``; ``value`` marks the label map."""
-    target = folder / case / f"v{version:03d}"
+    """The next version of a case, as Slicer's panel keeps it; ``value`` marks the label map."""
     image, labels = painted_patient(0)
-    write_image(image.astype(np.int16), SPACING_KJI[::-1], target / "flair.nii.gz")
-    write_image(np.where(labels > 0, value, 0).astype(np.uint8), SPACING_KJI[::-1], target / "labels.nii.gz")
-    (target / "verdict.json").write_text(json.dumps({"case": case, "version": version, "verdict": verdict}))
+    grid = np.diag([-SPACING_KJI[2], -SPACING_KJI[1], SPACING_KJI[0], 1.0])
+    marked = np.where(labels > 0, value, 0).astype(np.uint8)
+    decided = Verdict(verdict, "motion" if verdict == REJECTED else "")
+    saved = CaseArchive(folder).save(case, marked, Volume(image.astype(np.int16), grid), decided)
+    assert saved.version == version
 
 
 def label_map(white_matter: bool = True) -> np.ndarray:

@@ -6,7 +6,6 @@ functions that run at inference time.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.preprocessing import Prepared, PreprocessingConfig, preprocess
+from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive
 from flairseg.slicestack import SliceStack
 from flairseg.volume import Volume, volume_from_sitk
 from scipy import ndimage
@@ -136,16 +136,19 @@ def load_tabriz(folder: Path) -> list[Case]:
 
 
 def load_verdicts(folder: Path) -> list[Case]:
-    """Accepted, corrected cases ``<case>/v<NNN>/{flair,labels}.nii.gz`` with ``verdict.json``, newest version each."""
+    """Accepted and corrected cases of an archive, the newest version of each; what a reader rejected last is left out.
+
+    The archive's own reader compares the sha256 of every file and finds images that are kept by reference
+    (:class:`flairseg.review.cases.CaseArchive`, which says what it raises).
+    """
+    archive = CaseArchive(folder)
     cases = []
-    for version in sorted({path.parent.parent for path in folder.glob("*/v*/verdict.json")}):
-        newest = max(version.glob("v*/verdict.json")).parent
-        verdict = json.loads((newest / "verdict.json").read_text(encoding="utf-8"))
-        if verdict["verdict"].startswith("accepted"):
-            refuse_held_back(verdict["case"])
-            cases.append(
-                Case(verdict["case"], read(newest / "flair.nii.gz"), read(newest / "labels.nii.gz").array, True)
-            )
+    for name in archive.cases():
+        content = archive.verdict_content(name)
+        if content["verdict"] in (ACCEPTED, ACCEPTED_AFTER_EDITS):
+            refuse_held_back(name)
+            loaded = archive.load(name)
+            cases.append(Case(name, loaded.flair, loaded.labels, True))
     return cases
 
 

@@ -8,10 +8,7 @@ writers at once get two numbers.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
-import re
 import shutil
 import tempfile
 import unicodedata
@@ -24,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..atomic import output_error, shielded, sync
-from ..errors import FlairSegError, OutputError
+from ..errors import OutputError
 from ..labels import BACKGROUND, CLASS_BY_VALUE
 from ..nifti import write_nifti
-from ..volume import Volume, volume_from_sitk
+from ..volume import Volume
 from .errors import CaseNotFoundError, DamagedCaseError, InvalidVerdictError
 from .events import utc_now
 from .naming import folder_name, marked, same_on_some_disk
@@ -41,6 +38,22 @@ from .verdict import (
     schema_fault,
     to_json,
 )
+from .version_folder import (
+    FLAIR,
+    FLAIR_REFERENCE,
+    LABELS,
+    VERDICT,
+    check_read_back,
+    file_sha256,
+    flair_file,
+    problems_in,
+    read_image,
+    read_verdict,
+    storable,
+    version_name,
+    versions_in,
+    write_json,
+)
 
 __all__ = [
     "ACCEPTED",
@@ -53,14 +66,8 @@ __all__ = [
     "Verdict",
 ]
 
-FLAIR, FLAIR_REFERENCE, LABELS, VERDICT = "flair.nii.gz", "flair.json", "labels.nii.gz", "verdict.json"
-
 #: Begins like the temporary folders of other writers, so that one rule leaves them all out.
 _TEMPORARY = ".flairseg-"
-_VERSION = re.compile(r"v([0-9]{3,})")
-#: Corners of what was read back may differ from what was written by this much, mm: float32 in the header.
-_PLACEMENT_TOLERANCE_MM = 0.01
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class CaseArchive:
             folder = self._folder_for(case)
             with _temporary_folder(folder) as temporary:
                 write_nifti(temporary / LABELS, labels, volume)
-                _check_read_back(temporary / LABELS, volume.with_array(labels))
+                check_read_back(temporary / LABELS, volume.with_array(labels))
                 hashes = {LABELS: file_sha256(temporary / LABELS)}
                 if isinstance(flair, Volume):
                     hashes[FLAIR] = self._keep_flair(temporary, volume, folder)
@@ -178,7 +185,7 @@ class CaseArchive:
     def versions(self, case: str) -> list[int]:
         """Numbers of the versions of a case, ascending; empty if there is none."""
         folder = self._existing_folder(case)
-        return [] if folder is None else _versions_in(folder)
+        return [] if folder is None else versions_in(folder)
 
     def path(self, case: str, version: int | None = None) -> Path:
         """Folder of a version (default: the newest).
@@ -193,7 +200,7 @@ class CaseArchive:
         if folder is None or wanted not in versions:
             which = f"version {version} of " if version is not None else ""
             raise CaseNotFoundError(f"The archive has no {which}{case}.", "Check the name and the folder of cases.")
-        return folder / _version_name(wanted)
+        return folder / version_name(wanted)
 
     def load(self, case: str, version: int | None = None) -> LoadedCase:
         """What a version holds (default: the newest), after its hashes were compared.
@@ -206,11 +213,11 @@ class CaseArchive:
             If a file is missing, cannot be read, or is not what it was when it was saved.
         """
         path = self.path(case, version)
-        content = _read_verdict(path)
-        for problem in _problems(path, content):
+        content = read_verdict(path)
+        for problem in problems_in(path, content):
             raise DamagedCaseError(f"{path.name} of {case}: {problem}.", "Bring the file back from a backup.")
-        flair = _read(flair_file(path))
-        labels = _read(path / LABELS)
+        flair = read_image(flair_file(path))
+        labels = read_image(path / LABELS)
         if labels.array.shape != flair.array.shape:
             raise DamagedCaseError(
                 f"{path.name} of {case}: labels and FLAIR have different grids.", "Bring the files back from a backup."
@@ -232,20 +239,28 @@ class CaseArchive:
             If a ``verdict.json`` cannot be read.
         """
         for folder in self._case_folders():
-            for number in _versions_in(folder):
-                path = folder / _version_name(number)
-                content = _read_verdict(path)
+            for number in versions_in(folder):
+                path = folder / version_name(number)
+                content = read_verdict(path)
                 yield SavedCase(content["case"], number, path), content
 
-    def verdict_content(self, saved: SavedCase) -> dict[str, Any]:
-        """``verdict.json`` of a version; ``DamagedCaseError`` if it cannot be read."""
-        return _read_verdict(saved.path)
+    def verdict_content(self, case: str, version: int | None = None) -> dict[str, Any]:
+        """``verdict.json`` of a version (default: the newest); no image is read.
+
+        Raises
+        ------
+        CaseNotFoundError
+            If there is no such case or version.
+        DamagedCaseError
+            If it cannot be read.
+        """
+        return read_verdict(self.path(case, version))
 
     def problems(self, case: str, version: int | None = None) -> list[str]:
         """What is wrong with a version's files, in words: which are missing, which were changed; empty if none."""
         path = self.path(case, version)
         try:
-            return _problems(path, _read_verdict(path))
+            return problems_in(path, read_verdict(path))
         except DamagedCaseError as error:
             return [error.message]
 
@@ -253,7 +268,7 @@ class CaseArchive:
 
     def _case_folders(self) -> list[Path]:
         try:
-            return sorted(p for p in self.folder.iterdir() if not p.name.startswith(".") and _versions_in(p))
+            return sorted(p for p in self.folder.iterdir() if not p.name.startswith(".") and versions_in(p))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -292,31 +307,31 @@ class CaseArchive:
 
     def _keep_flair(self, temporary: Path, volume: Volume, folder: Path) -> str:
         """Write the image, or refer to an earlier version that holds the very same one; its sha256."""
-        stored = _storable(volume)
+        stored = storable(volume)
         write_nifti(temporary / FLAIR, stored.array, stored, stored.array.dtype.type)
-        _check_read_back(temporary / FLAIR, stored)
+        check_read_back(temporary / FLAIR, stored)
         digest = file_sha256(temporary / FLAIR)
-        for number in reversed(_versions_in(folder)):
-            earlier = folder / _version_name(number) / FLAIR
+        for number in reversed(versions_in(folder)):
+            earlier = folder / version_name(number) / FLAIR
             if earlier.is_file() and earlier.stat().st_size == (temporary / FLAIR).stat().st_size:
                 if file_sha256(earlier) != digest:
                     continue
                 (temporary / FLAIR).unlink()
-                content = {"file": f"../{_version_name(number)}/{FLAIR}", "sha256": digest}
-                _write_json(temporary / FLAIR_REFERENCE, content)
+                content = {"file": f"../{version_name(number)}/{FLAIR}", "sha256": digest}
+                write_json(temporary / FLAIR_REFERENCE, content)
                 break
         return digest
 
     def _refer(self, temporary: Path, path: Path, digest: str) -> None:
         content = {"file": Path(os.path.abspath(path)).as_posix(), "sha256": digest}
-        _write_json(temporary / FLAIR_REFERENCE, content)
+        write_json(temporary / FLAIR_REFERENCE, content)
 
     def _put_in_place(
         self, temporary: Path, folder: Path, case: str, verdict: Verdict, hashes: dict[str, str]
     ) -> SavedCase:
         """Give the finished folder the next free number."""
         while True:
-            existing = _versions_in(folder)
+            existing = versions_in(folder)
             number = max(existing, default=0) + 1
             parent = verdict.parent_version or max(existing, default=None)
             numbered = replace(verdict, parent_version=parent)
@@ -326,10 +341,10 @@ class CaseArchive:
                 raise InvalidVerdictError(
                     f"The verdict is not valid: {fault}.", "This is a fault of the program; report it."
                 )
-            _write_json(temporary / VERDICT, content)
+            write_json(temporary / VERDICT, content)
             sync(temporary / VERDICT)
             sync(temporary)
-            target = folder / _version_name(number)
+            target = folder / version_name(number)
             with shielded():
                 try:
                     os.rename(temporary, target)
@@ -342,57 +357,7 @@ class CaseArchive:
             return SavedCase(case, number, target)
 
 
-def flair_file(version: Path) -> Path:
-    """The image of a version's folder: its own file, or the one that ``flair.json`` refers to.
-
-    Raises
-    ------
-    DamagedCaseError
-        If there is neither.
-    """
-    own, reference = version / FLAIR, version / FLAIR_REFERENCE
-    if own.is_file():
-        return own
-    try:
-        named = json.loads(reference.read_text(encoding="utf-8"))["file"]
-        path = Path(os.path.normpath(version / named))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedCaseError(
-            f"{version.parent.name}/{version.name} has neither {FLAIR} nor a readable {FLAIR_REFERENCE}.",
-            "Bring the file back from a backup.",
-        ) from error
-    if not path.is_file():
-        raise DamagedCaseError(
-            f"The image that {version.parent.name}/{version.name} refers to is not there any more.",
-            f"Put the file back to {path}.",
-        )
-    return path
-
-
-def file_sha256(path: Path) -> str:
-    """sha256, hexadecimal, of a file's bytes; ``OSError`` if it cannot be read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 # --- names
-
-
-def _version_name(number: int) -> str:
-    return f"v{number:03d}"
-
-
-def _versions_in(folder: Path) -> list[int]:
-    """Finished versions; a folder without a verdict is none."""
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    numbers = [int(match[1]) for name in names if (match := _VERSION.fullmatch(name)) is not None]
-    return sorted(n for n in numbers if (folder / _version_name(n) / VERDICT).is_file())
 
 
 def _name_for(case: str, existing: list[str]) -> str:
@@ -412,9 +377,9 @@ def _name_for(case: str, existing: list[str]) -> str:
 
 def _name_in(folder: Path) -> str | None:
     """Original name of the case that a folder holds; None if no verdict there can be read."""
-    for number in reversed(_versions_in(folder)):
+    for number in reversed(versions_in(folder)):
         try:
-            return str(_read_verdict(folder / _version_name(number))["case"])
+            return str(read_verdict(folder / version_name(number))["case"])
         except DamagedCaseError:
             continue
     return None
@@ -440,39 +405,6 @@ def _checked_labels(labels: np.ndarray, volume: Volume) -> np.ndarray:
     return whole
 
 
-def _storable(volume: Volume) -> Volume:
-    """The volume in the smallest type that holds its voxels as they are (int16), else float32."""
-    array = volume.array
-    if array.dtype != np.int16:
-        with np.errstate(invalid="ignore"):
-            whole = array.astype(np.int16)
-        array = whole if np.array_equal(whole, array) else array.astype(np.float32)
-    return volume.with_array(array)
-
-
-def _check_read_back(path: Path, expected: Volume) -> None:
-    """Read a file with another program than the one that wrote it; ``OSError`` if it is not what it should be."""
-    found = _read(path)
-    same = np.array_equal(found.array, expected.array, equal_nan=expected.array.dtype.kind == "f")
-    size = np.array(expected.array.shape[::-1])
-    corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])], dtype=float).T
-    apart = np.abs((found.ijk_to_ras - expected.ijk_to_ras) @ corners).max()
-    if not same or not apart <= _PLACEMENT_TOLERANCE_MM:
-        raise OSError(errno.EIO, "what was written does not read back as it was")
-
-
-def _read(path: Path) -> Volume:
-    import SimpleITK as sitk
-
-    from ..nifti import read_header
-
-    try:
-        read_header(path)
-        return volume_from_sitk(sitk.ReadImage(str(path)), path.parent.name)
-    except (FlairSegError, RuntimeError) as error:
-        raise DamagedCaseError(f"{path.name} cannot be read.", "Bring the file back from a backup.") from error
-
-
 def _read_reference(path: Path) -> Volume:
     from ..reading import read_volume
 
@@ -481,42 +413,6 @@ def _read_reference(path: Path) -> Volume:
             "A folder of DICOM files cannot be referred to.", "Hand over the volume itself, so that it is kept."
         )
     return read_volume(path)
-
-
-def _read_verdict(version: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((version / VERDICT).read_text(encoding="utf-8"))
-        if not isinstance(content["case"], str) or not isinstance(content["hashes"], dict):
-            raise TypeError("case or hashes")
-        return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedCaseError(
-            f"{version.parent.name}/{version.name}/{VERDICT} cannot be read.", "Bring the file back from a backup."
-        ) from error
-
-
-def _problems(version: Path, content: dict[str, Any]) -> list[str]:
-    found = []
-    for name, expected in content["hashes"].items():
-        try:
-            path = flair_file(version) if name == FLAIR else version / name
-            if file_sha256(path) != expected:
-                found.append(f"{name} is not what it was when it was saved")
-        except DamagedCaseError as error:
-            found.append(error.message.rstrip("."))
-        except OSError:
-            found.append(f"{name} is missing or cannot be read")
-    return found
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    try:
-        raw = text.encode("utf-8")
-    except UnicodeEncodeError:
-        # Names of files may hold bytes that are no text; JSON can escape them.
-        raw = json.dumps(content, indent=2).encode("ascii")
-    path.write_bytes(raw + b"\n")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Transactions on the event store's database: SQLite or PostgreSQL, tried again where that makes sense, errors typed.
 
 Only this module and those it imports (tables, SQLite, PostgreSQL) need SQLAlchemy; :mod:`.store` imports it when a
-store is opened. One writer at a time appends to a stream: SQLite locks the file, PostgreSQL one advisory lock per stream
+store is opened. One writer at a time appends to a stream: SQLite locks the file, PostgreSQL one advisory lock a stream
 for as long as the transaction lasts.
 """
 

@@ -93,7 +93,7 @@ class VerdictRecorder:
         self.outbox.close()
 
     def _record(self, saved: SavedCase) -> Receipt:
-        content = self.archive.verdict_content(saved)
+        content = self.archive.verdict_content(saved.case, saved.version)
         return self.outbox.record(
             verdict_stream(content["case"]),
             VERDICT_RECORDED,
