@@ -12,7 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...errors import InputNotFoundError
@@ -242,6 +242,8 @@ def _long_row(cells: dict[str, _Cell]) -> list[tuple[Rating, _Cell]]:
             if name in _FLAGS
             else _plain(cell.text)
         )
+    if "first_value" in cells:
+        extra["first_value"] = cells["first_value"].text
     rating = Rating(case, _optional(cells, "arm"), rater, repeat, question, cells["value"].text, kind, **extra)
     return [(rating, cells["value"])]
 
@@ -300,9 +302,10 @@ def _typed(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str], rema
     typed = []
     for rating, cell in found:
         kind = declared[rating.question]
-        given = {f.name: getattr(rating, f.name) for f in fields(Rating)}
-        value = _value(cell, kind)
-        typed.append(Rating(**{**given, "value": value, "first_value": value, "response_type": kind}))
+        value = first = _value(cell, kind)
+        if rating.first_value is not None:
+            first = _value(replace(cell, text=str(rating.first_value), column="first_value"), kind)
+        typed.append(replace(rating, value=value, first_value=first, response_type=kind))
     return typed
 
 
@@ -381,8 +384,7 @@ def _repeats_from_zero(ratings: Sequence[Rating]) -> list[Rating]:
     """Showings counted from 0, as in a study; who counts from 1 has no 0."""
     if not ratings or min(r.repeat for r in ratings) == 0:
         return list(ratings)
-    given = [{f.name: getattr(r, f.name) for f in fields(Rating)} for r in ratings]
-    return [Rating(**{**row, "repeat": row["repeat"] - 1}) for row in given]
+    return [replace(rating, repeat=rating.repeat - 1) for rating in ratings]
 
 
 def _refuse_double(found: Sequence[tuple[Rating, _Cell]], ratings: Sequence[Rating]) -> None:
