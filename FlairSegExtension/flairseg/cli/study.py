@@ -153,11 +153,12 @@ def analyse(
     output: _Output,
     seed: _Seed = 0,
     overwrite: _Overwrite = False,
+    coordinator: _Coordinator = None,
 ) -> None:
     """Analyse a closed study: acceptance, agreement, counts, time, lesion map; HTML report and CSV tables."""
     from .study_analysis import analyse_study
 
-    raise typer.Exit(analyse_study(source, output, seed, overwrite))
+    raise typer.Exit(analyse_study(source, output, seed, overwrite, coordinator))
 
 
 @study_app.command("import")

@@ -37,7 +37,7 @@ STAGE_NAMES = {
 }
 
 
-def analyse_study(source: Path, output: Path, seed: int, overwrite: bool) -> int:
+def analyse_study(source: Path, output: Path, seed: int, overwrite: bool, coordinator: Path | None = None) -> int:
     """Analyse a closed study's folder, or a tidy ``ratings.csv``; the exit code of the command."""
     if source.suffix.lower() == ".csv":
         return import_ratings([source], output, (), "", seed, overwrite)
@@ -46,7 +46,7 @@ def analyse_study(source: Path, output: Path, seed: int, overwrite: bool) -> int
         from ..study.analysis.from_study import study_inputs
         from ..study.study import Study
 
-        inputs = study_inputs(Study(source))
+        inputs = study_inputs(Study(source, coordinator))
         return {name: getattr(inputs, name) for name in inputs.__dataclass_fields__}
 
     return _run(read, output, seed, overwrite)
