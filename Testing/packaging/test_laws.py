@@ -15,7 +15,7 @@ from flairseg.labels import CLASSES
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = ROOT / "FlairSegExtension"
 CORE, BRIDGE = EXTENSION / "flairseg", EXTENSION / "FlairSegLib"
-APPLICATION = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "PythonQt", "PySide6", "MRMLCore"}
+APPLICATION = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "PythonQt", "PySide6", "MRMLCore", "SampleData"}
 NETWORK = {"socket", "ssl", "http", "urllib", "urllib3", "ftplib", "smtplib", "requests", "httpx", "aiohttp", "pip"}
 #: Formats in which weights could carry code.
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "torch"}

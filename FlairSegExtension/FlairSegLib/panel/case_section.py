@@ -38,7 +38,8 @@ class CaseSection(VTKObservationMixin):
         self.ui = ui
         self._on_changed = onChanged
         self._parameters = None
-        self._proposed = ""
+        #: What would be proposed now, and what was proposed and selected.
+        self._best = self._proposed = ""
         self._proposing = False
         self._reason = ""
         self._verdicts: dict[str, proposal.Verdict] = {}
@@ -96,7 +97,7 @@ class CaseSection(VTKObservationMixin):
             self._parameters.inputChosen = False
             self._proposed, self._reason = answer.key or "", answer.reason
             self._select(slicer.mrmlScene.GetNodeByID(answer.key) if answer.key else None)
-        self.ui.proposeButton.setVisible(bool(loaded) and chosen and answer.key != self.volumeNode.GetID())
+        self._best = answer.key or ""
         self._show()
         self._on_changed()
 
@@ -104,7 +105,8 @@ class CaseSection(VTKObservationMixin):
         """The scene is closing: nothing is chosen, nothing runs."""
         self._settling.stop()
         self._parameters = None
-        self._verdicts, self._looks, self._proposed, self._reason = {}, {}, "", ""
+        self._verdicts, self._looks = {}, {}
+        self._best = self._proposed = self._reason = ""
         self._cancel_look()
         messages.hide(self.ui.caseWarningLabel)
         messages.hide(self.ui.caseReasonLabel)
@@ -135,6 +137,8 @@ class CaseSection(VTKObservationMixin):
         if not self._proposing:
             node = self.volumeNode
             # A deleted volume leaves an empty selector behind, which nobody chose.
+            # The volume first: each parameter that is set brings the selector to what the parameters say.
+            self._parameters.inputVolume = node
             self._parameters.inputChosen = node is not None and node.GetID() != self._proposed
             if node is not None and node.GetID() not in self._verdicts:
                 self._settling.start()
@@ -144,6 +148,7 @@ class CaseSection(VTKObservationMixin):
     def _show(self) -> None:
         node = self.volumeNode
         self._cancel_look()
+        self.ui.proposeButton.setVisible(bool(self._best) and (node is None or node.GetID() != self._best))
         if node is None:
             messages.quiet(self.ui.caseReasonLabel, self._reason or _("No volume is loaded yet."))
             messages.hide(self.ui.caseWarningLabel)

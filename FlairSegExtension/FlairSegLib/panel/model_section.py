@@ -15,7 +15,7 @@ from flairseg.models.install import install_model
 from flairseg.models.store import survey
 from slicer.i18n import tr as _
 
-from .. import diagnostics, settings
+from .. import dependencies, diagnostics, settings
 from . import messages
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class ModelSection:
         for device in settings.DEVICES:
             ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
         ui.deviceComboBox.setCurrentIndex(settings.DEVICES.index(preferences.device))
+        ui.modelCardGroupBox.setCollapsed(True)
+        messages.hide(ui.deviceUsedLabel)
         ui.modelComboBox.currentIndexChanged.connect(self._model_changed)
         ui.deviceComboBox.currentIndexChanged.connect(self._device_changed)
         ui.installModelButton.clicked.connect(self._choose_file)
@@ -85,6 +87,18 @@ class ModelSection:
         """Tell how many slices the chosen volume has."""
         self._slices = slices
         self._show_time()
+
+    def setDeviceUsed(self, used: str, requested: str) -> None:
+        """Tell on which device the last run really ran, and why it was not the GPU."""
+        text = _("The last run used the {device}.").format(device=diagnostics.deviceName(used))
+        if used == settings.CPU and requested == settings.AUTOMATIC:
+            if dependencies.GPU_RUNTIME in dependencies.installedFlavours():
+                text += " " + _("No NVIDIA GPU that works was found.")
+            else:
+                text += " " + _("For an NVIDIA GPU choose the device GPU: what it needs is then installed.")
+        elif used == settings.CPU and requested == settings.GPU:
+            text += " " + _("The GPU could not be used: see the message below.")
+        messages.quiet(self.ui.deviceUsedLabel, text)
 
     def refresh(self) -> None:
         """Look for models again; the chosen one stays chosen, if it is still there."""

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .. import dependencies, diagnostics, settings
 from ..run_controller import RunController
+from ..shortcuts import Shortcuts
 from . import messages
 from .model_section import duration
 
@@ -64,7 +65,7 @@ class RunSection:
         self._cancelling = False
         self._model_id = ""
         self._requested = settings.AUTOMATIC
-        self._shortcuts: list = []
+        self._shortcuts = Shortcuts({SEGMENT_KEY: self.start, CANCEL_KEY: self.cancel})
         self.controller = RunController(
             onProgress=self._progressed,
             onFinished=self._finished,
@@ -129,22 +130,13 @@ class RunSection:
 
     def enter(self) -> None:
         """The panel is shown: its keys work, the worker warms up."""
-        if not self._shortcuts:
-            window = slicer.util.mainWindow() or self.ui.segmentButton.window()
-            for key, slot in ((SEGMENT_KEY, self.start), (CANCEL_KEY, self.cancel)):
-                shortcut = qt.QShortcut(window)
-                shortcut.setKey(qt.QKeySequence(key))
-                shortcut.activated.connect(slot)
-                self._shortcuts.append(shortcut)
+        self._shortcuts.bind(self.ui.segmentButton)
         if not dependencies.missing(self._model.device):
             self.controller.warmUp()
 
     def exit(self) -> None:
         """Another module is shown: the keys are its own again."""
-        for shortcut in self._shortcuts:
-            shortcut.setEnabled(False)
-            shortcut.deleteLater()
-        self._shortcuts = []
+        self._shortcuts.release()
 
     def sceneClosing(self) -> None:
         """The scene is closing: the run ends, its messages go."""
@@ -212,6 +204,7 @@ class RunSection:
             self._settings.rememberRun(self._model_id, self._requested, self._slices, seconds)
         self._show_idle()
         self._model.setSlices(self._case.slices)
+        self._model.setDeviceUsed(used, self._requested)
         warnings = [line for line in (node.GetAttribute("FlairSeg.warnings") or "").splitlines() if line]
         done = _("Segmented in {time} on the {device}.").format(
             time=duration(seconds), device=diagnostics.deviceName(used)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import ctk
 from slicer.i18n import tr as _
 
 from . import messages
@@ -28,6 +29,7 @@ class SettingsSection:
         self._settings = preferences
         ui.readerLineEdit.setText(preferences.readerName)
         ui.storeLineEdit.setText(preferences.reviewStoreUrl)
+        ui.casesPathLineEdit.setFilters(ctk.ctkPathLineEdit.Dirs)
         ui.casesPathLineEdit.setCurrentPath(preferences.casesFolder)
         ui.readerLineEdit.textChanged.connect(self._reader_changed)
         ui.storeLineEdit.textChanged.connect(self._store_changed)
