@@ -359,6 +359,9 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     def setMaximumNumberOfUndoStates(self, states):
         self._logic.SetMaximumNumberOfUndoStates(states)
 
+    def saveStateForUndo(self):
+        self._logic.SaveStateForUndo()
+
     def undo(self):
         self._logic.Undo()
         self._history_changed()

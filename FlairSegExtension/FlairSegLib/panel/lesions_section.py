@@ -1,0 +1,470 @@
+"""Lesions: the list, from lesion to lesion by click or key, flip and delete, more or fewer of them by probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import qt
+from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethresholded
+from slicer.i18n import tr as _
+
+from .. import background, views
+from . import messages
+from .result_section import class_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flairseg.lesions import Box, Lesion
+
+    from ..measurement import Measurement
+
+#: Rows that are shown; noise may hold thousands of regions, which nobody reads.
+MAXIMUM_ROWS = 400
+#: A slider that is being moved is waited for, ms.
+SETTLING_MS = 200
+_NUMBER, _VOLUME, _SLICE, _CONFIDENCE, _CLASS = range(5)
+_ANY, _BELOW, _ABOVE = range(3)
+_CLASS_FILTERS = ((LESION,), (NORMAL_WMH,), (LESION, NORMAL_WMH))
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Lesions drawn anew, not applied yet."""
+
+    box: Box | None
+    before: np.ndarray | None
+    after: np.ndarray | None
+    count: int
+    volume_ml: float
+
+
+class LesionsSection:
+    """The list of lesions and what is done with it.
+
+    Parameters
+    ----------
+    ui : namespace
+        Widgets of ``FlairSegResult.ui``.
+    apply : callable
+        ``apply(grid, box, before, after) -> bool`` changes voxels in the editor's undo history.
+    on_activity : callable
+        Called without arguments when the reader does something.
+    """
+
+    def __init__(self, ui, apply: Callable[..., bool], on_activity: Callable[[], None]) -> None:
+        self.ui = ui
+        self._apply, self._on_activity = apply, on_activity
+        self._node = None
+        self._measured: Measurement | None = None
+        self._probabilities = self._original = None
+        self._rows: list[Lesion] = []
+        self._selected: int | None = None
+        self._next_row = 0
+        self._sort, self._descending = _NUMBER, False
+        self._filling = False
+        self._locked = False
+        self._proposal: Proposal | None = None
+        self._proposing = False
+        self._task = None
+        self._build_table()
+        for text in (_("Lesions"), _("Normal WMH"), _("Both")):
+            ui.classFilter.addItem(text)
+        for text in (_("any"), _("below"), _("from")):
+            ui.confidenceFilter.addItem(text)
+        ui.confidenceSpinBox.setVisible(False)
+        ui.thresholdGroupBox.setCollapsed(True)
+        ui.classFilter.currentIndexChanged.connect(self._filter_changed)
+        ui.confidenceFilter.currentIndexChanged.connect(self._filter_changed)
+        ui.confidenceSpinBox.valueChanged.connect(self._filter_changed)
+        ui.previousButton.clicked.connect(lambda checked=False: self.step(-1))
+        ui.nextButton.clicked.connect(lambda checked=False: self.step(1))
+        ui.flipButton.clicked.connect(lambda checked=False: self.flip())
+        ui.deleteButton.clicked.connect(lambda checked=False: self.delete())
+        ui.zoomCheckBox.toggled.connect(self._zoom_changed)
+        self._settling = qt.QTimer()
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(SETTLING_MS)
+        self._settling.timeout.connect(self._propose)
+        ui.seenFromSlider.valueChanged.connect(self._threshold_moved)
+        ui.outlinedToSlider.valueChanged.connect(self._threshold_moved)
+        ui.applyThresholdButton.clicked.connect(lambda checked=False: self.apply_proposal())
+        ui.resetThresholdButton.clicked.connect(lambda checked=False: self.forget_proposal())
+
+    @property
+    def selected(self) -> Lesion | None:
+        """The lesion that is selected in the list."""
+        return next((lesion for lesion in self._rows if lesion.number == self._selected), None)
+
+    @property
+    def rows(self) -> list[Lesion]:
+        """The lesions as they are listed."""
+        return list(self._rows)
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """What the threshold sliders propose; None while nothing is proposed."""
+        return self._proposal
+
+    def show(self, node, probabilities: np.ndarray | None, original: np.ndarray | None) -> None:
+        """Show a segmentation node (None: nothing) before it is measured.
+
+        ``probabilities`` (4, K, J, I) and ``original`` (K, J, I; the model's own labels) are None where nobody kept
+        them.
+        """
+        self._node = node
+        self._probabilities, self._original = probabilities, original
+        self._measured, self._selected, self._next_row = None, None, 0
+        self._rows = []
+        self.forget_proposal()
+        known = probabilities is not None
+        self.ui.thresholdGroupBox.setEnabled(known)
+        self.ui.thresholdGroupBox.setToolTip("" if known else _("No probabilities were kept with this segmentation."))
+        for widget in (self.ui.confidenceLabel, self.ui.confidenceFilter):
+            widget.setEnabled(known)
+        self._fill()
+
+    def measured(self, measured: Measurement | None) -> None:
+        """Show what was measured; the selected lesion stays selected, or the next one takes its place."""
+        self._measured = measured
+        self._fill()
+        if self._proposing:
+            self._settling.start()
+
+    def set_original(self, original: np.ndarray) -> None:
+        """What counts as unedited, for a segmentation that came without the model's own labels (K, J, I)."""
+        self._original = original
+
+    def lock(self, locked: bool) -> None:
+        """Allow looking only, or editing again."""
+        self._locked = locked
+        if locked:
+            self.forget_proposal()
+        self._update_buttons()
+
+    def forget(self) -> None:
+        """The scene is closing."""
+        self.show(None, None, None)
+
+    def step(self, by: int) -> None:
+        """Go to the next (+1) or previous (-1) lesion of the list; past the end it starts again."""
+        self._on_activity()
+        if not self._rows:
+            return
+        row = self._row_of(self._selected)
+        if row is None:
+            row = self._next_row if by > 0 else self._next_row - 1
+        else:
+            row += by
+        self.select(self._rows[row % len(self._rows)].number)
+
+    def select(self, number: int) -> None:
+        """Select a lesion and show it in all views."""
+        row = self._row_of(number)
+        if row is None:
+            return
+        self._selected = number
+        self._filling = True
+        try:
+            self.ui.lesionTable.selectRow(row)
+            self.ui.lesionTable.scrollToItem(self.ui.lesionTable.item(row, _NUMBER))
+        finally:
+            self._filling = False
+        self._look()
+
+    def flip(self) -> None:
+        """Make the selected lesion normal WMH, or the other way round."""
+        lesion = self.selected
+        if lesion is None:
+            return
+        value = other_wmh_class(lesion.value)
+        text = _("No. {number} is {name} now. Ctrl+Z takes it back.")
+        self._reclassify(lesion, value, text.format(number=lesion.number, name=class_name(value)))
+
+    def delete(self) -> None:
+        """Remove the selected lesion."""
+        lesion = self.selected
+        if lesion is not None:
+            text = _("No. {number} is removed. Ctrl+Z takes it back.").format(number=lesion.number)
+            self._reclassify(lesion, BACKGROUND, text)
+
+    def apply_proposal(self) -> None:
+        """Draw the lesions as proposed."""
+        proposal, measured = self._proposal, self._measured
+        if proposal is None or proposal.box is None or measured is None or self._locked:
+            return
+        self._on_activity()
+        if self._apply(measured.grid, proposal.box, proposal.before, proposal.after):
+            self.forget_proposal()
+            self._say(_("Lesions are drawn anew. Ctrl+Z takes it back."))
+
+    def forget_proposal(self) -> None:
+        """Propose nothing."""
+        self._settling.stop()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._proposal, self._proposing = None, False
+        self.ui.applyThresholdButton.setEnabled(False)
+        self.ui.resetThresholdButton.setEnabled(False)
+        self.ui.thresholdLabel.setText(_("Move a slider to see what would change. What you edited stays as it is."))
+
+    # The list
+
+    def _build_table(self) -> None:
+        table = self.ui.lesionTable
+        table.setColumnCount(5)
+        table.setHorizontalHeaderLabels([_("No."), _("ml"), _("Slice"), _("Conf."), _("Class")])
+        table.verticalHeader().setVisible(False)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        for column in (_NUMBER, _VOLUME, _SLICE, _CONFIDENCE):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(_CLASS, qt.QHeaderView.Stretch)
+        header.sectionClicked.connect(self._sort_by)
+        table.itemSelectionChanged.connect(self._row_selected)
+
+    def _fill(self) -> None:
+        table = self.ui.lesionTable
+        self._rows = self._wanted()
+        self._filling = True
+        try:
+            table.setRowCount(min(len(self._rows), MAXIMUM_ROWS))
+            for row, lesion in enumerate(self._rows[:MAXIMUM_ROWS]):
+                confidence = "–" if lesion.confidence is None else f"{100 * lesion.confidence:.0f} %"
+                texts = (
+                    str(lesion.number),
+                    f"{lesion.volume_ml:.3f}",
+                    str(lesion.largest_slice + 1),
+                    confidence,
+                    class_name(lesion.value),
+                )
+                for column, text in enumerate(texts):
+                    item = qt.QTableWidgetItem(text)
+                    if column != _CLASS:
+                        item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                    table.setItem(row, column, item)
+                table.setRowHeight(row, 20)
+            self._rows = self._rows[:MAXIMUM_ROWS]
+            row = self._row_of(self._selected)
+            if row is None:
+                if self._selected is not None:
+                    # It was flipped, deleted or filtered away: the next lesion stands at its place.
+                    self._selected = None
+                table.clearSelection()
+                table.setCurrentItem(None)
+            else:
+                table.selectRow(row)
+                self._next_row = row
+        finally:
+            self._filling = False
+        order = qt.Qt.DescendingOrder if self._descending else qt.Qt.AscendingOrder
+        table.horizontalHeader().setSortIndicator(self._sort, order)
+        if self._measured is None:
+            self._quiet(_("Counting …") if self._node is not None else "")
+        elif not self._rows:
+            self._quiet(_("Nothing to list.") if self._measured.regions.lesions else _("No lesion was found."))
+        elif len(self._wanted()) > MAXIMUM_ROWS:
+            self._quiet(_("The first {count} are listed; filter to see others.").format(count=MAXIMUM_ROWS))
+        elif not self.ui.lesionMessageLabel.property("kept"):
+            self._quiet("")
+        self.ui.lesionMessageLabel.setProperty("kept", False)
+        self._explain()
+        self._update_buttons()
+
+    def _wanted(self) -> list[Lesion]:
+        if self._measured is None:
+            return []
+        values = _CLASS_FILTERS[max(0, self.ui.classFilter.currentIndex)]
+        kind, limit = self.ui.confidenceFilter.currentIndex, self.ui.confidenceSpinBox.value / 100
+        rows = [lesion for lesion in self._measured.regions.lesions if lesion.value in values]
+        if kind != _ANY and self._probabilities is not None:
+            rows = [x for x in rows if x.confidence is not None and (x.confidence >= limit) == (kind == _ABOVE)]
+        keys = {
+            _NUMBER: lambda x: x.number,
+            _VOLUME: lambda x: x.voxels,
+            _SLICE: lambda x: x.largest_slice,
+            _CONFIDENCE: lambda x: -1.0 if x.confidence is None else x.confidence,
+            _CLASS: lambda x: class_name(x.value),
+        }
+        return sorted(rows, key=lambda x: (keys[self._sort](x), x.number), reverse=self._descending)
+
+    def _row_of(self, number: int | None) -> int | None:
+        return next((row for row, lesion in enumerate(self._rows) if lesion.number == number), None)
+
+    def _sort_by(self, column: int = 0) -> None:
+        self._on_activity()
+        # Large and doubtful lesions first: what one wants to see when one clicks.
+        self._descending = not self._descending if column == self._sort else column == _VOLUME
+        self._sort = column
+        self._fill()
+
+    def _filter_changed(self, *_arguments) -> None:
+        self.ui.confidenceSpinBox.setVisible(self.ui.confidenceFilter.currentIndex != _ANY)
+        self._on_activity()
+        self._fill()
+
+    def _row_selected(self) -> None:
+        if self._filling:
+            return
+        row = self.ui.lesionTable.currentRow()
+        if not 0 <= row < len(self._rows) or not self.ui.lesionTable.selectedItems():
+            return
+        self._on_activity()
+        self._selected = self._rows[row].number
+        self._look()
+
+    def _look(self) -> None:
+        lesion = self.selected
+        if lesion is None or self._node is None:
+            return
+        self._next_row = self._row_of(lesion.number)
+        if self.ui.zoomCheckBox.checked:
+            self._zoom(lesion)
+        views.center_on(views.to_world(self._node, lesion.anchor_ras))
+        self._quiet("")
+        self._explain()
+        self._update_buttons()
+
+    def _zoom(self, lesion: Lesion) -> None:
+        spacing = np.linalg.norm(self._measured.grid.ijk_to_ras[:3, :3], axis=0)[::-1]
+        views.zoom_to(max((s.stop - s.start) * float(mm) for s, mm in zip(lesion.box, spacing, strict=True)))
+
+    def _zoom_changed(self, checked: bool = False) -> None:
+        self._on_activity()
+        if not checked:
+            views.fit()
+        self._look()
+
+    def _explain(self) -> None:
+        lesion = self.selected
+        messages.quiet(self.ui.whyLabel, "" if lesion is None else explanation(lesion))
+
+    # Editing
+
+    def _reclassify(self, lesion: Lesion, value: int, text: str) -> None:
+        measured = self._measured
+        if measured is None or self._locked:
+            self._quiet(_("Read-only after the verdict. Reopen it to edit again.") if self._locked else "")
+            return
+        self._on_activity()
+        box, mask = measured.regions.mask(lesion.number)
+        before = measured.labels[box]
+        after = before.copy()
+        after[mask] = value
+        self._next_row = self._row_of(lesion.number) or 0
+        if self._apply(measured.grid, box, before, after):
+            self._say(text)
+
+    def _update_buttons(self) -> None:
+        lesion = self.selected
+        editable = lesion is not None and not self._locked
+        self.ui.flipButton.setEnabled(editable)
+        self.ui.deleteButton.setEnabled(editable)
+        for button in (self.ui.undoButton, self.ui.redoButton):
+            button.setEnabled(self._node is not None and not self._locked)
+        for button in (self.ui.previousButton, self.ui.nextButton):
+            button.setEnabled(bool(self._rows))
+        to_lesion = lesion is not None and other_wmh_class(lesion.value) == LESION
+        self.ui.flipButton.setText(_("To lesion (X)") if to_lesion else _("To normal (X)"))
+
+    def _say(self, text: str) -> None:
+        messages.quiet(self.ui.lesionMessageLabel, text)
+        # The list is filled anew after each edit; what was said about the edit is to be read nevertheless.
+        self.ui.lesionMessageLabel.setProperty("kept", True)
+
+    def _quiet(self, text: str) -> None:
+        messages.quiet(self.ui.lesionMessageLabel, text)
+
+    # Thresholds
+
+    def _threshold_moved(self, value: float = 0.0) -> None:
+        if self._locked or self._probabilities is None or self._measured is None:
+            return
+        self._on_activity()
+        self._proposing = True
+        self._proposal = None
+        self.ui.applyThresholdButton.setEnabled(False)
+        self.ui.resetThresholdButton.setEnabled(True)
+        self._settling.start()
+
+    def _propose(self) -> None:
+        measured, probabilities, original = self._measured, self._probabilities, self._original
+        if measured is None or probabilities is None or not self._proposing:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        seen_from, outlined_to = self.ui.seenFromSlider.value / 100, self.ui.outlinedToSlider.value / 100
+        self.ui.thresholdLabel.setText(_("Counting …"))
+        self._task = background.run(
+            lambda: propose(measured, probabilities, original, seen_from, outlined_to), self._proposed, self._failed
+        )
+
+    def _proposed(self, proposal: Proposal) -> None:
+        self._task = None
+        measured = self._measured
+        if measured is None or not self._proposing:
+            return
+        self._proposal = proposal
+        self.ui.applyThresholdButton.setEnabled(proposal.box is not None and not self._locked)
+        now = measured.count(LESION), measured.volume_ml(LESION)
+        text = _("Lesions: {now} → {then} ({now_ml:.2f} → {then_ml:.2f} ml)")
+        if proposal.box is None:
+            text = _("Nothing would change: {now} lesions ({now_ml:.2f} ml).")
+        self.ui.thresholdLabel.setText(
+            text.format(now=now[0], then=proposal.count, now_ml=now[1], then_ml=proposal.volume_ml)
+        )
+
+    def _failed(self, error: Exception) -> None:
+        self._task = None
+        messages.show(self.ui.thresholdLabel, messages.ERROR, str(error))
+
+
+def propose(
+    measured: Measurement,
+    probabilities: np.ndarray,
+    original: np.ndarray | None,
+    seen_from: float,
+    outlined_to: float,
+) -> Proposal:
+    """Lesions drawn anew by :func:`flairseg.lesions.rethresholded`, and how many and large they would be."""
+    grid, labels = measured.grid, measured.labels
+    fitting = original if original is not None and original.shape == labels.shape else None
+    after = rethresholded(labels, probabilities, seen_from, outlined_to, grid.voxel_mm3, fitting)
+    found = find_lesions(after, grid.ijk_to_ras)
+    volume = sum(lesion.volume_ml for lesion in found.lesions)
+    box = changed_box(labels, after)
+    if box is None:
+        return Proposal(None, None, None, len(found.lesions), volume)
+    return Proposal(box, labels[box], after[box], len(found.lesions), volume)
+
+
+def explanation(lesion: Lesion) -> str:
+    """Why the model calls a region what it does: its probabilities, the margin, and the distance to the ventricles."""
+    parts = []
+    if lesion.confidence is not None:
+        parts.append(
+            _("{own:.0f} % {name}, {other:.0f} % {next} (margin {margin:+.0f})").format(
+                own=100 * lesion.confidence,
+                name=class_name(lesion.value).lower() if lesion.value == LESION else class_name(lesion.value),
+                other=100 * lesion.probabilities[lesion.runner_up],
+                next=_runner_up_name(lesion.runner_up),
+                margin=100 * lesion.margin,
+            )
+        )
+    if lesion.touches_ventricles:
+        parts.append(_("touches the ventricles"))
+    elif lesion.ventricle_distance_mm is not None:
+        parts.append(_("{distance:.1f} mm from the ventricles").format(distance=lesion.ventricle_distance_mm))
+    question = _("Why abnormal?") if lesion.value == LESION else _("Why normal?")
+    return f"{question} {', '.join(parts)}." if parts else ""
+
+
+def _runner_up_name(value: int) -> str:
+    names = {BACKGROUND: _("none of them"), LESION: _("lesion"), VENTRICLES: _("ventricles")}
+    return names.get(value) or class_name(value)

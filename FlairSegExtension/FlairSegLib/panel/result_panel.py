@@ -1,0 +1,395 @@
+"""The lower half of the panel: see, correct, accept or reject one segmentation."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+from flairseg.errors import FlairSegError
+from flairseg.review.verdict import PENDING
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from .. import background, measurement, scene_bridge, segment_tags, segment_voxels, views
+from ..edit_tracker import EditTracker
+from ..shortcuts import Shortcuts
+from . import messages
+from .editor_section import ERASE, PAINT, EditorSection
+from .lesions_section import LesionsSection
+from .result_section import ResultSection
+from .verdict_section import VerdictSection
+
+if TYPE_CHECKING:
+    from ..settings import FlairSegSettings
+
+UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegResult.ui"
+#: From the last stroke until everything is counted again, ms.
+SETTLING_MS = 150
+#: How often the time of work is shown and noted, ms.
+CLOCK_MS = 5000
+#: Node references of the bridge, the surest first.
+_INPUT_ROLE = "FlairSeg.input"
+
+
+class ResultPanel(VTKObservationMixin):
+    """Joins the sections below the run: segments, lesions, editor, verdict.
+
+    Parameters
+    ----------
+    placeholder : QWidget
+        Into which the panel is laid.
+    settings : FlairSegSettings
+    clock : callable
+        Seconds from any zero, for the time of work; for tests.
+    """
+
+    def __init__(self, placeholder, settings: FlairSegSettings, clock=time.monotonic) -> None:
+        super().__init__()
+        self._node = self._volume = None
+        self._grid = None
+        self._probabilities = self._original = None
+        self._measured = None
+        self._task = None
+        self._again = False
+        self._quiet = False
+        self._settings = settings
+        self.widget = slicer.util.loadUI(str(UI_FILE))
+        layout = placeholder.layout()
+        if layout is None:
+            layout = qt.QVBoxLayout(placeholder)
+            layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.widget)
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.widget.setMRMLScene(slicer.mrmlScene)
+        self.tracker = EditTracker(self._edited, self._restyled, clock)
+        self.editor = EditorSection(self.ui)
+        self.lesions = LesionsSection(self.ui, self._apply, self.tracker.touch)
+        self.result = ResultSection(self.ui, self.setSegmentation, self.editor.select)
+        self.verdict = VerdictSection(self.ui, settings, self._lock, self._decided)
+        self.ui.undoButton.clicked.connect(lambda checked=False: self.undo())
+        self.ui.redoButton.clicked.connect(lambda checked=False: self.redo())
+        self.shortcuts = Shortcuts(
+            {
+                "N": lambda: self.lesions.step(1),
+                "P": lambda: self.lesions.step(-1),
+                "X": self.lesions.flip,
+                "Del": self.lesions.delete,
+                "Ctrl+Z": self.undo,
+                "Ctrl+Y": self.redo,
+                "O": self.result.toggle_overlay,
+                "1": lambda: self.editor.use(PAINT),
+                "2": lambda: self.editor.use(ERASE),
+                "Esc": lambda: self.editor.use(""),
+            }
+        )
+        self._settling = _timer(SETTLING_MS, self._count, single=True)
+        self._style_timer = _timer(0, self.result.refresh, single=True)
+        self._clock_timer = _timer(CLOCK_MS, self._note_work)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAddedEvent, self._scene_changed)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._scene_changed)
+        self._scene_timer = _timer(SETTLING_MS, self._follow_scene, single=True)
+        self.widget.setVisible(False)
+
+    @property
+    def segmentationNode(self):
+        """The segmentation that is shown; None if there is none."""
+        return self._node
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being counted or saved, or waits to be."""
+        return self._task is not None or self._settling.isActive() or self.verdict.saving
+
+    def setSegmentation(self, node, volumeNode=None) -> None:
+        """Show a segmentation, whoever made it, or none.
+
+        Parameters
+        ----------
+        node : vtkMRMLSegmentationNode or None
+        volumeNode : vtkMRMLScalarVolumeNode, optional
+            Its FLAIR, for a segmentation that names none (a file that was loaded).
+        """
+        if node is not None and node.GetScene() is None:
+            node = None
+        self._note_work()
+        self._stop_counting()
+        self._node = node
+        self._volume = volumeNode or volume_of(node)
+        self._measured = self._probabilities = self._original = None
+        self._grid = None
+        self.tracker.watch(None)
+        if node is not None:
+            self._read_stored()
+            self.tracker.watch(node, segment_tags.number(node, segment_tags.ACTIVE_SECONDS))
+            views.show_volume(self._volume)
+        self.result.show(node, versions_of(node, self._volume))
+        self.lesions.show(node, self._probabilities, self._original)
+        self.editor.show(node, self._volume)
+        self.verdict.show(node, self._volume, self._original)
+        self.verdict.show_work(self.tracker.seconds)
+        self.widget.setVisible(node is not None)
+        self._show_message()
+        if node is not None:
+            self._count()
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self.tracker.enter()
+        self.editor.enter()
+        self.verdict.refresh_settings()
+        self.shortcuts.bind(self.widget)
+        self._clock_timer.start()
+        self._follow_scene()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.tracker.exit()
+        self._note_work()
+        self._clock_timer.stop()
+        self.shortcuts.release()
+        self.editor.exit()
+
+    def cleanup(self) -> None:
+        """The panel goes: nothing keeps observing the scene."""
+        self.exit()
+        self.onSceneStartClose()
+        self.editor.cleanup()
+        self.removeObservers()
+
+    def onSceneStartClose(self) -> None:
+        """The scene is closing."""
+        self._scene_timer.stop()
+        self._stop_counting()
+        self._node = self._volume = self._grid = None
+        self._measured = self._probabilities = self._original = None
+        self.tracker.watch(None)
+        self.result.show(None, [])
+        self.lesions.forget()
+        self.verdict.forget()
+        self.editor.forget()
+        self.widget.setVisible(False)
+
+    def undo(self) -> None:
+        """Take back the last stroke or command."""
+        self.tracker.touch()
+        self.editor.undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        self.tracker.touch()
+        self.editor.redo()
+
+    # Counting
+
+    def _read_stored(self) -> None:
+        self._grid = segment_voxels.grid_of(self._node, self._volume)
+        try:
+            self._probabilities = scene_bridge.probabilities_of(self._node)
+            self._original = scene_bridge.original_labels_of(self._node)
+        except FlairSegError as error:
+            logging.warning("FlairSeg: what was kept with the segmentation cannot be read: %s", error)
+        shape = self._grid.shape if self._grid is not None else None
+        if self._probabilities is not None and self._probabilities.shape[1:] != shape:
+            self._probabilities = None
+        if self._original is not None and self._original.shape != shape:
+            self._original = None
+
+    def _edited(self) -> None:
+        if self._quiet or self._node is None:
+            return
+        self.verdict.measured(None)
+        self._settling.start()
+
+    def _restyled(self) -> None:
+        if not self._quiet and self._node is not None:
+            self._style_timer.start()
+
+    def _count(self) -> None:
+        self._settling.stop()
+        if self._node is None or self._grid is None:
+            return
+        if self._task is not None:
+            self._again = True
+            return
+        taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
+        probabilities, original = self._probabilities, self._original
+        previous = self._measured.regions if self._measured is not None else None
+        self._task = background.run(
+            lambda: measurement.measure(taken, probabilities, original, previous), self._counted, self._failed
+        )
+
+    def _counted(self, measured) -> None:
+        self._task = None
+        if self._node is None or self._node.GetScene() is None:
+            return
+        self._measured = measured
+        if self._original is None:
+            # Made elsewhere: what is edited is told from what was loaded.
+            self._original = measured.labels
+            self.lesions.set_original(self._original)
+            self.verdict.set_original(self._original)
+        if self._again:
+            self._again = False
+            self._count()
+        self._note_edits()
+        self.result.measured(measured)
+        self.lesions.measured(measured)
+        if not self._settling.isActive() and self._task is None:
+            self.verdict.measured(measured)
+        self.verdict.show_work(self.tracker.seconds)
+
+    def _failed(self, error: Exception) -> None:
+        self._task = None
+        if self._node is None:
+            return
+        text = (
+            str(error)
+            if isinstance(error, FlairSegError)
+            else _("It could not be measured: {error}.").format(error=error)
+        )
+        messages.show(self.ui.resultMessageLabel, messages.ERROR, text)
+
+    def _stop_counting(self) -> None:
+        self._settling.stop()
+        self._style_timer.stop()
+        self._again = False
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    # What is noted on the node
+
+    def _note_edits(self) -> None:
+        """Voxels added and removed, the reader, and AUTOMATIC -> SEMIAUTOMATIC, once something was edited."""
+        node, measured = self._node, self._measured
+        if (
+            not measured.edited
+            and segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE) != segment_tags.SEMIAUTOMATIC
+        ):
+            return
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        self._quiet = True
+        try:
+            for value, segment_id in segment_voxels.segments_by_class(node).items():
+                segment = node.GetSegmentation().GetSegment(segment_id)
+                added, removed = measured.edits[value]
+                segment_tags.set_tag(segment, segment_tags.VOXELS_ADDED, str(added))
+                segment_tags.set_tag(segment, segment_tags.VOXELS_REMOVED, str(removed))
+                segment_tags.set_tag(segment, segment_tags.ALGORITHM_TYPE, segment_tags.SEMIAUTOMATIC)
+                if self._settings.readerName:
+                    segment_tags.set_tag(segment, segment_tags.READER, self._settings.readerName)
+                if (added or removed) and logic.GetSegmentStatus(segment) == logic.NotStarted:
+                    logic.SetSegmentStatus(segment, logic.InProgress)
+        finally:
+            self._quiet = False
+        self._note_work()
+
+    def _note_work(self) -> None:
+        """Note the time of work, so that a saved scene knows it."""
+        node = self._node
+        if node is None or node.GetScene() is None:
+            return
+        seconds = self.tracker.seconds
+        self.verdict.show_work(seconds)
+        if seconds <= segment_tags.number(node, segment_tags.ACTIVE_SECONDS) + 0.05:
+            return
+        self._quiet = True
+        try:
+            for segment_id in segment_voxels.segments_by_class(node).values():
+                segment = node.GetSegmentation().GetSegment(segment_id)
+                segment_tags.set_tag(segment, segment_tags.ACTIVE_SECONDS, f"{seconds:.1f}")
+        finally:
+            self._quiet = False
+
+    # Sections
+
+    def _apply(self, grid, box, before, after) -> bool:
+        return self.editor.apply(grid, box, before, after)
+
+    def _lock(self, locked: bool) -> None:
+        self.editor.lock(locked)
+        self.lesions.lock(locked)
+
+    def _decided(self) -> None:
+        self._note_work()
+        if self.verdict.verdict == PENDING and self._measured is not None:
+            self._note_edits()
+        self.result.show(self._node, versions_of(self._node, self._volume))
+        self.result.measured(self._measured)
+
+    def _show_message(self) -> None:
+        node = self._node
+        text = ""
+        if node is not None and not segment_voxels.segments_by_class(node):
+            text = _("None of the segments is one of FlairSeg's classes; there is nothing to count.")
+        elif node is not None and self._grid is None:
+            text = _("This segmentation has no grid. Load the FLAIR that it was drawn on.")
+        elif node is not None and node.GetAttribute("FlairSeg.warnings"):
+            text = node.GetAttribute("FlairSeg.warnings")
+        messages.show(self.ui.resultMessageLabel, messages.WARNING, text)
+
+    # The scene
+
+    def _scene_changed(self, caller=None, event=None) -> None:
+        self._scene_timer.start()
+
+    def _follow_scene(self) -> None:
+        """Nodes came or went: never show what is no longer there, and offer new versions."""
+        if self._node is None:
+            return
+        if self._node.GetScene() is None:
+            others = [n for n in versions_of(None, self._volume) if n.GetScene() is not None]
+            self.setSegmentation(others[-1] if others else None)
+        elif (self._volume is None) != (volume_of(self._node) is None) or (
+            self._volume is not None and self._volume.GetScene() is None
+        ):
+            self.setSegmentation(self._node)
+        else:
+            self.result.show_versions(versions_of(self._node, self._volume))
+
+
+def volume_of(node):
+    """The FLAIR of a segmentation: the one it names, else the one loaded volume on the same grid; None if unknown."""
+    if node is None:
+        return None
+    for role in (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()):
+        volume = node.GetNodeReference(role)
+        if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") and volume.GetImageData() is not None:
+            return volume
+    grid = segment_voxels.grid_of(node)
+    if grid is None:
+        return None
+    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if volume.GetClassName() != "vtkMRMLScalarVolumeNode" or volume.GetHideFromEditors():
+            continue
+        own = segment_voxels.grid_of(node, volume)
+        if own.shape == grid.shape and segment_voxels.same_place(own, grid):
+            return volume
+    return None
+
+
+def versions_of(node, volume) -> list:
+    """All segmentations of the same FLAIR, oldest first; the one that is shown is always among them."""
+    found = []
+    for other in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        if other is node or (volume is not None and _names(other, volume)):
+            found.append(other)
+    return found
+
+
+def _names(node, volume) -> bool:
+    roles = (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole())
+    return any(node.GetNodeReferenceID(role) == volume.GetID() for role in roles)
+
+
+def _timer(milliseconds: int, slot, single: bool = False):
+    timer = qt.QTimer()
+    timer.setSingleShot(single)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(slot)
+    return timer

@@ -1,0 +1,410 @@
+"""Verdict: accept, accept after edits or reject; what was decided is on the disk before the panel says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import slicer
+from flairseg import __version__
+from flairseg.errors import FlairSegError
+from flairseg.labels import CLASS_BY_VALUE
+from flairseg.lesions import count_edits
+from flairseg.review.events import utc_now
+from flairseg.review.recorder import open_recorder
+from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
+from slicer.i18n import tr as _
+
+from .. import background, scene_bridge, segment_tags, segment_voxels
+from . import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from flairseg.review.recorder import Recorded
+    from flairseg.volume import Volume
+
+    from ..measurement import Measurement
+    from ..segment_voxels import Snapshot
+    from ..settings import FlairSegSettings
+
+#: Attributes of the node in which a verdict is kept in the scene.
+VERDICT, REASON, READER, SAVED_AT, SAVED_AS, FOLDER = (
+    segment_tags.PREFIX + name
+    for name in ("verdict", "reason", "verdict_reader", "decided", "saved_as", "cases_folder")
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that is saved with a verdict, taken at the moment of the click."""
+
+    case: str
+    snapshot: Snapshot
+    flair: Volume
+    verdict: Verdict
+    original: np.ndarray | None
+
+
+class VerdictSection:
+    """Reader, folder, the three verdicts, and what became of them.
+
+    Parameters
+    ----------
+    ui : namespace
+        Widgets of ``FlairSegResult.ui``.
+    settings : FlairSegSettings
+    on_lock : callable
+        Called with True while a verdict is being saved and once it is, with False when the case is open again.
+    on_decided : callable
+        Called without arguments after a verdict was saved or taken back.
+    """
+
+    def __init__(
+        self,
+        ui,
+        settings: FlairSegSettings,
+        on_lock: Callable[[bool], None],
+        on_decided: Callable[[], None],
+    ) -> None:
+        self.ui = ui
+        self._settings = settings
+        self._on_lock, self._on_decided = on_lock, on_decided
+        self._node = self._volume = None
+        self._original = None
+        self._measured: Measurement | None = None
+        self._seconds = 0.0
+        self._started_at = ""
+        self._saving = False
+        self._waiting: str | None = None
+        ui.reasonSelector.addItem(_("Choose a reason …"))
+        for reason in reasons():
+            ui.reasonSelector.addItem(reason)
+        ui.readerEdit.textChanged.connect(self._reader_changed)
+        ui.acceptButton.clicked.connect(lambda checked=False: self.decide(ACCEPTED))
+        ui.acceptEditedButton.clicked.connect(lambda checked=False: self.decide(ACCEPTED_AFTER_EDITS))
+        ui.rejectButton.clicked.connect(self._reject_clicked)
+        ui.confirmRejectButton.clicked.connect(lambda checked=False: self.decide(REJECTED))
+        ui.cancelRejectButton.clicked.connect(lambda checked=False: self._show_rejection(False))
+        ui.reasonSelector.currentIndexChanged.connect(self._reason_changed)
+        ui.reasonEdit.textChanged.connect(self._reason_changed)
+        ui.folderButton.clicked.connect(lambda checked=False: self._folder_chosen())
+        ui.reopenButton.clicked.connect(lambda checked=False: self.reopen())
+
+    @property
+    def verdict(self) -> str:
+        """Verdict on the segmentation that is shown: one of flairseg.review.verdict's."""
+        if self._node is None:
+            return PENDING
+        value = self._node.GetAttribute(VERDICT) or segment_tags.first_tag(self._node, segment_tags.VERDICT)
+        return value if value in DECISIONS else PENDING
+
+    @property
+    def saving(self) -> bool:
+        """Whether a verdict is on its way to the disk."""
+        return self._saving
+
+    def show(self, node, volume_node, original: np.ndarray | None) -> None:
+        """Show a segmentation node (None: nothing) with the verdict that it carries."""
+        self._node, self._volume, self._original = node, volume_node, original
+        self._measured, self._saving, self._waiting = None, False, None
+        self._started_at = utc_now()
+        self.refresh_settings()
+        self._show_rejection(False)
+        self.ui.folderRow.setVisible(False)
+        self._on_lock(self.verdict != PENDING)
+        self._show_saved()
+        self._update()
+
+    def measured(self, measured: Measurement | None) -> None:
+        """What is known about the segmentation; None while it is being counted."""
+        self._measured = measured
+        self._update()
+
+    def set_original(self, original: np.ndarray) -> None:
+        """What counts as unedited, for a segmentation that came without the model's own labels (K, J, I)."""
+        self._original = original
+
+    def show_work(self, seconds: float) -> None:
+        """Show for how long the reader worked, and what was changed."""
+        self._seconds = seconds
+        self.ui.workLabel.setText(self._work_text())
+        self.ui.workLabel.setVisible(self._node is not None)
+
+    def refresh_settings(self) -> None:
+        """Show the reader and folder that the settings hold now."""
+        if self.ui.readerEdit.text != self._settings.readerName:
+            self.ui.readerEdit.setText(self._settings.readerName)
+
+    def forget(self) -> None:
+        """The scene is closing. What is being saved is saved nevertheless."""
+        self.show(None, None, None)
+
+    def decide(self, verdict: str) -> None:
+        """Save a verdict; asks for a folder in the panel if none is set."""
+        if self._node is None or self._saving or not self._allowed(verdict):
+            return
+        if not self._settings.casesFolder:
+            self._waiting = verdict
+            self.ui.folderRow.setVisible(True)
+            messages.hide(self.ui.verdictMessageLabel)
+            return
+        try:
+            judged = self._judged(verdict)
+        except FlairSegError as error:
+            messages.show(self.ui.verdictMessageLabel, messages.ERROR, str(error))
+            return
+        self._save(judged)
+
+    def reopen(self) -> None:
+        """Edit again. What was saved stays; a further verdict makes the next version."""
+        if self._node is None or self._saving or self.verdict == PENDING:
+            return
+        _note(self._node, PENDING, {})
+        self._on_lock(False)
+        messages.quiet(
+            self.ui.verdictMessageLabel,
+            _("Open again. What was saved stays; a further verdict makes the next version."),
+        )
+        self._on_decided()
+        self._update()
+
+    # Saving
+
+    def _judged(self, verdict: str) -> Judged:
+        node, volume_node = self._node, self._volume
+        grid = segment_voxels.grid_of(node, volume_node)
+        rejected = verdict == REJECTED
+        return Judged(
+            volume_node.GetName(),
+            segment_voxels.snapshot(node, volume_node, grid),
+            scene_bridge.volume_from_node(volume_node),
+            Verdict(
+                verdict,
+                reason=self._reason() if rejected else "",
+                reader=self._settings.readerName,
+                started_at=self._started_at,
+                decided_at=utc_now(),
+                active_seconds=round(self._seconds, 1),
+                model=_model(node),
+                software={"flairseg": __version__, "slicer": str(slicer.app.applicationVersion)},
+            ),
+            self._original,
+        )
+
+    def _save(self, judged: Judged) -> None:
+        self._saving = True
+        self._on_lock(True)
+        messages.quiet(self.ui.verdictMessageLabel, _("Saving …"))
+        self._update()
+        node_id = self._node.GetID()
+        folder, store = self._settings.casesFolder, self._settings.reviewStoreUrl
+
+        def saved(recorded: Recorded) -> None:
+            node = slicer.mrmlScene.GetNodeByID(node_id)
+            if node is not None and node.IsA("vtkMRMLSegmentationNode"):
+                _note(
+                    node,
+                    judged.verdict.verdict,
+                    {
+                        REASON: judged.verdict.reason,
+                        READER: judged.verdict.reader,
+                        SAVED_AT: judged.verdict.decided_at,
+                        SAVED_AS: f"{recorded.saved.path.parent.name}/{recorded.saved.path.name}",
+                        FOLDER: folder,
+                    },
+                )
+            if node is not None and node is self._node:
+                self._saving = False
+                self._show_rejection(False)
+                self._on_lock(True)
+                self._show_saved(waits=not recorded.delivered)
+                self._on_decided()
+                self._update()
+
+        def failed(error: Exception) -> None:
+            if self._node is None or self._node.GetID() != node_id:
+                return
+            self._saving = False
+            self._on_lock(False)
+            text = (
+                str(error)
+                if isinstance(error, FlairSegError)
+                else _("It could not be saved: {error}.").format(error=error)
+            )
+            messages.show(
+                self.ui.verdictMessageLabel,
+                messages.ERROR,
+                _("Not saved. {what} Nothing is lost; try again or choose another folder.").format(what=text),
+            )
+            if isinstance(error, (FlairSegError, OSError)):
+                self.ui.folderEdit.setCurrentPath(folder)
+                self.ui.folderRow.setVisible(True)
+                self._waiting = judged.verdict.verdict
+            self._update()
+
+        background.run(lambda: _record(judged, folder, store), saved, failed)
+
+    # Choices
+
+    def _allowed(self, verdict: str) -> bool:
+        return not self._refusal(verdict)
+
+    def _refusal(self, verdict: str) -> str:
+        """Why a verdict cannot be given now; empty if it can."""
+        if self._node is None:
+            return _("Segment a FLAIR first.")
+        if self._volume is None:
+            return _("Load the FLAIR that belongs to this segmentation.")
+        if self._saving:
+            return _("The verdict is being saved.")
+        if self.verdict != PENDING:
+            return _("There is a verdict already. Reopen the case to change it.")
+        if verdict == REJECTED:
+            return "" if self._reason() or not self.ui.rejectButton.checked else _("Choose or write a reason.")
+        if self._measured is None:
+            return _("Counting …")
+        if verdict == ACCEPTED and self._measured.edited:
+            return _("You have edited the result: use 'Accept after edits'.")
+        if verdict == ACCEPTED_AFTER_EDITS and not self._measured.edited:
+            return _("Nothing was edited: use 'Accept'.")
+        return ""
+
+    def _reason(self) -> str:
+        chosen = self.ui.reasonSelector.currentText if self.ui.reasonSelector.currentIndex > 0 else ""
+        own = self.ui.reasonEdit.text.strip()
+        if chosen == reasons()[-1]:
+            return own
+        return f"{chosen}: {own}" if chosen and own else chosen or own
+
+    def _reason_changed(self, *_arguments) -> None:
+        self.ui.confirmRejectButton.setEnabled(bool(self._reason()) and not self._saving)
+
+    def _reject_clicked(self, checked: bool = False) -> None:
+        self._show_rejection(self.ui.rejectButton.checked)
+
+    def _show_rejection(self, shown: bool) -> None:
+        self.ui.rejectButton.setChecked(shown)
+        self.ui.rejectRow.setVisible(shown)
+        if not shown:
+            self.ui.reasonSelector.setCurrentIndex(0)
+            self.ui.reasonEdit.setText("")
+        self._reason_changed()
+
+    def _reader_changed(self, text: str = "") -> None:
+        self._settings.readerName = text
+
+    def _folder_chosen(self) -> None:
+        folder = self.ui.folderEdit.currentPath.strip()
+        if not folder:
+            messages.show(self.ui.verdictMessageLabel, messages.WARNING, _("Choose or type a folder first."))
+            return
+        self._settings.casesFolder = str(Path(folder).expanduser())
+        self.ui.folderRow.setVisible(False)
+        messages.hide(self.ui.verdictMessageLabel)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.decide(waiting)
+
+    # What is shown
+
+    def _update(self) -> None:
+        for button, verdict, tip in (
+            (self.ui.acceptButton, ACCEPTED, _("The result is right as it is.")),
+            (self.ui.acceptEditedButton, ACCEPTED_AFTER_EDITS, _("The result is right as you corrected it.")),
+            (self.ui.rejectButton, REJECTED, _("The result is of no use; says why.")),
+        ):
+            refusal = self._refusal(verdict)
+            if verdict == REJECTED and self.ui.rejectButton.checked:
+                refusal = ""
+            button.setEnabled(not refusal)
+            button.setToolTip(refusal or tip)
+        self.ui.reopenButton.setVisible(self.verdict != PENDING and not self._saving)
+        self.ui.readerEdit.setEnabled(self.verdict == PENDING and not self._saving)
+        self._reason_changed()
+        self.show_work(self._seconds)
+
+    def _show_saved(self, waits: bool = False) -> None:
+        node, verdict = self._node, self.verdict
+        if verdict == PENDING:
+            messages.hide(self.ui.verdictMessageLabel)
+            return
+        name = {ACCEPTED: _("Accepted"), ACCEPTED_AFTER_EDITS: _("Accepted after edits"), REJECTED: _("Rejected")}[
+            verdict
+        ]
+        reader, reason = node.GetAttribute(READER), node.GetAttribute(REASON)
+        head = _("{verdict} by {reader}").format(verdict=name, reader=reader) if reader else name
+        lines = [f"{head} – {reason}" if reason else head]
+        if node.GetAttribute(SAVED_AS):
+            lines.append(
+                _("Saved as {name} in {folder}").format(
+                    name=node.GetAttribute(SAVED_AS), folder=node.GetAttribute(FOLDER) or ""
+                )
+            )
+        if waits:
+            lines.append(_("The entry for the review store waits until the store can be reached."))
+        messages.show(self.ui.verdictMessageLabel, messages.SUCCESS, "\n".join(lines))
+
+    def _work_text(self) -> str:
+        if self._node is None:
+            return ""
+        minutes, seconds = divmod(round(self._seconds), 60)
+        time = _("{minutes} min {seconds} s").format(minutes=minutes, seconds=seconds)
+        if not minutes:
+            time = _("{seconds} s").format(seconds=seconds)
+        parts = []
+        for value, (added, removed) in (self._measured.edits if self._measured is not None else {}).items():
+            if added or removed:
+                parts.append(f"{CLASS_BY_VALUE[value].short_name} +{added} −{removed}")
+        changes = ", ".join(parts) + _(" voxels") if parts else _("nothing edited")
+        return _("Active time {time}; {changes}.").format(time=time, changes=changes)
+
+
+def reasons() -> list[str]:
+    """Why results are rejected, most frequent first; the last one wants words of the reader's own."""
+    return [
+        _("Lesions missed"),
+        _("False lesions"),
+        _("Normal and abnormal confused"),
+        _("Outlines wrong"),
+        _("Ventricles wrong"),
+        _("Image not usable (motion, artefact)"),
+        _("Not a brain FLAIR"),
+        _("Other"),
+    ]
+
+
+def _record(judged: Judged, folder: str, store: str) -> Recorded:
+    """Save a case with its verdict; in a thread."""
+    labels = judged.snapshot.labels()
+    edits = {}
+    if judged.original is not None and judged.original.shape == labels.shape:
+        counted = count_edits(judged.original, labels, CLASS_BY_VALUE)
+        edits = {CLASS_BY_VALUE[v].id: {"voxels_added": a, "voxels_removed": r} for v, (a, r) in counted.items()}
+    recorder = open_recorder(folder, store or None)
+    try:
+        return recorder.record(judged.case, labels, judged.flair, replace(judged.verdict, edits=edits))
+    finally:
+        recorder.close()
+
+
+def _model(node) -> dict[str, str]:
+    known = {"id": segment_tags.MODEL, "sha256": segment_tags.MODEL_SHA256}
+    return {name: text for name, key in known.items() if (text := segment_tags.first_tag(node, key))}
+
+
+def _note(node, verdict: str, attributes: dict[str, str]) -> None:
+    """Write a verdict into the scene: attributes, tags and review status of each class's segment."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    status = {ACCEPTED: logic.Completed, ACCEPTED_AFTER_EDITS: logic.Completed, REJECTED: logic.Flagged}
+    modified = node.StartModify()
+    node.SetAttribute(VERDICT, verdict)
+    for key in (REASON, READER, SAVED_AT, SAVED_AS, FOLDER):
+        node.SetAttribute(key, attributes.get(key) or None)
+    for segment_id in segment_voxels.segments_by_class(node).values():
+        segment = node.GetSegmentation().GetSegment(segment_id)
+        segment_tags.set_tag(segment, segment_tags.VERDICT, verdict)
+        logic.SetSegmentStatus(segment, status.get(verdict, logic.NotStarted))
+    node.EndModify(modified)

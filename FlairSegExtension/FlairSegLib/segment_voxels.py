@@ -1,0 +1,246 @@
+"""Labels out of a segmentation node and back into it, whoever made it: FlairSeg, its command line, or the editor.
+
+Reading copies voxels as they lie and sorts them out later, in a thread; writing goes through Slicer's own segment
+logic, changed boxes only, so that shared layers, undo history and displays stay right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+import vtk.util.numpy_support
+from flairseg.labels import BACKGROUND, CLASS_BY_ID, CLASSES, NUMBER_OF_CLASSES
+from flairseg.lesions import Box
+
+#: Voxel centres of two grids that lie closer together than this share of a voxel are the same.
+_SAME_GRID = 1e-3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxels in the frame of the segmentation node.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        K, J, I.
+    ijk_to_ras : ndarray, shape (4, 4)
+        mm, RAS; parent transforms are not part of it.
+    """
+
+    shape: tuple[int, int, int]
+    ijk_to_ras: np.ndarray
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel."""
+        return abs(float(np.linalg.det(self.ijk_to_ras[:3, :3])))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Copies of the layers of a segmentation, cheap to take; :meth:`labels` puts them together, in any thread.
+
+    Attributes
+    ----------
+    grid : Grid
+    layers : list of (ndarray, tuple of int, dict)
+        Voxels, place of the first one on the grid (K, J, I), and class of each layer value.
+    """
+
+    grid: Grid
+    layers: list[tuple[np.ndarray, tuple[int, int, int], dict[int, int]]]
+
+    def labels(self) -> np.ndarray:
+        """Labels 0..3, uint8, K, J, I. Where segments overlap, the last class of the table wins."""
+        out = np.zeros(self.grid.shape, np.uint8)
+        for voxels, place, classes in sorted(self.layers, key=lambda layer: max(layer[2].values())):
+            here = [slice(max(p, 0), min(p + n, m)) for p, n, m in zip(place, voxels.shape, out.shape, strict=True)]
+            if any(s.start >= s.stop for s in here):
+                continue
+            there = tuple(slice(s.start - p, s.stop - p) for s, p in zip(here, place, strict=True))
+            target, source = out[tuple(here)], voxels[there]
+            # Slice by slice: a thread that holds Python for long would make the window stutter.
+            for k, part in enumerate(source):
+                if not part.any():
+                    continue
+                for value, label in classes.items():
+                    target[k][part == value] = label
+        return out
+
+
+def segments_by_class(node) -> dict[int, str]:
+    """Class value -> segment id, for the classes that a segmentation node has.
+
+    FlairSeg's own ids decide; segments of others are known by terminology code, then by name.
+    """
+    contents = node.GetSegmentation()
+    found: dict[int, str] = {}
+    ids = list(contents.GetSegmentIDs())
+    for segment_id in ids:
+        if segment_id in CLASS_BY_ID:
+            found[CLASS_BY_ID[segment_id].value] = segment_id
+    for label_class in CLASSES:
+        if label_class.value in found:
+            continue
+        for segment_id in ids:
+            if segment_id not in found.values() and _is_of(contents.GetSegment(segment_id), label_class):
+                found[label_class.value] = segment_id
+                break
+    return found
+
+
+def voxel_state(node) -> tuple:
+    """What changes when voxels do, and only then: tags, colours and review status leave it as it is."""
+    contents = node.GetSegmentation()
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    state = []
+    for segment_id in contents.GetSegmentIDs():
+        segment = contents.GetSegment(segment_id)
+        image = segment.GetRepresentation(name)
+        address = image.GetAddressAsString("vtkObject") if image is not None else ""
+        state.append((segment_id, segment.GetLabelValue(), address, image.GetMTime() if image is not None else 0))
+    return tuple(state)
+
+
+def grid_of(node, volume_node=None) -> Grid | None:
+    """The grid on which a segmentation is read and edited: its volume's, else its own; None if it has neither."""
+    matrix = vtk.vtkMatrix4x4()
+    if volume_node is not None and volume_node.GetImageData() is not None:
+        volume_node.GetIJKToRASMatrix(matrix)
+        shape = tuple(reversed(volume_node.GetImageData().GetDimensions()))
+        return Grid(shape, slicer.util.arrayFromVTKMatrix(matrix))
+    geometry = node.GetSegmentation().GetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    )
+    image = slicer.vtkOrientedImageData()
+    if not geometry or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, False):
+        return None
+    image.GetImageToWorldMatrix(matrix)
+    affine = slicer.util.arrayFromVTKMatrix(matrix)
+    extent = image.GetExtent()
+    affine[:3, 3] = (affine @ [*extent[::2], 1.0])[:3]
+    shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+    return Grid(shape, affine) if min(shape) > 0 else None
+
+
+def same_place(one: Grid, other: Grid) -> bool:
+    """Whether two grids of one shape put their voxels at the same places."""
+    corner = np.array([*(n - 1 for n in reversed(one.shape)), 1.0])
+    apart = (np.linalg.inv(other.ijk_to_ras) @ one.ijk_to_ras - np.eye(4)) @ np.stack([corner, [0, 0, 0, 1.0]], axis=1)
+    return bool(np.abs(apart).max() < 10 * _SAME_GRID)
+
+
+def snapshot(node, volume_node, grid: Grid) -> Snapshot:
+    """Copy what is needed to know the label of each voxel.
+
+    Layers on the grid are copied as they lie; others are resampled onto the volume by Slicer.
+    """
+    contents = node.GetSegmentation()
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    layers: dict[int, tuple] = {}
+    other = []
+    for value, segment_id in segments_by_class(node).items():
+        segment = contents.GetSegment(segment_id)
+        image = segment.GetRepresentation(name)
+        if image is None or image.GetPointData().GetScalars() is None or image.IsEmpty():
+            continue
+        place = _place(image, grid)
+        if place is None:
+            mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume_node)
+            if mask is not None and mask.shape == grid.shape:
+                other.append((mask.copy(), (0, 0, 0), {1: value}))
+            continue
+        key = id(image.GetPointData().GetScalars())
+        if key not in layers:
+            layers[key] = (_voxels(image).copy(), place, {})
+        layers[key][2][int(segment.GetLabelValue())] = value
+    return Snapshot(grid, [*layers.values(), *other])
+
+
+def write(node, grid: Grid, box: Box, before: np.ndarray, after: np.ndarray) -> None:
+    """Change part of a segmentation node from some labels to others; voxels that are equal in both are not touched.
+
+    Parameters
+    ----------
+    node : vtkMRMLSegmentationNode
+    grid : Grid
+    box : Box
+        Part of the grid, K, J, I.
+    before, after : ndarray of uint8
+        Labels within the box.
+    """
+    changed = before != after
+    contents = node.GetSegmentation()
+    segments = segments_by_class(node)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    for value in range(1, NUMBER_OF_CLASSES):
+        gained = changed & (after == value)
+        if gained.any():
+            segment_id = segments.get(value) or _add_segment(node, value)
+            others = [i for i in contents.GetSegmentIDs() if i != segment_id and i in segments.values()]
+            logic.SetBinaryLabelmapToSegment(
+                _image(gained, box, grid), node, segment_id, logic.MODE_MERGE_MASK, _extent(box), False, others
+            )
+        lost = changed & (before == value) & (after == BACKGROUND)
+        if lost.any() and value in segments:
+            logic.SetBinaryLabelmapToSegment(
+                _image(~lost, box, grid), node, segments[value], logic.MODE_MERGE_MIN, _extent(box)
+            )
+
+
+def _is_of(segment, label_class) -> bool:
+    entry = slicer.vtkSegment.GetTerminologyEntryTagName()
+    code = f"{label_class.code.scheme}^{label_class.code.value}^"
+    terminology = vtk.mutable("")
+    segment.GetTag(entry, terminology)
+    name = (segment.GetName() or "").casefold()
+    return code in str(terminology) or name in {label_class.name.casefold(), label_class.short_name.casefold()}
+
+
+def _add_segment(node, value: int) -> str:
+    label_class = next(c for c in CLASSES if c.value == value)
+    contents = node.GetSegmentation()
+    contents.AddEmptySegment(label_class.id, label_class.name, label_class.rgb_unit)
+    segment = contents.GetSegment(label_class.id)
+    segment.SetTerminology(label_class.terminology_entry)
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    return label_class.id
+
+
+def _place(image, grid: Grid) -> tuple[int, int, int] | None:
+    """Where the first voxel of a layer lies on the grid (K, J, I); None if the layer has other voxels."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    change = np.linalg.inv(grid.ijk_to_ras) @ slicer.util.arrayFromVTKMatrix(matrix)
+    extent = image.GetExtent()
+    first = (change @ [*extent[::2], 1.0])[:3]
+    longest = max(extent[2 * a + 1] - extent[2 * a] + 1 for a in range(3))
+    if not np.allclose(change[:3, :3], np.eye(3), atol=_SAME_GRID / max(longest, 1)) or not np.allclose(
+        first, np.rint(first), atol=10 * _SAME_GRID
+    ):
+        return None
+    return tuple(int(n) for n in np.rint(first)[::-1])
+
+
+def _voxels(image) -> np.ndarray:
+    extent = image.GetExtent()
+    shape = [extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0)]
+    return vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+
+
+def _extent(box: Box) -> tuple[int, ...]:
+    return tuple(n for axis in reversed(box) for n in (axis.start, axis.stop - 1))
+
+
+def _image(mask: np.ndarray, box: Box, grid: Grid):
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(*_extent(box))
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())[:] = mask.astype(np.uint8).ravel()
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.ijk_to_ras))
+    return image
