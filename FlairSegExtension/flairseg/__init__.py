@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "segment": "pipeline",
-    "Segmentation": "pipeline",
+    "Segmentation": "segmentation",
     "Volume": "volume",
     "read_volume": "reading",
     "write_segmentation": "writing",
@@ -28,9 +28,9 @@ __all__ = ["__version__", *sorted(_LAZY)]
 
 if TYPE_CHECKING:
     from .overview import render_overview as render_overview
-    from .pipeline import Segmentation as Segmentation
     from .pipeline import segment as segment
     from .reading import read_volume as read_volume
+    from .segmentation import Segmentation as Segmentation
     from .volume import Volume as Volume
     from .writing import write_segmentation as write_segmentation
 

@@ -67,6 +67,22 @@ class MissingDependencyError(FlairSegError):
     """A Python package that is needed for this step is not installed."""
 
 
+class NotEnoughMemoryError(FlairSegError):
+    """Memory ran out during a run, or the system ended the run for it."""
+
+
+class WorkerError(FlairSegError):
+    """The process that runs the model could not be started, crashed or answered nonsense."""
+
+
+class RunInProgressError(FlairSegError):
+    """A second run was asked for while one is under way."""
+
+
+class InputChangedError(FlairSegError):
+    """The volume's voxels or grid changed while it was being segmented."""
+
+
 class Cancelled(FlairSegError):
     """The user cancelled. Nothing half-written is left."""
 

@@ -13,7 +13,7 @@ from .labels import CLASSES, LESION
 from .slicestack import SliceStack
 
 if TYPE_CHECKING:
-    from .pipeline import Segmentation
+    from .segmentation import Segmentation
 
 FOOTER = "Research use only - not a medical device"
 #: Longer side of a tile in pixels, by the number of tiles that it is meant for.

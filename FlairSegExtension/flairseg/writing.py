@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
 from .atomic import all_or_none, check_folder
 from .errors import OutputError
 from .labels import CLASSES
 from .nifti import read_header, write_nifti
-from .pipeline import Segmentation
 from .reading import case_name, is_text
+from .segmentation import Segmentation, provenance_tags
 from .volume import volume_to_sitk
 
 #: Ending of each file, in the order in which they are put in place: who sees the summary sees all the others.
@@ -209,17 +208,6 @@ def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
             f"Segment{n}_Tags": "".join(f"{key}:{value}|" for key, value in tags.items()),
         }
     return fields
-
-
-def provenance_tags(segmentation: Segmentation) -> dict[str, str]:
-    """Tags that every segment carries: which model and software made it, when, and that no one has touched it yet."""
-    return {
-        "FlairSeg.model": segmentation.card.id,
-        "FlairSeg.model_sha256": segmentation.card.sha256,
-        "FlairSeg.version": __version__,
-        "FlairSeg.created": segmentation.created,
-        "FlairSeg.algorithm_type": "AUTOMATIC",
-    }
 
 
 def _write_overview(segmentation: Segmentation, path: Path) -> None:

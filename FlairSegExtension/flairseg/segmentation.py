@@ -1,0 +1,137 @@
+"""What came out for one case. Light to import: a process that only shows a result loads none of what made it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .compact import CompactAnswer
+from .labels import CLASSES
+from .models.card import ModelCard
+from .progress import STAGES
+from .volume import Volume
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What came out for one case.
+
+    Attributes
+    ----------
+    volume : Volume
+        The FLAIR as it was segmented (float32, K, J, I).
+    labels : ndarray of uint8, shape (K, J, I)
+        0 background, 1 ventricles, 2 normal WMH, 3 lesion.
+    probabilities : ndarray of float16, shape (4, K, J, I)
+        Before thresholds and clean-up; sum 1. May be a view in another memory order. None where only ``compact`` came
+        over from another process.
+    card : ModelCard
+        The model.
+    device_requested, device_used, provider : str
+        ``auto``, ``cpu`` or ``cuda``; what ran; onnxruntime's name of it.
+    source : str
+        What the caller named as input: a path, or the volume's name.
+    seconds : dict of str to float
+        Wall-clock seconds per stage and in total.
+    warnings : list of str
+        What the reader should know before trusting the result.
+    created : str
+        UTC time, ISO 8601.
+    runtime : str
+        Version of onnxruntime.
+    compact : CompactAnswer, optional
+        The answer as it is kept with a segmentation node, see :meth:`compact_answer`.
+    """
+
+    volume: Volume
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    card: ModelCard
+    device_requested: str
+    device_used: str
+    provider: str
+    source: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    runtime: str = ""
+    compact: CompactAnswer | None = field(default=None, repr=False)
+
+    def compact_answer(self) -> CompactAnswer:
+        """Labels and probabilities as they are kept with a segmentation node."""
+        return self.compact or CompactAnswer.pack(self.labels, self.probabilities)
+
+    def volumes_ml(self) -> dict[int, float]:
+        """Volume of each class in millilitres, by class value (1, 2, 3)."""
+        voxels = np.bincount(self.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
+        return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}
+
+    @property
+    def lesion_count(self) -> int:
+        """Number of lesions (26-connected components of label 3)."""
+        from .postprocessing import lesion_components
+
+        return lesion_components(self.labels)[1]
+
+    def lesions(self) -> list[dict[str, Any]]:
+        """One row per lesion, largest first: ``volume_ml`` and ``centre_ras_mm`` (its centre of mass)."""
+        from .postprocessing import lesion_components
+
+        components, count = lesion_components(self.labels)
+        if count == 0:
+            return []
+        where = np.nonzero(components)
+        numbers = components[where]
+        voxels = np.bincount(numbers)[1:]
+        # Columns I, J, K of the centres of mass.
+        centres = np.stack([np.bincount(numbers, axis)[1:] / voxels for axis in where[::-1]], axis=1)
+        ras = centres @ self.volume.ijk_to_ras[:3, :3].T + self.volume.ijk_to_ras[:3, 3]
+        order = np.argsort(-voxels, kind="stable")
+        scale = self.volume.voxel_mm3 / 1000
+        return [
+            {"volume_ml": round(float(voxels[n]) * scale, 4), "centre_ras_mm": [round(float(x), 1) for x in ras[n]]}
+            for n in order
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Everything about the case but its voxels, ready for JSON, with the keys of the project's contract."""
+        volumes = self.volumes_ml()
+        lesions = self.lesions()
+        stages = {name: round(self.seconds.get(name, 0.0), 3) for name in (*STAGES, "total")}
+        return {
+            "case": self.volume.name,
+            "input": self.source,
+            "model": {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256},
+            "software": {
+                "flairseg": __version__,
+                "onnxruntime": self.runtime,
+                "python": platform.python_version(),
+            },
+            "device": {"requested": self.device_requested, "used": self.device_used},
+            "grid": {
+                "shape_kji": list(self.labels.shape),
+                "spacing_mm": [round(s, 6) for s in self.volume.spacing],
+                "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
+            },
+            "volumes_ml": {c.id: round(volumes[c.value], 4) for c in CLASSES},
+            "lesion_count": len(lesions),
+            "lesions": lesions,
+            "warnings": list(self.warnings),
+            "seconds": stages,
+        }
+
+
+def provenance_tags(segmentation: Segmentation) -> dict[str, str]:
+    """Tags that every segment carries: which model and software made it, when, and that no one has touched it yet."""
+    return {
+        "FlairSeg.model": segmentation.card.id,
+        "FlairSeg.model_sha256": segmentation.card.sha256,
+        "FlairSeg.version": __version__,
+        "FlairSeg.created": segmentation.created,
+        "FlairSeg.algorithm_type": "AUTOMATIC",
+    }
