@@ -39,6 +39,11 @@ class Observer:
             vtk_object.RemoveObserver(tag)
         self._tags = []
 
+    def __del__(self) -> None:
+        # Before the garbage collector empties the callbacks, which it finds through the objects' Python side although
+        # the objects themselves may live on: their next event would crash.
+        self.release()
+
 
 class _SceneWidget:
     """What is common to widgets that have a scene (a mix-in, because their Qt base classes differ)."""

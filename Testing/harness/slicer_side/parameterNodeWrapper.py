@@ -316,7 +316,15 @@ def _init(self, parameterNode, prefix=None):
         if wrapper is not None:
             wrapper._update_guis()
 
-    parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, modified)
+    self._observation = parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, modified)
+
+
+def _del(self):
+    # The garbage collector sees VTK's observers through the node's Python object and may empty the callback of a node
+    # that lives on in the scene; its next event would then crash. Finalizers come first.
+    observation = getattr(self, "_observation", None)
+    if observation is not None:
+        self.parameterNode.RemoveObserver(observation)
 
 
 class _Methods:
@@ -408,6 +416,7 @@ def parameterNodeWrapper(classtype=None):
         cls.allParameters = parameters
         cls._is_parameter_node_wrapper = True
         cls.__init__ = _init
+        cls.__del__ = _del
         cls.dataType = staticmethod(lambda name: parameters[name].annotated)
         for name, method in vars(_Methods).items():
             if not name.startswith("__"):
