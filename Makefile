@@ -7,11 +7,12 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEED ?= 0
+ROUNDS ?= 200
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench docs-pictures readme clean environment-demo environment-test environment-lint
+.PHONY: help demo test soak lint bench docs-pictures readme clean environment-demo environment-test environment-lint
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,7 +25,12 @@ demo: environment-demo ## make a phantom, segment it with the default model, sho
 
 test: environment-test ## run the whole suite with coverage of the core
 	@sh tools/system_libraries.sh $(BIN)/python
+	@sh tools/postgresql_server.sh
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+soak: environment-test ## kill -9 a few hundred writers of the store on SQLite and PostgreSQL, count what is lost (minutes)
+	@sh tools/postgresql_server.sh
+	@PYTHONPATH=.:FlairSegExtension $(BIN)/python -m Testing.faults.soak --rounds $(ROUNDS)
 
 lint: environment-lint ## ruff check and format
 	@$(BIN)/ruff check .
