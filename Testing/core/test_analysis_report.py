@@ -189,7 +189,7 @@ def test_figures_are_svg(study):
 
 def test_the_methods_paragraph_names_what_a_reviewer_asks_for(study):
     text = methods_paragraph(study)
-    for wanted in ("2 raters", "53 cases", "seed 3", "2000 resamples", "Wilson", "McNemar", "AC1", "AC2", "ICC(2,1)",
+    for wanted in ("Two raters", "53 cases", "seed 3", "2000 resamples", "Wilson", "McNemar", "AC1", "AC2", "ICC(2,1)",
                    "Bland-Altman", "9f2c" * 16, "statsmodels", "FlairSeg", "verified"):  # fmt: skip
         assert wanted in text
     assert "  " not in text

@@ -73,6 +73,7 @@ _VIEWS = {
 _OUTLINES = {"brain": {"fc": "#f2f4f7", "ec": "#9aa2ad", "lw": 1.1}, "inside": {"fc": "#dfe4ea", "lw": 0}}
 #: More marks than this are drawn as pixels: thousands of them would make the report slow to open.
 _VECTOR_MARKS = 400
+_VECTOR_POINTS = 1500
 
 
 @dataclass(frozen=True)
@@ -365,7 +366,9 @@ def _times(results: Results) -> Figure | None:
     generator = np.random.default_rng(0)
     for y, ((_, rater), seconds) in enumerate(shown):
         jitter = generator.uniform(-0.26, 0.26, seconds.size)
-        axes.scatter(seconds, y + jitter, s=7, color=colours[rater], alpha=0.38, lw=0)
+        axes.scatter(
+            seconds, y + jitter, s=7, color=colours[rater], alpha=0.38, lw=0, rasterized=len(timed) > _VECTOR_POINTS
+        )
         q1, median, q3 = np.quantile(seconds, (0.25, 0.5, 0.75))
         axes.barh(y, q3 - q1, left=q1, height=0.6, fill=False, ec=_TEXT, lw=1.0)
         axes.plot([median, median], [y - 0.3, y + 0.3], color=_TEXT, lw=2.2, solid_capstyle="butt")
@@ -411,7 +414,7 @@ def _learning(results: Results) -> Figure | None:
         order, seconds = order[known][ranked] + 1, seconds[known][ranked]
         width = max(3, len(order) // 10 * 2 + 1)
         running = [np.median(seconds[max(0, n - width // 2) : n + width // 2 + 1]) for n in range(len(order))]
-        axes.scatter(order, seconds, s=7, color=colour, alpha=0.32, lw=0)
+        axes.scatter(order, seconds, s=7, color=colour, alpha=0.32, lw=0, rasterized=len(order) > _VECTOR_POINTS)
         axes.plot(order, running, color=colour, lw=1.8, label=label(rater))
         drawn.append(f"{rater}: running median {running[0]:.0f} s at the start, {running[-1]:.0f} s at the end")
     if not drawn:
@@ -431,14 +434,15 @@ def _error_map(results: Results) -> Figure | None:
         return None
     head = json.loads(_SCHEMATIC.read_text(encoding="utf-8"))["outlines"]
     arms = [arm for arm in results.table.arms if any(p.arm == arm for p in results.map_points)][:6]
-    canvas = _canvas(0.35 + 2.25 * len(arms))
+    canvas = _canvas(0.35 + 2.35 * len(arms))
+    canvas.get_layout_engine().set(hspace=0.06)
     panels = canvas.subplots(len(arms), 3, squeeze=False)
     for arm, row in zip(arms, panels, strict=True):
         points = [p for p in results.map_points if p.arm == arm]
         for axes, view in zip(row, _VIEWS, strict=True):
             _projection(axes, view, head[view], points)
         if len(results.table.arms) > 1:
-            row[0].set_title(label(arm), fontsize=8.5)
+            row[0].set_title(label(arm), fontsize=8.5, pad=9)
     handles = [
         panels[0][0].plot([], [], _ERROR_MARKERS[kind], color=_ERROR_COLOURS[kind], ms=4.5, ls="", label=name)[0]
         for kind, name in ((FALSE_POSITIVE, "false positive"), (FALSE_NEGATIVE, "false negative (missed)"))
@@ -480,7 +484,7 @@ def _projection(axes: Axes, view: str, outlines: dict[str, list], points: Sequen
             drawn.set_rasterized(len(points) > _VECTOR_MARKS)
     axes.set_aspect("equal")
     axes.set_xlim(*((88, -88) if across == 0 else (100, -100)))
-    axes.set_ylim(*((-98, 98) if up == 1 else (-98, 74)))
+    axes.set_ylim(*((-98, 98) if up == 1 else (-98, 84)))
     axes.set_axis_off()
     for letter, place in zip(letters, ((0.01, 0.5), (0.99, 0.5), (0.5, 0.01), (0.5, 0.99)), strict=True):
         axes.text(*place, letter, transform=axes.transAxes, ha="center", va="center", fontsize=7.5, color=_FAINT)

@@ -8,6 +8,8 @@ from .results import Results
 from .tidy import BINARY, NUMBER, ORDERED
 from .wording import counted
 
+#: Numbers that begin a sentence.
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 #: What the paragraph and the report cite.
 REFERENCES = (
     "Wilson EB. J Am Stat Assoc 1927;22:209-212 (interval of a proportion).",
@@ -31,9 +33,13 @@ def methods_paragraph(results: Results) -> str:
 
 def _design(results: Results) -> list[str]:
     table, study = results.table, results.study
-    raters, cases = counted(len(table.raters), "rater"), counted(len(table.cases), "case")
+    number = len(table.raters)
+    raters = (
+        f"{_NUMBERS[number]} {'rater' if number == 1 else 'raters'}" if number < len(_NUMBERS) else f"{number} raters"
+    )
+    cases = counted(len(table.cases), "case")
     showings = counted(len(table.showings), "showing")
-    said = [f"{raters.capitalize() if raters[0].isalpha() else raters} rated {cases} ({showings} in total)."]
+    said = [f"{raters} rated {cases} ({showings} in total)."]
     if len(table.arms) > 1:
         said.append(f"Every case had segmentations of {len(table.arms)} arms ({_listed(table.arms)}).")
     if len(table.repeats) > 1:

@@ -432,15 +432,17 @@ def _numbers(results: Results, figures: tuple[Figure, ...]) -> Section:
             row.arm or "-",
             row.raters or "-",
         )
+        repeats = row.repeatability
         icc_rows.append(
             (
                 *named,
                 Cell(str(first.n)),
                 icc_notes.cell(with_interval(first), first.note),
                 icc_notes.cell(with_interval(second), second.note),
+                icc_notes.cell(with_interval(repeats), repeats.note) if repeats else Cell("-"),
             )
         )
-        limits, repeats = row.limits, row.repeatability
+        limits = row.limits
         limit_rows.append(
             (
                 *named,
@@ -448,20 +450,19 @@ def _numbers(results: Results, figures: tuple[Figure, ...]) -> Section:
                 limit_notes.cell(with_interval(limits.bias), limits.note),
                 Cell(with_interval(limits.lower)),
                 Cell(with_interval(limits.upper)),
-                limit_notes.cell(figure(repeats.value), repeats.note) if repeats else Cell("-"),
             )
         )
     tables = (
         Table(
-            "Intraclass correlations: absolute agreement, ICC(2,1), and consistency, ICC(3,1).",
-            ("Number", "Arm", "Rater", "Items", "ICC(2,1)", "ICC(3,1)"),
+            "Intraclass correlations, absolute agreement (2,1) and consistency (3,1); repeatability coefficient.",
+            ("Number", "Arm", "Rater", "Items", "ICC(2,1)", "ICC(3,1)", "Repeatability"),
             tuple(icc_rows),
             icc_notes.listed,
             3,
         ),
         Table(
-            "Bias, 95 % limits of agreement and repeatability coefficient.",
-            ("Number", "Arm", "Rater", "Pairs", "Bias", "Lower limit", "Upper limit", "Repeatability"),
+            "Bias and 95 % limits of agreement, each with its 95 % interval.",
+            ("Number", "Arm", "Rater", "Pairs", "Bias", "Lower limit", "Upper limit"),
             tuple(limit_rows),
             limit_notes.listed,
             3,
