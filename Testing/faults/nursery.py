@@ -43,7 +43,9 @@ def append(job: dict) -> None:
 
 def record(job: dict) -> None:
     """Events through the outbox."""
-    outbox = Outbox(job["outbox"], lambda: ReviewStore(job["address"], patience_s=1), rest_s=0.05)
+    outbox = Outbox(
+        job["outbox"], lambda: ReviewStore(job["address"], patience_s=job.get("patience_s", 1)), rest_s=0.05
+    )
     for _ in range(job.get("count", 1_000_000)):
         event_id = str(uuid.uuid4())
         say(**{"try": event_id})

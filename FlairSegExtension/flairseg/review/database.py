@@ -19,7 +19,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from . import postgresql_server
-from .errors import StoreDamagedError, StoreError, StoreReadOnlyError, StoreUnavailableError, StoreVersionError
+from .errors import (
+    StoreAddressError,
+    StoreDamagedError,
+    StoreError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
 from .events import utc_now
 from .sqlite_file import SqliteFile
 from .tables import METADATA, POSTGRESQL_GUARDS, SCHEMA, SCHEMA_VERSION, SQLITE_GUARDS
@@ -168,7 +175,7 @@ class Database:
 
 
 def _is_passing(failure: StoreError) -> bool:
-    return isinstance(failure, StoreUnavailableError)
+    return isinstance(failure, StoreUnavailableError) and not isinstance(failure, StoreAddressError)
 
 
 def _lock_number(stream: str) -> int:

@@ -25,6 +25,10 @@ class StoreUnavailableError(StoreError):
     """The store cannot be reached now (server down, connection lost, locked for too long). Trying later makes sense."""
 
 
+class StoreAddressError(StoreUnavailableError):
+    """The server answers, but refuses user or password, or has no such database: trying again does not help."""
+
+
 class StoreFullError(StoreError):
     """The disk of the store is full."""
 

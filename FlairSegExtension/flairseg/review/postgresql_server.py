@@ -5,11 +5,13 @@ Error codes: https://www.postgresql.org/docs/current/errcodes-appendix.html.
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import MissingDependencyError
-from .errors import StoreError, StoreFullError, StoreReadOnlyError, StoreUnavailableError
+from .errors import StoreAddressError, StoreError, StoreFullError, StoreReadOnlyError, StoreUnavailableError
 
 #: PostgreSQL's error classes after which the same transaction may well succeed: serialization failure, deadlock, lock
 #: not available, shutting down, crashed, starting up, too many connections, lost connection.
@@ -69,22 +71,23 @@ def in_words(name: str, error: DBAPIError) -> StoreError:
     """The typed error, with advice, for a server's one."""
     state = getattr(error.orig, "sqlstate", None) or ""
     text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    if state in ("53100",):
+    if state == "53100":
         return StoreFullError(
             f"The disk of the review store {name} is full; the event was not stored.",
             "Tell who runs the server. What waits in the outbox is stored when there is space.",
         )
-    if state in ("42501",):
+    if state == "42501":
         return StoreReadOnlyError(
             f"The review store {name} may not be written to by this user.",
             "Ask who runs the server for SELECT and INSERT on flairseg_events (and CREATE for the first start).",
         )
-    if state.startswith("28"):
-        return StoreUnavailableError(
+    # A connection that is refused has no code, only the server's words.
+    if state.startswith("28") or "authentication failed" in text or re.search(r'(role|user) ".*" does not exist', text):
+        return StoreAddressError(
             f"The review store {name} refuses user or password.", "Correct the store's address in the settings."
         )
-    if state in ("3D000",):
-        return StoreUnavailableError(
+    if state == "3D000" or re.search(r'database ".*" does not exist', text):
+        return StoreAddressError(
             f"The server has no database for the review store {name}.", "Ask who runs the server to create it."
         )
     # psycopg has no state for a connection that never came about or broke.
