@@ -563,8 +563,8 @@ def _classes(reader: _Reader) -> dict[int, int]:
         raise reader.fail("classes", 'it is not an object like {"1": "' + CLASS_BY_VALUE[LESION].id + '"}')
     classes = {}
     for value, name in named.items():
-        if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
-            raise reader.fail(f"classes.{value}", "a value in the file is a whole number from 1 to 65535")
+        if not re.fullmatch("[1-9][0-9]{0,4}", value):
+            raise reader.fail(f"classes.{value}", "a value in the file is a whole number from 1 to 99999")
         if name not in CLASS_BY_ID:
             raise reader.fail(f"classes.{value}", f"it is {name!r}, not one of {', '.join(CLASS_BY_ID)}")
         classes[int(value)] = CLASS_BY_ID[name].value

@@ -189,6 +189,7 @@ class Study:
         log = EventLog(self.folder / EVENTS, self.store_address())
         try:
             yield log
+            log.flush()
         finally:
             log.close()
 

@@ -1,0 +1,150 @@
+"""``flairseg study``: from folders to a closed study, by command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flairseg.cli import app
+from flairseg.study import Study, StudySession
+from typer.testing import CliRunner
+
+from Testing.core.study_data import LESIONS, SHAPE_KJI, answer_all, write_nifti
+
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'flairseg[study]'")
+
+
+def run(*arguments, code: int = 0) -> str:
+    done = CliRunner().invoke(app, ["study", *map(str, arguments)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """Three images; masks of a tool beside summaries, and of a human in folders, one of them missing."""
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        write_nifti(rng.integers(1, 900, SHAPE_KJI).astype(np.int16), tmp_path / "images" / f"sub-{n}.nii.gz")
+        mask = np.zeros(SHAPE_KJI, np.uint8)
+        mask[LESIONS[0]] = 3
+        write_nifti(mask, tmp_path / "tool" / f"sub-{n}_labels.nii.gz")
+        summary = {"model": {"id": "flairseg25d-v1.0", "sha256": "ab" * 32}}
+        (tmp_path / "tool" / f"sub-{n}_summary.json").write_text(json.dumps(summary))
+        if n < 2:
+            write_nifti(mask, tmp_path / "human" / f"sub-{n}" / "labels.nii.gz")
+    return tmp_path
+
+
+def draft(folders: Path, *more, code: int = 0) -> str:
+    return run(
+        "new", folders / "p.json", "--images", folders / "images", "--arm", f"tool={folders / 'tool'}",
+        "--arm", f"human={folders / 'human'}", "--rater", "R1", "--rater", "R2", *more, code=code,
+    )  # fmt: skip
+
+
+def test_from_folders_to_tables(folders):
+    assert "sub-2: no mask of human" in draft(folders).replace("\n", " ")
+    content = json.loads((folders / "p.json").read_text())
+    assert [case["id"] for case in content["cases"]] == ["sub-0", "sub-1"]
+    tool, human = content["cases"][0]["arms"]
+    assert tool == {
+        "id": "tool", "mask": "tool/sub-0_labels.nii.gz", "model": "flairseg25d-v1.0", "model_sha256": "ab" * 32
+    }  # fmt: skip
+    assert human == {"id": "human", "mask": "human/sub-0/labels.nii.gz"}
+    assert "can be locked" in run("check", folders / "p.json")
+    study = folders / "study"
+    output = run("lock", folders / "p.json", "--study", study)
+    assert "the room of R2" in output
+    assert "0 of 8" in run("status", study)
+    assert "still open" in run("export", study, "-o", folders / "out", code=2)
+    assert "not finished" in run("close", study, code=2)
+    for rater in ("R1", "R2"):
+        with StudySession.open(study / "rooms" / rater) as session:
+            while session.next() is not None:
+                session.answer("acceptable", "acceptable")
+                session.set_confidence(3)
+                session.submit()
+    assert "8 of 8" in run("status", study)
+    run("exclude", study, "sub-1", "--reason", "motion")
+    run("close", study)
+    assert "Nothing was changed" in run("check", study)
+    run("export", study, "--output", folders / "out")
+    rows = (folders / "out" / "ratings.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 2 * 2
+    assert "exists already" in run("export", study, "--output", folders / "out", code=2)
+    run("export", study, "--output", folders / "out", "--overwrite")
+
+
+def test_findings_are_exit_code_2(folders):
+    draft(folders)
+    path = folders / "p.json"
+    content = json.loads(path.read_text())
+    content["repeats"] = 0
+    (folders / "wrong.json").write_text(json.dumps(content))
+    assert "not valid at repeats" in run("check", folders / "wrong.json", code=2)
+    run("lock", path, "--study", folders / "study")
+    key = folders / "study" / "coordinator" / "key.sealed.json"
+    key.write_text(key.read_text().replace('"repeat": 0', '"repeat": 1'))
+    assert "not the key" in run("check", folders / "study", code=2).replace("\n", " ")
+    assert "not the key" in run("close", folders / "study", "--incomplete", code=2).replace("\n", " ")
+
+
+def test_an_existing_protocol_is_kept(folders):
+    draft(folders)
+    before = (folders / "p.json").read_bytes()
+    assert "exists already" in draft(folders, code=2).replace("\n", " ")
+    assert (folders / "p.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [(["tool"], "cannot be understood"), (["a=x", "a=y"], "named twice"), (["a=nowhere"], "mask of every arm")],
+)
+def test_arms_that_will_not_do(folders, arms, words):
+    options = [option for arm in arms for option in ("--arm", arm)]
+    output = run("new", folders / "q.json", "--images", folders / "images", *options, "--rater", "R1", code=2)
+    assert words in output.replace("\n", " ")
+    assert not (folders / "q.json").exists()
+
+
+def test_binary_masks(folders):
+    draft(folders, "--binary", "--repeats", 1)
+    content = json.loads((folders / "p.json").read_text())
+    assert content["cases"][0]["arms"][0]["classes"] == {"1": "lesion"}
+    assert content["repeats"] == 1
+
+
+def test_what_is_no_study(tmp_path):
+    for command in ("status", "close", "check"):
+        assert "not a locked study" in run(command, tmp_path, code=2).replace("\n", " ")
+
+
+def test_a_moved_coordinator_s_folder(folders):
+    draft(folders)
+    run("lock", folders / "p.json", "--study", folders / "study")
+    shutil.move(folders / "study" / "coordinator", folders / "safe")
+    run("check", folders / "study", code=2)
+    run("check", folders / "study", "--coordinator", folders / "safe")
+    with StudySession.open(folders / "study" / "rooms" / "R1") as session:
+        session.next()
+        session.set_confidence(1)
+        session.answer("acceptable", "acceptable")
+        session.submit()
+    run("close", folders / "study", "--incomplete", "--coordinator", folders / "safe")
+    assert Study(folders / "study", folders / "safe").key().entries
+
+
+def test_answer_all_is_a_helper_that_answers(folders):
+    """The helper of other tests ends a room; were it to stop early, they would test nothing."""
+    draft(folders)
+    content = json.loads((folders / "p.json").read_text())
+    content["confidence"] = False
+    (folders / "p.json").write_text(json.dumps(content))
+    run("lock", folders / "p.json", "--study", folders / "study")
+    with StudySession.open(folders / "study" / "rooms" / "R1") as session:
+        assert len(answer_all(session)) == 8
+        assert session.finished

@@ -1,0 +1,153 @@
+"""The work list: what probably needs most correction comes first."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from flairseg.errors import InputNotFoundError, UnreadableImageError
+from flairseg.nifti import write_nifti
+from flairseg.review.cases import ACCEPTED, REJECTED, CaseArchive, Verdict
+from flairseg.study.queue import (
+    FLOOR,
+    NOT_SEGMENTED,
+    OPEN,
+    expected_correction_ml,
+    next_case,
+    work_list,
+)
+from flairseg.volume import Volume
+
+SHAPE = (4, 16, 16)
+AFFINE = np.diag([-1.0, -1.0, 5.0, 1.0])  # voxels of 0.005 ml
+GRID = Volume(np.zeros(SHAPE, np.float32), AFFINE)
+
+
+def write_result(folder, case, doubt, lesions=None, probabilities=True, flair=True):
+    """Ten lesion voxels of probability ``1 - doubt``, and one missed voxel of probability ``doubt``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1, 5, :10] = 3
+    lesion = np.where(labels == 3, 1 - doubt, 0.01).astype(np.float32)
+    lesion[2, 2, 2] = doubt
+    stack = np.zeros((4, *SHAPE), np.float32)
+    stack[3], stack[0] = lesion, 1 - lesion
+    image = folder / f"{case}.nii.gz"
+    if flair:
+        write_nifti(image, np.random.default_rng(0).integers(1, 900, SHAPE), GRID, np.int16)
+    write_nifti(folder / f"{case}_labels.nii.gz", labels, GRID)
+    if probabilities:
+        write_nifti(folder / f"{case}_probabilities.nii.gz", stack, GRID, np.float32)
+    summary = {
+        "case": case,
+        "input": str(image),
+        "model": {"id": "flairseg25d-v1.0"},
+        "volumes_ml": {"lesion": 0.05},
+        "lesion_count": 1,
+        "lesions": lesions if lesions is not None else [{"volume_ml": 0.05}],
+        "warnings": [],
+    }
+    (folder / f"{case}_summary.json").write_text(json.dumps(summary), encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_result(tmp_path / "a", "sure", 0.06)
+    write_result(tmp_path / "a", "doubtful", 0.45)
+    write_result(tmp_path / "b", "middling", 0.2)
+    write_result(tmp_path / "b", "unknown", 0.5, probabilities=False)
+    return tmp_path
+
+
+def test_most_uncertain_first(folder):
+    items = work_list(folder)
+    assert [item.case for item in items] == ["doubtful", "middling", "sure", "unknown"]
+    assert items[0].expected_correction_ml == pytest.approx((10 * 0.45 + 0.45) * 0.005, rel=1e-3)
+    assert "0.02 ml" in items[0].why
+    assert items[-1].expected_correction_ml is None
+    assert items[-1].why
+    assert (items[0].lesion_count, items[0].lesion_ml, items[0].model) == (1, 0.05, "flairseg25d-v1.0")
+    assert all(item.state == OPEN for item in items)
+
+
+def test_background_below_the_floor_does_not_count(tmp_path):
+    write_result(tmp_path, "c", FLOOR - 0.001)
+    found = expected_correction_ml(tmp_path / "c_labels.nii.gz", tmp_path / "c_probabilities.nii.gz")
+    assert found == pytest.approx(10 * (FLOOR - 0.001) * 0.005, rel=1e-3)
+
+
+def test_a_lesion_table_with_probabilities_will_do(tmp_path):
+    table = [{"volume_ml": 2.0, "mean_probability": 0.6}, {"volume_ml": 1.0, "mean_probability": 0.9}]
+    write_result(tmp_path, "c", 0.1, lesions=table, probabilities=False)
+    (item,) = work_list(tmp_path)
+    assert item.expected_correction_ml == pytest.approx(0.9)
+    assert "removed" in item.why
+
+
+def test_images_without_results_are_listed_last(folder):
+    write_nifti(folder / "new.nii.gz", np.ones(SHAPE), GRID, np.int16)
+    items = work_list(folder)
+    assert items[-1].case == "new"
+    assert items[-1].state == NOT_SEGMENTED
+    assert [i.case for i in items].count("sure") == 1
+
+
+def test_verdicts_of_the_archive(folder, tmp_path):
+    archive = CaseArchive(tmp_path / "archive")
+    labels = np.zeros(SHAPE, np.uint8)
+    archive.save("doubtful", labels, GRID, Verdict(ACCEPTED))
+    archive.save("sure", labels, GRID, Verdict(REJECTED, reason="motion"))
+    archive.save("sure", labels, GRID, Verdict(REJECTED, reason="motion again"))
+    sources = [folder / "a", folder / "b"]
+    items = [item for source in sources for item in work_list(source, archive)]
+    assert [i.case for i in items] == ["sure", "middling", "unknown"]
+    assert (items[0].state, items[0].versions) == (REJECTED, 2)
+    everything = work_list(folder / "a", archive, done=True)
+    assert [(i.case, i.state) for i in everything] == [("sure", REJECTED), ("doubtful", ACCEPTED)]
+
+
+def test_next_case(folder):
+    items = work_list(folder)
+    assert next_case(items).case == "doubtful"
+    assert next_case(items, after="doubtful").case == "middling"
+    assert next_case([]) is None
+
+
+def test_a_list(folder):
+    path = folder / "list.csv"
+    path.write_text("case,flair,labels\nP1,a/sure.nii.gz,\nP2,b/middling.nii.gz,b/middling_labels.nii.gz\n")
+    items = work_list(path)
+    assert [item.case for item in items] == ["P2", "P1"]
+    assert work_list([folder / "a" / "sure.nii.gz"])[0].expected_correction_ml is not None
+
+
+def test_a_moved_result_finds_its_image(folder, tmp_path):
+    (folder / "a").rename(folder / "moved")
+    items = {item.case: item for item in work_list(folder / "moved")}
+    assert items["sure"].flair == folder / "moved" / "sure.nii.gz"
+    assert len(items) == 2
+
+
+@pytest.mark.parametrize("text", ["case,flair\nx,\n", "nothing\n1\n"])
+def test_lists_that_will_not_do(tmp_path, text):
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(UnreadableImageError, match=r"Line 2 of list\.csv"):
+        work_list(path)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(InputNotFoundError):
+        work_list(tmp_path / "none")
+    with pytest.raises(InputNotFoundError):
+        work_list(tmp_path)
+
+
+def test_probabilities_of_another_case_are_told(tmp_path):
+    write_result(tmp_path, "c", 0.2)
+    other = Volume(np.zeros((4, 16, 17), np.float32), AFFINE)
+    write_nifti(tmp_path / "c_probabilities.nii.gz", np.zeros((4, 4, 16, 17), np.float32), other, np.float32)
+    (item,) = work_list(tmp_path)
+    assert item.expected_correction_ml is None
+    assert "do not belong together" in item.warnings[0]
