@@ -183,7 +183,7 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         self._picture = qMRMLSliceView(self._slice)
         column.addWidget(self._controller)
         column.addWidget(self._picture, 1)
-        self._observer = Observer()
+        self._observer = Observer(self)
         self._observer.observe(self._slice.node, vtk.vtkCommand.ModifiedEvent, self._changed)
         self._observer.observe(self._slice.logic, vtk.vtkCommand.ModifiedEvent, self._changed)
         self._observer.observe(self._slice.group, vtk.vtkCommand.UpdateEvent, self._changed)
@@ -326,7 +326,7 @@ class qMRMLThreeDWidget(QtWidgets.QWidget):
         column.addWidget(self._bar)
         self._picture = qMRMLThreeDView(self._three_d)
         column.addWidget(self._picture, 1)
-        self._observer = Observer()
+        self._observer = Observer(self)
         self._observer.observe(self._three_d.group, vtk.vtkCommand.UpdateEvent, self._picture.schedule)
 
     def threeDView(self):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import weakref
 
+import shiboken6
 import slicer
 import vtk
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .ctk_widgets import ctkCollapsibleButton
@@ -17,10 +18,17 @@ from .standin import kept
 
 
 class Observer:
-    """Observations of VTK objects that do not keep the observing widget alive."""
+    """Observations of VTK objects that neither keep the observing widget alive nor outlive it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    owner : QObject
+        The widget that observes.
+    """
+
+    def __init__(self, owner: QtCore.QObject) -> None:
         self._tags = []
+        owner.destroyed.connect(self.release)
 
     def observe(self, vtk_object, event, method) -> None:
         """Call a bound method at an event of a VTK object, as long as the method's object lives."""
@@ -28,12 +36,12 @@ class Observer:
 
         def call(caller, event_name):
             alive = weak()
-            if alive is not None:
+            if alive is not None and shiboken6.isValid(alive.__self__):  # Qt may have deleted the widget already
                 alive()
 
         self._tags.append((vtk_object, vtk_object.AddObserver(event, call)))
 
-    def release(self) -> None:
+    def release(self, *_) -> None:
         """End all observations."""
         for vtk_object, tag in self._tags:
             vtk_object.RemoveObserver(tag)
@@ -114,7 +122,7 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
         row.addWidget(self._combo)
         self._current = None  # the node's ID
         self._attributes = []
-        self._scene_observer, self._node_observer = Observer(), Observer()
+        self._scene_observer, self._node_observer = Observer(self), Observer(self)
         self._combo.currentIndexChanged.connect(self._chosen)
         self._combo.activated.connect(lambda *_: self.nodeActivated.emit(self.currentNode()))
 

@@ -57,7 +57,10 @@ class QtSlicerApplication(application.Application):
         self.majorVersion, self.minorVersion, self.revision = 5, 12, "0"
         self.applicationVersion = "5.12.0-harness"
         self.slicerUserSettingsFilePath = str(Path(self.temporaryPath) / "settings" / "Slicer.ini")
-        self._testing = True
+        #: True as under ``Slicer --testing``; a user's Slicer says False.
+        self.testing = False
+        #: Exceptions that left a slot or an observer: Qt and VTK print these and go on, a test should not.
+        self.escaped: list[BaseException] = []
 
     def __getattr__(self, name: str):
         if name.startswith("_") or "qt_app" not in self.__dict__:
@@ -80,7 +83,7 @@ class QtSlicerApplication(application.Application):
         self.qt_app.processEvents(*arguments)
 
     def testingEnabled(self) -> bool:
-        return self._testing
+        return self.testing
 
     def moduleManager(self):
         return self._modules
@@ -141,9 +144,20 @@ def start() -> QtSlicerApplication:
     for name, value in standins.items():
         setattr(slicer, name, value)
     slicer.app = QtSlicerApplication(base, qt_app)
+    sys.excepthook = _keep_escaped(sys.excepthook)
     sys.path.append(str(Path(__file__).parent / "module_side"))
     _record_messages(slicer.app)
     return slicer.app
+
+
+def _keep_escaped(hook):
+    """An exception hook that also notes what escaped in ``slicer.app.escaped``."""
+
+    def escaped(kind, value, traceback):
+        slicer.app.escaped.append(value)
+        hook(kind, value, traceback)
+
+    return escaped
 
 
 def _log_qt_message(kind, context, message: str) -> None:

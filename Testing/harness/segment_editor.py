@@ -99,8 +99,8 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         self._order = []
         self._view_observations = False
         self._shortcuts = []
-        self._node_observer, self._segmentation_observer = Observer(), Observer()
-        self._logic_observer = Observer()
+        self._node_observer, self._segmentation_observer = Observer(self), Observer(self)
+        self._logic_observer = Observer(self)
         self._logic_observer.observe(
             self._logic, slicer.vtkSlicerSegmentEditorLogic.SegmentationHistoryChangedEvent, self._history_changed
         )

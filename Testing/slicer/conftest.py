@@ -25,7 +25,10 @@ def application():
 
 @pytest.fixture
 def slicer(application):
-    """The module ``slicer``; scene, settings, messages and the record of pip are emptied after the test."""
+    """The module ``slicer``; scene, settings, messages and the record of pip are emptied after the test.
+
+    An exception that left a slot or an observer, which Qt and VTK only print, fails the test.
+    """
     import qt
     import slicer
     from slicer import packaging
@@ -36,13 +39,17 @@ def slicer(application):
     slicer.app.processEvents()
     close_scene()
     slicer.app.messages.reset()
+    slicer.app.testing = False
     packaging.recorder.reset()
     qt.QSettings().clear()
+    escaped = list(slicer.app.escaped)
+    slicer.app.escaped.clear()
+    assert not escaped, f"exceptions left slots or observers: {escaped}"
 
 
 @pytest.fixture
 def load_module(slicer):
-    """``load_module("FlairSeg")`` loads a scripted module of the extension as Slicer does; it is unloaded afterwards."""
+    """``load_module("FlairSeg")`` loads a scripted module of the extension as Slicer does, for one test."""
     import flairseg
 
     manager, loaded = slicer.app.moduleManager(), []
@@ -112,3 +119,22 @@ def save_nifti():
         return path
 
     return save
+
+
+@pytest.fixture
+def result(slicer, main_window, tmp_path):
+    """The result half of the panel in a window, driven by a :class:`Testing.slicer.result_driver.Driver`."""
+    import qt
+    from FlairSegLib.panel.result_panel import ResultPanel
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.slicer.result_driver import Driver
+
+    holder = qt.QWidget()
+    window = main_window(holder)
+    settings = FlairSegSettings()
+    settings.casesFolder, settings.readerName = str(tmp_path / "cases"), "R01"
+    panel = ResultPanel(holder, settings)
+    panel.enter()
+    yield Driver(slicer, panel, window, settings)
+    panel.cleanup()

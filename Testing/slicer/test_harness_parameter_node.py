@@ -149,9 +149,17 @@ def gui(slicer):
     return root, widgets
 
 
-def test_widgets_show_the_parameters(slicer, logic, wrapper, gui):
-    root, widgets = gui
+@pytest.fixture
+def parameters(logic, wrapper, gui):
+    """The parameters; they let go of the widgets before these go."""
     parameters = wrapper(logic.getParameterNode())
+    yield parameters
+    for tag in list(parameters._guis):
+        parameters.disconnectGui(tag)
+
+
+def test_widgets_show_the_parameters(slicer, parameters, gui):
+    root, widgets = gui
     parameters.connectGui(slicer.util.childWidgetVariables(root))
     assert widgets["model"].text == "flairseg25d-v1.0"
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
@@ -168,9 +176,8 @@ def test_widgets_show_the_parameters(slicer, logic, wrapper, gui):
     assert widgets["folder"].currentPath == "other"
 
 
-def test_parameters_follow_the_widgets(slicer, logic, wrapper, gui):
+def test_parameters_follow_the_widgets(slicer, parameters, gui):
     root, widgets = gui
-    parameters = wrapper(logic.getParameterNode())
     tag = parameters.connectGui(root)
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     widgets["volume"].setCurrentNode(volume)
@@ -189,9 +196,9 @@ def test_parameters_follow_the_widgets(slicer, logic, wrapper, gui):
     assert (parameters.runs, widgets["model"].text) == (3, "unet-v2.0")
 
 
-def test_range_of_the_annotation_becomes_the_widgets(logic, wrapper, gui):
+def test_range_of_the_annotation_becomes_the_widgets(parameters, gui):
     root, widgets = gui
-    wrapper(logic.getParameterNode()).connectGui(root)
+    parameters.connectGui(root)
     assert (widgets["opacity"].minimum, widgets["opacity"].maximum) == (0, 1)
 
 

@@ -185,6 +185,26 @@ def test_file_dialogs_answer_a_path_and_do_not_wait(qt, slicer):
     assert slicer.app.messages == [("file", "Model"), ("file", "Cases")]
 
 
+def test_exception_in_a_slot_is_noted(qt, slicer):
+    button = qt.QPushButton()
+    button.clicked.connect(lambda: 1 / 0)
+    button.click()
+    assert [type(error) for error in slicer.app.escaped] == [ZeroDivisionError]
+    slicer.app.escaped.clear()
+
+
+def test_exception_in_a_guarded_slot_is_shown_to_the_user(qt, slicer):
+    def slot():
+        with slicer.util.tryWithErrorDisplay("Could not segment."):
+            raise ValueError("too dark")
+
+    button = qt.QPushButton()
+    button.clicked.connect(slot)
+    button.click()
+    assert slicer.app.messages == [("error", "Could not segment.\n\ntoo dark")]
+    slicer.app.escaped.clear()
+
+
 def test_message_boxes_are_noted_and_answered(slicer):
     slicer.app.messages.answers = [False]
     assert slicer.util.confirmOkCancelDisplay("Overwrite?") is False

@@ -1,4 +1,4 @@
-"""Editing in the harness is Slicer's own: overwrite modes, undo, redo, transforms; and the editor's observable state."""
+"""Editing in the harness is Slicer's own: overwrite modes, undo, redo, transforms; and the editor's state."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_paint_follows_the_transform_of_the_segmentation(slicer, editor):
     editor.sourceVolumeNode().SetAndObserveTransformNodeID(transform.GetID())
     editor.segmentationNode().SetAndObserveTransformNodeID(transform.GetID())
     editor.setActiveEffectByName("Paint")
-    brush(editor, tuple(np.array(CENTRE) + (4, -2, 3)), RADIUS_MM)
+    brush(editor, tuple(matrix[:3, 3] + CENTRE), RADIUS_MM)
     assert (voxels(slicer, editor, "second") == sphere()).all()
 
 

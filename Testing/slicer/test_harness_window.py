@@ -1,4 +1,4 @@
-"""The window: views that show what Slicer renders, clicks, keys, screenshots, the measured event loop, two platforms."""
+"""The window: views that show what Slicer renders, clicks, keys, screenshots, the event loop, two platforms."""
 
 from __future__ import annotations
 
