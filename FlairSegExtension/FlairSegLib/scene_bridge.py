@@ -1,4 +1,4 @@
-"""Volume node -> :class:`flairseg.volume.Volume`, and :class:`flairseg.pipeline.Segmentation` -> segmentation node.
+"""Volume node -> :class:`flairseg.volume.Volume`, and :class:`flairseg.segmentation.Segmentation` -> segmentation node.
 
 MRML and FlairSeg speak the same frame: arrays K, J, I as ``slicer.util`` gives them, affines I, J, K -> RAS in mm. So
 the voxels are handed over as they lie in the node, never as they lie in a file (Slicer re-orders the slices of
@@ -7,14 +7,34 @@ left-handed NIfTI files when it loads them), and nothing is flipped or resampled
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import slicer
 import vtk
-from flairseg.errors import InputNotFoundError, InvalidGeometryError, UnsupportedImageError
+from flairseg.compact import CompactAnswer
+from flairseg.errors import InputChangedError, InputNotFoundError, InvalidGeometryError, UnsupportedImageError
 from flairseg.labels import CLASSES
+from flairseg.segmentation import Segmentation, provenance_tags
 from flairseg.volume import Volume
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from . import provenance
+from .segment_voxels import Grid, grid_of
+
+#: Node references of a segmentation node.
+INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
+#: The model's own labels, as :attr:`flairseg.compact.CompactAnswer.labels_text`, and the affine of their grid (16
+#: numbers, row by row, IJK -> RAS before parent transforms).
+LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
+#: Attribute of the hidden volume.
+KIND_ATTRIBUTE, PROBABILITIES_KIND = "FlairSeg.kind", "probabilities"
+#: Bytes copied in one step of the GUI thread: a few milliseconds.
+PIECE_BYTES = 1 << 22
 
 
 def volume_from_node(volume_node) -> Volume:
@@ -41,27 +61,82 @@ def volume_from_node(volume_node) -> Volume:
     InvalidGeometryError
         The volume is under a non-linear transform.
     """
-    _check_volume_node(volume_node)
-    matrix = vtk.vtkMatrix4x4()
-    volume_node.GetIJKToRASMatrix(matrix)
-    return Volume(
-        slicer.util.arrayFromVolume(volume_node).copy(),
-        _world_matrix(volume_node) @ slicer.util.arrayFromVTKMatrix(matrix),
-        volume_node.GetName(),
-    )
+    affine = _affine_of(volume_node)
+    return Volume(slicer.util.arrayFromVolume(volume_node).copy(), affine, volume_node.GetName())
 
 
-def segmentation_to_node(segmentation, volume_node):
+@dataclass(frozen=True)
+class TakenVolume:
+    """A volume as it was when a run began; says later whether it still is."""
+
+    volume: Volume
+    local: np.ndarray
+    mtime: int
+
+
+def take_volume(volume_node) -> Generator[float, None, TakenVolume]:
+    """:func:`volume_from_node` in short steps, for the GUI thread; yields the fraction done.
+
+    Raises
+    ------
+    FlairSegError
+        As :func:`volume_from_node`, at the first step; :class:`InputChangedError` if the voxels change between steps.
+    """
+    affine = _affine_of(volume_node)
+    local, mtime = _local_matrix(volume_node), _voxels_mtime(volume_node)
+    source = _flat_voxels(volume_node)
+    copy = np.empty(source.shape, source.dtype)
+    for part in _pieces(source):
+        # Asked for again at each step: between two of them Slicer may have moved or freed the voxels.
+        check_volume_node(volume_node)
+        source = _flat_voxels(volume_node)
+        if _voxels_mtime(volume_node) != mtime or source.shape != copy.shape or source.dtype != copy.dtype:
+            raise _changed(volume_node)
+        copy[part] = source[part]
+        yield part.stop / max(copy.size, 1)
+    volume = Volume(copy.reshape(_shape(volume_node)), affine, volume_node.GetName())
+    return TakenVolume(volume, local, mtime)
+
+
+def check_unchanged(taken: TakenVolume, volume_node) -> Generator[float, None, None]:
+    """Refuse a volume whose voxels or grid changed since it was taken; in short steps, yields the fraction done.
+
+    A parent transform may have changed: labels lie on the voxels, wherever these go. Voxels that were only touched, and
+    are what they were, are fine.
+
+    Raises
+    ------
+    InputChangedError
+        Something changed.
+    InputNotFoundError, UnsupportedImageError
+        As :func:`volume_from_node`.
+    """
+    check_volume_node(volume_node)
+    if not np.allclose(_local_matrix(volume_node), taken.local, rtol=0, atol=1e-6):
+        raise _changed(volume_node)
+    if _voxels_mtime(volume_node) == taken.mtime:
+        return
+    then = taken.volume.array.reshape(-1)
+    for part in _pieces(then):
+        check_volume_node(volume_node)
+        now = _flat_voxels(volume_node)
+        # As bytes: what is no number equals itself.
+        if now.shape != then.shape or now.dtype != then.dtype or now[part].tobytes() != then[part].tobytes():
+            raise _changed(volume_node)
+        yield part.stop / max(then.size, 1)
+
+
+def segmentation_to_node(segmentation: Segmentation, volume_node):
     """A new segmentation node that lies on a volume node, with one segment per class.
 
     Ids, names, colours and terminology are those of :data:`flairseg.labels.CLASSES`; a class without a voxel becomes an
     empty segment. The volume's grid is the node's reference geometry, and the node gets the volume's parent transform,
     so that it stays on the image wherever that goes. Nothing is overwritten: every call makes a node of its own, named
-    ``<volume> segmentation v<N>`` with the next free N.
+    ``<volume> segmentation v<N>`` with the next free N. The segments share one layer, cut to where there is something.
 
     Parameters
     ----------
-    segmentation : flairseg.pipeline.Segmentation
+    segmentation : flairseg.segmentation.Segmentation
         Its ``labels``: uint8, (K, J, I), on the volume node's grid. Where they come from, the device that was used and
         the warnings are noted on the node.
     volume_node : vtkMRMLScalarVolumeNode
@@ -72,7 +147,9 @@ def segmentation_to_node(segmentation, volume_node):
     vtkMRMLSegmentationNode
         Segments carry the tags ``FlairSeg.model``, ``.model_sha256``, ``.version``, ``.created`` (UTC, ISO 8601),
         ``.algorithm_type`` and ``.verdict``; the node carries the attributes ``FlairSeg.device`` and
-        ``FlairSeg.warnings`` (one per line).
+        ``FlairSeg.warnings`` (one per line) and ``FlairSeg.version_number``, and references the volume
+        (:data:`INPUT_ROLE`) and a hidden volume of probabilities (:data:`PROBABILITIES_ROLE`), see
+        :func:`probabilities_of` and :func:`original_labels_of`.
 
     Raises
     ------
@@ -81,32 +158,111 @@ def segmentation_to_node(segmentation, volume_node):
     InvalidGeometryError
         The labels are not on the volume node's grid.
     """
-    from flairseg.writing import provenance_tags  # loads the pipeline, which has run by now
+    steps = segmentation_steps(segmentation, volume_node)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value
 
-    _check_volume_node(volume_node)
-    labels = segmentation.labels
-    grid = slicer.util.arrayFromVolume(volume_node).shape
-    if labels.shape != grid:
-        # Slicer would accept any shape, and show it in the wrong place.
-        raise InvalidGeometryError(
-            f"The labels have {labels.shape} voxels (K, J, I), the volume has {grid}.",
-            "Segment the volume again: its grid has changed since.",
-        )
-    scene = volume_node.GetScene()
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", _next_version_name(scene, volume_node.GetName()))
+
+def segmentation_steps(segmentation: Segmentation, volume_node) -> Generator[float, None, object]:
+    """:func:`segmentation_to_node` in short steps, for the GUI thread; yields the fraction done, returns the node.
+
+    The scene is changed in the last step only: what stops between two steps leaves nothing behind.
+    """
+    _check_on_grid(segmentation, volume_node)
+    answer = segmentation.compact_answer()
+    local = _local_matrix(volume_node)
+    layer = slicer.vtkOrientedImageData()
+    _set_extent(layer, answer)
+    layer.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(local))
+    voxels = answer.labels.size + (0 if answer.levels is None else answer.levels.size)
+    done = 0
+    for count in _fill_image(layer, answer.labels.reshape(-1, 1)):
+        done += count
+        yield 0.9 * done / voxels
+    levels = None
+    if answer.levels is not None:
+        levels = vtk.vtkImageData()
+        levels.SetDimensions(*answer.labels.shape[::-1])
+        for count in _fill_image(levels, answer.levels.reshape(-1, answer.levels.shape[-1])):
+            done += count
+            yield 0.9 * done / voxels
+    _ = answer.labels_text
+    yield 0.95
+    _check_on_grid(segmentation, volume_node)
+    return _add_nodes(segmentation, volume_node, layer, levels, answer)
+
+
+def input_of(segmentation_node):
+    """The volume node that a segmentation was made from; None if it is not in the scene."""
+    return segmentation_node.GetNodeReference(INPUT_ROLE)
+
+
+def answer_of(segmentation_node) -> CompactAnswer | None:
+    """The model's own answer that a segmentation began with, copied out of the scene.
+
+    Short enough for the GUI thread; what is unpacked of it (:meth:`~flairseg.compact.CompactAnswer.full_probabilities`,
+    :meth:`~flairseg.compact.CompactAnswer.full_labels`) may take a second for a large volume and can be done in any
+    thread.
+
+    Returns
+    -------
+    CompactAnswer or None
+        On the grid that the input volume has now (Slicer may have re-ordered its slices when it loaded it again), else
+        on the segmentation's own. ``levels`` is None where the probabilities were not saved. None if nothing is known.
+    """
+    grid = grid_of(segmentation_node, input_of(segmentation_node))
+    text, sheet = (segmentation_node.GetAttribute(name) for name in (LABELS_ATTRIBUTE, GRID_ATTRIBUTE))
+    if grid is None or not text or not sheet:
+        return None
     try:
-        _fill(node, labels, volume_node, {**provenance_tags(segmentation), "FlairSeg.verdict": "pending"})
-        node.SetAttribute("FlairSeg.device", segmentation.device_used)
-        node.SetAttribute("FlairSeg.warnings", "\n".join(segmentation.warnings))
-    except BaseException:
-        scene.RemoveNode(node.GetDisplayNode())
-        scene.RemoveNode(node)
-        raise
-    _file_beside(node, volume_node)
-    return node
+        kept = CompactAnswer.from_labels_text(text)
+        then = np.array([float(number) for number in sheet.split()]).reshape(4, 4)
+    except ValueError:
+        logging.warning("FlairSeg: the labels kept with a segmentation cannot be read.")
+        return None
+    voxels = kept.labels[..., None]
+    hidden = segmentation_node.GetNodeReference(PROBABILITIES_ROLE)
+    if hidden is not None and hidden.GetImageData() is not None:
+        # Files may give the hidden volume back in another order, too.
+        placed = _placed(slicer.util.arrayFromVolume(hidden), _local_matrix(hidden), Grid(kept.shape, then))
+        if placed is not None and placed[1] == kept.start and placed[0].shape[:3] == kept.labels.shape:
+            voxels = np.concatenate([voxels, placed[0]], axis=-1)
+    change = np.linalg.inv(grid.ijk_to_ras) @ then
+    if kept.shape == grid.shape and np.linalg.det(change) > 0 and not _is_reordering(change):
+        # The volume's transform was hardened: its voxels are those of then, in the same order.
+        then = grid.ijk_to_ras
+    placed = _placed(voxels, _corner(then, kept.start), grid)
+    if placed is None:
+        return None
+    voxels, start = placed
+    levels = np.ascontiguousarray(voxels[..., 1:]) if voxels.shape[-1] > 1 else None
+    try:
+        return CompactAnswer(grid.shape, start, np.ascontiguousarray(voxels[..., 0]), levels)
+    except ValueError:
+        # The volume was cropped, or another one took its place.
+        return None
 
 
-def _check_volume_node(node) -> None:
+def probabilities_of(segmentation_node) -> np.ndarray | None:
+    """The model's probabilities, float16, (4, K, J, I) on the input volume's grid; None if they are not known.
+
+    To within 1/510. For a large volume see :func:`answer_of`.
+    """
+    answer = answer_of(segmentation_node)
+    return None if answer is None else answer.full_probabilities()
+
+
+def original_labels_of(segmentation_node) -> np.ndarray | None:
+    """The model's own labels, uint8, (K, J, I) on the input volume's grid, whatever was edited; None if unknown."""
+    answer = answer_of(segmentation_node)
+    return None if answer is None else answer.full_labels()
+
+
+def check_volume_node(node) -> None:
+    """Refuse what is no volume with one value per voxel; raises as :func:`volume_from_node`, transforms aside."""
     if node is None or node.GetScene() is None:
         raise InputNotFoundError("There is no volume to segment.", "Load a FLAIR and choose it in the volume selector.")
     if not node.IsA("vtkMRMLScalarVolumeNode"):
@@ -149,26 +305,182 @@ def _next_version_name(scene, volume_name: str) -> str:
     return f"{volume_name} segmentation v{max(versions, default=0) + 1}"
 
 
-def _fill(node, labels: np.ndarray, volume_node, tags: dict[str, str]) -> None:
-    node.CreateDefaultDisplayNodes()
-    # First of all: Slicer moves the grid and the voxels that follow from the volume's frame into the segmentation's. A
-    # grid set earlier would be another one, to which Slicer resamples the voxels when it saves them.
-    node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    contents = node.GetSegmentation()
-    for label_class in CLASSES:
-        contents.AddEmptySegment(label_class.id, label_class.name, label_class.rgb_unit)
-        segment = contents.GetSegment(label_class.id)
-        segment.SetTerminology(label_class.terminology_entry)
-        # Ours: Slicer shall not replace them by those of the terminology.
-        segment.SetNameAutoGenerated(False)
-        segment.SetColorAutoGenerated(False)
-        for key, value in tags.items():
-            segment.SetTag(key, value)
-        mask = (labels == label_class.value).astype(np.uint8)
-        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, label_class.id, volume_node)
-    # The classes exclude each other: one shared layer is what Slicer's editor would keep, and a third of the file.
-    contents.CollapseBinaryLabelmaps(False)
+def _check_on_grid(segmentation: Segmentation, volume_node) -> None:
+    check_volume_node(volume_node)
+    grid = _shape(volume_node)
+    if segmentation.labels.shape != grid:
+        # Slicer would accept any shape, and show it in the wrong place.
+        raise InvalidGeometryError(
+            _("The labels have {labels} voxels (K, J, I), the volume has {grid}.").format(
+                labels=segmentation.labels.shape, grid=grid
+            ),
+            _("Segment the volume again: its grid has changed since."),
+        )
+
+
+def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: CompactAnswer):
+    """The scene's part, in one go: either all of it is there afterwards, or nothing."""
+    scene = volume_node.GetScene()
+    _remove_orphans(scene)
+    name = _next_version_name(scene, volume_node.GetName())
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    hidden = None
+    try:
+        node.CreateDefaultDisplayNodes()
+        # First of all: Slicer moves the grid and the voxels that follow from the volume's frame into the
+        # segmentation's. A grid set earlier would be another one, to which Slicer resamples when it saves.
+        node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+        tags = {**provenance_tags(segmentation), provenance.VERDICT: provenance.PENDING}
+        contents = node.GetSegmentation()
+        for label_class in CLASSES:
+            # One layer for all: the classes exclude each other, and it is what Slicer's editor would keep.
+            contents.AddSegment(_segment_of(label_class, layer, tags), label_class.id)
+        local = _local_matrix(volume_node)
+        attributes = {
+            "FlairSeg.device": segmentation.device_used,
+            "FlairSeg.warnings": "\n".join(segmentation.warnings),
+            provenance.VERSION_NUMBER: name.rpartition("v")[2],
+            LABELS_ATTRIBUTE: answer.labels_text,
+            GRID_ATTRIBUTE: " ".join(f"{number:.17g}" for number in local.ravel()),
+        }
+        for key, value in attributes.items():
+            node.SetAttribute(key, value)
+        node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
+        if levels is not None:
+            hidden = _hidden_volume(scene, f"{name} probabilities", levels)
+            hidden.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_corner(local, answer.start)))
+            hidden.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+            node.SetNodeReferenceID(PROBABILITIES_ROLE, hidden.GetID())
+    except BaseException:
+        for added in (hidden, node.GetDisplayNode(), node):
+            if added is not None:
+                scene.RemoveNode(added)
+        raise
+    _file_beside(node, volume_node)
+    return node
+
+
+def _segment_of(label_class, layer, tags: dict[str, str]):
+    segment = slicer.vtkSegment()
+    segment.SetName(label_class.name)
+    segment.SetColor(*label_class.rgb_unit)
+    segment.SetTerminology(label_class.terminology_entry)
+    # Ours: Slicer shall not replace them by those of the terminology.
+    segment.SetNameAutoGenerated(False)
+    segment.SetColorAutoGenerated(False)
+    for key, value in tags.items():
+        segment.SetTag(key, value)
+    segment.SetLabelValue(label_class.value)
+    segment.AddRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(), layer)
+    return segment
+
+
+def _hidden_volume(scene, name: str, image):
+    """A volume node in no list of the user's, saved with the scene, never displayed."""
+    node = scene.CreateNodeByClass("vtkMRMLVectorVolumeNode")
+    node.UnRegister(None)
+    node.SetName(name)
+    node.SetHideFromEditors(True)
+    node.SetAttribute(KIND_ATTRIBUTE, PROBABILITIES_KIND)
+    node.SetAndObserveImageData(image)
+    return scene.AddNode(node)
+
+
+def _remove_orphans(scene) -> None:
+    """Probabilities whose segmentation was deleted."""
+    used = {
+        node.GetNodeReferenceID(PROBABILITIES_ROLE)
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene)
+    }
+    for node in slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode", scene):
+        if node.GetAttribute(KIND_ATTRIBUTE) == PROBABILITIES_KIND and node.GetID() not in used:
+            scene.RemoveNode(node)
+
+
+def _set_extent(image, answer: CompactAnswer) -> None:
+    image.SetExtent(*(n for axis in reversed(answer.box) for n in (axis.start, axis.stop - 1)))
+
+
+def _fill_image(image, values: np.ndarray) -> Iterator[int]:
+    """Copy values, shape (voxels, components), uint8, into an image piece by piece; yields how many each time."""
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, values.shape[1])
+    target = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(-1)
+    source = values.reshape(-1)
+    for part in _pieces(source):
+        target[part] = source[part]
+        yield part.stop - part.start
+
+
+def _pieces(flat: np.ndarray) -> Iterator[slice]:
+    """A flat array in parts that are copied within a few milliseconds."""
+    step = max(1, PIECE_BYTES // flat.itemsize)
+    for first in range(0, flat.size, step):
+        yield slice(first, min(first + step, flat.size))
+
+
+def _placed(voxels: np.ndarray, ijk_to_ras: np.ndarray, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]] | None:
+    """Voxels (k, j, i, ...) in the axis order of a grid, and where the first one lies; None if on no voxels of it."""
+    change = np.linalg.inv(grid.ijk_to_ras) @ ijk_to_ras
+    if not _is_reordering(change):
+        return None
+    turn = np.rint(change[:3, :3]).astype(int)
+    # Row by row of the matrix: which axis of the voxels runs along I, J, K of the grid, and which way.
+    source = [int(np.nonzero(row)[0][0]) for row in turn]
+    moved = voxels.transpose(*(2 - source[2 - axis] for axis in range(3)), *range(3, voxels.ndim))
+    backwards = [turn[2 - axis, source[2 - axis]] < 0 for axis in range(3)]
+    moved = moved[tuple(slice(None, None, -1 if back else 1) for back in backwards)]
+    last = np.array(voxels.shape[2::-1]) - 1
+    ends = change @ np.stack([[0, 0, 0, 1], [*last, 1]], axis=1)
+    start = np.minimum(ends[:3, 0], ends[:3, 1])
+    if not np.allclose(start, np.rint(start), atol=1e-2):
+        return None
+    return moved, tuple(int(n) for n in np.rint(start)[::-1])
+
+
+def _is_reordering(change: np.ndarray) -> bool:
+    """Whether a matrix between voxel indices (4 x 4) only swaps and flips axes, and shifts."""
+    turn = np.rint(change[:3, :3])
+    sums = np.abs(turn).sum(axis=0), np.abs(turn).sum(axis=1)
+    return bool(np.allclose(change[:3, :3], turn, atol=1e-3) and all((total == 1).all() for total in sums))
+
+
+def _corner(ijk_to_ras: np.ndarray, start: tuple[int, int, int]) -> np.ndarray:
+    """The affine of a box of voxels that starts at K, J, I of a grid."""
+    moved = ijk_to_ras.copy()
+    moved[:3, 3] = (ijk_to_ras @ [*start[::-1], 1])[:3]
+    return moved
+
+
+def _changed(node) -> InputChangedError:
+    return InputChangedError(
+        _("The volume '{name}' changed while it was being segmented.").format(name=node.GetName()),
+        _("Segment it again as it is now."),
+    )
+
+
+def _shape(node) -> tuple[int, int, int]:
+    return tuple(reversed(node.GetImageData().GetDimensions()))
+
+
+def _flat_voxels(node) -> np.ndarray:
+    return vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(-1)
+
+
+def _voxels_mtime(node) -> int:
+    return node.GetImageData().GetMTime()
+
+
+def _local_matrix(node) -> np.ndarray:
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _affine_of(node) -> np.ndarray:
+    """Voxel indices to world RAS, once the node is known to be a volume that can be segmented."""
+    check_volume_node(node)
+    return _world_matrix(node) @ _local_matrix(node)
 
 
 def _file_beside(node, volume_node) -> None:

@@ -11,7 +11,7 @@ import binascii
 import math
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -68,7 +68,14 @@ class CompactAnswer:
         """Keep labels (uint8, K, J, I) and probabilities (float16, 4, K, J, I; optional), slice by slice.
 
         Without any class anywhere the box is one voxel of background.
+
+        Raises
+        ------
+        ValueError
+            If the two are not on one grid.
         """
+        if probabilities is not None and probabilities.shape != (NUMBER_OF_CLASSES, *labels.shape):
+            raise ValueError("probabilities and labels are not on one grid")
         table = _level_table()
 
         def levels_of(k: int) -> np.ndarray:
@@ -121,6 +128,7 @@ class CompactAnswer:
             out[0, k, rows, columns] = background[part.sum(axis=-1, dtype=np.uint16)]
         return out
 
+    @cached_property
     def labels_text(self) -> str:
         """The labels as ASCII text (deflated, base64), small enough for an attribute of a scene."""
         sizes = ";".join(",".join(map(str, part)) for part in (self.shape, self.start, self.labels.shape))
@@ -129,7 +137,7 @@ class CompactAnswer:
 
     @classmethod
     def from_labels_text(cls, text: str) -> CompactAnswer:
-        """The labels that :meth:`labels_text` wrote, without probabilities.
+        """The labels that :attr:`labels_text` holds, without probabilities.
 
         Raises
         ------

@@ -160,6 +160,8 @@ def decode_result(fields: dict[str, Any], blocks: Sequence[np.ndarray], volume: 
         if shape != volume.array.shape:
             raise ValueError("another grid")
         answer = CompactAnswer(shape, start, *blocks)
+        # Deflating takes a while; here nobody waits for it.
+        _ = answer.labels_text
         plain = {name: fields[name] for name in _PLAIN}
         card = fields["card"]
         return Segmentation(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flairseg.errors import FlairSegError, InputNotFoundError, InvalidGeometryError, UnsupportedImageError
 from flairseg.labels import CLASSES, LESION
-from flairseg.pipeline import Segmentation
+from flairseg.segmentation import Segmentation
 
 from Testing.slicer.helpers import STORAGE_ORDERS, labels_of, on_grid, rigid, stored_as, world_affine
 
@@ -201,7 +201,7 @@ class TestSegmentationToNode:
         volume = bridge.volume_from_node(node)
         in_file, _ = stored_as(head[1], head[0].ijk_to_ras, codes)
         labels = on_grid(in_file, affine, volume.array.shape, volume.ijk_to_ras)
-        segmentation = replace(segmentation, labels=labels)
+        segmentation = replace(segmentation, labels=labels, probabilities=np.zeros((4, *labels.shape), np.float16))
         result = bridge.segmentation_to_node(segmentation, node)
         shown = labels_of(slicer, result, node)
         np.testing.assert_array_equal(on_grid(shown, world_affine(slicer, node), array.shape, affine), in_file)
@@ -263,7 +263,7 @@ class TestSegmentationToNode:
         def fail(*_args):
             raise RuntimeError("Importing of segment failed.")
 
-        monkeypatch.setattr(slicer.util, "updateSegmentBinaryLabelmapFromArray", fail)
+        monkeypatch.setattr(bridge, "_hidden_volume", fail)
         nodes = number_of_nodes(slicer)
         with pytest.raises(RuntimeError, match="Importing"):
             bridge.segmentation_to_node(segmentation, volume_node)

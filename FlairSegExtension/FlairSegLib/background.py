@@ -1,0 +1,83 @@
+"""Something that takes a while and touches no node: done in a thread, answered in the GUI thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+import qt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How often the GUI thread looks whether a task is done.
+POLL_MS = 20
+#: Tasks under way: a caller need not keep them.
+_tasks: set[Task] = set()
+
+
+class Task:
+    """A function under way; :meth:`cancel` forgets its answer."""
+
+    def __init__(
+        self, function: Callable[[], Any], onDone: Callable[[Any], None], onFailed: Callable[[Exception], None]
+    ) -> None:
+        self._function = function
+        self._on_done = onDone
+        self._on_failed = onFailed
+        self._answers: queue.Queue[tuple[bool, Any]] = queue.Queue()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.timeout.connect(self._poll)
+
+    @property
+    def running(self) -> bool:
+        """Whether the answer is still awaited."""
+        return self in _tasks
+
+    def cancel(self) -> None:
+        """Forget the task: neither callback is called any more. The thread ends when its function does."""
+        self._timer.stop()
+        _tasks.discard(self)
+
+    def _start(self) -> None:
+        _tasks.add(self)
+        self._timer.start()
+        threading.Thread(target=self._work, name="flairseg-background", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            answer = True, self._function()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told in its own thread
+            answer = False, error
+        self._answers.put(answer)
+
+    def _poll(self) -> None:
+        try:
+            succeeded, answer = self._answers.get_nowait()
+        except queue.Empty:
+            return
+        self.cancel()
+        (self._on_done if succeeded else self._on_failed)(answer)
+
+
+def run(function: Callable[[], Any], onDone: Callable[[Any], None], onFailed: Callable[[Exception], None]) -> Task:
+    """Run a function in a thread.
+
+    Parameters
+    ----------
+    function : callable
+        Without arguments. Must not touch MRML, VTK's pipelines of the scene, or Qt.
+    onDone : callable
+        Called in the GUI thread with what the function returned.
+    onFailed : callable
+        Called in the GUI thread with the exception that it raised.
+
+    Returns
+    -------
+    Task
+    """
+    task = Task(function, onDone, onFailed)
+    task._start()
+    return task

@@ -1,0 +1,300 @@
+"""Who does the work of a run: a process that stays warm between runs, or, where none can be started, a thread.
+
+Both take ``warm`` and ``segment``, put what happens into ``events``, and can be killed at any time from the GUI thread,
+which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
+``("progress", run, fraction, stage)``, ``("result", run, Segmentation)``, ``("error", run, FlairSegError)``,
+``("ended", FlairSegError)``. After a kill no event that matters follows: a killed worker is forgotten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from flairseg import wire
+from flairseg.errors import Cancelled, FlairSegError, NotEnoughMemoryError, WorkerError
+from flairseg.progress import CancelToken
+from slicer.i18n import tr as _
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flairseg.volume import Volume
+
+#: Folder that holds the package ``flairseg``.
+PACKAGE_FOLDER = Path(wire.__file__).resolve().parents[1]
+#: Characters kept of what the worker writes to stderr.
+_TAIL = 4000
+#: What Windows answers when memory ran out: no memory, commitment limit.
+_WINDOWS_MEMORY = {0xC0000017, 0xC000012D}
+_SIGKILL = 9
+
+
+def find_python(chosen: str = "") -> str | None:
+    """The Python that runs the worker: the chosen one, else Slicer's own, else the one we are in; None without any.
+
+    In Slicer this is the launcher ``PythonSlicer``, which sets up Slicer's libraries.
+    """
+    if chosen:
+        return chosen
+    home = getattr(slicer.app, "slicerHome", "")
+    if home:
+        name = "PythonSlicer.exe" if sys.platform == "win32" else "PythonSlicer"
+        launcher = Path(home) / "bin" / name
+        if launcher.is_file():
+            return str(launcher)
+    for path in (sys.executable, shutil.which("PythonSlicer")):
+        if path and Path(path).name.lower().startswith("python"):
+            return path
+    return None
+
+
+def environment() -> dict[str, str]:
+    """Environment of the worker: ours, with the package's folder in front of the module path."""
+    folders = [str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(folder for folder in folders if folder),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+    }
+
+
+class WorkerProcess:
+    """A process ``python -m flairseg.worker`` and the threads that speak to it.
+
+    Parameters
+    ----------
+    python : str
+        Its interpreter. It is started at once, in a thread; where that fails, the event ``ended`` says so and
+        :attr:`ready` stays False.
+    """
+
+    isProcess = True
+
+    def __init__(self, python: str) -> None:
+        self.events: queue.Queue[tuple] = queue.Queue()
+        #: Whether the process has said that it listens.
+        self.ready = False
+        self._command = [python, "-m", "flairseg.worker"]
+        self._requests: queue.Queue[tuple[dict[str, Any], Sequence] | None] = queue.Queue()
+        self._volumes: dict[int, Volume] = {}
+        self._process: subprocess.Popen | None = None
+        self._pid: int | None = None
+        self._killed = False
+        self._tail = ""
+        self._lock = threading.Lock()
+        threading.Thread(target=self._run, name="flairseg-worker", daemon=True).start()
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the Python process itself (not of a launcher before it), once it is ready."""
+        return self._pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs, or is about to."""
+        return not self._killed and (self._process is None or self._process.poll() is None)
+
+    def warm(self, model: str | None, device: str) -> None:
+        """Have packages and network loaded ahead."""
+        self._requests.put(({"kind": "warm", "model": model, "device": device}, ()))
+
+    def segment(self, run: int, volume: Volume, model: str | None, device: str) -> None:
+        """Start a run; its number comes back with its events."""
+        self._volumes[run] = volume
+        header = {
+            "kind": "segment",
+            "run": run,
+            "model": model,
+            "device": device,
+            "name": volume.name,
+            "ijk_to_ras": volume.ijk_to_ras.ravel().tolist(),
+        }
+        self._requests.put((header, (volume.array,)))
+
+    def kill(self) -> None:
+        """End the process now, whatever it does. Returns at once."""
+        with self._lock:
+            self._killed = True
+            process = self._process
+        self._requests.put(None)
+        if process is not None:
+            self._end(process)
+
+    def _end(self, process: subprocess.Popen) -> None:
+        """Slicer's launcher stands between us and the Python process: end both, by group and by id."""
+        with contextlib.suppress(OSError):
+            if os.name == "posix":
+                os.killpg(process.pid, signal.SIGKILL)
+            elif self._pid is not None and self._pid != process.pid and process.poll() is None:
+                os.kill(self._pid, signal.SIGTERM)
+        with contextlib.suppress(OSError):
+            process.kill()
+
+    def _run(self) -> None:
+        """Everything that may block: starting the process, reading from it, waiting for its end."""
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=PACKAGE_FOLDER,
+                env=environment(),
+                start_new_session=os.name == "posix",
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except (OSError, ValueError) as error:
+            self.events.put(("ended", not_started(type(error).__name__)))
+            return
+        with self._lock:
+            self._process = process
+            killed = self._killed
+        if killed:
+            self._end(process)
+        for target in (self._write, self._drain):
+            threading.Thread(target=target, args=(process,), name="flairseg-worker-pipe", daemon=True).start()
+        nonsense = False
+        try:
+            self._read(process.stdout)
+        except (wire.ProtocolError, OSError, ValueError, KeyError) as error:
+            nonsense = process.poll() is None
+            logging.debug("FlairSeg: the worker's answer could not be read: %s", error)
+        except MemoryError:
+            self._end(process)
+            process.wait()
+            self.events.put(("ended", _out_of_memory()))
+            return
+        if nonsense:
+            self._end(process)
+        self._requests.put(None)
+        status = process.wait()
+        if not self._killed:
+            logging.warning("FlairSeg: the worker process ended (%s).", status)
+            logging.debug("FlairSeg: the worker's last words: %s", self._tail)
+        self.events.put(("ended", self._reason(status, nonsense)))
+
+    def _read(self, stream) -> None:
+        while (message := wire.read_message(stream)) is not None:
+            header, blocks = message
+            kind, run = header["kind"], header.get("run")
+            if kind == "progress":
+                self.events.put(("progress", run, float(header["fraction"]), str(header["stage"])))
+            elif kind == "result":
+                volume = self._volumes.pop(run)
+                self.events.put(("result", run, wire.decode_result(header, blocks, volume)))
+            elif kind == "error":
+                self._volumes.pop(run, None)
+                self.events.put(("error", run, wire.decode_error(header)))
+            elif kind == "ready":
+                if header.get("protocol") != wire.PROTOCOL:
+                    raise wire.ProtocolError("another version of the protocol")
+                self._pid = int(header["pid"])
+                self.ready = True
+                self.events.put(("ready",))
+
+    def _write(self, process: subprocess.Popen) -> None:
+        # What is sent is not kept: a volume may be large.
+        with contextlib.suppress(OSError, ValueError):
+            while (request := self._requests.get()) is not None:
+                wire.write_message(process.stdin, *request)
+                request = None
+        # Closed, the process leaves by itself, even where it could not be killed.
+        with contextlib.suppress(OSError, ValueError):
+            process.stdin.close()
+
+    def _drain(self, process: subprocess.Popen) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while text := process.stderr.read1(4096):
+                self._tail = (self._tail + text.decode("utf-8", "replace"))[-_TAIL:]
+
+    def _reason(self, status: int, nonsense: bool) -> FlairSegError:
+        if not self.ready:
+            return not_started("")
+        lacked = status == -_SIGKILL or status & 0xFFFFFFFF in _WINDOWS_MEMORY or status == 128 + _SIGKILL
+        if not nonsense and (lacked or "bad_alloc" in self._tail or "MemoryError" in self._tail):
+            return _out_of_memory()
+        return WorkerError(
+            _("The process that runs the model stopped working."),
+            _("Segment again; if it happens again, choose the CPU as device, and report it with the diagnostics."),
+        )
+
+
+class WorkerThread:
+    """The same in a thread of Slicer itself, for computers on which no process can be started."""
+
+    isProcess = False
+    ready = True
+    pid = None
+
+    def __init__(self) -> None:
+        self.events: queue.Queue[tuple] = queue.Queue()
+        self._token = CancelToken()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes runs."""
+        return not self._token.cancelled
+
+    def warm(self, model: str | None, device: str) -> None:
+        """Nothing: importing in this process would make the window stutter before anybody asked for a run."""
+
+    def segment(self, run: int, volume: Volume, model: str | None, device: str) -> None:
+        """Start a run; its number comes back with its events."""
+        arguments = (run, volume, model, device)
+        threading.Thread(target=self._work, args=arguments, name="flairseg-run", daemon=True).start()
+
+    def kill(self) -> None:
+        """Ask the run to end at its next check, and forget it."""
+        self._token.cancel()
+
+    def _work(self, run: int, volume: Volume, model: str | None, device: str) -> None:
+        from . import dependencies
+
+        try:
+            segment = dependencies.load_segment()
+            result = segment(
+                volume,
+                model=model,
+                device=device,
+                progress=lambda fraction, stage: self.events.put(("progress", run, fraction, stage)),
+                cancel=self._token,
+            )
+            answer = result.compact_answer()
+            _ = answer.labels_text
+            self.events.put(("result", run, replace(result, compact=answer, probabilities=None)))
+        except Cancelled:
+            return
+        except Exception as error:
+            # Whatever it is, the user is told.
+            if not isinstance(error, (FlairSegError, MemoryError)):
+                logging.exception("FlairSeg: a run failed")
+            self.events.put(("error", run, wire.decode_error(wire.encode_error(error))))
+
+
+def not_started(detail: str) -> WorkerError:
+    """The error of a process that cannot be started; ``detail`` says why, in a word, if that is known."""
+    reason = f" ({detail})" if detail else ""
+    return WorkerError(
+        _("The process that runs the model could not be started{reason}.").format(reason=reason),
+        _("Check the Python executable in the settings of this module; empty means Slicer's own."),
+    )
+
+
+def _out_of_memory() -> NotEnoughMemoryError:
+    return NotEnoughMemoryError(
+        _("The run was ended by the system, most likely because memory ran out."),
+        _("Close other programs or volumes, or crop the volume to the head, then segment again."),
+    )
