@@ -40,6 +40,7 @@ from flairseg.study.analysis.tidy import Exclusion, InvalidRatingsError, Questio
 from flairseg.study.records import (
     ACCEPTABILITY,
     ACCEPTABLE,
+    CONFIDENCE_QUESTION,
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
     LIKERT_5,
@@ -193,6 +194,13 @@ def test_the_methods_paragraph_names_what_a_reviewer_asks_for(study):
                    "Bland-Altman", "9f2c" * 16, "statsmodels", "FlairSeg", "verified"):  # fmt: skip
         assert wanted in text
     assert "  " not in text
+
+
+def test_the_methods_paragraph_claims_nothing_that_was_not_done():
+    text = methods_paragraph(compute([rating(active_seconds=20.0)]))
+    assert "One rater rated 1 case" in text
+    for absent in ("McNemar", "AC1", "AC2", "ICC", "Wilcoxon", "mixed model", "Spearman", "SHA-256", "hash", "by rule"):
+        assert absent not in text
 
 
 def test_checklists_are_complete_and_claim_nothing_unknown(study):
@@ -434,6 +442,25 @@ def test_the_rule_is_compared_with_the_decision():
     ratings = [rating(f"c{n}", value=ACCEPTABLE, proposed=ACCEPTABLE if n < 15 else UNACCEPTABLE) for n in range(20)]
     row = next(r for r in compute(ratings).agreement if r.scope == RULE and r.coefficient == "Percent agreement")
     assert row.estimate.value == 0.75
+
+
+def test_confidence_of_a_study_becomes_a_scale():
+    ratings = [rating(f"c{n}", rater=who, confidence=1 + n % 5) for n in range(10) for who in ("A", "B")]
+    results = compute(ratings)
+    assert [q.id for q in results.table.questions] == ["ok", CONFIDENCE_QUESTION]
+    answers = results.table.answers
+    asked = answers[answers["question"] == CONFIDENCE_QUESTION]
+    assert list(asked["value"]) == [1 + n % 5 for n in range(10) for _ in "AB"]
+    assert f"scale-{CONFIDENCE_QUESTION}" in {one.name for one in draw_figures(results)}
+    assert len(results.table.showings) == 20
+
+
+def test_altered_records_are_shown():
+    altered = StudyDescription(protocol_sha256="ab" * 32, chain_verified=False, remarks=("chain, R1: event 4 altered",))
+    text = Page(render(compute([rating(), rating("c2")], altered))).text
+    assert "event 4 altered" in text
+    assert "NOT as it was locked" in text
+    assert "found changes" in text
 
 
 def test_common_places_takes_each_mark_once():

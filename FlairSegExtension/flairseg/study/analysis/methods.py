@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from .agreement import AC1, AC2
 from .intervals import RESAMPLES
 from .lesions import SAME_PLACE_MM
 from .results import Results
-from .tidy import BINARY, NUMBER, ORDERED
+from .tidy import BINARY
+from .timing import CORRELATION, MIXED_MODEL, PAIRED_TEST
 from .wording import counted
 
+_TIMING_METHODS = {
+    PAIRED_TEST: "Wilcoxon's signed-rank test on case means",
+    MIXED_MODEL: "a linear mixed model of log time (arm, rater and order fixed, case random)",
+    CORRELATION: "Spearman's correlation with the place in the order",
+}
 #: Numbers that begin a sentence.
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 #: What the paragraph and the report cite.
@@ -51,7 +58,11 @@ def _design(results: Results) -> list[str]:
     if table.training:
         said.append(f"{counted(table.training, 'showing')} of training cases came first and do not count.")
     if study.protocol_sha256:
-        verified = {True: ", which was verified before the analysis", False: ", whose check failed", None: ""}
+        verified = {
+            True: ", which was verified before the analysis",
+            False: "; a check of the records found changes",
+            None: "",
+        }
         said.append(
             f"The protocol was locked before the first rating (SHA-256 {study.protocol_sha256}) and answers were "
             f"stored append-only with a hash chain{verified[study.chain_verified]}."
@@ -79,20 +90,20 @@ def _statistics(results: Results) -> list[str]:
         said.append(
             "Arms were compared on the same cases with McNemar's exact test, p values adjusted by Holm's method."
         )
-    if any(row.coefficient == "Gwet AC1" for row in results.agreement):
+    given = {row.coefficient for row in results.agreement if row.estimate.defined}
+    if AC1 in given:
         said.append("Agreement on categories is given as per cent, Cohen's and Fleiss' kappa and Gwet's AC1.")
-    if table.of_kind(ORDERED) and results.agreement:
+    if AC2 in given:
         said.append("For ordered scales, quadratically weighted kappa and Gwet's AC2 were added.")
-    if table.of_kind(NUMBER) or results.limits:
+    if any(row.limits.bias.defined for row in results.limits):
         said.append(
             "Numbers were analysed with intraclass correlations ICC(2,1) and ICC(3,1) after Shrout and Fleiss, "
             "Bland-Altman limits of agreement with t intervals, and the repeatability coefficient."
         )
-    if results.timing_tests:
-        said.append(
-            "Active time was compared with Wilcoxon's signed-rank test on case means and a linear mixed model of log "
-            "time (arm, rater and order fixed, case random)."
-        )
+    done = {test.method for test in results.timing_tests if test.p is not None}
+    tests = [text for method, text in _TIMING_METHODS.items() if method in done]
+    if tests:
+        said.append(f"Active time was analysed with {_listed(tests)}.")
     if results.mark_agreement:
         said.append(f"Two marks within {SAME_PLACE_MM:g} mm counted as one place.")
     missing = sum(table.missing_answers(question) for question in table.questions)

@@ -26,6 +26,11 @@ from .tidy import Exclusion
 
 REPORT = "report.html"
 _TEMPLATES = Path(__file__).with_name("templates")
+_RECORDS = {
+    True: "hash chain verified; protocol, orders, key and images as they were locked",
+    False: "NOT as they were locked: see section “Data”",
+    None: "",
+}
 #: Where in the whole the computation ends.
 _COMPUTED = 0.8
 
@@ -169,7 +174,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("Size", size),
         ("Masks by", models),
         ("Protocol SHA-256", study.protocol_sha256),
-        ("Records", {True: "hash chain verified", False: "hash chain BROKEN", None: ""}[study.chain_verified]),
+        ("Records", _RECORDS[study.chain_verified]),
         ("Ratings", study.source),
         ("Order seeds", study.order_seed),
         ("Analysis seed", str(results.seed)),

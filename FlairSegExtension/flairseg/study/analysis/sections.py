@@ -167,7 +167,9 @@ def _data(results: Results) -> Section:
         )
     paragraphs += list(study.remarks)
     if study.chain_verified is False:
-        paragraphs.append("The hash chain of the store does NOT verify: answers may have been altered. See the store.")
+        paragraphs.append(
+            "The check of the records found what is listed above: something is NOT as it was locked or written."
+        )
     rows = []
     for arm in table.arms:
         for rater in table.raters:

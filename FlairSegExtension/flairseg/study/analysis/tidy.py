@@ -19,6 +19,8 @@ from ...errors import FlairSegError
 from ..records import (
     ACCEPTABILITY,
     ACCEPTABLE,
+    CONFIDENCE_QUESTION,
+    LIKERT_5,
     NO,
     NUMERIC,
     TEXT,
@@ -246,6 +248,7 @@ def tabulate(
             "There are no ratings to analyse.",
             "Rate some cases first; training cases and excluded cases do not count.",
         )
+    kept += _confidences(kept)
     _refuse_double(kept)
     questions = _questions(kept)
     answers = pd.DataFrame([r.to_row() for r in kept])
@@ -283,6 +286,28 @@ def _checked(rating: Rating) -> Rating:
             "Known are Acceptability, Yes_No, Likert_5 (any number of points from 2 to 11), Numeric and Text.",
         )
     return replace(rating, value=value)
+
+
+def _confidences(ratings: Sequence[Rating]) -> list[Rating]:
+    """Confidence, which a study records with each showing, as answers to a question of its own."""
+    if any(r.question == CONFIDENCE_QUESTION for r in ratings) or all(r.confidence is None for r in ratings):
+        return []
+    showings = {(r.case, r.arm, r.rater, r.repeat): r for r in reversed(ratings)}
+    text = "How certain are you? (1 guessing, 5 certain)"
+    return [
+        _checked(
+            replace(
+                r,
+                question=CONFIDENCE_QUESTION,
+                question_text=text,
+                response_type=LIKERT_5,
+                value=r.confidence,
+                first_value=r.confidence,
+                corrected=False,
+            )
+        )
+        for r in reversed(showings.values())
+    ]
 
 
 def _unsuitable(rating: Rating, wanted: str) -> InvalidRatingsError:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: Showings over which the change of time along the session is told.
 SHOWINGS_STEP = 10
+#: What each test is called.
+PAIRED_TEST = "Wilcoxon signed-rank test on case means"
+MIXED_MODEL = "linear mixed model of log time"
+CORRELATION = "Spearman correlation"
 #: A mixed model needs some cases; below, only the paired test is made.
 _FEWEST_CASES = 6
 _DIFFERENT = "too few showings with different times"
@@ -98,7 +102,7 @@ def _paired_tests(table: RatingTable) -> list[TimingTest]:
         pairs = [(means.get((c, arm_a), math.nan), means.get((c, arm_b), math.nan)) for c in table.cases]
         pairs = np.array(pairs, dtype=float)
         pairs = pairs[np.isfinite(pairs).all(axis=1)]
-        what, method = f"{arm_a} against {arm_b}", "Wilcoxon signed-rank test on case means"
+        what, method = f"{arm_a} against {arm_b}", PAIRED_TEST
         differences = pairs[:, 0] - pairs[:, 1]
         if len(pairs) < 2 or not differences.any():
             tests.append(TimingTest(what, method, Estimate(None), None, len(pairs), f"Not tested: {_DIFFERENT}."))
@@ -112,7 +116,7 @@ def _mixed_model(table: RatingTable) -> list[TimingTest]:
     """Effects of arm, rater and order on the logarithm of time, with a random intercept for each case."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
-    method = "linear mixed model of log time"
+    method = MIXED_MODEL
     rows = table.showings[table.showings["active_seconds"] > 0].copy()
     rows["order"] = order_of(rows)
     columns = [np.ones(len(rows))]
@@ -173,7 +177,7 @@ def _learning(table: RatingTable) -> list[TimingTest]:
         order, seconds = order_of(rows), rows["active_seconds"].to_numpy(dtype=float)
         known = np.isfinite(order)
         order, seconds = order[known], seconds[known]
-        what, method = f"{rater}: time along the order", "Spearman correlation"
+        what, method = f"{rater}: time along the order", CORRELATION
         if len(order) < 3 or np.ptp(order) == 0 or np.ptp(seconds) == 0:
             tests.append(TimingTest(what, method, Estimate(None), None, len(order), f"Not tested: {_DIFFERENT}."))
             continue
