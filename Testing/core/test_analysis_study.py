@@ -12,6 +12,7 @@ pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip ins
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flairseg[study]'")
 
 from flairseg.cli import app
+from flairseg.study.analysis import analyse_study
 from flairseg.study.analysis.from_study import describe, study_inputs
 from flairseg.study.analysis.results import compute
 from flairseg.study.errors import StudyStateError
@@ -117,6 +118,14 @@ def test_the_protocol_in_words(closed):
     assert "1 showing of other cases" in said.washout
     assert said.mirrored
     assert said.chain_verified is None
+
+
+def test_report_of_a_study_by_call(closed, tmp_path):
+    stages = []
+    written = analyse_study(closed, tmp_path / "out", lambda fraction, stage: stages.append(stage), seed=2)
+    assert written["report.html"].exists()
+    assert stages[-1] == "report"
+    assert "Analysis seed</dt><dd>2" in written["report.html"].read_text(encoding="utf-8")
 
 
 def test_report_of_a_study_by_command(closed, tmp_path):

@@ -46,8 +46,7 @@ def analyse_study(source: Path, output: Path, seed: int, overwrite: bool, coordi
         from ..study.analysis.from_study import study_inputs
         from ..study.study import Study
 
-        inputs = study_inputs(Study(source, coordinator))
-        return {name: getattr(inputs, name) for name in inputs.__dataclass_fields__}
+        return dict(vars(study_inputs(Study(source, coordinator))))
 
     return _run(read, output, seed, overwrite)
 

@@ -1,6 +1,7 @@
 """From ratings to a report: agreement, acceptance, time and errors of a rating study, with intervals.
 
->>> from flairseg.study.analysis import analyse, read_ratings
+>>> from flairseg.study.analysis import analyse, analyse_study, read_ratings
+>>> analyse_study(Study("study"), "report")                               # doctest: +SKIP
 >>> imported = read_ratings(["ratings.csv"])                              # doctest: +SKIP
 >>> analyse(imported.ratings, "report", study=imported.study)             # doctest: +SKIP
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 _LAZY = {
     "analyse": "report",
+    "analyse_study": "from_study",
     "compute": "results",
     "read_ratings": "importing",
     "missing_packages": "dependencies",
@@ -28,6 +30,7 @@ __all__ = sorted(_LAZY)
 
 if TYPE_CHECKING:
     from .dependencies import missing_packages as missing_packages
+    from .from_study import analyse_study as analyse_study
     from .importing import read_ratings as read_ratings
     from .lesions import CaseFrame as CaseFrame
     from .lesions import brain_frame as brain_frame

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import UnreadableImageError, UnusableIntensitiesError
+from ...progress import CancelToken, ProgressCallback
 from ...reading import read_volume
 from .. import checking
 from ..key import SealedKey
@@ -15,6 +17,7 @@ from ..records import CorrectionRow, MarkRow, Rating
 from ..room import Room
 from ..study import Study
 from .lesions import CaseFrame, brain_frame
+from .report import analyse
 from .results import StudyDescription, ordinal
 from .tidy import Exclusion
 from .wording import counted
@@ -68,6 +71,27 @@ def study_inputs(study: Study) -> StudyInputs:
     return StudyInputs(
         found.ratings, description, found.marks, found.corrections, exclusions, failures, expected, frames
     )
+
+
+def analyse_study(
+    study: Study,
+    output: str | Path,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Read a closed study and write its report; parameters, result and errors as for :func:`~.report.analyse`.
+
+    Raises
+    ------
+    StudyStateError
+        While the study is open.
+    TamperedError
+        If protocol, key or images are not what was locked.
+    """
+    given = dict(vars(study_inputs(study)))
+    return analyse(given.pop("ratings"), output, progress, cancel, seed=seed, overwrite=overwrite, **given)
 
 
 def describe(protocol: Protocol, chain_verified: bool | None = None, remarks: Iterable[str] = ()) -> StudyDescription:
