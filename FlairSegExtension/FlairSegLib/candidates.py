@@ -26,8 +26,9 @@ _KINDS = (
     ("vtkMRMLLabelMapVolumeNode", proposal.LABEL_MAP),
     ("vtkMRMLDiffusionWeightedVolumeNode", proposal.DIFFUSION),
     ("vtkMRMLDiffusionImageVolumeNode", proposal.DIFFUSION),
-    ("vtkMRMLTensorVolumeNode", proposal.DIFFUSION),
+    # Before its parent class.
     ("vtkMRMLVectorVolumeNode", proposal.COLOUR),
+    ("vtkMRMLTensorVolumeNode", proposal.DIFFUSION),
 )
 
 

@@ -112,9 +112,11 @@ class CaseSection(VTKObservationMixin):
         messages.hide(self.ui.caseReasonLabel)
 
     def cleanup(self) -> None:
-        """Let go of the scene."""
-        self.forget()
+        """Let go of the scene. The widgets may be gone already."""
         self.removeObservers()
+        self._settling.stop()
+        self._cancel_look()
+        self._parameters = None
 
     def _scene_changed(self, caller=None, event=None) -> None:
         self._settling.start()
@@ -134,14 +136,15 @@ class CaseSection(VTKObservationMixin):
     def _node_changed(self, node=None) -> None:
         if self._parameters is None:
             return
-        if not self._proposing:
-            node = self.volumeNode
-            # A deleted volume leaves an empty selector behind, which nobody chose.
+        node = self.volumeNode
+        # What the parameters brought (a loaded scene, another panel) was chosen before, or proposed.
+        from_user = not self._proposing and not _same(node, self._parameters.inputVolume)
+        if from_user:
             # The volume first: each parameter that is set brings the selector to what the parameters say.
             self._parameters.inputVolume = node
             self._parameters.inputChosen = node is not None and node.GetID() != self._proposed
-            if node is not None and node.GetID() not in self._verdicts:
-                self._settling.start()
+        if node is not None and node.GetID() not in self._verdicts:
+            self._settling.start()
         self._show()
         self._on_changed()
 
@@ -209,6 +212,10 @@ class CaseSection(VTKObservationMixin):
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+
+def _same(one, other) -> bool:
+    return (one.GetID() if one is not None else None) == (other.GetID() if other is not None else None)
 
 
 def _state(node) -> str:

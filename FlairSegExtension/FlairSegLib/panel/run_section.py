@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import qt
 import slicer
 from flairseg.errors import FlairSegError
+from flairseg.progress import STAGES
 from slicer.i18n import tr as _
 
 from .. import dependencies, diagnostics, settings
-from ..run_controller import RunController
+from ..run_controller import FILL, RunController
 from ..shortcuts import Shortcuts
 from . import messages
 from .model_section import duration
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SEGMENT_KEY, CANCEL_KEY = "Ctrl+Return", "Ctrl+."
 #: The elapsed time is written this often.
 TICK_MS = 500
+#: Share of a run after which the worker has the volume.
+SENT = 0.01
 #: Progress bars of Qt count in whole numbers.
 STEPS = 1000
 
@@ -62,7 +65,7 @@ class RunSection:
         self._slices = 0
         self._expected: float | None = None
         self._error: FlairSegError | None = None
-        self._cancelling = False
+        self._cancelling = self._closed = self._entered = False
         self._model_id = ""
         self._requested = settings.AUTOMATIC
         self._shortcuts = Shortcuts({SEGMENT_KEY: self.start, CANCEL_KEY: self.cancel})
@@ -123,6 +126,8 @@ class RunSection:
         reason = self._case.refusal
         if not reason and self._model.card is None:
             reason = _("No model is installed.")
+        if not reason:
+            self._warm_up()
         self.ui.segmentButton.setEnabled(not reason)
         self.ui.segmentButton.setToolTip(
             reason or _("Segment ventricles, normal hyperintensity and lesions ({key})").format(key=SEGMENT_KEY)
@@ -131,11 +136,12 @@ class RunSection:
     def enter(self) -> None:
         """The panel is shown: its keys work, the worker warms up."""
         self._shortcuts.bind(self.ui.segmentButton)
-        if not dependencies.missing(self._model.device):
-            self.controller.warmUp()
+        self._entered = True
+        self._warm_up()
 
     def exit(self) -> None:
         """Another module is shown: the keys are its own again."""
+        self._entered = False
         self._shortcuts.release()
 
     def sceneClosing(self) -> None:
@@ -148,10 +154,18 @@ class RunSection:
         self.ui.copyDiagnosticsButton.setVisible(False)
 
     def cleanup(self) -> None:
-        """End the run and the worker, release the keys."""
+        """End the run and the worker, release the keys. The widgets may be gone already."""
+        self._closed = True
         self.exit()
         self._clock.stop()
         self.controller.cleanup()
+
+    def _warm_up(self) -> None:
+        """Have the network loaded by the time the button is pressed; not before there is something to segment."""
+        if not self._entered or self._case.refusal or self._model.card is None:
+            return
+        if not dependencies.missing(self._model.device):
+            self.controller.warmUp(self._model.modelId, self._model.device)
 
     def _clicked(self, checked: bool = False) -> None:
         if self.running:
@@ -190,12 +204,14 @@ class RunSection:
         self.ui.elapsedLabel.setText(text)
 
     def _progressed(self, fraction: float, stage: str) -> None:
-        if self._cancelling:
+        if self._cancelling or self._closed:
             return
         self.ui.progressBar.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))
         messages.quiet(self.ui.stageLabel, stage_words(stage, fraction, self._slices))
 
     def _finished(self, node) -> None:
+        if self._closed:
+            return
         seconds = time.monotonic() - self._began
         used = self.controller.deviceUsed or settings.CPU
         self._settings.rememberRun(self._model_id, used, self._slices, seconds)
@@ -214,12 +230,16 @@ class RunSection:
         self._on_finished(node)
 
     def _failed(self, error: FlairSegError) -> None:
+        if self._closed:
+            return
         self._error = error
         self._show_idle()
         messages.show(self.ui.statusLabel, messages.ERROR, f"{error.message}\n{error.advice}".strip())
         self.ui.copyDiagnosticsButton.setVisible(True)
 
     def _cancelled(self) -> None:
+        if self._closed:
+            return
         self._cancelling = False
         self._show_idle()
         messages.show(self.ui.statusLabel, messages.INFO, _("Cancelled. The scene is as it was."))
@@ -261,8 +281,9 @@ def stage_words(stage: str, fraction: float, slices: int) -> str:
     str
     """
     if stage == "inference":
-        begin, end = INFERENCE
-        done = min(max((fraction - begin) / (end - begin), 0.0), 1.0)
+        of_worker = (fraction - SENT) / (FILL - SENT)
+        begin, end = STAGES["preprocess"], STAGES["inference"]
+        done = min(max((of_worker - begin) / (end - begin), 0.0), 1.0)
         if slices:
             return _("Segmenting slice {n} of {slices}").format(n=min(slices, int(done * slices) + 1), slices=slices)
         return _("Segmenting slices")
@@ -276,7 +297,3 @@ def stage_words(stage: str, fraction: float, slices: int) -> str:
         "write": _("Filling the segments"),
     }
     return words.get(stage, stage)
-
-
-#: Where inference begins and ends in a whole run; the stages of :mod:`flairseg.pipeline`.
-INFERENCE = (0.25, 0.85)
