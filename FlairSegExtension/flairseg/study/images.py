@@ -175,7 +175,7 @@ def read_neutral_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_integers(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (K, J, I) of a label file as integers, and its RAS affine."""
+    """Voxels (K, J, I) of a label file as integers of any size, and its RAS affine."""
     import SimpleITK as sitk
 
     if not path.is_file():
@@ -195,15 +195,19 @@ def _read_integers(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"The mask {path.name} is not one 3-D label map (overlapping segments, or a fourth dimension).",
             "Export it as a label map, for instance from 3D Slicer's Segmentations module.",
         )
-    array = sitk.GetArrayViewFromImage(image)
-    whole = np.rint(np.asarray(array, float))
-    if not np.isfinite(whole).all() or np.abs(whole - array).max(initial=0) > 1e-3 or whole.min(initial=0) < 0:
+    array = whole = sitk.GetArrayFromImage(image)
+    if array.dtype.kind == "f":
+        whole = np.where(np.isfinite(array), np.rint(array), -1)
+        fractional = bool((np.abs(whole - array) > 1e-3).any())
+    else:
+        fractional = False
+    if fractional or whole.min(initial=0) < 0:
         raise BlindedImageError(
             f"The mask {path.name} does not hold labels: not all its voxels are whole numbers from 0.",
             "Give the label map, not probabilities.",
         )
     affine = affine_from_itk(image.GetSpacing(), image.GetDirection(), image.GetOrigin())
-    return whole.astype(np.int32), affine
+    return whole if whole.dtype.kind in "iu" else whole.astype(np.int32), affine
 
 
 def _on_grid(path: Path, labels: np.ndarray, affine: np.ndarray, grid: Volume) -> np.ndarray:

@@ -215,13 +215,8 @@ class Mark:
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Mark:
         """The mark that a payload holds; unknown keys are left alone."""
-        lesion = payload.get("lesion")
-        return cls(
-            str(payload["id"]),
-            str(payload["kind"]),
-            tuple(float(x) for x in payload["ras"]),
-            None if lesion is None else int(lesion),
-        )
+        known = {f.name: payload[f.name] for f in fields(cls) if f.name in payload}
+        return cls(**{**known, "ras": tuple(float(x) for x in known["ras"])})
 
 
 @dataclass(frozen=True)

@@ -379,7 +379,7 @@ def lock(
     folder : path
         The study's folder; must not exist, or be empty.
     store : str
-        PostgreSQL address without a password (``postgresql+psycopg://user@host/database``; the password comes from
+        PostgreSQL address without a password (``postgresql://user@host/database``; the password comes from
         ``~/.pgpass`` or the environment); default: an SQLite file in the folder.
     progress : callable, optional
         Told (fraction, sentence); may raise to cancel. Nothing is left then.
