@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,24 @@ def test_metadata(configured):
         base = metadata["HOMEPAGE"] + "/raw/main/"
         assert metadata[field].startswith(base)
         assert (ROOT / metadata[field].removeprefix(base)).is_file()
+
+
+def test_the_catalogue_entry_can_be_submitted(configured):
+    """Slicer/Schemas/slicer-extension-catalog-entry-schema-v1.0.2.json, and what the index's reviewers look for."""
+    entry = json.loads((ROOT / "Resources" / "ExtensionsIndex" / "FlairSeg.json").read_text(encoding="utf-8"))
+    allowed = {
+        "$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory",
+        "enabled", "tier", "dicom_support_rule",
+    }  # fmt: skip
+    assert {"$schema", "category", "scm_url"} <= set(entry) <= allowed
+    assert entry["$schema"].endswith("/slicer-extension-catalog-entry-schema-v1.0.2.json#")
+    assert entry["scm_url"].removesuffix(".git") == configured[1]["HOMEPAGE"]
+    assert entry["scm_url"].endswith(".git")
+    assert entry["build_subdirectory"] == "."
+    assert isinstance(entry["tier"], int)
+    assert 1 <= entry["tier"] <= 5
+    # The index finds the entry by the name of the CMake project.
+    assert re.search(r"^project\(FlairSeg\)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def test_icon(tree):

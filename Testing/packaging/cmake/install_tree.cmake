@@ -41,6 +41,15 @@ function(slicerMacroBuildScriptedModule)
   endforeach()
 endfunction()
 
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "SCRIPT;TESTNAME_PREFIX" "SLICER_ARGS" ${ARGN})
+  if(MY_UNPARSED_ARGUMENTS OR NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${MY_SCRIPT})
+    message(FATAL_ERROR "slicer_add_python_unittest: '${MY_SCRIPT}' ${MY_UNPARSED_ARGUMENTS}")
+  endif()
+  message(STATUS "UNITTEST=${MY_SCRIPT}")
+endfunction()
+
+set(BUILD_TESTING ON)
 set(CMAKE_CURRENT_SOURCE_DIR ${SOURCE})
 include(${SOURCE}/CMakeLists.txt)
 

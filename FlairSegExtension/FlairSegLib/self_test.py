@@ -1,0 +1,95 @@
+"""What can be checked of FlairSeg inside a running 3D Slicer: a digital phantom from the network to the saved scene.
+
+Slicer's test class in ``FlairSeg.py`` calls these; nothing here needs an image from outside or a network.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import slicer
+from flairseg.labels import CLASSES, LESION, VENTRICLES
+
+#: Dice that the phantom of seed 0 reaches with room to spare; a flipped or shifted mask stays below 0.3.
+LEAST_DICE = {VENTRICLES: 0.8, LESION: 0.6}
+
+
+def phantom_volume():
+    """A volume node with a digital head, and its labels (uint8, K, J, I)."""
+    from flairseg.phantom import make_phantom
+
+    phantom = make_phantom(seed=0)
+    node = slicer.util.addVolumeFromArray(
+        phantom.volume.array, ijkToRAS=phantom.volume.ijk_to_ras, name="FLAIR phantom"
+    )
+    return node, phantom.labels
+
+
+def labels_of(segmentation_node, volume_node) -> np.ndarray:
+    """Labels (uint8, K, J, I) that the segments give on a volume node's grid."""
+    labels = np.zeros(slicer.util.arrayFromVolume(volume_node).shape, np.uint8)
+    for label_class in CLASSES:
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, label_class.id, volume_node)
+        labels[mask > 0] = label_class.value
+    return labels
+
+
+def check_labels(labels: np.ndarray, truth: np.ndarray) -> None:
+    """Compare with the phantom's truth.
+
+    Raises
+    ------
+    AssertionError
+        With the Dice that was reached.
+    """
+    for value, least in LEAST_DICE.items():
+        found, true = labels == value, truth == value
+        dice = 2.0 * np.count_nonzero(found & true) / max(np.count_nonzero(found) + np.count_nonzero(true), 1)
+        if dice < least:
+            raise AssertionError(f"class {value}: Dice {dice:.3f}, expected at least {least}")
+
+
+def check_segments(segmentation_node) -> None:
+    """Check ids, names, colours, terminology and tags of the segments.
+
+    Raises
+    ------
+    AssertionError
+        With what differs.
+    """
+    contents = segmentation_node.GetSegmentation()
+    for label_class in CLASSES:
+        segment = contents.GetSegment(label_class.id)
+        if segment is None:
+            raise AssertionError(f"segment {label_class.id} is missing")
+        found = segment.GetName(), segment.GetTerminology()
+        expected = label_class.name, label_class.terminology_entry
+        if found != expected or not np.allclose(segment.GetColor(), label_class.rgb_unit, atol=1e-3):
+            raise AssertionError(f"segment {label_class.id}: {found}, {segment.GetColor()}")
+
+
+def check_scene_round_trip(segmentation_node, volume_node, labels: np.ndarray) -> None:
+    """Save the scene as .mrb, close it, load it: the segments are where they were.
+
+    The scene is another one afterwards: nodes from before are gone.
+
+    Raises
+    ------
+    AssertionError
+        With the number of voxels that differ.
+    """
+    names = segmentation_node.GetName(), volume_node.GetName()
+    with tempfile.TemporaryDirectory(prefix="FlairSeg-") as folder:
+        path = str(Path(folder) / "scene.mrb")
+        if not slicer.util.saveScene(path):
+            raise AssertionError("the scene could not be saved")
+        slicer.mrmlScene.Clear(0)
+        if not slicer.util.loadScene(path):
+            raise AssertionError("the scene could not be loaded")
+        reloaded, volume = (slicer.util.getNode(name) for name in names)
+        check_segments(reloaded)
+        differing = np.count_nonzero(labels_of(reloaded, volume) != labels)
+        if differing:
+            raise AssertionError(f"{differing} voxels differ after saving and loading the scene")
