@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import all_or_none
+from ..errors import OutputError
 from .acceptance import DelineatedLesion, delineated_lesions
 from .images import read_neutral_labels
 from .key import KeyEntry, SealedKey
@@ -144,8 +145,6 @@ def write_tables(found: StudyTables, folder: str | Path, replace: bool = False) 
     OutputError
         If files of these names exist and may not be replaced, or the folder cannot be written to.
     """
-    from ..errors import OutputError
-
     folder = Path(folder)
     names = (RATINGS_CSV, MARKS_CSV, CORRECTIONS_CSV, FAILURES_CSV)
     there = [name for name in names if (folder / name).exists()]

@@ -55,7 +55,7 @@ from .records import (
     reference_stream,
 )
 from .room import EVENTS
-from .session import software
+from .software import software
 from .state import Recorded
 from .timing import Clock, SystemClock, from_timestamp, timestamp
 

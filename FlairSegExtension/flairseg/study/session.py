@@ -18,25 +18,21 @@ Not thread-safe: all calls from one thread.
 
 from __future__ import annotations
 
-import platform
-import sys
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..atomic import all_or_none
 from ..labels import CLASSES
-from .acceptance import Acceptance, LesionMap, acceptance_of
+from ..reading import read_volume
+from .acceptance import Acceptance, acceptance_of
 from .blinding import ImageCache
 from .errors import AnswerRefusedError, StudyStateError, TamperedError
-from .images import labels_sha256, read_neutral_labels, write_neutral
+from .images import labels_sha256, write_neutral
 from .log import EventLog
 from .protocol import Rules
 from .records import (
@@ -108,6 +104,8 @@ from .records import (
 )
 from .room import CORRECTIONS, EVENTS, Room, RoomShowing
 from .roomlock import RoomLock
+from .showing import Progress, Showing
+from .software import software
 from .state import RaterState, ShowingState, apply, replay
 from .timing import ActivityTimer, Clock, Seconds, SystemClock, from_timestamp, timestamp
 
@@ -117,76 +115,6 @@ LESION_TOLERANCE_MM = 2.0
 MARK_TOLERANCE_MM = 3.0
 #: Window and level change many times a second while they are dragged; they are recorded at most this often, seconds.
 DISPLAY_INTERVAL_S = 1.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a rater is.
-
-    Attributes
-    ----------
-    answered, total : int
-        Showings that count.
-    training_answered, training_total : int
-        Training showings.
-    """
-
-    answered: int
-    total: int
-    training_answered: int
-    training_total: int
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left."""
-        return self.answered == self.total and self.training_answered == self.training_total
-
-
-class Showing:
-    """What is on screen: two neutral files and what may be said about them.
-
-    Attributes
-    ----------
-    code, caption : str
-        ``caption`` is what the rater may read.
-    position : int
-        From 0, training included.
-    training : bool
-    feedback : str
-        For after a training case's answer.
-    flair, labels : Path
-        Image and mask; they are gone when the showing is left.
-    """
-
-    def __init__(self, entry: RoomShowing, flair: Path, labels: Path) -> None:
-        self.code = entry.code
-        self.caption = entry.caption
-        self.position = entry.position
-        self.training = entry.training
-        self.feedback = entry.feedback
-        self.flair = flair
-        self.labels = labels
-        self._array, self._ijk_to_ras = read_neutral_labels(labels)
-
-    @cached_property
-    def lesions(self) -> LesionMap:
-        """The delineated lesions, numbered, and which one is at a point."""
-        return LesionMap(self._array, self._ijk_to_ras)
-
-    @property
-    def label_array(self) -> np.ndarray:
-        """The mask, (K, J, I) uint8; treat as read-only."""
-        return self._array
-
-    @property
-    def ijk_to_ras(self) -> np.ndarray:
-        """4 x 4, mm, RAS."""
-        return self._ijk_to_ras
-
-    @property
-    def delineated_ml(self) -> float:
-        """Volume of all lesions of the mask, ml."""
-        return sum(lesion.volume_ml for lesion in self.lesions.lesions)
 
 
 class StudySession:
@@ -701,8 +629,6 @@ class StudySession:
         folder = self.room.folder / CORRECTIONS
         version = 1 + len(list(folder.glob(f"{showing.code}_v*.nii.gz"))) if folder.is_dir() else 1
         name = f"{showing.code}_v{version:03d}_labels.nii.gz"
-        from ..reading import read_volume
-
         grid = read_volume(showing.flair)
         with all_or_none(folder, [name]) as drafts:
             write_neutral(drafts / name, after, grid)
@@ -865,16 +791,6 @@ class StudySession:
         event = self._log.record(self._stream, kind, payload, event_id)
         apply(self._state, event)
         return event.event_id
-
-
-def software(application: str = "") -> dict[str, str]:
-    """What ran, for the records; no name of a computer or a user."""
-    return {
-        "flairseg": __version__,
-        "python": platform.python_version(),
-        "system": sys.platform,
-        **({"application": application} if application else {}),
-    }
 
 
 def _check_study(room: Room, log: EventLog) -> None:

@@ -50,7 +50,7 @@ from .records import (
 )
 from .room import EVENTS, ROOM_NAME, Room, room_content
 from .schedule import PlannedShowing, order_sha256, plan, rounds_of
-from .session import software
+from .software import software
 from .state import RaterState, Recorded, replay
 from .timing import timestamp
 
