@@ -187,8 +187,11 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         self._observer.observe(self._slice.node, vtk.vtkCommand.ModifiedEvent, self._changed)
         self._observer.observe(self._slice.logic, vtk.vtkCommand.ModifiedEvent, self._changed)
         self._observer.observe(self._slice.group, vtk.vtkCommand.UpdateEvent, self._changed)
+        self._observer.observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndBatchProcessEvent, self._changed)
 
     def _changed(self):
+        if slicer.mrmlScene.IsBatchProcessing():  # as in Slicer, which does not follow a scene that is being closed
+            return
         self._picture.schedule()
         self._controller.show_offset()
 
@@ -412,9 +415,9 @@ class LayoutManager(QtCore.QObject):
         self._make()
         return self._slices.get(name)
 
-    @property
-    def threeDViewCount(self):
-        return 1
+    threeDViewCount = Property(int, lambda self: 1)
+    tableViewCount = Property(int, lambda self: 0)
+    plotViewCount = Property(int, lambda self: 0)
 
     def threeDWidget(self, index):
         self._make()

@@ -8,6 +8,7 @@ import slicer
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
 
+from .ctk_widgets import ctkCollapsibleButton
 from .qt_application import start
 
 _PANEL_WIDTH = 420
@@ -19,9 +20,15 @@ class ModuleSelector(QtWidgets.QWidget):
     STANDS_FOR_CPP = True
     moduleSelected = Signal(str)
 
-    def __init__(self, panel: QtWidgets.QScrollArea, title: QtWidgets.QLabel) -> None:
+    def __init__(self, panel: QtWidgets.QScrollArea, help_text: QtWidgets.QTextBrowser) -> None:
         super().__init__()
-        self._panel, self._title, self._selected = panel, title, None
+        self._panel, self._help, self._selected = panel, help_text, None
+        row = QtWidgets.QHBoxLayout(self)
+        row.setContentsMargins(6, 2, 6, 2)
+        row.addWidget(QtWidgets.QLabel("Modules:"))
+        self._title = QtWidgets.QComboBox()
+        self._title.setMinimumWidth(220)
+        row.addWidget(self._title)
 
     def selectModule(self, name):
         if name == self.selectedModule:
@@ -37,12 +44,21 @@ class ModuleSelector(QtWidgets.QWidget):
             self._panel.setWidget(widget)
             widget.show()
             widget.enter()
-            self._title.setText(module.title or name)
-        else:
-            self._title.setText(name)
+            self._help.setHtml(module.helpText + module.acknowledgementText)
+        self._title.clear()
+        self._title.addItem(getattr(module, "title", "") or name)
         self.moduleSelected.emit(name)
 
     selectedModule = Property(str, lambda self: self._selected or "")
+
+
+def _collapsed(title: str, content: QtWidgets.QWidget) -> ctkCollapsibleButton:
+    """A section of the module panel that is there and closed."""
+    button = ctkCollapsibleButton(title)
+    layout = QtWidgets.QVBoxLayout(button)
+    layout.addWidget(content)
+    button.setCollapsed(True)
+    return button
 
 
 class MainWindow(QtWidgets.QMainWindow):
@@ -68,14 +84,14 @@ class MainWindow(QtWidgets.QMainWindow):
         self.panel.setWidgetResizable(True)
         self.panel.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.panel.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        title = QtWidgets.QLabel()
-        title.setStyleSheet("font-weight: bold; padding: 4px;")
+        help_text = QtWidgets.QTextBrowser()
         content = QtWidgets.QWidget()
         column = QtWidgets.QVBoxLayout(content)
         column.setContentsMargins(2, 2, 2, 2)
         column.setSpacing(2)
-        column.addWidget(title)
+        column.addWidget(_collapsed("Help && Acknowledgement", help_text))
         column.addWidget(self.panel, 1)
+        column.addWidget(_collapsed("Data Probe", QtWidgets.QLabel()))
         dock = QtWidgets.QDockWidget()
         dock.setObjectName("PanelDockWidget")
         dock.setTitleBarWidget(QtWidgets.QWidget())
@@ -85,9 +101,13 @@ class MainWindow(QtWidgets.QMainWindow):
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
         self.setCentralWidget(slicer.app.layoutManager().viewport())
         self.statusBar()
-        self._selector = ModuleSelector(self.panel, title)
-        self._selector.setParent(self)
-        self._selector.hide()
+        self._selector = ModuleSelector(self.panel, help_text)
+        toolbar = self.addToolBar("Modules")
+        toolbar.setObjectName("ModuleSelectorToolBar")
+        toolbar.setMovable(False)
+        toolbar.addWidget(self._selector)
+        for menu in ("File", "Edit", "View", "Help"):
+            self.menuBar().addMenu(menu)
         self.resize(width, height)
         if isinstance(module, str):
             self._selector.selectModule(module)
