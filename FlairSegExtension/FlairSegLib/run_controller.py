@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import qt
-import slicer
 from flairseg import wire
 from flairseg.errors import Cancelled, FlairSegError, InputChangedError, InputNotFoundError, RunInProgressError
 from slicer.i18n import tr as _

@@ -8,7 +8,6 @@ left-handed NIfTI files when it loads them), and nothing is flipped or resampled
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ import vtk
 from flairseg.compact import CompactAnswer
 from flairseg.errors import InputChangedError, InputNotFoundError, InvalidGeometryError, UnsupportedImageError
 from flairseg.labels import CLASSES
-from flairseg.segmentation import Segmentation, provenance_tags
+from flairseg.segmentation import Segmentation
 from flairseg.volume import Volume
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
@@ -297,14 +296,6 @@ def _world_matrix(node) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def _next_version_name(scene, volume_name: str) -> str:
-    """``<volume> segmentation v<N>``, N one above the highest in the scene, so that no version's name is used again."""
-    pattern = re.compile(re.escape(volume_name) + r" segmentation v(\d+)")
-    names = (node.GetName() or "" for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene))
-    versions = [int(match[1]) for match in map(pattern.fullmatch, names) if match]
-    return f"{volume_name} segmentation v{max(versions, default=0) + 1}"
-
-
 def _check_on_grid(segmentation: Segmentation, volume_node) -> None:
     check_volume_node(volume_node)
     grid = _shape(volume_node)
@@ -322,7 +313,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
     """The scene's part, in one go: either all of it is there afterwards, or nothing."""
     scene = volume_node.GetScene()
     _remove_orphans(scene)
-    name = _next_version_name(scene, volume_node.GetName())
+    name, number = provenance.next_version(scene, volume_node.GetName())
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     hidden = None
     try:
@@ -331,7 +322,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         # segmentation's. A grid set earlier would be another one, to which Slicer resamples when it saves.
         node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-        tags = {**provenance_tags(segmentation), provenance.VERDICT: provenance.PENDING}
+        tags = provenance.first_tags(segmentation)
         contents = node.GetSegmentation()
         for label_class in CLASSES:
             # One layer for all: the classes exclude each other, and it is what Slicer's editor would keep.
@@ -340,7 +331,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         attributes = {
             "FlairSeg.device": segmentation.device_used,
             "FlairSeg.warnings": "\n".join(segmentation.warnings),
-            provenance.VERSION_NUMBER: name.rpartition("v")[2],
+            provenance.VERSION_NUMBER: str(number),
             LABELS_ATTRIBUTE: answer.labels_text,
             GRID_ATTRIBUTE: " ".join(f"{number:.17g}" for number in local.ravel()),
         }

@@ -1,0 +1,125 @@
+"""The result of a case in a process that did not make it: light to import, small to keep, the same wherever it went."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flairseg import wire
+from flairseg.compact import CompactAnswer
+from flairseg.segmentation import Segmentation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+SHAPES = npst.array_shapes(min_dims=3, max_dims=3, max_side=6)
+
+
+def test_it_is_light_to_import():
+    code = "import sys, flairseg.wire, json; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
+    assert not loaded & {"scipy", "skimage", "SimpleITK", "onnxruntime", "PIL", "flairseg.pipeline"}
+
+
+def test_the_old_name_is_the_same_class():
+    import flairseg
+    from flairseg import pipeline
+
+    assert pipeline.Segmentation is Segmentation is flairseg.Segmentation
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_labels_and_probabilities_survive_packing(data):
+    shape = data.draw(SHAPES)
+    labels = data.draw(npst.arrays(np.uint8, shape, elements=st.sampled_from([0, 0, 0, 1, 2, 3])))
+    weights = data.draw(npst.arrays(np.float32, (4, *shape), elements=st.sampled_from([0, 0, 0, 0.25, 0.5, 1])))
+    weights[0] += 1e-3
+    probabilities = (weights / weights.sum(axis=0)).astype(np.float16)
+    answer = CompactAnswer.pack(labels, probabilities)
+    np.testing.assert_array_equal(answer.full_labels(), labels)
+    kept = answer.full_probabilities()
+    assert kept.dtype == np.float16
+    np.testing.assert_allclose(kept[1:].astype(float), probabilities[1:], atol=0.5 / 255 + 1e-3)
+    np.testing.assert_allclose(kept.astype(np.float32).sum(axis=0), 1, atol=0.008)
+    again = CompactAnswer.from_labels_text(answer.labels_text)
+    np.testing.assert_array_equal(again.full_labels(), labels)
+    assert "\n" not in answer.labels_text
+
+
+def test_only_the_box_with_something_in_it_is_kept():
+    labels = np.zeros((20, 30, 40), np.uint8)
+    labels[5:8, 10:12, 20:29] = 2
+    probabilities = np.zeros((4, *labels.shape), np.float16)
+    probabilities[0] = 1
+    probabilities[3, 4, 9, 33] = 0.02
+    answer = CompactAnswer.pack(labels, probabilities)
+    assert (answer.start, answer.labels.shape) == ((4, 9, 20), (4, 3, 14))
+    assert CompactAnswer.pack(np.zeros_like(labels)).labels.shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        ";;;",
+        "1,1,1;0,0,0;1,1,1;!",
+        "1,1,1;0,0,0;1,1,1;AAAA",
+        "9,9,9;0,0,0;99999,99999,99999;eJw=",
+        "1;2;3;eJw=",
+    ],
+)
+def test_a_damaged_text_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        CompactAnswer.from_labels_text(text)
+
+
+def test_a_text_that_inflates_to_more_than_it_says_is_refused():
+    huge = CompactAnswer.pack(np.ones((40, 100, 100), np.uint8)).labels_text.split(";")
+    with pytest.raises(ValueError, match="cut short"):
+        CompactAnswer.from_labels_text(f"2,2,2;0,0,0;2,2,2;{huge[-1]}")
+
+
+def test_parts_that_do_not_fit_are_refused():
+    labels = np.ones((2, 3, 4), np.uint8)
+    for arguments in (
+        ((2, 3, 4), (0, 0, 1), labels),
+        ((2, 3, 4), (0, 0, 0), labels.astype(np.int16)),
+        ((2, 3, 4), (0, 0, 0), labels, np.zeros((2, 3, 4, 4), np.uint8)),
+    ):
+        with pytest.raises(ValueError, match=r"fit|grid"):
+            CompactAnswer(*arguments)
+    with pytest.raises(ValueError, match="one grid"):
+        CompactAnswer.pack(labels, np.zeros((4, 2, 4, 3), np.float16))
+
+
+def test_a_result_is_the_same_on_the_other_side(segmentation, head):
+    stream = io.BytesIO()
+    fields, blocks = wire.encode_result(segmentation)
+    wire.write_message(stream, {"kind": "result", **fields}, blocks)
+    stream.seek(0)
+    header, blocks = wire.read_message(stream)
+    again = wire.decode_result(header, blocks, head)
+    np.testing.assert_array_equal(again.labels, segmentation.labels)
+    assert again.card == segmentation.card
+    assert again.card.raw == segmentation.card.raw
+    assert {**again.summary(), "grid": None} == {**segmentation.summary(), "grid": None}
+    np.testing.assert_allclose(
+        again.compact_answer().full_probabilities().astype(float), segmentation.probabilities, atol=0.006
+    )
+
+
+def test_a_result_for_another_grid_is_refused(segmentation, head):
+    fields, blocks = wire.encode_result(segmentation)
+    with pytest.raises(wire.ProtocolError):
+        wire.decode_result(fields, blocks, replace(head, array=head.array[1:]))
+    with pytest.raises(wire.ProtocolError):
+        wire.decode_result({**fields, "card": None}, blocks, head)
+    with pytest.raises(wire.ProtocolError):
+        wire.decode_result(fields, [], head)
