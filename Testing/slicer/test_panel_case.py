@@ -24,7 +24,7 @@ def no_worker(monkeypatch):
 
 
 @pytest.fixture
-def panel(load_module, main_window, no_worker):
+def panel(main_window, load_module, no_worker):
     module = load_module("FlairSeg")
     no_worker()
     main_window("FlairSeg")

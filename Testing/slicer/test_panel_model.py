@@ -35,7 +35,7 @@ def no_worker(monkeypatch):
 
 
 @pytest.fixture
-def panel(cache, load_module, main_window, no_worker):
+def panel(cache, main_window, load_module, no_worker):
     module = load_module("FlairSeg")
     no_worker()
     main_window("FlairSeg")

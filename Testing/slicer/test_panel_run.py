@@ -16,7 +16,7 @@ RUN_S = 120
 
 
 @pytest.fixture
-def panel(model, monkeypatch, load_module, main_window):
+def panel(model, monkeypatch, main_window, load_module):
     """The panel with the model that knows the head's gray levels."""
     monkeypatch.setenv("FLAIRSEG_MODELS", str(model.parent))
     module = load_module("FlairSeg")

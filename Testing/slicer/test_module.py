@@ -1,0 +1,136 @@
+"""The module as Slicer meets it: what it says about itself, startup, reload, several visits, clipping at any width."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from Testing.harness.interaction import run_event_loop
+from Testing.slicer.panel_driver import add_volume, settle
+
+
+@pytest.fixture
+def no_worker(monkeypatch):
+    """Nothing is segmented here, so no process has to warm up."""
+
+    def forbid():
+        from FlairSegLib.run_controller import RunController
+
+        monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
+
+    return forbid
+
+
+@pytest.fixture
+def module(main_window, load_module, no_worker):
+    loaded = load_module("FlairSeg")
+    no_worker()
+    return loaded
+
+
+def test_what_the_module_says_about_itself(module):
+    assert module.title == "FLAIR Segmentation"
+    assert module.categories == ["Segmentation"]
+    assert not module.hidden
+    for part in ("not a medical device", "wmh-normal-abnormal-segmentation", "FlairSegLogic().process"):
+        assert part in module.helpText
+    assert "doi:10.1016/j.mri.2012.05.001" in module.acknowledgementText
+
+
+def test_startup_registers_samples_and_terms(module, slicer):
+    import SampleData
+    from FlairSegLib import sample_data, terminology
+
+    names = {sample.name for sample in sample_data.SAMPLES} | {sample_data.PHANTOM}
+    assert names <= set(SampleData.SampleDataLogic.registered)
+    assert slicer.modules.terminologies.logic().IsTerminologyContextLoaded(terminology.CONTEXT)
+
+
+def test_the_logic_is_there_for_the_console(module, slicer):
+    logic = sys.modules["FlairSeg"].FlairSegLogic()
+    parameters = logic.getParameterNode()
+    node = add_volume(slicer, "FLAIR")
+    parameters.inputVolume = node
+    assert logic.getParameterNode().inputVolume is node
+    assert parameters.modelId == ""
+    assert not parameters.inputChosen
+
+
+def test_the_panel_is_entered_left_and_entered_again(module, main_window, slicer):
+    main_window("FlairSeg")
+    panel = module.widgetRepresentation().self()
+    selector = slicer.util.mainWindow().moduleSelector()
+    add_volume(slicer, "FLAIR")
+    settle(panel)
+    for _ in range(3):
+        assert panel.run._shortcuts.bound
+        selector.selectModule("Volumes")
+        assert not panel.run._shortcuts.bound
+        selector.selectModule("FlairSeg")
+    assert panel.case.volumeNode.GetName() == "FLAIR"
+
+
+def test_a_panel_that_is_gone_observes_nothing(module, main_window, slicer):
+    main_window("FlairSeg")
+    panel = module.widgetRepresentation().self()
+    panel.cleanup()
+    slicer.mrmlScene.Clear(False)
+    add_volume(slicer, "FLAIR")
+    run_event_loop(0.5)
+    assert panel._parameterNode is None
+
+
+def _clipped(widget) -> list[str]:
+    """Visible labels and buttons whose text has not the room that it needs."""
+    import qt
+
+    short = []
+    for label in widget.findChildren(qt.QLabel):
+        if label.isVisible() and label.text:
+            needed = label.heightForWidth(label.width) if label.wordWrap else label.sizeHint.height()
+            if label.height < needed - 1 or (not label.wordWrap and label.width < label.sizeHint.width() - 1):
+                short.append(f"{label.objectName}: {label.width} x {label.height}, needs {needed} rows")
+    for button in (*widget.findChildren(qt.QPushButton), *widget.findChildren(qt.QToolButton)):
+        if button.isVisible() and button.text and button.width < button.minimumSizeHint.width():
+            short.append(f"{button.objectName}: {button.width} wide")
+    return short
+
+
+@pytest.mark.parametrize("width", [380, 420, 460])
+def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, width):
+    from FlairSegLib import dependencies
+    from FlairSegLib.panel import messages
+
+    window = main_window("FlairSeg", height=1400)
+    panel = module.widgetRepresentation().self()
+    window.panel.parent().setFixedWidth(width)
+    node = add_volume(slicer, "T1_mprage_sag_p2_iso_with_a_rather_long_series_description")
+    settle(panel)
+    panel.ui.inputSelector.setCurrentNode(node)
+    settle(panel)
+    panel.ui.modelCardGroupBox.setCollapsed(False)
+    panel.ui.settingsCollapsibleButton.setCollapsed(False)
+    panel.model.setDeviceUsed("cpu", "auto")
+    message, advice = dependencies.explain("CERTIFICATE_VERIFY_FAILED")
+    messages.show(panel.ui.statusLabel, messages.ERROR, f"{message}\n{advice}\n{dependencies.offlineAdvice()}")
+    panel.ui.copyDiagnosticsButton.setVisible(True)
+    run_event_loop(0.2)
+    content = window.panel.widget()
+    assert content.width <= width
+    assert _clipped(panel.ui.FlairSeg if hasattr(panel.ui, "FlairSeg") else content) == []
+
+
+def test_every_text_of_the_ui_file_is_plain_and_complete():
+    """No leftover of Designer, no code word, no missing full stop where there is a sentence."""
+    from pathlib import Path
+    from xml.etree import ElementTree
+
+    import flairseg
+
+    root = ElementTree.parse(Path(flairseg.__file__).parents[1] / "Resources" / "UI" / "FlairSeg.ui").getroot()
+    texts = [node.text for node in root.iter("string") if node.text and node.get("notr") != "true"]
+    assert texts
+    for text in texts:
+        assert not text.startswith(("Form", "TextLabel", "PushButton"))
+        assert "_" not in text
