@@ -237,6 +237,13 @@ def test_bootstrap_of_one_case_and_of_none():
     assert none.value is None
 
 
+def test_each_figure_has_random_numbers_of_its_own():
+    sums = np.column_stack([np.random.default_rng(1).integers(0, 5, 40), np.full(40, 4)]).astype(float)
+    one, same, other = (over_cases(sums, lambda s: s[..., 0] / s[..., 1], name, 0) for name in ("a", "a", "b"))
+    assert one == same
+    assert (one.low, one.high) != (other.low, other.high)
+
+
 def test_few_cases_are_told():
     sums = np.array([[1.0, 2.0], [2.0, 2.0], [0.0, 2.0]])
     assert "Only 3 cases" in over_cases(sums, lambda s: s[..., 0] / s[..., 1], "x", 0).note

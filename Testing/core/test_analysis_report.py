@@ -463,12 +463,27 @@ def test_altered_records_are_shown():
     assert "found changes" in text
 
 
+def test_p_values_are_adjusted_after_holm():
+    """Four tests: the smallest p is multiplied by four, the next by three, and so on, never falling."""
+    ratings, _ = simulate(cases=20, raters=("A", "B", "C"), seed=8)
+    rows = sorted(compute(ratings).comparisons, key=lambda row: row.p)
+    assert len(rows) == 4
+    expected, so_far = [], 0.0
+    for n, row in enumerate(rows):
+        so_far = max(so_far, min(1.0, row.p * (4 - n)))
+        expected.append(so_far)
+    assert [row.p_holm for row in rows] == pytest.approx(expected)
+    assert len({round(row.p, 9) for row in rows}) > 1
+
+
 def test_common_places_takes_each_mark_once():
     one = [(0.0, 0.0, 0.0), (3.0, 0.0, 0.0), (50.0, 0.0, 0.0)]
     assert common_places(one, one) == 3
     assert common_places(one, [(1.0, 0.0, 0.0)]) == 1
     assert common_places(one, [(-4.0, 0.0, 0.0), (4.0, 0.0, 0.0)]) == 2
     assert common_places(one, [(0.0, 30.0, 0.0)]) == 0
+    # As many pairs as possible, even where one close pair and one distant pair were shorter together.
+    assert common_places([(0.0, 0.0, 0.0), (5.0, 0.0, 0.0)], [(4.9, 0.0, 0.0), (5.0, 5.9, 0.0)]) == 2
     assert common_places([], one) == 0
 
 
