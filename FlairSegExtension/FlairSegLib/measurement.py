@@ -50,6 +50,38 @@ class Measurement:
         return sum(region.value == value for region in self.regions.lesions)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What the model answered, unpacked.
+
+    Attributes
+    ----------
+    probabilities : ndarray of float16, shape (4, K, J, I), optional
+    original : ndarray of uint8, shape (K, J, I), optional
+        Its labels; what was loaded, where nobody kept them.
+    """
+
+    probabilities: np.ndarray | None = None
+    original: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, answer) -> Stored:
+        """Unpack :func:`FlairSegLib.scene_bridge.answer_of`'s answer, or None; takes a second for a large volume."""
+        return cls() if answer is None else cls(answer.full_probabilities(), answer.full_labels())
+
+
+def measure_with(snapshot: Snapshot, stored: Stored, previous: LesionMap | None) -> tuple[Measurement, Stored]:
+    """:func:`measure`, and what was stored as it fits the segmentation: what edits are told from then on."""
+    probabilities, original = stored.probabilities, stored.original
+    shape = snapshot.grid.shape
+    if probabilities is not None and probabilities.shape[1:] != shape:
+        probabilities = None
+    if original is not None and original.shape != shape:
+        original = None
+    measured = measure(snapshot, probabilities, original, previous)
+    return measured, Stored(probabilities, measured.labels if original is None else original)
+
+
 def measure(
     snapshot: Snapshot,
     probabilities: np.ndarray | None,
@@ -69,16 +101,10 @@ def measure(
     """
     labels = snapshot.labels()
     values = [c.value for c in CLASSES]
-    same_grid = original is not None and original.shape == labels.shape
     return Measurement(
         snapshot.grid,
         labels,
         count_voxels(labels),
-        find_lesions(labels, snapshot.grid.ijk_to_ras, _fitting(probabilities, labels), LISTED, previous),
-        count_edits(original, labels, values) if same_grid else dict.fromkeys(values, (0, 0)),
+        find_lesions(labels, snapshot.grid.ijk_to_ras, probabilities, LISTED, previous),
+        count_edits(original, labels, values) if original is not None else dict.fromkeys(values, (0, 0)),
     )
-
-
-def _fitting(probabilities: np.ndarray | None, labels: np.ndarray) -> np.ndarray | None:
-    """The probabilities, unless the volume was cropped or replaced since they were made."""
-    return probabilities if probabilities is not None and probabilities.shape[1:] == labels.shape else None

@@ -19,6 +19,8 @@ Box = tuple[slice, slice, slice]
 
 #: What S5 calls no lesion: less than 3 mm across.
 SMALLEST_LESION_MM3 = 10.7
+#: Regions that vanished and are remembered: more than an undo history holds.
+_REMEMBERED = 200
 #: Surface voxels of one region that are compared with the ventricles; more would not change the distance by a voxel.
 _SURFACE_VOXELS = 4000
 
@@ -108,12 +110,16 @@ class LesionMap:
         Part of the grid that ``components`` covers, K, J, I.
     shape : tuple of int
         Of the whole grid, K, J, I.
+    vanished : tuple of (int, Box, ndarray of bool)
+        Number, bounding box and mask of regions that were there before an edit: they get their numbers back if the edit
+        is undone.
     """
 
     lesions: tuple[Lesion, ...]
     components: np.ndarray
     box: Box
     shape: tuple[int, int, int]
+    vanished: tuple[tuple[int, Box, np.ndarray], ...] = ()
 
     def get(self, number: int) -> Lesion | None:
         """The region of that number, if there is one."""
@@ -177,7 +183,8 @@ def find_lesions(
     box = bounding_box(labels, values)
     if box is None:
         empty = (slice(0, 0),) * 3
-        return LesionMap((), np.zeros((0, 0, 0), np.int32), empty, labels.shape)
+        nothing = LesionMap((), np.zeros((0, 0, 0), np.int32), empty, labels.shape)
+        return nothing if previous is None else numbered_like(nothing, previous)
     part = labels[box]
     components = np.zeros(part.shape, np.int32)
     classes = [BACKGROUND]
@@ -204,7 +211,8 @@ def numbered_like(found: LesionMap, previous: LesionMap) -> LesionMap:
     """Give regions the numbers that they had before an edit.
 
     A region takes the number of the earlier one with which it shares most voxels; where several want the same one (a
-    lesion cut in two), the largest share gets it. New regions get numbers above all that were used.
+    lesion cut in two), the largest share gets it. A region that vanished and comes back takes its number again. New
+    regions get numbers above all that were used.
 
     Parameters
     ----------
@@ -218,21 +226,17 @@ def numbered_like(found: LesionMap, previous: LesionMap) -> LesionMap:
     """
     if found.shape != previous.shape:
         return found
-    both = tuple(
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(found.box, previous.box, strict=True)
-    )
-    new_number = {}
-    if all(s.start < s.stop for s in both):
-        new, old = (_part(m, both) for m in (found, previous))
-        shared = (new > 0) & (old > 0)
-        pairs, voxels = np.unique(np.stack([new[shared], old[shared]]), axis=1, return_counts=True)
-        taken = set()
-        for n in np.argsort(-voxels, kind="stable"):
-            now, before = (int(x) for x in pairs[:, n])
-            if now not in new_number and before not in taken:
-                new_number[now] = before
-                taken.add(before)
-    unused = max((lesion.number for lesion in previous.lesions), default=0) + 1
+    shares = [*_shares(found, previous), *_shares_of_vanished(found, previous)]
+    new_number: dict[int, int] = {}
+    taken = set()
+    for _, now, before in sorted(shares, key=lambda share: (-share[0], *share[1:])):
+        if now not in new_number and before not in taken:
+            new_number[now] = before
+            taken.add(before)
+    gone = [x.number for x in previous.lesions if x.number not in taken]
+    vanished = [v for v in previous.vanished if v[0] not in taken] + [(n, *previous.mask(n)) for n in gone]
+    used = [x.number for x in previous.lesions] + [number for number, _, _ in previous.vanished]
+    unused = max(used, default=0) + 1
     lookup = np.zeros(max((lesion.number for lesion in found.lesions), default=0) + 1, np.int32)
     lesions = []
     for lesion in found.lesions:
@@ -241,7 +245,12 @@ def numbered_like(found: LesionMap, previous: LesionMap) -> LesionMap:
             unused += 1
         lookup[lesion.number] = new_number[lesion.number]
         lesions.append(replace(lesion, number=new_number[lesion.number]))
-    return replace(found, lesions=tuple(lesions), components=lookup[found.components])
+    return replace(
+        found,
+        lesions=tuple(lesions),
+        components=lookup[found.components],
+        vanished=tuple(vanished[-_REMEMBERED:]),
+    )
 
 
 def other_wmh_class(value: int) -> int:
@@ -423,6 +432,35 @@ def _box_of(*axes: np.ndarray) -> Box | None:
         return None
     found = [np.flatnonzero(axis) for axis in axes]
     return tuple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
+
+
+def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
+    """(Voxels that two regions share, number now, number before) of all regions that overlap."""
+    both = tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(found.box, previous.box, strict=True)
+    )
+    if any(s.start >= s.stop for s in both):
+        return []
+    new, old = (_part(m, both) for m in (found, previous))
+    shared = (new > 0) & (old > 0)
+    pairs, voxels = np.unique(np.stack([new[shared], old[shared]]), axis=1, return_counts=True)
+    return [(int(n), int(now), int(before)) for n, now, before in zip(voxels, *pairs, strict=True)]
+
+
+def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
+    """The same for regions that had vanished; regions with half of the voxels or more count as come back."""
+    out = []
+    for number, box, mask in previous.vanished:
+        inside = all(o.start <= s.start and s.stop <= o.stop for s, o in zip(box, found.box, strict=True))
+        if not inside:
+            continue
+        numbers, voxels = np.unique(_part(found, box)[mask], return_counts=True)
+        out += [
+            (int(n), int(now), number)
+            for now, n in zip(numbers, voxels, strict=True)
+            if now > 0 and 2 * n >= np.count_nonzero(mask)
+        ]
+    return out
 
 
 def _part(lesion_map: LesionMap, box: Box) -> np.ndarray:

@@ -69,7 +69,9 @@ def test_the_anchor_lies_inside_even_of_a_ring():
     i, j, k = (round(x) for x in ring.anchor_ras)
     assert labels[k, j, i] == LESION
     assert labels[tuple(round(x) for x in ring.centre_ras[::-1])] == BACKGROUND
-    assert ring.confidence is None and ring.margin is None and ring.runner_up is None
+    assert ring.confidence is None
+    assert ring.margin is None
+    assert ring.runner_up is None
 
 
 def test_regions_are_26_connected_as_scipy_labels_them(labels):
@@ -94,7 +96,8 @@ def test_distance_to_the_ventricles_in_mm(labels):
     assert large.ventricle_distance_mm == pytest.approx(np.hypot(6 * 1, 7 * 2))
     assert not large.touches_ventricles
     normal = found.lesions[-1]
-    assert normal.value == NORMAL_WMH and normal.touches_ventricles
+    assert normal.value == NORMAL_WMH
+    assert normal.touches_ventricles
     labels[labels == VENTRICLES] = BACKGROUND
     assert find_lesions(labels, AFFINE).lesions[0].ventricle_distance_mm is None
 
@@ -108,7 +111,8 @@ def test_the_slice_number_runs_through_the_thick_slices_however_they_are_stored(
     affine = np.column_stack([columns[:, ::-1], AFFINE[:, 3]])
     assert through_plane_axis(affine) == order.index(0)
     here, there = find_lesions(labels, AFFINE).lesions[0], find_lesions(turned, affine).lesions[0]
-    assert there.slices == here.slices and there.largest_slice == here.largest_slice
+    assert there.slices == here.slices
+    assert there.largest_slice == here.largest_slice
     assert there.centre_ras == pytest.approx(here.centre_ras)
 
 
@@ -151,6 +155,18 @@ def test_a_lesion_cut_in_two_keeps_its_number_in_the_larger_part(labels):
     assert after.at((5, 21, 28)).number == 1
     assert after.at((5, 21, 25)).number == 3
     assert len({x.number for x in after.lesions}) == len(after.lesions)
+
+
+def test_a_lesion_that_comes_back_has_its_number_again(labels):
+    before = find_lesions(labels, AFFINE)
+    without = find_lesions(reclassified(labels, before, [1], BACKGROUND), AFFINE, previous=before)
+    assert [x.number for x in without.lesions] == [2]
+    nothing = find_lesions(np.zeros(SHAPE, np.uint8), AFFINE, previous=without)
+    assert nothing.lesions == ()
+    again = find_lesions(labels, AFFINE, previous=nothing)
+    assert again.at((5, 21, 27)).number == 1
+    assert again.at((2, 3, 4)).number == 2
+    assert again.vanished == ()
 
 
 def test_flip_and_delete_change_that_region_alone(labels):

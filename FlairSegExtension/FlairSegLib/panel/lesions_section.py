@@ -109,23 +109,22 @@ class LesionsSection:
         """What the threshold sliders propose; None while nothing is proposed."""
         return self._proposal
 
-    def show(self, node, probabilities: np.ndarray | None, original: np.ndarray | None) -> None:
-        """Show a segmentation node (None: nothing) before it is measured.
-
-        ``probabilities`` (4, K, J, I) and ``original`` (K, J, I; the model's own labels) are None where nobody kept
-        them.
-        """
+    def show(self, node, known: bool) -> None:
+        """Show a segmentation node (None: nothing) before it is measured; ``known``: its probabilities were kept."""
         self._node = node
-        self._probabilities, self._original = probabilities, original
+        self._probabilities = self._original = None
         self._measured, self._selected, self._next_row = None, None, 0
         self._rows = []
         self.forget_proposal()
-        known = probabilities is not None
         self.ui.thresholdGroupBox.setEnabled(known)
         self.ui.thresholdGroupBox.setToolTip("" if known else _("No probabilities were kept with this segmentation."))
         for widget in (self.ui.confidenceLabel, self.ui.confidenceFilter):
             widget.setEnabled(known)
         self._fill()
+
+    def set_stored(self, probabilities: np.ndarray | None, original: np.ndarray) -> None:
+        """The model's probabilities (4, K, J, I), and what counts as unedited (K, J, I)."""
+        self._probabilities, self._original = probabilities, original
 
     def measured(self, measured: Measurement | None) -> None:
         """Show what was measured; the selected lesion stays selected, or the next one takes its place."""
@@ -133,10 +132,6 @@ class LesionsSection:
         self._fill()
         if self._proposing:
             self._settling.start()
-
-    def set_original(self, original: np.ndarray) -> None:
-        """What counts as unedited, for a segmentation that came without the model's own labels (K, J, I)."""
-        self._original = original
 
     def lock(self, locked: bool) -> None:
         """Allow looking only, or editing again."""
@@ -147,7 +142,7 @@ class LesionsSection:
 
     def forget(self) -> None:
         """The scene is closing."""
-        self.show(None, None, None)
+        self.show(None, False)
 
     def step(self, by: int) -> None:
         """Go to the next (+1) or previous (-1) lesion of the list; past the end it starts again."""

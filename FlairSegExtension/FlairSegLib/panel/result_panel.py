@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class ResultPanel(VTKObservationMixin):
         super().__init__()
         self._node = self._volume = None
         self._grid = None
-        self._probabilities = self._original = None
+        self._answer = self._stored = None
         self._measured = None
         self._task = None
         self._again = False
@@ -90,6 +91,7 @@ class ResultPanel(VTKObservationMixin):
         self._style_timer = _timer(0, self.result.refresh, single=True)
         self._clock_timer = _timer(CLOCK_MS, self._note_work)
         scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartSaveEvent, self._saving)
         self.addObserver(scene, scene.NodeAddedEvent, self._scene_changed)
         self.addObserver(scene, scene.NodeRemovedEvent, self._scene_changed)
         self._scene_timer = _timer(SETTLING_MS, self._follow_scene, single=True)
@@ -120,17 +122,17 @@ class ResultPanel(VTKObservationMixin):
         self._stop_counting()
         self._node = node
         self._volume = volumeNode or volume_of(node)
-        self._measured = self._probabilities = self._original = None
+        self._measured = self._answer = self._stored = None
         self._grid = None
         self.tracker.watch(None)
         if node is not None:
             self._read_stored()
-            self.tracker.watch(node, segment_tags.number(node, segment_tags.ACTIVE_SECONDS))
+            self.tracker.watch(node, _seconds_of(node))
             views.show_volume(self._volume)
         self.result.show(node, versions_of(node, self._volume))
-        self.lesions.show(node, self._probabilities, self._original)
+        self.lesions.show(node, self._answer is not None and self._answer.levels is not None)
         self.editor.show(node, self._volume)
-        self.verdict.show(node, self._volume, self._original)
+        self.verdict.show(node, self._volume)
         self.verdict.show_work(self.tracker.seconds)
         self.widget.setVisible(node is not None)
         self._show_message()
@@ -141,7 +143,7 @@ class ResultPanel(VTKObservationMixin):
         """The module is shown."""
         self.tracker.enter()
         self.editor.enter()
-        self.verdict.refresh_settings()
+        self.verdict.enter()
         self.shortcuts.bind(self.widget)
         self._clock_timer.start()
         self._follow_scene()
@@ -149,7 +151,7 @@ class ResultPanel(VTKObservationMixin):
     def exit(self) -> None:
         """Another module is shown."""
         self.tracker.exit()
-        self._note_work()
+        self._note_work(tags=True)
         self._clock_timer.stop()
         self.shortcuts.release()
         self.editor.exit()
@@ -166,7 +168,7 @@ class ResultPanel(VTKObservationMixin):
         self._scene_timer.stop()
         self._stop_counting()
         self._node = self._volume = self._grid = None
-        self._measured = self._probabilities = self._original = None
+        self._measured = self._answer = self._stored = None
         self.tracker.watch(None)
         self.result.show(None, [])
         self.lesions.forget()
@@ -189,15 +191,9 @@ class ResultPanel(VTKObservationMixin):
     def _read_stored(self) -> None:
         self._grid = segment_voxels.grid_of(self._node, self._volume)
         try:
-            self._probabilities = scene_bridge.probabilities_of(self._node)
-            self._original = scene_bridge.original_labels_of(self._node)
+            self._answer = scene_bridge.answer_of(self._node)
         except FlairSegError as error:
             logging.warning("FlairSeg: what was kept with the segmentation cannot be read: %s", error)
-        shape = self._grid.shape if self._grid is not None else None
-        if self._probabilities is not None and self._probabilities.shape[1:] != shape:
-            self._probabilities = None
-        if self._original is not None and self._original.shape != shape:
-            self._original = None
 
     def _edited(self) -> None:
         if self._quiet or self._node is None:
@@ -217,22 +213,24 @@ class ResultPanel(VTKObservationMixin):
             self._again = True
             return
         taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
-        probabilities, original = self._probabilities, self._original
+        answer, stored = self._answer, self._stored
         previous = self._measured.regions if self._measured is not None else None
         self._task = background.run(
-            lambda: measurement.measure(taken, probabilities, original, previous), self._counted, self._failed
+            lambda: measurement.measure_with(taken, stored or measurement.Stored.of(answer), previous),
+            self._counted,
+            self._failed,
         )
 
-    def _counted(self, measured) -> None:
+    def _counted(self, counted: tuple[measurement.Measurement, measurement.Stored]) -> None:
         self._task = None
         if self._node is None or self._node.GetScene() is None:
             return
+        measured, stored = counted
         self._measured = measured
-        if self._original is None:
-            # Made elsewhere: what is edited is told from what was loaded.
-            self._original = measured.labels
-            self.lesions.set_original(self._original)
-            self.verdict.set_original(self._original)
+        if self._stored is None:
+            self._stored, self._answer = stored, None
+            self.lesions.set_stored(stored.probabilities, stored.original)
+            self.verdict.set_original(stored.original)
         if self._again:
             self._again = False
             self._count()
@@ -266,45 +264,54 @@ class ResultPanel(VTKObservationMixin):
 
     def _note_edits(self) -> None:
         """Voxels added and removed, the reader, and AUTOMATIC -> SEMIAUTOMATIC, once something was edited."""
+        # Slicer's undo history forgets what could be done again as soon as a tag is written. An undo brings the tags
+        # back that fit, so nothing is written then.
         node, measured = self._node, self._measured
-        if (
-            not measured.edited
-            and segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE) != segment_tags.SEMIAUTOMATIC
-        ):
-            return
         logic = slicer.vtkSlicerSegmentationsModuleLogic
-        self._quiet = True
-        try:
-            for value, segment_id in segment_voxels.segments_by_class(node).items():
-                segment = node.GetSegmentation().GetSegment(segment_id)
-                added, removed = measured.edits[value]
-                segment_tags.set_tag(segment, segment_tags.VOXELS_ADDED, str(added))
-                segment_tags.set_tag(segment, segment_tags.VOXELS_REMOVED, str(removed))
+        changed = False
+        for value, segment_id in segment_voxels.segments_by_class(node).items():
+            segment = node.GetSegmentation().GetSegment(segment_id)
+            added, removed = (str(count) for count in measured.edits[value])
+            noted = [segment_tags.tag(segment, key) for key in (segment_tags.VOXELS_ADDED, segment_tags.VOXELS_REMOVED)]
+            if noted == [added, removed] or (noted == ["", ""] and added == removed == "0"):
+                continue
+            changed = True
+            with self._unheard():
+                segment_tags.set_tag(segment, segment_tags.VOXELS_ADDED, added)
+                segment_tags.set_tag(segment, segment_tags.VOXELS_REMOVED, removed)
                 segment_tags.set_tag(segment, segment_tags.ALGORITHM_TYPE, segment_tags.SEMIAUTOMATIC)
                 if self._settings.readerName:
                     segment_tags.set_tag(segment, segment_tags.READER, self._settings.readerName)
-                if (added or removed) and logic.GetSegmentStatus(segment) == logic.NotStarted:
+                if logic.GetSegmentStatus(segment) == logic.NotStarted:
                     logic.SetSegmentStatus(segment, logic.InProgress)
-        finally:
-            self._quiet = False
-        self._note_work()
+        self._note_work(tags=changed)
 
-    def _note_work(self) -> None:
-        """Note the time of work, so that a saved scene knows it."""
+    def _note_work(self, tags: bool = False) -> None:
+        """Note the time of work on the node, so that a saved scene knows it; with ``tags`` on the segments as well."""
         node = self._node
         if node is None or node.GetScene() is None:
             return
-        seconds = self.tracker.seconds
-        self.verdict.show_work(seconds)
-        if seconds <= segment_tags.number(node, segment_tags.ACTIVE_SECONDS) + 0.05:
-            return
-        self._quiet = True
+        text = f"{self.tracker.seconds:.1f}"
+        self.verdict.show_work(self.tracker.seconds)
+        if self.tracker.seconds > 0:
+            node.SetAttribute(segment_tags.ACTIVE_SECONDS, text)
+        if tags and self.tracker.seconds > 0:
+            with self._unheard():
+                for segment_id in segment_voxels.segments_by_class(node).values():
+                    segment = node.GetSegmentation().GetSegment(segment_id)
+                    segment_tags.set_tag(segment, segment_tags.ACTIVE_SECONDS, text)
+
+    @contextmanager
+    def _unheard(self):
+        """What is noted on the segments is no edit."""
+        before, self._quiet = self._quiet, True
         try:
-            for segment_id in segment_voxels.segments_by_class(node).values():
-                segment = node.GetSegmentation().GetSegment(segment_id)
-                segment_tags.set_tag(segment, segment_tags.ACTIVE_SECONDS, f"{seconds:.1f}")
+            yield
         finally:
-            self._quiet = False
+            self._quiet = before
+
+    def _saving(self, caller=None, event=None) -> None:
+        self._note_work(tags=True)
 
     # Sections
 
@@ -316,7 +323,7 @@ class ResultPanel(VTKObservationMixin):
         self.lesions.lock(locked)
 
     def _decided(self) -> None:
-        self._note_work()
+        self._note_work(tags=True)
         if self.verdict.verdict == PENDING and self._measured is not None:
             self._note_edits()
         self.result.show(self._node, versions_of(self._node, self._volume))
@@ -380,6 +387,15 @@ def versions_of(node, volume) -> list:
         if other is node or (volume is not None and _names(other, volume)):
             found.append(other)
     return found
+
+
+def _seconds_of(node) -> float:
+    """Working time that was noted on a node: its own attribute knows more than the tags on its segments."""
+    try:
+        own = float(node.GetAttribute(segment_tags.ACTIVE_SECONDS) or 0)
+    except ValueError:
+        own = 0.0
+    return max(own, segment_tags.number(node, segment_tags.ACTIVE_SECONDS))
 
 
 def _names(node, volume) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class VerdictSection:
         self._started_at = ""
         self._saving = False
         self._waiting: str | None = None
+        self._reconciled: set[str] = set()
         ui.reasonSelector.addItem(_("Choose a reason …"))
         for reason in reasons():
             ui.reasonSelector.addItem(reason)
@@ -106,9 +108,9 @@ class VerdictSection:
         """Whether a verdict is on its way to the disk."""
         return self._saving
 
-    def show(self, node, volume_node, original: np.ndarray | None) -> None:
+    def show(self, node, volume_node) -> None:
         """Show a segmentation node (None: nothing) with the verdict that it carries."""
-        self._node, self._volume, self._original = node, volume_node, original
+        self._node, self._volume, self._original = node, volume_node, None
         self._measured, self._saving, self._waiting = None, False, None
         self._started_at = utc_now()
         self.refresh_settings()
@@ -124,7 +126,7 @@ class VerdictSection:
         self._update()
 
     def set_original(self, original: np.ndarray) -> None:
-        """What counts as unedited, for a segmentation that came without the model's own labels (K, J, I)."""
+        """What counts as unedited: the model's own labels (K, J, I), else those that were loaded."""
         self._original = original
 
     def show_work(self, seconds: float) -> None:
@@ -133,6 +135,19 @@ class VerdictSection:
         self.ui.workLabel.setText(self._work_text())
         self.ui.workLabel.setVisible(self._node is not None)
 
+    def enter(self) -> None:
+        """The module is shown: make up for verdicts that were saved, but whose entry a crash kept from the store."""
+        self.refresh_settings()
+        folder, store = self._settings.casesFolder, self._settings.reviewStoreUrl
+        if not folder or folder in self._reconciled or not Path(folder).is_dir():
+            return
+        self._reconciled.add(folder)
+
+        def failed(error: Exception) -> None:
+            logging.warning("FlairSeg: the review store could not be brought up to date: %s", error)
+
+        background.run(lambda: _reconcile(folder, store), lambda count: None, failed)
+
     def refresh_settings(self) -> None:
         """Show the reader and folder that the settings hold now."""
         if self.ui.readerEdit.text != self._settings.readerName:
@@ -140,7 +155,7 @@ class VerdictSection:
 
     def forget(self) -> None:
         """The scene is closing. What is being saved is saved nevertheless."""
-        self.show(None, None, None)
+        self.show(None, None)
 
     def decide(self, verdict: str) -> None:
         """Save a verdict; asks for a folder in the panel if none is set."""
@@ -262,10 +277,10 @@ class VerdictSection:
             return _("The verdict is being saved.")
         if self.verdict != PENDING:
             return _("There is a verdict already. Reopen the case to change it.")
-        if verdict == REJECTED:
-            return "" if self._reason() or not self.ui.rejectButton.checked else _("Choose or write a reason.")
         if self._measured is None:
             return _("Counting …")
+        if verdict == REJECTED:
+            return "" if self._reason() or not self.ui.rejectButton.checked else _("Choose or write a reason.")
         if verdict == ACCEPTED and self._measured.edited:
             return _("You have edited the result: use 'Accept after edits'.")
         if verdict == ACCEPTED_AFTER_EDITS and not self._measured.edited:
@@ -386,6 +401,14 @@ def _record(judged: Judged, folder: str, store: str) -> Recorded:
     recorder = open_recorder(folder, store or None)
     try:
         return recorder.record(judged.case, labels, judged.flair, replace(judged.verdict, edits=edits))
+    finally:
+        recorder.close()
+
+
+def _reconcile(folder: str, store: str) -> int:
+    recorder = open_recorder(folder, store or None)
+    try:
+        return recorder.reconcile()
     finally:
         recorder.close()
 
