@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,18 +23,20 @@ PAYLOAD = {"text": "x" * 4000}
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A disk of 1 MB."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
+def small_disk() -> Iterator[Path]:
+    """A disk of 1 MB; not in pytest's folders, which are closed to the user who runs the PostgreSQL server."""
     mount = shutil.which("mount")
     if mount is None or os.name != "posix" or os.getuid() != 0:
         pytest.skip("only root can mount a small disk (the limit on file sizes is tested by the next test)")
+    folder = Path(tempfile.mkdtemp(prefix="flairseg small disk "))
+    folder.chmod(0o755)
     command = [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True).returncode != 0:
+        folder.rmdir()
         pytest.skip("no small disk can be mounted here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
 
 
 def fill(folder: Path) -> Path:
@@ -144,8 +147,6 @@ def test_postgresql_on_a_full_disk(server, new_database, small_disk):
     """The table lies on a small disk, the server's log on a large one; then the disk grows."""
     owner = (server.folder / "data").stat()
     os.chown(small_disk, owner.st_uid, owner.st_gid)
-    for parent in list(small_disk.parents)[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
     place = small_disk / "tables"
     place.mkdir(mode=0o700)
     os.chown(place, owner.st_uid, owner.st_gid)

@@ -7,6 +7,7 @@ Who can rewrite store and anchors together leaves no trace: keep the anchors in 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -111,7 +112,10 @@ class _Judged:
 
     def linked(self) -> Iterator[Problem]:
         """Events that their successor does not know."""
-        order = sorted(range(len(self._events)), key=lambda n: (self._true[n], n))
+        inserted = self._inserted()
+        for n in inserted:
+            yield self._problem(INSERTED, self._events[n], "stands where another event was stored")
+        order = sorted({*range(len(self._events))} - inserted, key=lambda n: (self._true[n], n))
         broken = {b: a for a, b in zip([None, *order], order, strict=False) if self._is_broken(a, b)}
         following = dict(pairwise(order))
         hashes = {self._events[n].hash: self._true[n] for n in order}
@@ -168,6 +172,19 @@ class _Judged:
             if place > 0 and event_hash(replace(event, sequence=place)) == event.hash:
                 return place
         return None
+
+    def _inserted(self) -> set[int]:
+        """Of several events for one number, all but the one that its successor knows, or that had to give way."""
+        places: dict[int, list[int]] = defaultdict(list)
+        for n, number in enumerate(self._true):
+            places[number].append(n)
+        inserted: set[int] = set()
+        for number, candidates in places.items():
+            if len(candidates) > 1:
+                known = {self._events[n].previous_hash for n in places.get(number + 1, ())}
+                own = [n for n in candidates if self._events[n].hash in known] or sorted(self._wrong & {*candidates})
+                inserted |= {*candidates} - {*(own or candidates)[:1]}
+        return inserted
 
     def _is_broken(self, a: int | None, b: int) -> bool:
         if a is None:
