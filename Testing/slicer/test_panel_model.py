@@ -199,6 +199,14 @@ def test_what_is_typed_into_the_settings_stays(panel, slicer, tmp_path):
     assert "nothing is overwritten" in shown(panel.ui.settingsHintLabel)
 
 
+def test_a_reader_who_is_named_elsewhere_is_shown_when_the_settings_are_opened(panel):
+    from FlairSegLib.settings import FlairSegSettings
+
+    FlairSegSettings().readerName = "R11"
+    panel.ui.settingsCollapsibleButton.setCollapsed(False)
+    assert panel.ui.readerLineEdit.text == "R11"
+
+
 def test_the_installed_weights_are_those_of_the_stick(panel, cache, tmp_path):
     source = make_model(tmp_path / "stick")
     panel.model.install(source)

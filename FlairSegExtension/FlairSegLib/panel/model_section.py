@@ -95,7 +95,7 @@ class ModelSection:
             if dependencies.GPU_RUNTIME in dependencies.installedFlavours():
                 text += " " + _("No NVIDIA GPU that works was found.")
             else:
-                text += " " + _("For an NVIDIA GPU choose the device GPU: what it needs is then installed.")
+                text += " " + _("For an NVIDIA GPU choose the device GPU.")
         elif used == settings.CPU and requested == settings.GPU:
             text += " " + _("The GPU could not be used: see the message below.")
         messages.quiet(self.ui.deviceUsedLabel, text)
@@ -198,7 +198,7 @@ class ModelSection:
     def _time(self) -> str:
         expected = self.expectedSeconds
         if expected is not None:
-            return _("About {time} for this volume, as on past runs on this computer.").format(time=duration(expected))
+            return _("About {time} for this volume on this computer.").format(time=duration(expected))
         return _("Takes seconds to a minute on most computers; the first run shows how long on this one.")
 
 

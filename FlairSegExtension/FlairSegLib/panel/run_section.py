@@ -114,8 +114,10 @@ class RunSection:
         """Cancel the run; the scene stays as it was."""
         if not self.running:
             return
+        if self._cancelling:
+            return
+        # The button stays enabled: disabling it would hand the keyboard on, and the panel would scroll there.
         self._cancelling = True
-        self.ui.segmentButton.setEnabled(False)
         messages.quiet(self.ui.stageLabel, _("Cancelling..."))
         self.controller.cancel()
 

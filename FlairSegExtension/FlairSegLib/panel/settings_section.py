@@ -27,13 +27,19 @@ class SettingsSection:
     def __init__(self, ui, preferences: settings.FlairSegSettings) -> None:
         self.ui = ui
         self._settings = preferences
-        ui.readerLineEdit.setText(preferences.readerName)
-        ui.storeLineEdit.setText(preferences.reviewStoreUrl)
         ui.casesPathLineEdit.setFilters(ctk.ctkPathLineEdit.Dirs)
-        ui.casesPathLineEdit.setCurrentPath(preferences.casesFolder)
+        self.refresh()
         ui.readerLineEdit.textChanged.connect(self._reader_changed)
         ui.storeLineEdit.textChanged.connect(self._store_changed)
         ui.casesPathLineEdit.currentPathChanged.connect(self._cases_changed)
+        # The reader's name is also asked for beside the verdict.
+        ui.settingsCollapsibleButton.contentsCollapsed.connect(self.refresh)
+
+    def refresh(self, collapsed: bool = False) -> None:
+        """Show what is set now."""
+        self.ui.readerLineEdit.setText(self._settings.readerName)
+        self.ui.storeLineEdit.setText(self._settings.reviewStoreUrl)
+        self.ui.casesPathLineEdit.setCurrentPath(self._settings.casesFolder)
         self._show()
 
     def _reader_changed(self, text: str = "") -> None:
