@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -205,11 +206,11 @@ def _valid_id(event_id: str | None) -> str:
 
 
 def _check_name(what: str, name: str) -> None:
-    usable = isinstance(name, str) and 0 < len(name) <= MAXIMUM_NAME and name.isprintable()
-    if not usable:
+    usable = isinstance(name, str) and 0 < len(name) <= MAXIMUM_NAME
+    if not usable or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise InvalidEventError(
             f"{name!r:.80} cannot be the {what} of an event.",
-            f"Use 1 to {MAXIMUM_NAME} printable characters.",
+            f"Use 1 to {MAXIMUM_NAME} characters without control characters.",
         )
 
 

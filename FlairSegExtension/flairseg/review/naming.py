@@ -16,7 +16,7 @@ _MARK = "~"
 _MARK_DIGITS = 8
 _MARKED = re.compile(f"{_MARK}[0-9a-f]{{{_MARK_DIGITS}}}$", re.IGNORECASE)
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?$", re.IGNORECASE)
 
 
 def folder_name(case: str) -> str:
@@ -34,7 +34,7 @@ def folder_name(case: str) -> str:
     name = unicodedata.normalize("NFC", case)
     if not name.strip():
         raise ValueError("a case needs a name")
-    safe = _FORBIDDEN.sub("_", "".join(c if _is_visible(c) else "_" for c in name)).rstrip(". ").lstrip(" ")
+    safe = _FORBIDDEN.sub("_", "".join(c if c.isprintable() else "_" for c in name)).rstrip(". ").lstrip(" ")
     if safe.startswith("."):
         safe = "_" + safe[1:]
     if _RESERVED.match(safe):
@@ -54,8 +54,3 @@ def marked(safe: str, case: str) -> str:
 def same_on_some_disk(one: str, other: str) -> bool:
     """Whether a file system that ignores case or Unicode form takes two names for one."""
     return unicodedata.normalize("NFC", one).casefold() == unicodedata.normalize("NFC", other).casefold()
-
-
-def _is_visible(character: str) -> bool:
-    """Neither control character, nor line or paragraph end, nor half of a pair, nor a mark that turns text around."""
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
