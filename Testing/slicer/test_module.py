@@ -134,3 +134,19 @@ def test_every_text_of_the_ui_file_is_plain_and_complete():
     for text in texts:
         assert not text.startswith(("Form", "TextLabel", "PushButton"))
         assert "_" not in text
+
+
+def test_a_developer_reloads_the_module(module, main_window, slicer):
+    main_window("FlairSeg")
+    panel = module.widgetRepresentation().self()
+    add_volume(slicer, "FLAIR")
+    settle(panel)
+    old = sys.modules["FlairSegLib.panel.case_section"]
+    panel.onReload()
+    run_event_loop(0.2)
+    again = module.widgetRepresentation().self()
+    assert again is not panel
+    assert sys.modules["FlairSegLib.panel.case_section"] is not old
+    settle(again)
+    assert again.case.volumeNode.GetName() == "FLAIR"
+    assert panel._sections == []
