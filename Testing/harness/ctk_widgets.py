@@ -142,6 +142,8 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
             for child in self._hidden_by_collapse:
                 child.show()
             self._hidden_by_collapse = []
+        self.setFlat(bool(collapsed))
+        self.setMaximumHeight(self.collapsedHeight + 6 if collapsed else 16777215)
         self.updateGeometry()
 
     collapsed = Property(bool, _get_collapsed, setCollapsed)
