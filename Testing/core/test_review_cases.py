@@ -308,6 +308,17 @@ def test_a_folder_that_cannot_be_used(tmp_path, head, labels):
     assert "settings" in caught.value.advice
 
 
+def test_what_a_killed_writer_left_goes_when_it_is_old(archive, head, labels):
+    archive.save("a", labels, head, Verdict(ACCEPTED))
+    for name in (".flairseg-old", ".flairseg-new"):
+        (archive.folder / "a" / name).mkdir()
+        (archive.folder / "a" / name / "labels.nii.gz").write_bytes(b"half")
+    os.utime(archive.folder / "a" / ".flairseg-old", (0, 0))
+    archive.save("a", labels, head, Verdict(ACCEPTED))
+    assert files(archive.folder / "a") == {"v001", "v002", ".flairseg-new"}
+    assert archive.cases() == ["a"]
+
+
 def test_what_is_not_there(archive, head, labels):
     assert archive.cases() == []
     assert archive.versions("a") == []

@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -68,6 +69,8 @@ __all__ = [
 
 #: Begins like the temporary folders of other writers, so that one rule leaves them all out.
 _TEMPORARY = ".flairseg-"
+#: Nobody writes one version for so long, seconds; unfinished ones of this age belong to writers that were killed.
+_ABANDONED_S = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -418,6 +421,7 @@ def _read_reference(path: Path) -> Volume:
 @contextmanager
 def _temporary_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, gone again unless it was renamed; so is the case's folder if it was made for nothing."""
+    _remove_abandoned(folder)
     with shielded():
         temporary = Path(_made(folder))
         # mkdtemp makes it for the user alone; others who may read the archive may read the version as well.
@@ -430,6 +434,14 @@ def _temporary_folder(folder: Path) -> Iterator[Path]:
             # Where it is not empty, it holds versions, or another writer's work.
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Take away what a killed writer left behind, long after it can still be at work."""
+    with suppress(OSError):
+        for path in folder.glob(f"{_TEMPORARY}*"):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _made(folder: Path) -> str:
