@@ -477,8 +477,6 @@ def _measured(
     probabilities: np.ndarray | None,
 ) -> list[Lesion]:
     """Size, place and probabilities of each component; ``classes[n]`` is the class of component n."""
-    from scipy import ndimage
-
     offset = np.array([s.start for s in box])
     where = np.nonzero(components)
     numbers = components[where]
@@ -500,8 +498,9 @@ def _measured(
     normal = through_plane_axis(ijk_to_ras)
     voxel_mm3 = abs(float(np.linalg.det(ijk_to_ras[:3, :3])))
     out = []
-    for n, found in enumerate(ndimage.find_objects(components), start=1):
+    for n in range(1, len(classes)):
         own = kji[order[starts[n - 1] : starts[n]]]
+        first, last = own.min(axis=0), own.max(axis=0)
         nearest = own[np.argmin(((own - centres[n]) ** 2).sum(axis=1))]
         area = np.bincount(own[:, normal])
         out.append(
@@ -514,7 +513,7 @@ def _measured(
                 anchor_ras=_to_ras(nearest, ijk_to_ras),
                 slices=(int(own[:, normal].min()), int(own[:, normal].max())),
                 largest_slice=int(np.argmax(area)),
-                box=tuple(slice(s.start + int(o), s.stop + int(o)) for s, o in zip(found, offset, strict=True)),
+                box=tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)),
                 probabilities=() if means is None else tuple(round(float(p), 4) for p in means[:, n]),
                 peak_probability=None if peaks is None else float(peaks[n]),
             )

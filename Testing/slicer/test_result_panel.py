@@ -71,6 +71,11 @@ def test_from_looking_to_acceptance_and_back_after_a_reload(slicer, result, head
     for ending in ("mrb", "mrml"):
         folder = tmp_path / ending
         folder.mkdir()
+        if ending == "mrml":
+            # A .mrml names the files of its nodes, which are saved on their own.
+            for saved_node in slicer.util.getNodesByClass("vtkMRMLVolumeNode"):
+                assert slicer.util.saveNode(saved_node, str(folder / f"{saved_node.GetID()}.nrrd"))
+            assert slicer.util.saveNode(node, str(folder / "segmentation.seg.nrrd"))
         assert slicer.util.saveScene(str(folder / f"scene.{ending}"))
         result.panel.onSceneStartClose()
         slicer.mrmlScene.Clear(False)

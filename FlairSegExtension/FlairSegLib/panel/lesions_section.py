@@ -446,9 +446,9 @@ def explanation(lesion: Lesion) -> str:
         parts.append(
             _("{own:.0f} % {name}, {other:.0f} % {next} (margin {margin:+.0f})").format(
                 own=100 * lesion.confidence,
-                name=class_name(lesion.value).lower() if lesion.value == LESION else class_name(lesion.value),
+                name=_in_words(lesion.value),
                 other=100 * lesion.probabilities[lesion.runner_up],
-                next=_runner_up_name(lesion.runner_up),
+                next=_in_words(lesion.runner_up),
                 margin=100 * lesion.margin,
             )
         )
@@ -460,6 +460,9 @@ def explanation(lesion: Lesion) -> str:
     return f"{question} {', '.join(parts)}." if parts else ""
 
 
-def _runner_up_name(value: int) -> str:
-    names = {BACKGROUND: _("none of them"), LESION: _("lesion"), VENTRICLES: _("ventricles")}
-    return names.get(value) or class_name(value)
+def _in_words(value: int) -> str:
+    """Name of a class within a sentence."""
+    if value == BACKGROUND:
+        return _("none of them")
+    name = class_name(value)
+    return name.lower() if value in (LESION, VENTRICLES) else name

@@ -129,7 +129,14 @@ class ResultPanel(VTKObservationMixin):
             self._read_stored()
             self.tracker.watch(node, _seconds_of(node))
             views.show_volume(self._volume)
-        self.result.show(node, versions_of(node, self._volume))
+        versions = versions_of(node, self._volume)
+        for version in versions:
+            # The version that is worked on is the one that is seen: two overlays on one image deceive.
+            if version is not node:
+                views.display_of(version).SetVisibility(False)
+            elif len(versions) > 1:
+                views.display_of(version).SetVisibility(True)
+        self.result.show(node, versions)
         self.lesions.show(node, self._answer is not None and self._answer.levels is not None)
         self.editor.show(node, self._volume)
         self.verdict.show(node, self._volume)

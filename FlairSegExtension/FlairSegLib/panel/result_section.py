@@ -162,10 +162,6 @@ class ResultSection:
             return
         node = slicer.mrmlScene.GetNodeByID(self._versions[index])
         if node is not None and node is not self._node:
-            # The version that is looked at is the one that is seen: two overlays on one image deceive.
-            if self._node is not None:
-                views.display_of(self._node).SetVisibility(False)
-            views.display_of(node).SetVisibility(True)
             self._on_version(node)
 
     def _opacity_changed(self, value: float = 0.0) -> None:
