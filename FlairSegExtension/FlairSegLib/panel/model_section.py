@@ -133,14 +133,14 @@ class ModelSection:
         bool
             Whether it was installed.
         """
-        slicer.app.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
+        qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
         try:
             card = install_model(path)
         except FlairSegError as error:
             messages.show(self.ui.modelMessageLabel, messages.ERROR, str(error))
             return False
         finally:
-            slicer.app.restoreOverrideCursor()
+            qt.QApplication.restoreOverrideCursor()
         messages.hide(self.ui.modelMessageLabel)
         self.refresh()
         self._select(card.id)

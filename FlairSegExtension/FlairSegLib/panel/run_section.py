@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SEGMENT_KEY, CANCEL_KEY = "Ctrl+Return", "Ctrl+."
 #: The elapsed time is written this often.
 TICK_MS = 500
+#: How long the button says that the diagnostics were copied.
+COPIED_MS = 2000
 #: Share of a run after which the worker has the volume.
 SENT = 0.01
 #: Progress bars of Qt count in whole numbers.
@@ -78,6 +80,10 @@ class RunSection:
         self._clock = qt.QTimer()
         self._clock.setInterval(TICK_MS)
         self._clock.timeout.connect(self._tick)
+        self._copied = qt.QTimer()
+        self._copied.setSingleShot(True)
+        self._copied.setInterval(COPIED_MS)
+        self._copied.timeout.connect(self._restore_copy_button)
         ui.segmentButton.clicked.connect(self._clicked)
         ui.copyDiagnosticsButton.clicked.connect(self._copy_diagnostics)
         ui.progressBar.setMaximum(STEPS)
@@ -160,6 +166,7 @@ class RunSection:
         self._closed = True
         self.exit()
         self._clock.stop()
+        self._copied.stop()
         self.controller.cleanup()
 
     def _warm_up(self) -> None:
@@ -257,9 +264,9 @@ class RunSection:
             device=f"{self._requested} asked for, {self.controller.deviceUsed or 'none'} used",
             slices=self._slices,
         )
-        slicer.app.clipboard().setText(text)
+        qt.QApplication.clipboard().setText(text)
         self.ui.copyDiagnosticsButton.setText(_("Copied"))
-        qt.QTimer.singleShot(2000, self._restore_copy_button)
+        self._copied.start()
 
     def _restore_copy_button(self) -> None:
         self.ui.copyDiagnosticsButton.setText(_("Copy diagnostics"))
