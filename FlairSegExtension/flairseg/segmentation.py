@@ -79,23 +79,26 @@ class Segmentation:
         return lesion_components(self.labels)[1]
 
     def lesions(self) -> list[dict[str, Any]]:
-        """One row per lesion, largest first: ``volume_ml`` and ``centre_ras_mm`` (its centre of mass)."""
-        from .postprocessing import lesion_components
+        """One row per lesion, largest first; keys as in ``summary.json``.
 
-        components, count = lesion_components(self.labels)
-        if count == 0:
-            return []
-        where = np.nonzero(components)
-        numbers = components[where]
-        voxels = np.bincount(numbers)[1:]
-        # Columns I, J, K of the centres of mass.
-        centres = np.stack([np.bincount(numbers, axis)[1:] / voxels for axis in where[::-1]], axis=1)
-        ras = centres @ self.volume.ijk_to_ras[:3, :3].T + self.volume.ijk_to_ras[:3, 3]
-        order = np.argsort(-voxels, kind="stable")
-        scale = self.volume.voxel_mm3 / 1000
+        ``number``, ``volume_ml``, ``centre_ras_mm`` (its centre of mass), ``slices`` (first and last along the
+        through-plane axis, from 0), ``confidence`` (mean probability), ``ventricle_distance_mm``; None where unknown.
+        """
+        from .lesions import find_lesions
+
+        found = find_lesions(self.labels, self.volume.ijk_to_ras, self.probabilities)
         return [
-            {"volume_ml": round(float(voxels[n]) * scale, 4), "centre_ras_mm": [round(float(x), 1) for x in ras[n]]}
-            for n in order
+            {
+                "number": lesion.number,
+                "volume_ml": round(lesion.volume_ml, 4),
+                "centre_ras_mm": [round(x, 1) for x in lesion.centre_ras],
+                "slices": list(lesion.slices),
+                "confidence": None if lesion.confidence is None else round(lesion.confidence, 3),
+                "ventricle_distance_mm": (
+                    None if lesion.ventricle_distance_mm is None else round(lesion.ventricle_distance_mm, 1)
+                ),
+            }
+            for lesion in found.lesions
         ]
 
     def summary(self) -> dict[str, Any]:
