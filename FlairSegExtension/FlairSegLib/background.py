@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import qt
 
+from . import threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: How often the GUI thread looks whether a task is done.
-POLL_MS = 20
+#: How often the GUI thread looks whether a task is done, and gives its thread a share of the interpreter.
+POLL_MS = 12
 #: Tasks under way: a caller need not keep them.
 _tasks: set[Task] = set()
 
@@ -54,6 +56,7 @@ class Task:
         self._answers.put(answer)
 
     def _poll(self) -> None:
+        threads.share()
         try:
             succeeded, answer = self._answers.get_nowait()
         except queue.Empty:

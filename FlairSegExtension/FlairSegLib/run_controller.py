@@ -19,12 +19,16 @@ from flairseg.errors import Cancelled, FlairSegError, InputChangedError, InputNo
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from . import job, scene_bridge, settings
+from . import job, scene_bridge, settings, threads
 
 #: How long the GUI thread works on a run before it looks at the user's events, and how long it then leaves them.
 STEP_S, PAUSE_MS = 0.006, 1
 #: How often it looks for news while the worker works.
 POLL_MS = 15
+#: Share of each look that a run in a thread of Slicer gets, seconds.
+THREAD_SHARE_S = 0.03
+#: The threads that speak to a fresh worker need a share until it listens and has been told what to load.
+WARM_UP_MS, WARM_UP_TAIL_S = 20, 1.0
 #: A process that has not said by then that it listens is not going to.
 START_TIMEOUT_S = 60.0
 #: Share of the progress bar that filling the segments takes.
@@ -76,6 +80,10 @@ class RunController(VTKObservationMixin):
         # Single shots: a callback that lets events be handled must not step into the run again.
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._tick)
+        self._warm_up_ends = 0.0
+        self._warm_up_timer = qt.QTimer()
+        self._warm_up_timer.setInterval(WARM_UP_MS)
+        self._warm_up_timer.timeout.connect(self._warm_up_tick)
 
     @property
     def running(self) -> bool:
@@ -128,6 +136,8 @@ class RunController(VTKObservationMixin):
         if self._warmed != wanted:
             self._warmed = wanted
             worker.warm(*wanted)
+            self._warm_up_ends = time.monotonic() + START_TIMEOUT_S
+            self._warm_up_timer.start()
 
     def cleanup(self) -> None:
         """Forget the run without a word, end the worker, observe nothing. A later :meth:`start` begins anew."""
@@ -150,6 +160,7 @@ class RunController(VTKObservationMixin):
         segmentation = None
         while segmentation is None:
             yield POLL_MS
+            threads.share(threads.SHARE_S if worker.isProcess else THREAD_SHARE_S)
             for kind, *event in _waiting(worker.events):
                 if kind == "progress" and event[0] == run:
                     self._report(0.01 + (FILL - 0.01) * event[1], event[2])
@@ -250,6 +261,14 @@ class RunController(VTKObservationMixin):
             self._worker = job.WorkerProcess(python)
         return self._worker
 
+    def _warm_up_tick(self) -> None:
+        threads.share()
+        worker, now = self._worker, time.monotonic()
+        if worker is not None and worker.ready:
+            self._warm_up_ends = min(self._warm_up_ends, now + WARM_UP_TAIL_S)
+        if worker is None or not worker.alive or now > self._warm_up_ends:
+            self._warm_up_timer.stop()
+
     def _fall_back(self, reason: FlairSegError) -> job.WorkerThread:
         logging.warning("FlairSeg: %s", reason)
         self._drop_worker()
@@ -262,6 +281,7 @@ class RunController(VTKObservationMixin):
             self._worker.kill()
         self._worker = None
         self._warmed = None
+        self._warm_up_timer.stop()
 
     def _in_slicer_warning(self) -> str:
         reason = self._no_process.message if self._no_process is not None else ""
