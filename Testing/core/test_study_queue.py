@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from flairseg.errors import InputNotFoundError, UnreadableImageError
+from flairseg.errors import Cancelled, InputNotFoundError, UnreadableImageError
 from flairseg.nifti import write_nifti
+from flairseg.progress import CancelToken
 from flairseg.review.cases import ACCEPTED, REJECTED, CaseArchive, Verdict
 from flairseg.study.queue import (
     FLOOR,
@@ -15,6 +16,8 @@ from flairseg.study.queue import (
     OPEN,
     expected_correction_ml,
     next_case,
+    ordered,
+    with_states,
     work_list,
 )
 from flairseg.volume import Volume
@@ -78,7 +81,7 @@ def test_background_below_the_floor_does_not_count(tmp_path):
 
 
 def test_a_lesion_table_with_probabilities_will_do(tmp_path):
-    table = [{"volume_ml": 2.0, "mean_probability": 0.6}, {"volume_ml": 1.0, "mean_probability": 0.9}]
+    table = [{"volume_ml": 2.0, "confidence": 0.6}, {"volume_ml": 1.0, "confidence": 0.9}]
     write_result(tmp_path, "c", 0.1, lesions=table, probabilities=False)
     (item,) = work_list(tmp_path)
     assert item.expected_correction_ml == pytest.approx(0.9)
@@ -151,3 +154,40 @@ def test_probabilities_of_another_case_are_told(tmp_path):
     (item,) = work_list(tmp_path)
     assert item.expected_correction_ml is None
     assert "do not belong together" in item.warnings[0]
+
+
+def test_one_bad_case_does_not_stop_the_list(folder):
+    (folder / "b" / "unknown_summary.json").write_text(
+        json.dumps({"input": str(folder / "b" / "unknown.nii.gz"), "lesion_count": "many", "lesions": 3})
+    )
+    (folder / "a" / "sure.nii.gz").unlink()
+    (folder / "a" / "doubtful_probabilities.nii.gz").write_bytes(b"cut")
+    items = {item.case: item for item in work_list(folder)}
+    assert set(items) == {"doubtful", "middling", "sure", "unknown"}
+    assert "unknown_summary.json" in items["unknown"].warnings[0]
+    assert "sure.nii.gz" in items["sure"].problem
+    assert "cannot be read" in items["doubtful"].warnings[0]
+    assert not items["middling"].problem
+    assert next_case([items["sure"], items["middling"]]) is items["middling"]
+
+
+def test_progress_is_told_and_cancel_heeded(folder):
+    told = []
+    work_list(folder, progress=lambda fraction, case: told.append((fraction, case)))
+    assert [fraction for fraction, _ in told] == [0.25, 0.5, 0.75, 1.0]
+    assert {case for _, case in told} == {"doubtful", "middling", "sure", "unknown"}
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled):
+        work_list(folder, cancel=token)
+
+
+def test_states_follow_the_archive(folder):
+    items = work_list(folder)
+    archive = CaseArchive(folder / "cases")
+    image = np.random.default_rng(0).integers(1, 900, SHAPE)
+    archive.save("middling", np.zeros(SHAPE, np.uint8), Volume(image, AFFINE), Verdict(ACCEPTED, reader="R01"))
+    later = with_states(items, archive)
+    assert [item.case for item in later] == [item.case for item in items]
+    assert [item.state for item in later] == [OPEN, ACCEPTED, OPEN, OPEN]
+    assert ordered(later)[-1].case == "middling"

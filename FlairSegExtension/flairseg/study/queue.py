@@ -16,8 +16,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
 from ..labels import CLASS_BY_VALUE, LESION
+from ..progress import CancelToken, ProgressCallback
 from ..reading import ENDINGS, case_name
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
 
@@ -64,6 +65,8 @@ class QueueItem:
     versions : int
         How many versions the archive holds.
     warnings : tuple of str
+    problem : str
+        Why the case cannot be opened; empty if nothing is known against it.
     """
 
     case: str
@@ -79,10 +82,26 @@ class QueueItem:
     state: str = OPEN
     versions: int = 0
     warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A case's files, before any of them is read."""
+
+    case: str
+    flair: Path | None
+    labels: Path | None = None
+    probabilities: Path | None = None
+    summary: Path | None = None
 
 
 def work_list(
-    source: str | Path | Iterable[str | Path], archive: CaseArchive | None = None, done: bool = False
+    source: str | Path | Iterable[str | Path],
+    archive: CaseArchive | None = None,
+    done: bool = False,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
 ) -> list[QueueItem]:
     """The cases of a folder or list, the most uncertain first.
 
@@ -95,11 +114,16 @@ def work_list(
         Where verdicts are kept: gives each case its state.
     done : bool
         Also list cases that were accepted.
+    progress : callable, optional
+        ``progress(fraction, case)`` after each case: fraction of all in [0, 1], name of the case.
+    cancel : CancelToken, optional
+        Looked at between cases.
 
     Returns
     -------
     list of QueueItem
-        Open cases by falling score, then those without one, then the judged ones; alike ones by name.
+        Open cases by falling score, then those without one, then the judged ones; alike ones by name. A case with
+        which something is wrong is listed and says so in ``problem`` or ``warnings``.
 
     Raises
     ------
@@ -107,20 +131,38 @@ def work_list(
         If the source does not exist or holds no case.
     UnreadableImageError
         If the list cannot be read.
+    Cancelled
+        If ``cancel`` was set.
     """
-    items = list(_items(source))
-    if not items:
+    found = list(_items(source))
+    if not found:
         raise InputNotFoundError(
             "There are no cases there.", "Choose a folder with FLAIR images, or with results of `flairseg segment`."
         )
-    judged = [_with_state(item, archive) for item in items]
-    wanted = [i for i in judged if done or i.state not in (ACCEPTED, ACCEPTED_AFTER_EDITS)]
-    return sorted(wanted, key=_order)
+    items = []
+    for n, files in enumerate(found, 1):
+        if cancel is not None:
+            cancel.check()
+        items.append(_with_state(_scored(files), archive))
+        if progress is not None:
+            progress(n / len(found), files.case)
+    return ordered(i for i in items if done or i.state not in (ACCEPTED, ACCEPTED_AFTER_EDITS))
+
+
+def ordered(items: Iterable[QueueItem]) -> list[QueueItem]:
+    """Cases as a work list has them: open ones by falling score, then the judged ones."""
+    return sorted(items, key=_order)
+
+
+def with_states(items: Iterable[QueueItem], archive: CaseArchive) -> list[QueueItem]:
+    """The same cases in the same order, with the state that the archive gives them now; no image is read."""
+    return [_with_state(item, archive) for item in items]
 
 
 def next_case(items: Iterable[QueueItem], after: str = "") -> QueueItem | None:
     """The first case that is still to be judged, other than ``after``; None if there is none."""
-    return next((item for item in items if item.state in (OPEN, NOT_SEGMENTED) and item.case != after), None)
+    waiting = (item for item in items if item.state in (OPEN, NOT_SEGMENTED) and not item.problem)
+    return next((item for item in waiting if item.case != after), None)
 
 
 def expected_correction_ml(labels: Path, probabilities: Path) -> float:
@@ -165,7 +207,7 @@ def expected_correction_ml(labels: Path, probabilities: Path) -> float:
 # --- finding cases ---------------------------------------------------------------------------------------------------
 
 
-def _items(source: str | Path | Iterable[str | Path]) -> Iterator[QueueItem]:
+def _items(source: str | Path | Iterable[str | Path]) -> Iterator[_Found]:
     if not isinstance(source, (str, Path)):
         for path in source:
             yield _from_image(Path(path))
@@ -181,7 +223,7 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[QueueItem]:
         yield _from_image(path)
 
 
-def _from_folder(folder: Path) -> Iterator[QueueItem]:
+def _from_folder(folder: Path) -> Iterator[_Found]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
     segmented: set[Path] = set()
     for path in files:
@@ -200,7 +242,7 @@ def _from_folder(folder: Path) -> Iterator[QueueItem]:
             yield _from_image(path)
 
 
-def _from_csv(path: Path) -> Iterator[QueueItem]:
+def _from_csv(path: Path) -> Iterator[_Found]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -216,25 +258,20 @@ def _from_csv(path: Path) -> Iterator[QueueItem]:
         files = {
             key: path.absolute().parent / value.strip() for key in _COLUMNS[1:] if (value := row.get(key) or "").strip()
         }
-        item = _from_image(files["flair"])
-        yield _scored(
-            (row.get("case") or "").strip() or item.case,
-            files["flair"],
-            files.get("labels", item.labels),
-            files.get("probabilities", item.probabilities),
-            item.summary,
-        )
+        beside = _from_image(files["flair"])
+        name = (row.get("case") or "").strip() or beside.case
+        yield replace(beside, case=name, **files)
 
 
-def _from_image(path: Path) -> QueueItem:
+def _from_image(path: Path) -> _Found:
     """An image, with the results that lie beside it."""
     stem = case_name(path)
     beside = {ending: path.absolute().parent / f"{stem}{ending}" for ending in (_LABELS, _PROBABILITIES, _SUMMARY)}
     found = {ending: file if file.is_file() else None for ending, file in beside.items()}
-    return _scored(stem, path, found[_LABELS], found[_PROBABILITIES], found[_SUMMARY])
+    return _Found(stem, path, found[_LABELS], found[_PROBABILITIES], found[_SUMMARY])
 
 
-def _from_summary(path: Path) -> QueueItem | None:
+def _from_summary(path: Path) -> _Found | None:
     """A case that ``flairseg segment`` wrote; None if the file is another program's."""
     content = _json(path)
     if not isinstance(content, dict) or "input" not in content or "lesion_count" not in content:
@@ -245,7 +282,7 @@ def _from_summary(path: Path) -> QueueItem | None:
         beside = path.parent / flair.name
         flair = beside if beside.exists() else flair
     labels, probabilities = (path.with_name(f"{stem}{e}") for e in (_LABELS, _PROBABILITIES))
-    return _scored(
+    return _Found(
         str(content.get("case") or stem),
         flair,
         labels if labels.is_file() else None,
@@ -257,49 +294,67 @@ def _from_summary(path: Path) -> QueueItem | None:
 # --- scores and states -----------------------------------------------------------------------------------------------
 
 
-def _scored(
-    case: str, flair: Path | None, labels: Path | None, probabilities: Path | None, summary: Path | None
-) -> QueueItem:
-    content = _json(summary) if summary is not None else None
-    content = content if isinstance(content, dict) else {}
-    score, why, warnings = None, "No probabilities and no lesion table: not known.", list(content.get("warnings", ()))
-    if labels is None:
-        why = "Not segmented yet."
-    elif probabilities is not None:
+def _scored(found: _Found) -> QueueItem:
+    warnings: list[str] = []
+    known: dict[str, Any] = {}
+    by_lesions = None
+    if found.summary is not None:
+        content = _json(found.summary)
         try:
-            score = expected_correction_ml(labels, probabilities)
+            known, by_lesions = _from_content(content), _from_lesions(content.get("lesions"))
+            warnings += [str(warning) for warning in content.get("warnings", ())]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            warnings.append(f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it.")
+    score, why = None, "No probabilities and no lesion table: not known."
+    if found.labels is None:
+        why = "Not segmented yet."
+    elif found.probabilities is not None:
+        try:
+            score = expected_correction_ml(found.labels, found.probabilities)
             why = f"{score:.2f} ml of lesion are expected to be corrected (from the class probabilities)."
         except FlairSegError as error:
             warnings.append(str(error))
-    if score is None and labels is not None:
-        score = _from_lesions(content.get("lesions"))
-        if score is not None:
-            why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's mean probability)."
-    volumes = content.get("volumes_ml", {})
+    if score is None and found.labels is not None and by_lesions is not None:
+        score = by_lesions
+        why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's mean probability)."
     return QueueItem(
-        case=case,
-        flair=flair,
-        labels=labels,
-        probabilities=probabilities,
-        summary=summary,
+        found.case,
+        found.flair,
+        found.labels,
+        found.probabilities,
+        found.summary,
         expected_correction_ml=score,
         why=why,
-        lesion_count=content.get("lesion_count"),
-        lesion_ml=volumes.get(CLASS_BY_VALUE[LESION].id),
-        model=str(content.get("model", {}).get("id", "")),
-        state=OPEN if labels is not None else NOT_SEGMENTED,
-        warnings=tuple(str(w) for w in warnings),
+        state=OPEN if found.labels is not None else NOT_SEGMENTED,
+        warnings=tuple(warnings),
+        problem=_problem(found),
+        **known,
     )
+
+
+def _from_content(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What a summary tells of a case, as fields of a work list's item."""
+    count, ml = summary.get("lesion_count"), summary.get("volumes_ml", {}).get(CLASS_BY_VALUE[LESION].id)
+    return {
+        "lesion_count": None if count is None else int(count),
+        "lesion_ml": None if ml is None else float(ml),
+        "model": str(summary.get("model", {}).get("id", "")),
+    }
+
+
+def _problem(found: _Found) -> str:
+    """Why a case cannot be opened, as far as it shows without reading an image; empty if it can."""
+    if found.flair is None:
+        return "Its FLAIR is not known: the summary names none."
+    missing = next((p for p in (found.flair, found.labels) if p is not None and not p.exists()), None)
+    return "" if missing is None else f"There is no file or folder {missing}."
 
 
 def _from_lesions(table: Any) -> float | None:
     """Expected false-positive volume, ml, from a lesion table; None if it has no probabilities."""
-    if not isinstance(table, list):
+    if not isinstance(table, list) or any(row.get("confidence") is None for row in table):
         return None
-    rows = [row for row in table if isinstance(row, dict) and row.get("mean_probability") is not None]
-    if len(rows) < len(table):
-        return None
-    return float(sum(row["volume_ml"] * (1.0 - row["mean_probability"]) for row in rows))
+    return float(sum(row["volume_ml"] * (1.0 - row["confidence"]) for row in table))
 
 
 def _with_state(item: QueueItem, archive: CaseArchive | None) -> QueueItem:
@@ -312,7 +367,7 @@ def _with_state(item: QueueItem, archive: CaseArchive | None) -> QueueItem:
     verdict = content.get("verdict") if isinstance(content, dict) else None
     if verdict not in (ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED):
         return item
-    return QueueItem(**{**vars(item), "state": verdict, "versions": len(versions)})
+    return replace(item, state=verdict, versions=len(versions))
 
 
 def _order(item: QueueItem) -> tuple[int, bool, float, str]:
