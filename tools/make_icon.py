@@ -1,4 +1,8 @@
-"""Draw the extension's icon: an axial FLAIR slice with its three classes. `python tools/make_icon.py` rewrites it."""
+"""Draw the modules' icons. `python tools/make_icon.py` rewrites them.
+
+FLAIR Segmentation: an axial FLAIR slice with its three classes. FLAIR Review: the same slice as a rater sees it, lesions
+outlined, one called false (cross) and one marked as missed (circle).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,39 @@ from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES  # no
 
 SIZE = 128
 SCALE = 8  # drawn large, then reduced: smooth edges
+ICONS = ROOT / "FlairSegExtension" / "Resources" / "Icons"
+LESIONS = ((-0.225, -0.10, 0.055, 0.038), (0.20, 0.05, 0.040, 0.060), (-0.20, 0.155, 0.034, 0.034))
+FALSE_POSITIVE, MISSED = (240, 60, 50, 255), (250, 210, 40, 255)
 
 
 def main() -> None:
-    """Write ``FlairSegExtension/Resources/Icons/FlairSeg.png``."""
+    """Write the icons into ``FlairSegExtension/Resources/Icons``."""
+    icon, draw = _head()
+    for mirror in (-1, 1):
+        _paint_horns(draw, NORMAL_WMH, mirror, rim=0.007, cap=0.030)
+    for mirror in (-1, 1):
+        _paint_horns(draw, VENTRICLES, mirror, rim=0.0, cap=0.0)
+    for lesion in LESIONS:
+        draw.polygon(_ellipse(*lesion), fill=(*CLASS_BY_VALUE[LESION].rgb, 255))
+    _save(icon, "FlairSeg.png")
+
+    icon, draw = _head()
+    for mirror in (-1, 1):
+        _paint_horns(draw, VENTRICLES, mirror, rim=0.0, cap=0.0, colour=(52, 54, 62, 255))
+    for x, y, a, b in LESIONS:
+        ring = _ellipse(x, y, 1.3 * a, 1.3 * b)
+        draw.polygon(ring, fill=(214, 216, 220, 255))
+        draw.line([*ring, ring[0]], fill=(*CLASS_BY_VALUE[LESION].rgb, 255), width=2 * SCALE, joint="curve")
+    for sign in (-1, 1):
+        ends = [_at(0.20 - 0.13, 0.05 - sign * 0.13), _at(0.20 + 0.13, 0.05 + sign * 0.13)]
+        draw.line(ends, fill=FALSE_POSITIVE, width=6 * SCALE)
+    circle = _ellipse(0.17, -0.22, 0.085, 0.085)
+    draw.line([*circle, circle[0], circle[1]], fill=MISSED, width=5 * SCALE, joint="curve")
+    _save(icon, "FlairSegReview.png")
+
+
+def _head() -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """An axial slice of a head without ventricles."""
     side = SIZE * SCALE
     icon = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     draw = ImageDraw.Draw(icon)
@@ -30,14 +63,11 @@ def main() -> None:
     draw = ImageDraw.Draw(icon)
     draw.line([_at(0, -0.44), _at(0, -0.21)], fill=(40, 42, 50, 255), width=2 * SCALE)
     draw.line([_at(0, 0.23), _at(0, 0.44)], fill=(40, 42, 50, 255), width=2 * SCALE)
-    for mirror in (-1, 1):
-        _paint_horns(draw, NORMAL_WMH, mirror, rim=0.007, cap=0.030)
-    for mirror in (-1, 1):
-        _paint_horns(draw, VENTRICLES, mirror, rim=0.0, cap=0.0)
-    for x, y, a, b in ((-0.225, -0.10, 0.055, 0.038), (0.20, 0.05, 0.040, 0.060), (-0.20, 0.155, 0.034, 0.034)):
-        _paint(draw, LESION, [_at(x + a * math.cos(t), y + b * math.sin(t)) for t in _turn(60)])
-    path = ROOT / "FlairSegExtension" / "Resources" / "Icons" / "FlairSeg.png"
-    icon.resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(path, optimize=True)
+    return icon, draw
+
+
+def _save(icon: Image.Image, name: str) -> None:
+    icon.resize((SIZE, SIZE), Image.Resampling.LANCZOS).save(ICONS / name, optimize=True)
 
 
 def _at(x: float, y: float) -> tuple[float, float]:
@@ -58,21 +88,27 @@ def _folded_outline(a: float, b: float, folds: int, depth: float) -> list[tuple[
     return outline
 
 
-def _paint_horns(draw: ImageDraw.ImageDraw, value: int, mirror: int, rim: float, cap: float) -> None:
+def _paint_horns(
+    draw: ImageDraw.ImageDraw,
+    value: int,
+    mirror: int,
+    rim: float,
+    cap: float,
+    colour: tuple[int, int, int, int] | None = None,
+) -> None:
     """One lateral ventricle as discs along a bow; ``rim`` and ``cap`` widen it along its side and at its two ends."""
+    fill = colour or (*CLASS_BY_VALUE[value].rgb, 255)
     steps = 240
     for i in range(steps + 1):
         s = i / steps
         bow = math.sin(math.pi * s)
         radius = 0.014 + 0.030 * bow + rim + (cap - rim) * (1 - bow) ** 3
         x, y = mirror * (0.052 + 0.30 * (s - 0.5) ** 2 + 0.02 * s), -0.185 + 0.38 * s
-        draw.ellipse(
-            (*_at(x - radius, y - radius), *_at(x + radius, y + radius)), fill=(*CLASS_BY_VALUE[value].rgb, 255)
-        )
+        draw.ellipse((*_at(x - radius, y - radius), *_at(x + radius, y + radius)), fill=fill)
 
 
-def _paint(draw: ImageDraw.ImageDraw, value: int, outline: list[tuple[float, float]]) -> None:
-    draw.polygon(outline, fill=(*CLASS_BY_VALUE[value].rgb, 255))
+def _ellipse(x: float, y: float, a: float, b: float) -> list[tuple[float, float]]:
+    return [_at(x + a * math.cos(t), y + b * math.sin(t)) for t in _turn(60)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The panel of the module "FLAIR Review": a queue of cases, and blinded rating sessions."""

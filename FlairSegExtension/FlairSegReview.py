@@ -1,0 +1,131 @@
+"""Module "FLAIR Review" of 3D Slicer: what Slicer is told about it, and the wiring of its two tabs.
+
+Queue: cases one after the other, corrected, accepted or rejected. Study: blinded rating sessions. What they do is in
+:mod:`FlairSegLib.review_panel`, the engine in :mod:`flairseg.study`. Neither onnxruntime nor scikit-image is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+import unittest
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+
+class FlairSegReview(ScriptedLoadableModule):
+    """Title, category, help and credits of the module."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        self.parent.title = _("FLAIR Review")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        self.parent.dependencies = ["Segmentations", "SegmentEditor", "Volumes", "Markups", "SubjectHierarchy"]
+        self.parent.contributors = ["The FlairSeg authors"]
+        self.parent.helpText = _(
+            "<p><b>Queue</b>: a folder of cases with their masks, the most uncertain first; correct, accept or reject,"
+            " go on.</p>"
+            "<p><b>Study</b>: blinded rating sessions. Masks are shown in a random order that can be reproduced,"
+            " repeats among them, and nothing says where a mask comes from. Click on what is falsely delineated and"
+            " where a lesion is missing, answer, go on. Every click is kept at once; a session can be paused at any"
+            " time.</p>"
+            "<p>Keys: <b>F</b> false positive and <b>M</b> missed lesion at the cursor, <b>Backspace</b> takes the last"
+            " mark back, <b>A</b> / <b>U</b> acceptable / unacceptable, <b>1</b>&ndash;<b>5</b> scales, <b>N</b> /"
+            " <b>B</b> next and previous lesion, arrows through the slices, <b>O</b> overlay, <b>P</b> pause,"
+            " <b>Enter</b> submit and go on.</p>"
+            "<p>Method: the rule of acceptability, the repeats and the reference in two steps follow M. Bashiri Bawil,"
+            " M. Shamsi, A. Shakeri Bavil and A. F. Jafargholkhanloo,"
+            " <i>wmh-normal-abnormal-segmentation</i>.</p>"
+            "<p><b>Research use only - not a medical device.</b></p>"
+        )
+        self.parent.acknowledgementText = _(
+            "<p>Built on 3D Slicer (A. Fedorov et al., Magnetic Resonance Imaging 2012,"
+            " doi:10.1016/j.mri.2012.05.001).</p>"
+        )
+
+
+class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Joins the two tabs and the scene."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._tabs = []
+
+    def setup(self) -> None:
+        """Build the panel, once."""
+        ScriptedLoadableModuleWidget.setup(self)
+        from FlairSegLib.review_panel.queue_tab import QueueTab
+        from FlairSegLib.review_panel.study_tab import StudyTab
+        from FlairSegLib.settings import FlairSegSettings
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/FlairSegReview.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = FlairSegReviewLogic()
+        settings = FlairSegSettings()
+        self.queue = QueueTab(self.ui.queueTab, settings)
+        self.study = StudyTab(self.ui.studyTab, settings)
+        self._tabs = [self.queue, self.study]
+        self._entered = None
+        self.ui.reviewTabs.currentChanged.connect(lambda index=0: self._tabChanged())
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneStartClose)
+
+    def cleanup(self) -> None:
+        """The panel goes: sessions are closed, nothing keeps observing the scene."""
+        self.removeObservers()
+        self.exit()
+        for tab in self._tabs:
+            tab.cleanup()
+        self._tabs = []
+
+    def enter(self) -> None:
+        """The panel is shown."""
+        self._entered = self._tabs[self.ui.reviewTabs.currentIndex]
+        self._entered.enter()
+
+    def exit(self) -> None:
+        """Another module is shown: keys are given back, a running session pauses."""
+        if self._entered is not None:
+            self._entered.exit()
+            self._entered = None
+
+    def onReload(self) -> None:
+        """Reload the packages with the module, so that a developer sees every change."""
+        ours = [name for name in sys.modules if name.split(".")[0] in ("FlairSegLib", "flairseg")]
+        for name in ours:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def _tabChanged(self) -> None:
+        # Not before the panel is shown: Qt tells while the tabs are being built, too.
+        if self._entered is not None:
+            self.exit()
+            self.enter()
+
+    def _sceneStartClose(self, caller=None, event=None) -> None:
+        for tab in self._tabs:
+            tab.sceneClosing()
+
+
+class FlairSegReviewLogic(ScriptedLoadableModuleLogic):
+    """Nothing of its own: sessions and studies are :mod:`flairseg.study`'s, usable from the Python console."""
+
+
+class FlairSegReviewTest(ScriptedLoadableModuleTest):
+    """The module's own test, run by Slicer."""
+
+    def runTest(self) -> None:
+        """Run all of it."""
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(FlairSegReviewTest)
+        self.assertGreater(suite.countTestCases(), 0)
