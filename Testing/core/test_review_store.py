@@ -391,7 +391,7 @@ def test_network_folders_get_a_rollback_journal_and_a_warning(path, monkeypatch)
     ("folder", "kind"),
     [
         ("/", "ext4"),
-        ("/home/a", "ext4"),
+        ("/disk/a", "ext4"),
         ("/mnt/reading room/x", "cifs"),
         ("/mnt/reading rooms", "ext4"),
         ("/data/y", "nfs4"),
