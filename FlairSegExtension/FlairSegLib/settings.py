@@ -95,6 +95,24 @@ class FlairSegSettings:
     def lastModelFolder(self, value: str | Path) -> None:
         self._set("lastModelFolder", str(value))
 
+    @property
+    def queueSource(self) -> str:
+        """Folder or list of cases that was worked through last."""
+        return self._text("queueSource")
+
+    @queueSource.setter
+    def queueSource(self, value: str | Path) -> None:
+        self._set("queueSource", str(value))
+
+    @property
+    def referenceFolder(self) -> str:
+        """Folder of the reference session that was opened last."""
+        return self._text("referenceFolder")
+
+    @referenceFolder.setter
+    def referenceFolder(self, value: str | Path) -> None:
+        self._set("referenceFolder", str(value))
+
     def rememberRun(self, modelId: str, device: str, slices: int, seconds: float) -> None:
         """Note how long a run took on this computer, see :meth:`expectedSeconds`."""
         if slices < 1 or not (math.isfinite(seconds) and seconds > 0):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,13 +45,16 @@ class ResultPanel(VTKObservationMixin):
     settings : FlairSegSettings
     clock : callable
         Seconds from any zero, for the time of work; for tests.
+    onDecided : callable, optional
+        Called without arguments after a verdict was saved or taken back.
     """
 
-    def __init__(self, placeholder, settings: FlairSegSettings, clock=time.monotonic) -> None:
+    def __init__(self, placeholder, settings: FlairSegSettings, clock=time.monotonic, onDecided=None) -> None:
         super().__init__()
+        self._on_decided = onDecided
         self._node = self._volume = None
         self._grid = None
-        self._answer = self._stored = None
+        self._kept = self._stored = None
         self._measured = None
         self._task = None
         self._again = False
@@ -122,11 +124,12 @@ class ResultPanel(VTKObservationMixin):
         self._stop_counting()
         self._node = node
         self._volume = volumeNode or volume_of(node)
-        self._measured = self._answer = self._stored = None
+        self._measured = self._kept = self._stored = None
         self._grid = None
         self.tracker.watch(None)
         if node is not None:
-            self._read_stored()
+            self._grid = segment_voxels.grid_of(node, self._volume)
+            self._kept = scene_bridge.kept_answer_of(node)
             self.tracker.watch(node, _seconds_of(node))
             views.show_volume(self._volume)
         versions = versions_of(node, self._volume)
@@ -137,7 +140,7 @@ class ResultPanel(VTKObservationMixin):
             elif len(versions) > 1:
                 views.display_of(version).SetVisibility(True)
         self.result.show(node, versions)
-        self.lesions.show(node, self._answer is not None and self._answer.levels is not None)
+        self.lesions.show(node, self._kept is not None and self._kept.levels is not None)
         self.editor.show(node, self._volume)
         self.verdict.show(node, self._volume)
         self.verdict.show_work(self.tracker.seconds)
@@ -175,7 +178,7 @@ class ResultPanel(VTKObservationMixin):
         self._scene_timer.stop()
         self._stop_counting()
         self._node = self._volume = self._grid = None
-        self._measured = self._answer = self._stored = None
+        self._measured = self._kept = self._stored = None
         self.tracker.watch(None)
         self.result.show(None, [])
         self.lesions.forget()
@@ -195,13 +198,6 @@ class ResultPanel(VTKObservationMixin):
 
     # Counting
 
-    def _read_stored(self) -> None:
-        self._grid = segment_voxels.grid_of(self._node, self._volume)
-        try:
-            self._answer = scene_bridge.answer_of(self._node)
-        except FlairSegError as error:
-            logging.warning("FlairSeg: what was kept with the segmentation cannot be read: %s", error)
-
     def _edited(self) -> None:
         if self._quiet or self._node is None:
             return
@@ -220,10 +216,10 @@ class ResultPanel(VTKObservationMixin):
             self._again = True
             return
         taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
-        answer, stored = self._answer, self._stored
+        kept, stored = self._kept, self._stored
         previous = self._measured.regions if self._measured is not None else None
         self._task = background.run(
-            lambda: measurement.measure_with(taken, stored or measurement.Stored.of(answer), previous),
+            lambda: measurement.measure_with(taken, stored or measurement.Stored.of(kept), previous),
             self._counted,
             self._failed,
         )
@@ -235,7 +231,7 @@ class ResultPanel(VTKObservationMixin):
         measured, stored = counted
         self._measured = measured
         if self._stored is None:
-            self._stored, self._answer = stored, None
+            self._stored, self._kept = stored, None
             self.lesions.set_stored(stored.probabilities, stored.original)
             self.verdict.set_original(stored.original)
         if self._again:
@@ -335,6 +331,8 @@ class ResultPanel(VTKObservationMixin):
             self._note_edits()
         self.result.show(self._node, versions_of(self._node, self._volume))
         self.result.measured(self._measured)
+        if self._on_decided is not None:
+            self._on_decided()
 
     def _show_message(self) -> None:
         node = self._node

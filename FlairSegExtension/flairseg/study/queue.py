@@ -28,6 +28,7 @@ from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
 from ..reading import ENDINGS, case_name
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
+from ..writing import output_stems
 
 #: State of a case that nobody has judged yet, and of one that has no segmentation.
 OPEN = "open"
@@ -134,7 +135,7 @@ def work_list(
     Cancelled
         If ``cancel`` was set.
     """
-    found = list(_items(source))
+    found = _named_apart(list(_items(source)))
     if not found:
         raise InputNotFoundError(
             "There are no cases there.", "Choose a folder with FLAIR images, or with results of `flairseg segment`."
@@ -163,6 +164,12 @@ def next_case(items: Iterable[QueueItem], after: str = "") -> QueueItem | None:
     """The first case that is still to be judged, other than ``after``; None if there is none."""
     waiting = (item for item in items if item.state in (OPEN, NOT_SEGMENTED) and not item.problem)
     return next((item for item in waiting if item.case != after), None)
+
+
+def summary_of(item: QueueItem) -> dict[str, Any]:
+    """What ``<stem>_summary.json`` says about a case; empty if there is none, or if it cannot be read."""
+    content = _json(item.summary) if item.summary is not None else None
+    return content if isinstance(content, dict) else {}
 
 
 def expected_correction_ml(labels: Path, probabilities: Path) -> float:
@@ -221,6 +228,16 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[_Found]:
         yield from _from_csv(path)
     else:
         yield _from_image(path)
+
+
+def _named_apart(found: list[_Found]) -> list[_Found]:
+    """Cases of one name (``sub-01/flair.nii``, ``sub-02/flair.nii``) get names of their own: verdicts go by name."""
+    names = [files.case.casefold() for files in found]
+    alike = [n for n, name in enumerate(names) if names.count(name) > 1]
+    stems = output_stems([found[n].flair or found[n].summary or found[n].case for n in alike])
+    for n, stem in zip(alike, stems, strict=True):
+        found[n] = replace(found[n], case=stem)
+    return found
 
 
 def _from_folder(folder: Path) -> Iterator[_Found]:

@@ -289,6 +289,11 @@ class ReferenceSession:
             if e.payload["reader"] == reader
         }
 
+    def agreement(self, case: str) -> dict[str, float] | None:
+        """``reader|reader`` -> Dice of a case's masks when they were compared last; None before that."""
+        compared = self._last(case, REFERENCE_COMPARED)
+        return None if compared is None else dict(compared.payload["dice"])
+
     # --- what readers do ---------------------------------------------------------------------------------------------
 
     def save_mask(self, case: str, reader: str, labels: np.ndarray, active_seconds: float = 0.0) -> Path:

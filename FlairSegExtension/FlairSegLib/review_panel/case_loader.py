@@ -1,0 +1,260 @@
+"""One case of the work list at a time in the scene: read in a thread, filled in short steps, taken away afterwards.
+
+Only nodes that the loader made are ever removed. Whether a reader's work would go with them is asked of
+:meth:`CaseLoader.unsaved` first.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import qt
+import slicer
+from flairseg.errors import FlairSegError
+from flairseg.labels import CLASS_BY_ID
+from flairseg.review.cases import CaseArchive
+from flairseg.segmentation import Segmentation
+from flairseg.study.case_files import read_case
+from slicer.i18n import tr as _
+
+from .. import background, provenance, scene_bridge, segment_tags, segment_voxels, views
+from ..panel.result_panel import versions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from flairseg.study.case_files import CaseFiles
+    from flairseg.study.queue import QueueItem
+
+#: For how long the GUI thread fills nodes before the event loop has its turn, s.
+STEP_S = 0.012
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What is known about the model behind a segmentation that was read from files."""
+
+    id: str
+    sha256: str
+    version: str = ""
+
+
+@dataclass
+class LoadedCase:
+    """A case in the scene.
+
+    Attributes
+    ----------
+    item : QueueItem
+    volume : vtkMRMLScalarVolumeNode
+    segmentation : vtkMRMLSegmentationNode or None
+        None if the case has no segmentation.
+    going_on_from : str
+        Where the labels come from, if they are not the model's own.
+    judged_state : tuple
+        The voxels as they were when they were last safe in a file.
+    """
+
+    item: QueueItem
+    volume: object
+    segmentation: object | None
+    going_on_from: str
+    judged_state: tuple = ()
+
+
+class CaseLoader:
+    """Loads cases, one after the other.
+
+    Parameters
+    ----------
+    on_loaded : callable
+        Called with the :class:`LoadedCase`.
+    on_failed : callable
+        Called with the item and the FlairSegError; what was in the scene is as it was.
+    """
+
+    def __init__(
+        self,
+        on_loaded: Callable[[LoadedCase], None],
+        on_failed: Callable[[QueueItem, FlairSegError], None],
+    ) -> None:
+        self._on_loaded, self._on_failed = on_loaded, on_failed
+        self._task = None
+        self._item = self._volume = None
+        self._steps: Generator | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._tick)
+        #: The case in the scene; None if there is none.
+        self.current: LoadedCase | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a case is being loaded."""
+        return self._task is not None or self._steps is not None
+
+    def load(self, item: QueueItem, cases_folder: str = "") -> None:
+        """Load a case; the one before it should have been removed or released.
+
+        Parameters
+        ----------
+        item : QueueItem
+        cases_folder : str
+            The archive of verdicts; empty if there is none yet.
+        """
+        self.cancel()
+        self._item = item
+        archive = CaseArchive(cases_folder) if cases_folder else None
+
+        def read() -> tuple[CaseFiles, tuple | None]:
+            files = read_case(item, archive)
+            return files, files.correction()
+
+        self._task = background.run(read, self._read, self._failed)
+
+    def cancel(self) -> None:
+        """Stop loading; nothing half-loaded stays."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._timer.stop()
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+        if self._volume is not None:
+            _remove(self._volume)
+            self._volume = None
+
+    def unsaved(self) -> str:
+        """What would be lost if the current case were removed, in words; empty if nothing would."""
+        current = self.current
+        if current is None:
+            return ""
+        node = current.segmentation
+        if node is not None and node.GetScene() is not None:
+            if segment_voxels.voxel_state(node) != current.judged_state:
+                return _("{case} was edited, and there is no verdict on it yet.").format(case=current.item.case)
+            if any(i not in CLASS_BY_ID for i in node.GetSegmentation().GetSegmentIDs()):
+                return _("{case} has segments of your own.").format(case=current.item.case)
+        if current.volume.GetScene() is not None and any(n is not node for n in versions_of(None, current.volume)):
+            return _("There is another segmentation of {case} in the scene.").format(case=current.item.case)
+        return ""
+
+    def note_saved(self) -> None:
+        """The current case is in the archive as it is now."""
+        if self.current is not None and self.current.segmentation is not None:
+            self.current.judged_state = segment_voxels.voxel_state(self.current.segmentation)
+
+    def adopt(self, node) -> None:
+        """A segmentation that was made of the current case elsewhere: the user's, so it is never removed unasked."""
+        if self.current is not None and self.current.segmentation is None:
+            self.current.segmentation = node
+
+    def remove(self) -> None:
+        """Take the current case out of the scene."""
+        current, self.current = self.current, None
+        if current is None:
+            return
+        hidden = None
+        if current.segmentation is not None and current.segmentation.GetScene() is not None:
+            hidden = current.segmentation.GetNodeReference(scene_bridge.PROBABILITIES_ROLE)
+        for node in (current.segmentation, hidden, current.volume):
+            _remove(node)
+
+    def release(self) -> None:
+        """Leave the current case in the scene, hidden from the views: it is the user's now."""
+        current, self.current = self.current, None
+        if current is None or current.volume.GetScene() is None:
+            return
+        for node in versions_of(None, current.volume):
+            views.display_of(node).SetVisibility(False)
+
+    def forget(self) -> None:
+        """The scene is closing: nothing of it is touched any more."""
+        self._volume = None
+        self.cancel()
+        self.current = None
+
+    # Loading
+
+    def _read(self, answer: tuple[CaseFiles, tuple | None]) -> None:
+        files, difference = answer
+        self._task = None
+        self._volume = slicer.util.addVolumeFromArray(files.volume.array, files.volume.ijk_to_ras, files.item.case)
+        self._volume.CreateDefaultDisplayNodes()
+        self._steps = self._fill(files, difference)
+        self._timer.start()
+
+    def _failed(self, error: Exception) -> None:
+        item, self._task = self._item, None
+        self.cancel()
+        if not isinstance(error, FlairSegError):
+            error = FlairSegError(_("{case} cannot be loaded: {error}.").format(case=item.case, error=error))
+        self._on_failed(item, error)
+
+    def _tick(self) -> None:
+        began = time.perf_counter()
+        try:
+            while time.perf_counter() - began < STEP_S:
+                next(self._steps)
+        except StopIteration as done:
+            self._timer.stop()
+            self._steps = self._volume = None
+            self.current = done.value
+            self._on_loaded(self.current)
+        except (FlairSegError, RuntimeError, ValueError, MemoryError) as error:
+            self._failed(error)
+
+    def _fill(self, files: CaseFiles, difference: tuple | None) -> Generator[float, None, LoadedCase]:
+        volume = self._volume
+        if files.original is None:
+            return LoadedCase(files.item, volume, None, "")
+        answer = files.original
+        tags = files.tags
+        segmentation = Segmentation(
+            files.volume,
+            answer.full_labels(),
+            None,
+            KnownModel(tags.get(segment_tags.MODEL, ""), tags.get(segment_tags.MODEL_SHA256, "")),
+            "",
+            "",
+            "",
+            files.item.case,
+            warnings=list(files.warnings),
+            compact=answer,
+        )
+        node = yield from scene_bridge.segmentation_steps(segmentation, volume)
+        _set_provenance(node, tags)
+        if difference is not None:
+            segment_voxels.write(node, segment_voxels.grid_of(node, volume), *difference)
+        state = segment_voxels.voxel_state(node)
+        return LoadedCase(files.item, volume, node, files.going_on_from, state)
+
+
+def _set_provenance(node, tags) -> None:
+    """The tags that came with the files, in place of those of a fresh run; a claim that nobody made is no tag."""
+    contents = node.GetSegmentation()
+    own = (segment_tags.MODEL, segment_tags.MODEL_SHA256, segment_tags.CREATED, segment_tags.ALGORITHM_TYPE)
+    for segment_id in contents.GetSegmentIDs():
+        segment = contents.GetSegment(segment_id)
+        for key in (*own, f"{segment_tags.PREFIX}version"):
+            if key not in tags:
+                segment.RemoveTag(key)
+        for key, value in tags.items():
+            segment_tags.set_tag(segment, key, value)
+        segment_tags.set_tag(segment, segment_tags.VERDICT, provenance.PENDING)
+
+
+def _remove(node) -> None:
+    """Take a node out of the scene with what only it uses."""
+    if node is None or node.GetScene() is None:
+        return
+    scene = node.GetScene()
+    own = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    own.append(node.GetStorageNode())
+    scene.RemoveNode(node)
+    for other in own:
+        if other is not None and other.GetScene() is not None:
+            scene.RemoveNode(other)

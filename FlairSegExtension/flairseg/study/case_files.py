@@ -1,0 +1,255 @@
+"""The files of a case of the work list, read and brought onto one grid: what a reader opens, corrects and judges.
+
+Two label maps are told apart: ``original`` is what the model answered, ``labels`` is what the reader goes on from - the
+newest version in the archive of cases, else a ``.seg.nrrd`` that was corrected in 3D Slicer, else the original. So a
+reader's edits of an earlier day are neither lost nor counted as the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..compact import CompactAnswer
+from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..labels import CLASS_BY_ID, CLASS_BY_VALUE, NUMBER_OF_CLASSES
+from ..lesions import Box
+from ..reading import read_volume
+from ..review.cases import CaseArchive
+from ..volume import Volume
+from .errors import BlindedImageError
+from .images import read_labels
+from .queue import QueueItem, summary_of
+
+#: 3D Slicer's own segmentation beside ``<stem>_labels.nii.gz``.
+_LABELS, _SEGMENTATION = "_labels.nii.gz", ".seg.nrrd"
+_PREFIX = "FlairSeg."
+_OWN_VALUES = {value: value for value in CLASS_BY_VALUE}
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """A case as it is put into the scene.
+
+    Attributes
+    ----------
+    item : QueueItem
+    volume : Volume
+        The FLAIR on a right-handed grid, which 3D Slicer wants; ``name`` is the case's.
+    original : CompactAnswer or None
+        The model's labels and, where they were kept, probabilities; None if the case has no segmentation.
+    labels : ndarray of uint8, shape (K, J, I), or None
+        What the reader goes on from; None if that is the original.
+    going_on_from : str
+        Where ``labels`` come from, in words; empty if they are None.
+    tags : mapping of str to str
+        Provenance (``FlairSeg.model``, ...) as it was kept with the segmentation; empty if nothing is known.
+    warnings : tuple of str
+    """
+
+    item: QueueItem
+    volume: Volume
+    original: CompactAnswer | None = None
+    labels: np.ndarray | None = None
+    going_on_from: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def correction(self) -> tuple[Box, np.ndarray, np.ndarray] | None:
+        """What a reader corrected earlier: box (K, J, I), original and reader's labels in it; None if nothing."""
+        if self.original is None or self.labels is None:
+            return None
+        before = self.original.full_labels()
+        changed = before != self.labels
+        if not changed.any():
+            return None
+        spans = []
+        for axis in range(3):
+            where = np.nonzero(changed.any(axis=tuple(a for a in range(3) if a != axis)))[0]
+            spans.append(slice(int(where[0]), int(where[-1]) + 1))
+        box = tuple(spans)
+        return box, before[box], self.labels[box]
+
+
+@dataclass(frozen=True)
+class SceneGrid:
+    """The grid of a file, and the right-handed one with the same voxels that 3D Slicer makes of it.
+
+    Slicer reverses the slices of a left-handed image when it loads one; so is done here.
+
+    Attributes
+    ----------
+    volume : Volume
+        On the right-handed grid.
+    file : Volume
+        As it was read.
+    """
+
+    volume: Volume
+    file: Volume
+
+    @classmethod
+    def of(cls, file: Volume) -> SceneGrid:
+        """The right-handed grid of a volume that was read from a file."""
+        if np.linalg.det(file.ijk_to_ras[:3, :3]) > 0:
+            return cls(file, file)
+        affine = file.ijk_to_ras.copy()
+        affine[:3, 3] += affine[:3, 2] * (file.array.shape[0] - 1)
+        affine[:3, 2] *= -1
+        turned = Volume(np.ascontiguousarray(file.array[::-1]), affine, file.name, file.warnings)
+        return cls(turned, file)
+
+    def turn(self, array: np.ndarray) -> np.ndarray:
+        """Voxels (..., K, J, I) from the one order into the other; twice gives the array."""
+        if self.volume is self.file:
+            return array
+        return np.ascontiguousarray(np.flip(array, axis=-3))
+
+    def labels(self, path: Path, classes: Mapping[int, int]) -> np.ndarray:
+        """A label map in the scene's order, whether it was written in that or in the file's.
+
+        Raises
+        ------
+        BlindedImageError
+            If it cannot be read or lies on neither.
+        """
+        try:
+            return self.turn(read_labels(path, classes, self.file))
+        except BlindedImageError:
+            if self.volume is self.file:
+                raise
+        return read_labels(path, classes, self.volume)
+
+
+def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
+    """Read all that belongs to a case.
+
+    Parameters
+    ----------
+    item : QueueItem
+    archive : CaseArchive, optional
+        Where verdicts are kept.
+
+    Raises
+    ------
+    FlairSegError
+        If the FLAIR or the label map cannot be read, with the reason. What is merely helpful - probabilities, summary,
+        an earlier version - is left out with a warning if it cannot be read.
+    """
+    if item.flair is None:
+        raise InputNotFoundError(
+            "The FLAIR of this case is not known.", "Name it in a list of cases: case, flair, labels."
+        )
+    grid = SceneGrid.of(read_volume(item.flair))
+    volume = replace(grid.volume, name=item.case)
+    warnings = [*item.warnings, *volume.warnings]
+    if item.labels is None:
+        return CaseFiles(item, volume, warnings=tuple(dict.fromkeys(warnings)))
+    classes, tags = _OWN_VALUES, {}
+    if item.labels.name.lower().endswith(_SEGMENTATION):
+        classes, tags = _read_header(item.labels)
+    original = grid.labels(item.labels, classes)
+    probabilities = None
+    if item.probabilities is not None:
+        try:
+            probabilities = grid.turn(_read_probabilities(item.probabilities, grid.file))
+        except FlairSegError as error:
+            warnings.append(str(error))
+    labels, origin = None, ""
+    beside = _beside(item.labels)
+    if beside is not None:
+        try:
+            classes, tags = _read_header(beside)
+            corrected = grid.labels(beside, classes)
+            if not np.array_equal(corrected, original):
+                labels, origin = corrected, f"the corrections in {beside.name}"
+        except FlairSegError as error:
+            warnings.append(f"{beside.name} is left out, the labels are those of {item.labels.name}. {error}")
+    if archive is not None and item.versions:
+        try:
+            saved = archive.load(item.case)
+            kept = grid.labels(saved.saved.path / "labels.nii.gz", _OWN_VALUES)
+            labels, origin = kept, f"version {saved.saved.version} of the archive"
+        except FlairSegError as error:
+            warnings.append(f"The archived version is left out. {error}")
+    return CaseFiles(
+        item,
+        volume,
+        CompactAnswer.pack(original, probabilities),
+        labels,
+        origin,
+        tags or _tags_of(item),
+        tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _beside(labels: Path) -> Path | None:
+    """The ``.seg.nrrd`` that belongs to a ``_labels.nii.gz``; None if there is none."""
+    if not labels.name.endswith(_LABELS):
+        return None
+    path = labels.with_name(labels.name.removesuffix(_LABELS) + _SEGMENTATION)
+    return path if path.is_file() else None
+
+
+def _read_header(path: Path) -> tuple[dict[int, int], dict[str, str]]:
+    """Value in a ``.seg.nrrd`` -> class value, by FlairSeg's ids and the names of its classes; and FlairSeg's tags."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    except RuntimeError as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read as a segmentation.", "Save it again in 3D Slicer."
+        ) from error
+    classes, tags = {}, {}
+    number = 0
+    while (segment := fields.get(f"Segment{number}_ID")) is not None:
+        value = fields.get(f"Segment{number}_LabelValue", "")
+        label_class = CLASS_BY_ID.get(segment)
+        if label_class is not None and value.isdecimal():
+            classes[int(value)] = label_class.value
+            for text in fields.get(f"Segment{number}_Tags", "").split("|"):
+                key, _, content = text.partition(":")
+                if key.startswith(_PREFIX) and content:
+                    tags.setdefault(key, content)
+        number += 1
+    return classes or _OWN_VALUES, tags
+
+
+def _tags_of(item: QueueItem) -> dict[str, str]:
+    """Provenance from a summary, where no segmentation of Slicer's kept it."""
+    content = summary_of(item)
+    model, software = content.get("model"), content.get("software")
+    if not isinstance(model, dict) or not model.get("id"):
+        return {}
+    found = {
+        "model": model.get("id"),
+        "model_sha256": model.get("sha256"),
+        "version": software.get("flairseg") if isinstance(software, dict) else None,
+        "algorithm_type": "AUTOMATIC",
+    }
+    return {f"{_PREFIX}{key}": str(value) for key, value in found.items() if value}
+
+
+def _read_probabilities(path: Path, grid: Volume) -> np.ndarray:
+    """Class probabilities, float16, (4, K, J, I), of a NIfTI with the classes last, on the grid of its image."""
+    import SimpleITK as sitk
+
+    try:
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read; the list of lesions shows no confidence.", "Segment the case again."
+        ) from error
+    if array.shape != (NUMBER_OF_CLASSES, *grid.array.shape):
+        raise UnreadableImageError(
+            f"{path.name} does not belong to the image; the list of lesions shows no confidence.",
+            "Segment the case again.",
+        )
+    return array.astype(np.float16)

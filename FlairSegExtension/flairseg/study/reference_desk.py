@@ -1,0 +1,173 @@
+"""A reader's place at a reference session: what is to be done, one case of it, and its answer.
+
+Each call opens the session anew, so that what other readers did meanwhile is seen, and may run in any thread. Masks are
+handed over on the right-handed grid that 3D Slicer shows, and kept on the image's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .case_files import SceneGrid
+from .images import read_source, resolve
+from .reference import Dot, ReferenceSession, ReferenceSetup, ReferenceStepError, Task
+from .timing import Clock
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case of the session, as one reader sees it.
+
+    Attributes
+    ----------
+    case : str
+    task : Task or None
+        What the reader has to do; None if the case is agreed on.
+    dots, judged : int
+        How many dots there are, and how many the reader has judged.
+    dice : float or None
+        Smallest agreement of two readers when their masks were compared last.
+    reference : Path or None
+        The agreed reference.
+    """
+
+    case: str
+    task: Task | None
+    dots: int = 0
+    judged: int = 0
+    dice: float | None = None
+    reference: Path | None = None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A session as one reader sees it; without a reader there are no rows."""
+
+    setup: ReferenceSetup
+    reader: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One case on a reader's desk.
+
+    Attributes
+    ----------
+    task : Task
+    grid : SceneGrid
+        Its image.
+    mask : ndarray of uint8, shape (K, J, I), or None
+        The reader's own last mask in the scene's order; None at the first time. Other readers' are never handed out.
+    dots : tuple of Dot
+    judged : dict of str to bool
+        Dot -> accepted.
+    """
+
+    task: Task
+    grid: SceneGrid
+    mask: np.ndarray | None
+    dots: tuple[Dot, ...]
+    judged: dict[str, bool]
+
+
+def overview(folder: str | Path, reader: str = "", clock: Clock | None = None) -> Overview:
+    """What a session is about, and what a reader has to do in it.
+
+    Raises
+    ------
+    StudyError
+        If there is no such session or reader, or something was tampered with.
+    """
+    with ReferenceSession(folder, clock) as session:
+        if not reader:
+            return Overview(session.setup, "", ())
+        tasks = {task.case: task for task in session.tasks(reader)}
+        rows = []
+        for case in session.setup.flairs:
+            reference = session.reference(case) if case not in tasks else None
+            dice = session.agreement(case)
+            rows.append(
+                Row(
+                    case,
+                    tasks.get(case),
+                    len(session.dots(case)),
+                    len(session.judged(case, reader)),
+                    None if dice is None else min(dice.values()),
+                    None if reference is None else reference.path,
+                )
+            )
+        return Overview(session.setup, reader, tuple(rows))
+
+
+def begin(folder: str | Path, case: str, reader: str, clock: Clock | None = None) -> Work:
+    """Put a case on a reader's desk.
+
+    Raises
+    ------
+    ReferenceStepError
+        If the reader has nothing to do with it.
+    StudyError
+        If its image or mask cannot be read.
+    """
+    with ReferenceSession(folder, clock) as session:
+        task = next((task for task in session.tasks(reader) if task.case == case), None)
+        if task is None:
+            raise ReferenceStepError(f"There is nothing to do about {case}.", "Look at the list of tasks.")
+        grid = SceneGrid.of(read_source(resolve(session.folder, session.setup.flairs[case])))
+        mask = session.own_mask(case, reader)
+        return Work(
+            task,
+            grid,
+            None if mask is None else grid.turn(mask),
+            session.dots(case),
+            session.judged(case, reader),
+        )
+
+
+def save_mask(
+    folder: str | Path,
+    work: Work,
+    reader: str,
+    labels: np.ndarray,
+    active_seconds: float = 0.0,
+    clock: Clock | None = None,
+) -> Row:
+    """Keep a reader's mask; what has become of the case by it.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (K, J, I)
+        In the scene's order.
+    active_seconds : float
+        Time at work.
+
+    Raises
+    ------
+    ReferenceStepError
+        If it is not this reader's turn.
+    OutputError
+        If it cannot be written.
+    """
+    with ReferenceSession(folder, clock) as session:
+        session.save_mask(work.task.case, reader, work.grid.turn(labels), active_seconds)
+    seen = overview(folder, reader, clock)
+    return next(row for row in seen.rows if row.case == work.task.case)
+
+
+def judge(
+    folder: str | Path, case: str, reader: str, dot: str, accepted: bool, clock: Clock | None = None
+) -> dict[str, bool]:
+    """Accept or refuse a dot; what the reader has judged of this case by now.
+
+    Raises
+    ------
+    ReferenceStepError
+        If there is no such dot, or it is not the time for it.
+    """
+    with ReferenceSession(folder, clock) as session:
+        session.judge(case, reader, dot, accepted)
+        return session.judged(case, reader)
