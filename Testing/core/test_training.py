@@ -456,11 +456,11 @@ def test_s1s_recipe_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
     assert [row.split(",")[0] for row in rows[0]] == [row.split(",")[0] for row in rows[1]] == ["step", "2", "4", "5"]
 
 
-def test_weights_of_s1s_foreground_fade_to_the_published_loss():
+def test_weights_of_s1s_foreground_fade_to_a_third_of_their_excess():
     labels = torch.tensor([[[0, 1], [2, 3]]])
-    config = tiny(steps=10, class_weights=[1.0, 3.0, 5.0, 11.0])
+    config = tiny(steps=10, class_weights=[1.0, 4.0, 7.0, 13.0])
     weights = [train_pix2pix.foreground_weights(labels, config, step).flatten().tolist() for step in (0, 5, 10)]
-    assert weights == [[1, 3, 5, 11], [1, 2, 3, 6], [1, 1, 1, 1]]
+    assert np.allclose(weights, [[1, 4, 7, 13], [1, 3, 5, 9], [1, 2, 3, 5]])
     assert train_pix2pix.foreground_weights(labels, tiny(class_weights=None), 0) == 1
 
 

@@ -29,6 +29,8 @@ from .validation import FIGURES, validate
 
 log = logging.getLogger("flairseg.training")
 L1_WEIGHT = 100.0
+#: Share of the foreground's extra weight that is left at the end of a run.
+LAST_EXCESS = 1 / 3
 COLUMNS = ("step", "generator_loss", "seconds", *FIGURES, "discriminator_loss", "l1", "slices")
 
 
@@ -39,15 +41,16 @@ def gray_levels(labels: torch.Tensor, config: PipelineConfig) -> torch.Tensor:
 
 
 def foreground_weights(labels: torch.Tensor, config: TrainingConfig, step: int) -> torch.Tensor:
-    """Weight of each pixel's L1 distance, shape (N, 1, H, W): the recipe's class weights, fading to 1 over the run.
+    """Weight of each pixel's L1 distance, shape (N, 1, H, W): the recipe's class weights, which fade.
 
     With foreground in one or two pixels of a hundred, L1 is content with "all background" (its optimum is the median),
     and in the few steps that this project can afford the generator does not get away from there. The weights start it
-    off; at the end of the run the loss is the published one.
+    off. Faded to the published loss altogether, what had been found went again (lesion Dice 0.42 half way, 0.28 at the
+    end of the first fold).
     """
     if config.class_weights is None:
         return torch.ones(())
-    left = 1 - step / config.steps
+    left = 1 - (1 - LAST_EXCESS) * step / config.steps
     return (1 + left * (torch.tensor(config.class_weights) - 1))[labels][:, None]
 
 
