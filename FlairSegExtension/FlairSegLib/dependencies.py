@@ -24,12 +24,15 @@ from slicer.i18n import tr as _
 from . import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 #: Packages of the package index that Slicer does not bring.
 PACKAGES = ("onnxruntime", "scikit-image")
 RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
+#: For the event store of studies and verdicts, and for the analysis of a study: asked for when first used.
+STORE_PACKAGES = ("SQLAlchemy>=2.0",)
+STATISTICS_PACKAGES = ("statsmodels", "pandas", "matplotlib", "jinja2")
 #: All that provide ``import onnxruntime``.
 FLAVOURS = (RUNTIME, GPU_RUNTIME, "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-silicon")
 #: Slicer's own, which pip must leave as they are.
@@ -182,6 +185,22 @@ def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | 
         )
 
 
+def ensureStore() -> None:
+    """Have SQLAlchemy installed, which the event store needs; asks the user once if it is missing.
+
+    Raises
+    ------
+    MissingDependencyError
+        The user declined, or the installation failed; with the cause and what helps.
+    """
+    _ensure(STORE_PACKAGES)
+
+
+def ensureStatistics() -> None:
+    """Have installed what the analysis of a study needs; asks once; errors as for :func:`ensureStore`."""
+    _ensure([*STORE_PACKAGES, *STATISTICS_PACKAGES])
+
+
 def offlineAdvice() -> str:
     """How to install on a computer without a network."""
     return _(
@@ -234,6 +253,11 @@ def _flavour(device: str) -> str:
     present = installedFlavours()
     # Slicer's own choice of two is a broken installation, see ensure().
     return GPU_RUNTIME if GPU_RUNTIME in present else (present[0] if present else RUNTIME)
+
+
+def _ensure(lines: Sequence[str]) -> None:
+    _install([line for line in lines if not _satisfied(line)], ask=True)
+    importlib.invalidate_caches()
 
 
 def _install(lines: list[str], ask: bool) -> None:

@@ -113,6 +113,33 @@ class FlairSegSettings:
     def referenceFolder(self, value: str | Path) -> None:
         self._set("referenceFolder", str(value))
 
+    @property
+    def readingRoom(self) -> str:
+        """A rater's room, chosen last."""
+        return self._text("readingRoom")
+
+    @readingRoom.setter
+    def readingRoom(self, value: str | Path) -> None:
+        self._set("readingRoom", str(value))
+
+    @property
+    def studyFolder(self) -> str:
+        """A coordinator's study, used last."""
+        return self._text("studyFolder")
+
+    @studyFolder.setter
+    def studyFolder(self, value: str | Path) -> None:
+        self._set("studyFolder", str(value))
+
+    @property
+    def studyProtocol(self) -> str:
+        """A coordinator's protocol file, used last."""
+        return self._text("studyProtocol")
+
+    @studyProtocol.setter
+    def studyProtocol(self, value: str | Path) -> None:
+        self._set("studyProtocol", str(value))
+
     def rememberRun(self, modelId: str, device: str, slices: int, seconds: float) -> None:
         """Note how long a run took on this computer, see :meth:`expectedSeconds`."""
         if slices < 1 or not (math.isfinite(seconds) and seconds > 0):

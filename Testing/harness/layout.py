@@ -132,9 +132,48 @@ class qMRMLSliceControllerWidget(QtWidgets.QFrame):
 
 
 class qMRMLSliceView(_Picture):
-    """The picture under the bar."""
+    """The picture under the bar; the mouse reaches VTK's interactor and the crosshair node, as in Slicer."""
 
     STANDS_FOR_CPP = True
+    _BUTTONS = {
+        Qt.MouseButton.LeftButton: "LeftButton",
+        Qt.MouseButton.RightButton: "RightButton",
+        Qt.MouseButton.MiddleButton: "MiddleButton",
+    }
+
+    def __init__(self, view, parent=None) -> None:
+        super().__init__(view, parent)
+        self.setMouseTracking(True)
+
+    def interactor(self):
+        return self.view.interactor
+
+    def _tell(self, event, vtk_event: str) -> None:
+        place = event.position().toPoint()
+        x, y = place.x(), self.height - 1 - place.y()
+        held = event.modifiers()
+        control = int(bool(held & Qt.KeyboardModifier.ControlModifier))
+        shift = int(bool(held & Qt.KeyboardModifier.ShiftModifier))
+        interactor = self.view.interactor
+        interactor.SetEventInformation(x, y, control, shift, "\0", 0, None)
+        crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        crosshair.SetCursorPositionXYZ([float(x), float(y), 0.0], self.view.node)
+        crosshair.SetCursorPositionRAS(list(self.view.point(x, y)))
+        interactor.InvokeEvent(vtk_event)
+
+    def mouseMoveEvent(self, event):
+        self._tell(event, "MouseMoveEvent")
+
+    def mousePressEvent(self, event):
+        if event.button() in self._BUTTONS:
+            self._tell(event, f"{self._BUTTONS[event.button()]}PressEvent")
+
+    def mouseReleaseEvent(self, event):
+        if event.button() in self._BUTTONS:
+            self._tell(event, f"{self._BUTTONS[event.button()]}ReleaseEvent")
+
+    def leaveEvent(self, event):
+        slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCursorPositionInvalid()
 
     def mrmlSliceNode(self):
         return self.view.node

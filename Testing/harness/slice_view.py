@@ -13,8 +13,12 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from .application import start
 
-#: What draws over the image in a slice view of the application, as far as segmentations are concerned.
-_DISPLAYABLE_MANAGERS = ("vtkMRMLSegmentationsDisplayableManager2D",)
+#: What draws over the image in a slice view of the application, as far as segmentations, marks and the crosshair go.
+_DISPLAYABLE_MANAGERS = (
+    "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLCrosshairDisplayableManager",
+)
 
 
 class SliceView:
@@ -42,6 +46,8 @@ class SliceView:
         self.window.AddRenderer(self._renderer)
         self.interactor = vtk.vtkRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
+        # VTK's own style would turn the camera; the application's moves slices, and not in these tests.
+        self.interactor.SetInteractorStyle(None)
 
         # Before the displayable managers add theirs: 2-D actors are drawn in this order.
         self._mapper = vtk.vtkImageMapper()
@@ -103,6 +109,10 @@ class SliceView:
         vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), ras_to_xy)
         x, y, _, _ = ras_to_xy.MultiplyPoint((*ras, 1.0))
         return self.node.GetDimensions()[1] - 1 - round(y), round(x)
+
+    def point(self, x: int, y: int) -> tuple[float, float, float]:
+        """RAS, mm, of the pixel (x, y); as in VTK, y runs upwards from the bottom."""
+        return tuple(self.node.GetXYToRAS().MultiplyPoint((float(x), float(y), 0.0, 1.0))[:3])
 
     def close(self) -> None:
         """Take the view out of the scene."""

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic import all_or_none
+from ..errors import FlairSegError
 from ..labels import CLASSES
 from ..reading import read_volume
 from .acceptance import Acceptance, acceptance_of
@@ -231,6 +232,11 @@ class StudySession:
     def pending(self) -> int:
         """Events that are safe on this computer's disk but not yet in the store."""
         return self._log.pending
+
+    @property
+    def problem(self) -> FlairSegError | None:
+        """Why the last delivery to the store failed; None if it did not."""
+        return self._log.problem
 
     def deliver(self) -> int:
         """Try to bring pending events to the store; how many are still pending. A store that is away is no error."""
