@@ -53,6 +53,7 @@ class QtSlicerApplication(application.Application):
         self._signals = _Signals()
         self._modules = module_host.ModuleManager()
         self._layout_manager = None
+        self._settings = None
         self.slicerHome = str(Path(sys.prefix))
         self.majorVersion, self.minorVersion, self.revision = 5, 12, "0"
         self.applicationVersion = "5.12.0-harness"
@@ -94,7 +95,10 @@ class QtSlicerApplication(application.Application):
         return self._layout_manager
 
     def settings(self):
-        return QtCore.QSettings()
+        # One object as in Slicer: each that goes writes its file at once, which a user's Slicer does when it is idle.
+        if self._settings is None:
+            self._settings = QtCore.QSettings()
+        return self._settings
 
     userSettings = revisionUserSettings = settings
 
