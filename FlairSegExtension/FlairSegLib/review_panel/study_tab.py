@@ -1,34 +1,530 @@
-"""The tab Study: a rater's sitting."""
+"""The tab Study: a rater's sitting from the choice of the room to the last case, by mouse or by keys alone.
+
+Everything that counts is in :class:`flairseg.study.session.StudySession`: it writes each click down before this panel
+shows it. Here is what the rater sees of it, one page at a time.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import qt
+import slicer
+from flairseg.errors import FlairSegError
+from flairseg.study.errors import AnswerRefusedError
+from flairseg.study.records import ACCEPTABLE, COMMENT_QUESTION, CONFIDENCE_QUESTION, UNACCEPTABLE, Answer
+from slicer.i18n import tr as _
+
+from .. import dependencies
+from ..panel import messages
+from ..shortcuts import Shortcuts
+from .blind_window import BlindWindow
+from .coordinator_section import CoordinatorSection
+from .correction_section import CorrectionSection
+from .rating_page import RatingPage
+from .showing_view import ShowingView
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flairseg.study.session import StudySession
+
     from ..settings import FlairSegSettings
+
+START, READY, RATING, ANSWERED, PAUSED, DONE = "start", "ready", "rating", "answered", "paused", "done"
+#: How often time and deliveries are looked at, ms.
+TICK_MS = 500
+#: Deliveries are looked at every so many ticks; what waits longer than one look is mentioned.
+_DELIVERY_TICKS = 6
 
 
 class StudyTab:
-    """A rater's sitting, and the coordinator's section.
+    """A rater's sitting, and the coordinator's section below it.
 
     Parameters
     ----------
     holder : QWidget
         The tab, with a layout.
     settings : FlairSegSettings
+        Remembers the room.
+    clock : flairseg.study.timing.Clock, optional
+        For tests.
     """
 
-    def __init__(self, holder, settings: FlairSegSettings) -> None:
-        self._holder, self._settings = holder, settings
+    def __init__(self, holder, settings: FlairSegSettings, clock=None) -> None:
+        self._settings = settings
+        self._clock = clock
+        widget = slicer.util.loadUI(_ui_file("FlairSegStudy.ui"))
+        holder.layout().addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        self._widget = widget
+        self._pages = {name: getattr(self.ui, f"{name}Page") for name in (START, READY, RATING, ANSWERED, PAUSED, DONE)}
+        self.page = START
+        self.session: StudySession | None = None
+        self._rating: RatingPage | None = None
+        self._window = BlindWindow()
+        self.view = ShowingView(self._clicked, self._display_changed, self._alive)
+        self._keys = Shortcuts(self._actions())
+        self._entered = False
+        self._clearing = False
+        self._lesion: int | None = None
+        self._ticks, self._waited = 0, False
+        self._timer = qt.QTimer()
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._tick)
+        self.correction = CorrectionSection(self.ui, self._alive)
+        self.coordinator = CoordinatorSection(self.ui.coordinatorSection, settings)
+        self._connect()
+        self.ui.roomEdit.setText(settings.readingRoom)
+        self._show_page(START)
+
+    # --- the module ----------------------------------------------------------------------------------------------
 
     def enter(self) -> None:
         """The tab is shown."""
+        self._entered = True
+        self._bind_keys()
 
     def exit(self) -> None:
-        """Another tab or module is shown."""
+        """Another tab or module is shown: a showing is paused, Slicer's window is as it was."""
+        self._entered = False
+        self._keys.release()
+        self.pause()
+        self._window.open()
 
     def cleanup(self) -> None:
         """The panel goes."""
+        self.coordinator.cleanup()
+        self._leave()
+        self._timer.stop()
 
     def sceneClosing(self) -> None:
-        """The scene is being closed."""
+        """The scene is being closed: by us, or by the user, which is a pause."""
+        if not self._clearing:
+            self.pause()
+
+    # --- the sitting ---------------------------------------------------------------------------------------------
+
+    def open_room(self) -> None:
+        """Open the room that is chosen, and show what it is about."""
+        from flairseg.study.session import StudySession
+
+        room = self._settings.readingRoom
+        if not room:
+            messages.show(self.ui.startMessageLabel, messages.INFO, _("Choose your reading room first."))
+            return
+        messages.hide(self.ui.startMessageLabel)
+        declined = ""
+        try:
+            dependencies.ensureStore()
+        except FlairSegError as error:
+            declined = _("{error} What you answer is kept safe on this computer until it can be sent.").format(
+                error=error.message
+            )
+        try:
+            self.session = StudySession.open(room, self._clock, _application())
+        except FlairSegError as error:
+            messages.show(self.ui.startMessageLabel, messages.ERROR, str(error))
+            return
+        # A path could name what is compared.
+        self.ui.roomEdit.setText("")
+        self._rating = RatingPage(self.ui, self.session, self._answer)
+        self._bind_keys()
+        self._timer.start()
+        self._show_ready(declined)
+
+    def begin(self) -> None:
+        """Leave the introduction: blind the window, empty the scene, show the case that is next."""
+        if self.page != READY:
+            return
+        self._clear_scene()
+        self._window.close()
+        self._next()
+
+    def submit(self) -> None:
+        """Give the answer and go on."""
+        if self.page != RATING:
+            return
+        self._rating.flush()
+        missing = self._rating.missing()
+        if missing and not self.session.expired:
+            self._rating.say(messages.INFO, _("Still to be answered: {questions}").format(questions=missing))
+            return
+        if self._try(self.session.submit, refresh=False):
+            self._answered()
+
+    def give_up(self) -> None:
+        """Record the current case as not ratable, with the reason that was typed."""
+        if self.page != RATING:
+            return
+        self._rating.flush()
+        if self._try(self.session.give_up, self.ui.giveUpEdit.text, refresh=False):
+            self._next()
+
+    def pause(self) -> None:
+        """Hide the images and stop the clock."""
+        if self.page == ANSWERED:
+            self.correction.drop()
+            self.view.clear()
+            self._show_page(PAUSED)
+            self.ui.pausedDetailLabel.setText(_("Your last answer is recorded."))
+            return
+        if self.page != RATING:
+            return
+        self._rating.flush()
+        self.view.clear()
+        try:
+            self.session.pause()
+        except FlairSegError as error:
+            messages.show(self.ui.pausedMessageLabel, messages.ERROR, str(error))
+        else:
+            messages.hide(self.ui.pausedMessageLabel)
+        self.ui.pausedDetailLabel.setText(self._where())
+        self._show_page(PAUSED)
+
+    def resume(self) -> None:
+        """Go on after a pause: the same case with its marks, or the next one if it was answered."""
+        if self.page != PAUSED:
+            return
+        self._window.close()
+        current = self.session.current
+        if current is None or not self.session.paused:
+            self._next()
+            return
+        try:
+            self.session.resume()
+        except FlairSegError as error:
+            messages.show(self.ui.pausedMessageLabel, messages.ERROR, str(error))
+            return
+        self._present()
+
+    # --- inside: the flow ----------------------------------------------------------------------------------------
+
+    def _show_ready(self, remark: str) -> None:
+        rules, progress = self.session.rules, self.session.progress
+        ui = self.ui
+        ui.titleLabel.setText(rules.title)
+        messages.quiet(ui.instructionsLabel, rules.instructions)
+        ui.readyStateLabel.setText(self._where())
+        begun = progress.answered + progress.training_answered > 0
+        loaded = _loaded_nodes()
+        if loaded:
+            messages.show(
+                ui.sceneLabel,
+                messages.WARNING,
+                _(
+                    "Slicer has {count} other item(s) loaded. They are closed when you go on; save them first if they"
+                    " matter."
+                ).format(count=len(loaded)),
+            )
+            ui.showButton.setText(_("Close them and go on (Enter)"))
+        else:
+            messages.show(ui.sceneLabel, messages.WARNING, remark)
+            ui.showButton.setText(_("Go on with the next case (Enter)") if begun else _("Show the first case (Enter)"))
+        if self.session.finished or self.session.waiting_until is not None:
+            self._show_done()
+        else:
+            self._show_page(READY)
+
+    def _next(self) -> None:
+        self.view.clear()
+        try:
+            showing = self.session.next()
+        except FlairSegError as error:
+            self._stopped(error)
+            return
+        if showing is None:
+            self._show_done()
+        else:
+            self._present()
+
+    def _present(self) -> None:
+        """Put the current showing on screen."""
+        session = self.session
+        try:
+            self.view.show(session.current, session.rules.display, session.display, session.marks)
+        except FlairSegError as error:
+            self._stopped(error)
+            return
+        self._lesion = None
+        self.ui.overlayButton.setChecked(self.view.overlay_visible)
+        self._show_page(RATING)
+        self._rating.leave_lines()
+        self._rating.begin()
+
+    def _answered(self) -> None:
+        """After the answer: feedback of a training case, correction where the protocol has it, or straight on."""
+        session = self.session
+        feedback = session.current.feedback if session.current.training else ""
+        if not feedback and not session.rules.correction:
+            self._next()
+            return
+        messages.show(self.ui.feedbackLabel, messages.INFO, feedback)
+        messages.hide(self.ui.answeredMessageLabel)
+        self.correction.offer(session, self.view)
+        self._show_page(ANSWERED)
+
+    def _go_on(self) -> None:
+        if self.page == ANSWERED and self.correction.settle():
+            self._next()
+
+    def _show_done(self) -> None:
+        session, ui = self.session, self.ui
+        self.view.clear()
+        until = session.waiting_until
+        if session.finished:
+            ui.doneLabel.setText(_("All cases are answered. Thank you."))
+            ui.doneDetailLabel.setText(self._where())
+        else:
+            ui.doneLabel.setText(_("This round is finished. Thank you."))
+            when = until.astimezone().strftime("%Y-%m-%d %H:%M") if until is not None else ""
+            ui.doneDetailLabel.setText(
+                _("The next round begins after the washout, on {when}. Come back then.").format(when=when)
+            )
+        messages.hide(ui.doneStoreLabel)
+        self._show_page(DONE)
+
+    def _stopped(self, error: FlairSegError) -> None:
+        """The case cannot be shown: say why; nothing that was answered is touched."""
+        self.view.clear()
+        self.ui.doneLabel.setText(_("The session was stopped."))
+        messages.show(self.ui.doneDetailLabel, messages.ERROR, str(error))
+        messages.hide(self.ui.doneStoreLabel)
+        self._show_page(DONE)
+
+    def _leave(self) -> None:
+        """Close the session and be as before."""
+        self.correction.drop()
+        session, self.session = self.session, None
+        if session is None:
+            return
+        self._timer.stop()
+        if self.page == RATING:
+            self._rating.flush()
+        self.view.clear()
+        self._keys.release()
+        problem = ""
+        try:
+            session.close()
+        except FlairSegError as error:
+            problem = str(error)
+        self._rating.remove()
+        self._rating = None
+        self._window.open()
+        for label in (self.ui.doneDetailLabel, self.ui.titleLabel, self.ui.instructionsLabel):
+            label.setStyleSheet("")
+            label.setText("")
+        self.ui.roomEdit.setText(self._settings.readingRoom)
+        messages.show(self.ui.startMessageLabel, messages.ERROR, problem)
+        self._show_page(START)
+
+    def _where(self) -> str:
+        progress = self.session.progress
+        text = _("{answered} of {total} cases are answered.").format(answered=progress.answered, total=progress.total)
+        if progress.training_total and progress.training_answered < progress.training_total:
+            text += " " + _("It begins with {count} training case(s), which do not count.").format(
+                count=progress.training_total - progress.training_answered
+            )
+        return text
+
+    def _clear_scene(self) -> None:
+        self._clearing = True
+        try:
+            slicer.mrmlScene.Clear(0)
+        finally:
+            self._clearing = False
+
+    # --- inside: what the rater does -----------------------------------------------------------------------------
+
+    def _clicked(self, ras: tuple[float, float, float]) -> None:
+        if self.page == RATING and self._try(self.session.click, ras):
+            self.view.show_marks(self.session.marks)
+
+    def _mark(self, place: Callable[[tuple[float, float, float]], object]) -> None:
+        if self.page != RATING:
+            return
+        cursor = self.view.cursor
+        if cursor is None:
+            self._rating.say(
+                messages.INFO, _("Point at the image with the mouse, or go to a lesion with N or the arrow keys.")
+            )
+        elif self._try(place, cursor):
+            self.view.show_marks(self.session.marks)
+
+    def _undo(self) -> None:
+        if self.page == RATING and self._try(self.session.undo_mark):
+            self.view.show_marks(self.session.marks)
+
+    def _answer(self, question: str, value: Answer) -> None:
+        if self.page != RATING:
+            return
+        if question == CONFIDENCE_QUESTION:
+            self._try(self.session.set_confidence, value)
+        elif question == COMMENT_QUESTION:
+            self._try(self.session.set_comment, value)
+        else:
+            self._try(self.session.answer, question, value)
+
+    def _jump_lesion(self, step: int) -> None:
+        if self.page != RATING:
+            return
+        lesions = self.session.current.lesions.lesions
+        if not lesions:
+            self._rating.say(messages.INFO, _("Nothing is delineated here."))
+            return
+        first = 0 if step > 0 else len(lesions) - 1
+        self._lesion = first if self._lesion is None else (self._lesion + step) % len(lesions)
+        self.view.jump(lesions[self._lesion].anchor_ras)
+
+    def _toggle_overlay(self) -> None:
+        if self.page == RATING:
+            self.ui.overlayButton.setChecked(self.view.toggle_overlay())
+
+    def _display_changed(self, **state) -> None:
+        if self.page == RATING:
+            self._try(lambda: self.session.log_display(**state), refresh=False)
+
+    def _alive(self) -> None:
+        if self.session is not None and self.page in (RATING, ANSWERED):
+            self.session.touch()
+
+    def _enter_pressed(self) -> None:
+        if self._rating is not None and self._rating.typing:
+            self._rating.flush()
+            self._rating.leave_lines()
+            return
+        steps = {READY: self.begin, RATING: self.submit, ANSWERED: self._go_on, PAUSED: self.resume, DONE: self._leave}
+        steps.get(self.page, lambda: None)()
+
+    def _try(self, step: Callable, *arguments, refresh: bool = True) -> bool:
+        """One step of the session; what it refuses is said in the panel. Whether it was taken."""
+        try:
+            step(*arguments)
+        except AnswerRefusedError as error:
+            self._rating.say(messages.INFO, str(error))
+            self._rating.refresh()
+            return False
+        except FlairSegError as error:
+            self._rating.say(messages.ERROR, str(error))
+            self._rating.refresh()
+            return False
+        if refresh and self.page == RATING:
+            messages.hide(self.ui.ratingMessageLabel)
+            self._rating.refresh()
+        return True
+
+    def _tick(self) -> None:
+        if self.session is None:
+            return
+        if self.page == RATING:
+            self._rating.tick()
+        self._ticks += 1
+        if self._ticks % _DELIVERY_TICKS == 0:
+            self._show_delivery()
+
+    def _show_delivery(self) -> None:
+        """Say so if something waits to be sent; a moment's delay is not worth a word."""
+        pending = self.session.pending
+        label = self.ui.doneStoreLabel if self.page == DONE else self.ui.storeLabel
+        if pending and self._waited:
+            text = _("Safe on this computer; {count} entries wait to be sent.").format(count=pending)
+            problem = self.session.problem
+            messages.quiet(label, f"{text} {problem.message}" if problem is not None else text)
+        elif not pending:
+            messages.hide(label)
+        self._waited = pending > 0
+
+    # --- inside: widgets -----------------------------------------------------------------------------------------
+
+    def _show_page(self, page: str) -> None:
+        self.page = page
+        for name, widget in self._pages.items():
+            widget.setVisible(name == page)
+        self.ui.coordinatorSection.setVisible(page == START)
+
+    def _choose_room(self) -> None:
+        chosen = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Reading room"), self._settings.readingRoom
+        )
+        if chosen:
+            self._settings.readingRoom = chosen
+            self.ui.roomEdit.setText(chosen)
+            messages.hide(self.ui.startMessageLabel)
+
+    def _give_up_toggled(self, checked: bool = False) -> None:
+        if self._rating is not None:
+            self._rating.show_give_up(checked)
+
+    def _connect(self) -> None:
+        slots = {
+            "roomButton": self._choose_room,
+            "openButton": self.open_room,
+            "showButton": self.begin,
+            "leaveReadyButton": self._leave,
+            "previousLesionButton": lambda: self._jump_lesion(-1),
+            "nextLesionButton": lambda: self._jump_lesion(1),
+            "overlayButton": self._toggle_overlay,
+            "undoMarkButton": self._undo,
+            "submitButton": self.submit,
+            "pauseButton": self.pause,
+            "giveUpButton": self.give_up,
+            "nextButton": self._go_on,
+            "resumeButton": self.resume,
+            "leavePausedButton": self._leave,
+            "leaveDoneButton": self._leave,
+        }
+        for name, slot in slots.items():
+            getattr(self.ui, name).clicked.connect(lambda checked=False, slot=slot: slot())
+        self.ui.notRatableButton.toggled.connect(self._give_up_toggled)
+
+    def _bind_keys(self) -> None:
+        if self._entered and self.session is not None:
+            self._keys.bind(self._widget)
+
+    def _actions(self) -> dict[str, Callable[[], None]]:
+        def on_rating(step: Callable[[], object]) -> Callable[[], None]:
+            return lambda: step() if self.page == RATING else None
+
+        actions = {
+            "F": lambda: self._mark(lambda ras: self.session.mark_false_positive(ras)),
+            "M": lambda: self._mark(lambda ras: self.session.mark_false_negative(ras)),
+            "Backspace": self._undo,
+            "Ctrl+Z": self._undo,
+            "A": on_rating(lambda: self._rating.form.press_acceptability(ACCEPTABLE)),
+            "U": on_rating(lambda: self._rating.form.press_acceptability(UNACCEPTABLE)),
+            "P": lambda: self.pause(),
+            "O": self._toggle_overlay,
+            "N": lambda: self._jump_lesion(1),
+            "B": lambda: self._jump_lesion(-1),
+            "Return": self._enter_pressed,
+            "Enter": self._enter_pressed,
+            "Space": self._enter_pressed,
+        }
+        for digit in range(1, 6):
+            actions[str(digit)] = on_rating(lambda digit=digit: self._rating.form.press_digit(digit))
+        for key, step in (("Up", 1), ("PgUp", 1), ("Right", 1), ("Down", -1), ("PgDown", -1), ("Left", -1)):
+            actions[key] = on_rating(lambda step=step: self.view.step(step))
+        for key, right, up in (("Up", 0, 1), ("Down", 0, -1), ("Left", -1, 0), ("Right", 1, 0)):
+            actions[f"Shift+{key}"] = on_rating(lambda right=right, up=up: self.view.move_cursor(right, up))
+        return actions
+
+
+def _ui_file(name: str) -> str:
+    from pathlib import Path
+
+    return str(Path(__file__).resolve().parents[2] / "Resources" / "UI" / name)
+
+
+def _application() -> str:
+    return f"3D Slicer {slicer.app.applicationVersion}"
+
+
+def _loaded_nodes() -> list:
+    """What a user could lose when the scene is closed."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLStorableNode")
+    return [n for n in nodes if n.GetSaveWithScene() and not n.GetHideFromEditors() and not _of_slicer(n)]
+
+
+def _of_slicer(node) -> bool:
+    """Whether Slicer makes such nodes itself in an empty scene."""
+    return node.IsA("vtkMRMLColorNode") or node.IsA("vtkMRMLCameraNode")
