@@ -16,6 +16,7 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -214,3 +215,42 @@ class FlairSegLogic(ScriptedLoadableModuleLogic):
         volume = scene_bridge.volume_from_node(volumeNode)
         segmentation = segment(volume, model=modelId, device=device, progress=progress, cancel=cancel)
         return scene_bridge.segmentation_to_node(segmentation, volumeNode)
+
+
+class FlairSegTest(ScriptedLoadableModuleTest):
+    """Self-test inside Slicer; what is checked is in :mod:`FlairSegLib.self_test`."""
+
+    def setUp(self) -> None:
+        """Begin with an empty scene."""
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self) -> None:
+        """All tests, as *Reload and Test* runs them."""
+        for test in (self.test_logic, self.test_panel):
+            self.setUp()
+            test()
+
+    def test_logic(self) -> None:
+        """The phantom by the logic: labels, segments, and the scene after saving and loading."""
+        from FlairSegLib import self_test
+
+        self.delayDisplay("FlairSeg: the phantom by the logic")
+        volume, truth = self_test.phantom_volume()
+        node = FlairSegLogic().process(volume)
+        labels = self_test.labels_of(node, volume)
+        self_test.check_labels(labels, truth)
+        self_test.check_segments(node)
+        self_test.check_scene_round_trip(node, volume, labels)
+        self.delayDisplay("FlairSeg: the logic passed")
+
+    def test_panel(self) -> None:
+        """The phantom by the panel: proposed, cancelled, segmented, listed."""
+        from FlairSegLib import self_test
+
+        self.delayDisplay("FlairSeg: the phantom by the panel")
+        volume, truth = self_test.phantom_volume()
+        slicer.util.selectModule("FlairSeg")
+        node = self_test.run_panel(slicer.modules.flairseg.widgetRepresentation().self(), volume)
+        self_test.check_labels(self_test.labels_of(node, volume), truth)
+        self_test.check_segments(node)
+        self.delayDisplay("FlairSeg: the panel passed")

@@ -6,12 +6,19 @@ Slicer's test class in ``FlairSeg.py`` calls these; nothing here needs an image 
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
 from flairseg.labels import CLASSES, LESION, VENTRICLES
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Starting the worker and one run, on a slow computer.
+RUN_S = 300.0
 #: Dice that the phantom of seed 0 reaches with room to spare; a flipped or shifted mask stays below 0.3.
 LEAST_DICE = {VENTRICLES: 0.8, LESION: 0.6}
 
@@ -94,3 +101,53 @@ def check_scene_round_trip(segmentation_node, volume_node, labels: np.ndarray) -
         differing = np.count_nonzero(labels_of(reloaded, volume) != labels)
         if differing:
             raise AssertionError(f"{differing} voxels differ after saving and loading the scene")
+
+
+def run_panel(widget, volume_node):
+    """Press Segment, Cancel and Segment in the module's panel, and wait until its result is counted.
+
+    Parameters
+    ----------
+    widget : FlairSegWidget
+        Of the module, which is shown.
+    volume_node : vtkMRMLScalarVolumeNode
+        The only volume in the scene, named so that the panel proposes it.
+
+    Returns
+    -------
+    vtkMRMLSegmentationNode
+        The result that the panel shows.
+
+    Raises
+    ------
+    AssertionError
+        With what the panel does not do, and what it says.
+    """
+    ui = widget.ui
+    _wait(lambda: widget.case.volumeNode is volume_node, "the panel does not propose the FLAIR", ui.caseReasonLabel)
+    _wait(lambda: ui.segmentButton.enabled, "the panel cannot segment", ui.caseWarningLabel)
+    ui.segmentButton.click()
+    _wait(lambda: ui.progressBar.value > 0, "the run does not begin", ui.statusLabel)
+    ui.segmentButton.click()
+    _wait(lambda: not widget.run.running, "Cancel has no effect", ui.statusLabel)
+    if slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        raise AssertionError("a cancelled run left a segmentation")
+    ui.segmentButton.click()
+    _wait(lambda: not widget.run.running, "the run does not end", ui.statusLabel)
+    node = widget.result.segmentationNode
+    if node is None:
+        raise AssertionError(f"there is no result: {ui.statusLabel.text}")
+    _wait(lambda: not widget.result.busy, "the result is not counted", ui.statusLabel)
+    if not widget.result.lesions.rows:
+        raise AssertionError("the lesions are not listed")
+    return node
+
+
+def _wait(condition: Callable[[], bool], otherwise: str, label) -> None:
+    """Let Slicer handle events until a condition holds; after :data:`RUN_S` an error says what the panel says."""
+    end = time.monotonic() + RUN_S
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"{otherwise}: {label.text}")
+        slicer.app.processEvents()
+        time.sleep(0.005)

@@ -136,6 +136,34 @@ def test_every_text_of_the_ui_file_is_plain_and_complete():
         assert "_" not in text
 
 
+@pytest.mark.slow
+def test_the_self_test_that_runs_in_slicer_passes_here(main_window, load_module, slicer):
+    """As Slicer's test driver runs it: loaded by its name, each test on a scene of its own."""
+    import unittest
+
+    load_module("FlairSeg")
+    main_window("FlairSeg")
+    result = unittest.TestResult()
+    unittest.TestLoader().loadTestsFromName("FlairSeg").run(result)
+    # Slicer's empty base class is found as well.
+    assert result.testsRun == 3
+    assert result.wasSuccessful(), result.failures + result.errors
+
+
+def test_the_self_test_says_what_is_wrong(slicer):
+    import numpy as np
+    from FlairSegLib import self_test
+
+    truth = np.zeros((4, 8, 8), np.uint8)
+    truth[1, 2:4, 2:4], truth[2, 2:4, 2:4] = 1, 3
+    self_test.check_labels(truth, truth)
+    with pytest.raises(AssertionError, match=r"Dice 0\.000"):
+        self_test.check_labels(truth[:, :, ::-1], truth)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    with pytest.raises(AssertionError, match="is missing"):
+        self_test.check_segments(node)
+
+
 def test_a_developer_reloads_the_module(module, main_window, slicer):
     main_window("FlairSeg")
     panel = module.widgetRepresentation().self()
