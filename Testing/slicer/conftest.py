@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,25 @@ import pytest
 from flairseg.volume import Volume
 
 from Testing.harness.small_case import make_head, write_intensity_model
+
+#: Top-level packages of ours; the module files are the rest.
+_PACKAGES = ("flairseg", "FlairSegLib")
+
+
+def _own_modules() -> dict:
+    return {name: found for name, found in sys.modules.items() if name.lower().split(".")[0].startswith("flairseg")}
+
+
+@pytest.fixture(autouse=True)
+def _one_copy_of_our_code():
+    """A test that reloads the module, as developers do, leaves the others the classes that they have imported."""
+    before = _own_modules()
+    yield
+    if any(sys.modules.get(name) is not found for name, found in before.items()):
+        for name in _own_modules():
+            del sys.modules[name]
+        # The module files bind names of the reloaded packages: they are imported anew when next asked for.
+        sys.modules.update({name: found for name, found in before.items() if "." in name or name in _PACKAGES})
 
 
 @pytest.fixture(scope="session")
@@ -138,3 +158,22 @@ def result(slicer, main_window, tmp_path):
     panel.enter()
     yield Driver(slicer, panel, window, settings)
     panel.cleanup()
+
+
+@pytest.fixture
+def queue(slicer, main_window, tmp_path):
+    """The tab Queue in a window, driven by a :class:`Testing.slicer.queue_driver.QueueDriver`."""
+    import qt
+    from FlairSegLib.review_panel.queue_tab import QueueTab
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.slicer.queue_driver import QueueDriver
+
+    holder = qt.QWidget()
+    settings = FlairSegSettings()
+    settings.casesFolder, settings.readerName = str(tmp_path / "cases"), "R01"
+    tab = QueueTab(holder, settings)
+    window = main_window(holder)
+    tab.enter()
+    yield QueueDriver(slicer, tab, window, settings)
+    tab.cleanup()

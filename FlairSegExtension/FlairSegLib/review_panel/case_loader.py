@@ -124,7 +124,7 @@ class CaseLoader:
             self._steps.close()
             self._steps = None
         if self._volume is not None:
-            _remove(self._volume)
+            remove_node(self._volume)
             self._volume = None
 
     def unsaved(self) -> str:
@@ -161,7 +161,7 @@ class CaseLoader:
         if current.segmentation is not None and current.segmentation.GetScene() is not None:
             hidden = current.segmentation.GetNodeReference(scene_bridge.PROBABILITIES_ROLE)
         for node in (current.segmentation, hidden, current.volume):
-            _remove(node)
+            remove_node(node)
 
     def release(self) -> None:
         """Leave the current case in the scene, hidden from the views: it is the user's now."""
@@ -247,7 +247,7 @@ def _set_provenance(node, tags) -> None:
         segment_tags.set_tag(segment, segment_tags.VERDICT, provenance.PENDING)
 
 
-def _remove(node) -> None:
+def remove_node(node) -> None:
     """Take a node out of the scene with what only it uses."""
     if node is None or node.GetScene() is None:
         return

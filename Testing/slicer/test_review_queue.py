@@ -1,0 +1,330 @@
+"""The tab Queue: from a folder of results to verdicts, case after case, and nothing that a reader made is lost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
+from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
+
+from Testing.harness.interaction import EventLoopProbe, click, press, wait_until
+from Testing.slicer.queue_driver import write_result
+
+CASE, EXPECTED, LESIONS, ML, STATE = range(5)
+
+
+@pytest.fixture
+def results(tmp_path, head):
+    """Three cases; the middle one is doubtful."""
+    folder = tmp_path / "results"
+    for case, doubt in (("case-a", 0.1), ("case-b", 0.4), ("case-c", 0.2)):
+        write_result(folder, case, head, doubt)
+    return folder
+
+
+def labels_in_scene(slicer, current) -> np.ndarray:
+    out = np.zeros(slicer.util.arrayFromVolume(current.volume).shape, np.uint8)
+    for label_class in CLASSES:
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(current.segmentation, label_class.id, current.volume)
+        out[mask > 0] = label_class.value
+    return out
+
+
+def tag(node, key: str) -> str:
+    from FlairSegLib import segment_tags
+
+    return segment_tags.first_tag(node, key)
+
+
+def outside(head) -> tuple[float, float, float]:
+    """A place in the brain without a label, RAS mm, in the left-handed image."""
+    volume, labels = head
+    kji = (13, 20, 44)
+    assert labels[kji[0] - 1 : kji[0] + 2, kji[1] - 3 : kji[1] + 4, kji[2] - 3 : kji[2] + 4].max() == 0
+    affine = volume.ijk_to_ras @ np.diag([-1.0, 1, 1, 1])
+    return tuple((affine @ [kji[2], kji[1], kji[0], 1])[:3])
+
+
+def test_the_most_uncertain_case_comes_first(queue, results):
+    queue.list(results)
+    assert queue.column(CASE) == ["case-b", "case-c", "case-a"]
+    assert queue.column(STATE) == ["To do"] * 3
+    assert [float(text) for text in queue.column(EXPECTED)] == sorted(map(float, queue.column(EXPECTED)))[::-1]
+    assert set(queue.column(LESIONS)) == {"2"}
+    assert "expected to be corrected" in queue.ui.queueDetailLabel.text
+    assert queue.settings.queueSource == str(results)
+    assert "0 of 3" in queue.ui.casesCollapsibleButton.text
+
+
+def test_a_case_lies_in_the_scene_as_it_lies_in_its_files(queue, results, head):
+    queue.list(results)
+    queue.open("case-b")
+    slicer, current = queue.slicer, queue.tab.loader.current
+    assert queue.nodes("vtkMRMLScalarVolumeNode") == ["case-b"]
+    # The file's image is left-handed; in the scene its slices are reversed, in image and labels alike.
+    volume, labels = head
+    assert np.array_equal(slicer.util.arrayFromVolume(current.volume), volume.array[::-1].astype(np.float32))
+    assert np.array_equal(labels_in_scene(slicer, current), labels[::-1])
+    contents = current.segmentation.GetSegmentation()
+    for label_class in CLASSES:
+        segment = contents.GetSegment(label_class.id)
+        assert segment.GetName() == label_class.name
+        assert segment.GetColor() == pytest.approx(label_class.rgb_unit, abs=1e-6)
+        assert segment.GetTerminology() == label_class.terminology_entry
+    # Provenance is that of the files, not of the moment of loading.
+    assert tag(current.segmentation, "FlairSeg.model") == "intensity-v0.1"
+    assert tag(current.segmentation, "FlairSeg.model_sha256") == "ab" * 32
+    assert tag(current.segmentation, "FlairSeg.created") == "2026-05-04T03:02:01+00:00"
+    assert tag(current.segmentation, "FlairSeg.algorithm_type") == "AUTOMATIC"
+    from FlairSegLib import scene_bridge
+
+    assert np.array_equal(scene_bridge.original_labels_of(current.segmentation), labels[::-1])
+    assert scene_bridge.probabilities_of(current.segmentation)[LESION].max() == pytest.approx(0.6, abs=0.003)
+    assert queue.tab.result.segmentationNode is current.segmentation
+
+
+def test_accept_next_correct_next_reject(queue, results, head):
+    slicer = queue.slicer
+    queue.list(results)
+    click(queue.ui.nextButton)
+    queue.settle()
+    assert queue.tab.loader.current.item.case == "case-b"
+    result = queue.tab.result
+    click(result.ui.acceptButton)
+    queue.settle()
+    assert queue.column(CASE) == ["case-c", "case-a", "case-b"]
+    assert queue.column(STATE) == ["To do", "To do", "Accepted"]
+    assert "1 of 3" in queue.ui.casesCollapsibleButton.text
+    press("Ctrl+Return")
+    queue.settle()
+    assert queue.nodes("vtkMRMLScalarVolumeNode") == ["case-c"]
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
+    assert queue.paint(outside(head)) > 0
+    assert not result.ui.acceptButton.enabled
+    click(result.ui.acceptEditedButton)
+    queue.settle()
+    press("Ctrl+Return")
+    queue.settle()
+    click(result.ui.rejectButton)
+    result.ui.reasonSelector.setCurrentIndex(1)
+    click(result.ui.confirmRejectButton)
+    queue.settle()
+    assert dict(zip(queue.column(CASE), queue.column(STATE), strict=True)) == {
+        "case-a": "Rejected",
+        "case-b": "Accepted",
+        "case-c": "Corrected",
+    }
+    assert not queue.ui.nextButton.enabled
+    archive = CaseArchive(queue.settings.casesFolder)
+    verdicts = {case: archive.load(case) for case in archive.cases()}
+    assert {case: v.verdict.verdict for case, v in verdicts.items()} == {
+        "case-a": REJECTED,
+        "case-b": ACCEPTED,
+        "case-c": ACCEPTED_AFTER_EDITS,
+    }
+    corrected = verdicts["case-c"]
+    assert corrected.content["edits"][CLASS_BY_VALUE[LESION].id]["voxels_added"] > 0
+    assert corrected.verdict.model["id"] == "intensity-v0.1"
+    assert np.count_nonzero(corrected.labels == LESION) > np.count_nonzero(verdicts["case-b"].labels == LESION)
+
+
+def test_unsaved_edits_are_asked_for(queue, results, head):
+    slicer = queue.slicer
+    queue.list(results)
+    queue.open("case-b")
+    queue.paint(outside(head))
+    queue.tab.cases.select("case-a")
+    click(queue.ui.openButton)
+    queue.settle()
+    assert queue.ui.askRow.isVisible()
+    assert "case-b" in queue.ui.askLabel.text
+    click(queue.ui.stayButton)
+    assert queue.tab.loader.current.item.case == "case-b"
+    assert not queue.ui.askRow.isVisible()
+    click(queue.ui.openButton)
+    queue.settle()
+    kept = queue.tab.loader.current.segmentation
+    click(queue.ui.keepButton)
+    queue.settle()
+    assert queue.tab.loader.current.item.case == "case-a"
+    assert queue.nodes("vtkMRMLScalarVolumeNode") == ["case-b", "case-a"]
+    assert kept.GetScene() is slicer.mrmlScene
+    assert not kept.GetDisplayNode().GetVisibility()
+    queue.paint(outside(head))
+    queue.tab.cases.select("case-c")
+    click(queue.ui.openButton)
+    queue.settle()
+    click(queue.ui.discardButton)
+    queue.settle()
+    assert queue.nodes("vtkMRMLScalarVolumeNode") == ["case-b", "case-c"]
+
+
+def test_what_the_user_has_in_the_scene_stays(queue, results):
+    slicer = queue.slicer
+    queue.list(results)
+    queue.open("case-b")
+    own = slicer.util.addVolumeFromArray(np.zeros((4, 4, 4), np.int16), name="own")
+    second = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "second look")
+    second.SetReferenceImageGeometryParameterFromVolumeNode(queue.tab.loader.current.volume)
+    queue.tab.cases.select("case-a")
+    click(queue.ui.openButton)
+    queue.settle()
+    assert "another segmentation" in queue.ui.askLabel.text
+    slicer.mrmlScene.RemoveNode(second)
+    click(queue.ui.discardButton)
+    queue.settle()
+    assert own.GetScene() is slicer.mrmlScene
+    assert queue.nodes("vtkMRMLScalarVolumeNode") == ["own", "case-a"]
+    # Nothing of the first case is left behind, display and hidden nodes included.
+    assert not [n for n in slicer.util.getNodesByClass("vtkMRMLNode") if "case-b" in (n.GetName() or "")]
+
+
+def test_a_judged_case_is_opened_as_the_reader_left_it(queue, results, head):
+    queue.list(results)
+    queue.open("case-b")
+    queue.paint(outside(head))
+    left = labels_in_scene(queue.slicer, queue.tab.loader.current)
+    click(queue.tab.result.ui.acceptEditedButton)
+    queue.settle()
+    queue.open("case-a")
+    queue.open("case-b")
+    current = queue.tab.loader.current
+    assert np.array_equal(labels_in_scene(queue.slicer, current), left)
+    assert "version 1" in queue.ui.queueMessageLabel.text
+    # The correction counts as the reader's, not as the model's.
+    assert not queue.tab.result.ui.acceptButton.enabled
+    assert int(tag(current.segmentation, "FlairSeg.voxels_added")) > 0
+    # It was not edited since: nothing to ask.
+    queue.open("case-c")
+    assert queue.tab.loader.current.item.case == "case-c"
+
+
+def test_one_unreadable_case_does_not_stop_the_others(queue, results):
+    (results / "case-b.nii.gz").write_bytes((results / "case-b.nii.gz").read_bytes()[:3000])
+    (results / "case-c.nii.gz").unlink()
+    queue.list(results)
+    assert dict(zip(queue.column(CASE), queue.column(STATE), strict=True)) == {
+        "case-b": "To do",
+        "case-c ⚠": "Unreadable",
+        "case-a": "To do",
+    }
+    click(queue.ui.nextButton)
+    queue.settle()
+    assert queue.tab.loader.current is None
+    assert "case-b cannot be opened" in queue.ui.queueMessageLabel.text
+    assert queue.column(STATE).count("Unreadable") == 2
+    assert queue.nodes("vtkMRMLScalarVolumeNode") == []
+    click(queue.ui.nextButton)
+    queue.settle()
+    assert queue.tab.loader.current.item.case == "case-a"
+    assert not queue.ui.queueMessageLabel.isVisible()
+
+
+def test_a_case_without_result_is_segmented_in_the_other_module(queue, results, head):
+    for path in results.glob("case-b?*"):
+        if path.name != "case-b.nii.gz":
+            path.unlink()
+    queue.list(results)
+    assert queue.column(STATE)[-1] == "No result"
+    queue.open("case-b")
+    assert queue.ui.segmentRow.isVisible()
+    assert not queue.tab.result.widget.isVisible()
+    # As a run in the module FLAIR Segmentation would leave it.
+    from flairseg.segmentation import Segmentation
+    from FlairSegLib import scene_bridge
+
+    volume_node = queue.tab.loader.current.volume
+    volume = scene_bridge.volume_from_node(volume_node)
+    from types import SimpleNamespace
+
+    card = SimpleNamespace(id="m", sha256="cd" * 32, version="1")
+    queue.tab.exit()
+    made = scene_bridge.segmentation_to_node(
+        Segmentation(volume, head[1][::-1].copy(), None, card, "auto", "cpu", "", "case-b"), volume_node
+    )
+    queue.tab.enter()
+    queue.settle()
+    assert queue.tab.result.segmentationNode is made
+    assert not queue.ui.segmentRow.isVisible()
+    click(queue.tab.result.ui.acceptButton)
+    queue.settle()
+    assert dict(zip(queue.column(CASE), queue.column(STATE), strict=True))["case-b"] == "Accepted"
+
+
+def test_listing_shows_progress_and_can_be_cancelled(queue, results, monkeypatch):
+    import time
+
+    from flairseg.study import queue as module
+
+    scored = module._scored
+
+    def slow(found):
+        time.sleep(0.3)
+        return scored(found)
+
+    monkeypatch.setattr(module, "_scored", slow)
+    queue.ui.sourceEdit.setCurrentPath(str(results))
+    click(queue.ui.listButton)
+    assert queue.ui.listingRow.isVisible()
+    wait_until(lambda: queue.ui.listingProgress.value > 0, 5)
+    click(queue.ui.cancelListingButton)
+    assert not queue.tab.busy
+    assert queue.column(CASE) == []
+    monkeypatch.undo()
+    queue.list(results)
+    assert len(queue.column(CASE)) == 3
+
+
+def test_a_source_that_is_none_is_told(queue, tmp_path):
+    queue.list(tmp_path / "nowhere")
+    assert "nowhere" in queue.ui.queueMessageLabel.text
+    (tmp_path / "empty").mkdir()
+    queue.list(tmp_path / "empty")
+    assert "no cases" in queue.ui.queueMessageLabel.text
+
+
+def test_verdicts_of_others_show_when_the_tab_is_entered(queue, results, head):
+    from flairseg.review.cases import Verdict
+
+    queue.list(results)
+    queue.tab.exit()
+    volume, labels = head
+    CaseArchive(queue.settings.casesFolder).save("case-a", labels, volume, Verdict(ACCEPTED, reader="R02"))
+    queue.tab.enter()
+    queue.settle()
+    assert dict(zip(queue.column(CASE), queue.column(STATE), strict=True))["case-a"] == "Accepted"
+
+
+def test_closing_the_scene_leaves_the_list(queue, results):
+    queue.list(results)
+    queue.open("case-b")
+    queue.tab.sceneClosing()
+    queue.slicer.mrmlScene.Clear(0)
+    assert queue.tab.loader.current is None
+    queue.open("case-b")
+    assert queue.tab.loader.current.item.case == "case-b"
+
+
+def test_the_window_stays_alive_while_a_case_is_loaded(queue, results):
+    queue.list(results)
+    queue.tab.cases.select("case-b")
+    with EventLoopProbe() as probe:
+        click(queue.ui.openButton)
+        wait_until(lambda: queue.tab.loader.current is not None)
+    assert probe.longest_block_ms < 500  # a coarse head on a busy machine; measured on a quiet one: see the bench
+
+
+def test_a_list_of_cases_names_files_anywhere(queue, results, tmp_path):
+    path = tmp_path / "list.csv"
+    rows = ["case,flair,labels", f"P01,{results / 'case-a.nii.gz'},{results / 'case-a_labels.nii.gz'}"]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    queue.list(path)
+    assert queue.column(CASE) == ["P01"]
+    queue.open("P01")
+    click(queue.tab.result.ui.acceptButton)
+    queue.settle()
+    assert CaseArchive(queue.settings.casesFolder).cases() == ["P01"]
+    content = json.loads((CaseArchive(queue.settings.casesFolder).path("P01") / "verdict.json").read_text())
+    assert content["verdict"] == ACCEPTED
