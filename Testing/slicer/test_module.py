@@ -164,6 +164,16 @@ def test_the_self_test_says_what_is_wrong(slicer):
         self_test.check_segments(node)
 
 
+def test_the_list_of_keys_is_what_is_bound(module, main_window, slicer):
+    from FlairSegLib import keys
+
+    main_window("FlairSeg")
+    panel = module.widgetRepresentation().self()
+    bound = [key for shortcuts in (panel.run._shortcuts, panel.result.shortcuts) for key in shortcuts._actions]
+    assert sorted(bound) == sorted(keys.descriptions())
+    assert all(keys.descriptions().values())
+
+
 def test_a_developer_reloads_the_module(module, main_window, slicer):
     main_window("FlairSeg")
     panel = module.widgetRepresentation().self()

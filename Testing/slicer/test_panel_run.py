@@ -93,20 +93,20 @@ def test_cancel_leaves_the_scene_as_it_was_and_the_next_run_works(panel, flair, 
 
 
 def test_keys_segment_and_cancel_only_while_the_panel_is_shown(panel, flair, slicer):
-    from FlairSegLib.panel.run_section import CANCEL_KEY, SEGMENT_KEY
+    from FlairSegLib.keys import CANCEL, SEGMENT
 
-    press(SEGMENT_KEY)
+    press(SEGMENT)
     assert panel.run.running
-    press(CANCEL_KEY)
+    press(CANCEL)
     wait_until(lambda: not panel.run.running, 5)
     slicer.util.mainWindow().moduleSelector().selectModule("Volumes")
-    press(SEGMENT_KEY)
+    press(SEGMENT)
     run_event_loop(0.1)
     assert not panel.run.running
     slicer.util.mainWindow().moduleSelector().selectModule("FlairSeg")
-    press(SEGMENT_KEY)
+    press(SEGMENT)
     assert panel.run.running
-    press(CANCEL_KEY)
+    press(CANCEL)
 
 
 def test_an_error_is_told_with_advice_and_diagnostics_name_nobody(panel, slicer):

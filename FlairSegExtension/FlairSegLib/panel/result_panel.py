@@ -14,7 +14,7 @@ from flairseg.review.verdict import PENDING
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import background, measurement, scene_bridge, segment_tags, segment_voxels, views
+from .. import background, keys, measurement, scene_bridge, segment_tags, segment_voxels, views
 from ..edit_tracker import EditTracker
 from ..shortcuts import Shortcuts
 from . import messages
@@ -77,16 +77,16 @@ class ResultPanel(VTKObservationMixin):
         self.ui.redoButton.clicked.connect(lambda checked=False: self.redo())
         self.shortcuts = Shortcuts(
             {
-                "N": lambda: self.lesions.step(1),
-                "P": lambda: self.lesions.step(-1),
-                "X": self.lesions.flip,
-                "Del": self.lesions.delete,
-                "Ctrl+Z": self.undo,
-                "Ctrl+Y": self.redo,
-                "O": self.result.toggle_overlay,
-                "1": lambda: self.editor.use(PAINT),
-                "2": lambda: self.editor.use(ERASE),
-                "Esc": lambda: self.editor.use(""),
+                keys.NEXT: lambda: self.lesions.step(1),
+                keys.PREVIOUS: lambda: self.lesions.step(-1),
+                keys.FLIP: self.lesions.flip,
+                keys.DELETE: self.lesions.delete,
+                keys.UNDO: self.undo,
+                keys.REDO: self.redo,
+                keys.OVERLAY: self.result.toggle_overlay,
+                keys.PAINT: lambda: self.editor.use(PAINT),
+                keys.ERASE: lambda: self.editor.use(ERASE),
+                keys.LOOK: lambda: self.editor.use(""),
             }
         )
         self._settling = _timer(SETTLING_MS, self._count, single=True)

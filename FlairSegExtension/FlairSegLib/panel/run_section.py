@@ -11,7 +11,7 @@ from flairseg.errors import FlairSegError
 from flairseg.progress import STAGES
 from slicer.i18n import tr as _
 
-from .. import dependencies, diagnostics, settings
+from .. import dependencies, diagnostics, keys, settings
 from ..run_controller import FILL, RunController
 from ..shortcuts import Shortcuts
 from . import messages
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .case_section import CaseSection
     from .model_section import ModelSection
 
-SEGMENT_KEY, CANCEL_KEY = "Ctrl+Return", "Ctrl+."
 #: The elapsed time is written this often.
 TICK_MS = 500
 #: How long the button says that the diagnostics were copied.
@@ -70,7 +69,7 @@ class RunSection:
         self._cancelling = self._closed = self._entered = False
         self._model_id = ""
         self._requested = settings.AUTOMATIC
-        self._shortcuts = Shortcuts({SEGMENT_KEY: self.start, CANCEL_KEY: self.cancel})
+        self._shortcuts = Shortcuts({keys.SEGMENT: self.start, keys.CANCEL: self.cancel})
         self.controller = RunController(
             onProgress=self._progressed,
             onFinished=self._finished,
@@ -138,7 +137,7 @@ class RunSection:
             self._warm_up()
         self.ui.segmentButton.setEnabled(not reason)
         self.ui.segmentButton.setToolTip(
-            reason or _("Segment ventricles, normal hyperintensity and lesions ({key})").format(key=SEGMENT_KEY)
+            reason or _("Segment ventricles, normal hyperintensity and lesions ({key})").format(key=keys.SEGMENT)
         )
 
     def enter(self) -> None:
@@ -186,7 +185,7 @@ class RunSection:
         self.ui.segmentButton.setText(_("Cancel"))
         self.ui.segmentButton.setEnabled(True)
         self.ui.segmentButton.setToolTip(
-            _("Stop the run; nothing is added to the scene ({key})").format(key=CANCEL_KEY)
+            _("Stop the run; nothing is added to the scene ({key})").format(key=keys.CANCEL)
         )
         self.ui.progressBar.setValue(0)
         self.ui.progressBar.setVisible(True)

@@ -1,0 +1,30 @@
+"""Keys of the panel and what they do: the one list from which they are bound, and from which the manual is written."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+SEGMENT, CANCEL = "Ctrl+Return", "Ctrl+."
+NEXT, PREVIOUS = "N", "P"
+FLIP, DELETE = "X", "Del"
+UNDO, REDO = "Ctrl+Z", "Ctrl+Y"
+OVERLAY = "O"
+PAINT, ERASE, LOOK = "1", "2", "Esc"
+
+
+def descriptions() -> dict[str, str]:
+    """Every key with what it does, in the order in which a reader needs them."""
+    return {
+        SEGMENT: _("segment the chosen volume"),
+        CANCEL: _("cancel the run"),
+        NEXT: _("next lesion of the list, in all views"),
+        PREVIOUS: _("previous lesion"),
+        FLIP: _("the selected lesion becomes normal WMH, and the other way round"),
+        DELETE: _("remove the selected lesion"),
+        PAINT: _("brush"),
+        ERASE: _("eraser"),
+        LOOK: _("put brush or eraser away"),
+        UNDO: _("take the last stroke or command back"),
+        REDO: _("do it again"),
+        OVERLAY: _("hide or show the colours"),
+    }
