@@ -148,3 +148,92 @@ def test_answer_all_is_a_helper_that_answers(folders):
     with StudySession.open(folders / "study" / "rooms" / "R1") as session:
         assert len(answer_all(session)) == 8
         assert session.finished
+
+
+def test_protocol_and_key_may_be_locked_away_at_once(folders):
+    draft(folders)
+    safe = folders / "kept away"
+    output = run("lock", folders / "p.json", "--study", folders / "study", "--coordinator", safe)
+    assert "Warning" not in output
+    assert not (folders / "study" / "coordinator").exists()
+    assert sorted(p.name for p in safe.iterdir()) == ["key.sealed.json", "protocol.json"]
+    assert safe.stat().st_mode & 0o077 == 0
+    run("check", folders / "study", "--coordinator", safe)
+    assert "inside of the study" not in run("status", folders / "study")
+    with StudySession.open(folders / "study" / "rooms" / "R1") as session:
+        session.next()
+        session.set_confidence(2)
+        session.answer("acceptable", "unacceptable")
+        session.submit()
+    run("close", folders / "study", "--incomplete", "--coordinator", safe)
+    run("export", folders / "study", "-o", folders / "out", "--coordinator", safe)
+    assert len((folders / "out" / "ratings.csv").read_text().splitlines()) == 2
+
+
+def test_a_key_within_raters_reach_is_told(folders):
+    draft(folders)
+    assert "move it to where they cannot" in run("lock", folders / "p.json", "--study", folders / "study")
+    assert "move it to where they cannot" in run("status", folders / "study")
+    run("close", folders / "study", "--incomplete")
+    assert "move it to where they cannot" not in run("status", folders / "study")
+
+
+@pytest.mark.parametrize("place", ["study", "full", "file"])
+def test_no_place_for_the_key_leaves_nothing(folders, place):
+    draft(folders)
+    (folders / "full").mkdir()
+    (folders / "full" / "x").write_text("x")
+    (folders / "file").write_text("x")
+    before = sorted(folders.rglob("*"))
+    run("lock", folders / "p.json", "--study", folders / "study", "--coordinator", folders / place, code=2)
+    assert sorted(folders.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        ("postgresql://u@127.0.0.1:1/none", "Nothing was locked"),
+        ("mysql://u@h/d", "PostgreSQL address"),
+        ("events.db", "is no address"),
+        ("postgresql://u:secret@h/d", "holds a password"),
+    ],
+)
+def test_a_store_that_will_not_do_leaves_nothing(folders, store, words):
+    draft(folders)
+    if store.startswith("postgresql"):
+        pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'flairseg[postgres]'")
+    output = run("lock", folders / "p.json", "--study", folders / "study", "--store", store, code=2)
+    assert words in output.replace("\n", " ")
+    assert not (folders / "study").exists()
+
+
+def test_a_file_in_the_place_of_a_study(folders):
+    draft(folders)
+    (folders / "taken").write_text("mine")
+    assert "is not a folder" in run("lock", folders / "p.json", "--study", folders / "taken", code=2)
+    assert (folders / "taken").read_text() == "mine"
+
+
+def test_a_part_of_a_study_is_told_from_no_study(folders):
+    draft(folders)
+    run("lock", folders / "p.json", "--study", folders / "study")
+    output = run("status", folders / "study" / "rooms" / "R1", code=2).replace("\n", " ")
+    assert "inside of the study" in output
+
+
+def test_a_case_left_out_with_the_key_open_is_told(folders):
+    draft(folders)
+    run("lock", folders / "p.json", "--study", folders / "study")
+    assert "Warning" not in run("exclude", folders / "study", "sub-0", "--reason", "motion")
+    run("close", folders / "study", "--incomplete")
+    assert "The key was open already" in run("exclude", folders / "study", "sub-1", "--reason", "odd")
+    excluded = Study(folders / "study").excluded()
+    assert excluded == {"sub-0": "motion", "sub-1": "odd (decided after the key was opened)"}
+
+
+def test_a_fault_of_the_whole_store_is_told_once(folders):
+    draft(folders)
+    run("lock", folders / "p.json", "--study", folders / "study")
+    (folders / "study" / "events.sqlite").unlink()
+    output = run("check", folders / "study", code=2)
+    assert output.count("is not there") == 1

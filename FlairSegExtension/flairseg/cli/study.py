@@ -94,11 +94,19 @@ def lock(
             show_default="an SQLite file in STUDY",
         ),
     ] = "",
+    coordinator: Annotated[
+        Path | None,
+        typer.Option(
+            "--coordinator",
+            help="New folder for protocol and sealed key, where no rater looks.",
+            show_default="STUDY/coordinator",
+        ),
+    ] = None,
 ) -> None:
     """Lock a protocol: orders, blinded images, a room for each rater, the sealed key. It cannot be changed later."""
     from .study_running import lock_protocol
 
-    raise typer.Exit(lock_protocol(protocol, study, store))
+    raise typer.Exit(lock_protocol(protocol, study, store, coordinator))
 
 
 @study_app.command()

@@ -30,8 +30,14 @@ def new_protocol(
 
     def run(messages: Console, results: Console) -> int:
         from ..study.drafting import draft_protocol, write_draft
+        from ..study.errors import ProtocolError
 
-        draft = draft_protocol(study_id, images, _arms(arms), raters, repeats, path.absolute().parent, binary)
+        try:
+            draft = draft_protocol(study_id, images, _arms(arms), raters, repeats, path.absolute().parent, binary)
+        except ProtocolError as error:
+            raise ProtocolError(
+                error.place, error.problem, "Change --id, --arm, --rater, --repeats or the names of the images."
+            ) from error
         for sentence in draft.left_out:
             show_warning(messages, f"Left out: {sentence}.")
         written = write_draft(draft, path)
@@ -59,7 +65,7 @@ def check_path(path: Path, coordinator: Path | None) -> int:
     return _run(run)
 
 
-def lock_protocol(protocol: Path, folder: Path, store: str) -> int:
+def lock_protocol(protocol: Path, folder: Path, store: str, coordinator: Path | None = None) -> int:
     """Lock a protocol; the exit code of the command."""
 
     def run(messages: Console, results: Console) -> int:
@@ -71,12 +77,20 @@ def lock_protocol(protocol: Path, folder: Path, store: str) -> int:
         )  # fmt: skip
         with bar:
             task = bar.add_task("Checking the protocol", total=1.0)
-            study = lock(protocol, folder, store, lambda done, what: bar.update(task, completed=done, description=what))
+            study = lock(
+                protocol,
+                folder,
+                store,
+                lambda done, what: bar.update(task, completed=done, description=what),
+                coordinator,
+            )
         _say(results, str(study.folder), "  locked")
         for rater in study.raters:
             _say(results, str(study.room_folder(rater)), f"  the room of {rater}")
         _say(results, str(study.coordinator), "  protocol and sealed key: keep it away from the raters")
         _say(results, "Protocol sha256  ", study.protocol_sha256)
+        if study.key_lies_in_study:
+            show_warning(messages, _inside(study.coordinator))
         return WRITTEN
 
     return _run(run)
@@ -90,7 +104,7 @@ def show_status(folder: Path, coordinator: Path | None) -> int:
 
         study = Study(folder, coordinator)
         status = study.status()
-        state = f"closed {status.closed_at}" if status.closed_at else "open"
+        state = f"closed {_minute(status.closed_at)} UTC" if status.closed_at else "open"
         table = Table(title=f"{study.id}, {state}", title_justify="left", title_style="bold")
         table.add_column("Rater")
         for column in ("Answered", "Training", "Not ratable", "Active min", "Waiting"):
@@ -104,9 +118,11 @@ def show_status(folder: Path, coordinator: Path | None) -> int:
                 str(rater.failed),
                 f"{rater.active_seconds / 60:.1f}",
                 str(rater.pending),
-                Text(rater.last_answered_at or "-"),
+                Text(_minute(rater.last_answered_at)),
             )
         results.print(table)
+        if study.key_lies_in_study and status.closed_at is None:
+            show_warning(messages, _inside(study.coordinator))
         return WRITTEN
 
     return _run(run)
@@ -116,9 +132,15 @@ def exclude_case(folder: Path, case: str, reason: str, coordinator: Path | None)
     """Leave a case out; the exit code of the command."""
 
     def run(messages: Console, results: Console) -> int:
-        from ..study.study import Study
+        from ..study.study import AFTER_UNSEALING, Study
 
-        Study(folder, coordinator).exclude(case, reason)
+        study = Study(folder, coordinator)
+        study.exclude(case, reason)
+        if AFTER_UNSEALING in study.excluded()[case]:
+            show_warning(
+                messages,
+                "The key was open already, so results could be known when this case was left out. The report says so.",
+            )
         _say(results, case, "  left out of the results; its answers stay in the records.")
         return WRITTEN
 
@@ -165,6 +187,18 @@ def _run(what: Callable[[Console, Console], int]) -> int:
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing half-written was left.")
         return INTERRUPTED
+
+
+def _inside(coordinator: Path) -> str:
+    return (
+        f"Protocol and key lie inside of the study, in {coordinator}. If raters can open that folder, move it to where "
+        "they cannot, and name it with --coordinator from then on."
+    )
+
+
+def _minute(moment: str | None) -> str:
+    """A time of the records to the minute, for people."""
+    return "-" if moment is None else moment[:16].replace("T", " ")
 
 
 def _arms(given: Sequence[str]) -> dict[str, Path]:

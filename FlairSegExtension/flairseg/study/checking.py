@@ -61,6 +61,8 @@ RECORD = "record"
 CHAIN = "chain"
 SOURCE = "source"
 STORE = "store"
+#: Where, if it is about the store as a whole.
+_EVENTS = "events"
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def check_study(study: Study) -> list[Finding]:
                 findings += _codes(room, key)
             findings += _records(study, room)
     findings += _chains(study)
-    return findings
+    # What is wrong with the store as a whole is met once with every stream.
+    return list(dict.fromkeys(findings))
 
 
 # --- what was locked -------------------------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ def _lock_record(study: Study, findings: list[Finding]) -> Recorded | None:
     try:
         events = study.own_events()
     except FlairSegError as error:
-        findings.append(Finding(STORE, "events", str(error)))
+        findings.append(Finding(STORE, _EVENTS, str(error)))
         return None
     locked = next((event for event in events if event.kind == STUDY_LOCKED), None)
     if locked is None:
@@ -241,7 +244,7 @@ def _records(study: Study, room: Room) -> Iterator[Finding]:
     try:
         events = study.events(room.rater)
     except FlairSegError as error:
-        yield Finding(STORE, room.rater, str(error))
+        yield Finding(STORE, _EVENTS, str(error))
         return
     codes = {showing.code: showing for showing in room.showings}
     carried = {
@@ -300,6 +303,7 @@ def _chains(study: Study) -> Iterator[Finding]:
     """Hash chains and anchors, and the heads that the record of closing holds."""
     streams = {study_stream(study.id): study.folder / EVENTS}
     streams |= {rater_stream(study.id, rater): study.room_folder(rater) / EVENTS for rater in study.raters}
+    told: dict[str, list[str]] = {}
     for stream, folder in streams.items():
         try:
             log = EventLog(folder, study.store_address())
@@ -310,10 +314,13 @@ def _chains(study: Study) -> Iterator[Finding]:
             finally:
                 log.close()
         except FlairSegError as error:
-            yield Finding(STORE, stream, str(error))
+            yield Finding(STORE, _EVENTS, str(error))
             continue
         for problem in problems:
-            yield Finding(CHAIN, stream, str(problem))
+            told.setdefault(problem, []).append(stream)
+    for problem, where in told.items():
+        # A message names its event, so one that several streams share is about the store as a whole.
+        yield Finding(CHAIN, where[0] if len(where) == 1 else _EVENTS, problem)
     yield from _heads(study)
 
 
@@ -327,7 +334,7 @@ def _heads(study: Study) -> Iterator[Finding]:
                 if log.head(rater_stream(study.id, rater)) != head:
                     yield Finding(CHAIN, rater, "records were added, changed or cut off after the study was closed.")
     except FlairSegError as error:
-        yield Finding(STORE, "events", str(error))
+        yield Finding(STORE, _EVENTS, str(error))
 
 
 # --- before locking --------------------------------------------------------------------------------------------------

@@ -139,6 +139,8 @@ QUESTION = "question"
 VALUE = "value"
 OLD_VALUE = "old_value"
 REASON = "reason"
+#: Whether results could be known when a case was left out.
+KEY_WAS_OPEN = "key_was_open"
 CORRECTS = "corrects_event_id"
 CONFIDENCE = "confidence"
 COMMENT = "comment"

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import check_folder, output_error, sync
+from ..review.errors import StoreUnavailableError
 from .blinding import make_images
 from .canonical import content_sha256
 from .errors import ProtocolError, StudyStateError, TamperedError
@@ -37,6 +38,7 @@ from .records import (
     FORMAT,
     FORMAT_VERSION,
     KEY_COMMITMENT,
+    KEY_WAS_OPEN,
     PROTOCOL_SHA256,
     REASON,
     SOFTWARE,
@@ -61,7 +63,18 @@ ROOMS = "rooms"
 PROTOCOL_NAME = "protocol.json"
 SQLITE_NAME = "events.sqlite"
 
+#: Added to the reason of a case that was left out when its results could be known.
+AFTER_UNSEALING = "decided after the key was opened"
+
 _PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@")
+
+
+def _where_the_study_is(folder: Path) -> str:
+    """Advice for a folder that is no study: often it is a part of one."""
+    above = next((p for p in folder.absolute().parents if (p / STUDY_NAME).is_file()), None)
+    if above is not None:
+        return f"It lies inside of the study {above}: name that folder."
+    return "Lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`."
 
 
 @dataclass(frozen=True)
@@ -148,13 +161,19 @@ class Study:
         except OSError as error:
             raise StudyStateError(
                 f"{self.folder} is not a locked study: {STUDY_NAME} cannot be read ({error.strerror or error}).",
-                "Lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",
+                _where_the_study_is(self.folder),
             ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise TamperedError(
                 f"{STUDY_NAME} was changed after the study was locked ({error}).", "Put it back from a backup."
             ) from error
         self.content: dict[str, Any] = content
+
+    @property
+    def key_lies_in_study(self) -> bool:
+        """Whether the sealed key lies inside of the study's folder, where a rater who is let in might look."""
+        key = self.coordinator / KEY_NAME
+        return key.is_file() and key.resolve().is_relative_to(self.folder.resolve())
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -229,6 +248,8 @@ class Study:
     def exclude(self, case: str, reason: str) -> None:
         """Leave a case out of the results; the answers stay in the records, and so does the reason.
 
+        Who knows the key can choose the cases by their results, so whether it was open then is recorded and reported.
+
         Raises
         ------
         StudyStateError
@@ -238,13 +259,21 @@ class Study:
             raise StudyStateError(f"The protocol has no case {case!r}.", "Check its spelling.")
         if not reason.strip():
             raise StudyStateError("A case is not left out without a reason.", "Say why; reports list it.")
+        opened = any(event.kind == STUDY_UNSEALED for event in self.own_events())
         with self.log() as log:
-            log.record(study_stream(self.id), CASE_EXCLUDED, self._payload(case=case, **{REASON: reason}))
+            log.record(
+                study_stream(self.id),
+                CASE_EXCLUDED,
+                self._payload(case=case, **{REASON: reason, KEY_WAS_OPEN: opened}),
+            )
 
     def excluded(self) -> dict[str, str]:
-        """Cases left out, with the reason."""
+        """Cases left out, with the reason; it says so if the key was open already."""
         return {
-            event.payload["case"]: event.payload[REASON] for event in self.own_events() if event.kind == CASE_EXCLUDED
+            event.payload["case"]: event.payload[REASON]
+            + (f" ({AFTER_UNSEALING})" if event.payload.get(KEY_WAS_OPEN) else "")
+            for event in self.own_events()
+            if event.kind == CASE_EXCLUDED
         }
 
     def close(self, incomplete: bool = False) -> SealedKey:
@@ -369,6 +398,7 @@ def lock(
     folder: str | Path,
     store: str = "",
     progress: Callable[[float, str], None] | None = None,
+    coordinator: str | Path | None = None,
 ) -> Study:
     """Lock a protocol: orders, neutral images, sealed key and the lock record. Nothing can be changed afterwards.
 
@@ -383,6 +413,9 @@ def lock(
         ``~/.pgpass`` or the environment); default: an SQLite file in the folder.
     progress : callable, optional
         Told (fraction, sentence); may raise to cancel. Nothing is left then.
+    coordinator : path, optional
+        New folder for protocol and sealed key, away from the raters; default ``<folder>/coordinator``. Only its owner
+        may read either (mode 0700).
 
     Raises
     ------
@@ -397,18 +430,32 @@ def lock(
     if _PASSWORD.search(store):
         raise ProtocolError("store", "the address holds a password", "Leave it out and keep it in ~/.pgpass.")
     checked = load_protocol(source)
+    apart = None if coordinator is None else Path(os.path.abspath(coordinator))
     if (folder / STUDY_NAME).exists():
-        return _locked_already(folder, checked)
+        return _locked_already(folder, checked, apart)
+    check_folder(folder)
+    if apart is not None:
+        check_folder(apart)
+        if apart.exists() and any(apart.iterdir()):
+            raise StudyStateError(f"{apart} is not empty.", "Name a new folder for protocol and key.")
+        if apart == folder:
+            raise StudyStateError(
+                f"{apart} is the study's own folder.", "Name a folder where no rater looks, for protocol and key."
+            )
     if folder.exists() and any(folder.iterdir()):
         raise StudyStateError(f"{folder} is not empty.", "Name a new folder for the study.")
-    check_folder(folder)
     plans = {rater.id: plan(checked, rater) for rater in checked.raters}
+    if store:
+        # Before anything is made: a server that cannot be reached must not leave half a study.
+        _try_store(store)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".flairseg-study-", dir=folder.parent))
         try:
             _make(checked, source, draft, plans, store or SQLITE_NAME, progress)
             draft.chmod(0o777 & ~_umask())
+            if apart is not None:
+                _put_apart(draft / COORDINATOR, apart)
             if folder.exists():
                 folder.rmdir()
             os.rename(draft, folder)
@@ -417,15 +464,54 @@ def lock(
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise output_error(folder, error) from error
-    study = Study(folder)
+    study = Study(folder, apart)
     create_store(study.store_address())
     study.record_lock()
     return study
 
 
-def _locked_already(folder: Path, protocol: Protocol) -> Study:
+def _put_apart(source: Path, target: Path) -> None:
+    """Move the coordinator's folder, perhaps to another disk. What is there stays until the copy is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy = Path(tempfile.mkdtemp(prefix=".flairseg-coordinator-", dir=target.parent))
+    try:
+        for file in source.iterdir():
+            shutil.copy2(file, copy / file.name)
+            sync(copy / file.name)
+        if target.exists():
+            target.rmdir()
+        os.rename(copy, target)
+        sync(target.parent)
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+    shutil.rmtree(source)
+
+
+def _try_store(store: str) -> None:
+    """Reach a server, or refuse what is no server's address.
+
+    Raises
+    ------
+    ProtocolError
+        If the text is no address.
+    StoreError
+        If the server cannot be reached or refuses.
+    """
+    if "://" not in store:
+        raise ProtocolError(
+            "store", f"{store!r} is no address", "Write postgresql://user@host/database, or leave it out for SQLite."
+        )
+    try:
+        create_store(store)
+    except StoreUnavailableError as error:
+        raise type(error)(
+            error.message, "Nothing was locked. Check server, address and ~/.pgpass, then lock again."
+        ) from error
+
+
+def _locked_already(folder: Path, protocol: Protocol, coordinator: Path | None) -> Study:
     """The study that is there, if it is this protocol's: a lock that was interrupted before its record is completed."""
-    study = Study(folder)
+    study = Study(folder, coordinator)
     if study.protocol_sha256 == protocol.sha256 and not study.own_events():
         create_store(study.store_address())
         study.record_lock()

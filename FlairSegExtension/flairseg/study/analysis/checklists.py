@@ -18,6 +18,11 @@ TO_COMPLETE = "to be completed by the authors"
 #: Why items about training a model are not answered from a rating study.
 _MODEL = "See the model card of each arm; " + TO_COMPLETE
 _STATISTICS = "Section “Methods”"
+#: What DECIDE-AI is for, so that nobody claims it for ratings of stored images.
+_LIVE = (
+    "DECIDE-AI is for the early evaluation of a system in live care. A rating study of stored images prepares one: "
+    "items on patients' care do not apply to it, and it should not be called one."
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Checklist:
-    """A reporting guideline with its items."""
+    """A reporting guideline with its items, and a note on what it is for."""
 
     name: str
     citation: str
     items: tuple[Item, ...]
+    note: str = ""
 
     @property
     def filled(self) -> int:
@@ -65,7 +71,7 @@ _GRRAS = (
 
 _CLAIM = (
     ("Title and abstract", "1", "AI methodology and kind of technology named"),
-    ("Title and abstract", "2", "Structured summary"),
+    ("Title and abstract", "2", "Summary of design, methods, results, conclusions"),
     ("Introduction", "3", "Background, intended use and role of the AI"),
     ("Introduction", "4", "Aims, objectives, hypotheses"),
     ("Methods: design", "5", "Prospective or retrospective"),
@@ -76,8 +82,8 @@ _CLAIM = (
     ("Methods: data", "10", "Selection of data subsets"),
     ("Methods: data", "11", "De-identification"),
     ("Methods: data", "12", "Missing data"),
-    ("Methods: data", "13", "Image acquisition"),
-    ("Methods: reference standard", "14", "Definition of the reference standard"),
+    ("Methods: data", "13", "Image acquisition protocol"),
+    ("Methods: reference standard", "14", "How the reference standard was obtained"),
     ("Methods: reference standard", "15", "Rationale for it"),
     ("Methods: reference standard", "16", "Source of its annotations"),
     ("Methods: reference standard", "17", "Annotation of the test set"),
@@ -97,9 +103,9 @@ _CLAIM = (
     ("Methods: evaluation", "31", "Explainability"),
     ("Methods: evaluation", "32", "Evaluation on internal data"),
     ("Methods: evaluation", "33", "Testing on external data"),
-    ("Methods: evaluation", "34", "Trial registration"),
+    ("Methods: evaluation", "34", "Clinical trial registration"),
     ("Results: data", "35", "Cases included and excluded"),
-    ("Results: data", "36", "Demographic and clinical characteristics"),
+    ("Results: data", "36", "Demographic and clinical characteristics by partition"),
     ("Results: performance", "37", "Performance with uncertainty"),
     ("Results: performance", "38", "Diagnostic performance and precision"),
     ("Results: performance", "39", "Failure analysis"),
@@ -107,37 +113,37 @@ _CLAIM = (
     ("Discussion", "41", "Implications for practice"),
     ("Other information", "42", "Full protocol or technical details"),
     ("Other information", "43", "Availability of software, model, data"),
-    ("Other information", "44", "Funding and its role"),
+    ("Other information", "44", "Funding and other support; role of funders"),
 )
 
 _DECIDE = (
     ("Title and abstract", "1", "Early clinical evaluation of an AI system named, with the problem"),
     ("Title and abstract", "I", "Structured summary"),
-    ("Introduction", "2", "Intended use: condition, patients, users, place in care"),
+    ("Introduction", "2", "Intended use: condition, patients, users, place in care, expected impact"),
     ("Introduction", "II", "Objectives"),
     ("Methods", "III", "Protocol, registration, ethics approval"),
     ("Methods", "3", "Participants: patients, users, familiarisation"),
     ("Methods", "4", "AI system: version, inputs, outputs"),
-    ("Methods", "5", "Implementation: setting and workflow"),
+    ("Methods", "5", "Implementation: setting, workflow, who decided"),
     ("Methods", "IV", "Outcomes"),
-    ("Methods", "6", "Safety and errors: how they were found"),
-    ("Methods", "7", "Human factors"),
+    ("Methods", "6", "Safety and errors: how they were defined, found and minimised"),
+    ("Methods", "7", "Human factors: tools, use cases, users"),
     ("Methods", "V", "Statistical analysis"),
     ("Methods", "8", "Ethics: algorithmic fairness and the like"),
     ("Methods", "VI", "Patient involvement"),
-    ("Results", "9", "Baseline of patients and users"),
-    ("Results", "10", "Exposure of users, use, changes of workflow"),
+    ("Results", "9", "Participants: patients, missing input data, users"),
+    ("Results", "10", "Implementation: exposure, adherence, changes of workflow"),
     ("Results", "VII", "Main results"),
     ("Results", "VIII", "Subgroup analyses"),
     ("Results", "11", "Changes to the system during the study"),
-    ("Results", "12", "Agreement of users with the AI"),
-    ("Results", "13", "Significant errors and harm"),
-    ("Results", "14", "Usability and learning curves"),
+    ("Results", "12", "Human-computer agreement, and why users differed"),
+    ("Results", "13", "Safety: significant errors, risks, harm"),
+    ("Results", "14", "Human factors: usability, learning curves"),
     ("Discussion", "15", "Support for the intended use"),
-    ("Discussion", "16", "Safety"),
+    ("Discussion", "16", "Safety and errors"),
     ("Discussion", "IX", "Strengths and limitations"),
     ("Statements", "17", "Availability of data and code"),
-    ("Statements", "X", "Conflicts of interest"),
+    ("Statements", "X", "Conflicts of interest, funding"),
 )
 
 
@@ -147,7 +153,7 @@ def checklists(results: Results) -> tuple[Checklist, Checklist, Checklist]:
     return (
         Checklist("GRRAS", "Kottner et al. 2011", _items(_GRRAS, _grras(facts))),
         Checklist("CLAIM 2024", "Tejani et al. 2024", _items(_CLAIM, _claim(facts))),
-        Checklist("DECIDE-AI", "Vasey et al. 2022", _items(_DECIDE, _decide(facts))),
+        Checklist("DECIDE-AI", "Vasey et al. 2022", _items(_DECIDE, _decide(facts)), _LIVE),
     )
 
 
@@ -249,7 +255,7 @@ def _decide(facts: _Facts) -> dict[str, str]:
         "9": f"Users: {facts.raters}; patients {TO_COMPLETE}." if facts.raters else "",
         "10": facts.included,
         "VII": facts.main,
-        "11": "None: the masks were made before the study and their hashes are in the protocol."
+        "11": "None: the masks were made before the study was locked, and their hashes are in the sealed key."
         if facts.results.study.protocol_sha256
         else "",
         "13": f"{facts.errors} Harm is {TO_COMPLETE}." if facts.errors else "",

@@ -300,6 +300,8 @@ def _is_first(row: LimitsRow, rows: Sequence[LimitsRow]) -> bool:
 
 
 def _bland_altman_panels(variable: str, rows: Sequence[LimitsRow], arms: bool) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     columns = min(3, len(rows))
     lines = math.ceil(len(rows) / columns)
     canvas = _canvas(0.25 + 2.05 * lines, _WIDTH if columns == 3 else _WIDTH * (0.62 if columns == 1 else 0.86))
@@ -319,6 +321,11 @@ def _bland_altman_panels(variable: str, rows: Sequence[LimitsRow], arms: bool) -
                 axes.axhspan(part.low, part.high, color=COLOURS[1], alpha=0.11, lw=0)
             axes.axhline(part.value, color=COLOURS[1], lw=1.2, dashes=dashes)
         axes.set_ylim(-1.12 * extent, 1.12 * extent)
+        if np.ptp(first + second) == 0:
+            # One place for all: an axis of its own size would have ticks of thousandths.
+            middle = float(first[0] + second[0]) / 2
+            axes.set_xlim(middle - 1, middle + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         who = row.arm if row.scope == BETWEEN_ARMS else row.raters + (" (1st, 2nd)" if row.scope == INTRA else "")
         title = label(who, 30) if not arms or row.scope == BETWEEN_ARMS else f"{label(who, 24)}\n{label(row.arm, 30)}"
         axes.set_title(title, fontsize=8)

@@ -20,6 +20,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 #: Below this number of cases a bootstrap interval is too narrow on average, and the report says so.
 FEW_CASES = 20
+FEW_CASES_NOTE = "Only {} cases: the interval is rough."
 #: Numbers that one block of resamples may hold at a time.
 _BLOCK = 4_000_000
 
@@ -146,7 +147,7 @@ def over_cases(
             method="BCa",
             rng=stream(seed, name),
         )
-    notes = [f"Only {cases} cases: the interval is rough."] if cases < FEW_CASES else []
+    notes = [FEW_CASES_NOTE.format(cases)] if cases < FEW_CASES else []
     drawn = result.bootstrap_distribution
     finite = drawn[np.isfinite(drawn)]
     low, high = (float(limit) for limit in result.confidence_interval)

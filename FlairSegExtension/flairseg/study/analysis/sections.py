@@ -5,13 +5,14 @@ Nothing here is markup: every text is escaped by the template.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..records import CONFIDENCE_QUESTION, FALSE_NEGATIVE, FALSE_POSITIVE
 from .agreement import AC2, PERCENT, WEIGHTED
 from .figures import ORDER, Figure
-from .intervals import FEW_CASES, Estimate
+from .intervals import FEW_CASES, FEW_CASES_NOTE, Estimate
 from .lesions import SAME_PLACE_MM
 from .rates import MAJORITY
 from .results import ALL_ARMS, BETWEEN_ARMS, INTER, INTRA, RULE, AgreementRow, Results, ordinal, question_names
@@ -26,6 +27,8 @@ _SCOPE_TITLES = {
     INTER: "Inter-rater agreement",
     RULE: "Raters' decisions against the rule applied to their own counts",
 }
+#: The section "Data" says so for the whole report.
+_SAID_ONCE = re.compile(re.escape(FEW_CASES_NOTE).replace(r"\{\}", r"\d+") + r"\s*")
 _KINDS = {FALSE_POSITIVE: "False positive", FALSE_NEGATIVE: "False negative"}
 
 
@@ -75,7 +78,8 @@ class _Footnotes:
     letters: dict[str, str] = field(default_factory=dict)
 
     def cell(self, text: str, *notes: str) -> Cell:
-        marks = [self.letters.setdefault(note, _letter(len(self.letters))) for note in notes if note]
+        said = (_SAID_ONCE.sub("", note) for note in notes)
+        marks = [self.letters.setdefault(note, _letter(len(self.letters))) for note in said if note]
         return Cell(text, ",".join(dict.fromkeys(marks)))
 
     @property
@@ -187,9 +191,10 @@ def _data(results: Results) -> Section:
                 )
             )
     showings = tuple(f"{ordinal(n)} showing" for n in table.repeats)
-    tables = [
-        Table("Showings analysed.", ("Arm", "Rater", "Experience", "Cases", *showings, "Missing"), tuple(rows), (), 3)
-    ]
+    columns = ("Arm", "Rater", "Experience", "Cases", *showings, "Missing")
+    if not any(study.raters.get(rater) for rater in table.raters):
+        columns, rows = columns[:2] + columns[3:], [row[:2] + row[3:] for row in rows]
+    tables = [Table("Showings analysed.", columns, tuple(rows), (), columns.index("Cases"))]
     unanswered = tuple(
         _cells(
             q.name, q.response_type, str(len(table.showings) - table.missing_answers(q)), str(table.missing_answers(q))
