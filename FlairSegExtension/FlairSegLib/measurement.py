@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH
 from flairseg.lesions import LesionMap, count_edits, count_voxels, find_lesions
 
 from .segment_voxels import Grid, Snapshot
+
+if TYPE_CHECKING:
+    from .scene_bridge import KeptAnswer
 
 #: Classes of which single regions are listed.
 LISTED = (LESION, NORMAL_WMH)
@@ -65,8 +69,9 @@ class Stored:
     original: np.ndarray | None = None
 
     @classmethod
-    def of(cls, answer) -> Stored:
-        """Unpack :func:`FlairSegLib.scene_bridge.answer_of`'s answer, or None; takes a second for a large volume."""
+    def of(cls, kept: KeptAnswer | None) -> Stored:
+        """Unpack what the scene keeps; takes a second for a large volume."""
+        answer = None if kept is None else kept.answer()
         return cls() if answer is None else cls(answer.full_probabilities(), answer.full_labels())
 
 

@@ -199,50 +199,93 @@ def input_of(segmentation_node):
     return segmentation_node.GetNodeReference(INPUT_ROLE)
 
 
-def answer_of(segmentation_node) -> CompactAnswer | None:
-    """The model's own answer that a segmentation began with, copied out of the scene.
+@dataclass(frozen=True)
+class KeptAnswer:
+    """What a scene keeps of the model's own answer, as it lies there; :meth:`answer` unpacks it, in any thread.
 
-    Short enough for the GUI thread; what is unpacked of it (:meth:`~flairseg.compact.CompactAnswer.full_probabilities`,
-    :meth:`~flairseg.compact.CompactAnswer.full_labels`) may take a second for a large volume and can be done in any
-    thread.
+    Attributes
+    ----------
+    grid : Grid
+        That the input volume has now (Slicer may have re-ordered its slices when it loaded it again), else the
+        segmentation's own.
+    text : str
+        Labels, see :data:`LABELS_ATTRIBUTE`.
+    then : ndarray, shape (4, 4)
+        Affine of the labels' grid, IJK -> RAS.
+    levels : ndarray of uint8, shape (k, j, i, 3), or None
+        Voxels of the hidden volume. Not a copy: numpy keeps Slicer's memory alive, and nobody edits that volume.
+    levels_affine : ndarray, shape (4, 4), or None
+        Where they lie.
+    """
 
-    Returns
-    -------
-    CompactAnswer or None
-        On the grid that the input volume has now (Slicer may have re-ordered its slices when it loaded it again), else
-        on the segmentation's own. ``levels`` is None where the probabilities were not saved. None if nothing is known.
+    grid: Grid
+    text: str
+    then: np.ndarray
+    levels: np.ndarray | None = None
+    levels_affine: np.ndarray | None = None
+
+    def answer(self) -> CompactAnswer | None:
+        """The answer on :attr:`grid`; None if it cannot be read, or lies on no voxels of it.
+
+        Takes a quarter of a second for a large volume. ``levels`` is None where the probabilities were not saved.
+        """
+        try:
+            kept = CompactAnswer.from_labels_text(self.text)
+        except ValueError:
+            logging.warning("FlairSeg: the labels kept with a segmentation cannot be read.")
+            return None
+        then, grid = self.then, self.grid
+        voxels, levels = kept.labels[..., None], None
+        if self.levels is not None:
+            # Files may give the hidden volume back in another order, too.
+            placed = _placed(self.levels, self.levels_affine, Grid(kept.shape, then))
+            if placed is not None and placed[1] == kept.start and placed[0].shape[:3] == kept.labels.shape:
+                levels = placed[0]
+        change = np.linalg.inv(grid.ijk_to_ras) @ then
+        if kept.shape == grid.shape and np.linalg.det(change) > 0 and not _is_reordering(change):
+            # The volume's transform was hardened: its voxels are those of then, in the same order.
+            then = grid.ijk_to_ras
+        corner = _corner(then, kept.start)
+        placed = _placed(voxels, corner, grid)
+        if placed is None:
+            return None
+        voxels, start = placed
+        if levels is not None:
+            levels = np.ascontiguousarray(_placed(levels, corner, grid)[0])
+        try:
+            return CompactAnswer(grid.shape, start, np.ascontiguousarray(voxels[..., 0]), levels)
+        except ValueError:
+            # The volume was cropped, or another one took its place.
+            return None
+
+
+def kept_answer_of(segmentation_node) -> KeptAnswer | None:
+    """What is kept of the model's own answer that a segmentation began with; None if nothing is.
+
+    Reads addresses only: for the GUI thread, whatever the size of the volume.
     """
     grid = grid_of(segmentation_node, input_of(segmentation_node))
     text, sheet = (segmentation_node.GetAttribute(name) for name in (LABELS_ATTRIBUTE, GRID_ATTRIBUTE))
     if grid is None or not text or not sheet:
         return None
     try:
-        kept = CompactAnswer.from_labels_text(text)
         then = np.array([float(number) for number in sheet.split()]).reshape(4, 4)
     except ValueError:
         logging.warning("FlairSeg: the labels kept with a segmentation cannot be read.")
         return None
-    voxels = kept.labels[..., None]
     hidden = segmentation_node.GetNodeReference(PROBABILITIES_ROLE)
-    if hidden is not None and hidden.GetImageData() is not None:
-        # Files may give the hidden volume back in another order, too.
-        placed = _placed(slicer.util.arrayFromVolume(hidden), _local_matrix(hidden), Grid(kept.shape, then))
-        if placed is not None and placed[1] == kept.start and placed[0].shape[:3] == kept.labels.shape:
-            voxels = np.concatenate([voxels, placed[0]], axis=-1)
-    change = np.linalg.inv(grid.ijk_to_ras) @ then
-    if kept.shape == grid.shape and np.linalg.det(change) > 0 and not _is_reordering(change):
-        # The volume's transform was hardened: its voxels are those of then, in the same order.
-        then = grid.ijk_to_ras
-    placed = _placed(voxels, _corner(then, kept.start), grid)
-    if placed is None:
-        return None
-    voxels, start = placed
-    levels = np.ascontiguousarray(voxels[..., 1:]) if voxels.shape[-1] > 1 else None
-    try:
-        return CompactAnswer(grid.shape, start, np.ascontiguousarray(voxels[..., 0]), levels)
-    except ValueError:
-        # The volume was cropped, or another one took its place.
-        return None
+    if hidden is None or hidden.GetImageData() is None:
+        return KeptAnswer(grid, text, then)
+    return KeptAnswer(grid, text, then, slicer.util.arrayFromVolume(hidden), _local_matrix(hidden))
+
+
+def answer_of(segmentation_node) -> CompactAnswer | None:
+    """The model's own answer that a segmentation began with, copied out of the scene; None if it is not known.
+
+    For scripts; a panel takes :func:`kept_answer_of` and unpacks that in a thread.
+    """
+    kept = kept_answer_of(segmentation_node)
+    return None if kept is None else kept.answer()
 
 
 def probabilities_of(segmentation_node) -> np.ndarray | None:

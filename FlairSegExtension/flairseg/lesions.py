@@ -443,8 +443,10 @@ def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]
         return []
     new, old = (_part(m, both) for m in (found, previous))
     shared = (new > 0) & (old > 0)
-    pairs, voxels = np.unique(np.stack([new[shared], old[shared]]), axis=1, return_counts=True)
-    return [(int(n), int(now), int(before)) for n, now, before in zip(voxels, *pairs, strict=True)]
+    # One number for each pair: sorting pairs of numbers would keep Python from all other threads.
+    base = int(old.max(initial=0)) + 1
+    pairs, voxels = np.unique(new[shared].astype(np.int64) * base + old[shared], return_counts=True)
+    return [(int(n), *divmod(int(pair), base)) for n, pair in zip(voxels, pairs, strict=True)]
 
 
 def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
