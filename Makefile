@@ -3,6 +3,7 @@
 #   make test     the test suite
 #   make help     the rest
 # PYTHON=/path/to/python3.12 chooses the interpreter; PYTEST_ARGS="-k phantom" chooses tests.
+# GUI_ARGS=--large makes the benchmark of the Slicer module take a volume of 200 slices as well.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,6 +11,7 @@ SEED ?= 0
 ROUNDS ?= 200
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+GUI_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak lint bench docs-pictures readme clean environment-demo environment-test environment-lint
@@ -36,8 +38,10 @@ lint: environment-lint ## ruff check and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-bench: environment-test ## speed and memory: reported, not asserted (bench/benchmark.json)
+bench: environment-test ## speed, memory, how the Slicer module feels: reported, not asserted (bench/benchmark.json)
+	@sh tools/system_libraries.sh $(BIN)/python
 	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
+	@$(BIN)/python Testing/benchmarks/gui.py --output bench $(GUI_ARGS)
 
 docs-pictures: environment-test ## make the pictures of README and docs again, from the phantom
 	@sh tools/system_libraries.sh $(BIN)/python
@@ -47,6 +51,7 @@ docs-pictures: environment-test ## make the pictures of README and docs again, f
 	@$(BIN)/python tools/draw_phantom.py
 	@$(BIN)/python tools/stage_pictures.py
 	@$(BIN)/python tools/render_slicer_views.py
+	@$(BIN)/python tools/tutorial_pictures.py
 
 readme: environment-demo ## put real output and measured figures into README.md
 	@$(BIN)/python tools/update_readme.py $(SECTIONS)

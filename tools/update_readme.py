@@ -3,6 +3,7 @@
 ``help``     what the command line's --help prints
 ``demo``     what ``make demo`` prints (runs it)
 ``results``  the measured results in the cards of the models
+``keys``     the keys of the Slicer module's panel, from the list by which they are bound
 ``bench``    the figures of ``bench/benchmark.json``, if ``make bench`` has written it
 Nobody types a figure into the README: every one of them comes from a command.
 """
@@ -106,8 +107,27 @@ def bench_section() -> str | None:
         if gpu["tested"]
         else ["GPU", gpu["note"]]
     )
+    for case, row in report.get("gui", {}).get("cases", {}).items():
+        rows.append(
+            [
+                f"Slicer module, {case}",
+                f"overlay after {row['overlay_seconds']:.2f} s ({row['ratio']:.2f} x command line), longest block "
+                f"{row['longest_block_ms']:.0f} ms, Cancel {row['cancel_seconds']:.2f} s",
+            ]
+        )
     where = f"{machine['threads']} threads of {machine['processor']}, Python {machine['python']}"
     return "\n".join([*table(["", where], rows)])
+
+
+def keys_section() -> str:
+    """Keys and what they do."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "FlairSegExtension")]
+    from Testing.harness.application import start
+
+    start()
+    from FlairSegLib import keys
+
+    return "\n".join(table(["key", "what it does"], [[f"`{key}`", text] for key, text in keys.descriptions().items()]))
 
 
 def table(headings: list[str], rows: list[list[str]]) -> list[str]:
@@ -119,6 +139,7 @@ SECTIONS: dict[str, Callable[[], str | None]] = {
     "help": help_section,
     "demo": demo_section,
     "results": results_section,
+    "keys": keys_section,
     "bench": bench_section,
 }
 

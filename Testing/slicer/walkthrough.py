@@ -164,7 +164,7 @@ class Walkthrough:
         self._check_centred()
         press("P")
         check(self.panel.result.lesions.selected.number == chosen, "the key P does not go back")
-        self._see(self.result.lesionsCollapsibleButton)
+        self._see(self.result.resultCollapsibleButton)
 
     def painted(self) -> None:
         """Key 1 takes the brush: what the model missed is drawn, and the reader's work is noted."""

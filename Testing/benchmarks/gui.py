@@ -1,0 +1,260 @@
+"""How the Slicer module feels: longest block of the event loop, cancel, click to overlay. Reported, not asserted.
+
+``make bench`` runs it after the command line's benchmark and adds its figures to ``bench/benchmark.json``. The module
+is the real one, in the window of the test harness with Slicer's own rendering (and once without views), on the platform
+in ``QT_QPA_PLATFORM``. Module and command line take turns on the same file, so that a busy moment of the machine meets
+both; medians are shown, and the longest of all blocks.
+
+    python Testing/benchmarks/gui.py --output bench            20 slices of 256 x 256
+    python Testing/benchmarks/gui.py --output bench --large    and 200 of 512 x 512: minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "FlairSegExtension")]
+
+THREADS = 2
+GRIDS = {"20 x 256 x 256": (20, 256, 256), "200 x 512 x 512": (200, 512, 512)}
+SMALL, LARGE = GRIDS
+#: Of every grid along columns, rows and slices, as for the command line's benchmark.
+EXTENT_MM = (230.4, 230.4, 136.0)
+WITH_VIEWS, WITHOUT_VIEWS = "2 x 2 views", "no views"
+#: What a reader does not notice, or puts up with.
+AIMS = {"longest_block_ms": "< 50 ms", "cancel_seconds": "< 1 s", "ratio": "< 1.5"}
+RUN_S = 900
+
+
+class Reader:
+    """The module in a process of its own, which answers JSON lines.
+
+    Parameters
+    ----------
+    path : Path
+        FLAIR that is loaded.
+    views : bool
+        Whether Slicer's views are there and render.
+    """
+
+    def __init__(self, path: Path, views: bool) -> None:
+        command = [sys.executable, __file__, "--serve", str(path), *(["--views"] if views else [])]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def ask(self, what: str) -> dict:
+        """``segment`` or ``cancel``."""
+        self._process.stdin.write(f"{what}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("The process with the module ended early; its message stands above.")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def serve(path: Path, views: bool) -> None:
+    """Load the FLAIR into the module, then do what is asked for on stdin."""
+    from Testing.harness.qt_application import start
+
+    app = start()
+    import slicer
+
+    from Testing.harness.interaction import EventLoopProbe, click, run_event_loop, wait_until
+    from Testing.harness.main_window import MainWindow
+
+    module = app.moduleManager().load(ROOT / "FlairSegExtension" / "FlairSeg.py")
+    window = MainWindow("FlairSeg", width=1400, height=1000)
+    if not views:
+        app.layoutManager().viewport().hide()
+    panel = module.widgetRepresentation().self()
+    view = app.layoutManager().sliceWidget("Red").sliceView()
+    volume = slicer.util.loadVolume(str(path))
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    wait_until(lambda: panel.case.volumeNode is volume and panel.case._task is None, RUN_S)
+    wait_until(lambda: panel.run.controller.workerPid is not None, RUN_S)
+    # The worker says that it listens before it has loaded the network; a reader looks at the image meanwhile.
+    run_event_loop(3.0)
+
+    def segmentations() -> list:
+        return slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+    def forget() -> None:
+        for node in segmentations():
+            slicer.mrmlScene.RemoveNode(node)
+        run_event_loop(0.5)
+        wait_until(lambda: not panel.result.busy, RUN_S)
+
+    def segment() -> dict:
+        with EventLoopProbe() as run:
+            began = time.perf_counter()
+            click(panel.ui.segmentButton)
+            wait_until(lambda: not panel.run.running, RUN_S)
+            if views:
+                view.forceRender()
+            overlay = time.perf_counter() - began
+        with EventLoopProbe() as counting:
+            wait_until(lambda: not panel.result.busy, RUN_S)
+            run_event_loop(0.2)
+        if not segmentations():
+            raise SystemExit(f"The module did not segment: {panel.ui.statusLabel.text}")
+        answer = {
+            "overlay_seconds": overlay,
+            "list_seconds": time.perf_counter() - began - 0.2,
+            "longest_block_ms": run.longest_block_ms,
+            "longest_block_of_counting_ms": counting.longest_block_ms,
+        }
+        forget()
+        return answer
+
+    def cancel() -> dict:
+        click(panel.ui.segmentButton)
+        wait_until(lambda: panel.ui.progressBar.value > 20, RUN_S)
+        began = time.perf_counter()
+        click(panel.ui.segmentButton)
+        wait_until(lambda: not panel.run.running and panel.ui.segmentButton.text == "Segment", RUN_S)
+        seconds = time.perf_counter() - began
+        if segmentations():
+            raise SystemExit("A cancelled run left a segmentation.")
+        wait_until(lambda: panel.run.controller.workerPid is not None, RUN_S)
+        run_event_loop(3.0)
+        return {"cancel_seconds": seconds}
+
+    tasks = {"segment": segment, "cancel": cancel}
+    sys.stdout.write(json.dumps({"platform": os.environ["QT_QPA_PLATFORM"]}) + "\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(tasks[line.strip()]()) + "\n")
+        sys.stdout.flush()
+    app.moduleManager().unload("FlairSeg")
+    window.close_all()
+
+
+def command_line(path: Path, output: Path) -> float:
+    """Seconds of ``flairseg segment`` on the same file, from process start."""
+    program = str(Path(sys.executable).with_name("flairseg"))
+    began = time.perf_counter()
+    subprocess.run(
+        [program, "segment", str(path), "--output", str(output), "--overwrite"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - began
+
+
+def write_phantom(grid: str, folder: Path) -> Path:
+    """The head of seed 0 on a grid, as NIfTI."""
+    import SimpleITK as sitk
+    from flairseg.phantom import make_phantom
+    from flairseg.volume import volume_to_sitk
+
+    shape = GRIDS[grid]
+    spacing = [extent / size for extent, size in zip(EXTENT_MM, reversed(shape), strict=True)]
+    path = folder / f"FLAIR_{'x'.join(map(str, shape))}.nii.gz"
+    sitk.WriteImage(volume_to_sitk(make_phantom(shape=shape, spacing_mm=spacing).volume), str(path))
+    return path
+
+
+def measure(path: Path, views: bool, rounds: int, folder: Path) -> dict:
+    """Module and command line in turns; the first round of each is not counted."""
+    reader = Reader(path, views)
+    runs, others, cancels = [], [], []
+    for n in range(rounds + 1):
+        run, other = reader.ask("segment"), command_line(path, folder / "results")
+        if n:
+            runs.append(run)
+            others.append(other)
+    for _ in range(min(rounds, 3)):
+        cancels.append(reader.ask("cancel")["cancel_seconds"])
+    reader.close()
+    overlay, other = median(run["overlay_seconds"] for run in runs), median(others)
+    return {
+        "overlay_seconds": overlay,
+        "list_seconds": median(run["list_seconds"] for run in runs),
+        "command_line_seconds": other,
+        "ratio": overlay / other,
+        "longest_block_ms": max(run["longest_block_ms"] for run in runs),
+        "longest_block_of_counting_ms": max(run["longest_block_of_counting_ms"] for run in runs),
+        "cancel_seconds": max(cancels),
+        "rounds": {"module": runs, "command_line_seconds": others, "cancel_seconds": cancels},
+    }
+
+
+def show(report: dict) -> None:
+    """Print the figures as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cases = report["cases"]
+    table = Table(title=f"Slicer module, {THREADS} CPU threads, {report['platform']}", title_justify="left")
+    table.add_column("")
+    for name in cases:
+        table.add_column(name, justify="right")
+    table.add_column("aim", justify="right")
+    for key, title, text in (
+        ("longest_block_ms", "longest block of the event loop during a run", "{:.0f} ms"),
+        ("longest_block_of_counting_ms", "the same while lesions are counted after it", "{:.0f} ms"),
+        ("cancel_seconds", "Cancel in effect, longest", "{:.2f} s"),
+        ("overlay_seconds", "click to coloured overlay", "{:.2f} s"),
+        ("list_seconds", "click to lesion list", "{:.2f} s"),
+        ("command_line_seconds", "command line on the same file", "{:.2f} s"),
+        ("ratio", "overlay / command line", "{:.2f}"),
+    ):
+        table.add_row(title, *(text.format(case[key]) for case in cases.values()), AIMS.get(key, ""))
+    Console(highlight=False).print(table)
+
+
+def main() -> None:
+    """Measure, show, and add to ``benchmark.json``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("bench"), help="folder of benchmark.json")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per case (default 5; 2 for the large volume)")
+    parser.add_argument("--large", action="store_true", help="also 200 slices of 512 x 512 (minutes)")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--views", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    if options.serve:
+        serve(options.serve, options.views)
+        return
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+    report = {"platform": os.environ["QT_QPA_PLATFORM"], "load_before": os.getloadavg()[0], "cases": {}}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for grid in (SMALL, LARGE) if options.large else (SMALL,):
+            path = write_phantom(grid, folder)
+            rounds = options.rounds if grid == SMALL else min(options.rounds, 2)
+            for views in (True, False):
+                case = f"{grid}, {WITH_VIEWS if views else WITHOUT_VIEWS}"
+                report["cases"][case] = measure(path, views, rounds, folder)
+    path = options.output / "benchmark.json"
+    whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    options.output.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**whole, "gui": report}, indent=2) + "\n", encoding="utf-8")
+    show(report)
+    sys.stdout.write(f"Written: {path}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Pictures of the tutorial: the module walked through on the digital phantom. Needs ``flairseg[slicer]``.
+
+    python tools/tutorial_pictures.py
+
+Writes ``docs/pictures/tutorial_*.png``. Panel, scene, rendering and editing are the module's and Slicer's own; the
+window around them is that of the test harness, and each picture says so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "FlairSegExtension")]
+PICTURES = ROOT / "docs" / "pictures"
+
+from Testing.harness.qt_application import start  # noqa: E402
+
+#: Step of the walk-through -> name of its picture; the other steps have none.
+SHOWN = {
+    "loaded": "tutorial_1_case",
+    "segmenting": "tutorial_2_running",
+    "lesion": "tutorial_3_result",
+    "painted": "tutorial_4_correct",
+    "accepted": "tutorial_5_verdict",
+    "second_version": "tutorial_6_versions",
+}
+#: Small enough that a page with all of them loads at once.
+MOST_BYTES = 250_000
+INK, PAPER = (60, 60, 60), (255, 255, 255)
+FOOT = 24
+
+
+def main() -> None:
+    """Walk through, keep the pictures of the steps that the tutorial shows."""
+    app = start()
+    from Testing.harness.main_window import MainWindow
+    from Testing.slicer.walkthrough import Walkthrough
+
+    caption = (
+        f"FlairSeg's panel on a digital phantom in the test harness: Slicer's own scene and rendering (slicer-core "
+        f"{version('slicer-core')}), not the Slicer application. Research use only."
+    )
+    module = app.moduleManager().load(ROOT / "FlairSegExtension" / "FlairSeg.py")
+    window = MainWindow("FlairSeg", width=1400, height=1000)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def picture(step: str) -> None:
+            if step in SHOWN:
+                raw = window.screenshot(folder / f"{step}.png")
+                keep(raw, PICTURES / f"{SHOWN[step]}.png", caption)
+
+        # The folder of the cases stands in a picture: one that looks the same on every computer.
+        os.chdir(folder)
+        panel = module.widgetRepresentation().self()
+        Walkthrough(window, panel, folder, picture, other_volumes=False, cases=Path("MS cases")).run()
+        os.chdir(ROOT)
+    app.moduleManager().unload("FlairSeg")
+    window.close_all()
+
+
+def keep(source: Path, target: Path, caption: str) -> None:
+    """A screenshot with its caption, in few colours.
+
+    Raises
+    ------
+    SystemExit
+        If the file would be too large for the docs.
+    """
+    shot = Image.open(source).convert("RGB")
+    picture = Image.new("RGB", (shot.width, shot.height + FOOT), PAPER)
+    picture.paste(shot)
+    ImageDraw.Draw(picture).text((8, shot.height + 5), caption, font=ImageFont.load_default(size=13), fill=INK)
+    # Maximum coverage keeps the few coloured pixels as they are; by their frequency they would fade into the grays.
+    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    few.save(target, optimize=True)
+    size = target.stat().st_size
+    if size > MOST_BYTES:
+        raise SystemExit(f"{target.name} has {size} bytes, more than {MOST_BYTES}")
+    print(f"wrote {target.relative_to(ROOT)} ({size // 1000} kB)")
+
+
+if __name__ == "__main__":
+    main()
