@@ -131,16 +131,17 @@ class qMRMLSliceControllerWidget(QtWidgets.QFrame):
         return self._view.logic
 
 
+_BUTTONS = {
+    Qt.MouseButton.LeftButton: "LeftButton",
+    Qt.MouseButton.RightButton: "RightButton",
+    Qt.MouseButton.MiddleButton: "MiddleButton",
+}
+
+
 class qMRMLSliceView(_Picture):
     """The picture under the bar; the mouse reaches VTK's interactor and the crosshair node, as in Slicer."""
 
     STANDS_FOR_CPP = True
-    _BUTTONS = {
-        Qt.MouseButton.LeftButton: "LeftButton",
-        Qt.MouseButton.RightButton: "RightButton",
-        Qt.MouseButton.MiddleButton: "MiddleButton",
-    }
-
     def __init__(self, view, parent=None) -> None:
         super().__init__(view, parent)
         self.setMouseTracking(True)
@@ -165,12 +166,12 @@ class qMRMLSliceView(_Picture):
         self._tell(event, "MouseMoveEvent")
 
     def mousePressEvent(self, event):
-        if event.button() in self._BUTTONS:
-            self._tell(event, f"{self._BUTTONS[event.button()]}PressEvent")
+        if event.button() in _BUTTONS:
+            self._tell(event, f"{_BUTTONS[event.button()]}PressEvent")
 
     def mouseReleaseEvent(self, event):
-        if event.button() in self._BUTTONS:
-            self._tell(event, f"{self._BUTTONS[event.button()]}ReleaseEvent")
+        if event.button() in _BUTTONS:
+            self._tell(event, f"{_BUTTONS[event.button()]}ReleaseEvent")
 
     def leaveEvent(self, event):
         slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").SetCursorPositionInvalid()

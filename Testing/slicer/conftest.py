@@ -177,3 +177,24 @@ def queue(slicer, main_window, tmp_path):
     tab.enter()
     yield QueueDriver(slicer, tab, window, settings)
     tab.cleanup()
+
+
+@pytest.fixture
+def rater(slicer, main_window):
+    """The Study tab of FLAIR Review in a window, driven by a :class:`Testing.slicer.review_driver.StudyDriver`."""
+    import qt
+    from FlairSegLib.review_panel.study_tab import StudyTab
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.slicer.review_driver import StudyDriver
+
+    holder = qt.QWidget()
+    qt.QVBoxLayout(holder)
+    window = main_window(holder)
+    settings = FlairSegSettings()
+    tab = StudyTab(holder, settings)
+    tab.enter()
+    slicer.app.processEvents()
+    yield StudyDriver(slicer, tab, window, settings)
+    tab.exit()
+    tab.cleanup()

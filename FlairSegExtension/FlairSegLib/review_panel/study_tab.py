@@ -249,7 +249,9 @@ class StudyTab:
         self._lesion = None
         self.ui.overlayButton.setChecked(self.view.overlay_visible)
         self._show_page(RATING)
+        # Qt hands the keyboard to the next line of text when a button goes: keys are for the case, not for the comment.
         self._rating.leave_lines()
+        self._widget.setFocus()
         self._rating.begin()
 
     def _answered(self) -> None:
