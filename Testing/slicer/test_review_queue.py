@@ -140,6 +140,7 @@ def test_unsaved_edits_are_asked_for(queue, results, head):
     queue.settle()
     assert queue.ui.askRow.isVisible()
     assert "case-b" in queue.ui.askLabel.text
+    assert not queue.ui.askRow.visibleRegion().isEmpty()
     click(queue.ui.stayButton)
     assert queue.tab.loader.current.item.case == "case-b"
     assert not queue.ui.askRow.isVisible()
@@ -328,3 +329,16 @@ def test_a_list_of_cases_names_files_anywhere(queue, results, tmp_path):
     assert CaseArchive(queue.settings.casesFolder).cases() == ["P01"]
     content = json.loads((CaseArchive(queue.settings.casesFolder).path("P01") / "verdict.json").read_text())
     assert content["verdict"] == ACCEPTED
+
+
+def test_a_question_is_seen_wherever_the_panel_was_scrolled_to(queue, results, head):
+    queue.list(results)
+    queue.open("case-b")
+    queue.paint(outside(head))
+    bar = queue.window.panel.verticalScrollBar()
+    bar.setValue(bar.maximum)
+    queue.slicer.app.processEvents()
+    assert queue.ui.caseTable.visibleRegion().isEmpty()
+    press("Ctrl+Return")
+    queue.settle()
+    assert not queue.ui.askRow.visibleRegion().isEmpty()

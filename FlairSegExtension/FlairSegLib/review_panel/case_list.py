@@ -81,6 +81,10 @@ class CaseList:
         self._timer = qt.QTimer()
         self._timer.setInterval(PROGRESS_MS)
         self._timer.timeout.connect(self._show_progress)
+        messages.quiet(
+            ui.queueMessageLabel,
+            _("A folder with results of flairseg segment, or a list of cases: what needs most correction comes first."),
+        )
 
     @property
     def items(self) -> list[QueueItem]:

@@ -67,6 +67,10 @@ class QueueTab:
         self._waiting.setSingleShot(True)
         self._waiting.setInterval(WAITING_MS)
         self._waiting.timeout.connect(self._try_to_leave)
+        self._scroller = qt.QTimer()
+        self._scroller.setSingleShot(True)
+        self._scroller.setInterval(0)
+        self._scroller.timeout.connect(lambda: _scroll_to(self.ui.askRow))
         self._update()
 
     @property
@@ -99,6 +103,7 @@ class QueueTab:
         """The panel goes: nothing keeps observing the scene."""
         self.exit()
         self._waiting.stop()
+        self._scroller.stop()
         self.cases.cleanup()
         self.loader.forget()
         self.reference.cleanup()
@@ -149,9 +154,12 @@ class QueueTab:
         self._follow_scene()
         question = self.loader.unsaved()
         if question:
-            self.ui.askLabel.setText(question)
+            messages.show(self.ui.askLabel, messages.WARNING, question)
             self.ui.askRow.setVisible(True)
+            self.ui.casesCollapsibleButton.setCollapsed(False)
             self._update()
+            # The reader may be at the verdict, at the other end of the panel.
+            self._scroller.start()
             return
         self._answer(self.loader.remove)
 
@@ -261,3 +269,13 @@ class QueueTab:
         if items:
             title = _("Cases – {judged} of {all} judged").format(judged=judged, all=len(items))
         self.ui.casesCollapsibleButton.setText(title)
+
+
+def _scroll_to(widget) -> None:
+    """Bring a widget into the visible part of the module panel."""
+    parent = widget.parent()
+    while parent is not None:
+        if parent.inherits("QScrollArea"):
+            parent.ensureWidgetVisible(widget)
+            return
+        parent = parent.parent()

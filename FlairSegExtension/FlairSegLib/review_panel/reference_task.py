@@ -343,6 +343,7 @@ def _drawing(volume_node, name: str, mask: np.ndarray | None):
 def _markers(dots):
     """Points without names: a dot tells nothing but its place."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Dots")
+    node.SetControlPointLabelFormat("")
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetSelectedColor(*_CURRENT_RGB)
