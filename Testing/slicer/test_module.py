@@ -174,6 +174,17 @@ def test_the_list_of_keys_is_what_is_bound(module, main_window, slicer):
     assert all(keys.descriptions().values())
 
 
+def test_the_manual_lists_the_keys(slicer):
+    from pathlib import Path
+
+    from FlairSegLib import keys
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("<!-- keys:start -->")[1].split("<!-- keys:end -->")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.strip().splitlines()[2:]]
+    assert rows == [[f"`{key}`", text] for key, text in keys.descriptions().items()], "run `make readme SECTIONS=keys`"
+
+
 def test_a_developer_reloads_the_module(module, main_window, slicer):
     main_window("FlairSeg")
     panel = module.widgetRepresentation().self()
