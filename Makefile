@@ -50,6 +50,7 @@ docs-pictures: environment-test ## make the pictures of README and docs again, f
 	@cp demo/phantom-0_flair_overview.png docs/pictures/overview.png
 	@$(BIN)/python tools/draw_phantom.py
 	@$(BIN)/python tools/stage_pictures.py
+	@$(BIN)/python tools/study_pictures.py >/dev/null
 	@$(BIN)/python tools/render_slicer_views.py
 	@$(BIN)/python tools/tutorial_pictures.py
 

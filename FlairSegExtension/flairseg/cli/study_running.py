@@ -107,14 +107,16 @@ def show_status(folder: Path, coordinator: Path | None) -> int:
         state = f"closed {_minute(status.closed_at)} UTC" if status.closed_at else "open"
         table = Table(title=f"{study.id}, {state}", title_justify="left", title_style="bold")
         table.add_column("Rater")
-        for column in ("Answered", "Training", "Not ratable", "Active min", "Waiting"):
+        training = any(rater.training_total for rater in status.raters)
+        for column in ("Answered", *(("Training",) if training else ()), "Given up", "Active min", "Waiting"):
             table.add_column(column, justify="right")
-        table.add_column("Last answer (UTC)")
+        table.add_column("Last answer, UTC")
         for rater in status.raters:
+            trained = (f"{rater.training_answered} of {rater.training_total}",) if training else ()
             table.add_row(
                 Text(rater.rater),
                 f"{rater.answered} of {rater.total}",
-                f"{rater.training_answered} of {rater.training_total}",
+                *trained,
                 str(rater.failed),
                 f"{rater.active_seconds / 60:.1f}",
                 str(rater.pending),

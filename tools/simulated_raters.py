@@ -1,0 +1,141 @@
+"""Simulated raters: a study's demonstration and pictures need answers, and no person's answers are in this repository.
+
+A simulated rater knows a reference mask of every case by heart, compares what is shown with it lesion by lesion,
+overlooks and doubts at random, and answers through :class:`~flairseg.study.StudySession` as the panel does. What comes
+out shows what the software does with answers; it says nothing about any mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from flairseg.reading import read_volume
+from flairseg.study import StudySession
+from flairseg.study.acceptance import LesionMap
+from flairseg.study.records import ACCEPTABLE, UNACCEPTABLE
+
+#: Chances, made up: a false lesion is seen, a true one is called false, a missing one is seen (below and above 0.1 ml).
+SEES_FALSE, DOUBTS_TRUE, SEES_MISSING_SMALL, SEES_MISSING = 0.85, 0.02, 0.55, 0.9
+SMALL_ML = 0.1
+#: Chance that a rater decides against S5's rule.
+OVERRULES = 0.06
+SIGN_OF_LIFE_S = 5.0
+
+
+class SimulatedClock:
+    """Time that passes when the rater takes it; a study of hours is simulated in seconds.
+
+    Parameters
+    ----------
+    start : datetime
+        With a time zone.
+    """
+
+    def __init__(self, start: datetime) -> None:
+        self._moment, self._seconds = start, 0.0
+
+    def now(self) -> datetime:
+        """The time of day, UTC."""
+        return self._moment
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+        return self._seconds
+
+    def go(self, seconds: float) -> None:
+        """Let time pass."""
+        self._moment += timedelta(seconds=seconds)
+        self._seconds += seconds
+
+
+class References:
+    """The reference mask that belongs to a shown image, whichever way round it is shown.
+
+    Parameters
+    ----------
+    pairs : mapping of Path to Path
+        FLAIR -> reference label map on its grid.
+    """
+
+    def __init__(self, pairs: Mapping[Path, Path]) -> None:
+        self._of: dict[str, np.ndarray] = {}
+        for flair, mask in pairs.items():
+            image, labels = read_volume(flair).array, np.rint(read_volume(mask).array).astype(np.uint8)
+            for axes in (c for n in range(2) for c in combinations(range(3), n)):
+                self._of[_fingerprint(np.flip(image, axes))] = np.flip(labels, axes)
+
+    def of(self, flair: Path) -> np.ndarray:
+        """Labels (K, J, I) of the image in a file; ``KeyError`` if it is none of the known ones."""
+        return self._of[_fingerprint(read_volume(flair).array)]
+
+
+def rate_room(room: Path, references: References, seed: int, strictness: float = 1.0, limit: int | None = None) -> int:
+    """Answer a room's showings; how many.
+
+    Parameters
+    ----------
+    room : Path
+        ``rooms/<rater>`` of a locked study.
+    references : References
+    seed : int
+        Of this rater's chances.
+    strictness : float
+        Factor on the chance to see what is wrong.
+    limit : int, optional
+        Showings at most; all that are left otherwise.
+    """
+    rng = np.random.default_rng(seed)
+    clock = SimulatedClock(datetime(2026, 3, 2, 8, 30, tzinfo=timezone.utc))
+    answered = 0
+    with StudySession.open(room, clock, "simulated rater") as session:
+        while (limit is None or answered < limit) and (showing := session.next()) is not None:
+            truth = LesionMap(references.of(showing.flair), showing.ijk_to_ras)
+            _mark(session, truth, rng, strictness)
+            pace = 22.0 + 1.4 * len(showing.lesions.lesions) + 4.0 * len(session.marks)
+            _work(session, clock, pace * 0.998**answered * float(rng.lognormal(0, 0.25)))
+            proposed = session.acceptance.proposed
+            other = UNACCEPTABLE if proposed == ACCEPTABLE else ACCEPTABLE
+            for question in session.rules.questions:
+                if question.type == "Acceptability":
+                    session.answer(question.id, other if rng.random() < OVERRULES else proposed)
+                elif question.type == "Likert_5":
+                    share = session.acceptance.true_of_delineated or 0.0
+                    session.answer(question.id, int(np.clip(round(6 * share - 1 + rng.normal(0, 0.5)), 1, 5)))
+            if session.rules.confidence:
+                session.set_confidence(int(rng.choice([3, 4, 5], p=[0.2, 0.5, 0.3])))
+            session.submit()
+            clock.go(float(rng.uniform(2, 8)))
+            answered += 1
+    return answered
+
+
+def _mark(session: StudySession, truth: LesionMap, rng: np.random.Generator, strictness: float) -> None:
+    """Click on lesions that the reference does not have, and where one of its own is missing."""
+    shown = session.current.lesions
+    for lesion in shown.lesions:
+        real = bool((truth.numbers[shown.numbers == lesion.number] > 0).any())
+        chance = DOUBTS_TRUE if real else SEES_FALSE
+        if rng.random() < min(1.0, chance * strictness):
+            session.mark_false_positive(lesion.anchor_ras)
+    for lesion in truth.lesions:
+        missing = not (shown.numbers[truth.numbers == lesion.number] > 0).any()
+        chance = SEES_MISSING_SMALL if lesion.volume_ml < SMALL_ML else SEES_MISSING
+        if missing and rng.random() < min(1.0, chance * strictness):
+            session.mark_false_negative(lesion.anchor_ras)
+
+
+def _work(session: StudySession, clock: SimulatedClock, seconds: float) -> None:
+    """Let time pass with a sign of life every few seconds, as a mouse gives them."""
+    while seconds > 0:
+        clock.go(min(SIGN_OF_LIFE_S, seconds))
+        session.touch()
+        seconds -= SIGN_OF_LIFE_S
+
+
+def _fingerprint(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array, np.float32).tobytes()).hexdigest()
