@@ -20,6 +20,9 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+#: Index of the tab Queue.
+QUEUE = 0
+
 
 class FlairSegReview(ScriptedLoadableModule):
     """Title, category, help and credits of the module."""
@@ -75,7 +78,7 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = FlairSegReviewLogic()
         settings = FlairSegSettings()
         self.queue = QueueTab(self.ui.queueTab, settings)
-        self.study = StudyTab(self.ui.studyTab, settings)
+        self.study = StudyTab(self.ui.studyTab, settings, self._sitting)
         self._tabs = [self.queue, self.study]
         self._entered = None
         self.ui.reviewTabs.currentChanged.connect(lambda index=0: self._tabChanged())
@@ -106,6 +109,10 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name in ours:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+
+    def _sitting(self, sitting: bool) -> None:
+        # A list of cases by name is nothing for a rater who reads blinded.
+        self.ui.reviewTabs.setTabEnabled(QUEUE, not sitting)
 
     def _tabChanged(self) -> None:
         # Not before the panel is shown: Qt tells while the tabs are being built, too.

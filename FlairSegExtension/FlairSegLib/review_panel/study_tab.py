@@ -47,12 +47,17 @@ class StudyTab:
         The tab, with a layout.
     settings : FlairSegSettings
         Remembers the room.
+    on_sitting : callable, optional
+        Told True when a room was opened, False when it was left.
     clock : flairseg.study.timing.Clock, optional
         For tests.
     """
 
-    def __init__(self, holder, settings: FlairSegSettings, clock=None) -> None:
+    def __init__(
+        self, holder, settings: FlairSegSettings, on_sitting: Callable[[bool], None] | None = None, clock=None
+    ) -> None:
         self._settings = settings
+        self._on_sitting = on_sitting or (lambda sitting: None)
         self._clock = clock
         widget = slicer.util.loadUI(_ui_file("FlairSegStudy.ui"))
         holder.layout().addWidget(widget)
@@ -131,6 +136,7 @@ class StudyTab:
         self._rating = RatingPage(self.ui, self.session, self._answer)
         self._bind_keys()
         self._timer.start()
+        self._on_sitting(True)
         self._show_ready(declined)
 
     def begin(self) -> None:
@@ -313,6 +319,7 @@ class StudyTab:
         self._rating.remove()
         self._rating = None
         self._window.open()
+        self._on_sitting(False)
         for label in (self.ui.doneDetailLabel, self.ui.titleLabel, self.ui.instructionsLabel):
             label.setStyleSheet("")
             label.setText("")
