@@ -101,18 +101,21 @@ class EventLoopProbe:
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(self._BEAT_MS)
         self._timer.timeout.connect(self._beat)
-        self._last = 0.0
+        self._last = self._last_busy = 0.0
         #: Milliseconds between consecutive beats, less the beat itself.
         self.blocks_ms: list[float] = []
+        #: Processor time of this thread between the same beats, ms: what other processes take is not in it.
+        self.busy_ms: list[float] = []
 
     def _beat(self) -> None:
-        now = time.perf_counter()
+        now, busy = time.perf_counter(), time.thread_time()
         self.blocks_ms.append(max(0.0, (now - self._last) * 1000 - self._BEAT_MS))
-        self._last = now
+        self.busy_ms.append((busy - self._last_busy) * 1000)
+        self._last, self._last_busy = now, busy
 
     def __enter__(self) -> EventLoopProbe:
-        self.blocks_ms = []
-        self._last = time.perf_counter()
+        self.blocks_ms, self.busy_ms = [], []
+        self._last, self._last_busy = time.perf_counter(), time.thread_time()
         self._timer.start()
         return self
 
@@ -123,3 +126,7 @@ class EventLoopProbe:
     @property
     def longest_block_ms(self) -> float:
         return max(self.blocks_ms, default=0.0)
+
+    @property
+    def longest_busy_ms(self) -> float:
+        return max(self.busy_ms, default=0.0)
