@@ -127,7 +127,9 @@ def run_panel(widget, volume_node):
     _wait(lambda: widget.case.volumeNode is volume_node, "the panel does not propose the FLAIR", ui.caseReasonLabel)
     _wait(lambda: ui.segmentButton.enabled, "the panel cannot segment", ui.caseWarningLabel)
     ui.segmentButton.click()
-    _wait(lambda: ui.progressBar.value > 0, "the run does not begin", ui.statusLabel)
+    _wait(lambda: ui.progressBar.value > 0 or not widget.run.running, "the run does not begin", ui.statusLabel)
+    if not widget.run.running:
+        raise AssertionError(f"the run ended early: {ui.statusLabel.text}")
     ui.segmentButton.click()
     _wait(lambda: not widget.run.running, "Cancel has no effect", ui.statusLabel)
     if slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
