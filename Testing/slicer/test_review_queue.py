@@ -67,6 +67,7 @@ def test_a_case_lies_in_the_scene_as_it_lies_in_its_files(queue, results, head):
     volume, labels = head
     assert np.array_equal(slicer.util.arrayFromVolume(current.volume), volume.array[::-1].astype(np.float32))
     assert np.array_equal(labels_in_scene(slicer, current), labels[::-1])
+    assert 800 < current.volume.GetDisplayNode().GetWindowLevelMax() < 1000  # the lesions are the brightest
     contents = current.segmentation.GetSegmentation()
     for label_class in CLASSES:
         segment = contents.GetSegment(label_class.id)

@@ -154,7 +154,10 @@ def test_two_steps_with_dots_by_keyboard(queue, images, tmp_path, head):
         red = queue.slicer.app.layoutManager().sliceWidget("Red").sliceLogic().GetSliceNode()
         matrix = red.GetSliceToRAS()
         assert matrix.GetElement(2, 3) == pytest.approx(position[2], abs=0.01)
+        press("O")
+        assert not dots.GetDisplayNode().GetVisibility()
         press("N")
+        assert dots.GetDisplayNode().GetVisibility()
         press("B")
         assert "judged: no lesion" in queue.ui.dotLabel.text
         press("Y")

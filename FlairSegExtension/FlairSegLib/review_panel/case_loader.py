@@ -10,14 +10,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import qt
 import slicer
+import vtk
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_ID
 from flairseg.review.cases import CaseArchive
 from flairseg.segmentation import Segmentation
 from flairseg.study.case_files import read_case
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk
 
 from .. import background, provenance, scene_bridge, segment_tags, segment_voxels, views
 from ..panel.result_panel import versions_of
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from flairseg.study.case_files import CaseFiles
     from flairseg.study.queue import QueueItem
+    from flairseg.volume import Volume
 
 #: For how long the GUI thread fills nodes before the event loop has its turn, s.
 STEP_S = 0.012
@@ -182,8 +186,7 @@ class CaseLoader:
     def _read(self, answer: tuple[CaseFiles, tuple | None]) -> None:
         files, difference = answer
         self._task = None
-        self._volume = slicer.util.addVolumeFromArray(files.volume.array, files.volume.ijk_to_ras, files.item.case)
-        self._volume.CreateDefaultDisplayNodes()
+        self._volume = add_volume(files.volume, files.shown, files.item.case)
         self._steps = self._fill(files, difference)
         self._timer.start()
 
@@ -245,6 +248,35 @@ def _set_provenance(node, tags) -> None:
         for key, value in tags.items():
             segment_tags.set_tag(segment, key, value)
         segment_tags.set_tag(segment, segment_tags.VERDICT, provenance.PENDING)
+
+
+def add_volume(volume: Volume, shown: tuple[float, float], name: str):
+    """A volume node with the voxels of an array that is not copied, in milliseconds however large it is.
+
+    Parameters
+    ----------
+    volume : Volume
+        Its array belongs to the node from now on.
+    shown : tuple of float
+        Gray values that are shown black and white: Slicer would look for them in all voxels.
+    name : str
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode
+    """
+    array = np.ascontiguousarray(volume.array)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*reversed(array.shape))
+    image.GetPointData().SetScalars(numpy_to_vtk(array.reshape(-1)))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.ijk_to_ras))
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(*shown)
+    node.SetAndObserveImageData(image)
+    return node
 
 
 def remove_node(node) -> None:

@@ -86,7 +86,7 @@ class ReferenceForm:
         path, source = Path(folder).expanduser(), Path(images).expanduser()
 
         def begin() -> str:
-            items = [item for item in work_list(source, done=True) if item.flair is not None]
+            items = sorted((i for i in work_list(source, done=True) if not i.problem), key=lambda item: item.case)
             setup = ReferenceSetup(
                 f"{path.name}-{uuid.uuid4().hex[:8]}",
                 {item.case: str(item.flair.absolute()) for item in items},

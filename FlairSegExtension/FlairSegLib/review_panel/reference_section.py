@@ -195,7 +195,6 @@ class ReferenceSection:
     def _opened(self, seen: Overview) -> None:
         self._settings.referenceFolder = self._folder
         self._seen = seen
-        self.ui.referenceRow.setVisible(True)
         self.ui.newReferenceGroup.setCollapsed(True)
         self.ui.referenceMethodLabel.setText(_method_text(seen.setup))
         readers = list(seen.setup.readers)
@@ -254,6 +253,8 @@ class ReferenceSection:
             return messages.SUCCESS, _("{case}: saved. Its dots can be judged from {day}.").format(
                 case=case, day=f"{task.until:%Y-%m-%d}"
             )
+        if task.what == JUDGE_DOTS:
+            return messages.SUCCESS, _("{case}: saved. Its dots can be judged now.").format(case=case)
         if task.what == WAIT:
             return messages.SUCCESS, _("{case}: saved. The other readers are still at it.").format(case=case)
         return messages.SUCCESS, _("{case}: saved.").format(case=case)
@@ -299,8 +300,11 @@ class ReferenceSection:
         refusal = self._refusal(self._selected())
         self.ui.referenceBeginButton.setEnabled(not refusal and self._task is None)
         self.ui.referenceBeginButton.setToolTip(refusal or _("Put the selected case on your desk (double click)."))
-        for widget in (self.ui.referenceReaderSelector, self.ui.referenceOpenButton, self.ui.referenceRefreshButton):
-            widget.setEnabled(not self.working)
+        # Room for the case on the desk.
+        self.ui.referenceRow.setVisible(not self.working and self._seen is not None)
+        self.ui.newReferenceGroup.setVisible(not self.working)
+        self.ui.referenceFolderEdit.setEnabled(not self.working)
+        self.ui.referenceOpenButton.setEnabled(not self.working)
 
 
 def _task_text(row: Row) -> str:

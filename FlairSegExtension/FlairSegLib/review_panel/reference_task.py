@@ -17,7 +17,7 @@ from ..edit_tracker import EditTracker
 from ..panel import messages
 from ..panel.editor_section import ERASE, PAINT, EditorSection
 from ..shortcuts import Shortcuts
-from .case_loader import remove_node
+from .case_loader import add_volume, remove_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ class ReferenceTask:
                 "Y": lambda: self.judge(True),
                 "N": lambda: self.judge(False),
                 "B": self.back,
+                "O": self.toggle_overlay,
                 "1": lambda: self._use(PAINT),
                 "2": lambda: self._use(ERASE),
                 "Esc": lambda: self._use(""),
@@ -110,9 +111,7 @@ class ReferenceTask:
         self._judged = dict(work.judged)
         self._to_judge = []
         self._warned = False
-        volume = work.grid.volume
-        self._volume = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, work.task.case)
-        self._volume.CreateDefaultDisplayNodes()
+        self._volume = add_volume(work.grid.volume, work.shown, work.task.case)
         self._node = _drawing(self._volume, f"{work.task.case} {reader}", work.mask)
         self._state = segment_voxels.voxel_state(self._node)
         if work.dots:
@@ -168,6 +167,15 @@ class ReferenceTask:
             self._place = max(0, self._place - 1)
         self._show()
 
+    def toggle_overlay(self) -> None:
+        """Hide marks and mask, or show them again, to see what lies under them."""
+        if self._work is None:
+            return
+        shown = not (self._dots if self.judging else self._node).GetDisplayNode().GetVisibility()
+        for node in (self._dots, self._node):
+            if node is not None and (node is self._dots or not self.judging):
+                node.GetDisplayNode().SetVisibility(shown)
+
     def save(self) -> None:
         """Keep the mask; nothing is drawn on it any more then."""
         if self._work is None or self.judging or self.busy:
@@ -194,7 +202,7 @@ class ReferenceTask:
         if self.busy:
             return
         if self.unsaved:
-            self.ui.discardLabel.setText(_("Your drawing is not saved yet."))
+            messages.show(self.ui.discardLabel, messages.WARNING, _("Your drawing is not saved yet."))
             self.ui.discardRow.setVisible(True)
             return
         self._lay_down()
@@ -318,6 +326,7 @@ class ReferenceTask:
             self._dots.SetNthControlPointSelected(n, current)
             self._dots.SetNthControlPointVisibility(n, current or (not judging and self._judged.get(dot.id, False)))
         self._dots.EndModify(modified)
+        self._dots.GetDisplayNode().SetVisibility(True)
         if judging:
             views.center_on(work.dots[self._place].ras)
 
@@ -349,6 +358,8 @@ def _markers(dots):
     display.SetSelectedColor(*_CURRENT_RGB)
     display.SetColor(*_ACCEPTED_RGB)
     display.SetPointLabelsVisibility(False)
+    # What is judged stays visible in the middle of it.
+    display.SetGlyphType(display.CrossDot2D)
     for dot in dots:
         node.AddControlPoint(list(dot.ras), "")
     node.SetLocked(True)

@@ -27,6 +27,8 @@ from .queue import QueueItem, summary_of
 #: 3D Slicer's own segmentation beside ``<stem>_labels.nii.gz``.
 _LABELS, _SEGMENTATION = "_labels.nii.gz", ".seg.nrrd"
 _PREFIX = "FlairSeg."
+#: Voxels that are looked at for window and level.
+_SAMPLE = 1_000_000
 _OWN_VALUES = {value: value for value in CLASS_BY_VALUE}
 
 
@@ -39,6 +41,8 @@ class CaseFiles:
     item : QueueItem
     volume : Volume
         The FLAIR on a right-handed grid, which 3D Slicer wants; ``name`` is the case's.
+    shown : tuple of float
+        Gray values that are shown black and white.
     original : CompactAnswer or None
         The model's labels and, where they were kept, probabilities; None if the case has no segmentation.
     labels : ndarray of uint8, shape (K, J, I), or None
@@ -52,6 +56,7 @@ class CaseFiles:
 
     item: QueueItem
     volume: Volume
+    shown: tuple[float, float]
     original: CompactAnswer | None = None
     labels: np.ndarray | None = None
     going_on_from: str = ""
@@ -91,6 +96,11 @@ class SceneGrid:
     volume: Volume
     file: Volume
 
+    @property
+    def display_range(self) -> tuple[float, float]:
+        """Gray values that are shown black and white, see :func:`display_range`."""
+        return display_range(self.volume.array)
+
     @classmethod
     def of(cls, file: Volume) -> SceneGrid:
         """The right-handed grid of a volume that was read from a file."""
@@ -124,6 +134,17 @@ class SceneGrid:
         return read_labels(path, classes, self.volume)
 
 
+def display_range(array: np.ndarray) -> tuple[float, float]:
+    """Gray values that are shown black and white: percentiles 0.1 and 99.9, as 3D Slicer takes them.
+
+    Of every n-th voxel, so that it takes no longer for a large image; Slicer itself would count all of them in the
+    thread that keeps its windows alive.
+    """
+    sample = array.reshape(-1)[:: max(1, array.size // _SAMPLE)]
+    low, high = (float(value) for value in np.percentile(sample, (0.1, 99.9)))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
 def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     """Read all that belongs to a case.
 
@@ -147,7 +168,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     volume = replace(grid.volume, name=item.case)
     warnings = [*item.warnings, *volume.warnings]
     if item.labels is None:
-        return CaseFiles(item, volume, warnings=tuple(dict.fromkeys(warnings)))
+        return CaseFiles(item, volume, grid.display_range, warnings=tuple(dict.fromkeys(warnings)))
     classes, tags = _OWN_VALUES, {}
     if item.labels.name.lower().endswith(_SEGMENTATION):
         classes, tags = _read_header(item.labels)
@@ -178,6 +199,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     return CaseFiles(
         item,
         volume,
+        grid.display_range,
         CompactAnswer.pack(original, probabilities),
         labels,
         origin,

@@ -60,6 +60,8 @@ class Work:
     task : Task
     grid : SceneGrid
         Its image.
+    shown : tuple of float
+        Gray values that are shown black and white.
     mask : ndarray of uint8, shape (K, J, I), or None
         The reader's own last mask in the scene's order; None at the first time. Other readers' are never handed out.
     dots : tuple of Dot
@@ -69,6 +71,7 @@ class Work:
 
     task: Task
     grid: SceneGrid
+    shown: tuple[float, float]
     mask: np.ndarray | None
     dots: tuple[Dot, ...]
     judged: dict[str, bool]
@@ -122,6 +125,7 @@ def begin(folder: str | Path, case: str, reader: str, clock: Clock | None = None
         return Work(
             task,
             grid,
+            grid.display_range,
             None if mask is None else grid.turn(mask),
             session.dots(case),
             session.judged(case, reader),
