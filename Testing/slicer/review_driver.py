@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +58,7 @@ def write_study_files(folder: Path, cases: int, **changes) -> Path:
         for arm, count in zip(ARMS, (3, 2 + n % 2), strict=True):
             _save(nibabel_module, home / f"{arm}.nii.gz", lesion_labels(count), volume.ijk_to_ras)
             arms.append({"id": arm, "mask": f"{home.relative_to(folder)}/{arm}.nii.gz", "model": f"{arm}-v7"})
-        listed.append(
-            {"id": f"secretcase{n + 1}", "flair": f"{home.relative_to(folder)}/flair.nii.gz", "arms": arms}
-        )
+        listed.append({"id": f"secretcase{n + 1}", "flair": f"{home.relative_to(folder)}/flair.nii.gz", "arms": arms})
     content = {
         "flairseg_study": 1,
         "id": "trial-1",
@@ -158,10 +158,57 @@ class StudyDriver:
         """An answer's button."""
         return self.slicer.util.findChild(self.ui.questionsHolder, f"answer_{question}_{value}")
 
+    def rate(self, rng: np.random.Generator) -> None:
+        """Judge the case on screen as a rater of moderate care would: marks by mouse, answer and way on by key."""
+        delineated = self.counts()[0]
+        if delineated < len(LESIONS) and rng.random() < 0.8:
+            self.click_at(ras_of(LESIONS[-1][0]))
+        if rng.random() < 0.2:
+            self.click_at(ras_of(LESIONS[0][0]))
+        agrees = rng.random() < 0.85
+        self.keys("A" if self.session.acceptance.acceptable == agrees else "U", str(rng.integers(2, 6)), "Return")
+
     def keys(self, *keys: str) -> None:
         """Press keys one after the other, into the main window."""
         for key in keys:
             press(key, self.slicer.util.mainWindow())
+
+
+def open_tab() -> StudyDriver:
+    """A window with the Study tab, for a process of its own."""
+    from Testing.harness.qt_application import start
+
+    start()
+    import qt
+    import slicer
+    from FlairSegLib.review_panel.study_tab import StudyTab
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.harness.main_window import MainWindow
+
+    holder = qt.QWidget()
+    qt.QVBoxLayout(holder)
+    window, settings = MainWindow(holder), FlairSegSettings()
+    tab = StudyTab(holder, settings)
+    tab.enter()
+    slicer.app.processEvents()
+    return StudyDriver(slicer, tab, window, settings)
+
+
+def main() -> None:
+    """A rater who is killed: answers some cases, marks half of another one, says so, and waits."""
+    room, count = Path(sys.argv[1]), int(sys.argv[2])
+    driver = open_tab()
+    driver.open(room)
+    rng = np.random.default_rng(99)
+    for _ in range(count):
+        driver.rate(rng)
+    driver.click_at(ras_of(ELSEWHERE))
+    driver.keys("U")
+    code, marks = driver.session.current.code, [list(mark.ras) for mark in driver.session.marks]
+    sys.stdout.write(json.dumps({"code": code, "marks": marks, "answered": driver.session.progress.answered}) + "\n")
+    sys.stdout.flush()
+    time.sleep(600)
 
 
 def _with_lesions(volume: Volume, labels: np.ndarray) -> np.ndarray:
@@ -177,4 +224,7 @@ def _save(nibabel_module, path: Path, array: np.ndarray, affine: np.ndarray) -> 
     nibabel_module.save(image, path)
 
 
-__all__ = ["ARMS", "ELSEWHERE", "LESIONS", "SECRETS", "StudyDriver", "lock_study", "ras_of", "write_study_files"]
+__all__ = ["ARMS", "ELSEWHERE", "LESIONS", "SECRETS", "StudyDriver", "lock_study", "open_tab", "ras_of"]
+
+if __name__ == "__main__":
+    main()
