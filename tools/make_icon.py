@@ -1,7 +1,7 @@
 """Draw the modules' icons. `python tools/make_icon.py` rewrites them.
 
-FLAIR Segmentation: an axial FLAIR slice with its three classes. FLAIR Review: the same slice as a rater sees it, lesions
-outlined, one called false (cross) and one marked as missed (circle).
+FLAIR Segmentation: an axial FLAIR slice with its three classes. FLAIR Review: the same slice as a rater sees it, with
+outlined lesions, one called false (cross) and one marked as missed (circle).
 """
 
 from __future__ import annotations
