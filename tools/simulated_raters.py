@@ -25,6 +25,7 @@ SMALL_ML = 0.1
 #: Chance that a rater decides against S5's rule.
 OVERRULES = 0.06
 SIGN_OF_LIFE_S = 5.0
+FIRST_SITTING = datetime(2026, 3, 2, 8, 30, tzinfo=timezone.utc)
 
 
 class SimulatedClock:
@@ -74,7 +75,14 @@ class References:
         return self._of[_fingerprint(read_volume(flair).array)]
 
 
-def rate_room(room: Path, references: References, seed: int, strictness: float = 1.0, limit: int | None = None) -> int:
+def rate_room(
+    room: Path,
+    references: References,
+    seed: int,
+    strictness: float = 1.0,
+    limit: int | None = None,
+    start: datetime = FIRST_SITTING,
+) -> int:
     """Answer a room's showings; how many.
 
     Parameters
@@ -88,9 +96,11 @@ def rate_room(room: Path, references: References, seed: int, strictness: float =
         Factor on the chance to see what is wrong.
     limit : int, optional
         Showings at most; all that are left otherwise.
+    start : datetime
+        When this sitting begins; a later sitting begins later.
     """
     rng = np.random.default_rng(seed)
-    clock = SimulatedClock(datetime(2026, 3, 2, 8, 30, tzinfo=timezone.utc))
+    clock = SimulatedClock(start)
     answered = 0
     with StudySession.open(room, clock, "simulated rater") as session:
         while (limit is None or answered < limit) and (showing := session.next()) is not None:
