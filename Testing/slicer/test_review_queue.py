@@ -343,3 +343,73 @@ def test_a_question_is_seen_wherever_the_panel_was_scrolled_to(queue, results, h
     press("Ctrl+Return")
     queue.settle()
     assert not queue.ui.askRow.visibleRegion().isEmpty()
+
+
+@pytest.mark.parametrize("width", [380, 420, 460])
+def test_nothing_is_clipped_at_any_usual_width(queue, results, head, tmp_path, width):
+    from Testing.slicer.test_module import _clipped
+    from Testing.slicer.test_review_reference import begin, expand, ras, start
+
+    def clipped() -> list[str]:
+        # What lies in a collapsed section is squeezed, not shown.
+        ui = queue.ui
+        sections = ((ui.newReferenceGroup, "new"), (ui.casesCollapsibleButton, "queue"))
+        hidden = tuple(prefix for section, prefix in sections if section.collapsed)
+        return [text for text in _clipped(queue.tab.widget) if not (hidden and text.startswith(hidden))]
+
+    write_result(results, "sub-0147_ses-2026-02-11_acq-space_FLAIR", head, 0.3)
+    (results / "case-c.nii.gz").unlink()
+    queue.window.panel.parent().setFixedWidth(width)
+    queue.list(results)
+    queue.tab.cases.select("case-c")
+    queue.slicer.app.processEvents()
+    assert clipped() == []
+    click(queue.ui.nextButton)
+    queue.settle()
+    queue.paint(outside(head))
+    press("Ctrl+Return")
+    queue.settle()
+    assert queue.ui.askRow.isVisible()
+    assert clipped() == []
+    click(queue.ui.discardButton)
+    queue.settle()
+    expand(queue)
+    queue.ui.newReferenceGroup.setCollapsed(False)
+    queue.settle()
+    assert clipped() == []
+    (tmp_path / "images").mkdir()
+    (results / "case-a.nii.gz").rename(tmp_path / "images" / "case-a.nii.gz")
+    start(queue, tmp_path / "reference", tmp_path / "images", method=1)
+    assert clipped() == []
+    begin(queue)
+    queue.draw(ras(head, (13, 20, 44)), 8)
+    click(queue.ui.closeTaskButton)
+    assert clipped() == []
+    assert queue.tab.widget.width <= width
+    # The longest column of words is still read in full at the usual width.
+    table = queue.ui.caseTable
+    assert all(
+        table.columnWidth(column) >= table.sizeHintForColumn(column) for column in (EXPECTED, LESIONS, ML, STATE)
+    )
+
+
+def test_the_tab_lives_in_the_module(slicer, main_window, load_module, results, tmp_path):
+    """Entered, left, reloaded, unloaded: keys and observers go with it."""
+    module = load_module("FlairSegReview")
+    window = main_window("FlairSegReview")
+    panel = module.widgetRepresentation().self()
+    tab = panel.queue
+    assert tab.shortcuts.bound
+    panel.ui.reviewTabs.setCurrentIndex(1)
+    assert not tab.shortcuts.bound
+    panel.ui.reviewTabs.setCurrentIndex(0)
+    tab.ui.sourceEdit.setCurrentPath(str(results))
+    click(tab.ui.listButton)
+    wait_until(lambda: not tab.busy)
+    click(tab.ui.nextButton)
+    wait_until(lambda: not tab.busy)
+    assert tab.loader.current.item.case == "case-b"
+    slicer.mrmlScene.Clear(0)
+    assert tab.loader.current is None
+    window.moduleSelector().selectModule("")
+    assert not tab.shortcuts.bound
