@@ -98,6 +98,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.run = RunSection(self.ui, self.case, self.model, preferences, self._finished)
         self.result = ResultPanel(self.ui.resultPlaceholder, preferences)
         self.settings = SettingsSection(self.ui, preferences)
+        self.result.verdict.onFolder = self.settings.refresh
         self._sections = [self.case, self.run, self.result]
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._sceneStartClose)
@@ -166,6 +167,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             self._parameterNode.segmentation = segmentationNode
         self.result.setSegmentation(segmentationNode)
+        self.result.begin()
 
 
 class FlairSegLogic(ScriptedLoadableModuleLogic):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -113,6 +114,13 @@ def load_segment() -> Callable:
 def installedFlavours() -> list[str]:
     """Flavours of onnxruntime that are installed; more than one is a broken installation."""
     return [name for name in FLAVOURS if installedVersion(name) is not None]
+
+
+def gpuPresent() -> bool:
+    """Whether this computer has an NVIDIA GPU with a driver, as far as can be told without starting anything."""
+    if sys.platform == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
+    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
 
 
 def installedVersion(name: str) -> str | None:

@@ -10,6 +10,8 @@ FLIP, DELETE = "X", "Del"
 UNDO, REDO = "Ctrl+Z", "Ctrl+Y"
 OVERLAY = "O"
 PAINT, ERASE, LOOK = "1", "2", "Esc"
+#: With Shift: nothing is judged by a key that was hit by mistake.
+ACCEPT, REJECT = "Shift+A", "Shift+R"
 
 
 def descriptions() -> dict[str, str]:
@@ -27,4 +29,6 @@ def descriptions() -> dict[str, str]:
         UNDO: _("take the last stroke or command back"),
         REDO: _("do it again"),
         OVERLAY: _("hide or show the colours"),
+        ACCEPT: _("accept the result, as it is or as it was corrected"),
+        REJECT: _("choose why the result is rejected; again: reject it"),
     }

@@ -159,7 +159,7 @@ def test_durations_are_no_more_exact_than_they_can_be(slicer, seconds, words):
     assert duration(seconds) == words
 
 
-def test_the_device_is_remembered_and_what_ran_is_told(panel, slicer):
+def test_the_device_is_remembered_and_what_ran_is_told(panel, slicer, monkeypatch):
     from FlairSegLib import dependencies
     from FlairSegLib.settings import FlairSegSettings
 
@@ -168,9 +168,13 @@ def test_the_device_is_remembered_and_what_ran_is_told(panel, slicer):
     assert FlairSegSettings().device == "cpu"
     panel.model.setDeviceUsed("cpu", "cpu")
     assert shown(panel.ui.deviceUsedLabel) == "The last run used the CPU."
+    monkeypatch.setattr(dependencies, "gpuPresent", lambda: True)
     panel.model.setDeviceUsed("cpu", "auto")
     gpu = dependencies.GPU_RUNTIME in dependencies.installedFlavours()
     assert ("No NVIDIA GPU" if gpu else "choose the device GPU") in shown(panel.ui.deviceUsedLabel)
+    monkeypatch.setattr(dependencies, "gpuPresent", lambda: False)
+    panel.model.setDeviceUsed("cpu", "auto")
+    assert "choose the device GPU" not in shown(panel.ui.deviceUsedLabel)
     panel.model.setDeviceUsed("cpu", "cuda")
     assert "could not be used" in shown(panel.ui.deviceUsedLabel)
     panel.model.setDeviceUsed("cuda", "auto")

@@ -61,7 +61,12 @@ def test_a_click_segments_and_says_what_it_does(panel, flair, slicer, head):
     assert not ui.progressBar.isVisible()
     assert "Segmented in" in shown(ui.statusLabel)
     assert "on the CPU" in shown(ui.statusLabel)
-    assert shown(ui.deviceUsedLabel) == "The last run used the CPU."
+    # The model is folded into one line, so that the result is in sight; opened, it says more.
+    assert ui.modelCollapsibleButton.collapsed
+    assert " – CPU – " in ui.modelCollapsibleButton.text
+    click(ui.modelCollapsibleButton)
+    assert ui.modelCollapsibleButton.text == "Model"
+    assert shown(ui.deviceUsedLabel).startswith("The last run used the CPU.")
     words = list(dict.fromkeys(text.split(" slice ")[0] for text in said))
     assert words[-4:] == ["Preparing the brain", "Segmenting", "Cleaning up", "Filling the segments"]
     slices = panel.case.slices

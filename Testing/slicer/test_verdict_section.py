@@ -74,6 +74,56 @@ def test_accepted_means_saved_noted_and_closed_for_editing(slicer, result, case)
     assert slicer.app.messages == [], "nothing pops up"
 
 
+def test_keys_alone_correct_and_accept(result, case):
+    press("N")
+    press("X")
+    result.settle()
+    assert result.panel.lesions.selected is None
+    press("Ctrl+Z")
+    result.settle()
+    assert result.panel.lesions.selected.number == 1, "what an undo brings back is selected again"
+    press("X")
+    result.settle()
+    press("Shift+A")
+    result.settle()
+    assert verdict_of(result, "v001")["verdict"] == "accepted_after_edits"
+
+
+def test_keys_alone_reject_with_a_reason(result, case):
+    ui = result.panel.ui
+    press("Shift+R")
+    assert ui.rejectRow.visible
+    press("Shift+R")
+    result.settle()
+    assert versions(result) == [], "not without a reason"
+    press("Down", ui.reasonSelector)
+    press("Shift+R")
+    result.settle()
+    assert verdict_of(result, "v001")["verdict"] == "rejected"
+    assert verdict_of(result, "v001")["reason"] == "Lesions missed"
+
+
+def test_a_folder_chosen_here_is_told_to_the_settings(result, case, tmp_path):
+    told = []
+    result.panel.verdict.onFolder = lambda: told.append(result.settings.casesFolder)
+    result.settings.casesFolder = ""
+    press("Shift+A")
+    assert result.panel.ui.folderRow.visible
+    result.panel.ui.folderEdit.setCurrentPath(str(tmp_path / "chosen"))
+    click(result.panel.ui.folderButton)
+    result.settle()
+    assert told == [str(tmp_path / "chosen")]
+
+
+def test_a_panel_whose_widgets_are_gone_is_cleaned_up(slicer, result, case):
+    from shiboken6 import Shiboken
+
+    Shiboken.delete(result.panel.widget)
+    result.panel.cleanup()
+    assert not result.panel.busy
+    slicer.mrmlScene.Clear(0)
+
+
 def test_the_saved_labels_are_those_on_the_screen(result, case, tmp_path):
     import SimpleITK as sitk
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import qt
-from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
-from .. import background, views
+from .. import background, keys, views
 from . import messages
 from .result_section import class_name
 
@@ -64,6 +64,9 @@ class LesionsSection:
         self._rows: list[Lesion] = []
         self._selected: int | None = None
         self._next_row = 0
+        #: The region that a key has just taken out of the list: an undo selects it again.
+        self._taken: int | None = None
+        self._starting = False
         self._sort, self._descending = _NUMBER, False
         self._filling = False
         self._locked = False
@@ -71,6 +74,7 @@ class LesionsSection:
         self._proposing = False
         self._task = None
         self._build_table()
+        messages.quiet(ui.keysLabel, key_line())
         for text in (_("Lesions"), _("Normal WMH"), _("Both")):
             ui.classFilter.addItem(text)
         for text in (_("any"), _("below"), _("from")):
@@ -114,6 +118,7 @@ class LesionsSection:
         self._node = node
         self._probabilities = self._original = None
         self._measured, self._selected, self._next_row = None, None, 0
+        self._taken, self._starting = None, False
         self._rows = []
         self.forget_proposal()
         self.ui.thresholdGroupBox.setEnabled(known)
@@ -130,8 +135,15 @@ class LesionsSection:
         """Show what was measured; the selected lesion stays selected, or the next one takes its place."""
         self._measured = measured
         self._fill()
+        if self._starting and self._rows:
+            self._starting = False
+            self.select(self._rows[0].number)
         if self._proposing:
             self._settling.start()
+
+    def start_at_first(self) -> None:
+        """Select the first lesion, as soon as they are counted."""
+        self._starting = True
 
     def lock(self, locked: bool) -> None:
         """Allow looking only, or editing again."""
@@ -143,6 +155,15 @@ class LesionsSection:
     def forget(self) -> None:
         """The scene is closing."""
         self.show(None, False)
+
+    def cleanup(self) -> None:
+        """Count and propose nothing any more. The widgets may be gone already."""
+        self._settling.stop()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._node = self._measured = None
+        self._probabilities = self._original = None
 
     def step(self, by: int) -> None:
         """Go to the next (+1) or previous (-1) lesion of the list; past the end it starts again."""
@@ -241,16 +262,20 @@ class LesionsSection:
                 )
                 for column, text in enumerate(texts):
                     item = qt.QTableWidgetItem(text)
-                    if column != _CLASS:
+                    if column == _CLASS:
+                        item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*CLASS_BY_VALUE[lesion.value].rgb_unit))
+                    else:
                         item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                     table.setItem(row, column, item)
                 table.setRowHeight(row, 20)
             self._rows = self._rows[:MAXIMUM_ROWS]
+            if self._selected is None and self._row_of(self._taken) is not None:
+                self._selected, self._taken = self._taken, None
             row = self._row_of(self._selected)
             if row is None:
                 if self._selected is not None:
                     # It was flipped, deleted or filtered away: the next lesion stands at its place.
-                    self._selected = None
+                    self._selected, self._taken = None, self._selected
                 table.clearSelection()
                 table.setCurrentItem(None)
             else:
@@ -418,6 +443,23 @@ class LesionsSection:
     def _failed(self, error: Exception) -> None:
         self._task = None
         messages.show(self.ui.thresholdLabel, messages.ERROR, str(error))
+
+
+def key_line() -> str:
+    """The keys with which a case is read without the mouse."""
+    return _(
+        "Keys: {next}/{previous} next, previous · {flip} lesion ↔ normal · {delete} remove · {undo} undo ·"
+        " {overlay} colours · {accept} accept · {reject} reject"
+    ).format(
+        next=keys.NEXT,
+        previous=keys.PREVIOUS,
+        flip=keys.FLIP,
+        delete=keys.DELETE,
+        undo=keys.UNDO,
+        overlay=keys.OVERLAY,
+        accept=keys.ACCEPT,
+        reject=keys.REJECT,
+    )
 
 
 def propose(

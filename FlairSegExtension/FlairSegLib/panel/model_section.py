@@ -43,12 +43,16 @@ class ModelSection:
         self._parameters = None
         self._cards: dict[str, ModelCard] = {}
         self._slices = 0
+        self._last = ""
         self._filling = False
         for device in settings.DEVICES:
             ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
         ui.deviceComboBox.setCurrentIndex(settings.DEVICES.index(preferences.device))
         ui.modelCardGroupBox.setCollapsed(True)
         messages.hide(ui.deviceUsedLabel)
+        #: After the first run one line says what ran, so that the result is in sight; opened again, it stays open.
+        self._title, self._folded = ui.modelCollapsibleButton.text, False
+        ui.modelCollapsibleButton.contentsCollapsed.connect(self._show_title)
         ui.modelComboBox.currentIndexChanged.connect(self._model_changed)
         ui.deviceComboBox.currentIndexChanged.connect(self._device_changed)
         ui.installModelButton.clicked.connect(self._choose_file)
@@ -94,11 +98,27 @@ class ModelSection:
         if used == settings.CPU and requested == settings.AUTOMATIC:
             if dependencies.GPU_RUNTIME in dependencies.installedFlavours():
                 text += " " + _("No NVIDIA GPU that works was found.")
-            else:
-                text += " " + _("For an NVIDIA GPU choose the device GPU.")
+            elif dependencies.gpuPresent():
+                text += " " + _("For the NVIDIA GPU choose the device GPU.")
         elif used == settings.CPU and requested == settings.GPU:
             text += " " + _("The GPU could not be used: see the message below.")
         messages.quiet(self.ui.deviceUsedLabel, text)
+
+    def fold(self, used: str, seconds: float) -> None:
+        """Make room for the result: what ran, where and for how long, in one line."""
+        self._last = _("{model} – {device} – {time}").format(
+            model=self.card.title if self.card is not None else self.modelId,
+            device=diagnostics.deviceName(used),
+            time=duration(seconds),
+        )
+        if not self._folded:
+            self._folded = True
+            self.ui.modelCollapsibleButton.setCollapsed(True)
+        self._show_title()
+
+    def _show_title(self, collapsed: bool = False) -> None:
+        shown = self._last if self._last and self.ui.modelCollapsibleButton.collapsed else self._title
+        self.ui.modelCollapsibleButton.setText(shown)
 
     def refresh(self) -> None:
         """Look for models again; the chosen one stays chosen, if it is still there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,9 +88,13 @@ class ResultPanel(VTKObservationMixin):
                 keys.PAINT: lambda: self.editor.use(PAINT),
                 keys.ERASE: lambda: self.editor.use(ERASE),
                 keys.LOOK: lambda: self.editor.use(""),
+                keys.ACCEPT: self.verdict.accept,
+                keys.REJECT: self.verdict.reject,
             }
         )
         self._settling = _timer(SETTLING_MS, self._count, single=True)
+        # Copying the voxels is a step of its own: the panel is drawn before it.
+        self._first_count = _timer(0, self._count, single=True)
         self._style_timer = _timer(0, self.result.refresh, single=True)
         self._clock_timer = _timer(CLOCK_MS, self._note_work)
         scene = slicer.mrmlScene
@@ -107,7 +112,8 @@ class ResultPanel(VTKObservationMixin):
     @property
     def busy(self) -> bool:
         """Whether something is being counted or saved, or waits to be."""
-        return self._task is not None or self._settling.isActive() or self.verdict.saving
+        waits = self._settling.isActive() or self._first_count.isActive()
+        return self._task is not None or waits or self.verdict.saving
 
     def setSegmentation(self, node, volumeNode=None) -> None:
         """Show a segmentation, whoever made it, or none.
@@ -147,7 +153,11 @@ class ResultPanel(VTKObservationMixin):
         self.widget.setVisible(node is not None)
         self._show_message()
         if node is not None:
-            self._count()
+            self._first_count.start()
+
+    def begin(self) -> None:
+        """A run has just finished: the reader starts at the first lesion, without a click."""
+        self.lesions.start_at_first()
 
     def enter(self) -> None:
         """The module is shown."""
@@ -167,11 +177,23 @@ class ResultPanel(VTKObservationMixin):
         self.editor.exit()
 
     def cleanup(self) -> None:
-        """The panel goes: nothing keeps observing the scene."""
-        self.exit()
-        self.onSceneStartClose()
-        self.editor.cleanup()
+        """The panel goes: nothing keeps observing the scene. The widgets may be gone already."""
         self.removeObservers()
+        self._scene_timer.stop()
+        self._clock_timer.stop()
+        self._stop_counting()
+        self.shortcuts.release()
+        self.tracker.exit()
+        self.tracker.watch(None)
+        self.lesions.cleanup()
+        self.verdict.cleanup()
+        self._node = self._volume = self._grid = None
+        self._measured = self._kept = self._stored = None
+        try:
+            self.editor.cleanup()
+        except (RuntimeError, ValueError):
+            # PythonQt and PySide each say in their own way that Qt has deleted the editor; it lets go by itself.
+            logging.debug("FlairSeg: the editor was gone before the panel")
 
     def onSceneStartClose(self) -> None:
         """The scene is closing."""
@@ -210,6 +232,7 @@ class ResultPanel(VTKObservationMixin):
 
     def _count(self) -> None:
         self._settling.stop()
+        self._first_count.stop()
         if self._node is None or self._grid is None:
             return
         if self._task is not None:
@@ -257,6 +280,7 @@ class ResultPanel(VTKObservationMixin):
 
     def _stop_counting(self) -> None:
         self._settling.stop()
+        self._first_count.stop()
         self._style_timer.stop()
         self._again = False
         if self._task is not None:

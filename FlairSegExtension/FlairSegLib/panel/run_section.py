@@ -229,6 +229,7 @@ class RunSection:
         self._show_idle()
         self._model.setSlices(self._case.slices)
         self._model.setDeviceUsed(used, self._requested)
+        self._model.fold(used, seconds)
         warnings = [line for line in (node.GetAttribute("FlairSeg.warnings") or "").splitlines() if line]
         done = _("Segmented in {time} on the {device}.").format(
             time=duration(seconds), device=diagnostics.deviceName(used)

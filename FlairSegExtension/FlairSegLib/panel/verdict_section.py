@@ -17,7 +17,7 @@ from flairseg.review.recorder import open_recorder
 from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
 from slicer.i18n import tr as _
 
-from .. import background, scene_bridge, segment_tags, segment_voxels
+from .. import background, keys, scene_bridge, segment_tags, segment_voxels
 from . import messages
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class VerdictSection:
         self._saving = False
         self._waiting: str | None = None
         self._reconciled: set[str] = set()
+        #: Called without arguments when the reader chose the folder here: other widgets show it, too.
+        self.onFolder: Callable[[], None] = lambda: None
         ui.reasonSelector.addItem(_("Choose a reason …"))
         for reason in reasons():
             ui.reasonSelector.addItem(reason)
@@ -92,6 +94,7 @@ class VerdictSection:
         ui.cancelRejectButton.clicked.connect(lambda checked=False: self._show_rejection(False))
         ui.reasonSelector.currentIndexChanged.connect(self._reason_changed)
         ui.reasonEdit.textChanged.connect(self._reason_changed)
+        ui.reasonEdit.returnPressed.connect(lambda: self.decide(REJECTED))
         ui.folderButton.clicked.connect(lambda checked=False: self._folder_chosen())
         ui.reopenButton.clicked.connect(lambda checked=False: self.reopen())
 
@@ -172,6 +175,24 @@ class VerdictSection:
             messages.show(self.ui.verdictMessageLabel, messages.ERROR, str(error))
             return
         self._save(judged)
+
+    def accept(self) -> None:
+        """Accept, by key: as it is, or as it was corrected."""
+        edited = self._measured is not None and self._measured.edited
+        self.decide(ACCEPTED_AFTER_EDITS if edited else ACCEPTED)
+
+    def reject(self) -> None:
+        """Ask why, by key; once a reason is there, reject."""
+        if self.ui.rejectRow.visible and self._reason():
+            self.decide(REJECTED)
+        elif self.ui.rejectButton.enabled:
+            self._show_rejection(True)
+            self.ui.reasonSelector.setFocus()
+
+    def cleanup(self) -> None:
+        """Forget the node; what is being saved is saved nevertheless. The widgets may be gone already."""
+        self._node = self._volume = self._original = self._measured = None
+        self._saving, self._waiting = False, None
 
     def reopen(self) -> None:
         """Edit again. What was saved stays; a further verdict makes the next version."""
@@ -317,6 +338,7 @@ class VerdictSection:
             messages.show(self.ui.verdictMessageLabel, messages.WARNING, _("Choose or type a folder first."))
             return
         self._settings.casesFolder = str(Path(folder).expanduser())
+        self.onFolder()
         self.ui.folderRow.setVisible(False)
         messages.hide(self.ui.verdictMessageLabel)
         waiting, self._waiting = self._waiting, None
@@ -326,16 +348,21 @@ class VerdictSection:
     # What is shown
 
     def _update(self) -> None:
-        for button, verdict, tip in (
-            (self.ui.acceptButton, ACCEPTED, _("The result is right as it is.")),
-            (self.ui.acceptEditedButton, ACCEPTED_AFTER_EDITS, _("The result is right as you corrected it.")),
-            (self.ui.rejectButton, REJECTED, _("The result is of no use; says why.")),
+        for button, verdict, tip, key in (
+            (self.ui.acceptButton, ACCEPTED, _("The result is right as it is."), keys.ACCEPT),
+            (
+                self.ui.acceptEditedButton,
+                ACCEPTED_AFTER_EDITS,
+                _("The result is right as you corrected it."),
+                keys.ACCEPT,
+            ),
+            (self.ui.rejectButton, REJECTED, _("The result is of no use; says why."), keys.REJECT),
         ):
             refusal = self._refusal(verdict)
             if verdict == REJECTED and self.ui.rejectButton.checked:
                 refusal = ""
             button.setEnabled(not refusal)
-            button.setToolTip(refusal or tip)
+            button.setToolTip(refusal or _("{what} Key: {key}").format(what=tip, key=key))
         self.ui.reopenButton.setVisible(self.verdict != PENDING and not self._saving)
         self.ui.readerEdit.setEnabled(self.verdict == PENDING and not self._saving)
         self._reason_changed()
