@@ -10,7 +10,7 @@ from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
 
 from Testing.harness.interaction import EventLoopProbe, click, press, wait_until
-from Testing.slicer.queue_driver import write_result
+from Testing.slicer.queue_driver import LEFT_HANDED, write_result
 
 CASE, EXPECTED, LESIONS, ML, STATE = range(5)
 
@@ -43,7 +43,7 @@ def outside(head) -> tuple[float, float, float]:
     volume, labels = head
     kji = (13, 20, 44)
     assert labels[kji[0] - 1 : kji[0] + 2, kji[1] - 3 : kji[1] + 4, kji[2] - 3 : kji[2] + 4].max() == 0
-    affine = volume.ijk_to_ras @ np.diag([-1.0, 1, 1, 1])
+    affine = volume.ijk_to_ras @ LEFT_HANDED
     return tuple((affine @ [kji[2], kji[1], kji[0], 1])[:3])
 
 
@@ -129,6 +129,33 @@ def test_accept_next_correct_next_reject(queue, results, head):
     assert corrected.content["edits"][CLASS_BY_VALUE[LESION].id]["voxels_added"] > 0
     assert corrected.verdict.model["id"] == "intensity-v0.1"
     assert np.count_nonzero(corrected.labels == LESION) > np.count_nonzero(verdicts["case-b"].labels == LESION)
+
+
+def test_a_case_that_is_left_comes_again_at_the_end(queue, results):
+    queue.list(results)
+    seen = []
+    for _turn in range(4):
+        click(queue.ui.nextButton)
+        queue.settle()
+        seen.append(queue.tab.loader.current.item.case)
+    assert seen == ["case-b", "case-c", "case-a", "case-b"]
+
+
+def test_what_another_reader_judged_meanwhile_is_opened_as_that_reader_left_it(queue, results, head):
+    from flairseg.review.cases import Verdict
+    from flairseg.study.case_files import SceneGrid
+    from flairseg.volume import Volume
+
+    queue.list(results)
+    volume, labels = head
+    corrected = labels.copy()
+    corrected[13, 20, 44] = LESION
+    grid = SceneGrid.of(Volume(volume.array, volume.ijk_to_ras @ LEFT_HANDED))
+    archive = CaseArchive(queue.settings.casesFolder)
+    archive.save("case-b", grid.turn(corrected), grid.volume, Verdict(ACCEPTED_AFTER_EDITS, reader="R02"))
+    queue.open("case-b")
+    assert np.array_equal(labels_in_scene(queue.slicer, queue.tab.loader.current), grid.turn(corrected))
+    assert dict(zip(queue.column(CASE), queue.column(STATE), strict=True))["case-b"] == "Corrected"
 
 
 def test_unsaved_edits_are_asked_for(queue, results, head):

@@ -50,6 +50,7 @@ class CaseList:
         self._on_open, self._on_changed = on_open, on_changed
         self._items: list[QueueItem] = []
         self._opened = ""
+        self._seen: set[str] = set()
         self._task = self._states_task = None
         self._token: CancelToken | None = None
         self._progress = (0.0, "")
@@ -103,8 +104,8 @@ class CaseList:
         return self._items[rows[0].row()] if rows and rows[0].row() < len(self._items) else None
 
     def next(self, after: str = "") -> QueueItem | None:
-        """The case that should be read next."""
-        return next_case(self._items, after)
+        """The case that should be read next; one that was opened and left without a verdict comes again at the end."""
+        return next_case(item for item in self._items if item.case not in self._seen) or next_case(self._items, after)
 
     def search(self) -> None:
         """List the cases of the source that the user named."""
@@ -126,6 +127,7 @@ class CaseList:
             self._settings.queueSource = source
             messages.hide(self.ui.queueMessageLabel)
             self._items = items
+            self._seen = {self._opened}
             self._fill()
 
         def failed(error: Exception) -> None:
@@ -171,6 +173,7 @@ class CaseList:
     def set_opened(self, case: str) -> None:
         """Show which case is in the scene; empty: none."""
         self._opened = case
+        self._seen.add(case)
         self._fill()
 
     def set_state(self, case: str, state: str) -> None:

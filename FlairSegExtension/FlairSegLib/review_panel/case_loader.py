@@ -19,6 +19,7 @@ from flairseg.labels import CLASS_BY_ID
 from flairseg.review.cases import CaseArchive
 from flairseg.segmentation import Segmentation
 from flairseg.study.case_files import read_case
+from flairseg.study.queue import with_states
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
@@ -113,7 +114,9 @@ class CaseLoader:
         archive = CaseArchive(cases_folder) if cases_folder else None
 
         def read() -> tuple[CaseFiles, tuple | None]:
-            files = read_case(item, archive)
+            # Another reader may have judged it since it was listed.
+            now = with_states([item], archive)[0] if archive is not None else item
+            files = read_case(now, archive)
             return files, files.correction()
 
         self._task = background.run(read, self._read, self._failed)

@@ -203,6 +203,7 @@ class QueueTab:
         if loaded.segmentation is None:
             slicer.util.setSliceViewerLayers(background=loaded.volume, fit=True)
         self.result.setSegmentation(loaded.segmentation, loaded.volume)
+        self.cases.refresh_states()
         self._update()
 
     def _failed(self, item: QueueItem, error: FlairSegError) -> None:
