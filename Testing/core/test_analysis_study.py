@@ -14,13 +14,15 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip insta
 from flairseg.cli import app
 from flairseg.study.analysis import analyse_study
 from flairseg.study.analysis.from_study import describe, study_inputs
-from flairseg.study.analysis.results import compute
+from flairseg.study.analysis.methods import methods_paragraph
+from flairseg.study.analysis.results import StudyDescription, compute
 from flairseg.study.errors import StudyStateError
 from flairseg.study.records import FALSE_NEGATIVE, FALSE_POSITIVE
 from flairseg.study.session import StudySession
 from flairseg.study.study import Study, lock
 
-from Testing.core.study_data import ARMS, HOSPITAL, PATIENT, FakeClock, write_protocol
+from Testing.core.simulated_study import simulate
+from Testing.core.study_data import ARMS, HOSPITAL, PATIENT, FakeClock, planned, write_protocol
 
 EXTRA = [
     {"id": "acceptable", "text": "Is the mask acceptable?", "type": "Acceptability"},
@@ -140,3 +142,18 @@ def test_report_of_a_study_by_command(closed, tmp_path):
         rows = list(csv.DictReader(stream))
     assert {row["kind"] for row in rows} == {FALSE_POSITIVE, FALSE_NEGATIVE}
     assert all(row["r"] and row["a"] and row["s"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "words"), [(0.8, "more than 80 %"), (0.9, "more than 90 %"), (None, "a rule on")]
+)
+def test_the_methods_paragraph_says_the_protocol_s_threshold(threshold, words):
+    study = planned(3, questions=[{**EXTRA[0], **({} if threshold is None else {"threshold": threshold})}])
+    described = describe(study)
+    assert described.threshold == (threshold or 0.9)
+    if threshold is None:
+        described = StudyDescription()
+    ratings, _ = simulate(cases=4)
+    text = methods_paragraph(compute(ratings, described))
+    assert words in text
+    assert "overruled the rule" in text

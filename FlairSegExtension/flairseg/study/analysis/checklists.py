@@ -253,11 +253,11 @@ def _decide(facts: _Facts) -> dict[str, str]:
         "4": f"{facts.models}; inputs and outputs are {TO_COMPLETE}." if facts.models else "",
         "V": f"{_STATISTICS}.",
         "9": f"Users: {facts.raters}; patients {TO_COMPLETE}." if facts.raters else "",
-        "10": facts.included,
+        "10": f"{facts.included} Adherence and changes of workflow are {TO_COMPLETE}.",
         "VII": facts.main,
         "11": "None: the masks were made before the study was locked, and their hashes are in the sealed key."
         if facts.results.study.protocol_sha256
         else "",
         "13": f"{facts.errors} Harm is {TO_COMPLETE}." if facts.errors else "",
-        "14": facts.learning,
+        "14": f"Learning: {facts.learning} Usability is {TO_COMPLETE}." if facts.learning else "",
     }

@@ -127,6 +127,7 @@ def describe(protocol: Protocol, chain_verified: bool | None = None, remarks: It
         raters=experience,
         repeats=protocol.repeats,
         mirrored=protocol.mirror_repeats,
+        threshold=None if protocol.acceptability is None else protocol.acceptability.threshold,
         chain_verified=chain_verified,
         remarks=tuple(remarks),
     )

@@ -70,12 +70,21 @@ def _design(results: Results) -> list[str]:
     if study.source:
         said.append(f"The ratings were {study.source}.")
     if table.showings["proposed"].notna().any():
-        said.append(
-            "Raters marked false-positive and false-negative lesions; a mask counted as acceptable by rule if more "
-            "than 90 % of delineated lesions were true and more than 90 % of true lesions were delineated, and raters "
-            "confirmed or overruled the rule."
-        )
+        said.append(_rule(study.threshold))
     return said
+
+
+def _rule(threshold: float | None) -> str:
+    """S5's rule in words; without its threshold, that there was one."""
+    marked = "Raters marked false-positive and false-negative lesions; "
+    decided = ", and raters confirmed or overruled the rule."
+    if threshold is None:
+        return f"{marked}a rule on these counts proposed whether a mask was acceptable{decided}"
+    share = f"more than {100 * threshold:g} %"
+    return (
+        f"{marked}a mask counted as acceptable by rule if {share} of delineated lesions were true and {share} of true "
+        f"lesions were delineated{decided}"
+    )
 
 
 def _statistics(results: Results) -> list[str]:

@@ -54,6 +54,8 @@ class StudyDescription:
         Planned showings of each case and arm to each rater.
     mirrored : bool
         Whether repeats were mirrored.
+    threshold : float or None
+        Of the rule that proposed whether a mask is acceptable; None: not known, or no such question.
     chain_verified : bool or None
         Whether the store's hash chain was checked and holds; None: not checked.
     source : str
@@ -74,6 +76,7 @@ class StudyDescription:
     raters: Mapping[str, str] = field(default_factory=dict)
     repeats: int | None = None
     mirrored: bool = False
+    threshold: float | None = None
     chain_verified: bool | None = None
     source: str = ""
     remarks: tuple[str, ...] = ()
