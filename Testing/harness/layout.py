@@ -142,6 +142,7 @@ class qMRMLSliceView(_Picture):
     """The picture under the bar; the mouse reaches VTK's interactor and the crosshair node, as in Slicer."""
 
     STANDS_FOR_CPP = True
+
     def __init__(self, view, parent=None) -> None:
         super().__init__(view, parent)
         self.setMouseTracking(True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .showing_view import ShowingView
 
 _UNDO_STATES = 10
+_EFFECTS = ["Paint", "Draw", "Erase", "Islands", "Scissors"]
 
 
 class CorrectionSection:
@@ -47,6 +48,8 @@ class CorrectionSection:
         editor.setSourceVolumeNodeSelectorVisible(False)
         editor.setSwitchToSegmentationsButtonVisible(False)
         editor.setAddRemoveSegmentButtonsVisible(False)
+        editor.setEffectNameOrder(_EFFECTS)
+        editor.setUnorderedEffectsVisible(False)
         editor.setMaximumNumberOfUndoStates(_UNDO_STATES)
         ui.correctButton.clicked.connect(lambda checked=False: self.begin())
         ui.saveCorrectionButton.clicked.connect(lambda checked=False: self.save())

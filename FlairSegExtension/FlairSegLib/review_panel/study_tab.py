@@ -6,6 +6,7 @@ shows it. Here is what the rater sees of it, one page at a time.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qt
@@ -100,7 +101,7 @@ class StudyTab:
     def cleanup(self) -> None:
         """The panel goes."""
         self.coordinator.cleanup()
-        self._leave()
+        self.leave()
         self._timer.stop()
 
     def sceneClosing(self) -> None:
@@ -138,6 +139,11 @@ class StudyTab:
         self._timer.start()
         self._on_sitting(True)
         self._show_ready(declined)
+
+    def openRoom(self, room: str | Path) -> None:
+        """Choose a room and open it."""
+        self._settings.readingRoom = room
+        self.open_room()
 
     def begin(self) -> None:
         """Leave the introduction: blind the window, empty the scene, show the case that is next."""
@@ -203,6 +209,14 @@ class StudyTab:
             messages.show(self.ui.pausedMessageLabel, messages.ERROR, str(error))
             return
         self._present()
+
+    def markFalsePositive(self) -> None:
+        """Call the lesion at the cursor false."""
+        self._mark(lambda ras: self.session.mark_false_positive(ras))
+
+    def markMissed(self) -> None:
+        """Mark a missing lesion at the cursor."""
+        self._mark(lambda ras: self.session.mark_false_negative(ras))
 
     # --- inside: the flow ----------------------------------------------------------------------------------------
 
@@ -300,7 +314,7 @@ class StudyTab:
         messages.hide(self.ui.doneStoreLabel)
         self._show_page(DONE)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """Close the session and be as before."""
         self.correction.drop()
         session, self.session = self.session, None
@@ -402,7 +416,7 @@ class StudyTab:
             self._rating.flush()
             self._rating.leave_lines()
             return
-        steps = {READY: self.begin, RATING: self.submit, ANSWERED: self._go_on, PAUSED: self.resume, DONE: self._leave}
+        steps = {READY: self.begin, RATING: self.submit, ANSWERED: self._go_on, PAUSED: self.resume, DONE: self.leave}
         steps.get(self.page, lambda: None)()
 
     def _try(self, step: Callable, *arguments, refresh: bool = True) -> bool:
@@ -469,7 +483,7 @@ class StudyTab:
             "roomButton": self._choose_room,
             "openButton": self.open_room,
             "showButton": self.begin,
-            "leaveReadyButton": self._leave,
+            "leaveReadyButton": self.leave,
             "previousLesionButton": lambda: self._jump_lesion(-1),
             "nextLesionButton": lambda: self._jump_lesion(1),
             "overlayButton": self._toggle_overlay,
@@ -479,8 +493,8 @@ class StudyTab:
             "giveUpButton": self.give_up,
             "nextButton": self._go_on,
             "resumeButton": self.resume,
-            "leavePausedButton": self._leave,
-            "leaveDoneButton": self._leave,
+            "leavePausedButton": self.leave,
+            "leaveDoneButton": self.leave,
         }
         for name, slot in slots.items():
             getattr(self.ui, name).clicked.connect(lambda checked=False, slot=slot: slot())
@@ -495,8 +509,8 @@ class StudyTab:
             return lambda: step() if self.page == RATING else None
 
         actions = {
-            "F": lambda: self._mark(lambda ras: self.session.mark_false_positive(ras)),
-            "M": lambda: self._mark(lambda ras: self.session.mark_false_negative(ras)),
+            "F": self.markFalsePositive,
+            "M": self.markMissed,
             "Backspace": self._undo,
             "Ctrl+Z": self._undo,
             "A": on_rating(lambda: self._rating.form.press_acceptability(ACCEPTABLE)),
@@ -519,8 +533,6 @@ class StudyTab:
 
 
 def _ui_file(name: str) -> str:
-    from pathlib import Path
-
     return str(Path(__file__).resolve().parents[2] / "Resources" / "UI" / name)
 
 
