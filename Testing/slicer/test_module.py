@@ -109,7 +109,7 @@ def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, widt
     settle(panel)
     panel.ui.inputSelector.setCurrentNode(node)
     settle(panel)
-    panel.ui.modelCardGroupBox.setCollapsed(False)
+    panel.ui.modelCardButton.setCollapsed(False)
     panel.ui.settingsCollapsibleButton.setCollapsed(False)
     panel.model.setDeviceUsed("cpu", "auto")
     message, advice = dependencies.explain("CERTIFICATE_VERIFY_FAILED")

@@ -46,7 +46,7 @@ def test_the_default_model_is_chosen_and_its_card_is_short(panel):
     assert panel.model.modelId == DEFAULT_MODEL
     assert "(default)" in panel.ui.modelComboBox.currentText
     assert shown(panel.ui.modelSummaryLabel) == panel.model.card.summary
-    assert panel.ui.modelCardGroupBox.collapsed
+    assert panel.ui.modelCardButton.collapsed
     text = panel.ui.modelCardLabel.text
     for part in ("Trained on", "Measured", "Known limits", panel.model.card.licence, DEFAULT_MODEL, "not a medical"):
         assert part in text

@@ -48,7 +48,7 @@ class ModelSection:
         for device in settings.DEVICES:
             ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
         ui.deviceComboBox.setCurrentIndex(settings.DEVICES.index(preferences.device))
-        ui.modelCardGroupBox.setCollapsed(True)
+        ui.modelCardButton.setCollapsed(True)
         messages.hide(ui.deviceUsedLabel)
         #: After the first run one line says what ran, so that the result is in sight; opened again, it stays open.
         self._title, self._folded = ui.modelCollapsibleButton.text, False
@@ -206,7 +206,7 @@ class ModelSection:
 
     def _show(self) -> None:
         card = self.card
-        self.ui.modelCardGroupBox.setVisible(card is not None)
+        self.ui.modelCardButton.setVisible(card is not None)
         if card is not None:
             self.ui.modelCardLabel.setText(card_html(card))
         messages.quiet(self.ui.modelSummaryLabel, card.summary if card is not None else "")
