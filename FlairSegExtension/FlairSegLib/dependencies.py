@@ -33,6 +33,7 @@ PACKAGES = ("onnxruntime", "scikit-image")
 RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
 #: For the event store of studies and verdicts, and for the analysis of a study: asked for when first used.
 STORE_PACKAGES = ("SQLAlchemy>=2.0",)
+POSTGRESQL_PACKAGES = ("psycopg[binary]>=3.1",)
 STATISTICS_PACKAGES = ("statsmodels", "pandas", "matplotlib", "jinja2")
 #: All that provide ``import onnxruntime``.
 FLAVOURS = (RUNTIME, GPU_RUNTIME, "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-silicon")
@@ -193,15 +194,20 @@ def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | 
         )
 
 
-def ensureStore() -> None:
-    """Have SQLAlchemy installed, which the event store needs; asks the user once if it is missing.
+def ensureStore(address: str = "") -> None:
+    """Have installed what the event store needs; asks the user once if something is missing.
+
+    Parameters
+    ----------
+    address : str
+        Of the store: a path, or a PostgreSQL address, which takes a driver.
 
     Raises
     ------
     MissingDependencyError
         The user declined, or the installation failed; with the cause and what helps.
     """
-    _ensure(STORE_PACKAGES)
+    _ensure([*STORE_PACKAGES, *(POSTGRESQL_PACKAGES if "://" in address else ())])
 
 
 def ensureStatistics() -> None:

@@ -310,3 +310,22 @@ def test_training_gives_feedback_and_corrections_are_kept(rater, tmp_path):
     assert not rater.slicer.util.getNodesByClass("vtkMRMLSegmentEditorNode")
     event = Study(study).state("R1").showings[code].mask_corrections[0].payload
     assert event["voxels_added"]["lesion"] == painted
+
+
+def test_without_sqlalchemy_answers_wait_on_this_computer(rater, tmp_path, monkeypatch):
+    from flairseg.errors import MissingDependencyError
+    from FlairSegLib import dependencies
+
+    asked = []
+
+    def decline(address=""):
+        asked.append(address)
+        raise MissingDependencyError("SQLAlchemy was not installed.", "Agree next time.")
+
+    study = lock_study(tmp_path, 1)
+    monkeypatch.setattr(dependencies, "ensureStore", decline)
+    rater.choose(room_of(study))
+    assert asked == [str(study / "events.sqlite")]
+    assert "kept safe on this computer" in rater.ui.sceneLabel.text
+    rater.keys("Return", "A", "Return")
+    assert rater.session.progress.answered == 1

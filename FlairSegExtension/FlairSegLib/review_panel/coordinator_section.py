@@ -52,6 +52,7 @@ class CoordinatorSection:
         self.editor = ProtocolEditor(ui, self._protocol_saved)
         self._status: StudyStatus | None = None
         self._report: Path | None = None
+        self._tips: dict[str, str] = {}
         _set_up_table(ui.statusTable, [_("Rater"), _("Answered"), _("Active min"), _("Last answer (UTC)")])
         slots = {
             "protocolButton": self._choose_protocol,
@@ -107,9 +108,10 @@ class CoordinatorSection:
                 )
             )
 
-        if self._store_is_there():
+        store = self.ui.storeEdit.text.strip()
+        if self._store_is_there(store):
             self.work.start(
-                lambda progress, cancel: lock(path, folder, progress=progress), locked, _("Making the reading rooms …")
+                lambda progress, cancel: lock(path, folder, store, progress), locked, _("Making the reading rooms …")
             )
 
     # --- the study ---------------------------------------------------------------------------------------------------
@@ -183,9 +185,9 @@ class CoordinatorSection:
 
         return Study(self._settings.studyFolder)
 
-    def _store_is_there(self) -> bool:
+    def _store_is_there(self, address: str | None = None) -> bool:
         try:
-            dependencies.ensureStore()
+            dependencies.ensureStore(self._study().store_address() if address is None else address)
         except FlairSegError as error:
             self._say(messages.ERROR, str(error))
             return False
@@ -278,6 +280,13 @@ class CoordinatorSection:
         ui.closeNowButton.setEnabled(idle and has_study and not closed)
         for button in (ui.analyseButton, ui.exportButton):
             button.setEnabled(idle and closed)
+        self._explain(ui.analyseButton, closed, _("First choose a study and close it."))
+        self._explain(ui.exportButton, closed, _("First choose a study and close it."))
+        for button in (ui.checkProtocolButton, ui.lockButton):
+            self._explain(button, bool(settings.studyProtocol), _("First choose a protocol, or make a new one."))
+        for button in (ui.refreshButton, ui.checkStudyButton):
+            self._explain(button, has_study, _("First choose a study."))
+        self._explain(ui.closeButton, has_study and not closed, _("First choose a study that is open."))
         ui.openResultButton.setVisible(self._report is not None)
         ui.statusTable.setVisible(status is not None)
         if status is None:
@@ -286,6 +295,11 @@ class CoordinatorSection:
             messages.quiet(ui.stateLabel, _("Closed {when}.").format(when=status.closed_at[:16].replace("T", " ")))
         else:
             messages.quiet(ui.stateLabel, _("Open. It can be analysed once it is closed."))
+
+    def _explain(self, button, usable: bool, why_not: str) -> None:
+        """The tooltip says what a button does, or what it waits for."""
+        does = self._tips.setdefault(button.objectName, button.toolTip)
+        button.setToolTip(does if usable else why_not)
 
 
 def _folder(title: str, start: str) -> str:

@@ -113,21 +113,16 @@ class StudyTab:
 
     def open_room(self) -> None:
         """Open the room that is chosen, and show what it is about."""
+        from flairseg.study.room import Room
         from flairseg.study.session import StudySession
 
-        room = self._settings.readingRoom
-        if not room:
+        if not self._settings.readingRoom:
             messages.show(self.ui.startMessageLabel, messages.INFO, _("Choose your reading room first."))
             return
         messages.hide(self.ui.startMessageLabel)
-        declined = ""
         try:
-            dependencies.ensureStore()
-        except FlairSegError as error:
-            declined = _("{error} What you answer is kept safe on this computer until it can be sent.").format(
-                error=error.message
-            )
-        try:
+            room = Room.open(self._settings.readingRoom)
+            declined = _ensure_store(room.store_address())
             self.session = StudySession.open(room, self._clock, _application())
         except FlairSegError as error:
             messages.show(self.ui.startMessageLabel, messages.ERROR, str(error))
@@ -225,7 +220,9 @@ class StudyTab:
         ui = self.ui
         ui.titleLabel.setText(rules.title)
         messages.quiet(ui.instructionsLabel, rules.instructions)
-        ui.readyStateLabel.setText(self._where())
+        ui.readyStateLabel.setText(
+            _("Reading room of {rater}. {where}").format(rater=self.session.room.rater, where=self._where())
+        )
         begun = progress.answered + progress.training_answered > 0
         loaded = _loaded_nodes()
         if loaded:
@@ -515,7 +512,7 @@ class StudyTab:
             "Ctrl+Z": self._undo,
             "A": on_rating(lambda: self._rating.form.press_acceptability(ACCEPTABLE)),
             "U": on_rating(lambda: self._rating.form.press_acceptability(UNACCEPTABLE)),
-            "P": lambda: self.pause(),
+            "P": lambda: self.resume() if self.page == PAUSED else self.pause(),
             "O": self._toggle_overlay,
             "N": lambda: self._jump_lesion(1),
             "B": lambda: self._jump_lesion(-1),
@@ -534,6 +531,17 @@ class StudyTab:
 
 def _ui_file(name: str) -> str:
     return str(Path(__file__).resolve().parents[2] / "Resources" / "UI" / name)
+
+
+def _ensure_store(address: str) -> str:
+    """Have what delivers the answers installed; what to tell the rater if it is not."""
+    try:
+        dependencies.ensureStore(address)
+    except FlairSegError as error:
+        return _("{error} What you answer is kept safe on this computer until it can be sent.").format(
+            error=error.message
+        )
+    return ""
 
 
 def _application() -> str:
