@@ -440,3 +440,43 @@ def test_the_tab_lives_in_the_module(slicer, main_window, load_module, results, 
     assert tab.loader.current is None
     window.moduleSelector().selectModule("")
     assert not tab.shortcuts.bound
+
+
+def test_no_name_is_left_in_the_widgets_when_another_tab_is_shown(queue, results, tmp_path):
+    """A blinded study may begin in the tab beside, on images that were listed here."""
+    import qt
+
+    from Testing.slicer.test_review_reference import start
+
+    start(queue, tmp_path / "reference", results, method=1)
+    queue.ui.casesCollapsibleButton.setCollapsed(False)
+    queue.list(results)
+    queue.open("case-b")
+
+    def texts() -> str:
+        found = []
+        for widget in queue.tab.widget.findChildren(qt.QWidget):
+            found.append(widget.toolTip)
+            for name in ("text", "plainText", "title", "currentText"):
+                if hasattr(widget, name):
+                    found.append(str(getattr(widget, name)))
+        for name in ("caseTable", "referenceTable"):
+            table = getattr(queue.ui, name)
+            for row in range(table.rowCount):
+                cells = (table.item(row, column) for column in range(table.columnCount))
+                found += [part for cell in cells for part in (cell.text(), cell.toolTip())]
+        return "\n".join(found)
+
+    assert "case-b" in texts()
+    assert str(tmp_path) in texts()
+    queue.tab.sceneClosing()
+    queue.slicer.mrmlScene.Clear(0)
+    queue.tab.exit()
+    queue.settle()
+    for name in ("case-a", "case-b", "case-c", str(results), str(tmp_path / "reference")):
+        assert name not in texts()
+    queue.tab.enter()
+    queue.settle()
+    assert queue.column(CASE) == ["case-b", "case-c", "case-a"]
+    assert queue.ui.sourceEdit.currentPath == str(results)
+    assert queue.ui.referenceTable.rowCount == 3

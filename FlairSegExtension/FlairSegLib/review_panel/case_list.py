@@ -55,6 +55,7 @@ class CaseList:
         self._token: CancelToken | None = None
         self._progress = (0.0, "")
         self._filling = False
+        self._source: str | None = None
         table = ui.caseTable
         table.setColumnCount(5)
         table.setHorizontalHeaderLabels([_("Case"), _("To correct"), _("Lesions"), _("ml"), _("State")])
@@ -194,6 +195,22 @@ class CaseList:
             if item.case == case:
                 self.ui.caseTable.selectRow(row)
 
+    def conceal(self) -> None:
+        """Take every name out of the widgets: a blinded study may begin in the tab beside."""
+        if self._source is None:
+            self._source = self.ui.sourceEdit.currentPath
+            self.ui.sourceEdit.setCurrentPath("")
+            self.ui.listingProgress.setToolTip("")
+            messages.hide(self.ui.queueMessageLabel)
+            self._fill()
+
+    def reveal(self) -> None:
+        """Show the cases again."""
+        if self._source is not None:
+            self.ui.sourceEdit.setCurrentPath(self._source)
+            self._source = None
+            self._fill()
+
     def cleanup(self) -> None:
         """The panel goes."""
         self.cancel()
@@ -214,7 +231,7 @@ class CaseList:
     def _show_progress(self) -> None:
         fraction, case = self._progress
         self.ui.listingProgress.setValue(round(100 * fraction))
-        self.ui.listingProgress.setToolTip(case)
+        self.ui.listingProgress.setToolTip(case if self._source is None else "")
 
     def _open_selected(self) -> None:
         if self.selected is not None:
@@ -226,8 +243,9 @@ class CaseList:
         self._filling = True
         try:
             table.clearSelection()
-            table.setRowCount(len(self._items))
-            for row, item in enumerate(self._items):
+            shown = self._items if self._source is None else []
+            table.setRowCount(len(shown))
+            for row, item in enumerate(shown):
                 self._fill_row(row, item)
             wanted = self._opened or (chosen.case if chosen is not None else "")
             if self._items and self.find(wanted) is None:
@@ -253,7 +271,7 @@ class CaseList:
             font = cell.font()
             font.setBold(item.case == self._opened)
             cell.setFont(font)
-            cell.setToolTip(_details(item))
+            cell.setToolTip(f"{item.case}\n{_details(item)}")
             self.ui.caseTable.setItem(row, column, cell)
         self.ui.caseTable.setRowHeight(row, 24)
 

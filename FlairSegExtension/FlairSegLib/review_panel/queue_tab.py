@@ -83,11 +83,11 @@ class QueueTab:
     def enter(self) -> None:
         """The tab is shown."""
         self._entered = True
+        self.cases.reveal()
         self.shortcuts.bind(self.widget)
         self._follow_scene()
-        if self.reference.working:
-            self.reference.enter()
-        else:
+        self.reference.enter()
+        if not self.reference.working:
             self.result.enter()
         self.cases.refresh_states()
         self._update()
@@ -98,6 +98,8 @@ class QueueTab:
         self.shortcuts.release()
         self.result.exit()
         self.reference.exit()
+        self.cases.conceal()
+        self.ui.nextButton.setToolTip("")
 
     def cleanup(self) -> None:
         """The panel goes: nothing keeps observing the scene."""
@@ -259,6 +261,8 @@ class QueueTab:
         self.ui.nextButton.setEnabled(idle and following is not None)
         if self.reference.working:
             tip = _("Close the case of the reference session first.")
+        elif not self._entered:
+            tip = ""
         elif following is None:
             tip = _("No case is waiting.")
         else:

@@ -66,6 +66,7 @@ class ReferenceSection:
         self._seen: Overview | None = None
         self._task = None
         self._filling = False
+        self._concealed: tuple[str, ...] | None = None
         self.task = ReferenceTask(ui, self._saved, self._closed, self._failed)
         self.form = ReferenceForm(ui, settings, self.open)
         table = ui.referenceTable
@@ -149,11 +150,22 @@ class ReferenceSection:
 
     def enter(self) -> None:
         """The tab is shown."""
+        if self._concealed is not None:
+            for edit, path in zip(self._paths(), self._concealed, strict=True):
+                edit.setCurrentPath(path)
+            self._concealed = None
+            self._fill(self.rows)
         self.task.enter()
 
     def exit(self) -> None:
-        """Another tab or module is shown."""
+        """Another tab or module is shown; every name goes from the widgets: a blinded study may begin there."""
         self.task.exit()
+        if self._concealed is None:
+            self._concealed = tuple(edit.currentPath for edit in self._paths())
+            for edit in self._paths():
+                edit.setCurrentPath("")
+            messages.hide(self.ui.referenceMessageLabel)
+            self._fill(self.rows)
 
     def sceneClosing(self) -> None:
         """The scene is being closed."""
@@ -172,6 +184,9 @@ class ReferenceSection:
         self.task.cleanup()
 
     # Inside
+
+    def _paths(self) -> tuple:
+        return self.ui.referenceFolderEdit, self.ui.newFolderEdit, self.ui.newImagesEdit
 
     def _run(self, function: Callable[[], object], done: Callable) -> None:
         if self._task is not None:
@@ -276,6 +291,8 @@ class ReferenceSection:
     def _fill(self, rows: tuple[Row, ...]) -> None:
         table = self.ui.referenceTable
         chosen = self._selected()
+        if self._concealed is not None:
+            rows = ()
         table.setRowCount(len(rows))
         for n, row in enumerate(rows):
             texts = (

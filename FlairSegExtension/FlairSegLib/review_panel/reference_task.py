@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Colours of the dot that is judged now, and of those that were accepted.
 _CURRENT_RGB, _ACCEPTED_RGB = (1.0, 0.9, 0.1), (0.2, 0.9, 0.9)
 
+#: Size of a dot's mark, percent of the view.
+_GLYPH_SCALE = 5.0
+
 
 class ReferenceTask:
     """What the reader sees and does between "Begin" and "Save mask".
@@ -360,6 +363,7 @@ def _markers(dots):
     display.SetPointLabelsVisibility(False)
     # What is judged stays visible in the middle of it.
     display.SetGlyphType(display.CrossDot2D)
+    display.SetGlyphScale(_GLYPH_SCALE)
     for dot in dots:
         node.AddControlPoint(list(dot.ras), "")
     node.SetLocked(True)
