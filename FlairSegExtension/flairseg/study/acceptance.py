@@ -221,9 +221,9 @@ def lesion_numbers(mask: np.ndarray) -> np.ndarray:
         return np.zeros(mask.shape, np.int32)
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask, np.uint8))
     found = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True)).astype(np.int32)
-    values, first = np.unique(found, return_index=True)
+    inside = found[mask]  # in the order of the array
+    values, first = np.unique(inside, return_index=True)
     order = values[np.argsort(first)]
-    order = order[order > 0]
     table = np.zeros(int(values.max()) + 1, np.int32)
     table[order] = np.arange(1, len(order) + 1)
     return table[found]
