@@ -76,6 +76,7 @@ class RunController(VTKObservationMixin):
         self._no_process: FlairSegError | None = None
         self._warmed: tuple[str | None, str] | None = None
         self._node = None
+        self._delivering = False
         self._timer = qt.QTimer()
         # Single shots: a callback that lets events be handled must not step into the run again.
         self._timer.setSingleShot(True)
@@ -118,8 +119,11 @@ class RunController(VTKObservationMixin):
         self._timer.start(PAUSE_MS)
 
     def cancel(self) -> None:
-        """End the run now; nothing is added to the scene. The next run finds a fresh worker."""
-        if not self.running:
+        """End the run now; nothing is added to the scene. The next run finds a fresh worker.
+
+        A run whose node is in the scene already is done: its callback follows.
+        """
+        if not self.running or self._delivering:
             return
         model, device = self._warmed or (None, settings.AUTOMATIC)
         self._reset()
@@ -182,6 +186,9 @@ class RunController(VTKObservationMixin):
         yield from self._paced(scene_bridge.check_unchanged(taken, node), FILL, FILL, "fill")
         result = yield from self._paced(scene_bridge.segmentation_steps(segmentation, node), FILL, 1.0, "fill")
         self.deviceUsed = segmentation.device_used
+        # The node is in the scene, and its views draw it: whoever is told now has a turn of the event loop for itself.
+        self._delivering = True
+        yield PAUSE_MS
         self._reset()
         _call(self._on_finished, result)
 
@@ -237,6 +244,7 @@ class RunController(VTKObservationMixin):
         self._run = None
         self._steps = None
         self._node = None
+        self._delivering = False
         self.removeObservers()
 
     def _report(self, fraction: float, stage: str) -> None:

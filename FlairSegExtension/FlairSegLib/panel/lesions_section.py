@@ -505,6 +505,6 @@ def explanation(lesion: Lesion) -> str:
 def _in_words(value: int) -> str:
     """Name of a class within a sentence."""
     if value == BACKGROUND:
-        return _("none of them")
+        return _("no class")
     name = class_name(value)
     return name.lower() if value in (LESION, VENTRICLES) else name
