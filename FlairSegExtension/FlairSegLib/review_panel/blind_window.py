@@ -71,8 +71,9 @@ class BlindWindow:
             self._undo.append(lambda: manager.setLayout(layout))
         crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
-            mode = crosshair.GetCrosshairMode()
+            mode, thickness = crosshair.GetCrosshairMode(), crosshair.GetCrosshairThickness()
             self._undo.append(lambda: crosshair.SetCrosshairMode(mode))
+            self._undo.append(lambda: crosshair.SetCrosshairThickness(thickness))
 
     @staticmethod
     def _forget_scene_address() -> None:

@@ -220,7 +220,8 @@ class ShowingView:
     def _put_cursor(self, ras: tuple[float, float, float]) -> None:
         self._cursor, self._by_mouse = ras, False
         crosshair = self._crosshair()
-        crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowSmallBasic)
+        crosshair.SetCrosshairMode(slicer.vtkMRMLCrosshairNode.ShowSmallIntersection)
+        crosshair.SetCrosshairToMedium()
         crosshair.SetCrosshairRAS(*ras)
         self._on_life()
 
