@@ -83,7 +83,7 @@ def test_image_labels_and_probabilities_lie_on_one_right_handed_grid(tmp_path, a
     assert files.original.full_probabilities()[LESION][tuple(kji)] == pytest.approx(0.8, abs=0.003)
     assert files.labels is None
     assert files.correction() is None
-    assert files.tags == {
+    assert files.tags[LESION] == {
         "FlairSeg.model": "flairseg25d-v1.0",
         "FlairSeg.model_sha256": "cd" * 32,
         "FlairSeg.version": "0.9",
@@ -103,7 +103,7 @@ def test_a_corrected_seg_nrrd_is_gone_on_from_and_brings_its_provenance(tmp_path
     files = read_case(work_list(tmp_path)[0])
     assert np.array_equal(files.labels, grid.turn(corrected))
     assert "p1.seg.nrrd" in files.going_on_from
-    assert files.tags == {"FlairSeg.model": "m-v2", "FlairSeg.created": "2026-01-02T03:04:05+00:00"}
+    assert files.tags[LESION] == {"FlairSeg.model": "m-v2", "FlairSeg.created": "2026-01-02T03:04:05+00:00"}
     box, before, after = files.correction()
     assert (before.size, before.sum(), after.sum()) == (1, 0, LESION)
     assert np.array_equal(files.original.full_labels(), grid.turn(labels_with(A)))

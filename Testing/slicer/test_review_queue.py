@@ -480,3 +480,30 @@ def test_no_name_is_left_in_the_widgets_when_another_tab_is_shown(queue, results
     assert queue.column(CASE) == ["case-b", "case-c", "case-a"]
     assert queue.ui.sourceEdit.currentPath == str(results)
     assert queue.ui.referenceTable.rowCount == 3
+
+
+def test_a_segmentation_that_slicer_saved_over_ours_is_gone_on_from(queue, results, head):
+    """Corrected without a verdict, saved with Slicer's own Save, opened again on another day."""
+    slicer = queue.slicer
+    queue.list(results)
+    queue.open("case-b")
+    queue.paint(outside(head))
+    left = labels_in_scene(slicer, queue.tab.loader.current)
+    assert slicer.util.saveNode(queue.tab.loader.current.segmentation, str(results / "case-b.seg.nrrd"))
+    press("Ctrl+Return")
+    queue.settle()
+    click(queue.ui.discardButton)
+    queue.settle()
+    queue.open("case-b")
+    current = queue.tab.loader.current
+    assert np.array_equal(labels_in_scene(slicer, current), left)
+    assert "case-b.seg.nrrd" in queue.ui.queueMessageLabel.text
+    assert tag(current.segmentation, "FlairSeg.created") == "2026-05-04T03:02:01+00:00"
+    from FlairSegLib import segment_tags
+
+    # Of the segment that was painted alone.
+    assert tag(current.segmentation, "FlairSeg.algorithm_type") == "AUTOMATIC"
+    lesion = current.segmentation.GetSegmentation().GetSegment(CLASS_BY_VALUE[LESION].id)
+    assert segment_tags.tag(lesion, segment_tags.ALGORITHM_TYPE) == "SEMIAUTOMATIC"
+    assert int(segment_tags.tag(lesion, segment_tags.VOXELS_ADDED)) > 0
+    assert not queue.tab.result.ui.acceptButton.enabled

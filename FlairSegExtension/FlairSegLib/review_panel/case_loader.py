@@ -218,7 +218,7 @@ class CaseLoader:
         if files.original is None:
             return LoadedCase(files.item, volume, None, "")
         answer = files.original
-        tags = files.tags
+        tags = next(iter(files.tags.values()), {})
         segmentation = Segmentation(
             files.volume,
             answer.full_labels(),
@@ -232,24 +232,27 @@ class CaseLoader:
             compact=answer,
         )
         node = yield from scene_bridge.segmentation_steps(segmentation, volume)
-        _set_provenance(node, tags)
+        _set_provenance(node, files.tags)
         if difference is not None:
             segment_voxels.write(node, segment_voxels.grid_of(node, volume), *difference)
         state = segment_voxels.voxel_state(node)
         return LoadedCase(files.item, volume, node, files.going_on_from, state)
 
 
-def _set_provenance(node, tags) -> None:
-    """The tags that came with the files, in place of those of a fresh run; a claim that nobody made is no tag."""
+def _set_provenance(node, tags_by_class) -> None:
+    """Each segment's tags from the files, in place of those of a fresh run; a claim that nobody made is no tag."""
     contents = node.GetSegmentation()
     own = (segment_tags.MODEL, segment_tags.MODEL_SHA256, segment_tags.CREATED, segment_tags.ALGORITHM_TYPE)
     for segment_id in contents.GetSegmentIDs():
         segment = contents.GetSegment(segment_id)
+        tags = tags_by_class.get(CLASS_BY_ID[segment_id].value, {})
         for key in (*own, f"{segment_tags.PREFIX}version"):
             if key not in tags:
                 segment.RemoveTag(key)
         for key, value in tags.items():
-            segment_tags.set_tag(segment, key, value)
+            # Edits are counted anew.
+            if key not in (segment_tags.VOXELS_ADDED, segment_tags.VOXELS_REMOVED):
+                segment_tags.set_tag(segment, key, value)
         segment_tags.set_tag(segment, segment_tags.VERDICT, provenance.PENDING)
 
 

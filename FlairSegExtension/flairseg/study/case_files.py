@@ -49,8 +49,8 @@ class CaseFiles:
         What the reader goes on from; None if that is the original.
     going_on_from : str
         Where ``labels`` come from, in words; empty if they are None.
-    tags : mapping of str to str
-        Provenance (``FlairSeg.model``, ...) as it was kept with the segmentation; empty if nothing is known.
+    tags : mapping of int to mapping of str to str
+        Class value -> provenance (``FlairSeg.model``, ...) as it was kept with that segment; empty if nothing is known.
     warnings : tuple of str
     """
 
@@ -60,7 +60,7 @@ class CaseFiles:
     original: CompactAnswer | None = None
     labels: np.ndarray | None = None
     going_on_from: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def correction(self) -> tuple[Box, np.ndarray, np.ndarray] | None:
@@ -216,8 +216,8 @@ def _beside(labels: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read_header(path: Path) -> tuple[dict[int, int], dict[str, str]]:
-    """Value in a ``.seg.nrrd`` -> class value, by FlairSeg's ids and the names of its classes; and FlairSeg's tags."""
+def _read_header(path: Path) -> tuple[dict[int, int], dict[int, dict[str, str]]]:
+    """Value in a ``.seg.nrrd`` -> class value, by FlairSeg's ids of segments; and each class's tags."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -239,12 +239,12 @@ def _read_header(path: Path) -> tuple[dict[int, int], dict[str, str]]:
             for text in fields.get(f"Segment{number}_Tags", "").split("|"):
                 key, _, content = text.partition(":")
                 if key.startswith(_PREFIX) and content:
-                    tags.setdefault(key, content)
+                    tags.setdefault(label_class.value, {})[key] = content
         number += 1
     return classes or _OWN_VALUES, tags
 
 
-def _tags_of(item: QueueItem) -> dict[str, str]:
+def _tags_of(item: QueueItem) -> dict[int, dict[str, str]]:
     """Provenance from a summary, where no segmentation of Slicer's kept it."""
     content = summary_of(item)
     model, software = content.get("model"), content.get("software")
@@ -256,7 +256,8 @@ def _tags_of(item: QueueItem) -> dict[str, str]:
         "version": software.get("flairseg") if isinstance(software, dict) else None,
         "algorithm_type": "AUTOMATIC",
     }
-    return {f"{_PREFIX}{key}": str(value) for key, value in found.items() if value}
+    tags = {f"{_PREFIX}{key}": str(value) for key, value in found.items() if value}
+    return dict.fromkeys(CLASS_BY_VALUE, tags)
 
 
 def _read_probabilities(path: Path, grid: Volume) -> np.ndarray:
