@@ -98,6 +98,8 @@ test)
     say "Installing FlairSeg and what its tests need (PyTorch among them: minutes, once) ..."
     pip_install -e '.[slicer,test]'
     install_training
+    # nnU-Net's networks; what they declare beside PyTorch (timm, torchvision) serves others of their networks.
+    pip_install --no-deps 'dynamic-network-architectures==0.4.4'
     ;;
 lint)
     say "Installing FlairSeg and the linter ..."
