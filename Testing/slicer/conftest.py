@@ -198,3 +198,23 @@ def rater(slicer, main_window):
     yield StudyDriver(slicer, tab, window, settings)
     tab.exit()
     tab.cleanup()
+
+
+@pytest.fixture
+def slow_model(model, tmp_path, monkeypatch):
+    """A worker whose runs wait at inference for as long as this file is there."""
+    gate = tmp_path / "gate"
+    gate.touch()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        f"""
+import os, sys, time, threading
+def wait(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("model.onnx"):
+        while os.path.exists({str(gate)!r}):
+            time.sleep(0.005)
+sys.addaudithook(wait)
+"""
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    return gate

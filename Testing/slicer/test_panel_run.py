@@ -84,7 +84,7 @@ def test_a_click_segments_and_says_what_it_does(panel, flair, slicer, head):
     assert shown(ui.modelTimeLabel).startswith("About")
 
 
-def test_cancel_leaves_the_scene_as_it_was_and_the_next_run_works(panel, flair, slicer):
+def test_cancel_leaves_the_scene_as_it_was_and_the_next_run_works(slow_model, panel, flair, slicer):
     click(panel.ui.segmentButton)
     run_event_loop(0.3)
     click(panel.ui.segmentButton)
@@ -92,11 +92,13 @@ def test_cancel_leaves_the_scene_as_it_was_and_the_next_run_works(panel, flair, 
     assert "Cancelled" in shown(panel.ui.statusLabel)
     assert panel.ui.segmentButton.text == "Segment"
     assert segmentations(slicer) == []
+    slow_model.unlink()
     click(panel.ui.segmentButton)
     wait_until(lambda: not panel.run.running, RUN_S)
     assert len(segmentations(slicer)) == 1
 
 
+@pytest.mark.usefixtures("slow_model")  # before the panel, which starts the worker
 def test_keys_segment_and_cancel_only_while_the_panel_is_shown(panel, flair, slicer):
     from FlairSegLib.keys import CANCEL, SEGMENT
 
@@ -173,6 +175,7 @@ def test_packages_that_cannot_be_installed_are_explained(panel, flair, slicer, m
     assert panel.ui.copyDiagnosticsButton.isVisible()
 
 
+@pytest.mark.usefixtures("slow_model")  # before the panel, which starts the worker
 def test_the_scene_is_closed_during_a_run(panel, flair, slicer):
     click(panel.ui.segmentButton)
     run_event_loop(0.2)
@@ -185,6 +188,7 @@ def test_the_scene_is_closed_during_a_run(panel, flair, slicer):
     assert segmentations(slicer) == []
 
 
+@pytest.mark.usefixtures("slow_model")  # before the panel, which starts the worker
 def test_the_volume_is_deleted_during_a_run(panel, flair, slicer):
     click(panel.ui.segmentButton)
     run_event_loop(0.2)
@@ -194,6 +198,7 @@ def test_the_volume_is_deleted_during_a_run(panel, flair, slicer):
     assert segmentations(slicer) == []
 
 
+@pytest.mark.usefixtures("slow_model")  # before the panel, which starts the worker
 def test_the_panel_is_reloaded_and_unloaded_during_a_run(panel, flair, slicer):
     click(panel.ui.segmentButton)
     run_event_loop(0.1)

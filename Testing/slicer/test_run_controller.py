@@ -86,26 +86,6 @@ def in_thread(monkeypatch):
 
 
 @pytest.fixture
-def slow_model(model, tmp_path, monkeypatch):
-    """A worker whose runs wait at inference for as long as this file is there."""
-    gate = tmp_path / "gate"
-    gate.touch()
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        f"""
-import os, sys, time, threading
-def wait(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("model.onnx"):
-        while os.path.exists({str(gate)!r}):
-            time.sleep(0.005)
-sys.addaudithook(wait)
-"""
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    return gate
-
-
-@pytest.fixture
 def volume_node(slicer, head):
     return slicer.util.addVolumeFromArray(head[0].array, ijkToRAS=head[0].ijk_to_ras, name="FLAIR")
 
