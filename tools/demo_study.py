@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from demo import flairseg
 from flairseg.labels import LESION
 from flairseg.phantom import make_phantom, write_phantom
 from flairseg.reading import read_volume
@@ -19,8 +20,6 @@ from flairseg.study.acceptance import lesion_numbers
 from flairseg.study.images import write_neutral
 from rich.console import Console
 from simulated_raters import References, rate_room
-
-from demo import flairseg
 
 #: So that nobody takes the report for the result of a study.
 TITLE = "Demonstration: digital phantoms, simulated raters"
