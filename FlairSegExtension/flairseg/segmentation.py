@@ -86,7 +86,10 @@ class Segmentation:
         """
         from .lesions import find_lesions
 
-        found = find_lesions(self.labels, self.volume.ijk_to_ras, self.probabilities)
+        probabilities = self.probabilities
+        if probabilities is None and self.compact is not None:
+            probabilities = self.compact.full_probabilities()
+        found = find_lesions(self.labels, self.volume.ijk_to_ras, probabilities)
         return [
             {
                 "number": lesion.number,
