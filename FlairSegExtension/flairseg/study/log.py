@@ -137,6 +137,9 @@ class EventLog:
         StoreError
             If the store cannot be reached.
         """
+        # In this order: an event that is delivered meanwhile must not look as if the store had lost it.
+        recorded = [event for event in self._writer.recorded() if event.stream == stream]
+        pending = {event.event_id for event in self._carrier.pending}
         with self._store() as store:
             found = [str(problem) for problem in store.verify(stream, self._carrier.anchors())]
             rows = {event.event_id: event for event in store.events(stream)} if not found else None
@@ -148,9 +151,9 @@ class EventLog:
         found += [f"The journal {place} is damaged." for place in self._carrier.damaged]
         if rows is None:
             return found
-        away = {event.event_id for event in self._carrier.pending} | {r.event.event_id for r in self._carrier.refused}
-        for event in self._writer.recorded():
-            if event.stream != stream or event.event_id in away:
+        away = pending | {refusal.event.event_id for refusal in self._carrier.refused}
+        for event in recorded:
+            if event.event_id in away:
                 continue
             stored = rows.get(event.event_id)
             if stored is None:
