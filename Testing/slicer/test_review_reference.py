@@ -13,7 +13,7 @@ from Testing.slicer.queue_driver import LEFT_HANDED, write_result
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'flairseg[study]'")
 
-CASE, TODO, ROUND, DICE = range(4)
+CASE, TASK, ROUND, DICE = range(4)
 
 
 @pytest.fixture
@@ -79,14 +79,14 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
     assert "0.85" in queue.ui.referenceMethodLabel.text
     # The reader's code is that of the settings.
     assert queue.tab.reference.reader == "R01"
-    assert queue.column(TODO, "referenceTable") == ["Delineate alone"]
+    assert queue.column(TASK, "referenceTable") == ["Delineate alone"]
     begin(queue)
     assert queue.nodes("vtkMRMLScalarVolumeNode") == ["p1"]
     assert queue.draw(ras(head, A), 8) > 0
     first = drawn(queue).copy()
     save(queue)
     assert queue.nodes("vtkMRMLScalarVolumeNode") == []
-    assert queue.column(TODO, "referenceTable") == ["Wait for the others"]
+    assert queue.column(TASK, "referenceTable") == ["Wait for the others"]
     assert not queue.ui.referenceBeginButton.enabled
     assert "still at it" in queue.ui.referenceMessageLabel.text
 
@@ -97,7 +97,7 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
     queue.draw(ras(head, B), 8)
     second = drawn(queue).copy()
     save(queue)
-    assert queue.column(TODO, "referenceTable") == ["Delineate again"]
+    assert queue.column(TASK, "referenceTable") == ["Delineate again"]
     dice = 2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second))
     assert queue.column(DICE, "referenceTable") == [f"{dice:.2f}"]
     assert f"{dice:.2f} is below 0.85" in queue.ui.referenceMessageLabel.text
@@ -110,7 +110,7 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
     read_as(queue, "R02")
     begin(queue)
     save(queue)
-    assert queue.column(TODO, "referenceTable") == ["Agreed"]
+    assert queue.column(TASK, "referenceTable") == ["Agreed"]
     assert queue.column(DICE, "referenceTable") == ["1.00"]
     with ReferenceSession(folder) as session:
         reference = session.reference("p1")
@@ -136,7 +136,7 @@ def test_two_steps_with_dots_by_keyboard(queue, images, tmp_path, head):
         for place in places:
             queue.draw(ras(head, place), 8)
         save(queue)
-    assert queue.column(TODO, "referenceTable") == ["Judge dots (0 of 2)"]
+    assert queue.column(TASK, "referenceTable") == ["Judge dots (0 of 2)"]
     for reader in ("R01", "R02"):
         read_as(queue, reader)
         begin(queue)
@@ -167,7 +167,7 @@ def test_two_steps_with_dots_by_keyboard(queue, images, tmp_path, head):
         if reader == "R01":
             queue.draw(ras(head, B), 8)
         save(queue)
-    assert queue.column(TODO, "referenceTable") == ["Agreed"]
+    assert queue.column(TASK, "referenceTable") == ["Agreed"]
     with ReferenceSession(folder) as session:
         assert session.reference("p1").agreement == {"R01|R02": 1.0}
         assert all(
@@ -183,7 +183,7 @@ def test_the_wait_before_the_dots_is_told(queue, images, tmp_path, head):
         begin(queue)
         queue.draw(ras(head, A), 8)
         save(queue)
-    assert queue.column(TODO, "referenceTable")[0].startswith("Dots from 20")
+    assert queue.column(TASK, "referenceTable")[0].startswith("Dots from 20")
     assert "can be judged from" in queue.ui.referenceMessageLabel.text
 
 
@@ -202,7 +202,7 @@ def test_a_drawing_is_never_lost_unasked(queue, images, tmp_path, head):
     queue.settle()
     assert not queue.tab.reference.working
     assert queue.nodes("vtkMRMLScalarVolumeNode") == []
-    assert queue.column(TODO, "referenceTable") == ["Delineate alone"]
+    assert queue.column(TASK, "referenceTable") == ["Delineate alone"]
 
 
 def test_a_case_of_the_queue_makes_room(queue, images, tmp_path, head):
@@ -251,7 +251,7 @@ def test_a_mask_that_cannot_be_saved_stays(queue, images, tmp_path, head):
     (folder / "masks").unlink()
     save(queue)
     assert not queue.tab.reference.working
-    assert queue.column(TODO, "referenceTable") == ["Wait for the others"]
+    assert queue.column(TASK, "referenceTable") == ["Wait for the others"]
 
 
 def test_closing_the_scene_empties_the_desk(queue, images, tmp_path):
