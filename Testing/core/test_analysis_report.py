@@ -21,6 +21,8 @@ pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'flai
 
 from flairseg.errors import Cancelled, MissingDependencyError, OutputError
 from flairseg.progress import CancelToken
+from flairseg.reporting import dependencies as needed
+from flairseg.reporting.page import plain
 from flairseg.study.analysis import dependencies, lesions
 from flairseg.study.analysis.checklists import TO_COMPLETE, checklists
 from flairseg.study.analysis.figures import draw_figures
@@ -33,7 +35,7 @@ from flairseg.study.analysis.lesions import (
     map_points,
 )
 from flairseg.study.analysis.methods import methods_paragraph
-from flairseg.study.analysis.report import REPORT, analyse, plain, render
+from flairseg.study.analysis.report import REPORT, analyse, render
 from flairseg.study.analysis.results import BETWEEN_ARMS, INTER, INTRA, RULE, StudyDescription, compute
 from flairseg.study.analysis.tables import TABLES, cell
 from flairseg.study.analysis.tidy import Exclusion, InvalidRatingsError, Question, likert_points, tabulate
@@ -514,7 +516,7 @@ def test_brain_frame_of_a_head(head):
 
 
 def test_without_the_libraries_the_user_is_told_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(dependencies, "find_spec", lambda name: None if name in ("statsmodels", "jinja2") else object())
+    monkeypatch.setattr(needed, "find_spec", lambda name: None if name in ("statsmodels", "jinja2") else object())
     assert dependencies.missing_packages() == ["statsmodels", "jinja2"]
     with pytest.raises(MissingDependencyError, match="statsmodels") as refused:
         analyse([rating()], tmp_path)

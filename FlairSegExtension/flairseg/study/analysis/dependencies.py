@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
-from ...errors import MissingDependencyError
+from ...reporting import dependencies
+from ...reporting.dependencies import REPORT
 
 #: Import names of the extra ``study``: statistics first, then what draws and writes the report.
 STATISTICS = ("statsmodels", "pandas", "scipy")
-REPORT = ("matplotlib", "jinja2")
+_TASK, _EXTRA = "The analysis of a study", "study"
 
 
 def missing_packages() -> list[str]:
     """Names of the packages of the extra ``study`` that are not installed; nothing is imported."""
-    return [name for name in (*STATISTICS, *REPORT) if find_spec(name) is None]
+    return dependencies.missing_packages((*STATISTICS, *REPORT))
 
 
 def require_statistics() -> None:
@@ -23,7 +22,7 @@ def require_statistics() -> None:
     ------
     MissingDependencyError
     """
-    _require(STATISTICS)
+    dependencies.require(STATISTICS, _TASK, _EXTRA)
 
 
 def require_report() -> None:
@@ -33,13 +32,4 @@ def require_report() -> None:
     ------
     MissingDependencyError
     """
-    _require(REPORT)
-
-
-def _require(names: tuple[str, ...]) -> None:
-    missing = [name for name in names if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"The analysis of a study needs {', '.join(missing)}, which Python here does not have.",
-            'Install it with: pip install "flairseg[study]"',
-        )
+    dependencies.require(REPORT, _TASK, _EXTRA)

@@ -6,18 +6,15 @@ Names of raters, arms and questions come from outside; nothing in them is taken 
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...reporting.drawing import COLOURS, FAINT, GRID, TEXT, WIDTH, Figure, canvas, cycle, finished, label, style
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE
 from .agreement import AC1, AC2, COHEN, FLEISS, PERCENT, WEIGHTED
 from .intervals import Estimate
@@ -30,39 +27,9 @@ from .wording import counted, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
-#: Okabe and Ito's colours, told apart by colour-blind readers, in the order of use.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GRID, _TEXT, _FAINT = "#e3e6ea", "#1d2430", "#6b7380"
 _ERROR_COLOURS = {FALSE_POSITIVE: COLOURS[1], FALSE_NEGATIVE: COLOURS[0]}
 _ERROR_MARKERS = {FALSE_POSITIVE: "x", FALSE_NEGATIVE: "o"}
-_WIDTH = 7.1
-#: A label longer than this is cut in a figure; tables have it in full.
-_LABEL = 34
-_STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
-    "font.size": 8.5,
-    "axes.edgecolor": "#8a919c",
-    "axes.labelcolor": _TEXT,
-    "axes.linewidth": 0.8,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.unicode_minus": True,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-    "text.color": _TEXT,
-    "text.parse_math": False,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    # Text stays text: any script that the reader's browser knows is shown, and can be searched.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "flairseg",
-}
 _SCHEMATIC = Path(__file__).with_name("schematic_head.json")
 #: Projection -> (axis across, axis up, letters left, right, bottom, top); radiological: the patient's right is left.
 _VIEWS = {
@@ -76,19 +43,9 @@ _VECTOR_MARKS = 400
 _VECTOR_POINTS = 1500
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A finished figure: SVG text, caption, and a description for who cannot see it."""
-
-    name: str
-    svg: str
-    caption: str
-    alt: str
-
-
 def draw_figures(results: Results) -> list[Figure]:
     """Every figure that the data allow, in the order of the report."""
-    with _style():
+    with style():
         made = [
             _acceptance(results),
             _agreement(results),
@@ -101,42 +58,11 @@ def draw_figures(results: Results) -> list[Figure]:
     return [one for one in made if one is not None]
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib as mpl
-
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # Letters that the measuring font lacks are shown by the browser's own fonts.
-        warnings.filterwarnings("ignore", message=".*Glyph.*missing.*")
-        warnings.filterwarnings("ignore", message=".*constrained_layout not applied.*")
-        yield
-
-
-def _canvas(height: float, width: float = _WIDTH) -> Canvas:
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    return MatplotlibFigure(figsize=(width, height), layout="constrained")
-
-
-def _finished(canvas: Canvas, name: str, caption: str, alt: str) -> Figure:
-    stream = io.StringIO()
-    # No date: the same data give the same file.
-    canvas.savefig(stream, format="svg", dpi=220, metadata={"Date": None, "Creator": None})
-    svg = stream.getvalue()
-    return Figure(name, svg[svg.index("<svg") :], caption, alt)
-
-
-def label(text: str, length: int = _LABEL) -> str:
-    """A name as figures show it: cut, on one line, without control characters."""
-    text = "".join(c if c.isprintable() else " " for c in text).strip()
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def _bars(axes: Axes, rows: Sequence[tuple[str, Estimate, str, str]], xlabel: str, limits: tuple[float, float]) -> None:
     """Points with intervals below each other: (label, estimate, colour, marker), first row on top."""
     for y, (_, estimate, colour, marker) in enumerate(rows):
         if not estimate.defined:
-            axes.text(limits[0], y, " not defined, see the table", va="center", fontsize=7.5, color=_FAINT)
+            axes.text(limits[0], y, " not defined, see the table", va="center", fontsize=7.5, color=FAINT)
             continue
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low, estimate.high], [y, y], color=colour, lw=1.6, solid_capstyle="butt")
@@ -145,7 +71,7 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, Estimate, str, str]], xlabel: st
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(*limits)
     axes.set_xlabel(xlabel)
-    axes.grid(axis="x", color=_GRID, lw=0.7)
+    axes.grid(axis="x", color=GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
 
@@ -155,9 +81,9 @@ def _acceptance(results: Results) -> Figure | None:
     rows = [row for row in results.rates if question is not None and row.question == question.id]
     if not rows:
         return None
-    colours = dict(zip(results.table.arms, _cycle(len(results.table.arms)), strict=True))
-    canvas = _canvas(0.75 + 0.27 * len(rows))
-    axes = canvas.subplots()
+    colours = dict(zip(results.table.arms, cycle(len(results.table.arms)), strict=True))
+    sheet = canvas(0.75 + 0.27 * len(rows))
+    axes = sheet.subplots()
     many = len(results.table.arms) > 1
     lines = [(_rate_label(row, many), row.wilson, colours[row.arm], _rate_marker(row)) for row in rows]
     low = min([row.wilson.low for row in rows if row.wilson.low is not None], default=0.0)
@@ -169,7 +95,7 @@ def _acceptance(results: Results) -> Figure | None:
         "showings of one rater; diamonds: all raters; squares: one verdict a case."
     )
     alt = "; ".join(f"{name}: {figure(e.value and 100 * e.value, 1)} %" for name, e, _, _ in lines)
-    return _finished(canvas, "acceptance", caption, alt)
+    return finished(sheet, "acceptance", caption, alt)
 
 
 def _rate_label(row: RateRow, arms: bool) -> str:
@@ -204,23 +130,23 @@ def _agreement(results: Results) -> Figure | None:
     rows = [row for row in rows if row.coefficient != FLEISS or not _has_cohen(row, rows)]
     if not rows:
         return None
-    colours = {PERCENT: _FAINT, COHEN: COLOURS[0], FLEISS: COLOURS[0], AC1: COLOURS[1]}
+    colours = {PERCENT: FAINT, COHEN: COLOURS[0], FLEISS: COLOURS[0], AC1: COLOURS[1]}
     lines = [(f"{_scope_label(row)}: {row.coefficient}", row.estimate, colours[row.coefficient], "o") for row in rows]
-    canvas = _canvas(0.7 + 0.215 * len(lines))
-    axes = canvas.subplots()
+    sheet = canvas(0.7 + 0.215 * len(lines))
+    axes = sheet.subplots()
     low = min([e.low for _, e, _, _ in lines if e.low is not None], default=0.0)
     _bars(axes, lines, "agreement (1 = perfect, 0 = as by chance for the coefficients)", (min(0.0, low - 0.05), 1.02))
     axes.set_yticks(range(len(lines)), [label(name, 60) for name, *_ in lines])
     for y in range(1, len(lines)):
         if _scope_label(rows[y]) != _scope_label(rows[y - 1]):
-            axes.axhline(y - 0.5, color=_GRID, lw=0.8)
+            axes.axhline(y - 0.5, color=GRID, lw=0.8)
     arms = " over all arms" if many else ""
     caption = (
         f"Agreement on “{question.name}”{arms}, with 95 % intervals. Gwet's AC1 keeps its meaning when almost all is "
         "answered alike; kappa does not (the kappa paradox)."
     )
     alt = "; ".join(f"{name} {figure(e.value)}" for name, e, _, _ in lines)
-    return _finished(canvas, "agreement", caption, alt)
+    return finished(sheet, "agreement", caption, alt)
 
 
 def _has_cohen(row: AgreementRow, rows: Sequence[AgreementRow]) -> bool:
@@ -255,8 +181,8 @@ def _scale(question: Question, counts: dict[tuple[str, str], np.ndarray], arms: 
     from matplotlib import colormaps
 
     shades = colormaps["cividis"](np.linspace(0.05, 0.98, len(question.categories)))
-    canvas = _canvas(0.95 + 0.3 * len(counts))
-    axes = canvas.subplots()
+    sheet = canvas(0.95 + 0.3 * len(counts))
+    axes = sheet.subplots()
     for y, n in enumerate(counts.values()):
         shares = 100 * n / n.sum()
         starts = np.concatenate([[0], np.cumsum(shares)[:-1]])
@@ -265,7 +191,7 @@ def _scale(question: Question, counts: dict[tuple[str, str], np.ndarray], arms: 
             axes.barh(y, share, left=start, color=shade, height=0.68, ec="white", lw=0.7, label=name)
             if share >= 6:
                 dark = np.dot(shade[:3], (0.299, 0.587, 0.114)) < 0.5
-                tint = "white" if dark else _TEXT
+                tint = "white" if dark else TEXT
                 axes.text(start + share / 2, y, f"{share:.0f}", ha="center", va="center", fontsize=7.5, color=tint)
     names = [f"{label(a, 20)} · {label(r, 20)}" if arms and a else label(r) for a, r in counts]
     axes.set_yticks(range(len(counts)), names)
@@ -274,12 +200,12 @@ def _scale(question: Question, counts: dict[tuple[str, str], np.ndarray], arms: 
     axes.set_xlabel("% of answers")
     axes.tick_params(axis="y", length=0)
     handles = axes.get_legend_handles_labels()
-    canvas.legend(*handles, loc="outside upper center", ncols=min(11, len(shades)), handlelength=1)
+    sheet.legend(*handles, loc="outside upper center", ncols=min(11, len(shades)), handlelength=1)
     alt = "; ".join(
         f"{name}: " + ", ".join(f"{c}: {int(k)}" for c, k in zip(question.categories, n, strict=True))
         for name, n in zip(names, counts.values(), strict=True)
     )
-    return _finished(canvas, f"scale-{question.id}", f"Answers to “{question.name}”, 1 lowest, per cent.", alt)
+    return finished(sheet, f"scale-{question.id}", f"Answers to “{question.name}”, 1 lowest, per cent.", alt)
 
 
 def _bland_altman(results: Results) -> list[Figure]:
@@ -304,8 +230,8 @@ def _bland_altman_panels(variable: str, rows: Sequence[LimitsRow], arms: bool) -
 
     columns = min(3, len(rows))
     lines = math.ceil(len(rows) / columns)
-    canvas = _canvas(0.25 + 2.05 * lines, _WIDTH if columns == 3 else _WIDTH * (0.62 if columns == 1 else 0.86))
-    panels = canvas.subplots(lines, columns, squeeze=False)
+    sheet = canvas(0.25 + 2.05 * lines, WIDTH if columns == 3 else WIDTH * (0.62 if columns == 1 else 0.86))
+    panels = sheet.subplots(lines, columns, squeeze=False)
     extent = max([abs(b - a) for row in rows for a, b in zip(row.first, row.second, strict=True)] + [1.0])
     extent = max(extent, *(abs(x) for row in rows for x in (row.limits.lower.low or 0.0, row.limits.upper.high or 0.0)))
     for n, axes in enumerate(panels.flat):
@@ -343,7 +269,7 @@ def _bland_altman_panels(variable: str, rows: Sequence[LimitsRow], arms: bool) -
         f"{figure(row.limits.upper.value)}"
         for row in rows
     )
-    return _finished(canvas, f"bland-altman-{_lower(variable)}", caption, alt)
+    return finished(sheet, f"bland-altman-{_lower(variable)}", caption, alt)
 
 
 def _lower(text: str) -> str:
@@ -367,9 +293,9 @@ def _times(results: Results) -> Figure | None:
     shown = [(g, v) for g, v in zip(groups, values, strict=True) if v.size]
     if not shown:
         return None
-    colours = dict(zip(table.raters, _cycle(len(table.raters)), strict=True))
-    canvas = _canvas(0.75 + 0.42 * len(shown))
-    axes = canvas.subplots()
+    colours = dict(zip(table.raters, cycle(len(table.raters)), strict=True))
+    sheet = canvas(0.75 + 0.42 * len(shown))
+    axes = sheet.subplots()
     generator = np.random.default_rng(0)
     for y, ((_, rater), seconds) in enumerate(shown):
         jitter = generator.uniform(-0.26, 0.26, seconds.size)
@@ -377,8 +303,8 @@ def _times(results: Results) -> Figure | None:
             seconds, y + jitter, s=7, color=colours[rater], alpha=0.38, lw=0, rasterized=len(timed) > _VECTOR_POINTS
         )
         q1, median, q3 = np.quantile(seconds, (0.25, 0.5, 0.75))
-        axes.barh(y, q3 - q1, left=q1, height=0.6, fill=False, ec=_TEXT, lw=1.0)
-        axes.plot([median, median], [y - 0.3, y + 0.3], color=_TEXT, lw=2.2, solid_capstyle="butt")
+        axes.barh(y, q3 - q1, left=q1, height=0.6, fill=False, ec=TEXT, lw=1.0)
+        axes.plot([median, median], [y - 0.3, y + 0.3], color=TEXT, lw=2.2, solid_capstyle="butt")
     axes.set_xscale("log")
     _plain_log_ticks(axes, np.concatenate([v for _, v in shown]))
     many = len(table.arms) > 1
@@ -386,12 +312,12 @@ def _times(results: Results) -> Figure | None:
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.45, -0.55)
     axes.set_xlabel("active seconds per showing (logarithmic)")
-    axes.grid(axis="x", color=_GRID, lw=0.7)
+    axes.grid(axis="x", color=GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     alt = "; ".join(f"{a} {r}: median {np.median(v):.0f} s" for (a, r), v in shown)
     caption = "Active time per showing: each showing (point), quartiles (box) and median (bar)."
-    return _finished(canvas, "time", caption, alt)
+    return finished(sheet, "time", caption, alt)
 
 
 def _plain_log_ticks(axes: Axes, seconds: np.ndarray) -> None:
@@ -408,10 +334,10 @@ def _plain_log_ticks(axes: Axes, seconds: np.ndarray) -> None:
 def _learning(results: Results) -> Figure | None:
     """Time along each rater's order, with a running median."""
     table = results.table
-    canvas = _canvas(2.5)
-    axes = canvas.subplots()
+    sheet = canvas(2.5)
+    axes = sheet.subplots()
     drawn = []
-    for rater, colour in zip(table.raters, _cycle(len(table.raters)), strict=True):
+    for rater, colour in zip(table.raters, cycle(len(table.raters)), strict=True):
         rows = table.showings[(table.showings["rater"] == rater) & (table.showings["active_seconds"] > 0)]
         order, seconds = order_of(rows), rows["active_seconds"].to_numpy(dtype=float)
         known = np.isfinite(order)
@@ -429,10 +355,10 @@ def _learning(results: Results) -> Figure | None:
     axes.set_xlabel("showing, in the rater's own order")
     axes.set_ylabel("active seconds")
     axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color=_GRID, lw=0.7)
+    axes.grid(axis="y", color=GRID, lw=0.7)
     axes.set_axisbelow(True)
     axes.legend(loc="upper right", ncols=min(4, len(drawn)))
-    return _finished(canvas, "learning", "Time along the order of showings, with running medians.", "; ".join(drawn))
+    return finished(sheet, "learning", "Time along the order of showings, with running medians.", "; ".join(drawn))
 
 
 def _error_map(results: Results) -> Figure | None:
@@ -441,9 +367,9 @@ def _error_map(results: Results) -> Figure | None:
         return None
     head = json.loads(_SCHEMATIC.read_text(encoding="utf-8"))["outlines"]
     arms = [arm for arm in results.table.arms if any(p.arm == arm for p in results.map_points)][:6]
-    canvas = _canvas(0.35 + 2.35 * len(arms))
-    canvas.get_layout_engine().set(hspace=0.06)
-    panels = canvas.subplots(len(arms), 3, squeeze=False)
+    sheet = canvas(0.35 + 2.35 * len(arms))
+    sheet.get_layout_engine().set(hspace=0.06)
+    panels = sheet.subplots(len(arms), 3, squeeze=False)
     for arm, row in zip(arms, panels, strict=True):
         points = [p for p in results.map_points if p.arm == arm]
         for axes, view in zip(row, _VIEWS, strict=True):
@@ -454,7 +380,7 @@ def _error_map(results: Results) -> Figure | None:
         panels[0][0].plot([], [], _ERROR_MARKERS[kind], color=_ERROR_COLOURS[kind], ms=4.5, ls="", label=name)[0]
         for kind, name in ((FALSE_POSITIVE, "false positive"), (FALSE_NEGATIVE, "false negative (missed)"))
     ]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=2)
+    sheet.legend(handles=handles, loc="outside lower center", ncols=2)
     kinds = (FALSE_POSITIVE, FALSE_NEGATIVE)
     counts = {arm: tuple(_count(results.map_points, arm, kind) for kind in kinds) for arm in arms}
     cases = len({m.case for m in results.marks})
@@ -470,7 +396,7 @@ def _error_map(results: Results) -> Figure | None:
         "for structures."
     )
     alt = "; ".join(f"{arm}: {fp} false-positive and {fn} false-negative marks" for arm, (fp, fn) in counts.items())
-    return _finished(canvas, "error-map", caption, alt)
+    return finished(sheet, "error-map", caption, alt)
 
 
 def _count(points: Sequence[MapPoint], arm: str, kind: str) -> int:
@@ -479,26 +405,22 @@ def _count(points: Sequence[MapPoint], arm: str, kind: str) -> int:
 
 def _projection(axes: Axes, view: str, outlines: dict[str, list], points: Sequence[MapPoint]) -> None:
     across, up, letters = _VIEWS[view]
-    for name, style in _OUTLINES.items():
+    for name, look in _OUTLINES.items():
         for outline in outlines[name]:
-            axes.fill(*np.array(outline, dtype=float).T, **style)
+            axes.fill(*np.array(outline, dtype=float).T, **look)
     for kind in (FALSE_NEGATIVE, FALSE_POSITIVE):
         places = np.array([p.point for p in points if p.kind == kind], dtype=float)
         if len(places):
             crosses, colour = kind == FALSE_POSITIVE, _ERROR_COLOURS[kind]
-            style = {"c": colour, "marker": "x"} if crosses else {"facecolors": "none", "edgecolors": colour}
-            drawn = axes.scatter(places[:, across], places[:, up], s=9, lw=0.7, alpha=0.6, **style)
+            look = {"c": colour, "marker": "x"} if crosses else {"facecolors": "none", "edgecolors": colour}
+            drawn = axes.scatter(places[:, across], places[:, up], s=9, lw=0.7, alpha=0.6, **look)
             drawn.set_rasterized(len(points) > _VECTOR_MARKS)
     axes.set_aspect("equal")
     axes.set_xlim(*((88, -88) if across == 0 else (100, -100)))
     axes.set_ylim(*((-98, 98) if up == 1 else (-98, 84)))
     axes.set_axis_off()
     for letter, place in zip(letters, ((0.01, 0.5), (0.99, 0.5), (0.5, 0.01), (0.5, 0.99)), strict=True):
-        axes.text(*place, letter, transform=axes.transAxes, ha="center", va="center", fontsize=7.5, color=_FAINT)
-
-
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[n % len(COLOURS)] for n in range(count)]
+        axes.text(*place, letter, transform=axes.transAxes, ha="center", va="center", fontsize=7.5, color=FAINT)
 
 
 #: Coefficients in the order of tables.

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from ... import __version__
 from ...atomic import all_or_none, check_folder
 from ...errors import OutputError
 from ...progress import CancelToken, ProgressCallback, Reporter
+from ...reporting.page import render_page
 from ..records import CorrectionRow, MarkRow, Rating
 from .checklists import checklists
 from .dependencies import require_report, require_statistics
-from .figures import Figure, draw_figures
+from .figures import draw_figures
 from .lesions import CaseFrame
 from .methods import REFERENCES, methods_paragraph
 from .results import Results, StudyDescription, compute
@@ -125,42 +121,19 @@ def check_destination(folder: Path, overwrite: bool) -> None:
 def render(results: Results) -> str:
     """The report as HTML text: one file, no script, nothing loaded from anywhere; all foreign text is escaped."""
     require_report()
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    environment.filters |= {"plain": plain, "data_uri": _data_uri}
-    figures = draw_figures(results)
-    context: dict[str, Any] = {
-        "results": results,
-        "version": __version__,
-        "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    context = {
+        "kind": "Rating study · report of the analysis",
+        "title": results.study.title,
+        "alerts": (),
         "facts": _facts(results),
         "key": key_figures(results),
-        "sections": sections(results, figures),
+        "sections": sections(results, draw_figures(results)),
         "methods": methods_paragraph(results),
         "checklists": checklists(results),
         "references": REFERENCES,
         "files": TABLES,
     }
-    return environment.get_template("report.html.j2").render(context)
-
-
-def plain(value: object) -> str:
-    """Text on one line without characters that hide, reorder or break what stands around them.
-
-    Jinja2 escapes the markup; this takes out control and bidirectional formatting characters.
-    """
-    text = str(value)
-    return "".join(
-        " " if c in "\n\r\t" else "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text
-    )
-
-
-def _data_uri(figure: Figure) -> str:
-    """The figure as an image: an SVG in an image runs no script and shares no name with the page."""
-    return "data:image/svg+xml;base64," + base64.b64encode(figure.svg.encode()).decode()
+    return render_page("report.html.j2", _TEMPLATES, context)
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from ...reporting.drawing import Figure
+from ...reporting.layout import Cell, Footnotes, KeyFigure, Section, Table, cells, rest
 from ..records import CONFIDENCE_QUESTION, FALSE_NEGATIVE, FALSE_POSITIVE
 from .agreement import AC2, PERCENT, WEIGHTED
-from .figures import ORDER, Figure
+from .figures import ORDER
 from .intervals import FEW_CASES, FEW_CASES_NOTE, Estimate
 from .lesions import SAME_PLACE_MM
 from .rates import MAJORITY
@@ -32,67 +33,11 @@ _SAID_ONCE = re.compile(re.escape(FEW_CASES_NOTE).replace(r"\{\}", r"\d+") + r"\
 _KINDS = {FALSE_POSITIVE: "False positive", FALSE_NEGATIVE: "False negative"}
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Text of a table cell, and the letters of its footnotes."""
-
-    text: str
-    marks: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; columns from ``numbers_from`` on hold figures and are set to the right."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[tuple[str, str], ...] = ()
-    numbers_from: int = 1
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section of the report."""
-
-    id: str
-    title: str
-    paragraphs: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
-
-
-@dataclass(frozen=True)
-class KeyFigure:
-    """One figure of the summary."""
-
-    name: str
-    value: str
-    detail: str
-
-
-@dataclass
-class _Footnotes:
-    """Letters for the notes of one table, each note once."""
-
-    letters: dict[str, str] = field(default_factory=dict)
+class _Footnotes(Footnotes):
+    """Footnotes without what the section "Data" says for the whole report."""
 
     def cell(self, text: str, *notes: str) -> Cell:
-        said = (_SAID_ONCE.sub("", note) for note in notes)
-        marks = [self.letters.setdefault(note, _letter(len(self.letters))) for note in said if note]
-        return Cell(text, ",".join(dict.fromkeys(marks)))
-
-    @property
-    def listed(self) -> tuple[tuple[str, str], ...]:
-        return tuple((letter, note) for note, letter in self.letters.items())
-
-
-def _letter(number: int) -> str:
-    return chr(ord("a") + number % 26) * (1 + number // 26)
-
-
-def _cells(*texts: str) -> tuple[Cell, ...]:
-    return tuple(Cell(text) for text in texts)
+        return super().cell(text, *(_SAID_ONCE.sub("", note) for note in notes))
 
 
 def key_figures(results: Results) -> list[KeyFigure]:
@@ -181,7 +126,7 @@ def _data(results: Results) -> Section:
             absent = sum(1 for key in table.absent if key[1] == arm and key[2] == rater)
             by_repeat = [str(int((shown["repeat"] == repeat).sum())) for repeat in table.repeats]
             rows.append(
-                _cells(
+                cells(
                     arm or "-",
                     rater,
                     study.raters.get(rater, ""),
@@ -196,7 +141,7 @@ def _data(results: Results) -> Section:
         columns, rows = columns[:2] + columns[3:], [row[:2] + row[3:] for row in rows]
     tables = [Table("Showings analysed.", columns, tuple(rows), (), columns.index("Cases"))]
     unanswered = tuple(
-        _cells(
+        cells(
             q.name, q.response_type, str(len(table.showings) - table.missing_answers(q)), str(table.missing_answers(q))
         )
         for q in table.questions
@@ -205,15 +150,23 @@ def _data(results: Results) -> Section:
         Table("Questions and missing answers.", ("Question", "Type", "Answers", "Missing"), unanswered, (), 2)
     )
     if results.exclusions:
-        gone = tuple(_cells(e.case, e.arm or "all", e.rater or "all", e.reason) for e in results.exclusions)
-        tables.append(Table("Exclusions.", ("Case", "Arm", "Rater", "Reason"), gone[:LONGEST_LIST], _rest(gone), 9))
+        gone = tuple(cells(e.case, e.arm or "all", e.rater or "all", e.reason) for e in results.exclusions)
+        tables.append(
+            Table("Exclusions.", ("Case", "Arm", "Rater", "Reason"), gone[:LONGEST_LIST], rest(gone, LONGEST_LIST), 9)
+        )
     if results.failures:
-        failed = tuple(_cells(text) for text in results.failures)
-        tables.append(Table("Failures during the study.", ("What happened",), failed[:LONGEST_LIST], _rest(failed), 9))
+        failed = tuple(cells(text) for text in results.failures)
+        tables.append(
+            Table(
+                "Failures during the study.", ("What happened",), failed[:LONGEST_LIST], rest(failed, LONGEST_LIST), 9
+            )
+        )
     if table.absent:
-        missing = tuple(_cells(c, a or "-", r, ordinal(n)) for c, a, r, n in table.absent)
+        missing = tuple(cells(c, a or "-", r, ordinal(n)) for c, a, r, n in table.absent)
         caption = "Showings that were planned or that other raters had, and that are missing."
-        tables.append(Table(caption, ("Case", "Arm", "Rater", "Showing"), missing[:LONGEST_LIST], _rest(missing), 9))
+        tables.append(
+            Table(caption, ("Case", "Arm", "Rater", "Showing"), missing[:LONGEST_LIST], rest(missing, LONGEST_LIST), 9)
+        )
     if results.corrections:
         tables.append(_corrections(results))
     return Section("data", "Data", tuple(paragraphs), tuple(tables))
@@ -221,7 +174,7 @@ def _data(results: Results) -> Section:
 
 def _corrections(results: Results) -> Table:
     rows = tuple(
-        _cells(
+        cells(
             c.case,
             c.arm or "-",
             c.rater,
@@ -233,11 +186,7 @@ def _corrections(results: Results) -> Table:
         for c in results.corrections
     )
     columns = ("Case", "Arm", "Rater", "Showing", "Active s", "Voxels added", "Voxels removed")
-    return Table("Masks corrected after the answer.", columns, rows[:LONGEST_LIST], _rest(rows), 4)
-
-
-def _rest(rows: Sequence[object]) -> tuple[tuple[str, str], ...]:
-    return (("", f"and {len(rows) - LONGEST_LIST} more."),) if len(rows) > LONGEST_LIST else ()
+    return Table("Masks corrected after the answer.", columns, rows[:LONGEST_LIST], rest(rows, LONGEST_LIST), 4)
 
 
 def _acceptance(results: Results, figures: tuple[Figure, ...]) -> Section:
@@ -290,7 +239,7 @@ def _arms(results: Results) -> Section:
             (
                 Cell(f"{row.arm_a} against {row.arm_b}"),
                 notes.cell(row.rater, row.note),
-                *_cells(str(row.both), str(row.only_a), str(row.only_b), str(row.neither)),
+                *cells(str(row.both), str(row.only_a), str(row.only_b), str(row.neither)),
                 notes.cell(_points(row.difference), row.difference.note),
                 Cell(p_value(row.p)),
                 Cell(p_value(row.p_holm)),
@@ -354,16 +303,16 @@ def _coefficients(caption: str, rows: Sequence[AgreementRow]) -> Table:
     made = []
     for line in lines:
         of_line = {row.coefficient: row for row in rows if (row.arm, row.raters, row.showing) == line}
-        cells = []
+        found = []
         for name in coefficients:
             row = of_line.get(name)
             if row is None:
-                cells.append(Cell("-"))
+                found.append(Cell("-"))
             else:
                 shown = percent_with_interval(row.estimate) if name == PERCENT else with_interval(row.estimate)
-                cells.append(notes.cell(shown, row.estimate.note))
+                found.append(notes.cell(shown, row.estimate.note))
         items = str(max(row.items for row in of_line.values()))
-        made.append((*_cells(line[0] or "-", line[1], line[2], items), *cells))
+        made.append((*cells(line[0] or "-", line[1], line[2], items), *found))
     columns = ("Arm", "Rater", "Showing", "Items", *coefficients)
     return Table(caption, columns, tuple(made), notes.listed, 3)
 
@@ -378,7 +327,7 @@ def _lesions(results: Results) -> Section:
     notes = _Footnotes()
     rows = tuple(
         (
-            *_cells(row.arm or "-", row.rater, str(row.showings), str(row.delineated), str(row.false_positives),
+            *cells(row.arm or "-", row.rater, str(row.showings), str(row.delineated), str(row.false_positives),
                     str(row.false_negatives)),
             notes.cell(percent_with_interval(row.precision), row.precision.note),
             notes.cell(percent_with_interval(row.sensitivity), row.sensitivity.note),
@@ -401,8 +350,8 @@ def _errors(results: Results, figures: tuple[Figure, ...]) -> Section:
         notes = _Footnotes()
         rows = tuple(
             (
-                *_cells(_KINDS[row.kind], row.arm or "-", row.between),
-                *_cells(f"{row.marks[0]} and {row.marks[1]}", str(row.common)),
+                *cells(_KINDS[row.kind], row.arm or "-", row.between),
+                *cells(f"{row.marks[0]} and {row.marks[1]}", str(row.common)),
                 notes.cell(percent_with_interval(row.share), row.share.note),
             )
             for row in results.mark_agreement
@@ -434,7 +383,7 @@ def _numbers(results: Results, figures: tuple[Figure, ...]) -> Section:
         seen.add(key)
         found = icc.get(key, {})
         first, second = (found.get(name, Estimate(None)) for name in ("ICC(2,1)", "ICC(3,1)"))
-        named = _cells(
+        named = cells(
             f"{row.variable}, {row.unit}" if row.unit not in ("", "lesions") else row.variable,
             row.arm or "-",
             row.raters or "-",
@@ -489,7 +438,7 @@ def _time(results: Results, figures: tuple[Figure, ...]) -> Section:
     if not any(row.timed for row in results.timing):
         return Section("time", "Time")
     rows = tuple(
-        _cells(
+        cells(
             row.arm or "-",
             row.rater,
             str(row.timed),
@@ -504,7 +453,7 @@ def _time(results: Results, figures: tuple[Figure, ...]) -> Section:
     tables = [Table("Active time per showing (pauses and idle time not counted).", columns, rows, (), 2)]
     if results.timing_tests:
         tests = tuple(
-            _cells(
+            cells(
                 test.what,
                 test.method,
                 with_interval(test.ratio) if test.ratio.defined else "-",
@@ -530,13 +479,13 @@ def _comments(results: Results) -> Section:
     texts = answers[answers["comment"].fillna("").str.strip() != ""]
     texts = texts.drop_duplicates(["case", "arm", "rater", "repeat", "comment"])
     rows = [
-        _cells(r["case"], r["arm"] or "-", r["rater"], ordinal(int(r["repeat"])), r["comment"])
+        cells(r["case"], r["arm"] or "-", r["rater"], ordinal(int(r["repeat"])), r["comment"])
         for r in texts.to_dict("records")
     ]
     names = question_names(results.table.questions)
     free = answers[(answers["response_type"] == "Text") & answers["value"].notna()]
     rows += [
-        _cells(
+        cells(
             r["case"], r["arm"] or "-", r["rater"], ordinal(int(r["repeat"])), f"{names[r['question']]}: {r['value']}"
         )
         for r in free.to_dict("records")
@@ -544,6 +493,10 @@ def _comments(results: Results) -> Section:
     if not rows:
         return Section("comments", "Comments")
     table = Table(
-        "What raters wrote.", ("Case", "Arm", "Rater", "Showing", "Text"), tuple(rows[:LONGEST_LIST]), _rest(rows), 9
+        "What raters wrote.",
+        ("Case", "Arm", "Rater", "Showing", "Text"),
+        tuple(rows[:LONGEST_LIST]),
+        rest(rows, LONGEST_LIST),
+        9,
     )
     return Section("comments", "Comments", (), (table,))

@@ -1,28 +1,11 @@
-"""How numbers are said: one place, so that tables, sentences and figures agree."""
+"""How numbers with their intervals are said: one place, so that tables, sentences and figures agree."""
 
 from __future__ import annotations
 
+from ...reporting.wording import UNDEFINED, counted, figure, p_value, percent
 from .intervals import Estimate
 
-UNDEFINED = "n/a"
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """``1 case``, ``2 cases``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def figure(value: float | None, digits: int = 2) -> str:
-    """A number with a fixed number of decimals; a proper minus; ``n/a`` for None."""
-    if value is None:
-        return UNDEFINED
-    text = f"{value:.{digits}f}"
-    return f"{0.0:.{digits}f}" if float(text) == 0 else text.replace("-", "−")
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as per cent."""
-    return UNDEFINED if value is None else f"{figure(100 * value, digits)} %"
+__all__ = ["UNDEFINED", "counted", "figure", "p_value", "percent", "percent_with_interval", "with_interval"]
 
 
 def with_interval(estimate: Estimate, digits: int = 2) -> str:
@@ -37,12 +20,3 @@ def percent_with_interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return percent(estimate.value)
     return f"{percent(estimate.value)} ({figure(100 * estimate.low, 1)} to {figure(100 * estimate.high, 1)})"
-
-
-def p_value(p: float | None) -> str:
-    """``0.034``, ``< 0.001``; ``n/a`` for None."""
-    if p is None:
-        return UNDEFINED
-    if p < 0.001:
-        return "< 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
