@@ -1,9 +1,10 @@
 """Who does the work of a run: a process that stays warm between runs, or, where none can be started, a thread.
 
-Both take ``warm`` and ``segment``, put what happens into ``events``, and can be killed at any time from the GUI thread,
-which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
-``("progress", run, fraction, stage)``, ``("result", run, Segmentation)``, ``("error", run, FlairSegError)``,
-``("ended", FlairSegError)``. After a kill no event that matters follows: a killed worker is forgotten.
+Both take ``warm``, ``segment`` and ``task``, put what happens into ``events``, and can be killed at any time from the GUI
+thread, which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
+``("progress", run, fraction, stage)``, ``("result", run, Segmentation)``, ``("done", run, value)``,
+``("error", run, FlairSegError)``, ``("ended", FlairSegError)``. After a kill no event that matters follows: a killed
+worker is forgotten.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from flairseg.progress import CancelToken
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from flairseg.volume import Volume
 
@@ -124,6 +125,10 @@ class WorkerProcess:
         }
         self._requests.put((header, (volume.array,)))
 
+    def task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
+        """Start one of :mod:`flairseg.tasks`; its number comes back with its events."""
+        self._requests.put(({"kind": "task", "run": run, "task": name}, wire.encode_value(arguments)))
+
     def kill(self) -> None:
         """End the process now, whatever it does. Returns at once."""
         with self._lock:
@@ -195,6 +200,8 @@ class WorkerProcess:
             elif kind == "result":
                 volume = self._volumes.pop(run)
                 self.events.put(("result", run, wire.decode_result(header, blocks, volume)))
+            elif kind == "done":
+                self.events.put(("done", run, wire.decode_value(blocks)))
             elif kind == "error":
                 self._volumes.pop(run, None)
                 self.events.put(("error", run, wire.decode_error(header)))
@@ -256,6 +263,11 @@ class WorkerThread:
         arguments = (run, volume, model, device)
         threading.Thread(target=self._work, args=arguments, name="flairseg-run", daemon=True).start()
 
+    def task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
+        """Start one of :mod:`flairseg.tasks`; its number comes back with its events."""
+        target, arguments = self._do_task, (run, name, arguments)
+        threading.Thread(target=target, args=arguments, name="flairseg-task", daemon=True).start()
+
     def kill(self) -> None:
         """Ask the run to end at its next check, and forget it."""
         self._token.cancel()
@@ -263,22 +275,32 @@ class WorkerThread:
     def _work(self, run: int, volume: Volume, model: str | None, device: str) -> None:
         from . import dependencies
 
-        try:
+        with self._told(run):
             segment = dependencies.load_segment()
-            result = segment(
-                volume,
-                model=model,
-                device=device,
-                progress=lambda fraction, stage: self.events.put(("progress", run, fraction, stage)),
-                cancel=self._token,
-            )
+            result = segment(volume, model=model, device=device, progress=self._progress(run), cancel=self._token)
             answer = result.compact_answer()
             _ = answer.labels_text
             self.events.put(("result", run, replace(result, compact=answer, probabilities=None)))
+
+    def _do_task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
+        with self._told(run):
+            from flairseg import tasks
+
+            value = tasks.run(name, arguments, self._progress(run), self._token)
+            # As a process would hand it over.
+            self.events.put(("done", run, wire.decode_value(wire.encode_value(value))))
+
+    def _progress(self, run: int):
+        return lambda fraction, stage: self.events.put(("progress", run, fraction, stage))
+
+    @contextlib.contextmanager
+    def _told(self, run: int) -> Iterator[None]:
+        """Whatever goes wrong, the user is told."""
+        try:
+            yield
         except Cancelled:
             return
         except Exception as error:
-            # Whatever it is, the user is told.
             if not isinstance(error, (FlairSegError, MemoryError)):
                 logging.exception("FlairSeg: a run failed")
             self.events.put(("error", run, wire.decode_error(wire.encode_error(error))))

@@ -31,8 +31,8 @@ THREAD_SHARE_S = 0.03
 WARM_UP_MS, WARM_UP_TAIL_S = 20, 1.0
 #: A process that has not said by then that it listens is not going to.
 START_TIMEOUT_S = 60.0
-#: Share of the progress bar that filling the segments takes.
-FILL = 0.95
+#: Shares of the progress bar at which the worker has what it needs, and at which its answer is there.
+SENT, FILL = 0.01, 0.95
 
 
 class RunController(VTKObservationMixin):
@@ -156,31 +156,13 @@ class RunController(VTKObservationMixin):
         run = self._run
         self._report(0.0, "start")
         yield PAUSE_MS
-        worker = self._ready_worker()
-        taken = yield from self._paced(scene_bridge.take_volume(node), 0.0, 0.01, "send")
+        # It starts while the voxels are copied.
+        self._ready_worker()
+        taken = yield from self._paced(scene_bridge.take_volume(node), 0.0, SENT, "send")
         self._warmed = (model, device)
-        worker.segment(run, taken.volume, model, device)
-        began = time.monotonic()
-        segmentation = None
-        while segmentation is None:
-            yield POLL_MS
-            threads.share(threads.SHARE_S if worker.isProcess else THREAD_SHARE_S)
-            for kind, *event in _waiting(worker.events):
-                if kind == "progress" and event[0] == run:
-                    self._report(0.01 + (FILL - 0.01) * event[1], event[2])
-                elif kind == "result" and event[0] == run:
-                    segmentation = event[1]
-                elif kind == "error" and event[0] == run:
-                    raise event[1]
-                elif kind == "ended":
-                    if worker.ready:
-                        self._drop_worker()
-                        raise event[0]
-                    worker = self._fall_back(event[0])
-                    worker.segment(run, taken.volume, model, device)
-            if not worker.ready and time.monotonic() - began > START_TIMEOUT_S:
-                worker = self._fall_back(job.not_started("timeout"))
-                worker.segment(run, taken.volume, model, device)
+        worker, segmentation = yield from self._answered(
+            lambda worker: worker.segment(run, taken.volume, model, device)
+        )
         if not worker.isProcess:
             segmentation.warnings.append(self._in_slicer_warning())
         yield from self._paced(scene_bridge.check_unchanged(taken, node), FILL, FILL, "fill")
@@ -191,6 +173,32 @@ class RunController(VTKObservationMixin):
         yield PAUSE_MS
         self._reset()
         _call(self._on_finished, result)
+
+    def _answered(self, ask: Callable[[object], None]) -> Generator[int, None, tuple[object, object]]:
+        """Ask the worker and wait; returns the worker that answered in the end, and what it answered."""
+        run = self._run
+        worker = self._ready_worker()
+        ask(worker)
+        began = time.monotonic()
+        while True:
+            yield POLL_MS
+            threads.share(threads.SHARE_S if worker.isProcess else THREAD_SHARE_S)
+            for kind, *event in _waiting(worker.events):
+                if kind == "progress" and event[0] == run:
+                    self._report(SENT + (FILL - SENT) * event[1], event[2])
+                elif kind in ("result", "done") and event[0] == run:
+                    return worker, event[1]
+                elif kind == "error" and event[0] == run:
+                    raise event[1]
+                elif kind == "ended":
+                    if worker.ready:
+                        self._drop_worker()
+                        raise event[0]
+                    worker = self._fall_back(event[0])
+                    ask(worker)
+            if not worker.ready and time.monotonic() - began > START_TIMEOUT_S:
+                worker = self._fall_back(job.not_started("timeout"))
+                ask(worker)
 
     def _paced(self, steps: Generator, start: float, stop: float, stage: str) -> Generator[int, None, object]:
         """Run short steps for as long as the user does not notice, then let the event loop have its turn."""
@@ -211,10 +219,7 @@ class RunController(VTKObservationMixin):
         if steps is None:
             return
         try:
-            if self._node.GetScene() is None:
-                raise InputNotFoundError(
-                    _("The volume was deleted while it was being segmented."), _("Load it again, then segment it.")
-                )
+            self._check_nodes()
             pause = next(steps)
         except StopIteration:
             return
@@ -230,6 +235,12 @@ class RunController(VTKObservationMixin):
             return
         if steps is self._steps:
             self._timer.start(pause)
+
+    def _check_nodes(self) -> None:
+        if self._node.GetScene() is None:
+            raise InputNotFoundError(
+                _("The volume was deleted while it was being segmented."), _("Load it again, then segment it.")
+            )
 
     def _fail(self, error: FlairSegError) -> None:
         self._reset()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import slicer
+import vtk
 
 #: Width of what is shown when zoomed to a lesion: the lesion with its surroundings, mm.
 ZOOM_MINIMUM_MM = 45.0
@@ -20,6 +22,16 @@ def to_world(node, point) -> tuple[float, float, float]:
     world = [0.0, 0.0, 0.0]
     node.TransformPointToWorld(list(point), world)
     return tuple(world)
+
+
+def ijk_to_world(volume_node) -> np.ndarray:
+    """Voxel indices (I, J, K) of a volume node to world RAS in mm, 4 x 4, linear parent transforms applied."""
+    local, parent = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    volume_node.GetIJKToRASMatrix(local)
+    transform = volume_node.GetParentTransformNode()
+    if transform is not None:
+        transform.GetMatrixTransformToWorld(parent)
+    return slicer.util.arrayFromVTKMatrix(parent) @ slicer.util.arrayFromVTKMatrix(local)
 
 
 def zoom_to(extent_mm: float) -> None:

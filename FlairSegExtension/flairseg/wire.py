@@ -14,6 +14,8 @@ segment    to worker ``run``, ``model``, ``device``, ``name``, ``ijk_to_ras``; b
 progress   to Slicer ``run``, ``fraction``, ``stage``: few, see :mod:`.worker`
 result     to Slicer ``run`` and what :func:`encode_result` adds; blocks: labels and probability levels in their box,
            see :class:`~flairseg.compact.CompactAnswer`
+task       to worker ``run``, ``task``: one of :mod:`.tasks`; blocks: its arguments, see :func:`encode_value`
+done       to Slicer ``run``; blocks: what the task answered
 error      to Slicer ``run`` (null for warm), ``type``, ``message``, ``advice``
 ========== ========= ===============================================================================================
 """
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-PROTOCOL = 1
+PROTOCOL = 2
 LONGEST_HEADER = 1 << 20
 #: A block may have so many bytes at the most.
 LARGEST_BLOCK = 1 << 35
 DTYPES = frozenset(("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"))
-_MOST_BLOCKS, _MOST_AXES = 4, 4
+_MOST_BLOCKS, _MOST_AXES = 256, 4
+#: Key of what stands for an array within a value.
+_ARRAY = "$array"
 #: Bytes handed to the pipe in one call: other threads get their turn in between.
 _PIECE = 1 << 18
 
@@ -184,6 +188,71 @@ def decode_result(fields: dict[str, Any], blocks: Sequence[np.ndarray], volume: 
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError(f"a result that does not fit ({error})") from error
+
+
+def encode_value(value: Any) -> list[np.ndarray]:
+    """Blocks that :func:`decode_value` makes a value of.
+
+    Parameters
+    ----------
+    value : dict, list, tuple, str, number, bool, None, path or ndarray, nested
+        Keys are text. Tuples come back as lists, paths as text, numbers that are none (NaN, infinity) as None. Arrays
+        of at most four axes come back as they are, bool as uint8.
+
+    Returns
+    -------
+    list of ndarray
+        First the value as JSON (UTF-8, uint8), then its arrays.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    arrays: list[np.ndarray] = []
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, np.ndarray):
+            arrays.append(part.astype(np.uint8) if part.dtype == bool else part)
+            return {_ARRAY: len(arrays)}
+        if isinstance(part, np.generic):
+            part = part.item()
+        if isinstance(part, float):
+            return part if math.isfinite(part) else None
+        if isinstance(part, dict):
+            return {str(key): plain(inner) for key, inner in part.items()}
+        if isinstance(part, (list, tuple)):
+            return [plain(inner) for inner in part]
+        if isinstance(part, Path):
+            return str(part)
+        if part is None or isinstance(part, (str, int, bool)):
+            return part
+        raise TypeError(f"{type(part).__name__} cannot be sent")
+
+    text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False).encode("ascii")
+    return [np.frombuffer(text, np.uint8), *arrays]
+
+
+def decode_value(blocks: Sequence[np.ndarray]) -> Any:
+    """The value that :func:`encode_value` described.
+
+    Raises
+    ------
+    ProtocolError
+        If the blocks make none.
+    """
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, dict):
+            if set(part) == {_ARRAY}:
+                return blocks[int(part[_ARRAY])]
+            return {key: whole(inner) for key, inner in part.items()}
+        return [whole(inner) for inner in part] if isinstance(part, list) else part
+
+    try:
+        return whole(json.loads(blocks[0].tobytes()))
+    except (ValueError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise ProtocolError("a value that does not fit") from error
 
 
 def _layout(block: Any) -> tuple[np.dtype, tuple[int, ...]]:

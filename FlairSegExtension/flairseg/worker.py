@@ -28,6 +28,8 @@ from .volume import Volume
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from .progress import ProgressCallback
+
 #: Progress is sent at most this often, and when a stage changes.
 SECONDS_BETWEEN_PROGRESS = 0.1
 #: Exit status when the other side sent no message of ours.
@@ -88,6 +90,8 @@ def _answer(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) ->
         if kind == "segment":
             fields, out = wire.encode_result(_segment(sink, header, blocks))
             wire.write_message(sink, {"kind": "result", "run": run, **fields}, out)
+        elif kind == "task":
+            wire.write_message(sink, {"kind": "done", "run": run}, wire.encode_value(_task(sink, header, blocks)))
         elif kind == "warm":
             _warm(header)
         else:
@@ -111,6 +115,21 @@ def _segment(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]):
         raise WorkerError("A request without voxels arrived.", "Restart Slicer after updating FlairSeg.")
     segment = _load()
     volume = Volume(blocks[0], np.array(header["ijk_to_ras"], float).reshape(4, 4), str(header["name"]))
+    blocks.clear()
+    progress = _progress(sink, header)
+    return segment(volume, model=_model(header), device=str(header.get("device", "auto")), progress=progress)
+
+
+def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> dict[str, Any]:
+    from . import tasks
+
+    arguments = wire.decode_value(blocks)
+    blocks.clear()
+    return tasks.run(str(header.get("task")), arguments, _progress(sink, header))
+
+
+def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:
+    """Tells Slicer how far a run is, now and then."""
     sent = [0.0, ""]
 
     def progress(fraction: float, stage: str) -> None:
@@ -120,8 +139,7 @@ def _segment(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]):
             message = {"kind": "progress", "run": header.get("run"), "fraction": float(fraction), "stage": stage}
             wire.write_message(sink, message)
 
-    blocks.clear()
-    return segment(volume, model=_model(header), device=str(header.get("device", "auto")), progress=progress)
+    return progress
 
 
 def _warm(header: dict[str, Any]) -> None:

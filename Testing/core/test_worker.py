@@ -80,7 +80,7 @@ def worker():
 def test_labels_are_those_of_a_run_in_this_process_and_progress_is_bounded(worker, head, model, segmentation):
     one = worker()
     ready, _, _ = one.until("ready")
-    assert (ready["protocol"], ready["version"], ready["pid"]) == (1, flairseg.__version__, one.process.pid)
+    assert (ready["protocol"], ready["version"], ready["pid"]) == (wire.PROTOCOL, flairseg.__version__, one.process.pid)
     for run in (1, 2):
         one.segment(head, model, run)
         header, blocks, seen = one.until("result", "error")

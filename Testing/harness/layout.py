@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -73,9 +75,8 @@ class qMRMLSliceControllerWidget(QtWidgets.QFrame):
 
     STANDS_FOR_CPP = True
 
-    def __init__(self, name: str, view: SliceView) -> None:
+    def __init__(self, name: str, view: SliceView, colour: str, letter: str) -> None:
         super().__init__()
-        _, colour, letter = _SLICE_VIEWS[name]
         self._view = view
         self._placing = False
         self.setObjectName(f"qMRMLSliceControllerWidget{name}")
@@ -98,7 +99,7 @@ class qMRMLSliceControllerWidget(QtWidgets.QFrame):
 
     def _moved(self, offset):
         if not self._placing:
-            self._view.logic.SetSliceOffset(offset)
+            self.setSliceOffsetValue(offset)
 
     def show_offset(self) -> None:
         """Follow the slice node."""
@@ -113,7 +114,10 @@ class qMRMLSliceControllerWidget(QtWidgets.QFrame):
         self._placing = False
 
     def setSliceOffsetValue(self, offset):
+        # As in Slicer: what a user moves, linked views follow.
+        self._view.logic.StartSliceOffsetInteraction()
         self._view.logic.SetSliceOffset(offset)
+        self._view.logic.EndSliceOffsetInteraction()
 
     def fitSliceToBackground(self):
         self._view.logic.FitSliceToBackground(*self._view.node.GetDimensions()[:2])
@@ -196,9 +200,11 @@ class qMRMLSliceView(_Picture):
 
     def wheelEvent(self, event):
         steps = 1 if event.angleDelta().y() > 0 else -1
+        self.view.logic.StartSliceOffsetInteraction()
         self.view.logic.SetSliceOffset(
             self.view.logic.GetSliceOffset() + steps * self.view.logic.GetLowestVolumeSliceSpacing()[2]
         )
+        self.view.logic.EndSliceOffsetInteraction()
 
 
 class qMRMLSliceWidget(QtWidgets.QWidget):
@@ -207,20 +213,21 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
     Parameters
     ----------
     name : str
-        Red, Green or Yellow.
+        Red, Green or Yellow, or the tag of a view in a layout of a module's own.
+    orientation, colour, letter : str
+        As a layout describes its view.
     """
 
     STANDS_FOR_CPP = True
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, orientation: str, colour: str, letter: str) -> None:
         super().__init__()
-        orientation = _SLICE_VIEWS[name][0]
         self._slice = SliceView(orientation, 300, 300, name=name)
         self.setObjectName(f"qMRMLSliceWidget{name}")
         column = QtWidgets.QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        self._controller = qMRMLSliceControllerWidget(name, self._slice)
+        self._controller = qMRMLSliceControllerWidget(name, self._slice, colour, letter)
         self._picture = qMRMLSliceView(self._slice)
         column.addWidget(self._controller)
         column.addWidget(self._picture, 1)
@@ -389,7 +396,7 @@ class qMRMLThreeDWidget(QtWidgets.QWidget):
 
 
 class LayoutManager(QtCore.QObject):
-    """``slicer.app.layoutManager()``: three slice views and a 3D view.
+    """``slicer.app.layoutManager()``: three slice views and a 3D view, and rows of slice views of a module's own.
 
     The views are made when first asked for, so that tests without pictures stay fast.
     """
@@ -400,11 +407,19 @@ class LayoutManager(QtCore.QObject):
         super().__init__()
         self._slices, self._three_d, self._viewport = None, None, None
         self._layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+        self._node = slicer.vtkMRMLLayoutNode()
+
+    def layoutLogic(self):
+        return self
+
+    def GetLayoutNode(self):
+        """Of the layout logic: the node that takes descriptions of layouts."""
+        return self._node
 
     def _make(self) -> None:
         if self._slices is not None:
             return
-        self._slices = {name: qMRMLSliceWidget(name) for name in _SLICE_VIEWS}
+        self._slices = {name: qMRMLSliceWidget(name, *look) for name, look in _SLICE_VIEWS.items()}
         self._three_d = qMRMLThreeDWidget()
         self._viewport = QtWidgets.QWidget()
         self._viewport.setObjectName("CentralWidgetLayoutFrame")
@@ -416,6 +431,7 @@ class LayoutManager(QtCore.QObject):
     def _arrange(self) -> None:
         grid = self._viewport.layout()
         layouts = slicer.vtkMRMLLayoutNode
+        own = self._own_views()
         alone = {
             layouts.SlicerLayoutOneUpRedSliceView: "Red",
             layouts.SlicerLayoutOneUpYellowSliceView: "Yellow",
@@ -424,6 +440,9 @@ class LayoutManager(QtCore.QObject):
         widgets = {**self._slices, "1": self._three_d}
         places = {"Red": (0, 0), "1": (0, 1), "Green": (1, 0), "Yellow": (1, 1)}
         shown = {alone[self._layout]} if self._layout in alone else set(places)
+        if own:
+            places |= {name: (0, column) for column, name in enumerate(own)}
+            shown = set(own)
         if self._layout == layouts.SlicerLayoutOneUp3DView:
             shown = {"1"}
         for name, widget in widgets.items():
@@ -432,10 +451,25 @@ class LayoutManager(QtCore.QObject):
                 grid.addWidget(widget, *places[name])
             widget.setParent(self._viewport)
             widget.setVisible(name in shown)
-        for line in (0, 1):
-            used = {places[name] for name in shown}
+        used = {places[name] for name in shown}
+        for line in range(max(grid.rowCount(), grid.columnCount())):
             grid.setRowStretch(line, int(any(place[0] == line for place in used)))
             grid.setColumnStretch(line, int(any(place[1] == line for place in used)))
+
+    def _own_views(self) -> list[str]:
+        """Tags of the slice views of a described layout, from left to right; made where they are new."""
+        description = self._node.GetLayoutDescription(self._layout)
+        if not self._node.IsLayoutDescription(self._layout) or 'type="horizontal"' not in description:
+            return []
+        tags = []
+        for view in ElementTree.fromstring(description).iter("view"):
+            tags.append(view.get("singletontag"))
+            if tags[-1] not in self._slices:
+                look = {p.get("name"): p.text for p in view.iter("property")}
+                widget = qMRMLSliceWidget(tags[-1], look["orientation"], look["viewcolor"], look["viewlabel"])
+                widget.mrmlSliceNode().SetViewGroup(int(look.get("viewgroup", 0)))
+                self._slices[tags[-1]] = widget
+        return tags
 
     def viewport(self):
         self._make()
@@ -450,7 +484,7 @@ class LayoutManager(QtCore.QObject):
     layout = Property(int, lambda self: self._layout, setLayout)
 
     def sliceViewNames(self):
-        return tuple(_SLICE_VIEWS)
+        return tuple(self._slices or _SLICE_VIEWS)
 
     def sliceWidget(self, name):
         self._make()
@@ -490,3 +524,4 @@ class LayoutManager(QtCore.QObject):
         self._viewport.setParent(None)
         self._viewport.deleteLater()
         self._slices = self._three_d = self._viewport = None
+        self._layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView

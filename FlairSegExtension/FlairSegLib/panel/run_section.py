@@ -12,7 +12,7 @@ from flairseg.progress import STAGES
 from slicer.i18n import tr as _
 
 from .. import dependencies, diagnostics, keys, settings
-from ..run_controller import FILL, RunController
+from ..run_controller import FILL, SENT, RunController
 from ..shortcuts import Shortcuts
 from . import messages
 from .model_section import duration
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 TICK_MS = 500
 #: How long the button says that the diagnostics were copied.
 COPIED_MS = 2000
-#: Share of a run after which the worker has the volume.
-SENT = 0.01
 #: Progress bars of Qt count in whole numbers.
 STEPS = 1000
 
