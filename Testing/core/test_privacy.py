@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
 import stat
 import unicodedata
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+from flairseg.cli import app
 from flairseg.deidentification import clean_nifti, clean_nrrd_fields
 from flairseg.errors import FlairSegError, UnreadableImageError
 from flairseg.privacy import InvalidKeyError, Pseudonymiser, pseudonymiser_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from Testing.core.tiny import make_head, to_dicom
+from Testing.core.tiny import make_head, to_dicom, to_nifti
 
 KEY, OTHER_KEY = b"k" * 32, b"q" * 32
 NAME = "Doe_Jane-19800531"
@@ -312,3 +317,71 @@ def test_nrrd_fields_keep_geometry_and_segments_only(pseudonymiser):
     clean = clean_nrrd_fields(fields, pseudonymiser)
     assert set(clean) == {"type", "space directions", "Segment0_Name", "Segment0_LabelValue"}
     assert "Doe" not in json.dumps(clean)
+
+
+# --- everything that a command writes
+
+
+def every_byte(path: Path) -> bytes:
+    """A file's bytes, and those that are packed in it: gzip, zlib streams of PNG and PDF, base64 in HTML."""
+    raw = path.read_bytes()
+    found = [raw]
+    for start in (m.start() for m in re.finditer(rb"\x1f\x8b\x08", raw)):
+        unpack = zlib.decompressobj(wbits=31)
+        found.append(_unpacked(unpack, raw[start:]))
+    for start in (m.start() for m in re.finditer(rb"\x78[\x01\x5e\x9c\xda]", raw)):
+        found.append(_unpacked(zlib.decompressobj(), raw[start:]))
+    for text in re.findall(rb"base64,([A-Za-z0-9+/=]+)", raw):
+        inner = base64.b64decode(text)
+        found.append(inner)
+    return b"\n".join(found)
+
+
+def _unpacked(unpack, raw: bytes) -> bytes:
+    try:
+        return unpack.decompress(raw)
+    except zlib.error:
+        return b""
+
+
+def spelled(name: str) -> list[bytes]:
+    """How a name can stand in a file: UTF-8, UTF-16, hexadecimal as PDF has it."""
+    both = [name.encode(), name.encode("utf-16-be"), name.encode("utf-16-le")]
+    return [*both, *(raw.hex().encode() for raw in both)]
+
+
+def leaks(folder: Path, names: list[str], said: str = "") -> list[str]:
+    found = [f"{name} in the output" for name in names if name.lower() in said.lower()]
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        raw = every_byte(path).lower()
+        found += [f"{name} in {path.name}" for name in names if any(s.lower() in raw for s in spelled(name))]
+        found += [f"{name} in the name {path.name}" for name in names if name.lower() in str(path.name).lower()]
+    return found
+
+
+def test_no_byte_of_a_name_is_in_what_segment_writes(tmp_path, model):
+    volume = make_head()[0]
+    patient = tmp_path / "Doe_Jane_12345"
+    to_dicom(volume, patient)
+    nifti = to_nifti(volume, tmp_path / "Roe_Richard.nii.gz")
+    (tmp_path / "Poe_Edgar.nii.gz").write_bytes(nifti.read_bytes()[:5000])
+    out, key, names = tmp_path / "out", tmp_path / "study.key", tmp_path / "map.json"
+    arguments = [str(p) for p in (patient, nifti, tmp_path / "Poe_Edgar.nii.gz", tmp_path / "Moe_Absent.nii.gz")]
+    options = ["--model", str(model / "model.onnx"), "--output", str(out), "--probabilities", "--pseudonymise"]
+    options += ["--pseudonym-key", str(key), "--pseudonym-map", str(names)]
+    result = CliRunner().invoke(app, ["segment", *arguments, *options], env={"COLUMNS": "200"})
+    assert result.exit_code == 2, result.output
+    secrets = ["Doe", "Jane", "12345", "Roe_Richard", "Richard", "Poe", "Edgar", "Moe", "1.2.826.0.1.3680043"]
+    assert leaks(out, secrets, result.output) == []
+    assert len(list(out.iterdir())) == 10
+    cases = json.loads(names.read_text())["names"]["case"]
+    assert {"Doe_Jane_12345", "Roe_Richard"} <= set(cases)
+    summary = json.loads((out / f"{cases['Roe_Richard']}_summary.json").read_text())
+    assert summary["case"] == summary["input"] == cases["Roe_Richard"]
+    again = CliRunner().invoke(app, ["segment", str(nifti), *options])
+    assert again.exit_code == 2
+    assert "exist already" in again.output
+    # The test itself must be able to find a name.
+    plain = CliRunner().invoke(app, ["segment", str(nifti), *options[:2], "--output", str(tmp_path / "plain")])
+    assert plain.exit_code == 0
+    assert any("summary.json" in leak for leak in leaks(tmp_path / "plain", ["Richard"]))

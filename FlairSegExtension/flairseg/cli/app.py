@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from ..models.store import DEFAULT_MODEL
+from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
 from .study import study_app
 
 app = typer.Typer(
@@ -94,6 +95,9 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that exist already; without it they are kept.")
     ] = False,
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    pseudonym_map: PseudonymMap = None,
 ) -> None:
     """Segment FLAIR volumes and write the results.
 
@@ -111,7 +115,8 @@ def segment(
     """
     from .segment import segment_cases
 
-    raise typer.Exit(segment_cases(inputs, output, model, device.value, probabilities, overwrite))
+    pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
+    raise typer.Exit(segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms))
 
 
 @app.command()

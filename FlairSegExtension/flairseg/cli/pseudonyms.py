@@ -1,9 +1,9 @@
 """The options ``--pseudonymise``, ``--pseudonym-key`` and ``--pseudonym-map``, alike on every command that writes.
 
 >>> # in cli/app.py:  pseudonymise: Pseudonymise = False, pseudonym_key: PseudonymKey = None, ...
->>> # in the command: pseudonymiser = start(messages, pseudonymise, pseudonym_key, pseudonym_map)
+>>> # in the command: pseudonymiser = start(messages, *pseudonyms)   # the three options as a tuple
 >>> #                 ... every result, name and message through it, if it is not None ...
->>> #                 finish(pseudonymiser, pseudonym_map)
+>>> #                 finish(messages, pseudonymiser, pseudonym_map)
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from rich.console import Console
 from rich.text import Text
 
 from ..errors import FlairSegError
+from .console import show_error
 
 if TYPE_CHECKING:
     from ..privacy import Pseudonymiser
 
+#: The three options as they are handed to a command: wanted or not, key file, map file.
+PseudonymOptions = tuple[bool, Path | None, Path | None]
+NO_PSEUDONYMS: PseudonymOptions = (False, None, None)
 _PANEL = "Privacy"
 
 Pseudonymise = Annotated[
@@ -60,7 +64,8 @@ def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path |
     Raises
     ------
     FlairSegError
-        If the options contradict each other or the key cannot be used.
+        If the options contradict each other, the key cannot be used or the map cannot be written: all of it before any
+        work is done.
     """
     from ..privacy import pseudonymiser_for
 
@@ -71,13 +76,21 @@ def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path |
             Text.assemble("A new key was made: ", (str(key), "bold"), ". Keep it, and keep it apart from the results."),
             soft_wrap=True,
         )
+    if pseudonymiser is not None and names is not None:
+        pseudonymiser.write_map(names)
     return pseudonymiser
 
 
-def finish(pseudonymiser: Pseudonymiser | None, names: Path | None) -> None:
-    """Write the map of names, if one was asked for."""
-    if pseudonymiser is not None and names is not None:
+def finish(messages: Console, pseudonymiser: Pseudonymiser | None, names: Path | None) -> bool:
+    """Write the map of names, if one was asked for; False if that failed, which is told then."""
+    if pseudonymiser is None or names is None:
+        return True
+    try:
         pseudonymiser.write_map(names)
+    except FlairSegError as error:
+        show_error(messages, error)
+        return False
+    return True
 
 
 def told(error: FlairSegError, pseudonymiser: Pseudonymiser | None) -> FlairSegError:

@@ -25,9 +25,11 @@ from .console import (
     show_error,
     show_warning,
 )
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
     from ..pipeline import Segmentation
+    from ..privacy import Pseudonymiser
 
 #: What the progress bar calls each stage.
 STAGE_NAMES = {
@@ -40,11 +42,18 @@ STAGE_NAMES = {
 
 
 def segment_cases(
-    inputs: Sequence[Path], output: Path, model: str | None, device: str, probabilities: bool, overwrite: bool
+    inputs: Sequence[Path],
+    output: Path,
+    model: str | None,
+    device: str,
+    probabilities: bool,
+    overwrite: bool,
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
     finished: list[tuple[str, Segmentation]] = []
+    pseudonymiser: Pseudonymiser | None = None
     refused = 0
     code = WRITTEN
     try:
@@ -55,18 +64,22 @@ def segment_cases(
             inputs = list({Path(p).absolute(): p for p in inputs}.values())
             try:
                 card = find_model(model)
+                pseudonymiser = start(messages, *pseudonyms)
             except FlairSegError as error:
                 show_error(messages, error)
                 return REFUSED
             with _Bars(messages, len(inputs)) as bars:
-                for path, stem in zip(inputs, output_stems(inputs), strict=True):
+                for path, named in zip(inputs, output_stems(inputs), strict=True):
+                    stem = named if pseudonymiser is None else pseudonymiser.learn_path(path, named)
                     progress = bars.case(stem)
                     try:
-                        case = _segment_case(path, stem, output, card, device, probabilities, overwrite, progress)
+                        case = _segment_case(
+                            path, stem, output, card, device, probabilities, overwrite, progress, pseudonymiser
+                        )
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
                         bars.drop()
-                        show_error(bars.console, _told(error), stem)
+                        show_error(bars.console, told(_told(error), pseudonymiser), stem)
                         continue
                     finished.append((stem, case))
                     for warning in case.warnings:
@@ -75,6 +88,8 @@ def segment_cases(
     except KeyboardInterrupt:
         messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
         code = INTERRUPTED
+    if not finish(messages, pseudonymiser, pseudonyms[2]):
+        code = code or REFUSED
     if finished:
         results.print(_table(finished))
         results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
@@ -93,12 +108,15 @@ def _segment_case(
     probabilities: bool,
     overwrite: bool,
     progress: Callable[[float, str], None],
+    pseudonymiser: Pseudonymiser | None = None,
 ) -> Segmentation:
     from ..pipeline import STAGES, segment
     from ..writing import check_destination, write_segmentation
 
     check_destination(output, stem, overwrite)
     case = segment(path, card, device, progress)
+    if pseudonymiser is not None:
+        case = pseudonymiser.segmentation(case, stem)
     progress(STAGES["postprocess"], "write")
     write_segmentation(case, output, stem, probabilities, overwrite)
     progress(1.0, "write")
