@@ -60,12 +60,12 @@ def render_overview(segmentation: Segmentation) -> Image.Image:
     stack = SliceStack.from_volume(segmentation.volume, plane)
     labels = SliceStack.from_volume(segmentation.volume.with_array(segmentation.labels), plane).array
     shown = [int(k) for k in np.flatnonzero(labels.any(axis=(1, 2)))] or [len(labels) // 2]
-    box = _head_box(stack, labels)
+    box = head_box(stack, labels)
     height_mm, width_mm = ((s.stop - s.start) * mm for s, mm in zip(box, stack.spacing[1:], strict=True))
     if stack.plane == "sagittal":
         height_mm, width_mm = width_mm, height_mm
     layout = _layout(len(shown), height_mm, width_mm)
-    low, high = _window(stack.array)
+    low, high = gray_window(stack.array)
     header, footer = _header_lines(segmentation, bool(labels.any())), _footer_line(segmentation)
     width = layout.columns * (layout.tile[1] + _GAP) - _GAP + 2 * _PAD
     header_height = 64 + 20 * len(header)
@@ -83,7 +83,7 @@ def render_overview(segmentation: Segmentation) -> Image.Image:
     return sheet
 
 
-def _head_box(stack: SliceStack, labels: np.ndarray) -> tuple[slice, slice]:
+def head_box(stack: SliceStack, labels: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns that hold the head in any slice, with a border."""
     brightest = stack.array.max(axis=0)
     threshold = 0.15 * float(np.percentile(brightest, 98)) + 0.85 * float(brightest.min())
@@ -112,7 +112,7 @@ def _layout(count: int, height_mm: float, width_mm: float) -> _Layout:
     return _Layout(math.ceil(count / rows), rows, tile, long_side)
 
 
-def _window(array: np.ndarray) -> tuple[float, float]:
+def gray_window(array: np.ndarray) -> tuple[float, float]:
     """Grey window: from air to :data:`WHITE_LEVEL` times the median of the tissue in the middle of the slices."""
     low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
     middle = array[tuple(slice(n // 4, max(n - n // 4, n // 4 + 1)) for n in array.shape)]
