@@ -1,7 +1,7 @@
 """Who does the work of a run: a process that stays warm between runs, or, where none can be started, a thread.
 
-Both take ``warm``, ``segment`` and ``task``, put what happens into ``events``, and can be killed at any time from the GUI
-thread, which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
+Both take ``warm``, ``segment`` and ``task``, put what happens into ``events``, and can be killed at any time from the
+GUI thread, which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
 ``("progress", run, fraction, stage)``, ``("result", run, Segmentation)``, ``("done", run, value)``,
 ``("error", run, FlairSegError)``, ``("ended", FlairSegError)``. After a kill no event that matters follows: a killed
 worker is forgotten.

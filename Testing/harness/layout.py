@@ -458,11 +458,10 @@ class LayoutManager(QtCore.QObject):
 
     def _own_views(self) -> list[str]:
         """Tags of the slice views of a described layout, from left to right; made where they are new."""
-        description = self._node.GetLayoutDescription(self._layout)
-        if not self._node.IsLayoutDescription(self._layout) or 'type="horizontal"' not in description:
+        if not self._node.IsLayoutDescription(self._layout):
             return []
         tags = []
-        for view in ElementTree.fromstring(description).iter("view"):
+        for view in ElementTree.fromstring(self._node.GetLayoutDescription(self._layout)).iter("view"):
             tags.append(view.get("singletontag"))
             if tags[-1] not in self._slices:
                 look = {p.get("name"): p.text for p in view.iter("property")}
