@@ -52,9 +52,25 @@ SMALL = {
         "network": {"kind": "nnunet2d", "inputs": 1, "outputs": 2, "features": [2, 4], "strides": [1, 2]},
         "frame_size": [64, 64],
     },
-    "s3-unet": {"network": {"width": 2, "levels": 2}, "frame_size": [64, 64], "window": [48, 48]},
-    "s4-deepwml": {"network": {"width": 2, "levels": 2}, "frame_size": [64, 64], "window": [48, 48]},
-    "s5-unet25d": {"network": {"width": 2, "levels": 2}, "frame_size": [96, 96], "window": [48, 48], "init": None},
+    "s3-unet": {
+        "network": {"width": 2, "levels": 2},
+        "frame_size": [64, 64],
+        "window": [48, 48],
+        "crop": [32, 40],
+    },
+    "s4-deepwml": {
+        "network": {"width": 2, "levels": 2},
+        "frame_size": [64, 64],
+        "window": [48, 48],
+        "crop": [32, 40],
+    },
+    "s5-unet25d": {
+        "network": {"width": 2, "levels": 2},
+        "frame_size": [96, 96],
+        "window": [48, 48],
+        "crop": [32, 40],
+        "init": None,
+    },
 }
 
 
@@ -241,6 +257,29 @@ def test_image_and_label_move_together_by_the_papers_ranges(seed):
     assert moved.min() >= -5 - 1e-4  # what comes in from outside is air
 
 
+def test_a_crop_is_a_part_of_its_slice_mostly_around_foreground():
+    labels = torch.zeros(300, 64, 48, dtype=torch.int64)
+    labels[::2, 60, 2] = LESION  # in a corner, where an even draw of the place would hardly ever find it
+    images = torch.arange(64 * 48).view(1, 1, 64, 48).float().repeat(300, 1, 1, 1) + labels[:, None] * 10_000
+    part, drawn = augment.crop(images, labels, (16, 20), torch.Generator().manual_seed(0))
+    assert part.shape == (300, 1, 16, 20)
+    assert torch.equal(drawn, (part[:, 0] >= 10_000) * LESION)
+    plain = part[:, 0] - drawn * 10_000
+    assert torch.equal(plain[:, 1:] - plain[:, :-1], torch.full((300, 15, 20), 48.0))
+    hits = drawn.flatten(1).any(1)[::2].float().mean()
+    assert abs(hits - augment.ON_FOREGROUND) < 0.12
+    corners = plain[1::2, 0, 0]  # no foreground: anywhere
+    assert (corners // 48).min() < 5
+    assert (corners // 48).max() > 43
+
+
+def test_half_precision_where_the_recipe_or_the_processor_wants_it(monkeypatch):
+    for wanted in (True, False):
+        assert train.half_convolutions(TrainingConfig("x", {}, {}, amp=wanted)) is wanted
+        monkeypatch.setattr(train, "has_bf16", lambda wanted=wanted: wanted)
+        assert train.half_convolutions(TrainingConfig("x", {}, {})) is wanted
+
+
 def test_no_ranges_move_nothing():
     images, labels = blobs(0)
     moved, drawn = augment.geometric(images, labels, augment.Geometry(), torch.Generator().manual_seed(0))
@@ -422,7 +461,13 @@ def test_all_systems_get_the_same_budget():
     budget = shared_budget()
     systems = [load_config(CONFIGS / f"{name}.json") for name in budget["order"]]
     assert {config.steps * config.batch for config in systems} == {budget["slices"]}
-    assert {config.folds for config in systems} == {5}
+    assert {config.folds for config in systems} == {budget["folds"]}
+    default = load_config(CONFIGS / "flairseg25d-shared.json")
+    assert (default.steps * default.batch, default.folds) == (budget["slices"], budget["folds"])
+    as_shipped = load_config(CONFIGS / "flairseg25d.json")
+    assert (default.pipeline, default.network, default.loss) == (
+        as_shipped.pipeline, as_shipped.network, as_shipped.loss,
+    )  # fmt: skip
     assert set(SMALL) < {config.name for config in systems}
 
 
@@ -480,7 +525,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(name, data, tmp_path, monkeyp
     assert first == second
 
 
-def test_s5_starts_from_its_own_pre_training(data, tmp_path):
+def test_s5_starts_from_its_own_pre_training(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the recipe names a folder under the working directory
     before = load_config(CONFIGS / "s5-pretrain.json")
     before.network = {**before.network, "width": 2, "levels": 2}
     before.steps, before.batch, before.mix, before.synthetic = 1, 1, {"synthetic": 1}, {"count": 2, "seeds": [3]}
@@ -527,7 +573,7 @@ def test_fold_zero_of_every_system_comes_first_and_all_patients_last(tmp_path):
     names = [job.folder.name for job in jobs]
     assert sorted(names[: len(systems) + 1]) == sorted([*(f"{name}-fold0" for name in systems), "s5-pretrain"])
     assert names[-len(systems) :] == systems
-    assert len(names) == len(set(names)) == 6 * len(systems) + 1
+    assert len(names) == len(set(names)) == (shared_budget()["folds"] + 1) * len(systems) + 1
     modules = {job.folder.name: job.command(tmp_path)[2] for job in jobs}
     assert modules["s1-pix2pix-fold0"] == "models.training.train_pix2pix"
     assert modules["s4-deepwml"] == "models.training.train"

@@ -30,6 +30,16 @@ log = logging.getLogger("flairseg.training")
 COLUMNS = ("step", "loss", "seconds", *FIGURES, "learning_rate", "slices")
 
 
+def half_convolutions(config: TrainingConfig) -> bool:
+    """Whether to convolve in bf16: as the recipe says, else where the processor has instructions for it."""
+    return has_bf16() if config.amp is None else config.amp
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 in hardware; emulated it takes twice the time of float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def build_network(config: TrainingConfig) -> torch.nn.Module:
     """Network of a recipe."""
     arguments = {key: value for key, value in config.network.items() if key != "kind"}
@@ -99,9 +109,11 @@ def draw_batch(
     samples = [sources[name].draw(rng) for name, share in config.mix.items() for _ in range(share)]
     images, labels, masks = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
     if config.augmentation is not None:
-        return augment.geometric(images, labels.long(), augment.Geometry(**config.augmentation), generator)
-    images, labels, masks = augment.spatial(images, labels.long(), masks[:, None].float(), generator)
-    return augment.intensity(images, masks, generator), labels
+        images, labels = augment.geometric(images, labels.long(), augment.Geometry(**config.augmentation), generator)
+    else:
+        images, labels, masks = augment.spatial(images, labels.long(), masks[:, None].float(), generator)
+        images = augment.intensity(images, masks, generator)
+    return augment.crop(images, labels, tuple(config.crop), generator) if config.crop else (images, labels)
 
 
 def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
@@ -137,7 +149,7 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
         step, losses, spent = state["step"], state["losses"], state["seconds"]
         log.info("resumed at step %d", step)
     curve = Curve(folder / "log.csv", COLUMNS, step)
-    loss_of, pipeline = LOSSES[config.loss], config.preprocessing
+    loss_of, pipeline, half = LOSSES[config.loss], config.preprocessing, half_convolutions(config)
     weights = torch.tensor(config.class_weights) if config.class_weights else None
     clip = config.optimiser.get("clip_norm", 5.0)
     began = time.time() - spent
@@ -168,7 +180,7 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
                 group["lr"] = rate
             images, labels = draw_batch(config, sources, rng, generator)
             target = channel_targets(labels, pipeline.output, pipeline.output_classes)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 logits = network(images.contiguous(memory_format=torch.channels_last))
             if isinstance(logits, list):
                 loss = deeply_supervised(loss_of, logits, target, weights)
@@ -190,7 +202,7 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
                 # Running statistics are the network's own, at every checkpoint.
                 average.load_state_dict({**network.state_dict(), **dict(average.named_parameters())})
             if judged:
-                figures = validate(average, validation, pipeline, config.amp) or [float("nan")] * len(FIGURES)
+                figures = validate(average, validation, pipeline, half) or [float("nan")] * len(FIGURES)
                 row = [step, round(float(np.mean(losses)), 5), round(time.time() - began, 1), *figures]
                 log.info("step %d loss %.4f %s s, %s", *row[:3], dict(zip(FIGURES, figures, strict=True)))
                 curve.append([*row, f"{rate:.3g}", step * config.batch])

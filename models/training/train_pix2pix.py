@@ -24,7 +24,7 @@ from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, sa
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz
 from .networks import PatchDiscriminator, Pix2PixGenerator
-from .train import run_folder
+from .train import half_convolutions, run_folder
 from .validation import FIGURES, validate
 
 log = logging.getLogger("flairseg.training")
@@ -76,7 +76,7 @@ def train(config: TrainingConfig, output: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.pt"
     torch.manual_seed(config.seed)
-    pipeline = config.preprocessing
+    pipeline, half = config.preprocessing, half_convolutions(config)
     cases = load_tabriz(data_folder())
     left_out = folds([case.name for case in cases], config.folds)[config.fold] if config.fold is not None else []
     framed = [frame_case(case, pipeline) for case in cases]
@@ -114,7 +114,7 @@ def train(config: TrainingConfig, output: Path) -> Path:
             labels = torch.from_numpy(case.labels[k]).long()[None]
             image, labels = augment.geometric(image, labels, geometry, random)
             target = gray_levels(labels, pipeline)
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 fake = generator(image)
                 scores = discriminator(image, target), discriminator(image, fake.detach().float())
             d_loss = 0.5 * sum(
@@ -124,7 +124,7 @@ def train(config: TrainingConfig, output: Path) -> Path:
             optimisers[1].zero_grad(set_to_none=True)
             d_loss.backward()
             optimisers[1].step()
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.amp):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 verdict = discriminator(image, fake.float()).float()
             distance = (fake.float() - target).abs()
             l1, weighted = distance.mean(), (distance * foreground_weights(labels, config, step)).mean()
@@ -136,7 +136,7 @@ def train(config: TrainingConfig, output: Path) -> Path:
             step += 1
             judged = step % config.validate_every == 0 or step == config.steps
             if judged:
-                figures = validate(generator, validation, pipeline, config.amp) or [float("nan")] * len(FIGURES)
+                figures = validate(generator, validation, pipeline, half) or [float("nan")] * len(FIGURES)
                 g_mean, d_mean, l1_mean = np.mean(sums, axis=0).round(5).tolist()
                 log.info("step %d L1 %.4f, %s", step, l1_mean, dict(zip(FIGURES, figures, strict=True)))
                 curve.append([step, g_mean, round(time.time() - began, 1), *figures, d_mean, l1_mean, step])
