@@ -1,7 +1,7 @@
 """The model's own answer in little space: labels and class probabilities, cut to where there is something.
 
 Probabilities are kept in steps of 1/255. Background is what the three classes leave. Of a head of 200 slices of
-512 x 512 voxels that is about a tenth of what float16 takes on the whole grid.
+512 x 512 voxels that is about a tenth of what float16 takes on the whole grid. An ensemble adds its disagreement.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 from .labels import NUMBER_OF_CLASSES
 
 _LEVELS = 255
+#: Classes whose probability is kept; background is what they leave.
+_CHANCES = NUMBER_OF_CLASSES - 1
 #: Label maps unpacked from text may have so many voxels at the most: what is no label map shall not fill the memory.
 _MAXIMUM_VOXELS = 2**31
 
@@ -34,8 +36,9 @@ class CompactAnswer:
         K, J, I of the box's first voxel.
     labels : ndarray of uint8, shape (k, j, i)
         The model's labels 0..3 in the box; outside they are 0.
-    levels : ndarray of uint8, shape (k, j, i, 3), or None
-        Probabilities of the classes 1, 2, 3 in steps of 1/255, classes last; outside the box they are 0.
+    levels : ndarray of uint8, shape (k, j, i, 3) or (k, j, i, 4), or None
+        Probabilities of the classes 1, 2, 3 in steps of 1/255, classes last; outside the box they are 0. A fourth one
+        is the disagreement of an ensemble's members (:mod:`flairseg.ensemble`), in the same steps.
     """
 
     shape: tuple[int, int, int]
@@ -54,8 +57,8 @@ class CompactAnswer:
         inside = all(a >= 0 and a + n <= m for a, n, m in zip(self.start, self.labels.shape, self.shape, strict=True))
         if not inside or self.labels.dtype != np.uint8 or self.labels.size == 0:
             raise ValueError("the box of labels does not lie on its grid")
-        wanted = (*self.labels.shape, NUMBER_OF_CLASSES - 1)
-        if self.levels is not None and (self.levels.dtype != np.uint8 or self.levels.shape != wanted):
+        wanted = [(*self.labels.shape, _CHANCES), (*self.labels.shape, _CHANCES + 1)]
+        if self.levels is not None and (self.levels.dtype != np.uint8 or self.levels.shape not in wanted):
             raise ValueError("probabilities and labels do not fit together")
 
     @property
@@ -64,10 +67,13 @@ class CompactAnswer:
         return tuple(slice(a, a + n) for a, n in zip(self.start, self.labels.shape, strict=True))
 
     @classmethod
-    def pack(cls, labels: np.ndarray, probabilities: np.ndarray | None = None) -> CompactAnswer:
+    def pack(
+        cls, labels: np.ndarray, probabilities: np.ndarray | None = None, disagreement: np.ndarray | None = None
+    ) -> CompactAnswer:
         """Keep labels (uint8, K, J, I) and probabilities (float16, 4, K, J, I; optional), slice by slice.
 
-        Without any class anywhere the box is one voxel of background.
+        With probabilities also an ensemble's disagreement (float16, K, J, I; optional), where they are not 0. Without
+        any class anywhere the box is one voxel of background.
 
         Raises
         ------
@@ -76,11 +82,16 @@ class CompactAnswer:
         """
         if probabilities is not None and probabilities.shape != (NUMBER_OF_CLASSES, *labels.shape):
             raise ValueError("probabilities and labels are not on one grid")
+        if disagreement is not None and (probabilities is None or disagreement.shape != labels.shape):
+            raise ValueError("disagreement and probabilities are not on one grid")
         table = _level_table()
 
         def levels_of(k: int) -> np.ndarray:
             part = np.asarray(probabilities[1:, k], np.float16)
             return table[part.view(np.uint16)]
+
+        def disagreement_of(k: int) -> np.ndarray:
+            return table[np.ascontiguousarray(disagreement[k], np.float16).view(np.uint16)]
 
         rows, columns = (np.zeros(n, bool) for n in labels.shape[1:])
         slices = []
@@ -99,9 +110,11 @@ class CompactAnswer:
         kept = np.ascontiguousarray(labels[box], np.uint8)
         levels = None
         if probabilities is not None:
-            levels = np.empty((*kept.shape, NUMBER_OF_CLASSES - 1), np.uint8)
+            levels = np.empty((*kept.shape, _CHANCES + (disagreement is not None)), np.uint8)
             for k in range(len(kept)):
-                levels[k] = np.moveaxis(levels_of(box[0].start + k)[:, box[1], box[2]], 0, -1)
+                levels[k, ..., :_CHANCES] = np.moveaxis(levels_of(box[0].start + k)[:, box[1], box[2]], 0, -1)
+                if disagreement is not None:
+                    levels[k, ..., _CHANCES] = disagreement_of(box[0].start + k)[box[1], box[2]]
         return cls(tuple(labels.shape), tuple(s.start for s in box), kept, levels)
 
     def full_labels(self) -> np.ndarray:
@@ -123,9 +136,21 @@ class CompactAnswer:
         background = np.clip(1 - np.arange(NUMBER_OF_CLASSES * _LEVELS, dtype=np.float32) / _LEVELS, 0, 1)
         background = background.astype(np.float16)
         rows, columns = self.box[1:]
-        for k, part in enumerate(self.levels, self.start[0]):
+        for k, part in enumerate(self.levels[..., :_CHANCES], self.start[0]):
             out[1:, k, rows, columns] = np.moveaxis(unit[part], -1, 0)
             out[0, k, rows, columns] = background[part.sum(axis=-1, dtype=np.uint16)]
+        return out
+
+    def full_disagreement(self) -> np.ndarray | None:
+        """Disagreement of an ensemble's members on the whole grid, float16, K, J, I, to within 1/510; None if not kept.
+
+        0 outside the box.
+        """
+        if self.levels is None or self.levels.shape[-1] == _CHANCES:
+            return None
+        out = np.zeros(self.shape, np.float16)
+        unit = (np.arange(_LEVELS + 1, dtype=np.float32) / _LEVELS).astype(np.float16)
+        out[self.box] = unit[self.levels[..., _CHANCES]]
         return out
 
     @cached_property

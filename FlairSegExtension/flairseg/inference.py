@@ -25,7 +25,7 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 BATCH_SIZE = {"cpu": 1, "cuda": 16}
 #: Cores that work side by side at the most; each needs memory for its slice.
 MOST_WORKERS = 8
-#: Sessions kept; the least recently used goes first.
+#: Sessions kept, unless more are reserved; the least recently used goes first.
 KEPT_SESSIONS = 2
 #: TF32 off and a fixed choice of algorithms, so that the GPU's labels are the CPU's.
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
@@ -43,6 +43,7 @@ class _Session:
 
 
 _sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+_reserved = 0
 _lock = threading.Lock()
 
 
@@ -150,9 +151,18 @@ def onnxruntime_version() -> str:
         return ""
 
 
-def clear_sessions() -> None:
-    """Forget all kept sessions and free their memory."""
+def reserve_sessions(count: int) -> None:
+    """Keep at least so many sessions from now on: an ensemble's next case finds all its members warm."""
+    global _reserved
     with _lock:
+        _reserved = max(_reserved, count)
+
+
+def clear_sessions() -> None:
+    """Forget all kept sessions, and what was reserved, and free their memory."""
+    global _reserved
+    with _lock:
+        _reserved = 0
         _sessions.clear()
 
 
@@ -193,7 +203,7 @@ def _open(runtime: Any, card: ModelCard, provider: str) -> _Session:
         card.verify()
         session = _create(runtime, card, provider)
         _sessions[key] = session
-        while len(_sessions) > KEPT_SESSIONS:
+        while len(_sessions) > max(KEPT_SESSIONS, _reserved):
             _sessions.popitem(last=False)
         return session
 

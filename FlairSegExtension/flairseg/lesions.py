@@ -55,6 +55,9 @@ class Lesion:
         Smallest distance between voxel centres of the region and of the ventricles; None without ventricles.
     touches_ventricles : bool
         Whether they share a face, an edge or a corner.
+    disagreement : float or None
+        Mean over the region of how much an ensemble's members disagree about lesions, 0..1 (see
+        :mod:`flairseg.ensemble`); None for a single model.
     """
 
     number: int
@@ -70,6 +73,7 @@ class Lesion:
     peak_probability: float | None = None
     ventricle_distance_mm: float | None = None
     touches_ventricles: bool = False
+    disagreement: float | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -152,6 +156,7 @@ def find_lesions(
     probabilities: np.ndarray | None = None,
     values: Sequence[int] = (LESION,),
     previous: LesionMap | None = None,
+    disagreement: np.ndarray | None = None,
 ) -> LesionMap:
     """Number and measure the 26-connected regions of some classes.
 
@@ -166,6 +171,8 @@ def find_lesions(
         Classes; 2 (normal WMH) and 3 (lesion) make sense.
     previous : LesionMap, optional
         The regions before an edit: numbers stay with their region (:func:`numbered_like`).
+    disagreement : ndarray of float, shape (K, J, I), optional
+        Of an ensemble's members, 0..1.
 
     Returns
     -------
@@ -174,12 +181,14 @@ def find_lesions(
     Raises
     ------
     ValueError
-        If the probabilities are not on the labels' grid.
+        If the probabilities or the disagreement are not on the labels' grid.
     """
     from scipy import ndimage
 
     if probabilities is not None and probabilities.shape[1:] != labels.shape:
         raise ValueError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
+    if disagreement is not None and disagreement.shape != labels.shape:
+        raise ValueError(f"disagreement {disagreement.shape} does not fit labels {labels.shape}")
     box = bounding_box(labels, values)
     if box is None:
         empty = (slice(0, 0),) * 3
@@ -192,7 +201,7 @@ def find_lesions(
         own, count = ndimage.label(part == value, structure=np.ones((3, 3, 3), bool))
         components[own > 0] = own[own > 0] + (len(classes) - 1)
         classes += [value] * count
-    regions = _measured(components, classes, box, ijk_to_ras, probabilities)
+    regions = _measured(components, classes, box, ijk_to_ras, probabilities, disagreement)
     regions = _with_ventricle_distance(regions, components, box, labels, ijk_to_ras)
     order = sorted(regions, key=lambda r: (-r.value, -r.voxels, r.number))
     lookup = np.zeros(len(classes), np.int32)
@@ -477,6 +486,7 @@ def _measured(
     box: Box,
     ijk_to_ras: np.ndarray,
     probabilities: np.ndarray | None,
+    disagreement: np.ndarray | None = None,
 ) -> list[Lesion]:
     """Size, place and probabilities of each component; ``classes[n]`` is the class of component n."""
     offset = np.array([s.start for s in box])
@@ -492,6 +502,9 @@ def _measured(
         own = values[np.asarray(classes)[numbers], np.arange(numbers.size)]
         peaks = np.zeros(len(classes))
         np.maximum.at(peaks, numbers, own)
+    apart = None
+    if disagreement is not None:
+        apart = np.bincount(numbers, disagreement[tuple(kji.T)], len(classes)) / np.maximum(voxels, 1)
     centres = (
         np.stack([np.bincount(numbers, axis, len(classes)) for axis in kji.T], axis=1) / np.maximum(voxels, 1)[:, None]
     )
@@ -518,6 +531,7 @@ def _measured(
                 box=tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)),
                 probabilities=() if means is None else tuple(round(float(p), 4) for p in means[:, n]),
                 peak_probability=None if peaks is None else float(peaks[n]),
+                disagreement=None if apart is None else round(float(apart[n]), 4),
             )
         )
     return out

@@ -8,18 +8,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from . import quality
 from .decoding import classify, decode
-from .inference import Generator, onnxruntime_version
-from .models.card import ModelCard
+from .ensemble import Vote, Voted
+from .inference import Generator, onnxruntime_version, reserve_sessions
+from .models.card import ModelCard, PipelineConfig
+from .models.members import networks
 from .models.store import find_model
 from .postprocessing import clean_labels
-from .preprocessing import Prepared, preprocess
+from .preprocessing import Prepared, brain_mask, preprocess
 from .progress import STAGES, CancelToken, ProgressCallback, Reporter
 from .reading import check_volume, read_volume
 from .segmentation import Segmentation
@@ -68,9 +70,32 @@ def segment(
         card = model if isinstance(model, ModelCard) else find_model(model)
         source = volume.name if isinstance(volume, Volume) else str(volume).encode("utf-8", "replace").decode("utf-8")
         checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
+    answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
+    warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))
+    seconds = {**reporter.seconds, **answer.seconds, "total": time.perf_counter() - began}
+    return Segmentation(
+        replace(checked, warnings=()), answer.labels, answer.probabilities, card, device, answer.used, answer.provider,
+        source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a model says about a volume, on its own grid: labels are cleaned. ``seconds`` are those of the members."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    used: str
+    provider: str
+    warnings: list[str]
+    disagreement: np.ndarray | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
     config = card.pipeline
     with reporter.stage("preprocess", STAGES["read"], STAGES["preprocess"]):
-        stack = SliceStack.from_volume(checked, config.plane)
+        stack = SliceStack.from_volume(volume, config.plane)
         prepared = preprocess(stack, config, reporter.update)
     with reporter.stage("inference", STAGES["preprocess"], STAGES["inference"]):
         generator = Generator(card, device)
@@ -81,12 +106,70 @@ def segment(
         doubts = quality.assess(stack, prepared.mask, labels)
         labels = np.ascontiguousarray(stack.restore(labels))
         probabilities = stack.restore(probabilities)
-    warnings = list(dict.fromkeys([*checked.warnings, *doubts, *generator.warnings]))
-    seconds = {**reporter.seconds, "total": time.perf_counter() - began}
-    return Segmentation(
-        replace(checked, warnings=()), labels, probabilities, card, device, generator.used, generator.provider,
-        source, seconds, warnings, runtime=onnxruntime_version(),
-    )  # fmt: skip
+    return _Answer(labels, probabilities, generator.used, generator.provider, [*doubts, *generator.warnings])
+
+
+def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
+    """An ensemble: its members one after another, each with its own preprocessing; one answer at a time is kept."""
+    cards = networks(card)
+    reserve_sessions(len(cards))
+    vote = Vote(volume.array.shape)
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    ran: list[Generator] = []
+    seconds: dict[str, float] = {}
+    share = (STAGES["inference"] - STAGES["read"]) / len(cards)
+    prepared_by = (STAGES["preprocess"] - STAGES["read"]) / (STAGES["inference"] - STAGES["read"])
+    for n, (member, network) in enumerate(zip(card.members, cards, strict=True)):
+        began, start = time.perf_counter(), STAGES["read"] + n * share
+        with reporter.stage("preprocess", start, start + prepared_by * share):
+            stack = SliceStack.from_volume(volume, network.pipeline.plane)
+            prepared = preprocess(stack, network.pipeline, reporter.update, masks)
+        with reporter.stage("inference", start + prepared_by * share, start + share):
+            ran.append(Generator(network, device))
+            _, probabilities = predict(prepared, ran[-1], stack.plane, lambda done: reporter.update(0.95 * done))
+            del prepared
+            vote.add(stack.restore(probabilities), member.weights, lambda done: reporter.update(0.95 + 0.05 * done))
+            del probabilities
+        seconds[member.id] = time.perf_counter() - began
+    with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
+        voted = vote.result(card.pipeline.thresholds)
+        del vote
+        reporter.update(0.3)
+        stack = SliceStack.from_volume(volume, card.pipeline.plane)
+        brain = masks.get((stack.plane, "none"))
+        if brain is None:
+            brain = brain_mask(stack.array, stack.spacing)
+        labels = clean_vote(voted, stack, card.pipeline, brain)
+        reporter.update(0.7)
+        doubts = quality.assess(stack, brain, labels)
+        labels = np.ascontiguousarray(stack.restore(labels))
+    # "auto" may fall back to the CPU for one member only: then the CPU is what the result rests on.
+    slowest = next((generator for generator in ran if generator.used == "cpu"), ran[0])
+    warnings = [*doubts, *(warning for generator in ran for warning in generator.warnings)]
+    return _Answer(labels, voted.probabilities, slowest.used, slowest.provider, warnings, voted.disagreement, seconds)
+
+
+def clean_vote(voted: Voted, stack: SliceStack, config: PipelineConfig, brain: np.ndarray | None) -> np.ndarray:
+    """Clean an ensemble's labels as its card asks for.
+
+    Parameters
+    ----------
+    voted : Voted
+        On the volume's grid.
+    stack : SliceStack
+        Slices of the same volume, in the plane of the ensemble's card.
+    config : PipelineConfig
+        Of the ensemble.
+    brain : ndarray of bool, shape (slices, rows, columns), optional
+        Rough brain mask.
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, rows, columns)
+        In the stack's order.
+    """
+    labels, probabilities = stack.arrange(voted.labels), stack.arrange(voted.probabilities)
+    return clean_labels(labels, probabilities, stack.spacing, config, brain)
 
 
 def predict(

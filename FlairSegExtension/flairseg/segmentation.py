@@ -11,7 +11,7 @@ import numpy as np
 
 from . import __version__
 from .compact import CompactAnswer
-from .labels import CLASSES
+from .labels import CLASS_BY_VALUE, CLASSES
 from .models.card import ModelCard
 from .progress import STAGES
 from .volume import Volume
@@ -37,7 +37,7 @@ class Segmentation:
     source : str
         What the caller named as input: a path, or the volume's name.
     seconds : dict of str to float
-        Wall-clock seconds per stage and in total.
+        Wall-clock seconds per stage and in total; of an ensemble also of each member, by its id.
     warnings : list of str
         What the reader should know before trusting the result.
     created : str
@@ -46,6 +46,9 @@ class Segmentation:
         Version of onnxruntime.
     compact : CompactAnswer, optional
         The answer as it is kept with a segmentation node, see :meth:`compact_answer`.
+    disagreement : ndarray of float16, shape (K, J, I), optional
+        How much an ensemble's members disagree about lesions, 0..1, see :mod:`flairseg.ensemble`; None for a single
+        model, and where only ``compact`` came over from another process.
     """
 
     volume: Volume
@@ -61,10 +64,11 @@ class Segmentation:
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     runtime: str = ""
     compact: CompactAnswer | None = field(default=None, repr=False)
+    disagreement: np.ndarray | None = field(default=None, repr=False)
 
     def compact_answer(self) -> CompactAnswer:
         """Labels and probabilities as they are kept with a segmentation node."""
-        return self.compact or CompactAnswer.pack(self.labels, self.probabilities)
+        return self.compact or CompactAnswer.pack(self.labels, self.probabilities, self.disagreement)
 
     def volumes_ml(self) -> dict[int, float]:
         """Volume of each class in millilitres, by class value (1, 2, 3)."""
@@ -83,13 +87,14 @@ class Segmentation:
 
         ``number``, ``volume_ml``, ``centre_ras_mm`` (its centre of mass), ``slices`` (first and last along the
         through-plane axis, from 0), ``confidence`` (mean probability), ``ventricle_distance_mm``; None where unknown.
+        Of an ensemble also ``disagreement`` (its mean).
         """
         from .lesions import find_lesions
 
-        probabilities = self.probabilities
+        probabilities, disagreement = self.probabilities, self.disagreement
         if probabilities is None and self.compact is not None:
-            probabilities = self.compact.full_probabilities()
-        found = find_lesions(self.labels, self.volume.ijk_to_ras, probabilities)
+            probabilities, disagreement = self.compact.full_probabilities(), self.compact.full_disagreement()
+        found = find_lesions(self.labels, self.volume.ijk_to_ras, probabilities, disagreement=disagreement)
         return [
             {
                 "number": lesion.number,
@@ -100,6 +105,7 @@ class Segmentation:
                 "ventricle_distance_mm": (
                     None if lesion.ventricle_distance_mm is None else round(lesion.ventricle_distance_mm, 1)
                 ),
+                **({} if lesion.disagreement is None else {"disagreement": round(lesion.disagreement, 3)}),
             }
             for lesion in found.lesions
         ]
@@ -112,7 +118,7 @@ class Segmentation:
         return {
             "case": self.volume.name,
             "input": self.source,
-            "model": {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256},
+            "model": self._model_entry(),
             "software": {
                 "flairseg": __version__,
                 "onnxruntime": self.runtime,
@@ -130,6 +136,20 @@ class Segmentation:
             "warnings": list(self.warnings),
             "seconds": stages,
         }
+
+    def _model_entry(self) -> dict[str, Any]:
+        """The model as it stands in ``summary.json``; an ensemble with its members."""
+        entry: dict[str, Any] = {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256}
+        members = [
+            {
+                "id": member.id,
+                "sha256": member.sha256,
+                "weights": {CLASS_BY_VALUE[value].id: weight for value, weight in member.weights.items()},
+                "seconds": round(self.seconds.get(member.id, 0.0), 3),
+            }
+            for member in self.card.members
+        ]
+        return {**entry, "members": members} if members else entry
 
 
 def provenance_tags(segmentation: Segmentation) -> dict[str, str]:

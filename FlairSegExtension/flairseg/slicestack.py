@@ -107,6 +107,15 @@ class SliceStack:
         """Where slice ``index`` comes from: the volume's array axis (0 K, 1 J, 2 I) and the index along it."""
         return self._order[0], len(self.array) - 1 - index if self._flips[0] else index
 
+    def arrange(self, array: np.ndarray) -> np.ndarray:
+        """Bring an array on the volume's own grid (..., K, J, I) into this stack's order: a view.
+
+        Leading axes are kept, as by :meth:`restore`, of which this is the inverse.
+        """
+        lead = array.ndim - 3
+        index = (slice(None),) * lead + tuple(slice(None, None, -1) if flip else slice(None) for flip in self._flips)
+        return np.transpose(array, (*range(lead), *(lead + n for n in self._order)))[index]
+
     def restore(self, array: np.ndarray) -> np.ndarray:
         """Bring an array of this stack's shape back to the volume's own K, J, I order (the exact inverse).
 

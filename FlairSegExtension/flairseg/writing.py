@@ -27,6 +27,7 @@ ENDINGS = {
     "segmentation": ".seg.nrrd",
     "overview": "_overview.png",
     "probabilities": "_probabilities.nii.gz",
+    "disagreement": "_disagreement.nii.gz",
     "summary": "_summary.json",
 }
 #: Longest stem in bytes: file systems allow names of 255, and the longest ending needs its share.
@@ -103,7 +104,8 @@ def write_segmentation(
     """Write the files of a case; after any failure there is none of them, and what existed before is as it was.
 
     ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
-    ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes 0..3 last).
+    ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes 0..3 last) and, of an
+    ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1).
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def write_segmentation(
     stem : str, optional
         Default: the volume's name.
     probabilities : bool
-        Also write the probabilities.
+        Also write the probabilities, and an ensemble's disagreement.
     overwrite : bool
         Replace existing results of this stem (all of them: probabilities of an earlier run do not stay behind).
     check : callable, optional
@@ -123,7 +125,7 @@ def write_segmentation(
     Returns
     -------
     dict of str to Path
-        ``labels``, ``segmentation``, ``overview``, ``summary`` and perhaps ``probabilities``.
+        ``labels``, ``segmentation``, ``overview``, ``summary`` and perhaps ``probabilities``, ``disagreement``.
 
     Raises
     ------
@@ -134,7 +136,10 @@ def write_segmentation(
     folder = Path(output_dir)
     stem = segmentation.volume.name if stem is None else stem
     check_destination(folder, stem, overwrite)
-    wanted = {name: f"{stem}{e}" for name, e in ENDINGS.items() if name != "probabilities" or probabilities}
+    left_out = set() if probabilities else {"probabilities", "disagreement"}
+    if segmentation.disagreement is None:
+        left_out.add("disagreement")
+    wanted = {name: f"{stem}{e}" for name, e in ENDINGS.items() if name not in left_out}
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     with all_or_none(folder, wanted.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
         for name, file in wanted.items():
@@ -156,6 +161,11 @@ def _write_labels(segmentation: Segmentation, path: Path) -> None:
 
 def _write_probabilities(segmentation: Segmentation, path: Path) -> None:
     write_nifti(path, segmentation.probabilities, segmentation.volume, np.float32)
+    read_header(path)
+
+
+def _write_disagreement(segmentation: Segmentation, path: Path) -> None:
+    write_nifti(path, segmentation.disagreement, segmentation.volume, np.float32)
     read_header(path)
 
 
@@ -226,6 +236,7 @@ _WRITERS = {
     "segmentation": _write_segments,
     "overview": _write_overview,
     "probabilities": _write_probabilities,
+    "disagreement": _write_disagreement,
     "summary": _write_summary,
 }
 

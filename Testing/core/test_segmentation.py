@@ -91,7 +91,7 @@ def test_parts_that_do_not_fit_are_refused():
     for arguments in (
         ((2, 3, 4), (0, 0, 1), labels),
         ((2, 3, 4), (0, 0, 0), labels.astype(np.int16)),
-        ((2, 3, 4), (0, 0, 0), labels, np.zeros((2, 3, 4, 4), np.uint8)),
+        ((2, 3, 4), (0, 0, 0), labels, np.zeros((2, 3, 4, 5), np.uint8)),
     ):
         with pytest.raises(ValueError, match=r"fit|grid"):
             CompactAnswer(*arguments)

@@ -186,19 +186,30 @@ PIPELINE = {
 }
 
 
-def make_network(path: Path, channels: int = 3, outputs: int = 4, batch: int | str = "N", width: int = 0) -> Path:
+def make_network(
+    path: Path,
+    channels: int = 3,
+    outputs: int = 4,
+    batch: int | str = "N",
+    width: int = 0,
+    classes: tuple[int, ...] | None = None,
+    lesion_bias: float = 0.0,
+) -> Path:
     """An ONNX network without training that knows grey levels: dark -> 1, brightish -> 2, bright -> 3.
 
     With ``width`` it first runs convolutions of that many channels whose result counts for nothing: a slow network.
+    ``classes`` puts out those only (default the first ``outputs``); ``lesion_bias`` is added to the logit of lesions.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
+    known = list(range(outputs) if classes is None else classes)
+    outputs = len(known)
     values = {
-        "centres": np.array([100.0, -3.75, 1.7, 3.6], np.float32)[:outputs].reshape(1, outputs, 1, 1),
-        "slopes": np.array([0.0, -6.0, -6.0, -6.0], np.float32)[:outputs].reshape(1, outputs, 1, 1),
-        "offsets": np.array([0.0, 4.0, 3.0, 8.0], np.float32)[:outputs].reshape(1, outputs, 1, 1),
+        "centres": np.array([100.0, -3.75, 1.7, 3.6], np.float32)[known].reshape(1, outputs, 1, 1),
+        "slopes": np.array([0.0, -6.0, -6.0, -6.0], np.float32)[known].reshape(1, outputs, 1, 1),
+        "offsets": np.array([0.0, 4.0, 3.0, 8.0 + lesion_bias], np.float32)[known].reshape(1, outputs, 1, 1),
     }
     pick = rng.normal(0, 0.002, (1, channels, 3, 3)).astype(np.float32)
     pick[0, channels // 2, 1, 1] += 1.0
@@ -253,4 +264,36 @@ def make_model(folder: Path, name: str = "tiny-v1.0", pipeline: dict | None = No
         "results": [],
     }
     (folder / name / "card.json").write_text(json.dumps(card))
+    return folder / name
+
+
+#: Pipeline fields of a model that knows lesions alone; its network has ``classes=(3,)``.
+LESION_ONLY = {"output": "sigmoid", "output_classes": [3]}
+
+
+def make_ensemble(
+    folder: Path, weights: dict[str, dict[str, float]], name: str = "vote-v1.0", pipeline: dict | None = None
+) -> Path:
+    """An ensemble of models that are in ``folder``: a card alone. ``weights`` by member and class."""
+    from flairseg.models.members import digest, members_of
+
+    members = []
+    for member, votes in weights.items():
+        card = json.loads((folder / member / "card.json").read_text())
+        members.append({"id": member, "sha256": card["weights"]["sha256"], "weights": votes})
+    card = {
+        "id": name,
+        "title": "A vote on grey levels",
+        "version": name.rpartition("v")[2],
+        "licence": "CC0-1.0",
+        "summary": "Several that know grey levels. For tests.",
+        "ensemble": {"members": members, "disagreement": "lesion-deviation"},
+        "pipeline": {"plane": "native", "min_lesion_mm3": 0.0, **(pipeline or {})},
+        "intended_use": "Tests.",
+        "training_data": [],
+        "results": [],
+    }
+    card["ensemble"]["sha256"] = digest(members_of(card))
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / name / "card.json").write_text(json.dumps(card, indent=2))
     return folder / name

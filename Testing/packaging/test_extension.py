@@ -64,8 +64,8 @@ def test_what_is_shipped_is_what_is_in_git(tree):
     shipped = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
     names = tracked()
     expected = {name.removeprefix(SOURCE) for name in names if name.startswith(SOURCE)} - {"CMakeLists.txt"}
-    models = {name.split("/")[1] for name in names if name.startswith("models/") and name.endswith("/model.onnx")}
-    expected |= {f"{MODELS}/{model}/{file}" for model in models for file in ("card.json", "card.md", "model.onnx")}
+    embedded = {name for name in names if re.fullmatch(r"models/[^/]+/(card\.json|card\.md|model\.onnx)", name)}
+    expected |= {f"{MODELS}/{name.removeprefix('models/')}" for name in embedded}
     expected.add(f"{MODELS}/card.schema.json")
     assert shipped == expected
 
@@ -118,7 +118,7 @@ def test_embedded_models_are_found_in_the_installed_tree(tree):
         "[find_model(model) for model in found];"
         "print(json.dumps(found))"
     )
-    expected = sorted(path.parent.name for path in (ROOT / "models").glob("*/model.onnx"))
+    expected = sorted(path.parent.name for path in (ROOT / "models").glob("*/card.json"))
     assert run(tree, code, FLAIRSEG_MODELS="") == expected
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, ModelNotFoundError
 from ..models.card import ModelCard
 from ..models.store import DEFAULT_MODEL, ENVIRONMENT, survey
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
@@ -32,7 +32,8 @@ def show_models() -> int:
             state, style = "intact", "green"
         except FlairSegError as error:
             problems.append((card.id, error))
-            state, style = "damaged" if card.path.exists() else "missing", "bold red"
+            gone = isinstance(error, ModelNotFoundError)
+            state, style = "missing" if gone else "damaged", "bold red"
         name = f"{card.id} *" if card.id == DEFAULT_MODEL else card.id
         table.add_row(
             Text(name), Text(card.title), Text(card.licence), _size(card), Text(where), Text(state, style=style)
@@ -48,6 +49,8 @@ def show_models() -> int:
 
 
 def _size(card: ModelCard) -> str:
+    if card.members:
+        return f"{len(card.members)} models"
     try:
         return f"{card.path.stat().st_size / 1e6:.1f} MB"
     except OSError:

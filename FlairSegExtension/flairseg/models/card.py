@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InvalidModelError, ModelNotFoundError
 from ..labels import BACKGROUND, CLASS_BY_VALUE
+from .members import ENSEMBLE_STAGES, Member, digest, members_of, networks
 
 CARD_NAME = "card.json"
 SCHEMA_NAME = "card.schema.json"
@@ -187,11 +188,11 @@ class ModelCard:
     title, version, licence, summary : str
         For people.
     path : Path
-        The ONNX file.
+        The ONNX file; of an ensemble, the card itself.
     sha256 : str
-        What the ONNX file must hash to.
+        What the ONNX file must hash to; of an ensemble, :func:`.members.digest`.
     pipeline : PipelineConfig
-        How to prepare slices and read the output.
+        How to prepare slices and read the output; of an ensemble, its thresholds and clean-up.
     raw : dict
         The whole card: intended use, training data, measured results.
     """
@@ -206,16 +207,38 @@ class ModelCard:
     pipeline: PipelineConfig
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members of an ensemble; none of a single model."""
+        return members_of(self.raw)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Class values 1..3 that the model knows."""
+        if not self.members:
+            return tuple(sorted(set(self.pipeline.output_classes) - {BACKGROUND}))
+        return tuple(value for value in CLASS_BY_VALUE if any(m.weights.get(value, 0) > 0 for m in self.members))
+
     def verify(self) -> None:
         """Compare the weights with the card's sha256; the answer is remembered until the file changes.
+
+        Of an ensemble, compare the card's members and weights with its digest, and each member with its own sha256.
 
         Raises
         ------
         ModelNotFoundError
-            If the weights are not there.
+            If the weights, or a member, are not there.
         InvalidModelError
             If they cannot be read or hash to something else.
         """
+        if self.members:
+            if digest(self.members) != self.sha256:
+                raise InvalidModelError(
+                    f"The members or weights of the ensemble {self.id} were altered (sha256 differs).",
+                    "Get its card again from its source.",
+                )
+            networks(self)
+            return
         try:
             stat = self.path.stat()
         except FileNotFoundError as error:
@@ -284,8 +307,16 @@ def load_card(path: str | Path, verify: bool = True) -> ModelCard:
     if problem:
         raise _invalid(card_path, problem)
     try:
-        weights = raw["weights"]
-        name = weights["file"]
+        if ("ensemble" in raw) == ("weights" in raw):
+            raise ValueError("either weights or ensemble must be given")
+        if "ensemble" in raw:
+            members_of(raw)
+            foreign = sorted(set(raw["pipeline"]) - ENSEMBLE_STAGES)
+            if foreign:
+                raise ValueError(f"pipeline: {foreign[0]} stands in the members' cards, not in an ensemble's")
+            name, sha256 = card_path.name, raw["ensemble"]["sha256"]
+        else:
+            name, sha256 = raw["weights"]["file"], raw["weights"]["sha256"]
         if Path(name).name != name:
             raise ValueError("weights.file must be a plain file name")
         if given.suffix.lower() == ".onnx" and given.name != name:
@@ -295,7 +326,7 @@ def load_card(path: str | Path, verify: bool = True) -> ModelCard:
             title=str(raw["title"]),
             version=str(raw["version"]),
             path=card_path.parent / name,
-            sha256=str(weights["sha256"]).lower(),
+            sha256=str(sha256).lower(),
             licence=str(raw["licence"]),
             summary=str(raw["summary"]),
             pipeline=PipelineConfig.from_dict(raw["pipeline"]),

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -53,7 +54,7 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
     Raises
     ------
     ModelNotFoundError
-        There is nothing at ``source``, or a part of the model is missing.
+        There is nothing at ``source``, or a part of the model, or a member of the ensemble, is missing.
     InvalidModelError
         Not a model: the card is not valid, the weights are not those of the card (sha256), the archive is damaged; or
         another model has that id.
@@ -65,12 +66,15 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
     with _opener(source) as opened, _staging(target) as staging:
         _copy(opened, CARD_NAME, staging, CARD_BYTES, source)
         # Where the weights are is known from the card, so the card is read first and checked again with them.
-        weights = load_card(staging / CARD_NAME, verify=False).path.name
-        _copy(opened, weights, staging, WEIGHTS_BYTES, source)
-        if not (staging / weights).stat().st_size:
-            raise InvalidModelError(f"{weights} is empty.", _AGAIN)
+        card = load_card(staging / CARD_NAME, verify=False)
+        if not card.members:
+            weights = card.path.name
+            _copy(opened, weights, staging, WEIGHTS_BYTES, source)
+            if not (staging / weights).stat().st_size:
+                raise InvalidModelError(f"{weights} is empty.", _AGAIN)
         _copy(opened, _DESCRIPTION, staging, CARD_BYTES, source, optional=True)
-        card = load_card(staging, verify=True)
+        # The members of an ensemble are installed before it: beside its place, or where any model may be.
+        replace(card, path=target / card.id / card.path.name).verify() if card.members else card.verify()
         _check_id(card)
         installed = _same_model(card, target)
         if installed is not None:

@@ -139,7 +139,10 @@ def strip_skull(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def preprocess(
-    stack: SliceStack, config: PreprocessingConfig, check: Callable[[float], None] | None = None
+    stack: SliceStack,
+    config: PreprocessingConfig,
+    check: Callable[[float], None] | None = None,
+    masks: dict[tuple[str, str], np.ndarray] | None = None,
 ) -> Prepared:
     """Denoise, find the brain, strip the skull or not, normalise, frame: the variants named in ``config``.
 
@@ -150,6 +153,9 @@ def preprocess(
         A model card's pipeline.
     check : callable, optional
         Called with the fraction done (0..1) between steps; may raise to cancel.
+    masks : dict, optional
+        Brain masks of this very image, by plane and denoising: several models share what takes longest. A new one is
+        added.
 
     Returns
     -------
@@ -165,7 +171,10 @@ def preprocess(
         raise ValueError(f"unknown variant: {config.denoise}, {config.normalisation}, {config.framing}")
     slices = DENOISERS[config.denoise](stack.array)
     step(0.1)
-    mask = brain_mask(slices, stack.spacing)
+    known = {} if masks is None else masks
+    if (stack.plane, config.denoise) not in known:
+        known[stack.plane, config.denoise] = brain_mask(slices, stack.spacing)
+    mask = known[stack.plane, config.denoise]
     step(0.5)
     if config.skull_strip:
         slices = strip_skull(slices, mask)

@@ -1,0 +1,158 @@
+"""Ensembles: a card without weights of its own, whose members are other models and vote with a weight for each class.
+
+A member that does not know a class has no weight for it. What identifies an ensemble in place of a file's sha256 is a
+digest over its members' own sha256 and their weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidModelError, ModelNotFoundError
+from ..labels import CLASS_BY_ID, CLASS_BY_VALUE, LESION
+
+if TYPE_CHECKING:
+    from .card import ModelCard
+
+#: What an ensemble's own card may say about the pipeline; how slices are prepared stands in its members' cards.
+ENSEMBLE_STAGES = frozenset(
+    {
+        "plane",
+        "thresholds",
+        "fill_holes",
+        "smooth_edges",
+        "min_lesion_mm3",
+        "min_normal_mm3",
+        "min_ventricle_mm3",
+        "lesion_growth",
+        "brain_margin_mm",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of an ensemble.
+
+    Attributes
+    ----------
+    id : str
+        Of the model.
+    sha256 : str
+        Of its weights.
+    weights : mapping of int to float
+        Class value (1, 2, 3) -> weight of its vote, not negative; a class that it does not know is missing.
+    """
+
+    id: str
+    sha256: str
+    weights: Mapping[int, float]
+
+
+def members_of(raw: Mapping[str, Any]) -> tuple[Member, ...]:
+    """The members that stand in a card, in its order; none for a single model.
+
+    Raises
+    ------
+    ValueError
+        If the card's ``ensemble`` makes no sense.
+    KeyError, TypeError, AttributeError
+        If a field is missing or of another type.
+    """
+    if "ensemble" not in raw:
+        return ()
+    members = []
+    for entry in raw["ensemble"]["members"]:
+        weights = {}
+        for name, weight in entry["weights"].items():
+            if name not in CLASS_BY_ID:
+                raise ValueError(f"ensemble: {entry['id']} votes for {name!r}, which is no class")
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"ensemble: the weight of {entry['id']} for {name} is {weight!r}, not 0 or more")
+            weights[CLASS_BY_ID[name].value] = float(weight)
+        member = Member(str(entry["id"]), str(entry["sha256"]).lower(), MappingProxyType(weights))
+        if Path(member.id).name != member.id:
+            raise ValueError(f"ensemble: {member.id!r} is not the id of a model")
+        members.append(member)
+    if len(members) < 2:
+        raise ValueError("ensemble: it needs two members or more")
+    if len({member.id for member in members}) < len(members):
+        raise ValueError("ensemble: a member is named twice")
+    if not any(member.weights.get(LESION, 0) > 0 for member in members):
+        raise ValueError("ensemble: no member has a vote for lesions")
+    return tuple(members)
+
+
+def digest(members: Sequence[Member]) -> str:
+    """Hex sha256 over the members' ids, sha256 and weights, in their order: what identifies an ensemble."""
+    content = [
+        [member.id, member.sha256, {CLASS_BY_VALUE[value].id: weight for value, weight in member.weights.items()}]
+        for member in members
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def networks(card: ModelCard, verify: bool = True) -> list[ModelCard]:
+    """The cards of what a model runs: the model itself or, of an ensemble, its members in their order.
+
+    A member is looked for beside the ensemble's own folder, then as any model is (:func:`.store.find_model`).
+
+    Parameters
+    ----------
+    card : ModelCard
+    verify : bool
+        Also compare each one's weights with its sha256.
+
+    Returns
+    -------
+    list of ModelCard
+
+    Raises
+    ------
+    ModelNotFoundError
+        A member, or its weights, is not there; the message names it.
+    InvalidModelError
+        A member is damaged, is not the one that the ensemble was made with, or is an ensemble itself.
+    """
+    members = card.members
+    if not members:
+        if verify:
+            card.verify()
+        return [card]
+    return [_member_card(member, card, verify) for member in members]
+
+
+def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard:
+    from .card import CARD_NAME, load_card
+    from .store import find_model
+
+    beside = ensemble.path.parent.parent / member.id / CARD_NAME
+    try:
+        found = load_card(beside, verify) if beside.is_file() else find_model(member.id, verify)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"The model {member.id} is missing, which is a member of {ensemble.id}.",
+            f"Install {member.id} first; `flairseg models` lists what is there.",
+        ) from error
+    except InvalidModelError as error:
+        raise InvalidModelError(
+            f"The model {member.id}, a member of {ensemble.id}, cannot be used. {error.message}", error.advice
+        ) from error
+    if found.members:
+        raise InvalidModelError(
+            f"The model {member.id}, a member of {ensemble.id}, is an ensemble itself.",
+            "Get the ensemble's card again from its source.",
+        )
+    if found.id != member.id or found.sha256 != member.sha256:
+        raise InvalidModelError(
+            f"The model {member.id} is not the one that {ensemble.id} was made with (sha256 differs).",
+            f"Install the {member.id} that belongs to this ensemble, or use a member by itself.",
+        )
+    return found
