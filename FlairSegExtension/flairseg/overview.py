@@ -14,6 +14,7 @@ from .slicestack import SliceStack
 
 if TYPE_CHECKING:
     from .segmentation import Segmentation
+    from .volume import Volume
 
 FOOTER = "Research use only - not a medical device"
 #: Longer side of a tile in pixels, by the number of tiles that it is meant for.
@@ -27,7 +28,7 @@ BORDER_MM = 4.0
 _BACKGROUND, _TEXT, _DIM, _WARNING = (14, 15, 18), (236, 238, 242), (150, 154, 162), (255, 190, 70)
 _GAP, _PAD = 4, 16
 #: Letters at the left and right edge of a tile, and the RAS letters of the slice position, by plane.
-_EDGES = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
+EDGES = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
 _POSITION = {"axial": (2, "IS"), "coronal": (1, "PA"), "sagittal": (0, "LR")}
 
 
@@ -151,22 +152,32 @@ def _annotate(tile: Image.Image, segmentation: Segmentation, stack: SliceStack, 
     size = 13 if layout.long_side >= 192 else 11
     text = str(index + 1)
     if layout.long_side >= 192:
-        text += f"   {_position(segmentation, stack.plane, axis, index)}"
+        letter, mm = slice_position(segmentation.volume, stack.plane, axis, index)
+        text += f"   {letter} {mm:.0f} mm"
     _draw_text(tile, (5, 3), text, size, _TEXT, shadow=True)
     if layout.long_side >= 144:
-        left, right = _EDGES[stack.plane]
+        left, right = EDGES[stack.plane]
         middle = tile.height // 2
         _draw_text(tile, (4, middle), left, size, _DIM, anchor="lm", shadow=True)
         _draw_text(tile, (tile.width - 4, middle), right, size, _DIM, anchor="rm", shadow=True)
 
 
-def _position(segmentation: Segmentation, plane: str, axis: int, index: int) -> str:
-    """Where the middle of a slice lies in RAS, for instance ``S 34 mm``."""
-    centre = (np.asarray(segmentation.volume.array.shape) - 1) / 2.0
+def slice_position(volume: Volume, plane: str, axis: int, index: int) -> tuple[str, float]:
+    """Where the middle of a slice lies in RAS: letter of the direction and distance in mm, for instance ``S``, 34.
+
+    Parameters
+    ----------
+    volume : Volume
+    plane : str
+        ``axial``, ``sagittal`` or ``coronal``.
+    axis, index : int
+        Array axis (0 K, 1 J, 2 I) through the slices, and the slice along it, from 0.
+    """
+    centre = (np.asarray(volume.array.shape) - 1) / 2.0
     centre[axis] = index
-    ras = segmentation.volume.ijk_to_ras @ [*centre[::-1], 1.0]
+    ras = volume.ijk_to_ras @ [*centre[::-1], 1.0]
     ras_axis, letters = _POSITION[plane]
-    return f"{letters[int(ras[ras_axis] >= 0)]} {abs(ras[ras_axis]):.0f} mm"
+    return letters[int(ras[ras_axis] >= 0)], abs(float(ras[ras_axis]))
 
 
 def _header_lines(segmentation: Segmentation, found: bool) -> list[str]:
