@@ -1,0 +1,105 @@
+"""Make a published system's model folder: ``python -m models.training.publish --recipe s4-deepwml --runs runs``.
+
+The run on all patients (``<runs>/<recipe>/last.pt``) becomes ``models/<id>/model.onnx``; its card takes the fields in
+``cards/<id>.json``, what the run cost (``finished.json``), and the figures of the out-of-fold predictions that
+:mod:`models.training.predict_folds` wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .card_markdown import render
+from .checkpoint import FINISHED
+from .config import TrainingConfig, load_config
+from .data import read
+from .evaluate import card_entry, compare, summarise
+from .export import load_average, write_model
+from .predict_folds import LABELS, REFERENCES
+
+HERE = Path(__file__).parent
+CONFIGS, CARDS, MODELS = HERE / "configs", HERE / "cards", HERE.parent
+
+
+def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:
+    """The card's ``results`` entry of a recipe's out-of-fold predictions; classes that it does not know are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a patient of the references has no prediction.
+    """
+    figures = {}
+    for reference in sorted((predictions / REFERENCES).glob(f"*{LABELS}")):
+        truth, ours = read(reference), read(predictions / config.name / reference.name)
+        spacing = tuple(reversed(truth.spacing))
+        figures[reference.name.removesuffix(LABELS)] = compare(
+            ours.array.astype(np.uint8), truth.array.astype(np.uint8), spacing
+        )
+    known = set(config.pipeline["output_classes"])
+    unknown = [
+        name
+        for name, values in (("ventricles", {1}), ("normal_wmh", {2}), ("lesion", {3}), ("all_wmh", {2, 3}))
+        if not values <= known
+    ]
+    summary = {
+        key: value
+        for key, value in summarise(figures).items()
+        if not any(key.startswith(f"{name}_") for name in unknown)
+    }
+    return card_entry(
+        summary,
+        f"Tabriz (1.5 T, 6-8 mm), {config.folds}-fold cross-validation over patients",
+        len(figures),
+        f"python -m models.training.predict_folds --recipe {config.name} && "
+        f"python -m models.training.publish --recipe {config.name}",
+        "Mean ± SD over patients, each segmented by the fold that never saw it, through the shipped pipeline. The "
+        "shipped weights are those of the run on all patients, at the same budget.",
+    )
+
+
+def cost(folder: Path) -> str:
+    """What a complete run cost, in words."""
+    spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+    return (
+        f"{spent['steps']} steps of batch {spent['batch']}, {spent['minutes']} minutes of wall time on one thread of a "
+        f"2-core {spent['machine']} CPU that did other things as well, PyTorch {spent['torch']}"
+    )
+
+
+def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -> tuple[Path, float]:
+    """Write ``models/<id>`` and return it with the largest difference of probabilities between ONNX and PyTorch."""
+    config = load_config(CONFIGS / f"{recipe}.json")
+    found = sorted(CARDS.glob(f"{recipe}-v*.json"))
+    if not found:
+        raise FileNotFoundError(f"no card fields {CARDS / recipe}-v*.json")
+    card = json.loads(found[-1].read_text(encoding="utf-8"))
+    card["training"]["time"] = cost(runs / recipe)
+    card["results"] = [out_of_fold_entry(config, predictions)]
+    folder = models / card["id"]
+    difference = write_model(config, load_average(config, runs / recipe / "last.pt"), folder, card)
+    written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    written["training"]["export"] = f"largest difference of probabilities between ONNX and PyTorch {difference:.1g}"
+    (folder / "card.json").write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "card.md").write_text(render(written), encoding="utf-8")
+    return folder, difference
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", action="append", required=True, help="may be repeated")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--predictions", type=Path, default=Path("runs/predictions"))
+    arguments = parser.parse_args()
+    for recipe in arguments.recipe:
+        folder, difference = publish(recipe, arguments.runs, arguments.predictions)
+        print(f"{folder}: largest difference to PyTorch {difference:.2g}")
+
+
+if __name__ == "__main__":
+    main()
