@@ -25,6 +25,7 @@ from flairseg.evaluation.writing import write_evaluation
 from flairseg.models.card import CARD_NAME
 from flairseg.reporting.wording import between, figure, p_value
 
+from .config import shared_budget
 from .cost import CORES, Cost, stored_cost
 from .data import data_folder, folds
 from .plot_curves import find_logs
@@ -207,20 +208,20 @@ def printed(entry: dict[str, Any]) -> str:
 def _explained(result: EvaluationResult, costs: dict[str, Cost]) -> list[str]:
     n, said = len(result.cases), result.conventions
     lines = [
-        f"Mean ± standard deviation over the same {n} patients (Tabriz, 1.5 T), each segmented by the fold that never saw "
-        f"them, through the shipped pipeline; intervals by bootstrap over patients ({said.resamples} resamples, seed "
-        f"{said.seed}), narrower than they should be for so few; pooled: all patients' voxels together. Lesions are "
+        f"Mean ± standard deviation over the same {n} patients (Tabriz, 1.5 T), each segmented by the fold that "
+        f"never saw them, through the shipped pipeline; intervals by bootstrap over patients ({said.resamples} "
+        f"resamples, seed {said.seed}), narrower than they should be for so few; pooled: all patients' voxels together. Lesions are "
         "26-connected and found if one voxel overlaps. Normal WMH follows a rule for all but one patient. A dash: the "
         "system does not know the class.",
         "",
-        "The papers' figures are of other patients, by the papers' definitions: they stand here for orientation, not for "
-        "comparison.",
+        "The papers' figures are of other patients, by the papers' definitions: they stand here for orientation, not "
+        "for comparison.",
     ]
     if costs:
         lines += [
             "",
-            f"Seconds and memory: the whole command `flairseg segment` on {CORES} cores, CPU, a phantom of 20 slices of "
-            "256 x 256 (median and largest of the runs).",
+            f"Seconds and memory: the whole command `flairseg segment` on {CORES} cores, CPU, a phantom of 20 slices "
+            "of 256 x 256 (median and largest of the runs).",
         ]
     return lines
 
@@ -282,8 +283,8 @@ def main() -> None:
         for log in runs
         if log.name == "fold 0"
     ]
-    patients = sorted({case.case for case in cases})
-    note = f"Out-of-fold predictions; the folds of three are {'; '.join(', '.join(f) for f in folds(patients, 3))}."
+    dealt = folds(sorted({case.case for case in cases}), shared_budget()["folds"])
+    note = f"Out-of-fold predictions. Patients of each fold: {'; '.join(', '.join(fold) for fold in dealt)}."
     result = evaluate(cases, choose_conventions(), training=logs, notes=(note,))
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, path in write_evaluation(result, arguments.output, overwrite=True).items():

@@ -22,11 +22,13 @@ _FIGURES = {
     **{f"auc_pr_{key}": f"AUC-PR, {title}" for key, title in CLASS_TITLES.items()},
     "auc_pr": "AUC-PR",
 }
+#: Parts of an adversarial loss, drawn beside it (source: S1).
+_PARTS = {"discriminator_loss": "Discriminator loss", "l1": "L1 distance"}
 _VALIDATION_LOSSES = ("val_loss", "validation_loss")
 
 
 def training_figure(
-    logs: Sequence[TrainingLog], name: str = "training", what: str = "", tick: str = ""
+    logs: Sequence[TrainingLog], name: str = "training", what: str = "", tick: str = "", heading: str = ""
 ) -> Figure | None:
     """Loss, validation Dice and AUC-PR of runs, a line each; None where no log has a loss or such a figure.
 
@@ -40,16 +42,22 @@ def training_figure(
         Begins the caption, for instance the system's name.
     tick : str
         What the axis counts, where the logs' own column does not say.
+    heading : str
+        Stands above the panels, for a figure that stands alone.
     """
     drawn = [(log, axis) for log in logs if (axis := next((c for c in _PROGRESS if c in log.columns), None))]
     panels = [("loss", "Training loss")] if any(_loss(log) for log, _ in drawn) else []
-    panels += [(key, title) for key, title in _FIGURES.items() if any(_known(log, key) for log, _ in drawn)]
+    named = {**_PARTS, **_FIGURES}
+    panels += [(key, title) for key, title in named.items() if any(_known(log, key) for log, _ in drawn)]
     if not panels:
         return None
     shown, labels = looks([log.name for log in logs]), method_labels([log.name for log in logs], 26)
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
-    sheet = canvas(0.45 + 1.75 * lines + 0.14 * -(-len(drawn) // 4), 7.1 if columns == 3 else 1.4 + 2.4 * columns)
+    sheet = canvas(
+        (0.75 if heading else 0.45) + 1.75 * lines + 0.14 * -(-len(drawn) // 4),
+        7.1 if columns == 3 else 1.4 + 2.4 * columns,
+    )
     grid = sheet.subplots(lines, columns, squeeze=False).ravel()
     for axes, (key, title) in zip(grid, panels, strict=False):
         for log, axis in drawn:
@@ -66,11 +74,13 @@ def training_figure(
         axes.set_title(title)
         axes.set_xlabel(tick or _PROGRESS[drawn[0][1]])
         axes.set_xlim(left=0)
-        if key != "loss":
+        if key in _FIGURES:
             axes.set_ylim(0, 1)
         axes.grid(color=GRID, lw=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=7.5)
+    if heading:
+        sheet.suptitle(heading, x=0.01, ha="left", fontsize=10, fontweight="bold")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     handles: dict[str, object] = {}
