@@ -11,11 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from .errors import (
+    FlairSegError,
     InputNotFoundError,
     InvalidGeometryError,
     UnreadableImageError,
@@ -42,6 +44,12 @@ MINIMUM_SIDE = 16
 MAXIMUM_VOXELS = 1_000_000_000
 #: Cosine of the angle between two axes above which a grid counts as sheared.
 SHEAR_TOLERANCE = 0.01
+#: Storage classes of enhanced MR files, all slices in one: enhanced, its colour form, converted from classic files.
+_ENHANCED = (
+    "1.2.840.10008.5.1.4.1.1.4.1",
+    "1.2.840.10008.5.1.4.1.1.4.3",
+    "1.2.840.10008.5.1.4.1.1.4.4",
+)
 #: sform and qform may differ by this before it is told, mm.
 PLACEMENT_TOLERANCE_MM = 0.5
 
@@ -77,7 +85,8 @@ def read_volume(path: str | Path) -> Volume:
     Parameters
     ----------
     path : str or Path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha`` (also ``.nhdr``, ``.mhd``), or a folder with one DICOM series.
+        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha`` (also ``.nhdr``, ``.mhd``), or a folder with DICOM series. Of several
+        series the one is taken that its headers call a FLAIR (needs pydicom; see :mod:`flairseg.dicom`).
 
     Returns
     -------
@@ -113,6 +122,65 @@ def read_volume(path: str | Path) -> Volume:
     with _quiet_itk():
         volume = _read_dicom(path) if is_folder else _read_file(path)
     return check_volume(volume)
+
+
+def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
+    """Read a label map, or probabilities of several classes: what :func:`read_volume` would refuse as no brain image.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for :func:`read_volume`, but no folder; also several volumes in one file (4-D, or several values per voxel).
+
+    Returns
+    -------
+    Volume
+        The grid, with the first of the volumes; ``warnings`` tells what is doubtful about its place.
+    ndarray, shape (N, K, J, I)
+        The voxels in the file's own type; not checked, may be empty of labels or hold NaN.
+
+    Raises
+    ------
+    InputNotFoundError, UnreadableImageError, UnsupportedImageError, InvalidGeometryError
+        As for :func:`read_volume`.
+    """
+    import SimpleITK as sitk
+
+    path = Path(path)
+    if not path.exists() or path.is_dir():
+        raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.")
+    if not is_text(path):
+        raise UnreadableImageError(
+            f"The name of {case_name(path)} is no UTF-8 text.", "Rename the file and its folders."
+        )
+    ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    head = _first_bytes(path)
+    if ending is None or _kind(head) != ENDINGS[ending]:
+        raise _wrong_kind(path, ending, _kind(head), empty=not head)
+    header = read_header(path) if ENDINGS[ending].startswith("NIfTI") else None
+    if header is not None:
+        _check_placement(path, header)
+    with _quiet_itk():
+        image = _execute(path)
+    if "complex" in image.GetPixelIDTypeAsString() or image.GetDimension() > 4:
+        _check_scalar(path, image.GetDimension(), image.GetSize(), image)
+    array = sitk.GetArrayFromImage(image)
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        array = np.moveaxis(array, -1, 0)
+    elif image.GetDimension() < 4:
+        array = array[None]
+    warnings = _placement_warnings(header) if header is not None else ()
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    elif image.GetDimension() == 2:
+        array, image, warnings = array[:, None], sitk.JoinSeries(image), (*warnings, _thickness_warning(path))
+    if header is not None and header.not_finite.size:
+        array = array.astype(np.float32)
+        array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan
+    nifti = None if header is None else header.geometry
+    grid = replace(volume_from_sitk(image, case_name(path), warnings), array=array[0], nifti=nifti)
+    _check_geometry(grid)
+    return grid, array
 
 
 def check_volume(volume: Volume) -> Volume:
@@ -196,6 +264,11 @@ def _read_file(path: Path) -> Volume:
     ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
     head = _first_bytes(path)
     kind = _kind(head)
+    if kind == "DICOM" and _has_pydicom():
+        from .dicom.read import is_whole
+
+        if is_whole(path):
+            return _by_headers(path)
     if ending is None or kind != ENDINGS[ending]:
         raise _wrong_kind(path, ending, kind, empty=not head)
     if kind.startswith("NIfTI"):
@@ -388,6 +461,7 @@ def _placement_warnings(header: NiftiHeader) -> tuple[str, ...]:
 
 
 def _read_dicom(folder: Path) -> Volume:
+    """One plain series by SimpleITK alone; whatever else a folder may hold by its headers, where pydicom is there."""
     import SimpleITK as sitk
 
     _check_folder(folder)
@@ -397,35 +471,83 @@ def _read_dicom(folder: Path) -> Volume:
     except RuntimeError as error:
         raise _itk_error(folder, error) from error
     if not files:
-        raise _no_dicom(folder)
+        return _read_tree(folder)
     if len(files) > 1:
+        if _has_pydicom():
+            return _by_headers(folder)
         counts = ", ".join(str(n) for n in sorted((len(f) for f in files), reverse=True))
         raise UnsupportedImageError(
             f"The folder {folder.name} holds {len(files)} DICOM series ({counts} files).",
             "Put the files of the FLAIR series alone into a folder and give that.",
         )
     _check_left_out(folder, series[0], files[0])
+    try:
+        return _read_one_series(folder, files[0])
+    except (UnsupportedImageError, InvalidGeometryError) as refusal:
+        # Copies of files and a stray image are no reason to refuse, but only the headers tell them.
+        try:
+            return _by_headers(folder)
+        except FlairSegError:
+            raise refusal from None
+
+
+def _read_tree(folder: Path) -> Volume:
+    """A folder without DICOM files of its own: a study's, or none at all."""
+    if _has_pydicom():
+        try:
+            return _by_headers(folder)
+        except InputNotFoundError:
+            pass
+    raise _no_dicom(folder)
+
+
+def _has_pydicom() -> bool:
+    return find_spec("pydicom") is not None
+
+
+def _by_headers(folder: Path) -> Volume:
+    """The FLAIR of a folder by :mod:`flairseg.dicom`; what no header calls a FLAIR is not guessed here."""
+    from .dicom import read_flair
+
+    return read_flair(folder, by_look=False).volume
+
+
+def _read_one_series(folder: Path, files: tuple[str, ...]) -> Volume:
+    import SimpleITK as sitk
+
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files[0])
+    reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise _itk_error(folder, error) from error
+    tags = [_Tags(reader, k) for k in range(len(files))]
+    if _has_pydicom() and _beyond_itk(tags):
+        return _by_headers(folder)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     _check_scalar(folder, image.GetDimension(), image.GetSize(), image)
-    tags = [_Tags(reader, k) for k in range(len(files[0]))]
     warnings = []
     if tags[0].modality not in ("MR", ""):
         warnings.append(f"The DICOM header says {tags[0].modality}, not MR: the result cannot be trusted.")
-    if len(files[0]) > 1:
+    if len(files) > 1:
         step, uneven = _slice_step(folder, tags)
         if step:
             image.SetSpacing((*image.GetSpacing()[:2], step))
         if uneven:
             warnings.append(uneven)
     return volume_from_sitk(image, case_name(folder), tuple(warnings))
+
+
+def _beyond_itk(tags: list[_Tags]) -> bool:
+    """Whether ITK would misread a series: it takes the frames of an enhanced file in their order for slices in theirs,
+    the first slice's rescaling for that of all, and white for bright in MONOCHROME1.
+    """
+    return (
+        any(t.sop_class in _ENHANCED or t.photometric == "MONOCHROME1" or "MOSAIC" in t.image_type for t in tags)
+        or len({t.slope for t in tags}) > 1
+    )
 
 
 def _check_left_out(folder: Path, series: str, files: tuple[str, ...]) -> None:
@@ -443,59 +565,42 @@ def _check_left_out(folder: Path, series: str, files: tuple[str, ...]) -> None:
 
 
 class _Tags:
-    """Position, orientation and modality of one slice of a series; no other tag is looked at."""
+    """Place, modality and encoding of one slice of a series; no other tag is looked at."""
 
     def __init__(self, reader, index: int) -> None:
+        def text(tag: str) -> str:
+            return reader.GetMetaData(index, tag).strip("\0 ") if reader.HasMetaDataKey(index, tag) else ""
+
         def numbers(tag: str, count: int) -> np.ndarray | None:
-            text = reader.GetMetaData(index, tag) if reader.HasMetaDataKey(index, tag) else ""
             try:
-                values = np.array([float(part) for part in text.split("\\")])
+                values = np.array([float(part) for part in text(tag).split("\\")])
             except ValueError:
                 return None
             return values if values.size == count else None
 
         self.position = numbers("0020|0032", 3)
         self.orientation = numbers("0020|0037", 6)
-        key = "0008|0060"
-        self.modality = reader.GetMetaData(index, key).strip() if reader.HasMetaDataKey(index, key) else ""
+        self.modality = text("0008|0060")
+        self.sop_class = text("0008|0016")
+        self.image_type = text("0008|0008").upper()
+        self.photometric = text("0028|0004")
+        self.slope = (text("0028|1053"), text("0028|1052"))
 
 
 def _slice_step(folder: Path, tags: list[_Tags]) -> tuple[float | None, str | None]:
     """Distance of neighbouring slices in mm, and a warning if it varies; refuses what is no stack."""
+    from .dicom.stack import TURNED, arrange
+
     if any(t.position is None or t.orientation is None for t in tags):
         return None, "The DICOM headers give no slice positions: order and distance of the slices may be wrong."
     orientation = tags[0].orientation
-    if any(abs(t.orientation - orientation).max() > 1e-2 for t in tags):
+    if any(abs(t.orientation - orientation).max() > TURNED for t in tags):
         raise UnsupportedImageError(
             f"The slices in {folder.name} do not lie parallel to each other.",
             "Give a folder with one plain FLAIR series.",
         )
-    normal = np.cross(orientation[:3], orientation[3:])
-    positions = np.array([t.position for t in tags])
-    positions = positions[np.argsort(positions @ normal)]
-    steps = np.diff(positions, axis=0)
-    along = steps @ normal
-    step = float(np.median(along))
-    if along.min() < 0.01:
-        raise UnsupportedImageError(
-            f"{folder.name} holds several images of the same slice (echoes or time points).",
-            "Put the files of one FLAIR volume alone into a folder and give that.",
-        )
-    sideways = np.linalg.norm(steps - along[:, None] * normal, axis=1)
-    if np.median(sideways) > SHEAR_TOLERANCE * step:
-        raise InvalidGeometryError(f"The slices in {folder.name} are shifted sideways (tilted gantry).", _RESAMPLE)
-    if along.max() > 1.5 * step:
-        raise InvalidGeometryError(
-            f"Slices are missing in {folder.name}: the gap between two neighbours reaches {along.max():.3g} mm "
-            f"where {step:.3g} mm is usual.",
-            "Copy the series again, whole.",
-        )
-    uneven = None
-    if along.max() - along.min() > 0.1 * step:
-        uneven = (
-            f"The distance between slices varies ({along.min():.3g} to {along.max():.3g} mm): volumes are approximate."
-        )
-    return step, uneven
+    found = arrange([t.position for t in tags], orientation, folder.name)
+    return found.step, found.warning
 
 
 def _check_folder(folder: Path) -> None:

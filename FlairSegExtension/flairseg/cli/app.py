@@ -36,6 +36,31 @@ _SEGMENT_EXAMPLES = """[bold]Examples[/bold]
 """
 
 
+_EVALUATE_EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]flairseg evaluate --manifest cases.csv --output evaluation[/cyan]
+
+[cyan]flairseg evaluate --predictions FlairSeg=results --predictions LST=lst --labels LST:lst
+  --references references --output evaluation[/cyan]
+
+[bold]Label values[/bold]   without --labels a mask holds FlairSeg's: 1 ventricles, 2 normal WMH, 3 lesions.
+Presets: binary, probability, lst, bianca, synthseg, wmh-synthseg, freesurfer, wmh-challenge, nnunet,
+ventricles, normal-wmh. [cyan]reference[/cyan] stands for the references.
+
+[bold]Exit codes[/bold]   0 all evaluated   2 at least one mask refused   130 interrupted
+"""
+
+
+_COMPARE_EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]flairseg compare flair.nii.gz --output comparison[/cyan]
+
+[cyan]flairseg compare flair.nii.gz --models flairseg25d-v1.0,other/model.onnx --output comparison[/cyan]
+
+[bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed   130 interrupted
+"""
+
+
 class Device(str, Enum):
     """Where the network runs."""
 
@@ -95,13 +120,16 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that exist already; without it they are kept.")
     ] = False,
+    regions: Annotated[
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds a case.")
+    ] = True,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
 ) -> None:
     """Segment FLAIR volumes and write the results.
 
-    Each input gives four files:
+    Each input gives five files:
 
     [green]<name>_labels.nii.gz[/green]   1 ventricles, 2 normal WMH, 3 lesions, on the input's grid
 
@@ -109,14 +137,172 @@ def segment(
 
     [green]<name>_overview.png[/green]    every slice that has something
 
-    [green]<name>_summary.json[/green]    volumes, lesion count, model, warnings
+    [green]<name>_lesions.csv[/green]     each lesion: volume, diameter, place, region, confidence
+
+    [green]<name>_summary.json[/green]    the same with volumes, load by region, model, warnings
 
     Files appear only when they are whole. One bad input does not stop the others.
     """
     from .segment import segment_cases
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    raise typer.Exit(segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms))
+    raise typer.Exit(segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms, regions))
+
+
+@app.command(epilog=_EVALUATE_EXAMPLES)
+def evaluate(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
+    ],
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest",
+            help="CSV table with the columns case, prediction, reference and perhaps method, probabilities, site, "
+            "disease, image; paths start at its folder.",
+            show_default=False,
+        ),
+    ] = None,
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--predictions",
+            metavar="NAME=FOLDER",
+            help="Masks of a method, matched with the references by case name. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option("--references", help="Folder of the reference masks.", show_default=False)
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", help="Folder of the FLAIR volumes, for pictures in the report.", show_default="the references'"
+        ),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="METHOD:1=3,...",
+            help="What a method's label values mean, or METHOD:PRESET. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold",
+            metavar="METHOD=0.5",
+            help="Threshold of a method's probability masks. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    training_log: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--training-log", help="log.csv of a training run, for its curves. May be repeated.", show_default=False
+        ),
+    ] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Tolerance of NSD, mm.", min=0.0)] = 1.0,
+    lesion_overlap: Annotated[
+        str,
+        typer.Option(
+            "--lesion-overlap", help="When a lesion counts as found: voxels:1, fraction:0.1 or iou:0.25, for instance."
+        ),
+    ] = "voxels:1",
+    min_lesion: Annotated[
+        float,
+        typer.Option("--min-lesion", help="Leave smaller lesions out on both sides, mm3 (S5: 10.7).", min=0.0),
+    ] = 0.0,
+    slice_overlap: Annotated[
+        float,
+        typer.Option(
+            "--slice-overlap", help="Share of a slice's reference that must be covered (S2: 0.1).", min=0.0, max=1.0
+        ),
+    ] = 0.1,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap and of the drawn slices.", min=0)] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an evaluation that exists already; without it it is kept.")
+    ] = False,
+) -> None:
+    """Compare segmentations - FlairSeg's and other tools' - with references: one report, tables, tests.
+
+    Writes [green]evaluation.html[/green], [green]cases.csv[/green], [green]summary.csv[/green] and
+    [green]evaluation.json[/green]: overlap, surface distances, volumes, lesions, slices and curves, per patient and
+    pooled, with intervals over patients and tests between methods.
+
+    Masks on another grid are brought onto the reference's by their position in space. One bad mask does not stop the
+    others.
+    """
+    from .evaluate import EvaluateOptions, evaluate_cases
+
+    options = EvaluateOptions(
+        manifest,
+        predictions or (),
+        references,
+        images,
+        output,
+        labels or (),
+        threshold or (),
+        training_log or (),
+        tolerance,
+        lesion_overlap,
+        min_lesion,
+        slice_overlap,
+        seed,
+        overwrite,
+    )
+    raise typer.Exit(evaluate_cases(options))
+
+
+@app.command(epilog=_COMPARE_EXAMPLES)
+def compare(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="FLAIR volume: .nii, .nii.gz, .nrrd, .mha, or a folder with one DICOM series.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
+    ],
+    models: Annotated[
+        str,
+        typer.Option(
+            "--models", "-m", help="Model ids or paths, separated by commas; [bold]all[/bold] takes what is installed."
+        ),
+    ] = "all",
+    device: Annotated[
+        Device,
+        typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
+    ] = Device.auto,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a comparison that exists already; without it it is kept.")
+    ] = False,
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    pseudonym_map: PseudonymMap = None,
+) -> None:
+    """Segment one FLAIR with several models and lay their results side by side.
+
+    Writes, for each model, [green]<name>_<model>_labels.nii.gz[/green] and [green]<name>_<model>.seg.nrrd[/green], and
+
+    [green]<name>_comparison.png[/green]    the slices in which the models differ most
+
+    [green]<name>_comparison.csv[/green]    volumes, lesion counts, seconds and pairwise Dice, a row per model
+
+    [green]<name>_comparison.json[/green]   the same with warnings and errors
+
+    What a model does not know is left blank. One model that fails does not stop the others.
+    """
+    from .compare import compare_models
+
+    pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
+    raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms))
 
 
 @app.command()

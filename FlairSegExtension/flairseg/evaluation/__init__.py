@@ -1,10 +1,53 @@
 """Segmentations against references: figures per patient, class and method, their statistics, tables and report.
 
->>> from flairseg.evaluation import evaluate, read_manifest
->>> result = evaluate(read_manifest("cases.csv"))                         # doctest: +SKIP
+>>> from flairseg.evaluation import evaluate, read_manifest, write_evaluation
+>>> result = evaluate(read_manifest("cases.csv"))                            # doctest: +SKIP
 >>> {row.case: row.dice for row in result.rows if row.class_id == "lesion"}  # doctest: +SKIP
+>>> write_evaluation(result, "evaluation")                                   # doctest: +SKIP
 
-Research use only, not a medical device.
+The figures need NumPy and SciPy; an evaluation also statsmodels, its report matplotlib and Jinja2: the extra
+``study``. Research use only, not a medical device.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "evaluate": "running",
+    "choose_conventions": "conventions",
+    "read_manifest": "inputs",
+    "match_folders": "inputs",
+    "EvaluationCase": "inputs",
+    "EvaluationResult": "results",
+    "LabelMapping": "foreign",
+    "PRESETS": "foreign",
+    "parse_mapping": "foreign",
+    "read_training_log": "logs",
+    "write_evaluation": "writing",
+}
+
+__all__ = sorted(_LAZY)
+
+if TYPE_CHECKING:
+    from .conventions import choose_conventions as choose_conventions
+    from .foreign import PRESETS as PRESETS
+    from .foreign import LabelMapping as LabelMapping
+    from .foreign import parse_mapping as parse_mapping
+    from .inputs import EvaluationCase as EvaluationCase
+    from .inputs import match_folders as match_folders
+    from .inputs import read_manifest as read_manifest
+    from .logs import read_training_log as read_training_log
+    from .results import EvaluationResult as EvaluationResult
+    from .running import evaluate as evaluate
+    from .writing import write_evaluation as write_evaluation
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -84,7 +84,7 @@ class Conventions:
         Distance at which two surfaces still agree.
     overlap_rule : {"voxels", "fraction", "iou"}
         When a lesion counts as found: this many voxels shared; this fraction of it covered; intersection over union
-        with what overlaps it.
+        with one lesion of the other side.
     overlap_minimum : float
         The number that belongs to the rule.
     minimum_lesion_mm3 : float

@@ -1,0 +1,205 @@
+"""``flairseg evaluate``: segmentations against references, one report and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..evaluation.inputs import EvaluationCase
+    from ..evaluation.results import EvaluationResult, Refusal
+
+#: What the progress bar calls each stage, and where in the whole it ends.
+_STAGES = {
+    "cases": ("comparing", 0.9),
+    "statistics": ("intervals and tests", 0.9),
+    "report": ("writing the report", 1.0),
+}
+#: Figures of the table on the screen: key, heading, decimals.
+_SHOWN = (("dice", "Dice", 3), ("hd95_mm", "HD95\nmm", 1), ("average_precision", "AUC-PR", 3),
+          ("lesion_f1", "Lesion\nF1", 3))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of the command; see its help."""
+
+    manifest: Path | None
+    predictions: Sequence[str]
+    references: Path | None
+    images: Path | None
+    output: Path
+    labels: Sequence[str]
+    thresholds: Sequence[str]
+    training_logs: Sequence[Path]
+    tolerance_mm: float
+    lesion_overlap: str
+    min_lesion_mm3: float
+    slice_overlap: float
+    seed: int
+    overwrite: bool
+
+
+def evaluate_cases(options: EvaluateOptions) -> int:
+    """Evaluate and write; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    try:
+        with interruptible():
+            result, written = _run(options, messages)
+    except FlairSegError as error:
+        show_error(messages, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Nothing was written.")
+        return INTERRUPTED
+    for info in result.cases:
+        for warning in info.warnings:
+            show_warning(messages, warning, info.case)
+    for note in result.notes:
+        show_warning(messages, note)
+    results.print(_table(result))
+    for path, what in written:
+        results.print(Text.assemble((str(path), "bold"), f"  {what}"), soft_wrap=True)
+    results.print("Research use only - not a medical device.", style="dim")
+    if result.refusals:
+        count = sum(method.cases for method in result.methods) + len(result.refusals)
+        messages.print(f"{len(result.refusals)} of {count} masks could not be evaluated.", soft_wrap=True)
+    return REFUSED if result.refusals else WRITTEN
+
+
+def _run(options: EvaluateOptions, messages: Console) -> tuple[EvaluationResult, list[tuple[Path, str]]]:
+    from ..evaluation.conventions import choose_conventions
+    from ..evaluation.foreign import REFERENCE
+    from ..evaluation.logs import read_training_log
+    from ..evaluation.running import evaluate
+    from ..evaluation.writing import FILES, check_destination, write_evaluation
+
+    rule, minimum = _lesion_overlap(options.lesion_overlap)
+    conventions = choose_conventions(
+        options.tolerance_mm, rule, minimum, options.min_lesion_mm3, options.slice_overlap, options.seed
+    )
+    cases, notes = _cases(options)
+    mappings = _mappings(options, {case.method for case in cases} | {REFERENCE})
+    logs = [read_training_log(path) for path in options.training_logs]
+    check_destination(options.output, options.overwrite)
+    bar = Progress(
+        BarColumn(bar_width=28), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
+        console=messages, disable=not messages.is_terminal, transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(_STAGES["cases"][0], total=1.0)
+
+        def refused(refusal: Refusal) -> None:
+            show_error(bar.console, FlairSegError(refusal.message, refusal.advice), f"{refusal.case}, {refusal.method}")
+
+        def progress(fraction: float, stage: str) -> None:
+            name, end = _STAGES[stage]
+            start = 0.0 if stage != "report" else _STAGES["statistics"][1]
+            bar.update(task, completed=start + (end - start) * fraction, description=name)
+
+        result = evaluate(cases, conventions, mappings, logs, notes, progress, refused=refused)
+        paths = write_evaluation(result, options.output, options.overwrite, progress)
+    return result, [(paths[name], what) for name, what in FILES.items()]
+
+
+def _cases(options: EvaluateOptions) -> tuple[list[EvaluationCase], list[str]]:
+    """The cases of the table or of the folders, and what was left out."""
+    from ..evaluation.inputs import match_folders, read_manifest
+
+    folders = bool(options.predictions or options.references)
+    if bool(options.manifest) == folders:
+        raise FlairSegError(
+            "Give either a table of cases or folders." if folders else "No cases were given.",
+            "Write --manifest cases.csv, or --predictions NAME=FOLDER --references FOLDER.",
+        )
+    if options.manifest:
+        return read_manifest(options.manifest), []
+    if not options.predictions or options.references is None:
+        raise FlairSegError(
+            "Folders of predictions and of references are needed.",
+            "Write --predictions NAME=FOLDER (for each method) and --references FOLDER.",
+        )
+    methods: dict[str, Path] = {}
+    for text in options.predictions:
+        name, sign, folder = text.partition("=")
+        # A folder alone is a method of its own name.
+        name, folder = (name.strip(), folder.strip()) if sign else (Path(text).resolve().name, text)
+        if not name or not folder:
+            raise FlairSegError(f"--predictions {text} cannot be understood.", "Write --predictions NAME=FOLDER.")
+        if name in methods:
+            raise FlairSegError(f"Two folders are called {name}.", "Give each method a name of its own.")
+        methods[name] = Path(folder)
+    return match_folders(methods, options.references, options.images)
+
+
+def _mappings(options: EvaluateOptions, known: set[str]) -> dict:
+    from ..evaluation.foreign import OWN, parse_mapping, with_threshold
+
+    mappings = dict(parse_mapping(text) for text in options.labels)
+    for text in options.thresholds:
+        method, _, number = text.rpartition("=")
+        try:
+            threshold = float(number)
+        except ValueError as error:
+            raise FlairSegError(f"--threshold {text} cannot be understood.", "Write --threshold METHOD=0.5.") from error
+        mappings[method] = with_threshold(mappings.get(method, OWN), threshold, method)
+    unknown = sorted(mappings.keys() - known)
+    if unknown:
+        raise FlairSegError(
+            f"There is no method {unknown[0]} among the cases.", f"Methods are: {', '.join(sorted(known))}."
+        )
+    return mappings
+
+
+def _lesion_overlap(text: str) -> tuple[str, float | None]:
+    """Rule and minimum of ``voxels``, ``voxels:3``, ``fraction:0.1``, ``iou:0.25``."""
+    rule, sign, number = text.partition(":")
+    try:
+        return rule.strip().lower(), float(number) if sign else None
+    except ValueError as error:
+        raise FlairSegError(
+            f"--lesion-overlap {text} cannot be understood.", "Write voxels:1, fraction:0.1 or iou:0.25."
+        ) from error
+
+
+def _table(result: EvaluationResult) -> Table:
+    """Means over patients, a row per method and class."""
+    from ..evaluation.results import CLASS_TITLES
+
+    means = {(row.method, row.class_id, row.figure): row.mean for row in result.summary if row.grouping == "all"}
+    table = Table(box=box.ROUNDED, header_style="bold", title="Means over patients")
+    table.add_column("Method", overflow="fold", min_width=12)
+    table.add_column("Class", no_wrap=True)
+    table.add_column("Patients", justify="right", no_wrap=True)
+    for _, heading, _ in _SHOWN:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    for method in result.methods:
+        for class_id in method.classes:
+            found = [means.get((method.name, class_id, key)) for key, _, _ in _SHOWN]
+            cells = [
+                "-" if mean is None or mean.value is None else f"{mean.value:.{digits}f}"
+                for mean, (_, _, digits) in zip(found, _SHOWN, strict=True)
+            ]
+            table.add_row(Text(method.name), CLASS_TITLES[class_id], str(method.cases), *cells)
+    return table

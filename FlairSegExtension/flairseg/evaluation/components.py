@@ -1,0 +1,246 @@
+"""Lesions against lesions: which were found, which are right, and what kind of error the rest is.
+
+A lesion is a 26-connected component. Two sides are compared over their components' overlap; when a lesion counts as
+found is a rule of its own, because papers differ in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..labels import LESION, NORMAL_WMH
+from .overlap import ratio
+
+#: Face, edge and corner neighbours.
+CONNECTIVITY_26 = np.ones((3, 3, 3), bool)
+RuleKind = Literal["voxels", "fraction", "iou"]
+
+
+@dataclass(frozen=True)
+class OverlapRule:
+    """When a lesion of one side counts as found by the other.
+
+    Attributes
+    ----------
+    kind : {"voxels", "fraction", "iou"}
+        ``voxels``: at least ``minimum`` of its voxels are marked by the other side (one voxel: S5). ``fraction``: at
+        least this share of it is marked. ``iou``: with one lesion of the other side, intersection over union reaches
+        the minimum; above 0.5 such pairs are unique.
+    minimum : float
+        Voxels from 1 on; shares above 0 up to 1.
+    """
+
+    kind: RuleKind = "voxels"
+    minimum: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("voxels", "fraction", "iou"):
+            raise ValueError(f"unknown overlap rule {self.kind!r}")
+        low, high = (1.0, float("inf")) if self.kind == "voxels" else (0.0, 1.0)
+        if not low <= self.minimum <= high or self.minimum == 0:
+            raise ValueError(f"{self.minimum:g} is no minimum for the overlap rule {self.kind!r}")
+
+    def __str__(self) -> str:
+        if self.kind == "voxels":
+            return f"at least {self.minimum:g} voxel{'' if self.minimum == 1 else 's'} shared"
+        if self.kind == "fraction":
+            return f"at least {100 * self.minimum:g} % of it shared"
+        return f"intersection over union with one lesion of the other side at least {self.minimum:g}"
+
+
+@dataclass(frozen=True)
+class LesionMatch:
+    """Lesions of both sides and how they met; figures are NaN where undefined.
+
+    Attributes
+    ----------
+    reference, prediction : int
+        Lesions of each side.
+    found : int
+        Reference lesions that were found.
+    right : int
+        Predicted lesions that are right.
+    detection_error_mm3 : float
+        Volume of connected regions (of both masks together) that only one side has.
+    outline_error_mm3 : float
+        Volume that only one side has of regions that both have. Together with the former: all voxels of disagreement.
+    """
+
+    reference: int
+    prediction: int
+    found: int
+    right: int
+    detection_error_mm3: float = 0.0
+    outline_error_mm3: float = 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference's lesions that were found; NaN without any."""
+        return ratio(self.found, self.reference)
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted lesions that are right; NaN without any."""
+        return ratio(self.right, self.prediction)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of recall and precision; 0 if only one side has lesions or none met, NaN if neither has any."""
+        return lesion_f1(self.found, self.reference, self.right, self.prediction)
+
+
+def lesion_f1(found: float, reference: float, right: float, prediction: float) -> float:
+    """Harmonic mean of ``found / reference`` and ``right / prediction``; see :attr:`LesionMatch.f1`."""
+    if not reference and not prediction:
+        return float("nan")
+    if not found or not right:
+        return 0.0
+    recall, precision = found / reference, right / prediction
+    return 2 * recall * precision / (recall + precision)
+
+
+def match_lesions(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    voxel_mm3: float = 1.0,
+    rule: OverlapRule | None = None,
+    minimum_mm3: float = 0.0,
+) -> LesionMatch:
+    """Compare the lesions of two masks.
+
+    Parameters
+    ----------
+    prediction, reference : ndarray of bool, shape (K, J, I)
+    voxel_mm3 : float
+        Volume of a voxel.
+    rule : OverlapRule, optional
+        Default: one voxel.
+    minimum_mm3 : float
+        Lesions smaller than this are no lesions, on either side (S5: 10.7).
+
+    Returns
+    -------
+    LesionMatch
+
+    References
+    ----------
+    Found by one voxel: S5. Detection and outline error: Wack DS et al. Improved assessment of multiple sclerosis lesion
+    segmentation agreement via detection and outline error estimates. BMC Med Imaging 2012;12:17.
+
+    Examples
+    --------
+    >>> a, b = np.zeros((2, 1, 3, 5), bool)
+    >>> a[0, 0, :2] = b[0, 1, 2] = a[0, 2, 4] = True
+    >>> match_lesions(a, b), match_lesions(a, b).f1
+    (LesionMatch(reference=1, prediction=2, found=0, right=0, detection_error_mm3=1.0, outline_error_mm3=3.0), 0.0)
+    """
+    from scipy import ndimage
+
+    rule = rule or OverlapRule()
+    box = ndimage.find_objects((prediction | reference).astype(np.uint8), 1)[0]
+    if box is None:
+        return LesionMatch(0, 0, 0, 0)
+    ours, our_sizes = _components(prediction[box], voxel_mm3, minimum_mm3)
+    theirs, their_sizes = _components(reference[box], voxel_mm3, minimum_mm3)
+    shared = (ours > 0) & (theirs > 0)
+    pairs = theirs[shared].astype(np.int64) * (len(our_sizes) + 1) + ours[shared]
+    codes, voxels = np.unique(pairs, return_counts=True)
+    of_reference, of_prediction = np.divmod(codes, len(our_sizes) + 1)
+    found = _met(rule, of_reference, of_prediction, voxels, their_sizes, our_sizes)
+    right = _met(rule, of_prediction, of_reference, voxels, our_sizes, their_sizes)
+    detection, outline = _errors(ours > 0, theirs > 0)
+    return LesionMatch(
+        len(their_sizes), len(our_sizes), int(found.sum()), int(right.sum()), detection * voxel_mm3, outline * voxel_mm3
+    )
+
+
+def _components(mask: np.ndarray, voxel_mm3: float, minimum_mm3: float) -> tuple[np.ndarray, np.ndarray]:
+    """Components numbered 1..n in a mask, the small ones gone, and their sizes in voxels."""
+    from scipy import ndimage
+
+    numbered, count = ndimage.label(mask, CONNECTIVITY_26)
+    sizes = np.bincount(numbered.ravel(), minlength=count + 1)
+    # A thousandth of a voxel keeps rounding of the voxel volume from deciding.
+    keep = sizes * voxel_mm3 >= minimum_mm3 - 1e-3 * voxel_mm3
+    keep[0] = False
+    if keep[1:].all():
+        return numbered, sizes[1:]
+    renumbered = np.where(keep, np.cumsum(keep), 0)
+    return renumbered[numbered], sizes[keep]
+
+
+def _met(
+    rule: OverlapRule,
+    own: np.ndarray,
+    other: np.ndarray,
+    voxels: np.ndarray,
+    own_sizes: np.ndarray,
+    other_sizes: np.ndarray,
+) -> np.ndarray:
+    """Which of one side's lesions the rule calls found; pairs of components share ``voxels``."""
+    if rule.kind == "iou":
+        union = own_sizes[own - 1] + other_sizes[other - 1] - voxels
+        best = np.zeros(len(own_sizes))
+        np.maximum.at(best, own - 1, voxels / union)
+        return best >= rule.minimum - 1e-12
+    covered = np.bincount(own - 1, weights=voxels, minlength=len(own_sizes))
+    needed = rule.minimum if rule.kind == "voxels" else rule.minimum * own_sizes - 1e-9
+    return covered >= needed
+
+
+def _errors(prediction: np.ndarray, reference: np.ndarray) -> tuple[int, int]:
+    """Voxels of detection and of outline error."""
+    from scipy import ndimage
+
+    regions, count = ndimage.label(prediction | reference, CONNECTIVITY_26)
+    ours, theirs, both = (
+        np.bincount(regions[mask], minlength=count + 1) for mask in (prediction, reference, prediction & reference)
+    )
+    apart = ours + theirs - 2 * both
+    one_sided = (ours == 0) | (theirs == 0)
+    return int(apart[one_sided].sum()), int(apart[~one_sided].sum())
+
+
+def component_confusion(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """What became of each component of normal WMH and of lesions: nothing, normal WMH or lesion.
+
+    A component of the reference goes to the column of the class that marks most of those of its voxels that are marked
+    as either (lesion in a tie), or to "nothing". A predicted component that shares no voxel with either class of the
+    reference stands in the row "nothing".
+
+    Parameters
+    ----------
+    prediction, reference : ndarray of uint8, shape (K, J, I)
+        Label maps.
+
+    Returns
+    -------
+    ndarray of int64, shape (3, 3)
+        Rows are the reference: nothing, normal WMH, lesions; columns the prediction. (0, 0) stands for nothing.
+    """
+    counts = np.zeros((3, 3), np.int64)
+    marked = np.isin(reference, (NORMAL_WMH, LESION))
+    for row, value in enumerate((NORMAL_WMH, LESION), start=1):
+        normal, abnormal = _votes(reference == value, prediction)
+        counts[row] = (
+            np.count_nonzero((normal == 0) & (abnormal == 0)),
+            np.count_nonzero(normal > abnormal),
+            np.count_nonzero((abnormal >= normal) & (abnormal > 0)),
+        )
+        met, _ = _votes(prediction == value, np.where(marked, NORMAL_WMH, 0))
+        counts[0, row] = np.count_nonzero(met == 0)
+    return counts
+
+
+def _votes(mask: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels labelled normal WMH and lesion in each component of a mask."""
+    from scipy import ndimage
+
+    numbered, count = ndimage.label(mask, CONNECTIVITY_26)
+    normal, abnormal = (
+        np.bincount(numbered[mask & (labels == value)], minlength=count + 1)[1:] for value in (NORMAL_WMH, LESION)
+    )
+    return normal, abnormal

@@ -1,0 +1,144 @@
+"""Resamples of patients, the unit of every interval: voxels, lesions and slices of a patient are not independent.
+
+Sums over patients go through :func:`flairseg.study.analysis.intervals.over_cases` (BCa). What is no function of sums
+- areas under curves, medians over slices - is resampled here, with percentile limits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..study.analysis.intervals import CONFIDENCE, FEW_CASES, FEW_CASES_NOTE, Estimate, estimate, over_cases, stream
+
+PERCENTILE = "percentile bootstrap over patients"
+#: Resamples for figures whose every resample is costly: limits are stable to a few per cent of their width.
+COSTLY_RESAMPLES = 1000
+_ONE = "One patient: no interval."
+
+
+def mean_over_patients(values: np.ndarray, name: str, seed: int) -> Estimate:
+    """Mean of a figure over the patients for whom it is defined, with a BCa interval over patients.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (patients,)
+        NaN where undefined.
+    name : str
+        Names the stream of random numbers.
+    seed : int
+
+    Returns
+    -------
+    Estimate
+        ``n`` counts patients with a defined figure.
+    """
+    values = np.asarray(values, dtype=float)
+    defined = values[np.isfinite(values)]
+    if not defined.size:
+        return Estimate(None, note="Not defined for any patient." if values.size else "No patient.")
+    return ratio_over_patients(defined, np.ones(defined.size), name, seed)
+
+
+def ratio_over_patients(numerators: np.ndarray, denominators: np.ndarray, name: str, seed: int) -> Estimate:
+    """Sum over sum, with a BCa interval over patients; undefined where the denominators sum to 0.
+
+    Parameters
+    ----------
+    numerators, denominators : ndarray, shape (patients,)
+    name : str
+    seed : int
+    """
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(sums[..., 1] != 0, sums[..., 0] / sums[..., 1], np.nan)
+
+    return in_patients(over_cases(np.column_stack([numerators, denominators]), statistic, name, seed))
+
+
+def in_patients(found: Estimate) -> Estimate:
+    """The estimate in the words of an evaluation, whose cases are patients."""
+    words = found.interval.replace("over cases", "over patients")
+    note = found.note.replace("One case:", "One patient:")
+    if note.startswith("Only") and " cases:" in note:
+        note = note.replace(" cases:", " patients:", 1)
+    return Estimate(found.value, found.low, found.high, found.n, words, note)
+
+
+def patient_weights(patients: int, name: str, seed: int, resamples: int = COSTLY_RESAMPLES) -> np.ndarray:
+    """How often each patient was drawn: ndarray of int64, shape (resamples, patients), rows summing to ``patients``."""
+    return stream(seed, name).multinomial(patients, np.full(patients, 1 / patients), size=resamples)
+
+
+def percentile_interval(value: float, resampled: np.ndarray, patients: int, note: str = "") -> Estimate:
+    """An estimate with percentile limits of those resamples in which the figure is defined.
+
+    Parameters
+    ----------
+    value : float
+        Of the patients themselves.
+    resampled : ndarray of float, shape (resamples,)
+    patients : int
+    note : str
+        What else is to be said.
+    """
+    if patients < 2:
+        return estimate(value, n=patients, note=_joined(_ONE, note))
+    finite = resampled[np.isfinite(resampled)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(finite, (tail, 1 - tail)) if finite.size else (math.nan, math.nan)
+    few = FEW_CASES_NOTE.format(patients).replace("cases", "patients") if patients < FEW_CASES else ""
+    if low == high:
+        few = _joined(few, "Every resample gave the same figure: no interval.")
+        low = high = math.nan
+    return estimate(value, float(low), float(high), patients, PERCENTILE, _joined(few, note))
+
+
+def median_over_slices(values: np.ndarray, patients: np.ndarray, name: str, seed: int) -> Estimate:
+    """Median over slices with a percentile interval over patients, whose slices are drawn together.
+
+    Parameters
+    ----------
+    values : ndarray of float, shape (slices,)
+        NaN where undefined; left out.
+    patients : ndarray of int, shape (slices,)
+        Whose each slice is.
+    name : str
+    seed : int
+
+    Returns
+    -------
+    Estimate
+        ``n`` counts slices with a defined value.
+    """
+    values, patients = np.asarray(values, dtype=float), np.asarray(patients)
+    defined = np.isfinite(values)
+    values, patients = values[defined], patients[defined]
+    if not values.size:
+        return Estimate(None, note="No slice.")
+    order = np.argsort(values, kind="stable")
+    distinct, whose = np.unique(patients[order], return_inverse=True)
+    value = float(np.median(values))
+    if len(distinct) < 2:
+        found = percentile_interval(value, np.zeros(0), len(distinct))
+    else:
+        drawn = patient_weights(len(distinct), name, seed)
+        medians = np.array([_weighted_median(values[order], row[whose]) for row in drawn])
+        found = percentile_interval(value, medians, len(distinct))
+    return Estimate(found.value, found.low, found.high, values.size, found.interval, found.note)
+
+
+def _weighted_median(ascending: np.ndarray, counts: np.ndarray) -> float:
+    """Median of values repeated ``counts`` times."""
+    below = np.cumsum(counts)
+    total = below[-1]
+    if total == 0:
+        return math.nan
+    low, high = np.searchsorted(below, [(total - 1) // 2 + 1, total // 2 + 1])
+    return float(ascending[low] + ascending[high]) / 2
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,340 @@
+"""One evaluation from files to its result, one case in memory at a time."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from .. import __version__
+from ..errors import Cancelled, FlairSegError
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..volume import Volume
+from . import statistics
+from .conventions import choose_conventions
+from .errors import NothingToEvaluateError
+from .foreign import OWN, REFERENCE, LabelMapping
+from .inputs import EvaluationCase
+from .masks import read_image, read_prediction, read_probabilities, read_reference
+from .measures import CaseMeasures, measure, without_small_lesions
+from .results import (
+    ALL_WMH,
+    CLASS_TITLES,
+    EVALUATED,
+    CaseArrays,
+    CaseInfo,
+    Conventions,
+    EvaluationResult,
+    MethodInfo,
+    Refusal,
+    TrainingLog,
+)
+from .statistics import Measured
+
+#: Where in the whole the cases are done.
+_MEASURED = 0.8
+#: Packages that the figures come from.
+_PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "statsmodels")
+
+
+def evaluate(
+    cases: Iterable[EvaluationCase],
+    conventions: Conventions | None = None,
+    mappings: Mapping[str, LabelMapping] | None = None,
+    training: Sequence[TrainingLog] = (),
+    notes: Sequence[str] = (),
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+    refused: Callable[[Refusal], None] | None = None,
+) -> EvaluationResult:
+    """Compare segmentations with references.
+
+    Parameters
+    ----------
+    cases : iterable of EvaluationCase
+        From :func:`~.inputs.read_manifest` or :func:`~.inputs.match_folders`.
+    conventions : Conventions, optional
+        Default: those of :func:`~.conventions.choose_conventions`.
+    mappings : mapping of str to LabelMapping, optional
+        What the label values of a method mean; ``reference`` for those of the references.
+    training : sequence of TrainingLog
+        Passed on to the report.
+    notes : sequence of str
+        What the reader should know besides.
+    progress : callable, optional
+        ``progress(fraction, stage)``; stages ``case <name>`` and ``statistics``.
+    cancel : CancelToken or callable, optional
+    refused : callable, optional
+        Told of every case that is refused, at once.
+
+    Returns
+    -------
+    EvaluationResult
+
+    Raises
+    ------
+    NothingToEvaluateError
+        If no case could be evaluated.
+    MissingDependencyError
+        If statsmodels is not installed.
+    Cancelled
+        When the user cancelled.
+    """
+    from ..reporting.dependencies import require
+
+    require(("statsmodels",), "An evaluation", "study")
+    cases = list(cases)
+    run = _Run(conventions or choose_conventions(), dict(mappings or {}), Reporter(progress, cancel), refused)
+    with run.reporter.stage("cases", 0.0, _MEASURED):
+        run.measure(cases)
+    run.settle_classes()
+    with run.reporter.stage("statistics", _MEASURED, 1.0):
+        return run.result(training, notes)
+
+
+class _Run:
+    """What is known while an evaluation runs."""
+
+    def __init__(
+        self,
+        conventions: Conventions,
+        mappings: dict[str, LabelMapping],
+        reporter: Reporter,
+        refused: Callable[[Refusal], None] | None,
+    ) -> None:
+        self.conventions, self.mappings, self.reporter, self.refused = conventions, mappings, reporter, refused
+        self.methods: dict[str, Measured] = {}
+        self.infos: dict[str, CaseInfo] = {}
+        self.files: dict[tuple[str, str], EvaluationCase] = {}
+        self.refusals: list[Refusal] = []
+        self.reference_classes: frozenset[int] = frozenset()
+
+    # --- one case after the other
+
+    def measure(self, cases: Sequence[EvaluationCase]) -> None:
+        order = list(dict.fromkeys(case.method for case in cases))
+        self.methods = {name: Measured(name) for name in order}
+        by_case: dict[str, list[EvaluationCase]] = {}
+        for case in cases:
+            by_case.setdefault(case.case, []).append(case)
+        done = 0
+        for name, members in by_case.items():
+            try:
+                reference = self._reference(members[0])
+            except FlairSegError as error:
+                for member in members:
+                    self._refuse(member, error)
+                done += len(members)
+                continue
+            for member in members:
+                self.reporter.update(done / len(cases))
+                self._member(member, reference)
+                done += 1
+                self.reporter.update(done / len(cases))
+            if all((name, member.method) not in self.files for member in members):
+                self.infos.pop(name, None)
+        self.methods = {name: method for name, method in self.methods.items() if method.cases}
+        if not self.methods:
+            raise NothingToEvaluateError(
+                f"None of the {len(cases)} cases could be evaluated.", "See what is said about each of them above."
+            )
+
+    def _reference(self, case: EvaluationCase) -> Volume:
+        reference = read_reference(case.reference, self.mappings.get(REFERENCE, OWN))
+        reference = without_small_lesions(reference, self.conventions.minimum_lesion_mm3)
+        self.infos[case.case] = CaseInfo(
+            case.case,
+            case.site,
+            case.disease,
+            tuple(int(n) for n in reference.array.shape),
+            tuple(round(s, 6) for s in reference.spacing),
+            tuple(f"Reference: {text}" for text in reference.warnings),
+        )
+        return reference
+
+    def _member(self, case: EvaluationCase, reference: Volume) -> None:
+        try:
+            measures, warnings = self._measured(case, reference)
+        except Cancelled:
+            raise
+        except MemoryError:
+            self._refuse(case, FlairSegError("There is not enough memory for it.", "Close other programs."))
+        except FlairSegError as error:
+            self._refuse(case, error)
+        else:
+            self.methods[case.method].add(case.case, measures)
+            self.files[case.case, case.method] = case
+            info = self.infos[case.case]
+            told = tuple(f"{case.method}: {text}" for text in warnings)
+            self.infos[case.case] = replace(info, warnings=(*info.warnings, *told))
+
+    def _measured(self, case: EvaluationCase, reference: Volume) -> tuple[CaseMeasures, list[str]]:
+        mapping = self.mappings.get(case.method, OWN)
+        placed = read_prediction(case.prediction, mapping, case.method, reference)
+        prediction = without_small_lesions(reference.with_array(placed.array), self.conventions.minimum_lesion_mm3)
+        warnings, probabilities = list(placed.warnings), {}
+        source = case.probabilities
+        if source is None and mapping.nonzero is not None and placed.scores is not None:
+            probabilities = {mapping.nonzero: placed.scores}
+        elif source is not None:
+            probabilities, told = read_probabilities(source, mapping, reference)
+            warnings += told
+        return measure(prediction.array, reference, self.conventions, probabilities), warnings
+
+    def _refuse(self, case: EvaluationCase, error: FlairSegError) -> None:
+        refusal = Refusal(case.case, case.method, error.message, error.advice)
+        self.refusals.append(refusal)
+        if self.refused is not None:
+            self.refused(refusal)
+
+    # --- which classes are known
+
+    def settle_classes(self) -> None:
+        """Classes that are known to the references and to each method, now that all cases were seen."""
+        targets = self.mappings.get(REFERENCE, OWN).targets
+        seen = (m.referenced for method in self.methods.values() for m in method.cases.values())
+        self.reference_classes = targets or frozenset().union(*seen)
+        for name, method in self.methods.items():
+            known = self._known(name)
+            method.classes = tuple(
+                class_id
+                for class_id, values in EVALUATED.items()
+                if known & set(values) and self.reference_classes & set(values)
+            )
+
+    def _known(self, name: str) -> frozenset[int]:
+        targets = self.mappings.get(name, OWN).targets
+        return targets or frozenset().union(*(m.predicted for m in self.methods[name].cases.values()))
+
+    # --- the result
+
+    def result(self, training: Sequence[TrainingLog], notes: Sequence[str]) -> EvaluationResult:
+        seed, methods = self.conventions.seed, list(self.methods.values())
+        infos = [self.infos[case] for case in sorted(self.infos)]
+        groups = statistics.groups_of(infos)
+        parts: dict[str, list] = {name: [] for name in _COLLECTED}
+        for n, method in enumerate(methods):
+            self.reporter.update(n / (len(methods) + 1))
+            rows = statistics.case_rows(method, self.infos)
+            lesion_rows = statistics.lesion_case_rows(method, self.infos)
+            curves = statistics.curves(method, seed)
+            slice_levels, slice_curves = statistics.slice_rows(method, self.conventions)
+            volume_groups, group_tests = statistics.group_rows(method, seed)
+            self.reporter.check()
+            found = {
+                "rows": rows,
+                "lesion_rows": lesion_rows,
+                "summary": statistics.summary(method, rows, lesion_rows, groups, seed),
+                "pooled": statistics.pooled_rows(method, lesion_rows, curves, groups, seed),
+                "confusions": statistics.confusion_matrices(method),
+                "normal_abnormal": statistics.normal_abnormal(method, seed),
+                "curves": curves,
+                "slice_levels": slice_levels,
+                "slice_curves": slice_curves,
+                "volume_groups": volume_groups,
+                "group_tests": group_tests,
+                "loads": statistics.loads(rows, method, seed),
+                "empty": statistics.empty_cases(method),
+            }
+            for name, column in found.items():
+                parts[name] += column
+        self.reporter.update(len(methods) / (len(methods) + 1))
+        paired = statistics.paired(parts["rows"], parts["lesion_rows"], list(self.methods), seed)
+        return EvaluationResult(
+            self.conventions,
+            tuple(infos),
+            tuple(self._method_info(method) for method in methods),
+            **{name: tuple(column) for name, column in parts.items()},
+            paired=tuple(paired),
+            refusals=tuple(self.refusals),
+            training=tuple(training),
+            notes=(*notes, *self._notes(parts["empty"])),
+            versions=_versions(),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            arrays=_Arrays(dict(self.files), dict(self.mappings), self.conventions.minimum_lesion_mm3),
+        )
+
+    def _method_info(self, method: Measured) -> MethodInfo:
+        with_scores = {case for by_case in method.levels.values() for case in by_case}
+        return MethodInfo(
+            method.name,
+            method.classes,
+            tuple(class_id for class_id in EVALUATED if class_id not in method.classes),
+            str(self.mappings.get(method.name, OWN)),
+            len(method.cases),
+            len(with_scores),
+        )
+
+    def _notes(self, empty: Sequence) -> list[str]:
+        notes = []
+        absent = [i for i, v in EVALUATED.items() if not self.reference_classes & set(v)]
+        if absent:
+            notes.append(f"The references have no {_titles(absent)}, so nobody has figures for that.")
+        if ALL_WMH not in absent and "normal_wmh" in absent:
+            notes.append(
+                "The references do not tell normal from abnormal WMH: “all WMH” compares both of a method together "
+                "with the reference's lesions."
+            )
+        for method in self.methods.values():
+            lacking = [i for i in EVALUATED if i not in method.classes and i not in absent]
+            if lacking:
+                notes.append(f"{method.name} knows no {_titles(lacking)}: it has no figures for that.")
+        for row in empty:
+            for cases, which in (
+                (row.both, "both masks are empty, every figure but the volumes is undefined and left out"),
+                (row.reference_only, "the reference is empty and the prediction is not"),
+                (row.prediction_only, "the prediction is empty and the reference is not"),
+            ):
+                if cases:
+                    title = CLASS_TITLES[row.class_id]
+                    notes.append(f"{row.method}, {title}: in {len(cases)} case{'s' * (len(cases) > 1)} {which}.")
+        moved = sum("lies on another grid" in text for info in self.infos.values() for text in info.warnings)
+        if moved:
+            notes.append(f"{moved} case{'s' * (moved > 1)} with files on another grid: see the cases' warnings.")
+        if self.refusals:
+            notes.append(f"{len(self.refusals)} case{'s' * (len(self.refusals) > 1)} could not be evaluated.")
+        return notes
+
+
+#: Fields of the result that are collected method by method.
+_COLLECTED = ("rows", "lesion_rows", "summary", "pooled", "confusions", "normal_abnormal", "curves", "slice_levels",
+              "slice_curves", "volume_groups", "group_tests", "loads", "empty")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """Reads the files of one case and method again, for an overlay."""
+
+    files: Mapping[tuple[str, str], EvaluationCase]
+    mappings: Mapping[str, LabelMapping]
+    minimum_lesion_mm3: float
+
+    def __call__(self, case: str, method: str) -> CaseArrays:
+        files = self.files[case, method]
+        reference = read_reference(files.reference, self.mappings.get(REFERENCE, OWN))
+        placed = read_prediction(files.prediction, self.mappings.get(method, OWN), method, reference)
+        image = None if files.image is None else read_image(files.image, reference)
+        ours, theirs = (
+            without_small_lesions(reference.with_array(labels), self.minimum_lesion_mm3).array
+            for labels in (placed.array, reference.array)
+        )
+        return CaseArrays(theirs, ours, image, reference.ijk_to_ras)
+
+
+def _titles(class_ids: Sequence[str]) -> str:
+    from ..reporting.wording import listed
+
+    return listed([CLASS_TITLES[class_id] for class_id in class_ids])
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"FlairSeg": __version__, "Python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown version"
+    return found

@@ -1,0 +1,93 @@
+"""The files of an evaluation, all or none: tables, JSON and the HTML report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..atomic import all_or_none, check_folder
+from ..errors import OutputError
+from ..progress import CancelToken, ProgressCallback, Reporter
+from .report import REPORT, render, require_report
+from .results import EvaluationResult
+from .tables import TABLES, texts
+
+#: File name -> what is in it, the report first.
+FILES = {REPORT: "the report", **TABLES}
+#: Share of the work after which the tables are made.
+_TABLES_MADE = 0.1
+
+
+def check_destination(output: str | Path, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, what could not be written in the end.
+
+    Raises
+    ------
+    OutputError
+        If an evaluation is there and may not be replaced, or the folder cannot be written to.
+    MissingDependencyError
+        If a package that draws the report is not installed.
+    """
+    require_report()
+    folder = Path(output)
+    there = [] if overwrite else [name for name in FILES if (folder / name).exists()]
+    if there:
+        raise OutputError(
+            f"{folder} holds an evaluation already ({there[0]}).",
+            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
+        )
+    check_folder(folder)
+
+
+def write_evaluation(
+    result: EvaluationResult,
+    output: str | Path,
+    overwrite: bool = False,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> dict[str, Path]:
+    """Write ``cases.csv``, ``summary.csv``, ``evaluation.json`` and the report; after a failure none of them is there.
+
+    Parameters
+    ----------
+    result : EvaluationResult
+    output : path
+        Folder; created if need be.
+    overwrite : bool
+        Replace an earlier evaluation there.
+    progress : callable, optional
+        ``progress(fraction, stage)``.
+    cancel : CancelToken or callable, optional
+
+    Returns
+    -------
+    dict of str to Path
+        Keys of :data:`FILES` -> where they are.
+
+    Raises
+    ------
+    OutputError
+        If files exist and may not be replaced, or cannot be written.
+    MissingDependencyError
+        If a package that draws the report is not installed.
+    Cancelled
+        When the user cancelled; nothing is written.
+    """
+    folder = Path(output)
+    check_destination(folder, overwrite)
+    reporter = Reporter(progress, cancel)
+    with reporter.stage("report", 0.0, 1.0):
+        contents = texts(result)
+        reporter.update(_TABLES_MADE)
+        contents[REPORT] = render(
+            result,
+            files=TABLES,
+            step=lambda fraction: reporter.update(_TABLES_MADE + (1 - _TABLES_MADE) * fraction),
+        )
+        with all_or_none(folder, contents) as temporary:
+            for name, text in contents.items():
+                # A byte order mark tells spreadsheets that a CSV file is UTF-8.
+                encoding = "utf-8-sig" if name.endswith(".csv") else "utf-8"
+                (temporary / name).write_text(text, encoding=encoding, newline="")
+            reporter.check()
+    return {name: folder / name for name in FILES}
