@@ -75,12 +75,12 @@ def render_overview(segmentation: Segmentation) -> Image.Image:
     left = (sheet.width - (width - 2 * _PAD)) // 2
     for n, k in enumerate(shown):
         row, column = divmod(n, layout.columns)
-        tile = _tile(stack.array[k][box], labels[k][box], stack.plane, layout, low, high)
+        tile = draw_slice(stack.array[k][box], labels[k][box], stack.plane, layout.tile, (low, high))
         _annotate(tile, segmentation, stack, k, layout)
         sheet.paste(tile, (left + column * (layout.tile[1] + _GAP), header_height + row * (layout.tile[0] + _GAP)))
     _draw_header(sheet, segmentation, header)
-    _draw_text(sheet, (_PAD, sheet.height - 30), FOOTER, 15, _WARNING)
-    _draw_text(sheet, (sheet.width - _PAD, sheet.height - 28), footer, 13, _DIM, anchor="ra")
+    draw_text(sheet, (_PAD, sheet.height - 30), FOOTER, 15, _WARNING)
+    draw_text(sheet, (sheet.width - _PAD, sheet.height - 28), footer, 13, _DIM, anchor="ra")
     return sheet
 
 
@@ -123,11 +123,30 @@ def gray_window(array: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (float(array.min()), float(array.max()))
 
 
-def _tile(image: np.ndarray, labels: np.ndarray, plane: str, layout: _Layout, low: float, high: float) -> Image.Image:
-    """One slice at the size of its tile, with outlines."""
+def draw_slice(
+    image: np.ndarray, labels: np.ndarray, plane: str, tile: tuple[int, int], window: tuple[float, float]
+) -> Image.Image:
+    """One slice at the size of its tile, with the outlines of the classes.
+
+    Parameters
+    ----------
+    image, labels : ndarray, shape (rows, columns)
+        Part of a slice in canonical orientation.
+    plane : str
+        ``axial``, ``sagittal`` or ``coronal``; sagittal slices are turned upright.
+    tile : tuple of int
+        (height, width), pixels.
+    window : tuple of float
+        Gray values that are shown black and white.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
     if plane == "sagittal":
         image, labels = image.T, labels.T
-    size = (layout.tile[1], layout.tile[0])
+    size, (low, high) = (tile[1], tile[0]), window
     gray = np.clip((image - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
     pixels = np.array(Image.fromarray(np.ascontiguousarray(gray)).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
     for label_class in CLASSES:
@@ -154,12 +173,12 @@ def _annotate(tile: Image.Image, segmentation: Segmentation, stack: SliceStack, 
     if layout.long_side >= 192:
         letter, mm = slice_position(segmentation.volume, stack.plane, axis, index)
         text += f"   {letter} {mm:.0f} mm"
-    _draw_text(tile, (5, 3), text, size, _TEXT, shadow=True)
+    draw_text(tile, (5, 3), text, size, _TEXT, shadow=True)
     if layout.long_side >= 144:
         left, right = EDGES[stack.plane]
         middle = tile.height // 2
-        _draw_text(tile, (4, middle), left, size, _DIM, anchor="lm", shadow=True)
-        _draw_text(tile, (tile.width - 4, middle), right, size, _DIM, anchor="rm", shadow=True)
+        draw_text(tile, (4, middle), left, size, _DIM, anchor="lm", shadow=True)
+        draw_text(tile, (tile.width - 4, middle), right, size, _DIM, anchor="rm", shadow=True)
 
 
 def slice_position(volume: Volume, plane: str, axis: int, index: int) -> tuple[str, float]:
@@ -199,7 +218,7 @@ def _footer_line(segmentation: Segmentation) -> str:
 def _draw_header(sheet: Image.Image, segmentation: Segmentation, lines: list[str]) -> None:
     """Case name, legend with volumes, warnings."""
     volumes = segmentation.volumes_ml()
-    _draw_text(sheet, (_PAD, 9), _fitting(segmentation.volume.name, 18, sheet.width - 2 * _PAD), 18, _TEXT)
+    draw_text(sheet, (_PAD, 9), fitted_text(segmentation.volume.name, 18, sheet.width - 2 * _PAD), 18, _TEXT)
     x = _PAD
     draw = ImageDraw.Draw(sheet)
     for label_class in CLASSES:
@@ -208,13 +227,13 @@ def _draw_header(sheet: Image.Image, segmentation: Segmentation, lines: list[str
             count = segmentation.lesion_count
             text += f"  ({count} lesion{'' if count == 1 else 's'})"
         draw.rounded_rectangle((x, 39, x + 12, 51), radius=3, fill=label_class.rgb)
-        _draw_text(sheet, (x + 19, 45), text, 14, _TEXT, anchor="lm")
+        draw_text(sheet, (x + 19, 45), text, 14, _TEXT, anchor="lm")
         x += 19 + int(_font(14).getlength(text)) + 28
     for n, line in enumerate(lines):
-        _draw_text(sheet, (_PAD, 62 + 20 * n), _fitting(line, 13, sheet.width - 2 * _PAD), 13, _WARNING)
+        draw_text(sheet, (_PAD, 62 + 20 * n), fitted_text(line, 13, sheet.width - 2 * _PAD), 13, _WARNING)
 
 
-def _fitting(text: str, size: int, width: int) -> str:
+def fitted_text(text: str, size: int, width: int) -> str:
     """Text cut so that it fits into ``width`` pixels."""
     font = _font(size)
     if font.getlength(text) <= width:
@@ -233,7 +252,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return _fonts[size]
 
 
-def _draw_text(
+def draw_text(
     image: Image.Image,
     xy: tuple[int, int],
     text: str,

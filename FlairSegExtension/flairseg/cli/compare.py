@@ -1,0 +1,167 @@
+"""``flairseg compare``: several models on one case; a table of what they found and one of how far they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..labels import CLASSES, LESION
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+from .segment import _Bars, _told
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+    from ..privacy import Pseudonymiser
+
+#: In place of a list: every model that is installed.
+ALL = "all"
+_UNKNOWN = "-"
+
+
+def compare_models(
+    path: Path,
+    output: Path,
+    models: str,
+    device: str,
+    overwrite: bool,
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
+) -> int:
+    """Compare the models on one case and write the files; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    pseudonymiser: Pseudonymiser | None = None
+    try:
+        with interruptible():
+            from ..writing import output_stems
+
+            try:
+                pseudonymiser = start(messages, *pseudonyms)
+                (stem,) = output_stems([path])
+                if pseudonymiser is not None:
+                    stem = pseudonymiser.learn_path(path, stem)
+                comparison = _compare(path, stem, output, models, device, overwrite, pseudonymiser, messages)
+            except Exception as error:  # noqa: BLE001 - whatever happened, the user reads it in two sentences
+                show_error(messages, told(_told(error), pseudonymiser))
+                return REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Nothing was written.", soft_wrap=True)
+        return INTERRUPTED
+    failed = [one for one in comparison.models if one.error is not None]
+    for one in comparison.models:
+        for warning in one.segmentation.warnings if one.segmentation is not None else ():
+            show_warning(messages, warning, one.card.id)
+    for one in failed:
+        show_error(messages, told(one.error, pseudonymiser), one.card.id)
+    for table in (_volumes(comparison), *_agreement(comparison)):
+        results.print(table)
+    results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
+    results.print("Research use only - not a medical device.", style="dim")
+    if failed:
+        messages.print(f"{len(failed)} of {len(comparison.models)} models failed.", soft_wrap=True)
+    return WRITTEN if finish(messages, pseudonymiser, pseudonyms[2]) and not failed else REFUSED
+
+
+def _compare(
+    path: Path,
+    stem: str,
+    output: Path,
+    models: str,
+    device: str,
+    overwrite: bool,
+    pseudonymiser: Pseudonymiser | None,
+    messages,
+) -> Comparison:
+    from ..comparison import check_comparison, choose_models, compare, write_comparison
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    cards = choose_models(None if names == [ALL] else names)
+    check_comparison(output, stem, overwrite)
+    with _Bars(messages, len(cards)) as bars:
+        progress = _PerModel(len(cards), bars.case)
+        comparison = compare(path, cards, device, progress)
+        progress.finish()
+    if pseudonymiser is not None:
+        comparison = comparison.pseudonymised(pseudonymiser, stem)
+    write_comparison(comparison, output, stem, overwrite)
+    return comparison
+
+
+class _PerModel:
+    """Progress of the whole comparison, told as one bar per model."""
+
+    def __init__(self, count: int, start_bar: Callable[[str], Callable[[float, str], None]]) -> None:
+        self._count, self._start_bar = count, start_bar
+        self._model, self._number = "", -1
+        self._bar: Callable[[float, str], None] | None = None
+
+    def __call__(self, fraction: float, stage: str) -> None:
+        model, _, name = stage.rpartition(":")
+        if model != self._model:
+            self.finish()
+            self._model, self._bar = model, self._start_bar(model)
+            self._number = int(fraction * self._count + 1e-6)
+        # A full bar says "done", which the command says once the model's result is there.
+        self._bar(min(fraction * self._count - self._number, 0.99), name)
+
+    def finish(self) -> None:
+        """The present bar is full."""
+        if self._bar is not None:
+            self._bar(1.0, "")
+
+
+def _volumes(comparison: Comparison) -> Table:
+    """One row per model: volumes, lesion count, seconds."""
+    table = Table(box=box.ROUNDED, header_style="bold")
+    table.add_column("Model", overflow="fold")
+    for label_class in CLASSES:
+        style = f"rgb({','.join(map(str, label_class.rgb))})"
+        head = "\n".join([*label_class.short_name.split(), "ml"])
+        table.add_column(Text(head, style=style, justify="right"), justify="right", no_wrap=True)
+        if label_class.value == LESION:
+            table.add_column(Text("Lesions\ncount", justify="right"), justify="right")
+    table.add_column("Seconds", justify="right")
+    for one in comparison.models:
+        if one.error is not None:
+            table.add_row(Text(one.card.id), *[_UNKNOWN] * 4, Text("failed", style="bold red"))
+            continue
+        row = one.row()
+        volumes = [_UNKNOWN if ml is None else f"{ml:.2f}" for ml in row["volumes_ml"].values()]
+        count = _UNKNOWN if row["lesion_count"] is None else str(row["lesion_count"])
+        table.add_row(Text(one.card.id), *volumes, count, f"{row['seconds']:.1f}")
+    return table
+
+
+def _agreement(comparison: Comparison) -> list[Table]:
+    """Dice of each class that two models or more know, model against model."""
+    tables = []
+    titles = {c.id: c.name for c in CLASSES}
+    for key, matrix in comparison.dice().items():
+        known = [n for n in range(len(matrix)) if not np.isnan(matrix[n, n])]
+        if len(known) < 2:
+            continue
+        title = f"Dice: {titles.get(key, 'all WMH (normal and lesions)')}"
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.ROUNDED, header_style="bold")
+        table.add_column("", no_wrap=True)
+        table.add_column("Model", overflow="fold")
+        for n in known:
+            table.add_column(str(n + 1), justify="right")
+        for n in known:
+            cells = [_UNKNOWN if n == other else f"{matrix[n, other]:.2f}" for other in known]
+            table.add_row(str(n + 1), Text(comparison.models[n].card.id), *cells)
+        tables.append(table)
+    return tables

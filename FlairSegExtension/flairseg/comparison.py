@@ -1,0 +1,418 @@
+"""Several models on one case, side by side: their label maps, volumes and lesion counts, and how far they agree.
+
+Agreement is Dice's coefficient of each class, model against model. A class that a model does not know is left blank:
+a model that knows lesions alone has not said that there are no ventricles.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import __version__
+from .atomic import all_or_none, check_folder
+from .errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError, OutputError
+from .labels import CLASSES, LESION, NORMAL_WMH
+from .models.card import ModelCard
+from .models.store import DEFAULT_MODEL, find_model, list_models
+from .pipeline import segment
+from .progress import CancelToken, ProgressCallback
+from .reading import check_volume, read_volume
+from .segmentation import Segmentation
+from .volume import Volume
+from .writing import write_part
+
+if TYPE_CHECKING:
+    from .privacy import Pseudonymiser
+
+#: What is compared: key -> the label values that it is made of. "All WMH" is normal WMH and lesions together.
+COMPARED: dict[str, tuple[int, ...]] = {c.id: (c.value,) for c in CLASSES} | {"all_wmh": (NORMAL_WMH, LESION)}
+#: Files of the whole comparison, after the stem; those of each model are put in place before them.
+ENDINGS = {"picture": "_comparison.png", "table": "_comparison.csv", "summary": "_comparison.json"}
+#: Files of each model, after ``<stem>_<model>``: their name in :data:`flairseg.writing.ENDINGS`.
+_MODEL_ENDINGS = {"labels": "_labels.nii.gz", "segmentation": ".seg.nrrd"}
+_NOTICE = "Research use only - not a medical device."
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One model's part in a comparison.
+
+    Attributes
+    ----------
+    card : ModelCard
+    segmentation : Segmentation, optional
+        What it found; its probabilities are kept as ``compact`` alone. None if it failed.
+    error : FlairSegError, optional
+        Why it failed.
+    """
+
+    card: ModelCard
+    segmentation: Segmentation | None = None
+    error: FlairSegError | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The model's figures, ready for JSON; None where the model does not know the class, or failed.
+
+        ``model``, ``title``, ``version``, ``sha256``, ``volumes_ml`` by class, ``lesion_count``, ``seconds`` (total),
+        ``device``, ``warnings`` and, if it failed, ``error`` (``type``, ``message``, ``advice``).
+        """
+        result, known = self.segmentation, self.card.classes
+        row: dict[str, Any] = {
+            "model": self.card.id,
+            "title": self.card.title,
+            "version": self.card.version,
+            "sha256": self.card.sha256,
+            "volumes_ml": dict.fromkeys(c.id for c in CLASSES),
+            "lesion_count": None,
+            "seconds": None,
+            "device": None,
+            "warnings": [],
+        }
+        if result is not None:
+            volumes = result.volumes_ml()
+            row["volumes_ml"] = {c.id: round(volumes[c.value], 4) if c.value in known else None for c in CLASSES}
+            row["lesion_count"] = result.lesion_count if LESION in known else None
+            row["seconds"] = round(result.seconds.get("total", 0.0), 3)
+            row["device"] = result.device_used
+            row["warnings"] = list(result.warnings)
+        if self.error is not None:
+            error = self.error
+            row["error"] = {"type": type(error).__name__, "message": error.message, "advice": error.advice}
+        return row
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models' results on one volume.
+
+    Attributes
+    ----------
+    volume : Volume
+        The FLAIR (float32, K, J, I).
+    source : str
+        What the caller named as input.
+    models : tuple of Compared
+        In the order in which they were asked for.
+    seconds : float
+        All of it.
+    """
+
+    volume: Volume
+    source: str
+    models: tuple[Compared, ...]
+    seconds: float = 0.0
+
+    def dice(self) -> dict[str, np.ndarray]:
+        """Dice of each class, model against model.
+
+        Returns
+        -------
+        dict of str to ndarray of float, shape (models, models)
+            By :data:`COMPARED`. NaN where one of the two does not know the class, or failed; 1 where both know it and
+            neither has a voxel of it.
+        """
+        return {key: self._matrix(values) for key, values in COMPARED.items()}
+
+    def pseudonymised(self, pseudonymiser: Pseudonymiser, stem: str) -> Comparison:
+        """The same under the pseudonym of the case: its name, its source, warnings and messages."""
+        pseudonym = pseudonymiser.learn_path(self.source, stem)
+        models = []
+        for one in self.models:
+            result = None if one.segmentation is None else pseudonymiser.segmentation(one.segmentation, stem)
+            error = one.error
+            if error is not None:
+                error = type(error)(pseudonymiser.text(error.message), pseudonymiser.text(error.advice))
+            models.append(replace(one, segmentation=result, error=error))
+        return replace(self, volume=replace(self.volume, name=pseudonym), source=pseudonym, models=tuple(models))
+
+    def _matrix(self, values: tuple[int, ...]) -> np.ndarray:
+        out = np.full((len(self.models), len(self.models)), np.nan)
+        masks = [
+            np.isin(one.segmentation.labels, values)
+            if one.segmentation is not None and set(values) <= set(one.card.classes)
+            else None
+            for one in self.models
+        ]
+        sizes = [0 if mask is None else int(np.count_nonzero(mask)) for mask in masks]
+        for a, first in enumerate(masks):
+            for b, second in enumerate(masks[: a + 1]):
+                if first is not None and second is not None:
+                    both, total = int(np.count_nonzero(first & second)), sizes[a] + sizes[b]
+                    out[a, b] = out[b, a] = 2 * both / total if total else 1.0
+        return out
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the voxels, ready for JSON; matrices of ``dice`` are in the order of ``models``."""
+        dice = {
+            key: [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in matrix]
+            for key, matrix in self.dice().items()
+        }
+        return {
+            "case": self.volume.name,
+            "input": self.source,
+            "grid": {
+                "shape_kji": list(self.volume.array.shape),
+                "spacing_mm": [round(s, 6) for s in self.volume.spacing],
+                "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
+            },
+            "models": [one.row() for one in self.models],
+            "dice": dice,
+            "seconds": round(self.seconds, 3),
+            "software": {"flairseg": __version__, "python": platform.python_version()},
+            "notice": _NOTICE,
+        }
+
+
+def choose_models(models: Sequence[str | Path | ModelCard] | None = None) -> list[ModelCard]:
+    """Cards of the models to compare, each once, in the order given.
+
+    Parameters
+    ----------
+    models : sequence of str, Path or ModelCard, optional
+        Ids or paths; default all that are installed, the default model first.
+
+    Returns
+    -------
+    list of ModelCard
+        Their weights are not verified yet.
+
+    Raises
+    ------
+    ModelNotFoundError
+        Naming the first that is not there, and those that are.
+    InvalidModelError
+        If its card is not valid.
+    """
+    installed = list_models()
+    if models is None:
+        cards = sorted(installed, key=lambda card: (card.id != DEFAULT_MODEL, card.id))
+    else:
+        cards = []
+        for model in models:
+            try:
+                cards.append(model if isinstance(model, ModelCard) else find_model(model, verify=False))
+            except ModelNotFoundError as error:
+                known = ", ".join(card.id for card in installed) or "none"
+                raise ModelNotFoundError(error.message, f"Installed models: {known}.") from error
+    if not cards:
+        raise ModelNotFoundError("There is no model to compare.", "Install one, or name one by its path.")
+    return list({(card.id, card.sha256): card for card in cards}.values())
+
+
+def compare(
+    volume: Volume | str | Path,
+    models: Sequence[str | Path | ModelCard] | None = None,
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> Comparison:
+    """Segment one FLAIR with several models. A model that fails does not stop the others.
+
+    Parameters
+    ----------
+    volume : Volume or path
+        As for :func:`flairseg.segment`.
+    models : sequence of str, Path or ModelCard, optional
+        Ids or paths; default all that are installed.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    progress : callable, optional
+        Called as ``progress(fraction, "<model id>:<stage>")``.
+    cancel : CancelToken or callable, optional
+        Checked between steps and batches.
+
+    Returns
+    -------
+    Comparison
+        Also where every model failed: each then says why.
+
+    Raises
+    ------
+    ModelNotFoundError, InvalidModelError
+        As :func:`choose_models`, before anything is read.
+    FlairSegError
+        If the volume cannot be read or used; ``Cancelled`` on cancel.
+    """
+    began = time.perf_counter()
+    cards = choose_models(models)
+    source = volume.name if isinstance(volume, Volume) else str(volume).encode("utf-8", "replace").decode("utf-8")
+    checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
+    results = []
+    for number, card in enumerate(cards):
+
+        def told(fraction: float, stage: str, number: int = number, card: ModelCard = card) -> None:
+            if progress is not None:
+                progress((number + fraction) / len(cards), f"{card.id}:{stage}")
+
+        try:
+            card.verify()
+            result = segment(checked, card, device, told, cancel)
+            # An answer in little space: what several models say about a large volume fits into memory so.
+            compact = result.compact_answer()
+            result = replace(result, source=source, compact=compact, probabilities=None, disagreement=None)
+            results.append(Compared(card, result))
+        except Cancelled:
+            raise
+        except Exception as error:  # noqa: BLE001 - one model's defect must not cost the others' results
+            results.append(Compared(card, error=_typed(error)))
+    return Comparison(replace(checked, warnings=()), source, tuple(results), time.perf_counter() - began)
+
+
+def check_comparison(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, what could not be written in the end.
+
+    Raises
+    ------
+    OutputError
+        If a comparison of that stem exists and may not be replaced, or the folder cannot be written to.
+    """
+    folder = Path(output_dir)
+    existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
+    if existing:
+        raise OutputError(
+            f"A comparison of {stem} exists already in {folder} ({stem}{existing[0]}).",
+            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
+        )
+    check_folder(folder)
+
+
+def write_comparison(
+    comparison: Comparison,
+    output_dir: str | Path,
+    stem: str | None = None,
+    overwrite: bool = False,
+    check: Callable[[], None] | None = None,
+) -> dict[str, Path]:
+    """Write the files of a comparison; after any failure there is none of them, and what existed before is as it was.
+
+    ``<stem>_<model>_labels.nii.gz`` and ``<stem>_<model>.seg.nrrd`` of each model that did not fail,
+    ``<stem>_comparison.png`` (the slices in which they differ most), ``<stem>_comparison.csv`` (a row per model) and
+    ``<stem>_comparison.json``.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    output_dir : path
+        Created if need be.
+    stem : str, optional
+        Default: the volume's name.
+    overwrite : bool
+        Replace a comparison of this stem, with the files of all models that it names.
+    check : callable, optional
+        Called between files; may raise to cancel.
+
+    Returns
+    -------
+    dict of str to Path
+        ``picture``, ``table``, ``summary``, and ``<model id>:labels``, ``<model id>:segmentation``.
+
+    Raises
+    ------
+    OutputError
+        If a comparison exists already, or the files cannot be written.
+    """
+    folder = Path(output_dir)
+    stem = comparison.volume.name if stem is None else stem
+    check_comparison(folder, stem, overwrite)
+    files: dict[str, str] = {}
+    for one in comparison.models:
+        if one.segmentation is not None:
+            files |= {f"{one.card.id}:{kind}": f"{stem}_{one.card.id}{e}" for kind, e in _MODEL_ENDINGS.items()}
+    files |= {kind: f"{stem}{ending}" for kind, ending in ENDINGS.items()}
+    summary = {**comparison.summary(), "case": stem, "files": sorted(files.values())}
+    with all_or_none(folder, files.values(), [*files.values(), *_earlier(folder, stem)]) as temporary:
+        for one in comparison.models:
+            for kind in _MODEL_ENDINGS if one.segmentation is not None else ():
+                write_part(one.segmentation, kind, temporary / files[f"{one.card.id}:{kind}"])
+                if check is not None:
+                    check()
+        _write_picture(comparison, temporary / files["picture"])
+        _write_text(temporary / files["table"], table_csv(comparison))
+        _write_text(temporary / files["summary"], json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    return {kind: folder / name for kind, name in files.items()}
+
+
+def table_csv(comparison: Comparison) -> str:
+    """One row per model: volumes, lesion count, seconds, and Dice of each class with every model; blank is unknown."""
+    dice = comparison.dice()
+    names = [one.card.id for one in comparison.models]
+    columns = [
+        "model",
+        "title",
+        *(f"{c.id}_ml" for c in CLASSES),
+        "lesion_count",
+        "seconds",
+        *(f"dice_{key}:{name}" for key in dice for name in names),
+        "error",
+    ]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for number, one in enumerate(comparison.models):
+        row = one.row()
+        agreement = [matrix[number, other] for matrix in dice.values() for other in range(len(names))]
+        cells = [
+            row["model"],
+            row["title"],
+            *row["volumes_ml"].values(),
+            row["lesion_count"],
+            row["seconds"],
+            *("" if np.isnan(value) else round(float(value), 4) for value in agreement),
+            row.get("error", {}).get("message", ""),
+        ]
+        writer.writerow("" if cell is None else cell for cell in cells)
+    return out.getvalue()
+
+
+def _write_picture(comparison: Comparison, path: Path) -> None:
+    from .comparison_picture import render_comparison
+
+    render_comparison(comparison).save(path, format="PNG", compress_level=4)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _earlier(folder: Path, stem: str) -> list[str]:
+    """Files that an earlier comparison of this stem says are its own: results of models that take no part any more."""
+    try:
+        listed = json.loads((folder / f"{stem}{ENDINGS['summary']}").read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    endings = (*ENDINGS.values(), *_MODEL_ENDINGS.values())
+    return [
+        name
+        for name in listed
+        if isinstance(name, str)
+        and name.startswith(f"{stem}_")
+        and name.endswith(endings)
+        and Path(name).name == name
+        and name != f"{stem}{_MODEL_ENDINGS['labels']}"
+    ]
+
+
+def _typed(error: Exception) -> FlairSegError:
+    """The error as a user should read it."""
+    if isinstance(error, FlairSegError):
+        return error
+    if isinstance(error, MemoryError):
+        return NotEnoughMemoryError(
+            "There is not enough memory for this model on this image.",
+            "Close other programs, or compare fewer models.",
+        )
+    return FlairSegError(
+        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        "This is a defect of FlairSeg: please report it with this message.",
+    )
