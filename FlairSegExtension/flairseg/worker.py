@@ -146,10 +146,14 @@ def _warm(header: dict[str, Any]) -> None:
     """Load packages and network. What is in the way is told by the run that needs them."""
     with contextlib.suppress(FlairSegError):
         _load()
-        from .inference import Generator
+        from .inference import Generator, reserve_sessions
+        from .models.members import networks
         from .models.store import find_model
 
-        Generator(find_model(_model(header)), str(header.get("device", "auto")))
+        cards = networks(find_model(_model(header)))
+        reserve_sessions(len(cards))
+        for card in cards:
+            Generator(card, str(header.get("device", "auto")))
 
 
 def _model(header: dict[str, Any]) -> str | Path | None:
