@@ -39,6 +39,10 @@ class UnsupportedImageError(FlairSegError):
     """The image was read but is not one scalar 3-D volume (4-D, RGB, complex, several series)."""
 
 
+class NoFlairError(UnsupportedImageError):
+    """A DICOM folder holds images, but none of its series is a FLAIR, or nothing says which."""
+
+
 class InvalidGeometryError(FlairSegError):
     """Spacing or direction makes no physical sense (zero, absurd, sheared or singular affine)."""
 
@@ -61,6 +65,10 @@ class DeviceError(FlairSegError):
 
 class OutputError(FlairSegError):
     """The results cannot be written (read-only or full folder, existing results without overwrite)."""
+
+
+class RegistrationError(FlairSegError):
+    """Two studies cannot be laid over each other (different patients, no brain found, too little of it shared)."""
 
 
 class MissingDependencyError(FlairSegError):

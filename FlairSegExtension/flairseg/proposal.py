@@ -26,6 +26,9 @@ SCALAR, LABEL_MAP, COLOUR, SERIES, DIFFUSION = "scalar", "label map", "colour", 
 #: Inversion times (ms) that null fluid, those of T1 (MPRAGE, T1 FLAIR) and of STIR; echo time (ms) of T2 weighting.
 FLAIR_TI_MS, T1_TI_MS, STIR_TI_MS = (1500.0, 3200.0), (400.0, 1500.0), (80.0, 300.0)
 LONG_TE_MS = 60.0
+#: Repetition and echo time (ms) from which an inversion recovery sequence without a stated inversion time is rather a
+#: FLAIR than a STIR or a T1.
+IR_TR_MS, IR_TE_MS = 4000.0, 75.0
 #: Share of voxels below -300 that only a CT has; see :mod:`flairseg.quality`.
 CT_LEVEL, CT_SHARE = -300.0, 0.05
 #: A volume of fewer slices is a localiser or a part of a head.
@@ -48,7 +51,8 @@ class Candidate:
         Shown name; name of the file it came from, without folders.
     header : mapping of str to str
         DICOM attributes by keyword, as far as known: ``Modality``, ``SeriesDescription``, ``ProtocolName``,
-        ``SequenceName``, ``ImageType``, ``InversionTime``, ``EchoTime``. Nothing that identifies a patient is used.
+        ``SequenceName``, ``ImageType``, ``InversionTime``, ``EchoTime``, ``RepetitionTime``, ``ScanningSequence``,
+        ``AcquisitionContrast``. Nothing that identifies a patient is used.
     kind : str
         :data:`SCALAR`, :data:`LABEL_MAP`, :data:`COLOUR`, :data:`SERIES` or :data:`DIFFUSION`.
     shape : tuple of int
@@ -244,8 +248,11 @@ def _by_times(candidate: Candidate) -> list[_Finding]:
     if modality in _MODALITIES:
         return [(-8.0, "", Doubt(f"The DICOM header says that this is {_MODALITIES[modality]}.", _CHOOSE_OTHER))]
     inversion, echo = _number(header.get("InversionTime")), _number(header.get("EchoTime"))
+    if "FLUID_ATTENUATED" in header.get("AcquisitionContrast", "").upper():
+        # Enhanced MR (DICOM PS3.3, C.8.13.3.3) has a word of its own for it.
+        return [(6.0, "its header says that fluid is attenuated", None)]
     if inversion is None or inversion <= 0:
-        return []
+        return _by_inversion_recovery(header, echo)
     if FLAIR_TI_MS[0] <= inversion <= FLAIR_TI_MS[1] and (echo is None or echo >= LONG_TE_MS):
         te = f", echo time {echo:.0f} ms" if echo is not None else ""
         return [(6.0, f"its inversion time nulls fluid (TI {inversion:.0f} ms{te})", None)]
@@ -255,6 +262,16 @@ def _by_times(candidate: Candidate) -> list[_Finding]:
     if STIR_TI_MS[0] <= inversion <= STIR_TI_MS[1]:
         message = f"The inversion time ({inversion:.0f} ms) is that of a STIR: it nulls fat, not fluid."
         return [(-6.0, "", Doubt(message, _CHOOSE_OTHER))]
+    return []
+
+
+def _by_inversion_recovery(header: Mapping[str, str], echo: float | None) -> list[_Finding]:
+    """What is left to tell where the scanner did not write its inversion time."""
+    repetition = _number(header.get("RepetitionTime"))
+    words = header.get("ScanningSequence", "").upper().split("\\")
+    if "IR" in words and (repetition or 0) >= IR_TR_MS and (echo or 0) >= IR_TE_MS:
+        times = f"TR {repetition:.0f} ms, echo time {echo:.0f} ms"
+        return [(2.0, f"it is an inversion recovery with the long times of a FLAIR ({times})", None)]
     return []
 
 

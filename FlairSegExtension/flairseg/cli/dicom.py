@@ -1,0 +1,108 @@
+"""What ``flairseg segment`` does with DICOM: find and read a folder's FLAIR, write objects that go back with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputNotFoundError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from ..dicom import DicomVolume
+    from ..pipeline import Segmentation
+    from ..privacy import Pseudonymiser
+
+
+@dataclass(frozen=True)
+class DicomOptions:
+    """The options ``--dicom-out`` and ``--series``.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where DICOM objects go; None: none are written.
+    series : str or None
+        Number or UID of the series to take.
+    """
+
+    folder: Path | None = None
+    series: str | None = None
+
+    def check(self, path: Path, stem: str, overwrite: bool) -> None:
+        """Refuse, before any work is done, what could not be written in the end."""
+        if self.folder is not None:
+            from ..dicom import check_dicom_destination
+
+            if not _may_be_dicom(path):
+                raise UnsupportedImageError(
+                    f"{path.name} is no DICOM: there is no study that DICOM objects could belong to.",
+                    "Give the DICOM folder of the study, or leave --dicom-out away.",
+                )
+            check_dicom_destination(self.folder, stem, overwrite)
+
+    def read(
+        self, path: Path, progress: Callable[[float, str], None], pseudonymiser: Pseudonymiser | None
+    ) -> DicomVolume | None:
+        """The FLAIR of a DICOM folder; None for other files, and where pydicom is missing and nobody asked for it."""
+        if not _may_be_dicom(path) or (find_spec("pydicom") is None and self.folder is None and self.series is None):
+            return None
+        from ..dicom import read_flair
+        from ..reading import read_volume
+
+        try:
+            read = read_flair(path, self.series, progress=progress)
+        except InputNotFoundError:
+            # A folder with other images gets the advice that fits.
+            read_volume(path)
+            raise
+        if pseudonymiser is not None:
+            self._learn(read, pseudonymiser)
+        return read
+
+    def named(self, case: Segmentation, path: Path, read: DicomVolume) -> Segmentation:
+        """The result under the path that was given."""
+        return replace(case, source=str(path).encode("utf-8", "replace").decode("utf-8"))
+
+    def write(
+        self, case: Segmentation, read: DicomVolume, stem: str, pseudonymiser: Pseudonymiser | None, overwrite: bool
+    ) -> list[str]:
+        """Write the objects; what the reader should know about them."""
+        if self.folder is None:
+            return []
+        from ..dicom import write_results
+
+        pdf, remarks = _report(case)
+        write_results(case, read.source, self.folder, stem, pdf=pdf, pseudonymiser=pseudonymiser, overwrite=overwrite)
+        return remarks
+
+    def _learn(self, read: DicomVolume, pseudonymiser: Pseudonymiser) -> None:
+        """Let the pseudonymiser know the names in the headers, so that no message repeats them."""
+        from ..dicom.scan import read_header
+        from ..dicom.text import BAD_VALUE, quiet
+
+        with quiet():
+            try:
+                pseudonymiser.learn_dataset(read_header(read.source.frames[0].path, force=True))
+            except BAD_VALUE:
+                return
+
+
+NO_DICOM = DicomOptions()
+
+
+def _may_be_dicom(path: Path) -> bool:
+    try:
+        if path.is_dir():
+            return True
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except (OSError, ValueError):
+        return False
+
+
+def _report(case: Segmentation) -> tuple[bytes | None, list[str]]:
+    """The report's PDF, if one can be made here, and a remark if not."""
+    return None, []

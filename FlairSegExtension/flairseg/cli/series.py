@@ -1,0 +1,84 @@
+"""``flairseg series``: what a DICOM folder holds, and which series would be segmented, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+
+
+def show_series(folder: Path) -> int:
+    """List the series of a folder; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    try:
+        with interruptible():
+            from ..dicom import find_flair, list_series
+            from ..dicom.find import directory_of, listed
+            from ..reporting.dependencies import require
+
+            failure: FlairSegError | None = None
+            try:
+                with messages.status("looking at the headers ..."):
+                    try:
+                        found = find_flair(folder)
+                        listing, scan, reason = found.listing, found.scan, found.reason
+                    except FlairSegError as error:
+                        failure = error
+                        require(("pydicom",), "Reading the headers of DICOM series", "dicom")
+                        series, scan = list_series(directory_of(folder))
+                        listing, reason = [listed(s, stack) for s in series for stack in s.stacks], ""
+            except FlairSegError as error:
+                show_error(messages, error)
+                return REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted.")
+        return INTERRUPTED
+    if listing:
+        results.print(_table(listing))
+    if reason:
+        results.print(Text(reason), soft_wrap=True)
+    if scan.damaged:
+        names = ", ".join(path.name for path in scan.damaged[:5])
+        show_warning(messages, f"{len(scan.damaged)} DICOM files cannot be read ({names}).")
+    if failure is not None:
+        show_error(messages, failure)
+        return REFUSED
+    return WRITTEN
+
+
+def _table(listing) -> Table:
+    table = Table(box=box.ROUNDED, header_style="bold")
+    table.add_column("Series", justify="right")
+    table.add_column("Description", overflow="fold")
+    table.add_column("Plane")
+    table.add_column("Slices", justify="right")
+    table.add_column("Voxel\nmm", no_wrap=True)
+    table.add_column("What it is", overflow="fold")
+    for entry in listing:
+        stack = entry.stack
+        k, j, i = stack.spacing
+        what = f"{entry.series.description or '-'}{f' ({stack.what})' if stack.what else ''}"
+        style = "bold green" if entry.taken else "dim" if entry.verdict.score < 0 or stack.problem else ""
+        table.add_row(
+            Text("-" if entry.series.number is None else str(entry.series.number), style=style),
+            Text(what, style=style),
+            Text(stack.plane, style=style),
+            Text(str(len(stack.frames)), style=style),
+            Text(f"{i:.3g} x {j:.3g} x {k:.3g}", style=style),
+            Text(("taken: " if entry.taken else "") + entry.remark, style=style),
+        )
+    return table

@@ -1,0 +1,41 @@
+"""DICOM in and out: the FLAIR of a study found and read; SEG, SR and the report's PDF that refer to its series.
+
+pydicom and highdicom (the extra ``dicom``) are imported when first needed. Without them :func:`flairseg.read_volume`
+still reads a folder with one plain series, by SimpleITK alone.
+"""
+
+from __future__ import annotations
+
+from .find import FoundFlair, Listed, find_flair
+from .making import Algorithm
+from .pdf import make_pdf, write_pdf
+from .read import DicomVolume, read_flair, read_series
+from .results import check_dicom_destination, export_labels, source_of, write_results
+from .seg import make_seg, write_seg
+from .series import Series, Stack, list_series
+from .source import Source
+from .sr import make_sr, write_sr
+
+__all__ = [
+    "Algorithm",
+    "DicomVolume",
+    "FoundFlair",
+    "Listed",
+    "Series",
+    "Source",
+    "Stack",
+    "check_dicom_destination",
+    "export_labels",
+    "find_flair",
+    "list_series",
+    "make_pdf",
+    "make_seg",
+    "make_sr",
+    "read_flair",
+    "read_series",
+    "source_of",
+    "write_pdf",
+    "write_results",
+    "write_seg",
+    "write_sr",
+]

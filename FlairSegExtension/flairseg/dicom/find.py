@@ -1,0 +1,383 @@
+"""Which series of a DICOM folder is the FLAIR: by its headers, and by its look when they lie or are silent.
+
+The weighing of one series is :mod:`flairseg.proposal`'s, the look :func:`flairseg.proposal.look`; here are the choice
+among several and the words for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import proposal
+from ..errors import FlairSegError, InputNotFoundError, NoFlairError, UnreadableImageError
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..reading import case_name
+from .scan import Scan
+from .series import Series, Stack, list_series
+
+#: From this score on the scanner's own values say FLAIR; below it, only words that somebody wrote.
+CERTAIN = 6.0
+#: Extent across the slices from which a stack covers a whole head, mm.
+WHOLE_HEAD_MM = 100.0
+#: Slices are thick where their distance is at least this many times their pixels' size.
+THICK = 2.0
+#: So many stacks are looked at before it is given up, largest first: each costs a second or two.
+LOOKS = 8
+#: Series that an error lists.
+LISTED = 12
+
+_MADE = re.compile(r"(?<![a-z])(mask|seg|segmentation|label|lesion|prob|diff|sub|subtract\w*|map)(?![a-z])")
+_DERIVED = "This is a derived image (a reformat or a map), not an original."
+#: What headers may be wrong about: other sequences are not mistaken for a FLAIR by their name.
+_DOUBTED = ("a T1", "a T2", "a proton density image")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One stack of a folder and what is thought of it.
+
+    Attributes
+    ----------
+    series : Series
+    stack : Stack
+    verdict : flairseg.proposal.Verdict
+        From its headers.
+    look : tuple of str or None
+        What its voxels say against a FLAIR; None where they were not looked at.
+    taken : bool
+    """
+
+    series: Series
+    stack: Stack
+    verdict: proposal.Verdict
+    look: tuple[str, ...] | None = None
+    taken: bool = False
+
+    @property
+    def title(self) -> str:
+        """Number, description and what sets it apart within its series."""
+        return self.series.title[:-1] + (f", {self.stack.what})" if self.stack.what else ")")
+
+    @property
+    def remark(self) -> str:
+        """One line: why it can be the FLAIR, or why not."""
+        if self.stack.problem is not None:
+            return self.stack.problem.message
+        if self.look:
+            return self.look[0]
+        if self.verdict.score > 0 and self.verdict.reasons:
+            return f"a FLAIR: {self.verdict.reasons[0]}"
+        if self.verdict.doubts:
+            return self.verdict.doubts[0].message
+        return "looks like a FLAIR" if self.look == () else "its header does not say what it is"
+
+
+@dataclass(frozen=True)
+class FoundFlair:
+    """The FLAIR of a folder.
+
+    Attributes
+    ----------
+    series : Series
+    stack : Stack
+        The part of the series that is read.
+    reason : str
+        One or two sentences: why this one, and what else there was.
+    listing : tuple of Listed
+        Every stack of the folder.
+    scan : Scan
+        What else lies in the folder.
+    """
+
+    series: Series
+    stack: Stack
+    reason: str
+    listing: tuple[Listed, ...]
+    scan: Scan
+
+
+def find_flair(
+    folder: str | Path,
+    series: str | None = None,
+    by_look: bool = True,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> FoundFlair:
+    """Find the FLAIR among the series of a folder.
+
+    Headers come first: inversion, echo and repetition time, acquisition contrast, then what people wrote. A FLAIR by
+    its words alone is looked at, and so is every other likely series if no header says FLAIR. Of several FLAIRs the one
+    is taken that is an original, without contrast agent, of the whole head, axial with thick slices, clearest by its
+    headers, finest, last; the first difference is the reason that is given.
+
+    Parameters
+    ----------
+    folder : path
+        A folder with a series, a study or many, or a DICOMDIR file, or one multi-frame file.
+    series : str, optional
+        SeriesNumber or SeriesInstanceUID of the one to take, whatever it is.
+    by_look : bool
+        Whether a series of which no header says FLAIR may be chosen by its voxels.
+    progress : callable, optional
+        ``progress(fraction, stage)`` with the stage ``read``.
+    cancel : CancelToken or callable, optional
+
+    Returns
+    -------
+    FoundFlair
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no DICOM image.
+    NoFlairError
+        If none of the series is a FLAIR; the message lists what there is.
+    UnsupportedImageError, InvalidGeometryError, UnreadableImageError
+        If the FLAIR cannot be read as one volume (missing slices, tilted gantry, mosaic, echoes).
+    MissingDependencyError
+        If pydicom is not installed.
+    """
+    from ..reporting.dependencies import require
+
+    require(("pydicom",), "Reading the headers of DICOM series", "dicom")
+    folder = directory_of(folder)
+    reporter = Reporter(progress, cancel)
+    with reporter.stage("read", 0.0, 0.5):
+        found, other = list_series(folder, reporter.update)
+    listing = [listed(s, stack) for s in found for stack in s.stacks]
+    if not listing:
+        raise _nothing(folder, other)
+    with reporter.stage("read", 0.5, 1.0):
+        chosen, reason = _named(listing, series) if series else _choose(listing, folder, by_look, reporter)
+    listing = [replace(e, taken=True) if e.stack is chosen.stack else e for e in listing]
+    _check_left_out(chosen.series, other)
+    if chosen.stack.problem is not None:
+        raise type(chosen.stack.problem)(
+            f"{_upper(chosen.title)}: {chosen.stack.problem.message}", chosen.stack.problem.advice
+        )
+    return FoundFlair(chosen.series, chosen.stack, reason, tuple(listing), other)
+
+
+def directory_of(path: str | Path) -> Path:
+    """The folder whose tree is meant: that of a DICOMDIR file, or the path itself."""
+    path = Path(path)
+    return path.parent if path.name.upper() == "DICOMDIR" and path.is_file() else path
+
+
+def listed(series: Series, stack: Stack) -> Listed:
+    """What the headers say of a stack."""
+    verdict = proposal.examine(
+        proposal.Candidate(
+            f"{series.uid} {stack.what}", "", "", stack.header, stack.kind, stack.shape, stack.spacing, None
+        )
+    )
+    if _is_derived(stack) and verdict.score > 0 and _MADE.search(stack.header.get("SeriesDescription", "").lower()):
+        doubt = proposal.Doubt(_DERIVED, "Choose the FLAIR itself.")
+        verdict = replace(verdict, score=-3.0, doubts=(doubt, *verdict.doubts))
+    if stack.header.get("ScanningSequence", "") == "EP":
+        verdict = replace(verdict, score=verdict.score - 2.0)
+    component = stack.frames[0].traits[0]
+    if component in ("PHASE", "REAL", "IMAGINARY"):
+        doubt = proposal.Doubt(f"This is the {component.lower()} part of a complex image.", "Choose the magnitude.")
+        verdict = replace(verdict, score=-6.0, doubts=(doubt, *verdict.doubts))
+    return Listed(series, stack, verdict)
+
+
+def _named(listing: Sequence[Listed], wanted: str) -> tuple[Listed, str]:
+    wanted = wanted.strip()
+    hits = [e for e in listing if wanted in (e.series.uid, str(e.series.number))]
+    if not hits:
+        raise NoFlairError(f"There is no series {wanted!r} here: {_enumerated(listing)}.", "Name one of these.")
+    if len({e.series.uid for e in hits}) > 1:
+        raise NoFlairError(
+            f"Several series have the number {wanted}.", "Name its SeriesInstanceUID, or give the folder of one study."
+        )
+    best = max(hits, key=lambda e: (e.stack.problem is None, e.verdict.score, len(e.stack.frames)))
+    return best, f"{_upper(best.title)} was taken because it was asked for."
+
+
+def _choose(listing: list[Listed], folder: Path, by_look: bool, reporter: Reporter) -> tuple[Listed, str]:
+    """The stack to read and the reason; ``listing`` gets what the looks saw."""
+    if len({e.series.uid for e in listing}) == 1:
+        only = _only(listing)
+        if only is not None:
+            return only, f"{_upper(only.title)} was taken because it is the only one."
+    flairs = _ranked([e for e in listing if _usable(e) and e.verdict.score > 0])
+    if flairs and (flairs[0].verdict.score >= CERTAIN or not by_look):
+        return flairs[0], _reason(flairs)
+    if by_look:
+        for group in (flairs, _ranked(_silent(listing)), _ranked(_doubted(listing))):
+            seen = _look(group[:LOOKS], listing, reporter)
+            good = [e for e in seen if e.look == ()]
+            if good:
+                return good[0], _reason(good, by_look=good[0].verdict.score <= 0)
+        if flairs:
+            flairs = [next(e for e in listing if e.stack is f.stack) for f in flairs]
+            return flairs[0], _reason(flairs)
+    broken = _ranked([e for e in listing if e.stack.problem is not None and e.verdict.score > 0])
+    if broken:
+        return broken[0], ""
+    raise _none(listing, folder)
+
+
+def _only(listing: Sequence[Listed]) -> Listed | None:
+    """The stack of the only series, unless it has several of equal standing."""
+    usable = [e for e in listing if _usable(e)]
+    if not usable:
+        return max(listing, key=lambda e: (len(e.stack.frames), e.verdict.score))
+    best = _ranked(usable)
+    if len(best) > 1 and len(best[1].stack.frames) == len(best[0].stack.frames) and best[0].verdict.score <= 0:
+        return None
+    return best[0]
+
+
+def _usable(entry: Listed) -> bool:
+    """Whether a stack can be read, and is not a few stray slices of a series."""
+    main = len(entry.series.stacks[0].frames)
+    return entry.stack.problem is None and entry.verdict.usable and 2 * len(entry.stack.frames) >= main
+
+
+def _silent(listing: Sequence[Listed]) -> list[Listed]:
+    """Stacks of which no header says what they are, of more than a few slices."""
+    return [e for e in listing if _usable(e) and e.verdict.score == 0 and not e.verdict.doubts and _is_mr(e)]
+
+
+def _doubted(listing: Sequence[Listed]) -> list[Listed]:
+    """Stacks whose words say T1, T2 or PD, which somebody may have mistyped; the scanner's own times are believed."""
+    out = []
+    for e in listing:
+        words = [d.message for d in e.verdict.doubts]
+        if _usable(e) and _is_mr(e) and len(words) == 1 and any(f"this is {w}," in words[0] for w in _DOUBTED):
+            out.append(e)
+    return out
+
+
+def _is_mr(entry: Listed) -> bool:
+    return entry.series.modality in ("MR", "") and len(entry.stack.frames) >= proposal.FEW_SLICES
+
+
+def _look(entries: Sequence[Listed], listing: list[Listed], reporter: Reporter) -> list[Listed]:
+    """The entries with what their voxels say, in ``listing`` too."""
+    from .read import read_stack
+
+    seen = []
+    for n, entry in enumerate(entries):
+        reporter.update(n / max(1, len(entries)))
+        try:
+            doubts = tuple(proposal.look(read_stack(entry.stack, case_name(entry.stack.frames[0].path.parent))))
+        except FlairSegError as error:
+            doubts = (error.message,)
+        looked = replace(entry, look=doubts)
+        listing[next(k for k, e in enumerate(listing) if e.stack is entry.stack)] = looked
+        seen.append(looked)
+    return seen
+
+
+# --- several FLAIRs
+
+
+def _is_derived(stack: Stack) -> bool:
+    return stack.header.get("ImageType", "").upper().startswith("DERIVED")
+
+
+def _is_thick(stack: Stack) -> bool:
+    k, j, i = stack.spacing
+    return stack.plane == "axial" and k >= THICK * max(i, j)
+
+
+def _voxel(stack: Stack) -> float:
+    k, j, i = stack.spacing
+    return round(k * j * i, 2)
+
+
+#: What is preferred of two FLAIRs, and how that is said; the first difference decides.
+_PREFERENCES: tuple[tuple[str, Callable[[Listed], object]], ...] = (
+    ("it is an original, not a reformat", lambda e: not _is_derived(e.stack)),
+    ("it was made without contrast agent", lambda e: not e.stack.header.get("ContrastBolusAgent")),
+    (
+        "it covers the whole head",
+        lambda e: len(e.stack.frames) * e.stack.spacing[0] >= WHOLE_HEAD_MM,
+    ),
+    ("its slices are axial and thick, as the methods here want them", lambda e: _is_thick(e.stack)),
+    ("its headers say so most clearly", lambda e: e.verdict.score >= CERTAIN),
+    ("its voxels are the smallest", lambda e: -_voxel(e.stack)),
+    ("it was made last", lambda e: e.series.number or 0),
+)
+
+
+def _preference(entry: Listed) -> tuple:
+    return tuple(rule(entry) for _, rule in _PREFERENCES)
+
+
+def _ranked(entries: Sequence[Listed]) -> list[Listed]:
+    return sorted(entries, key=lambda e: (_preference(e), e.series.uid, e.stack.what), reverse=True)
+
+
+def _reason(ranked: Sequence[Listed], by_look: bool = False) -> str:
+    best = ranked[0]
+    if by_look:
+        because = "it looks like one; its header says something else" if best.verdict.doubts else "it looks like one"
+        why = f"{because}, so check that it is a FLAIR"
+    else:
+        why = best.verdict.reasons[0]
+    text = f"{_upper(best.title)} was taken as the FLAIR because {why}."
+    if len(ranked) > 1:
+        deciding = next(
+            (words for words, rule in _PREFERENCES if rule(best) != rule(ranked[1])), "it comes first in its folder"
+        )
+        others = "; ".join(e.title for e in ranked[1:4]) + ("; ..." if len(ranked) > 4 else "")
+        text += f" Of {len(ranked)} FLAIRs it was preferred because {deciding}; not taken: {others}."
+    return text
+
+
+# --- none
+
+
+def _check_left_out(series: Series, scan: Scan) -> None:
+    """Refuse a series of which a file could not be read: the volume would lack a slice."""
+    for path in scan.damaged:
+        try:
+            raw = path.read_bytes()
+        except OSError:
+            continue
+        if series.uid and series.uid.encode() in raw:
+            raise UnreadableImageError(
+                f"{path.name} belongs to the series in {path.parent.name} but is truncated or damaged.",
+                "Copy the series again, whole.",
+            )
+
+
+def _nothing(folder: Path, other: Scan) -> FlairSegError:
+    if other.damaged:
+        return UnreadableImageError(
+            f"{other.damaged[0].name} in {folder.name} says that it is DICOM but cannot be read: it is truncated or "
+            "damaged.",
+            "Copy the series again, whole.",
+        )
+    return InputNotFoundError(
+        f"The folder {folder.name} holds no DICOM image.",
+        "Give an image file, or a folder with DICOM files in it or below it.",
+    )
+
+
+def _none(listing: Sequence[Listed], folder: Path) -> NoFlairError:
+    files: dict[str, int] = {e.series.uid: e.series.files for e in listing}
+    counts = ", ".join(str(n) for n in sorted(files.values(), reverse=True)[:LISTED])
+    return NoFlairError(
+        f"The folder {case_name(folder)} holds {len(files)} DICOM series ({counts} files), and nothing says that one "
+        f"of them is a FLAIR: {_enumerated(listing)}.",
+        "Put the files of the FLAIR series alone into a folder and give that, or name the series with --series.",
+    )
+
+
+def _enumerated(listing: Sequence[Listed]) -> str:
+    shown = [f"{e.title}: {e.remark.rstrip('.')}" for e in listing[:LISTED]]
+    more = len(listing) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

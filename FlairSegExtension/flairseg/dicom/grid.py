@@ -1,0 +1,54 @@
+"""Labels drawn on another order of the same voxels (Slicer's, a NIfTI file's) back onto the frames of a series."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InvalidGeometryError
+
+#: Grids whose corners lie apart by more than this share of a voxel are different grids.
+TOLERANCE_VOXELS = 0.1
+
+
+def onto(labels: np.ndarray, ijk_to_ras: np.ndarray, shape: tuple[int, int, int], target: np.ndarray) -> np.ndarray:
+    """The same voxels in the order of another grid: axes swapped and turned round, never resampled.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (K, J, I)
+    ijk_to_ras : ndarray, shape (4, 4)
+        Their affine, RAS mm.
+    shape : tuple of int
+        The target's voxels along K, J, I.
+    target : ndarray, shape (4, 4)
+        The target's affine, RAS mm.
+
+    Returns
+    -------
+    ndarray, shape ``shape``
+
+    Raises
+    ------
+    InvalidGeometryError
+        If the two grids are not made of the same voxels.
+    """
+    matrix = np.linalg.solve(np.asarray(target, dtype=float), np.asarray(ijk_to_ras, dtype=float))
+    turn = np.rint(matrix[:3, :3])
+    is_turn = (abs(turn).sum(axis=0) == 1).all() and (abs(turn).sum(axis=1) == 1).all()
+    size = np.array(labels.shape[::-1])
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (size - 1)
+    if is_turn:
+        axes = [int(np.argmax(abs(turn[a]))) for a in range(3)]
+        signs = [int(turn[a, axes[a]]) for a in range(3)]
+        offset = [0 if s > 0 else size[b] - 1 for s, b in zip(signs, axes, strict=True)]
+        wanted = corners @ turn.T + offset
+        reached = corners @ matrix[:3, :3].T + matrix[:3, 3]
+        is_turn = tuple(size[axes][::-1]) == tuple(shape) and abs(wanted - reached).max() <= TOLERANCE_VOXELS
+    if not is_turn:
+        raise InvalidGeometryError(
+            "The segmentation does not lie on the voxels of the DICOM series that it should go back to.",
+            "Give the series that was segmented, and the segmentation on its own grid, not a resampled one.",
+        )
+    turned = labels.transpose(2, 1, 0).transpose(axes)
+    turned = turned[tuple(slice(None, None, s) for s in signs)]
+    return np.ascontiguousarray(turned.transpose(2, 1, 0))

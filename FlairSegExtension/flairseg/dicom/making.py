@@ -1,0 +1,140 @@
+"""What every object that FlairSeg writes has in common: who made it, by which algorithm, how it is saved."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, uuid5
+
+from .. import __version__
+from ..atomic import all_or_none
+from ..errors import OutputError
+from ..reporting.dependencies import require
+from .text import quiet
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from ..privacy import Pseudonymiser
+
+MANUFACTURER = MODEL = "FlairSeg"
+RESEARCH_USE = "Research use only - not a medical device"
+#: Not a number of a device: the software's version stands in SoftwareVersions.
+SERIAL_NUMBER = "none"
+#: Series numbers of what is written: high, so that they come last in a list of the study.
+SERIES_NUMBERS = {"SEG": 9101, "SR": 9102, "PDF": 9103}
+#: The private coding scheme of the codes that could not be verified in SNOMED CT.
+PRIVATE_SCHEME = "99FLAIRSEG"
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What made the labels.
+
+    Attributes
+    ----------
+    name : str
+        Model id.
+    version : str
+        Model version.
+    sha256 : str
+        Of its weights; empty where unknown.
+    kind : str
+        ``AUTOMATIC``, ``SEMIAUTOMATIC`` (corrected by a reader) or ``MANUAL``.
+    """
+
+    name: str
+    version: str
+    sha256: str = ""
+    kind: str = "AUTOMATIC"
+
+    @classmethod
+    def of(cls, model: Any, kind: str = "AUTOMATIC") -> Algorithm:
+        """From a model card, or from ``summary["model"]``."""
+        read = model.get if isinstance(model, dict) else lambda key, default="": getattr(model, key, default)
+        return cls(
+            str(read("id", "")) or "unknown", str(read("version", "")) or "unknown", str(read("sha256", "") or ""), kind
+        )
+
+
+def require_writers() -> None:
+    """Refuse, in words, to write DICOM without pydicom and highdicom.
+
+    Raises
+    ------
+    MissingDependencyError
+    """
+    require(("pydicom", "highdicom"), "Writing DICOM", "dicom")
+
+
+def new_uid() -> str:
+    """A fresh UID (``2.25.`` and a random UUID; DICOM PS3.5, B.2)."""
+    from pydicom.uid import generate_uid
+
+    return str(generate_uid(None))
+
+
+def device_uid() -> str:
+    """UID of this software in this version: the same on every computer, since it is no device of anybody's."""
+    return f"2.25.{uuid5(NAMESPACE_URL, f'flairseg/{__version__}').int}"
+
+
+def coding_schemes() -> list:
+    """What a reader of the object is told about the private scheme."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
+    return [
+        CodingSchemeIdentificationItem(
+            PRIVATE_SCHEME, name="FlairSeg private codes", responsible_organization=MANUFACTURER
+        )
+    ]
+
+
+def finished(data: Dataset, pseudonymiser: Pseudonymiser | None) -> Dataset:
+    """A data set as it is saved: pseudonymised if that was asked for."""
+    if pseudonymiser is None:
+        return data
+    cleaned = pseudonymiser.dataset(data)
+    cleaned.file_meta.MediaStorageSOPInstanceUID = cleaned.SOPInstanceUID
+    return cleaned
+
+
+def save(data: Dataset, path: Path) -> None:
+    """Save a data set and read it back.
+
+    Raises
+    ------
+    OSError
+        If what lies there afterwards is not what was written.
+    """
+    import pydicom
+
+    with quiet():
+        data.save_as(path, enforce_file_format=True)
+        written = pydicom.dcmread(path)
+        same = written.SOPInstanceUID == data.SOPInstanceUID and all(
+            written.get(bulk) == data.get(bulk) for bulk in ("PixelData", "EncapsulatedDocument")
+        )
+    if not same:
+        raise OSError(errno.EIO, "what was written does not read back as it was")
+
+
+def write(path: str | Path, data: Dataset, overwrite: bool = False) -> Path:
+    """Write one object, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and may not be replaced, or cannot be written.
+    """
+    path = Path(path)
+    if not overwrite and os.path.lexists(path):
+        raise OutputError(
+            f"{path.name} exists already in {path.parent}.", "It was kept. Choose another name, or allow to overwrite."
+        )
+    with all_or_none(path.parent, [path.name]) as temporary:
+        save(data, temporary / path.name)
+    return path

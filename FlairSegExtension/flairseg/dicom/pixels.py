@@ -1,0 +1,135 @@
+"""Stored pixel values of DICOM files, frame by frame.
+
+pydicom reads what lies there uncompressed (either byte order) or run-length encoded, one frame at a time, so that
+memory stays bounded. JPEG, JPEG 2000 and JPEG-LS go through SimpleITK's GDCM, which every installation has: it gets a
+copy of the pixels alone, since it would apply one rescale slope to all frames.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnreadableImageError, UnsupportedImageError
+from .scan import read_header
+from .text import BAD_VALUE, number, quiet
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.uid import UID
+
+#: Transfer syntaxes of video, which hold no measured values.
+_VIDEO = "1.2.840.10008.1.2.4.10"
+#: Elements of the pixel module, which is all that a decoder needs.
+_PIXEL_MODULE = (
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "NumberOfFrames", "PixelData",
+)  # fmt: skip
+_DECOMPRESS = (
+    "Have the PACS export it uncompressed (Explicit VR Little Endian), or decompress it, for instance with "
+    "gdcmconv --raw."
+)
+
+
+def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """Stored values (before any rescale) of some frames of a file.
+
+    Parameters
+    ----------
+    path : Path
+    numbers : sequence of int
+        Frames, from 0.
+
+    Yields
+    ------
+    ndarray, shape (rows, columns)
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is truncated or damaged.
+    UnsupportedImageError
+        If its compression cannot be decoded here, or it holds no integers.
+    """
+    with quiet():
+        try:
+            header = read_header(path, force=True)
+            syntax = _syntax(header)
+            if not syntax.is_compressed or syntax.name.startswith("RLE") or syntax.is_deflated:
+                yield from _by_pydicom(path, header, numbers)
+                return
+        except BAD_VALUE as error:
+            raise _damaged(path) from error
+    if str(syntax).startswith(_VIDEO):
+        raise UnsupportedImageError(f"{path.name} is compressed as video ({syntax.name}).", _DECOMPRESS)
+    yield from _by_gdcm(path, syntax, numbers)
+
+
+def _syntax(data: Dataset) -> UID:
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    implicit, little = data.original_encoding
+    plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    return data.file_meta.get("TransferSyntaxUID", plain)
+
+
+def _by_pydicom(path: Path, header: Dataset, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    from pydicom import dcmread
+    from pydicom.pixels import iter_pixels
+
+    if int(number(header, "NumberOfFrames") or 1) == 1 or _syntax(header).is_deflated:
+        data = dcmread(path, force=True)
+        # Files without a preamble do not say how they are encoded; pydicom has found out.
+        data.file_meta.TransferSyntaxUID = _syntax(data)
+        array = data.pixel_array
+        array = array if array.ndim == 3 else array[None]
+        yield from (array[n] for n in numbers)
+    else:
+        yield from iter_pixels(path, indices=list(numbers), raw=True)
+
+
+def _by_gdcm(path: Path, syntax: UID, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    import SimpleITK as sitk
+    from pydicom import Dataset, dcmread
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage, generate_uid
+
+    with tempfile.TemporaryDirectory(prefix="flairseg-") as folder:
+        with quiet():
+            try:
+                whole = dcmread(path, force=True)
+                bare = Dataset()
+                for keyword in _PIXEL_MODULE:
+                    if keyword in whole:
+                        bare[keyword] = whole[keyword]
+                bare.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+                bare.SOPInstanceUID = generate_uid()
+                bare.file_meta = FileMetaDataset()
+                bare.file_meta.TransferSyntaxUID = syntax
+                bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
+                bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
+                copy = Path(folder, "pixels.dcm")
+                bare.save_as(copy, enforce_file_format=True)
+            except BAD_VALUE as error:
+                raise _damaged(path) from error
+        try:
+            array = sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO"))
+        except RuntimeError as error:
+            raise UnsupportedImageError(
+                f"{path.name} is compressed as {syntax.name}, which cannot be decoded here, or its pixels are damaged.",
+                _DECOMPRESS,
+            ) from error
+    array = array if array.ndim == 3 else array[None]
+    if max(numbers) >= len(array):
+        raise _damaged(path)
+    yield from (array[n] for n in numbers)
+
+
+def _damaged(path: Path) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"{path.name} cannot be read: it is truncated or damaged.", "Copy the series again, whole."
+    )

@@ -1,0 +1,218 @@
+"""A stack of DICOM slices to a :class:`~flairseg.volume.Volume`, slice by slice, with the way back to its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnreadableImageError
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..reading import case_name, check_volume
+from ..volume import Volume
+from .find import FoundFlair, directory_of, find_flair
+from .pixels import stored_frames
+from .scan import Frame, read_header
+from .series import Series, Stack
+from .source import Source
+from .text import BAD_VALUE, get, item, number, quiet, text
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+#: Share of the reading that finding the series takes.
+_FINDING = 0.4
+
+
+@dataclass(frozen=True)
+class DicomVolume:
+    """A FLAIR that came as DICOM.
+
+    Attributes
+    ----------
+    volume : Volume
+        float32 (K, J, I), RAS mm. ``volume.array[k]`` is the source's frame ``source.frames[k]``, rows and columns as
+        stored. Its name is the folder's, never a patient's.
+    source : Source
+        The frames that it came from: what SEG, SR and PDF refer to.
+    found : FoundFlair or None
+        Why this series, and what else there was; None where the series was given.
+    """
+
+    volume: Volume
+    source: Source
+    found: FoundFlair | None = None
+
+
+def read_flair(
+    folder: str | Path,
+    series: str | None = None,
+    by_look: bool = True,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> DicomVolume:
+    """Find the FLAIR in a folder (:func:`find_flair`) and read it.
+
+    Parameters
+    ----------
+    folder, series, by_look
+        As for :func:`find_flair`.
+    progress : callable, optional
+        ``progress(fraction, stage)`` with the stage ``read``.
+    cancel : CancelToken or callable, optional
+
+    Returns
+    -------
+    DicomVolume
+        Of several series the volume's warnings tell which was taken and why.
+
+    Raises
+    ------
+    FlairSegError
+        As for :func:`find_flair` and :func:`read_series`.
+    """
+    part = None if progress is None else lambda fraction, stage: progress(_FINDING * fraction, stage)
+    rest = None if progress is None else lambda fraction, stage: progress(_FINDING + (1 - _FINDING) * fraction, stage)
+    found = find_flair(folder, series, by_look, part, cancel)
+    read = read_series(found.series, found.stack, case_name(directory_of(folder)), rest, cancel)
+    warnings = list(read.volume.warnings)
+    if len({entry.series.uid for entry in found.listing}) > 1:
+        warnings.insert(0, found.reason)
+    doubts = next(e.verdict.doubts for e in found.listing if e.taken)
+    modality = found.series.modality
+    if modality not in ("MR", ""):
+        warnings.append(f"The DICOM header says {modality}, not MR: the result cannot be trusted.")
+    elif doubts and found.reason:
+        warnings.append(doubts[0].message)
+    return replace(read, volume=replace(read.volume, warnings=tuple(warnings)), found=found)
+
+
+def read_series(
+    series: Series,
+    stack: Stack | None = None,
+    name: str | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> DicomVolume:
+    """Read one stack of a series.
+
+    Parameters
+    ----------
+    series : Series
+        From :func:`list_series` or :func:`find_flair`.
+    stack : Stack, optional
+        Default: the largest.
+    name : str, optional
+        Name of the case; default: the name of the folder that its first file lies in.
+    progress : callable, optional
+        ``progress(fraction, stage)`` with the stage ``read``.
+    cancel : CancelToken or callable, optional
+        Checked after each slice.
+
+    Returns
+    -------
+    DicomVolume
+
+    Raises
+    ------
+    UnsupportedImageError, InvalidGeometryError
+        If the slices make no volume, or their compression cannot be decoded here.
+    UnreadableImageError
+        If a file is truncated or damaged.
+    UnusableIntensitiesError
+        If the voxels hold nothing to segment.
+    """
+    stack = series.stacks[0] if stack is None else stack
+    if stack.problem is not None:
+        raise stack.problem
+    name = case_name(stack.frames[0].path.parent) if name is None else name
+    reporter = Reporter(progress, cancel)
+    with reporter.stage("read", 0.0, 1.0):
+        volume = check_volume(read_stack(stack, name, reporter.update))
+    return DicomVolume(volume, Source.of(series, stack))
+
+
+def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = None) -> Volume:
+    """The voxels of a stack: stored values, rescaled frame by frame as the headers say.
+
+    Parameters
+    ----------
+    stack : Stack
+        Without a problem.
+    name : str
+        Name of the volume.
+    step : callable, optional
+        Called with the fraction done after each slice; may raise to cancel.
+
+    Returns
+    -------
+    Volume
+        float32 (K, J, I), not yet checked.
+    """
+    array = np.empty(stack.shape, dtype=np.float32)
+    warnings = list(stack.warnings)
+    inverted = False
+    # All frames of a file at once, so that no file is opened twice.
+    order = sorted(range(len(stack.frames)), key=lambda k: (str(stack.frames[k].path), stack.frames[k].number))
+    done = 0
+    for path, members in groupby(order, key=lambda k: stack.frames[k].path):
+        ks = list(members)
+        with quiet():
+            header = read_header(path, _PIXEL_KEYWORDS, force=True)
+        inverted |= text(header, "PhotometricInterpretation") == "MONOCHROME1"
+        frames = stored_frames(path, [stack.frames[k].number for k in ks])
+        for k, stored in zip(ks, frames, strict=True):
+            if stored.shape != array.shape[1:]:
+                raise UnreadableImageError(
+                    f"{path.name} cannot be read: its pixels are not as many as its header says.",
+                    "Copy the series again, whole.",
+                )
+            slope, intercept = _rescale(header, stack.frames[k])
+            array[k] = stored.astype(np.float64) * slope + intercept
+            done += 1
+            if step is not None:
+                step(done / len(order))
+    if inverted:
+        # Air is white in MONOCHROME1; the methods want it dark.
+        np.subtract(array.max(), array, out=array)
+        warnings.append("The image is stored inverted (MONOCHROME1); it was turned round.")
+    return Volume(array, stack.ijk_to_ras, name, tuple(warnings))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether one DICOM file stands for a volume or a tree: a multi-frame file, or a DICOMDIR."""
+    if directory_of(path) != path:
+        return True
+    with quiet():
+        try:
+            return (number(read_header(path, ("NumberOfFrames",)), "NumberOfFrames") or 1) > 1
+        except BAD_VALUE:
+            return False
+
+
+_PIXEL_KEYWORDS = (
+    "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+
+
+def _rescale(header: Dataset, frame: Frame) -> tuple[float, float]:
+    """Slope and intercept of one frame; 1 and 0 where none are given or they make no sense."""
+    groups = get(header, "PerFrameFunctionalGroupsSequence")
+    own = groups[frame.number] if groups is not None and frame.number < len(groups) else None
+    places: Iterator[Dataset | None] = iter(
+        (
+            item(own, "PixelValueTransformationSequence"),
+            item(item(header, "SharedFunctionalGroupsSequence"), "PixelValueTransformationSequence"),
+            header,
+        )
+    )
+    for place in places:
+        slope = number(place, "RescaleSlope")
+        if slope:
+            return slope, number(place, "RescaleIntercept") or 0.0
+    return 1.0, 0.0

@@ -1,0 +1,365 @@
+"""What DICOM images lie in a folder tree: every file's header is looked at once, without its pixels.
+
+Classic files (one slice each) and enhanced ones (all slices in one, DICOM PS3.3 C.7.6.16) come out alike: as
+:class:`Frame` s. Nothing that identifies a patient is read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import text as header_text
+from .stack import is_orientation
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+#: What is read of a header. Nothing here says who the patient is.
+KEYWORDS = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
+    "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ImageType",
+    "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "EchoTime",
+    "InversionTime", "EchoNumbers", "ContrastBolusAgent", "ContrastBolusAgentSequence", "Manufacturer",
+    "InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue",
+    "ImagesInAcquisition", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
+    "BitsAllocated", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
+    "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+#: Header entries that tell sequences apart, as :class:`flairseg.proposal.Candidate` takes them.
+TELLING = (
+    "Modality", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "ScanningSequence",
+    "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "InversionTime",
+    "ContrastBolusAgent", "Manufacturer",
+)  # fmt: skip
+#: Values above this (bytes) are left in the file; no entry that is read here is so long.
+LARGEST_VALUE = 1 << 20
+#: Storage classes that are no images although their series lies among images.
+DIRECTORY = "1.2.840.10008.1.3.10"
+_CANNOT_READ = (*header_text.BAD_VALUE, struct.error, zlib.error, MemoryError)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: a classic file, or one frame of a multi-frame file.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    number : int
+        Frame of the file, from 0.
+    frames_in_file : int
+        1 for classic files.
+    sop_class_uid, sop_instance_uid : str
+        Of the file.
+    instance_number : int or None
+        InstanceNumber of the file.
+    position, orientation : tuple of float or None
+        ImagePositionPatient (mm, LPS) and ImageOrientationPatient.
+    shape : tuple of int
+        Rows, columns.
+    spacing : tuple of float or None
+        Between rows, between columns, mm.
+    thickness, between : float or None
+        SliceThickness and SpacingBetweenSlices, mm.
+    echo_time, b_value : float or None
+        Effective echo time in ms; diffusion weighting in s/mm2.
+    traits : tuple of str
+        What tells frames of the same place apart, in the order of :data:`TRAITS`; empty where unknown.
+    """
+
+    path: Path
+    number: int
+    frames_in_file: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    instance_number: int | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    shape: tuple[int, int]
+    spacing: tuple[float, ...] | None
+    thickness: float | None
+    between: float | None
+    echo_time: float | None
+    b_value: float | None
+    traits: tuple[str, ...]
+    header: Mapping[str, str] = field(repr=False, compare=False)
+
+
+#: What may tell frames of the same place apart, most telling first.
+TRAITS = ("component", "stack", "echo", "b-value", "time point", "acquisition", "file", "trigger time")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image file.
+
+    Attributes
+    ----------
+    path : Path
+    study_uid, series_uid, frame_of_reference_uid : str
+        Empty where absent.
+    series_number : int or None
+    samples : int
+        Values per pixel: 3 for colour.
+    expected : int or None
+        How many images the header says that the acquisition has.
+    frames : tuple of Frame
+    header : mapping of str to str
+        What tells sequences apart, by the keys of :data:`TELLING`.
+    """
+
+    path: Path
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    series_number: int | None
+    samples: int
+    expected: int | None
+    frames: tuple[Frame, ...]
+    header: Mapping[str, str] = field(repr=False)
+
+
+@dataclass
+class Scan:
+    """What a tree holds.
+
+    Attributes
+    ----------
+    images : list of Image
+    other_objects : int
+        DICOM files without pixels (reports, presentation states, directories).
+    damaged : list of Path
+        Files that say they are DICOM but cannot be read.
+    clutter : int
+        Files that are no DICOM.
+    """
+
+    images: list[Image] = field(default_factory=list)
+    other_objects: int = 0
+    damaged: list[Path] = field(default_factory=list)
+    clutter: int = 0
+
+
+def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = None) -> Scan:
+    """Look at the header of every file below a folder; links to folders are not followed.
+
+    Parameters
+    ----------
+    root : Path or sequence of Path
+        A folder, a file, or several of them.
+    step : callable, optional
+        Called with the fraction done; may raise to cancel.
+
+    Returns
+    -------
+    Scan
+    """
+    files = [file for one in ([root] if isinstance(root, Path) else root) for file in _files(one)]
+    found = Scan()
+    with header_text.quiet():
+        for done, path in enumerate(files):
+            if step is not None:
+                step(done / len(files))
+            kind = _kind(path)
+            if kind is None:
+                found.clutter += 1
+                continue
+            try:
+                data = read_header(path, KEYWORDS, force=kind == "bare")
+                image = _image(path, data)
+            except _CANNOT_READ:
+                # Files without a preamble only look like DICOM: what cannot be read of them is something else.
+                found.damaged += [path] if kind == "marked" else []
+                found.clutter += kind == "bare"
+                continue
+            if image is not None:
+                found.images.append(image)
+            elif _is_other_object(data):
+                found.other_objects += 1
+            elif kind == "marked":
+                found.damaged.append(path)
+            else:
+                found.clutter += 1
+    return found
+
+
+def read_header(path: Path, keywords: tuple[str, ...] | None = None, force: bool = False) -> Dataset:
+    """A file's header without its pixels, by pydicom; all of it, or the named attributes."""
+    import pydicom
+
+    return pydicom.dcmread(
+        path,
+        stop_before_pixels=True,
+        specific_tags=list(keywords) if keywords else None,
+        defer_size=LARGEST_VALUE,
+        force=force,
+    )
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if not root.is_dir():
+        yield root
+        return
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.is_file():
+                yield path
+
+
+def _kind(path: Path) -> str | None:
+    """``marked`` as DICOM by its preamble, ``bare`` if it starts like a data set without one, else None."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(132)
+    except OSError:
+        return None
+    if head[128:132] == b"DICM":
+        return "marked"
+    if len(head) < 16 or head[:2] not in (b"\x08\x00", b"\x02\x00"):
+        return None
+    # Group 0008 or 0002, a low element number, then a known VR or a short length.
+    explicit = head[4:6] in (b"UL", b"CS", b"UI", b"DA", b"TM", b"OB", b"SH", b"LO")
+    return "bare" if head[3] == 0 and (explicit or head[6:8] == b"\0\0") else None
+
+
+def _media_class(data: Dataset) -> str:
+    return str(getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+
+
+def _is_other_object(data: Dataset) -> bool:
+    """Whether a data set without pixels is meant to have none; an image's that lacks them was cut short."""
+    from pydicom.uid import UID
+
+    if _media_class(data) == DIRECTORY:
+        return True
+    name = UID(header_text.text(data, "SOPClassUID")).name
+    return bool(header_text.text(data, "SOPInstanceUID")) and "Image Storage" not in name
+
+
+def _image(path: Path, data: Dataset) -> Image | None:
+    """The image in a file; None for what has no pixels."""
+    rows, columns = header_text.number(data, "Rows"), header_text.number(data, "Columns")
+    if not rows or not columns or _media_class(data) == DIRECTORY:
+        return None
+    shared = header_text.item(data, "SharedFunctionalGroupsSequence")
+    per_frame = header_text.get(data, "PerFrameFunctionalGroupsSequence") or ()
+    count = max(1, int(header_text.number(data, "NumberOfFrames") or 1), len(per_frame))
+    header = _telling(data, shared, per_frame[0] if len(per_frame) else None)
+    frames = tuple(
+        _frame(path, data, number, count, (int(rows), int(columns)), header, shared, groups)
+        for number, groups in enumerate(per_frame or [None] * count)
+    )
+    expected = header_text.number(data, "ImagesInAcquisition")
+    series_number = header_text.number(data, "SeriesNumber")
+    return Image(
+        path,
+        header_text.text(data, "StudyInstanceUID"),
+        header_text.text(data, "SeriesInstanceUID"),
+        header_text.text(data, "FrameOfReferenceUID"),
+        None if series_number is None else int(series_number),
+        int(header_text.number(data, "SamplesPerPixel") or 1),
+        None if expected is None else int(expected),
+        frames,
+        header,
+    )
+
+
+def _telling(data: Dataset, shared: Dataset | None, first: Dataset | None) -> dict[str, str]:
+    """What tells sequences apart, from the root or from the functional groups of the first frame."""
+    out = {keyword: header_text.text(data, keyword) for keyword in TELLING}
+    out["SequenceName"] = out["SequenceName"] or header_text.text(data, "PulseSequenceName")
+    if not out["ContrastBolusAgent"] and header_text.item(data, "ContrastBolusAgentSequence") is not None:
+        out["ContrastBolusAgent"] = "given"
+    timing = _group("MRTimingAndRelatedParametersSequence", first, shared)
+    out["RepetitionTime"] = out["RepetitionTime"] or header_text.text(timing, "RepetitionTime")
+    modifier = _group("MRModifierSequence", first, shared)
+    if header_text.text(modifier, "InversionRecovery") == "YES":
+        out["ScanningSequence"] = out["ScanningSequence"] or "IR"
+        out["InversionTime"] = out["InversionTime"] or header_text.text(modifier, "InversionTimes")
+    kind = _group("MRImageFrameTypeSequence", first, shared)
+    out["ImageType"] = out["ImageType"] or header_text.text(kind, "FrameType")
+    out["AcquisitionContrast"] = out["AcquisitionContrast"] or header_text.text(kind, "AcquisitionContrast")
+    return {key: value for key, value in out.items() if value}
+
+
+def _group(keyword: str, *places: Dataset | None) -> Dataset | None:
+    """First item of a functional group: of the frame if it has one, else what all frames share."""
+    return next((found for place in places if (found := header_text.item(place, keyword)) is not None), None)
+
+
+def _frame(
+    path: Path,
+    data: Dataset,
+    number: int,
+    count: int,
+    shape: tuple[int, int],
+    header: Mapping[str, str],
+    shared: Dataset | None,
+    groups: Dataset | None,
+) -> Frame:
+    def place(keyword: str, sequence: str, size: int) -> tuple[float, ...] | None:
+        found = header_text.numbers(_group(sequence, groups, shared), keyword, size)
+        # The root of a multi-frame file places no single frame of it.
+        return found if found is not None or count > 1 else header_text.numbers(data, keyword, size)
+
+    def one(keyword: str, sequence: str) -> float | None:
+        found = header_text.number(_group(sequence, groups, shared), keyword)
+        return found if found is not None else header_text.number(data, keyword)
+
+    measures = _group("PixelMeasuresSequence", groups, shared)
+    spacing = header_text.numbers(measures, "PixelSpacing", 2) or header_text.numbers(data, "PixelSpacing", 2)
+    orientation = place("ImageOrientationPatient", "PlaneOrientationSequence", 6)
+    if orientation is not None and not is_orientation(orientation):
+        orientation = None
+    echo = header_text.number(_group("MREchoSequence", groups, shared), "EffectiveEchoTime")
+    echo = echo if echo is not None else header_text.number(data, "EchoTime")
+    b_value = one("DiffusionBValue", "MRDiffusionSequence")
+    content = _group("FrameContentSequence", groups, shared)
+    instance = header_text.number(data, "InstanceNumber")
+    return Frame(
+        path,
+        number,
+        count,
+        header_text.text(data, "SOPClassUID"),
+        header_text.text(data, "SOPInstanceUID"),
+        None if instance is None else int(instance),
+        place("ImagePositionPatient", "PlanePositionSequence", 3),
+        orientation,
+        shape,
+        spacing,
+        header_text.number(measures, "SliceThickness") or header_text.number(data, "SliceThickness"),
+        header_text.number(measures, "SpacingBetweenSlices") or header_text.number(data, "SpacingBetweenSlices"),
+        echo,
+        b_value,
+        (
+            _component(data, _group("MRImageFrameTypeSequence", groups, shared)),
+            header_text.text(content, "StackID"),
+            header_text.text(data, "EchoNumbers") or ("" if echo is None else f"{echo:g}"),
+            "" if b_value is None else f"{b_value:g}",
+            header_text.text(content, "TemporalPositionIndex") or header_text.text(data, "TemporalPositionIdentifier"),
+            header_text.text(content, "FrameAcquisitionNumber") or header_text.text(data, "AcquisitionNumber"),
+            str(path) if count > 1 else "",
+            header_text.text(data, "TriggerTime"),
+        ),
+        header,
+    )
+
+
+def _component(data: Dataset, kind: Dataset | None) -> str:
+    """Magnitude, phase, real or imaginary part, as the standard (ComplexImageComponent) or the vendors say it."""
+    component = header_text.text(kind, "ComplexImageComponent")
+    if component:
+        return component
+    words = (header_text.text(kind, "FrameType") or header_text.text(data, "ImageType")).upper().split("\\")
+    names = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
+    return next((names.get(w, w) for w in words[2:] if w in names or w in names.values()), "")

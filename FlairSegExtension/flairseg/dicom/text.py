@@ -1,0 +1,94 @@
+"""Text and numbers out of DICOM headers, which anybody may have written: nothing in them is trusted."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+#: Longest text of a header that is shown.
+SHOWN_CHARACTERS = 64
+#: What pydicom and the parsers beneath it raise for values that are not what their tag promises.
+BAD_VALUE = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError, LookupError,
+    EOFError, OSError, RecursionError, AssertionError,
+)  # fmt: skip
+
+
+def plain(value: object, limit: int = SHOWN_CHARACTERS) -> str:
+    """A header's text on one line of at most ``limit`` characters, without control, format and direction characters."""
+    # A 10 kB name is not worth normalising whole.
+    text = str(value)[: 16 * limit]
+    text = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in unicodedata.normalize("NFC", text))
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def get(data: Dataset | None, keyword: str) -> Any:
+    """An attribute's value; None where it is absent, empty or cannot be understood."""
+    if data is None:
+        return None
+    try:
+        value = data.get(keyword)
+        return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
+    except BAD_VALUE:
+        return None
+
+
+def text(data: Dataset | None, keyword: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """An attribute as one line; several values are parted by backslashes; empty where there is none."""
+    value = get(data, keyword)
+    if value is None:
+        return ""
+    try:
+        if isinstance(value, bytes):
+            value = value.decode("latin-1")
+        elif not isinstance(value, str) and isinstance(value, Sequence):
+            value = "\\".join(str(part) for part in value)
+        return plain(value, limit)
+    except BAD_VALUE:
+        return ""
+
+
+def numbers(data: Dataset | None, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+    """An attribute as finite numbers; None where it is no such thing, or there are not ``count`` of them."""
+    value = get(data, keyword)
+    if value is None:
+        return None
+    try:
+        parts = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
+        found = tuple(float(part) for part in parts)
+    except BAD_VALUE:
+        return None
+    if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
+        return None
+    return found or None
+
+
+def number(data: Dataset | None, keyword: str) -> float | None:
+    """The first number of an attribute."""
+    found = numbers(data, keyword)
+    return found[0] if found else None
+
+
+def item(data: Dataset | None, keyword: str) -> Dataset | None:
+    """First item of a sequence; None where there is none."""
+    value = get(data, keyword)
+    try:
+        return value[0] if value is not None else None
+    except BAD_VALUE:
+        return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom's remarks about odd headers off the screen: they quote the headers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
