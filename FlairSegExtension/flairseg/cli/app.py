@@ -32,6 +32,8 @@ _SEGMENT_EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg segment flair.nrrd --output results --device cuda --probabilities[/cyan]
 
+[cyan]flairseg segment study --output results --dicom-out to-pacs[/cyan]
+
 [bold]Exit codes[/bold]   0 all written   2 at least one input refused   130 interrupted
 """
 
@@ -59,6 +61,24 @@ _COMPARE_EXAMPLES = """[bold]Examples[/bold]
 
 [bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed   130 interrupted
 """
+
+_REPORT_EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]flairseg report results/patient_summary.json --output reports[/cyan]
+
+[cyan]flairseg report results/patient_labels.nii.gz --flair flair.nii.gz --followup follow/patient_followup.json --output reports --pdf[/cyan]
+
+[cyan]flairseg report cases/patient/v002 --output reports --paper letter[/cyan]
+
+[bold]Exit codes[/bold]   0 all written   2 at least one input refused   130 interrupted
+"""  # noqa: E501
+
+
+class Paper(str, Enum):
+    """What a report prints on."""
+
+    a4 = "a4"
+    letter = "letter"
 
 
 class Device(str, Enum):
@@ -94,7 +114,7 @@ def segment(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="FLAIR volumes: .nii, .nii.gz, .nrrd, .mha, or folders with one DICOM series each.",
+            help="FLAIR volumes: .nii, .nii.gz, .nrrd, .mha, or DICOM folders: a series, or a study to find it in.",
             show_default=False,
         ),
     ],
@@ -123,6 +143,25 @@ def segment(
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds a case.")
     ] = True,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--dicom-out",
+            help="Folder for DICOM objects of the study: SEG, measurements (SR) and the report (PDF).",
+            show_default=False,
+            rich_help_panel="DICOM",
+        ),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(
+            "--series",
+            metavar="NUMBER|UID",
+            help="Series to take from a DICOM folder, instead of the one that looks like the FLAIR.",
+            show_default=False,
+            rich_help_panel="DICOM",
+        ),
+    ] = None,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -143,10 +182,14 @@ def segment(
 
     Files appear only when they are whole. One bad input does not stop the others.
     """
+    from .dicom import DicomOptions
     from .segment import segment_cases
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    raise typer.Exit(segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms, regions))
+    dicom = DicomOptions(dicom_out, series)
+    raise typer.Exit(
+        segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms, regions, dicom)
+    )
 
 
 @app.command(epilog=_EVALUATE_EXAMPLES)
@@ -303,6 +346,176 @@ def compare(
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
     raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms))
+
+
+@app.command()
+def series(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A DICOM series, a study, or a DICOMDIR.", show_default=False)
+    ],
+) -> None:
+    """List the series of a DICOM folder: which one [cyan]flairseg segment[/cyan] would take, and why."""
+    from .series import show_series
+
+    raise typer.Exit(show_series(folder))
+
+
+_FOLLOW_EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]flairseg follow 2023/flair.nii.gz 2024/flair.nii.gz --output results[/cyan]
+
+[cyan]flairseg follow first.nii.gz second.nii.gz --labels accepted.nii.gz --labels - --output results[/cyan]
+
+[bold]Exit codes[/bold]   0 all written   2 refused   130 interrupted
+"""
+
+
+@app.command(epilog=_FOLLOW_EXAMPLES)
+def follow(
+    studies: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="STUDY1 STUDY2 [STUDY3...]",
+            help="FLAIR volumes of one patient, the earliest first: files or DICOM folders as for segment.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
+    ],
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            "-l",
+            metavar="FILE",
+            help="Accepted or corrected label map of a study; once for each study, in their order, - to run the model.",
+            show_default=False,
+        ),
+    ] = None,
+    dates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--date", metavar="YYYY-MM-DD", help="Date of a study; once for each, - if unknown.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model id, or path to a .onnx file with its card.json beside it.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
+    device: Annotated[
+        Device,
+        typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
+    ] = Device.auto,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a follow-up that exists already; without it it is kept.")
+    ] = False,
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    pseudonym_map: PseudonymMap = None,
+) -> None:
+    """Compare studies of one patient: new, enlarging, stable, shrinking, resolved, split and merged lesions.
+
+    The studies are laid over each other half-way, and only what exceeds the noise of re-positioning is called a change.
+    The files are named after the last study:
+
+    [green]<name>_followup.json[/green]   lesions with state and volumes, ventricles, noise floor, registration
+
+    [green]<name>_followup.csv[/green]    a row per lesion
+
+    [green]<name>_followup.png[/green]    first study, last study, subtraction
+
+    [green]<name>_change.nii.gz[/green]   1 new, 2 enlarging, 3 stable, 4 shrinking, 5 resolved, 6 split, 7 merged
+
+    [green]<name>_subtraction.nii.gz, <name>_study<n>_registered.nii.gz, <name>_study<n>_transform.txt[/green]
+    """
+    from .follow import follow_studies
+
+    pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
+    raise typer.Exit(
+        follow_studies(studies, output, labels or [], dates or [], model, device.value, overwrite, pseudonyms)
+    )
+
+
+@app.command(epilog=_REPORT_EXAMPLES)
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT",
+            help="<name>_summary.json or <name>_labels.nii.gz of flairseg segment, or the folder <case>/v<NNN> of a "
+            "reviewed version.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the reports; created if need be.", show_default=False)
+    ],
+    flair: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--flair", help="The image of a result, once for each; default: found from the result.", show_default=False
+        ),
+    ] = None,
+    followup: Annotated[
+        Path | None,
+        typer.Option("--followup", help="<name>_followup.json of flairseg follow: what changed.", show_default=False),
+    ] = None,
+    verdict: Annotated[
+        Path | None,
+        typer.Option("--verdict", help="verdict.json; default: that of the version's folder.", show_default=False),
+    ] = None,
+    study_date: Annotated[
+        str, typer.Option("--study-date", metavar="YYYY-MM-DD", help="Date of the study.", show_default=False)
+    ] = "",
+    pdf: Annotated[bool, typer.Option("--pdf", help="The PDF file only.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="The HTML file only.")] = False,
+    paper: Annotated[Paper, typer.Option("--paper", help="What it prints on.")] = Paper.a4,
+    language: Annotated[str, typer.Option("--language", help="Language of the texts.")] = "en",
+    regions: Annotated[
+        bool,
+        typer.Option("--regions/--no-regions", help="Find the regions of lesions where the result does not tell them."),
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace reports that exist already; without it they are kept.")
+    ] = False,
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    pseudonym_map: PseudonymMap = None,
+) -> None:
+    """Write the report of results: a page for the clinician, then all lesions, all slices and where it comes from.
+
+    Each result gives two files with the same content:
+
+    [green]<name>_report.pdf[/green]    A4 or Letter, ready to print
+
+    [green]<name>_report.html[/green]   one file without script that opens anywhere
+
+    Volumes and counts are those of the label map. The accepted version of a case says who accepted it, and when. It
+    lists findings and never a diagnosis.
+    """
+    from .report import ReportOptions, report_cases
+
+    options = ReportOptions(
+        output,
+        tuple(flair or ()),
+        followup,
+        verdict,
+        study_date,
+        pdf or not html,
+        html or not pdf,
+        paper.value,
+        language,
+        regions,
+        overwrite,
+        (pseudonymise, pseudonym_key, pseudonym_map),
+    )
+    raise typer.Exit(report_cases(results, options))
 
 
 @app.command()

@@ -1,0 +1,136 @@
+"""``flairseg report``: one page for the clinician, then the details, as HTML and PDF, for each result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from ..errors import FlairSegError, InputNotFoundError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+from .segment import _told
+
+if TYPE_CHECKING:
+    from ..privacy import Pseudonymiser
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What the command was asked for, beside its inputs."""
+
+    output: Path
+    flair: tuple[Path, ...] = ()
+    followup: Path | None = None
+    verdict: Path | None = None
+    study_date: str = ""
+    pdf: bool = True
+    html: bool = True
+    paper: str = "a4"
+    language: str = "en"
+    regions: bool = True
+    overwrite: bool = False
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS
+
+
+def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
+    """Write the report of every result; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    pseudonymiser: Pseudonymiser | None = None
+    written: list[Path] = []
+    refused = 0
+    code = WRITTEN
+    try:
+        with interruptible():
+            inputs = list({Path(p).absolute(): p for p in inputs}.values())
+            try:
+                _check(inputs, options)
+                pseudonymiser = start(messages, *options.pseudonyms)
+            except FlairSegError as error:
+                show_error(messages, error)
+                return REFUSED
+            images = options.flair or (None,) * len(inputs)
+            for path, flair in zip(inputs, images, strict=True):
+                about = path.name if pseudonymiser is None else pseudonymiser.learn_path(path)
+                messages.print(about, markup=False, soft_wrap=True)
+                try:
+                    files, warnings = _write(path, flair, options, pseudonymiser)
+                except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
+                    refused += 1
+                    show_error(messages, told(_told(error), pseudonymiser), about)
+                    continue
+                written += files
+                for warning in warnings:
+                    show_warning(messages, warning, about)
+            code = REFUSED if refused else WRITTEN
+    except KeyboardInterrupt:
+        messages.print(
+            "Interrupted. Reports that were finished are kept; nothing half-written is left.", soft_wrap=True
+        )
+        code = INTERRUPTED
+    if not finish(messages, pseudonymiser, options.pseudonyms[2]):
+        code = code or REFUSED
+    for path in written:
+        results.print(Text(str(path)), soft_wrap=True)
+    if written:
+        results.print("Research use only - not a medical device.", style="dim")
+    if refused:
+        messages.print(f"{refused} of {len(inputs)} reports could not be made.", soft_wrap=True)
+    return code
+
+
+def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
+    """Refuse, before any work is done, options that fit no case or leave it open which."""
+    from ..atomic import check_folder
+    from ..report.texts import load_texts
+
+    load_texts(options.language)
+    check_folder(options.output)
+    if options.flair and len(options.flair) != len(inputs):
+        raise InputNotFoundError(
+            f"{len(options.flair)} FLAIR images were named for {len(inputs)} results.",
+            "Name one --flair for each result, in the same order, or none.",
+        )
+    alone = {"--followup": options.followup, "--verdict": options.verdict, "--study-date": options.study_date}
+    named = [name for name, value in alone.items() if value]
+    if named and len(inputs) > 1:
+        raise InputNotFoundError(
+            f"{named[0]} belongs to one case, and {len(inputs)} results were named.", "Call the command once per case."
+        )
+
+
+def _write(
+    path: Path, flair: Path | None, options: ReportOptions, pseudonymiser: Pseudonymiser | None
+) -> tuple[list[Path], tuple[str, ...]]:
+    """Files of one report, and what the reader should know."""
+    from ..report import CaseReport
+
+    if pseudonymiser is not None:
+        for other in (flair, options.followup, options.verdict):
+            if other is not None:
+                pseudonymiser.learn_path(other)
+    report = CaseReport.from_files(
+        path,
+        flair,
+        options.verdict,
+        options.followup,
+        options.study_date,
+        pseudonymiser,
+        options.regions,
+        options.language,
+        options.paper,
+    )
+    files = report.write(options.output, options.html, options.pdf, options.overwrite)
+    return list(files.values()), report.case.warnings

@@ -1,0 +1,15 @@
+"""The report of one case: a page for the clinician, then the details; one HTML file and a PDF with the same content.
+
+    from flairseg.report import CaseReport
+
+    report = CaseReport.from_files("results/patient_summary.json", followup="results/followup.json")
+    report.write_pdf("patient.pdf")
+    report.write_html("patient.html")
+
+Figures are computed from the label map that is shown, never copied from a file that may describe another one. It never
+says what disease a patient has. Research use only - not a medical device.
+"""
+
+from .report import CaseReport, report_for_segmentation
+
+__all__ = ["CaseReport", "report_for_segmentation"]

@@ -1,0 +1,357 @@
+"""What a report is about: one case, gathered from a result in memory or from files, checked against its own label map.
+
+Files may be old, edited or made by others. Figures therefore come from the label map; what other files say about it is
+used where it agrees with the map, and said to be missing or doubtful where it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..labels import CLASSES, LESION
+from ..models.card import ModelCard
+from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
+from ..volume import Volume
+
+#: States of a review beside the three that a reader can decide.
+NOT_REVIEWED, UNREADABLE = "not_reviewed", "unreadable"
+#: The labels are not those of the summary; a version's files are not as they were saved; the verdict is about other,
+#: edited labels; it cannot be shown to be about these labels.
+DOUBTS = ("edited", "changed", "other_labels", "unproven")
+REVIEWED = (ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED)
+REGIONS = ("periventricular", "juxtacortical", "infratentorial", "deep_white_matter", "unknown")
+STATES = ("new", "enlarging", "stable", "shrinking", "resolved", "split", "merged")
+#: What a summary may be off by before its figures no longer count as those of the label map.
+_SAME_ML = 0.002
+_SAME_SHARE = 0.002
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a reader decided about the labels that are shown.
+
+    Attributes
+    ----------
+    state : str
+        One of :data:`REVIEWED`, :data:`NOT_REVIEWED` or :data:`UNREADABLE`.
+    reader, decided_at, reason : str
+        Who, when (ISO 8601), and why a result was rejected.
+    version, parent_version : int, optional
+        Of the case archive.
+    doubts : tuple of str
+        Why verdict, summary and labels may not belong together: :data:`DOUBTS`.
+    """
+
+    state: str = NOT_REVIEWED
+    reader: str = ""
+    decided_at: str = ""
+    reason: str = ""
+    version: int | None = None
+    parent_version: int | None = None
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One lesion, as the table shows it; None where unknown. ``slices`` are counted from 0, as in ``summary.json``."""
+
+    number: int
+    volume_ml: float
+    diameter_mm: float | None = None
+    centre_ras_mm: tuple[float, float, float] | None = None
+    slices: tuple[int, int] | None = None
+    confidence: float | None = None
+    peak_probability: float | None = None
+    ventricle_distance_mm: float | None = None
+    region: str | None = None
+    parts: int | None = None
+    disagreement: float | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of a follow-up."""
+
+    case: str
+    date: str
+    volumes_ml: Mapping[str, float]
+    lesion_count: int | None
+    ventricles_ml: float | None = None
+
+
+@dataclass(frozen=True)
+class ChangedLesion:
+    """One lesion over time; ``volumes_mm3`` has one entry per study, None where it was not seen."""
+
+    number: int
+    state: str
+    region: str | None
+    volumes_mm3: tuple[float | None, ...]
+    change_mm3: float | None
+    change_percent: float | None
+    beyond_noise: bool | None
+    centre_ras_mm: tuple[float, float, float] | None
+    slices: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What ``followup.json`` says, as far as it can be understood."""
+
+    studies: tuple[Study, ...]
+    lesions: tuple[ChangedLesion, ...]
+    counts: Mapping[str, int]
+    ventricles_change_ml: float | None = None
+    ventricles_change_percent: float | None = None
+    ventricles_noise_percent: float | None = None
+    ventricles_beyond_noise: bool | None = None
+    noise: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dissemination:
+    """Which of the regions that brain FLAIR shows hold lesions, and what was not looked at."""
+
+    regions_with_lesions: tuple[str, ...]
+    not_assessed: tuple[str, ...]
+    text: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that a report says about a case.
+
+    Attributes
+    ----------
+    name : str
+        As it is shown; may hold anything.
+    volume : Volume
+        The FLAIR.
+    labels : ndarray of uint8, shape (K, J, I)
+        On its grid.
+    rows : tuple of Row
+        Lesions, as numbered in ``components``.
+    components : ndarray of int32, shape (K, J, I)
+        Lesion n is n; 0 elsewhere.
+    study_date : str
+        Empty if not known.
+    provenance : mapping
+        ``summary.json`` as far as it speaks of model, software, device, seconds, input.
+    card : ModelCard, optional
+        Card of the model, if it is on this computer.
+    dissemination, change : optional
+        None where unknown.
+    has_regions : bool
+        Whether the rows' regions are known.
+    warnings : tuple of str
+        What the reader should know before trusting the result.
+    labels_sha256 : str
+        Of the file that the labels were read from; empty if there was none.
+    dates_moved : bool
+        Whether names are pseudonyms and dates moved.
+    """
+
+    name: str
+    volume: Volume
+    labels: np.ndarray
+    rows: tuple[Row, ...]
+    components: np.ndarray = field(repr=False)
+    study_date: str = ""
+    review: Review = field(default_factory=Review)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    card: ModelCard | None = None
+    dissemination: Dissemination | None = None
+    change: Change | None = None
+    has_regions: bool = False
+    warnings: tuple[str, ...] = ()
+    labels_sha256: str = ""
+    dates_moved: bool = False
+
+    @property
+    def volumes_ml(self) -> dict[int, float]:
+        """Volume of each class in ml, by class value, from the label map."""
+        return class_volumes(self.labels, self.volume)
+
+    def load_by_region(self) -> dict[str, tuple[int, float]]:
+        """Number and volume (ml) of the lesions in each of :data:`REGIONS`."""
+        load = {}
+        for region in REGIONS:
+            own = [row.volume_ml for row in self.rows if (row.region or "unknown") == region]
+            load[region] = (len(own), sum(own))
+        return load
+
+
+def class_volumes(labels: np.ndarray, volume: Volume) -> dict[int, float]:
+    """Volume of each class in ml, by class value (1, 2, 3)."""
+    voxels = np.bincount(labels.ravel(), minlength=LESION + 1)
+    return {c.value: float(voxels[c.value]) * volume.voxel_mm3 / 1000 for c in CLASSES}
+
+
+def describes(summary: Mapping[str, Any], labels: np.ndarray, volume: Volume, count: int) -> bool:
+    """Whether a summary's figures are those of a label map: else the map was edited, or the summary is another's."""
+    said = mapping(summary.get("volumes_ml"))
+    for label_class in CLASSES:
+        value, true = number(said.get(label_class.id)), class_volumes(labels, volume)[label_class.value]
+        if value is None or abs(value - true) > max(_SAME_ML, _SAME_SHARE * true):
+            return False
+    return whole(summary.get("lesion_count")) == count
+
+
+# --- content of files, taken with care: a wrong type is a missing value
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def number(value: object) -> float | None:
+    """The value if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # An integer of JSON can be longer than any float.
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) and abs(value) < 1e12 else None
+
+
+def whole(value: object) -> int | None:
+    """The value if it is a whole number that can be a count, else None."""
+    found = number(value)
+    return int(found) if found is not None and found == int(found) and found >= 0 else None
+
+
+def text(value: object) -> str:
+    """The value if it is text, else empty."""
+    return value if isinstance(value, str) else ""
+
+
+def point(value: object) -> tuple[float, float, float] | None:
+    """Three finite numbers, else None."""
+    found = [number(v) for v in sequence(value)]
+    return tuple(found) if len(found) == 3 and None not in found else None
+
+
+def span(value: object) -> tuple[int, int] | None:
+    """First and last of a range of slices, else None."""
+    found = [whole(v) for v in sequence(value)]
+    return (found[0], found[-1]) if len(found) >= 2 and None not in found and found[0] <= found[-1] else None
+
+
+def rows_of(content: object) -> tuple[Row, ...]:
+    """Rows of ``summary.json``'s ``lesions``; what is no row is left out."""
+    rows = []
+    for entry in map(mapping, sequence(content)):
+        own, ml, mm3 = whole(entry.get("number")), number(entry.get("volume_ml")), number(entry.get("volume_mm3"))
+        if own is None or (ml is None and mm3 is None):
+            continue
+        rows.append(
+            Row(
+                own,
+                mm3 / 1000 if mm3 is not None else ml,
+                number(entry.get("diameter_mm")),
+                point(entry.get("centre_ras_mm")),
+                span(entry.get("slices")),
+                number(entry.get("confidence")),
+                number(entry.get("peak_probability")),
+                number(entry.get("ventricle_distance_mm")),
+                entry["region"] if entry.get("region") in REGIONS else None,
+                whole(entry.get("parts")),
+                number(entry.get("disagreement")),
+            )
+        )
+    return tuple(rows)
+
+
+def dissemination_of(content: object) -> Dissemination | None:
+    """``dissemination`` of ``summary.json``; None if it is not there."""
+    found = mapping(content)
+    if not isinstance(found.get("regions_with_lesions"), list | tuple):
+        return None
+    return Dissemination(
+        tuple(name for name in map(text, sequence(found.get("regions_with_lesions"))) if name),
+        tuple(name for name in map(text, sequence(found.get("not_assessed"))) if name),
+        text(found.get("text")),
+        text(found.get("reference")),
+    )
+
+
+def change_of(content: object) -> Change | None:
+    """``followup.json`` as far as it can be understood; None if it is none."""
+    found = mapping(content)
+    studies = tuple(_study(mapping(s)) for s in sequence(found.get("studies")))
+    if len(studies) < 2:
+        return None
+    lesions = tuple(row for row in (_changed(mapping(r)) for r in sequence(found.get("lesions"))) if row is not None)
+    counts = mapping(found.get("counts"))
+    stated = {state: whole(counts.get(state)) for state in STATES}
+    counted = {state: sum(row.state == state for row in lesions) for state in STATES}
+    ventricles = mapping(found.get("ventricles"))
+    per_study = [number(v) for v in sequence(ventricles.get("volumes_ml"))]
+    if len(per_study) == len(studies):
+        studies = tuple(
+            Study(s.case, s.date, s.volumes_ml, s.lesion_count, ml) for s, ml in zip(studies, per_study, strict=True)
+        )
+    return Change(
+        studies,
+        lesions,
+        {state: counted[state] if stated[state] is None else stated[state] for state in STATES},
+        number(ventricles.get("change_ml")),
+        number(ventricles.get("change_percent")),
+        number(ventricles.get("noise_percent")),
+        ventricles.get("beyond_noise") if isinstance(ventricles.get("beyond_noise"), bool) else None,
+        {str(k): _shown(v) for k, v in mapping(found.get("noise_floor")).items() if _shown(v)},
+        tuple(filter(None, map(text, sequence(found.get("warnings"))))),
+    )
+
+
+def _study(entry: Mapping[str, Any]) -> Study:
+    volumes = {c.id: number(mapping(entry.get("volumes_ml")).get(c.id)) for c in CLASSES}
+    known = {name: ml for name, ml in volumes.items() if ml is not None}
+    return Study(
+        text(entry.get("case")),
+        text(entry.get("date")),
+        known,
+        whole(entry.get("lesion_count")),
+        known.get("ventricles"),
+    )
+
+
+def _changed(entry: Mapping[str, Any]) -> ChangedLesion | None:
+    own, state = whole(entry.get("number")), entry.get("state")
+    if own is None or state not in STATES:
+        return None
+    beyond = entry.get("beyond_noise")
+    return ChangedLesion(
+        own,
+        state,
+        entry["region"] if entry.get("region") in REGIONS else None,
+        tuple(number(v) for v in sequence(entry.get("volumes_mm3"))),
+        number(entry.get("change_mm3")),
+        number(entry.get("change_percent")),
+        beyond if isinstance(beyond, bool) else None,
+        point(entry.get("centre_ras_mm")),
+        span(entry.get("slices")),
+    )
+
+
+def _shown(value: object) -> str:
+    """A number or a text of the noise floor as it is listed; nested things are left out."""
+    if isinstance(value, bool):
+        return ""
+    found = number(value)
+    return f"{found:.4g}" if found is not None else text(value)

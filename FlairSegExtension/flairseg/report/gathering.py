@@ -1,0 +1,437 @@
+"""From a result in memory, or from files of ``flairseg segment`` or the review archive, to a :class:`~.case.Case`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..anatomy import dissemination as disseminated
+from ..errors import FlairSegError, InputNotFoundError, InvalidGeometryError, UnreadableImageError
+from ..labels import BACKGROUND, CLASS_BY_VALUE
+from ..lesion_table import lesion_table
+from ..lesions import LesionMap, find_lesions
+from ..reading import ENDINGS as IMAGE_ENDINGS
+from ..reading import case_name, read_volume
+from ..review.verdict import from_json
+from ..review.version_folder import (
+    LABELS,
+    VERDICT,
+    file_sha256,
+    flair_file,
+    problems_in,
+    read_image,
+    version_name,
+    versions_in,
+)
+from ..volume import Volume
+from ..writing import ENDINGS
+from .case import (
+    ACCEPTED_AFTER_EDITS,
+    UNREADABLE,
+    Case,
+    Change,
+    Dissemination,
+    Review,
+    Row,
+    change_of,
+    describes,
+    dissemination_of,
+    mapping,
+    rows_of,
+    sequence,
+    text,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+    from ..privacy import Pseudonymiser
+    from ..segmentation import Segmentation
+
+#: Corners of labels and FLAIR may lie this far apart, mm.
+_PLACEMENT_TOLERANCE_MM = 0.5
+#: Longest JSON file that is read, bytes: a summary with thousands of lesions has one.
+_MAXIMUM_JSON_BYTES = 50_000_000
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
+_GIVE = (
+    "Give <name>_labels.nii.gz or <name>_summary.json of flairseg segment, or the folder <case>/v<NNN> of a version."
+)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where a case's files lie."""
+
+    name: str
+    labels: Path
+    summary: Path | None = None
+    version: Path | None = None
+
+
+def from_segmentation(
+    segmentation: Segmentation,
+    review: Review | None = None,
+    followup: Mapping[str, Any] | None = None,
+    study_date: str = "",
+    labels: np.ndarray | None = None,
+    regions: bool = True,
+) -> Case:
+    """The case of a result in memory.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+    review : Review, optional
+        What a reader decided; default: not reviewed.
+    followup : mapping, optional
+        Content of ``followup.json``.
+    study_date : str
+        ISO date, if known.
+    labels : ndarray, shape (K, J, I), optional
+        The labels as they were corrected, on the same grid; the lesions are measured anew then.
+    regions : bool
+        Find the regions of the lesions where they are not known (some seconds).
+    """
+    changed = labels is not None and not np.array_equal(labels, segmentation.labels)
+    shown = replace(segmentation, labels=np.asarray(labels, np.uint8), compact=None) if changed else segmentation
+    summary = shown.summary()
+    return _case(
+        segmentation.volume.name,
+        shown.volume,
+        shown.labels,
+        summary,
+        review or Review(),
+        followup,
+        study_date,
+        segmentation.card,
+        tuple(segmentation.warnings),
+        regions,
+    )
+
+
+def from_files(
+    path: Path,
+    flair: Path | None = None,
+    verdict: Path | None = None,
+    followup: Path | None = None,
+    study_date: str = "",
+    pseudonymiser: Pseudonymiser | None = None,
+    regions: bool = True,
+) -> Case:
+    """The case of files.
+
+    Parameters
+    ----------
+    path : Path
+        ``<stem>_summary.json``, ``<stem>_labels.nii.gz`` (either finds the other), or a version's folder
+        ``<case>/v<NNN>`` of the review archive (of ``<case>``: the newest).
+    flair : Path, optional
+        The image; default: what the summary names as input, or lies beside the labels, or is kept with the version.
+    verdict : Path, optional
+        ``verdict.json``; default: that of the version.
+    followup : Path, optional
+        ``followup.json`` of ``flairseg follow``.
+    study_date : str
+        ISO date, if known; default: what summary or follow-up say.
+    pseudonymiser : Pseudonymiser, optional
+        Names, dates and texts go through it.
+    regions : bool
+        Find the regions of the lesions where the files do not tell them (some seconds).
+
+    Raises
+    ------
+    InputNotFoundError
+        If a file is not there, or the FLAIR cannot be found.
+    UnreadableImageError
+        If labels, summary or follow-up cannot be understood.
+    InvalidGeometryError
+        If the labels are not on the FLAIR's grid.
+    FlairSegError
+        As :func:`~flairseg.reading.read_volume` for the FLAIR.
+    """
+    files = _find(path)
+    summary = {} if files.summary is None else _read_json(files.summary)
+    judged = verdict if verdict is not None else files.version / VERDICT if files.version is not None else None
+    review, verdict_content = _read_review(judged, files)
+    if not summary:
+        summary = {key: verdict_content[key] for key in ("model", "software", "case") if key in verdict_content}
+    change = None if followup is None else _read_json(followup)
+    if change is not None and change_of(change) is None:
+        raise UnreadableImageError(
+            f"{followup.name} is no follow-up of two or more studies.", "Give the followup.json of flairseg follow."
+        )
+    image = read_volume(_find_flair(flair, files, summary))
+    labels = _read_labels(files.labels, image)
+    name = text(summary.get("case")) or files.name
+    warnings = [*filter(None, map(text, sequence(summary.get("warnings")))), *image.warnings]
+    digest = file_sha256(files.labels)
+    if pseudonymiser is not None:
+        pseudonym = pseudonymiser.learn_path(path, name)
+        for other in (files.labels, image.name, text(summary.get("input"))):
+            if str(other).strip():
+                pseudonymiser.learn_path(other, name)
+        name, study_date = pseudonym, pseudonymiser.date(study_date)
+        summary = pseudonymiser.content(summary)
+        change = None if change is None else pseudonymiser.content(change)
+        warnings = [pseudonymiser.text(warning) for warning in warnings]
+        review = replace(
+            review,
+            reader=pseudonymiser.person(review.reader),
+            decided_at="",
+            reason="",
+        )
+        # The sha256 of a file tells whoever has the file that it is this one.
+        digest = ""
+        image = replace(image, name=pseudonym)
+    case = _case(name, image, labels, summary, review, change, study_date, _card(summary), tuple(warnings), regions)
+    return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None)
+
+
+# --- the case
+
+
+def _case(
+    name: str,
+    volume: Volume,
+    labels: np.ndarray,
+    summary: Mapping[str, Any],
+    review: Review,
+    followup: Mapping[str, Any] | None,
+    study_date: str,
+    card: ModelCard | None,
+    warnings: tuple[str, ...],
+    regions: bool,
+) -> Case:
+    found = find_lesions(labels, volume.ijk_to_ras)
+    change = None if followup is None else change_of(followup)
+    rows, dissemination = rows_of(summary.get("lesions")), dissemination_of(summary.get("dissemination"))
+    doubts: list[str] = []
+    if not _fits(summary, rows, found, labels, volume):
+        if summary.get("lesions") is not None:
+            doubts.append("edited")
+        rows, dissemination = (), None
+    if len(rows) != len(found.lesions) or any(row.diameter_mm is None or row.region is None for row in rows):
+        rows, measured, region_warnings = _measured(found, labels, volume, rows, regions)
+        dissemination = measured or dissemination
+        warnings = (*warnings, *region_warnings)
+    if dissemination is None and rows and all(row.region is not None for row in rows):
+        dissemination = dissemination_of(disseminated(row.region for row in rows))
+    date = study_date or text(summary.get("study_date")) or text(summary.get("date")) or _date_in(change, name)
+    return Case(
+        name,
+        volume,
+        labels,
+        rows,
+        _numbered(found, labels.shape),
+        date,
+        replace(review, doubts=(*review.doubts, *doubts)),
+        summary,
+        card,
+        dissemination,
+        change,
+        dissemination is not None,
+        tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _fits(
+    summary: Mapping[str, Any], rows: tuple[Row, ...], found: LesionMap, labels: np.ndarray, volume: Volume
+) -> bool:
+    """Whether the summary's rows are the lesions of the label map, number by number."""
+    if not describes(summary, labels, volume, len(found.lesions)) or len(rows) != len(found.lesions):
+        return False
+    true = {lesion.number: lesion.volume_mm3 / 1000 for lesion in found.lesions}
+    return all(abs(true.get(row.number, -1.0) - row.volume_ml) <= 0.002 for row in rows)
+
+
+def _measured(
+    found: LesionMap, labels: np.ndarray, volume: Volume, known: tuple[Row, ...], regions: bool
+) -> tuple[tuple[Row, ...], Dissemination | None, tuple[str, ...]]:
+    """The lesions measured here; probabilities are kept from the rows that are known."""
+    from ..anatomy import find_regions
+
+    region_map, warnings = None, ()
+    if regions and found.lesions:
+        try:
+            region_map = find_regions(volume, labels)
+            warnings = tuple(region_map.warnings)
+        except FlairSegError as error:
+            warnings = (f"The regions of the lesions could not be found: {error.message}",)
+    table = lesion_table(labels, volume.ijk_to_ras, regions=region_map, lesions=found)
+    before = {row.number: row for row in known}
+    rows = []
+    for entry in table:
+        row = rows_of([entry.as_dict()])[0]
+        old = before.get(row.number)
+        if old is not None:
+            row = replace(
+                row,
+                confidence=old.confidence,
+                peak_probability=old.peak_probability,
+                disagreement=old.disagreement,
+                region=row.region if region_map is not None else old.region,
+            )
+        elif region_map is None:
+            row = replace(row, region=None)
+        rows.append(row)
+    told = None
+    if region_map is not None:
+        told = dissemination_of(disseminated(row.region for row in table))
+    return tuple(rows), told, warnings
+
+
+def _numbered(found: LesionMap, shape: tuple[int, ...]) -> np.ndarray:
+    """Lesion numbers on the whole grid, int32 (K, J, I)."""
+    out = np.zeros(shape, np.int32)
+    out[found.box] = found.components
+    return out
+
+
+def _date_in(change: Change | None, name: str) -> str:
+    """The date of this case among a follow-up's studies; empty if it is not told."""
+    own = [study.date for study in (change.studies if change is not None else ()) if study.case == name]
+    return own[-1] if own else ""
+
+
+# --- files
+
+
+def _find(path: Path) -> _Files:
+    """The files of a case, by one of them or by the folder of a version."""
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        is_folder = exists = False
+    if not exists:
+        raise InputNotFoundError(f"There is no file or folder {path}.", "Check the path for typing errors.")
+    if is_folder:
+        versions = versions_in(path)
+        folder = path / version_name(versions[-1]) if versions else path
+        if not (folder / LABELS).is_file():
+            raise InputNotFoundError(f"The folder {path.name} holds no version of a case.", _GIVE)
+        return _Files(folder.absolute().parent.name, folder / LABELS, version=folder)
+    for own, other in ((ENDINGS["labels"], ENDINGS["summary"]), (ENDINGS["summary"], ENDINGS["labels"])):
+        if path.name.endswith(own):
+            stem = path.name.removesuffix(own)
+            sibling = path.with_name(stem + other)
+            labels, summary = (path, sibling) if own == ENDINGS["labels"] else (sibling, path)
+            if not labels.is_file():
+                raise InputNotFoundError(
+                    f"The label map {labels.name} does not lie beside {path.name}.", "Put the files together again."
+                )
+            return _Files(stem, labels, summary if summary.is_file() else None)
+    if path.name == LABELS and (path.parent / VERDICT).is_file():
+        return _Files(path.absolute().parent.parent.name, path, version=path.parent)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return _Files(case_name(path), path)
+    raise InputNotFoundError(f"{path.name} is neither a label map nor a summary.", _GIVE)
+
+
+def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -> Path:
+    if flair is not None:
+        return flair
+    if files.version is not None:
+        return flair_file(files.version)
+    named = text(summary.get("input"))
+    candidates = [Path(named), files.labels.parent / named] if named else []
+    candidates += [files.labels.parent / f"{files.name}{ending}" for ending in IMAGE_ENDINGS]
+    for candidate in candidates:
+        try:
+            if candidate.exists() and candidate.absolute() != files.labels.absolute():
+                return candidate
+        except (OSError, ValueError):
+            continue
+    raise InputNotFoundError(
+        f"The FLAIR that {files.labels.name} was made from was not found.", "Name it with --flair."
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAXIMUM_JSON_BYTES:
+            raise ValueError("too long")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read as JSON.", "Make it again, or bring it back from a backup."
+        ) from error
+    if not isinstance(content, dict):
+        raise UnreadableImageError(f"{path.name} holds no summary.", "Make it again, or bring it back from a backup.")
+    return content
+
+
+def _read_labels(path: Path, flair: Volume) -> np.ndarray:
+    """Labels (uint8, K, J, I) on the grid of the FLAIR."""
+    labels = read_image(path)
+    array = labels.array
+    if array.ndim != 3 or not np.isin(array, (BACKGROUND, *CLASS_BY_VALUE)).all():
+        raise UnreadableImageError(
+            f"{path.name} is no label map of classes 0 to {max(CLASS_BY_VALUE)}.",
+            "Give the labels of flairseg segment.",
+        )
+    size = np.array(array.shape[::-1])
+    corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])], float).T
+    same = array.shape == flair.array.shape
+    if not same or np.abs((labels.ijk_to_ras - flair.ijk_to_ras) @ corners).max() > _PLACEMENT_TOLERANCE_MM:
+        raise InvalidGeometryError(
+            f"{path.name} does not lie on the grid of the FLAIR {flair.name}.",
+            "Name the FLAIR that it was made from with --flair.",
+        )
+    return array.astype(np.uint8)
+
+
+def _read_review(path: Path | None, files: _Files) -> tuple[Review, dict[str, Any]]:
+    """What a ``verdict.json`` says, and how sure it is that it is about these labels; never an error of its content.
+
+    Raises
+    ------
+    InputNotFoundError
+        If a verdict was named that is not there.
+    """
+    if path is None:
+        return Review(), {}
+    if not path.is_file():
+        if files.version is not None and path.parent == files.version:
+            return Review(UNREADABLE), {}
+        raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.")
+    try:
+        content = _read_json(path)
+        verdict = from_json(content)
+    except FlairSegError:
+        return Review(UNREADABLE), {}
+    review = Review(
+        verdict.verdict,
+        verdict.reader,
+        verdict.decided_at,
+        verdict.reason,
+        whole(content.get("version")),
+        verdict.parent_version,
+    )
+    hashes = mapping(content.get("hashes"))
+    if files.version is not None and path.parent.absolute() == files.version.absolute():
+        doubts = ("changed",) if problems_in(files.version, {"hashes": hashes}) else ()
+    elif hashes.get(LABELS) == file_sha256(files.labels):
+        doubts = ()
+    else:
+        doubts = ("other_labels",) if verdict.verdict == ACCEPTED_AFTER_EDITS else ("unproven",)
+    return replace(review, doubts=doubts), content
+
+
+def _card(summary: Mapping[str, Any]) -> ModelCard | None:
+    """Card of the model that a summary names, if the same one is on this computer."""
+    from ..models.store import find_model
+
+    model = mapping(summary.get("model"))
+    try:
+        card = find_model(text(model.get("id"))) if _MODEL_ID.fullmatch(text(model.get("id"))) else None
+    except FlairSegError:
+        return None
+    return card if card is not None and card.sha256 == model.get("sha256") else None

@@ -1,0 +1,205 @@
+"""One case as a report, from a result or from files, written as HTML and PDF, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..atomic import all_or_none
+from ..errors import OutputError
+from . import gathering
+from .case import Case, Review
+from .content import Content, content_of
+from .html import PAPERS, render_html
+from .safe import file_stem
+from .texts import DEFAULT, load_texts
+
+if TYPE_CHECKING:
+    from ..privacy import Pseudonymiser
+    from ..segmentation import Segmentation
+
+#: Endings of the files that :meth:`CaseReport.write` makes.
+ENDINGS = {"html": "_report.html", "pdf": "_report.pdf"}
+
+
+class CaseReport:
+    """The report of one case.
+
+    Parameters
+    ----------
+    case : Case
+        Everything that is known of the case.
+    language : str
+        Of the texts, see :func:`flairseg.report.texts.languages`.
+    paper : str
+        ``a4`` or ``letter``.
+
+    Raises
+    ------
+    UnknownLanguageError
+        If there are no texts of that language.
+    ValueError
+        If the paper is unknown.
+    """
+
+    def __init__(self, case: Case, language: str = DEFAULT, paper: str = "a4") -> None:
+        if paper not in PAPERS:
+            raise ValueError(f"paper is {paper!r}, not one of {', '.join(PAPERS)}")
+        self.case = case
+        self.paper = paper
+        self._texts = load_texts(language)
+
+    @classmethod
+    def from_files(
+        cls,
+        path: str | Path,
+        flair: str | Path | None = None,
+        verdict: str | Path | None = None,
+        followup: str | Path | None = None,
+        study_date: str = "",
+        pseudonymiser: Pseudonymiser | None = None,
+        regions: bool = True,
+        language: str = DEFAULT,
+        paper: str = "a4",
+    ) -> CaseReport:
+        """The report of files of ``flairseg segment`` or of a version of the review archive.
+
+        Parameters and errors as for :func:`flairseg.report.gathering.from_files`.
+        """
+        optional = (None if p is None else Path(p) for p in (flair, verdict, followup))
+        case = gathering.from_files(Path(path), *optional, study_date, pseudonymiser, regions)
+        return cls(case, language, paper)
+
+    @classmethod
+    def from_segmentation(
+        cls,
+        segmentation: Segmentation,
+        review: Review | None = None,
+        followup: Mapping[str, Any] | None = None,
+        study_date: str = "",
+        labels: np.ndarray | None = None,
+        regions: bool = True,
+        language: str = DEFAULT,
+        paper: str = "a4",
+    ) -> CaseReport:
+        """The report of a result in memory; parameters as for :func:`flairseg.report.gathering.from_segmentation`."""
+        case = gathering.from_segmentation(segmentation, review, followup, study_date, labels, regions)
+        return cls(case, language, paper)
+
+    @cached_property
+    def content(self) -> Content:
+        """What it says."""
+        return content_of(self.case, self._texts)
+
+    @property
+    def stem(self) -> str:
+        """Stem of its files: the case's name, and the version if it has one; safe in any file system."""
+        version = self.case.review.version
+        return file_stem(self.case.name if version is None else f"{self.case.name}_v{version:03d}")
+
+    def html(self) -> str:
+        """The HTML text.
+
+        Raises
+        ------
+        MissingDependencyError
+            If Jinja2 is not installed.
+        """
+        return render_html(self.content, self.paper)
+
+    def pdf(self) -> bytes:
+        """The PDF file's bytes.
+
+        Raises
+        ------
+        MissingDependencyError
+            If ReportLab is not installed.
+        """
+        from .pdf import render_pdf
+
+        return render_pdf(self.content, self.paper)
+
+    def write_html(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the HTML file; errors as for :meth:`html` and :meth:`write`."""
+        return self._write(Path(path), self.html().encode("utf-8"), overwrite)
+
+    def write_pdf(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the PDF file; errors as for :meth:`pdf` and :meth:`write`."""
+        return self._write(Path(path), self.pdf(), overwrite)
+
+    def write(
+        self, folder: str | Path, html: bool = True, pdf: bool = True, overwrite: bool = False, stem: str | None = None
+    ) -> dict[str, Path]:
+        """Write ``<stem>_report.html`` and ``<stem>_report.pdf``, both or none.
+
+        Raises
+        ------
+        OutputError
+            If a file is there already and may not be replaced, or cannot be written.
+        MissingDependencyError
+            As for :meth:`html` and :meth:`pdf`.
+        """
+        stem = self.stem if stem is None else stem
+        wanted = {kind: stem + ENDINGS[kind] for kind, asked in (("html", html), ("pdf", pdf)) if asked}
+        _refuse_existing(Path(folder), wanted.values(), overwrite)
+        raw = {name: self.html().encode("utf-8") if kind == "html" else self.pdf() for kind, name in wanted.items()}
+        with all_or_none(Path(folder), raw) as temporary:
+            for name, content in raw.items():
+                (temporary / name).write_bytes(content)
+        return {kind: Path(folder) / name for kind, name in wanted.items()}
+
+    def _write(self, path: Path, raw: bytes, overwrite: bool) -> Path:
+        _refuse_existing(path.parent, [path.name], overwrite)
+        with all_or_none(path.parent, [path.name]) as temporary:
+            (temporary / path.name).write_bytes(raw)
+        return path
+
+
+def _refuse_existing(folder: Path, names, overwrite: bool) -> None:
+    for name in () if overwrite else names:
+        if (folder / name).exists():
+            raise OutputError(
+                f"A report is there already: {folder / name}.",
+                "It was kept. Add --overwrite to replace it, or choose another --output folder.",
+            )
+
+
+def report_for_segmentation(
+    segmentation: Segmentation,
+    folder: str | Path,
+    stem: str | None = None,
+    html: bool = True,
+    pdf: bool = True,
+    overwrite: bool = False,
+    **details: Any,
+) -> dict[str, Path]:
+    """Write the report of a result in memory, for instance from Slicer.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+    folder : path
+        Created if need be.
+    stem : str, optional
+        Of the files' names; default: the case's.
+    html, pdf, overwrite : bool
+        Which files, and whether they may replace earlier ones.
+    **details
+        ``review``, ``followup``, ``study_date``, ``labels``, ``regions``, ``language``, ``paper`` as for
+        :meth:`CaseReport.from_segmentation`.
+
+    Returns
+    -------
+    dict of str to Path
+        ``html`` and ``pdf``.
+
+    Raises
+    ------
+    OutputError, MissingDependencyError
+        As for :meth:`CaseReport.write`.
+    """
+    return CaseReport.from_segmentation(segmentation, **details).write(folder, html, pdf, overwrite, stem)
