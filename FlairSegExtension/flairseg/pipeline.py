@@ -38,6 +38,7 @@ def segment(
     device: str = "auto",
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
+    regions: bool = False,
 ) -> Segmentation:
     """Segment one FLAIR.
 
@@ -53,6 +54,8 @@ def segment(
         Called as ``progress(fraction, stage)`` in the caller's thread.
     cancel : CancelToken or callable, optional
         Checked between steps and batches.
+    regions : bool
+        Also find the regions of the lesions (seconds more), see :meth:`Segmentation.with_regions`.
 
     Returns
     -------
@@ -73,10 +76,11 @@ def segment(
     answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
     warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))
     seconds = {**reporter.seconds, **answer.seconds, "total": time.perf_counter() - began}
-    return Segmentation(
+    result = Segmentation(
         replace(checked, warnings=()), answer.labels, answer.probabilities, card, device, answer.used, answer.provider,
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
     )  # fmt: skip
+    return result.with_regions(progress, cancel) if regions else result
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from .errors import Cancelled
 
 #: Stages in order, with the share of the whole case at which each ends (for the progress bar; writing takes the rest).
-STAGES = {"read": 0.03, "preprocess": 0.25, "inference": 0.85, "postprocess": 0.92, "write": 1.0}
+STAGES = {"read": 0.03, "preprocess": 0.25, "inference": 0.85, "postprocess": 0.88, "regions": 0.97, "write": 1.0}
 #: Called as ``progress(fraction, stage)``: fraction of the whole case in [0, 1], name of the stage.
 ProgressCallback = Callable[[float, str], None]
 

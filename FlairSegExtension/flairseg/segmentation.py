@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +14,12 @@ from . import __version__
 from .compact import CompactAnswer
 from .labels import CLASS_BY_VALUE, CLASSES
 from .models.card import ModelCard
-from .progress import STAGES
+from .progress import STAGES, CancelToken, ProgressCallback, Reporter
 from .volume import Volume
+
+if TYPE_CHECKING:
+    from .anatomy.regions import RegionMap
+    from .lesion_table import LesionRow
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Segmentation:
     disagreement : ndarray of float16, shape (K, J, I), optional
         How much an ensemble's members disagree about lesions, 0..1, see :mod:`flairseg.ensemble`; None for a single
         model, and where only ``compact`` came over from another process.
+    regions : RegionMap, optional
+        The anatomy of the case, see :meth:`with_regions`; None where it was not looked for.
     """
 
     volume: Volume
@@ -65,6 +72,7 @@ class Segmentation:
     runtime: str = ""
     compact: CompactAnswer | None = field(default=None, repr=False)
     disagreement: np.ndarray | None = field(default=None, repr=False)
+    regions: RegionMap | None = field(default=None, repr=False)
 
     def compact_answer(self) -> CompactAnswer:
         """Labels and probabilities as they are kept with a segmentation node."""
@@ -83,37 +91,57 @@ class Segmentation:
         return lesion_components(self.labels)[1]
 
     def lesions(self) -> list[dict[str, Any]]:
-        """One row per lesion, largest first; keys as in ``summary.json``.
+        """One row per lesion, largest first, as in ``summary.json``: :meth:`.lesion_table.LesionRow.as_dict`."""
+        return [row.as_dict() for row in self.lesion_rows()]
 
-        ``number``, ``volume_ml``, ``centre_ras_mm`` (its centre of mass), ``slices`` (first and last along the
-        through-plane axis, from 0), ``confidence`` (mean probability), ``ventricle_distance_mm``; None where unknown.
-        Of an ensemble also ``disagreement`` (its mean).
-        """
-        from .lesions import find_lesions
+    def lesion_rows(self) -> list[LesionRow]:
+        """One row per lesion, largest first; regions are ``unknown`` before :meth:`with_regions`."""
+        from .lesion_table import lesion_table
 
         probabilities, disagreement = self.probabilities, self.disagreement
         if probabilities is None and self.compact is not None:
             probabilities, disagreement = self.compact.full_probabilities(), self.compact.full_disagreement()
-        found = find_lesions(self.labels, self.volume.ijk_to_ras, probabilities, disagreement=disagreement)
-        return [
-            {
-                "number": lesion.number,
-                "volume_ml": round(lesion.volume_ml, 4),
-                "centre_ras_mm": [round(x, 1) for x in lesion.centre_ras],
-                "slices": list(lesion.slices),
-                "confidence": None if lesion.confidence is None else round(lesion.confidence, 3),
-                "ventricle_distance_mm": (
-                    None if lesion.ventricle_distance_mm is None else round(lesion.ventricle_distance_mm, 1)
-                ),
-                **({} if lesion.disagreement is None else {"disagreement": round(lesion.disagreement, 3)}),
-            }
-            for lesion in found.lesions
-        ]
+        return lesion_table(self.labels, self.volume.ijk_to_ras, probabilities, self.regions, disagreement=disagreement)
+
+    def with_regions(
+        self,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | Callable[[], bool] | None = None,
+    ) -> Segmentation:
+        """The same with the regions of its lesions found (:func:`flairseg.anatomy.find_regions`).
+
+        Parameters
+        ----------
+        progress : callable, optional
+            ``progress(fraction, "regions")``, the fraction being that of the whole case.
+        cancel : CancelToken or callable, optional
+
+        Returns
+        -------
+        Segmentation
+            With ``regions``, its warnings and its seconds.
+
+        Raises
+        ------
+        flairseg.errors.Cancelled
+            When the user cancelled.
+        """
+        from .anatomy import find_regions
+
+        reporter = Reporter(progress, cancel)
+        with reporter.stage("regions", STAGES["postprocess"], STAGES["regions"]):
+            regions = find_regions(self.volume, self.labels, lambda fraction, _: reporter.update(fraction))
+        spent = reporter.seconds["regions"]
+        seconds = {**self.seconds, "regions": spent, "total": self.seconds.get("total", 0.0) + spent}
+        warnings = list(dict.fromkeys([*self.warnings, *regions.warnings]))
+        return replace(self, regions=regions, seconds=seconds, warnings=warnings)
 
     def summary(self) -> dict[str, Any]:
         """Everything about the case but its voxels, ready for JSON, with the keys of the project's contract."""
+        from .lesion_table import summary_entries
+
         volumes = self.volumes_ml()
-        lesions = self.lesions()
+        rows = self.lesion_rows()
         stages = {name: round(self.seconds.get(name, 0.0), 3) for name in (*STAGES, "total")}
         return {
             "case": self.volume.name,
@@ -131,8 +159,8 @@ class Segmentation:
                 "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
             },
             "volumes_ml": {c.id: round(volumes[c.value], 4) for c in CLASSES},
-            "lesion_count": len(lesions),
-            "lesions": lesions,
+            "lesion_count": len(rows),
+            **summary_entries(rows, self.regions is not None),
             "warnings": list(self.warnings),
             "seconds": stages,
         }

@@ -28,6 +28,7 @@ ENDINGS = {
     "overview": "_overview.png",
     "probabilities": "_probabilities.nii.gz",
     "disagreement": "_disagreement.nii.gz",
+    "lesions": "_lesions.csv",
     "summary": "_summary.json",
 }
 #: Longest stem in bytes: file systems allow names of 255, and the longest ending needs its share.
@@ -104,8 +105,8 @@ def write_segmentation(
     """Write the files of a case; after any failure there is none of them, and what existed before is as it was.
 
     ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
-    ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes 0..3 last) and, of an
-    ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1).
+    ``<stem>_lesions.csv``, ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes
+    0..3 last) and, of an ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1).
 
     Parameters
     ----------
@@ -125,7 +126,8 @@ def write_segmentation(
     Returns
     -------
     dict of str to Path
-        ``labels``, ``segmentation``, ``overview``, ``summary`` and perhaps ``probabilities``, ``disagreement``.
+        ``labels``, ``segmentation``, ``overview``, ``lesions``, ``summary`` and perhaps ``probabilities``,
+        ``disagreement``.
 
     Raises
     ------
@@ -149,6 +151,24 @@ def write_segmentation(
             if check is not None:
                 check()
     return {name: folder / file for name, file in wanted.items()}
+
+
+def write_part(segmentation: Segmentation, name: str, path: Path) -> None:
+    """Write one of the files of a case by itself, to any path that does not exist yet.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+    name : str
+        Which, as in :data:`ENDINGS`.
+    path : Path
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or does not read back as it was.
+    """
+    _WRITERS[name](segmentation, path)
 
 
 # --- the files
@@ -226,6 +246,12 @@ def _write_overview(segmentation: Segmentation, path: Path) -> None:
     render_overview(segmentation).save(path, format="PNG", compress_level=4)
 
 
+def _write_lesions(segmentation: Segmentation, path: Path) -> None:
+    from .lesion_table import table_csv
+
+    path.write_text(table_csv(segmentation.lesion_rows()), encoding="utf-8")
+
+
 def _write_summary(segmentation: Segmentation, path: Path) -> None:
     summary = {**segmentation.summary(), "case": path.name.removesuffix(ENDINGS["summary"])}
     path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -237,6 +263,7 @@ _WRITERS = {
     "overview": _write_overview,
     "probabilities": _write_probabilities,
     "disagreement": _write_disagreement,
+    "lesions": _write_lesions,
     "summary": _write_summary,
 }
 

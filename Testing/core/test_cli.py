@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from Testing.core.tiny import make_head, make_model, to_dicom, to_nifti, to_sitk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SUFFIXES = {"_labels.nii.gz", ".seg.nrrd", "_overview.png", "_summary.json"}
+SUFFIXES = {"_labels.nii.gz", ".seg.nrrd", "_overview.png", "_lesions.csv", "_summary.json"}
 
 
 def run(*arguments) -> object:

@@ -97,7 +97,7 @@ def test_the_result_is_what_the_docstrings_say(segmentation, head):
     np.testing.assert_array_equal(segmentation.volume.array, head.array)
     assert segmentation.warnings == []
     assert (segmentation.device_requested, segmentation.device_used) == ("cpu", "cpu")
-    assert set(STAGES) - {"write"} <= set(segmentation.seconds)
+    assert set(STAGES) - {"regions", "write"} <= set(segmentation.seconds)
     assert segmentation.source == "head"
 
 

@@ -33,7 +33,7 @@ from Testing.core.test_reading import ORIENTATIONS, rotation
 from Testing.core.tiny import make_head, to_dicom, to_nifti, to_sitk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOUR = ("case_labels.nii.gz", "case.seg.nrrd", "case_overview.png", "case_summary.json")
+FIVE = ("case_labels.nii.gz", "case.seg.nrrd", "case_overview.png", "case_lesions.csv", "case_summary.json")
 
 
 def files(folder: Path) -> set[str]:
@@ -104,12 +104,13 @@ def written(segmentation, tmp_path):
 
 
 def test_the_contracts_files(written, tmp_path):
-    assert files(tmp_path / "out") == {*FOUR, "case_probabilities.nii.gz"}
+    assert files(tmp_path / "out") == {*FIVE, "case_probabilities.nii.gz"}
     assert {k: p.name for k, p in written.items()} == {
         "labels": "case_labels.nii.gz",
         "segmentation": "case.seg.nrrd",
         "overview": "case_overview.png",
         "probabilities": "case_probabilities.nii.gz",
+        "lesions": "case_lesions.csv",
         "summary": "case_summary.json",
     }
 
@@ -195,14 +196,14 @@ def test_slicer_file(written, segmentation):
 def test_summary(written, segmentation):
     summary = json.loads(written["summary"].read_text(encoding="utf-8"))
     about = {"case", "input", "model", "software", "device", "grid"}
-    assert set(summary) == about | {"volumes_ml", "lesion_count", "lesions", "warnings", "seconds"}
+    assert set(summary) == about | {"volumes_ml", "lesion_count", "lesions", "lesion_parts", "warnings", "seconds"}
     assert summary["case"] == "case"
     assert set(summary["model"]) == {"id", "version", "sha256"}
     assert set(summary["software"]) == {"flairseg", "onnxruntime", "python"}
     assert summary["device"] == {"requested": "cpu", "used": "cpu"}
     assert set(summary["grid"]) == {"shape_kji", "spacing_mm", "ijk_to_ras"}
     assert set(summary["volumes_ml"]) == {"ventricles", "normal_wmh", "lesion"}
-    assert set(summary["seconds"]) == {"read", "preprocess", "inference", "postprocess", "write", "total"}
+    assert set(summary["seconds"]) == {"read", "preprocess", "inference", "postprocess", "regions", "write", "total"}
     assert summary["seconds"]["total"] >= summary["seconds"]["write"] > 0
     shapes = sitk.LabelShapeStatisticsImageFilter()
     shapes.Execute(sitk.ReadImage(str(written["labels"])))
@@ -227,7 +228,7 @@ def test_results_are_kept_unless_overwritten(segmentation, tmp_path):
     assert {k: p.read_bytes() for k, p in written.items()} == before
     emptied = replace(segmentation, labels=np.zeros_like(segmentation.labels), seconds={})
     write_segmentation(emptied, tmp_path, "case", overwrite=True)
-    assert files(tmp_path) == set(FOUR), "probabilities of the earlier run must not stay behind"
+    assert files(tmp_path) == set(FIVE), "probabilities of the earlier run must not stay behind"
     assert json.loads(written["summary"].read_text())["lesion_count"] == 0
 
 
@@ -505,7 +506,7 @@ def test_writing_works_outside_the_main_thread(segmentation, tmp_path):
     thread.start()
     thread.join()
     assert failed == []
-    assert files(tmp_path) == set(FOUR)
+    assert files(tmp_path) == set(FIVE)
 
 
 def test_an_interrupt_while_renaming_waits_until_all_are_there(segmentation, tmp_path, monkeypatch):
@@ -518,7 +519,7 @@ def test_an_interrupt_while_renaming_waits_until_all_are_there(segmentation, tmp
     monkeypatch.setattr(os, "replace", interrupting)
     with pytest.raises(KeyboardInterrupt):
         write_segmentation(segmentation, tmp_path, "case")
-    assert files(tmp_path) == set(FOUR)
+    assert files(tmp_path) == set(FIVE)
 
 
 # --- stems

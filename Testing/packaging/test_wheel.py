@@ -78,5 +78,6 @@ def test_wheel_segments_a_phantom_away_from_the_repository(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     stem = flair.name.removesuffix(".nii.gz")
-    expected = {f"{stem}_labels.nii.gz", f"{stem}.seg.nrrd", f"{stem}_summary.json", f"{stem}_overview.png"}
+    endings = ("_labels.nii.gz", ".seg.nrrd", "_summary.json", "_overview.png", "_lesions.csv")
+    expected = {f"{stem}{ending}" for ending in endings}
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected

@@ -25,6 +25,7 @@ from .console import (
     show_error,
     show_warning,
 )
+from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ STAGE_NAMES = {
     "preprocess": "finding the brain",
     "inference": "segmenting",
     "postprocess": "cleaning up",
+    "regions": "finding regions",
     "write": "writing",
 }
 
@@ -49,6 +51,8 @@ def segment_cases(
     probabilities: bool,
     overwrite: bool,
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
+    regions: bool = True,
+    dicom: DicomOptions = NO_DICOM,
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -74,8 +78,9 @@ def segment_cases(
                     progress = bars.case(stem)
                     try:
                         case = _segment_case(
-                            path, stem, output, card, device, probabilities, overwrite, progress, pseudonymiser
-                        )
+                            path, stem, output, card, device, probabilities, overwrite, progress, pseudonymiser,
+                            regions, dicom,
+                        )  # fmt: skip
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
                         bars.drop()
@@ -93,6 +98,8 @@ def segment_cases(
     if finished:
         results.print(_table(finished))
         results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
+        if dicom.folder is not None:
+            results.print(Text.assemble("DICOM objects are in ", (str(dicom.folder), "bold"), "."), soft_wrap=True)
         results.print("Research use only - not a medical device.", style="dim")
     if refused:
         messages.print(f"{refused} of {len(inputs)} inputs could not be segmented.", soft_wrap=True)
@@ -109,16 +116,24 @@ def _segment_case(
     overwrite: bool,
     progress: Callable[[float, str], None],
     pseudonymiser: Pseudonymiser | None = None,
+    regions: bool = True,
+    dicom: DicomOptions = NO_DICOM,
 ) -> Segmentation:
     from ..pipeline import STAGES, segment
     from ..writing import check_destination, write_segmentation
 
     check_destination(output, stem, overwrite)
-    case = segment(path, card, device, progress)
+    dicom.check(path, stem, overwrite)
+    read = dicom.read(path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)
+    case = segment(path if read is None else read.volume, card, device, progress, regions=regions)
+    if read is not None:
+        case = dicom.named(case, path, read)
     if pseudonymiser is not None:
         case = pseudonymiser.segmentation(case, stem)
-    progress(STAGES["postprocess"], "write")
+    progress(STAGES["regions"], "write")
     write_segmentation(case, output, stem, probabilities, overwrite)
+    if read is not None:
+        case.warnings.extend(dicom.write(case, read, stem, pseudonymiser, overwrite))
     progress(1.0, "write")
     return case
 

@@ -1,0 +1,266 @@
+"""``find_regions``: from a FLAIR and its labels to a map of its anatomy.
+
+The atlas gives each voxel a prior; the image decides between fluid, cortex and white matter where it can. Cortex is
+what lies within a cortical thickness of sulcal fluid, or is as bright as gray matter where the atlas expects cortex
+(after Van Leemput et al. 1999 and Ashburner and Friston 2005, who combine atlas priors with intensities likewise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from ..labels import BACKGROUND, VENTRICLES
+from ..lesions import bounding_box, through_plane_axis
+from ..preprocessing.brain_mask import brain_mask
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..slicestack import SliceStack
+from ..volume import Volume, volume_from_sitk, volume_to_sitk
+from .atlas import TISSUES, Atlas, load_atlas
+from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
+from .registration import Alignment, align, relative_image
+
+#: Voxels finer than this are averaged: the atlas is no sharper.
+FINEST_MM = 0.85
+#: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
+MOST_VOXELS = 1_500_000
+#: Slow shading is taken out with this sigma, mm.
+SHADING_MM = 22.0
+#: Brightness relative to local white matter below which tissue is fluid.
+FLUID_LEVEL = 0.62
+#: And above which what lies off the rough brain mask is scalp or marrow.
+SCALP_LEVEL = 1.3
+#: Thickness of the cortex, mm: what lies nearer to sulcal fluid or to the outer surface.
+CORTEX_MM = 3.2
+#: Cerebral cortex and white matter in FLAIR: mean and standard deviation relative to local white matter.
+GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
+#: What a good fit keeps to; see :class:`Fit`.
+LEAST_BRAIN_DICE, LEAST_CORRELATION = 0.80, 0.45
+MOST_VENTRICLES_MM, SCALES = 6.0, (0.72, 1.38)
+
+_ADVICE = "Regions of lesions are given as unknown."
+
+
+def find_regions(
+    volume: Volume,
+    labels: np.ndarray,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> RegionMap:
+    """Find the anatomy that the regions of lesions need: once per case, whatever is edited later.
+
+    Parameters
+    ----------
+    volume : Volume
+        FLAIR (K, J, I), any orientation and spacing, RAS mm.
+    labels : ndarray of uint8, shape (K, J, I)
+        0 background, 1 ventricles, 2 normal WMH, 3 lesion.
+    progress : callable, optional
+        ``progress(fraction, "regions")``.
+    cancel : CancelToken or callable, optional
+
+    Returns
+    -------
+    RegionMap
+        With ``found`` False and a warning where the atlas does not fit: never a guess.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not on the volume's grid.
+    flairseg.errors.Cancelled
+        When the user cancelled.
+    """
+    if labels.shape != volume.array.shape:
+        raise ValueError(f"labels {labels.shape} do not fit the volume {volume.array.shape}")
+    report = Reporter(progress, cancel)
+    with report.stage("regions", 0.0, 1.0):
+        return _find(volume, labels, report.update)
+
+
+def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> RegionMap:
+    if min(volume.array.shape) < 2:
+        return RegionMap.nothing(
+            labels.shape, volume.ijk_to_ras, f"A single slice is too little to find regions in. {_ADVICE}"
+        )
+    stack = SliceStack.from_volume(volume)
+    brain = np.ascontiguousarray(stack.restore(brain_mask(stack.array, stack.spacing)))
+    if not brain.any():
+        return RegionMap.nothing(
+            labels.shape, volume.ijk_to_ras, f"No brain was found to lay the atlas of regions on. {_ADVICE}"
+        )
+    step(0.1)
+    atlas = load_atlas()
+    alignment, fit = align(volume, labels, brain, atlas, lambda done: step(0.1 + 0.6 * done))
+    doubt = doubts(fit)
+    if doubt:
+        return RegionMap.nothing(labels.shape, volume.ijk_to_ras, f"{doubt} {_ADVICE}", fit)
+    codes, lateral = _anatomy(volume, labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
+    return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, through_plane_axis(volume.ijk_to_ras))
+
+
+def doubts(fit: Fit) -> str:
+    """What speaks against a fit, in words; empty for a good one."""
+    if fit.brain_dice < LEAST_BRAIN_DICE or not SCALES[0] <= fit.scales[1] <= fit.scales[0] <= SCALES[1]:
+        return "The atlas of regions does not fit the outline of this brain."
+    if fit.ventricles_mm > MOST_VENTRICLES_MM:
+        return "The atlas of regions does not fit the ventricles of this brain."
+    if fit.correlation < LEAST_CORRELATION:
+        return "The atlas of regions does not resemble this image."
+    return ""
+
+
+def _anatomy(
+    volume: Volume, labels: np.ndarray, brain: np.ndarray, alignment: Alignment, step: Callable[[float], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and the side of the lateral ventricles on the volume's grid."""
+    import SimpleITK as sitk
+
+    shrink = _shrink(volume, brain)
+    image = relative_image(volume, labels, brain)
+    small = sitk.BinShrink(volume_to_sitk(volume.with_array(image)), shrink) if max(shrink) > 1 else None
+    coarse = volume.with_array(image) if small is None else volume_from_sitk(small)
+    at = tuple(slice(s // 2, None, s) for s in shrink[::-1])
+    own = tuple(slice(0, n) for n in coarse.array.shape)
+    labels_small, brain_small = (a[at][own] for a in (labels, brain))
+    box = _box(alignment, coarse)
+    step(0.1)
+    kji = alignment.atlas_kji(coarse.ijk_to_ras, box)
+    atlas = alignment.atlas
+    priors = {
+        name: ndimage.map_coordinates(atlas[name], kji, order=1, mode="constant", prefilter=False) for name in TISSUES
+    }
+    lateral = ndimage.map_coordinates(_lateral_side(atlas), kji, order=1, mode="nearest") > 0
+    step(0.5)
+    part = _codes(
+        coarse.array[box], labels_small[box], brain_small[box], priors, coarse.spacing,
+        through_plane_axis(coarse.ijk_to_ras),
+    )  # fmt: skip
+    step(0.9)
+    codes_small, lateral_small = np.zeros(own_shape(own), np.uint8), np.zeros(own_shape(own), bool)
+    codes_small[box], lateral_small[box] = part, lateral
+    return tuple(_enlarged(a, shrink[::-1], labels.shape) for a in (codes_small, lateral_small))
+
+
+def own_shape(box: tuple[slice, ...]) -> tuple[int, ...]:
+    """Voxels of a box along each axis."""
+    return tuple(s.stop - s.start for s in box)
+
+
+def _shrink(volume: Volume, brain: np.ndarray) -> list[int]:
+    """How many voxels (I, J, K) are averaged into one."""
+    shrink = [max(1, int(FINEST_MM / mm + 0.5)) for mm in volume.spacing]
+    voxels = float(np.prod(own_shape(bounding_box(brain, (True,)))))
+    while voxels / np.prod(shrink) > MOST_VOXELS:
+        finest = int(np.argmin(np.array(volume.spacing) * shrink))
+        shrink[finest] += 1
+    return [min(s, n) for s, n in zip(shrink, volume.array.shape[::-1], strict=True)]
+
+
+def _enlarged(array: np.ndarray, shrink: list[int], shape: tuple[int, ...]) -> np.ndarray:
+    """Each voxel repeated, and the last ones up to the edge of the grid."""
+    for axis, (times, size) in enumerate(zip(shrink, shape, strict=True)):
+        array = np.take(array, np.minimum(np.arange(size) // times, array.shape[axis] - 1), axis=axis)
+    return np.ascontiguousarray(array)
+
+
+def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
+    """Part of the grid that the atlas covers."""
+    size = np.array(alignment.atlas.probabilities.shape[1:])
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in size[::-1]], indexing="ij")).reshape(3, -1)
+    to_grid = np.linalg.inv(volume.ijk_to_ras) @ np.linalg.inv(alignment.matrix) @ alignment.atlas.ijk_to_ras
+    ijk = to_grid[:3, :3] @ ends + to_grid[:3, 3:]
+    return tuple(
+        slice(int(np.clip(np.floor(a.min()), 0, n - 1)), int(np.clip(np.ceil(a.max()) + 1, 1, n)))
+        for a, n in zip(ijk[::-1], volume.array.shape, strict=True)
+    )
+
+
+def _lateral_side(atlas: Atlas) -> np.ndarray:
+    """Positive where the lateral ventricles are nearer than the third and fourth, voxels of the atlas."""
+    lateral = atlas["lateral_ventricles"] > 0.35
+    others = (atlas["third_ventricle"] > 0.35) | (atlas["fourth_ventricle"] > 0.35)
+    far = ndimage.distance_transform_edt(~others) - ndimage.distance_transform_edt(~lateral)
+    # Between the hindbrain and the temporal horns the nearest ventricle says little.
+    hind = atlas["brain_stem"] + atlas["cerebellum"] + atlas["fourth_ventricle"] > 0.5
+    return np.where(hind, -5.0, far).astype(np.float32)
+
+
+def _codes(
+    image: np.ndarray, labels: np.ndarray, rough: np.ndarray, priors: dict[str, np.ndarray], spacing_ijk, normal: int
+) -> np.ndarray:
+    """Tissue of each voxel of a box."""
+    spacing = spacing_ijk[::-1]
+    head = sum(priors.values())
+    brain = head - priors["fluid"]
+    unlabelled = labels == BACKGROUND
+    level = _white_level(image, priors["white_matter"], unlabelled, spacing)
+    relative = image / level
+    dark = (relative < FLUID_LEVEL) & unlabelled
+    cavities = priors["lateral_ventricles"] + priors["third_ventricle"] + priors["fourth_ventricle"]
+    hind = priors["brain_stem"] + priors["cerebellum"] + priors["fourth_ventricle"]
+    cerebrum = priors["white_matter"] + priors["cortex"] + priors["deep_gray"]
+    # What is bright and off the rough brain mask is scalp.
+    inside = (brain > 0.25) & (head > 0.5) & (rough | (relative < SCALP_LEVEL))
+    outer = ~inside | (dark & (cavities < 0.3 * (priors["fluid"] + priors["cortex"] + cavities)))
+    # Single dark voxels are noise or vessels.
+    outer = _without_specks(outer, normal, 4)
+    flat = list(spacing)
+    flat[normal] = 1000.0  # slices are too far apart to say anything about a ribbon of 3 mm
+    if spacing[normal] < 1.6:
+        flat[normal] = spacing[normal]
+    surface = ndimage.distance_transform_edt(~outer, sampling=flat)
+    gray_prior = np.clip(priors["cortex"] / np.maximum(priors["cortex"] + priors["white_matter"], 1e-3), 0.02, 0.98)
+    smooth = ndimage.gaussian_filter(
+        np.where(unlabelled, relative, 1.0), [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)]
+    )
+    gray = gray_prior * _gauss(smooth, GRAY)
+    white = (1 - gray_prior) * _gauss(smooth, WHITE)
+    bright = (gray > white) & unlabelled & (smooth < 1.45)
+    ribbon = (surface <= CORTEX_MM) & (gray_prior > 0.12)
+    near_ribbon = surface <= 2.2 * CORTEX_MM
+    cortex = ribbon | (bright & near_ribbon & (gray_prior > 0.3))
+    out = np.full(image.shape, WHITE_MATTER, np.uint8)
+    out[cortex] = CORTEX
+    out[priors["deep_gray"] > 0.5 * cerebrum] = DEEP_GRAY
+    stem = priors["brain_stem"] > priors["cerebellum"]
+    out[hind > np.maximum(cerebrum, 0.3)] = CEREBELLUM
+    out[(hind > np.maximum(cerebrum, 0.3)) & stem] = BRAIN_STEM
+    out[dark & inside & (cavities > 0.3)] = VENTRICLE
+    out[outer & (head > 0.3)] = FLUID
+    out[~inside & ((head <= 0.3) | (relative >= SCALP_LEVEL))] = OUTSIDE
+    out[(labels > VENTRICLES) & (out == FLUID)] = CORTEX  # lesions are tissue
+    out[labels == VENTRICLES] = VENTRICLE
+    return out
+
+
+def _gauss(values: np.ndarray, mean_and_sd: tuple[float, float]) -> np.ndarray:
+    mean, sd = mean_and_sd
+    return np.exp(-0.5 * ((values - mean) / sd) ** 2) / sd
+
+
+def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, spacing) -> np.ndarray:
+    """Brightness of white matter around each voxel."""
+    sigma = [SHADING_MM / mm for mm in spacing]
+    weight = np.where(unlabelled, np.maximum(white - 0.5, 0), 0).astype(np.float32)
+    level = np.float32(np.median(image[weight > 0.2])) if (weight > 0.2).any() else np.float32(1.0)
+    for _ in range(2):
+        sound = weight * (np.abs(image / level - 1) < 0.2)
+        total = ndimage.gaussian_filter(sound, sigma, truncate=2.5)
+        level = ndimage.gaussian_filter(sound * image, sigma, truncate=2.5) / np.maximum(total, 1e-5)
+        steady = float(np.median(level[total > 1e-3])) if (total > 1e-3).any() else 1.0
+        level = np.where(total > 1e-3, level, steady)
+    return np.maximum(level, 0.2).astype(np.float32)
+
+
+def _without_specks(mask: np.ndarray, normal: int, least: int) -> np.ndarray:
+    """A mask less its in-slice pieces of fewer voxels."""
+    structure = ndimage.generate_binary_structure(3, 1)
+    for end in (0, 2):
+        structure[tuple(end if axis == normal else slice(None) for axis in range(3))] = False
+    pieces, _ = ndimage.label(mask, structure=structure)
+    large = np.bincount(pieces.ravel()) >= least
+    large[0] = False
+    return large[pieces]

@@ -1,0 +1,379 @@
+"""The atlas laid over a case: where each voxel of a FLAIR lies in the average head.
+
+Thick slices and partial heads leave little for a registration to hold on to. Three things are steady: the case's own
+ventricles, the rough outline of its brain, and that fluid is dark. So the atlas is laid on by its ventricles and brain
+(many starting angles, affine), then by the image itself within the brain (affine, correlation), then bent smoothly
+(demons; Thirion 1998, Vercauteren et al. 2009). Single-threaded and without random numbers: the same case gives the
+same answer. How well it fits is measured, see :class:`Fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..labels import BACKGROUND, VENTRICLES
+from ..volume import Volume, volume_from_sitk, volume_to_sitk
+from .atlas import Atlas
+from .regions import Fit
+
+#: Grid of the coarse search and of the affine fits, mm.
+SEARCH_MM, AFFINE_MM = 6.0, 3.0
+#: Starting angles of the search, degrees about the left-right, front-back and foot-head axis.
+PITCHES, ROLLS, YAWS = (-24, -16, -8, 0, 8, 16, 24), (-8, 0, 8), (-8, 0, 8)
+#: Starting shifts from where the ventricles' (or the brain's) middle suggests, mm along foot-head and front-back.
+SHIFTS_Z, SHIFTS_Y = (-14, 0, 14), (-8, 0, 8)
+#: How many starts are followed to their end.
+FOLLOWED = 2
+#: Weight of a ventricle against brain in the map that the search matches.
+VENTRICLE_WEIGHT = 2.0
+#: The image counts up to this far outside the rough brain mask, mm; its outline farther.
+RIM_MM, SURROUNDINGS_MM = 6.0, 20.0
+#: Sigma that smooths the bending, mm; the atlas's grid is made so many times coarser for it; rounds.
+BENDING_MM, BENDING_SHRINK, BENDING_ROUNDS = 10.0, 2, 30
+#: Normalised intensities beyond this are fat.
+BRIGHTEST = 1.6
+#: And around the rough brain mask, beyond this.
+BRIGHTEST_AROUND = 1.3
+#: The fit by intensities replaces the one by outlines unless it is worse by this: Dice of the brain, mm of ventricles.
+WORSE_DICE, WORSE_MM = 0.03, 1.0
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The way from a case into the atlas.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (4, 4)
+        Affine map from the case's RAS mm to the atlas's.
+    bending : ndarray of float32, shape (3, K, J, I)
+        What is added to a point after that, RAS mm, on the atlas's grid.
+    atlas : Atlas
+    """
+
+    matrix: np.ndarray
+    bending: np.ndarray
+    atlas: Atlas
+
+    def atlas_kji(self, ijk_to_ras: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
+        """Where the voxels of a box (K, J, I) of a grid lie in the atlas: its K, J, I, float32, shape (3, K, J, I)."""
+        to_atlas = np.linalg.inv(self.atlas.ijk_to_ras) @ self.matrix @ ijk_to_ras
+        points = _affine_points(to_atlas, box)
+        moved = points.copy()
+        to_index = np.linalg.inv(self.atlas.ijk_to_ras[:3, :3])
+        steps = np.tensordot(to_index, self.bending, axes=1)[::-1]
+        for axis, step in enumerate(steps):
+            moved[axis] += ndimage.map_coordinates(step.astype(np.float32), points, order=1, mode="nearest")
+        return moved
+
+
+def _affine_points(matrix: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
+    """K, J, I (3, K, J, I; float32) that a matrix on (I, J, K) gives for the voxels of a box."""
+    k, j, i = (np.arange(s.start, s.stop, s.step or 1, dtype=np.float32) for s in box)
+    k, j, i = k[:, None, None], j[None, :, None], i[None, None, :]
+    rows = [np.float32(r[0]) * i + np.float32(r[1]) * j + np.float32(r[2]) * k + np.float32(r[3]) for r in matrix[:3]]
+    return np.stack(rows[::-1]).astype(np.float32)
+
+
+# --- the case, made ready
+
+
+@dataclass(frozen=True)
+class Case:
+    """What of a case the atlas is laid on; ``SimpleITK`` images on one coarse grid.
+
+    Attributes
+    ----------
+    image : SimpleITK.Image
+        Intensities with the median brain at 1, lesions and normal WMH painted over, 0 away from the brain.
+    outline : SimpleITK.Image
+        1 in brain, 0 outside, less :data:`VENTRICLE_WEIGHT` in ventricles; smoothed.
+    rim, surroundings : SimpleITK.Image
+        uint8: where the image counts, and where the outline does.
+    brain, ventricles : SimpleITK.Image
+        Occupancy 0..1.
+    has_ventricles : bool
+    """
+
+    image: object
+    outline: object
+    rim: object
+    surroundings: object
+    brain: object
+    ventricles: object
+    has_ventricles: bool
+
+
+def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> Case:
+    """Bring image, labels and rough brain mask (K, J, I of one grid) to the coarse grid of the affine fits."""
+    import SimpleITK as sitk
+
+    shrink = [max(1, round(AFFINE_MM / mm)) for mm in volume.spacing]
+    shrink = [min(s, n) for s, n in zip(shrink, volume.array.shape[::-1], strict=True)]
+
+    def coarse(array: np.ndarray):
+        return sitk.BinShrink(volume_to_sitk(volume.with_array(array.astype(np.float32))), shrink)
+
+    image = relative_image(volume, labels, brain)
+    rim = _dilated(brain, volume.spacing, RIM_MM)
+    mask, cavities = coarse(brain), coarse(labels == VENTRICLES)
+    # The rough mask may leave ventricles open to the outside; they are brain here.
+    outline = sitk.Maximum(mask, cavities) - VENTRICLE_WEIGHT * cavities
+    return Case(
+        # Around the brain, what is bright is scalp and marrow.
+        coarse(np.where(brain | (rim & (image < BRIGHTEST_AROUND)), image, 0)),
+        sitk.SmoothingRecursiveGaussian(outline, 3.0),
+        sitk.Cast(coarse(rim) > 0.5, sitk.sitkUInt8),
+        sitk.Cast(coarse(_dilated(brain, volume.spacing, SURROUNDINGS_MM)) > 0.5, sitk.sitkUInt8),
+        mask,
+        cavities,
+        bool((labels == VENTRICLES).any()),
+    )
+
+
+def relative_image(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Intensities with air at 0 and the median of unlabelled brain at 1, hyperintensities painted over; float32."""
+    array = volume.array.astype(np.float32)
+    low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
+    healthy = brain & (labels == BACKGROUND)
+    median = float(np.median(array[healthy])) if healthy.any() else float(array.max())
+    array = np.clip((array - low) / max(median - low, 1e-6), 0, BRIGHTEST)
+    array[labels > VENTRICLES] = 1.0
+    return array
+
+
+def _dilated(mask: np.ndarray, spacing_ijk: tuple[float, float, float], reach_mm: float) -> np.ndarray:
+    """Mask (K, J, I) grown by some millimetres, through slices that are thinner than that as well."""
+    out = mask
+    for axis, mm in zip((2, 1, 0), spacing_ijk, strict=True):
+        reach = int(reach_mm / mm)
+        if reach:
+            out = ndimage.maximum_filter1d(out, 2 * reach + 1, axis=axis, mode="constant")
+    return out
+
+
+# --- affine
+
+
+def align(
+    volume: Volume, labels: np.ndarray, brain: np.ndarray, atlas: Atlas, step: Callable[[float], None] = lambda _: None
+) -> tuple[Alignment, Fit]:
+    """Lay the atlas on a case.
+
+    Parameters
+    ----------
+    volume : Volume
+        FLAIR, any orientation, RAS mm.
+    labels : ndarray of uint8, shape (K, J, I)
+        0 background, 1 ventricles, 2 normal WMH, 3 lesion.
+    brain : ndarray of bool, shape (K, J, I)
+        Rough brain mask; not empty.
+    atlas : Atlas
+    step : callable
+        Called with the fraction done; may raise to cancel.
+
+    Returns
+    -------
+    Alignment
+    Fit
+    """
+    case = prepare(volume, labels, brain)
+    outline = _atlas_image(atlas, atlas.outline(VENTRICLE_WEIGHT if case.has_ventricles else 0.0), 3.0)
+    step(0.1)
+    starts = _search(case, outline)
+    step(0.25)
+    results = []
+    for number, start in enumerate(starts):
+        transform, value = _affine(case.outline, case.surroundings, outline, start, "squares", 40)
+        results.append((value, number, transform))
+        step(0.25 + 0.1 * (number + 1))
+    by_outline = min(results)[2]
+    contrast = _atlas_image(atlas, atlas.contrast, 1.0)
+    transform, _ = _affine(case.image, case.rim, contrast, by_outline, "correlation", 40)
+    step(0.7)
+    straight = np.zeros((3, *atlas.probabilities.shape[1:]), np.float32)
+    before, after = (_measure(case, Alignment(_ras_matrix(t), straight, atlas)) for t in (by_outline, transform))
+    if after.brain_dice < before.brain_dice - WORSE_DICE or after.ventricles_mm > before.ventricles_mm + WORSE_MM:
+        transform = by_outline
+    step(0.75)
+    bending, correlation = _bend(case, contrast, transform, atlas)
+    step(0.95)
+    alignment = Alignment(_ras_matrix(transform), bending, atlas)
+    return alignment, _measure(case, alignment, correlation)
+
+
+def _atlas_image(atlas: Atlas, array: np.ndarray, sigma_mm: float):
+    import SimpleITK as sitk
+
+    image = volume_to_sitk(Volume(np.ascontiguousarray(array, np.float32), atlas.ijk_to_ras))
+    return sitk.SmoothingRecursiveGaussian(image, sigma_mm)
+
+
+def _search(case: Case, outline) -> list:
+    """The best starts of a grid of angles and shifts, best first, apart from each other."""
+    from itertools import product
+
+    import SimpleITK as sitk
+
+    stride = [max(1, round(SEARCH_MM / mm)) for mm in case.outline.GetSpacing()]
+    small = case.outline[:: stride[0], :: stride[1], :: stride[2]]
+    values = sitk.GetArrayFromImage(small).ravel()
+    # From voxels to LPS millimetres.
+    direction = np.reshape(small.GetDirection(), (3, 3)) * small.GetSpacing()
+    kji = np.indices(small.GetSize()[::-1]).reshape(3, -1)
+    points = direction @ kji[::-1] + np.reshape(small.GetOrigin(), (3, 1))
+    near = sitk.GetArrayFromImage(_grown(case.brain, small, 14.0)).ravel() > 0
+    points, values = points[:, near], values[near]
+    of_ventricles = case.has_ventricles
+    here = _middle(case.ventricles if of_ventricles else case.brain)
+    there = _middle(outline, negative=of_ventricles)
+    target = sitk.GetArrayFromImage(outline)[::3, ::3, ::3]
+    spacing = np.array(outline.GetSpacing()) * 3
+    to_index = np.linalg.inv(np.reshape(outline.GetDirection(), (3, 3)) * spacing)
+    origin = np.reshape(outline.GetOrigin(), (3, 1))
+    shifts = [(0.0, 0.0)] if of_ventricles else list(product(SHIFTS_Y, SHIFTS_Z))
+    scored = []
+    for pitch, roll, yaw in product(PITCHES, ROLLS, YAWS):
+        turn = _turn(pitch, roll, yaw)
+        turned = turn @ (points - here[:, None]) + there[:, None]
+        for dy, dz in shifts:
+            index = to_index @ (turned + np.array([[0.0], [dy], [dz]]) - origin)
+            found = ndimage.map_coordinates(target, index[::-1], order=1, mode="constant")
+            scored.append((float(np.square(found - values).mean()), pitch, roll, yaw, dy, dz))
+    scored.sort()
+    chosen: list[tuple] = []
+    for one in scored:
+        if all(max(abs(a - b) for a, b in zip(one[1:4], other[1:4], strict=True)) > 8 for other in chosen):
+            chosen.append(one)
+        if len(chosen) == FOLLOWED:
+            break
+    starts = []
+    for _, pitch, roll, yaw, dy, dz in chosen:
+        start = sitk.AffineTransform(3)
+        start.SetCenter(here.tolist())
+        start.SetMatrix(_turn(pitch, roll, yaw).ravel().tolist())
+        start.SetTranslation((there + np.array([0.0, dy, dz]) - here).tolist())
+        starts.append(start)
+    return starts
+
+
+def _turn(pitch: float, roll: float, yaw: float) -> np.ndarray:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_euler("xyz", (pitch, roll, yaw), degrees=True).as_matrix()
+
+
+def _grown(image, like, reach_mm: float):
+    """Where an occupancy image has something within reach, on another image's grid."""
+    import SimpleITK as sitk
+
+    near = sitk.SmoothingRecursiveGaussian(image, reach_mm / 2) > 0.02
+    return sitk.Resample(near, like, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+
+
+def _middle(image, negative: bool = False) -> np.ndarray:
+    """Centre of mass (LPS mm) of an image, or of what is negative in it."""
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayFromImage(image)
+    array = np.maximum(-array if negative else array, 0)
+    kji = ndimage.center_of_mass(array)
+    return np.array(image.TransformContinuousIndexToPhysicalPoint([float(x) for x in kji[::-1]]))
+
+
+def _affine(fixed, mask, moving, start, metric: str, rounds: int):
+    """Affine map (LPS) that makes two images agree, and the metric's final value (smaller is better)."""
+    import SimpleITK as sitk
+
+    method = sitk.ImageRegistrationMethod()
+    if metric == "squares":
+        method.SetMetricAsMeanSquares()
+    else:
+        method.SetMetricAsCorrelation()
+    if mask is not None:
+        method.SetMetricFixedMask(mask)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(3.0, 0.02, rounds, relaxationFactor=0.6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetNumberOfThreads(1)
+    method.SetInitialTransform(sitk.AffineTransform(start), inPlace=False)
+    result = sitk.AffineTransform(sitk.CompositeTransform(method.Execute(fixed, moving)).GetNthTransform(0))
+    return result, method.GetMetricValue()
+
+
+def _ras_matrix(transform) -> np.ndarray:
+    """The RAS matrix (4 x 4) of a linear ITK transform (LPS)."""
+    flip = np.diag([-1.0, -1.0, 1.0])
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(tuple(row))) - origin for row in np.eye(3)]
+    matrix = np.eye(4)
+    matrix[:3, :3] = flip @ np.stack(columns, axis=1) @ flip
+    matrix[:3, 3] = flip @ origin
+    return matrix
+
+
+# --- bending
+
+
+def _bend(case: Case, contrast, transform, atlas: Atlas) -> tuple[np.ndarray, float]:
+    """Smooth displacement on the atlas's grid: where in the atlas a point of the affinely moved case belongs."""
+    import SimpleITK as sitk
+
+    grid = sitk.BinShrink(contrast, [BENDING_SHRINK] * 3)
+    expected = sitk.GetArrayFromImage(grid)
+    seen = sitk.GetArrayFromImage(sitk.Resample(case.image, grid, transform.GetInverse(), sitk.sitkLinear, -1.0))
+    unseen = seen < 0
+    seen = np.where(unseen, expected, seen)
+    # Slow shading is no shape: the image is brought to the atlas's local brightness.
+    tissue = ((seen > 0.5) & (expected > 0.5)).astype(np.float32)
+    sigma = 20.0 / grid.GetSpacing()[0]
+    ratio = ndimage.gaussian_filter(tissue * expected, sigma) / np.maximum(
+        ndimage.gaussian_filter(tissue * seen, sigma), 1e-3
+    )
+    seen = seen * np.clip(ratio, 0.7, 1.4)
+    seen[unseen] = expected[unseen]
+    fixed = sitk.GetImageFromArray(seen.astype(np.float32))
+    fixed.CopyInformation(grid)
+    method = sitk.FastSymmetricForcesDemonsRegistrationFilter()
+    method.SetNumberOfIterations(BENDING_ROUNDS)
+    method.SetSmoothDisplacementField(True)
+    method.SetStandardDeviations(BENDING_MM / grid.GetSpacing()[0])
+    method.SetNumberOfThreads(1)
+    field = method.Execute(fixed, grid)
+    warp = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    bent = sitk.GetArrayFromImage(sitk.Resample(grid, grid, warp, sitk.sitkLinear, 0.0))
+    inside = ~unseen & ((seen > 0) | (expected > 0))
+    correlation = float(np.corrcoef(bent[inside], seen[inside])[0, 1])
+    full = sitk.GetArrayFromImage(sitk.Resample(sitk.Cast(field, sitk.sitkVectorFloat32), contrast))
+    return np.moveaxis(full, -1, 0) * np.array([-1, -1, 1], np.float32).reshape(3, 1, 1, 1), correlation
+
+
+def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")) -> Fit:
+    """How well an alignment fits."""
+    import SimpleITK as sitk
+
+    atlas = alignment.atlas
+    spacing, shape = case.brain.GetSpacing(), case.brain.GetSize()[::-1]
+    ras = volume_from_sitk(case.brain).ijk_to_ras
+    kji = alignment.atlas_kji(ras, tuple(slice(0, n) for n in shape))
+    inside = ndimage.map_coordinates(atlas.brain, kji, order=1) > 0.5
+    brain = sitk.GetArrayFromImage(case.brain) > 0.5
+    dice = 2 * np.count_nonzero(inside & brain) / max(np.count_nonzero(inside) + np.count_nonzero(brain), 1)
+    apart = float("nan")
+    if case.has_ventricles:
+        expected = ndimage.map_coordinates(atlas.ventricles, kji, order=1) > 0.4
+        own = sitk.GetArrayFromImage(case.ventricles) > 0.4
+        if own.any() and expected.any():
+            ways = [
+                ndimage.distance_transform_edt(~a, sampling=spacing[::-1])[b].mean()
+                for a, b in ((own, expected), (expected, own))
+            ]
+            apart = float(max(ways))
+        else:
+            apart = float("inf")
+    sizes = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
+    return Fit(float(dice), apart, correlation, (float(sizes[0]), float(sizes[-1])))
