@@ -81,6 +81,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Build the panel, once."""
         ScriptedLoadableModuleWidget.setup(self)
         from FlairSegLib.panel.case_section import CaseSection
+        from FlairSegLib.panel.further_panel import FurtherPanel
         from FlairSegLib.panel.model_section import ModelSection
         from FlairSegLib.panel.result_panel import ResultPanel
         from FlairSegLib.panel.run_section import RunSection
@@ -97,9 +98,10 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.model = ModelSection(self.ui, preferences, self._selectionChanged)
         self.run = RunSection(self.ui, self.case, self.model, preferences, self._finished)
         self.result = ResultPanel(self.ui.resultPlaceholder, preferences)
+        self.further = FurtherPanel(self.ui.furtherPlaceholder, preferences, self.case, self.model, self.result)
         self.settings = SettingsSection(self.ui, preferences)
         self.result.verdict.onFolder = self.settings.refresh
-        self._sections = [self.case, self.run, self.result]
+        self._sections = [self.case, self.run, self.result, self.further]
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._sceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._sceneEndClose)
@@ -119,11 +121,13 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._initializeParameterNode()
         self.run.enter()
         self.result.enter()
+        self.further.enter()
 
     def exit(self) -> None:
         """Another module is shown."""
         self.run.exit()
         self.result.exit()
+        self.further.exit()
 
     def onReload(self) -> None:
         """Reload the packages with the module, so that a developer sees every change."""
@@ -152,6 +156,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.run.sceneClosing()
         self.case.forget()
         self.result.onSceneStartClose()
+        self.further.onSceneStartClose()
 
     def _sceneEndClose(self, caller=None, event=None) -> None:
         self._setParameterNode(None)
@@ -162,6 +167,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._sections:
             self.model.setSlices(self.case.slices)
             self.run.update()
+            self.further.update()
 
     def _finished(self, segmentationNode) -> None:
         if self._parameterNode is not None:

@@ -35,10 +35,14 @@ RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
 STORE_PACKAGES = ("SQLAlchemy>=2.0",)
 POSTGRESQL_PACKAGES = ("psycopg[binary]>=3.1",)
 STATISTICS_PACKAGES = ("statsmodels", "pandas", "matplotlib", "jinja2")
+#: For the report and its PDF, and for DICOM objects: Slicer brings pydicom, and none of these.
+REPORT_PACKAGES = ("jinja2",)
+PDF_PACKAGES = ("reportlab>=4.2",)
+DICOM_PACKAGES = ("highdicom>=0.28", "pydicom>=3.0.1")
 #: All that provide ``import onnxruntime``.
 FLAVOURS = (RUNTIME, GPU_RUNTIME, "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-silicon")
 #: Slicer's own, which pip must leave as they are.
-KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "pillow")
+KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "pillow", "pydicom")
 
 _CONSOLE = _("View > Python Console")
 #: What pip's output says, and what helps. First hit wins.
@@ -213,6 +217,16 @@ def ensureStore(address: str = "") -> None:
 def ensureStatistics() -> None:
     """Have installed what the analysis of a study needs; asks once; errors as for :func:`ensureStore`."""
     _ensure([*STORE_PACKAGES, *STATISTICS_PACKAGES])
+
+
+def ensureReport(html: bool, pdf: bool) -> None:
+    """Have installed what a report needs as HTML, as PDF; asks once; errors as for :func:`ensureStore`."""
+    _ensure([*(REPORT_PACKAGES if html else ()), *(PDF_PACKAGES if pdf else ())])
+
+
+def ensureDicom() -> None:
+    """Have installed what DICOM SEG, SR and PDF need; asks once; errors as for :func:`ensureStore`."""
+    _ensure(DICOM_PACKAGES)
 
 
 def offlineAdvice() -> str:

@@ -83,6 +83,8 @@ class LinkedViews:
         else:
             node.AddLayoutDescription(number, description)
         manager.setLayout(number)
+        # The views get their size when the event loop turns; what is fitted before is fitted to another one.
+        slicer.app.processEvents()
         nodes = []
         for tag, one in zip(_tags(len(shown)), shown, strict=True):
             widget = manager.sliceWidget(tag)

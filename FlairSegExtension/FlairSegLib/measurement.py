@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH
+from flairseg.lesion_table import LesionRow, Measured, lesion_table
 from flairseg.lesions import LesionMap, count_edits, count_voxels, find_lesions
+from flairseg.packed_regions import unpack_regions
 
 from .segment_voxels import Grid, Snapshot
 
 if TYPE_CHECKING:
+    from flairseg.anatomy.regions import RegionMap
+
     from .scene_bridge import KeptAnswer
 
 #: Classes of which single regions are listed.
 LISTED = (LESION, NORMAL_WMH)
+#: More regions than this are noise, which nobody reads one by one.
+MOST_MEASURED = 2000
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,11 @@ class Measurement:
         Lesions and regions of normal WMH.
     edits : dict of int to (int, int)
         Class to voxels (added, removed) relative to the model's own answer.
+    table : dict of int to LesionRow
+        Diameter, parts and region of each lesion and region of normal WMH, by its number; empty where there are more
+        than :data:`MOST_MEASURED`, or the packages that measure them are not installed.
+    located : bool
+        Whether the regions of the brain are known: else each row's is ``unknown``.
     """
 
     grid: Grid
@@ -39,6 +51,13 @@ class Measurement:
     voxels: np.ndarray
     regions: LesionMap
     edits: dict[int, tuple[int, int]]
+    table: dict[int, LesionRow] = field(default_factory=dict)
+    located: bool = False
+
+    @property
+    def lesion_rows(self) -> list[LesionRow]:
+        """Rows of the lesions alone, largest first."""
+        return [row for row in self.table.values() if row.value == LESION]
 
     @property
     def edited(self) -> bool:
@@ -63,53 +82,88 @@ class Stored:
     probabilities : ndarray of float16, shape (4, K, J, I), optional
     original : ndarray of uint8, shape (K, J, I), optional
         Its labels; what was loaded, where nobody kept them.
+    disagreement : ndarray of float16, shape (K, J, I), optional
+        Of an ensemble's members.
+    regions : RegionMap, optional
+        Of the volume, see :mod:`flairseg.anatomy`.
     """
 
     probabilities: np.ndarray | None = None
     original: np.ndarray | None = None
+    disagreement: np.ndarray | None = None
+    regions: RegionMap | None = None
+    #: What was measured of single lesions: an edit changes few of them.
+    figures: Measured = field(default_factory=Measured, repr=False)
 
     @classmethod
     def of(cls, kept: KeptAnswer | None) -> Stored:
-        """Unpack what the scene keeps; takes a second for a large volume."""
+        """Unpack what the scene keeps of a segmentation; takes a second for a large volume."""
         answer = None if kept is None else kept.answer()
-        return cls() if answer is None else cls(answer.full_probabilities(), answer.full_labels())
+        if answer is None:
+            return cls()
+        return cls(answer.full_probabilities(), answer.full_labels(), answer.full_disagreement())
+
+    def with_regions(self, kept: KeptAnswer | None) -> Stored:
+        """The same with the regions of the volume unpacked, where they were not and are known by now."""
+        if self.regions is not None or kept is None:
+            return self
+        answer = kept.answer()
+        if answer is None:
+            return self
+        return replace(self, regions=unpack_regions(answer.full_labels(), kept.grid.ijk_to_ras))
+
+    def fitting(self, shape: tuple[int, int, int]) -> Stored:
+        """What lies on a grid of that shape (K, J, I); the rest is of another one, and left out."""
+        found = {name: getattr(self, name) for name in ("probabilities", "original", "disagreement")}
+        kept = {n: a if a is None or a.shape[-3:] == shape else None for n, a in found.items()}
+        regions = self.regions if self.regions is None or self.regions.codes.shape == shape else None
+        return replace(self, **kept, regions=regions)
 
 
 def measure_with(snapshot: Snapshot, stored: Stored, previous: LesionMap | None) -> tuple[Measurement, Stored]:
     """:func:`measure`, and what was stored as it fits the segmentation: what edits are told from then on."""
-    probabilities, original = stored.probabilities, stored.original
-    shape = snapshot.grid.shape
-    if probabilities is not None and probabilities.shape[1:] != shape:
-        probabilities = None
-    if original is not None and original.shape != shape:
-        original = None
-    measured = measure(snapshot, probabilities, original, previous)
-    return measured, Stored(probabilities, measured.labels if original is None else original)
+    stored = stored.fitting(snapshot.grid.shape)
+    measured = measure(snapshot, stored, previous)
+    return measured, stored if stored.original is not None else replace(stored, original=measured.labels)
 
 
-def measure(
-    snapshot: Snapshot,
-    probabilities: np.ndarray | None,
-    original: np.ndarray | None,
-    previous: LesionMap | None = None,
-) -> Measurement:
+def measure(snapshot: Snapshot, stored: Stored, previous: LesionMap | None = None) -> Measurement:
     """Count and measure; numpy alone, so that it may run in a thread.
 
     Parameters
     ----------
     snapshot : Snapshot
-    probabilities : ndarray, shape (4, K, J, I), optional
-    original : ndarray of uint8, shape (K, J, I), optional
-        The model's answer; without it nothing counts as edited.
+    stored : Stored
+        On the snapshot's grid. Without the model's labels nothing counts as edited.
     previous : LesionMap, optional
         Of the state before, so that lesions keep their numbers.
     """
     labels = snapshot.labels()
     values = [c.value for c in CLASSES]
+    grid, original = snapshot.grid, stored.original
+    found = find_lesions(
+        labels, grid.ijk_to_ras, stored.probabilities, LISTED, previous, disagreement=stored.disagreement
+    )
     return Measurement(
-        snapshot.grid,
+        grid,
         labels,
         count_voxels(labels),
-        find_lesions(labels, snapshot.grid.ijk_to_ras, probabilities, LISTED, previous),
+        found,
         count_edits(original, labels, values) if original is not None else dict.fromkeys(values, (0, 0)),
+        _table(labels, grid, found, stored),
+        stored.regions is not None,
     )
+
+
+def _table(labels: np.ndarray, grid: Grid, found: LesionMap, stored: Stored) -> dict[int, LesionRow]:
+    if len(found.lesions) > MOST_MEASURED:
+        return {}
+    try:
+        rows = lesion_table(
+            labels, grid.ijk_to_ras, regions=stored.regions, values=LISTED, lesions=found, measured=stored.figures
+        )
+    except ImportError as error:
+        # FLAIR Review works without scikit-image: the list then has fewer columns.
+        logging.info("FlairSeg: lesions are listed without diameter and region: %s is not installed", error.name)
+        return {}
+    return {row.number: row for row in rows}

@@ -6,6 +6,7 @@ Tags lie on the segments and survive ``.seg.nrrd``, ``.mrml`` and ``.mrb``; what
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,13 @@ def next_version(scene, volume_name: str) -> tuple[str, int]:
     versions = [int(match[1]) for match in map(pattern.fullmatch, names) if match]
     number = max(versions, default=0) + 1
     return f"{volume_name} segmentation v{number}", number
+
+
+def free_name(scene, name: str) -> str:
+    """A name that no segmentation has yet: the name itself, else with the next free number."""
+    taken = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene)}
+    numbered = (f"{name} ({number})" for number in itertools.count(2))
+    return next(text for text in itertools.chain([name], numbered) if text not in taken)
 
 
 def version_number(node) -> int | None:

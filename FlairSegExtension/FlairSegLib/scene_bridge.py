@@ -30,6 +30,8 @@ INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
 #: The model's own labels, as :attr:`flairseg.compact.CompactAnswer.labels_text`, and the affine of their grid (16
 #: numbers, row by row, IJK -> RAS before parent transforms).
 LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
+#: The regions of the brain on a volume node, kept as the labels are.
+REGIONS_ATTRIBUTE, REGIONS_GRID_ATTRIBUTE = "FlairSeg.regions", "FlairSeg.regions_grid"
 #: Attribute of the hidden volume.
 KIND_ATTRIBUTE, PROBABILITIES_KIND = "FlairSeg.kind", "probabilities"
 #: Bytes copied in one step of the GUI thread: a few milliseconds.
@@ -85,7 +87,7 @@ def take_volume(volume_node) -> Generator[float, None, TakenVolume]:
     local, mtime = _local_matrix(volume_node), _voxels_mtime(volume_node)
     source = _flat_voxels(volume_node)
     copy = np.empty(source.shape, source.dtype)
-    for part in _pieces(source):
+    for part in pieces(source):
         # Asked for again at each step: between two of them Slicer may have moved or freed the voxels.
         check_volume_node(volume_node)
         source = _flat_voxels(volume_node)
@@ -116,7 +118,7 @@ def check_unchanged(taken: TakenVolume, volume_node) -> Generator[float, None, N
     if _voxels_mtime(volume_node) == taken.mtime:
         return
     then = taken.volume.array.reshape(-1)
-    for part in _pieces(then):
+    for part in pieces(then):
         check_volume_node(volume_node)
         now = _flat_voxels(volume_node)
         # As bytes: what is no number equals itself.
@@ -165,10 +167,11 @@ def segmentation_to_node(segmentation: Segmentation, volume_node):
             return done.value
 
 
-def segmentation_steps(segmentation: Segmentation, volume_node) -> Generator[float, None, object]:
+def segmentation_steps(segmentation: Segmentation, volume_node, name: str = "") -> Generator[float, None, object]:
     """:func:`segmentation_to_node` in short steps, for the GUI thread; yields the fraction done, returns the node.
 
-    The scene is changed in the last step only: what stops between two steps leaves nothing behind.
+    The scene is changed in the last step only: what stops between two steps leaves nothing behind. With a name the
+    node is none of the volume's numbered versions; a name that is taken already gets a number.
     """
     _check_on_grid(segmentation, volume_node)
     answer = segmentation.compact_answer()
@@ -191,7 +194,7 @@ def segmentation_steps(segmentation: Segmentation, volume_node) -> Generator[flo
     _ = answer.labels_text
     yield 0.95
     _check_on_grid(segmentation, volume_node)
-    return _add_nodes(segmentation, volume_node, layer, levels, answer)
+    return _add_nodes(segmentation, volume_node, layer, levels, answer, name)
 
 
 def input_of(segmentation_node):
@@ -212,8 +215,9 @@ class KeptAnswer:
         Labels, see :data:`LABELS_ATTRIBUTE`.
     then : ndarray, shape (4, 4)
         Affine of the labels' grid, IJK -> RAS.
-    levels : ndarray of uint8, shape (k, j, i, 3), or None
-        Voxels of the hidden volume. Not a copy: numpy keeps Slicer's memory alive, and nobody edits that volume.
+    levels : ndarray of uint8, shape (k, j, i, 3) or (k, j, i, 4), or None
+        Voxels of the hidden volume, see :class:`~flairseg.compact.CompactAnswer`. Not a copy: numpy keeps Slicer's
+        memory alive, and nobody edits that volume.
     levels_affine : ndarray, shape (4, 4), or None
         Where they lie.
     """
@@ -265,18 +269,39 @@ def kept_answer_of(segmentation_node) -> KeptAnswer | None:
     Reads addresses only: for the GUI thread, whatever the size of the volume.
     """
     grid = grid_of(segmentation_node, input_of(segmentation_node))
-    text, sheet = (segmentation_node.GetAttribute(name) for name in (LABELS_ATTRIBUTE, GRID_ATTRIBUTE))
-    if grid is None or not text or not sheet:
-        return None
-    try:
-        then = np.array([float(number) for number in sheet.split()]).reshape(4, 4)
-    except ValueError:
-        logging.warning("FlairSeg: the labels kept with a segmentation cannot be read.")
+    text, then = segmentation_node.GetAttribute(LABELS_ATTRIBUTE), _matrix_of(segmentation_node, GRID_ATTRIBUTE)
+    if grid is None or not text or then is None:
         return None
     hidden = segmentation_node.GetNodeReference(PROBABILITIES_ROLE)
     if hidden is None or hidden.GetImageData() is None:
         return KeptAnswer(grid, text, then)
     return KeptAnswer(grid, text, then, slicer.util.arrayFromVolume(hidden), _local_matrix(hidden))
+
+
+def keep_regions(volume_node, text: str) -> None:
+    """Keep the regions of the brain with their volume, for all segmentations of it and for the saved scene.
+
+    Parameters
+    ----------
+    volume_node : vtkMRMLScalarVolumeNode
+    text : str
+        Region codes on the volume's grid as :attr:`flairseg.compact.CompactAnswer.labels_text`.
+    """
+    volume_node.SetAttribute(REGIONS_GRID_ATTRIBUTE, _sheet(_local_matrix(volume_node)))
+    volume_node.SetAttribute(REGIONS_ATTRIBUTE, text)
+
+
+def kept_regions_of(volume_node) -> KeptAnswer | None:
+    """What :func:`keep_regions` kept, on the grid that the volume has now; None if nothing is kept.
+
+    Its ``answer()`` holds region codes in place of labels.
+    """
+    if volume_node is None or volume_node.GetImageData() is None:
+        return None
+    text, then = volume_node.GetAttribute(REGIONS_ATTRIBUTE), _matrix_of(volume_node, REGIONS_GRID_ATTRIBUTE)
+    if not text or then is None:
+        return None
+    return KeptAnswer(Grid(_shape(volume_node), _local_matrix(volume_node)), text, then)
 
 
 def answer_of(segmentation_node) -> CompactAnswer | None:
@@ -301,6 +326,21 @@ def original_labels_of(segmentation_node) -> np.ndarray | None:
     """The model's own labels, uint8, (K, J, I) on the input volume's grid, whatever was edited; None if unknown."""
     answer = answer_of(segmentation_node)
     return None if answer is None else answer.full_labels()
+
+
+def remove(node) -> None:
+    """Take a node out of its scene, with its display, its storage and the hidden volume of a segmentation."""
+    scene = node.GetScene()
+    if scene is None:
+        return
+    parts = [node.GetNodeReference(PROBABILITIES_ROLE)]
+    if node.IsA("vtkMRMLDisplayableNode"):
+        parts += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        parts.append(node.GetStorageNode())
+    for part in (*parts, node):
+        if part is not None:
+            scene.RemoveNode(part)
 
 
 def check_volume_node(node) -> None:
@@ -339,6 +379,21 @@ def _world_matrix(node) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+def _sheet(matrix: np.ndarray) -> str:
+    """A 4 x 4 matrix as the text of an attribute."""
+    return " ".join(f"{number:.17g}" for number in matrix.ravel())
+
+
+def _matrix_of(node, attribute: str) -> np.ndarray | None:
+    """The matrix in an attribute; None if there is none."""
+    try:
+        return np.array([float(number) for number in (node.GetAttribute(attribute) or "").split()]).reshape(4, 4)
+    except ValueError:
+        if node.GetAttribute(attribute):
+            logging.warning("FlairSeg: a matrix kept with a node cannot be read.")
+        return None
+
+
 def _check_on_grid(segmentation: Segmentation, volume_node) -> None:
     check_volume_node(volume_node)
     grid = _shape(volume_node)
@@ -352,11 +407,15 @@ def _check_on_grid(segmentation: Segmentation, volume_node) -> None:
         )
 
 
-def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: CompactAnswer):
+def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: CompactAnswer, name: str):
     """The scene's part, in one go: either all of it is there afterwards, or nothing."""
     scene = volume_node.GetScene()
     _remove_orphans(scene)
-    name, number = provenance.next_version(scene, volume_node.GetName())
+    number = ""
+    if name:
+        name = provenance.free_name(scene, name)
+    else:
+        name, number = provenance.next_version(scene, volume_node.GetName())
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     hidden = None
     try:
@@ -374,9 +433,9 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         attributes = {
             "FlairSeg.device": segmentation.device_used,
             "FlairSeg.warnings": "\n".join(segmentation.warnings),
-            provenance.VERSION_NUMBER: str(number),
+            provenance.VERSION_NUMBER: str(number) or None,
             LABELS_ATTRIBUTE: answer.labels_text,
-            GRID_ATTRIBUTE: " ".join(f"{number:.17g}" for number in local.ravel()),
+            GRID_ATTRIBUTE: _sheet(local),
         }
         for key, value in attributes.items():
             node.SetAttribute(key, value)
@@ -441,12 +500,12 @@ def _fill_image(image, values: np.ndarray) -> Iterator[int]:
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, values.shape[1])
     target = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(-1)
     source = values.reshape(-1)
-    for part in _pieces(source):
+    for part in pieces(source):
         target[part] = source[part]
         yield part.stop - part.start
 
 
-def _pieces(flat: np.ndarray) -> Iterator[slice]:
+def pieces(flat: np.ndarray) -> Iterator[slice]:
     """A flat array in parts that are copied within a few milliseconds."""
     step = max(1, PIECE_BYTES // flat.itemsize)
     for first in range(0, flat.size, step):

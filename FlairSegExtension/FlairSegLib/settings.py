@@ -96,6 +96,33 @@ class FlairSegSettings:
         self._set("lastModelFolder", str(value))
 
     @property
+    def regionsAfterRun(self) -> bool:
+        """Whether the regions of the brain are looked for after each run, without being asked for."""
+        return self._text("regionsAfterRun") != "no"
+
+    @regionsAfterRun.setter
+    def regionsAfterRun(self, value: bool) -> None:
+        self._set("regionsAfterRun", "yes" if value else "no")
+
+    @property
+    def exportFolder(self) -> str:
+        """Folder into which reports and DICOM objects were written last."""
+        return self._text("exportFolder")
+
+    @exportFolder.setter
+    def exportFolder(self, value: str | Path) -> None:
+        self._set("exportFolder", str(value))
+
+    @property
+    def pseudonymKey(self) -> str:
+        """File of the secret that makes pseudonyms; empty: a random one each time."""
+        return self._text("pseudonymKey")
+
+    @pseudonymKey.setter
+    def pseudonymKey(self, value: str | Path) -> None:
+        self._set("pseudonymKey", str(value))
+
+    @property
     def queueSource(self) -> str:
         """Folder or list of cases that was worked through last."""
         return self._text("queueSource")

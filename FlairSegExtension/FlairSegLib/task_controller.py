@@ -6,6 +6,7 @@ after the last task: most cases are read without one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -13,12 +14,33 @@ import qt
 from flairseg.errors import InputNotFoundError, RunInProgressError
 from slicer.i18n import tr as _
 
+from . import threads
 from .run_controller import FILL, PAUSE_MS, SENT, RunController, _call
 
 #: A process that had nothing to do for so long leaves, and its memory with it.
 IDLE_MS = 60_000
 #: Steps of the GUI thread: each yields the fraction done, the last returns what came of them.
 Steps = Generator[float, None, Any]
+
+
+def in_thread(function: Callable[[], Any]) -> Steps:
+    """Steps that wait for a function that touches no node, done in a thread; return what it returned, or raise that."""
+    done: list[tuple[bool, Any]] = []
+
+    def work() -> None:
+        try:
+            done.append((True, function()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the steps raise it
+            done.append((False, error))
+
+    threading.Thread(target=work, name="flairseg-steps", daemon=True).start()
+    while not done:
+        threads.share()
+        yield 0.0
+    succeeded, answer = done[0]
+    if not succeeded:
+        raise answer
+    return answer
 
 
 class TaskController(RunController):

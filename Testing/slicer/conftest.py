@@ -55,6 +55,8 @@ def slicer(application):
 
     from Testing.harness.application import close_scene
 
+    # Most runs here are over in a second; looking for regions after each of them would take longer than all else.
+    qt.QSettings().setValue("FlairSeg/regionsAfterRun", "no")
     yield slicer
     slicer.app.processEvents()
     close_scene()

@@ -28,9 +28,9 @@ def test_the_list_tells_volume_slice_and_confidence(result, case):
     assert result.numbers() == [1, 2, 3]
     total = sum(float(text) for text in result.column(1))
     assert total == pytest.approx((labels == LESION).sum() * np.prod(volume.GetSpacing()) / 1000, abs=0.002)
-    assert result.column(3) == ["90 %", "90 %", "55 %"]
-    assert result.column(4) == ["Lesion"] * 3
-    slices = [int(text) - 1 for text in result.column(2)]
+    assert result.column(4) == ["90 %", "90 %", "55 %"]
+    assert result.column(5) == ["–"] * 3, "no region before one was looked for"
+    slices = [int(text) - 1 for text in result.column(3)]
     assert slices[0] == LARGE[0]
     assert slices[2] in range(20, 23)
 
@@ -61,9 +61,9 @@ def test_next_and_previous_run_in_a_circle(result, case):
 
 def test_a_heading_sorts_and_sorts_back(result, case):
     header = result.panel.ui.lesionTable.horizontalHeader()
-    header.sectionClicked.emit(3)
+    header.sectionClicked.emit(4)
     assert result.numbers() == [3, 1, 2]
-    header.sectionClicked.emit(3)
+    header.sectionClicked.emit(4)
     assert result.numbers() == [2, 1, 3]
     header.sectionClicked.emit(1)
     assert result.numbers() == [1, 2, 3], "large ones first"
@@ -82,9 +82,9 @@ def test_only_the_doubtful_ones(result, case):
     assert result.numbers() == [1, 2]
     ui.confidenceFilter.setCurrentIndex(0)
     ui.classFilter.setCurrentIndex(2)
-    assert sorted(set(result.column(4))) == ["Lesion", "Normal WMH"]
+    assert sorted(set(result.column(5))) == ["Normal WMH", "–"]
     ui.classFilter.setCurrentIndex(1)
-    assert set(result.column(4)) == {"Normal WMH"}
+    assert set(result.column(5)) == {"Normal WMH"}
 
 
 def test_why_is_answered_from_probabilities_and_distance(result, case):
@@ -176,7 +176,7 @@ def test_without_probabilities_there_is_no_confidence_and_no_threshold(slicer, r
     path = str(tmp_path / "labels.seg.nrrd")
     assert slicer.util.saveNode(node, path)
     result.show(slicer.util.loadSegmentation(path))
-    assert set(result.column(3)) == {"–"}
+    assert set(result.column(4)) == {"–"}
     assert not result.panel.ui.thresholdGroupBox.enabled
     assert result.panel.ui.whyLabel.text.count("%") == 0
 

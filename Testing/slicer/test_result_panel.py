@@ -84,7 +84,7 @@ def test_from_looking_to_acceptance_and_back_after_a_reload(slicer, result, head
         result.show(node)
         assert np.array_equal(result.labels(), painted)
         assert len(result.numbers()) == 4
-        assert result.column(3, "lesionTable")[0] == "90 %"
+        assert result.column(4, "lesionTable")[0] == "90 %"
         assert "Accepted after edits by R01" in result.panel.ui.verdictMessageLabel.text
         assert "v001" in result.panel.ui.verdictMessageLabel.text
         assert result.panel._measured.edits[LESION] == (added, 0)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import qt
+import slicer
+from flairseg.anatomy.dissemination import dissemination
+from flairseg.atomic import all_or_none
+from flairseg.errors import FlairSegError
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.lesion_table import load_by_region, table_csv
 from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
 from .. import background, keys, views
-from . import messages
+from . import lesion_words, messages
+from .file_names import file_stem
 from .result_section import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flairseg.lesion_table import LesionRow
     from flairseg.lesions import Box, Lesion
 
     from ..measurement import Measurement
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
 MAXIMUM_ROWS = 400
 #: A slider that is being moved is waited for, ms.
 SETTLING_MS = 200
-_NUMBER, _VOLUME, _SLICE, _CONFIDENCE, _CLASS = range(5)
+_NUMBER, _VOLUME, _DIAMETER, _SLICE, _CONFIDENCE, _REGION = range(6)
 _ANY, _BELOW, _ABOVE = range(3)
 _CLASS_FILTERS = ((LESION,), (NORMAL_WMH,), (LESION, NORMAL_WMH))
 
@@ -89,6 +97,7 @@ class LesionsSection:
         ui.flipButton.clicked.connect(lambda checked=False: self.flip())
         ui.deleteButton.clicked.connect(lambda checked=False: self.delete())
         ui.zoomCheckBox.toggled.connect(self._zoom_changed)
+        ui.saveTableButton.clicked.connect(lambda checked=False: self.save_table())
         self._settling = qt.QTimer()
         self._settling.setSingleShot(True)
         self._settling.setInterval(SETTLING_MS)
@@ -232,16 +241,18 @@ class LesionsSection:
 
     def _build_table(self) -> None:
         table = self.ui.lesionTable
-        table.setColumnCount(5)
-        table.setHorizontalHeaderLabels([_("No."), _("ml"), _("Slice"), _("Conf."), _("Class")])
+        table.setColumnCount(6)
+        table.setHorizontalHeaderLabels([_("No."), _("ml"), _("mm"), _("Slice"), _("Conf."), _("Region")])
+        for column, tip in enumerate(lesion_words.column_tips()):
+            table.horizontalHeaderItem(column).setToolTip(tip)
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionsClickable(True)
         header.setSortIndicatorShown(True)
-        for column in (_NUMBER, _VOLUME, _SLICE, _CONFIDENCE):
+        for column in (_NUMBER, _VOLUME, _DIAMETER, _SLICE, _CONFIDENCE):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(_CLASS, qt.QHeaderView.Stretch)
+        header.setSectionResizeMode(_REGION, qt.QHeaderView.Stretch)
         header.sectionClicked.connect(self._sort_by)
         table.itemSelectionChanged.connect(self._row_selected)
 
@@ -252,19 +263,22 @@ class LesionsSection:
         try:
             table.setRowCount(min(len(self._rows), MAXIMUM_ROWS))
             for row, lesion in enumerate(self._rows[:MAXIMUM_ROWS]):
-                confidence = "–" if lesion.confidence is None else f"{100 * lesion.confidence:.0f} %"
+                figures = self._figures(lesion)
                 texts = (
                     str(lesion.number),
                     f"{lesion.volume_ml:.3f}",
+                    "–" if figures is None else f"{figures.diameter_mm:.1f}",
                     str(lesion.largest_slice + 1),
-                    confidence,
-                    class_name(lesion.value),
+                    lesion_words.confidence(lesion),
+                    self._place(lesion),
                 )
+                tip = lesion_words.sheet(lesion, figures)
                 for column, text in enumerate(texts):
                     item = qt.QTableWidgetItem(text)
-                    if column == _CLASS:
+                    item.setToolTip(tip)
+                    if column == _NUMBER:
                         item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*CLASS_BY_VALUE[lesion.value].rgb_unit))
-                    else:
+                    if column != _REGION:
                         item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                     table.setItem(row, column, item)
                 table.setRowHeight(row, 20)
@@ -295,6 +309,7 @@ class LesionsSection:
             self._quiet("")
         self.ui.lesionMessageLabel.setProperty("kept", False)
         self._explain()
+        self._show_load()
         self._update_buttons()
 
     def _wanted(self) -> list[Lesion]:
@@ -304,15 +319,65 @@ class LesionsSection:
         kind, limit = self.ui.confidenceFilter.currentIndex, self.ui.confidenceSpinBox.value / 100
         rows = [lesion for lesion in self._measured.regions.lesions if lesion.value in values]
         if kind != _ANY and self._probabilities is not None:
-            rows = [x for x in rows if x.confidence is not None and (x.confidence >= limit) == (kind == _ABOVE)]
+            sure = {x.number: lesion_words.certainty(x) for x in rows}
+            rows = [x for x in rows if sure[x.number] is not None and (sure[x.number] >= limit) == (kind == _ABOVE)]
         keys = {
             _NUMBER: lambda x: x.number,
             _VOLUME: lambda x: x.voxels,
+            _DIAMETER: lambda x: -1.0 if self._figures(x) is None else self._figures(x).diameter_mm,
             _SLICE: lambda x: x.largest_slice,
-            _CONFIDENCE: lambda x: -1.0 if x.confidence is None else x.confidence,
-            _CLASS: lambda x: class_name(x.value),
+            _CONFIDENCE: lambda x: -1.0 if lesion_words.certainty(x) is None else lesion_words.certainty(x),
+            _REGION: self._place,
         }
         return sorted(rows, key=lambda x: (keys[self._sort](x), x.number), reverse=self._descending)
+
+    def _figures(self, lesion: Lesion) -> LesionRow | None:
+        return None if self._measured is None else self._measured.table.get(lesion.number)
+
+    def _place(self, lesion: Lesion) -> str:
+        """Region of a lesion; normal WMH is named as what it is, and is part of no region's load."""
+        if lesion.value != LESION:
+            return class_name(lesion.value)
+        figures = self._figures(lesion)
+        located = figures is not None and self._measured.located
+        return lesion_words.region_name(figures.region if located else None)
+
+    def _show_load(self) -> None:
+        measured = self._measured
+        rows = [] if measured is None else measured.lesion_rows
+        lines = [lesion_words.count_line(rows)] if rows else []
+        evidence = ""
+        if rows and measured.located:
+            lines.append(lesion_words.load_line(load_by_region(rows)))
+            evidence = dissemination(row.region for row in rows)["text"]
+        messages.quiet(self.ui.loadLabel, "\n".join(lines))
+        messages.quiet(self.ui.disseminationLabel, evidence)
+        self.ui.saveTableButton.setEnabled(measured is not None and bool(measured.table))
+
+    def save_table(self) -> None:
+        """Ask for a file and write the whole table, as it is now, whatever the filters show."""
+        measured = self._measured
+        if measured is None or not measured.table:
+            return
+        self._on_activity()
+        name = f"{file_stem(self._node.GetName())}_lesions.csv"
+        chosen = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Save the table of lesions"), name, _("Comma separated values (*.csv)")
+        )
+        if not chosen:
+            return
+        path = Path(chosen) if Path(chosen).suffix else Path(f"{chosen}.csv")
+        rows = list(measured.table.values())
+        if not measured.located:
+            rows = [replace(row, region="") for row in rows]
+        try:
+            with all_or_none(path.parent, [path.name], replace=[path.name]) as folder:
+                (folder / path.name).write_text(table_csv(rows), encoding="utf-8", newline="")
+        except FlairSegError as error:
+            text = _("Not saved. {what} Choose another folder.").format(what=error.message)
+            messages.show(self.ui.lesionMessageLabel, messages.ERROR, text)
+            return
+        self._quiet(_("Saved as {path}.").format(path=path))
 
     def _row_of(self, number: int | None) -> int | None:
         return next((row for row, lesion in enumerate(self._rows) if lesion.number == number), None)
@@ -320,7 +385,7 @@ class LesionsSection:
     def _sort_by(self, column: int = 0) -> None:
         self._on_activity()
         # Large and doubtful lesions first: what one wants to see when one clicks.
-        self._descending = not self._descending if column == self._sort else column == _VOLUME
+        self._descending = not self._descending if column == self._sort else column in (_VOLUME, _DIAMETER)
         self._sort = column
         self._fill()
 
@@ -363,7 +428,8 @@ class LesionsSection:
 
     def _explain(self) -> None:
         lesion = self.selected
-        messages.quiet(self.ui.whyLabel, "" if lesion is None else explanation(lesion))
+        text = "" if lesion is None else f"{explanation(lesion)} {lesion_words.figures_line(self._figures(lesion))}"
+        messages.quiet(self.ui.whyLabel, text.strip())
 
     # Editing
 

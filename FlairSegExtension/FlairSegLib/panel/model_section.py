@@ -70,6 +70,11 @@ class ModelSection:
         return self._cards.get(self.modelId)
 
     @property
+    def cards(self) -> dict[str, ModelCard]:
+        """Cards of all models that can be chosen, by id, in the order in which they are offered."""
+        return dict(self._cards)
+
+    @property
     def device(self) -> str:
         """``auto``, ``cpu`` or ``cuda``."""
         return settings.DEVICES[max(self.ui.deviceComboBox.currentIndex, 0)]

@@ -21,10 +21,13 @@ from ..shortcuts import Shortcuts
 from . import messages
 from .editor_section import ERASE, PAINT, EditorSection
 from .lesions_section import LesionsSection
+from .regions_section import RegionsSection
 from .result_section import ResultSection
 from .verdict_section import VerdictSection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..settings import FlairSegSettings
 
 UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegResult.ui"
@@ -53,6 +56,8 @@ class ResultPanel(VTKObservationMixin):
     def __init__(self, placeholder, settings: FlairSegSettings, clock=time.monotonic, onDecided=None) -> None:
         super().__init__()
         self._on_decided = onDecided
+        #: Called without arguments when another segmentation is shown, or none.
+        self.onShown: Callable[[], None] = lambda: None
         self._node = self._volume = None
         self._grid = None
         self._kept = self._stored = None
@@ -74,6 +79,7 @@ class ResultPanel(VTKObservationMixin):
         self.lesions = LesionsSection(self.ui, self._apply, self.tracker.touch)
         self.result = ResultSection(self.ui, self.setSegmentation, self.editor.select)
         self.verdict = VerdictSection(self.ui, settings, self._lock, self._decided)
+        self.regions = RegionsSection(self.ui, settings, self._count)
         self.ui.undoButton.clicked.connect(lambda checked=False: self.undo())
         self.ui.redoButton.clicked.connect(lambda checked=False: self.redo())
         self.shortcuts = Shortcuts(
@@ -108,6 +114,11 @@ class ResultPanel(VTKObservationMixin):
     def segmentationNode(self):
         """The segmentation that is shown; None if there is none."""
         return self._node
+
+    @property
+    def volumeNode(self):
+        """Its FLAIR; None if it is not in the scene."""
+        return self._volume
 
     @property
     def busy(self) -> bool:
@@ -149,15 +160,18 @@ class ResultPanel(VTKObservationMixin):
         self.lesions.show(node, self._kept is not None and self._kept.levels is not None)
         self.editor.show(node, self._volume)
         self.verdict.show(node, self._volume)
+        self.regions.show(node, self._volume)
         self.verdict.show_work(self.tracker.seconds)
         self.widget.setVisible(node is not None)
         self._show_message()
         if node is not None:
             self._first_count.start()
+        self.onShown()
 
     def begin(self) -> None:
         """A run has just finished: the reader starts at the first lesion, without a click."""
         self.lesions.start_at_first()
+        self.regions.after_run()
 
     def enter(self) -> None:
         """The module is shown."""
@@ -187,6 +201,7 @@ class ResultPanel(VTKObservationMixin):
         self.tracker.watch(None)
         self.lesions.cleanup()
         self.verdict.cleanup()
+        self.regions.cleanup()
         self._node = self._volume = self._grid = None
         self._measured = self._kept = self._stored = None
         try:
@@ -205,6 +220,7 @@ class ResultPanel(VTKObservationMixin):
         self.result.show(None, [])
         self.lesions.forget()
         self.verdict.forget()
+        self.regions.onSceneStartClose()
         self.editor.forget()
         self.widget.setVisible(False)
 
@@ -240,21 +256,23 @@ class ResultPanel(VTKObservationMixin):
             return
         taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
         kept, stored = self._kept, self._stored
+        kept_regions = scene_bridge.kept_regions_of(self._volume)
         previous = self._measured.regions if self._measured is not None else None
-        self._task = background.run(
-            lambda: measurement.measure_with(taken, stored or measurement.Stored.of(kept), previous),
-            self._counted,
-            self._failed,
-        )
+
+        def count():
+            known = (stored or measurement.Stored.of(kept)).with_regions(kept_regions)
+            return measurement.measure_with(taken, known, previous)
+
+        self._task = background.run(count, self._counted, self._failed)
 
     def _counted(self, counted: tuple[measurement.Measurement, measurement.Stored]) -> None:
         self._task = None
         if self._node is None or self._node.GetScene() is None:
             return
         measured, stored = counted
-        self._measured = measured
-        if self._stored is None:
-            self._stored, self._kept = stored, None
+        first, self._measured, self._stored = self._stored is None, measured, stored
+        if first:
+            self._kept = None
             self.lesions.set_stored(stored.probabilities, stored.original)
             self.verdict.set_original(stored.original)
         if self._again:

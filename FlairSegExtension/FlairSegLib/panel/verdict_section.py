@@ -404,6 +404,21 @@ class VerdictSection:
         return _("Active time {time}; {changes}.").format(time=time, changes=changes)
 
 
+def noted(node) -> dict[str, str]:
+    """The verdict that a segmentation node carries.
+
+    Returns
+    -------
+    dict
+        ``verdict``, ``reader``, ``reason``, ``decided_at`` (UTC, ISO 8601) and ``version``; empty where nobody judged.
+    """
+    verdict = node.GetAttribute(VERDICT) or segment_tags.first_tag(node, segment_tags.VERDICT)
+    if verdict not in DECISIONS or verdict == PENDING:
+        return {}
+    keys = {"reader": READER, "reason": REASON, "decided_at": SAVED_AT, "version": SAVED_AS}
+    return {"verdict": verdict, **{name: node.GetAttribute(key) or "" for name, key in keys.items()}}
+
+
 def reasons() -> list[str]:
     """Why results are rejected, most frequent first; the last one wants words of the reader's own."""
     return [

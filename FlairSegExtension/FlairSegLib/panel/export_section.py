@@ -1,0 +1,225 @@
+"""Report and export: the clinician's page, DICOM objects that refer to the series, pseudonyms on request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ctk
+import qt
+import slicer
+from flairseg import tasks
+from flairseg.errors import InputNotFoundError, OutputError
+from flairseg.exporting import DICOM, HTML, OUTPUTS, PDF
+from slicer.i18n import tr as _
+
+from .. import dependencies, dicom_source, scene_bridge, segment_tags, segment_voxels
+from ..task_controller import Steps, in_thread
+from . import messages, verdict_section
+from .file_names import file_stem
+from .task_section import TaskSection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..settings import FlairSegSettings
+    from .result_panel import ResultPanel
+
+UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegExport.ui"
+
+
+class ExportSection(TaskSection):
+    """What is written, where to, and what came of it.
+
+    Parameters
+    ----------
+    placeholder : QWidget
+        Into whose layout the section is laid.
+    preferences : FlairSegSettings
+    result : ResultPanel
+        The segmentation that is shown is the one that is written.
+    followed : callable
+        ``followed() -> (record, present volume node) or None``: the follow-up that is shown, if there is one.
+    """
+
+    def __init__(
+        self,
+        placeholder,
+        preferences: FlairSegSettings,
+        result: ResultPanel,
+        followed: Callable[[], tuple[dict[str, Any], object] | None],
+    ) -> None:
+        widget = slicer.util.loadUI(str(UI_FILE))
+        placeholder.layout().addWidget(widget)
+        super().__init__(slicer.util.childWidgetVariables(widget), "export", _("Write what is ticked into the folder"))
+        self._settings, self._result, self._followed = preferences, result, followed
+        self._written = ""
+        ui = self.ui
+        for edit in (ui.exportFolderEdit, ui.sourceEdit):
+            edit.setFilters(ctk.ctkPathLineEdit.Dirs)
+        ui.keyEdit.setFilters(ctk.ctkPathLineEdit.Files)
+        ui.exportFolderEdit.setCurrentPath(preferences.exportFolder)
+        ui.keyEdit.setCurrentPath(preferences.pseudonymKey)
+        ui.exportFolderEdit.currentPathChanged.connect(self._folder_changed)
+        ui.keyEdit.currentPathChanged.connect(self._key_changed)
+        ui.sourceEdit.currentPathChanged.connect(lambda path="": self.update())
+        for box in (*self._boxes().values(), ui.pseudonymiseCheckBox):
+            box.toggled.connect(lambda checked=False: self.update())
+        ui.openFolderButton.clicked.connect(self._open_folder)
+        ui.exportCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.update())
+        self.update()
+
+    @property
+    def wanted(self) -> list[str]:
+        """What is ticked, of :data:`flairseg.exporting.OUTPUTS`."""
+        return [name for name, box in self._boxes().items() if box.checked]
+
+    def update(self) -> None:
+        """Show what is asked for; enable the button, or say what it waits for."""
+        if self._closed:
+            return
+        ui = self.ui
+        dicom = DICOM in self.wanted
+        known = bool(dicom_source.files(self._volume()))
+        for widget in (ui.sourceLabel, ui.sourceEdit):
+            widget.setVisible(dicom and not known and not ui.exportCollapsibleButton.collapsed)
+        for widget in (ui.keyLabel, ui.keyEdit):
+            widget.setVisible(bool(ui.pseudonymiseCheckBox.checked) and not ui.exportCollapsibleButton.collapsed)
+        super().update()
+
+    def onSceneStartClose(self) -> None:
+        """The scene is closing."""
+        super().onSceneStartClose()
+        self.ui.sourceEdit.setCurrentPath("")
+        self.ui.openFolderButton.setVisible(False)
+
+    # The task
+
+    def _refusal(self) -> str:
+        node, volume = self._result.segmentationNode, self._volume()
+        if node is None:
+            return _("Segment a FLAIR first, or show a segmentation.")
+        if volume is None:
+            return _("Load the FLAIR that belongs to this segmentation.")
+        if not segment_voxels.segments_by_class(node):
+            return _("None of the segments is one of FlairSeg's classes; there is nothing to write.")
+        if not self.wanted:
+            return _("Tick what is to be written.")
+        if not self.ui.exportFolderEdit.currentPath.strip():
+            return _("Choose the folder into which the files are written.")
+        unknown = DICOM in self.wanted and not dicom_source.files(volume)
+        if unknown and not self.ui.sourceEdit.currentPath.strip():
+            return _("Choose the folder of the DICOM series: what is written refers to it.")
+        return ""
+
+    def _begin(self) -> None:
+        wanted, node, volume = self.wanted, self._result.segmentationNode, self._volume()
+        self._install_for(wanted)
+        grid = segment_voxels.grid_of(node, volume)
+        snapshot = segment_voxels.snapshot(node, volume, grid)
+        kept = scene_bridge.kept_answer_of(node)
+        regions = scene_bridge.kept_regions_of(volume)
+        arguments = {
+            **self._places(volume),
+            "outputs": wanted,
+            "model": {
+                "id": segment_tags.first_tag(node, segment_tags.MODEL),
+                "sha256": segment_tags.first_tag(node, segment_tags.MODEL_SHA256),
+            },
+            "created": segment_tags.first_tag(node, segment_tags.CREATED),
+            "algorithm_type": segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
+            "warnings": [line for line in (node.GetAttribute("FlairSeg.warnings") or "").splitlines() if line],
+            "verdict": verdict_section.noted(node),
+            "date": dicom_source.study_date(volume),
+            "followup": self._record(volume),
+            "pseudonymise": bool(self.ui.pseudonymiseCheckBox.checked),
+            "key": self.ui.keyEdit.currentPath.strip(),
+        }
+        self._written = arguments["folder"]
+
+        def take() -> Steps:
+            taken = yield from scene_bridge.take_volume(volume)
+            labels = yield from in_thread(snapshot.labels)
+            answer = yield from in_thread(kept.answer) if kept is not None else _nothing()
+            found = yield from in_thread(regions.answer) if regions is not None else _nothing()
+            return {
+                **arguments,
+                # As the scanner had it, wherever it was moved in the scene: what is written refers to the series.
+                "volume": tasks.volume_fields(replace(taken.volume, ijk_to_ras=taken.local)),
+                "labels": labels,
+                "levels": None if answer is None else answer.levels,
+                "levels_start": None if answer is None else list(answer.start),
+                "regions": None if found is None else found.full_labels(),
+            }
+
+        def receive(value: dict) -> Steps:
+            yield 1.0
+            return value
+
+        self.controller.perform("export", take, receive, [node, volume])
+
+    def _done(self, result: dict) -> None:
+        names = [Path(path).name for path in result["files"]]
+        lines = [_("Written to {folder}:").format(folder=self._written), *names]
+        kind = messages.SUCCESS
+        if result["warnings"]:
+            lines += [str(text) for text in result["warnings"]]
+            kind = messages.WARNING
+        messages.show(self._message, kind, "\n".join(lines))
+        self.ui.openFolderButton.setVisible(True)
+
+    # What it needs
+
+    def _boxes(self) -> dict[str, Any]:
+        ui = self.ui
+        boxes = (ui.htmlCheckBox, ui.pdfCheckBox, ui.dicomCheckBox)
+        return dict(zip(OUTPUTS, boxes, strict=True))
+
+    def _volume(self):
+        return self._result.volumeNode
+
+    def _record(self, volume) -> dict[str, Any] | None:
+        """The follow-up that is shown, if this is its present study."""
+        found = self._followed()
+        return found[0] if found is not None and found[1] is volume else None
+
+    def _places(self, volume) -> dict[str, Any]:
+        """Where to, under which name, and from which series."""
+        folder = Path(self.ui.exportFolderEdit.currentPath.strip()).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(_("{path} is a file.").format(path=folder), _("Choose a folder."))
+        source, typed = dicom_source.files(volume), self.ui.sourceEdit.currentPath.strip()
+        if not source and typed and DICOM in self.wanted and not Path(typed).expanduser().is_dir():
+            raise InputNotFoundError(
+                _("There is no folder {path}.").format(path=typed),
+                _("Choose the folder of the DICOM files from which this FLAIR was loaded."),
+            )
+        return {
+            "folder": str(folder),
+            "stem": file_stem(volume.GetName()),
+            "source_files": source,
+            "source_folder": "" if source or not typed else str(Path(typed).expanduser()),
+        }
+
+    def _install_for(self, wanted: list[str]) -> None:
+        self._install(dependencies.ensureReport, HTML in wanted, PDF in wanted or DICOM in wanted)
+        if DICOM in wanted:
+            self._install(dependencies.ensureDicom)
+
+    def _folder_changed(self, path: str = "") -> None:
+        self._settings.exportFolder = path
+        self.update()
+
+    def _key_changed(self, path: str = "") -> None:
+        self._settings.pseudonymKey = path
+
+    def _open_folder(self, checked: bool = False) -> None:
+        if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self._written)):
+            messages.show(self._message, messages.INFO, _("The files are in {folder}.").format(folder=self._written))
+
+
+def _nothing() -> Steps:
+    """Steps of what is not there."""
+    yield 1.0
+    return None

@@ -1,0 +1,374 @@
+"""Follow-up: two studies of one patient; which lesions are new or changed, the ventricles, linked views on both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import qt
+import slicer
+from flairseg import tasks
+from flairseg.anatomy.regions import UNKNOWN
+from flairseg.errors import InputNotFoundError
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from .. import change_nodes, dicom_source, scene_bridge, segment_tags, segment_voxels, views
+from ..linked_views import LinkedViews, Shown
+from ..task_controller import Steps, in_thread
+from . import messages
+from .lesion_words import region_name
+from .result_panel import volume_of
+from .task_section import TaskSection
+
+if TYPE_CHECKING:
+    from .case_section import CaseSection
+    from .model_section import ModelSection
+
+UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegFollow.ui"
+#: The scene is looked through for studies once it has settled, ms.
+SETTLING_MS = 250
+_NUMBER, _STATE, _BEFORE, _NOW, _CHANGE, _REGION = range(6)
+#: What a reader wants to see first.
+_ORDER = ("new", "enlarging", "merged", "split", "shrinking", "resolved", "stable")
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What came of a follow-up.
+
+    Attributes
+    ----------
+    record : dict
+        As ``followup.json``.
+    nodes : ChangeNodes
+    present : vtkMRMLScalarVolumeNode
+        The last study, as the user chose it.
+    """
+
+    record: dict[str, Any]
+    nodes: change_nodes.ChangeNodes
+    present: object
+
+
+class FollowSection(TaskSection, VTKObservationMixin):
+    """Which studies, the table of lesions with their state, the linked views.
+
+    Parameters
+    ----------
+    placeholder : QWidget
+        Into whose layout the section is laid.
+    case : CaseSection
+        The volume that is proposed as the present study.
+    model : ModelSection
+        The model for studies that are not segmented yet, and the device.
+    """
+
+    def __init__(self, placeholder, case: CaseSection, model: ModelSection) -> None:
+        VTKObservationMixin.__init__(self)
+        widget = slicer.util.loadUI(str(UI_FILE))
+        placeholder.layout().addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        TaskSection.__init__(
+            self, slicer.util.childWidgetVariables(widget), "follow", _("Align both studies and compare their lesions")
+        )
+        self._case, self._model = case, model
+        self._followed: Followed | None = None
+        self._rows: list[dict] = []
+        self._filling = self._proposing = self._chosen = False
+        self._views = LinkedViews()
+        ui = self.ui
+        ui.changeBox.setVisible(False)
+        table = ui.changeTable
+        table.setColumnCount(6)
+        table.setHorizontalHeaderLabels([_("No."), _("State"), _("Before"), _("Now"), _("%"), _("Region")])
+        table.verticalHeader().setVisible(False)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        for column in (_NUMBER, _STATE, _BEFORE, _NOW, _CHANGE):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(_REGION, qt.QHeaderView.Stretch)
+        table.itemSelectionChanged.connect(self._row_selected)
+        ui.linkedViewsButton.toggled.connect(self._linked_views)
+        for selector in (ui.previousSelector, ui.presentSelector):
+            # What a follow-up made itself is no study.
+            selector.currentNodeChanged.connect(self._study_chosen)
+        ui.followCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.propose())
+
+    @property
+    def followed(self) -> Followed | None:
+        """What is shown; None before the first follow-up."""
+        return self._followed
+
+    @property
+    def present(self) -> tuple[dict[str, Any], object] | None:
+        """The record that is shown and the volume node of its last study; None before the first follow-up."""
+        return None if self._followed is None else (self._followed.record, self._followed.present)
+
+    @property
+    def rows(self) -> list[dict]:
+        """Lesions as they are listed; keys as in ``followup.json``."""
+        return list(self._rows)
+
+    def propose(self) -> None:
+        """Preselect the present study: what the panel works on; the user's own choice stays."""
+        if self._closed:
+            return
+        present = self.ui.presentSelector.currentNode()
+        if not self._chosen or present is None:
+            self._proposing = True
+            try:
+                self.ui.presentSelector.setCurrentNode(self._case.volumeNode)
+                if _same(self.ui.previousSelector.currentNode(), self._case.volumeNode):
+                    self.ui.previousSelector.setCurrentNode(None)
+            finally:
+                self._proposing = False
+        self.update()
+
+    def enter(self) -> None:
+        """The panel is shown."""
+        self.propose()
+
+    def onSceneStartClose(self) -> None:
+        """The scene is closing: no studies, no result."""
+        super().onSceneStartClose()
+        self._views.forget()
+        self._chosen = False
+        self._show(None)
+
+    def cleanup(self) -> None:
+        """End the task. The widgets may be gone already."""
+        self.removeObservers()
+        self._followed = None
+        super().cleanup()
+
+    # The task
+
+    def _refusal(self) -> str:
+        previous, present = self.ui.previousSelector.currentNode(), self.ui.presentSelector.currentNode()
+        if previous is None:
+            return _("Choose the previous study: load its FLAIR, or a segmentation of it.")
+        if present is None:
+            return _("Choose the present study.")
+        if any(node.GetAttribute(change_nodes.KIND) for node in (previous, present)):
+            return _("Choose the studies themselves, not what an earlier follow-up made of them.")
+        volumes = [_volume(node) for node in (previous, present)]
+        for node, volume in zip((previous, present), volumes, strict=True):
+            if volume is None:
+                return _("Load the FLAIR that belongs to '{name}'.").format(name=node.GetName())
+        if volumes[0] is volumes[1]:
+            return _("Both are the same study. Choose the earlier one as the previous.")
+        return ""
+
+    def _begin(self) -> None:
+        self._install_for_models(self._model.device)
+        chosen = [self.ui.previousSelector.currentNode(), self.ui.presentSelector.currentNode()]
+        volumes = [_volume(node) for node in chosen]
+        model, device = self._model.modelId, self._model.device
+        kept = scene_bridge.kept_regions_of(volumes[-1])
+        title = _("{previous} to {present}").format(previous=volumes[0].GetName(), present=volumes[1].GetName())
+
+        def take() -> Steps:
+            studies = []
+            for node, volume in zip(chosen, volumes, strict=True):
+                studies.append((yield from study_of(node, volume)))
+            found = (yield from in_thread(kept.answer)) if kept is not None else None
+            regions = None if found is None else found.full_labels()
+            return {"studies": studies, "model": model, "device": device, "regions": regions}
+
+        def receive(value: dict) -> Steps:
+            nodes = yield from change_nodes.add_nodes(
+                volumes,
+                [np.array(matrix, float).reshape(4, 4) for matrix in value["to_halfway"]],
+                np.array(value["ijk_to_ras"], float).reshape(4, 4),
+                value["difference"],
+                value["change"],
+                title,
+            )
+            return Followed(value["record"], nodes, volumes[-1])
+
+        self.controller.perform("follow", take, receive, list({*chosen, *volumes}))
+
+    def _done(self, result: Followed) -> None:
+        self._show(result)
+        warnings = [str(text) for text in result.record.get("warnings") or []]
+        kind = messages.WARNING if warnings else messages.SUCCESS
+        messages.show(self._message, kind, "\n".join([headline(result.record), *warnings]))
+        self.ui.linkedViewsButton.setChecked(True)
+
+    # What is shown
+
+    def _show(self, followed: Followed | None) -> None:
+        self._followed = followed
+        ui = self.ui
+        ui.linkedViewsButton.setChecked(False)
+        ui.changeBox.setVisible(followed is not None)
+        record = followed.record if followed is not None else {}
+        order = {state: place for place, state in enumerate(_ORDER)}
+        rows = sorted(record.get("lesions") or [], key=lambda row: (order.get(row["state"], len(order)), row["number"]))
+        self._rows = rows
+        self._filling = True
+        try:
+            self._fill()
+        finally:
+            self._filling = False
+        messages.quiet(ui.changeDetailLabel, "")
+        messages.quiet(ui.ventriclesLabel, ventricles_line(record) if followed is not None else "")
+        messages.quiet(ui.noiseLabel, noise_line(record) if followed is not None else "")
+
+    def _fill(self) -> None:
+        table = self.ui.changeTable
+        table.setRowCount(len(self._rows))
+        names = change_nodes.state_names()
+        located = any(lesion["region"] != UNKNOWN for lesion in self._rows)
+        for row, lesion in enumerate(self._rows):
+            before, *_between, now = lesion["volumes_mm3"]
+            texts = (
+                str(lesion["number"]),
+                names.get(lesion["state"], lesion["state"]),
+                _ml(before),
+                _ml(now),
+                _percent(lesion.get("change_percent")),
+                region_name(lesion["region"] if located else None),
+            )
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(detail(lesion))
+                if column == _STATE and lesion["state"] in change_nodes.STATES:
+                    item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*change_nodes.STATES[lesion["state"]][1]))
+                elif column in (_NUMBER, _BEFORE, _NOW, _CHANGE):
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                table.setItem(row, column, item)
+            table.setRowHeight(row, 20)
+        table.clearSelection()
+        table.setCurrentItem(None)
+
+    def _row_selected(self) -> None:
+        row = self.ui.changeTable.currentRow()
+        if self._filling or not 0 <= row < len(self._rows) or not self.ui.changeTable.selectedItems():
+            return
+        lesion = self._rows[row]
+        messages.quiet(self.ui.changeDetailLabel, detail(lesion))
+        if not self.ui.linkedViewsButton.checked:
+            self.ui.linkedViewsButton.setChecked(True)
+        views.center_on(tuple(lesion["centre_common_ras_mm"]))
+
+    def _linked_views(self, checked: bool = False) -> None:
+        followed = self._followed
+        if not checked or followed is None:
+            self._views.close()
+            return
+        if not followed.nodes.alive:
+            self.ui.linkedViewsButton.setChecked(False)
+            messages.show(self._message, messages.WARNING, _("Parts of this follow-up were deleted. Run it again."))
+            return
+        nodes = followed.nodes
+        shown = [
+            Shown(_("Previous"), nodes.studies[0]),
+            Shown(_("Present"), nodes.studies[-1]),
+            Shown(_("Difference"), nodes.difference),
+        ]
+        views.display_of(nodes.change).SetVisibility(True)
+        self._views.show(shown, visible=[nodes.change])
+        row = self.ui.changeTable.currentRow()
+        if 0 <= row < len(self._rows) and self.ui.changeTable.selectedItems():
+            views.center_on(tuple(self._rows[row]["centre_common_ras_mm"]))
+
+    def _study_chosen(self, node=None) -> None:
+        if not self._proposing and self.ui.presentSelector.currentNode() is not None:
+            self._chosen = not _same(self.ui.presentSelector.currentNode(), self._case.volumeNode)
+        self.update()
+
+
+def study_of(node, volume_node) -> Steps:
+    """Steps that copy a study out of the scene.
+
+    Parameters
+    ----------
+    node : vtkMRMLScalarVolumeNode or vtkMRMLSegmentationNode
+        A segmentation is taken as it is: corrected, accepted, or the model's own.
+    volume_node : vtkMRMLScalarVolumeNode
+        Its FLAIR.
+
+    Returns
+    -------
+    dict
+        ``volume``, ``date`` (ISO, or None), and for a segmentation ``labels`` and ``model``.
+    """
+    taken = yield from scene_bridge.take_volume(volume_node)
+    study: dict[str, Any] = {"volume": tasks.volume_fields(taken.volume), "date": dicom_source.study_date(volume_node)}
+    if node is not volume_node:
+        grid = segment_voxels.grid_of(node, volume_node)
+        if grid is None or not segment_voxels.segments_by_class(node):
+            raise InputNotFoundError(
+                _("'{name}' holds none of FlairSeg's classes.").format(name=node.GetName()),
+                _("Choose the FLAIR itself, or a segmentation with lesions."),
+            )
+        snapshot = segment_voxels.snapshot(node, volume_node, grid)
+        study["labels"] = yield from in_thread(snapshot.labels)
+        study["model"] = segment_tags.first_tag(node, segment_tags.MODEL)
+    return study
+
+
+def headline(record: dict[str, Any]) -> str:
+    """How many lesions are in which state, in one sentence."""
+    names = change_nodes.state_names()
+    counts = record.get("counts") or {}
+    parts = [f"{counts[state]} {names[state].lower()}" for state in _ORDER if counts.get(state)]
+    return _("Lesions: {parts}.").format(parts=", ".join(parts)) if parts else _("No lesion in either study.")
+
+
+def ventricles_line(record: dict[str, Any]) -> str:
+    """Volumes of the ventricles and whether their change is more than noise."""
+    found = record.get("ventricles") or {}
+    volumes = found.get("volumes_ml") or []
+    if len(volumes) < 2 or found.get("change_percent") is None:
+        return ""
+    verdict = _("more than measurement noise") if found.get("beyond_noise") else _("within measurement noise")
+    return _("Ventricles: {before:.1f} → {now:.1f} ml ({change:+.1f} %; noise ±{noise:.1f} %): {verdict}.").format(
+        before=volumes[0],
+        now=volumes[-1],
+        change=found["change_percent"],
+        noise=found.get("noise_percent") or 0.0,
+        verdict=verdict,
+    )
+
+
+def noise_line(record: dict[str, Any]) -> str:
+    """What counts as change, and what this is not."""
+    found = record.get("noise_floor") or {}
+    return f"{found.get('text', '')} {_('Research use only - not a medical device.')}".strip()
+
+
+def detail(lesion: dict[str, Any]) -> str:
+    """One lesion in a sentence."""
+    before, *_between, now = lesion["volumes_mm3"]
+    text = _("No. {number}, {state}: {before} → {now} ml").format(
+        number=lesion["number"],
+        state=change_nodes.state_names().get(lesion["state"], lesion["state"]).lower(),
+        before=_ml(before),
+        now=_ml(now),
+    )
+    if not lesion.get("beyond_noise", True):
+        text += _("; the difference is within measurement noise")
+    note = str(lesion.get("note") or "")
+    return f"{text}. {note}".strip()
+
+
+def _volume(node):
+    """The FLAIR of what was chosen; None if it is not in the scene."""
+    return volume_of(node) if node.IsA("vtkMRMLSegmentationNode") else node
+
+
+def _same(one, other) -> bool:
+    return (one.GetID() if one is not None else None) == (other.GetID() if other is not None else None)
+
+
+def _ml(mm3: float | None) -> str:
+    return "–" if not mm3 else f"{mm3 / 1000:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.0f}"

@@ -1,0 +1,99 @@
+"""Regions of the brain: found once per volume, kept with it, so that every edit is told by region at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flairseg import tasks
+from slicer.i18n import tr as _
+
+from .. import scene_bridge, segment_voxels
+from ..task_controller import Steps, in_thread
+from . import messages
+from .task_section import TaskSection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..settings import FlairSegSettings
+
+
+class RegionsSection(TaskSection):
+    """The button below the list of lesions, and what runs behind it.
+
+    Parameters
+    ----------
+    ui : namespace
+        Widgets of ``FlairSegResult.ui``.
+    settings : FlairSegSettings
+    on_found : callable
+        Called without arguments once the regions are kept with their volume.
+    """
+
+    def __init__(self, ui, settings: FlairSegSettings, on_found: Callable[[], None]) -> None:
+        super().__init__(ui, "regions", _("Tell for each lesion in which region of the brain it lies"))
+        self._settings, self._on_found = settings, on_found
+        self._node = self._volume = None
+        self.update()
+
+    @property
+    def known(self) -> bool:
+        """Whether the regions of the volume that is shown are kept with it."""
+        return scene_bridge.kept_regions_of(self._volume) is not None
+
+    def show(self, node, volume_node) -> None:
+        """Show a segmentation with its FLAIR (None: nothing); regions of another volume are not waited for."""
+        if volume_node is not self._volume and self.running:
+            self.controller.cancel()
+        messages.hide(self._message)
+        self._node, self._volume = node, volume_node
+        self.update()
+
+    def after_run(self) -> None:
+        """A run has just finished: the regions follow by themselves, unless the user does not want them."""
+        if self._settings.regionsAfterRun and not self.known and not self._refusal():
+            self.start()
+
+    def update(self) -> None:
+        """The button is there where there is something to find."""
+        if self._closed:
+            return
+        self._button.setVisible(self.running or not self.known)
+        super().update()
+
+    def onSceneStartClose(self) -> None:
+        """The scene is closing."""
+        super().onSceneStartClose()
+        self._node = self._volume = None
+
+    # The task
+
+    def _refusal(self) -> str:
+        if self._node is None:
+            return _("Segment a FLAIR first.")
+        if self._volume is None:
+            return _("Load the FLAIR that belongs to this segmentation.")
+        return ""
+
+    def _begin(self) -> None:
+        node, volume = self._node, self._volume
+        grid = segment_voxels.grid_of(node, volume)
+        snapshot = segment_voxels.snapshot(node, volume, grid)
+        taken = []
+
+        def take() -> Steps:
+            taken.append((yield from scene_bridge.take_volume(volume)))
+            labels = yield from in_thread(snapshot.labels)
+            return {"volume": tasks.volume_fields(taken[0].volume), "labels": labels}
+
+        def receive(value: dict) -> Steps:
+            yield from scene_bridge.check_unchanged(taken[0], volume)
+            if value["text"]:
+                scene_bridge.keep_regions(volume, value["text"])
+            return value["warnings"]
+
+        self.controller.perform("regions", take, receive, [node, volume])
+
+    def _done(self, result: list[str]) -> None:
+        messages.show(self._message, messages.WARNING, "\n".join(result))
+        self._on_found()

@@ -1,0 +1,193 @@
+"""A section whose button starts something long and becomes Cancel: progress, stage in words, what came of it."""
+
+from __future__ import annotations
+
+import slicer
+from flairseg.errors import FlairSegError
+from slicer.i18n import tr as _
+
+from .. import dependencies
+from ..task_controller import TaskController
+from . import messages
+
+#: Progress bars of Qt count in whole numbers.
+STEPS = 1000
+
+
+class TaskSection:
+    """Button, progress bar, stage and message around a :class:`~..task_controller.TaskController`.
+
+    What a section adds: :meth:`_refusal`, :meth:`_begin` and :meth:`_done`.
+
+    Parameters
+    ----------
+    ui : namespace
+        Widgets of the section's ``.ui`` file: ``<prefix>Button``, ``<prefix>ProgressBar``, ``<prefix>StageLabel``,
+        ``<prefix>MessageLabel``.
+    prefix : str
+    tip : str
+        What the button does, when it can be pressed.
+    """
+
+    def __init__(self, ui, prefix: str, tip: str) -> None:
+        self.ui = ui
+        self._button, self._bar, self._stage, self._message = (
+            getattr(ui, f"{prefix}{part}") for part in ("Button", "ProgressBar", "StageLabel", "MessageLabel")
+        )
+        self._title, self._tip = self._button.text, tip
+        self._closed = False
+        self.controller = TaskController(
+            onProgress=self._progressed,
+            onFinished=self._finished,
+            onFailed=self._failed,
+            onCancelled=self._cancelled,
+        )
+        self._bar.setMaximum(STEPS)
+        self._button.clicked.connect(self._clicked)
+
+    @property
+    def running(self) -> bool:
+        """Whether the section's task is under way."""
+        return self.controller.running
+
+    def start(self) -> None:
+        """Begin; what is in the way is said in the panel."""
+        refusal = "" if self.running else self._refusal()
+        if self.running or refusal:
+            self.update()
+            if refusal:
+                messages.show(self._message, messages.WARNING, refusal)
+            return
+        try:
+            self._begin()
+        except FlairSegError as error:
+            self._failed(error)
+            return
+        self._button.setText(_("Cancel"))
+        self._button.setToolTip(_("Stop; nothing is added to the scene"))
+        self._bar.setValue(0)
+        self._bar.setVisible(True)
+        messages.hide(self._message)
+        messages.quiet(self._stage, _("Starting..."))
+
+    def cancel(self) -> None:
+        """End what is under way; the scene stays as it was."""
+        self.controller.cancel()
+
+    def update(self) -> None:
+        """Enable the button, or say in its tooltip why it cannot be pressed."""
+        if self.running or self._closed:
+            return
+        refusal = self._refusal()
+        self._button.setEnabled(not refusal)
+        self._button.setToolTip(refusal or self._tip)
+
+    def enter(self) -> None:
+        """The panel is shown."""
+        self.update()
+
+    def exit(self) -> None:
+        """Another module is shown; what is under way goes on."""
+
+    def onSceneStartClose(self) -> None:
+        """The scene is closing: what is under way ends, its messages go."""
+        self.controller.cancel()
+        messages.hide(self._message)
+
+    def cleanup(self) -> None:
+        """End the task and its process. The widgets may be gone already."""
+        self._closed = True
+        self.controller.cleanup()
+
+    # What a section adds
+
+    def _refusal(self) -> str:
+        """Why it cannot be started now; empty if it can."""
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        """Hand the task to the controller."""
+        raise NotImplementedError
+
+    def _done(self, result) -> None:
+        """Show what the controller's receiving steps returned."""
+        raise NotImplementedError
+
+    def _words(self, stage: str) -> str:
+        """A stage in plain words; those of a section's own are said by the section."""
+        return stage_words(stage)
+
+    def _install(self, ensure, *arguments) -> None:
+        """Have packages installed that the task needs; says so, because it takes a while."""
+        messages.show(self._message, messages.INFO, _("Looking for the packages that this needs..."))
+        slicer.app.processEvents()
+        try:
+            ensure(*arguments)
+        finally:
+            messages.hide(self._message)
+
+    def _install_for_models(self, device: str) -> None:
+        """As a run of a model needs them."""
+        if dependencies.missing(device) or len(dependencies.installedFlavours()) > 1:
+            self._install(dependencies.ensure, device, self.controller.cleanup)
+
+    # What the controller says
+
+    def _clicked(self, checked: bool = False) -> None:
+        if self.running:
+            self.cancel()
+        else:
+            self.start()
+
+    def _progressed(self, fraction: float, stage: str) -> None:
+        if self._closed:
+            return
+        self._bar.setValue(round(STEPS * min(max(fraction, 0.0), 1.0)))
+        messages.quiet(self._stage, self._words(stage))
+
+    def _finished(self, result) -> None:
+        if self._closed:
+            return
+        self._idle()
+        self._done(result)
+        self.update()
+
+    def _failed(self, error: FlairSegError) -> None:
+        if self._closed:
+            return
+        self._idle()
+        messages.show(self._message, messages.ERROR, f"{error.message}\n{error.advice}".strip())
+        self.update()
+
+    def _cancelled(self) -> None:
+        if self._closed:
+            return
+        self._idle()
+        messages.show(self._message, messages.INFO, _("Cancelled. The scene is as it was."))
+        self.update()
+
+    def _idle(self) -> None:
+        self._button.setText(self._title)
+        self._bar.setVisible(False)
+        messages.hide(self._stage)
+
+
+def stage_words(stage: str) -> str:
+    """A stage that several tasks share, in plain words; an unknown one as it is."""
+    words = {
+        "start": _("Starting..."),
+        "send": _("Reading the volume"),
+        "read": _("Reading the volume"),
+        "preprocess": _("Preparing the brain"),
+        "inference": _("Segmenting"),
+        "postprocess": _("Cleaning up"),
+        "register": _("Aligning the studies"),
+        "regions": _("Finding the regions of the brain"),
+        "segment": _("Segmenting the studies"),
+        "compare": _("Comparing the lesions"),
+        "report": _("Writing the report"),
+        "dicom": _("Writing DICOM"),
+        "write": _("Writing the files"),
+        "fill": _("Filling the scene"),
+    }
+    return words.get(stage, stage)
