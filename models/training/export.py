@@ -20,9 +20,13 @@ from .train import build_network
 TOLERANCE = 1e-4
 #: Tensors of fewer weights than this stay as they are: norms and biases weigh nothing and matter.
 SMALLEST_HALVED = 1024
+#: Normalisations that give values from 0 to 1; the others give values around 0, of a spread of about 2 at most.
+UNIT_RANGE = ("divide-255", "minmax", "periphery")
 
 
-def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Path, half: bool = False) -> float:
+def export_onnx(
+    network: torch.nn.Module, shape: tuple[int, int, int], path: Path, half: bool = False, unit_range: bool = False
+) -> float:
     """Write ``network`` with a dynamic batch axis and return the largest difference of its probabilities.
 
     Parameters
@@ -33,6 +37,9 @@ def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Pat
     path : Path
     half : bool
         Store the weights in half precision.
+    unit_range : bool
+        Compare on values from 0 to 1, which is what the network sees, in place of values around 0. Batch norm that has
+        learned the one makes numbers of the other that single precision cannot hold to four places.
 
     Raises
     ------
@@ -52,11 +59,16 @@ def export_onnx(network: torch.nn.Module, shape: tuple[int, int, int], path: Pat
         dynamic_axes={"image": {0: "batch"}, "output": {0: "batch"}},
         opset_version=17,
         dynamo=False,
+        # Batch norm stays a node of its own: folded into a convolution, its weights would be rounded once more.
+        training=torch.onnx.TrainingMode.PRESERVE if half else torch.onnx.TrainingMode.EVAL,
     )
     if half:
         store_half(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    probe = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) * 2
+    generator = torch.Generator().manual_seed(1)
+    probe = (
+        torch.rand(3, *shape, generator=generator) if unit_range else torch.randn(3, *shape, generator=generator) * 2
+    )
     with torch.inference_mode():
         ours = network(probe)
     theirs = torch.from_numpy(session.run(None, {"image": probe.numpy()})[0])
@@ -108,7 +120,9 @@ def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, 
     rows, columns = config.pipeline["frame_size"]
     if config.half_weights:
         round_to_half(network)
-    difference = export_onnx(network, (config.pipeline["input_slices"], rows, columns), model, config.half_weights)
+    shape = (config.pipeline["input_slices"], rows, columns)
+    unit_range = config.pipeline["normalisation"] in UNIT_RANGE
+    difference = export_onnx(network, shape, model, config.half_weights, unit_range)
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     parameters = int(np.sum([p.numel() for p in network.parameters()]))
     weights = {"file": model.name, "sha256": digest, "bytes": model.stat().st_size, "parameters": parameters}
