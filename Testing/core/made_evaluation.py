@@ -140,10 +140,10 @@ def made_evaluation(
         for class_id in known[method]:
             if probabilities:
                 drop = 6 - 0.4 * m
-                curves.append(Curve(method, class_id, "pr", x, 1 - x**drop, x[::-1], about(0.8 - 0.02 * m, len(names)),
-                                    (0.7, 0.75), 10_000, 990_000, len(names)))  # fmt: skip
-                curves.append(Curve(method, class_id, "roc", x, x ** (0.03 + 0.01 * m), x[::-1], about(0.97, len(names)),
-                                    (0.01, 0.8), 10_000, 990_000, len(names)))  # fmt: skip
+                for kind, y, area, point in (("pr", 1 - x**drop, 0.8 - 0.02 * m, (0.7, 0.75)),
+                                             ("roc", x ** (0.03 + 0.01 * m), 0.97, (0.01, 0.8))):  # fmt: skip
+                    found = about(area, len(names)), point, 10_000, 990_000, len(names)
+                    curves.append(Curve(method, class_id, kind, x, y, x[::-1], *found))
             load = loads * rng.normal(1 - 0.04 * m, 0.1, len(names))
             agreements.append(
                 LoadAgreement(method, class_id, tuple(names), loads, load, bland_altman(loads, load),
@@ -157,7 +157,7 @@ def made_evaluation(
             thresholds = np.linspace(0, 1, 21)
             slice_curves.append(
                 SliceCurve(method, class_id, "balanced", thresholds,
-                           {key: 0.95 - (0.3 + 0.05 * m) * thresholds for key in SLICE_FIGURES})
+                           dict.fromkeys(SLICE_FIGURES, 0.95 - (0.3 + 0.05 * m) * thresholds))
             )  # fmt: skip
             for n, (name, low, high) in enumerate(GROUPS):
                 values = {k: np.clip(rng.normal(0.55 + 0.07 * n, 0.15, 24 - 4 * n), 0, 1)

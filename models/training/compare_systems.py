@@ -208,11 +208,11 @@ def printed(entry: dict[str, Any]) -> str:
 def _explained(result: EvaluationResult, costs: dict[str, Cost]) -> list[str]:
     n, said = len(result.cases), result.conventions
     lines = [
-        f"Mean ± standard deviation over the same {n} patients (Tabriz, 1.5 T), each segmented by the fold that "
-        f"never saw them, through the shipped pipeline; intervals by bootstrap over patients ({said.resamples} "
-        f"resamples, seed {said.seed}), narrower than they should be for so few; pooled: all patients' voxels together. Lesions are "
-        "26-connected and found if one voxel overlaps. Normal WMH follows a rule for all but one patient. A dash: the "
-        "system does not know the class.",
+        f"Mean ± standard deviation over the same {n} patients (Tabriz, 1.5 T), each segmented by the fold that never "
+        "saw them, through the shipped pipeline; intervals by bootstrap over patients "
+        f"({said.resamples} resamples, seed {said.seed}), narrower than they should be for so few; pooled: all "
+        "patients' voxels together. Lesions are 26-connected and found if one voxel overlaps. Normal WMH follows a "
+        "rule for all but one patient. A dash: the system does not know the class.",
         "",
         "The papers' figures are of other patients, by the papers' definitions: they stand here for orientation, not "
         "for comparison.",

@@ -21,7 +21,7 @@ VIOLINS = ("precision", "recall", "dice", "jaccard", "hd95_mm")
 #: From this many patients on a density says more than the points do.
 FEWEST_FOR_DENSITY = 8
 #: More points than this are drawn as pixels.
-_VECTOR_POINTS = 1500
+_VECTOR_POINTS = 300
 _LABEL = 22
 
 

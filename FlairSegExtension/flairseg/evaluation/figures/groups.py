@@ -14,7 +14,7 @@ from .methods import Look, looks, method_labels, portions
 
 #: Figures of a group, with their titles; S4 calls recall sensitivity.
 GROUP_FIGURES = {"dice": "Dice", "recall": "sensitivity", "precision": "precision"}
-_VECTOR_POINTS = 600
+_VECTOR_POINTS = 300
 
 
 def group_figures(result: EvaluationResult) -> list[Figure]:

@@ -15,6 +15,8 @@ from .methods import Look, looks, method_labels, portions
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: More points than this are drawn as pixels.
+_VECTOR_POINTS = 300
 #: Pairs below which neither R2 nor limits of agreement are drawn: two points always lie on a line.
 FEWEST_PAIRS = 3
 
@@ -70,9 +72,14 @@ def _extent(load: LoadAgreement) -> float:
     return float(np.nanmax(found))
 
 
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray, look: Look) -> None:
+    many = len(x) > _VECTOR_POINTS
+    axes.scatter(x, y, s=18, color=look.colour, alpha=0.75, lw=0, marker=look.marker, rasterized=many)
+
+
 def _scatter(axes: Axes, load: LoadAgreement, look: Look, most: float) -> None:
     axes.plot([0, most], [0, most], color=FAINT, lw=0.8, ls=":")
-    axes.scatter(load.reference_ml, load.predicted_ml, s=18, color=look.colour, alpha=0.75, lw=0, marker=look.marker)
+    _points(axes, load.reference_ml, load.predicted_ml, look)
     if len(load.reference_ml) >= FEWEST_PAIRS and load.r2.defined and np.isfinite(load.slope):
         ends = np.array([float(np.min(load.reference_ml)), float(np.max(load.reference_ml))])
         axes.plot(ends, load.slope * ends + load.intercept, color=look.colour, lw=1.3)
@@ -95,7 +102,7 @@ def _bland_altman(axes: Axes, load: LoadAgreement, look: Look, extent: float) ->
                 axes.axhspan(part.low, part.high, color=COLOURS[4], alpha=0.13, lw=0)
             if part.value is not None:
                 axes.axhline(part.value, color=FAINT, lw=1.2, ls=dash)
-    axes.scatter(middle, difference, s=18, color=look.colour, alpha=0.75, lw=0, marker=look.marker)
+    _points(axes, middle, difference, look)
     axes.set_ylim(-1.1 * extent, 1.1 * extent)
     axes.set_xlim(left=0)
     if np.ptp(middle) == 0:
