@@ -1,0 +1,56 @@
+"""Change over time: two or more FLAIR studies of one patient, laid over each other and compared.
+
+>>> from flairseg.change import follow, write_followup
+>>> result = follow(["2023/flair.nii.gz", "2024/flair.nii.gz"])            # doctest: +SKIP
+>>> result.counts, result.ventricles.change_percent                      # doctest: +SKIP
+
+Research use only - not a medical device. Nothing heavy is loaded before a name is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .states import CODES, GAINED, LOST, STATES, State
+
+_LAZY = {
+    "follow": "followup",
+    "FollowUp": "followup",
+    "FollowedLesion": "followup",
+    "VentricleChange": "followup",
+    "Registration": "registration",
+    "CommonSpace": "space",
+    "Study": "studies",
+    "render_followup": "picture",
+    "write_followup": "writing",
+    "followup_stem": "writing",
+}
+
+__all__ = ["CODES", "GAINED", "LOST", "STATES", "State", *sorted(_LAZY)]
+
+if TYPE_CHECKING:
+    from .followup import FollowedLesion as FollowedLesion
+    from .followup import FollowUp as FollowUp
+    from .followup import VentricleChange as VentricleChange
+    from .followup import follow as follow
+    from .picture import render_followup as render_followup
+    from .registration import Registration as Registration
+    from .space import CommonSpace as CommonSpace
+    from .studies import Study as Study
+    from .writing import followup_stem as followup_stem
+    from .writing import write_followup as write_followup
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Names of the package, the lazy ones included."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,505 @@
+"""Two or more studies of one patient: what is new, what grew, what went; and how large the ventricles are.
+
+Research use only - not a medical device. The steps: segment each study on its own grid, register, carry everything to
+the half-way space, even out grey levels, match lesions, and call a change only what exceeds the noise floor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from .. import __version__
+from ..errors import FlairSegError, RegistrationError
+from ..labels import CLASSES, LESION, VENTRICLES
+from ..models.card import ModelCard
+from ..postprocessing import lesion_components
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..segmentation import Segmentation
+from ..slicestack import choose_plane
+from ..volume import Volume
+from . import noise
+from .harmonise import difference, harmonise
+from .judging import Judgement, Pair, judge
+from .matching import Track, match
+from .noise import Witness
+from .registration import Registration, prepare, register
+from .space import CommonSpace, common_space
+from .states import CODES, GAINED, LOST, STATE_BY_ID, STATES
+from .studies import Study, load_study
+
+#: Share of the whole at which segmenting, registering and comparing end; writing takes the rest.
+SHARES = {"segment": 0.6, "register": 0.82, "compare": 0.95, "write": 1.0}
+#: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
+KEEP_OUT_MM = 2.5
+#: Studies whose slices differ in thickness by more than this factor: small changes mean less, and the reader is told.
+SLICE_RATIO = 1.5
+
+
+@dataclass(frozen=True)
+class FollowedLesion:
+    """One lesion through time.
+
+    Attributes
+    ----------
+    number : int
+        From 1; new ones first, then in the order of :data:`~flairseg.change.states.STATES`, each largest first.
+    state : str
+        Last study against the first: ``new``, ``enlarging``, ``stable``, ``shrinking``, ``resolved``, ``split``,
+        ``merged``.
+    intervals : tuple of str
+        The same for each study against the one before; ``absent`` where it is in neither.
+    track : Track
+    judgement : Judgement
+        Change, its noise and the images' evidence, last study against the first.
+    region : str
+        As in the lesion table; ``unknown`` where no atlas was asked.
+    """
+
+    number: int
+    state: str
+    intervals: tuple[str, ...]
+    track: Track
+    judgement: Judgement
+    region: str = "unknown"
+
+
+@dataclass(frozen=True)
+class VentricleChange:
+    """Volume of the ventricles through time: per study (ml), last against first, and its noise (percent)."""
+
+    volumes_ml: tuple[float, ...]
+    change_ml: float
+    change_percent: float | None
+    noise_percent: float
+    beyond_noise: bool
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """What became of the lesions and ventricles of one patient.
+
+    Attributes
+    ----------
+    studies : tuple of Study
+        In the order given: first (baseline) to last.
+    space : CommonSpace
+        The half-way grid, and the rigid motions from it to each study.
+    images : tuple of ndarray of float32, shape (K, J, I) of the common grid
+        The FLAIRs there, grey levels brought together (shares of the brain's median).
+    subtraction, subtraction_noise : ndarray of float32, same shape
+        Last less first study, and the standard deviation of its noise.
+    change_map : ndarray of uint8, same shape
+        Values as in :data:`~flairseg.change.states.CODES`.
+    lesions : tuple of FollowedLesion
+    ventricles : VentricleChange
+    registrations : tuple of Registration
+        First study to each later one.
+    noise_floor : dict
+        What was taken for noise, ready for JSON.
+    warnings : list of str
+    seconds : dict of str to float
+    created : str
+        UTC time, ISO 8601.
+    """
+
+    studies: tuple[Study, ...]
+    space: CommonSpace
+    images: tuple[np.ndarray, ...]
+    subtraction: np.ndarray
+    subtraction_noise: np.ndarray
+    change_map: np.ndarray
+    lesions: tuple[FollowedLesion, ...]
+    ventricles: VentricleChange
+    registrations: tuple[Registration, ...]
+    noise_floor: dict[str, Any]
+    warnings: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many lesions are in each state."""
+        return {s.id: sum(lesion.state == s.id for lesion in self.lesions) for s in STATES}
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the voxels, ready for JSON; keys as the project's contract has them."""
+        card = next((s.card for s in self.studies if s.card is not None), None)
+        return {
+            "studies": [_study_entry(s) for s in self.studies],
+            "counts": self.counts,
+            "lesions": [self._lesion_entry(lesion) for lesion in self.lesions],
+            "ventricles": {
+                "volumes_ml": [round(v, 3) for v in self.ventricles.volumes_ml],
+                "change_ml": round(self.ventricles.change_ml, 3),
+                "change_percent": _rounded(self.ventricles.change_percent, 2),
+                "noise_percent": self.ventricles.noise_percent,
+                "beyond_noise": self.ventricles.beyond_noise,
+            },
+            "noise_floor": self.noise_floor,
+            "registration": [
+                {
+                    "from_study": 1,
+                    "to_study": n,
+                    "rotation_deg": round(r.angle_deg, 3),
+                    "shift_mm": round(r.shift_mm, 3),
+                    "correlation": round(r.correlation, 4),
+                    "consistency_mm": round(r.consistency_mm, 3),
+                    "scale_percent": round(r.scale_percent, 2),
+                }
+                for n, r in enumerate(self.registrations, start=2)
+            ],
+            "common_grid": {
+                "shape_kji": list(self.space.grid.array.shape),
+                "spacing_mm": [round(s, 4) for s in self.space.spacing],
+                "ijk_to_ras": self.space.grid.ijk_to_ras.tolist(),
+                "plane": self.space.plane,
+            },
+            "change_map_codes": {str(value): meaning for value, meaning in CODES.items()},
+            "warnings": list(self.warnings),
+            "model": None if card is None else {"id": card.id, "version": card.version, "sha256": card.sha256},
+            "software": {"flairseg": __version__},
+            "created": self.created,
+            "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
+            "notice": "Research use only - not a medical device.",
+        }
+
+    def _lesion_entry(self, lesion: FollowedLesion) -> dict[str, Any]:
+        presences, verdict = lesion.track.presences, lesion.judgement
+        shown = (
+            len(presences) - 1
+            if presences[-1].volume_mm3 > 0
+            else max(n for n, p in enumerate(presences) if p.volume_mm3 > 0)
+        )
+        return {
+            "number": lesion.number,
+            "state": lesion.state,
+            "intervals": list(lesion.intervals),
+            "region": lesion.region,
+            "volumes_mm3": [round(p.volume_mm3, 1) for p in presences],
+            "change_mm3": round(verdict.change_mm3, 1),
+            "change_percent": _rounded(verdict.change_percent, 1),
+            "noise_mm3": round(verdict.noise_mm3, 1),
+            "beyond_noise": verdict.beyond_noise,
+            "contrast": round(verdict.evidence.contrast, 3),
+            "significance": round(verdict.evidence.significance, 1),
+            "note": verdict.note,
+            "parts": [p.parts for p in presences],
+            "lesion_numbers": [list(p.numbers) for p in presences],
+            "centre_ras_mm": [round(x, 1) for x in presences[shown].centre_ras],
+            "centre_common_ras_mm": [round(x, 1) for x in self.centre_common(lesion)],
+            "slices": list(presences[shown].slices),
+            "shown_in_study": shown + 1,
+        }
+
+    def centre_common(self, lesion: FollowedLesion) -> tuple[float, float, float]:
+        """Centre of a lesion over all studies, RAS mm of the common space: where all linked views should go."""
+        kji = lesion.track.voxels.mean(axis=0)
+        affine = self.space.grid.ijk_to_ras
+        return tuple(float(x) for x in affine[:3, :3] @ kji[::-1] + affine[:3, 3])
+
+
+def follow(
+    studies: Sequence[Volume | Segmentation | str | Path],
+    model: str | Path | ModelCard | None = None,
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+    labels: Sequence[np.ndarray | str | Path | None] | None = None,
+    dates: Sequence[str | None] | None = None,
+) -> FollowUp:
+    """Compare two or more studies of one patient.
+
+    Parameters
+    ----------
+    studies : sequence of Volume, Segmentation or path
+        At least two, the earliest first.
+    model, device
+        As for :func:`flairseg.segment`; used only for studies without labels.
+    progress : callable, optional
+        ``progress(fraction, stage)`` with the stages ``segment``, ``register``, ``compare``.
+    cancel : CancelToken or callable, optional
+    labels : sequence, optional
+        For each study a label map on its own grid (K, J, I) or its file, or None: accepted or corrected versions.
+    dates : sequence of str, optional
+        For each study YYYY-MM-DD or None.
+
+    Returns
+    -------
+    FollowUp
+
+    Raises
+    ------
+    RegistrationError
+        If the studies cannot be laid over each other (different patients, no brain).
+    FlairSegError
+        What reading and segmenting raise, with the study's place in the message; ``Cancelled`` on cancel.
+    """
+    if len(studies) < 2:
+        raise FlairSegError(
+            "One study alone cannot be followed.", "Give two or more studies of one patient, the earliest first."
+        )
+    began = time.perf_counter()
+    reporter = Reporter(progress, cancel)
+    labels = list(labels) if labels is not None else [None] * len(studies)
+    dates = list(dates) if dates is not None else [None] * len(studies)
+    if not len(labels) == len(dates) == len(studies):
+        raise FlairSegError(
+            f"There are {len(studies)} studies, but {len(labels)} label maps and {len(dates)} dates.",
+            "Give one of each for every study, or none.",
+        )
+    with reporter.stage("segment", 0.0, SHARES["segment"]):
+        loaded = _load(studies, labels, dates, model, device, reporter, cancel)
+    with reporter.stage("register", SHARES["segment"], SHARES["register"]):
+        space, registrations, masks = _register(loaded, reporter)
+    with reporter.stage("compare", SHARES["register"], SHARES["compare"]):
+        out = compare_studies(loaded, space, registrations, masks, reporter.update)
+    out.seconds.update(reporter.seconds)
+    out.seconds["total"] = time.perf_counter() - began
+    return out
+
+
+def compare_studies(
+    studies: Sequence[Study],
+    space: CommonSpace,
+    registrations: Sequence[Registration],
+    masks: Sequence[np.ndarray],
+    step: Callable[[float], None] | None = None,
+) -> FollowUp:
+    """The comparison itself, once the studies are segmented and registered.
+
+    Parameters
+    ----------
+    studies : sequence of Study
+        In order of time.
+    space : CommonSpace
+    registrations : sequence of Registration
+        First study to each later one.
+    masks : sequence of ndarray of bool
+        Brain masks, each on its study's grid (K, J, I).
+    step : callable, optional
+        Called with the fraction done; may raise to cancel.
+
+    Returns
+    -------
+    FollowUp
+    """
+    tell = step or (lambda fraction: None)
+    carried = [_carry(space, study, mask, n) for n, (study, mask) in enumerate(zip(studies, masks, strict=True))]
+    tell(0.35)
+    brain = np.logical_and.reduce([c.brain for c in carried])
+    spacing = space.spacing[::-1]
+    out_of = np.maximum.reduce([c.member for c in carried]) > 0.1
+    radius = [max(1, round(KEEP_OUT_MM / s)) if s < 1.5 * min(spacing) else 1 for s in spacing]
+    tissue = brain & ~(ndimage.maximum_filter(out_of.astype(np.uint8), [2 * r + 1 for r in radius]) > 0)
+    images = harmonise([c.image for c in carried], tissue, spacing)
+    tell(0.5)
+    tracks = match(studies, space, [c.member for c in carried])
+    tell(0.65)
+    axis = _slice_axis(space)
+    pairs = [(0, len(studies) - 1)] + ([(n, n + 1) for n in range(len(studies) - 1)] if len(studies) > 2 else [])
+    judged: dict[tuple[int, int], list[Judgement]] = {}
+    overall = None
+    for n, (a, b) in enumerate(pairs):
+        apart = difference(images[a], images[b], tissue, spacing, axis)
+        overall = overall or apart
+        witness = Witness(apart, tissue & _solid(images[a], images[b]))
+        pair = Pair(
+            witness, (images[a], images[b]), (carried[a].probability, carried[b].probability),
+            carried[a].covered & carried[b].covered, carried[a].brain & carried[b].brain,
+            max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3),
+        )  # fmt: skip
+        judged[a, b] = [judge(track, a, b, pair) for track in tracks]
+        tell(0.65 + 0.3 * (n + 1) / len(pairs))
+    consecutive = [(n, n + 1) for n in range(len(studies) - 1)]
+    order = {s.id: n for n, s in enumerate(STATES)}
+    found = [
+        (judged[pairs[0]][n], tuple(judged[pair][n].state or "absent" for pair in consecutive), track)
+        for n, track in enumerate(tracks)
+    ]
+    found.sort(key=lambda f: (order[_overall_state(*f)], -max(f[2].volumes_mm3)))
+    lesions = tuple(
+        FollowedLesion(n, _overall_state(verdict, between, track), between, track, verdict)
+        for n, (verdict, between, track) in enumerate(found, start=1)
+    )
+    change_map = _paint(lesions, space)
+    floor = _noise_floor(overall, spacing, studies)
+    warnings = _warnings(studies, registrations, space)
+    tell(1.0)
+    return FollowUp(
+        tuple(studies), space, images, overall.array, overall.noise, change_map, lesions, _ventricles(studies),
+        tuple(registrations), floor, warnings,
+    )  # fmt: skip
+
+
+# --- steps
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """A study on the common grid."""
+
+    image: np.ndarray
+    member: np.ndarray
+    probability: np.ndarray
+    brain: np.ndarray
+    covered: np.ndarray
+
+
+def _load(studies, labels, dates, model, device, reporter: Reporter, cancel) -> list[Study]:
+    loaded = []
+    for n, (item, own, date) in enumerate(zip(studies, labels, dates, strict=True)):
+
+        def within(fraction: float, stage: str, n: int = n) -> None:
+            reporter.update((n + fraction) / len(studies))
+
+        try:
+            loaded.append(load_study(item, own, model, device, date, within, cancel))
+        except FlairSegError as error:
+            if type(error).__init__ is FlairSegError.__init__:
+                error.message = f"Study {n + 1}: {error.message}"
+            raise
+        reporter.update((n + 1) / len(studies))
+    return loaded
+
+
+def _register(studies: Sequence[Study], reporter: Reporter):
+    """Common space, registrations of the first study to the others, and brain masks."""
+    count = len(studies)
+    prepared = []
+    for n, study in enumerate(studies):
+        prepared.append(prepare(study.volume))
+        reporter.update(0.4 * (n + 1) / count)
+    registrations = []
+    for n in range(1, count):
+
+        def within(fraction: float, n: int = n) -> None:
+            reporter.update(0.4 + 0.6 * (n - 1 + fraction) / (count - 1))
+
+        try:
+            registrations.append(register(prepared[0], prepared[n], within))
+        except RegistrationError as error:
+            error.message = f"Studies 1 and {n + 1}: {error.message}"
+            raise
+    masks = [p.mask for p in prepared]
+    motions = [np.eye(4), *(r.a_to_b for r in registrations)]
+    space = common_space([s.volume for s in studies], motions, masks, prepared[0].centre_ras)
+    return space, registrations, masks
+
+
+def _carry(space: CommonSpace, study: Study, mask: np.ndarray, number: int) -> _Carried:
+    volume = study.volume
+    member = space.carry(study.labels == LESION, volume, number)
+    probability = member
+    if study.probabilities is not None:
+        probability = space.carry(study.probabilities[LESION], volume, number)
+    covered = space.covered(volume, number)
+    return _Carried(
+        space.carry(volume.array, volume, number), member, probability,
+        (space.carry(mask, volume, number) > 0.5) & covered, covered,
+    )  # fmt: skip
+
+
+def _solid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where both studies show brain, not fluid: lesions lie there, and it is quieter than the edges of sulci."""
+    return (np.minimum(first, second) > noise.SOLID[0]) & (np.maximum(first, second) < noise.SOLID[1])
+
+
+def _slice_axis(space: CommonSpace) -> int:
+    """Array axis of the common grid that runs through the slices."""
+    from ..lesions import through_plane_axis
+
+    return through_plane_axis(space.grid.ijk_to_ras)
+
+
+def _overall_state(verdict: Judgement, intervals: tuple[str, ...], track: Track) -> str:
+    """Last against first; a lesion that was only there in between came and went: resolved."""
+    return verdict.state or "resolved"
+
+
+def _paint(lesions: Sequence[FollowedLesion], space: CommonSpace) -> np.ndarray:
+    """The change map; what is rare is painted last."""
+    out = np.zeros(space.grid.array.shape, np.uint8)
+    for lesion in sorted(lesions, key=lambda f: f.state != "stable"):
+        track = lesion.track
+        first, last = track.inside[0], track.inside[-1]
+        out[tuple(track.voxels.T)] = STATE_BY_ID[lesion.state].code
+        if lesion.state in ("enlarging", "merged"):
+            out[tuple(track.voxels[last & ~first].T)] = GAINED
+        elif lesion.state in ("shrinking", "split"):
+            out[tuple(track.voxels[first & ~last].T)] = LOST
+    return out
+
+
+def _ventricles(studies: Sequence[Study]) -> VentricleChange:
+    volumes = tuple(float(np.count_nonzero(s.labels == VENTRICLES)) * s.volume.voxel_mm3 / 1000 for s in studies)
+    change = volumes[-1] - volumes[0]
+    percent = 100 * change / volumes[0] if volumes[0] > 0 else None
+    floor = noise.ventricle_noise_percent([s.volume for s in studies])
+    return VentricleChange(volumes, change, percent, floor, percent is not None and abs(percent) > floor)
+
+
+def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
+    return {
+        "surface_mm": noise.SURFACE_MM,
+        "smallest_mm3": noise.SMALLEST_MM3,
+        "smallest_mm": noise.SMALLEST_MM,
+        "significance": noise.SIGNIFICANT,
+        "smallest_contrast": noise.SMALLEST_CONTRAST,
+        "absent_below_probability": noise.ABSENT,
+        "subtraction_noise_flat": round(apart.flat_noise, 4),
+        "subtraction_noise_per_gradient": round(apart.edge_noise, 4),
+        "text": noise.TEXT,
+    }
+
+
+def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], space: CommonSpace) -> list[str]:
+    out = [f"Study {n}: {text}" for n, s in enumerate(studies, start=1) for text in s.warnings]
+    out += [
+        text if len(studies) == 2 else f"Studies 1 and {n}: {text}"
+        for n, r in enumerate(registrations, start=2)
+        for text in r.warnings
+    ]
+    thick = [max(s.volume.spacing) for s in studies]
+    if max(thick) > SLICE_RATIO * min(thick):
+        out.append(
+            f"The slices differ much in thickness ({min(thick):.1f} to {max(thick):.1f} mm): small lesions seen in the "
+            "thinner ones alone may be older."
+        )
+    if space.plane == "mixed":
+        planes = " and ".join(sorted({choose_plane(s.volume) for s in studies}))
+        out.append(f"The studies were sliced in different planes ({planes}): expect more noise at every edge.")
+    ids = {s.card.id for s in studies if s.card is not None}
+    if len(ids) > 1 or len({s.given for s in studies}) > 1:
+        out.append(
+            "The labels of the studies come from different sources (models or readers): differences between those "
+            "look like change."
+        )
+    dates = [s.date for s in studies if s.date]
+    if dates != sorted(dates):
+        out.append("The studies are not in the order of their dates: new and resolved may be the wrong way round.")
+    return list(dict.fromkeys(out))
+
+
+def _study_entry(study: Study) -> dict[str, Any]:
+    voxels = np.bincount(study.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
+    return {
+        "case": study.name,
+        "input": study.source,
+        "date": study.date,
+        "volumes_ml": {c.id: round(float(voxels[c.value]) * study.volume.voxel_mm3 / 1000, 4) for c in CLASSES},
+        "lesion_count": lesion_components(study.labels)[1],
+        "labels": "given" if study.given else "model",
+        "spacing_mm": [round(s, 4) for s in study.volume.spacing],
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

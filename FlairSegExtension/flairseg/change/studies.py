@@ -1,0 +1,192 @@
+"""What one study brings to a follow-up: its FLAIR, its labels (the model's or a reader's) and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InvalidGeometryError, UnsupportedImageError
+from ..labels import NUMBER_OF_CLASSES
+from ..models.card import ModelCard
+from ..reading import case_name, check_volume, read_volume
+from ..segmentation import Segmentation
+from ..volume import Volume
+
+#: Label maps may lie off the image's grid by this share of a voxel at its corners (rounding in a header).
+GRID_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Study:
+    """One time point.
+
+    Attributes
+    ----------
+    volume : Volume
+        FLAIR, float32 (K, J, I).
+    labels : ndarray of uint8, shape (K, J, I)
+        Classes 0..3 on the same grid.
+    probabilities : ndarray of float, shape (4, K, J, I), or None
+        The model's; None where the labels were given.
+    card : ModelCard or None
+        The model; None where the labels were given.
+    given : bool
+        Whether the labels came from outside (drawn, corrected or accepted by a reader) and no model was run.
+    source : str
+        What was named as input.
+    date : str or None
+        Date of the study, YYYY-MM-DD, where known.
+    warnings : tuple of str
+    """
+
+    volume: Volume
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    card: ModelCard | None
+    given: bool
+    source: str
+    date: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.volume.name
+
+
+def load_study(
+    item: Volume | Segmentation | str | Path,
+    labels: np.ndarray | str | Path | None = None,
+    model: str | Path | ModelCard | None = None,
+    device: str = "auto",
+    date: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+    cancel=None,
+) -> Study:
+    """A study from whatever a caller has; the model runs on it only where no labels are given.
+
+    Parameters
+    ----------
+    item : Volume, Segmentation or path
+        A path is read as by :func:`flairseg.read_volume`. A segmentation is taken as it is.
+    labels : ndarray or path, optional
+        Classes 0..3 on the volume's grid (K, J, I), or a file of them (``<stem>_labels.nii.gz``, ``.seg.nrrd`` of one
+        layer): an accepted or corrected version.
+    model, device, progress, cancel
+        As for :func:`flairseg.segment`.
+    date : str, optional
+        YYYY-MM-DD; for a DICOM folder it is read from the headers.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    FlairSegError
+        What reading and segmenting raise; InvalidGeometryError or UnsupportedImageError for labels that do not fit.
+    """
+    if isinstance(item, Segmentation):
+        probabilities = item.probabilities
+        if probabilities is None and item.compact is not None:
+            probabilities = item.compact.full_probabilities()
+        if labels is None:
+            return Study(
+                item.volume, np.asarray(item.labels), probabilities, item.card, False, item.source, date,
+                tuple(item.warnings),
+            )  # fmt: skip
+        item = item.volume
+    if isinstance(item, Volume):
+        volume, source = check_volume(item), item.name
+    else:
+        volume, source = read_volume(item), str(item).encode("utf-8", "replace").decode("utf-8")
+        date = date or dicom_date(Path(item))
+    if labels is not None:
+        fitting = _fitting_labels(labels, volume)
+        warnings = volume.warnings
+        return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)
+    from ..pipeline import segment
+
+    done = segment(volume, model, device, progress, cancel)
+    return Study(done.volume, done.labels, done.probabilities, done.card, False, source, date, tuple(done.warnings))
+
+
+def dicom_date(path: Path) -> str | None:
+    """Date of a DICOM study from one header of its folder (tags StudyDate, then AcquisitionDate); None if unknown."""
+    if not path.is_dir():
+        return None
+    import SimpleITK as sitk
+
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
+    if not names:
+        return None
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(names[0])
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    for tag in ("0008|0020", "0008|0022"):
+        text = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+        if len(text) == 8 and text.isdigit():
+            return f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    return None
+
+
+def _fitting_labels(labels: np.ndarray | str | Path, volume: Volume) -> np.ndarray:
+    """Labels as uint8 in the volume's own voxel order, or a typed error."""
+    if isinstance(labels, np.ndarray):
+        array, name = labels, "The given labels"
+        if array.shape != volume.array.shape:
+            raise InvalidGeometryError(
+                f"The labels have {array.shape} voxels, the image {volume.array.shape} (slices, rows, columns).",
+                "Give the labels of this very study, on its own grid.",
+            )
+    else:
+        array, name = _read_labels(Path(labels), volume), case_name(labels)
+    values = np.unique(array)
+    if values.size and (values.min() < 0 or values.max() >= NUMBER_OF_CLASSES or (values % 1 != 0).any()):
+        raise UnsupportedImageError(
+            f"{name} holds other values than 0 to {NUMBER_OF_CLASSES - 1}.",
+            "Give a label map of FlairSeg (1 ventricles, 2 normal WMH, 3 lesions), not an image.",
+        )
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def _read_labels(path: Path, volume: Volume) -> np.ndarray:
+    """A label file in the voxel order of ``volume``: the axes may be stored in another order, the grid must be one."""
+    import SimpleITK as sitk
+
+    from ..errors import InputNotFoundError, UnreadableImageError
+    from ..volume import volume_from_sitk
+
+    if not path.is_file():
+        raise InputNotFoundError(f"There is no file {path}.", "Check the path of the labels for typing errors.")
+    try:
+        found = volume_from_sitk(sitk.ReadImage(str(path)), case_name(path))
+    except (RuntimeError, ValueError) as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read as a label map.", "Give the .nii.gz or .seg.nrrd that FlairSeg wrote."
+        ) from error
+    to_found = np.linalg.inv(found.ijk_to_ras) @ volume.ijk_to_ras
+    order = np.abs(to_found[:3, :3]).argmax(axis=0)
+    snapped = np.round(to_found[:3, :3])
+    same_size = sorted(order) == [0, 1, 2] and all(
+        found.array.shape[2 - order[n]] == volume.array.shape[2 - n] for n in range(3)
+    )
+    if found.array.ndim == 3 and same_size and np.abs(to_found[:3, :3] - snapped).max() < 1e-3:
+        # Array axes are K, J, I: reversed against the affine's columns.
+        array = np.transpose(found.array, tuple(2 - order[n] for n in (2, 1, 0)))
+        flips = [snapped[order[n], n] < 0 for n in (2, 1, 0)]
+        array = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+        corner = to_found[:3, 3]
+        expected = np.array([found.array.shape[2 - axis] - 1 if snapped[axis].sum() < 0 else 0 for axis in range(3)])
+        if np.abs(corner - expected).max() < GRID_TOLERANCE:
+            return array
+    raise InvalidGeometryError(
+        f"The labels {path.name} do not lie on the grid of {volume.name}.",
+        "Give the labels of this very study, on its own grid (FlairSeg writes them so).",
+    )

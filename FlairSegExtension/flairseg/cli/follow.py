@@ -1,0 +1,190 @@
+"""``flairseg follow``: two or more studies of one patient, what changed between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+
+if TYPE_CHECKING:
+    from ..change import FollowUp
+    from ..privacy import Pseudonymiser
+
+#: What the progress bar calls each stage.
+STAGE_NAMES = {"segment": "segmenting", "register": "registering", "compare": "comparing", "write": "writing"}
+#: Given instead of a label map: this study is segmented by the model.
+NO_LABELS = "-"
+
+
+def follow_studies(
+    studies: Sequence[Path],
+    output: Path,
+    labels: Sequence[str],
+    dates: Sequence[str],
+    model: str | None,
+    device: str,
+    overwrite: bool,
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
+) -> int:
+    """Follow one patient; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    wanted, key, names = pseudonyms
+    pseudonymiser: Pseudonymiser | None = None
+    try:
+        with interruptible():
+            try:
+                pseudonymiser = start(messages, wanted, key, names)
+                result = _follow(studies, output, labels, dates, model, device, overwrite, messages, pseudonymiser)
+            except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
+                show_error(messages, told(_as_told(error), pseudonymiser))
+                return REFUSED
+            for warning in result.warnings:
+                show_warning(messages, warning)
+            _print(results, result)
+            results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
+            results.print("Research use only - not a medical device.", style="dim")
+            return WRITTEN if finish(messages, pseudonymiser, names) else REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Nothing was written.", soft_wrap=True)
+        return INTERRUPTED
+
+
+def _follow(
+    studies: Sequence[Path],
+    output: Path,
+    labels: Sequence[str],
+    dates: Sequence[str],
+    model: str | None,
+    device: str,
+    overwrite: bool,
+    messages: Console,
+    pseudonymiser: Pseudonymiser | None,
+) -> FollowUp:
+    from ..change import follow, followup_stem, write_followup
+    from ..change.writing import check_destination
+
+    stem = followup_stem(studies)
+    if pseudonymiser is not None:
+        for path in studies:
+            pseudonymiser.learn_path(path)
+        stem = pseudonymiser.case(stem)
+    check_destination(output, stem, overwrite)
+    given = [None if text == NO_LABELS else Path(text) for text in labels] or None
+    when = [None if text == NO_LABELS else _date(text) for text in dates] or None
+    with _bar(messages) as tell:
+        result = follow(studies, model, device, tell, labels=given, dates=when)
+        if pseudonymiser is not None:
+            result = _pseudonymised(result, pseudonymiser)
+        tell(0.95, "write")
+        write_followup(result, output, stem, overwrite)
+        tell(1.0, "write")
+    return result
+
+
+def _date(text: str) -> str:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise FlairSegError(f"{text!r} is no date.", "Write dates as YYYY-MM-DD, one for each study.") from error
+
+
+def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
+    """The same result without names and with moved dates."""
+    studies = tuple(
+        replace(
+            study,
+            volume=replace(study.volume, name=pseudonymiser.case(study.name)),
+            source=pseudonymiser.text(study.source),
+            date=pseudonymiser.date(study.date) or None if study.date else None,
+            warnings=tuple(pseudonymiser.text(w) for w in study.warnings),
+        )
+        for study in result.studies
+    )
+    return replace(result, studies=studies, warnings=[pseudonymiser.text(w) for w in result.warnings], created="")
+
+
+def _as_told(error: Exception) -> FlairSegError:
+    if isinstance(error, FlairSegError):
+        return error
+    if isinstance(error, MemoryError):
+        return FlairSegError("There is not enough memory for these studies.", "Close other programs and try again.")
+    return FlairSegError(
+        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        "This is a defect of FlairSeg: please report it with this message.",
+    )
+
+
+def _print(console: Console, result: FollowUp) -> None:
+    """What changed, and the studies."""
+    from ..change import STATES
+    from ..labels import CLASSES
+
+    table = Table(box=box.ROUNDED, header_style="bold")
+    table.add_column("Study")
+    table.add_column("Date")
+    for label_class in CLASSES:
+        table.add_column(f"{label_class.short_name}\nml", justify="right")
+    table.add_column("Lesions\ncount", justify="right")
+    summary = result.summary()
+    for study in summary["studies"]:
+        volumes = [f"{study['volumes_ml'][c.id]:.2f}" for c in CLASSES]
+        table.add_row(Text(study["case"]), study["date"] or "-", *volumes, str(study["lesion_count"]))
+    console.print(table)
+    counts = Table(box=box.ROUNDED, header_style="bold")
+    for state in STATES:
+        counts.add_column(Text(state.name, style=f"rgb({','.join(map(str, state.rgb))})"), justify="right")
+    counts.add_row(*(str(result.counts[state.id]) for state in STATES))
+    console.print(counts)
+    ventricles = summary["ventricles"]
+    if ventricles["change_percent"] is not None:
+        verdict = "beyond the noise" if ventricles["beyond_noise"] else "within the noise"
+        console.print(
+            f"Ventricles {ventricles['change_ml']:+.2f} ml ({ventricles['change_percent']:+.1f} %): {verdict} of "
+            f"±{ventricles['noise_percent']:g} %."
+        )
+
+
+class _bar:
+    """A progress bar on a terminal, nothing in a log file; gives what to call with the progress."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = None
+        if console.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn(), TextColumn("following"), BarColumn(bar_width=28),
+                TextColumn("{task.fields[stage]}", style="dim"), TimeElapsedColumn(), console=console,
+            )  # fmt: skip
+
+    def __enter__(self):
+        if self._progress is None:
+            return lambda fraction, stage: None
+        progress = self._progress
+        progress.start()
+        task = progress.add_task("", total=1.0, stage="")
+        return lambda fraction, stage: progress.update(task, completed=fraction, stage=STAGE_NAMES.get(stage, stage))
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
