@@ -5,8 +5,8 @@ The vote, voxel by voxel. A member m with weight w(m, c) for class c gives it th
 - lesion: the weighted mean of the members' lesion probabilities, P(3) = sum w(m, 3) p(m, 3) / sum w(m, 3);
 - what is left, 1 - P(3), is shared between background, ventricles and normal white matter hyperintensity (WMH) in the
   proportion in which the members that tell these apart give them: the weighted mean of p(m, 1), of p(m, 2) and of
-  p(m, 0), the last with the mean of the weights that the member has for the two others. Members that know lesions alone
-  have no say in it.
+  p(m, 0), the last with the mean of the member's weights for the two others. Members that know lesions alone have no
+  say in it.
 
 Disagreement is twice the weighted standard deviation of the members' lesion probabilities: 0 where all say the same, 1
 where one half of the weight is sure of a lesion and the other half is sure of none. The spread of an ensemble tells
@@ -120,12 +120,11 @@ class Vote:
 
 
 def class_weights(weights: Mapping[int, float]) -> np.ndarray:
-    """A member's weights for the classes 0..3, float64: background has the mean of ventricles' and normal WMH's."""
+    """A member's weights for the classes 0..3, float64; background's is the mean of ventricles' and normal WMH's."""
     out = np.zeros(NUMBER_OF_CLASSES)
     for value, weight in weights.items():
         out[value] = weight
-    others = [out[value] for value in _OTHERS[1:] if out[value] > 0]
-    out[BACKGROUND] = np.mean(others) if others else 0.0
+    out[BACKGROUND] = (out[VENTRICLES] + out[NORMAL_WMH]) / 2
     return out
 
 

@@ -47,17 +47,36 @@ def _results(entry: dict) -> list[str]:
     return lines
 
 
+def _weights(card: dict) -> list[str]:
+    """The line about a model's own weights."""
+    weights = card["weights"]
+    return [
+        f"Licence of the weights: {card['licence']}. Parameters: {weights['parameters']:,}. "
+        f"File: {weights['bytes'] / 1e6:.1f} MB, sha256 `{weights['sha256']}`."
+    ]
+
+
+def _members(card: dict) -> list[str]:
+    """The members of an ensemble and the weights of their votes."""
+    ensemble, names = card["ensemble"], [name for name in CLASS_NAMES if name != "all_wmh"]
+    lines = [
+        f"An ensemble: it has no weights of its own. Licence: {card['licence']}. Digest of the members: "
+        f"`{ensemble['sha256']}`. A dash: no vote.",
+        "",
+        "| member | " + " | ".join(f"vote: {CLASS_NAMES[name]}" for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for member in ensemble["members"]:
+        votes = [f"{member['weights'][name]:g}" if name in member["weights"] else "–" for name in names]
+        lines.append(f"| [{member['id']}](../{member['id']}/card.md) | " + " | ".join(votes) + " |")
+    return lines
+
+
 def render(card: dict) -> str:
     """The Markdown of a card."""
-    weights, pipeline = card["weights"], card["pipeline"]
+    pipeline = card["pipeline"]
     lines = [f"# {card['title']} (`{card['id']}`)", "", card["summary"], "", f"**{card['intended_use']}**", ""]
-    lines += [
-        f"Licence of the weights: {card['licence']}. Parameters: {weights['parameters']:,}. "
-        f"File: {weights['bytes'] / 1e6:.1f} MB, sha256 `{weights['sha256']}`.",
-        "",
-        "## Measured",
-        "",
-    ]
+    lines += [*(_members(card) if "ensemble" in card else _weights(card)), "", "## Measured", ""]
     for entry in card["results"]:
         lines += _results(entry)
     lines += ["## Limits", "", *(f"- {limit}" for limit in card.get("limitations", [])), "", "## Training data", ""]
