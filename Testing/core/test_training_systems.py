@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flairseg.evaluation.curves import average_precision
 from flairseg.labels import LESION
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +39,6 @@ from models.training.losses import (  # noqa: E402
     dice_cross_entropy,
     dice_of_sigmoids,
 )
-from models.training.metrics import average_precision  # noqa: E402
 from models.training.networks import NnUNet2D, PlainUNet  # noqa: E402
 from models.training.optimisers import Schedule, build_optimiser  # noqa: E402
 from models.training.validation import FIGURES, validate  # noqa: E402

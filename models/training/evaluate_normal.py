@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from flairseg.evaluation.overlap import Overlap
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.preprocessing import preprocess
 from flairseg.slicestack import SliceStack
@@ -18,7 +19,6 @@ from flairseg.slicestack import SliceStack
 from .config import load_config
 from .data import data_folder
 from .export import load_average
-from .metrics import overlap
 from .normal_rule import normal_rim
 from .pseudo import HAND_DRAWN_SLICES, ensemble, hand_drawn_110497
 
@@ -48,8 +48,8 @@ def main() -> None:
     }
     middle = slice(HAND_DRAWN_SLICES.start, HAND_DRAWN_SLICES.stop)
     for name, (ours, drawn) in pairs.items():
-        figures = overlap(ours[middle], drawn[middle])
-        print(name, ", ".join(f"{key} {value:.2f}" for key, value in figures.items()))
+        counts = Overlap.of(ours[middle], drawn[middle])
+        print(name, ", ".join(f"{key} {getattr(counts, key):.2f}" for key in ("dice", "precision", "recall")))
 
 
 if __name__ == "__main__":

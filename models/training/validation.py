@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from flairseg.decoding import classify, decode
+from flairseg.evaluation.curves import average_precision
 from flairseg.labels import LESION, NUMBER_OF_CLASSES
 from flairseg.models.card import PipelineConfig
 
 from .data import FramedCase
-from .metrics import average_precision, class_dice
+from .metrics import class_dice
 
 #: Figures of :func:`validate`, in order.
 FIGURES = ("dice_ventricles", "dice_normal_wmh", "dice_lesion", "auc_pr_lesion")
@@ -33,7 +36,8 @@ def validate(
     -------
     list of float
         :data:`FIGURES`: mean per-patient Dice of classes 1, 2 and 3, and the area under the precision-recall curve of
-        lesion voxels, patients pooled. NaN for a class that the network does not know; empty without cases.
+        lesion voxels, patients pooled. NaN for a class that the network does not know or no patient has; empty without
+        cases.
     """
     if not cases:
         return []
@@ -51,8 +55,8 @@ def validate(
         scores.append(probabilities[LESION].ravel())
         truths.append((case.labels == LESION).ravel())
     network.train(was_training)
-    means = np.mean(dice, axis=0)
-    unknown = [value not in config.output_classes for value in range(1, NUMBER_OF_CLASSES)]
-    means[unknown] = np.nan
+    known = [value in config.output_classes for value in range(1, NUMBER_OF_CLASSES)]
+    columns = np.where(known, dice, np.nan).T
+    means = [float(np.nanmean(column)) if np.isfinite(column).any() else math.nan for column in columns]
     area = average_precision(np.concatenate(scores), np.concatenate(truths))
-    return [*(round(float(x), 4) for x in means), round(area, 4)]
+    return [*(round(x, 4) for x in means), round(area, 4)]
