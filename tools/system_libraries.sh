@@ -1,6 +1,7 @@
 #!/bin/sh
 # What `make test` needs beyond Python packages: VTK renders slice views off screen, Qt draws the panel, off screen and
-# on a virtual X server, with a font. macOS brings its own.
+# on a virtual X server, with a font. macOS brings its own. dciodvfy (dicom3tools) holds DICOM objects against the
+# standard: the tests that want it skip where it is not to be had.
 set -eu
 [ "$(uname -s)" = Linux ] || exit 0
 
@@ -27,6 +28,9 @@ if not any(pathlib.Path("/usr/share/fonts").rglob("DejaVuSans.ttf")):
     print("DejaVuSans.ttf", end=" ")
 PROBE
 )
+if ! command -v dciodvfy >/dev/null 2>&1; then
+    sh "$(dirname "$0")/debian_packages.sh" "The tests check DICOM objects with dciodvfy, or skip that." dicom3tools || true
+fi
 [ -z "$lacking" ] && exit 0
 sh "$(dirname "$0")/debian_packages.sh" "The tests draw slice views and the panel, and need $lacking(Fedora: mesa-libEGL mesa-libGL mesa-dri-drivers xorg-x11-server-Xvfb xcb-util-cursor xcb-util-wm xcb-util-image xcb-util-keysyms xcb-util-renderutil libxkbcommon-x11 dejavu-sans-fonts)." \
     libegl1 libgl1 libgl1-mesa-dri \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -37,29 +38,37 @@ highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed:
 ALGORITHM = Algorithm("flairseg25d-v1.0", "1.0", "5" * 64)
 ROWS = [
     {
-        "number": 1, "volume_mm3": 1234.5, "volume_ml": 1.2345, "diameter_mm": 14.25,
-        "centre_ras_mm": [25.0, 30.0, 22.0], "slices": [9, 11], "confidence": 0.83, "peak_probability": 0.99, "ventricle_distance_mm": 4.5,
-        "region": "periventricular", "parts": 2,
+        "number": 1,
+        "volume_mm3": 1234.5,
+        "volume_ml": 1.2345,
+        "diameter_mm": 14.25,
+        "centre_ras_mm": [25.0, 30.0, 22.0],
+        "slices": [9, 11],
+        "confidence": 0.83,
+        "peak_probability": 0.99,
+        "ventricle_distance_mm": 4.5,
+        "region": "periventricular",
+        "parts": 2,
     },
     {"number": 2, "volume_ml": 0.05, "centre_ras_mm": (-27.0, -20.0, 26.0), "confidence": None, "region": "unknown"},
     {"number": 3, "volume_mm3": float("nan"), "region": "juxtacortical"},
-]  # fmt: skip
+]
 VOLUMES = {"ventricles": 25.5, "normal_wmh": 0.0, "lesion": 1.2845}
 
 
 @pytest.fixture(scope="module")
-def head() -> tuple[Volume, np.ndarray]:
+def drawn() -> tuple[Volume, np.ndarray]:
     volume, labels = make_head()
     labels[7:9, 40:44, 30:33] = 2
     return Volume(np.clip(volume.array, 0, None), volume.ijk_to_ras, "head"), labels
 
 
 @pytest.fixture(scope="module", params=[("siemens", False), ("ge", False), ("philips", True)], ids=str)
-def case(request, tmp_path_factory, head):
+def case(request, tmp_path_factory, drawn):
     """A series that was read, and its labels in the source's order."""
     vendor, enhanced = request.param
-    folder = write_series(head[0], tmp_path_factory.mktemp("case"), vendor, enhanced=enhanced)
-    return read_flair(folder), head[1]
+    folder = write_series(drawn[0], tmp_path_factory.mktemp("case"), vendor, enhanced=enhanced)
+    return read_flair(folder), drawn[1]
 
 
 def verified(path: Path) -> None:
@@ -91,8 +100,8 @@ def read_masks(path: Path) -> dict[int, dict[tuple[float, ...], np.ndarray]]:
 
 @pytest.mark.parametrize("enhanced", [False, True], ids=["classic", "enhanced"])
 @pytest.mark.parametrize("vendor", ["siemens", "ge", "philips", "toshiba"])
-def test_the_generated_series_are_valid_themselves(tmp_path, head, vendor, enhanced):
-    few = Volume(head[0].array[:2], head[0].ijk_to_ras)
+def test_the_generated_series_are_valid_themselves(tmp_path, drawn, vendor, enhanced):
+    few = Volume(drawn[0].array[:2], drawn[0].ijk_to_ras)
     for path in write_series(few, tmp_path / "s", vendor, enhanced=enhanced).iterdir():
         verified(path)
 
@@ -109,13 +118,13 @@ def test_objects_of_a_case_pass_dciodvfy(tmp_path, case):
         verified(path)
 
 
-def test_pseudonymised_objects_are_valid_consistent_and_nameless(tmp_path, head):
+def test_pseudonymised_objects_are_valid_consistent_and_nameless(tmp_path, drawn):
     study = Study("Doe^Jane", "12345")
-    folder = write_series(head[0], tmp_path / "s", "siemens", study=study)
+    folder = write_series(drawn[0], tmp_path / "s", "siemens", study=study)
     read = read_flair(folder)
     pseudonymiser = Pseudonymiser(b"k" * 32)
     made = export_labels(
-        head[1], head[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, ROWS, b"%PDF-1.7", pseudonymiser
+        drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, ROWS, b"%PDF-1.7", pseudonymiser
     )
     seg, sr, pdf = (pydicom.dcmread(made[name]) for name in ("seg", "sr", "pdf"))
     for name, data in (("seg", seg), ("sr", sr), ("pdf", pdf)):
@@ -159,11 +168,11 @@ def test_segments_are_coded_coloured_and_named(case):
 
 
 def cielab_to_rgb(scaled) -> list[float]:
-    """DICOM's scaled CIELab to sRGB by scikit-image (PS3.3, C.10.7.1.1; white point D50)."""
+    """DICOM's scaled CIELab (PS3.3, C.10.7.1.1) to sRGB by scikit-image; D65, as dcmqi, Slicer and OHIF take it."""
     from skimage.color import lab2rgb
 
     lab = np.array(scaled, dtype=float) / 65535 * (100, 255, 255) - (0, 128, 128)
-    return list(lab2rgb(lab.reshape(1, 1, 3), illuminant="D50").ravel() * 255)
+    return list(lab2rgb(lab.reshape(1, 1, 3), illuminant="D65").ravel() * 255)
 
 
 def test_study_is_inherited_and_ids_are_fresh(case):
@@ -243,8 +252,18 @@ ORIENTATIONS = {
 }
 
 
-@pytest.mark.parametrize("oblique", [False, True])
-@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(
+    ("orientation", "oblique"),
+    [
+        ("LAS", False),
+        ("RAS", False),
+        ("LPS", True),
+        ("LAS", True),
+        ("sagittal", False),
+        ("sagittal", True),
+        ("coronal", True),
+    ],
+)
 def test_nifti_to_dicom_to_seg_to_nifti_is_voxel_exact(tmp_path, orientation, oblique):
     """Every orientation of the NIfTI, left-handed ones too, whose slices DICOM has to count the other way."""
     import nibabel as nib
@@ -262,10 +281,10 @@ def test_nifti_to_dicom_to_seg_to_nifti_is_voxel_exact(tmp_path, orientation, ob
     to_nifti(volume, tmp_path / "flair.nii.gz")
     to_nifti(Volume(labels, grid), tmp_path / "labels.nii.gz")
     folder = write_series(volume, tmp_path / "s", "siemens", enhanced=oblique)
-    drawn = nib.load(tmp_path / "labels.nii.gz")
+    label_file = nib.load(tmp_path / "labels.nii.gz")
     # Slicer's or NIfTI's order of the voxels: the affine takes them to their frames.
     made = export_labels(
-        np.asarray(drawn.dataobj).T, drawn.affine, folder, tmp_path / "out", "case", ALGORITHM, pdf=None
+        np.asarray(label_file.dataobj).T, label_file.affine, folder, tmp_path / "out", "case", ALGORITHM, pdf=None
     )
     volume_back = highdicom.seg.segread(made["seg"]).get_volume(combine_segments=True)
     # highdicom's array is (slice, row, column) in LPS; put each voxel where nibabel says that it lies.
@@ -273,21 +292,23 @@ def test_nifti_to_dicom_to_seg_to_nifti_is_voxel_exact(tmp_path, orientation, ob
     back = np.zeros(shape[::-1], np.uint8)
     index = np.argwhere(np.ones(volume_back.array.shape, bool))
     world = index @ to_ras[:3, :3].T + to_ras[:3, 3]
-    inverse = np.linalg.inv(drawn.affine)
+    inverse = np.linalg.inv(label_file.affine)
     ijk = world @ inverse[:3, :3].T + inverse[:3, 3]
     assert abs(ijk - np.rint(ijk)).max() < 0.01
     back[tuple(np.rint(ijk).astype(int).T)] = volume_back.array[tuple(index.T)]
-    nib.save(nib.Nifti1Image(back, drawn.affine), tmp_path / "back.nii.gz")
-    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "back.nii.gz").dataobj), np.asarray(drawn.dataobj))
+    nib.save(nib.Nifti1Image(back, label_file.affine), tmp_path / "back.nii.gz")
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(tmp_path / "back.nii.gz").dataobj), np.asarray(label_file.dataobj)
+    )
 
 
-def test_empty_labels_and_missing_classes_are_written(tmp_path, head):
-    read = read_flair(write_series(head[0], tmp_path / "s", "ge"))
-    nothing = np.zeros_like(head[1])
+def test_empty_labels_and_missing_classes_are_written(tmp_path, drawn):
+    read = read_flair(write_series(drawn[0], tmp_path / "s", "ge"))
+    nothing = np.zeros_like(drawn[1])
     path = write_seg(tmp_path / "empty.dcm", nothing, read.source, ALGORITHM)
     verified(path)
     assert not pydicom.dcmread(path).pixel_array.any()
-    ventricles = np.where(head[1] == 1, head[1], 0)
+    ventricles = np.where(drawn[1] == 1, drawn[1], 0)
     path = write_seg(tmp_path / "some.dcm", ventricles, read.source, ALGORITHM)
     verified(path)
     assert len(pydicom.dcmread(path).SegmentSequence) == 3
@@ -296,9 +317,9 @@ def test_empty_labels_and_missing_classes_are_written(tmp_path, head):
     verified(write_sr(tmp_path / "sr.dcm", seg, read.source, {"ventricles": 1.0}, [], ALGORITHM))
 
 
-def test_one_volume_of_several_in_an_enhanced_file_goes_back_to_its_own_frames(tmp_path, head):
+def test_one_volume_of_several_in_an_enhanced_file_goes_back_to_its_own_frames(tmp_path, drawn):
     """Two echoes in one file, frame by frame in turn: the references must name the frames of the echo that was used."""
-    volume, labels = head
+    volume, labels = drawn
     other = Volume(np.clip(make_head(contrast="t1")[0].array, 0, None), volume.ijk_to_ras)
 
     def two_echoes(data, _k):
@@ -313,10 +334,8 @@ def test_one_volume_of_several_in_an_enhanced_file_goes_back_to_its_own_frames(t
             short, long = pydicom.Dataset(), pydicom.Dataset()
             for item, te in ((short, 11.0), (long, 120.0)):
                 item.update(group)
-                value = pydicom.Dataset()
-                value.update(echo[0])
-                value.EffectiveEchoTime = te
-                item.MREchoSequence = [value]
+                item.MREchoSequence = [deepcopy(echo[0])]
+                item.MREchoSequence[0].EffectiveEchoTime = te
                 groups.append(item)
             pixels[2 * n], pixels[2 * n + 1] = other.array[order[n]], first[n]
         data.PerFrameFunctionalGroupsSequence, data.NumberOfFrames = groups, len(groups)
@@ -466,8 +485,8 @@ def test_the_pdf_comes_out_as_it_went_in(tmp_path, case):
 # --- refused, and nothing half-written
 
 
-def test_labels_of_another_grid_are_refused(tmp_path, head):
-    volume, labels = head
+def test_labels_of_another_grid_are_refused(tmp_path, drawn):
+    volume, labels = drawn
     folder = write_series(volume, tmp_path / "s", "ge")
     read = read_flair(folder)
     with pytest.raises(errors.InvalidGeometryError, match="are not those of the series") as caught:
@@ -502,8 +521,8 @@ def test_labels_find_their_voxels_from_any_order(axes, signs):
     np.testing.assert_array_equal(onto(turned, matrix @ turn, shape, matrix), labels)
 
 
-def test_the_right_series_of_a_study_is_taken_as_the_source(tmp_path, head):
-    volume, labels = head
+def test_the_right_series_of_a_study_is_taken_as_the_source(tmp_path, drawn):
+    volume, labels = drawn
     study = Study()
     other = Volume(volume.array[2:12], affine(AXIAL, (2.5, 2.5, 6.0), (10, 88, 76)))
     write_series(other, tmp_path / "study" / "1", "ge", "flair", study, 1)
@@ -516,20 +535,20 @@ def test_the_right_series_of_a_study_is_taken_as_the_source(tmp_path, head):
     assert "series 2" in source_of(labels, volume.ijk_to_ras, files)[0].title
 
 
-def test_sources_that_nothing_can_refer_to_are_refused(tmp_path, head):
+def test_sources_that_nothing_can_refer_to_are_refused(tmp_path, drawn):
     def no_uid(data, _k):
         data.StudyInstanceUID = "not.a.uid"
 
-    read = read_flair(write_series(head[0], tmp_path / "s", "ge", change=no_uid))
+    read = read_flair(write_series(drawn[0], tmp_path / "s", "ge", change=no_uid))
     with pytest.raises(errors.UnsupportedImageError, match="lack valid UIDs"):
-        make_seg(head[1], read.source, ALGORITHM)
-    read = read_flair(write_series(head[0], tmp_path / "t", "ge"))
+        make_seg(drawn[1], read.source, ALGORITHM)
+    read = read_flair(write_series(drawn[0], tmp_path / "t", "ge"))
     shutil.rmtree(tmp_path / "t")
     with pytest.raises(errors.UnreadableImageError, match="any more"):
-        make_seg(head[1], read.source, ALGORITHM)
+        make_seg(drawn[1], read.source, ALGORITHM)
 
 
-def test_poor_headers_still_give_valid_objects(tmp_path, head):
+def test_poor_headers_still_give_valid_objects(tmp_path, drawn):
     """What anonymisers leave: no patient, no dates, no study description, no frame of reference."""
 
     def strip(data, _k):
@@ -539,14 +558,14 @@ def test_poor_headers_still_give_valid_objects(tmp_path, head):
                         "SpecificCharacterSet"):  # fmt: skip
             delattr(data, keyword)
 
-    folder = write_series(head[0], tmp_path / "s", "ge", change=strip)
-    made = export_labels(head[1], head[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, ROWS, b"%PDF-1.7")
+    folder = write_series(drawn[0], tmp_path / "s", "ge", change=strip)
+    made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, ROWS, b"%PDF-1.7")
     assert set(made) == {"seg", "sr", "pdf"}
     for path in made.values():
         verified(path)
 
 
-def test_odd_patients_are_repeated_as_dicom_allows(tmp_path, head):
+def test_odd_patients_are_repeated_as_dicom_allows(tmp_path, drawn):
     def odd(data, _k):
         data.SpecificCharacterSet = "ISO_IR 192"
         data.PatientName = "Ünsal^Çiğdem=山田^太郎"
@@ -554,8 +573,8 @@ def test_odd_patients_are_repeated_as_dicom_allows(tmp_path, head):
         data.PatientSex = "F"
         data.StudyDescription = "x\ty\x1b"
 
-    folder = write_series(head[0], tmp_path / "s", "ge", change=odd)
-    made = export_labels(head[1], head[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, pdf=b"%PDF-1.7")
+    folder = write_series(drawn[0], tmp_path / "s", "ge", change=odd)
+    made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, pdf=b"%PDF-1.7")
     for path in made.values():
         verified(path)
         data = pydicom.dcmread(path)
@@ -621,19 +640,19 @@ def _emptied(segmentation) -> dict:
     }
 
 
-def test_without_highdicom_writing_is_refused_with_the_remedy(tmp_path, head, monkeypatch):
-    read = read_flair(write_series(head[0], tmp_path / "s", "ge"))
+def test_without_highdicom_writing_is_refused_with_the_remedy(tmp_path, drawn, monkeypatch):
+    read = read_flair(write_series(drawn[0], tmp_path / "s", "ge"))
     monkeypatch.setattr("flairseg.reporting.dependencies.find_spec", lambda _name: None)
     with pytest.raises(errors.MissingDependencyError, match="highdicom") as caught:
-        make_seg(head[1], read.source, ALGORITHM)
+        make_seg(drawn[1], read.source, ALGORITHM)
     assert "flairseg[dicom]" in caught.value.advice
 
 
-def test_a_reader_s_corrections_are_told(tmp_path, head):
-    folder = write_series(head[0], tmp_path / "s", "ge")
+def test_a_reader_s_corrections_are_told(tmp_path, drawn):
+    folder = write_series(drawn[0], tmp_path / "s", "ge")
     for kind in ("SEMIAUTOMATIC", "MANUAL"):
         algorithm = Algorithm("flairseg25d-v1.0", "1.0", "", kind)
-        made = export_labels(head[1], head[0].ijk_to_ras, folder, tmp_path / kind, "case", algorithm)
+        made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / kind, "case", algorithm)
         data = pydicom.dcmread(made["seg"])
         assert {s.SegmentAlgorithmType for s in data.SegmentSequence} == {kind}
         verified(made["seg"])

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputNotFoundError, UnsupportedImageError
+from ..errors import InputNotFoundError, MissingDependencyError, UnsupportedImageError
 
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
@@ -62,9 +62,10 @@ class DicomOptions:
             self._learn(read, pseudonymiser)
         return read
 
-    def named(self, case: Segmentation, path: Path, read: DicomVolume) -> Segmentation:
-        """The result under the path that was given."""
-        return replace(case, source=str(path).encode("utf-8", "replace").decode("utf-8"))
+    def named(self, case: Segmentation, path: Path, spent: float) -> Segmentation:
+        """The result under the path that was given, with the seconds that finding and reading it took."""
+        seconds = {**case.seconds, **{key: case.seconds.get(key, 0.0) + spent for key in ("read", "total")}}
+        return replace(case, source=str(path).encode("utf-8", "replace").decode("utf-8"), seconds=seconds)
 
     def write(
         self, case: Segmentation, read: DicomVolume, stem: str, pseudonymiser: Pseudonymiser | None, overwrite: bool
@@ -74,7 +75,10 @@ class DicomOptions:
             return []
         from ..dicom import write_results
 
-        pdf, remarks = _report(case)
+        date = read.source.study_date
+        if pseudonymiser is not None:
+            date = pseudonymiser.date(date)
+        pdf, remarks = _report(case, date, pseudonymiser is not None)
         write_results(case, read.source, self.folder, stem, pdf=pdf, pseudonymiser=pseudonymiser, overwrite=overwrite)
         return remarks
 
@@ -103,6 +107,12 @@ def _may_be_dicom(path: Path) -> bool:
         return False
 
 
-def _report(case: Segmentation) -> tuple[bytes | None, list[str]]:
+def _report(case: Segmentation, study_date: str, dates_moved: bool) -> tuple[bytes | None, list[str]]:
     """The report's PDF, if one can be made here, and a remark if not."""
-    return None, []
+    from ..report import CaseReport
+
+    try:
+        report = CaseReport.from_segmentation(case, study_date=study_date, regions=False)
+        return CaseReport(replace(report.case, dates_moved=dates_moved)).pdf(), []
+    except MissingDependencyError as error:
+        return None, [f"The DICOM objects have no report (PDF): {error.message} {error.advice}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -124,16 +125,18 @@ def _segment_case(
 
     check_destination(output, stem, overwrite)
     dicom.check(path, stem, overwrite)
+    began = time.perf_counter()
     read = dicom.read(path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)
+    spent = time.perf_counter() - began
     case = segment(path if read is None else read.volume, card, device, progress, regions=regions)
     if read is not None:
-        case = dicom.named(case, path, read)
+        case = dicom.named(case, path, spent)
     if pseudonymiser is not None:
         case = pseudonymiser.segmentation(case, stem)
     progress(STAGES["regions"], "write")
-    write_segmentation(case, output, stem, probabilities, overwrite)
     if read is not None:
         case.warnings.extend(dicom.write(case, read, stem, pseudonymiser, overwrite))
+    write_segmentation(case, output, stem, probabilities, overwrite)
     progress(1.0, "write")
     return case
 

@@ -26,6 +26,11 @@ RESEARCH_USE = "Research use only - not a medical device"
 SERIAL_NUMBER = "none"
 #: Series numbers of what is written: high, so that they come last in a list of the study.
 SERIES_NUMBERS = {"SEG": 9101, "SR": 9102, "PDF": 9103}
+#: Texts that FlairSeg itself writes, which stay when an object is pseudonymised.
+_OWN_TEXTS = ("SeriesDescription", "ContentDescription", "ContentLabel", "TrackingID", "DeviceSerialNumber")
+_WORDS = ("SH", "LO", "ST", "LT", "UT", "CS", "UC")
+#: Sequences that must be there, empty, in a structured report (type 2).
+_EMPTY_SEQUENCES = ("ReferencedPerformedProcedureStepSequence", "PerformedProcedureCodeSequence")
 #: The private coding scheme of the codes that could not be verified in SNOMED CT.
 PRIVATE_SCHEME = "99FLAIRSEG"
 
@@ -97,9 +102,28 @@ def finished(data: Dataset, pseudonymiser: Pseudonymiser | None) -> Dataset:
     """A data set as it is saved: pseudonymised if that was asked for."""
     if pseudonymiser is None:
         return data
-    cleaned = pseudonymiser.dataset(data)
+    cleaned = pseudonymiser.dataset(data, keep=_OWN_TEXTS)
+    _restore_own_words(data, cleaned, nested=False)
+    for keyword in _EMPTY_SEQUENCES:
+        if keyword in data and keyword not in cleaned:
+            setattr(cleaned, keyword, [])
     cleaned.file_meta.MediaStorageSOPInstanceUID = cleaned.SOPInstanceUID
     return cleaned
+
+
+def _restore_own_words(data: Dataset, cleaned: Dataset, nested: bool) -> None:
+    """Put back the codes and words of FlairSeg's own, in which a study's ID ("1") may have been taken for a name.
+
+    What an object inherits of its patient and study stands at its root alone.
+    """
+    for element in data:
+        if element.tag not in cleaned:
+            continue
+        if element.VR == "SQ":
+            for before, after in zip(element.value, cleaned[element.tag].value, strict=False):
+                _restore_own_words(before, after, nested=True)
+        elif element.VR in _WORDS and (nested or element.keyword in _OWN_TEXTS):
+            cleaned[element.tag].value = element.value
 
 
 def save(data: Dataset, path: Path) -> None:

@@ -175,11 +175,15 @@ def coded(concept: CodedConcept) -> DicomCode:
 
 def _name_frames(made: Dataset, numbers: Sequence[int]) -> None:
     """Name the frames of the file where highdicom counted those that this volume was read from."""
-    for group in made.PerFrameFunctionalGroupsSequence:
-        for derivation in group.get("DerivationImageSequence", ()):
-            for reference in derivation.SourceImageSequence:
-                counted = reference.ReferencedFrameNumber
-                reference.ReferencedFrameNumber = numbers[int(counted) - 1]
+    # Frames of several segments at one place may share one item.
+    references = {
+        id(reference): reference
+        for group in made.PerFrameFunctionalGroupsSequence
+        for derivation in group.get("DerivationImageSequence", ())
+        for reference in derivation.SourceImageSequence
+    }
+    for reference in references.values():
+        reference.ReferencedFrameNumber = numbers[int(reference.ReferencedFrameNumber) - 1]
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -110,6 +110,19 @@ class Source:
                 "Write no DICOM for this series.",
             )
 
+    @property
+    def study_date(self) -> str:
+        """Day of the study, ``2024-05-31``; empty where the header does not say it.
+
+        Raises
+        ------
+        UnreadableImageError
+            If the file cannot be read any more.
+        """
+        with quiet():
+            date = _clean(_header(self.frames[0]), "StudyDate")
+        return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else ""
+
     def in_series_order(self) -> list[int]:
         """Slices K in the order in which the series itself lists them: by instance number, or by frame."""
         return sorted(
