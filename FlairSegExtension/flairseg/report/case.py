@@ -86,7 +86,12 @@ class Study:
 
 @dataclass(frozen=True)
 class ChangedLesion:
-    """One lesion over time; ``volumes_mm3`` has one entry per study, None where it was not seen."""
+    """One lesion over time; ``volumes_mm3`` has one entry per study, None where unknown.
+
+    ``state`` and ``change`` compare the last study with the first; ``last_interval`` is the state between the last two;
+    ``numbers`` are its lesions in the last study. ``centre_ras_mm`` and ``slices`` are those of the last study, None if
+    it is not there any more.
+    """
 
     number: int
     state: str
@@ -97,11 +102,13 @@ class ChangedLesion:
     beyond_noise: bool | None
     centre_ras_mm: tuple[float, float, float] | None
     slices: tuple[int, int] | None
+    last_interval: str | None = None
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Change:
-    """What ``followup.json`` says, as far as it can be understood."""
+    """What ``followup.json`` says, as far as it can be understood; the last study against the first."""
 
     studies: tuple[Study, ...]
     lesions: tuple[ChangedLesion, ...]
@@ -112,6 +119,14 @@ class Change:
     ventricles_beyond_noise: bool | None = None
     noise: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def last_counts(self) -> dict[str, int] | None:
+        """How many lesions are in each state between the last two studies; None if that is not told of every one."""
+        told = [lesion.last_interval for lesion in self.lesions if lesion.last_interval is not None]
+        absent = sum(not any(lesion.volumes_mm3[-2:]) for lesion in self.lesions)
+        if len(self.studies) < 3 or len(told) + absent < len(self.lesions):
+            return None
+        return {state: told.count(state) for state in STATES}
 
 
 @dataclass(frozen=True)
@@ -296,7 +311,8 @@ def change_of(content: object) -> Change | None:
     studies = tuple(_study(mapping(s)) for s in sequence(found.get("studies")))
     if len(studies) < 2:
         return None
-    lesions = tuple(row for row in (_changed(mapping(r)) for r in sequence(found.get("lesions"))) if row is not None)
+    entries = (_changed(mapping(entry), len(studies)) for entry in sequence(found.get("lesions")))
+    lesions = tuple(row for row in entries if row is not None)
     counts = mapping(found.get("counts"))
     stated = {state: whole(counts.get(state)) for state in STATES}
     counted = {state: sum(row.state == state for row in lesions) for state in STATES}
@@ -331,11 +347,13 @@ def _study(entry: Mapping[str, Any]) -> Study:
     )
 
 
-def _changed(entry: Mapping[str, Any]) -> ChangedLesion | None:
+def _changed(entry: Mapping[str, Any], studies: int) -> ChangedLesion | None:
     own, state = whole(entry.get("number")), entry.get("state")
     if own is None or state not in STATES:
         return None
-    beyond = entry.get("beyond_noise")
+    beyond, intervals = entry.get("beyond_noise"), sequence(entry.get("intervals"))
+    numbers = sequence(entry.get("lesion_numbers"))
+    here = entry.get("shown_in_study", studies) == studies
     return ChangedLesion(
         own,
         state,
@@ -344,8 +362,10 @@ def _changed(entry: Mapping[str, Any]) -> ChangedLesion | None:
         number(entry.get("change_mm3")),
         number(entry.get("change_percent")),
         beyond if isinstance(beyond, bool) else None,
-        point(entry.get("centre_ras_mm")),
-        span(entry.get("slices")),
+        point(entry.get("centre_ras_mm")) if here else None,
+        span(entry.get("slices")) if here else None,
+        intervals[-1] if len(intervals) == studies - 1 and intervals[-1] in STATES else None,
+        tuple(filter(None, map(whole, sequence(numbers[-1])))) if len(numbers) == studies else (),
     )
 
 

@@ -372,8 +372,11 @@ def _change(case: Case, texts: Texts) -> Block:
     change = case.change
     if change is None:
         return Block("change", texts("change.title.undated"), None, (texts("change.absent"),))
-    before = safe(change.studies[-2].date, 40)
-    title = texts("change.title", date=before) if before else texts("change.title.undated")
+    before, first = (safe(change.studies[n].date, 40) for n in (-2, 0))
+    if len(change.studies) > 2:
+        title = texts("change.title.first", date=first or texts("change.title.first.undated"), n=len(change.studies))
+    else:
+        title = texts("change.title", date=first) if first else texts("change.title.undated")
     shown = change.studies[-STUDIES_ON_PAGE_ONE:]
     rows = [
         cells(
@@ -388,15 +391,24 @@ def _change(case: Case, texts: Texts) -> Block:
     lines = []
     if not any(study.case == case.name for study in change.studies):
         lines.append(texts("change.other_case"))
-    counts = ", ".join(
-        texts("change.count", state=texts.member("state", state), n=change.counts[state])
-        for state in STATES
-        if change.counts[state] or state in ("new", "enlarging")
-    )
-    lines += [f"{texts('change.counts')}: {counts}.", _ventricles(change, texts), texts("change.noise")]
+    lines.append(f"{texts('change.counts')}: {_counted(change.counts, texts)}.")
+    last = change.last_counts()
+    if last is not None:
+        since = before or texts("change.last.undated")
+        lines.append(texts("change.last", date=since, counts=_counted(last, texts)))
+    lines += [_ventricles(change, texts), texts("change.noise")]
     if len(shown) < len(change.studies):
         lines.append(texts.count("change.earlier", len(change.studies) - len(shown)))
     return Block("change", title, Table("", head, tuple(rows)), tuple(lines))
+
+
+def _counted(counts: Mapping[str, int], texts: Texts) -> str:
+    """``new 2, enlarging 0, stable 14``: what is there, and always what matters most."""
+    return ", ".join(
+        texts("change.count", state=texts.member("state", state), n=counts[state])
+        for state in STATES
+        if counts[state] or state in ("new", "enlarging")
+    )
 
 
 def _ventricles(change: Change, texts: Texts) -> str:
@@ -434,9 +446,8 @@ def _lesion_table(case: Case, texts: Texts) -> Section:
     columns = _columns(case.rows)
     rows = tuple(cells(*(_CELLS[name](row, texts) for name in columns)) for row in case.rows)
     head = tuple(texts(f"lesions.{name}") for name in columns)
-    return Section(
-        "lesions", title, (texts.count("lesions.caption", len(case.rows)),), Table("", head, rows, numbers_from=2)
-    )
+    table = Table("", head, rows, numbers_from=2 if "region" in columns else 1)
+    return Section("lesions", title, (texts.count("lesions.caption", len(case.rows)),), table)
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

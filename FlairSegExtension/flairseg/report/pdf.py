@@ -36,7 +36,7 @@ _CAPTION_HEIGHT = 9.0
 _WIDEST, _NARROWEST = 200.0, 82.0
 _GALLERY_COLUMNS = 5
 #: Tables of fewer rows are not parted by the end of a page.
-_KEPT_ROWS = 24
+_KEPT_ROWS = 15
 
 
 def render_pdf(content: Content, paper: str = "a4") -> bytes:
@@ -203,7 +203,8 @@ class _Setter:
         view = pictures[0].view
         aspect = view.height_mm / view.width_mm
         best: tuple[float, int] = (0.0, len(pictures))
-        for columns in range(1, min(6, len(pictures)) + 1):
+        # Full rows only: one image alone in the last row looks like a mistake.
+        for columns in (n for n in range(1, len(pictures) + 1) if len(pictures) % n in (0, n - 1)):
             rows = -(-len(pictures) // columns)
             by_width = (self._width - (columns - 1) * _GAP) / columns
             by_height = (room / rows - _CAPTION_HEIGHT - _GAP) / aspect
@@ -211,8 +212,8 @@ class _Setter:
         width, columns = best
         if width < _NARROWEST:
             # Fewer images, but legible ones.
-            columns = min(len(pictures), 4)
-            pictures = pictures[:: max(1, -(-len(pictures) // columns))][:columns]
+            pictures = pictures[:: max(1, -(-len(pictures) // 4))][:4]
+            columns = len(pictures)
             width = min((self._width - (columns - 1) * _GAP) / columns, max(room - _CAPTION_HEIGHT - _GAP, 50) / aspect)
         return _grid([(self._shown(p.caption), p) for p in pictures], columns, width, self._width)
 
@@ -275,7 +276,8 @@ class _Setter:
             table = self._table(section.table, self._width, striped=True)
             whole = [title, *lines, Spacer(1, 2), table]
             return [KeepTogether(whole)] if len(section.table.rows) <= _KEPT_ROWS else [CondPageBreak(90), *whole]
-        return [KeepTogether([title, *lines[:1]]), *lines[1:]]
+        kept = len(lines) if section.id == "references" else 1
+        return [KeepTogether([title, *lines[:kept]]), *lines[kept:]]
 
     def _table(self, table: Table, width: float, strong: int | None = None, striped: bool = False):
         from reportlab.platypus import LongTable
@@ -468,9 +470,11 @@ def _grid(
             left = (width - used) / 2 if centred else 0
             top = sum(row_heights)
             for row, row_height in zip(rows, row_heights, strict=True):
+                # A row that is not full stands in the middle, as the others do.
+                indent = (columns - len(row)) * (picture_width + _GAP) / 2 if centred else 0
                 for column, n in enumerate(row):
                     caption, picture = pictures[n]
-                    x, y = left + column * (picture_width + _GAP), top - heights[n]
+                    x, y = left + indent + column * (picture_width + _GAP), top - heights[n]
                     _draw_picture(self.canv, picture, x, y, picture_width, heights[n])
                     self.canv.setFont(_REGULAR, 6.4)
                     self.canv.setFillColor(_DIM)

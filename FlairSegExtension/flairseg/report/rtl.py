@@ -14,6 +14,7 @@ _PRESENTATION = (*range(0xFB50, 0xFC00), *range(0xFE70, 0xFEFD))
 _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _NUMBERS = frozenset({"EN", "AN"})
 _ZERO_WIDTH_NON_JOINER, _ZERO_WIDTH_JOINER = "\u200c", "\u200d"
+_OPENING = {")": "(", "]": "[", "}": "{", "»": "«"}
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 
 
@@ -35,11 +36,16 @@ def visual(text: str) -> str:
 
 
 def _end_of_run(text: str, start: int) -> int:
-    """Where the words from right to left end: at their last letter, whatever stands between them."""
+    """Where the words from right to left end: at their last letter or the bracket that closes one of theirs."""
     end = start
     for n in range(start, len(text)):
         direction = unicodedata.bidirectional(text[n])
-        if direction in _RIGHT_TO_LEFT or (direction == "NSM" and end == n):
+        closing = _OPENING.get(text[n])
+        if (
+            direction in _RIGHT_TO_LEFT
+            or (direction == "NSM" and end == n)
+            or (closing is not None and text[start:n].count(closing) > text[start:n].count(text[n]))
+        ):
             end = n + 1
         elif direction == "L":
             break

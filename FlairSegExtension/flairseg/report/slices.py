@@ -153,15 +153,21 @@ class Slices:
         return weights, area / np.maximum(area.max(axis=0), 1)
 
     def _changed_lesions(self) -> set[int]:
-        """Numbers of the lesions here that a follow-up calls new or enlarging, by their centres."""
+        """Numbers of the lesions here that a follow-up calls new or enlarging, by number, else by their centres."""
         change = self._case.change
         rows = [row for row in self._case.rows if row.centre_ras_mm is not None]
         if change is None or not rows:
             return set()
         centres = np.array([row.centre_ras_mm for row in rows])
-        found = set()
+        own = change.studies[-1]
+        same = own.case == self._case.name and own.lesion_count == len(self._case.rows)
+        found: set[int] = set()
         for lesion in change.lesions:
-            if lesion.state in ("new", "enlarging") and lesion.centre_ras_mm is not None:
+            if lesion.state not in ("new", "enlarging"):
+                continue
+            if same and lesion.numbers:
+                found.update(lesion.numbers)
+            elif lesion.centre_ras_mm is not None:
                 distance = np.linalg.norm(centres - lesion.centre_ras_mm, axis=1)
                 if distance.min() <= _SAME_LESION_MM:
                     found.add(rows[int(np.argmin(distance))].number)
@@ -174,6 +180,8 @@ class Slices:
         )
         share = tissue.mean(axis=(1, 2))
         inside = [k for k in range(len(self)) if share[k] >= 0.6 * float(share.max())]
+        # Neither the neck nor the vertex tells much.
+        inside = inside[len(inside) // 4 : max(len(inside) - len(inside) // 5, len(inside) // 4 + FEWEST)]
         while len(chosen) < min(FEWEST, len(inside)):
             apart = [min((abs(k - c) for c in chosen), default=-abs(k - len(self) // 2)) for k in inside]
             best = inside[int(np.argmax(apart))]
