@@ -280,7 +280,8 @@ class WorkerThread:
             result = segment(volume, model=model, device=device, progress=self._progress(run), cancel=self._token)
             answer = result.compact_answer()
             _ = answer.labels_text
-            self.events.put(("result", run, replace(result, compact=answer, probabilities=None)))
+            slim = replace(result, compact=answer, probabilities=None, disagreement=None)
+            self.events.put(("result", run, slim))
 
     def _do_task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
         with self._told(run):
