@@ -271,6 +271,8 @@ def main() -> None:
         "--measure-again", action="store_true", help="measure seconds and memory even if they are known"
     )
     arguments = parser.parse_args()
+    # Before the work: a document without markers would be found out after it.
+    put_between(arguments.readme.read_text(encoding="utf-8"), "")
     systems = find_systems(arguments.predictions, arguments.models)
     cases, incomplete = gather(arguments.predictions, systems, data_folder())
     for recipe, lacking in incomplete.items():

@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from flairseg.models.card import CARD_NAME
 from flairseg.nifti import write_nifti
@@ -53,13 +55,18 @@ def weights_of(folder: Path) -> tuple[int | None, float | None, str]:
     members = [member["id"] for member in card.get("ensemble", {}).get("members", [])]
     if members:
         parts = [weights_of(folder.parent / member) for member in members]
-        known = all(p is not None and m is not None for p, m, _ in parts)
-        sums = (sum(p for p, _, _ in parts), sum(m for _, m, _ in parts)) if known else (None, None)
-        return *sums, "+".join(digest for _, _, digest in parts)
+        parameters, megabytes, digests = zip(*parts, strict=True)
+        return _sum(parameters), _sum(megabytes), "+".join(digests)
     weights = card["weights"]
     path = folder / weights["file"]
     size = weights.get("bytes") or (path.stat().st_size if path.exists() else None)
     return weights.get("parameters"), None if size is None else size / _MB, weights["sha256"]
+
+
+def _sum(numbers: Iterable[float | None]) -> Any:
+    """The sum; None if a number is not known."""
+    numbers = list(numbers)
+    return None if None in numbers else sum(numbers)
 
 
 def measure_cost(folder: Path, repeats: int = REPEATS, case: Path | None = None) -> Cost:

@@ -60,6 +60,7 @@ def export_onnx(
         opset_version=17,
         dynamo=False,
         # Batch norm stays a node of its own: folded into a convolution, its weights would be rounded once more.
+        do_constant_folding=not half,
         training=torch.onnx.TrainingMode.PRESERVE if half else torch.onnx.TrainingMode.EVAL,
     )
     if half:

@@ -63,7 +63,7 @@ def _content(result: EvaluationResult, method: str, kind: str) -> tuple[np.ndarr
         if not rows:
             return None, (), ""
         row = rows[0]
-        return np.array([[row.tn, row.fp], [row.fn, row.tp]]), (_NORMAL, _ABNORMAL), "Normal against abnormal"
+        return np.array([[row.tn, row.fp], [row.fn, row.tp]]), (_NORMAL, _ABNORMAL), "Normal or abnormal"
     level = "voxel" if kind == "voxels" else "lesion"
     found = [c for c in result.confusions if c.method == method and c.level == level]
     if not found:
@@ -88,8 +88,8 @@ def matrix(axes: Axes, counts: np.ndarray, ticks: Sequence[str], heading: str) -
             axes.text(column, row + 0.22, f"{figure(100 * shares[row, column], 1)} %", ha="center", va="center",
                       fontsize=6, color=colour)  # fmt: skip
     shown = [_broken(t) for t in ticks]
-    axes.set_xticks(range(len(ticks)), shown, fontsize=6.8)
-    axes.set_yticks(range(len(ticks)), shown, fontsize=6.8)
+    axes.set_xticks(range(len(ticks)), shown, fontsize=5.8)
+    axes.set_yticks(range(len(ticks)), shown, fontsize=6.4)
     for tick, name in zip([*axes.get_xticklabels(), *axes.get_yticklabels()], [*ticks, *ticks], strict=True):
         rgb = _RGB.get(name)
         if rgb is not None:
