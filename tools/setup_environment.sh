@@ -100,6 +100,8 @@ test)
     install_training
     # nnU-Net's networks; what they declare beside PyTorch (timm, torchvision) serves others of their networks.
     pip_install --no-deps 'dynamic-network-architectures==0.4.4'
+    # MONAI's surface distances, to compare ours with; it needs NumPy and PyTorch alone.
+    pip_install --no-deps 'monai>=1.5'
     ;;
 lint)
     say "Installing FlairSeg and the linter ..."

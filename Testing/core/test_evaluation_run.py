@@ -446,3 +446,26 @@ def test_ctrl_c_leaves_nothing_behind(study, tmp_path, monkeypatch):
     )
     assert answer.exit_code == 130
     assert not (tmp_path / "o").exists()
+
+
+def test_pseudonyms_stand_in_every_file_and_message(study, tmp_path, monkeypatch):
+    from flairseg.evaluation import writing
+
+    shown = []
+    monkeypatch.setattr(writing, "render", lambda result, **options: shown.append(result) or "<html>")
+    for name in ("anna", "bela"):
+        write_labels(tmp_path / "ours" / f"{name}_labels.nii.gz", study[1][name][1])
+    for name in ("anna", "bela", "cleo"):
+        write_labels(
+            tmp_path / "truth" / f"{name}.nii.gz", study[1][name][0][:, ::2, ::2], AFFINE @ np.diag([2, 2, 1, 1])
+        )
+    (tmp_path / "truth" / "bela.nii.gz").write_bytes(b"")
+    answer = run("--predictions", f"m={tmp_path / 'ours'}", "--references", tmp_path / "truth", "--pseudonymise",
+                 "--output", tmp_path / "out")  # fmt: skip
+    assert answer.exit_code == 2
+    texts = [p.read_text(encoding="utf-8") for p in (tmp_path / "out").iterdir()]
+    for name in ("anna", "bela", "cleo"):
+        assert name not in answer.output
+        assert not any(name in text for text in texts)
+    assert any("another grid" in text for text in shown[0].cases[0].warnings)
+    assert "m has no mask of 1 references." in shown[0].notes

@@ -269,6 +269,9 @@ def evaluate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation that exists already; without it it is kept.")
     ] = False,
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    pseudonym_map: PseudonymMap = None,
 ) -> None:
     """Compare segmentations - FlairSeg's and other tools' - with references: one report, tables, tests.
 
@@ -296,6 +299,7 @@ def evaluate(
         slice_overlap,
         seed,
         overwrite,
+        (pseudonymise, pseudonym_key, pseudonym_map),
     )
     raise typer.Exit(evaluate_cases(options))
 

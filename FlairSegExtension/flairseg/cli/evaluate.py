@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,14 @@ from .console import (
     show_error,
     show_warning,
 )
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..evaluation.inputs import EvaluationCase
     from ..evaluation.results import EvaluationResult, Refusal
+    from ..privacy import Pseudonymiser
 
 #: What the progress bar calls each stage, and where in the whole it ends.
 _STAGES = {
@@ -59,16 +61,19 @@ class EvaluateOptions:
     slice_overlap: float
     seed: int
     overwrite: bool
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS
 
 
 def evaluate_cases(options: EvaluateOptions) -> int:
     """Evaluate and write; the exit code of the command."""
     messages, results = messages_console(), results_console()
+    pseudonymiser: Pseudonymiser | None = None
     try:
         with interruptible():
-            result, written = _run(options, messages)
+            pseudonymiser = start(messages, *options.pseudonyms)
+            result, written = _run(options, messages, pseudonymiser)
     except FlairSegError as error:
-        show_error(messages, error)
+        show_error(messages, told(error, pseudonymiser))
         return REFUSED
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.")
@@ -85,10 +90,12 @@ def evaluate_cases(options: EvaluateOptions) -> int:
     if result.refusals:
         count = sum(method.cases for method in result.methods) + len(result.refusals)
         messages.print(f"{len(result.refusals)} of {count} masks could not be evaluated.", soft_wrap=True)
-    return REFUSED if result.refusals else WRITTEN
+    return WRITTEN if finish(messages, pseudonymiser, options.pseudonyms[2]) and not result.refusals else REFUSED
 
 
-def _run(options: EvaluateOptions, messages: Console) -> tuple[EvaluationResult, list[tuple[Path, str]]]:
+def _run(
+    options: EvaluateOptions, messages: Console, pseudonymiser: Pseudonymiser | None
+) -> tuple[EvaluationResult, list[tuple[Path, str]]]:
     from ..evaluation.conventions import choose_conventions
     from ..evaluation.foreign import REFERENCE
     from ..evaluation.logs import read_training_log
@@ -100,6 +107,8 @@ def _run(options: EvaluateOptions, messages: Console) -> tuple[EvaluationResult,
         options.tolerance_mm, rule, minimum, options.min_lesion_mm3, options.slice_overlap, options.seed
     )
     cases, notes = _cases(options)
+    if pseudonymiser is not None:
+        cases, notes = _pseudonymised(cases, pseudonymiser), [note.partition(":")[0] + "." for note in notes]
     mappings = _mappings(options, {case.method for case in cases} | {REFERENCE})
     logs = [read_training_log(path) for path in options.training_logs]
     check_destination(options.output, options.overwrite)
@@ -111,7 +120,8 @@ def _run(options: EvaluateOptions, messages: Console) -> tuple[EvaluationResult,
         task = bar.add_task(_STAGES["cases"][0], total=1.0)
 
         def refused(refusal: Refusal) -> None:
-            show_error(bar.console, FlairSegError(refusal.message, refusal.advice), f"{refusal.case}, {refusal.method}")
+            error = told(FlairSegError(refusal.message, refusal.advice), pseudonymiser)
+            show_error(bar.console, error, f"{refusal.case}, {refusal.method}")
 
         def progress(fraction: float, stage: str) -> None:
             name, end = _STAGES[stage]
@@ -119,6 +129,8 @@ def _run(options: EvaluateOptions, messages: Console) -> tuple[EvaluationResult,
             bar.update(task, completed=start + (end - start) * fraction, description=name)
 
         result = evaluate(cases, conventions, mappings, logs, notes, progress, refused=refused)
+        if pseudonymiser is not None:
+            result = _without_names(result, pseudonymiser)
         paths = write_evaluation(result, options.output, options.overwrite, progress)
     return result, [(paths[name], what) for name, what in FILES.items()]
 
@@ -151,6 +163,27 @@ def _cases(options: EvaluateOptions) -> tuple[list[EvaluationCase], list[str]]:
             raise FlairSegError(f"Two folders are called {name}.", "Give each method a name of its own.")
         methods[name] = Path(folder)
     return match_folders(methods, options.references, options.images)
+
+
+def _pseudonymised(cases: Sequence[EvaluationCase], pseudonymiser: Pseudonymiser) -> list[EvaluationCase]:
+    """The cases under pseudonyms; the names of their files are looked for in texts from now on."""
+    for case in cases:
+        pseudonym = pseudonymiser.case(case.case)
+        for path in (case.prediction, case.reference, case.probabilities, case.image):
+            if path is not None:
+                pseudonymiser.learn(str(path), pseudonym)
+                pseudonymiser.learn(path.name, pseudonym)
+    return [replace(case, case=pseudonymiser.case(case.case)) for case in cases]
+
+
+def _without_names(result: EvaluationResult, pseudonymiser: Pseudonymiser) -> EvaluationResult:
+    """The result with the names taken out of its warnings and errors."""
+    clean = pseudonymiser.text
+    return replace(
+        result,
+        cases=tuple(replace(c, warnings=tuple(clean(text) for text in c.warnings)) for c in result.cases),
+        refusals=tuple(replace(r, message=clean(r.message), advice=clean(r.advice)) for r in result.refusals),
+    )
 
 
 def _mappings(options: EvaluateOptions, known: set[str]) -> dict:
