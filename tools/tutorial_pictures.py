@@ -26,10 +26,13 @@ from Testing.harness.qt_application import start  # noqa: E402
 SHOWN = {
     "loaded": "tutorial_1_case",
     "segmenting": "tutorial_2_running",
-    "lesion": "tutorial_3_result",
+    "located": "tutorial_3_result",
     "painted": "tutorial_4_correct",
     "accepted": "tutorial_5_verdict",
     "second_version": "tutorial_6_versions",
+    "comparing": "tutorial_7_compare",
+    "following": "tutorial_8_follow",
+    "reported": "tutorial_9_report",
 }
 #: Small enough that a page with all of them loads at once.
 MOST_BYTES = 250_000
@@ -61,7 +64,7 @@ def main() -> None:
         # The folder of the cases stands in a picture: one that looks the same on every computer.
         os.chdir(folder)
         panel = module.widgetRepresentation().self()
-        Walkthrough(window, panel, folder, picture, other_volumes=False, cases=Path("MS cases")).run()
+        Walkthrough(window, panel, folder, picture, other_volumes=False, cases=Path("MS cases"), further=True).run()
         os.chdir(ROOT)
     app.moduleManager().unload("FlairSeg")
     window.close_all()

@@ -45,6 +45,7 @@ class LinkedViews:
 
     def __init__(self) -> None:
         self._layout: int | None = None
+        self._composites: list[str] = []
         self._before: list[tuple[str, bool, tuple[str, ...]]] = []
 
     @property
@@ -93,6 +94,7 @@ class LinkedViews:
             # Links would hand the volume on to the other views while it is being set.
             composite.SetLinkedControl(False)
             composite.SetBackgroundVolumeID(one.volume.GetID())
+            self._composites.append(composite.GetID())
             composite.SetForegroundVolumeID(None)
             nodes[-1].SetViewGroup(VIEW_GROUP)
             nodes[-1].SetLayoutLabel(one.title)
@@ -115,7 +117,7 @@ class LinkedViews:
 
     def forget(self) -> None:
         """The scene is closing: its nodes are not touched any more."""
-        self._before = []
+        self._before, self._composites = [], []
         self.close()
 
     def _show_segmentations(self, shown: Sequence[Shown], visible: Sequence, nodes: Sequence) -> None:
@@ -148,6 +150,13 @@ class LinkedViews:
                 display.AddViewNodeID(view)
             display.SetVisibility(visible)
         self._before = []
+        for node_id in self._composites:
+            # A view that is not seen shows nothing: who asks whether a volume is shown shall not be deceived.
+            composite = slicer.mrmlScene.GetNodeByID(node_id)
+            if composite is not None:
+                composite.SetLinkedControl(False)
+                composite.SetBackgroundVolumeID(None)
+        self._composites = []
 
 
 def layout_description(titles: Sequence[str], orientation: str) -> str:

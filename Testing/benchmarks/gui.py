@@ -76,10 +76,13 @@ def serve(path: Path, views: bool) -> None:
 
     app = start()
     import slicer
+    from FlairSegLib.settings import FlairSegSettings
 
     from Testing.harness.interaction import EventLoopProbe, click, run_event_loop, wait_until
     from Testing.harness.main_window import MainWindow
 
+    # A run, and nothing after it: the regions of the brain are looked for in the background.
+    FlairSegSettings().regionsAfterRun = False
     module = app.moduleManager().load(ROOT / "FlairSegExtension" / "FlairSeg.py")
     window = MainWindow("FlairSeg", width=1400, height=1000)
     if not views:
@@ -153,7 +156,7 @@ def command_line(path: Path, output: Path) -> float:
     program = str(Path(sys.executable).with_name("flairseg"))
     began = time.perf_counter()
     subprocess.run(
-        [program, "segment", str(path), "--output", str(output), "--overwrite"],
+        [program, "segment", str(path), "--output", str(output), "--overwrite", "--no-regions"],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

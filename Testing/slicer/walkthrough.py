@@ -40,6 +40,7 @@ STEPS = (
     "cancelled",
     "segmented",
     "lesion",
+    "located",
     "painted",
     "erased",
     "undone",
@@ -47,6 +48,8 @@ STEPS = (
     "reloaded",
     "second_version",
 )
+#: What follows for the tutorial's pictures; each has tests of its own, and takes as long as all of the above.
+FURTHER = ("compared", "followed", "reported")
 READER = "R01"
 #: How far a class's own colour leads the other two where its label is: the weakest fill over the brightest FLAIR.
 LEAD = 25
@@ -70,6 +73,8 @@ class Walkthrough:
         Load volumes that are no FLAIR first, among which the panel has to choose.
     cases : Path, optional
         Folder of the cases, as the user types it; default: ``cases`` in ``folder``.
+    further : bool
+        Also compare models, follow the patient and write the report.
     """
 
     def __init__(
@@ -80,11 +85,13 @@ class Walkthrough:
         picture: Callable[[str], object],
         other_volumes: bool = True,
         cases: Path | None = None,
+        further: bool = False,
     ) -> None:
         self.window, self.panel, self.ui = window, panel, panel.ui
         self.result = panel.result.ui
         self._folder, self._cases, self._picture = folder, cases or folder / "cases", picture
         self._other_volumes = other_volumes
+        self._steps = (*STEPS, *(FURTHER if further else ()))
         self.volume = self.node = None
         #: What was measured on the way.
         self.facts: dict[str, object] = {}
@@ -97,7 +104,7 @@ class Walkthrough:
         AssertionError
             With what is not as it has to be.
         """
-        for step in STEPS:
+        for step in self._steps:
             getattr(self, step)()
             self._picture(step)
         check(not slicer.app.messages, f"something popped up: {slicer.app.messages}")
@@ -165,6 +172,23 @@ class Walkthrough:
         press("P")
         check(self.panel.result.lesions.selected.number == chosen, "the key P does not go back")
         self._see(self.result.resultCollapsibleButton)
+
+    def located(self) -> None:
+        """Each lesion's region is told, the load by region, and what is not assessed."""
+        regions = self.panel.result.regions
+        if not regions.running and not regions.known:
+            click(self.result.regionsButton)
+        wait_until(lambda: not regions.running, RUN_S)
+        self._settle()
+        check(regions.known, f"no regions were found: {shown(self.result.regionsMessageLabel)}")
+        table = self.result.lesionTable
+        places = [table.item(row, table.columnCount - 1).text() for row in range(table.rowCount)]
+        check("–" not in places and "Unknown" not in places, f"regions: {places}")
+        self.facts["load"] = shown(self.result.loadLabel)
+        check("lesion" in self.facts["load"], "the load by region is not told")
+        evidence = shown(self.result.disseminationLabel)
+        check("optic nerve: not assessed" in evidence and "no diagnosis" in evidence, evidence)
+        self._see(self.result.lesionTable, self.result.saveTableButton)
 
     def painted(self) -> None:
         """Key 1 takes the brush: what the model missed is drawn, and the reader's work is noted."""
@@ -266,6 +290,70 @@ class Walkthrough:
         check(self.result.acceptButton.enabled, self.result.acceptButton.toolTip)
         self.facts["versions"] = [first.GetName(), self.node.GetName()]
         self._see(self.result.resultCollapsibleButton)
+
+    def compared(self) -> None:
+        """Two models on one FLAIR: figures, and their results side by side."""
+        section = self.panel.further.compare
+        ids = list(self.panel.model.cards)
+        check(len(ids) > 1, f"there is one model only: {ids}")
+        click(section.ui.compareCollapsibleButton)
+        section.tick([self.panel.model.modelId, next(i for i in ids if i != self.panel.model.modelId)])
+        click(section.ui.compareButton)
+        wait_until(lambda: not section.running, 2 * RUN_S)
+        check(section.compared is not None, shown(section.ui.compareMessageLabel))
+        click(section.ui.sideBySideButton)
+        self._look_at(tuple(int(n) for n in np.argwhere(self.labels() == LESION).mean(axis=0)))
+        self._see(section.ui.compareCollapsibleButton, section.ui.sideBySideButton)
+        self._picture("comparing")
+        click(section.ui.sideBySideButton)
+        click(section.ui.compareCollapsibleButton)
+
+    def followed(self) -> None:
+        """A second study of the phantom, moved and with one lesion more: it alone is new."""
+        from FlairSegLib import scene_bridge
+
+        first = scene_bridge.volume_from_node(self.volume)
+        labels = self.labels()
+        place = self._missed(labels)
+        near = np.array(np.meshgrid(*(np.arange(n) for n in labels.shape), indexing="ij")).reshape(3, -1).T - place
+        ball = (np.linalg.norm(near * self.volume.GetSpacing()[::-1], axis=1) < 7.0).reshape(labels.shape)
+        array = first.array.astype(np.float32)
+        array[ball] = np.percentile(array[labels == LESION], 75)
+        array += np.random.default_rng(1).normal(0, 0.01 * array.max(), array.shape)
+        moved = rigid(4.0, (3.0, -4.0, 2.0)) @ first.ijk_to_ras
+        later = slicer.util.addVolumeFromArray(array.clip(0).astype(np.int16), moved, "FLAIR a year later")
+        section = self.panel.further.follow
+        self.ui.inputSelector.setCurrentNode(later)
+        run_event_loop(0.5)
+        click(section.ui.followCollapsibleButton)
+        section.ui.previousSelector.setCurrentNode(self.volume)
+        section.ui.presentSelector.setCurrentNode(later)
+        click(section.ui.followButton)
+        wait_until(lambda: not section.running, 3 * RUN_S)
+        check(section.followed is not None, shown(section.ui.followMessageLabel))
+        self.facts["followed"] = shown(section.ui.followMessageLabel)
+        check(section.rows and section.rows[0]["state"] == "new", self.facts["followed"])
+        section.ui.changeTable.selectRow(0)
+        self._see(section.ui.followCollapsibleButton, section.ui.linkedViewsButton)
+        self._picture("following")
+        click(section.ui.linkedViewsButton)
+        click(section.ui.followCollapsibleButton)
+
+    def reported(self) -> None:
+        """The report of the accepted version, as HTML and PDF."""
+        self.ui.inputSelector.setCurrentNode(self.volume)
+        self.panel.result.setSegmentation(slicer.util.getNode(self.facts["versions"][0]))
+        self._settle()
+        section, out = self.panel.further.export, Path("report")
+        click(section.ui.exportCollapsibleButton)
+        section.ui.exportFolderEdit.setCurrentPath(str(out))
+        click(section.ui.exportButton)
+        wait_until(lambda: not section.running, RUN_S)
+        check("Written to" in shown(section.ui.exportMessageLabel), shown(section.ui.exportMessageLabel))
+        self.facts["reports"] = sorted(path.name for path in out.iterdir())
+        page = next(out.glob("*.html")).read_text(encoding="utf-8")
+        check(READER in page and "Accepted after" in page, "the report does not say who accepted the result")
+        self._see(section.ui.exportCollapsibleButton, section.ui.openFolderButton)
 
     # What they are made of
 
@@ -413,6 +501,14 @@ class Walkthrough:
         if also is not None:
             area.ensureWidgetVisible(also, 0, 8)
         slicer.app.processEvents()
+
+
+def rigid(degrees: float, shift: tuple[float, float, float]) -> np.ndarray:
+    """A turn about the head's long axis and a shift, RAS mm, 4 x 4."""
+    angle, out = np.radians(degrees), np.eye(4)
+    out[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    out[:3, 3] = shift
+    return out
 
 
 def check(holds: bool, otherwise: str) -> None:

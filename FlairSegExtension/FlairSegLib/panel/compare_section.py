@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegCompare.ui"
 _FEWEST = 2
+#: Height of a row, and how many rows a table shows at least and at most.
+ROW_PX, FEWEST_ROWS, MOST_ROWS = 20, 2, 7
 #: Column of names; all others hold figures.
 _MODEL = 0
 
@@ -102,6 +104,7 @@ class CompareSection(TaskSection):
         for selector in (ui.leftSelector, ui.rightSelector):
             selector.currentIndexChanged.connect(lambda index=-1: self._pair_changed())
         ui.sideBySideButton.toggled.connect(self._side_by_side)
+        ui.compareCollapsibleButton.setCollapsed(True)
         ui.compareCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.update())
 
     @property
@@ -195,6 +198,7 @@ class CompareSection(TaskSection):
         finally:
             self._filling = False
         self._offered = list(cards)
+        self.ui.modelList.setFixedHeight(8 + ROW_PX * min(max(len(cards), FEWEST_ROWS), MOST_ROWS))
 
     def _show(self, compared: Compared | None) -> None:
         self._compared = compared
@@ -311,6 +315,11 @@ def received(value: dict, volume, volume_node) -> Steps:
     return Compared(volume_node, value["rows"], nodes, value["dice"])
 
 
+def fit_height(table, rows: int, fewest: int, most: int) -> None:
+    """Make a table as high as its rows, within bounds; beyond them it scrolls."""
+    table.setFixedHeight(table.horizontalHeader().sizeHint.height() + 4 + ROW_PX * min(max(rows, fewest), most))
+
+
 def _gone(node) -> bool:
     return node is None or node.GetScene() is None
 
@@ -351,4 +360,5 @@ def _fill(table, headings: Sequence[str], rows: Sequence[Sequence[str]], tips: S
             if column != _MODEL:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             table.setItem(row, column, item)
-        table.setRowHeight(row, 20)
+        table.setRowHeight(row, ROW_PX)
+    fit_height(table, len(rows), FEWEST_ROWS, MOST_ROWS)

@@ -67,6 +67,7 @@ class ExportSection(TaskSection):
         for box in (*self._boxes().values(), ui.pseudonymiseCheckBox):
             box.toggled.connect(lambda checked=False: self.update())
         ui.openFolderButton.clicked.connect(self._open_folder)
+        ui.exportCollapsibleButton.setCollapsed(True)
         ui.exportCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.update())
         self.update()
 
@@ -134,7 +135,7 @@ class ExportSection(TaskSection):
             "date": dicom_source.study_date(volume),
             "followup": self._record(volume),
             "pseudonymise": bool(self.ui.pseudonymiseCheckBox.checked),
-            "key": self.ui.keyEdit.currentPath.strip(),
+            "key": absolute(self.ui.keyEdit.currentPath),
         }
         self._written = arguments["folder"]
 
@@ -161,7 +162,7 @@ class ExportSection(TaskSection):
 
     def _done(self, result: dict) -> None:
         names = [Path(path).name for path in result["files"]]
-        lines = [_("Written to {folder}:").format(folder=self._written), *names]
+        lines = [_("Written to {folder}:").format(folder=self.ui.exportFolderEdit.currentPath.strip()), *names]
         kind = messages.SUCCESS
         if result["warnings"]:
             lines += [str(text) for text in result["warnings"]]
@@ -186,20 +187,21 @@ class ExportSection(TaskSection):
 
     def _places(self, volume) -> dict[str, Any]:
         """Where to, under which name, and from which series."""
-        folder = Path(self.ui.exportFolderEdit.currentPath.strip()).expanduser()
-        if folder.exists() and not folder.is_dir():
+        # The process that writes runs in another folder: paths are made absolute.
+        folder = absolute(self.ui.exportFolderEdit.currentPath)
+        if Path(folder).exists() and not Path(folder).is_dir():
             raise OutputError(_("{path} is a file.").format(path=folder), _("Choose a folder."))
         source, typed = dicom_source.files(volume), self.ui.sourceEdit.currentPath.strip()
-        if not source and typed and DICOM in self.wanted and not Path(typed).expanduser().is_dir():
+        if not source and typed and DICOM in self.wanted and not Path(absolute(typed)).is_dir():
             raise InputNotFoundError(
                 _("There is no folder {path}.").format(path=typed),
                 _("Choose the folder of the DICOM files from which this FLAIR was loaded."),
             )
         return {
-            "folder": str(folder),
+            "folder": folder,
             "stem": file_stem(volume.GetName()),
             "source_files": source,
-            "source_folder": "" if source or not typed else str(Path(typed).expanduser()),
+            "source_folder": "" if source or not typed else absolute(typed),
         }
 
     def _install_for(self, wanted: list[str]) -> None:
@@ -217,6 +219,11 @@ class ExportSection(TaskSection):
     def _open_folder(self, checked: bool = False) -> None:
         if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self._written)):
             messages.show(self._message, messages.INFO, _("The files are in {folder}.").format(folder=self._written))
+
+
+def absolute(path: str) -> str:
+    """A path as it was typed, absolute; empty stays empty."""
+    return str(Path(path.strip()).expanduser().absolute()) if path.strip() else ""
 
 
 def _nothing() -> Steps:

@@ -11,6 +11,7 @@ import qt
 import slicer
 from flairseg import tasks
 from flairseg.anatomy.regions import UNKNOWN
+from flairseg.change.states import STATE_BY_ID
 from flairseg.errors import InputNotFoundError
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -19,6 +20,7 @@ from .. import change_nodes, dicom_source, scene_bridge, segment_tags, segment_v
 from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps, in_thread
 from . import messages
+from .compare_section import ROW_PX, fit_height
 from .lesion_words import region_name
 from .result_panel import volume_of
 from .task_section import TaskSection
@@ -95,6 +97,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         for selector in (ui.previousSelector, ui.presentSelector):
             # What a follow-up made itself is no study.
             selector.currentNodeChanged.connect(self._study_chosen)
+        ui.followCollapsibleButton.setCollapsed(True)
         ui.followCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.propose())
 
     @property
@@ -236,12 +239,13 @@ class FollowSection(TaskSection, VTKObservationMixin):
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(detail(lesion))
-                if column == _STATE and lesion["state"] in change_nodes.STATES:
-                    item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*change_nodes.STATES[lesion["state"]][1]))
+                if column == _STATE and lesion["state"] in STATE_BY_ID:
+                    item.setData(qt.Qt.DecorationRole, qt.QColor(*STATE_BY_ID[lesion["state"]].rgb))
                 elif column in (_NUMBER, _BEFORE, _NOW, _CHANGE):
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(row, column, item)
-            table.setRowHeight(row, 20)
+            table.setRowHeight(row, ROW_PX)
+        fit_height(table, len(self._rows), 3, 10)
         table.clearSelection()
         table.setCurrentItem(None)
 
