@@ -68,6 +68,7 @@ def test_a_table_names_cases_methods_groups_and_files_beside_it(tmp_path):
         ("case,prediction,reference\na,,c\n", "line 2, has no prediction"),
         ("case,prediction,reference\na,b,c\na,d,c\n", "the case a of prediction twice"),
         ("case,prediction,reference,method\na,b,c,x\na,d,e,y\n", "two different entries of reference"),
+        ("case,prediction,reference,method\na,b,c,reference\n", "stands for the references"),
         ("case,prediction,reference,method,site\na,b,c,x,1\na,d,c,y,2\n", "two different entries of site"),
         ('case,prediction,reference\n"a,b,c\n', "has no prediction"),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..reading import ENDINGS, case_name
 from .errors import InvalidManifestError
+from .foreign import REFERENCE
 
 #: Columns of the table of cases.
 REQUIRED = ("case", "prediction", "reference")
@@ -133,6 +134,10 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
     ------
     InvalidManifestError
     """
+    if any(case.method == REFERENCE for case in cases):
+        raise InvalidManifestError(
+            f"No method can be called {REFERENCE}: that name stands for the references.", "Choose another name."
+        )
     seen: set[tuple[str, str]] = set()
     first: dict[str, EvaluationCase] = {}
     for case in cases:
