@@ -4,8 +4,8 @@
 many lesions are called new, enlarging and so on (none has changed), and then the figures that
 ``flairseg/change/noise.py`` and ``registration.py`` have as constants. A trial is
 
-- a Tabriz patient, or a Ljubljana patient with one scan, against a copy that was turned by up to 6 degrees and shifted
-  by up to 6 mm (cubic interpolation onto a fresh grid), with another brightness, another coil and fresh noise;
+- a Tabriz patient, or a Ljubljana patient with one scan, against a copy that was turned by up to 4 degrees and shifted
+  by up to 4 mm (cubic interpolation onto a fresh grid), with another brightness, another coil and fresh noise;
 - a digital phantom scanned twice: another tilt, other slice positions, another slice thickness, other noise. Here
   nothing is interpolated, the head is sliced anew.
 
@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,11 @@ from scipy import ndimage
 
 from .data import HELD_BACK, HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back
 
-PHANTOMS = 7
-#: Largest turn about each axis (degrees) and shift along it (mm), and the fresh noise (of the brain's median).
-TURN_DEG, SHIFT_MM, NOISE = 6.0, 6.0, 0.02
+PHANTOMS = 4
+#: Tabriz patients that get a second copy.
+TWICE = 3
+#: Largest turn about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
+TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
 
 
 def repositioned(volume: Volume, seed: int) -> tuple[Volume, np.ndarray]:
@@ -74,26 +77,36 @@ def random_motion(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
     return out
 
 
-def trials(folder: Path, phantoms: int) -> Iterator[tuple[str, Volume, Volume, np.ndarray]]:
-    """Name, scan, its copy, and the motion between them."""
-    for n, path in enumerate(sorted((folder / "tabriz").glob("sub-*/flair.nii.gz"))):
-        refuse_held_back(path.parent.name, HELD_BACK)
-        volume = replace(read(path), name=path.parent.name)
-        yield path.parent.name, volume, *repositioned(volume, n)
+def trials(folder: Path, phantoms: int) -> Iterator[tuple[str, Callable[[], tuple[Volume, Volume, np.ndarray]]]]:
+    """Name of each trial, and what makes it: scan, its copy, and the motion between them."""
+    found: list[tuple[str, Callable[[], tuple[Volume, Volume, np.ndarray]]]] = []
+    patients = sorted((folder / "tabriz").glob("sub-*/flair.nii.gz"))
+    for n, path in enumerate([*patients, *patients[:TWICE]]):
+        name = path.parent.name
+        refuse_held_back(name, HELD_BACK)
+        found.append((name if n < len(patients) else f"{name}-again", partial(_copied, path, name, n)))
     for n, name in enumerate(("patient04/study1", "patient09/study2", "patient20/study2")):
         refuse_held_back(name, HELD_BACK_LONGITUDINAL)
-        volume = replace(read(folder / "ljubljana_longitudinal" / f"{name}_flair.nii.gz"), name=name)
-        yield name, volume, *repositioned(volume, 100 + n)
-    for n in range(phantoms):
-        yield from phantom_trials(n)
+        found.append(
+            (name, partial(_copied, folder / "ljubljana_longitudinal" / f"{name}_flair.nii.gz", name, 100 + n))
+        )
+    drawn = [(f"phantom-{n}", partial(phantom_twice, n)) for n in range(phantoms)]
+    for place, trial in enumerate(drawn):
+        found.insert(min(3 * place + 1, len(found)), trial)
+    yield from found
 
 
-def phantom_trials(seed: int) -> Iterator[tuple[str, Volume, Volume, np.ndarray]]:
+def _copied(path: Path, name: str, seed: int) -> tuple[Volume, Volume, np.ndarray]:
+    volume = replace(read(path), name=name)
+    return (volume, *repositioned(volume, seed))
+
+
+def phantom_twice(seed: int) -> tuple[Volume, Volume, np.ndarray]:
     """One phantom, scanned twice; it stays put in the world, the slices do not."""
     first = make_phantom(seed, tilt_deg=4.0).volume
     # The receive field and the noise go by the shape of the image as well as by the seed.
     again = make_phantom(seed, shape=(22, 240, 240), spacing_mm=(0.95, 0.95, 6.2), tilt_deg=-5.0, noise=0.025).volume
-    yield f"phantom-{seed}", first, replace(again, name=f"phantom-{seed}-again"), np.eye(4)
+    return first, replace(again, name=f"{again.name}-again"), np.eye(4)
 
 
 def record(name: str, result: FollowUp, motion: np.ndarray) -> dict:
@@ -172,14 +185,17 @@ def main() -> None:
     parser.add_argument(
         "--records", type=Path, help="JSON lines, one per trial; trials that are there are not repeated"
     )
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("N", "OF"), help="every OF-th trial only")
     arguments = parser.parse_args()
     records = []
     if arguments.records and arguments.records.exists():
         records = [json.loads(line) for line in arguments.records.read_text(encoding="utf-8").splitlines()]
     done = {r["trial"] for r in records}
-    for name, scan, copy, motion in trials(data_folder(), arguments.phantoms):
+    first, step = arguments.part
+    for name, make in list(trials(data_folder(), arguments.phantoms))[first::step]:
         if name in done:
             continue
+        scan, copy, motion = make()
         records.append(record(name, follow([scan, copy], arguments.model), motion))
         if arguments.records:
             arguments.records.parent.mkdir(parents=True, exist_ok=True)

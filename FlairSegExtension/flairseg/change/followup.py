@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ..progress import CancelToken, ProgressCallback, Reporter
 from ..segmentation import Segmentation
 from ..slicestack import choose_plane
 from ..volume import Volume
-from . import noise
+from . import noise, rigid
 from .harmonise import difference, harmonise
 from .judging import Judgement, Pair, judge
 from .matching import Track, match
@@ -36,7 +36,7 @@ from .states import CODES, GAINED, LOST, STATE_BY_ID, STATES
 from .studies import Study, load_study
 
 #: Share of the whole at which segmenting, registering and comparing end; writing takes the rest.
-SHARES = {"segment": 0.6, "register": 0.82, "compare": 0.95, "write": 1.0}
+SHARES = {"segment": 0.55, "register": 0.75, "compare": 0.85, "regions": 0.95, "write": 1.0}
 #: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
 KEEP_OUT_MM = 2.5
 #: Studies whose slices differ in thickness by more than this factor: small changes mean less, and the reader is told.
@@ -214,6 +214,7 @@ def follow(
     cancel: CancelToken | Callable[[], bool] | None = None,
     labels: Sequence[np.ndarray | str | Path | None] | None = None,
     dates: Sequence[str | None] | None = None,
+    regions: bool = False,
 ) -> FollowUp:
     """Compare two or more studies of one patient.
 
@@ -224,12 +225,14 @@ def follow(
     model, device
         As for :func:`flairseg.segment`; used only for studies without labels.
     progress : callable, optional
-        ``progress(fraction, stage)`` with the stages ``segment``, ``register``, ``compare``.
+        ``progress(fraction, stage)`` with the stages ``segment``, ``register``, ``compare``, ``regions``.
     cancel : CancelToken or callable, optional
     labels : sequence, optional
         For each study a label map on its own grid (K, J, I) or its file, or None: accepted or corrected versions.
     dates : sequence of str, optional
         For each study YYYY-MM-DD or None.
+    regions : bool
+        Also find the region of each lesion (seconds more), see :func:`with_regions`.
 
     Returns
     -------
@@ -261,6 +264,9 @@ def follow(
         space, registrations, masks = _register(loaded, reporter)
     with reporter.stage("compare", SHARES["register"], SHARES["compare"]):
         out = compare_studies(loaded, space, registrations, masks, reporter.update)
+    if regions:
+        with reporter.stage("regions", SHARES["compare"], SHARES["regions"]):
+            out = with_regions(out, reporter.update)
     out.seconds.update(reporter.seconds)
     out.seconds["total"] = time.perf_counter() - began
     return out
@@ -337,6 +343,51 @@ def compare_studies(
         tuple(studies), space, images, overall.array, overall.noise, change_map, lesions, _ventricles(studies),
         tuple(registrations), floor, warnings,
     )  # fmt: skip
+
+
+def with_regions(result: FollowUp, step: Callable[[float], None] | None = None) -> FollowUp:
+    """The same with the region of each lesion, by the anatomy of the last study.
+
+    A lesion that is not there any more is judged by where it was, laid over the last study.
+
+    Parameters
+    ----------
+    result : FollowUp
+    step : callable, optional
+        Called with the fraction done; may raise to cancel.
+
+    Returns
+    -------
+    FollowUp
+        ``regions`` as in the lesion table; what finding them warned of is added to ``warnings``.
+    """
+    from ..anatomy import find_regions
+    from ..anatomy.regions import lesion_regions
+    from ..lesions import find_lesions
+
+    last = result.studies[-1]
+    found = find_regions(last.volume, last.labels, None if step is None else lambda fraction, _: step(fraction))
+    labels = last.labels.copy()
+    to_voxels = np.linalg.inv(last.volume.ijk_to_ras) @ result.space.common_to_study[-1] @ result.space.grid.ijk_to_ras
+    places = []
+    for lesion in result.lesions:
+        kji = np.round(rigid.apply(to_voxels, lesion.track.voxels[:, ::-1]))[:, ::-1].astype(int)
+        kji = kji[((kji >= 0) & (kji < labels.shape)).all(axis=1)]
+        places.append(kji)
+        if lesion.track.presences[-1].volume_mm3 == 0:
+            labels[tuple(kji.T)] = LESION
+    lesions = find_lesions(labels, last.volume.ijk_to_ras)
+    where = lesion_regions(lesions, labels, found)
+    full = np.zeros(labels.shape, np.int32)
+    full[lesions.box] = lesions.components
+    named = []
+    for lesion, kji in zip(result.lesions, places, strict=True):
+        numbers = full[tuple(kji.T)]
+        numbers = numbers[numbers > 0]
+        number = int(np.bincount(numbers).argmax()) if numbers.size else 0
+        named.append(replace(lesion, region=where.get(number, "unknown")))
+    warnings = list(dict.fromkeys([*result.warnings, *found.warnings]))
+    return replace(result, lesions=tuple(named), warnings=warnings)
 
 
 # --- steps

@@ -78,10 +78,12 @@ class Track:
 
 @dataclass(frozen=True)
 class _Nodes:
-    """The lesions of one study on the common grid: label image, and for each own voxel its node."""
+    """The lesions of one study on the common grid: label image, its voxels, and for each own voxel its node."""
 
     labels: np.ndarray
     count: int
+    voxels: np.ndarray
+    voxel_node: np.ndarray
     own_kji: np.ndarray
     own_node: np.ndarray
     own_number: np.ndarray
@@ -107,15 +109,15 @@ def match(studies: Sequence[Study], space: CommonSpace, members: Sequence[np.nda
     reach = _reach(studies, space)
     offsets = np.concatenate([[0], np.cumsum([n.count for n in nodes])])
     rows, columns = [], []
-    found = [np.argwhere(n.labels) for n in nodes]
+    found = [n.voxels for n in nodes]
     for a in range(len(nodes)):
         for b in range(len(nodes)):
             if a == b or not len(found[a]) or not len(found[b]):
                 continue
             distance, which = cKDTree(found[a] / reach).query(found[b] / reach, distance_upper_bound=1.0)
             near = np.isfinite(distance)
-            ours = nodes[a].labels[tuple(found[a][which[near]].T)] - 1 + offsets[a]
-            theirs = nodes[b].labels[tuple(found[b][near].T)] - 1 + offsets[b]
+            ours = nodes[a].voxel_node[which[near]] - 1 + offsets[a]
+            theirs = nodes[b].voxel_node[near] - 1 + offsets[b]
             rows.append(ours)
             columns.append(theirs)
     total = int(offsets[-1])
@@ -161,27 +163,23 @@ def _nodes(study: Study, space: CommonSpace, member: np.ndarray, number: int) ->
     wide = ndimage.binary_dilation(filled, np.ones(np.where(fine, 3, 1)))
     labels, count = ndimage.label(wide, np.ones((3, 3, 3)))
     labels[~filled] = 0
+    voxels = np.argwhere(labels)
+    voxel_node = labels[tuple(voxels.T)]
     own = np.argwhere(study.labels == LESION)
     if not len(own):
-        return _Nodes(labels, count, own, np.zeros(0, int), np.zeros(0, int))
+        return _Nodes(labels, count, voxels, voxel_node, own, np.zeros(0, int), np.zeros(0, int))
     points = own[:, ::-1] @ study.volume.ijk_to_ras[:3, :3].T + study.volume.ijk_to_ras[:3, 3]
     index = (points @ to_common[:3, :3].T + to_common[:3, 3])[:, ::-1]
-    voxels = np.argwhere(labels)
     steps = np.asarray(space.spacing)[::-1]
     _, nearest = cKDTree(voxels * steps).query(index * steps)
     inner = own - [s.start for s in found.box]
-    return _Nodes(labels, count, own, labels[tuple(voxels[nearest].T)], found.components[tuple(inner.T)])
-
-
-def _is_any(nodes: _Nodes, chosen: np.ndarray) -> np.ndarray:
-    wanted = np.zeros(nodes.count + 1, bool)
-    wanted[chosen] = True
-    return wanted[nodes.labels]
+    return _Nodes(labels, count, voxels, voxel_node, own, voxel_node[nearest], found.components[tuple(inner.T)])
 
 
 def _track(studies: Sequence[Study], nodes: Sequence[_Nodes], chosen: Sequence[np.ndarray]) -> Track:
     """One lesion from its nodes (numbers from 1) in each study."""
-    voxels = np.argwhere(np.logical_or.reduce([_is_any(n, c) for n, c in zip(nodes, chosen, strict=True)]))
+    voxels = np.concatenate([n.voxels[np.isin(n.voxel_node, c)] for n, c in zip(nodes, chosen, strict=True)])
+    voxels = np.unique(voxels, axis=0)
     inside = np.stack([np.isin(n.labels[tuple(voxels.T)], c) for n, c in zip(nodes, chosen, strict=True)])
     presences = []
     for study, node, own in zip(studies, nodes, chosen, strict=True):

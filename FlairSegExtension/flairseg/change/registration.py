@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RegistrationError
-from ..preprocessing.brain_mask import brain_mask
+from ..preprocessing.brain_mask import WORKING_SPACING_MM, brain_mask
 from ..slicestack import SliceStack
 from ..volume import Volume, itk_from_affine
 from . import rigid
@@ -139,9 +139,20 @@ def prepare(volume: Volume) -> Prepared:
 
 
 def head_mask(volume: Volume) -> np.ndarray:
-    """Rough brain mask on the volume's own grid, bool (K, J, I) (source: S1, see ``preprocessing.brain_mask``)."""
+    """Rough brain mask on the volume's own grid, bool (K, J, I) (source: S1, see ``preprocessing.brain_mask``).
+
+    Found on means of pixels of about the size at which that mask works: it is as good, and several times as fast.
+    """
     stack = SliceStack.from_volume(volume)
-    return np.ascontiguousarray(stack.restore(brain_mask(stack.array, stack.spacing)))
+    slices = stack.array
+    steps = [max(1, int(WORKING_SPACING_MM / mm)) for mm in stack.spacing[1:]]
+    rows, columns = (n // step * step for n, step in zip(slices.shape[1:], steps, strict=True))
+    blocks = slices[:, :rows, :columns].reshape(len(slices), rows // steps[0], steps[0], columns // steps[1], steps[1])
+    spacing = (stack.spacing[0], stack.spacing[1] * steps[0], stack.spacing[2] * steps[1])
+    found = brain_mask(blocks.mean(axis=(2, 4)), spacing)
+    mask = np.zeros(slices.shape, bool)
+    mask[:, :rows, :columns] = found.repeat(steps[0], axis=1).repeat(steps[1], axis=2)
+    return np.ascontiguousarray(stack.restore(mask))
 
 
 def register(a: Prepared, b: Prepared, step: Callable[[float], None] | None = None) -> Registration:

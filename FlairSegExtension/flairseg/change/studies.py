@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InvalidGeometryError, UnsupportedImageError
+from ..errors import InputNotFoundError, InvalidGeometryError, UnreadableImageError, UnsupportedImageError
 from ..labels import NUMBER_OF_CLASSES
 from ..models.card import ModelCard
 from ..reading import case_name, check_volume, read_volume
@@ -71,7 +72,8 @@ def load_study(
     Parameters
     ----------
     item : Volume, Segmentation or path
-        A path is read as by :func:`flairseg.read_volume`. A segmentation is taken as it is.
+        A path is read as by :func:`flairseg.read_volume`; in a DICOM folder the FLAIR is found where pydicom is
+        installed. A segmentation is taken as it is.
     labels : ndarray or path, optional
         Classes 0..3 on the volume's grid (K, J, I), or a file of them (``<stem>_labels.nii.gz``, ``.seg.nrrd`` of one
         layer): an accepted or corrected version.
@@ -102,8 +104,9 @@ def load_study(
     if isinstance(item, Volume):
         volume, source = check_volume(item), item.name
     else:
-        volume, source = read_volume(item), str(item).encode("utf-8", "replace").decode("utf-8")
-        date = date or dicom_date(Path(item))
+        source = str(item).encode("utf-8", "replace").decode("utf-8")
+        volume, found = _read(Path(item))
+        date = date or found
     if labels is not None:
         fitting = _fitting_labels(labels, volume)
         warnings = volume.warnings
@@ -112,6 +115,20 @@ def load_study(
 
     done = segment(volume, model, device, progress, cancel)
     return Study(done.volume, done.labels, done.probabilities, done.card, False, source, date, tuple(done.warnings))
+
+
+def _read(path: Path) -> tuple[Volume, str | None]:
+    """Volume and date of a study."""
+    if find_spec("pydicom") is not None and path.is_dir():
+        from ..dicom import read_flair
+
+        try:
+            read = read_flair(path)
+        except InputNotFoundError:
+            # A folder with other images gets the advice that fits.
+            return read_volume(path), None
+        return read.volume, read.source.study_date or None
+    return read_volume(path), dicom_date(path)
 
 
 def dicom_date(path: Path) -> str | None:
@@ -160,7 +177,6 @@ def _read_labels(path: Path, volume: Volume) -> np.ndarray:
     """A label file in the voxel order of ``volume``: the axes may be stored in another order, the grid must be one."""
     import SimpleITK as sitk
 
-    from ..errors import InputNotFoundError, UnreadableImageError
     from ..volume import volume_from_sitk
 
     if not path.is_file():

@@ -523,6 +523,35 @@ def report(
 
 
 @app.command()
+def lesions(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LABELS",
+            help="Label map (1 ventricles, 2 normal WMH, 3 lesions): .nii.gz, .nrrd, .seg.nrrd, .mha.",
+            show_default=False,
+        ),
+    ],
+    flair: Annotated[Path, typer.Option("--flair", "-f", help="The FLAIR it belongs to.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the table; created if need be.", show_default=False)
+    ],
+    regions: Annotated[
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that exists already.")] = False,
+) -> None:
+    """Measure the lesions of a label map that exists already, for instance a corrected one.
+
+    Writes [green]<name>_lesions.csv[/green], one row a lesion, and [green]<name>_lesions.json[/green], the same with
+    the load by region and the regions of the McDonald criteria in which lesions were found.
+    """
+    from .lesions import measure_lesions
+
+    raise typer.Exit(measure_lesions(labels, flair, output, regions, overwrite))
+
+
+@app.command()
 def models() -> None:
     """List the models that can be used, where they were found, and whether their weights are intact."""
     from .models import show_models

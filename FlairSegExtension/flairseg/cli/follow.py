@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from ..privacy import Pseudonymiser
 
 #: What the progress bar calls each stage.
-STAGE_NAMES = {"segment": "segmenting", "register": "registering", "compare": "comparing", "write": "writing"}
+STAGE_NAMES = {
+    "segment": "segmenting",
+    "register": "registering",
+    "compare": "comparing",
+    "regions": "finding regions",
+    "write": "writing",
+}
 #: Given instead of a label map: this study is segmented by the model.
 NO_LABELS = "-"
 
@@ -45,6 +51,7 @@ def follow_studies(
     device: str,
     overwrite: bool,
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
+    regions: bool = True,
 ) -> int:
     """Follow one patient; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -54,7 +61,9 @@ def follow_studies(
         with interruptible():
             try:
                 pseudonymiser = start(messages, wanted, key, names)
-                result = _follow(studies, output, labels, dates, model, device, overwrite, messages, pseudonymiser)
+                result = _follow(
+                    studies, output, labels, dates, model, device, overwrite, messages, pseudonymiser, regions
+                )
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, told(_as_told(error), pseudonymiser))
                 return REFUSED
@@ -79,6 +88,7 @@ def _follow(
     overwrite: bool,
     messages: Console,
     pseudonymiser: Pseudonymiser | None,
+    regions: bool,
 ) -> FollowUp:
     from ..change import follow, followup_stem, write_followup
     from ..change.writing import check_destination
@@ -87,18 +97,39 @@ def _follow(
     if pseudonymiser is not None:
         for path in studies:
             pseudonymiser.learn_path(path)
+            _learn_headers(path, pseudonymiser)
         stem = pseudonymiser.case(stem)
     check_destination(output, stem, overwrite)
     given = [None if text == NO_LABELS else Path(text) for text in labels] or None
     when = [None if text == NO_LABELS else _date(text) for text in dates] or None
     with _bar(messages) as tell:
-        result = follow(studies, model, device, tell, labels=given, dates=when)
+        result = follow(studies, model, device, tell, labels=given, dates=when, regions=regions)
         if pseudonymiser is not None:
             result = _pseudonymised(result, pseudonymiser)
         tell(0.95, "write")
         write_followup(result, output, stem, overwrite)
         tell(1.0, "write")
     return result
+
+
+def _learn_headers(path: Path, pseudonymiser: Pseudonymiser) -> None:
+    """Let the pseudonymiser know the names in a DICOM study's headers, so that no warning repeats them."""
+    from importlib.util import find_spec
+
+    if find_spec("pydicom") is None:
+        return
+    from ..dicom.scan import read_header
+    from ..dicom.text import BAD_VALUE, quiet
+    from .dicom import _may_be_dicom
+
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    first = next((p for p in files if _may_be_dicom(p)), None)
+    if first is not None:
+        with quiet():
+            try:
+                pseudonymiser.learn_dataset(read_header(first, force=True))
+            except BAD_VALUE:
+                return
 
 
 def _date(text: str) -> str:

@@ -1,0 +1,318 @@
+"""What became of each lesion: painted heads whose truth is known, with labels given, so that no model is in the way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from flairseg.change import CODES, STATES, follow, render_followup, write_followup
+from flairseg.change.followup import FollowUp
+from flairseg.change.studies import load_study
+from flairseg.change.writing import ENDINGS, followup_csv, followup_files
+from flairseg.cli.app import app
+from flairseg.errors import Cancelled, FlairSegError, InvalidGeometryError, OutputError, UnsupportedImageError
+from flairseg.nifti import write_nifti
+from flairseg.postprocessing import lesion_components
+from flairseg.progress import CancelToken
+from typer.testing import CliRunner
+
+from Testing.core.change_heads import LEFT_HANDED, scan, turned
+
+MOTION = turned((5.0, -3.0, 4.0), (3.0, -5.0, 4.0))
+NEW, GONE, GROWS, SHRINKS, SAME = (20, -42, 30), (-18, 44, 12), (-32, 12, -14), (30, 8, -18), (28, -22, 0)
+FIRST = ((*GONE, 6.0), (*GROWS, 4.5), (*SHRINKS, 7.5), (*SAME, 6.0), (-26, -34, 20, 5.0), (-26, -14, 20, 5.0))
+LAST = ((*NEW, 6.0), (*GROWS, 8.0), (*SHRINKS, 4.5), (*SAME, 6.0), (-26, -24, 20, 13.0))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two studies of one head: (volume, labels) each."""
+    return scan(lesions=FIRST, name="first"), scan(MOTION, lesions=LAST, seed=1, gain=3.0, name="last")
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[tuple[float, str]]:
+    """The progress that :func:`followed` reported."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def followed(pair, seen) -> FollowUp:
+    """What became of the lesions between the two."""
+    (first, drawn), (last, later) = pair
+    return follow(
+        [first, last],
+        labels=[drawn, later],
+        dates=["2024-01-31", "2025-02-01"],
+        progress=lambda fraction, stage: seen.append((fraction, stage)),
+    )
+
+
+def state_at(result: FollowUp, place) -> str:
+    """State of the lesion nearest to a place, RAS mm of the first study."""
+    to_study = result.space.common_to_study[0]
+
+    def distance(lesion) -> float:
+        centre = to_study[:3, :3] @ result.centre_common(lesion) + to_study[:3, 3]
+        return float(np.linalg.norm(centre - place))
+
+    nearest = min(result.lesions, key=distance)
+    assert distance(nearest) < 6
+    return nearest.state
+
+
+@pytest.mark.parametrize(
+    ("place", "state"),
+    [(NEW, "new"), (GONE, "resolved"), (GROWS, "enlarging"), (SHRINKS, "shrinking"), (SAME, "stable"),
+     ((-26, -24, 20), "merged")],
+)  # fmt: skip
+def test_each_lesion_gets_the_state_that_it_has(followed, place, state):
+    assert state_at(followed, place) == state
+    assert sum(followed.counts.values()) == len(followed.lesions) == 6
+
+
+def test_volumes_are_those_of_the_lesion_tables(followed, pair):
+    for n, (volume, labels) in enumerate(pair):
+        total = sum(lesion.track.volumes_mm3[n] for lesion in followed.lesions)
+        assert total == pytest.approx(np.count_nonzero(labels == 3) * volume.voxel_mm3)
+        numbers = sorted(k for lesion in followed.lesions for k in lesion.track.presences[n].numbers)
+        assert numbers == list(range(1, lesion_components(labels)[1] + 1))
+
+
+def test_the_change_map_says_the_same_as_the_list(followed):
+    new = next(lesion for lesion in followed.lesions if lesion.state == "new")
+    assert set(np.unique(followed.change_map[tuple(new.track.voxels.T)])) == {1}
+    assert set(np.unique(followed.change_map)) <= set(CODES)
+    grown = next(lesion for lesion in followed.lesions if lesion.state == "enlarging")
+    assert set(np.unique(followed.change_map[tuple(grown.track.voxels.T)])) == {2, 8}
+    volume = np.count_nonzero(followed.change_map == 1) * followed.space.grid.voxel_mm3
+    assert volume == pytest.approx(new.track.volumes_mm3[-1], rel=0.25)
+
+
+def test_the_reverse_order_gives_the_reverse_states_left_handed_or_not(pair):
+    (first, drawn), _ = pair
+    last, later = scan(MOTION, lesions=LAST, seed=1, orientation=LEFT_HANDED, name="left-handed")
+
+    result = follow([last, first], labels=[later, drawn])
+
+    assert result.counts == {s.id: 0 if s.id == "merged" else 1 for s in STATES}
+
+
+def test_three_studies_have_states_between_each_two(pair):
+    (first, drawn), (last, later) = pair
+    middle, between = scan(turned((-3, 2, 1), (1, 1, -4)), lesions=(*FIRST, (*NEW, 6.0)), seed=2, name="middle")
+
+    result = follow([first, middle, last], labels=[drawn, between, later])
+
+    new = next(lesion for lesion in result.lesions if lesion.state == "new")
+    assert new.intervals == ("new", "stable")
+    gone = next(lesion for lesion in result.lesions if lesion.state == "resolved")
+    assert gone.intervals == ("stable", "resolved")
+    assert len(result.summary()["registration"]) == 2
+    assert len(new.track.volumes_mm3) == 3
+
+
+def test_what_the_images_do_not_support_is_no_change(pair):
+    (first, drawn), _ = pair
+    same, truth = scan(MOTION, lesions=FIRST, seed=4, name="same")
+    # A reader who drew two lesions more and left one out the second time; the head is as it was.
+    careless = truth.copy()
+    careless[scan(MOTION, lesions=((*NEW, 6.0),), seed=4)[1] == 3] = 3
+    forgotten = scan(MOTION, lesions=((*GONE, 6.0),), seed=4)[1] == 3
+    careless[forgotten] = 0
+
+    result = follow([first, same], labels=[drawn, careless])
+
+    assert result.counts["new"] == result.counts["resolved"] == 0
+    notes = {lesion.judgement.note for lesion in result.lesions}
+    assert "the subtraction does not support a change" in notes
+
+
+def test_ventricles_are_measured_with_their_noise(followed, pair):
+    for ml, (volume, labels) in zip(followed.ventricles.volumes_ml, pair, strict=True):
+        assert ml == pytest.approx(np.count_nonzero(labels == 1) * volume.voxel_mm3 / 1000)
+    assert not followed.ventricles.beyond_noise
+    assert followed.ventricles.noise_percent > 0
+
+
+def test_grey_levels_are_brought_together(followed):
+    tissue = (followed.change_map == 0) & (np.minimum(*followed.images) > 0.8) & (np.maximum(*followed.images) < 1.3)
+    assert np.median(followed.images[0][tissue]) == pytest.approx(np.median(followed.images[1][tissue]), rel=0.02)
+    assert abs(np.median(followed.subtraction[tissue])) < 0.02
+    new = next(lesion for lesion in followed.lesions if lesion.state == "new")
+    assert new.judgement.evidence.contrast > 0.2
+
+
+def test_all_files_are_written_and_read_back(followed, tmp_path):
+    files = write_followup(followed, tmp_path, "case")
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(followup_files("case", 2).values())
+    summary = json.loads(files["summary"].read_text(encoding="utf-8"))
+    assert summary["counts"] == followed.counts
+    assert [s["date"] for s in summary["studies"]] == ["2024-01-31", "2025-02-01"]
+    assert {"number", "state", "region", "volumes_mm3", "change_mm3", "change_percent", "beyond_noise",
+            "centre_ras_mm", "slices"} <= set(summary["lesions"][0])  # fmt: skip
+    assert summary["model"] is None
+    change = sitk.ReadImage(str(files["change"]))
+    assert np.array_equal(sitk.GetArrayFromImage(change), followed.change_map)
+    rows = list(csv.DictReader(io.StringIO(files["table"].read_text(encoding="utf-8"))))
+    assert [row["state"] for row in rows] == [lesion.state for lesion in followed.lesions]
+
+
+def test_the_written_transform_lays_a_study_on_the_grid(followed, pair, tmp_path):
+    files = write_followup(followed, tmp_path, "case")
+    registered = sitk.ReadImage(str(files["flair_2"]))
+    study = sitk.GetImageFromArray(pair[1][0].array)
+    from flairseg.volume import itk_from_affine
+
+    spacing, direction, origin = itk_from_affine(pair[1][0].ijk_to_ras)
+    study.SetSpacing(spacing), study.SetDirection(direction), study.SetOrigin(origin)
+
+    ours = sitk.Resample(study, registered, sitk.ReadTransform(str(files["transform_2"])), sitk.sitkLinear, 0.0)
+
+    a, b = sitk.GetArrayFromImage(ours).ravel(), sitk.GetArrayFromImage(registered).ravel()
+    inside = followed.images[1].ravel() > 0.5
+    assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.98
+
+
+def test_an_existing_follow_up_is_kept_unless_told_otherwise(followed, tmp_path):
+    write_followup(followed, tmp_path, "case")
+    before = (tmp_path / "case_followup.json").read_bytes()
+
+    with pytest.raises(OutputError, match="overwrite"):
+        write_followup(followed, tmp_path, "case")
+
+    assert (tmp_path / "case_followup.json").read_bytes() == before
+    write_followup(followed, tmp_path, "case", overwrite=True)
+
+
+def test_after_a_failure_there_is_no_file(followed, tmp_path):
+    def stop() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        write_followup(followed, tmp_path / "new", "case", check=stop)
+
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_case_named_like_a_formula_stays_a_text(followed):
+    table = followup_csv(followed)
+    assert not any(cell.startswith("=") for row in csv.reader(io.StringIO(table)) for cell in row)
+
+
+def test_the_picture_shows_every_changed_lesion(followed):
+    picture = np.asarray(render_followup(followed))
+    for state in ("new", "resolved", "enlarging"):
+        rgb = next(s.rgb for s in STATES if s.id == state)
+        drawn = (np.abs(picture[96:].astype(int) - rgb).max(axis=2) < 8).sum()
+        assert drawn > 40, state
+
+
+def test_cancelling_ends_it(pair):
+    token = CancelToken()
+
+    def tell(fraction: float, stage: str) -> None:
+        if stage == "register":
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        follow([v for v, _ in pair], labels=[labels for _, labels in pair], progress=tell, cancel=token)
+
+
+def test_progress_goes_up_through_all_stages(followed, seen):
+    fractions = [f for f, _ in seen]
+    assert fractions == sorted(fractions)
+    assert list(dict.fromkeys(stage for _, stage in seen)) == ["segment", "register", "compare"]
+    assert set(followed.seconds) >= {"segment", "register", "compare", "total"}
+
+
+def test_one_study_cannot_be_followed(pair):
+    with pytest.raises(FlairSegError, match="two or more"):
+        follow([pair[0][0]])
+
+
+@pytest.mark.parametrize("order", ["as it is", "left-handed", "axes exchanged"])
+def test_labels_are_read_whatever_their_storage_order(pair, tmp_path, order):
+    (volume, labels), _ = pair
+    image = sitk.GetImageFromArray(labels)
+    from flairseg.volume import itk_from_affine
+
+    spacing, direction, origin = itk_from_affine(volume.ijk_to_ras)
+    image.SetSpacing(spacing), image.SetDirection(direction), image.SetOrigin(origin)
+    if order == "left-handed":
+        image = sitk.Flip(image, (True, False, False))
+    elif order == "axes exchanged":
+        image = sitk.PermuteAxes(image, (2, 0, 1))
+    path = tmp_path / "labels.nrrd"
+    sitk.WriteImage(image, str(path))
+
+    study = load_study(volume, path)
+
+    assert np.array_equal(study.labels, labels)
+    assert study.given
+
+
+def test_labels_of_another_grid_or_kind_are_refused(pair, tmp_path):
+    (volume, labels), (last, _) = pair
+    write_nifti(tmp_path / "other.nii.gz", labels, last.with_array(labels))
+    shifted = volume.ijk_to_ras.copy()
+    shifted[0, 3] += 3.0
+    from flairseg.volume import Volume
+
+    write_nifti(tmp_path / "shifted.nii.gz", labels, Volume(labels, shifted))
+    with pytest.raises(InvalidGeometryError, match="do not lie on the grid"):
+        load_study(volume, tmp_path / "shifted.nii.gz")
+    with pytest.raises(InvalidGeometryError, match="own grid"):
+        load_study(volume, labels[1:])
+    with pytest.raises(UnsupportedImageError, match="other values"):
+        load_study(volume, np.full(labels.shape, 7, np.uint8))
+
+
+def test_the_command_writes_and_tells(pair, tmp_path):
+    arguments = []
+    for volume, labels in pair:
+        for kind, array, dtype in (("flair", volume.array, np.float32), ("labels", labels, np.uint8)):
+            write_nifti(tmp_path / f"{volume.name}_{kind}.nii.gz", array, volume, dtype)
+        arguments += ["--labels", str(tmp_path / f"{volume.name}_labels.nii.gz")]
+    studies = [str(tmp_path / f"{v.name}_flair.nii.gz") for v, _ in pair]
+
+    result = CliRunner().invoke(app, ["follow", *studies, *arguments, "--no-regions", "-o", str(tmp_path / "out")])
+
+    assert result.exit_code == 0, result.output
+    assert "Ventricles" in result.output
+    assert "Research use only" in result.output
+    assert (tmp_path / "out" / f"last_flair{ENDINGS['summary']}").exists()
+    again = CliRunner().invoke(app, ["follow", *studies, *arguments, "--no-regions", "-o", str(tmp_path / "out")])
+    assert again.exit_code == 2
+    assert "--overwrite" in again.output
+
+
+def test_the_command_refuses_two_patients(pair, tmp_path):
+    (volume, labels), _ = pair
+    other, theirs = scan(another_head=True, seed=9, name="other")
+    arguments = []
+    for one, drawn in ((volume, labels), (other, theirs)):
+        write_nifti(tmp_path / f"{one.name}.nii.gz", one.array, one, np.float32)
+        write_nifti(tmp_path / f"{one.name}_labels.nii.gz", drawn, one)
+        arguments += ["--labels", str(tmp_path / f"{one.name}_labels.nii.gz")]
+
+    result = CliRunner().invoke(
+        app,
+        [
+            "follow",
+            str(tmp_path / "first.nii.gz"),
+            str(tmp_path / "other.nii.gz"),
+            *arguments,
+            "-o",
+            str(tmp_path / "o"),
+        ],
+    )
+
+    assert result.exit_code == 2
+    assert "different patients" in " ".join(result.output.split())
+    assert not (tmp_path / "o").exists()
