@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..labels import BACKGROUND, CLASS_BY_ID, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from ..labels import BACKGROUND, CLASS_BY_ID, CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from .errors import InvalidMappingError, UnsuitableMaskError
 
 #: The name under which a mapping of the references' values is given.
@@ -114,8 +114,7 @@ PRESETS: dict[str, LabelMapping] = {
     "probability": LabelMapping("probability", nonzero=LESION),
     "lst": LabelMapping("lst", nonzero=LESION),
     "bianca": LabelMapping("bianca", nonzero=LESION, threshold=0.9),
-    "ventricles": LabelMapping("ventricles", nonzero=VENTRICLES),
-    "normal-wmh": LabelMapping("normal-wmh", nonzero=NORMAL_WMH),
+    **{c.id: LabelMapping(c.id, nonzero=c.value) for c in CLASSES},
     "synthseg": LabelMapping("synthseg", _SYNTHSEG),
     "wmh-synthseg": LabelMapping("wmh-synthseg", {**_SYNTHSEG, _FREESURFER_WMH: LESION}),
     "freesurfer": LabelMapping("freesurfer", {**_SYNTHSEG, _FREESURFER_WMH: LESION}),

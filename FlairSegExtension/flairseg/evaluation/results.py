@@ -17,19 +17,23 @@ from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from ..study.analysis.intervals import Estimate
 from ..study.analysis.reliability import LimitsOfAgreement
 
+#: Ids of the classes, as in :mod:`flairseg.labels`.
+VENTRICLES_ID, NORMAL_WMH_ID, LESION_ID = (CLASS_BY_VALUE[value].id for value in (VENTRICLES, NORMAL_WMH, LESION))
 #: Class "all WMH": normal and abnormal hyperintensity together.
 ALL_WMH = "all_wmh"
+#: What a confusion matrix counts.
+VOXEL_LEVEL, LESION_LEVEL = "voxel", LESION_ID
 #: Classes that figures are given for: id -> the label values it is made of, in the order of every table.
 EVALUATED: dict[str, tuple[int, ...]] = {
-    "ventricles": (VENTRICLES,),
-    "normal_wmh": (NORMAL_WMH,),
-    "lesion": (LESION,),
+    VENTRICLES_ID: (VENTRICLES,),
+    NORMAL_WMH_ID: (NORMAL_WMH,),
+    LESION_ID: (LESION,),
     ALL_WMH: (NORMAL_WMH, LESION),
 }
 #: The same -> what a reader calls it.
 CLASS_TITLES: dict[str, str] = {c.id: c.short_name for c in CLASSES} | {ALL_WMH: "All WMH (2 + 3)"}
 #: Classes whose 26-connected components are counted as lesions.
-LESION_CLASSES = ("lesion", ALL_WMH)
+LESION_CLASSES = (LESION_ID, ALL_WMH)
 #: Rows and columns of the voxel-level confusion matrix, in the order of the label values.
 VOXEL_LABELS: tuple[str, ...] = ("Background", *(CLASS_BY_VALUE[v].short_name for v in (1, 2, 3)))
 #: Rows and columns of the lesion-level confusion matrix: "nothing" holds what only the other side drew.
@@ -308,7 +312,8 @@ class ConfusionMatrix:
     Parameters
     ----------
     method : str
-    level : {"voxel", "lesion"}
+    level : str
+        :data:`VOXEL_LEVEL` or :data:`LESION_LEVEL`.
     labels : tuple of str
         :data:`VOXEL_LABELS` or :data:`COMPONENT_LABELS`.
     counts : ndarray of int64, shape (n, n)
@@ -318,7 +323,7 @@ class ConfusionMatrix:
     """
 
     method: str
-    level: Literal["voxel", "lesion"]
+    level: str
     labels: tuple[str, ...]
     counts: np.ndarray
     note: str = ""
@@ -331,7 +336,8 @@ class NormalAbnormalRow:
     Parameters
     ----------
     method : str
-    level : {"voxel", "lesion"}
+    level : str
+        :data:`VOXEL_LEVEL` or :data:`LESION_LEVEL`.
     population : str
         Which voxels or components are counted, in words.
     tp, fp, fn, tn : int
@@ -340,7 +346,7 @@ class NormalAbnormalRow:
     """
 
     method: str
-    level: Literal["voxel", "lesion"]
+    level: str
     population: str
     tp: int
     fp: int

@@ -22,6 +22,7 @@ from .results import (
     ALL_WMH,
     CLASS_TITLES,
     EVALUATED,
+    NORMAL_WMH_ID,
     CaseArrays,
     CaseInfo,
     Conventions,
@@ -271,7 +272,7 @@ class _Run:
         absent = [i for i, v in EVALUATED.items() if not self.reference_classes & set(v)]
         if absent:
             notes.append(f"The references have no {_titles(absent)}, so nobody has figures for that.")
-        if ALL_WMH not in absent and "normal_wmh" in absent:
+        if ALL_WMH not in absent and NORMAL_WMH_ID in absent:
             notes.append(
                 "The references do not tell normal from abnormal WMH: “all WMH” compares both of a method together "
                 "with the reference's lesions."

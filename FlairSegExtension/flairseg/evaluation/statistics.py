@@ -28,8 +28,12 @@ from .results import (
     FIGURES,
     LESION_CLASSES,
     LESION_FIGURES,
+    LESION_ID,
+    LESION_LEVEL,
+    NORMAL_WMH_ID,
     VOXEL_FIGURES,
     VOXEL_LABELS,
+    VOXEL_LEVEL,
     CaseInfo,
     CaseRow,
     ConfusionMatrix,
@@ -308,20 +312,20 @@ def confusion_matrices(method: Measured) -> list[ConfusionMatrix]:
         "Components of each class apart (26-connected). One of the reference goes to the class that marks most of its "
         "marked voxels (lesion in a tie); “nothing” holds predicted ones that share no voxel with WMH of the reference."
     )
-    found = [ConfusionMatrix(method.name, "voxel", VOXEL_LABELS, voxels)]
-    if any(class_id in method.classes for class_id in ("normal_wmh", "lesion")):
-        found.append(ConfusionMatrix(method.name, "lesion", COMPONENT_LABELS, components, note))
+    found = [ConfusionMatrix(method.name, VOXEL_LEVEL, VOXEL_LABELS, voxels)]
+    if any(class_id in method.classes for class_id in (NORMAL_WMH_ID, LESION_ID)):
+        found.append(ConfusionMatrix(method.name, LESION_LEVEL, COMPONENT_LABELS, components, note))
     return found
 
 
 def normal_abnormal(method: Measured, seed: int) -> list[NormalAbnormalRow]:
     """Normal against abnormal WMH; nothing unless both sides know both classes (source: S1)."""
-    if not {"normal_wmh", "lesion"} <= set(method.classes):
+    if not {NORMAL_WMH_ID, LESION_ID} <= set(method.classes):
         return []
     found = []
     for level, rows in (
-        ("voxel", [m.confusion[2:] for m in method.cases.values()]),
-        ("lesion", [m.components[1:] for m in method.cases.values()]),
+        (VOXEL_LEVEL, [m.confusion[2:] for m in method.cases.values()]),
+        (LESION_LEVEL, [m.components[1:] for m in method.cases.values()]),
     ):
         # Rows: normal, abnormal. Columns: anything else, normal, abnormal.
         blocks = [np.column_stack([row[:, :-2].sum(axis=1), row[:, -2:]]) for row in rows]
@@ -401,9 +405,9 @@ def slice_rows(method: Measured, conventions: Conventions) -> tuple[list[SliceLe
 
 def group_rows(method: Measured, seed: int):
     """Volume groups of lesions with their tests; see :func:`~.slices.volume_groups`."""
-    if "lesion" not in method.classes:
+    if LESION_ID not in method.classes:
         return [], []
-    return volume_groups(method.name, "lesion", {case: m.slices["lesion"] for case, m in method.cases.items()}, seed)
+    return volume_groups(method.name, LESION_ID, {case: m.slices[LESION_ID] for case, m in method.cases.items()}, seed)
 
 
 def loads(rows: Sequence[CaseRow], method: Measured, seed: int) -> list[LoadAgreement]:
