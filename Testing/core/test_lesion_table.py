@@ -201,7 +201,8 @@ def painted() -> tuple[np.ndarray, RegionMap]:
         ((9, slice(42, 46), slice(42, 46)), "periventricular"),  # the slice above its roof
         ((10, slice(42, 46), slice(42, 46)), "deep_white_matter"),  # two slices above it
         ((7, slice(52, 56), slice(88, 92)), "deep_white_matter"),  # touches the third ventricle only
-        ((7, slice(44, 49), slice(49, 60)), "deep_white_matter"),  # in the deep gray nuclei, beside the ventricle
+        ((7, slice(44, 49), slice(53, 60)), "deep_white_matter"),  # in the deep gray nuclei
+        ((7, slice(44, 49), slice(49, 60)), "periventricular"),  # there, but touching the lateral ventricle
         ((7, slice(6, 9), slice(20, 24)), "juxtacortical"),  # in the cortex
         ((7, slice(10, 15), slice(20, 24)), "juxtacortical"),  # touches it
         ((7, slice(12, 16), slice(20, 24)), "deep_white_matter"),

@@ -23,7 +23,7 @@ from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, 
 from .registration import Alignment, align, relative_image
 
 #: Voxels finer than this are averaged: the atlas is no sharper.
-FINEST_MM = 0.85
+FINEST_MM = 1.1
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
 #: Slow shading is taken out with this sigma, mm.
@@ -36,6 +36,8 @@ SCALP_LEVEL = 1.3
 CORTEX_MM = 3.2
 #: Cerebral cortex and white matter in FLAIR: mean and standard deviation relative to local white matter.
 GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
+#: Probability of the deep gray nuclei within the cerebrum from which tissue counts as theirs.
+DEEP_GRAY_PRIOR = 0.6
 #: What a good fit keeps to; see :class:`Fit`.
 LEAST_BRAIN_DICE, LEAST_CORRELATION = 0.80, 0.45
 MOST_VENTRICLES_MM, SCALES = 6.0, (0.72, 1.38)
@@ -224,7 +226,7 @@ def _codes(
     cortex = ribbon | (bright & near_ribbon & (gray_prior > 0.3))
     out = np.full(image.shape, WHITE_MATTER, np.uint8)
     out[cortex] = CORTEX
-    out[priors["deep_gray"] > 0.5 * cerebrum] = DEEP_GRAY
+    out[priors["deep_gray"] > DEEP_GRAY_PRIOR * cerebrum] = DEEP_GRAY
     stem = priors["brain_stem"] > priors["cerebellum"]
     out[hind > np.maximum(cerebrum, 0.3)] = CEREBELLUM
     out[(hind > np.maximum(cerebrum, 0.3)) & stem] = BRAIN_STEM
@@ -243,7 +245,11 @@ def _gauss(values: np.ndarray, mean_and_sd: tuple[float, float]) -> np.ndarray:
 
 def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, spacing) -> np.ndarray:
     """Brightness of white matter around each voxel."""
-    sigma = [SHADING_MM / mm for mm in spacing]
+    # Shading is slow: every 5 mm will do.
+    steps = [max(1, int(5.0 / mm)) for mm in spacing]
+    shape, coarse = image.shape, tuple(slice(None, None, step) for step in steps)
+    image, white, unlabelled = image[coarse], white[coarse], unlabelled[coarse]
+    sigma = [SHADING_MM / (mm * step) for mm, step in zip(spacing, steps, strict=True)]
     weight = np.where(unlabelled, np.maximum(white - 0.5, 0), 0).astype(np.float32)
     level = np.float32(np.median(image[weight > 0.2])) if (weight > 0.2).any() else np.float32(1.0)
     for _ in range(2):
@@ -252,7 +258,7 @@ def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, s
         level = ndimage.gaussian_filter(sound * image, sigma, truncate=2.5) / np.maximum(total, 1e-5)
         steady = float(np.median(level[total > 1e-3])) if (total > 1e-3).any() else 1.0
         level = np.where(total > 1e-3, level, steady)
-    return np.maximum(level, 0.2).astype(np.float32)
+    return _enlarged(np.maximum(level, 0.2).astype(np.float32), steps, shape)
 
 
 def _without_specks(mask: np.ndarray, normal: int, least: int) -> np.ndarray:

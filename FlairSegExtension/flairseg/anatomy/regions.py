@@ -5,16 +5,17 @@ applied here, in this order:
 
 1. ``infratentorial``: in the brain stem, the cerebellar peduncles or the cerebellum. At least half of the lesion's
    voxels lie there.
-2. Lesions of the deep gray nuclei (three quarters of the voxels) are not periventricular, whatever they touch.
-3. ``periventricular``: abutting the lateral ventricles without white matter in between, the corpus callosum included.
+2. ``periventricular``: abutting the lateral ventricles without white matter in between, the corpus callosum included.
    The lesion touches a voxel of the lateral ventricles - by a face, an edge or a corner in the slice, by a face from
    slice to slice - or comes as close to one as :data:`CONTACT_MM` in the same slice (centre to
    centre); normal periventricular hyperintensity in between is no white matter in between.
-4. ``juxtacortical``: touching the cortex or in it ("juxtacortical or cortical"). Some voxels lie in the cortex or share
+3. ``juxtacortical``: touching the cortex or in it ("juxtacortical or cortical"). Some voxels lie in the cortex or share
    a face with it in the slice, see :data:`CORTEX_SHARE`.
-5. ``deep_white_matter``: everything else, the deep gray nuclei included.
+4. ``deep_white_matter``: everything else, the deep gray nuclei included.
 
-A lesion that touches both ventricles and cortex is periventricular; it counts once.
+A lesion that touches both ventricles and cortex is periventricular; it counts once. The criteria do not count lesions
+of the deep gray nuclei as periventricular; an average caudate is no sharp enough judge of that beside the ventricle, so
+a lesion that touches the lateral ventricles is periventricular here, and the reader decides.
 
 References
 ----------
@@ -52,13 +53,13 @@ CODE_NAMES = {
     CEREBELLUM: ("Cerebellum", (70, 170, 120)),
     FLUID: ("Fluid around the brain", (90, 150, 190)),
 }
-#: Share of voxels that makes a lesion infratentorial, and one of the deep gray nuclei.
-INFRATENTORIAL_SHARE, DEEP_GRAY_SHARE = 0.5, 0.75
+#: Share of voxels that makes a lesion infratentorial.
+INFRATENTORIAL_SHARE = 0.5
 #: Gap between lesion and lateral ventricle, centre to centre in the slice, that still counts as contact, mm: outlines
 #: of both are drawn half a voxel short in thick slices, where partial volume blurs the wall.
 CONTACT_MM = 2.0
 #: Share of a lesion's voxels (and at least two of them, if it has two) that must lie in or beside the cortex.
-CORTEX_SHARE = 0.1
+CORTEX_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,6 @@ def _region(lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap) 
         return INFRATENTORIAL
     if not codes.any():
         return UNKNOWN  # the atlas's brain does not reach this lesion
-    if np.mean(codes == DEEP_GRAY) >= DEEP_GRAY_SHARE:
-        return DEEP_WHITE_MATTER
     wide, inner = _widened(box, _margins(regions), labels.shape)
     around = np.zeros(tuple(s.stop - s.start for s in wide), bool)
     around[inner] = mask

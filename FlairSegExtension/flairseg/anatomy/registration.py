@@ -21,7 +21,7 @@ from .atlas import Atlas
 from .regions import Fit
 
 #: Grid of the coarse search and of the affine fits, mm.
-SEARCH_MM, AFFINE_MM = 6.0, 3.0
+SEARCH_MM, AFFINE_MM = 6.0, 4.0
 #: Starting angles of the search, degrees about the left-right, front-back and foot-head axis.
 PITCHES, ROLLS, YAWS = (-24, -16, -8, 0, 8, 16, 24), (-8, 0, 8), (-8, 0, 8)
 #: Starting shifts from where the ventricles' (or the brain's) middle suggests, mm along foot-head and front-back.
@@ -33,7 +33,7 @@ VENTRICLE_WEIGHT = 2.0
 #: The image counts up to this far outside the rough brain mask, mm; its outline farther.
 RIM_MM, SURROUNDINGS_MM = 6.0, 20.0
 #: Sigma that smooths the bending, mm; the atlas's grid is made so many times coarser for it; rounds.
-BENDING_MM, BENDING_SHRINK, BENDING_ROUNDS = 10.0, 2, 30
+BENDING_MM, BENDING_SHRINK, BENDING_ROUNDS = 10.0, 2, 20
 #: Normalised intensities beyond this are fat.
 BRIGHTEST = 1.6
 #: And around the rough brain mask, beyond this.
@@ -188,12 +188,12 @@ def align(
     step(0.25)
     results = []
     for number, start in enumerate(starts):
-        transform, value = _affine(case.outline, case.surroundings, outline, start, "squares", 40)
+        transform, value = _affine(case.outline, case.surroundings, outline, start, "squares", 30)
         results.append((value, number, transform))
         step(0.25 + 0.1 * (number + 1))
     by_outline = min(results)[2]
     contrast = _atlas_image(atlas, atlas.contrast, 1.0)
-    transform, _ = _affine(case.image, case.rim, contrast, by_outline, "correlation", 40)
+    transform, _ = _affine(case.image, case.rim, contrast, by_outline, "correlation", 30)
     step(0.7)
     straight = np.zeros((3, *atlas.probabilities.shape[1:]), np.float32)
     before, after = (_measure(case, Alignment(_ras_matrix(t), straight, atlas)) for t in (by_outline, transform))

@@ -1,0 +1,82 @@
+"""``flairseg lesions``: the lesion table of a label map that exists already, for instance a corrected one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from rich.text import Text
+
+from ..errors import FlairSegError, OutputError
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_warning,
+)
+
+#: Ending of each file, after the label map's name.
+ENDINGS = {"table": "_lesions.csv", "summary": "_lesions.json"}
+
+
+def measure_lesions(labels: Path, flair: Path, output: Path, regions: bool, overwrite: bool) -> int:
+    """Measure the lesions of a label map and write the table; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    try:
+        with interruptible(), messages.status("measuring lesions"):
+            written, text, warnings = _measure(labels, flair, output, regions, overwrite)
+    except FlairSegError as error:
+        show_error(messages, error)
+        return REFUSED
+    except KeyboardInterrupt:
+        messages.print("Interrupted. Nothing was written.")
+        return INTERRUPTED
+    for warning in warnings:
+        show_warning(messages, warning)
+    results.print(text, soft_wrap=True, markup=False)
+    for path in written:
+        results.print(Text(str(path), style="bold"), soft_wrap=True)
+    results.print("Research use only - not a medical device.", style="dim")
+    return WRITTEN
+
+
+def _measure(
+    labels_path: Path, flair: Path, output: Path, regions: bool, overwrite: bool
+) -> tuple[list[Path], str, tuple[str, ...]]:
+    """Files, what to say, warnings."""
+    from ..anatomy import find_regions
+    from ..atomic import all_or_none, check_folder
+    from ..labels import CLASSES
+    from ..lesion_table import lesion_table, split_count, summary_entries, table_csv
+    from ..reading import case_name, read_volume
+    from ..study.images import read_labels
+
+    stem = case_name(labels_path).removesuffix("_labels")
+    names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
+    existing = [name for name in names.values() if os.path.lexists(output / name)]
+    if existing and not overwrite:
+        raise OutputError(
+            f"{output / existing[0]} exists already.",
+            "It was kept. Add --overwrite to replace it, or choose another --output.",
+        )
+    volume = read_volume(flair)
+    labels = read_labels(labels_path, {c.value: c.value for c in CLASSES}, volume)
+    check_folder(output)
+    found = find_regions(volume, labels) if regions else None
+    rows = lesion_table(labels, volume.ijk_to_ras, regions=found)
+    warnings = (*volume.warnings, *(found.warnings if found is not None else ()))
+    summary = {"case": stem, **summary_entries(rows, found is not None), "warnings": list(warnings)}
+    with all_or_none(output, names.values(), names.values()) as drafts:
+        (drafts / names["table"]).write_text(table_csv(rows), encoding="utf-8")
+        text = json.dumps(summary, indent=2, ensure_ascii=False)
+        (drafts / names["summary"]).write_text(text + "\n", encoding="utf-8")
+    total = sum(row.volume_ml for row in rows)
+    told = f"{stem}: {len(rows)} lesions ({split_count(rows)} when confluent ones are split), {total:.2f} ml."
+    if found is not None:
+        told += f" {summary['dissemination']['text']}"
+    return [output / name for name in names.values()], told, warnings

@@ -1,0 +1,238 @@
+"""The atlas laid on a case: phantoms with known anatomy in any orientation, real patients, and where it must not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flairseg.anatomy import RegionMap, find_regions
+from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
+from flairseg.anatomy.finding import doubts
+from flairseg.anatomy.regions import BRAIN_STEM, CEREBELLUM, CODE_NAMES, CORTEX, DEEP_GRAY, VENTRICLE, Fit
+from flairseg.errors import Cancelled
+from flairseg.labels import VENTRICLES
+from flairseg.lesion_table import lesion_table
+from flairseg.phantom import Phantom, Tissue, make_phantom
+from flairseg.progress import CancelToken
+from flairseg.reading import read_volume
+
+from Testing.core.real_data import cases
+from Testing.core.tiny import make_head
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    return make_phantom(0, (20, 128, 128), (1.8, 1.8, 6.8))
+
+
+@pytest.fixture(scope="module")
+def regions(phantom) -> RegionMap:
+    return find_regions(phantom.volume, phantom.labels)
+
+
+# --- the atlas
+
+
+def test_the_atlas_is_small_symmetric_and_says_what_it_is_made_from():
+    assert FILE.stat().st_size < 2_000_000
+    atlas = load_atlas()
+    assert atlas.probabilities.shape[0] == len(TISSUES)
+    assert atlas.probabilities.sum(axis=0).max() < 1.02
+    np.testing.assert_allclose(atlas.probabilities, atlas.probabilities[..., ::-1], atol=0.005)
+    voxel_ml = abs(np.linalg.det(atlas.ijk_to_ras[:3, :3])) / 1000
+    assert 1000 < atlas.brain.sum() * voxel_ml < 1600
+    with np.load(FILE, allow_pickle=False) as file:
+        provenance = json.loads(str(file["provenance"]))
+    assert "10.1016/j.media.2023.102789" in provenance["source"]
+    assert "Apache-2.0" in provenance["source"]
+    readme = FILE.with_name("README.md").read_text(encoding="utf-8")
+    assert "Apache License 2.0" in readme
+    assert "Billot" in readme
+
+
+def test_the_atlas_has_its_parts_where_heads_have_them():
+    atlas = load_atlas()
+
+    def centre(tissue: str) -> np.ndarray:
+        weight = atlas[tissue]
+        kji = np.array([(axis * weight).sum() / weight.sum() for axis in np.indices(weight.shape)])
+        return atlas.ijk_to_ras[:3, :3] @ kji[::-1] + atlas.ijk_to_ras[:3, 3]
+
+    lateral, hind, stem, fourth = map(centre, ("lateral_ventricles", "cerebellum", "brain_stem", "fourth_ventricle"))
+    assert np.abs([lateral[0], hind[0], stem[0]]).max() < 1
+    assert hind[2] < lateral[2] - 30
+    assert hind[1] < stem[1] - 10
+    assert hind[1] < fourth[1] < stem[1]
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    import subprocess
+
+    code = (
+        "import sys, flairseg.anatomy, flairseg.lesion_table; print('scipy' in sys.modules, 'SimpleITK' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+# --- phantoms: the truth is known
+
+
+def hindbrain(codes: np.ndarray) -> np.ndarray:
+    return (codes == BRAIN_STEM) | (codes == CEREBELLUM)
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
+
+
+def test_anatomy_is_where_the_phantom_has_it(phantom, regions):
+    assert regions.found, regions.warnings
+    assert regions.codes.shape == regions.lateral.shape == phantom.labels.shape
+    assert set(np.unique(regions.codes)) <= {0, *CODE_NAMES}
+    tissue = phantom.tissue
+    assert dice(hindbrain(regions.codes), np.isin(tissue, [Tissue.CEREBELLUM, Tissue.BRAIN_STEM])) > 0.8
+    assert dice(regions.codes == CORTEX, tissue == Tissue.CORTEX) > 0.5
+    assert np.mean(tissue[regions.codes == DEEP_GRAY] == Tissue.CORTEX) < 0.1
+    assert (regions.codes[phantom.labels == VENTRICLES] == VENTRICLE).all()
+    assert regions.fit.brain_dice > 0.85
+    assert regions.fit.ventricles_mm < 4
+
+
+def agreement(phantom: Phantom, labels: np.ndarray, affine: np.ndarray, regions: RegionMap) -> Counter:
+    """(Place that the phantom drew a lesion for, region that was found) of lesions that are one lesion each."""
+    centres = np.array([lesion.centre_ras for lesion in phantom.lesions])
+    pairs = Counter()
+    for row in lesion_table(labels, affine, regions=regions):
+        distance = np.linalg.norm(centres - row.centre_ras_mm, axis=1)
+        drawn = phantom.lesions[int(distance.argmin())]
+        if distance.min() < 6 and 25 < row.volume_mm3 < 1.8 * drawn.volume_mm3 + 60:
+            pairs[drawn.place.replace(" ", "_"), row.region] += 1
+    return pairs
+
+
+def test_lesions_are_told_by_the_places_they_were_drawn_for(phantom, regions):
+    """Places say what a lesion was drawn for; one drawn as deep may touch the cortex after all, hence not all agree."""
+    pairs = agreement(phantom, phantom.labels, phantom.volume.ijk_to_ras, regions)
+    assert sum(pairs.values()) >= 12
+    right = sum(count for (place, region), count in pairs.items() if place == region)
+    assert right >= 0.7 * sum(pairs.values()), pairs
+    wrong = [pair for pair in pairs if pair[0] != pair[1]]
+    assert not any("infratentorial" in pair for pair in wrong), pairs
+
+
+def test_storage_order_changes_nothing(phantom, regions):
+    """The same scan left-handed and with its axes exchanged: the same anatomy, voxel by voxel but for rounding."""
+    affine = phantom.volume.ijk_to_ras.copy()
+    affine[:3, 3] += affine[:3, 0] * (phantom.labels.shape[2] - 1)
+    affine[:3, 0] *= -1
+    turned = affine[:, [2, 1, 0, 3]]  # I and K exchanged
+
+    def turn(array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array[..., ::-1].transpose(2, 1, 0))
+
+    volume = replace(phantom.volume, array=turn(phantom.volume.array), ijk_to_ras=turned)
+    found = find_regions(volume, turn(phantom.labels))
+    assert found.found
+    assert np.mean(found.codes != turn(regions.codes)) < 0.02
+    assert dice(hindbrain(found.codes), hindbrain(turn(regions.codes))) > 0.97
+
+
+def test_the_same_case_gives_the_same_answer(phantom, regions):
+    again = find_regions(phantom.volume, phantom.labels)
+    assert again.fit == regions.fit
+    assert np.array_equal(again.codes, regions.codes)
+
+
+@pytest.mark.parametrize("part", [slice(6, None), slice(None, 13)], ids=["without its base", "without its vertex"])
+def test_part_of_a_head(phantom, regions, part):
+    affine = phantom.volume.ijk_to_ras.copy()
+    affine[:3, 3] += affine[:3, 2] * (part.start or 0)
+    volume = replace(phantom.volume, array=phantom.volume.array[part], ijk_to_ras=affine)
+    found = find_regions(volume, phantom.labels[part])
+    if not found.found:
+        assert "unknown" in found.warnings[0]
+        return
+    whole = hindbrain(regions.codes[part])
+    assert np.mean(hindbrain(found.codes) != whole) < 0.04
+    assert dice(found.codes == CORTEX, regions.codes[part] == CORTEX) > 0.7
+
+
+# --- where it must not guess
+
+
+@pytest.mark.parametrize(
+    ("fit", "word"),
+    [
+        (Fit(0.5, 2.0, 0.9, (1.0, 1.0)), "outline"),
+        (Fit(0.95, 2.0, 0.9, (1.6, 1.0)), "outline"),
+        (Fit(0.95, 2.0, 0.9, (1.0, 0.4)), "outline"),
+        (Fit(0.95, 20.0, 0.9, (1.0, 1.0)), "ventricles"),
+        (Fit(0.95, float("inf"), 0.9, (1.0, 1.0)), "ventricles"),
+        (Fit(0.95, 2.0, 0.1, (1.0, 1.0)), "resemble"),
+        (Fit(0.95, float("nan"), 0.9, (1.0, 1.0)), ""),
+        (Fit(0.95, 2.0, 0.9, (1.1, 0.9)), ""),
+    ],
+)
+def test_a_bad_fit_is_told(fit, word):
+    assert word in doubts(fit)
+    assert bool(doubts(fit)) == bool(word)
+
+
+def test_no_brain_no_regions(phantom):
+    noise = np.random.default_rng(0).normal(100, 20, (12, 64, 64)).astype(np.float32)
+    volume = replace(phantom.volume, array=noise, ijk_to_ras=np.diag([3.0, 3.0, 7.0, 1.0]))
+    labels = np.zeros(noise.shape, np.uint8)
+    labels[6, 30:34, 30:34] = VENTRICLES
+    found = find_regions(volume, labels)
+    assert not found.found
+    assert not found.codes.any()
+    assert "unknown" in found.warnings[0]
+
+
+def test_a_single_slice_is_too_little(phantom):
+    volume = replace(phantom.volume, array=phantom.volume.array[10:11])
+    found = find_regions(volume, phantom.labels[10:11])
+    assert not found.found
+    assert "single slice" in found.warnings[0]
+
+
+def test_labels_of_another_grid_are_refused(phantom):
+    with pytest.raises(ValueError, match="labels"):
+        find_regions(phantom.volume, phantom.labels[1:])
+
+
+def test_progress_and_cancel():
+    head, labels = make_head()
+    seen = []
+    token = CancelToken()
+
+    def progress(fraction: float, stage: str) -> None:
+        seen.append((fraction, stage))
+        if fraction > 0.3:
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        find_regions(head, labels, progress, token)
+    assert {stage for _, stage in seen} == {"regions"}
+    assert [f for f, _ in seen] == sorted(f for f, _ in seen)
+
+
+# --- real patients
+
+
+@pytest.mark.parametrize("path", cases("tabriz/sub-101228/flair.nii.gz")[:1])
+def test_a_real_patient(path):
+    volume = read_volume(path)
+    labels = read_volume(path.with_name("labels.nii.gz")).array.astype(np.uint8)
+    found = find_regions(volume, labels)
+    assert found.found, found.warnings
+    assert found.fit.brain_dice > 0.88
+    assert found.fit.ventricles_mm < 4
+    voxel_ml = volume.voxel_mm3 / 1000
+    assert 80 < np.count_nonzero(hindbrain(found.codes)) * voxel_ml < 230
+    assert 250 < np.count_nonzero(found.codes == CORTEX) * voxel_ml < 900
