@@ -111,18 +111,11 @@ def test_pseudonymised_objects_name_nobody(study_folder, model, tmp_path):
     source = pydicom.dcmread(next((study_folder / "3").iterdir()))
     files = [*out.iterdir(), *pacs.iterdir()]
     assert len(files) >= 7
+    secrets = ["Doemeier", "Janine", "SECRET-77", "exam", "20200102", source.StudyInstanceUID, source.SeriesInstanceUID]
     for path in files:
         assert path.name.startswith("case-")
         raw = path.read_bytes()
-        for secret in (
-            "Doemeier",
-            "Janine",
-            "SECRET-77",
-            "exam",
-            source.StudyInstanceUID,
-            source.SeriesInstanceUID,
-            "20200102",
-        ):
+        for secret in secrets:
             assert secret.encode() not in raw, (path.name, secret)
     assert "Doe" not in result.output
 
