@@ -42,7 +42,17 @@ def render_html(content: Content, paper: str = "a4") -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"drawing": drawing, "css": css_string}
-    return environment.get_template("report.html.j2").render(report=content, paper=PAPERS[paper])
+    return environment.get_template("report.html.j2").render(
+        report=content, paper=PAPERS[paper], print_share=_print_share(content, paper)
+    )
+
+
+def _print_share(content: Content, paper: str) -> int:
+    """Share of a printed page's width for the key images, per cent: less where there is more to say below them."""
+    if len(content.pictures) <= 4:
+        return 92
+    tables = sum(block.table is not None for block in (*content.left, *content.right))
+    return 72 - 5 * tables - 4 * len(content.notices) - (6 if paper == "letter" else 0)
 
 
 def css_string(text: str) -> Markup:
