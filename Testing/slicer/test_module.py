@@ -111,14 +111,24 @@ def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, widt
     settle(panel)
     panel.ui.modelCardButton.setCollapsed(False)
     panel.ui.settingsCollapsibleButton.setCollapsed(False)
+    further = panel.further
+    for section in (further.compare.ui.compareCollapsibleButton, further.follow.ui.followCollapsibleButton):
+        section.setCollapsed(False)
+    further.export.ui.exportCollapsibleButton.setCollapsed(False)
+    further.export.ui.dicomCheckBox.setChecked(True)
+    further.export.ui.pseudonymiseCheckBox.setChecked(True)
     panel.model.setDeviceUsed("cpu", "auto")
     message, advice = dependencies.explain("CERTIFICATE_VERIFY_FAILED")
     messages.show(panel.ui.statusLabel, messages.ERROR, f"{message}\n{advice}\n{dependencies.offlineAdvice()}")
     panel.ui.copyDiagnosticsButton.setVisible(True)
-    run_event_loop(0.2)
     content = window.panel.widget()
+    for _turn in range(20):
+        # Sections within sections are laid out one after the other, on a busy computer slowly.
+        run_event_loop(0.2)
+        if not _clipped(content):
+            break
     assert content.width <= width
-    assert _clipped(panel.ui.FlairSeg if hasattr(panel.ui, "FlairSeg") else content) == []
+    assert _clipped(content) == []
 
 
 def test_every_text_of_the_ui_file_is_plain_and_complete():
@@ -128,12 +138,16 @@ def test_every_text_of_the_ui_file_is_plain_and_complete():
 
     import flairseg
 
-    root = ElementTree.parse(Path(flairseg.__file__).parents[1] / "Resources" / "UI" / "FlairSeg.ui").getroot()
-    texts = [node.text for node in root.iter("string") if node.text and node.get("notr") != "true"]
-    assert texts
-    for text in texts:
-        assert not text.startswith(("Form", "TextLabel", "PushButton"))
-        assert "_" not in text
+    folder = Path(flairseg.__file__).parents[1] / "Resources" / "UI"
+    for name in ("FlairSeg", "FlairSegCompare", "FlairSegExport", "FlairSegFollow", "FlairSegResult"):
+        root = ElementTree.parse(folder / f"{name}.ui").getroot()
+        # What is no text for people (types of nodes) stands in lists that are marked.
+        marked = {id(node) for part in root.iter("stringlist") if part.get("notr") == "true" for node in part}
+        texts = [n.text for n in root.iter("string") if n.text and n.get("notr") != "true" and id(n) not in marked]
+        assert texts, name
+        for text in texts:
+            assert not text.startswith(("Form", "TextLabel", "PushButton"))
+            assert "_" not in text
 
 
 @pytest.mark.slow
