@@ -176,6 +176,9 @@ def test_part_of_a_head(phantom, regions, part):
         (Fit(0.95, 2.0, 0.1, (1.0, 1.0)), "resemble"),
         (Fit(0.95, float("nan"), 0.9, (1.0, 1.0)), ""),
         (Fit(0.95, 2.0, 0.9, (1.1, 0.9)), ""),
+        (Fit(0.86, 2.0, 0.9, (1.1, 0.9)), ""),
+        (Fit(0.86, 5.0, 0.9, (1.1, 0.9)), "outline"),
+        (Fit(0.86, float("nan"), 0.9, (1.1, 0.9)), "outline"),
     ],
 )
 def test_a_bad_fit_is_told(fit, word):
@@ -192,6 +195,13 @@ def test_no_brain_no_regions(phantom):
     assert not found.found
     assert not found.codes.any()
     assert "unknown" in found.warnings[0]
+
+
+def test_a_header_that_turns_the_head_upside_down_is_noticed(phantom):
+    volume = replace(phantom.volume, array=phantom.volume.array[::-1].copy())
+    found = find_regions(volume, phantom.labels[::-1].copy())
+    assert not found.found
+    assert "does not fit" in found.warnings[0]
 
 
 def test_a_single_slice_is_too_little(phantom):

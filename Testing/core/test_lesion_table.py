@@ -320,3 +320,39 @@ def test_what_an_edit_did_not_touch_is_not_measured_again(monkeypatch):
     after = lesion_table(labels, THICK, measured=measured)
     assert len(after) == len(before)
     assert len(calls) == 1
+
+
+# --- the command
+
+
+def test_the_command_measures_a_label_map(tmp_path):
+    import json
+
+    from flairseg.cli import app
+    from flairseg.nifti import write_nifti
+    from typer.testing import CliRunner
+
+    from Testing.core.tiny import make_head, to_nifti
+
+    head, labels = make_head(shape_kji=(8, 44, 38), spacing_ijk=(5, 5, 16))
+    flair = to_nifti(head, tmp_path / "flair.nii.gz")
+    mask = tmp_path / "patient_labels.nii.gz"
+    write_nifti(mask, labels, head)
+    command = ["lesions", str(mask), "--flair", str(flair), "--output", str(tmp_path / "out"), "--no-regions"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"patient_lesions.csv", "patient_lesions.json"}
+    rows = list(csv.DictReader((tmp_path / "out" / "patient_lesions.csv").open()))
+    expected = lesion_table(labels, head.ijk_to_ras)
+    assert [float(row["volume_mm3"]) for row in rows] == pytest.approx([row.volume_mm3 for row in expected], abs=0.01)
+    summary = json.loads((tmp_path / "out" / "patient_lesions.json").read_text(encoding="utf-8"))
+    assert [row["number"] for row in summary["lesions"]] == [row.number for row in expected]
+    assert "dissemination" not in summary
+    assert "not a medical device" in done.output
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.output
+    (tmp_path / "bad.nii.gz").write_bytes(b"no image")
+    bad = CliRunner().invoke(app, [*command[:1], str(tmp_path / "bad.nii.gz"), *command[2:], "--overwrite"])
+    assert bad.exit_code == 2
+    assert "What to do" in bad.output

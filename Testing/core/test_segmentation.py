@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flairseg import wire
 from flairseg.compact import CompactAnswer
+from flairseg.progress import STAGES
 from flairseg.segmentation import Segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,6 +122,26 @@ def test_a_result_is_the_same_on_the_other_side(segmentation, head):
     np.testing.assert_allclose(
         again.compact_answer().full_probabilities().astype(float), segmentation.probabilities, atol=0.006
     )
+
+
+def test_regions_come_on_request_and_say_so(segmentation):
+    without = segmentation.summary()
+    assert not {"regions", "dissemination"} & set(without)
+    assert {row["region"] for row in without["lesions"]} == {"unknown"}
+    seen = []
+    found = segmentation.with_regions(lambda fraction, stage: seen.append((fraction, stage)))
+    assert {stage for _, stage in seen} == {"regions"}
+    assert STAGES["postprocess"] <= min(seen)[0] < max(seen)[0] <= STAGES["regions"]
+    summary = found.summary()
+    assert summary["seconds"]["regions"] > 0
+    assert summary["seconds"]["total"] > without["seconds"]["total"]
+    assert sum(load["count"] for load in summary["regions"].values()) == summary["lesion_count"] > 0
+    assert sum(load["volume_ml"] for load in summary["regions"].values()) == pytest.approx(
+        summary["volumes_ml"]["lesion"], abs=0.002
+    )
+    assert summary["dissemination"]["not_assessed"] == ["spinal cord", "optic nerve"]
+    assert set(found.regions.warnings) <= set(summary["warnings"])
+    assert segmentation.regions is None
 
 
 def test_a_result_for_another_grid_is_refused(segmentation, head):

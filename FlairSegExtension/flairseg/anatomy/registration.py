@@ -347,7 +347,8 @@ def _bend(case: Case, contrast, transform, atlas: Atlas) -> tuple[np.ndarray, fl
     warp = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
     bent = sitk.GetArrayFromImage(sitk.Resample(grid, grid, warp, sitk.sitkLinear, 0.0))
     inside = ~unseen & ((seen > 0) | (expected > 0))
-    correlation = float(np.corrcoef(bent[inside], seen[inside])[0, 1])
+    varied = inside.any() and min(bent[inside].std(), seen[inside].std()) > 0
+    correlation = float(np.corrcoef(bent[inside], seen[inside])[0, 1]) if varied else 0.0
     full = sitk.GetArrayFromImage(sitk.Resample(sitk.Cast(field, sitk.sitkVectorFloat32), contrast))
     return np.moveaxis(full, -1, 0) * np.array([-1, -1, 1], np.float32).reshape(3, 1, 1, 1), correlation
 
