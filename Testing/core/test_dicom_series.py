@@ -256,6 +256,27 @@ def test_thick_axial_slices_before_a_3d_flair(tmp_path, flair):
     assert find_flair(folder).stack.plane == "sagittal"
 
 
+def test_nothing_chooses_between_patients(tmp_path, flair):
+    for n in (1, 2):
+        write_series(flair, tmp_path / "all" / str(n), "ge", "flair", Study(patient_id=f"P{n}"), n)
+    error = refused(tmp_path / "all", errors.UnsupportedImageError, "FLAIRs of 2 studies", "--series")
+    assert "P1" not in str(error)
+    with pytest.raises(errors.UnsupportedImageError, match="2 studies"):
+        read_volume(tmp_path / "all")
+    assert find_flair(tmp_path / "all", series="2").series.number == 2
+
+
+def test_a_flair_that_cannot_be_read_is_told_beside_the_one_that_is_taken(tmp_path, flair):
+    study, folder = Study(), tmp_path / "study"
+    write_series(flair, folder / "1", "siemens", "flair", study, 1)
+    write_series(flair, folder / "2", "siemens", "flair", study, 2)
+    for path in sorted((folder / "1").iterdir())[5:7]:
+        path.unlink()
+    found = find_flair(folder)
+    assert found.series.number == 2
+    assert "Series 1 (t2_tirm_tra_dark-fluid) cannot be read: Slices are missing" in found.reason
+
+
 def test_no_flair_lists_what_there_is(tmp_path, flair, others):
     folder = study_of(tmp_path, "siemens", flair, others)
     shutil.rmtree(folder / "d")
@@ -406,6 +427,18 @@ def test_missing_positions_are_told_and_size_and_order_kept(tmp_path, flair):
     np.testing.assert_allclose(read.volume.array, flair.array, atol=1.3)
     with pytest.raises(errors.InvalidGeometryError, match="where its slices lie"):
         read.source.headers()
+
+
+def test_missing_pixel_spacing_is_told_and_none_at_all_refused(tmp_path, flair):
+    def unknown(data, _k):
+        del data.PixelSpacing
+
+    def nothing(data, _k):
+        data.PixelSpacing = ["0", "0"]
+
+    read = read_flair(write_series(flair, tmp_path / "unknown", "ge", change=unknown))
+    assert any("no pixel spacing: 1 mm is assumed" in w for w in read.volume.warnings)
+    refused(write_series(flair, tmp_path / "zero", "ge", change=nothing), errors.InvalidGeometryError, "no size")
 
 
 # --- encodings
@@ -598,6 +631,31 @@ def test_bytes_of_another_charset_and_broken_numbers(tmp_path, flair):
     name = str(read.source.headers()[0].PatientName)
     name.encode("utf-8")
     assert name.startswith("Ph")
+
+
+def test_damaged_bytes_anywhere_give_words_or_a_volume(tmp_path):
+    """Random bytes in the headers of classic and enhanced files: whatever happens is a typed error, or nothing."""
+    small = whole(make_head((6, 24, 22), (9.0, 9.0, 20.0))[0])
+    made = [
+        write_series(small, tmp_path / "c", "siemens"),
+        write_series(small, tmp_path / "e", "philips", enhanced=True),
+    ]
+    rng, outcomes = np.random.default_rng(7), set()
+    for n in range(60):
+        folder = tmp_path / f"damaged{n}"
+        shutil.copytree(made[n % 2], folder)
+        for path in folder.iterdir():
+            raw = bytearray(path.read_bytes())
+            for place in rng.integers(132, min(len(raw), 1800 if n % 2 == 0 else 6000), size=rng.integers(0, 8)):
+                raw[place] = rng.integers(256)
+            path.write_bytes(raw)
+        try:
+            read_flair(folder).source.headers()
+            outcomes.add("read")
+        except errors.FlairSegError as error:
+            outcomes.add(type(error).__name__ if error.advice else "without advice")
+    assert {"read", "UnreadableImageError"} <= outcomes
+    assert "without advice" not in outcomes
 
 
 def test_absurd_promises_take_no_memory(tmp_path, flair):

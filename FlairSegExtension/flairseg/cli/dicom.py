@@ -85,12 +85,12 @@ class DicomOptions:
     def _learn(self, read: DicomVolume, pseudonymiser: Pseudonymiser) -> None:
         """Let the pseudonymiser know the names in the headers, so that no message repeats them."""
         from ..dicom.scan import read_header
-        from ..dicom.text import BAD_VALUE, quiet
+        from ..dicom.text import bad_value, quiet
 
         with quiet():
             try:
                 pseudonymiser.learn_dataset(read_header(read.source.frames[0].path, force=True))
-            except BAD_VALUE:
+            except bad_value():
                 return
 
 

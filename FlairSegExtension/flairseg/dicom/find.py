@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import proposal
-from ..errors import FlairSegError, InputNotFoundError, NoFlairError, UnreadableImageError
+from ..errors import FlairSegError, InputNotFoundError, NoFlairError, UnreadableImageError, UnsupportedImageError
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reading import case_name
 from .scan import Scan
@@ -136,7 +136,8 @@ def find_flair(
     NoFlairError
         If none of the series is a FLAIR; the message lists what there is.
     UnsupportedImageError, InvalidGeometryError, UnreadableImageError
-        If the FLAIR cannot be read as one volume (missing slices, tilted gantry, mosaic, echoes).
+        If the FLAIR cannot be read as one volume (missing slices, tilted gantry, mosaic, echoes), or FLAIRs of several
+        studies are there.
     MissingDependencyError
         If pydicom is not installed.
     """
@@ -206,18 +207,18 @@ def _choose(listing: list[Listed], folder: Path, by_look: bool, reporter: Report
         if only is not None:
             return only, f"{_upper(only.title)} was taken because it is the only one."
     flairs = _ranked([e for e in listing if _usable(e) and e.verdict.score > 0])
+    broken = _ranked([e for e in listing if e.stack.problem is not None and e.verdict.score > 0])
     if flairs and (flairs[0].verdict.score >= CERTAIN or not by_look):
-        return flairs[0], _reason(flairs)
+        return flairs[0], _reason(flairs, folder, broken)
     if by_look:
         for group in (flairs, _ranked(_silent(listing)), _ranked(_doubted(listing))):
             seen = _look(group[:LOOKS], listing, reporter)
             good = [e for e in seen if e.look == ()]
             if good:
-                return good[0], _reason(good, by_look=good[0].verdict.score <= 0)
+                return good[0], _reason(good, folder, broken, by_look=good[0].verdict.score <= 0)
         if flairs:
             flairs = [next(e for e in listing if e.stack is f.stack) for f in flairs]
-            return flairs[0], _reason(flairs)
-    broken = _ranked([e for e in listing if e.stack.problem is not None and e.verdict.score > 0])
+            return flairs[0], _reason(flairs, folder, broken)
     if broken:
         return broken[0], ""
     raise _none(listing, folder)
@@ -316,8 +317,15 @@ def _ranked(entries: Sequence[Listed]) -> list[Listed]:
     return sorted(entries, key=lambda e: (_preference(e), e.series.uid, e.stack.what), reverse=True)
 
 
-def _reason(ranked: Sequence[Listed], by_look: bool = False) -> str:
+def _reason(ranked: Sequence[Listed], folder: Path, broken: Sequence[Listed], by_look: bool = False) -> str:
+    """Why the first of these FLAIRs is taken; refuses to choose between studies, which may be of several patients."""
     best = ranked[0]
+    studies = len({e.series.study_uid for e in ranked})
+    if studies > 1:
+        raise UnsupportedImageError(
+            f"The folder {case_name(folder)} holds FLAIRs of {studies} studies: {_enumerated(ranked)}.",
+            "Give the folder of one study, or name the SeriesInstanceUID with --series.",
+        )
     if by_look:
         because = "it looks like one; its header says something else" if best.verdict.doubts else "it looks like one"
         why = f"{because}, so check that it is a FLAIR"
@@ -330,6 +338,8 @@ def _reason(ranked: Sequence[Listed], by_look: bool = False) -> str:
         )
         others = "; ".join(e.title for e in ranked[1:4]) + ("; ..." if len(ranked) > 4 else "")
         text += f" Of {len(ranked)} FLAIRs it was preferred because {deciding}; not taken: {others}."
+    if broken:
+        text += f" {_upper(broken[0].title)} cannot be read: {broken[0].remark}"
     return text
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import UnreadableImageError, UnsupportedImageError
 from .scan import read_header
-from .text import BAD_VALUE, number, quiet
+from .text import bad_value, number, quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -62,7 +62,7 @@ def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
             if not syntax.is_compressed or syntax.name.startswith("RLE") or syntax.is_deflated:
                 yield from _by_pydicom(path, header, numbers)
                 return
-        except BAD_VALUE as error:
+        except bad_value() as error:
             raise _damaged(path) from error
     if str(syntax).startswith(_VIDEO):
         raise UnsupportedImageError(f"{path.name} is compressed as video ({syntax.name}).", _DECOMPRESS)
@@ -114,7 +114,7 @@ def _by_gdcm(path: Path, syntax: UID, numbers: Sequence[int]) -> Iterator[np.nda
                 bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
                 copy = Path(folder, "pixels.dcm")
                 bare.save_as(copy, enforce_file_format=True)
-            except BAD_VALUE as error:
+            except bad_value() as error:
                 raise _damaged(path) from error
         try:
             array = sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO"))

@@ -19,7 +19,7 @@ from .pixels import stored_frames
 from .scan import Frame, read_header
 from .series import Series, Stack
 from .source import Source
-from .text import BAD_VALUE, get, item, number, quiet, text
+from .text import bad_value, get, item, number, quiet, text
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -190,7 +190,7 @@ def is_whole(path: Path) -> bool:
     with quiet():
         try:
             return (number(read_header(path, ("NumberOfFrames",)), "NumberOfFrames") or 1) > 1
-        except BAD_VALUE:
+        except bad_value():
             return False
 
 

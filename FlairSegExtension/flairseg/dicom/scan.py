@@ -7,8 +7,6 @@ Classic files (one slice each) and enhanced ones (all slices in one, DICOM PS3.3
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +40,6 @@ TELLING = (
 LARGEST_VALUE = 1 << 20
 #: Storage classes that are no images although their series lies among images.
 DIRECTORY = "1.2.840.10008.1.3.10"
-_CANNOT_READ = (*header_text.BAD_VALUE, struct.error, zlib.error, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -175,14 +172,15 @@ def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = Non
             try:
                 data = read_header(path, KEYWORDS, force=kind == "bare")
                 image = _image(path, data)
-            except _CANNOT_READ:
+                other = image is None and _is_other_object(data)
+            except header_text.bad_value():
                 # Files without a preamble only look like DICOM: what cannot be read of them is something else.
                 found.damaged += [path] if kind == "marked" else []
                 found.clutter += kind == "bare"
                 continue
             if image is not None:
                 found.images.append(image)
-            elif _is_other_object(data):
+            elif other:
                 found.other_objects += 1
             elif kind == "marked":
                 found.damaged.append(path)
@@ -233,7 +231,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _media_class(data: Dataset) -> str:
-    return str(getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    return header_text.text(getattr(data, "file_meta", None), "MediaStorageSOPClassUID")
 
 
 def _is_other_object(data: Dataset) -> bool:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .. import proposal
-from ..errors import FlairSegError, UnsupportedImageError
+from ..errors import FlairSegError, InvalidGeometryError, UnsupportedImageError
 from ..reading import MAXIMUM_VOXELS
 from .scan import TRAITS, Frame, Image, Scan, scan
 from .stack import SAME_SLICE_MM, TURNED, arrange, normal
@@ -18,6 +18,7 @@ from .text import plain
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNPLACED = "The DICOM headers give no slice positions: order and distance of the slices may be wrong."
+_UNSIZED = "The DICOM headers give no pixel spacing: 1 mm is assumed, so volumes in ml are wrong if it is another."
 _UNIT_SPACING = (1.0, 1.0)
 
 
@@ -298,11 +299,14 @@ def _check_size(frames: list[Frame]) -> None:
 def _place(frames: list[Frame], what: str, placed: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Affine (RAS, mm), order of the frames along the normal, and remarks."""
     first = frames[0]
-    thickness = first.between or first.thickness or 1.0
+    remarks = [_UNSIZED] if first.spacing is None else []
+    if first.spacing is not None and min(first.spacing) <= 0:
+        raise InvalidGeometryError("The headers give its pixels no size.", "Take the series from the PACS again.")
+    thickness = abs(first.between or first.thickness or 1.0)
     if not placed:
-        return _affine(first, None, abs(thickness)), np.arange(len(frames)), [_UNPLACED]
+        return _affine(first, None, thickness), np.arange(len(frames)), [_UNPLACED, *remarks]
     if len(frames) == 1:
-        return _affine(first, first, abs(thickness)), np.array([0]), []
+        return _affine(first, first, thickness), np.array([0]), remarks
     positions = np.array([f.position for f in frames])
     found = arrange(positions, first.orientation, "this series" + (f" ({what})" if what else ""))
     lowest, highest = positions[found.order[0]], positions[found.order[-1]]
@@ -311,7 +315,7 @@ def _place(frames: list[Frame], what: str, placed: bool) -> tuple[np.ndarray, np
         # Positions are rounded decimals: their sum over the stack is the best measure of the distance.
         step = float((highest - lowest) @ normal(first.orientation)) / (len(frames) - 1)
     affine = _affine(first, frames[found.order[0]], step)
-    return affine, found.order, [] if found.warning is None else [found.warning]
+    return affine, found.order, remarks if found.warning is None else [found.warning, *remarks]
 
 
 def _affine(first: Frame, lowest: Frame | None, step: float) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InvalidGeometryError, UnreadableImageError, UnsupportedImageError
 from .scan import Frame, read_header
 from .series import Series, Stack
-from .text import BAD_VALUE, get, numbers, plain, quiet
+from .text import bad_value, get, numbers, plain, quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -223,7 +223,7 @@ class Source:
 def _header(frame: Frame) -> Dataset:
     try:
         return read_header(frame.path, (*_INHERITED, "SpecificCharacterSet", "Modality", *_LOSSY), force=True)
-    except BAD_VALUE as error:
+    except bad_value() as error:
         raise UnreadableImageError(
             f"{frame.path.name} cannot be read any more.", "Leave the series where it is while a command runs."
         ) from error
@@ -241,7 +241,7 @@ def _clean(header: Dataset, keyword: str) -> str:
         return ""
     try:
         words = str(value)
-    except BAD_VALUE:
+    except bad_value():
         return ""
     vr = dictionary_VR(keyword)
     if vr == "PN":

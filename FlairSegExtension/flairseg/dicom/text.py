@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 import unicodedata
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,16 @@ if TYPE_CHECKING:
 
 #: Longest text of a header that is shown.
 SHOWN_CHARACTERS = 64
-#: What pydicom and the parsers beneath it raise for values that are not what their tag promises.
-BAD_VALUE = (
-    ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, NotImplementedError, LookupError,
-    EOFError, OSError, RecursionError, AssertionError,
-)  # fmt: skip
+
+
+def bad_value() -> tuple[type[Exception], ...]:
+    """What pydicom and the parsers beneath it raise for data that is not what it promises to be."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, EOFError, OSError,
+        RecursionError, AssertionError, struct.error, zlib.error, BytesLengthException, InvalidDicomError,
+    )  # fmt: skip
 
 
 def plain(value: object, limit: int = SHOWN_CHARACTERS) -> str:
@@ -37,7 +44,7 @@ def get(data: Dataset | None, keyword: str) -> Any:
     try:
         value = data.get(keyword)
         return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
-    except BAD_VALUE:
+    except bad_value():
         return None
 
 
@@ -52,7 +59,7 @@ def text(data: Dataset | None, keyword: str, limit: int = SHOWN_CHARACTERS) -> s
         elif not isinstance(value, str) and isinstance(value, Sequence):
             value = "\\".join(str(part) for part in value)
         return plain(value, limit)
-    except BAD_VALUE:
+    except bad_value():
         return ""
 
 
@@ -64,7 +71,7 @@ def numbers(data: Dataset | None, keyword: str, count: int | None = None) -> tup
     try:
         parts = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
         found = tuple(float(part) for part in parts)
-    except BAD_VALUE:
+    except bad_value():
         return None
     if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
         return None
@@ -82,7 +89,7 @@ def item(data: Dataset | None, keyword: str) -> Dataset | None:
     value = get(data, keyword)
     try:
         return value[0] if value is not None else None
-    except BAD_VALUE:
+    except bad_value():
         return None
 
 
