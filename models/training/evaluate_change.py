@@ -2,17 +2,17 @@
 
 ``python -m models.training.evaluate_change`` prints, for each patient,
 
-- which share of the voxels of ``change_mask`` reaches a lesion probability at follow-up (no lesion masks exist for these
-  patients, so this is the only look at a real scanner besides Tabriz);
+- which share of the voxels of ``change_mask`` reaches a lesion probability at follow-up (no lesion masks exist for
+  these patients, so this is the only look at a real scanner besides Tabriz);
 - Dice and lesion-level F1 of new and enlarged lesions, beside naive subtraction: both studies segmented, resampled by
   the data's own transforms, ``labels2 & ~labels1``; and the same for change of either sign.
 
-``change_mask`` marks change of either sign (Lesjak et al. 2016): a component of it counts as new or enlarged where the
-follow-up is brighter than the baseline on average over it, after brightness was matched in the brain; else it counts as
-shrunk or resolved. All is compared on the data's common grid. F1: 26-connected components of 10.7 mm3 and more (source:
-S5, whose rule takes smaller ones out of prediction and reference alike); a component is found if one voxel overlaps. A
-second F1 keeps components of every size. (The follow-up images, unlabelled, were part of the default model's
-self-training. No constant of the method was chosen on these pairs.)
+``change_mask`` marks change of either sign (Lesjak et al. 2016). A component of it counts as new or enlarged where the
+follow-up is brighter than the baseline on average over it, once grey levels are matched; as visibly brighter where
+that is 5 % of the brain's median and more. All is compared on the common grid. F1: 26-connected components of
+10.7 mm3 and more (source: S5, whose rule takes smaller ones out of prediction and reference alike), each found
+if one voxel overlaps. A second F1 keeps components of every size. (The follow-up images, unlabelled, were part of the
+default model's self-training.)
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ import numpy as np
 import SimpleITK as sitk
 from flairseg.change import rigid
 from flairseg.change.followup import FollowUp, follow
+from flairseg.change.harmonise import harmonise
 from flairseg.change.noise import SMALLEST_MM3
 from flairseg.change.states import GAINED, LOST, STATE_BY_ID
+from flairseg.evaluation.components import CONNECTIVITY_26, match_lesions
+from flairseg.evaluation.overlap import Overlap
 from flairseg.labels import LESION
 from flairseg.pipeline import segment
 from flairseg.segmentation import Segmentation
@@ -34,12 +37,12 @@ from flairseg.volume import volume_to_sitk
 from scipy import ndimage
 
 from .data import HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back
-from .metrics import CONNECTIVITY_26, lesion_f1, overlap
 
 PATIENTS = ("patient01", "patient03")
 LEVELS = (0.5, 0.35, 0.3, 0.15)
-#: Brightness is matched over tissue within this range of each study's median brightness.
-_TISSUE = (0.7, 1.4)
+#: Voxels brighter than this percentile in both studies are taken for head; and the least brightening that an eye sees,
+#: of the median.
+BRAIN_PERCENTILE, VISIBLE = 60, 0.05
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,18 @@ def covered(pair: Pair) -> dict[float, float]:
     return {level: float((inside >= level).mean()) for level in LEVELS}
 
 
-def brightened(pair: Pair) -> np.ndarray:
-    """The components of ``change_mask`` that are brighter at follow-up on average, bool."""
+def brightened(pair: Pair, least: float = 0.0) -> np.ndarray:
+    """The components of ``change_mask`` that are brighter at follow-up on average, by more than ``least``, bool.
+
+    ``least`` is a share of the brain's median. Grey levels are matched by quantiles of what is bright in both; nothing
+    of the segmentations goes in.
+    """
     first, last = (pair.carry(s.volume.array, n) for n, s in enumerate(pair.studies))
-    both = (first > np.percentile(first, 60)) & (last > np.percentile(last, 60))
-    first, last = (image / np.median(image[both]) for image in (first, last))
-    tissue = both & (np.minimum(first, last) > _TISSUE[0]) & (np.maximum(first, last) < _TISSUE[1])
+    tissue = (first > np.percentile(first, BRAIN_PERCENTILE)) & (last > np.percentile(last, BRAIN_PERCENTILE))
+    first, last = harmonise((first, last), tissue & ~pair.mask, pair.grid.GetSpacing()[::-1])
     components, count = ndimage.label(pair.mask, CONNECTIVITY_26)
-    ratio = np.median(last[tissue] / first[tissue])
-    change = ndimage.mean(last / ratio - first, components, np.arange(1, count + 1))
-    return np.concatenate([[False], change > 0])[components]
+    change = ndimage.mean(last - first, components, np.arange(1, count + 1))
+    return np.concatenate([[False], change > least])[components]
 
 
 def naive(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -105,25 +110,17 @@ def ours(pair: Pair, result: FollowUp) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def large(mask: np.ndarray, voxel_mm3: float) -> np.ndarray:
-    """The components of 10.7 mm3 and more."""
-    components, _ = ndimage.label(mask, CONNECTIVITY_26)
-    keep = np.bincount(components.ravel()) * voxel_mm3 >= SMALLEST_MM3
-    keep[0] = False
-    return keep[components]
-
-
 def figures(predicted: np.ndarray, reference: np.ndarray, voxel_mm3: float) -> dict[str, float]:
-    """Dice; F1, recall and precision by lesion of 10.7 mm3 and more; F1 of all sizes; how many were predicted."""
-    by_lesion = lesion_f1(large(predicted, voxel_mm3), large(reference, voxel_mm3))
+    """Dice; F1, recall and precision by lesion of 10.7 mm3 and more; F1 of all sizes; how many there are."""
+    match = match_lesions(predicted, reference, voxel_mm3, minimum_mm3=SMALLEST_MM3)
     return {
-        "dice": overlap(predicted, reference)["dice"],
-        "f1": by_lesion["lesion_f1"],
-        "recall": by_lesion["lesion_recall_by_lesion"],
-        "precision": by_lesion["lesion_precision_by_lesion"],
-        "f1_any_size": lesion_f1(predicted, reference)["lesion_f1"],
-        "predicted": ndimage.label(large(predicted, voxel_mm3), CONNECTIVITY_26)[1],
-        "reference": ndimage.label(large(reference, voxel_mm3), CONNECTIVITY_26)[1],
+        "dice": Overlap.of(predicted, reference).dice,
+        "f1": match.f1,
+        "recall": match.recall,
+        "precision": match.precision,
+        "f1_any_size": match_lesions(predicted, reference, voxel_mm3).f1,
+        "predicted": match.prediction,
+        "reference": match.reference,
     }
 
 
@@ -145,9 +142,10 @@ def main() -> None:
 
             write_followup(result, arguments.output, patient, overwrite=True)
         voxel_mm3 = float(np.prod(pair.grid.GetSpacing()))
-        more = brightened(pair)
+        references = {"new and enlarged": brightened(pair), "visibly brighter": brightened(pair, VISIBLE)}
         for method, (gained, lost) in (("follow", ours(pair, result)), ("subtraction", naive(pair))):
-            rows.setdefault((method, "new and enlarged"), []).append(figures(gained, more, voxel_mm3))
+            for what, reference in references.items():
+                rows.setdefault((method, what), []).append(figures(gained, reference, voxel_mm3))
             rows.setdefault((method, "either sign"), []).append(figures(gained | lost, pair.mask, voxel_mm3))
     for (method, what), found in rows.items():
         for name, row in (*zip(PATIENTS, found, strict=True), ("mean", _mean(found))):

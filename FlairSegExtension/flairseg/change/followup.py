@@ -26,13 +26,14 @@ from ..segmentation import Segmentation
 from ..slicestack import choose_plane
 from ..volume import Volume
 from . import noise, rigid
+from .faint import faint_tracks
 from .harmonise import difference, harmonise
 from .judging import Judgement, Pair, judge
 from .matching import Track, match
 from .noise import Witness
 from .registration import Registration, prepare, register
 from .space import CommonSpace, common_space
-from .states import CODES, GAINED, LOST, STATE_BY_ID, STATES
+from .states import CODES, GAINED, LOST, NEW, RESOLVED, STATE_BY_ID, STATES
 from .studies import Study, load_study
 
 #: Share of the whole at which segmenting, registering and comparing end; writing takes the rest.
@@ -192,6 +193,7 @@ class FollowUp:
             "significance": round(verdict.evidence.significance, 1),
             "note": verdict.note,
             "parts": [p.parts for p in presences],
+            "faint": not any(p.numbers for p in presences),
             "lesion_numbers": [list(p.numbers) for p in presences],
             "centre_ras_mm": [round(x, 1) for x in presences[shown].centre_ras],
             "centre_common_ras_mm": [round(x, 1) for x in self.centre_common(lesion)],
@@ -304,12 +306,14 @@ def compare_studies(
     spacing = space.spacing[::-1]
     out_of = np.maximum.reduce([c.member for c in carried]) > 0.1
     radius = [max(1, round(KEEP_OUT_MM / s)) if s < 1.5 * min(spacing) else 1 for s in spacing]
-    tissue = brain & ~(ndimage.maximum_filter(out_of.astype(np.uint8), [2 * r + 1 for r in radius]) > 0)
+    wide = ndimage.maximum_filter(out_of.astype(np.uint8), [2 * r + 1 for r in radius]) > 0
+    tissue = brain & ~wide
     images = harmonise([c.image for c in carried], tissue, spacing)
     tell(0.5)
     tracks = match(studies, space, [c.member for c in carried])
     tell(0.65)
     axis = _slice_axis(space)
+    reach = max(1, round(max(max(s.volume.spacing) for s in studies) / spacing[axis]))
     pairs = [(0, len(studies) - 1)] + ([(n, n + 1) for n in range(len(studies) - 1)] if len(studies) > 2 else [])
     judged: dict[tuple[int, int], list[Judgement]] = {}
     overall = None
@@ -318,10 +322,13 @@ def compare_studies(
         overall = overall or apart
         witness = Witness(apart, tissue & _solid(images[a], images[b]))
         pair = Pair(
-            witness, (images[a], images[b]), (carried[a].probability, carried[b].probability),
-            carried[a].covered & carried[b].covered, carried[a].brain & carried[b].brain,
+            witness, (images[a], images[b]), (carried[a].probability, carried[b].probability), apart.reliefs,
+            carried[a].covered & carried[b].covered, carried[a].brain & carried[b].brain, axis, reach,
             max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3),
         )  # fmt: skip
+        if n == 0:
+            faint = faint_tracks(studies, space, [c.probability for c in carried], wide, apart, brain)
+            tracks += [t for t in faint if judge(t, a, b, pair).state in (NEW, RESOLVED)]
         judged[a, b] = [judge(track, a, b, pair) for track in tracks]
         tell(0.65 + 0.3 * (n + 1) / len(pairs))
     consecutive = [(n, n + 1) for n in range(len(studies) - 1)]
@@ -348,7 +355,7 @@ def compare_studies(
 def with_regions(result: FollowUp, step: Callable[[float], None] | None = None) -> FollowUp:
     """The same with the region of each lesion, by the anatomy of the last study.
 
-    A lesion that is not there any more is judged by where it was, laid over the last study.
+    A lesion that the last study's labels do not have is judged by where it was, laid over that study.
 
     Parameters
     ----------
@@ -374,7 +381,7 @@ def with_regions(result: FollowUp, step: Callable[[float], None] | None = None) 
         kji = np.round(rigid.apply(to_voxels, lesion.track.voxels[:, ::-1]))[:, ::-1].astype(int)
         kji = kji[((kji >= 0) & (kji < labels.shape)).all(axis=1)]
         places.append(kji)
-        if lesion.track.presences[-1].volume_mm3 == 0:
+        if not lesion.track.presences[-1].numbers:
             labels[tuple(kji.T)] = LESION
     lesions = find_lesions(labels, last.volume.ijk_to_ras)
     where = lesion_regions(lesions, labels, found)

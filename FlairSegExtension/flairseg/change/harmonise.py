@@ -46,6 +46,8 @@ class Difference:
         In shares of the brain's median intensity, less the mean of its surroundings.
     noise : ndarray of float32, same shape
         Its standard deviation where nothing changes.
+    reliefs : tuple of two ndarray of float32
+        Each study less the mean of its surroundings.
     flat_noise, edge_noise : float
         Noise in flat tissue, and what each unit of gradient (share of the median per step) adds in quadrature.
     """
@@ -54,6 +56,7 @@ class Difference:
     noise: np.ndarray
     flat_noise: float
     edge_noise: float
+    reliefs: tuple[np.ndarray, np.ndarray]
 
     @property
     def score(self) -> np.ndarray:
@@ -124,15 +127,15 @@ def difference(
     """
     sigma = [0.0 if n == axis else BLUR_MM / s for n, s in enumerate(spacing)]
     first, second = (ndimage.gaussian_filter(image, sigma) for image in (earlier, later))
-    array = second - first
     wide = [SURROUND_MM / s for s in spacing]
-    weight = _smooth(tissue.astype(np.float32), wide)
     # Far from normal tissue there are no surroundings to go by.
-    array = array - _smooth(np.where(tissue, array, 0), wide) / np.maximum(weight, 0.05)
+    weight = np.maximum(_smooth(tissue.astype(np.float32), wide), 0.05)
+    reliefs = tuple(image - _smooth(np.where(tissue, image, 0), wide) / weight for image in (first, second))
+    array = reliefs[1] - reliefs[0]
     strength = _edges((first + second) / 2)
     flat, edge = _noise_of(array[tissue], strength[tissue])
     noise = np.sqrt(flat**2 + (edge * strength) ** 2).astype(np.float32)
-    return Difference(array, noise, flat, edge)
+    return Difference(array, noise, flat, edge, reliefs)
 
 
 def _mapped(image: np.ndarray, own: np.ndarray, target: np.ndarray) -> np.ndarray:

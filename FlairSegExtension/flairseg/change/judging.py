@@ -2,10 +2,10 @@
 
 New needs all of: at least 10.7 mm3 and 3 mm across (S5; MAGNIMS, Filippi et al. 2019), nothing drawn before, the
 model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier study and
-brain tissue there (not fluid, bone or air), and the subtraction brighter than normal tissue of this pair. Resolved is
-the same the other way round. Enlarging and shrinking need a change of volume beyond the noise of repeated scans and the
-same support by the subtraction where tissue was gained or lost. Split and merged need that, and another number of
-parts. All else is stable.
+brain tissue there (not fluid, bone or air), the subtraction brighter than normal tissue of this pair, and nothing of it
+in the earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and shrinking need a
+change of volume beyond the noise of repeated scans and the same support by the images where tissue was gained or lost.
+Split and merged need that, and another number of parts. All else is stable.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from .matching import Track
 from .noise import Evidence, Witness
 from .states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
 
-#: Note on what the volumes say and the images do not.
+#: Notes on what the volumes say and the images do not.
 NOT_SUPPORTED = "the subtraction does not support a change"
+SEEN_BESIDE = "the other study shows it too, spread over neighbouring slices"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,12 @@ class Pair:
         Earlier and later study, grey levels brought together.
     probabilities : tuple of two ndarray of float
         Of lesion.
+    reliefs : tuple of two ndarray of float
+        Each study less the mean of its surroundings.
     covered, brain : ndarray of bool
         What both studies cover, and what is brain in both.
+    axis, reach : int
+        Array axis through the slices, and how many steps of the common grid the thicker slice has.
     voxel_mm3 : float
         The larger voxel of the studies' own grids.
     """
@@ -74,8 +79,11 @@ class Pair:
     witness: Witness
     images: tuple[np.ndarray, np.ndarray]
     probabilities: tuple[np.ndarray, np.ndarray]
+    reliefs: tuple[np.ndarray, np.ndarray]
     covered: np.ndarray
     brain: np.ndarray
+    axis: int
+    reach: int
     voxel_mm3: float
 
 
@@ -113,6 +121,8 @@ def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
         return Judgement(STABLE, change, percent, floor, False, evidence, note)
     if not supported:
         return Judgement(STABLE, change, percent, floor, False, evidence, NOT_SUPPORTED)
+    if _seen_beside(region, pair, 0 if change >= 0 else 1):
+        return Judgement(STABLE, change, percent, floor, False, evidence, SEEN_BESIDE)
     return Judgement(_of_volume(track, earlier, later, change), change, percent, floor, True, evidence)
 
 
@@ -138,4 +148,23 @@ def _not_called(track: Track, region: np.ndarray, volume: float, pair: Pair, abs
         return "not within the brain of both studies"
     if pair.probabilities[absent][where].mean() >= noise.ABSENT:
         return "not absent from the other study: the model hesitates there"
-    return "" if supported else NOT_SUPPORTED
+    if not supported:
+        return NOT_SUPPORTED
+    return SEEN_BESIDE if _seen_beside(region, pair, absent) else ""
+
+
+def _seen_beside(region: np.ndarray, pair: Pair, absent: int) -> bool:
+    """Whether a region stands out in the study that is said not to have it, there or within a slice of there.
+
+    Thick slices average: the same lesion is bright where one slice holds it whole, and half as bright in two slices
+    where it lies across their border. Re-positioning alone makes the one out of the other.
+    """
+    present, other = pair.reliefs[1 - absent], pair.reliefs[absent]
+    stands_out = float(present[tuple(region.T)].mean())
+    size = other.shape[pair.axis]
+    for step in range(-pair.reach, pair.reach + 1):
+        moved = region.copy()
+        moved[:, pair.axis] = np.clip(moved[:, pair.axis] + step, 0, size - 1)
+        if float(other[tuple(moved.T)].mean()) >= noise.SEEN_SHARE * stands_out:
+            return True
+    return False

@@ -38,7 +38,8 @@ class Presence:
     Attributes
     ----------
     volume_mm3 : float
-        On the study's own grid, so that all lesions add up to the study's lesion table; 0 where it is absent.
+        On the study's own grid, so that all lesions add up to the study's lesion table; 0 where it is absent. (On the
+        common grid for what no lesion table has, see :mod:`.faint`.)
     parts : int
         Number of separate pieces, those within the tolerance taken as one.
     centre_ras : tuple of float or None

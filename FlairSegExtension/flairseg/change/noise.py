@@ -21,11 +21,11 @@ from .harmonise import Difference
 
 #: Thickness of the shell by which the outline of an unchanged lesion moves in or out, mm: the noise of a volume V is
 #: this times the surface of a ball of V. 95th percentile over retests.
-SURFACE_MM = 0.45
+SURFACE_MM = 0.9
 #: Noise of the ventricles' volume between two scans, percent (95th percentile over retests).
-VENTRICLE_NOISE_PERCENT = 4.0
+VENTRICLE_NOISE_PERCENT = 10.0
 #: The same where the voxels of the two scans differ by a quarter or more.
-VENTRICLE_NOISE_OTHER_VOXELS_PERCENT = 8.0
+VENTRICLE_NOISE_OTHER_VOXELS_PERCENT = 12.0
 #: Smallest lesion that is called new or resolved: 10.7 mm3 (source: S5), which is 3 mm across (MAGNIMS: Filippi et al.
 #: 2019, Brain 142:1858), in at least this many voxels of its study.
 SMALLEST_MM3, SMALLEST_MM = 10.7, 3.0
@@ -33,9 +33,12 @@ SMALLEST_MM3, SMALLEST_MM = 10.7, 3.0
 PLACEMENTS = 400
 #: A difference counts when it lies this many (robust) standard deviations out of the placements: one in a thousand.
 SIGNIFICANT = 3.1
-#: And is at least this share of the brain's median: a quarter of what lesions stand out by. Re-positioning of thick slices
-#: alone made up to 0.10 in retests.
+#: And is at least this share of the brain's median: a quarter of what lesions stand out by. Re-positioning of thick
+#: slices alone made up to 0.10 in retests.
 SMALLEST_CONTRAST = 0.125
+#: A lesion is taken to be there already where a study shows it at this share of its contrast, in its own place or
+#: within a slice of it: half is what remains of a lesion that lies across the border of two slices.
+SEEN_SHARE = 0.5
 #: Brain that is neither fluid nor vessel, in shares of the brain's median (white matter is about 0.95).
 SOLID = (0.75, 1.5)
 #: A lesion counts as absent from a study where the model's mean probability in it stays below this.
