@@ -21,11 +21,22 @@ from flairseg.pipeline import segment
 from flairseg.progress import CancelToken
 from typer.testing import CliRunner
 
-from Testing.core.tiny import LESION_ONLY, make_ensemble, make_model
+from Testing.core.tiny import LESION_ONLY, make_ensemble, make_head, make_model, to_nifti
 
 FOUR = {"ventricles": 1.0, "normal_wmh": 1.0, "lesion": 1.0}
 LESION_RED = (230, 41, 41)
 WHOLE = {"head_comparison.png", "head_comparison.csv", "head_comparison.json"}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A head of few voxels, so that a case takes a moment."""
+    return make_head((12, 68, 58), (3.2, 3.2, 10.7))[0]
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory, small) -> Path:
+    return to_nifti(small, tmp_path_factory.mktemp("small") / "head.nii.gz")
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +55,8 @@ def both(models) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def compared(both, head) -> Comparison:
-    return compare(head, both, "cpu")
+def compared(both, small) -> Comparison:
+    return compare(small, both, "cpu")
 
 
 @pytest.fixture
@@ -76,9 +87,9 @@ def run(*arguments) -> object:
 # --- results
 
 
-def test_each_result_is_what_the_model_gives_by_itself(compared, both, head):
+def test_each_result_is_what_the_model_gives_by_itself(compared, both, small):
     for one, model in zip(compared.models, both, strict=True):
-        np.testing.assert_array_equal(one.segmentation.labels, segment(head, model, "cpu").labels)
+        np.testing.assert_array_equal(one.segmentation.labels, segment(small, model, "cpu").labels)
         assert one.segmentation.probabilities is None
         assert one.segmentation.compact.full_probabilities() is not None
 
@@ -104,34 +115,34 @@ def test_two_that_find_nothing_agree(compared):
     assert dice["lesion"][0, 1] == 0
 
 
-def test_rows(compared, head):
+def test_rows(compared, small):
     full, lesions_only = (one.row() for one in compared.models)
     assert full["volumes_ml"]["ventricles"] > 1
     assert full["lesion_count"] == compared.models[0].segmentation.lesion_count
     assert lesions_only["volumes_ml"]["ventricles"] is None
     assert lesions_only["volumes_ml"]["normal_wmh"] is None
     voxels = np.count_nonzero(compared.models[1].segmentation.labels == 3)
-    assert lesions_only["volumes_ml"]["lesion"] == pytest.approx(voxels * head.voxel_mm3 / 1000, abs=1e-4)
+    assert lesions_only["volumes_ml"]["lesion"] == pytest.approx(voxels * small.voxel_mm3 / 1000, abs=1e-4)
     assert lesions_only["seconds"] > 0
 
 
-def test_progress_names_the_model(both, head):
+def test_progress_names_the_model(both, small):
     seen = []
-    compare(head, both, "cpu", lambda fraction, stage: seen.append((fraction, stage)))
+    compare(small, both, "cpu", lambda fraction, stage: seen.append((fraction, stage)))
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions)
     assert {stage.partition(":")[0] for _, stage in seen} == {"tiny-v1.0", "eager-v1.0"}
     assert all(fraction <= 0.5 for fraction, stage in seen if stage.startswith("tiny"))
 
 
-def test_cancel(both, head):
+def test_cancel(both, small):
     token = CancelToken()
     with pytest.raises(errors.Cancelled):
-        compare(head, both, "cpu", lambda fraction, stage: fraction > 0.6 and token.cancel(), token)
+        compare(small, both, "cpu", lambda fraction, stage: fraction > 0.6 and token.cancel(), token)
 
 
-def test_one_model_that_fails_does_not_stop_the_others(models, both, head, tmp_path):
-    result = compare(head, [damaged(models, tmp_path), both[1]], "cpu")
+def test_one_model_that_fails_does_not_stop_the_others(models, both, small, tmp_path):
+    result = compare(small, [damaged(models, tmp_path), both[1]], "cpu")
     failed, fine = result.models
     assert "sha256" in failed.error.message
     assert fine.segmentation is not None
@@ -146,18 +157,18 @@ def test_one_model_that_fails_does_not_stop_the_others(models, both, head, tmp_p
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("surprise")])
-def test_surprises_are_typed(both, head, monkeypatch, error):
+def test_surprises_are_typed(both, small, monkeypatch, error):
     def fail(*_arguments, **_more):
         raise error
 
     monkeypatch.setattr(comparison_module, "segment", fail)
-    result = compare(head, both, "cpu")
+    result = compare(small, both, "cpu")
     assert all(one.error is not None and one.error.advice for one in result.models)
 
 
-def test_an_image_that_cannot_be_used_is_refused(both, head):
+def test_an_image_that_cannot_be_used_is_refused(both, small):
     with pytest.raises(errors.UnusableIntensitiesError):
-        compare(replace(head, array=np.full_like(head.array, 7)), both, "cpu")
+        compare(replace(small, array=np.full_like(small.array, 7)), both, "cpu")
 
 
 # --- which models
@@ -263,12 +274,12 @@ def test_a_failure_while_writing_leaves_nothing(compared, tmp_path, monkeypatch)
 # --- the command
 
 
-def test_command(head_file, only_these, tmp_path):
-    result = run("compare", head_file, "--models", "tiny-v1.0,eager-v1.0", "-o", tmp_path, "-d", "cpu")
+def test_command(small_file, only_these, tmp_path):
+    result = run("compare", small_file, "--models", "tiny-v1.0,eager-v1.0", "-o", tmp_path, "-d", "cpu")
     assert result.exit_code == 0, result.output
     assert names(tmp_path) >= WHOLE
     summary = json.loads((tmp_path / "head_comparison.json").read_text())
-    assert summary["input"] == str(head_file)
+    assert summary["input"] == str(small_file)
     row = next(line for line in result.stdout.splitlines() if "eager-v1.0" in line and "│" in line)
     assert f"{summary['models'][1]['volumes_ml']['lesion']:.2f}" in row
     assert row.count(" - ") >= 2
@@ -276,17 +287,17 @@ def test_command(head_file, only_these, tmp_path):
     assert "not a medical device" in result.stdout
     # A class that one model alone knows needs no table of agreement.
     assert result.stdout.count("Dice:") == 1
-    again = run("compare", head_file, "-o", tmp_path, "-m", "tiny-v1.0")
+    again = run("compare", small_file, "-o", tmp_path, "-m", "tiny-v1.0")
     assert again.exit_code == 2
     assert "--overwrite" in again.output
 
 
-def test_command_with_all_models_and_one_that_fails(head_file, models, tmp_path, monkeypatch):
+def test_command_with_all_models_and_one_that_fails(small_file, models, tmp_path, monkeypatch):
     folder = tmp_path / "models"
     shutil.copytree(models / "eager-v1.0", folder / "eager-v1.0")
     damaged(models, folder)
     monkeypatch.setattr(store, "search_folders", lambda: [("here", folder)])
-    result = run("compare", head_file, "-o", tmp_path / "out")
+    result = run("compare", small_file, "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert "head_eager-v1.0_labels.nii.gz" in names(tmp_path / "out")
     assert not any("broken" in name for name in names(tmp_path / "out"))
@@ -297,8 +308,8 @@ def test_command_with_all_models_and_one_that_fails(head_file, models, tmp_path,
 @pytest.mark.parametrize(
     ("models_given", "says"), [("nowhere-v1.0", "tiny-v1.0"), ("", "no model"), (" , ", "no model")]
 )
-def test_command_with_unknown_models(head_file, only_these, tmp_path, models_given, says):
-    result = run("compare", head_file, "-o", tmp_path / "out", "--models", models_given)
+def test_command_with_unknown_models(small_file, only_these, tmp_path, models_given, says):
+    result = run("compare", small_file, "-o", tmp_path / "out", "--models", models_given)
     assert result.exit_code == 2
     assert says in result.output
     assert not (tmp_path / "out").exists()
@@ -310,19 +321,19 @@ def test_command_with_a_bad_input(only_these, tmp_path):
     assert "What to do" in result.output
 
 
-def test_an_interrupted_comparison_leaves_nothing(head_file, only_these, tmp_path, monkeypatch):
+def test_an_interrupted_comparison_leaves_nothing(small_file, only_these, tmp_path, monkeypatch):
     def interrupt(self, fraction, stage):
         if fraction > 0.5:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(compare_command._PerModel, "__call__", interrupt)
-    result = run("compare", head_file, "-o", tmp_path / "out", "-m", "tiny-v1.0,eager-v1.0")
+    result = run("compare", small_file, "-o", tmp_path / "out", "-m", "tiny-v1.0,eager-v1.0")
     assert result.exit_code == 130
     assert not (tmp_path / "out").exists()
 
 
-def test_pseudonyms(head_file, only_these, tmp_path):
-    shutil.copy(head_file, tmp_path / "Doe_Jane.nii.gz")
+def test_pseudonyms(small_file, only_these, tmp_path):
+    shutil.copy(small_file, tmp_path / "Doe_Jane.nii.gz")
     result = run("compare", tmp_path / "Doe_Jane.nii.gz", "-m", "eager-v1.0", "-o", tmp_path / "out", "--pseudonymise")
     assert result.exit_code == 0, result.output
     assert len(names(tmp_path / "out")) == 5

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from Testing.core.tiny import LESION_ONLY, make_ensemble, make_head, make_model
+from Testing.core.tiny import LESION_ONLY, make_ensemble, make_head, make_model, to_nifti
 
 FOUR = {"ventricles": 1.0, "normal_wmh": 1.0, "lesion": 1.0}
 ALL = {VENTRICLES: 1.0, NORMAL_WMH: 1.0, LESION: 1.0}
@@ -46,6 +46,17 @@ def make_members(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def small():
+    """A head of few voxels, so that a case takes a moment."""
+    return make_head((12, 68, 58), (3.2, 3.2, 10.7))[0]
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory, small) -> Path:
+    return to_nifti(small, tmp_path_factory.mktemp("small") / "head.nii.gz")
+
+
+@pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
     return make_members(tmp_path_factory.mktemp("ensembles"))
 
@@ -56,8 +67,8 @@ def ensemble(models) -> Path:
 
 
 @pytest.fixture(scope="module")
-def voted(ensemble, head):
-    return segment(head, ensemble, "cpu")
+def voted(ensemble, small):
+    return segment(small, ensemble, "cpu")
 
 
 @pytest.fixture
@@ -121,13 +132,13 @@ def test_altered_weights_of_the_vote_are_an_error(own_models):
         load_card(folder)
 
 
-def test_a_member_that_is_missing_is_named(own_models, head):
+def test_a_member_that_is_missing_is_named(own_models, small):
     folder = make_ensemble(own_models, WEIGHTS)
     shutil.rmtree(own_models / "eager-v1.0")
     with pytest.raises(
         errors.ModelNotFoundError, match=r"eager-v1\.0 is missing, which is a member of vote-v1\.0"
     ) as e:
-        segment(head, folder, "cpu")
+        segment(small, folder, "cpu")
     assert "Install eager-v1.0 first" in e.value.advice
     make_model(own_models, "eager-v1.0", {**LESION_ONLY, "input_slices": 1}, classes=(3,), lesion_bias=1.5)
     (own_models / "eager-v1.0" / "model.onnx").unlink()
@@ -161,7 +172,7 @@ def test_an_ensemble_is_no_member(own_models):
         load_card(altered(folder, nest))
 
 
-def test_members_are_found_wherever_models_are(own_models, tmp_path, monkeypatch, head):
+def test_members_are_found_wherever_models_are(own_models, tmp_path, monkeypatch):
     folder = make_ensemble(own_models, WEIGHTS)
     shutil.move(folder, tmp_path / "alone" / folder.name)
     with pytest.raises(errors.ModelNotFoundError, match="is missing"):
@@ -294,18 +305,18 @@ def test_without_a_vote_for_lesions_there_is_no_result():
 # --- the pipeline
 
 
-def test_a_case_is_what_its_members_say(voted, models, head):
+def test_a_case_is_what_its_members_say(voted, models, small):
     """Each member run by itself, then voted by hand."""
-    vote = Vote(head.array.shape)
+    vote = Vote(small.array.shape)
     for name, weights in WEIGHTS.items():
-        alone = segment(head, models / name, "cpu")
+        alone = segment(small, models / name, "cpu")
         vote.add(alone.probabilities, {c: w for c, w in zip((1, 2, 3), map(weights.get, FOUR), strict=True) if w})
     by_hand = vote.result({3: 0.4})
     np.testing.assert_allclose(voted.probabilities.astype(float), by_hand.probabilities, atol=1e-3)
     np.testing.assert_allclose(voted.disagreement.astype(float), by_hand.disagreement, atol=1e-3)
     assert voted.disagreement.dtype == np.float16
     assert voted.probabilities.dtype == np.float16
-    assert (voted.labels == LESION).sum() > 20
+    assert (voted.labels == LESION).sum() > 10
     assert (voted.labels == VENTRICLES).sum() > 50
     assert 0 < voted.disagreement[voted.labels == LESION].mean() < 1
 
@@ -326,16 +337,16 @@ def test_members_that_slice_otherwise_land_on_the_same_voxels(own_models, plane)
     assert (result.labels != by_hand.labels).mean() < 0.01  # holes are filled
 
 
-def test_clean_up_is_the_ensembles_own(own_models, head, voted):
+def test_clean_up_is_the_ensembles_own(own_models, small, voted):
     folder = make_ensemble(own_models, WEIGHTS, pipeline={"thresholds": {"3": 0.4}, "min_lesion_mm3": 1e6})
-    assert segment(head, folder, "cpu").lesion_count == 0
+    assert segment(small, folder, "cpu").lesion_count == 0
     assert voted.lesion_count > 0
 
 
-def test_progress_seconds_and_warnings(ensemble, head, monkeypatch):
+def test_progress_seconds_and_warnings(ensemble, small, monkeypatch):
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     seen = []
-    noticed = replace(head, warnings=("Noticed while reading.",))
+    noticed = replace(small, warnings=("Noticed while reading.",))
     result = segment(noticed, ensemble, "cuda", lambda fraction, stage: seen.append((fraction, stage)))
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions)
@@ -348,14 +359,14 @@ def test_progress_seconds_and_warnings(ensemble, head, monkeypatch):
     assert result.device_used == "cpu"
 
 
-def test_cancel_between_and_within_members(ensemble, head):
+def test_cancel_between_and_within_members(ensemble, small):
     for stop_at in (0.3, 0.6):
         token = CancelToken()
         with pytest.raises(errors.Cancelled):
-            segment(head, ensemble, "cpu", lambda f, s, t=token, at=stop_at: f > at and t.cancel(), token)
+            segment(small, ensemble, "cpu", lambda f, s, t=token, at=stop_at: f > at and t.cancel(), token)
 
 
-def test_members_share_brain_masks_and_stay_warm(ensemble, head, monkeypatch):
+def test_members_share_brain_masks_and_stay_warm(ensemble, small, monkeypatch):
     from flairseg import pipeline, preprocessing
 
     masks, sessions = [], []
@@ -364,9 +375,9 @@ def test_members_share_brain_masks_and_stay_warm(ensemble, head, monkeypatch):
         monkeypatch.setattr(module, "brain_mask", lambda *a: masks.append(1) or real_mask(*a))
     monkeypatch.setattr(inference, "_create", lambda *a: sessions.append(a[1].id) or real_create(*a))
     inference.clear_sessions()
-    segment(head, ensemble, "cpu")
+    segment(small, ensemble, "cpu")
     assert len(masks) == 2  # with and without denoising
-    segment(head, ensemble, "cpu")
+    segment(small, ensemble, "cpu")
     assert sessions == list(WEIGHTS)
 
 
@@ -387,11 +398,13 @@ def test_summary_and_lesion_rows(voted, segmentation):
     assert all(row.get("disagreement") is None for row in segmentation.summary()["lesions"])
 
 
-def test_files_of_a_case(ensemble, head_file, tmp_path):
+def test_files_of_a_case(ensemble, small_file, tmp_path):
     import nibabel as nib
 
     runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"})
-    result = runner.invoke(app, ["segment", str(head_file), "-o", str(tmp_path), "-m", str(ensemble), "-p"])
+    result = runner.invoke(
+        app, ["segment", str(small_file), "-o", str(tmp_path), "-m", str(ensemble), "-p", "--no-regions"]
+    )
     assert result.exit_code == 0, result.output
     image = nib.load(tmp_path / "head_disagreement.nii.gz")
     labels = nib.load(tmp_path / "head_labels.nii.gz")
@@ -401,7 +414,9 @@ def test_files_of_a_case(ensemble, head_file, tmp_path):
     assert values.max() > 0.1
     assert values.min() == 0
     member = ensemble.parent / "tiny-v1.0"
-    again = runner.invoke(app, ["segment", str(head_file), "-o", str(tmp_path), "-m", str(member), "-p", "--overwrite"])
+    again = runner.invoke(
+        app, ["segment", str(small_file), "-o", str(tmp_path), "-m", str(member), "-p", "--overwrite", "--no-regions"]
+    )
     assert again.exit_code == 0
     # What belonged to the result that was replaced is gone.
     assert not (tmp_path / "head_disagreement.nii.gz").exists()
@@ -410,13 +425,13 @@ def test_files_of_a_case(ensemble, head_file, tmp_path):
 # --- to Slicer
 
 
-def test_disagreement_crosses_the_workers_pipe(voted, head):
+def test_disagreement_crosses_the_workers_pipe(voted, small):
     fields, blocks = wire.encode_result(voted)
     stream = io.BytesIO()
     wire.write_message(stream, {"kind": "result", "run": 1, **fields}, blocks)
     stream.seek(0)
     header, blocks = wire.read_message(stream)
-    result = wire.decode_result(header, blocks, head)
+    result = wire.decode_result(header, blocks, small)
     kept = result.compact.full_disagreement()
     shown = voted.labels > 0
     np.testing.assert_allclose(kept[shown].astype(float), voted.disagreement[shown], atol=0.5 / 255 + 1e-3)
