@@ -35,7 +35,9 @@ RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
 STORE_PACKAGES = ("SQLAlchemy>=2.0",)
 POSTGRESQL_PACKAGES = ("psycopg[binary]>=3.1",)
 STATISTICS_PACKAGES = ("statsmodels", "pandas", "matplotlib", "jinja2")
-#: For the report and its PDF, and for DICOM objects: Slicer brings pydicom, and none of these.
+#: For figures of single lesions and their regions; for the report and its PDF; for DICOM objects (Slicer brings
+#: pydicom). Asked for when first used.
+MEASURE_PACKAGES = ("scikit-image>=0.22",)
 REPORT_PACKAGES = ("jinja2",)
 PDF_PACKAGES = ("reportlab>=4.2",)
 DICOM_PACKAGES = ("highdicom>=0.28", "pydicom>=3.0.1")
@@ -219,14 +221,14 @@ def ensureStatistics() -> None:
     _ensure([*STORE_PACKAGES, *STATISTICS_PACKAGES])
 
 
-def ensureReport(html: bool, pdf: bool) -> None:
-    """Have installed what a report needs as HTML, as PDF; asks once; errors as for :func:`ensureStore`."""
-    _ensure([*(REPORT_PACKAGES if html else ()), *(PDF_PACKAGES if pdf else ())])
+def lacking(packages: Sequence[str]) -> list[str]:
+    """Those of some requirements that are not installed, or too old."""
+    return [line for line in packages if not _satisfied(line)]
 
 
-def ensureDicom() -> None:
-    """Have installed what DICOM SEG, SR and PDF need; asks once; errors as for :func:`ensureStore`."""
-    _ensure(DICOM_PACKAGES)
+def ensurePackages(packages: Sequence[str]) -> None:
+    """Have some of the packages above installed; asks once; errors as for :func:`ensureStore`."""
+    _ensure(packages)
 
 
 def offlineAdvice() -> str:
@@ -284,7 +286,7 @@ def _flavour(device: str) -> str:
 
 
 def _ensure(lines: Sequence[str]) -> None:
-    _install([line for line in lines if not _satisfied(line)], ask=True)
+    _install(lacking(lines), ask=True)
     importlib.invalidate_caches()
 
 

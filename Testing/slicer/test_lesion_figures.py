@@ -171,6 +171,26 @@ def test_confluent_lesions_are_counted_split(slicer, result, head):
     assert f"{len(rows)} lesions; {sum(row.parts for row in rows)} when confluent" in result.panel.ui.loadLabel.text
 
 
+def test_where_no_atlas_fits_it_is_told_and_nothing_is_guessed(slicer, result, head):
+    volume, node = segmented(slicer, head)
+    result.show(node)
+    ui = result.panel.ui
+    click(ui.regionsButton)
+    assert ui.regionsButton.text == "Cancel"
+    click(ui.regionsButton)
+    assert "Cancelled" in ui.regionsMessageLabel.text
+    click(ui.regionsButton)
+    wait_until(lambda: not result.panel.regions.running, 120)
+    result.settle()
+    assert "Regions of lesions are given as unknown" in ui.regionsMessageLabel.text
+    assert result.column(REGION) == ["–"] * 3
+    assert ui.disseminationLabel.text == ""
+    assert ui.regionsButton.isVisible()
+    click(ui.regionsButton)
+    slicer.mrmlScene.RemoveNode(volume)
+    wait_until(lambda: not result.panel.regions.running, 10)
+
+
 def test_without_scikit_image_the_list_has_fewer_figures(slicer, result, head, monkeypatch):
     import sys
 

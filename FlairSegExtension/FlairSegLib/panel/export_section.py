@@ -205,9 +205,13 @@ class ExportSection(TaskSection):
         }
 
     def _install_for(self, wanted: list[str]) -> None:
-        self._install(dependencies.ensureReport, HTML in wanted, PDF in wanted or DICOM in wanted)
+        packages = list(dependencies.REPORT_PACKAGES) if HTML in wanted else []
+        if PDF in wanted or DICOM in wanted:
+            packages += dependencies.PDF_PACKAGES
         if DICOM in wanted:
-            self._install(dependencies.ensureDicom)
+            packages += dependencies.DICOM_PACKAGES
+        # The lesions are measured for all of them.
+        self._install([*packages, *dependencies.MEASURE_PACKAGES])
 
     def _folder_changed(self, path: str = "") -> None:
         self._settings.exportFolder = path

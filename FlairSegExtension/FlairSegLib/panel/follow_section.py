@@ -13,6 +13,7 @@ from flairseg import tasks
 from flairseg.anatomy.regions import UNKNOWN
 from flairseg.change.states import STATE_BY_ID
 from flairseg.errors import InputNotFoundError
+from flairseg.labels import CLASS_BY_VALUE, VENTRICLES
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -326,7 +327,7 @@ def headline(record: dict[str, Any]) -> str:
 
 def ventricles_line(record: dict[str, Any]) -> str:
     """Volumes of the ventricles and whether their change is more than noise."""
-    found = record.get("ventricles") or {}
+    found = record.get(CLASS_BY_VALUE[VENTRICLES].id) or {}
     volumes = found.get("volumes_ml") or []
     if len(volumes) < 2 or found.get("change_percent") is None:
         return ""

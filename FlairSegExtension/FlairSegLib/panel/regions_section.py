@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flairseg import tasks
 from slicer.i18n import tr as _
 
-from .. import scene_bridge, segment_voxels
+from .. import dependencies, scene_bridge, segment_voxels
 from ..task_controller import Steps, in_thread
 from . import messages
 from .task_section import TaskSection
@@ -76,6 +76,7 @@ class RegionsSection(TaskSection):
         return ""
 
     def _begin(self) -> None:
+        self._install(dependencies.MEASURE_PACKAGES)
         node, volume = self._node, self._volume
         grid = segment_voxels.grid_of(node, volume)
         snapshot = segment_voxels.snapshot(node, volume, grid)

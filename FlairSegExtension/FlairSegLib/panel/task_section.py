@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import slicer
 from flairseg.errors import FlairSegError
 from slicer.i18n import tr as _
@@ -9,6 +11,9 @@ from slicer.i18n import tr as _
 from .. import dependencies
 from ..task_controller import TaskController
 from . import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 #: Progress bars of Qt count in whole numbers.
 STEPS = 1000
@@ -117,19 +122,23 @@ class TaskSection:
         """A stage in plain words; those of a section's own are said by the section."""
         return stage_words(stage)
 
-    def _install(self, ensure, *arguments) -> None:
+    def _install(self, packages: Sequence[str]) -> None:
         """Have packages installed that the task needs; says so, because it takes a while."""
-        messages.show(self._message, messages.INFO, _("Looking for the packages that this needs..."))
-        slicer.app.processEvents()
-        try:
-            ensure(*arguments)
-        finally:
-            messages.hide(self._message)
+        if dependencies.lacking(packages):
+            self._installing(lambda: dependencies.ensurePackages(packages))
 
     def _install_for_models(self, device: str) -> None:
         """As a run of a model needs them."""
         if dependencies.missing(device) or len(dependencies.installedFlavours()) > 1:
-            self._install(dependencies.ensure, device, self.controller.cleanup)
+            self._installing(lambda: dependencies.ensure(device, self.controller.cleanup))
+
+    def _installing(self, ensure: Callable[[], None]) -> None:
+        messages.show(self._message, messages.INFO, _("Installing what Slicer's Python lacks..."))
+        slicer.app.processEvents()
+        try:
+            ensure()
+        finally:
+            messages.hide(self._message)
 
     # What the controller says
 
