@@ -27,7 +27,11 @@ SUFFIXES = {"_labels.nii.gz", ".seg.nrrd", "_overview.png", "_lesions.csv", "_su
 
 
 def run(*arguments) -> object:
-    return CliRunner(env={"COLUMNS": "200", "TERM": "xterm", "NO_COLOR": "1"}).invoke(app, [str(a) for a in arguments])
+    """A command. Regions take a second or two a case and are found where a test asks for them."""
+    given = [str(a) for a in arguments]
+    if given[:1] == ["segment"] and "--regions" not in given:
+        given.append("--no-regions")
+    return CliRunner(env={"COLUMNS": "200", "TERM": "xterm", "NO_COLOR": "1"}).invoke(app, given)
 
 
 def names(folder: Path) -> set[str]:
@@ -73,7 +77,7 @@ def test_wrong_usage_is_exit_code_2(arguments):
 
 
 def test_one_case(head_file, model, tmp_path):
-    result = run("segment", head_file, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    result = run("segment", head_file, "--output", tmp_path / "out", "--model", model, "--device", "cpu", "--regions")
     assert result.exit_code == 0, result.output
     assert names(tmp_path / "out") == files_of("head")
     summary = json.loads((tmp_path / "out" / "head_summary.json").read_text())
@@ -83,12 +87,16 @@ def test_one_case(head_file, model, tmp_path):
     assert f" {summary['lesion_count']} " in row
     assert "not a medical device" in result.stdout
     assert summary["input"] == str(head_file)
+    assert sum(load["count"] for load in summary["regions"].values()) == summary["lesion_count"]
+    assert summary["dissemination"]["not_assessed"] == ["spinal cord", "optic nerve"]
+    assert len((tmp_path / "out" / "head_lesions.csv").read_text().splitlines()) == 1 + summary["lesion_count"]
 
 
 def test_probabilities_and_weights_by_path(head_file, model, tmp_path):
     result = run("segment", head_file, "-o", tmp_path, "-m", model / "model.onnx", "-p")
     assert result.exit_code == 0
     assert names(tmp_path) == files_of("head") | {"head_probabilities.nii.gz"}
+    assert not {"regions", "dissemination"} & set(json.loads((tmp_path / "head_summary.json").read_text()))
 
 
 def test_every_kind_of_input_in_one_call(head, model, tmp_path):

@@ -369,12 +369,12 @@ def test_no_byte_of_a_name_is_in_what_segment_writes(tmp_path, model):
     out, key, names = tmp_path / "out", tmp_path / "study.key", tmp_path / "map.json"
     arguments = [str(p) for p in (patient, nifti, tmp_path / "Poe_Edgarallan.nii.gz", tmp_path / "Never_There.nii.gz")]
     options = ["--model", str(model / "model.onnx"), "--output", str(out), "--probabilities", "--pseudonymise"]
-    options += ["--pseudonym-key", str(key), "--pseudonym-map", str(names)]
+    options += ["--pseudonym-key", str(key), "--pseudonym-map", str(names), "--no-regions"]
     result = CliRunner().invoke(app, ["segment", *arguments, *options], env={"COLUMNS": "200"})
     assert result.exit_code == 2, result.output
     secrets = ["Doe_Jane", "Doe^Jane", "0012345", "Richard", "Edgarallan", "Never_There", "1.2.826.0.1.3680043"]
     assert leaks(out, secrets, result.output) == []
-    assert len(list(out.iterdir())) == 10
+    assert len(list(out.iterdir())) == 12
     cases = json.loads(names.read_text())["names"]["case"]
     assert {"Doe_Jane_MRN-0012345", "Roe_Richard"} <= set(cases)
     summary = json.loads((out / f"{cases['Roe_Richard']}_summary.json").read_text())

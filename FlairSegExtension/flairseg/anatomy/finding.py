@@ -31,16 +31,16 @@ SHADING_MM = 22.0
 #: Brightness relative to local white matter below which tissue is fluid.
 FLUID_LEVEL = 0.62
 #: And above which what lies off the rough brain mask is scalp or marrow.
-SCALP_LEVEL = 1.3
+SCALP_LEVEL = 1.45
 #: Thickness of the cortex, mm: what lies nearer to sulcal fluid or to the outer surface.
 CORTEX_MM = 3.2
 #: Cerebral cortex and white matter in FLAIR: mean and standard deviation relative to local white matter.
 GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
 #: Probability of the deep gray nuclei within the cerebrum from which tissue counts as theirs.
 DEEP_GRAY_PRIOR = 0.6
-#: What a good fit keeps to; see :class:`Fit`. On 17 FLAIRs of 15 patients and on phantoms: Dice from 0.90, ventricles to
-#: 6.0 mm, correlation from 0.87. Heads upside down or back to front: Dice to 0.89, ventricles from 6.9 mm, correlation
-#: to 0.88. Ventricles that lie right excuse a poor outline; ventricles that are far or unknown do not.
+#: What a good fit keeps to; see :class:`Fit`. On 17 FLAIRs of 15 patients and on phantoms: Dice from 0.90, ventricles
+#: to 6.0 mm, correlation from 0.87. Heads upside down or back to front: Dice to 0.89, ventricles from 6.9 mm,
+#: correlation to 0.88. Ventricles that lie right excuse a poor outline; ventricles that are far or unknown do not.
 LEAST_BRAIN_DICE, LEAST_BRAIN_DICE_ALONE, LEAST_CORRELATION = 0.80, 0.895, 0.6
 SURE_VENTRICLES_MM, MOST_VENTRICLES_MM, SCALES = 4.0, 6.5, (0.72, 1.38)
 
