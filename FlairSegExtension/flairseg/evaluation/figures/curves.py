@@ -66,7 +66,7 @@ def _curves(result: EvaluationResult, class_id: str, curves: Sequence[Curve]) ->
     panels["roc"].set(title="ROC", xlabel="false-positive rate", ylabel="true-positive rate")
     for kind, title in (("pr", "AUC-PR (95 % interval)"), ("roc", "ROC AUC (95 % interval)")):
         # Below the axes: ten methods would hide the curves.
-        panels[kind].legend(title=title, loc="upper left", bbox_to_anchor=(0, -0.16), fontsize=7.5, title_fontsize=7.5,
+        panels[kind].legend(title=title, loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=7.5, title_fontsize=7.5,
                             borderaxespad=0, handlelength=2.4, alignment="left")  # fmt: skip
     cases = sorted({curve.cases for curve in curves})
     n = str(cases[0]) if len(cases) == 1 else f"{cases[0]} to {cases[-1]}, by method"

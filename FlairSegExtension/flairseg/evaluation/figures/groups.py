@@ -10,7 +10,7 @@ from ...reporting.drawing import FAINT, GRID, TEXT, Figure, canvas, finished
 from ...reporting.wording import counted, figure
 from ..results import CLASS_TITLES, EVALUATED, EvaluationResult, VolumeGroup
 from .distributions import FEWEST_FOR_DENSITY
-from .methods import Look, looks, method_labels, portions
+from .methods import Look, column_label, looks, method_labels, portions
 
 #: Figures of a group, with their titles; S4 calls recall sensitivity.
 GROUP_FIGURES = {"dice": "Dice", "recall": "sensitivity", "precision": "precision"}
@@ -38,7 +38,7 @@ def group_range(group: VolumeGroup) -> str:
 def _groups(
     class_id: str, number: int, names: Sequence[str], groups: Sequence[VolumeGroup], shown: dict[str, Look]
 ) -> Figure:
-    labels = method_labels(names, 26)
+    labels = method_labels(names, column_label(len(names)))
     sheet = canvas(4.9, min(7.1, 1.3 + 2.2 * len(names)))
     panels = sheet.subplots(len(GROUP_FIGURES), len(names), squeeze=False, sharex="col", sharey=True)
     generator = np.random.default_rng(0)

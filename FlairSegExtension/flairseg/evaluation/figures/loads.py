@@ -10,7 +10,7 @@ import numpy as np
 from ...reporting.drawing import COLOURS, FAINT, GRID, Figure, canvas, finished
 from ...reporting.wording import figure
 from ..results import CLASS_TITLES, EVALUATED, EvaluationResult, LoadAgreement
-from .methods import Look, looks, method_labels, portions
+from .methods import Look, column_label, looks, method_labels, portions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def _loads(
     of_class: Sequence[LoadAgreement],
     shown: dict[str, Look],
 ) -> Figure:
-    labels = method_labels([load.method for load in loads], 26)
+    labels = method_labels([load.method for load in loads], column_label(len(loads)))
     columns = len(loads)
     sheet = canvas(4.3, min(7.1, 0.6 + 2.15 * columns))
     panels = sheet.subplots(2, columns, squeeze=False)

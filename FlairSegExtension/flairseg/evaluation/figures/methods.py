@@ -47,6 +47,11 @@ def method_labels(names: Sequence[str], length: int) -> dict[str, str]:
     return short
 
 
+def column_label(columns: int) -> int:
+    """Characters of a name above one of so many panels side by side."""
+    return max(12, 60 // max(columns, 2))
+
+
 def portions(items: Sequence[_Item], size: int = PANELS) -> list[Sequence[_Item]]:
     """Items in portions of nearly equal size, at most ``size`` each."""
     count = math.ceil(len(items) / size) if items else 0
