@@ -36,6 +36,8 @@ SCALP_LEVEL = 1.45
 CORTEX_MM = 3.2
 #: Cerebral cortex and white matter in FLAIR: mean and standard deviation relative to local white matter.
 GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
+#: Probability of brain from which a lesion amid fluid is one of the cortex, not one of scalp or neck.
+TISSUE_PRIOR = 0.2
 #: Probability of the deep gray nuclei within the cerebrum from which tissue counts as theirs.
 DEEP_GRAY_PRIOR = 0.6
 #: What a good fit keeps to; see :class:`Fit`. On 17 FLAIRs of 15 patients and on phantoms: Dice from 0.90, ventricles
@@ -236,7 +238,7 @@ def _codes(
     out[dark & inside & (cavities > 0.3)] = VENTRICLE
     out[outer & (head > 0.3)] = FLUID
     out[~inside & ((head <= 0.3) | (relative >= SCALP_LEVEL))] = OUTSIDE
-    out[(labels > VENTRICLES) & (out == FLUID)] = CORTEX  # lesions are tissue
+    out[(labels > VENTRICLES) & (out == FLUID) & (brain > TISSUE_PRIOR)] = CORTEX  # lesions are tissue
     out[labels == VENTRICLES] = VENTRICLE
     return out
 

@@ -13,6 +13,8 @@ applied here, in this order:
    a face with it in the slice, see :data:`CORTEX_SHARE`.
 4. ``deep_white_matter``: everything else, the deep gray nuclei included.
 
+``unknown``: no atlas could be laid on the case, or half of the lesion or more lies off the atlas's brain.
+
 A lesion that touches both ventricles and cortex is periventricular; it counts once. The criteria do not count lesions
 of the deep gray nuclei as periventricular; an average caudate is no sharp enough judge of that beside the ventricle, so
 a lesion that touches the lateral ventricles is periventricular here, and the reader decides.
@@ -55,6 +57,8 @@ CODE_NAMES = {
 }
 #: Share of voxels that makes a lesion infratentorial.
 INFRATENTORIAL_SHARE = 0.5
+#: Share of voxels off the brain from which no region is told: mostly scalp or neck taken for a lesion.
+OUTSIDE_SHARE = 0.5
 #: Gap between lesion and lateral ventricle, centre to centre in the slice, that still counts as contact, mm: outlines
 #: of both are drawn half a voxel short in thick slices, where partial volume blurs the wall.
 CONTACT_MM = 2.0
@@ -154,8 +158,8 @@ def _region(lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap) 
     codes = regions.codes[box][mask]
     if np.mean((codes == BRAIN_STEM) | (codes == CEREBELLUM)) >= INFRATENTORIAL_SHARE:
         return INFRATENTORIAL
-    if not codes.any():
-        return UNKNOWN  # the atlas's brain does not reach this lesion
+    if np.mean((codes == OUTSIDE) | (codes == FLUID)) >= OUTSIDE_SHARE:
+        return UNKNOWN
     wide, inner = _widened(box, _margins(regions), labels.shape)
     around = np.zeros(tuple(s.stop - s.start for s in wide), bool)
     around[inner] = mask
