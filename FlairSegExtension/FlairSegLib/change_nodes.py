@@ -197,4 +197,6 @@ def _change(scene, layer, present: set[int], volume_node, title: str):
         segment.AddRepresentation(name_of, layer)
         node.GetSegmentation().AddSegment(segment, key)
     node.SetAttribute(KIND, "change")
+    # It lies in the half-way space: over the user's own volumes it would be in the wrong place.
+    node.GetDisplayNode().SetVisibility(False)
     return node

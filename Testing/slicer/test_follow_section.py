@@ -106,8 +106,10 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
         matrix = slicer.util.arrayFromVTKMatrix(manager.sliceWidget(tag).mrmlSliceNode().GetSliceToRAS())
         assert np.allclose(matrix[:3, 3], new["centre_common_ras_mm"], atol=0.01), tag
     assert "No. 1, new: – →" in shown(section.ui.changeDetailLabel)
+    assert nodes.change.GetDisplayNode().GetVisibility()
     click(section.ui.linkedViewsButton)
     assert manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+    assert not nodes.change.GetDisplayNode().GetVisibility(), "over the user's own volumes it would be misplaced"
     section.ui.changeTable.selectRow(1)
     assert section.ui.linkedViewsButton.checked, "a click on a lesion opens them again"
 

@@ -10,11 +10,13 @@ import pytest
 from flairseg.anatomy.regions import BRAIN_STEM, CORTEX, WHITE_MATTER, RegionMap
 from flairseg.labels import LESION, NORMAL_WMH
 from flairseg.lesion_table import COLUMNS, lesion_table, load_by_region
-from flairseg.packed_regions import pack_regions
+from flairseg.packed_regions import pack_regions, unpack_regions
 from flairseg.segmentation import Segmentation
 
+from Testing.core import tiny
 from Testing.harness.interaction import click, press, wait_until
 from Testing.slicer.result_driver import LARGE, MIDDLE, SMALL, head_with_lesions, segmented
+from Testing.slicer.two_studies import in_scene
 
 NUMBER, VOLUME, DIAMETER, SLICE, CONFIDENCE, REGION = range(6)
 
@@ -171,10 +173,13 @@ def test_confluent_lesions_are_counted_split(slicer, result, head):
     assert f"{len(rows)} lesions; {sum(row.parts for row in rows)} when confluent" in result.panel.ui.loadLabel.text
 
 
-def test_where_no_atlas_fits_it_is_told_and_nothing_is_guessed(slicer, result, head):
+def test_regions_are_found_on_demand_cancelled_and_kept_with_the_volume(slicer, result, head):
+    from FlairSegLib import scene_bridge
+
     volume, node = segmented(slicer, head)
     result.show(node)
     ui = result.panel.ui
+    assert result.column(REGION) == ["–"] * 3
     click(ui.regionsButton)
     assert ui.regionsButton.text == "Cancel"
     click(ui.regionsButton)
@@ -182,13 +187,35 @@ def test_where_no_atlas_fits_it_is_told_and_nothing_is_guessed(slicer, result, h
     click(ui.regionsButton)
     wait_until(lambda: not result.panel.regions.running, 120)
     result.settle()
+    found = result.column(REGION)
+    assert not {"–", "Unknown"} & set(found), ui.regionsMessageLabel.text
+    assert "not assessed" in ui.disseminationLabel.text
+    assert not ui.regionsButton.isVisible()
+    kept = scene_bridge.kept_regions_of(volume)
+    matrix = result.panel._grid.ijk_to_ras
+    regions = unpack_regions(kept.answer().full_labels(), matrix)
+    rows = lesion_table(result.labels(), matrix, regions=regions)
+    assert found == [lesion_words_name(row.region) for row in rows]
+
+
+def lesion_words_name(region: str) -> str:
+    from FlairSegLib.panel.lesion_words import region_name
+
+    return region_name(region)
+
+
+def test_where_no_atlas_fits_it_is_told_and_nothing_is_guessed(slicer, result):
+    volume, labels = tiny.make_head(shape_kji=(12, 64, 56), spacing_ijk=(3.0, 3.0, 10.0))
+    _, node = in_scene(slicer, [(volume, labels)])[0]
+    result.show(node)
+    ui = result.panel.ui
+    click(ui.regionsButton)
+    wait_until(lambda: not result.panel.regions.running, 120)
+    result.settle()
     assert "Regions of lesions are given as unknown" in ui.regionsMessageLabel.text
-    assert result.column(REGION) == ["–"] * 3
+    assert set(result.column(REGION)) == {"–"}
     assert ui.disseminationLabel.text == ""
     assert ui.regionsButton.isVisible()
-    click(ui.regionsButton)
-    slicer.mrmlScene.RemoveNode(volume)
-    wait_until(lambda: not result.panel.regions.running, 10)
 
 
 def test_without_scikit_image_the_list_has_fewer_figures(slicer, result, head, monkeypatch):

@@ -275,7 +275,6 @@ class FollowSection(TaskSection, VTKObservationMixin):
             Shown(_("Present"), nodes.studies[-1]),
             Shown(_("Difference"), nodes.difference),
         ]
-        views.display_of(nodes.change).SetVisibility(True)
         self._views.show(shown, visible=[nodes.change])
         row = self.ui.changeTable.currentRow()
         if 0 <= row < len(self._rows) and self.ui.changeTable.selectedItems():
@@ -376,4 +375,4 @@ def _ml(mm3: float | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.0f}"
+    return "–" if value is None else f"{round(value):+d}"
