@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..labels import NORMAL_WMH, VENTRICLES
+from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
 from ..lesions import LesionMap, through_plane_axis
 
 PERIVENTRICULAR = "periventricular"
@@ -50,7 +50,7 @@ CODE_NAMES = {
     WHITE_MATTER: ("Cerebral white matter", (235, 235, 200)),
     CORTEX: ("Cortex", (205, 130, 70)),
     DEEP_GRAY: ("Deep gray nuclei", (150, 90, 190)),
-    VENTRICLE: ("Ventricles", (51, 102, 255)),
+    VENTRICLE: (CLASS_BY_VALUE[VENTRICLES].name, CLASS_BY_VALUE[VENTRICLES].rgb),
     BRAIN_STEM: ("Brain stem", (240, 200, 60)),
     CEREBELLUM: ("Cerebellum", (70, 170, 120)),
     FLUID: ("Fluid around the brain", (90, 150, 190)),
