@@ -39,11 +39,11 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
 
 def method_labels(names: Sequence[str], length: int) -> dict[str, str]:
     """Names as figures show them: cut, and numbered where cutting made two alike."""
-    short = {name: label(name, length) for name in names}
-    for n, name in enumerate(names, 1):
-        if list(short.values()).count(short[name]) > 1:
-            mark = f" ({n})"
-            short[name] = label(name, max(4, length - len(mark))) + mark
+    cut = {name: label(name, length) for name in names}
+    short = {}
+    for number, name in enumerate(names, 1):
+        mark = f" ({number})" if list(cut.values()).count(cut[name]) > 1 else ""
+        short[name] = label(name, max(4, length - len(mark))) + mark if mark else cut[name]
     return short
 
 
