@@ -42,6 +42,8 @@ UNCERTAIN = 0.5
 SMALL_ML = 0.1
 #: Rows of the studies' table, and warnings, that page one has room for.
 STUDIES_ON_PAGE_ONE, WARNINGS_ON_PAGE_ONE = 4, 3
+#: Longest warning on page one; the details have it in full.
+_SHORT = 200
 #: Rows of the table of single lesions over time, and sentences of a card, that are shown.
 _MOST_CHANGED, _MOST_SENTENCES, _MOST_MEMBERS = 400, 12, 12
 _ASSESSED = ("periventricular", "juxtacortical", "infratentorial")
@@ -430,7 +432,7 @@ def _warnings(case: Case, texts: Texts) -> Sequence[str]:
 
 
 def _short_warnings(warnings: tuple[str, ...], texts: Texts) -> Block:
-    lines = warnings[:WARNINGS_ON_PAGE_ONE]
+    lines = tuple(safe(warning, _SHORT) for warning in warnings[:WARNINGS_ON_PAGE_ONE])
     if len(warnings) > len(lines):
         lines = (*lines, texts.count("warnings.more", len(warnings) - len(lines)))
     return Block("warnings", texts("warnings.title"), None, lines or (texts("warnings.none"),))
@@ -560,7 +562,7 @@ def _gallery(case: Case, slices: Slices, texts: Texts) -> Section:
 
 
 def _all_warnings(warnings: tuple[str, ...], texts: Texts) -> Section | None:
-    if len(warnings) <= WARNINGS_ON_PAGE_ONE:
+    if len(warnings) <= WARNINGS_ON_PAGE_ONE and all(len(warning) <= _SHORT for warning in warnings):
         return None
     return Section("warnings", texts("warnings.title"), warnings[:100])
 

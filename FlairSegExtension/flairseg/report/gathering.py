@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..anatomy import UNKNOWN
 from ..anatomy import dissemination as disseminated
 from ..errors import FlairSegError, InputNotFoundError, InvalidGeometryError, UnreadableImageError
 from ..labels import BACKGROUND, CLASS_BY_VALUE
@@ -216,9 +217,10 @@ def _case(
         if summary.get("lesions") is not None:
             doubts.append("edited")
         rows, dissemination = (), None
+    rows, dissemination = _unless_unknown(rows, dissemination)
     if len(rows) != len(found.lesions) or any(row.diameter_mm is None or row.region is None for row in rows):
         rows, measured, region_warnings = _measured(found, labels, volume, rows, regions)
-        dissemination = measured or dissemination
+        rows, dissemination = _unless_unknown(rows, measured or dissemination)
         warnings = (*warnings, *region_warnings)
     if dissemination is None and rows and all(row.region is not None for row in rows):
         dissemination = dissemination_of(disseminated(row.region for row in rows))
@@ -238,6 +240,15 @@ def _case(
         dissemination is not None,
         tuple(dict.fromkeys(warnings)),
     )
+
+
+def _unless_unknown(
+    rows: tuple[Row, ...], dissemination: Dissemination | None
+) -> tuple[tuple[Row, ...], Dissemination | None]:
+    """Regions that are unknown for every lesion were not looked for, or not found: that is no region at all."""
+    if any(row.region not in (None, UNKNOWN) for row in rows) or not rows:
+        return rows, dissemination
+    return tuple(replace(row, region=None) for row in rows), None
 
 
 def _fits(
@@ -277,8 +288,6 @@ def _measured(
                 disagreement=old.disagreement,
                 region=row.region if region_map is not None else old.region,
             )
-        elif region_map is None:
-            row = replace(row, region=None)
         rows.append(row)
     told = None
     if region_map is not None:

@@ -134,13 +134,14 @@ class _Setter:
 
     def _page_one(self) -> list[Any]:
         """Flowables that fill one page and never two: the key images take the room that is left."""
-        from reportlab.platypus import Spacer
+        from reportlab.platypus import KeepInFrame, Spacer
 
         above = [self._title(), self._facts(), *self._notices(), self._legend()]
         below = [self._paragraph(self._content.caption, "small"), Spacer(1, 4), self._columns(), self._foot()]
         used = sum(_height(flowable, self._width, self._height) for flowable in (*above, *below))
         grid = self._key_images(self._height - used - 4)
-        return [*above, grid, *below]
+        # What is longer than anything should be is set smaller rather than on a second page.
+        return [KeepInFrame(self._width, self._height - 1, [*above, grid, *below], mode="shrink")]
 
     def _title(self):
         from reportlab.platypus import Table
