@@ -54,10 +54,11 @@ def scan(
             moved = rigid.apply(rigid.invert(motion), moved)
         x, y, z = np.moveaxis(moved, -1, 0)
         if another_head:
-            # Sulci depend on y and z; the outline is symmetrical in them.
-            painted, own = paint(np.stack([x, -y, 0.6 * z - 0.7 * y]))
+            # The inside of a head that lies crosswise, within the same outline.
+            painted, own = paint(np.stack([0.8 * y, 1.2 * x, z]))
             outline, own = paint(np.stack([x, y, z]))
-            painted = np.where(outline < 80, outline, painted)
+            outside = (x / 69) ** 2 + (y / 87) ** 2 + (z / 80) ** 2 > 1
+            painted = np.where(outside, outline, painted)
         else:
             painted, own = paint(np.stack([x, y, z]))
         # The lesions of the painted head give way to those asked for.
