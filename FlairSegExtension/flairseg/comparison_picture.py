@@ -24,7 +24,7 @@ _TILE_PX = ((4, 300), (6, 250), (8, 200), (10**9, 160))
 _BACKGROUND, _TEXT, _DIM, _WARNING = (14, 15, 18), (236, 238, 242), (150, 154, 162), (255, 190, 70)
 _GAP, _PAD, _MARGIN, _HEAD, _LINE = 4, 16, 44, 40, 18
 #: What stands where a model does not know a class.
-_UNKNOWN = "–"
+_UNKNOWN = "not known"
 
 
 def render_comparison(comparison: Comparison, rows: int = ROWS) -> Image.Image:

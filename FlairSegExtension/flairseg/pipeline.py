@@ -107,7 +107,7 @@ def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporte
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
         labels = clean_labels(labels, probabilities, stack.spacing, config, prepared.mask)
         reporter.update(0.5)
-        doubts = quality.assess(stack, prepared.mask, labels)
+        doubts = quality.assess(stack, prepared.mask, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
         probabilities = stack.restore(probabilities)
     return _Answer(labels, probabilities, generator.used, generator.provider, [*doubts, *generator.warnings])
@@ -145,7 +145,7 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
             brain = brain_mask(stack.array, stack.spacing)
         labels = clean_vote(voted, stack, card.pipeline, brain)
         reporter.update(0.7)
-        doubts = quality.assess(stack, brain, labels)
+        doubts = quality.assess(stack, brain, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
     # "auto" may fall back to the CPU for one member only: then the CPU is what the result rests on.
     slowest = next((generator for generator in ran if generator.used == "cpu"), ran[0])

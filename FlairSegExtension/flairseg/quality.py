@@ -6,6 +6,7 @@ several scanners and from heads painted as CT, T1, T2 and PD; each constant belo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,9 @@ class Figures:
     cortex_ratio: float
 
 
-def assess(stack: SliceStack, mask: np.ndarray, labels: np.ndarray) -> list[str]:
+def assess(
+    stack: SliceStack, mask: np.ndarray, labels: np.ndarray, classes: Sequence[int] = tuple(CLASS_BY_VALUE)
+) -> list[str]:
     """Warnings about an image that does not look like a brain FLAIR, or a result that cannot be right.
 
     Parameters
@@ -84,6 +87,8 @@ def assess(stack: SliceStack, mask: np.ndarray, labels: np.ndarray) -> list[str]
         Rough brain mask.
     labels : ndarray of uint8, shape (slices, rows, columns)
         The result.
+    classes : sequence of int
+        Class values that the model knows: what it does not know it cannot have missed.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def assess(stack: SliceStack, mask: np.ndarray, labels: np.ndarray) -> list[str]
         Empty for a plausible FLAIR and result.
     """
     doubts = image_doubts(measure(stack, mask))
-    return doubts + result_doubts(stack, mask, labels, image_is_doubtful=bool(doubts))
+    return doubts + result_doubts(stack, mask, labels, bool(doubts), VENTRICLES in classes)
 
 
 def image_doubts(figures: Figures) -> list[str]:
@@ -121,7 +126,11 @@ def image_doubts(figures: Figures) -> list[str]:
 
 
 def result_doubts(
-    stack: SliceStack, mask: np.ndarray, labels: np.ndarray, image_is_doubtful: bool = False
+    stack: SliceStack,
+    mask: np.ndarray,
+    labels: np.ndarray,
+    image_is_doubtful: bool = False,
+    ventricles_are_known: bool = True,
 ) -> list[str]:
     """What speaks against the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
     doubts = []
@@ -134,7 +143,7 @@ def result_doubts(
     if image_is_doubtful or not mask.any():
         return doubts
     covered = np.count_nonzero(mask.any(axis=(1, 2))) * stack.spacing[0] >= COVERAGE_MM
-    if volumes[VENTRICLES] == 0 and covered:
+    if volumes[VENTRICLES] == 0 and covered and ventricles_are_known:
         doubts.append("No ventricles were found although the image covers a whole brain. Check the result.")
     elif volumes[VENTRICLES] > 0:
         brain = float(np.median(stack.array[mask & (labels == 0)])) if (mask & (labels == 0)).any() else 0.0

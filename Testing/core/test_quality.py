@@ -127,7 +127,9 @@ def test_impossible_results_are_told():
     mask = brain_mask(stack.array, stack.spacing)
     labels = SliceStack.from_volume(volume.with_array(truth)).array
     assert assess(stack, mask, labels) == []
-    assert "No ventricles" in assess(stack, mask, np.where(labels == 1, 0, labels))[0]
+    without = np.where(labels == 1, 0, labels)
+    assert "No ventricles" in assess(stack, mask, without)[0]
+    assert assess(stack, mask, without, classes=(3,)) == [], "a model of lesions alone looks for no ventricles"
     assert "not darker" in assess(stack, mask, np.where(labels == 3, 1, np.where(labels == 1, 0, labels)))[0]
     flooded = np.where(mask, 3, 0).astype(np.uint8)
     assert f"{mask.sum() * 0.05:.0f} ml" in assess(stack, mask, flooded)[0]
