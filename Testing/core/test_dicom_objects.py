@@ -583,19 +583,20 @@ def test_odd_patients_are_repeated_as_dicom_allows(tmp_path, drawn):
         assert data.StudyDescription == "x y"
 
 
-def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, case, segmentation, monkeypatch):
-    read, labels = case
-    result = with_labels(segmentation, read, labels)
+def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, segmentation, monkeypatch):
+    read = read_flair(write_series(drawn[0], tmp_path / "s", "ge", enhanced=True))
+    result = with_labels(segmentation, read, drawn[1])
     out = tmp_path / "out"
+    summary = {"volumes_ml": VOLUMES, "lesions": ROWS}
     made = write_results(result, read.source, out, "a", pdf=b"%PDF-1.7")
     assert (
         {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm", "a_report.dcm"} == {p.name for p in made.values()}
     )
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(errors.OutputError, match="exist already"):
-        write_results(result, read.source, out, "a")
+        write_results(result, read.source, out, "a", summary)
     # Without a report this time: the old one does not stay behind.
-    write_results(result, read.source, out, "a", overwrite=True)
+    write_results(result, read.source, out, "a", summary, overwrite=True)
     assert {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm"}
     assert (out / "a_seg.dcm").read_bytes() != before["a_seg.dcm"]
     before = {p.name: p.read_bytes() for p in out.iterdir()}
@@ -607,9 +608,9 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, case, seg
         patch.setattr("flairseg.dicom.making.finished", lambda data, _p: data)
         patch.setattr("flairseg.dicom.results.save", full_disk)
         with pytest.raises(errors.OutputError, match="full"):
-            write_results(result, read.source, out, "a", overwrite=True)
+            write_results(result, read.source, out, "a", summary, overwrite=True)
         with pytest.raises(errors.OutputError, match="full"):
-            write_results(result, read.source, tmp_path / "new", "a")
+            write_results(result, read.source, tmp_path / "new", "a", summary)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert not (tmp_path / "new").exists()
     calls = iter(range(10))
@@ -619,7 +620,7 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, case, seg
             raise errors.Cancelled()
 
     with pytest.raises(errors.Cancelled):
-        write_results(result, read.source, tmp_path / "new", "a", check=cancel)
+        write_results(result, read.source, tmp_path / "new", "a", summary, check=cancel)
     assert not (tmp_path / "new").exists()
 
 
