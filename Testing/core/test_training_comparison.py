@@ -235,6 +235,22 @@ def test_the_table_has_each_system_once_beside_its_papers_figures(result):
     assert "10 patients" in made.splitlines()[-1]
 
 
+def test_a_class_that_is_never_found_is_known_all_the_same():
+    found = compare_systems.mappings(systems("s1-pix2pix", "s3-unet", "ensemble"))
+    assert {title: mapping.targets for title, mapping in found.items()} == {
+        "S1 pix2pix": frozenset({1, 2, 3}),
+        "S3 U-Net": frozenset({3}),
+    }
+    labels = np.arange(4).reshape(1, 2, 2)
+    assert np.array_equal(found["S1 pix2pix"].apply(labels, "a", "S1"), labels)
+
+
+def test_lesions_alone_are_not_judged_as_all_hyperintensity():
+    made = made_evaluation(3, ("S3 U-Net",), {"S3 U-Net": ("lesion", "all_wmh")})
+    rows = [line.split("|") for line in compare_systems.table(made, systems("s3-unet"), {}).splitlines()]
+    assert rows[2][[cell.strip() for cell in rows[0]].index("all WMH Dice")].strip() == "–"
+
+
 def test_the_readme_keeps_all_but_what_stands_between_the_markers():
     text = f"before\n{compare_systems.BEGIN}\nold\n{compare_systems.END}\nafter\n"
     made = compare_systems.put_between(text, "new")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flairseg.evaluation.conventions import choose_conventions
+from flairseg.evaluation.foreign import LabelMapping
 from flairseg.evaluation.inputs import EvaluationCase
 from flairseg.evaluation.results import CLASS_TITLES, EvaluationResult
 from flairseg.evaluation.running import evaluate
@@ -25,11 +26,11 @@ from flairseg.evaluation.writing import write_evaluation
 from flairseg.models.card import CARD_NAME
 from flairseg.reporting.wording import between, figure, p_value
 
-from .config import shared_budget
+from .config import load_config, shared_budget
 from .cost import CORES, Cost, stored_cost
 from .data import data_folder, folds
 from .plot_curves import find_logs
-from .predict_folds import LABELS, PROBABILITIES, REFERENCES
+from .predict_folds import CONFIGS, LABELS, PROBABILITIES, REFERENCES
 
 MODELS = Path(__file__).resolve().parents[1]
 PUBLISHED = Path(__file__).with_name("published_results.json")
@@ -140,6 +141,20 @@ def gather(
     return cases, incomplete
 
 
+def mappings(systems: Sequence[System], configs: Path = CONFIGS) -> dict[str, LabelMapping]:
+    """What each recipe's labels may hold, by the system's title.
+
+    Without it a network that never finds a class would pass for one that does not know it, and not be judged.
+    """
+    found = {}
+    for system in systems:
+        recipe = configs / f"{system.recipe}.json"
+        if recipe.exists():
+            values = [value for value in load_config(recipe).pipeline["output_classes"] if value]
+            found[system.title] = LabelMapping("FlairSeg's own values", {value: value for value in values})
+    return found
+
+
 # --- the table
 
 
@@ -156,7 +171,12 @@ def table(result: EvaluationResult, systems: Sequence[System], costs: dict[str, 
     """
     summary = {(r.method, r.class_id, r.figure): r for r in result.summary if r.grouping == "all"}
     pooled = {(r.method, r.class_id, r.figure): r.estimate for r in result.pooled if r.grouping == "all"}
-    shown = [s for s in systems if any(m.name == s.title for m in result.methods)]
+    known = {m.name: set(m.classes) for m in result.methods}
+    for classes in known.values():
+        if "normal_wmh" not in classes:
+            # Lesions alone, held against normal and abnormal together, would be judged by what they leave out.
+            classes.discard("all_wmh")
+    shown = [s for s in systems if s.title in known]
     headings = ["system"]
     for heading, *_ in MEASURED:
         headings += [heading, "95 % interval", "pooled"] if heading == MEASURED[0][0] else [heading]
@@ -165,7 +185,7 @@ def table(result: EvaluationResult, systems: Sequence[System], costs: dict[str, 
     for system in shown:
         cells = [f"[{system.title}]({system.model.name}/card.md)" if system.model else system.title]
         for heading, class_id, key, digits in MEASURED:
-            row = summary.get((system.title, class_id, key))
+            row = summary.get((system.title, class_id, key)) if class_id in known[system.title] else None
             cells.append(_mean(row, digits))
             if heading == MEASURED[0][0]:
                 whole = pooled.get((system.title, class_id, key))
@@ -287,7 +307,7 @@ def main() -> None:
     ]
     dealt = folds(sorted({case.case for case in cases}), shared_budget()["folds"])
     note = f"Out-of-fold predictions. Patients of each fold: {'; '.join(', '.join(fold) for fold in dealt)}."
-    result = evaluate(cases, choose_conventions(), training=logs, notes=(note,))
+    result = evaluate(cases, choose_conventions(), mappings(systems), logs, (note,))
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, path in write_evaluation(result, arguments.output, overwrite=True).items():
         print(f"{name}: {path}")
