@@ -100,7 +100,7 @@ def load(file: Path) -> Head:
 
 
 def grid() -> sitk.Image:
-    """The atlas grid: axes along RAS... in ITK's LPS, origin in the middle."""
+    """The atlas grid: axes along R, A and S, its middle at the origin (written in ITK's LPS)."""
     image = sitk.Image(SIZE, sitk.sitkFloat32)
     image.SetSpacing([SPACING_MM] * 3)
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))

@@ -18,7 +18,7 @@ import numpy as np
 
 from .anatomy.dissemination import dissemination
 from .anatomy.regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
-from .labels import CLASS_BY_VALUE, LESION, NORMAL_WMH
+from .labels import CLASS_BY_VALUE, LESION
 from .lesions import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
 
 #: Parts of a lesion must be parted by a waist this much narrower than either, as distances to the border, mm; at least
@@ -320,7 +320,3 @@ def table_csv(rows: Iterable[LesionRow]) -> str:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(float(value), digits)
-
-
-#: Classes of a table that shows normal WMH as well, apart.
-WITH_NORMAL_WMH = (LESION, NORMAL_WMH)

@@ -2,7 +2,8 @@
 
 The atlas gives each voxel a prior; the image decides between fluid, cortex and white matter where it can. Cortex is
 what lies within a cortical thickness of sulcal fluid, or is as bright as gray matter where the atlas expects cortex
-(after Van Leemput et al. 1999 and Ashburner and Friston 2005, who combine atlas priors with intensities likewise).
+(after Van Leemput et al. 1999, doi:10.1109/42.811270, and Ashburner and Friston 2005,
+doi:10.1016/j.neuroimage.2005.02.018, who combine atlas priors with intensities likewise).
 """
 
 from __future__ import annotations
@@ -146,12 +147,12 @@ def _anatomy(
         through_plane_axis(coarse.ijk_to_ras),
     )  # fmt: skip
     step(0.9)
-    codes_small, lateral_small = np.zeros(own_shape(own), np.uint8), np.zeros(own_shape(own), bool)
+    codes_small, lateral_small = np.zeros(_size(own), np.uint8), np.zeros(_size(own), bool)
     codes_small[box], lateral_small[box] = part, lateral
     return tuple(_enlarged(a, shrink[::-1], labels.shape) for a in (codes_small, lateral_small))
 
 
-def own_shape(box: tuple[slice, ...]) -> tuple[int, ...]:
+def _size(box: tuple[slice, ...]) -> tuple[int, ...]:
     """Voxels of a box along each axis."""
     return tuple(s.stop - s.start for s in box)
 
@@ -159,7 +160,7 @@ def own_shape(box: tuple[slice, ...]) -> tuple[int, ...]:
 def _shrink(volume: Volume, brain: np.ndarray) -> list[int]:
     """How many voxels (I, J, K) are averaged into one."""
     shrink = [max(1, int(FINEST_MM / mm + 0.5)) for mm in volume.spacing]
-    voxels = float(np.prod(own_shape(bounding_box(brain, (True,)))))
+    voxels = float(np.prod(_size(bounding_box(brain, (True,)))))
     while voxels / np.prod(shrink) > MOST_VOXELS:
         finest = int(np.argmin(np.array(volume.spacing) * shrink))
         shrink[finest] += 1

@@ -3,7 +3,8 @@
 Thick slices and partial heads leave little for a registration to hold on to. Three things are steady: the case's own
 ventricles, the rough outline of its brain, and that fluid is dark. So the atlas is laid on by its ventricles and brain
 (many starting angles, affine), then by the image itself within the brain (affine, correlation), then bent smoothly
-(demons; Thirion 1998, Vercauteren et al. 2009). Single-threaded and without random numbers: the same case gives the
+(demons; Thirion 1998, doi:10.1016/S1361-8415(98)80022-4; Vercauteren et al. 2009,
+doi:10.1016/j.neuroimage.2008.10.040). Single-threaded and without random numbers: the same case gives the
 same answer. How well it fits is measured, see :class:`Fit`.
 """
 
