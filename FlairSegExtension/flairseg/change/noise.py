@@ -20,14 +20,15 @@ from ..volume import Volume
 from .harmonise import Difference
 
 #: Thickness of the shell by which the outline of an unchanged lesion moves in or out, mm: the noise of a volume V is
-#: this times the surface of a ball of V. 95th percentile over retests.
+#: this times the surface of a ball of V. 95th percentile of 231 lesions in 10 retests (median 0.19 mm).
 SURFACE_MM = 0.9
-#: Noise of the ventricles' volume between two scans, percent (95th percentile over retests).
+#: Noise of the ventricles' volume between two scans, percent: 95th percentile of 10 retests 9.2, median 3.0. Slices of
+#: 6 to 8 mm, where partial volume decides; thinner ones are quieter, how much is not measured.
 VENTRICLE_NOISE_PERCENT = 10.0
-#: The same where the voxels of the two scans differ by a quarter or more.
+#: The same where the voxels of the two scans differ by a quarter or more. Not measured: a fifth more, to be careful.
 VENTRICLE_NOISE_OTHER_VOXELS_PERCENT = 12.0
 #: Smallest lesion that is called new or resolved: 10.7 mm3 (source: S5), which is 3 mm across (MAGNIMS: Filippi et al.
-#: 2019, Brain 142:1858), in at least this many voxels of its study.
+#: 2019, Brain 142:1858) along its longest side.
 SMALLEST_MM3, SMALLEST_MM = 10.7, 3.0
 #: How many times an outline is laid on normal tissue.
 PLACEMENTS = 400
@@ -47,7 +48,8 @@ _MAD = 1.4826
 TEXT = (
     "A change is called only where the volume changed by more than it does between repeated scans of an unchanged "
     "lesion of that size (95th percentile), and the subtraction stands out of normal tissue of the same pair of "
-    "studies; new and resolved lesions must also be absent from the other study by the model's probability."
+    "studies; new and resolved lesions must also be absent from the other study by the model's probability, and "
+    "nothing of a change may show in the other study's neighbouring slices."
 )
 
 

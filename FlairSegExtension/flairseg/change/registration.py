@@ -29,10 +29,10 @@ STARTS = 3
 #: The registration's mask reaches this far beyond the brain, mm: the brain's edge is what it aligns best.
 MARGIN_MM = 5.0
 #: Refused when forward and backward answers lie further apart than this anywhere in the brain, mm; told at the second.
-#: Tabriz and Ljubljana scans against re-positioned copies: at most 0.5 mm (models.training.measure_follow).
+#: Ten scans against re-positioned ones: at most 0.2 mm, and 0.57 mm off the truth (models.training.measure_follow).
 INCONSISTENT_MM, DOUBTFUL_MM = 6.0, 1.5
 #: Refused below this correlation of the aligned brains' detail; told below the second. One head on other days and
-#: scanners (3 pairs): 0.88 and more; two heads (15 pairs): 0.5 and less (models.training.measure_follow).
+#: scanners (two Ljubljana pairs, Tabriz 107130 and 112776): 0.88 and more; two heads (8 pairs): 0.5 and less.
 DIFFERENT_CORRELATION, DOUBTFUL_CORRELATION = 0.66, 0.78
 #: Change of scale that is told: two calibrated scanners agree to half a percent.
 SCALE_DRIFT_PERCENT = 1.0
