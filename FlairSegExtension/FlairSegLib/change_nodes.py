@@ -155,27 +155,33 @@ def _transform(scene, volume_node, motion: np.ndarray, number: int):
 def _aligned(scene, volume_node, transform, number: int):
     name = _("{volume} aligned").format(volume=volume_node.GetName())
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    own = volume_node.GetDisplayNode()
+    if own is not None:
+        _show_gray(scene, node, own.GetWindow(), own.GetLevel())
     node.SetAndObserveImageData(volume_node.GetImageData())
     # The world of the original: its own parent transform is part of where it was registered.
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(views.ijk_to_world(volume_node)))
     node.SetAndObserveTransformNodeID(transform.GetID())
-    node.CreateDefaultDisplayNodes()
-    own = volume_node.GetDisplayNode()
-    if own is not None:
-        node.GetDisplayNode().SetAutoWindowLevel(False)
-        node.GetDisplayNode().SetWindowLevel(own.GetWindow(), own.GetLevel())
+    if own is None:
+        node.CreateDefaultDisplayNodes()
     node.SetAttribute(KIND, str(number))
     return node
 
 
+def _show_gray(scene, node, window: float, level: float) -> None:
+    """Give a volume node its gray window before its voxels: Slicer would go through all of them to find one."""
+    display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(window, level)
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    node.SetAndObserveDisplayNodeID(display.GetID())
+
+
 def _difference(scene, image, ijk_to_ras: np.ndarray, window: float, title: str):
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", _("{title} difference").format(title=title))
+    _show_gray(scene, node, window, 0.0)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(ijk_to_ras))
     node.SetAndObserveImageData(image)
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(window, 0.0)
     node.SetAttribute(KIND, "difference")
     return node
 
