@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..labels import CLASSES, LESION
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
 from ..volume import Volume
@@ -26,6 +26,8 @@ DOUBTS = ("edited", "changed", "other_labels", "unproven")
 REVIEWED = (ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED)
 REGIONS = ("periventricular", "juxtacortical", "infratentorial", "deep_white_matter", "unknown")
 STATES = ("new", "enlarging", "stable", "shrinking", "resolved", "split", "merged")
+#: Key of the ventricles in ``followup.json``.
+_VENTRICLES = CLASS_BY_VALUE[VENTRICLES].id
 #: What a summary may be off by before its figures no longer count as those of the label map.
 _SAME_ML = 0.002
 _SAME_SHARE = 0.002
@@ -316,7 +318,7 @@ def change_of(content: object) -> Change | None:
     counts = mapping(found.get("counts"))
     stated = {state: whole(counts.get(state)) for state in STATES}
     counted = {state: sum(row.state == state for row in lesions) for state in STATES}
-    ventricles = mapping(found.get("ventricles"))
+    ventricles = mapping(found.get(_VENTRICLES))
     per_study = [number(v) for v in sequence(ventricles.get("volumes_ml"))]
     if len(per_study) == len(studies):
         studies = tuple(
@@ -343,7 +345,7 @@ def _study(entry: Mapping[str, Any]) -> Study:
         text(entry.get("date")),
         known,
         whole(entry.get("lesion_count")),
-        known.get("ventricles"),
+        known.get(_VENTRICLES),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..labels import CLASSES, LESION, NORMAL_WMH
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH
 from ..overview import FOOTER
 from ..reporting.layout import Table, cells
 from .case import (
@@ -46,6 +46,8 @@ STUDIES_ON_PAGE_ONE, WARNINGS_ON_PAGE_ONE = 4, 3
 _SHORT = 200
 #: Rows of the table of single lesions over time, and sentences of a card, that are shown.
 _MOST_CHANGED, _MOST_SENTENCES, _MOST_MEMBERS = 400, 12, 12
+#: What the noise floor says in words.
+_TOLD = "text"
 _ASSESSED = ("periventricular", "juxtacortical", "infratentorial")
 _NOT_ASSESSED = ("spinal_cord", "optic_nerve")
 #: How pressing a notice is.
@@ -383,9 +385,9 @@ def _change(case: Case, texts: Texts) -> Block:
     rows = [
         cells(
             safe(study.date or study.case, 24) or str(n),
-            texts.small(study.volumes_ml["lesion"]) if "lesion" in study.volumes_ml else texts.number(None),
+            _known(study.volumes_ml.get(CLASS_BY_VALUE[LESION].id), texts),
             texts("format.nothing") if study.lesion_count is None else str(study.lesion_count),
-            texts.small(study.ventricles_ml) if study.ventricles_ml is not None else texts.number(None),
+            _known(study.ventricles_ml, texts),
         )
         for n, study in enumerate(shown, len(change.studies) - len(shown) + 1)
     ]
@@ -402,6 +404,10 @@ def _change(case: Case, texts: Texts) -> Block:
     if len(shown) < len(change.studies):
         lines.append(texts.count("change.earlier", len(change.studies) - len(shown)))
     return Block("change", title, Table("", head, tuple(rows)), tuple(lines))
+
+
+def _known(ml: float | None, texts: Texts) -> str:
+    return texts("format.nothing") if ml is None else texts.small(ml)
 
 
 def _counted(counts: Mapping[str, int], texts: Texts) -> str:
@@ -507,21 +513,23 @@ def _followup(case: Case, texts: Texts) -> Section | None:
     title = texts("followup.title")
     notes = []
     if change.noise:
-        listed = "; ".join(
-            f"{safe(key.replace('_', ' '), 40)} {safe(value, 60)}" for key, value in change.noise.items()
-        )
-        notes.append(f"{texts('followup.noise')}: {safe(listed, 2 * SENTENCE)}.")
+        told = safe(change.noise.get(_TOLD, ""), 2 * SENTENCE)
+        pairs = ((key.replace("_", " "), value) for key, value in change.noise.items() if key != _TOLD)
+        listed = "; ".join(f"{safe(name, 40)} {safe(value, 60)}" for name, value in pairs)
+        notes += [told] if told else []
+        notes += [f"{texts('followup.noise')}: {safe(listed, 2 * SENTENCE)}."] if listed else []
     if not change.lesions:
         return Section("followup", title, (texts("followup.none"), *notes))
     shown = change.studies[-6:]
     skipped = len(change.studies) - len(shown)
     order = {state: n for n, state in enumerate(STATES)}
+    here = {row.number: row.region for row in case.rows} if change.studies[-1].case == case.name else {}
     lesions = sorted(change.lesions, key=lambda row: (row.state == "stable", order[row.state], -_size(row)))
     rows = [
         cells(
             str(row.number),
             texts.member("state", row.state),
-            texts.member("region", row.region or "unknown"),
+            texts.member("region", _region_of(row, here) or "unknown"),
             *(
                 texts.number(None if mm3 is None else mm3 / 1000, 3 if (mm3 or 0) < 99.5 else 2)
                 for mm3 in _padded(row.volumes_mm3, len(change.studies))[skipped:]
@@ -540,6 +548,13 @@ def _followup(case: Case, texts: Texts) -> Section | None:
     )  # fmt: skip
     table = Table("", head, tuple(rows), numbers_from=3)
     return Section("followup", title, (texts("followup.caption"), *notes), table)
+
+
+def _region_of(row: ChangedLesion, here: Mapping[int, str | None]) -> str | None:
+    """Region that the follow-up tells; else that of the lesion in this study."""
+    if row.region not in (None, "unknown"):
+        return row.region
+    return next((here[n] for n in row.numbers if here.get(n) is not None), row.region)
 
 
 def _size(row: ChangedLesion) -> float:

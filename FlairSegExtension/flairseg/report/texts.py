@@ -12,12 +12,13 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import FlairSegError
+from ..labels import CLASSES
 
 FOLDER = Path(__file__).with_name("texts")
 DEFAULT = "en"
 #: Keys that are put together: prefix -> what follows it.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "class": ("ventricles", "normal_wmh", "lesion"),
+    "class": tuple(c.id for c in CLASSES),
     "region": ("periventricular", "juxtacortical", "infratentorial", "deep_white_matter", "unknown"),
     "state": ("new", "enlarging", "stable", "shrinking", "resolved", "split", "merged"),
     "plane": ("axial", "sagittal", "coronal"),
