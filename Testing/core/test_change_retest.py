@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flairseg.change import follow
-from flairseg.change.studies import load_study
 from flairseg.phantom import make_phantom
+from flairseg.pipeline import segment
 
 from models.training.measure_follow import repositioned
 
+MODEL = "flairseg25d-v1.0"
 SHAPE, SPACING = (18, 176, 160), (1.3, 1.3, 7.0)
 
 
@@ -20,14 +21,13 @@ SHAPE, SPACING = (18, 176, 160), (1.3, 1.3, 7.0)
 def phantom():
     """One head, its scan and the labels of the default model."""
     made = make_phantom(5, shape=SHAPE, spacing_mm=SPACING)
-    return load_study(made.volume, model="flairseg25d-v1.0")
+    return segment(made.volume, MODEL)
 
 
 def test_a_head_scanned_again_with_other_slices_has_nothing_new(phantom):
     again = make_phantom(5, shape=(19, 170, 156), spacing_mm=(1.35, 1.35, 6.4), tilt_deg=-5.0, noise=0.03).volume
-    drawn = load_study(again, model="flairseg25d-v1.0")
 
-    result = follow([phantom.volume, again], labels=[phantom.labels, drawn.labels])
+    result = follow([phantom, segment(again, MODEL)])
 
     assert result.counts["new"] == result.counts["resolved"] == 0
     assert result.counts["stable"] > 5
@@ -42,7 +42,7 @@ def test_a_head_scanned_again_with_other_slices_has_nothing_new(phantom):
 def test_a_turned_and_noisier_copy_has_nothing_new(phantom):
     copy, motion = repositioned(phantom.volume, 7)
 
-    result = follow([phantom.volume, copy], model="flairseg25d-v1.0", labels=[phantom.labels, None])
+    result = follow([phantom, copy], model=MODEL)
 
     assert result.counts["new"] == result.counts["resolved"] == 0
     found = result.registrations[0].a_to_b

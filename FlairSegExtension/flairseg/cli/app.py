@@ -419,6 +419,9 @@ def follow(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a follow-up that exists already; without it it is kept.")
     ] = False,
+    regions: Annotated[
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
+    ] = True,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -442,7 +445,7 @@ def follow(
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
     raise typer.Exit(
-        follow_studies(studies, output, labels or [], dates or [], model, device.value, overwrite, pseudonyms)
+        follow_studies(studies, output, labels or [], dates or [], model, device.value, overwrite, pseudonyms, regions)
     )
 
 
