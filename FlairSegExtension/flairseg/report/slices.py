@@ -22,8 +22,8 @@ from .case import Case
 FEWEST, MOST = 3, 6
 #: A further slice must show this share of what all slices together tell.
 _WORTH = 0.03
-#: Weight of a lesion that is new or grew, of any other one, and of the ventricles at their widest.
-_CHANGED, _VENTRICLES = 4.0, 1.0
+#: Weight of the ventricles at their widest; a lesion's is the root of its volume in ml.
+_VENTRICLES = 1.0
 _CRITERIA = ("periventricular", "juxtacortical", "infratentorial")
 #: A lesion of a follow-up is the nearest one here, up to this distance, mm.
 _SAME_LESION_MM = 12.0
@@ -114,9 +114,9 @@ class Slices:
         """Three to six slices (fewer if there are no more), in the order of the stack.
 
         Each step takes the slice that adds most: a lesion counts by the root of its volume, shown in full in the slice
-        where its area is largest; new and growing ones count four times; the largest of each region that the McDonald
-        criteria name counts at least as much as the ventricles, once. Without lesions the widest ventricles and what
-        lies evenly above and below are shown.
+        where its area is largest; a new or growing one counts more than all that any slice shows otherwise; the largest
+        of each region that the McDonald criteria name counts at least as much as the ventricles, once. Without lesions
+        the widest ventricles and what lies evenly above and below are shown.
         """
         weights, shown = self._telling()
         chosen: list[int] = []
@@ -141,16 +141,18 @@ class Slices:
         area = area[:, 1:]
         volume = area.sum(axis=0)
         weights = np.sqrt(volume * self._case.volume.voxel_mm3 / 1000)
-        for n in self._changed_lesions():
-            if n <= count:
-                weights[n - 1] *= _CHANGED
         for region in _CRITERIA:
             own = [row for row in self._case.rows if row.region == region and row.number <= count]
             if own:
                 largest = max(own, key=lambda row: row.volume_ml).number - 1
                 weights[largest] = max(weights[largest], _VENTRICLES)
         weights[count] = _VENTRICLES if volume[count] else 0.0
-        return weights, area / np.maximum(area.max(axis=0), 1)
+        shown = area / np.maximum(area.max(axis=0), 1)
+        fullest = float((shown * weights).sum(axis=1).max())
+        for n in self._changed_lesions():
+            if n <= count:
+                weights[n - 1] += fullest
+        return weights, shown
 
     def _changed_lesions(self) -> set[int]:
         """Numbers of the lesions here that a follow-up calls new or enlarging, by number, else by their centres."""
