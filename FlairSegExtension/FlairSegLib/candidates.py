@@ -10,6 +10,8 @@ import vtk
 from flairseg import proposal
 from flairseg.volume import Volume
 
+from . import segment_tags
+
 #: DICOM tags that tell sequences apart; none of them says anything about the patient.
 TAGS = {
     "Modality": "0008,0060",
@@ -33,9 +35,13 @@ _KINDS = (
 
 
 def loaded() -> list[proposal.Candidate]:
-    """All volumes of the scene that a user sees, in the order in which they were loaded."""
+    """All volumes of the scene that a user sees, in the order in which they were loaded.
+
+    What a follow-up made of its studies is left out.
+    """
     nodes = slicer.util.getNodesByClass("vtkMRMLVolumeNode")
-    return [candidate(node) for node in nodes if not node.GetHideFromEditors()]
+    made = segment_tags.FOLLOWUP
+    return [candidate(node) for node in nodes if not node.GetHideFromEditors() and not node.GetAttribute(made)]
 
 
 def candidate(node) -> proposal.Candidate:

@@ -17,14 +17,14 @@ from flairseg.change.states import GAINED, LOST, STATES
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import scene_bridge, views
+from . import scene_bridge, segment_tags, views
 from .task_controller import in_thread
 
 #: Colours of what a lesion that is older than the last study gained and lost: between enlarging and new, and paler than
 #: shrinking.
 _GAINED_RGB, _LOST_RGB = (255, 95, 60), (150, 225, 225)
-#: Attribute of every node that a follow-up made; its value is the study's number, or what the node shows.
-KIND = "FlairSeg.followup"
+#: Attribute of every node made here; its value is the study's number, or what the node shows.
+KIND = segment_tags.FOLLOWUP
 #: The difference image is gray where nothing changed; this many standard deviations of it span the window.
 _WINDOW_SPREADS = 8.0
 

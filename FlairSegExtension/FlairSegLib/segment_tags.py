@@ -19,6 +19,8 @@ MODEL, MODEL_SHA256, CREATED, ALGORITHM_TYPE, VERDICT, READER, ACTIVE_SECONDS, V
         "voxels_removed",
     )
 )
+#: Attribute of every node that a follow-up made of the studies: none of them is a study itself.
+FOLLOWUP = f"{PREFIX}followup"
 #: How a segmentation came about, as DICOM SEG names it.
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 

@@ -76,6 +76,8 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
     for study, volume in zip(nodes.studies, (volume_a, volume_b), strict=True):
         assert study.GetImageData() is volume.GetImageData()
         assert study.GetParentTransformNode() in nodes.transforms
+    settle(panel)
+    assert panel.case.volumeNode in (volume_a, volume_b), "what a follow-up made is not proposed as the FLAIR"
     # The transforms say how the head moved.
     found = [slicer.util.arrayFromTransformMatrix(node) for node in nodes.transforms]
     between = np.linalg.inv(found[1]) @ found[0]

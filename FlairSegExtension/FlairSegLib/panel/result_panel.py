@@ -421,6 +421,8 @@ def volume_of(node):
     for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if volume.GetClassName() != "vtkMRMLScalarVolumeNode" or volume.GetHideFromEditors():
             continue
+        if volume.GetAttribute(segment_tags.FOLLOWUP):
+            continue
         own = segment_voxels.grid_of(node, volume)
         if own.shape == grid.shape and segment_voxels.same_place(own, grid):
             return volume
