@@ -29,7 +29,7 @@ STARTS = 3
 #: The registration's mask reaches this far beyond the brain, mm: the brain's edge is what it aligns best.
 MARGIN_MM = 5.0
 #: Refused when forward and backward answers lie further apart than this anywhere in the brain, mm; told at the second.
-#: Ten scans against re-positioned ones: at most 0.2 mm, and 0.57 mm off the truth (models.training.measure_follow).
+#: Twenty scans against re-positioned ones: at most 0.5 mm, and 0.7 mm off the truth (models.training.measure_follow).
 INCONSISTENT_MM, DOUBTFUL_MM = 6.0, 1.5
 #: Refused below this correlation of the aligned brains' detail; told below the second. One head on other days and
 #: scanners (two Ljubljana pairs, Tabriz 107130 and 112776): 0.88 and more; two heads (8 pairs): 0.5 and less.
