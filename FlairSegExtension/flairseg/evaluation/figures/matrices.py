@@ -10,7 +10,7 @@ import numpy as np
 from ...labels import CLASSES
 from ...reporting.drawing import FAINT, TEXT, Figure, canvas, finished
 from ...reporting.wording import figure
-from ..results import EvaluationResult
+from ..results import LESION_LEVEL, VOXEL_LEVEL, EvaluationResult
 from .methods import method_labels, portions
 
 if TYPE_CHECKING:
@@ -59,16 +59,16 @@ def confusion_figures(result: EvaluationResult) -> list[Figure]:
 def _content(result: EvaluationResult, method: str, kind: str) -> tuple[np.ndarray | None, Sequence[str], str]:
     """Counts, labels and heading of one matrix; None for counts that do not exist."""
     if kind == "normal-abnormal":
-        rows = [r for r in result.normal_abnormal if r.method == method and r.level == "voxel"]
+        rows = [r for r in result.normal_abnormal if r.method == method and r.level == VOXEL_LEVEL]
         if not rows:
             return None, (), ""
         row = rows[0]
         return np.array([[row.tn, row.fp], [row.fn, row.tp]]), (_NORMAL, _ABNORMAL), "Normal or abnormal"
-    level = "voxel" if kind == "voxels" else "lesion"
+    level = VOXEL_LEVEL if kind == "voxels" else LESION_LEVEL
     found = [c for c in result.confusions if c.method == method and c.level == level]
     if not found:
         return None, (), ""
-    return np.asarray(found[0].counts), found[0].labels, "Voxels" if level == "voxel" else "Lesions"
+    return np.asarray(found[0].counts), found[0].labels, "Voxels" if level == VOXEL_LEVEL else "Lesions"
 
 
 def matrix(axes: Axes, counts: np.ndarray, ticks: Sequence[str], heading: str) -> None:

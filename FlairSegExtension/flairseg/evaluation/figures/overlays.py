@@ -19,7 +19,16 @@ from ...reporting.drawing import Picture
 from ...reporting.wording import counted, figure
 from ...slicestack import SliceStack
 from ...volume import Volume
-from ..results import ALL_WMH, CLASS_TITLES, EVALUATED, CaseArrays, EvaluationResult
+from ..results import (
+    ALL_WMH,
+    CLASS_TITLES,
+    EVALUATED,
+    LESION_ID,
+    NORMAL_WMH_ID,
+    VENTRICLES_ID,
+    CaseArrays,
+    EvaluationResult,
+)
 
 #: Tiles of one report: about 12 kB each.
 MOST_TILES = 320
@@ -40,7 +49,7 @@ _PALETTE = [
     *TRUE_POSITIVE, *FALSE_POSITIVE, *FALSE_NEGATIVE,
 ]  # fmt: skip
 #: Classes that an overlay can be about, in the order of choice.
-_PREFERRED = ("lesion", ALL_WMH, "normal_wmh", "ventricles")
+_PREFERRED = (LESION_ID, ALL_WMH, NORMAL_WMH_ID, VENTRICLES_ID)
 #: Edge letters of a tile, by plane.
 _EDGES = {"axial": "RL", "coronal": "RL", "sagittal": "AP"}
 

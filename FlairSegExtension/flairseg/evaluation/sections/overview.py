@@ -8,7 +8,7 @@ from ...reporting.drawing import Figure, Picture
 from ...reporting.layout import Cell, Footnotes, KeyFigure, Section, Table, cells, rest
 from ...reporting.wording import between, counted, figure, listed, percent
 from ...study.analysis.intervals import FEW_CASES
-from ..results import CLASS_TITLES, FIGURES, EvaluationResult
+from ..results import ALL_WMH, CLASS_TITLES, FIGURES, LESION_ID, NORMAL_WMH_ID, VENTRICLES_ID, EvaluationResult
 from .phrases import FEWEST_PAIRS_TESTED, LONGEST_LIST, classes, heading, interval, means, spread
 
 #: Figures of the first table, beside Dice.
@@ -37,7 +37,7 @@ def key_figures(result: EvaluationResult) -> list[KeyFigure]:
     found = [
         KeyFigure("Patients", str(len(result.cases)), counted(len(result.methods), "method")),
     ]
-    class_id = next((c for c in ("lesion", "all_wmh", "ventricles", "normal_wmh") if means(result, c, "dice")), None)
+    class_id = next((c for c in (LESION_ID, ALL_WMH, VENTRICLES_ID, NORMAL_WMH_ID) if means(result, c, "dice")), None)
     if class_id is not None:
         for row in means(result, class_id, "dice")[:4]:
             detail = f"mean over {counted(row.mean.n, 'patient')}"
