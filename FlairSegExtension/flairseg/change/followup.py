@@ -509,6 +509,7 @@ def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
         "surface_mm": noise.SURFACE_MM,
         "smallest_mm3": noise.SMALLEST_MM3,
         "smallest_mm": noise.SMALLEST_MM,
+        "smallest_voxels": noise.SMALLEST_VOXELS,
         "significance": noise.SIGNIFICANT,
         "smallest_contrast": noise.SMALLEST_CONTRAST,
         "absent_below_probability": noise.ABSENT,

@@ -1,11 +1,11 @@
 """What happened to one lesion between two studies: the rule, in one place.
 
-New needs all of: at least 10.7 mm3 and 3 mm across (S5; MAGNIMS, Filippi et al. 2019), nothing drawn before, the
-model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier study and
-brain tissue there (not fluid, bone or air), the subtraction brighter than normal tissue of this pair, and nothing of it
-in the earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and shrinking need a
-change of volume beyond the noise of repeated scans and the same support by the images where tissue was gained or lost.
-Split and merged need that, and another number of parts. All else is stable.
+New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, nothing drawn
+before, the model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier
+study and brain tissue there (not fluid, bone or air), the subtraction brighter than normal tissue of this pair, and
+nothing of it in the earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and
+shrinking need a change of volume beyond the noise of repeated scans and the same support by the images where tissue was
+gained or lost. Split and merged need that, and another number of parts. All else is stable.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def _not_called(track: Track, region: np.ndarray, volume: float, pair: Pair, abs
     ``absent`` is the place in the pair (0 earlier, 1 later) of the study that does not have it.
     """
     across = max(p.extent_mm for p in track.presences)
-    if volume < noise.SMALLEST_MM3 or across < noise.SMALLEST_MM:
+    least = max(noise.SMALLEST_MM3, (noise.SMALLEST_VOXELS - 0.01) * pair.voxel_mm3)
+    if volume < least or across < noise.SMALLEST_MM:
         return "smaller than the least that is called new or resolved"
     where = tuple(region.T)
     if not len(region) or pair.covered[where].mean() < 0.9:

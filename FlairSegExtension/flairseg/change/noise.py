@@ -33,6 +33,8 @@ OTHER_VOXELS_FACTOR = 1.25
 #: Smallest lesion that is called new or resolved: 10.7 mm3 (source: S5), which is 3 mm across (MAGNIMS: Filippi et al.
 #: 2019, Brain 142:1858) along its longest side.
 SMALLEST_MM3, SMALLEST_MM = 10.7, 3.0
+#: And it has this many voxels of the coarser study: in retests of thick slices one or two came and went.
+SMALLEST_VOXELS = 3
 #: How many times an outline is laid on normal tissue.
 PLACEMENTS = 400
 #: A difference counts when it lies this many (robust) standard deviations out of the placements: one in a thousand.
