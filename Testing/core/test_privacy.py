@@ -109,7 +109,7 @@ def test_messages_about_a_folder_do_not_name_what_lies_in_it(tmp_path, pseudonym
 def test_contents_are_cleaned_by_their_keys(pseudonymiser):
     content = {
         "case": NAME,
-        "input": f"/home/smith/{NAME}.nii.gz",
+        "input": f"/srv/smith/{NAME}.nii.gz",
         "warnings": [f"{NAME}.nii.gz is 2-D.", "Series 1.2.840.113619.2.55.3.604688.1 was chosen."],
         "studies": [{"case": "other", "date": "2024-05-31", "input": ""}],
         "reader": "Dr Smith",
