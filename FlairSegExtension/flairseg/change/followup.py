@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from .. import __version__
 from ..errors import FlairSegError, RegistrationError
-from ..labels import CLASSES, LESION, VENTRICLES
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..postprocessing import lesion_components
 from ..progress import CancelToken, ProgressCallback, Reporter
@@ -137,7 +137,7 @@ class FollowUp:
             "studies": [_study_entry(s) for s in self.studies],
             "counts": self.counts,
             "lesions": [self._lesion_entry(lesion) for lesion in self.lesions],
-            "ventricles": {
+            CLASS_BY_VALUE[VENTRICLES].id: {
                 "volumes_ml": [round(v, 3) for v in self.ventricles.volumes_ml],
                 "change_ml": round(self.ventricles.change_ml, 3),
                 "change_percent": _rounded(self.ventricles.change_percent, 2),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..labels import CLASS_BY_VALUE, LESION
+
 NEW, ENLARGING, STABLE, SHRINKING, RESOLVED, SPLIT, MERGED = (
     "new", "enlarging", "stable", "shrinking", "resolved", "split", "merged",
 )  # fmt: skip
@@ -36,7 +38,7 @@ class State:
 
 #: In the order in which a reader wants them.
 STATES: tuple[State, ...] = (
-    State(NEW, 1, "New", "There at the last study, and no sign of it at the first.", (230, 41, 41)),
+    State(NEW, 1, "New", "There at the last study, and no sign of it at the first.", CLASS_BY_VALUE[LESION].rgb),
     State(ENLARGING, 2, "Enlarging", "Larger at the last study by more than the noise.", (255, 140, 26)),
     State(STABLE, 3, "Stable", "No change beyond the noise.", (190, 195, 205)),
     State(SHRINKING, 4, "Shrinking", "Smaller at the last study by more than the noise.", (64, 200, 200)),

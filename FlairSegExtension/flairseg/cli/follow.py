@@ -170,7 +170,7 @@ def _as_told(error: Exception) -> FlairSegError:
 def _print(console: Console, result: FollowUp) -> None:
     """What changed, and the studies."""
     from ..change import STATES
-    from ..labels import CLASSES
+    from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
 
     table = Table(box=box.ROUNDED, header_style="bold")
     table.add_column("Study")
@@ -188,7 +188,7 @@ def _print(console: Console, result: FollowUp) -> None:
         counts.add_column(Text(state.name, style=f"rgb({','.join(map(str, state.rgb))})"), justify="right")
     counts.add_row(*(str(result.counts[state.id]) for state in STATES))
     console.print(counts)
-    ventricles = summary["ventricles"]
+    ventricles = summary[CLASS_BY_VALUE[VENTRICLES].id]
     if ventricles["change_percent"] is not None:
         verdict = "beyond the noise" if ventricles["beyond_noise"] else "within the noise"
         console.print(
