@@ -11,6 +11,8 @@ import pytest
 import SimpleITK as sitk
 from flairseg.change import CODES, STATES, follow, render_followup, write_followup
 from flairseg.change.followup import FollowUp
+from flairseg.change.judging import OFF_BRAIN
+from flairseg.change.parenchyma import parenchyma
 from flairseg.change.studies import load_study
 from flairseg.change.writing import ENDINGS, followup_csv, followup_files
 from flairseg.cli.app import app
@@ -21,6 +23,7 @@ from flairseg.progress import CancelToken
 from typer.testing import CliRunner
 
 from Testing.core.change_heads import LEFT_HANDED, scan, turned
+from Testing.core.tiny import grid
 
 MOTION = turned((5.0, -3.0, 4.0), (3.0, -5.0, 4.0))
 NEW, GONE, GROWS, SHRINKS, SAME = (20, -42, 30), (-18, 44, 12), (-32, 12, -14), (30, 8, -18), (28, -22, 0)
@@ -130,6 +133,38 @@ def test_what_the_images_do_not_support_is_no_change(pair):
     assert result.counts["new"] == result.counts["resolved"] == 0
     notes = {lesion.judgement.note for lesion in result.lesions}
     assert "the subtraction does not support a change" in notes
+
+
+def test_what_lights_up_off_the_brain_tissue_is_no_new_lesion(pair):
+    (first, drawn), _ = pair
+    last, _ = scan(lesions=FIRST, seed=7, name="last")
+    points = grid(first.array.shape, first.ijk_to_ras)
+    x, y, z = points - np.reshape(NEW, (3, 1, 1, 1))
+    # A cistern with a vessel in it, as at the skull base: the vessel is as bright as brain, and brighter later.
+    cistern, vessel = np.sqrt(x**2 + y**2 + z**2) < 15, (np.abs(x) < 1.2) & (np.abs(y) < 8) & (np.abs(z) < 4)
+    dark, bright = (np.where(cistern & ~vessel, 22, v.array) for v in (first, last))
+    before = first.with_array(np.where(vessel, 100, dark).astype(np.float32))
+    after = last.with_array(np.where(vessel, 165, bright).astype(np.float32))
+    later = np.where(vessel, 3, drawn).astype(np.uint8)
+
+    result = follow([before, after], labels=[drawn, later])
+
+    assert result.counts["new"] == result.counts["resolved"] == 0
+    assert OFF_BRAIN in {lesion.judgement.note for lesion in result.lesions}
+
+
+def test_brain_tissue_is_thick_and_not_dark():
+    image = np.full((3, 80, 80), 0.2, np.float32)
+    image[:, 10:40, 10:70] = 1.0
+    image[:, 55, 10:70] = 1.0  # a nerve amid the fluid
+    image[:, 20:24, 20:24] = 0.3  # a hole
+
+    found = parenchyma(image, np.ones(image.shape, bool), (4.0, 0.9, 0.9), 0)
+
+    assert found[:, 26:38, 12:68].all()
+    assert not found[:, 50:60].any()
+    assert not found[:, 20:24, 20:24].any()
+    assert not parenchyma(image, np.zeros(image.shape, bool), (4.0, 0.9, 0.9), 0).any()
 
 
 def test_ventricles_are_measured_with_their_noise(followed, pair):

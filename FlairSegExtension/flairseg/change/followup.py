@@ -31,6 +31,7 @@ from .harmonise import difference, harmonise
 from .judging import Judgement, Pair, judge
 from .matching import Track, match
 from .noise import Witness
+from .parenchyma import parenchyma
 from .registration import Registration, prepare, register
 from .space import CommonSpace, common_space
 from .states import CODES, GAINED, LOST, NEW, RESOLVED, STATE_BY_ID, STATES
@@ -313,6 +314,7 @@ def compare_studies(
     tracks = match(studies, space, [c.member for c in carried])
     tell(0.65)
     axis = _slice_axis(space)
+    solid = [parenchyma(image, c.brain, spacing, axis) for image, c in zip(images, carried, strict=True)]
     reach = max(1, round(max(max(s.volume.spacing) for s in studies) / spacing[axis]))
     pairs = [(0, len(studies) - 1)] + ([(n, n + 1) for n in range(len(studies) - 1)] if len(studies) > 2 else [])
     judged: dict[tuple[int, int], list[Judgement]] = {}
@@ -322,8 +324,8 @@ def compare_studies(
         overall = overall or apart
         witness = Witness(apart, tissue & _solid(images[a], images[b]))
         pair = Pair(
-            witness, (images[a], images[b]), (carried[a].probability, carried[b].probability), apart.reliefs,
-            carried[a].covered & carried[b].covered, carried[a].brain & carried[b].brain, axis, reach,
+            witness, (carried[a].probability, carried[b].probability), apart.reliefs,
+            carried[a].covered & carried[b].covered, (solid[a], solid[b]), axis, reach,
             max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3),
         )  # fmt: skip
         if n == 0:

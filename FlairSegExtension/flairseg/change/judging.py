@@ -2,10 +2,10 @@
 
 New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, nothing drawn
 before, the model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier
-study and brain tissue there (not fluid, bone or air), the subtraction brighter than normal tissue of this pair, and
-nothing of it in the earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and
-shrinking need a change of volume beyond the noise of repeated scans and the same support by the images where tissue was
-gained or lost. Split and merged need that, and another number of parts. All else is stable.
+study and brain tissue there (not fluid, bone or air, see :mod:`.parenchyma`), the subtraction brighter than normal
+tissue of this pair, and nothing of it in the earlier study's neighbouring slices. Resolved is the same the other way
+round. Enlarging and shrinking need a change of volume beyond the noise of repeated scans and the same support by the
+images where tissue was gained or lost. Split and merged need that, and another number of parts. All else is stable.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
 
 #: Notes on what the volumes say and the images do not.
 NOT_SUPPORTED = "the subtraction does not support a change"
+OFF_BRAIN = "not within the brain tissue of the other study"
 SEEN_BESIDE = "the other study shows it too, spread over neighbouring slices"
 
 
@@ -62,14 +63,14 @@ class Pair:
     ----------
     witness : Witness
         Tells what stands out of the subtraction.
-    images : tuple of two ndarray of float
-        Earlier and later study, grey levels brought together.
     probabilities : tuple of two ndarray of float
         Of lesion.
     reliefs : tuple of two ndarray of float
         Each study less the mean of its surroundings.
-    covered, brain : ndarray of bool
-        What both studies cover, and what is brain in both.
+    covered : ndarray of bool
+        What both studies cover.
+    tissue : tuple of two ndarray of bool
+        Brain tissue of each study, from :func:`~flairseg.change.parenchyma.parenchyma`.
     axis, reach : int
         Array axis through the slices, and how many steps of the common grid the thicker slice has.
     voxel_mm3 : float
@@ -77,11 +78,10 @@ class Pair:
     """
 
     witness: Witness
-    images: tuple[np.ndarray, np.ndarray]
     probabilities: tuple[np.ndarray, np.ndarray]
     reliefs: tuple[np.ndarray, np.ndarray]
     covered: np.ndarray
-    brain: np.ndarray
+    tissue: tuple[np.ndarray, np.ndarray]
     axis: int
     reach: int
     voxel_mm3: float
@@ -121,7 +121,10 @@ def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
         return Judgement(STABLE, change, percent, floor, False, evidence, note)
     if not supported:
         return Judgement(STABLE, change, percent, floor, False, evidence, NOT_SUPPORTED)
-    if _seen_beside(region, pair, 0 if change >= 0 else 1):
+    absent = 0 if change >= 0 else 1
+    if not _within_tissue(region, pair, absent):
+        return Judgement(STABLE, change, percent, floor, False, evidence, OFF_BRAIN)
+    if _seen_beside(region, pair, absent):
         return Judgement(STABLE, change, percent, floor, False, evidence, SEEN_BESIDE)
     return Judgement(_of_volume(track, earlier, later, change), change, percent, floor, True, evidence)
 
@@ -145,13 +148,21 @@ def _not_called(track: Track, region: np.ndarray, volume: float, pair: Pair, abs
     where = tuple(region.T)
     if not len(region) or pair.covered[where].mean() < 0.9:
         return "outside what both studies cover"
-    if pair.brain[where].mean() < 0.5 or pair.images[absent][where].mean() < noise.SOLID[0]:
-        return "not within the brain of both studies"
+    if not _within_tissue(region, pair, absent):
+        return OFF_BRAIN
     if pair.probabilities[absent][where].mean() >= noise.ABSENT:
         return "not absent from the other study: the model hesitates there"
     if not supported:
         return NOT_SUPPORTED
     return SEEN_BESIDE if _seen_beside(region, pair, absent) else ""
+
+
+def _within_tissue(region: np.ndarray, pair: Pair, absent: int) -> bool:
+    """Whether most of a region was (or became) brain tissue in the study that does not have it.
+
+    Lesions arise in tissue. What was fluid or bone before is something else, and what turned to fluid did not heal.
+    """
+    return float(pair.tissue[absent][tuple(region.T)].mean()) >= 0.5
 
 
 def _seen_beside(region: np.ndarray, pair: Pair, absent: int) -> bool:
