@@ -87,6 +87,8 @@ def bench_section() -> str | None:
     if not path.exists():
         return None
     report = json.loads(path.read_text(encoding="utf-8"))
+    if "cpu" not in report:
+        return None  # only some steps were measured
     cpu, gpu, machine = report["cpu"], report["gpu"], report["machine"]
     rows = [
         ["warm, 20 x 256 x 256, file to files", f"{cpu['warm_seconds']:.2f} s"],
@@ -107,6 +109,7 @@ def bench_section() -> str | None:
         if gpu["tested"]
         else ["GPU", gpu["note"]]
     )
+    rows += [row for step in report.get("steps", {}).values() for row in _step_rows(step)]
     for case, row in report.get("gui", {}).get("cases", {}).items():
         rows.append(
             [
@@ -117,6 +120,18 @@ def bench_section() -> str | None:
         )
     where = f"{machine['threads']} threads of {machine['processor']}, Python {machine['python']}"
     return "\n".join([*table(["", where], rows)])
+
+
+def _step_rows(step: dict) -> list[list[str]]:
+    """Rows of a step after the segmentation: the whole, and its parts."""
+    title = f"{step['title']} ({step['given']})"
+    parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in step["part_seconds"].items())
+    each = f"; {step['each']['seconds']:.2f} s per {step['each']['what']}" if "each" in step else ""
+    rows = [[title, f"{step['warm_seconds']:.2f} s ({parts}{each}), {step['peak_mb']:.0f} MB"]]
+    if "process_start_seconds" in step:
+        figures = f"{step['process_start_seconds']:.2f} s, {step['process_peak_mb']:.0f} MB"
+        rows.append([f"{step['title']}, from process start", figures])
+    return rows
 
 
 def keys_section() -> str:

@@ -1,8 +1,9 @@
 """Speed and memory of FlairSeg, file to files, beside a yardstick in the same run. Reported, never asserted.
 
-``make bench``, or ``python Testing/benchmarks/bench.py --output bench --repeats 5``. Ours and the yardstick (a
-generator of S1's size alone) take turns, so that a busy moment of the machine meets both; medians are shown. Nothing
-heavy is imported here: a child's peak memory starts from what its parent held.
+``make bench``, or ``python Testing/benchmarks/bench.py --output bench --repeats 5``; ``--only follow,report`` measures
+these steps alone and keeps the other figures of ``benchmark.json``. Ours and the yardstick (a generator of S1's size
+alone) take turns, so that a busy moment of the machine meets both; medians are shown. Nothing heavy is imported here: a
+child's peak memory starts from what its parent held.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -23,12 +25,40 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER, STEPS_WORKER = Path(__file__).with_name("worker.py"), Path(__file__).with_name("steps.py")
 THREADS = 2
 SMALL = "20 x 256 x 256"
 MEGABYTE = 1024 * 1024
 #: Load (processes that want a core) from which figures are not to be trusted.
 BUSY = 0.7
+#: Rounds of the steps after the segmentation, at the most.
+STEP_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of ``steps.py``: what it does, on what, in what time it should be done, and a part that is shared out.
+
+    ``each`` is (part, how many things it is about, what one of them is).
+    """
+
+    title: str
+    given: str
+    aim: str = ""
+    each: tuple[str, int, str] | None = None
+
+
+PAIR = "48 x 224 x 192, 3 mm"
+STEPS = {
+    "lesions": Step("regions and lesion table", PAIR),
+    "lesions-thin": Step("regions and lesion table", "200 x 256 x 256"),
+    "follow": Step("follow-up pair, file to files, with regions", f"2 of {PAIR}", "< 15 s"),
+    "report": Step("report of a case, from its files", SMALL),
+    "dicom": Step("DICOM: find, read, SEG, SR", "study of 3 series, FLAIR of 200 slices"),
+    "evaluate": Step("evaluation", f"3 cases x 2 methods, {SMALL}", each=("cases", 6, "case and method")),
+    "compare": Step("comparison of models", f"2 models, {SMALL}", each=("models", 2, "model")),
+}
+SEGMENT = "segment"
 
 
 class Worker:
@@ -37,11 +67,13 @@ class Worker:
     Parameters
     ----------
     arguments : str
-        What ``worker.py`` is to be.
+        What the script is to be.
+    script : Path
+        ``worker.py`` or ``steps.py``.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, str(WORKER), *arguments]
+    def __init__(self, *arguments: str, script: Path = WORKER) -> None:
+        command = [sys.executable, str(script), *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, **request: object) -> dict:
@@ -67,22 +99,16 @@ def wait_for_memory(process: subprocess.Popen) -> float:
     return usage.ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
 
 
-def once(*arguments: str) -> dict:
+def once(*arguments: str, script: Path = WORKER) -> dict:
     """Run a worker that answers without being asked."""
-    done = subprocess.run([sys.executable, str(WORKER), *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(script), *arguments], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def from_process_start(source: str, output: Path) -> tuple[float, float]:
-    """Seconds and peak MB of the whole command ``flairseg segment``, a fresh process."""
-    command = [
-        str(Path(sys.executable).with_name("flairseg")),
-        "segment",
-        source,
-        "--output",
-        str(output),
-        "--overwrite",
-    ]
+def from_process_start(name: str, sources: Sequence[str], output: Path) -> tuple[float, float]:
+    """Seconds and peak MB of a whole command of ``flairseg``, a fresh process."""
+    program = str(Path(sys.executable).with_name("flairseg"))
+    command = [program, name, *sources, "--output", str(output), "--overwrite"]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as messages:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, stdin=subprocess.DEVNULL)
@@ -90,7 +116,7 @@ def from_process_start(source: str, output: Path) -> tuple[float, float]:
         seconds = time.perf_counter() - began
         if process.returncode:
             messages.seek(0)
-            raise SystemExit(f"flairseg segment ended with {process.returncode}:\n{messages.read()}")
+            raise SystemExit(f"flairseg {name} ended with {process.returncode}:\n{messages.read()}")
     return seconds, memory
 
 
@@ -107,7 +133,7 @@ def measure(inputs: dict[str, str], folder: Path, repeats: int, note: Callable[[
         note(f"20 slices of 256 x 256, round {repeat + 1} of {repeats}")
         warm.append(ours.ask(**case))
         yardstick.append(reference.ask(slices=20))
-        cold.append(from_process_start(inputs[SMALL], folder / "cold"))
+        cold.append(from_process_start("segment", [inputs[SMALL]], folder / "cold"))
     warm_memory, reference_memory = ours.close(), reference.close()
 
     growth = {}
@@ -163,6 +189,41 @@ def measure_gpu(inputs: dict[str, str], folder: Path, repeats: int) -> dict:
     }
 
 
+def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], None]) -> dict:
+    """A step in a process of its own: the first round, the median of the others, its parts, peak memory."""
+    step, rounds = STEPS[name], min(repeats, STEP_ROUNDS)
+    note(f"{step.title}: making what it works on")
+    once("inputs", str(folder), name, script=STEPS_WORKER)
+    load = os.getloadavg()[0]
+    worker = Worker(name, str(folder), script=STEPS_WORKER)
+    runs = []
+    for repeat in range(rounds + 1):
+        note(f"{step.title}, {step.given}, round {repeat} of {rounds}")
+        runs.append(worker.ask()["seconds"])
+    first, *warm = (sum(run.values()) for run in runs)
+    out = {
+        "title": step.title,
+        "given": step.given,
+        "aim": step.aim,
+        "first_in_process_seconds": first,
+        "warm_seconds": median(warm),
+        "part_seconds": {part: median(run[part] for run in runs[1:]) for part in runs[0]},
+        "peak_mb": worker.close(),
+        "load_before": load,
+        "rounds": runs,
+    }
+    if step.each is not None:
+        part, number, what = step.each
+        out["each"] = {"what": what, "seconds": out["part_seconds"][part] / number}
+    if name == "follow":
+        note(f"{step.title}, from process start")
+        pair = [str(folder / name / f"flair{n}.nii.gz") for n in (1, 2)]
+        cold = [from_process_start("follow", pair, folder / "cold-follow") for _ in range(max(1, rounds // 2))]
+        out["process_start_seconds"] = median(seconds for seconds, _ in cold)
+        out["process_peak_mb"] = max(memory for _, memory in cold)
+    return out
+
+
 def machine() -> dict:
     """What the figures belong to."""
     libraries = {}
@@ -197,8 +258,26 @@ def two_cores() -> None:
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 
+def show_steps(console: Console, steps: dict) -> None:
+    """Print the steps after the segmentation, and their parts."""
+    table = Table(title=f"Step by step, warm, {THREADS} CPU threads", title_justify="left")
+    for column in ("step", "given", "seconds", "peak memory", "aim"):
+        table.add_column(column, justify="left" if column in ("step", "given") else "right")
+    for step in steps.values():
+        memory = f"{step['peak_mb']:.0f} MB"
+        table.add_row(step["title"], step["given"], f"{step['warm_seconds']:.2f} s", memory, step["aim"])
+        for part, seconds in step["part_seconds"].items():
+            table.add_row(f"  {part}", "", f"{seconds:.3f} s")
+        if "each" in step:
+            table.add_row(f"  each {step['each']['what']}", "", f"{step['each']['seconds']:.3f} s")
+        if "process_start_seconds" in step:
+            memory = f"{step['process_peak_mb']:.0f} MB"
+            table.add_row("  the command, from process start", "", f"{step['process_start_seconds']:.2f} s", memory)
+    console.print(table)
+
+
 def show(console: Console, report: dict) -> None:
-    """Print the report as tables."""
+    """Print the report of the segmentation as tables."""
     cpu, gpu = report["cpu"], report["gpu"]
     table = Table(title=f"{SMALL}, file to files, {THREADS} CPU threads", title_justify="left")
     for column in ("", "measured", "aim"):
@@ -235,7 +314,6 @@ def show(console: Console, report: dict) -> None:
         )
     else:
         console.print(gpu["note"])
-    console.print(f"{report['machine']['processor']}, Python {report['machine']['python']}", style="dim")
 
 
 def count(grid: str) -> int:
@@ -244,11 +322,22 @@ def count(grid: str) -> int:
     return slices * rows * columns
 
 
+def selected(text: str) -> list[str]:
+    """Steps by their names, separated by commas, in the order of the benchmark."""
+    names = {name.strip() for name in text.split(",")}
+    known = [SEGMENT, *STEPS]
+    unknown = sorted(names - set(known))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not one of {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
 def main() -> None:
     """Measure, show, and write ``benchmark.json``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for benchmark.json")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are shown (default 5)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are shown (default 5, of steps 3)")
+    parser.add_argument("--only", type=selected, default=[SEGMENT, *STEPS], help=", ".join([SEGMENT, *STEPS]))
     options = parser.parse_args()
 
     console = Console(highlight=False)
@@ -256,18 +345,26 @@ def main() -> None:
     if load > BUSY:
         console.print(f"This machine is busy (load {load:.1f}): everything below will look slower than it is.")
     two_cores()
+    path = options.output / "benchmark.json"
+    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    report["machine"] = {**machine(), "load_before": load}
+    steps = {name: step for name, step in report.get("steps", {}).items() if name in STEPS}
     with tempfile.TemporaryDirectory() as name, console.status("phantom") as status:
         folder = Path(name)
-        inputs = once("inputs", str(folder))
-        report = {
-            "machine": {**machine(), "load_before": load},
-            "cpu": measure(inputs, folder, options.repeats, status.update),
-            "gpu": measure_gpu(inputs, folder, options.repeats),
-        }
+        if SEGMENT in options.only:
+            inputs = once("inputs", str(folder))
+            report["cpu"] = measure(inputs, folder, options.repeats, status.update)
+            report["gpu"] = measure_gpu(inputs, folder, options.repeats)
+        for step in options.only:
+            if step in STEPS:
+                steps[step] = measure_step(step, folder, max(1, options.repeats), status.update)
+    report["steps"] = steps
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "benchmark.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    show(console, report)
+    if SEGMENT in options.only:
+        show(console, report)
+    show_steps(console, {name: step for name, step in steps.items() if name in options.only})
+    console.print(f"{report['machine']['processor']}, Python {report['machine']['python']}", style="dim")
     console.print(f"Written: {path}")
 
 
