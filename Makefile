@@ -3,6 +3,8 @@
 #   make test     the test suite
 #   make help     the rest
 # PYTHON=/path/to/python3.12 chooses the interpreter; PYTEST_ARGS="-k phantom" chooses tests.
+# WORKERS=0 runs the tests in one process, for a debugger; otherwise in one per core, file by file.
+# BENCH_ARGS="--only follow,report" measures some steps alone and leaves the Slicer module out.
 # GUI_ARGS=--large makes the benchmark of the Slicer module take a volume of 200 slices as well.
 
 VENV ?= .venv
@@ -10,6 +12,7 @@ BIN := $(VENV)/bin
 SEED ?= 0
 ROUNDS ?= 200
 PYTEST_ARGS ?=
+WORKERS ?= auto
 BENCH_ARGS ?=
 GUI_ARGS ?=
 
@@ -28,7 +31,7 @@ demo: environment-demo ## make a phantom, segment it with the default model, sho
 test: environment-test ## run the whole suite with coverage of the core
 	@sh tools/system_libraries.sh $(BIN)/python
 	@sh tools/postgresql_server.sh
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
 soak: environment-test ## kill -9 a few hundred writers of the store on SQLite and PostgreSQL, count what is lost (minutes)
 	@sh tools/postgresql_server.sh
@@ -41,7 +44,7 @@ lint: environment-lint ## ruff check and format
 bench: environment-test ## speed, memory, how the Slicer module feels: reported, not asserted (bench/benchmark.json)
 	@sh tools/system_libraries.sh $(BIN)/python
 	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
-	@$(BIN)/python Testing/benchmarks/gui.py --output bench $(GUI_ARGS)
+	@$(if $(findstring --only,$(BENCH_ARGS)),true,$(BIN)/python Testing/benchmarks/gui.py --output bench $(GUI_ARGS))
 
 docs-pictures: environment-test ## make the pictures of README and docs again, from the phantom
 	@sh tools/system_libraries.sh $(BIN)/python
