@@ -83,7 +83,9 @@ def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -
     folder = models / card["id"]
     difference = write_model(config, load_average(config, runs / recipe / "last.pt"), folder, card)
     written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    written["training"]["export"] = f"largest difference of probabilities between ONNX and PyTorch on random input {difference:.1g}"
+    written["training"]["export"] = (
+        f"largest difference of probabilities between ONNX and PyTorch on random input {difference:.1g}"
+    )
     (folder / "card.json").write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(render(written), encoding="utf-8")
     return folder, difference
