@@ -84,7 +84,7 @@ def test_events_are_chained():
         {"a": [float("inf")]},
         {1: "a"},
         {"a": {2: "b"}},
-        {"a": object()},
+        {"a": object},
         {"a": b"x"},
         ["a"],
         "a",
