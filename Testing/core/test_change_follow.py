@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from flairseg.anatomy import RegionMap
 from flairseg.change import CODES, STATES, follow, render_followup, write_followup
 from flairseg.change.followup import FollowUp
 from flairseg.change.judging import OFF_BRAIN
@@ -257,6 +259,38 @@ def test_cancelling_ends_it(pair):
 
     with pytest.raises(Cancelled):
         follow([v for v, _ in pair], labels=[labels for _, labels in pair], progress=tell, cancel=token)
+
+
+def test_regions_are_found_beside_the_rest_on_the_last_study(pair, monkeypatch):
+    (first, drawn), (last, later) = pair
+    asked = []
+
+    def nothing(volume, labels, progress=None, cancel=None):
+        asked.append(volume.name)
+        return RegionMap.nothing(labels.shape, volume.ijk_to_ras, "The atlas was left at home.")
+
+    monkeypatch.setattr("flairseg.anatomy.find_regions", nothing)
+    result = follow([first, last], labels=[drawn, later], regions=True)
+    assert asked == ["last"]
+    assert {lesion.region for lesion in result.lesions} == {"unknown"}
+    assert "The atlas was left at home." in result.warnings
+
+
+def test_a_cancel_reaches_the_search_for_regions(pair, monkeypatch):
+    (first, drawn), (last, later) = pair
+    token, heard = CancelToken(), []
+
+    def endless(volume, labels, progress=None, cancel=None):
+        while not cancel.cancelled:
+            time.sleep(0.01)
+        heard.append(True)
+        raise Cancelled()
+
+    monkeypatch.setattr("flairseg.anatomy.find_regions", endless)
+    with pytest.raises(Cancelled):
+        follow([first, last], labels=[drawn, later], regions=True, cancel=token,
+               progress=lambda fraction, stage: token.cancel() if stage == "regions" else None)  # fmt: skip
+    assert heard == [True]
 
 
 def test_progress_goes_up_through_all_stages(followed, seen):

@@ -7,11 +7,14 @@ the half-way space, even out grey levels, match lesions, and call a change only 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -36,6 +39,9 @@ from .registration import Registration, prepare, register
 from .space import CommonSpace, common_space
 from .states import CODES, GAINED, LOST, NEW, RESOLVED, STATE_BY_ID, STATES
 from .studies import Study, load_study
+
+if TYPE_CHECKING:
+    from ..anatomy import RegionMap
 
 #: Share of the whole at which segmenting, registering and comparing end; writing takes the rest.
 SHARES = {"segment": 0.55, "register": 0.75, "compare": 0.85, "regions": 0.95, "write": 1.0}
@@ -263,13 +269,14 @@ def follow(
         )
     with reporter.stage("segment", 0.0, SHARES["segment"]):
         loaded = _load(studies, labels, dates, model, device, reporter, cancel)
-    with reporter.stage("register", SHARES["segment"], SHARES["register"]):
-        space, registrations, masks = _register(loaded, reporter)
-    with reporter.stage("compare", SHARES["register"], SHARES["compare"]):
-        out = compare_studies(loaded, space, registrations, masks, reporter.update)
-    if regions:
-        with reporter.stage("regions", SHARES["compare"], SHARES["regions"]):
-            out = with_regions(out, reporter.update)
+    with _anatomy_beside(loaded[-1]) if regions else nullcontext() as anatomy:
+        with reporter.stage("register", SHARES["segment"], SHARES["register"]):
+            space, registrations, masks = _register(loaded, reporter)
+        with reporter.stage("compare", SHARES["register"], SHARES["compare"]):
+            out = compare_studies(loaded, space, registrations, masks, reporter.update)
+        if anatomy is not None:
+            with reporter.stage("regions", SHARES["compare"], SHARES["regions"]):
+                out = with_regions(out, _awaited(anatomy, reporter))
     out.seconds.update(reporter.seconds)
     out.seconds["total"] = time.perf_counter() - began
     return out
@@ -354,7 +361,7 @@ def compare_studies(
     )  # fmt: skip
 
 
-def with_regions(result: FollowUp, step: Callable[[float], None] | None = None) -> FollowUp:
+def with_regions(result: FollowUp, found: RegionMap) -> FollowUp:
     """The same with the region of each lesion, by the anatomy of the last study.
 
     A lesion that the last study's labels do not have is judged by where it was, laid over that study.
@@ -362,20 +369,18 @@ def with_regions(result: FollowUp, step: Callable[[float], None] | None = None) 
     Parameters
     ----------
     result : FollowUp
-    step : callable, optional
-        Called with the fraction done; may raise to cancel.
+    found : RegionMap
+        From :func:`flairseg.anatomy.find_regions` on the last study.
 
     Returns
     -------
     FollowUp
         ``regions`` as in the lesion table; what finding them warned of is added to ``warnings``.
     """
-    from ..anatomy import find_regions
     from ..anatomy.regions import lesion_regions
     from ..lesions import find_lesions
 
     last = result.studies[-1]
-    found = find_regions(last.volume, last.labels, None if step is None else lambda fraction, _: step(fraction))
     labels = last.labels.copy()
     to_voxels = np.linalg.inv(last.volume.ijk_to_ras) @ result.space.common_to_study[-1] @ result.space.grid.ijk_to_ras
     places = []
@@ -400,6 +405,30 @@ def with_regions(result: FollowUp, step: Callable[[float], None] | None = None) 
 
 
 # --- steps
+
+
+@contextmanager
+def _anatomy_beside(study: Study) -> Iterator[Future[RegionMap]]:
+    """Find a study's regions in a thread of their own while the rest goes on; stopped when the block is left early."""
+    from ..anatomy import find_regions
+
+    stop = CancelToken()
+    with ThreadPoolExecutor(1, "flairseg-regions") as pool:
+        try:
+            yield pool.submit(find_regions, study.volume, study.labels, cancel=stop)
+        finally:
+            stop.cancel()
+
+
+def _awaited(anatomy: Future[RegionMap], reporter: Reporter) -> RegionMap:
+    """The regions, once they are there; a cancel is heard while waiting."""
+    while True:
+        try:
+            return anatomy.result(timeout=0.1)
+        except FutureTimeout:
+            if anatomy.done():
+                raise
+            reporter.update(0.5)
 
 
 @dataclass(frozen=True)
