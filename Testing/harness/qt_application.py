@@ -148,7 +148,8 @@ def start() -> QtSlicerApplication:
     for name, value in standins.items():
         setattr(slicer, name, value)
     slicer.app = QtSlicerApplication(base, qt_app)
-    sys.excepthook = _keep_escaped(sys.excepthook)
+    slicer.app.noteEscaped = _keep_escaped(sys.excepthook)
+    sys.excepthook = slicer.app.noteEscaped
     sys.path.append(str(Path(__file__).parent / "module_side"))
     _record_messages(slicer.app)
     return slicer.app

@@ -55,6 +55,8 @@ def slicer(application):
 
     from Testing.harness.application import close_scene
 
+    # Command line tests that ran before in this process (Typer) put hooks of their own there.
+    sys.excepthook = slicer.app.noteEscaped
     # Most runs here are over in a second; looking for regions after each of them would take longer than all else.
     qt.QSettings().setValue("FlairSeg/regionsAfterRun", "no")
     yield slicer

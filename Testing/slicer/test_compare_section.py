@@ -90,7 +90,7 @@ def test_two_models_are_compared_and_nothing_else_is_touched(panel, section, sli
     assert panel.result.segmentationNode is own
     assert own.GetDisplayNode().GetVisibility()
     assert not first.GetDisplayNode().GetVisibility()
-    assert panel.result.ui.versionSelector.count == 3
+    wait_until(lambda: panel.result.ui.versionSelector.count == 3, 20)
 
     # A click takes a result up, to be looked at, corrected and accepted.
     ui.comparisonTable.cellClicked.emit(1, 0)
