@@ -38,8 +38,9 @@ class TrainingConfig:
     augmentation : dict or None
         Ranges of a published recipe (``augment.Geometry``); None for the default's own augmentation.
     slices : str
-        Annotated slices that are drawn: ``all`` (those with any class three times as often), or ``entropy`` (those
-        whose mask has a Shannon entropy of at least 0.01, source: S2).
+        Annotated slices that are drawn: ``all`` (those with any class three times as often), ``entropy`` (those whose
+        mask has a Shannon entropy of at least 0.01, source: S2), or ``entropy-thrice`` (all, those three times as
+        often).
     window : list of int or None
         (rows, columns) around the head that training sees of the frame; the air beside it costs time and teaches
         nothing. For networks that do not look at the whole picture at once (no instance norm).

@@ -35,7 +35,7 @@ class ArraySource:
     cases : list of FramedCase
     slices : str
         ``all``: those that show any class are drawn three times as often; ``entropy``: only those with lesions enough
-        for a Shannon entropy of 0.01 bits (S2).
+        for a Shannon entropy of 0.01 bits (S2); ``entropy-thrice``: those three times as often as the others.
     window : sequence of int, optional
         (rows, columns) around the head that are kept of the frame.
     """
@@ -45,13 +45,19 @@ class ArraySource:
             raise ValueError("no cases to train on")
         self.cases = cases
         self.index = [(c, k) for c, case in enumerate(cases) for k in range(len(case.labels))]
+        if slices not in ("all", "entropy", "entropy-thrice"):
+            raise ValueError(f"slices is {slices!r}, not all, entropy or entropy-thrice")
+
+        def matters(c: int, k: int) -> bool:
+            if slices == "all":
+                return bool(cases[c].labels[k].any())
+            return mask_entropy(cases[c].labels[k] == LESION) >= LOWEST_ENTROPY
+
         if slices == "entropy":
-            self.index = [(c, k) for c, k in self.index if mask_entropy(cases[c].labels[k] == LESION) >= LOWEST_ENTROPY]
-        elif slices != "all":
-            raise ValueError(f"slices is {slices!r}, not all or entropy")
+            self.index = [place for place in self.index if matters(*place)]
         if not self.index:
             raise ValueError("no slice shows lesions enough to train on")
-        weights = np.array([3.0 if cases[c].labels[k].any() else 1.0 for c, k in self.index])
+        weights = np.array([3.0 if matters(*place) else 1.0 for place in self.index])
         self.weights = weights / weights.sum()
         self.boxes = [head_window(case.mask, window) for case in cases]
 
