@@ -217,12 +217,15 @@ def _footer_line(segmentation: Segmentation) -> str:
 
 def _draw_header(sheet: Image.Image, segmentation: Segmentation, lines: list[str]) -> None:
     """Case name, legend with volumes, warnings."""
-    volumes = segmentation.volumes_ml()
+    volumes = segmentation.known_volumes_ml()
     draw_text(sheet, (_PAD, 9), fitted_text(segmentation.volume.name, 18, sheet.width - 2 * _PAD), 18, _TEXT)
     x = _PAD
     draw = ImageDraw.Draw(sheet)
     for label_class in CLASSES:
-        text = f"{label_class.name}  {volumes[label_class.value]:.2f} ml"
+        volume = volumes[label_class.value]
+        if volume is None:
+            continue
+        text = f"{label_class.name}  {volume:.2f} ml"
         if label_class.value == LESION:
             count = segmentation.lesion_count
             text += f"  ({count} lesion{'' if count == 1 else 's'})"

@@ -83,6 +83,10 @@ class Segmentation:
         voxels = np.bincount(self.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
         return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}
 
+    def known_volumes_ml(self) -> dict[int, float | None]:
+        """The same, with None for classes that the model does not know: it found none because it never looks."""
+        return {value: ml if value in self.card.classes else None for value, ml in self.volumes_ml().items()}
+
     @property
     def lesion_count(self) -> int:
         """Number of lesions (26-connected components of label 3)."""
@@ -140,7 +144,7 @@ class Segmentation:
         """Everything about the case but its voxels, ready for JSON, with the keys of the project's contract."""
         from .lesion_table import summary_entries
 
-        volumes = self.volumes_ml()
+        volumes = self.known_volumes_ml()
         rows = self.lesion_rows()
         stages = {name: round(self.seconds.get(name, 0.0), 3) for name in (*STAGES, "total")}
         return {
@@ -158,7 +162,7 @@ class Segmentation:
                 "spacing_mm": [round(s, 6) for s in self.volume.spacing],
                 "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
             },
-            "volumes_ml": {c.id: round(volumes[c.value], 4) for c in CLASSES},
+            "volumes_ml": {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES},
             "lesion_count": len(rows),
             **summary_entries(rows, self.regions is not None),
             "warnings": list(self.warnings),

@@ -26,7 +26,7 @@ from flairseg.dicom import (
     write_sr,
 )
 from flairseg.dicom.grid import onto
-from flairseg.labels import CLASS_BY_VALUE, CLASSES
+from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.privacy import Pseudonymiser
 from flairseg.volume import Volume
 
@@ -420,6 +420,18 @@ def test_the_report_holds_every_measurement_once(tmp_path, case):
     again = highdicom.sr.srread(path)
     assert len(again.content.get_volumetric_roi_measurement_groups()) == 3
     assert len(again.content.get_image_measurement_groups()) == 3
+
+
+def test_a_class_that_the_model_does_not_know_is_not_reported_as_none_there(tmp_path, case):
+    read, labels = case
+    seg = make_seg(np.where(labels == LESION, labels, 0).astype(np.uint8), read.source, ALGORITHM)
+    volumes = {"ventricles": None, "normal_wmh": None, "lesion": 1.2845}
+    path = write_sr(tmp_path / "sr.dcm", seg, read.source, volumes, ROWS, ALGORITHM)
+    groups = groups_of(pydicom.dcmread(path))
+    assert len(groups) == 1 + len(ROWS)
+    assert measured(groups[0])["Volume"] == (1284.5, "mm3")
+    assert next(items(groups[0], "Referenced Segment")).ReferencedSOPSequence[0].ReferencedSegmentNumber == LESION
+    verified(path)
 
 
 def test_a_lesion_names_the_slice_through_its_centre(case):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.models import load_card
+from flairseg.segmentation import Segmentation
 
 from Testing.harness.interaction import click, press, run_event_loop, wait_until
 from Testing.slicer.result_driver import LARGE, segmented, tag
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_the_segments_are_listed_with_their_volume_and_status(slicer, result, head):
@@ -23,6 +28,20 @@ def test_the_segments_are_listed_with_their_volume_and_status(slicer, result, he
     assert result.column(3, "segmentTable") == ["To do"] * 3
     assert result.panel.ui.segmentEditor.currentSegmentID() == CLASS_BY_VALUE[LESION].id
     assert not result.panel.ui.versionSelector.isVisible()
+
+
+def test_what_the_model_never_looks_for_is_not_said_to_be_none(slicer, result, head):
+    from FlairSegLib import scene_bridge
+
+    volume, node = segmented(slicer, head)
+    answer = scene_bridge.answer_of(node)
+    lesions = np.where(answer.full_labels() == LESION, LESION, BACKGROUND).astype(np.uint8)
+    card = load_card(REPOSITORY / "models" / "s4-deepwml-v1.0")
+    found = Segmentation(head[0], lesions, None, card, "auto", "cpu", "CPUExecutionProvider", "FLAIR 042")
+    result.show(scene_bridge.segmentation_to_node(found, volume))
+    spacing_ml = np.prod(volume.GetSpacing()) / 1000
+    assert result.column(1, "segmentTable") == ["–", "–", f"{(lesions == LESION).sum() * spacing_ml:.2f}"]
+    assert result.column(2, "segmentTable")[:2] == ["–", "–"]
 
 
 def test_from_looking_to_acceptance_and_back_after_a_reload(slicer, result, head, tmp_path):

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import qt
 import slicer
+from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH
+from flairseg.models import find_model
 from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
 from slicer.i18n import tr as _
 
@@ -38,6 +40,7 @@ class ResultSection:
         self._on_version, self._on_segment = on_version, on_segment
         self._node = None
         self._measured = None
+        self._known = tuple(CLASS_BY_VALUE)
         self._filling = False
         self._versions: list[str] = []
         table = ui.segmentTable
@@ -59,7 +62,7 @@ class ResultSection:
 
     def show(self, node, versions: list) -> None:
         """Show a segmentation node (None: nothing) among its versions, before it is measured."""
-        self._node, self._measured = node, None
+        self._node, self._measured, self._known = node, None, _known_classes(node)
         self.show_versions(versions)
         self.show_display()
         self.refresh()
@@ -142,8 +145,11 @@ class ResultSection:
             return "–", "–"
         if self._measured is None:
             return "…", "…"
+        volume = self._measured.volume_ml(value)
+        if value not in self._known and not volume:
+            return "–", "–"  # The model never looks for it, and nobody has drawn it.
         regions = str(self._measured.count(value)) if value in (LESION, NORMAL_WMH) else "–"
-        return f"{self._measured.volume_ml(value):.2f}", regions
+        return f"{volume:.2f}", regions
 
     def _checked(self, item=None) -> None:
         if self._filling or item is None or self._node is None:
@@ -179,6 +185,17 @@ class ResultSection:
     def _surface_changed(self, checked: bool = False) -> None:
         if not self._filling and self._node is not None:
             views.show_surface(self._node, checked)
+
+
+def _known_classes(node) -> tuple[int, ...]:
+    """Class values that the model of a segmentation knows; all where that cannot be said."""
+    name = segment_tags.first_tag(node, segment_tags.MODEL) if node is not None else ""
+    if not name:
+        return tuple(CLASS_BY_VALUE)
+    try:
+        return find_model(name, verify=False).classes
+    except FlairSegError:
+        return tuple(CLASS_BY_VALUE)
 
 
 def _version_text(node) -> str:

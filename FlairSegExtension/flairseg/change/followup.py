@@ -580,11 +580,13 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
 
 def _study_entry(study: Study) -> dict[str, Any]:
     voxels = np.bincount(study.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
+    volumes = {c: float(voxels[c.value]) * study.volume.voxel_mm3 / 1000 for c in CLASSES}
+    known = [c for c in CLASSES if study.card is None or c.value in study.card.classes]
     return {
         "case": study.name,
         "input": study.source,
         "date": study.date,
-        "volumes_ml": {c.id: round(float(voxels[c.value]) * study.volume.voxel_mm3 / 1000, 4) for c in CLASSES},
+        "volumes_ml": {c.id: round(ml, 4) if c in known else None for c, ml in volumes.items()},
         "lesion_count": lesion_components(study.labels)[1],
         "labels": "given" if study.given else "model",
         "spacing_mm": [round(s, 4) for s in study.volume.spacing],

@@ -180,7 +180,7 @@ def _print(console: Console, result: FollowUp) -> None:
     table.add_column("Lesions\ncount", justify="right")
     summary = result.summary()
     for study in summary["studies"]:
-        volumes = [f"{study['volumes_ml'][c.id]:.2f}" for c in CLASSES]
+        volumes = ["-" if (ml := study["volumes_ml"][c.id]) is None else f"{ml:.2f}" for c in CLASSES]
         table.add_row(Text(study["case"]), study["date"] or "-", *volumes, str(study["lesion_count"]))
     console.print(table)
     counts = Table(box=box.ROUNDED, header_style="bold")

@@ -169,11 +169,11 @@ def _table(finished: Sequence[tuple[str, Segmentation]]) -> Table:
     table.add_column("Seconds", justify="right")
     table.add_column("Warnings", justify="right")
     for stem, case in finished:
-        volumes = case.volumes_ml()
+        volumes = case.known_volumes_ml()
         warnings = len(case.warnings)
         table.add_row(
             Text(stem),
-            *(f"{volumes[c.value]:.2f}" for c in CLASSES),
+            *("-" if (ml := volumes[c.value]) is None else f"{ml:.2f}" for c in CLASSES),
             str(case.lesion_count),
             f"{case.seconds['total']:.1f}",
             Text(str(warnings) if warnings else "-", style="yellow" if warnings else "dim"),

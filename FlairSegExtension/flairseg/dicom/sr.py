@@ -119,7 +119,9 @@ def make_sr(
     from pydicom.sr.codedict import codes
 
     lesions = list(lesions)
-    groups = [_class_group(c, seg, source, volumes_ml, len(lesions), algorithm) for c in CLASSES]
+    # A model that does not know a class has nothing to say of it; lesions always have their number.
+    told = [c for c in CLASSES if c.value == LESION or _number(volumes_ml.get(c.id)) is not None]
+    groups = [_class_group(c, seg, source, volumes_ml, len(lesions), algorithm) for c in told]
     groups += [_lesion_group(row, source, algorithm) for row in lesions[:MAXIMUM_LESIONS]]
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=device_uid(),

@@ -287,7 +287,10 @@ def _volumes(case: Case, texts: Texts) -> Block:
     rows = []
     for label_class in sorted(CLASSES, key=lambda c: c.value != LESION):
         count = str(len(case.rows)) if label_class.value == LESION else ""
-        rows.append(cells(texts.member("class", label_class.id), texts.small(volumes[label_class.value]), count))
+        ml = volumes[label_class.value]
+        unknown = not ml and case.card is not None and label_class.value not in case.card.classes
+        shown = texts("volumes.unknown") if unknown else texts.small(ml)
+        rows.append(cells(texts.member("class", label_class.id), shown, count))
     lines = []
     if case.rows:
         largest = max(case.rows, key=lambda row: row.volume_ml)

@@ -1,0 +1,65 @@
+"""A model that knows lesions alone: what it never looks for is "not assessed" for every reader, and never 0 ml."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flairseg.change import follow
+from flairseg.cli.app import app
+from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.models import load_card
+from flairseg.pipeline import segment
+from flairseg.report import CaseReport
+from flairseg.report.case import describes
+from typer.testing import CliRunner
+
+from Testing.core.test_report import Page
+from Testing.core.tiny import LESION_ONLY, make_head, make_model, to_nifti
+
+UNKNOWN = {CLASS_BY_VALUE[value].id for value in (VENTRICLES, NORMAL_WMH)}
+
+
+@pytest.fixture
+def eager(tmp_path):
+    return make_model(tmp_path, "eager-v1.0", {**LESION_ONLY, "input_slices": 1}, classes=(3,), lesion_bias=1.5)
+
+
+def test_volumes_of_classes_that_a_model_does_not_know_are_null(eager):
+    found = segment(make_head()[0], load_card(eager), device="cpu")
+    volumes = found.summary()["volumes_ml"]
+    assert {name for name, ml in volumes.items() if ml is None} == UNKNOWN
+    assert volumes["lesion"] == pytest.approx(found.volumes_ml()[LESION], abs=1e-4)
+    assert volumes["lesion"] > 0
+    assert describes(found.summary(), found.labels, found.volume, found.lesion_count)
+    drawn = found.labels.copy()
+    drawn[0, :5, :5] = VENTRICLES
+    assert not describes(found.summary(), drawn, found.volume, found.lesion_count)
+
+
+def test_a_reader_is_told_so(eager, tmp_path):
+    head = to_nifti(make_head()[0], tmp_path / "head.nii.gz")
+    out = tmp_path / "out"
+    arguments = ["segment", str(head), "--model", str(eager), "--output", str(out), "--no-regions"]
+    said = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    row = next(line for line in said.output.splitlines() if line.count("│") > 4 and " head " in line)
+    cells = [cell.strip() for cell in row.split("│")[1:-1]]
+    assert cells[1:3] == ["-", "-"]
+    assert float(cells[3]) > 0
+    assert json.loads((out / "head_summary.json").read_text())["volumes_ml"]["ventricles"] is None
+
+
+def test_the_report_says_not_assessed(eager):
+    found = segment(make_head()[0], load_card(eager), device="cpu")
+    rows = {row[0]: row[1:] for row in Page(CaseReport.from_segmentation(found, regions=False).html()).rows if row}
+    assert rows["Ventricles"][0] == rows["Normal periventricular WMH"][0] == "not assessed"
+    assert float(rows["Lesions (abnormal WMH)"][0]) > 0
+
+
+def test_a_follow_up_compares_no_ventricles_that_nobody_looked_for(eager):
+    card = load_card(eager)
+    first, last = (make_head()[0] for _ in range(2))
+    studies = follow([first, last], model=card).summary()
+    assert all({n for n, ml in study["volumes_ml"].items() if ml is None} == UNKNOWN for study in studies["studies"])
+    assert studies["ventricles"]["change_percent"] is None
