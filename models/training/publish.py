@@ -12,13 +12,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
+from flairseg.phantom import make_phantom
+from flairseg.preprocessing import preprocess
+from flairseg.slicestack import SliceStack
 
 from .card_markdown import render
 from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
 from .data import read
 from .evaluate import card_entry, compare, summarise
-from .export import load_average, write_model
+from .export import largest_difference, load_average, write_model
 from .predict_folds import LABELS, REFERENCES
 
 HERE = Path(__file__).parent
@@ -71,8 +75,14 @@ def cost(folder: Path) -> str:
     )
 
 
+def phantom_slices(config: TrainingConfig) -> torch.Tensor:
+    """What the network sees of the digital phantom: Tensor, shape (slices, channels, rows, columns)."""
+    stack = SliceStack.from_volume(make_phantom(0).volume, config.pipeline["plane"])
+    return torch.from_numpy(np.concatenate(list(preprocess(stack, config.preprocessing).batches(8))))
+
+
 def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -> tuple[Path, float]:
-    """Write ``models/<id>`` and return it with the largest difference of probabilities between ONNX and PyTorch."""
+    """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom."""
     config = load_config(CONFIGS / f"{recipe}.json")
     found = sorted(CARDS.glob(f"{recipe}-v*.json"))
     if not found:
@@ -81,10 +91,14 @@ def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -
     card["training"]["time"] = cost(runs / recipe)
     card["results"] = [out_of_fold_entry(config, predictions)]
     folder = models / card["id"]
-    difference = write_model(config, load_average(config, runs / recipe / "last.pt"), folder, card)
+    network = load_average(config, runs / recipe / "last.pt")
+    write_model(config, network, folder, card)
+    slices = phantom_slices(config)
+    difference = largest_difference(network, folder / "model.onnx", slices)
     written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     written["training"]["export"] = (
-        f"largest difference of probabilities between ONNX and PyTorch on random input {difference:.1g}"
+        f"largest difference between ONNX and PyTorch {difference:.1g} (probabilities of {len(slices)} slices of the "
+        "digital phantom)"
     )
     (folder / "card.json").write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(render(written), encoding="utf-8")
