@@ -201,6 +201,32 @@ def test_half_precision_halves_the_file_and_is_what_pytorch_computes_with_it(tmp
 # --- losses ---------------------------------------------------------------------------------------------------------
 
 
+def test_instance_norms_are_centred_for_onnxruntime_and_compute_the_same(tmp_path):
+    torch.manual_seed(0)
+    norm = torch.nn.InstanceNorm2d(4, affine=True)
+    torch.nn.init.normal_(norm.weight)
+    body = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), norm, torch.nn.Sequential(norm))
+    held_twice = torch.nn.ModuleDict({"first": body, "again": body})
+    image = 1 + 1e-4 * torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        before = body(image)
+        centred = export.centre_instance_norms(held_twice)["first"]
+        after = centred(image)
+    norms = [m for m in centred.modules() if isinstance(m, export.CentredInstanceNorm)]
+    assert len(norms) == 2
+    assert all(isinstance(m.norm, torch.nn.InstanceNorm2d) for m in norms)
+    assert torch.allclose(before, after, atol=1e-3)
+    path = tmp_path / "model.onnx"
+    network = NnUNet2D(features=[2, 4])
+    export.export_onnx(network, (1, 64, 64), path, unit_range=True)
+    assert not any(isinstance(m, export.CentredInstanceNorm) for m in network.modules())
+    hardly_anything = torch.zeros(2, 1, 64, 64)
+    hardly_anything[1, 0, 30:34, 30:34] = 0.6
+    assert export.largest_difference(network, path, hardly_anything, export.TOLERANCE_ON_SLICES) < 5e-4
+    with pytest.raises(RuntimeError, match="differs"):
+        export.largest_difference(network, path, hardly_anything, tolerance=-1.0)
+
+
 def test_channels_show_their_classes():
     labels = torch.tensor([[[0, 1], [2, 3]]])
     assert channel_targets(labels, "softmax", (0, 3)).tolist() == [[[0, 0], [0, 1]]]

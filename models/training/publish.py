@@ -22,7 +22,7 @@ from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
 from .data import read
 from .evaluate import card_entry, compare, summarise
-from .export import largest_difference, load_average, write_model
+from .export import TOLERANCE_ON_SLICES, largest_difference, load_average, write_model
 from .predict_folds import LABELS, REFERENCES
 
 HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -
     network = load_average(config, runs / recipe / "last.pt")
     write_model(config, network, folder, card)
     slices = phantom_slices(config)
-    difference = largest_difference(network, folder / "model.onnx", slices)
+    difference = largest_difference(network, folder / "model.onnx", slices, TOLERANCE_ON_SLICES)
     written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     written["training"]["export"] = (
         f"largest difference between ONNX and PyTorch {difference:.1g} (probabilities of {len(slices)} slices of the "
