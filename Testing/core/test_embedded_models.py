@@ -11,24 +11,28 @@ from flairseg import inference
 from flairseg.decoding import classify, decode
 from flairseg.inference import CUDA_PROVIDER, Generator
 from flairseg.models import load_card
+from flairseg.phantom import make_phantom
 from flairseg.pipeline import predict
 from flairseg.preprocessing import Prepared, preprocess
 from flairseg.reading import check_volume
 from flairseg.slicestack import SliceStack
-
-from Testing.core.tiny import make_head
 
 MODELS = sorted(path.parent for path in (Path(__file__).resolve().parents[2] / "models").glob("*/model.onnx"))
 #: Largest difference of probabilities between two ways to run a network. A voxel whose classes are nearer may flip.
 TOLERANCE = {"cpu": 1e-5, "cuda": 2e-3}
 
 
+@pytest.fixture(scope="module")
+def head():
+    """The digital phantom, as a user's image is read."""
+    return check_volume(make_phantom(0).volume)
+
+
 @pytest.fixture(scope="module", params=MODELS, ids=lambda path: path.name)
-def case(request):
+def case(request, head):
     """A model's card and four slices of a head that it has prepared."""
     card = load_card(request.param)
-    head, _ = make_head((9, 96, 80), (2.3, 2.3, 14.0))
-    stack = SliceStack.from_volume(check_volume(head), card.pipeline.plane)
+    stack = SliceStack.from_volume(head, card.pipeline.plane)
     prepared = preprocess(stack, card.pipeline)
     middle = len(prepared.slices) // 2
     few = slice(middle - 2, middle + 2)
