@@ -18,7 +18,7 @@ from flairseg.evaluation.results import TrainingLog
 from flairseg.reporting.drawing import style
 
 #: Size that a picture in git must not exceed, bytes.
-LARGEST = 60_000
+LARGEST = 80_000
 _FOLD = re.compile(r"(?P<recipe>.+)-fold(?P<fold>\d+)")
 
 
