@@ -27,7 +27,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from flairseg.preprocessing import Prepared  # noqa: E402
 
-from models.training import augment, checkpoint, export, plan_nnunet, queue, sources, train, train_pix2pix  # noqa: E402
+from models.training import augment, checkpoint, export, plan_nnunet, publish, queue, sources, train, train_pix2pix  # noqa: E402
 from models.training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
 from models.training.data import FramedCase  # noqa: E402
 from models.training.losses import (  # noqa: E402
@@ -199,6 +199,21 @@ def test_half_precision_halves_the_file_and_is_what_pytorch_computes_with_it(tmp
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "nothing", "something"), [("s1-pix2pix", 0.0, 1.0), ("s4-deepwml", -9.0, 9.0)])
+def test_a_network_that_draws_nothing_is_not_published(name, nothing, something):
+    class Constant(torch.nn.Module):
+        def __init__(self, level):
+            super().__init__()
+            self.level = level
+
+        def forward(self, image):
+            return torch.full_like(image, self.level)
+
+    config, slices = load_config(CONFIGS / f"{name}.json"), torch.zeros(2, 1, 8, 8)
+    assert not publish.draws(Constant(nothing), slices, config)
+    assert publish.draws(Constant(something), slices, config)
 
 
 def test_instance_norms_are_centred_for_onnxruntime_and_compute_the_same(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from flairseg.decoding import decode
 from flairseg.phantom import make_phantom
 from flairseg.preprocessing import preprocess
 from flairseg.slicestack import SliceStack
@@ -81,8 +82,23 @@ def phantom_slices(config: TrainingConfig) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(list(preprocess(stack, config.preprocessing).batches(8))))
 
 
+@torch.inference_mode()
+def draws(network: torch.nn.Module, slices: torch.Tensor, config: TrainingConfig) -> bool:
+    """Whether a network gives any pixel of some slices to a class other than background."""
+    answers = decode(torch.cat([network.eval()(one[None]) for one in slices]).numpy(), config.preprocessing)
+    return bool((answers[:, 1:] > 0.5).any())
+
+
 def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -> tuple[Path, float]:
-    """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom."""
+    """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the recipe has no card fields.
+    RuntimeError
+        If the network draws nothing in the phantom, or ONNX and PyTorch differ on it.
+    """
     config = load_config(CONFIGS / f"{recipe}.json")
     found = sorted(CARDS.glob(f"{recipe}-v*.json"))
     if not found:
@@ -91,9 +107,10 @@ def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -
     card["training"]["time"] = cost(runs / recipe)
     card["results"] = [out_of_fold_entry(config, predictions)]
     folder = models / card["id"]
-    network = load_average(config, runs / recipe / "last.pt")
+    network, slices = load_average(config, runs / recipe / "last.pt"), phantom_slices(config)
+    if not draws(network, slices, config):
+        raise RuntimeError(f"{recipe} draws nothing in the phantom: train it again, with another --seed")
     write_model(config, network, folder, card)
-    slices = phantom_slices(config)
     difference = largest_difference(network, folder / "model.onnx", slices, TOLERANCE_ON_SLICES)
     written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     written["training"]["export"] = (

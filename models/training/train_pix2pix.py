@@ -169,12 +169,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs"))
     parser.add_argument("--fold", type=int, help="leave out this fold (default: train on all)")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int, help="another than the recipe's, for a run that stays at 'all background'")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    config = load_config(arguments.config, arguments.published, fold=arguments.fold, steps=arguments.steps)
+    config = load_config(
+        arguments.config, arguments.published, fold=arguments.fold, steps=arguments.steps, seed=arguments.seed
+    )
     train(config, arguments.output)
     if not (run_folder(config, arguments.output) / FINISHED).exists():
         sys.exit(STOPPED)
