@@ -15,6 +15,7 @@ import numpy as np
 from .atomic import all_or_none, check_folder
 from .compact import CompactAnswer
 from .errors import FlairSegError
+from .labels import CLASS_BY_VALUE
 from .progress import CancelToken, ProgressCallback, Reporter
 from .segmentation import Segmentation
 from .volume import Volume
@@ -43,6 +44,7 @@ class _Unknown:
     version: str = ""
     sha256: str = ""
     members: tuple = ()
+    classes: tuple[int, ...] = tuple(CLASS_BY_VALUE)
 
 
 def write_export(

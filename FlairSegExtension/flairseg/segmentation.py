@@ -84,8 +84,8 @@ class Segmentation:
         return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}
 
     def known_volumes_ml(self) -> dict[int, float | None]:
-        """The same, with None for classes that the model does not know: it found none because it never looks."""
-        return {value: ml if value in self.card.classes else None for value, ml in self.volumes_ml().items()}
+        """The same, with None for empty classes that the model does not know: it never looks for them."""
+        return {value: ml if ml or value in self.card.classes else None for value, ml in self.volumes_ml().items()}
 
     @property
     def lesion_count(self) -> int:

@@ -613,7 +613,8 @@ def test_a_stop_is_heard_once_and_then_the_signals_are_as_before():
 # --- the queue ------------------------------------------------------------------------------------------------------
 
 
-def test_fold_zero_of_every_system_comes_first_and_all_patients_last(tmp_path):
+def test_fold_zero_of_every_system_comes_first_and_all_patients_last(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no run lies that a recipe could start from
     jobs = queue.plan(tmp_path)
     systems = [name for name in shared_budget()["order"] if name != "s5-pretrain"]
     names = [job.folder.name for job in jobs]

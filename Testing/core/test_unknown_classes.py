@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from flairseg.change import follow
@@ -35,6 +36,7 @@ def test_volumes_of_classes_that_a_model_does_not_know_are_null(eager):
     drawn = found.labels.copy()
     drawn[0, :5, :5] = VENTRICLES
     assert not describes(found.summary(), drawn, found.volume, found.lesion_count)
+    assert replace(found, labels=drawn).summary()["volumes_ml"]["ventricles"] > 0, "a reader drew them"
 
 
 def test_a_reader_is_told_so(eager, tmp_path):

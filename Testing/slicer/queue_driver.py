@@ -46,6 +46,7 @@ def write_result(folder: Path, case: str, head, doubt: float, created: str = "20
         version="0.1",
         title="Intensity bands",
         pipeline=SimpleNamespace(plane="native"),
+        classes=(1, 2, 3),
         members=(),
     )
     segmentation = Segmentation(

@@ -42,7 +42,9 @@ def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None):
     volume, labels, probabilities = head_with_lesions(head)
     if volume_node is None:
         volume_node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, name)
-    card = SimpleNamespace(id="intensity-v0.1", sha256="ab" * 32, version="0.1", title="Intensity bands")
+    card = SimpleNamespace(
+        id="intensity-v0.1", sha256="ab" * 32, classes=(1, 2, 3), version="0.1", title="Intensity bands"
+    )
     result = Segmentation(volume, labels, probabilities, card, "auto", "cpu", "CPUExecutionProvider", name)
     return volume_node, scene_bridge.segmentation_to_node(result, volume_node)
 

@@ -62,7 +62,7 @@ def section(panel, slicer, series):
     probabilities = np.zeros((4, *labels.shape), np.float16)
     for value in range(4):
         probabilities[value][labels == value] = 0.75
-    card = SimpleNamespace(id="gone-v9.9", sha256="ab" * 32, version="9.9", title="Not here")
+    card = SimpleNamespace(id="gone-v9.9", sha256="ab" * 32, classes=(1, 2, 3), version="9.9", title="Not here")
     found = Segmentation(volume, labels, probabilities, card, "auto", "cpu", "CPUExecutionProvider", "x")
     segmentation = scene_bridge.segmentation_to_node(found, node)
     codes = np.full(labels.shape, WHITE_MATTER, np.uint8)

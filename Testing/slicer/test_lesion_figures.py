@@ -146,7 +146,7 @@ def test_an_ensembles_disagreement_is_the_confidence(slicer, result, head):
     disagreement[labels == LESION] = 0.2
     disagreement[SMALL[0] - 1 : SMALL[0] + 2, 29:33, 50:54] = 0.8
     node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, "FLAIR")
-    card = SimpleNamespace(id="ensemble-v0.1", sha256="ab" * 32, version="0.1", title="Ensemble")
+    card = SimpleNamespace(id="ensemble-v0.1", sha256="ab" * 32, classes=(1, 2, 3), version="0.1", title="Ensemble")
     found = Segmentation(
         volume, labels, probabilities, card, "auto", "cpu", "CPUExecutionProvider", "x", disagreement=disagreement
     )

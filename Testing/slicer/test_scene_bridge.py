@@ -30,7 +30,7 @@ def segmentation(head):
         volume=head[0],
         labels=head[1].copy(),
         probabilities=np.zeros((4, *head[1].shape), np.float16),
-        card=SimpleNamespace(id="some-model-v1.0", sha256="0123abcd" * 8),
+        card=SimpleNamespace(id="some-model-v1.0", sha256="0123abcd" * 8, classes=(1, 2, 3)),
         device_requested="auto",
         device_used="cpu",
         provider="CPUExecutionProvider",

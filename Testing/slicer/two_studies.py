@@ -45,7 +45,7 @@ def in_scene(slicer, studies) -> list[tuple[object, object]]:
     """A volume node and a segmentation node of each."""
     from FlairSegLib import scene_bridge
 
-    card = SimpleNamespace(id="tiny-v1.0", sha256="ab" * 32, version="1.0", title="Gray levels")
+    card = SimpleNamespace(id="tiny-v1.0", sha256="ab" * 32, classes=(1, 2, 3), version="1.0", title="Gray levels")
     nodes = []
     for volume, labels in studies:
         node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, volume.name)

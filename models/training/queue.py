@@ -69,15 +69,16 @@ def plan(output: Path, recipes: list[str] | None = None, configs: Path = CONFIGS
         Folder of the recipes.
     """
     paths = [configs / f"{name}.json" for name in recipes or shared_budget()["order"]]
-    jobs, rounds = [], 1 + max(load_config(path).folds for path in paths)
-    for number in range(rounds):
+    jobs = []
+    for number in range(1 + max(load_config(path).folds for path in paths)):
         for path in paths:
             config = load_config(path)
             once = not ("tabriz" in config.mix or config.network["kind"] == "pix2pix")  # no patients, no folds
-            if number < config.folds and not once:
-                config.fold = number
-            elif once != (number == 0):
+            last = 0 if once else config.folds
+            if number > last:
                 continue
+            if number < last:
+                config.fold = number
             jobs.append(Job(path, config, run_folder(config, output), once))
     return jobs
 
