@@ -31,8 +31,7 @@ def find_logs(runs: Path) -> dict[str, list[TrainingLog]]:
     for path in sorted(runs.glob("*/log.csv")):
         match = _FOLD.fullmatch(path.parent.name)
         recipe, order = (match["recipe"], float(match["fold"])) if match else (path.parent.name, float("inf"))
-        has_folds = any(runs.glob(f"{recipe}-fold*"))  # Pre-training has none, and no patients.
-        name = f"fold {match['fold']}" if match else "all patients" if has_folds else "whole run"
+        name = f"fold {match['fold']}" if match else "all patients"
         try:
             found.setdefault(recipe, []).append((order, read_training_log(path, name)))
         except FlairSegError:
