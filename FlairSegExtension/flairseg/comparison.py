@@ -67,7 +67,7 @@ class Compared:
         ``model``, ``title``, ``version``, ``sha256``, ``volumes_ml`` by class, ``lesion_count``, ``seconds`` (total),
         ``device``, ``warnings`` and, if it failed, ``error`` (``type``, ``message``, ``advice``).
         """
-        result, known = self.segmentation, self.card.classes
+        result = self.segmentation
         row: dict[str, Any] = {
             "model": self.card.id,
             "title": self.card.title,
@@ -80,9 +80,9 @@ class Compared:
             "warnings": [],
         }
         if result is not None:
-            volumes = result.volumes_ml()
-            row["volumes_ml"] = {c.id: round(volumes[c.value], 4) if c.value in known else None for c in CLASSES}
-            row["lesion_count"] = result.lesion_count if LESION in known else None
+            volumes = result.known_volumes_ml()
+            row["volumes_ml"] = {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES}
+            row["lesion_count"] = result.lesion_count if LESION in self.card.classes else None
             row["seconds"] = round(result.seconds.get("total", 0.0), 3)
             row["device"] = result.device_used
             row["warnings"] = list(result.warnings)

@@ -31,7 +31,8 @@ def find_logs(runs: Path) -> dict[str, list[TrainingLog]]:
     for path in sorted(runs.glob("*/log.csv")):
         match = _FOLD.fullmatch(path.parent.name)
         recipe, order = (match["recipe"], float(match["fold"])) if match else (path.parent.name, float("inf"))
-        name = f"fold {match['fold']}" if match else "all patients"
+        has_folds = any(runs.glob(f"{recipe}-fold*"))  # Pre-training has none, and no patients.
+        name = f"fold {match['fold']}" if match else "all patients" if has_folds else "whole run"
         try:
             found.setdefault(recipe, []).append((order, read_training_log(path, name)))
         except FlairSegError:
