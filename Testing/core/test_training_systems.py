@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flairseg.decoding import decode
 from flairseg.evaluation.curves import average_precision
 from flairseg.labels import LESION
+from flairseg.models.card import PipelineConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -27,7 +29,18 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from flairseg.preprocessing import Prepared  # noqa: E402
 
-from models.training import augment, checkpoint, export, plan_nnunet, publish, queue, sources, train, train_pix2pix  # noqa: E402
+from models.training import (  # noqa: E402
+    augment,
+    checkpoint,
+    export,
+    plan_nnunet,
+    pseudo,
+    publish,
+    queue,
+    sources,
+    train,
+    train_pix2pix,
+)
 from models.training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
 from models.training.data import FramedCase  # noqa: E402
 from models.training.losses import (  # noqa: E402
@@ -237,9 +250,25 @@ def test_instance_norms_are_centred_for_onnxruntime_and_compute_the_same(tmp_pat
     assert not any(isinstance(m, export.CentredInstanceNorm) for m in network.modules())
     hardly_anything = torch.zeros(2, 1, 64, 64)
     hardly_anything[1, 0, 30:34, 30:34] = 0.6
-    assert export.largest_difference(network, path, hardly_anything, export.TOLERANCE_ON_SLICES) < 5e-4
-    with pytest.raises(RuntimeError, match="differs"):
-        export.largest_difference(network, path, hardly_anything, tolerance=-1.0)
+    for output in ("softmax", "sigmoid"):
+        assert export.largest_difference(network, path, hardly_anything, export.TOLERANCE_ON_SLICES, output) < 5e-4
+        with pytest.raises(RuntimeError, match="differs"):
+            export.largest_difference(network, path, hardly_anything, -1.0, output)
+
+
+@pytest.mark.parametrize(("output", "largest"), [("gray", 4.0), ("sigmoid", 0.482), ("softmax", 0.482)])
+def test_a_difference_is_one_of_probabilities_as_the_card_reads_them(output, largest, tmp_path):
+    class Shift(torch.nn.Module):
+        by = 0.0
+
+        def forward(self, image):
+            return torch.cat([image * 0, image * 0 + self.by], 1)
+
+    network = Shift()
+    path = tmp_path / "model.onnx"
+    export.export_onnx(network, (1, 4, 4), path)
+    network.by = 4.0
+    assert abs(export.largest_difference(network, path, torch.zeros(1, 1, 4, 4), 9.0, output) - largest) < 1e-3
 
 
 def test_channels_show_their_classes():
@@ -314,11 +343,72 @@ def test_a_crop_is_a_part_of_its_slice_mostly_around_foreground():
     assert (corners // 48).max() > 43
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_recipe_alters_as_many_slices_as_it_says_and_where_the_moved_mask_is(share, monkeypatch):
+    """The mask must have turned with its slice: elsewhere the scalp would be stripped off the brain."""
+    seen = []
+
+    def brighten(images, masks, generator):
+        seen.append(masks)
+        return images + 100 * (masks > 0.5)
+
+    class Drawn:
+        def draw(self, rng):
+            mask = np.zeros((32, 24), bool)
+            mask[8:20, 2:9] = True
+            return np.where(mask, 1.0, -5.0)[None].astype(np.float32), mask * np.uint8(LESION), mask
+
+    monkeypatch.setattr(augment, "intensity", brighten)
+    config = TrainingConfig("x", {}, {}, mix={"tabriz": 60}, altered=share)
+    config.augmentation = {"rotation_deg": 30, "shift": 0.05, "flip": True}
+    images, labels = train.draw_batch(
+        config, {"tabriz": Drawn()}, np.random.default_rng(0), torch.Generator().manual_seed(0)
+    )
+    altered = (images > 50).flatten(1).any(1)
+    assert abs(altered.float().mean() - share) < 0.2
+    assert images.shape == (60, 1, 32, 24)
+    if share:
+        assert seen[0].shape == (60, 1, 32, 24)
+        assert ((images[altered, 0] > 50) == (labels[altered] == LESION)).float().mean() > 0.98
+    else:
+        assert not seen
+
+
 def test_half_precision_where_the_recipe_or_the_processor_wants_it(monkeypatch):
     for wanted in (True, False):
         assert train.half_convolutions(TrainingConfig("x", {}, {}, amp=wanted)) is wanted
         monkeypatch.setattr(train, "has_bf16", lambda wanted=wanted: wanted)
         assert train.half_convolutions(TrainingConfig("x", {}, {})) is wanted
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_teachers_are_averaged_with_their_mirror_images_as_the_recipe_reads_them(output):
+    class Ramp(torch.nn.Module):
+        """Logits that grow from left to right, whatever the picture."""
+
+        def __init__(self, channels, slope):
+            super().__init__()
+            self.channels, self.slope = channels, slope
+
+        def forward(self, image):
+            across = torch.linspace(-1, 1, image.shape[3]) * self.slope
+            channel = torch.arange(self.channels).view(1, -1, 1, 1)
+            return (across * channel).expand(len(image), self.channels, *image.shape[2:])
+
+    class Slices:
+        def batches(self, size):
+            yield np.zeros((5, 3, 4, 6), np.float32)
+
+    classes = (0, 1, 2, 3) if output == "softmax" else (1, 2, 3)
+    read = PipelineConfig(output=output, output_classes=classes)
+    networks = [Ramp(len(classes), slope) for slope in (1.0, 2.5)]
+    found = pseudo.ensemble(networks, Slices(), read)
+    assert found.shape == (5, 4, 4, 6)
+    assert np.allclose(found.sum(1), 1, atol=1e-6)
+    assert np.allclose(found, found[..., ::-1], atol=1e-6)
+    alone = [decode(network(torch.zeros(1, 3, 4, 6)).numpy(), read) for network in networks]
+    expected = sum(one + one[..., ::-1] for one in alone) / 4
+    assert np.allclose(found, expected, atol=1e-6)
 
 
 def test_no_ranges_move_nothing():

@@ -36,7 +36,9 @@ class TrainingConfig:
         multiplied by ``factor`` when the mean training loss has not improved for ``patience`` epochs, down to
         ``lowest``.
     augmentation : dict or None
-        Ranges of a published recipe (``augment.Geometry``); None for the default's own augmentation.
+        Ranges of a recipe (``augment.Geometry``); None for :func:`augment.spatial` and intensities of every slice.
+    altered : float
+        Share of slices whose intensities are altered (``augment.intensity``) beside the ranges of ``augmentation``.
     slices : str
         Annotated slices that are drawn: ``all`` (those with any class three times as often), ``entropy`` (those whose
         mask has a Shannon entropy of at least 0.01, source: S2), or ``entropy-thrice`` (all, those three times as
@@ -84,6 +86,7 @@ class TrainingConfig:
     optimiser: dict[str, Any] = field(default_factory=lambda: {"kind": "adamw"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"kind": "poly", "warmup": 50})
     augmentation: dict[str, Any] | None = None
+    altered: float = 0.0
     slices: str = "all"
     window: list[int] | None = None
     crop: list[int] | None = None

@@ -37,7 +37,7 @@ def main() -> None:
     normal, abnormal, brain = (
         prepared.frame.apply(mask.astype(np.float32)) > 0.5 for mask in (normal, abnormal, prepared.mask)
     )
-    predicted = ensemble(networks, prepared).argmax(1)
+    predicted = ensemble(networks, prepared, config.preprocessing).argmax(1)
     # Relative to the brain's median; the rule's threshold only needs proportions.
     signal = prepared.slices * 0.2 + 1
     rule = normal_rim(signal, predicted == VENTRICLES, abnormal, brain, config.preprocessing.frame_spacing_mm)

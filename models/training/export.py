@@ -9,6 +9,8 @@ import argparse
 import copy
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +29,21 @@ TOLERANCE_ON_SLICES = 5e-4
 SMALLEST_HALVED = 1024
 #: Normalisations that give values from 0 to 1; the others give values around 0, of a spread of about 2 at most.
 UNIT_RANGE = ("divide-255", "minmax", "periphery")
+#: A card's ``output`` -> probabilities of its logits; gray levels are compared as they are.
+READINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "softmax": partial(torch.softmax, dim=1),
+    "sigmoid": torch.sigmoid,
+    "gray": torch.clone,
+}
 
 
 def export_onnx(
-    network: torch.nn.Module, shape: tuple[int, int, int], path: Path, half: bool = False, unit_range: bool = False
+    network: torch.nn.Module,
+    shape: tuple[int, int, int],
+    path: Path,
+    half: bool = False,
+    unit_range: bool = False,
+    output: str = "sigmoid",
 ) -> float:
     """Write ``network`` with a dynamic batch axis and return the largest difference of its probabilities.
 
@@ -45,6 +58,8 @@ def export_onnx(
     unit_range : bool
         Compare on values from 0 to 1, which is what the network sees, in place of values around 0. Batch norm that has
         learned the one makes numbers of the other that single precision cannot hold to four places.
+    output : str
+        How probabilities are read from the network's output (:data:`READINGS`).
 
     Raises
     ------
@@ -73,7 +88,7 @@ def export_onnx(
     probe = (
         torch.rand(3, *shape, generator=generator) if unit_range else torch.randn(3, *shape, generator=generator) * 2
     )
-    return largest_difference(network, path, probe)
+    return largest_difference(network, path, probe, output=output)
 
 
 class CentredInstanceNorm(nn.Module):
@@ -102,7 +117,11 @@ def centre_instance_norms(network: nn.Module) -> nn.Module:
 
 
 def largest_difference(
-    network: torch.nn.Module, path: Path, images: torch.Tensor, tolerance: float = TOLERANCE
+    network: torch.nn.Module,
+    path: Path,
+    images: torch.Tensor,
+    tolerance: float = TOLERANCE,
+    output: str = "sigmoid",
 ) -> float:
     """Largest difference of probabilities (or gray levels) between PyTorch and an exported model on some slices.
 
@@ -114,6 +133,8 @@ def largest_difference(
         The ``.onnx`` file.
     images : Tensor, shape (N, channels, rows, columns)
     tolerance : float
+    output : str
+        How probabilities are read from the network's output (:data:`READINGS`).
 
     Raises
     ------
@@ -123,16 +144,12 @@ def largest_difference(
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    largest = 0.0
+    read, largest = READINGS[output], 0.0
     for image in images:
         with torch.inference_mode():
             ours = network.eval()(image[None])
         theirs = torch.from_numpy(session.run(None, {"image": image[None].numpy()})[0])
-        if ours.shape[1] > 1:
-            ours, theirs = torch.softmax(ours, 1), torch.softmax(theirs, 1)
-        elif ours.min() < 0:  # logits; gray levels are what they are
-            ours, theirs = torch.sigmoid(ours), torch.sigmoid(theirs)
-        largest = max(largest, float((ours - theirs).abs().max()))
+        largest = max(largest, float((read(ours) - read(theirs)).abs().max()))
     if largest > tolerance:
         raise RuntimeError(f"ONNX differs from PyTorch by {largest:.2g}")
     return largest
@@ -178,7 +195,7 @@ def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, 
         round_to_half(network)
     shape = (config.pipeline["input_slices"], rows, columns)
     unit_range = config.pipeline["normalisation"] in UNIT_RANGE
-    difference = export_onnx(network, shape, model, config.half_weights, unit_range)
+    difference = export_onnx(network, shape, model, config.half_weights, unit_range, config.pipeline["output"])
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     parameters = int(np.sum([p.numel() for p in network.parameters()]))
     weights = {"file": model.name, "sha256": digest, "bytes": model.stat().st_size, "parameters": parameters}

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from flairseg.decoding import decode
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
+from flairseg.models.card import PipelineConfig
 from flairseg.preprocessing import Prepared, preprocess
 from flairseg.slicestack import SliceStack
 from flairseg.volume import Volume
@@ -29,15 +31,16 @@ HAND_DRAWN_SLICES = range(6, 15)
 
 
 @torch.inference_mode()
-def ensemble(networks: list[torch.nn.Module], prepared: Prepared) -> np.ndarray:
+def ensemble(networks: list[torch.nn.Module], prepared: Prepared, config: PipelineConfig) -> np.ndarray:
     """Class probabilities averaged over networks and left-right mirror images, float32 (slices, 4, rows, columns)."""
     out = []
     for batch in prepared.batches(8):
         images = torch.from_numpy(batch)
-        total = 0
+        total = np.zeros(())
         for network in networks:
-            total = total + torch.softmax(network(images), 1) + torch.softmax(network(images.flip(3)), 1).flip(3)
-        out.append((total / (2 * len(networks))).numpy())
+            total = total + decode(network(images).numpy(), config)
+            total = total + decode(network(images.flip(3)).numpy(), config)[..., ::-1]
+        out.append(np.float32(total / (2 * len(networks))))
     return np.concatenate(out)
 
 
@@ -69,11 +72,12 @@ def label(config: TrainingConfig, networks: list[torch.nn.Module]) -> dict[str, 
     for path in sorted((data_folder() / "ljubljana_longitudinal").glob("*/study*_flair.nii.gz")):
         refuse_held_back(path.parent.name, HELD_BACK_LONGITUDINAL)
         prepared = preprocess(SliceStack.from_volume(read(path), config.preprocessing.plane), config.preprocessing)
-        predicted = ensemble(networks, prepared).argmax(1)
+        predicted = ensemble(networks, prepared, config.preprocessing).argmax(1)
         add(prepared, predicted, range(len(predicted)))
     volume, normal, abnormal = hand_drawn_110497(data_folder() / "tabriz_normal_abnormal")
     prepared = preprocess(SliceStack.from_volume(volume), config.preprocessing)
-    predicted = np.where(ensemble(networks, prepared).argmax(1) == VENTRICLES, VENTRICLES, 0)
+    ventricles = ensemble(networks, prepared, config.preprocessing).argmax(1) == VENTRICLES
+    predicted = np.where(ventricles, VENTRICLES, 0)
     for drawn, value in ((normal, NORMAL_WMH), (abnormal, LESION)):
         predicted[prepared.frame.apply(drawn.astype(np.float32)) > 0.5] = value
     add(prepared, predicted, HAND_DRAWN_SLICES)

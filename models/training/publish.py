@@ -111,7 +111,8 @@ def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -
     if not draws(network, slices, config):
         raise RuntimeError(f"{recipe} draws nothing in the phantom: train it again, with another --seed")
     write_model(config, network, folder, card)
-    difference = largest_difference(network, folder / "model.onnx", slices, TOLERANCE_ON_SLICES)
+    onnx, output = folder / "model.onnx", config.pipeline["output"]
+    difference = largest_difference(network, onnx, slices, TOLERANCE_ON_SLICES, output)
     written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     written["training"]["export"] = (
         f"largest difference between ONNX and PyTorch {difference:.1g} (probabilities of {len(slices)} slices of the "

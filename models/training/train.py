@@ -109,7 +109,13 @@ def draw_batch(
     samples = [sources[name].draw(rng) for name, share in config.mix.items() for _ in range(share)]
     images, labels, masks = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
     if config.augmentation is not None:
-        images, labels = augment.geometric(images, labels.long(), augment.Geometry(**config.augmentation), generator)
+        geometry, layers = augment.Geometry(**config.augmentation), torch.cat([images, masks[:, None].float()], 1)
+        layers, labels = augment.geometric(layers, labels.long(), geometry, generator)
+        images, masks = layers[:, :-1], layers[:, -1:]
+        if config.altered:
+            changed = augment.intensity(images, masks, generator)
+            chosen = torch.rand(len(images), generator=generator) < config.altered
+            images = torch.where(chosen[:, None, None, None], changed, images)
     else:
         images, labels, masks = augment.spatial(images, labels.long(), masks[:, None].float(), generator)
         images = augment.intensity(images, masks, generator)
