@@ -13,7 +13,7 @@ from flairseg.pipeline import segment
 
 from models.training.measure_follow import repositioned
 
-MODEL = "flairseg25d-v1.0"
+MODEL = "flairseg2d-v1.0"
 SHAPE, SPACING = (18, 176, 160), (1.3, 1.3, 7.0)
 
 

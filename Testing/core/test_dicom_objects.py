@@ -35,7 +35,7 @@ from Testing.core.tiny import AXIAL, affine, make_head, to_nifti
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed: pip install 'flairseg[dicom]'")
 
-ALGORITHM = Algorithm("flairseg25d-v1.0", "1.0", "5" * 64)
+ALGORITHM = Algorithm("flairseg2d-v1.0", "1.0", "5" * 64)
 ROWS = [
     {
         "number": 1,
@@ -153,7 +153,7 @@ def test_segments_are_coded_coloured_and_named(case):
         assert item.SegmentLabel == wanted.name
         assert item.SegmentAlgorithmType == "AUTOMATIC"
         identification = item.SegmentationAlgorithmIdentificationSequence[0]
-        assert "flairseg25d-v1.0" in identification.AlgorithmName
+        assert "flairseg2d-v1.0" in identification.AlgorithmName
         assert "5" * 64 in identification.AlgorithmParameters
         assert item.TrackingUID
         rgb = cielab_to_rgb(item.RecommendedDisplayCIELabValue)
@@ -664,7 +664,7 @@ def test_without_highdicom_writing_is_refused_with_the_remedy(tmp_path, drawn, m
 def test_a_reader_s_corrections_are_told(tmp_path, drawn):
     folder = write_series(drawn[0], tmp_path / "s", "ge")
     for kind in ("SEMIAUTOMATIC", "MANUAL"):
-        algorithm = Algorithm("flairseg25d-v1.0", "1.0", "", kind)
+        algorithm = Algorithm("flairseg2d-v1.0", "1.0", "", kind)
         made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / kind, "case", algorithm)
         data = pydicom.dcmread(made["seg"])
         assert {s.SegmentAlgorithmType for s in data.SegmentSequence} == {kind}

@@ -217,7 +217,7 @@ def made(tmp_path_factory) -> Path:
     """Predictions of four small heads by three systems, and their models, as the other commands leave them."""
     folder = tmp_path_factory.mktemp("fit")
     make_model(folder / "models", "s3-unet-v1.0", {**LESION_ONLY, "input_slices": 1}, classes=(3,), lesion_bias=1.5)
-    make_model(folder / "models", "flairseg25d-v1.0")
+    make_model(folder / "models", "flairseg2d-v1.0")
     make_model(folder / "models", "s1-pix2pix-v1.0", {"denoise": "s1"}, lesion_bias=-1.0)
     rng = np.random.default_rng(0)
     for number, name in enumerate(CASES):
@@ -225,7 +225,7 @@ def made(tmp_path_factory) -> Path:
         truth[ndimage.binary_dilation(truth == 1) & (truth == 0)] = 2
         (folder / "predictions" / "references").mkdir(parents=True, exist_ok=True)
         write_nifti(folder / "predictions" / "references" / f"{name}_labels.nii.gz", truth, head)
-        for recipe in ("flairseg25d", "s3-unet", "s1-pix2pix"):
+        for recipe in ("flairseg2d", "s3-unet", "s1-pix2pix"):
             place = folder / "predictions" / recipe
             place.mkdir(exist_ok=True)
             result = segment(head, folder / "models" / f"{recipe}-v1.0", "cpu")
@@ -275,7 +275,7 @@ def test_the_command(runs, monkeypatch, capsys):
 
     monkeypatch.setenv("FLAIRSEG_MODELS", str(models))
     card = find_model("ensemble-v1.0")
-    assert {member.id for member in card.members} <= {"flairseg25d-v1.0", "s3-unet-v1.0", "s1-pix2pix-v1.0"}
+    assert {member.id for member in card.members} <= {"flairseg2d-v1.0", "s3-unet-v1.0", "s1-pix2pix-v1.0"}
     for member in card.members:
         assert all(0 < weight <= 1 for weight in member.weights.values())
         assert set(member.weights) <= set(load_card(models / member.id).classes)
@@ -318,9 +318,9 @@ def test_what_cannot_be_fitted_is_told(runs, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="s2-nnunet"):
         training.find_voters(predictions, models, ["s2-nnunet", "s3-unet"])
     (predictions / "s3-unet" / "c1_probabilities.nii.gz").unlink()
-    assert [voter.recipe for voter in training.find_voters(predictions, models)] == ["s1-pix2pix", "flairseg25d"]
+    assert [voter.recipe for voter in training.find_voters(predictions, models)] == ["s1-pix2pix", "flairseg2d"]
     with pytest.raises(SystemExit, match="two systems"):
-        run(monkeypatch, predictions, models, "--recipe", "flairseg25d")
+        run(monkeypatch, predictions, models, "--recipe", "flairseg2d")
     with pytest.raises(SystemExit, match="no references"):
         run(monkeypatch, tmp_path / "nowhere", models)
     (predictions / "references" / "104252_labels.nii.gz").write_bytes(b"")

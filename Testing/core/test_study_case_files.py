@@ -44,7 +44,7 @@ def write_case(folder, affine=RIGHT_HANDED, name="p1", probabilities=True):
     summary = {
         "case": name,
         "input": str(folder / f"{name}.nii.gz"),
-        "model": {"id": "flairseg25d-v1.0", "version": "1.0", "sha256": "cd" * 32},
+        "model": {"id": "flairseg2d-v1.0", "version": "1.0", "sha256": "cd" * 32},
         "software": {"flairseg": "0.9"},
         "volumes_ml": {"lesion": 0.02},
         "lesion_count": 1,
@@ -84,7 +84,7 @@ def test_image_labels_and_probabilities_lie_on_one_right_handed_grid(tmp_path, a
     assert files.labels is None
     assert files.correction() is None
     assert files.tags[LESION] == {
-        "FlairSeg.model": "flairseg25d-v1.0",
+        "FlairSeg.model": "flairseg2d-v1.0",
         "FlairSeg.model_sha256": "cd" * 32,
         "FlairSeg.version": "0.9",
         "FlairSeg.algorithm_type": "AUTOMATIC",

@@ -32,7 +32,7 @@ def folders(tmp_path) -> Path:
         mask = np.zeros(SHAPE_KJI, np.uint8)
         mask[LESIONS[0]] = 3
         write_nifti(mask, tmp_path / "tool" / f"sub-{n}_labels.nii.gz")
-        summary = {"model": {"id": "flairseg25d-v1.0", "sha256": "ab" * 32}}
+        summary = {"model": {"id": "flairseg2d-v1.0", "sha256": "ab" * 32}}
         (tmp_path / "tool" / f"sub-{n}_summary.json").write_text(json.dumps(summary))
         if n < 2:
             write_nifti(mask, tmp_path / "human" / f"sub-{n}" / "labels.nii.gz")
@@ -52,7 +52,7 @@ def test_from_folders_to_tables(folders):
     assert [case["id"] for case in content["cases"]] == ["sub-0", "sub-1"]
     tool, human = content["cases"][0]["arms"]
     assert tool == {
-        "id": "tool", "mask": "tool/sub-0_labels.nii.gz", "model": "flairseg25d-v1.0", "model_sha256": "ab" * 32
+        "id": "tool", "mask": "tool/sub-0_labels.nii.gz", "model": "flairseg2d-v1.0", "model_sha256": "ab" * 32
     }  # fmt: skip
     assert human == {"id": "human", "mask": "human/sub-0/labels.nii.gz"}
     assert "can be locked" in run("check", folders / "p.json")

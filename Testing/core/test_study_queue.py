@@ -45,7 +45,7 @@ def write_result(folder, case, doubt, lesions=None, probabilities=True, flair=Tr
     summary = {
         "case": case,
         "input": str(image),
-        "model": {"id": "flairseg25d-v1.0"},
+        "model": {"id": "flairseg2d-v1.0"},
         "volumes_ml": {"lesion": 0.05},
         "lesion_count": 1,
         "lesions": lesions if lesions is not None else [{"volume_ml": 0.05}],
@@ -70,7 +70,7 @@ def test_most_uncertain_first(folder):
     assert "0.02 ml" in items[0].why
     assert items[-1].expected_correction_ml is None
     assert items[-1].why
-    assert (items[0].lesion_count, items[0].lesion_ml, items[0].model) == (1, 0.05, "flairseg25d-v1.0")
+    assert (items[0].lesion_count, items[0].lesion_ml, items[0].model) == (1, 0.05, "flairseg2d-v1.0")
     assert all(item.state == OPEN for item in items)
 
 

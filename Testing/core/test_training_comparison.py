@@ -216,7 +216,7 @@ def systems(*names: str) -> list[compare_systems.System]:
 
 
 def test_the_table_has_each_system_once_beside_its_papers_figures(result):
-    both = systems("s3-unet", "flairseg25d")
+    both = systems("s3-unet", "flairseg2d")
     made = compare_systems.table(result, both, {"s3-unet": cost.Cost(500_000, 1.04, 3.21, 410.4)})
     lines = [line for line in made.splitlines() if line.startswith("|")]
     widths = {line.count("|") for line in lines}

@@ -322,7 +322,7 @@ def test_empty_maps_have_defined_or_undefined_figures_never_an_error():
 
 
 def test_figures_have_the_keys_of_the_cards():
-    card = json.loads((Path(__file__).resolve().parents[2] / "models/flairseg25d-v1.0/card.json").read_text())
+    card = json.loads((Path(__file__).resolve().parents[2] / "models/flairseg2d-v1.0/card.json").read_text())
     labels = np.zeros((2, 4, 4), np.uint8)
     assert set(card["results"][0]["figures"]) == set(metrics.compare(labels, labels, (1, 1, 1)))
 

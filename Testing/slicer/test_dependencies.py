@@ -233,7 +233,7 @@ def test_diagnostics_name_versions_and_no_patient(deps, slicer):
     text = diagnostics.report(
         "The volume 'Müller^Anna FLAIR' has no voxels: /data/patients/mueller/flair.nii.gz, C:\\Users\\x\\anna.nii",
         "Load it again.",
-        model="flairseg25d-v1.0",
+        model="flairseg2d-v1.0",
     )
     assert "Müller" not in text
     assert "mueller" not in text
@@ -244,7 +244,7 @@ def test_diagnostics_name_versions_and_no_patient(deps, slicer):
         "Python",
         "numpy",
         "scikit-image",
-        "model: flairseg25d-v1.0",
+        "model: flairseg2d-v1.0",
         "Load it again",
     ):
         assert word in text

@@ -30,7 +30,7 @@ def wrapper(slicer):
     from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
     class Parameters:
-        model = "flairseg25d-v1.0"
+        model = "flairseg2d-v1.0"
         outline = True
         opacity = 0.5
         device = Device.AUTO
@@ -67,7 +67,7 @@ def test_defaults(logic, wrapper):
     parameters = wrapper(logic.getParameterNode())
     assert parameters.volume is None
     assert parameters.segmentation is None
-    assert (parameters.model, parameters.outline, parameters.opacity) == ("flairseg25d-v1.0", True, 0.5)
+    assert (parameters.model, parameters.outline, parameters.opacity) == ("flairseg2d-v1.0", True, 0.5)
     assert (parameters.shown, parameters.device, parameters.runs) == ("outline", Device.AUTO, 0)
     assert parameters.default("opacity").value == 0.5
 
@@ -161,7 +161,7 @@ def parameters(logic, wrapper, gui):
 def test_widgets_show_the_parameters(slicer, parameters, gui):
     root, widgets = gui
     parameters.connectGui(slicer.util.childWidgetVariables(root))
-    assert widgets["model"].text == "flairseg25d-v1.0"
+    assert widgets["model"].text == "flairseg2d-v1.0"
     volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     parameters.volume = volume
     for name, value in VALUES.items():

@@ -10,56 +10,15 @@ from torch.nn import functional
 
 #: Share of cropped slices that are placed on a foreground pixel; nnU-Net takes a third, of larger patches.
 ON_FOREGROUND = 2 / 3
-#: Normalised intensity of zero signal, ``(0 / median - 1) / 0.2``.
-ZERO_SIGNAL = -5.0
 
 
 def _uniform(generator: torch.Generator, count: int, low: float, high: float) -> torch.Tensor:
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def spatial(
-    images: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random rotation (+-20 deg), scale (0.8..1.25), shear, shift and left-right flip, the same for image and label.
-
-    Parameters
-    ----------
-    images : Tensor, shape (N, channels, H, W)
-    labels : Tensor of int64, shape (N, H, W)
-    masks : Tensor of float, shape (N, 1, H, W)
-        Brain mask.
-    """
-    count, _, height, width = images.shape
-    angle = _uniform(generator, count, -20, 20) * math.pi / 180
-    scale = torch.exp(_uniform(generator, count, math.log(0.8), math.log(1.25)))
-    stretch = torch.exp(_uniform(generator, count, -0.08, 0.08))
-    shear = _uniform(generator, count, -0.08, 0.08)
-    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    aspect = height / width
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    theta = torch.zeros(count, 2, 3)
-    # grid_sample's coordinates are (x, y) in [-1, 1]; the aspect keeps rotations rigid in a non-square frame.
-    theta[:, 0, 0] = cos / scale * stretch * flip
-    theta[:, 0, 1] = (-sin / scale + shear) * aspect
-    theta[:, 1, 0] = sin / scale / aspect * flip
-    theta[:, 1, 1] = cos / scale / stretch
-    theta[:, 0, 2] = _uniform(generator, count, -0.06, 0.06)
-    theta[:, 1, 2] = _uniform(generator, count, -0.06, 0.06)
-    grid = functional.affine_grid(theta, (count, 1, height, width), align_corners=False)
-    moved = functional.grid_sample(images - ZERO_SIGNAL, grid, mode="bilinear", align_corners=False) + ZERO_SIGNAL
-    # Memberships are interpolated and the largest one wins: smoother outlines than nearest neighbour.
-    onehot = functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()[:, 1:]
-    soft = functional.grid_sample(onehot, grid, mode="bilinear", align_corners=False)
-    background = 1 - soft.sum(1, keepdim=True)
-    new_labels = torch.cat([background, soft], 1).argmax(1)
-    new_masks = functional.grid_sample(masks, grid, mode="bilinear", align_corners=False)
-    return moved, new_labels, new_masks
-
-
 @dataclass(frozen=True)
 class Geometry:
-    """Ranges of a published recipe's augmentation; each is drawn evenly from minus to plus.
+    """Ranges of a recipe's augmentation; each is drawn evenly from minus to plus.
 
     Attributes
     ----------
@@ -80,7 +39,7 @@ class Geometry:
 def geometric(
     images: torch.Tensor, labels: torch.Tensor, geometry: Geometry, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotate, shear, zoom, shift and flip as a published recipe says, the same for image and label.
+    """Rotate, shear, zoom, shift and flip as a recipe says, the same for image and label.
 
     Parameters
     ----------
@@ -157,7 +116,7 @@ def intensity(images: torch.Tensor, masks: torch.Tensor, generator: torch.Genera
     Parameters
     ----------
     images : Tensor, shape (N, channels, H, W)
-        Normalised intensities.
+        Intensities normalised by the brain's median, ``(signal / median - 1) / 0.2``.
     masks : Tensor of float, shape (N, 1, H, W)
     """
     count, channels, height, width = images.shape

@@ -35,10 +35,10 @@ class TrainingConfig:
         ``kind`` poly: the rate decays polynomially (power 0.9) to zero, after ``warmup`` steps. ``kind`` plateau: it is
         multiplied by ``factor`` when the mean training loss has not improved for ``patience`` epochs, down to
         ``lowest``.
-    augmentation : dict or None
-        Ranges of a recipe (``augment.Geometry``); None for :func:`augment.spatial` and intensities of every slice.
+    augmentation : dict
+        Ranges of rotation, zoom, ... (``augment.Geometry``).
     altered : float
-        Share of slices whose intensities are altered (``augment.intensity``) beside the ranges of ``augmentation``.
+        Share of slices whose intensities are altered as well (``augment.intensity``).
     slices : str
         Annotated slices that are drawn: ``all`` (those with any class three times as often), ``entropy`` (those whose
         mask has a Shannon entropy of at least 0.01, source: S2), or ``entropy-thrice`` (all, those three times as
@@ -57,8 +57,6 @@ class TrainingConfig:
         ``count`` per seed and ``seeds`` of the pool of synthetic slices.
     class_weights : list of float or None
         Weights of the classes in the cross entropy.
-    logit_bias : list of float or None
-        Added to the classes' logits on export; undoes the class weights as far as out-of-fold predictions ask for it.
     fold : int or None
         Patients of this fold are left out; None trains on all.
     init : str or None
@@ -85,7 +83,7 @@ class TrainingConfig:
     loss: str = "dice-ce"
     optimiser: dict[str, Any] = field(default_factory=lambda: {"kind": "adamw"})
     schedule: dict[str, Any] = field(default_factory=lambda: {"kind": "poly", "warmup": 50})
-    augmentation: dict[str, Any] | None = None
+    augmentation: dict[str, Any] = field(default_factory=dict)
     altered: float = 0.0
     slices: str = "all"
     window: list[int] | None = None
@@ -93,7 +91,6 @@ class TrainingConfig:
     mix: dict[str, int] = field(default_factory=lambda: {"tabriz": 4, "synthetic": 2})
     synthetic: dict[str, Any] = field(default_factory=lambda: {"count": 1800, "seeds": [11, 12]})
     class_weights: list[float] | None = None
-    logit_bias: list[float] | None = None
     fold: int | None = None
     folds: int = 5
     half_weights: bool = False
@@ -134,11 +131,11 @@ def load_config(path: Path, published: bool = False, **overrides: Any) -> Traini
         values["pipeline"] = {**values["pipeline"], **as_published.pop("pipeline", {})}
         values.update(as_published)
         values["name"] += "-published"
-    values.update({key: value for key, value in overrides.items() if value is not None})
     if "steps" not in values:
         budget = shared_budget()
         values["steps"] = budget["slices"] // values["batch"]
         values.setdefault("folds", budget["folds"])
+    values.update({key: value for key, value in overrides.items() if value is not None})
     return TrainingConfig(**values)
 
 

@@ -1,6 +1,6 @@
 """The normal class against the hand: the second hand-drawn patient, 110497, whom no fold was trained on.
 
-``python -m models.training.evaluate_normal --config models/training/configs/flairseg25d.json --runs runs`` prints Dice,
+``python -m models.training.evaluate_normal --config models/training/configs/flairseg2d.json --runs runs`` prints Dice,
 precision and recall on the middle slices of the averaged fold models, and of S1's calibrated rule with those models'
 ventricles (they were not drawn).
 """

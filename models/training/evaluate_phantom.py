@@ -1,6 +1,6 @@
 """A model on the digital phantom, which no model is trained on.
 
-``python -m models.training.evaluate_phantom --model models/flairseg25d-v1.0 --output runs/evaluation/phantom.json``
+``python -m models.training.evaluate_phantom --model models/flairseg2d-v1.0 --output runs/evaluation/phantom.json``
 """
 
 from __future__ import annotations

@@ -205,11 +205,9 @@ def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, 
 
 
 def load_average(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
-    """The network with the running average of a checkpoint's weights and the recipe's logit bias."""
+    """The network with the running average of a checkpoint's weights."""
     network = build_network(config)
     network.load_state_dict(torch.load(checkpoint, weights_only=True)["ema"])
-    if config.logit_bias:
-        network.shift_logits(config.logit_bias)
     return network
 
 

@@ -9,79 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 
-class ConvBlock(nn.Sequential):
-    """Two 3 x 3 convolutions, each with instance normalisation and leaky ReLU."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        layers: list[nn.Module] = []
-        for source in (inputs, outputs):
-            layers += [
-                nn.Conv2d(source, outputs, 3, padding=1, bias=False),
-                nn.InstanceNorm2d(outputs, affine=True),
-                nn.LeakyReLU(0.01, inplace=True),
-            ]
-        super().__init__(*layers)
-
-
-class UNet25D(nn.Module):
-    """2.5D U-Net whose body runs at half resolution, with a thin full-resolution head.
-
-    Pixel unshuffling turns the three input slices into twelve channels at half the size, so that no detail is lost
-    while the expensive first level shrinks fourfold; the head sees the input again at full resolution, which one-pixel
-    structures (the periventricular rim) need.
-
-    Parameters
-    ----------
-    inputs : int
-        Input slices.
-    classes : int
-        Output classes (logits).
-    widths : sequence of int
-        Channels of each level, from half resolution down.
-    head : int
-        Channels of the full-resolution head.
-    """
-
-    def __init__(self, inputs: int = 3, classes: int = 4, widths=(32, 64, 128, 256), head: int = 12) -> None:
-        super().__init__()
-        widths = list(widths)
-        self.encoder = nn.ModuleList(
-            ConvBlock(source, target) for source, target in zip([inputs * 4, *widths[:-1]], widths, strict=True)
-        )
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(deep, shallow, 2, 2) for deep, shallow in zip(widths[:0:-1], widths[-2::-1], strict=True)
-        )
-        self.decoder = nn.ModuleList(ConvBlock(2 * width, width) for width in widths[-2::-1])
-        self.lift = nn.Conv2d(widths[0], head * 4, 1)
-        self.head = nn.Sequential(
-            nn.Conv2d(head + inputs, head, 3, padding=1, bias=False),
-            nn.InstanceNorm2d(head, affine=True),
-            nn.LeakyReLU(0.01, inplace=True),
-            nn.Conv2d(head, classes, 1),
-        )
-
-    @torch.no_grad()
-    def shift_logits(self, bias: list[float]) -> None:
-        """Add a constant to each class's logit: calibration by class prior."""
-        self.head[-1].bias += torch.tensor(bias)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, classes, H, W) of images (N, inputs, H, W); H and W are multiples of 2 ** len(widths)."""
-        features = functional.pixel_unshuffle(image, 2)
-        skips = []
-        for level, block in enumerate(self.encoder):
-            if level:
-                features = functional.max_pool2d(features, 2)
-            features = block(features)
-            skips.append(features)
-        for up, block, skip in zip(self.up, self.decoder, skips[-2::-1], strict=True):
-            features = block(torch.cat([up(features), skip], 1))
-        lifted = functional.pixel_shuffle(self.lift(features), 2)
-        return self.head(torch.cat([lifted, image.to(lifted.dtype)], 1))
-
-
 class PlainUNet(nn.Module):
-    """The U-Net of S3, S4 and S5: two 3 x 3 convolutions and ReLU a level, 2 x 2 max pool, transposed convolution up.
+    """The U-Net of S3, S4, S5 and the default.
+
+    Two 3 x 3 convolutions and ReLU a level, 2 x 2 max pool on the way down, transposed convolution on the way up.
 
     Parameters
     ----------

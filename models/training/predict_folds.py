@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from flairseg.atomic import all_or_none
 from flairseg.nifti import write_nifti
 from flairseg.pipeline import segment
@@ -26,8 +25,8 @@ from flairseg.pipeline import segment
 from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
 from .data import Case, data_folder, folds, load_tabriz
-from .evaluate import fold_card
-from .export import load_average, write_model
+from .evaluate import fold_card, fold_network
+from .export import write_model
 from .train import run_folder
 
 CONFIGS = Path(__file__).with_name("configs")
@@ -102,15 +101,10 @@ def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, fol
     patients = missing(folds(list(cases), config.folds)[config.fold], folder, checkpoint)
     if not patients:
         return []
-    trained = torch.load(checkpoint, weights_only=True)["config"]
-    if (trained["fold"], trained["folds"]) != (config.fold, config.folds):
-        raise ValueError(
-            f"{checkpoint} is fold {trained['fold']} of {trained['folds']}, the recipe's is {config.fold} of "
-            f"{config.folds}: its patients may have been trained on"
-        )
+    network = fold_network(config, checkpoint)
     with tempfile.TemporaryDirectory(prefix="flairseg-fold-") as temporary:
         model = Path(temporary) / fold_card(config, config.fold)["id"]
-        write_model(config, load_average(config, checkpoint), model, fold_card(config, config.fold))
+        write_model(config, network, model, fold_card(config, config.fold))
         for name in patients:
             result = segment(cases[name].volume, model=model / "model.onnx", device="cpu")
             files = [f"{name}{LABELS}", f"{name}{PROBABILITIES}"]

@@ -16,6 +16,7 @@ import torch
 from flairseg.decoding import decode
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models.card import PipelineConfig
+from flairseg.postprocessing import grow_lesions
 from flairseg.preprocessing import Prepared, preprocess
 from flairseg.slicestack import SliceStack
 from flairseg.volume import Volume
@@ -30,6 +31,10 @@ HAND_DRAWN_SPACING_MM = (6.8, 0.75, 0.75)
 HAND_DRAWN_SLICES = range(6, 15)
 
 
+#: Teachers hesitate about lesions of scanners that they have not seen: a lesion reaches to where they give it this.
+LESION_GROWTH = 0.3
+
+
 @torch.inference_mode()
 def ensemble(networks: list[torch.nn.Module], prepared: Prepared, config: PipelineConfig) -> np.ndarray:
     """Class probabilities averaged over networks and left-right mirror images, float32 (slices, 4, rows, columns)."""
@@ -42,6 +47,12 @@ def ensemble(networks: list[torch.nn.Module], prepared: Prepared, config: Pipeli
             total = total + decode(network(images.flip(3)).numpy(), config)[..., ::-1]
         out.append(np.float32(total / (2 * len(networks))))
     return np.concatenate(out)
+
+
+def teach(probabilities: np.ndarray) -> np.ndarray:
+    """Labels (slices, rows, columns) of teachers' probabilities (slices, 4, rows, columns)."""
+    labels = probabilities.argmax(1).astype(np.uint8)
+    return grow_lesions(labels, probabilities[:, LESION], LESION_GROWTH)
 
 
 def hand_drawn_110497(folder: Path) -> tuple[Volume, np.ndarray, np.ndarray]:
@@ -72,8 +83,7 @@ def label(config: TrainingConfig, networks: list[torch.nn.Module]) -> dict[str, 
     for path in sorted((data_folder() / "ljubljana_longitudinal").glob("*/study*_flair.nii.gz")):
         refuse_held_back(path.parent.name, HELD_BACK_LONGITUDINAL)
         prepared = preprocess(SliceStack.from_volume(read(path), config.preprocessing.plane), config.preprocessing)
-        predicted = ensemble(networks, prepared, config.preprocessing).argmax(1)
-        add(prepared, predicted, range(len(predicted)))
+        add(prepared, teach(ensemble(networks, prepared, config.preprocessing)), range(len(prepared.slices)))
     volume, normal, abnormal = hand_drawn_110497(data_folder() / "tabriz_normal_abnormal")
     prepared = preprocess(SliceStack.from_volume(volume), config.preprocessing)
     ventricles = ensemble(networks, prepared, config.preprocessing).argmax(1) == VENTRICLES

@@ -96,11 +96,14 @@ class PoolSource:
     paths : list of Path
     normalisation : str
         ``brain-median``, as they are stored, or ``zscore``, which differs from it by a factor and a shift.
+    input_slices : int
+        3, as they are stored, or 1: the middle one alone.
     """
 
-    def __init__(self, paths: list[Path], normalisation: str = "brain-median") -> None:
+    def __init__(self, paths: list[Path], normalisation: str = "brain-median", input_slices: int = 3) -> None:
         if normalisation not in POOL_UNITS:
             raise ValueError(f"synthetic slices come in {', '.join(POOL_UNITS)}, not {normalisation}")
+        self.channels = slice(None) if input_slices == 3 else slice(1, 2)
         self.mean, self.deviation = POOL_UNITS[normalisation]
         images, labels = [], []
         for path in paths:
@@ -112,7 +115,7 @@ class PoolSource:
     def draw(self, rng: np.random.Generator) -> Sample:
         """Image (channels, H, W), labels (H, W) and a full mask (synthetic heads are stripped when drawn)."""
         n = rng.integers(len(self.images))
-        image = (dequantise(self.images[n]) - np.float32(self.mean)) / np.float32(self.deviation)
+        image = (dequantise(self.images[n, self.channels]) - np.float32(self.mean)) / np.float32(self.deviation)
         return image, self.labels[n], np.ones(self.labels[n].shape, dtype=bool)
 
 

@@ -20,7 +20,7 @@ from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, sa
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz, load_verdicts
 from .losses import LOSSES, channel_targets, deeply_supervised
-from .networks import NnUNet2D, Pix2PixGenerator, PlainUNet, UNet25D
+from .networks import NnUNet2D, Pix2PixGenerator, PlainUNet
 from .optimisers import Schedule, build_optimiser
 from .sources import ArraySource, PoolSource, PseudoSource
 from .synthetic import make_pool
@@ -43,7 +43,7 @@ def has_bf16() -> bool:
 def build_network(config: TrainingConfig) -> torch.nn.Module:
     """Network of a recipe."""
     arguments = {key: value for key, value in config.network.items() if key != "kind"}
-    kinds = {"unet25d": UNet25D, "pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D}
+    kinds = {"pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D}
     return kinds[config.network["kind"]](**arguments)
 
 
@@ -87,7 +87,7 @@ def build_sources(
         sources["verdicts"] = ArraySource(framed, config.slices, config.window)
     if "synthetic" in wanted:
         pools = [_pool(cache, config.synthetic["count"], seed) for seed in config.synthetic["seeds"]]
-        sources["synthetic"] = PoolSource(pools, config.pipeline["normalisation"])
+        sources["synthetic"] = PoolSource(pools, config.pipeline["normalisation"], config.pipeline["input_slices"])
     if "pseudo" in wanted:
         sources["pseudo"] = PseudoSource(Path(config.pseudo))
     return {name: source for name, source in sources.items() if name in wanted}, validation
@@ -108,17 +108,13 @@ def draw_batch(
     """An augmented batch: images (N, channels, H, W) and labels (N, H, W)."""
     samples = [sources[name].draw(rng) for name, share in config.mix.items() for _ in range(share)]
     images, labels, masks = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-    if config.augmentation is not None:
-        geometry, layers = augment.Geometry(**config.augmentation), torch.cat([images, masks[:, None].float()], 1)
-        layers, labels = augment.geometric(layers, labels.long(), geometry, generator)
-        images, masks = layers[:, :-1], layers[:, -1:]
-        if config.altered:
-            changed = augment.intensity(images, masks, generator)
-            chosen = torch.rand(len(images), generator=generator) < config.altered
-            images = torch.where(chosen[:, None, None, None], changed, images)
-    else:
-        images, labels, masks = augment.spatial(images, labels.long(), masks[:, None].float(), generator)
-        images = augment.intensity(images, masks, generator)
+    geometry, layers = augment.Geometry(**config.augmentation), torch.cat([images, masks[:, None].float()], 1)
+    layers, labels = augment.geometric(layers, labels.long(), geometry, generator)
+    images, masks = layers[:, :-1], layers[:, -1:]
+    if config.altered:
+        changed = augment.intensity(images, masks, generator)
+        chosen = torch.rand(len(images), generator=generator) < config.altered
+        images = torch.where(chosen[:, None, None, None], changed, images)
     return augment.crop(images, labels, tuple(config.crop), generator) if config.crop else (images, labels)
 
 

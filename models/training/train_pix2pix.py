@@ -89,7 +89,7 @@ def train(config: TrainingConfig, output: Path) -> Path:
         for network in (generator, discriminator)
     ]
     random = torch.Generator().manual_seed(config.seed)
-    geometry = augment.Geometry(**(config.augmentation or {}))
+    geometry = augment.Geometry(**config.augmentation)
     step, sums, spent = 0, [], 0.0
     if last.exists():
         state = torch.load(last, weights_only=True)

@@ -57,7 +57,7 @@ _COMPARE_EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg compare flair.nii.gz --output comparison[/cyan]
 
-[cyan]flairseg compare flair.nii.gz --models flairseg25d-v1.0,other/model.onnx --output comparison[/cyan]
+[cyan]flairseg compare flair.nii.gz --models flairseg2d-v1.0,other/model.onnx --output comparison[/cyan]
 
 [bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed   130 interrupted
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError
 from .card import CARD_NAME, SCHEMA_NAME, ModelCard, load_card
 
-DEFAULT_MODEL = "flairseg25d-v1.0"
+DEFAULT_MODEL = "flairseg2d-v1.0"
 ENVIRONMENT = "FLAIRSEG_MODELS"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
