@@ -207,7 +207,7 @@ def test_an_ensemble_weighs_what_its_members_weigh(model, tmp_path):
 
 @pytest.fixture(scope="module")
 def result():
-    return made_evaluation(10, ("S3 U-Net", "FlairSeg 2.5D"), {"S3 U-Net": ("lesion",)})
+    return made_evaluation(10, ("S3 U-Net", "FlairSeg 2D"), {"S3 U-Net": ("lesion",)})
 
 
 def systems(*names: str) -> list[compare_systems.System]:
