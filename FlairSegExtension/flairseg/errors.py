@@ -1,10 +1,19 @@
-"""Typed errors. Each says what happened and, in ``advice``, what the user can do about it.
+"""Typed errors and warnings, each with a code and fields that a front end can phrase in its own terms.
 
-The command line prints ``message`` and ``advice`` and exits with 2; Slicer shows the same two sentences.
-No error message carries a patient's name or identifier beyond the path the user typed.
+An error's ``message`` says what happened and ``advice`` what helps, both without naming options of the command line or
+widgets of Slicer. A front end that knows a better way to say the advice looks it up by ``code`` and fills in
+``fields``: :mod:`flairseg.cli.advice` names options, Slicer's panel names its buttons.
+No message carries a patient's name or identifier beyond the path the user typed.
 """
 
 from __future__ import annotations
+
+import re
+
+
+def _code_of(class_name: str) -> str:
+    """``InputNotFoundError`` becomes ``input-not-found``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name.removesuffix("Error")).lower()
 
 
 class FlairSegError(Exception):
@@ -13,18 +22,72 @@ class FlairSegError(Exception):
     Parameters
     ----------
     message : str
-        What happened, one sentence in plain words.
+        What happened, one sentence.
     advice : str
-        What the user can do, one sentence in plain words.
+        What the user can do, one sentence, valid in every front end.
+    code : str, optional
+        Stable identifier in kebab case; derived from the class where it is not given.
+    **fields : str, int, float, bool, None or list of these
+        What the message is made of (paths, values, names), for front ends and for machine-readable output.
     """
 
-    def __init__(self, message: str, advice: str = "") -> None:
+    def __init__(self, message: str, advice: str = "", *, code: str | None = None, **fields: object) -> None:
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self.code = code or _code_of(type(self).__name__)
+        self.fields = fields
 
     def __str__(self) -> str:
         return f"{self.message} {self.advice}".strip()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return rebuilt, (type(self), self.message, self.advice, self.code, self.fields)
+
+
+def rebuilt(kind: type[FlairSegError], message: str, advice: str, code: str, fields: dict) -> FlairSegError:
+    """An error of this class as it was, without going through the constructor of a subclass."""
+    error = kind.__new__(kind)
+    FlairSegError.__init__(error, message, advice, code=code, **fields)
+    return error
+
+
+class CaseWarning(str):
+    """A warning about a case: text with a stable ``code`` in kebab case.
+
+    It is a ``str``, so that it can be printed, compared and joined; ``summary.json`` and the worker's pipe write it as
+    ``{"code": ..., "message": ...}``.
+
+    Parameters
+    ----------
+    message : str
+        What was noticed, one sentence.
+    code : str
+        Stable identifier in kebab case.
+    """
+
+    __slots__ = ("code",)
+    code: str
+
+    def __new__(cls, message: str, code: str = "note") -> CaseWarning:
+        """Text and code; ``str`` is immutable, so both are set here."""
+        warning = super().__new__(cls, message)
+        warning.code = code
+        return warning
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.code
+
+    def to_dict(self) -> dict[str, str]:
+        """``{"code", "message"}`` for JSON."""
+        return {"code": self.code, "message": str(self)}
+
+    @classmethod
+    def of(cls, value: str | dict[str, str]) -> CaseWarning:
+        """From text, a warning, or what :meth:`to_dict` made."""
+        if isinstance(value, dict):
+            return cls(str(value.get("message", "")), str(value.get("code", "note")))
+        return cls(str(value), getattr(value, "code", "note"))
 
 
 class InputNotFoundError(FlairSegError):
@@ -95,6 +158,11 @@ class Cancelled(FlairSegError):
     """The user cancelled. Nothing half-written is left."""
 
     def __init__(
-        self, message: str = "Cancelled.", advice: str = "Nothing was written; start again when ready."
+        self,
+        message: str = "Cancelled.",
+        advice: str = "Nothing was written; start again when ready.",
+        *,
+        code: str | None = None,
+        **fields: object,
     ) -> None:
-        super().__init__(message, advice)
+        super().__init__(message, advice, code=code, **fields)

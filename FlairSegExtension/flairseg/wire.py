@@ -16,12 +16,13 @@ result     to Slicer ``run`` and what :func:`encode_result` adds; blocks: labels
            see :class:`~flairseg.compact.CompactAnswer`
 task       to worker ``run``, ``task``: one of :mod:`.tasks`; blocks: its arguments, see :func:`encode_value`
 done       to Slicer ``run``; blocks: what the task answered
-error      to Slicer ``run`` (null for warm), ``type``, ``message``, ``advice``
+error      to Slicer ``run`` (null for warm), ``type`` (``module:class``), ``message``, ``advice``, ``code``, ``fields``
 ========== ========= ===============================================================================================
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from dataclasses import replace
@@ -116,8 +117,8 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]] | 
     return header, [_read_block(stream, dtype, shape) for dtype, shape in layouts]
 
 
-def encode_error(error: BaseException) -> dict[str, str]:
-    """Type, message and advice of an error; one that was not foreseen becomes a :class:`WorkerError`."""
+def encode_error(error: BaseException) -> dict[str, Any]:
+    """Type, message, advice, code and fields of an error; one that was not foreseen becomes a :class:`WorkerError`."""
     if isinstance(error, MemoryError):
         error = errors.NotEnoughMemoryError(
             "There was not enough memory to segment this volume.",
@@ -128,15 +129,35 @@ def encode_error(error: BaseException) -> dict[str, str]:
             f"Segmenting stopped at an unexpected error ({type(error).__name__}).",
             "Segment again; if it stays, report it with the diagnostics.",
         )
-    return {"type": type(error).__name__, "message": error.message, "advice": error.advice}
+    kind = f"{type(error).__module__}:{type(error).__qualname__}"
+    fields = json.loads(json.dumps(error.fields, default=str))
+    return {"type": kind, "message": error.message, "advice": error.advice, "code": error.code, "fields": fields}
 
 
 def decode_error(fields: dict[str, Any]) -> FlairSegError:
     """The typed error that :func:`encode_error` described; an unknown type becomes a plain :class:`FlairSegError`."""
-    kind = getattr(errors, str(fields.get("type")), None)
-    if not (isinstance(kind, type) and issubclass(kind, FlairSegError)):
-        kind = FlairSegError
-    return kind(str(fields.get("message", "")), str(fields.get("advice", "")))
+    kind = _error_class(str(fields.get("type")))
+    more = fields.get("fields")
+    return errors.rebuilt(
+        kind,
+        str(fields.get("message", "")),
+        str(fields.get("advice", "")),
+        str(fields.get("code", "")),
+        more if isinstance(more, dict) else {},
+    )
+
+
+def _error_class(name: str) -> type[FlairSegError]:
+    """The class ``module:name`` of this package; :class:`FlairSegError` where there is none."""
+    module, _, attribute = name.partition(":")
+    package = __name__.rpartition(".")[0]
+    if not module.startswith(f"{package}."):
+        return FlairSegError
+    try:
+        kind = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return FlairSegError
+    return kind if isinstance(kind, type) and issubclass(kind, FlairSegError) else FlairSegError
 
 
 def encode_result(segmentation: Segmentation) -> tuple[dict[str, Any], list[np.ndarray]]:

@@ -21,9 +21,18 @@ class ProtocolError(StudyError):
     """
 
     def __init__(self, place: str, problem: str, advice: str = "Correct this place of the protocol.") -> None:
-        super().__init__(f"The protocol is not valid at {place or 'its top level'}: {problem}.", advice)
-        self.place = place
-        self.problem = problem
+        message = f"The protocol is not valid at {place or 'its top level'}: {problem}."
+        super().__init__(message, advice, place=place, problem=problem)
+
+    @property
+    def place(self) -> str:
+        """Where, as in ``cases[3].arms[0].mask``."""
+        return str(self.fields["place"])
+
+    @property
+    def problem(self) -> str:
+        """What is wrong there."""
+        return str(self.fields["problem"])
 
 
 class ScheduleError(StudyError):
