@@ -135,7 +135,7 @@ def test_active_effect_and_its_parameters_are_in_the_editor_node(editor):
 
 def test_effects_can_be_limited(editor):
     editor.setEffectNameOrder(["Paint", "Erase"])
-    editor.setUnorderedEffectsVisible(False)
+    editor.unorderedEffectsVisible = False
     shown = [name for name in ("NullEffect", *editor.availableEffectNames()) if not hidden(editor, name)]
     assert shown == ["NullEffect", "Paint", "Erase"]
 

@@ -195,7 +195,7 @@ def test_collapsible_button_hides_its_contents(slicer):
     panel.show()
     slicer.app.processEvents()
     assert button.height > 40
-    button.setCollapsed(True)
+    button.collapsed = True
     slicer.app.processEvents()
     assert label.visible is False
     assert button.height == 22

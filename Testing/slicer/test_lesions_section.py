@@ -129,7 +129,7 @@ def test_after_a_deletion_next_goes_to_the_one_that_followed(result, case):
 def test_the_sliders_propose_and_apply_is_undoable(result, case):
     ui = result.panel.ui
     before = result.labels()
-    ui.thresholdGroupBox.setCollapsed(False)
+    ui.thresholdGroupBox.collapsed = False
     ui.outlinedToSlider.setValue(25)
     wait_until(lambda: result.panel.lesions.proposal is not None)
     assert np.array_equal(result.labels(), before), "a proposal changes nothing"

@@ -109,12 +109,12 @@ def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, widt
     settle(panel)
     panel.ui.inputSelector.setCurrentNode(node)
     settle(panel)
-    panel.ui.modelCardButton.setCollapsed(False)
-    panel.ui.settingsCollapsibleButton.setCollapsed(False)
+    panel.ui.modelCardButton.collapsed = False
+    panel.ui.settingsCollapsibleButton.collapsed = False
     further = panel.further
     for section in (further.compare.ui.compareCollapsibleButton, further.follow.ui.followCollapsibleButton):
-        section.setCollapsed(False)
-    further.export.ui.exportCollapsibleButton.setCollapsed(False)
+        section.collapsed = False
+    further.export.ui.exportCollapsibleButton.collapsed = False
     further.export.ui.dicomCheckBox.setChecked(True)
     further.export.ui.pseudonymiseCheckBox.setChecked(True)
     panel.model.setDeviceUsed("cpu", "auto")

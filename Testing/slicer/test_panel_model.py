@@ -191,7 +191,7 @@ def test_settings_refuse_a_device_that_is_none(slicer):
 def test_what_is_typed_into_the_settings_stays(panel, slicer, tmp_path):
     from FlairSegLib.settings import FlairSegSettings
 
-    panel.ui.settingsCollapsibleButton.setCollapsed(False)
+    panel.ui.settingsCollapsibleButton.collapsed = False
     assert "Choose a folder" in shown(panel.ui.settingsHintLabel)
     panel.ui.readerLineEdit.setText(" R07 ")
     panel.ui.casesPathLineEdit.setCurrentPath(str(tmp_path / "cäses"))
@@ -207,7 +207,7 @@ def test_a_reader_who_is_named_elsewhere_is_shown_when_the_settings_are_opened(p
     from FlairSegLib.settings import FlairSegSettings
 
     FlairSegSettings().readerName = "R11"
-    panel.ui.settingsCollapsibleButton.setCollapsed(False)
+    panel.ui.settingsCollapsibleButton.collapsed = False
     assert panel.ui.readerLineEdit.text == "R11"
 
 

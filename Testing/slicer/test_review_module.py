@@ -71,7 +71,7 @@ def test_no_page_is_wider_than_a_narrow_panel(rater, tmp_path, page):
 
 
 def test_the_coordinator_fits_into_a_narrow_panel(rater):
-    rater.ui.coordinatorSection.setCollapsed(False)
+    rater.ui.coordinatorSection.collapsed = False
     rater.slicer.util.findChild(rater.ui.coordinatorSection, "newProtocolButton").setChecked(True)
     rater.slicer.app.processEvents()
     for section in (rater.tab.coordinator.ui.FlairSegStudyCoordinator, rater.tab.coordinator.ui.protocolEditor):

@@ -401,7 +401,7 @@ def test_nothing_is_clipped_at_any_usual_width(queue, results, head, tmp_path, w
     click(queue.ui.discardButton)
     queue.settle()
     expand(queue)
-    queue.ui.newReferenceGroup.setCollapsed(False)
+    queue.ui.newReferenceGroup.collapsed = False
     queue.settle()
     assert clipped() == []
     (tmp_path / "images").mkdir()
@@ -449,7 +449,7 @@ def test_no_name_is_left_in_the_widgets_when_another_tab_is_shown(queue, results
     from Testing.slicer.test_review_reference import start
 
     start(queue, tmp_path / "reference", results, method=1)
-    queue.ui.casesCollapsibleButton.setCollapsed(False)
+    queue.ui.casesCollapsibleButton.collapsed = False
     queue.list(results)
     queue.open("case-b")
 

@@ -33,15 +33,15 @@ A, B = (13, 20, 44), (12, 80, 30)
 
 
 def expand(queue) -> None:
-    queue.ui.casesCollapsibleButton.setCollapsed(True)
-    queue.ui.referenceCollapsibleButton.setCollapsed(False)
+    queue.ui.casesCollapsibleButton.collapsed = True
+    queue.ui.referenceCollapsibleButton.collapsed = False
     queue.slicer.app.processEvents()
 
 
 def start(queue, folder, images, method: int, readers="R01, R02", days=0) -> None:
     expand(queue)
     ui = queue.ui
-    ui.newReferenceGroup.setCollapsed(False)
+    ui.newReferenceGroup.collapsed = False
     ui.newFolderEdit.setCurrentPath(str(folder))
     ui.newImagesEdit.setCurrentPath(str(images))
     ui.newReadersEdit.setText(readers)

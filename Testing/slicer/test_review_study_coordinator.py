@@ -20,7 +20,7 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip insta
 def desk(rater):
     """The coordinator's section, open, with what it says at hand."""
     section = rater.tab.coordinator
-    rater.ui.coordinatorSection.setCollapsed(False)
+    rater.ui.coordinatorSection.collapsed = False
     rater.slicer.app.processEvents()
     section.driver = rater
     return section

@@ -104,7 +104,7 @@ class CompareSection(TaskSection):
         for selector in (ui.leftSelector, ui.rightSelector):
             selector.currentIndexChanged.connect(lambda index=-1: self._pair_changed())
         ui.sideBySideButton.toggled.connect(self._side_by_side)
-        ui.compareCollapsibleButton.setCollapsed(True)
+        ui.compareCollapsibleButton.collapsed = True
         ui.compareCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.update())
 
     @property

@@ -45,7 +45,7 @@ class EditorSection:
         editor.setSwitchToSegmentationsButtonVisible(False)
         editor.setAddRemoveSegmentButtonsVisible(False)
         editor.setEffectNameOrder(_EFFECTS)
-        editor.setUnorderedEffectsVisible(False)
+        editor.unorderedEffectsVisible = False
         editor.setMaximumNumberOfUndoStates(UNDO_STATES)
         # The panel's own table of segments says more than the editor's.
         for table in slicer.util.findChildren(editor, name="SegmentsTableView"):

@@ -57,8 +57,8 @@ class ExportSection(TaskSection):
         self._written = ""
         ui = self.ui
         for edit in (ui.exportFolderEdit, ui.sourceEdit):
-            edit.setFilters(ctk.ctkPathLineEdit.Dirs)
-        ui.keyEdit.setFilters(ctk.ctkPathLineEdit.Files)
+            edit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.keyEdit.filters = ctk.ctkPathLineEdit.Files
         ui.exportFolderEdit.setCurrentPath(preferences.exportFolder)
         ui.keyEdit.setCurrentPath(preferences.pseudonymKey)
         ui.exportFolderEdit.currentPathChanged.connect(self._folder_changed)
@@ -67,7 +67,7 @@ class ExportSection(TaskSection):
         for box in (*self._boxes().values(), ui.pseudonymiseCheckBox):
             box.toggled.connect(lambda checked=False: self.update())
         ui.openFolderButton.clicked.connect(self._open_folder)
-        ui.exportCollapsibleButton.setCollapsed(True)
+        ui.exportCollapsibleButton.collapsed = True
         ui.exportCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.update())
         self.update()
 

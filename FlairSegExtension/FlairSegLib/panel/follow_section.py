@@ -98,7 +98,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         for selector in (ui.previousSelector, ui.presentSelector):
             # What a follow-up made itself is no study.
             selector.currentNodeChanged.connect(self._study_chosen)
-        ui.followCollapsibleButton.setCollapsed(True)
+        ui.followCollapsibleButton.collapsed = True
         ui.followCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.propose())
 
     @property

@@ -88,7 +88,7 @@ class LesionsSection:
         for text in (_("any"), _("below"), _("from")):
             ui.confidenceFilter.addItem(text)
         ui.confidenceSpinBox.setVisible(False)
-        ui.thresholdGroupBox.setCollapsed(True)
+        ui.thresholdGroupBox.collapsed = True
         ui.classFilter.currentIndexChanged.connect(self._filter_changed)
         ui.confidenceFilter.currentIndexChanged.connect(self._filter_changed)
         ui.confidenceSpinBox.valueChanged.connect(self._filter_changed)

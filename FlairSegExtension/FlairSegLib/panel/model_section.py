@@ -48,7 +48,7 @@ class ModelSection:
         for device in settings.DEVICES:
             ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
         ui.deviceComboBox.setCurrentIndex(settings.DEVICES.index(preferences.device))
-        ui.modelCardButton.setCollapsed(True)
+        ui.modelCardButton.collapsed = True
         messages.hide(ui.deviceUsedLabel)
         #: After the first run one line says what ran, so that the result is in sight; opened again, it stays open.
         self._title, self._folded = ui.modelCollapsibleButton.text, False
@@ -118,7 +118,7 @@ class ModelSection:
         )
         if not self._folded:
             self._folded = True
-            self.ui.modelCollapsibleButton.setCollapsed(True)
+            self.ui.modelCollapsibleButton.collapsed = True
         self._show_title()
 
     def _show_title(self, collapsed: bool = False) -> None:

@@ -27,7 +27,7 @@ class SettingsSection:
     def __init__(self, ui, preferences: settings.FlairSegSettings) -> None:
         self.ui = ui
         self._settings = preferences
-        ui.casesPathLineEdit.setFilters(ctk.ctkPathLineEdit.Dirs)
+        ui.casesPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         self.refresh()
         ui.readerLineEdit.textChanged.connect(self._reader_changed)
         ui.storeLineEdit.textChanged.connect(self._store_changed)

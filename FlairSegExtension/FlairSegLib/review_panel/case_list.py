@@ -73,7 +73,7 @@ class CaseList:
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
-        ui.sourceEdit.setFilters(ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.Files)
+        ui.sourceEdit.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.Files
         ui.sourceEdit.setCurrentPath(settings.queueSource)
         ui.listButton.clicked.connect(lambda checked=False: self.search())
         ui.cancelListingButton.clicked.connect(lambda checked=False: self.cancel())

@@ -49,7 +49,7 @@ class CorrectionSection:
         editor.setSwitchToSegmentationsButtonVisible(False)
         editor.setAddRemoveSegmentButtonsVisible(False)
         editor.setEffectNameOrder(_EFFECTS)
-        editor.setUnorderedEffectsVisible(False)
+        editor.unorderedEffectsVisible = False
         editor.setMaximumNumberOfUndoStates(_UNDO_STATES)
         ui.correctButton.clicked.connect(lambda checked=False: self.begin())
         ui.saveCorrectionButton.clicked.connect(lambda checked=False: self.save())

@@ -158,7 +158,7 @@ class QueueTab:
         if question:
             messages.show(self.ui.askLabel, messages.WARNING, question)
             self.ui.askRow.setVisible(True)
-            self.ui.casesCollapsibleButton.setCollapsed(False)
+            self.ui.casesCollapsibleButton.collapsed = False
             self._update()
             # The reader may be at the verdict, at the other end of the panel.
             self._scroller.start()

@@ -53,7 +53,7 @@ class ReferenceForm:
             ui.newMethodSelector.addItem(text)
         for text in (_("Union of the masks"), _("Intersection of the masks"), _("Majority of the readers")):
             ui.newCombineSelector.addItem(text)
-        ui.newFolderEdit.setFilters(ctk.ctkPathLineEdit.Dirs)
+        ui.newFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.newDiceSpinBox.setValue(DICE_THRESHOLD)
         ui.newMethodSelector.currentIndexChanged.connect(self._method_chosen)
         ui.newStartButton.clicked.connect(lambda checked=False: self.start())

@@ -80,7 +80,7 @@ class ReferenceSection:
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
-        ui.referenceFolderEdit.setFilters(ctk.ctkPathLineEdit.Dirs)
+        ui.referenceFolderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.referenceFolderEdit.setCurrentPath(settings.referenceFolder)
         ui.referenceOpenButton.clicked.connect(lambda checked=False: self.open())
         ui.referenceRefreshButton.clicked.connect(lambda checked=False: self.refresh())
@@ -210,7 +210,7 @@ class ReferenceSection:
     def _opened(self, seen: Overview) -> None:
         self._settings.referenceFolder = self._folder
         self._seen = seen
-        self.ui.newReferenceGroup.setCollapsed(True)
+        self.ui.newReferenceGroup.collapsed = True
         self.ui.referenceMethodLabel.setText(_method_text(seen.setup))
         readers = list(seen.setup.readers)
         selector = self.ui.referenceReaderSelector
