@@ -110,6 +110,10 @@ class InvalidGeometryError(FlairSegError):
     """Spacing or direction makes no physical sense (zero, absurd, sheared or singular affine)."""
 
 
+class GridMismatchError(FlairSegError):
+    """Two images that must share a voxel grid do not, or a part lies outside of the whole."""
+
+
 class UnusableIntensitiesError(FlairSegError):
     """The voxels hold nothing to segment (empty, constant, all NaN)."""
 

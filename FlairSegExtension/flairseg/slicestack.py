@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .image.geometry import dominant_axes
 from .volume import Volume
 
 #: RAS sign of each canonical in-plane axis, by plane: (rows, columns) as (RAS axis, sign of increasing index).
@@ -26,28 +27,6 @@ _PLANE_BY_NORMAL = {2: "axial", 0: "sagittal", 1: "coronal"}
 #: A through-plane spacing counts as "clearly the largest" from this thickness and this ratio to the next one on.
 THICK_SLICE_MM = 2.0
 THICK_SLICE_RATIO = 1.5
-
-
-def dominant_axes(ijk_to_ras: np.ndarray) -> np.ndarray:
-    """RAS axis (0 R, 1 A, 2 S) that each of the I, J, K axes follows most closely, each used once.
-
-    Parameters
-    ----------
-    ijk_to_ras : ndarray, shape (4, 4)
-        Affine from voxel indices (I, J, K) to RAS millimetres.
-
-    Returns
-    -------
-    ndarray of int, shape (3,)
-    """
-    direction = np.abs(ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0))
-    axes = np.full(3, -1)
-    for _ in range(3):
-        ras, voxel = np.unravel_index(np.argmax(direction), (3, 3))
-        axes[voxel] = ras
-        direction[ras, :] = -1
-        direction[:, voxel] = -1
-    return axes
 
 
 def choose_plane(volume: Volume, plane: str = "native") -> str:

@@ -1,7 +1,7 @@
-"""One scalar volume: voxels, affine, and the single place where LPS meets RAS.
+"""One scalar volume: voxels on a grid, from and to SimpleITK.
 
-SimpleITK reads and writes; this module turns its LPS geometry into the RAS affine that the rest of FlairSeg (and
-Slicer's MRML) uses.
+SimpleITK reads and writes; :mod:`flairseg.image.geometry` turns its LPS geometry into the RAS affine that the rest of
+FlairSeg (and Slicer's MRML) uses.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .image.geometry import VolumeGeometry
+
 if TYPE_CHECKING:
     from .nifti import NiftiGeometry
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,19 @@ class Volume:
     nifti: NiftiGeometry | None = field(default=None, repr=False)
 
     @property
+    def geometry(self) -> VolumeGeometry:
+        """The voxel grid."""
+        return VolumeGeometry(self.array.shape[-3:], self.ijk_to_ras)
+
+    @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel spacing in mm along I, J, K."""
-        return tuple(float(s) for s in np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0))
+        """Voxel size in mm along I, J, K."""
+        return self.geometry.spacing
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of a voxel in cubic millimetres."""
-        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3])))
+        """Volume of a voxel in mm3."""
+        return self.geometry.voxel_volume_mm3
 
     def with_array(self, array: np.ndarray) -> Volume:
         """The same grid with other voxels (shape (K, J, I) must match)."""
@@ -60,26 +65,20 @@ class Volume:
 
 def affine_from_itk(spacing, direction, origin) -> np.ndarray:
     """RAS affine (4 x 4) from ITK's spacing (3), direction (9, row-major, LPS) and origin (3, LPS)."""
-    affine = np.eye(4)
-    affine[:3, :3] = _LPS_TO_RAS @ np.reshape(direction, (3, 3)) @ np.diag(spacing)
-    affine[:3, 3] = _LPS_TO_RAS @ np.asarray(origin)
-    return affine
+    return VolumeGeometry.from_itk((1, 1, 1), spacing, direction, origin).ijk_to_ras.copy()
 
 
 def itk_from_affine(ijk_to_ras: np.ndarray) -> tuple[tuple, tuple, tuple]:
     """ITK's (spacing, direction, origin), LPS, from a RAS affine (4 x 4)."""
-    matrix = _LPS_TO_RAS @ ijk_to_ras[:3, :3]
-    spacing = np.linalg.norm(matrix, axis=0)
-    origin = _LPS_TO_RAS @ ijk_to_ras[:3, 3]
-    return tuple(spacing), tuple((matrix / spacing).ravel()), tuple(origin)
+    return VolumeGeometry((1, 1, 1), ijk_to_ras).to_itk()
 
 
 def volume_from_sitk(image, name: str = "volume", warnings: tuple[str, ...] = ()) -> Volume:
     """A :class:`Volume` from a scalar 3-D ``SimpleITK.Image``."""
     import SimpleITK as sitk
 
-    affine = affine_from_itk(image.GetSpacing(), image.GetDirection(), image.GetOrigin())
-    return Volume(sitk.GetArrayFromImage(image), affine, name, warnings)
+    geometry = VolumeGeometry.from_sitk(image)
+    return Volume(sitk.GetArrayFromImage(image), geometry.ijk_to_ras.copy(), name, warnings)
 
 
 def volume_to_sitk(volume: Volume):
@@ -87,7 +86,7 @@ def volume_to_sitk(volume: Volume):
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(volume.array)
-    spacing, direction, origin = itk_from_affine(volume.ijk_to_ras)
+    spacing, direction, origin = volume.geometry.to_itk()
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     image.SetOrigin(origin)
