@@ -29,6 +29,7 @@ from .pipeline import segment
 from .progress import CancelToken, ProgressCallback
 from .reading import check_volume, read_volume
 from .segmentation import Segmentation
+from .summary_paths import absolute_source, input_for_summary
 from .volume import Volume
 from .writing import write_part
 
@@ -246,7 +247,7 @@ def compare(
     """
     began = time.perf_counter()
     cards = choose_models(models)
-    source = volume.name if isinstance(volume, Volume) else str(volume).encode("utf-8", "replace").decode("utf-8")
+    source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
     checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
     results = []
     for number, card in enumerate(cards):
@@ -330,7 +331,8 @@ def write_comparison(
         if one.segmentation is not None:
             files |= {f"{one.card.id}:{kind}": f"{stem}_{one.card.id}{e}" for kind, e in _MODEL_ENDINGS.items()}
     files |= {kind: f"{stem}{ending}" for kind, ending in ENDINGS.items()}
-    summary = {**comparison.summary(), "case": stem, "files": sorted(files.values())}
+    source = input_for_summary(comparison.source, folder)
+    summary = {**comparison.summary(), "case": stem, "input": source, "files": sorted(files.values())}
     with all_or_none(folder, files.values(), [*files.values(), *_earlier(folder, stem)]) as temporary:
         for one in comparison.models:
             for kind in _MODEL_ENDINGS if one.segmentation is not None else ():

@@ -26,6 +26,7 @@ from .progress import STAGES, CancelToken, ProgressCallback, Reporter
 from .reading import check_volume, read_volume
 from .segmentation import Segmentation
 from .slicestack import SliceStack
+from .summary_paths import absolute_source
 from .volume import Volume
 
 #: Probabilities below this are kept as zero.
@@ -71,7 +72,7 @@ def segment(
     reporter = Reporter(progress, cancel)
     with reporter.stage("read", 0.0, STAGES["read"]):
         card = model if isinstance(model, ModelCard) else find_model(model)
-        source = volume.name if isinstance(volume, Volume) else str(volume).encode("utf-8", "replace").decode("utf-8")
+        source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
         checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
     answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
     warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))

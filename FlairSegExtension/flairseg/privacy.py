@@ -257,6 +257,11 @@ class Pseudonymiser:
         pseudonym = self.case(stem if case is None else case)
         self._know(str(path), pseudonym)
         self._know(os.path.abspath(path), pseudonym)
+        with suppress(ValueError):
+            # As it may have been typed; there is no relative path to another drive of Windows.
+            typed = os.path.relpath(path)
+            if os.path.dirname(typed):
+                self._know(typed, pseudonym)
         self._know(path.name, pseudonym)
         self._know(stem, pseudonym)
         with suppress(OSError, ValueError):

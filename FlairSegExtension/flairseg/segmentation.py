@@ -40,7 +40,7 @@ class Segmentation:
     device_requested, device_used, provider : str
         ``auto``, ``cpu`` or ``cuda``; what ran; onnxruntime's name of it.
     source : str
-        What the caller named as input: a path, or the volume's name.
+        Absolute path of the input, or the volume's name where a volume was given.
     seconds : dict of str to float
         Wall-clock seconds per stage and in total; of an ensemble also of each member, by its id.
     warnings : list of str

@@ -9,6 +9,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from .labels import CLASSES
 from .nifti import read_header, write_nifti
 from .reading import case_name, is_text
 from .segmentation import Segmentation, provenance_tags
+from .summary_paths import input_for_summary
 from .volume import volume_to_sitk
 
 #: Ending of each file, in the order in which they are put in place: who sees the summary sees all the others.
@@ -143,11 +145,13 @@ def write_segmentation(
         left_out.add("disagreement")
     wanted = {name: f"{stem}{e}" for name, e in ENDINGS.items() if name not in left_out}
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
+    # The summary names its image as seen from where it is put.
+    placed = replace(segmentation, source=input_for_summary(segmentation.source, folder))
     with all_or_none(folder, wanted.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
         for name, file in wanted.items():
             segmentation.seconds["write"] = time.perf_counter() - began
             segmentation.seconds["total"] = before + segmentation.seconds["write"]
-            _WRITERS[name](segmentation, temporary / file)
+            _WRITERS[name](placed, temporary / file)
             if check is not None:
                 check()
     return {name: folder / file for name, file in wanted.items()}

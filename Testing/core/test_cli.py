@@ -86,7 +86,7 @@ def test_one_case(head_file, model, tmp_path):
         assert f"{value:.2f}" in row
     assert f" {summary['lesion_count']} " in row
     assert "not a medical device" in result.stdout
-    assert summary["input"] == str(head_file)
+    assert summary["input"] == os.path.relpath(head_file, tmp_path / "out")
     assert sum(load["count"] for load in summary["regions"].values()) == summary["lesion_count"]
     assert summary["dissemination"]["not_assessed"] == ["spinal cord", "optic nerve"]
     assert len((tmp_path / "out" / "head_lesions.csv").read_text().splitlines()) == 1 + summary["lesion_count"]

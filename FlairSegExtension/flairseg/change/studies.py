@@ -14,6 +14,7 @@ from ..labels import NUMBER_OF_CLASSES
 from ..models.card import ModelCard
 from ..reading import case_name, check_volume, read_volume
 from ..segmentation import Segmentation
+from ..summary_paths import absolute_source
 from ..volume import Volume
 
 #: Label maps may lie off the image's grid by this share of a voxel at its corners (rounding in a header).
@@ -104,7 +105,7 @@ def load_study(
     if isinstance(item, Volume):
         volume, source = check_volume(item), item.name
     else:
-        source = str(item).encode("utf-8", "replace").decode("utf-8")
+        source = absolute_source(item)
         volume, found = _read(Path(item))
         date = date or found
     if labels is not None:

@@ -16,6 +16,7 @@ from ..atomic import all_or_none, check_folder
 from ..errors import OutputError
 from ..nifti import write_nifti
 from ..reading import is_text
+from ..summary_paths import input_for_summary
 from ..writing import output_stems
 from . import rigid
 from .followup import FollowUp
@@ -141,7 +142,10 @@ def write_followup(
                 path.write_text(followup_csv(result), encoding="utf-8", newline="")
             else:
                 result.seconds["write"] = time.perf_counter() - began
-                text = json.dumps(result.summary(), indent=2, ensure_ascii=False)
+                summary = result.summary()
+                for study in summary["studies"]:
+                    study["input"] = input_for_summary(study["input"], folder)
+                text = json.dumps(summary, indent=2, ensure_ascii=False)
                 path.write_text(text + "\n", encoding="utf-8")
             if check is not None:
                 check()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputNotFoundError, MissingDependencyError, UnsupportedImageError
+from ..summary_paths import absolute_source
 
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
@@ -65,7 +66,7 @@ class DicomOptions:
     def named(self, case: Segmentation, path: Path, spent: float) -> Segmentation:
         """The result under the path that was given, with the seconds that finding and reading it took."""
         seconds = {**case.seconds, **{key: case.seconds.get(key, 0.0) + spent for key in ("read", "total")}}
-        return replace(case, source=str(path).encode("utf-8", "replace").decode("utf-8"), seconds=seconds)
+        return replace(case, source=absolute_source(path), seconds=seconds)
 
     def write(
         self, case: Segmentation, read: DicomVolume, stem: str, pseudonymiser: Pseudonymiser | None, overwrite: bool

@@ -28,6 +28,7 @@ from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
 from ..reading import ENDINGS, case_name
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
+from ..summary_paths import find_input
 from ..writing import output_stems
 
 #: State of a case that nobody has judged yet, and of one that has no segmentation.
@@ -294,10 +295,11 @@ def _from_summary(path: Path) -> _Found | None:
     if not isinstance(content, dict) or "input" not in content or "lesion_count" not in content:
         return None
     stem = path.name.removesuffix(_SUMMARY)
-    flair = Path(str(content["input"])) if content["input"] else None
-    if flair is not None and not flair.exists():
-        beside = path.parent / flair.name
-        flair = beside if beside.exists() else flair
+    named = str(content["input"] or "")
+    flair = find_input(named, path.parent, content.get("grid"))
+    if flair is None and named:
+        # Kept, so that the list says what is missing.
+        flair = Path(named)
     labels, probabilities = (path.with_name(f"{stem}{e}") for e in (_LABELS, _PROBABILITIES))
     return _Found(
         str(content.get("case") or stem),
@@ -363,6 +365,8 @@ def _problem(found: _Found) -> str:
     """Why a case cannot be opened, as far as it shows without reading an image; empty if it can."""
     if found.flair is None:
         return "Its FLAIR is not known: the summary names none."
+    if not found.flair.exists() and found.summary is not None:
+        return f"The FLAIR that its summary names is gone ({found.flair}): put it back, or name it in a list of cases."
     missing = next((p for p in (found.flair, found.labels) if p is not None and not p.exists()), None)
     return "" if missing is None else f"There is no file or folder {missing}."
 
