@@ -21,6 +21,9 @@ _TEMPORARY = ".flairseg-"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+_ANOTHER = "Choose another output folder."
+
+
 @contextmanager
 def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ()) -> Iterator[Path]:
     """Give a temporary folder to write ``names`` into; put them in place when the block ends without an error.
@@ -112,6 +115,38 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def results_exist(what: str, path: Path) -> OutputError:
+    """The error for results that would be replaced without the user having asked for it.
+
+    Parameters
+    ----------
+    what : str
+        Start of a sentence, as in ``Results of sub-01``.
+    path : Path
+        One file that is there.
+    """
+    return OutputError(
+        f"{what} exist already: {path}.",
+        "Nothing was replaced. Allow existing results to be replaced, or choose another output folder.",
+        code="results-exist",
+        path=path,
+    )
+
+
+def unusable_name() -> OutputError:
+    """The error for an output folder whose name is no UTF-8 text."""
+    return OutputError("The name of the output folder is no UTF-8 text.", _ANOTHER, code="output-name-not-text")
+
+
+def _read_only(folder: Path) -> OutputError:
+    return OutputError(
+        f"{folder} may not be written to.",
+        "Choose another output folder, or ask for the permission.",
+        code="output-read-only",
+        path=folder,
+    )
+
+
 def check_folder(folder: Path) -> None:
     """Refuse, before any work is done, a folder that cannot be written to.
 
@@ -126,11 +161,9 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise output_error(folder, error) from error
     if not usable:
-        raise OutputError(f"{nearest} is not a folder.", "Choose another --output folder.")
+        raise OutputError(f"{nearest} is not a folder.", _ANOTHER, code="output-no-folder", path=nearest)
     if not writable:
-        raise OutputError(
-            f"{nearest} may not be written to.", "Choose another --output folder, or ask for the permission."
-        )
+        raise _read_only(nearest)
 
 
 def output_error(folder: Path, error: OSError) -> OutputError:
@@ -138,16 +171,19 @@ def output_error(folder: Path, error: OSError) -> OutputError:
     number = error.errno
     if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return OutputError(
-            f"The disk of {folder} is full; nothing was written.", "Free some space or choose another --output."
+            f"The disk of {folder} is full; nothing was written.",
+            "Free some space, or choose an output folder on another disk.",
+            code="disk-full",
+            path=folder,
         )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OutputError(
-            f"{folder} may not be written to.", "Choose another --output folder, or ask for the permission."
-        )
+        return _read_only(folder)
     if number in (errno.ENOTDIR, errno.EEXIST):
-        return OutputError(f"{folder} is not a folder.", "Choose another --output folder.")
+        return OutputError(f"{folder} is not a folder.", _ANOTHER, code="output-no-folder", path=folder)
     if number == errno.ENAMETOOLONG:
-        return OutputError(f"The path of {folder} is too long.", "Choose a shorter --output path.")
+        return OutputError(
+            f"The path of {folder} is too long.", "Choose a shorter path.", code="output-path-too-long", path=folder
+        )
     return OutputError(
         f"The results cannot be written to {folder}: {error.strerror or error}.", "Check the disk and its free space."
     )

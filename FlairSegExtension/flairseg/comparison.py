@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import __version__
-from .atomic import all_or_none, check_folder
-from .errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError, OutputError
+from .atomic import all_or_none, check_folder, results_exist
+from .errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError
 from .labels import CLASSES, LESION, NORMAL_WMH
 from .models.card import ModelCard
 from .models.store import DEFAULT_MODEL, find_model, list_models
@@ -89,7 +89,8 @@ class Compared:
             row["warnings"] = list(result.warnings)
         if self.error is not None:
             error = self.error
-            row["error"] = {"type": type(error).__name__, "message": error.message, "advice": error.advice}
+            row["error"] = {"type": type(error).__name__, "code": error.code, "message": error.message}
+            row["error"]["advice"] = error.advice
         return row
 
 
@@ -133,7 +134,7 @@ class Comparison:
             result = None if one.segmentation is None else pseudonymiser.segmentation(one.segmentation, stem)
             error = one.error
             if error is not None:
-                error = type(error)(pseudonymiser.text(error.message), pseudonymiser.text(error.advice))
+                error = error.reworded(pseudonymiser.text)
             models.append(replace(one, segmentation=result, error=error))
         return replace(self, volume=replace(self.volume, name=pseudonym), source=pseudonym, models=tuple(models))
 
@@ -281,10 +282,7 @@ def check_comparison(output_dir: str | Path, stem: str, overwrite: bool = False)
     folder = Path(output_dir)
     existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
     if existing:
-        raise OutputError(
-            f"A comparison of {stem} exists already in {folder} ({stem}{existing[0]}).",
-            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
-        )
+        raise results_exist(f"Results of the comparison of {stem}", folder / f"{stem}{existing[0]}")
     check_folder(folder)
 
 

@@ -9,6 +9,8 @@ No message carries a patient's name or identifier beyond the path the user typed
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import PurePath
 
 
 def _code_of(class_name: str) -> str:
@@ -41,8 +43,22 @@ class FlairSegError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.advice}".strip()
 
+    def reworded(self, change: Callable[[str], str]) -> FlairSegError:
+        """The same error with its texts changed, for instance without names: message, advice and text fields."""
+        fields = {key: _changed(value, change) for key, value in self.fields.items()}
+        return rebuilt(type(self), change(self.message), change(self.advice), self.code, fields)
+
     def __reduce__(self) -> tuple[object, ...]:
         return rebuilt, (type(self), self.message, self.advice, self.code, self.fields)
+
+
+def _changed(value: object, change: Callable[[str], str]) -> object:
+    """Text and paths changed, also within lists; anything else as it is."""
+    if isinstance(value, (str, PurePath)):
+        return change(str(value))
+    if isinstance(value, (list, tuple)):
+        return [_changed(one, change) for one in value]
+    return value
 
 
 def rebuilt(kind: type[FlairSegError], message: str, advice: str, code: str, fields: dict) -> FlairSegError:

@@ -125,7 +125,8 @@ class Generator:
         except Exception as error:
             raise InvalidModelError(
                 f"The network of model {self.card.id} failed: {_first_line(error)}.",
-                "Try --device cpu; if that fails too, the model does not fit its card.",
+                "Try the CPU as device; if that fails too, the model does not fit its card.",
+                code="network-failed",
             ) from error
         expected = (len(batch), self.card.pipeline.output_channels, *batch.shape[2:])
         if output.shape != expected:
@@ -228,7 +229,8 @@ def _create(runtime: Any, card: ModelCard, provider: str) -> _Session:
             raise DeviceError(_first_line(error)) from error
         raise InvalidModelError(
             f"The file of model {card.id} cannot be run: {_first_line(error)}.",
-            "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
+            "It is not an ONNX network, or needs a newer version of the package onnxruntime.",
+            code="onnx-not-loaded",
         ) from error
     batch = _check_interface(session, card)
     return _Session(

@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .atomic import output_error, sync
-from .errors import FlairSegError, InputNotFoundError, OutputError
+from .errors import FlairSegError, InputNotFoundError
 from .reading import case_name
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class Pseudonymiser:
         if len(secret) < MINIMUM_SECRET_BYTES:
             raise InvalidKeyError(
                 f"The key of the pseudonyms has {len(secret)} bytes; {MINIMUM_SECRET_BYTES} are needed.",
-                "Name a --pseudonym-key file that does not exist yet: a good key is made and kept there.",
+                "Name a key file that does not exist yet: a good key is made and kept there.",
+                code="pseudonym-key-too-short",
             )
         self._secret = bytes(secret)
         self._known: dict[str, str] = {}
@@ -396,12 +397,17 @@ class Pseudonymiser:
                 same, earlier = before["key"] == check, dict(before["names"])
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InvalidKeyError(
-                    f"{path} is there already and is no map of pseudonyms.", "Name another --pseudonym-map file."
+                    f"{path} exists already and is no map of pseudonyms.",
+                    "Name another file for the map.",
+                    code="pseudonym-map-taken",
+                    path=path,
                 ) from error
             if not same:
                 raise InvalidKeyError(
                     f"{path} is the map of another key.",
-                    "Name the same --pseudonym-key as before, or another --pseudonym-map file.",
+                    "Name the same key file as before, or another file for the map.",
+                    code="pseudonym-map-of-another-key",
+                    path=path,
                 )
             names = {kind: {**earlier.get(kind, {}), **names.get(kind, {})} for kind in {**earlier, **names}}
         content = {
@@ -435,24 +441,25 @@ def _write_private(path: Path, text: str) -> None:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
-        typed = output_error(folder, error)
-        raise OutputError(typed.message, typed.advice.replace("--output", "place")) from error
+        raise output_error(folder, error) from error
 
 
 def pseudonymiser_for(pseudonymise: bool, key: Path | None = None, names: Path | None = None) -> Pseudonymiser | None:
-    """What the options ``--pseudonymise``, ``--pseudonym-key`` and ``--pseudonym-map`` ask for; None: no pseudonyms.
+    """The pseudonymiser for these settings; None: no pseudonyms.
 
     Raises
     ------
     InputNotFoundError
-        If a key or map is named without ``--pseudonymise``.
+        If a key or map is named without ``pseudonymise``.
     InvalidKeyError, OutputError
         As for :meth:`Pseudonymiser.from_key_file`.
     """
     if not pseudonymise:
         if key is not None or names is not None:
             raise InputNotFoundError(
-                "A key or map of pseudonyms was named, but no pseudonyms were asked for.", "Add --pseudonymise."
+                "A key or map of pseudonyms was named, but no pseudonyms were asked for.",
+                "Ask for pseudonyms too, or leave key and map out.",
+                code="pseudonyms-not-asked-for",
             )
         return None
     return Pseudonymiser.fresh() if key is None else Pseudonymiser.from_key_file(key)

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .atomic import all_or_none, check_folder
-from .errors import OutputError
+from .atomic import all_or_none, check_folder, results_exist, unusable_name
 from .labels import CLASSES
 from .nifti import read_header, write_nifti
 from .reading import case_name, is_text
@@ -86,13 +85,10 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     """
     folder = Path(output_dir)
     if not is_text(folder):
-        raise OutputError("The name of the output folder is no UTF-8 text.", "Choose another --output folder.")
+        raise unusable_name()
     existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
     if existing:
-        raise OutputError(
-            f"Results of {stem} exist already in {folder} ({stem}{existing[0]}).",
-            "They were kept. Add --overwrite to replace them, or choose another --output folder.",
-        )
+        raise results_exist(f"Results of {stem}", folder / f"{stem}{existing[0]}")
     check_folder(folder)
 
 

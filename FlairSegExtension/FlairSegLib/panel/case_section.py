@@ -12,7 +12,7 @@ from flairseg.errors import FlairSegError
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import background, candidates, scene_bridge
+from .. import background, candidates, phrasing, scene_bridge
 from . import messages
 
 if TYPE_CHECKING:
@@ -185,8 +185,8 @@ class CaseSection(VTKObservationMixin):
         try:
             volume = scene_bridge.volume_from_node(node)
         except FlairSegError as error:
-            self._looks[state] = [str(error)]
-            messages.show(self.ui.caseWarningLabel, messages.WARNING, str(error))
+            self._looks[state] = [phrasing.text(error)]
+            messages.show(self.ui.caseWarningLabel, messages.WARNING, phrasing.text(error))
             return
 
         def done(doubts) -> None:
@@ -199,7 +199,7 @@ class CaseSection(VTKObservationMixin):
         def failed(error) -> None:
             self._task = None
             # Before the packages are installed there is no closer look; the run itself repeats it.
-            self._looks[state] = [str(error)] if isinstance(error, FlairSegError) else []
+            self._looks[state] = [phrasing.text(error)] if isinstance(error, FlairSegError) else []
             if not isinstance(error, (FlairSegError, ImportError)):
                 logging.warning("FlairSeg: the volume could not be looked at: %s", type(error).__name__)
             current = self.volumeNode

@@ -17,7 +17,7 @@ from flairseg.lesion_table import load_by_region, table_csv
 from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
-from .. import background, keys, views
+from .. import background, keys, phrasing, views
 from . import lesion_words, messages
 from .file_names import file_stem
 from .result_section import class_name
@@ -508,7 +508,7 @@ class LesionsSection:
 
     def _failed(self, error: Exception) -> None:
         self._task = None
-        messages.show(self.ui.thresholdLabel, messages.ERROR, str(error))
+        messages.show(self.ui.thresholdLabel, messages.ERROR, phrasing.text(error))
 
 
 def key_line() -> str:

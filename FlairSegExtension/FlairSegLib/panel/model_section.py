@@ -15,7 +15,7 @@ from flairseg.models.install import install_model
 from flairseg.models.store import survey
 from slicer.i18n import tr as _
 
-from .. import dependencies, diagnostics, settings
+from .. import dependencies, diagnostics, phrasing, settings
 from . import messages
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class ModelSection:
         try:
             card = install_model(path)
         except FlairSegError as error:
-            messages.show(self.ui.modelMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.modelMessageLabel, messages.ERROR, phrasing.text(error))
             return False
         finally:
             qt.QApplication.restoreOverrideCursor()

@@ -15,7 +15,7 @@ from flairseg.review.verdict import PENDING
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import background, keys, measurement, scene_bridge, segment_tags, segment_voxels, views
+from .. import background, keys, measurement, phrasing, scene_bridge, segment_tags, segment_voxels, views
 from ..edit_tracker import EditTracker
 from ..shortcuts import Shortcuts
 from . import messages
@@ -290,9 +290,9 @@ class ResultPanel(VTKObservationMixin):
         if self._node is None:
             return
         text = (
-            str(error)
+            phrasing.text(error)
             if isinstance(error, FlairSegError)
-            else _("It could not be measured: {error}.").format(error=error)
+            else _("It could not be measured: {error}.").format(error=phrasing.text(error))
         )
         messages.show(self.ui.resultMessageLabel, messages.ERROR, text)
 

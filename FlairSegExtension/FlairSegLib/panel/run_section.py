@@ -11,7 +11,7 @@ from flairseg.errors import FlairSegError
 from flairseg.progress import STAGES
 from slicer.i18n import tr as _
 
-from .. import dependencies, diagnostics, keys, settings
+from .. import dependencies, diagnostics, keys, phrasing, settings
 from ..run_controller import FILL, SENT, RunController
 from ..shortcuts import Shortcuts
 from . import messages
@@ -241,7 +241,7 @@ class RunSection:
             return
         self._error = error
         self._show_idle()
-        messages.show(self.ui.statusLabel, messages.ERROR, f"{error.message}\n{error.advice}".strip())
+        messages.show(self.ui.statusLabel, messages.ERROR, f"{error.message}\n{phrasing.advice(error)}".strip())
         self.ui.copyDiagnosticsButton.setVisible(True)
 
     def _cancelled(self) -> None:
@@ -256,7 +256,7 @@ class RunSection:
         card = self._model.card
         text = diagnostics.report(
             error.message if error is not None else "",
-            error.advice if error is not None else "",
+            phrasing.advice(error) if error is not None else "",
             error_type=type(error).__name__ if error is not None else "",
             model=f"{card.id} {card.sha256[:12]}" if card is not None else "none",
             device=f"{self._requested} asked for, {self.controller.deviceUsed or 'none'} used",

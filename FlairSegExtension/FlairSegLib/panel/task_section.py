@@ -8,7 +8,7 @@ import slicer
 from flairseg.errors import FlairSegError
 from slicer.i18n import tr as _
 
-from .. import dependencies
+from .. import dependencies, phrasing
 from ..task_controller import TaskController
 from . import messages
 
@@ -165,7 +165,7 @@ class TaskSection:
         if self._closed:
             return
         self._idle()
-        messages.show(self._message, messages.ERROR, f"{error.message}\n{error.advice}".strip())
+        messages.show(self._message, messages.ERROR, f"{error.message}\n{phrasing.advice(error)}".strip())
         self.update()
 
     def _cancelled(self) -> None:

@@ -17,7 +17,7 @@ from flairseg.review.recorder import open_recorder
 from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
 from slicer.i18n import tr as _
 
-from .. import background, keys, scene_bridge, segment_tags, segment_voxels
+from .. import background, keys, phrasing, scene_bridge, segment_tags, segment_voxels
 from . import messages
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class VerdictSection:
         try:
             judged = self._judged(verdict)
         except FlairSegError as error:
-            messages.show(self.ui.verdictMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.verdictMessageLabel, messages.ERROR, phrasing.text(error))
             return
         self._save(judged)
 
@@ -266,9 +266,9 @@ class VerdictSection:
             self._saving = False
             self._on_lock(False)
             text = (
-                str(error)
+                phrasing.text(error)
                 if isinstance(error, FlairSegError)
-                else _("It could not be saved: {error}.").format(error=error)
+                else _("It could not be saved: {error}.").format(error=phrasing.text(error))
             )
             messages.show(
                 self.ui.verdictMessageLabel,

@@ -15,7 +15,7 @@ from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
 from flairseg.study.queue import NOT_SEGMENTED, OPEN, QueueItem, next_case, ordered, with_states, work_list
 from slicer.i18n import tr as _
 
-from .. import background
+from .. import background, phrasing
 from ..panel import messages
 
 if TYPE_CHECKING:
@@ -135,8 +135,10 @@ class CaseList:
             self._stop()
             if isinstance(error, Cancelled):
                 return
-            text = str(error) if isinstance(error, FlairSegError) else _("The cases cannot be listed: {error}.")
-            messages.show(self.ui.queueMessageLabel, messages.ERROR, text.format(error=error))
+            text = phrasing.text(error)
+            if not isinstance(error, FlairSegError):
+                text = _("The cases cannot be listed: {error}.").format(error=text)
+            messages.show(self.ui.queueMessageLabel, messages.ERROR, text)
 
         self._task = background.run(lambda: work_list(path, archive, True, tell, token), found, failed)
         messages.hide(self.ui.queueMessageLabel)
@@ -167,7 +169,7 @@ class CaseList:
 
         def failed(error: Exception) -> None:
             self._states_task = None
-            messages.show(self.ui.queueMessageLabel, messages.WARNING, str(error))
+            messages.show(self.ui.queueMessageLabel, messages.WARNING, phrasing.text(error))
 
         self._states_task = background.run(lambda: with_states(items, CaseArchive(folder)), done, failed)
 

@@ -13,7 +13,7 @@ import slicer
 from flairseg.errors import FlairSegError
 from slicer.i18n import tr as _
 
-from .. import dependencies
+from .. import dependencies, phrasing
 from ..panel import messages
 from .protocol_editor import ProtocolEditor
 from .work import Work
@@ -153,7 +153,7 @@ class CoordinatorSection:
         try:
             dependencies.ensureStatistics()
         except FlairSegError as error:
-            self._say(messages.ERROR, str(error))
+            self._say(messages.ERROR, phrasing.text(error))
             return
         from flairseg.study.analysis.from_study import analyse_study
 
@@ -189,7 +189,7 @@ class CoordinatorSection:
         try:
             dependencies.ensureStore(self._study().store_address() if address is None else address)
         except FlairSegError as error:
-            self._say(messages.ERROR, str(error))
+            self._say(messages.ERROR, phrasing.text(error))
             return False
         return True
 

@@ -9,7 +9,7 @@ from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_VALUE, LESION
 from slicer.i18n import tr as _
 
-from .. import segment_voxels
+from .. import phrasing, segment_voxels
 from ..panel import messages
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class CorrectionSection:
         try:
             self._session.begin_correction()
         except FlairSegError as error:
-            messages.show(self.ui.answeredMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.answeredMessageLabel, messages.ERROR, phrasing.text(error))
             return
         messages.hide(self.ui.answeredMessageLabel)
         mask, volume = self._view.mask_node, self._view.volume_node
@@ -99,7 +99,7 @@ class CorrectionSection:
         try:
             self._session.save_correction(labels)
         except FlairSegError as error:
-            messages.show(self.ui.answeredMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.answeredMessageLabel, messages.ERROR, phrasing.text(error))
             return False
         self._close_editor()
         messages.show(self.ui.answeredMessageLabel, messages.SUCCESS, _("The corrected mask is kept."))

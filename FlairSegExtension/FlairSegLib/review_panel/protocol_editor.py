@@ -18,6 +18,7 @@ from flairseg.study.protocol import BLIND_FULL, BLIND_NONE, BLIND_SOURCE, LAYOUT
 from flairseg.study.records import ACCEPTABILITY, LIKERT_5, NUMERIC, TEXT, YES_NO
 from slicer.i18n import tr as _
 
+from .. import phrasing
 from ..panel import messages
 
 
@@ -92,7 +93,7 @@ class ProtocolEditor:
             draft = self._draft(path)
             written = write_draft(draft, path)
         except FlairSegError as error:
-            messages.show(self.ui.editorMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.editorMessageLabel, messages.ERROR, phrasing.text(error))
             return
         messages.hide(self.ui.editorMessageLabel)
         self._on_saved(written, draft.left_out)

@@ -10,6 +10,7 @@ import slicer
 from flairseg.review.verdict import DECISIONS
 from slicer.i18n import tr as _
 
+from .. import phrasing
 from ..panel import messages
 from ..panel.result_panel import ResultPanel, versions_of, volume_of
 from ..shortcuts import Shortcuts
@@ -209,11 +210,11 @@ class QueueTab:
         self._update()
 
     def _failed(self, item: QueueItem, error: FlairSegError) -> None:
-        self.cases.set_problem(item.case, str(error))
+        self.cases.set_problem(item.case, phrasing.text(error))
         messages.show(
             self.ui.queueMessageLabel,
             messages.ERROR,
-            _("{case} cannot be opened. {error}").format(case=item.case, error=error),
+            _("{case} cannot be opened. {error}").format(case=item.case, error=phrasing.text(error)),
         )
         self._update()
 

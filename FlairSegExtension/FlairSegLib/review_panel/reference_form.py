@@ -21,7 +21,7 @@ from flairseg.study.reference import (
 )
 from slicer.i18n import tr as _
 
-from .. import background, dependencies
+from .. import background, dependencies, phrasing
 from ..panel import messages
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ReferenceForm:
         try:
             dependencies.ensureStore()
         except FlairSegError as error:
-            self._tell(str(error))
+            self._tell(phrasing.text(error))
             return
         method = self._methods[self.ui.newMethodSelector.currentIndex]
         combine = self._combinations[self.ui.newCombineSelector.currentIndex]
@@ -119,9 +119,9 @@ class ReferenceForm:
         self._task = None
         self.ui.newStartButton.setEnabled(True)
         if isinstance(error, FlairSegError):
-            self._tell(str(error))
+            self._tell(phrasing.text(error))
         else:
-            self._tell(_("The session cannot be started: {error}.").format(error=error))
+            self._tell(_("The session cannot be started: {error}.").format(error=phrasing.text(error)))
 
     def _tell(self, text: str) -> None:
         messages.show(self.ui.referenceMessageLabel, messages.ERROR, text)

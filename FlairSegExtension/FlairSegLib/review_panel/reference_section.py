@@ -23,7 +23,7 @@ from flairseg.study.reference import (
 )
 from slicer.i18n import tr as _
 
-from .. import background, dependencies
+from .. import background, dependencies, phrasing
 from ..panel import messages
 from .reference_form import ReferenceForm
 from .reference_task import ReferenceTask
@@ -203,7 +203,11 @@ class ReferenceSection:
 
     def _failed(self, error: Exception) -> None:
         self._task = None
-        text = str(error) if isinstance(error, FlairSegError) else _("It did not work: {error}.").format(error=error)
+        text = (
+            phrasing.text(error)
+            if isinstance(error, FlairSegError)
+            else _("It did not work: {error}.").format(error=phrasing.text(error))
+        )
         messages.show(self.ui.referenceMessageLabel, messages.ERROR, text)
         self._update()
 

@@ -16,7 +16,7 @@ from flairseg.study.errors import AnswerRefusedError
 from flairseg.study.records import ACCEPTABLE, COMMENT_QUESTION, CONFIDENCE_QUESTION, UNACCEPTABLE, Answer
 from slicer.i18n import tr as _
 
-from .. import dependencies
+from .. import dependencies, phrasing
 from ..panel import messages
 from ..shortcuts import Shortcuts
 from .blind_window import BlindWindow
@@ -125,7 +125,7 @@ class StudyTab:
             declined = _ensure_store(room.store_address())
             self.session = StudySession.open(room, self._clock, _application())
         except FlairSegError as error:
-            messages.show(self.ui.startMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.startMessageLabel, messages.ERROR, phrasing.text(error))
             return
         # A path could name what is compared.
         self.ui.roomEdit.setText("")
@@ -183,7 +183,7 @@ class StudyTab:
         try:
             self.session.pause()
         except FlairSegError as error:
-            messages.show(self.ui.pausedMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.pausedMessageLabel, messages.ERROR, phrasing.text(error))
         else:
             messages.hide(self.ui.pausedMessageLabel)
         self.ui.pausedDetailLabel.setText(self._where())
@@ -201,7 +201,7 @@ class StudyTab:
         try:
             self.session.resume()
         except FlairSegError as error:
-            messages.show(self.ui.pausedMessageLabel, messages.ERROR, str(error))
+            messages.show(self.ui.pausedMessageLabel, messages.ERROR, phrasing.text(error))
             return
         self._present()
 
@@ -307,7 +307,7 @@ class StudyTab:
         """The case cannot be shown: say why; nothing that was answered is touched."""
         self.view.clear()
         self.ui.doneLabel.setText(_("The session was stopped."))
-        messages.show(self.ui.doneDetailLabel, messages.ERROR, str(error))
+        messages.show(self.ui.doneDetailLabel, messages.ERROR, phrasing.text(error))
         messages.hide(self.ui.doneStoreLabel)
         self._show_page(DONE)
 
@@ -326,7 +326,7 @@ class StudyTab:
         try:
             session.close()
         except FlairSegError as error:
-            problem = str(error)
+            problem = phrasing.text(error)
         self._rating.remove()
         self._rating = None
         self._window.open()
@@ -421,11 +421,11 @@ class StudyTab:
         try:
             step(*arguments)
         except AnswerRefusedError as error:
-            self._rating.say(messages.INFO, str(error))
+            self._rating.say(messages.INFO, phrasing.text(error))
             self._rating.refresh()
             return False
         except FlairSegError as error:
-            self._rating.say(messages.ERROR, str(error))
+            self._rating.say(messages.ERROR, phrasing.text(error))
             self._rating.refresh()
             return False
         if refresh and self.page == RATING:

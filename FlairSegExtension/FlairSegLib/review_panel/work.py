@@ -10,7 +10,7 @@ from flairseg.errors import Cancelled, FlairSegError
 from flairseg.progress import CancelToken
 from slicer.i18n import tr as _
 
-from .. import background
+from .. import background, phrasing
 from ..panel import messages
 
 #: How often the progress is drawn, ms.
@@ -109,7 +109,7 @@ class Work:
         if isinstance(error, Cancelled):
             messages.show(label, messages.INFO, _("Cancelled. Nothing was changed."))
         elif isinstance(error, FlairSegError):
-            messages.show(label, messages.ERROR, str(error))
+            messages.show(label, messages.ERROR, phrasing.text(error))
         else:
-            messages.show(label, messages.ERROR, _("It failed: {error}.").format(error=error))
+            messages.show(label, messages.ERROR, _("It failed: {error}.").format(error=phrasing.text(error)))
         self._on_change()

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import all_or_none, check_folder
-from ..errors import OutputError
+from ..atomic import all_or_none, check_folder, results_exist, unusable_name
 from ..nifti import write_nifti
 from ..reading import is_text
 from ..summary_paths import input_for_summary
@@ -66,13 +65,10 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     """
     folder = Path(output_dir)
     if not is_text(folder):
-        raise OutputError("The name of the output folder is no UTF-8 text.", "Choose another --output folder.")
+        raise unusable_name()
     existing = [] if overwrite else [n for n in followup_files(stem, 2).values() if os.path.lexists(folder / n)]
     if existing:
-        raise OutputError(
-            f"A follow-up of {stem} exists already in {folder} ({existing[0]}).",
-            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
-        )
+        raise results_exist(f"Results of the follow-up of {stem}", folder / existing[0])
     check_folder(folder)
 
 

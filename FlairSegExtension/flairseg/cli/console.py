@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..errors import FlairSegError
+from .advice import advice
 
 WRITTEN, REFUSED, INTERRUPTED = 0, 2, 130
 
@@ -35,8 +36,8 @@ def show_error(console: Console, error: FlairSegError, about: str = "") -> None:
     console.print(
         Text.assemble((f"Error{f' ({about})' if about else ''}: ", "bold red"), error.message), soft_wrap=True
     )
-    if error.advice:
-        console.print(Text.assemble(("What to do: ", "bold"), error.advice), soft_wrap=True)
+    if told := advice(error):
+        console.print(Text.assemble(("What to do: ", "bold"), told), soft_wrap=True)
 
 
 def show_warning(console: Console, warning: str, about: str = "") -> None:

@@ -97,4 +97,4 @@ def told(error: FlairSegError, pseudonymiser: Pseudonymiser | None) -> FlairSegE
     """The error without names, for the screen or a log."""
     if pseudonymiser is None:
         return error
-    return FlairSegError(pseudonymiser.text(error.message), pseudonymiser.text(error.advice))
+    return error.reworded(pseudonymiser.text)

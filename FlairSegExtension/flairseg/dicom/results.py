@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..atomic import all_or_none, check_folder
-from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputError
+from ..atomic import all_or_none, check_folder, results_exist
+from ..errors import FlairSegError, InvalidGeometryError, NoFlairError
 from ..labels import CLASSES
 from .find import directory_of, listed
 from .grid import onto
@@ -45,10 +45,7 @@ def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = Fal
     folder = Path(folder)
     existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
     if existing:
-        raise OutputError(
-            f"DICOM results of {stem} exist already in {folder} ({stem}{existing[0]}).",
-            "They were kept. Add --overwrite to replace them, or choose another --dicom-out folder.",
-        )
+        raise results_exist(f"DICOM results of {stem}", folder / f"{stem}{existing[0]}")
     check_folder(folder)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..atomic import all_or_none, check_folder
-from ..errors import OutputError
+from ..atomic import all_or_none, check_folder, results_exist
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reporting import dependencies
 from ..reporting.page import render_page
@@ -116,10 +115,7 @@ def check_destination(folder: Path, overwrite: bool) -> None:
         If there is a report that may not be replaced, or the folder cannot be written to.
     """
     if not overwrite and (folder / REPORT).exists():
-        raise OutputError(
-            f"{folder} holds a report already ({REPORT}).",
-            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
-        )
+        raise results_exist("Results of an evaluation", folder / REPORT)
     check_folder(folder)
 
 

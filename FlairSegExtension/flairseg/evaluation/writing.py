@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..atomic import all_or_none, check_folder
-from ..errors import OutputError
+from ..atomic import all_or_none, check_folder, results_exist
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .report import REPORT, render, require_report
 from .results import EvaluationResult
@@ -32,10 +31,7 @@ def check_destination(output: str | Path, overwrite: bool = False) -> None:
     folder = Path(output)
     there = [] if overwrite else [name for name in FILES if (folder / name).exists()]
     if there:
-        raise OutputError(
-            f"{folder} holds an evaluation already ({there[0]}).",
-            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
-        )
+        raise results_exist("Results of an evaluation", folder / there[0])
     check_folder(folder)
 
 

@@ -19,6 +19,7 @@ from ..labels import BACKGROUND, CLASS_BY_VALUE
 from .members import ENSEMBLE_STAGES, Member, digest, members_of, networks
 
 CARD_NAME = "card.json"
+NO_SUCH_PATH = "Check the path, or choose one of the installed models."
 SCHEMA_NAME = "card.schema.json"
 
 #: Variants that each stage knows, by field of :class:`PipelineConfig`. The schema repeats them; a test compares the two
@@ -368,8 +369,7 @@ def _card_path(given: Path) -> Path:
         elif given.suffix.lower() == ".onnx":
             if not given.exists():
                 raise ModelNotFoundError(
-                    f"There is no model file {given}.",
-                    "Check the path, or list what is installed with `flairseg models`.",
+                    f"There is no model file {given}.", NO_SUCH_PATH, code="model-path-not-found", path=given
                 )
             card = given.with_name(CARD_NAME)
         else:

@@ -139,7 +139,9 @@ def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard
     except ModelNotFoundError as error:
         raise ModelNotFoundError(
             f"The model {member.id} is missing, which is a member of {ensemble.id}.",
-            f"Install {member.id} first; `flairseg models` lists what is there.",
+            f"Install {member.id} first.",
+            code="model-member-missing",
+            model=member.id,
         ) from error
     except InvalidModelError as error:
         raise InvalidModelError(

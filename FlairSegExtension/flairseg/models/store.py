@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError
-from .card import CARD_NAME, SCHEMA_NAME, ModelCard, load_card
+from .card import CARD_NAME, NO_SUCH_PATH, SCHEMA_NAME, ModelCard, load_card
 
 DEFAULT_MODEL = "flairseg2d-v1.0"
 ENVIRONMENT = "FLAIRSEG_MODELS"
@@ -82,7 +82,7 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
         path = Path(name).expanduser()
         if not _exists(path):
             raise ModelNotFoundError(
-                f"There is no model at {path}.", "Check the path, or list what is installed with `flairseg models`."
+                f"There is no model at {path}.", NO_SUCH_PATH, code="model-path-not-found", path=path
             )
         return load_card(path, verify)
     for _, folder in search_folders():
@@ -93,7 +93,8 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
         return load_card(name, verify)
     raise ModelNotFoundError(
         f"No model is called {name}.",
-        f"`flairseg models` lists what is installed; more folders go into ${ENVIRONMENT}.",
+        f"Choose one of the installed models; more folders of models go into ${ENVIRONMENT}.",
+        model=name,
     )
 
 

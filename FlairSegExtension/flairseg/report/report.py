@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..atomic import all_or_none
-from ..errors import OutputError
+from ..atomic import all_or_none, results_exist
 from . import gathering
 from .case import Case, Review
 from .content import Content, content_of
@@ -162,10 +161,7 @@ class CaseReport:
 def _refuse_existing(folder: Path, names, overwrite: bool) -> None:
     for name in () if overwrite else names:
         if (folder / name).exists():
-            raise OutputError(
-                f"A report is there already: {folder / name}.",
-                "It was kept. Add --overwrite to replace it, or choose another --output folder.",
-            )
+            raise results_exist("Reports", folder / name)
 
 
 def report_for_segmentation(

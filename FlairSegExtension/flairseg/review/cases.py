@@ -457,7 +457,5 @@ def _made(folder: Path) -> str:
 
 def _archive_error(folder: Path, error: OSError) -> OutputError:
     typed = output_error(folder, error)
-    advice = typed.advice.replace("a shorter --output path", "another --output")
-    for words in ("another --output folder", "another --output"):
-        advice = advice.replace(words, "another folder of cases in the settings")
-    return OutputError(typed.message, advice)
+    advice = "Choose another folder of cases in the settings."
+    return OutputError(typed.message, advice, code=f"archive-{typed.code}", path=folder)

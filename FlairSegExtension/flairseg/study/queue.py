@@ -139,7 +139,7 @@ def work_list(
     found = _named_apart(list(_items(source)))
     if not found:
         raise InputNotFoundError(
-            "There are no cases there.", "Choose a folder with FLAIR images, or with results of `flairseg segment`."
+            "There are no cases there.", "Choose a folder with FLAIR images, or with results of a segmentation."
         )
     items = []
     for n, files in enumerate(found, 1):

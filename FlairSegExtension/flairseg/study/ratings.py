@@ -13,8 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..atomic import all_or_none
-from ..errors import OutputError
+from ..atomic import all_or_none, results_exist
 from .acceptance import DelineatedLesion, delineated_lesions
 from .images import read_neutral_labels
 from .key import KeyEntry, SealedKey
@@ -149,9 +148,7 @@ def write_tables(found: StudyTables, folder: str | Path, replace: bool = False) 
     names = (RATINGS_CSV, MARKS_CSV, CORRECTIONS_CSV, FAILURES_CSV)
     there = [name for name in names if (folder / name).exists()]
     if there and not replace:
-        raise OutputError(
-            f"{there[0]} exists already in {folder}.", "Add --overwrite to replace it, or choose another folder."
-        )
+        raise results_exist("Exported ratings", folder / there[0])
     with all_or_none(folder, names) as drafts:
         _write_csv(drafts / RATINGS_CSV, [f.name for f in fields(Rating)], [r.to_row() for r in found.ratings])
         columns = list(MarkRow("", "", "", 0, "", None, (0.0, 0.0, 0.0)).to_row())

@@ -222,5 +222,6 @@ def room_content(
 def _altered(path: Path, problem: str) -> TamperedError:
     return TamperedError(
         f"{path.name} was changed after the study was locked: {problem}.",
-        "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
+        "Stop rating, keep the folder as it is, and ask the coordinator to check the study.",
+        code="room-altered",
     )

@@ -810,7 +810,8 @@ def _check_study(room: Room, log: EventLog) -> None:
             if expected != room.sha256 or locked.get(PROTOCOL_SHA256) != room.protocol_sha256:
                 raise TamperedError(
                     "This room is not the one that was locked: its rules, its order or its images were exchanged.",
-                    "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
+                    "Stop rating, keep the folder as it is, and ask the coordinator to check the study.",
+                    code="room-altered",
                 )
 
 

@@ -74,7 +74,7 @@ def _where_the_study_is(folder: Path) -> str:
     above = next((p for p in folder.absolute().parents if (p / STUDY_NAME).is_file()), None)
     if above is not None:
         return f"It lies inside of the study {above}: name that folder."
-    return "Lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`."
+    return "Lock a protocol first."
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,7 @@ class Study:
             raise StudyStateError(
                 f"{self.folder} is not a locked study: {STUDY_NAME} cannot be read ({error.strerror or error}).",
                 _where_the_study_is(self.folder),
+                code="no-study",
             ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise TamperedError(
@@ -341,7 +342,8 @@ class Study:
         if not any(event.kind == STUDY_CLOSED for event in self.own_events()):
             raise StudyStateError(
                 "The study is still open, so its key stays sealed.",
-                "Close it first: `flairseg study close`. Nobody can answer afterwards.",
+                "Close it first. Nobody can answer afterwards.",
+                code="study-still-open",
             )
         return open_key(self.coordinator / KEY_NAME, self.commitment)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ...atomic import all_or_none, check_folder
-from ...errors import OutputError
+from ...atomic import all_or_none, check_folder, results_exist
 from ...progress import CancelToken, ProgressCallback, Reporter
 from ...reporting.page import render_page
 from ..records import CorrectionRow, MarkRow, Rating
@@ -111,10 +110,7 @@ def check_destination(folder: Path, overwrite: bool) -> None:
     """
     there = [] if overwrite else [name for name in (REPORT, *TABLES) if (folder / name).exists()]
     if there:
-        raise OutputError(
-            f"{folder} holds an analysis already ({there[0]}).",
-            "It was kept. Add --overwrite to replace it, or choose another --output folder.",
-        )
+        raise results_exist("Results of an analysis", folder / there[0])
     check_folder(folder)
 
 

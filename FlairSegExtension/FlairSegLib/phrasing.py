@@ -1,0 +1,44 @@
+"""Errors as Slicer says them: what happened, and what helps in terms of the panels.
+
+The core's errors carry a code, fields and an advice that names neither options nor widgets
+(:mod:`flairseg.errors`). Where the panel can say it better, the phrase is here.
+"""
+
+from __future__ import annotations
+
+from flairseg.errors import FlairSegError
+from slicer.i18n import tr as _
+
+
+def _phrases() -> dict[str, str]:
+    """Code of an error -> advice; ``{name}`` is filled in from the error's fields. A call, since it is translated."""
+    return {
+        "results-exist": _("Nothing was replaced. Choose another folder, or allow existing results to be replaced."),
+        "network-failed": _("Choose CPU as device; if that fails too, the model does not fit its card."),
+        "model-not-found": _("Choose another model in the list."),
+        "model-path-not-found": _("Choose another model in the list."),
+        "model-member-missing": _("Install the model {model}, or choose another one in the list."),
+        "device": _("Choose CPU as device."),
+        "no-study": _("Choose the folder of a study; a coordinator makes one under Coordinator."),
+        "study-still-open": _("Close the study under Coordinator first. Nobody can answer afterwards."),
+    }
+
+
+def advice(error: BaseException) -> str:
+    """What helps, in terms of the panels; the error's own advice where there is no phrase."""
+    if not isinstance(error, FlairSegError):
+        return ""
+    phrase = _phrases().get(error.code)
+    if phrase is None:
+        return error.advice
+    try:
+        return phrase.format_map(error.fields)
+    except KeyError:
+        return error.advice
+
+
+def text(error: BaseException) -> str:
+    """What happened and what helps, as two sentences."""
+    if not isinstance(error, FlairSegError):
+        return str(error)
+    return f"{error.message} {advice(error)}".strip()

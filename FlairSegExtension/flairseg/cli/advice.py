@@ -1,0 +1,42 @@
+"""Advice in terms of the command line: what helps, by the code of an error, with the options that do it.
+
+The core names no option: its errors carry a code and fields, and an advice that holds in every front end. Where the
+command line can say it better, the phrase is here; Slicer's are in ``FlairSegLib/phrasing.py``.
+"""
+
+from __future__ import annotations
+
+from ..errors import FlairSegError
+
+#: Code of an error -> advice; ``{name}`` is filled in from the error's fields.
+PHRASES: dict[str, str] = {
+    "results-exist": "Nothing was replaced. Add --overwrite to replace it, or choose another --output folder.",
+    "output-no-folder": "Choose another --output folder.",
+    "output-name-not-text": "Choose another --output folder.",
+    "output-read-only": "Choose another --output folder, or ask for the permission.",
+    "output-path-too-long": "Choose a shorter --output path.",
+    "disk-full": "Free some space, or choose an --output folder on another disk.",
+    "pseudonym-key-too-short": "Name a --pseudonym-key file that does not exist: a good key is made and kept there.",
+    "pseudonym-map-taken": "Name another --pseudonym-map file.",
+    "pseudonym-map-of-another-key": "Name the same --pseudonym-key as before, or another --pseudonym-map file.",
+    "pseudonyms-not-asked-for": "Add --pseudonymise, or leave --pseudonym-key and --pseudonym-map out.",
+    "network-failed": "Try --device cpu; if that fails too, the model does not fit its card.",
+    "onnx-not-loaded": "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
+    "model-not-found": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
+    "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
+    "model-member-missing": "Install {model} first; `flairseg models` lists what is installed.",
+    "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",
+    "study-still-open": "Close it first: `flairseg study close`. Nobody can answer afterwards.",
+    "room-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
+}
+
+
+def advice(error: FlairSegError) -> str:
+    """What helps, with the options of the command line; the error's own advice where there is no phrase."""
+    phrase = PHRASES.get(error.code)
+    if phrase is None:
+        return error.advice
+    try:
+        return phrase.format_map(error.fields)
+    except KeyError:
+        return error.advice
