@@ -15,10 +15,9 @@ def _phrases() -> dict[str, str]:
     return {
         "results-exist": _("Nothing was replaced. Choose another folder, or allow existing results to be replaced."),
         "network-failed": _("Choose CPU as device; if that fails too, the model does not fit its card."),
-        "model-not-found": _("Choose another model in the list."),
+        "unknown-model": _("Choose another model in the list."),
         "model-path-not-found": _("Choose another model in the list."),
         "model-member-missing": _("Install the model {model}, or choose another one in the list."),
-        "device": _("Choose CPU as device."),
         "no-study": _("Choose the folder of a study; a coordinator makes one under Coordinator."),
         "study-still-open": _("Close the study under Coordinator first. Nobody can answer afterwards."),
     }

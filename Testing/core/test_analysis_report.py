@@ -238,7 +238,7 @@ def test_files(tmp_path, study):
         assert all(None not in row and None not in row.values() for row in rows), name
         assert not [value for row in rows for value in row.values() if value.lower() in ("nan", "none", "inf")], name
     kept = (tmp_path / "out" / REPORT).read_bytes()
-    with pytest.raises(OutputError, match="holds an analysis already"):
+    with pytest.raises(OutputError, match="Results of an analysis exist already"):
         analyse(ratings, tmp_path / "out")
     assert (tmp_path / "out" / REPORT).read_bytes() == kept
     analyse(ratings[: len(ratings) // 2], tmp_path / "out", overwrite=True)

@@ -333,7 +333,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = report.write_report(small, tmp_path / "out")
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="holds a report already"):
+    with pytest.raises(OutputError, match="Results of an evaluation exist already"):
         report.write_report(small, tmp_path / "out")
     with pytest.raises(Cancelled):
         report.write_report(small, tmp_path / "out", overwrite=True, cancel=lambda: True)

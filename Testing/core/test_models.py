@@ -108,7 +108,8 @@ def test_the_default_is_asked_for_by_its_id(monkeypatch, tmp_path):
     monkeypatch.setattr(store, "search_folders", lambda: [("here", tmp_path)])
     with pytest.raises(errors.ModelNotFoundError, match=store.DEFAULT_MODEL.replace(".", r"\.")) as caught:
         find_model()
-    assert "flairseg models" in caught.value.advice
+    assert caught.value.code == "unknown-model"
+    assert "installed models" in caught.value.advice
     make_model(tmp_path, store.DEFAULT_MODEL)
     assert find_model().id == store.DEFAULT_MODEL
 

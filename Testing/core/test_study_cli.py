@@ -75,7 +75,7 @@ def test_from_folders_to_tables(folders):
     run("export", study, "--output", folders / "out")
     rows = (folders / "out" / "ratings.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 2 * 2
-    assert "exists already" in run("export", study, "--output", folders / "out", code=2)
+    assert "exist already" in run("export", study, "--output", folders / "out", code=2)
     run("export", study, "--output", folders / "out", "--overwrite")
 
 

@@ -224,7 +224,7 @@ def test_results_are_kept_unless_overwritten(segmentation, tmp_path):
     before = {k: p.read_bytes() for k, p in written.items()}
     with pytest.raises(errors.OutputError, match="exist already") as caught:
         write_segmentation(segmentation, tmp_path, "case")
-    assert "--overwrite" in caught.value.advice
+    assert caught.value.code == "results-exist"
     assert {k: p.read_bytes() for k, p in written.items()} == before
     emptied = replace(segmentation, labels=np.zeros_like(segmentation.labels), seconds={})
     write_segmentation(emptied, tmp_path, "case", overwrite=True)

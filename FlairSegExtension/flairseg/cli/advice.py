@@ -22,7 +22,7 @@ PHRASES: dict[str, str] = {
     "pseudonyms-not-asked-for": "Add --pseudonymise, or leave --pseudonym-key and --pseudonym-map out.",
     "network-failed": "Try --device cpu; if that fails too, the model does not fit its card.",
     "onnx-not-loaded": "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
-    "model-not-found": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
+    "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
     "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
     "model-member-missing": "Install {model} first; `flairseg models` lists what is installed.",
     "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",

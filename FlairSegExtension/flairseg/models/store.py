@@ -94,6 +94,7 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     raise ModelNotFoundError(
         f"No model is called {name}.",
         f"Choose one of the installed models; more folders of models go into ${ENVIRONMENT}.",
+        code="unknown-model",
         model=name,
     )
 

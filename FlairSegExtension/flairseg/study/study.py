@@ -69,12 +69,14 @@ AFTER_UNSEALING = "decided after the key was opened"
 _PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@")
 
 
-def _where_the_study_is(folder: Path) -> str:
-    """Advice for a folder that is no study: often it is a part of one."""
+def _no_study(folder: Path, error: OSError) -> StudyStateError:
+    """The error for a folder that is no study; often it is a part of one."""
+    message = f"{folder} is not a locked study: {STUDY_NAME} cannot be read ({error.strerror or error})."
     above = next((p for p in folder.absolute().parents if (p / STUDY_NAME).is_file()), None)
     if above is not None:
-        return f"It lies inside of the study {above}: name that folder."
-    return "Lock a protocol first."
+        advice = f"It is inside of the study {above}: name that folder."
+        return StudyStateError(message, advice, code="part-of-a-study", path=above)
+    return StudyStateError(message, "Lock a protocol first.", code="no-study", path=folder)
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,7 @@ class Study:
             self.store: str = content["store"]
             self.raters: tuple[str, ...] = tuple(content["rooms"])
         except OSError as error:
-            raise StudyStateError(
-                f"{self.folder} is not a locked study: {STUDY_NAME} cannot be read ({error.strerror or error}).",
-                _where_the_study_is(self.folder),
-                code="no-study",
-            ) from error
+            raise _no_study(self.folder, error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise TamperedError(
                 f"{STUDY_NAME} was changed after the study was locked ({error}).", "Put it back from a backup."
