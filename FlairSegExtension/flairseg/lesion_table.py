@@ -18,6 +18,7 @@ import numpy as np
 
 from .anatomy.dissemination import dissemination
 from .anatomy.regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
+from .image.geometry import spacing_of, voxel_volume_of
 from .labels import CLASS_BY_VALUE, LESION
 from .lesions import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
 
@@ -226,8 +227,8 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     from skimage.morphology import reconstruction
     from skimage.segmentation import watershed
 
-    spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)[::-1]
-    height = max(PROMINENCE_MM, float(spacing.min()))
+    spacing = spacing_of(ijk_to_ras)[::-1]
+    height = max(PROMINENCE_MM, min(spacing))
     padded = np.pad(mask, 1)
     depth = ndimage.distance_transform_edt(padded, sampling=spacing)
     near = np.ones((3, 3, 3), bool)
@@ -245,7 +246,7 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     if count < 2:
         return whole[1:-1, 1:-1, 1:-1]
     parts = watershed(-depth, markers, mask=padded, connectivity=near)
-    voxel_mm3 = abs(float(np.linalg.det(ijk_to_ras[:3, :3])))
+    voxel_mm3 = voxel_volume_of(ijk_to_ras)
     large = np.bincount(parts.ravel(), minlength=count + 1) * voxel_mm3 >= SMALLEST_LESION_MM3
     large[0] = False
     if large.sum() < 2:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .image.geometry import dominant_axes, spacing_of, voxel_volume_of
 from .labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 
 #: Three slices, one for each array axis K, J, I.
@@ -419,9 +420,9 @@ def bounding_box(labels: np.ndarray, values: Sequence[int]) -> Box | None:
 
 def through_plane_axis(ijk_to_ras: np.ndarray) -> int:
     """Array axis (0 K, 1 J, 2 I) that runs through the slices: the clearly largest spacing, else foot to head."""
-    from .slicestack import THICK_SLICE_MM, THICK_SLICE_RATIO, dominant_axes
+    from .slicestack import THICK_SLICE_MM, THICK_SLICE_RATIO
 
-    spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    spacing = spacing_of(ijk_to_ras)
     second, largest = np.sort(spacing)[1:]
     if largest >= THICK_SLICE_MM and largest >= THICK_SLICE_RATIO * second:
         return 2 - int(np.argmax(spacing))
@@ -511,7 +512,7 @@ def _measured(
     order = np.argsort(numbers, kind="stable")
     starts = np.concatenate([[0], np.cumsum(voxels[1:])])
     normal = through_plane_axis(ijk_to_ras)
-    voxel_mm3 = abs(float(np.linalg.det(ijk_to_ras[:3, :3])))
+    voxel_mm3 = voxel_volume_of(ijk_to_ras)
     out = []
     for n in range(1, len(classes)):
         own = kji[order[starts[n - 1] : starts[n]]]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UnreadableImageError, UnsupportedImageError
+from .image.geometry import directions_of, is_right_handed, spacing_of
 from .volume import Volume
 
 HEADER_BYTES = 348
@@ -82,9 +83,9 @@ class NiftiGeometry:
         """Scanner sform and qform, both from one RAS affine (4 x 4, mm, without shear)."""
         from scipy.spatial.transform import Rotation
 
-        spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-        rotation = ijk_to_ras[:3, :3] / spacing
-        qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
+        spacing = spacing_of(ijk_to_ras)
+        rotation = directions_of(ijk_to_ras)
+        qfac = 1.0 if is_right_handed(ijk_to_ras) else -1.0
         quaternion = Rotation.from_matrix(rotation * (1.0, 1.0, qfac)).as_quat()
         b, c, d = quaternion[:3] * (-1.0 if quaternion[3] < 0 else 1.0)
         return cls(

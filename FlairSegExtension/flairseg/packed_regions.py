@@ -6,6 +6,7 @@ import numpy as np
 
 from .anatomy.regions import RegionMap
 from .compact import CompactAnswer
+from .image.geometry import spacing_of
 from .lesions import through_plane_axis
 
 #: Added to the code of a voxel where a ventricle would be a lateral one; codes are below it.
@@ -38,13 +39,12 @@ def unpack_regions(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> RegionMap:
     RegionMap
         Without what is known of the atlas's fit.
     """
-    spacing = tuple(float(mm) for mm in np.linalg.norm(ijk_to_ras[:3, :3], axis=0))
     return RegionMap(
         codes=voxels % _LATERAL,
         lateral=voxels >= _LATERAL,
         found=True,
         fit=None,
         matrix=np.eye(4),
-        spacing=spacing,
+        spacing=spacing_of(ijk_to_ras),
         normal=through_plane_axis(ijk_to_ras),
     )

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..image.geometry import spacing_of
 from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
 from ..lesions import LesionMap, through_plane_axis
 
@@ -125,9 +126,8 @@ class RegionMap:
         cls, shape: tuple[int, int, int], ijk_to_ras: np.ndarray, why: str, fit: Fit | None = None
     ) -> RegionMap:
         """The map of a case on which the atlas could not be laid."""
-        spacing = tuple(float(mm) for mm in np.linalg.norm(ijk_to_ras[:3, :3], axis=0))
         return cls(
-            np.zeros(shape, np.uint8), np.zeros(shape, bool), False, fit, np.eye(4), spacing,
+            np.zeros(shape, np.uint8), np.zeros(shape, bool), False, fit, np.eye(4), spacing_of(ijk_to_ras),
             through_plane_axis(ijk_to_ras), (why,),
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..image.geometry import VolumeGeometry, flip_lps
 from ..labels import BACKGROUND, VENTRICLES
 from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .atlas import Atlas
@@ -224,18 +225,18 @@ def _search(case: Case, outline) -> list:
     small = case.outline[:: stride[0], :: stride[1], :: stride[2]]
     values = sitk.GetArrayFromImage(small).ravel()
     # From voxels to LPS millimetres.
-    direction = np.reshape(small.GetDirection(), (3, 3)) * small.GetSpacing()
+    to_lps = VolumeGeometry.from_sitk(small).ijk_to_lps
     kji = np.indices(small.GetSize()[::-1]).reshape(3, -1)
-    points = direction @ kji[::-1] + np.reshape(small.GetOrigin(), (3, 1))
+    points = to_lps[:3, :3] @ kji[::-1] + to_lps[:3, 3:]
     near = sitk.GetArrayFromImage(_grown(case.brain, small, 14.0)).ravel() > 0
     points, values = points[:, near], values[near]
     of_ventricles = case.has_ventricles
     here = _middle(case.ventricles if of_ventricles else case.brain)
     there = _middle(outline, negative=of_ventricles)
     target = sitk.GetArrayFromImage(outline)[::3, ::3, ::3]
-    spacing = np.array(outline.GetSpacing()) * 3
-    to_index = np.linalg.inv(np.reshape(outline.GetDirection(), (3, 3)) * spacing)
-    origin = np.reshape(outline.GetOrigin(), (3, 1))
+    outline_to_lps = VolumeGeometry.from_sitk(outline).ijk_to_lps
+    to_index = np.linalg.inv(outline_to_lps[:3, :3] * 3)
+    origin = outline_to_lps[:3, 3:]
     shifts = [(0.0, 0.0)] if of_ventricles else list(product(SHIFTS_Y, SHIFTS_Z))
     scored = []
     for pitch, roll, yaw in product(PITCHES, ROLLS, YAWS):
@@ -308,13 +309,12 @@ def _affine(fixed, mask, moving, start, metric: str, rounds: int):
 
 def _ras_matrix(transform) -> np.ndarray:
     """The RAS matrix (4 x 4) of a linear ITK transform (LPS)."""
-    flip = np.diag([-1.0, -1.0, 1.0])
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     columns = [np.array(transform.TransformPoint(tuple(row))) - origin for row in np.eye(3)]
     matrix = np.eye(4)
-    matrix[:3, :3] = flip @ np.stack(columns, axis=1) @ flip
-    matrix[:3, 3] = flip @ origin
-    return matrix
+    matrix[:3, :3] = np.stack(columns, axis=1)
+    matrix[:3, 3] = origin
+    return flip_lps(matrix)
 
 
 # --- bending

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import RegistrationError
+from ..image.geometry import flip_lps_points
 from ..preprocessing.brain_mask import WORKING_SPACING_MM, brain_mask
 from ..slicestack import SliceStack
-from ..volume import Volume, itk_from_affine
+from ..volume import Volume
 from . import rigid
 
 #: Voxel of the levels, mm: where the starting angles are tried, and the two steps of refinement.
@@ -228,9 +229,9 @@ def _search(
     """From many starting poses to one motion (RAS), coarse to fine; ``start`` skips the search for one."""
     import SimpleITK as sitk
 
-    centre = _lps(fixed.centre_ras)
+    centre = flip_lps_points(fixed.centre_ras)
     if start is None:
-        shift = _lps(moving.centre_ras) - centre
+        shift = flip_lps_points(moving.centre_ras) - centre
         poses = [(*np.radians(angles), *shift) for angles in product(NOD_DEG, TILT_DEG, TURN_DEG)]
         method = _method(fixed, SEARCH_MM, "mutual information")
         scored = []
@@ -311,7 +312,7 @@ def _scale_percent(a: Prepared, b: Prepared, motion: np.ndarray) -> float:
     logs = []
     for fixed, moving, start, sign in ((a, b, motion, 1), (b, a, rigid.invert(motion), -1)):
         method = _method(fixed, COARSE_MM, "correlation")
-        centre = tuple(_lps(fixed.centre_ras))
+        centre = tuple(flip_lps_points(fixed.centre_ras))
         given = rigid.to_sitk(start)
         values = []
         for scale in SCALES:
@@ -370,10 +371,6 @@ def _doubts(correlation: float, consistency: float, scale: float) -> tuple[str, 
 # --- images
 
 
-def _lps(ras: np.ndarray) -> np.ndarray:
-    return np.asarray(ras, dtype=float) * (-1, -1, 1)
-
-
 def _euler(centre: np.ndarray, pose):
     import SimpleITK as sitk
 
@@ -387,7 +384,7 @@ def _image(volume: Volume, array: np.ndarray):
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(array)
-    spacing, direction, origin = itk_from_affine(volume.ijk_to_ras)
+    spacing, direction, origin = volume.geometry.to_itk()
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     image.SetOrigin(origin)
@@ -398,7 +395,7 @@ def _bounds(found: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.n
     """Corners (LPS mm) of the box around voxels (K, J, I)."""
     low, high = found.min(axis=0), found.max(axis=0)
     corners = np.array([[i, j, k, 1] for k in (low[0], high[0]) for j in (low[1], high[1]) for i in (low[2], high[2])])
-    points = (corners @ ijk_to_ras.T)[:, :3] * (-1, -1, 1)
+    points = flip_lps_points((corners @ ijk_to_ras.T)[:, :3])
     return points.min(axis=0), points.max(axis=0)
 
 

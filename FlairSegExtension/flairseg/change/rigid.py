@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+from ..image.geometry import flip_lps
 
 
 def invert(motion: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def to_sitk(motion: np.ndarray):
     """A motion (RAS) as a ``SimpleITK.AffineTransform`` (LPS)."""
     import SimpleITK as sitk
 
-    matrix = _FLIP @ motion @ _FLIP
+    matrix = flip_lps(motion)
     transform = sitk.AffineTransform(3)
     transform.SetMatrix([float(x) for x in matrix[:3, :3].ravel()])
     transform.SetTranslation([float(x) for x in matrix[:3, 3]])
@@ -77,7 +77,7 @@ def from_sitk(transform) -> np.ndarray:
     out[:3, 3] = origin
     for n in range(3):
         out[:3, n] = np.array(transform.TransformPoint(tuple(np.eye(3)[n]))) - origin
-    return _FLIP @ out @ _FLIP
+    return flip_lps(out)
 
 
 def itk_text(motion: np.ndarray) -> str:
@@ -88,7 +88,7 @@ def itk_text(motion: np.ndarray) -> str:
     motion : ndarray, shape (4, 4)
         RAS mm. ITK's convention for resampling: it takes points of the target grid to the image that is resampled.
     """
-    matrix = _FLIP @ motion @ _FLIP
+    matrix = flip_lps(motion)
     numbers = " ".join(repr(float(x)) for x in (*matrix[:3, :3].ravel(), *matrix[:3, 3]))
     return (
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"

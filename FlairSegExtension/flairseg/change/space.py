@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..slicestack import choose_plane, dominant_axes
+from ..image.geometry import directions_of, dominant_axes
+from ..slicestack import choose_plane
 from ..volume import Volume, volume_to_sitk
 from . import rigid
 
@@ -97,7 +98,7 @@ def snapped_axes(ijk_to_ras: np.ndarray) -> np.ndarray:
     -------
     ndarray, shape (3, 3)
     """
-    directions = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+    directions = directions_of(ijk_to_ras)
     out = np.empty((3, 3))
     for voxel, ras in enumerate(dominant_axes(ijk_to_ras)):
         out[:, ras] = directions[:, voxel] * (1.0 if directions[ras, voxel] > 0 else -1.0)

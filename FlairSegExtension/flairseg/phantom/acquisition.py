@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from .. import labels as classes
+from ..image.geometry import VolumeGeometry
 from .fields import Lattice
 from .head import Head
 
@@ -28,27 +28,6 @@ _SHARPEN = 0.45
 _CHUNK_SAMPLES = 4_000_000
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A grid of voxels in the world (RAS, mm).
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Voxels along K, J, I.
-    ijk_to_ras : ndarray, shape (4, 4)
-        Affine from (I, J, K) to RAS millimetres.
-    """
-
-    shape: tuple[int, int, int]
-    ijk_to_ras: np.ndarray
-
-    @property
-    def spacing(self) -> np.ndarray:
-        """Spacing along I, J, K, mm."""
-        return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
-
-
 def make_grid(
     head: Head,
     shape: tuple[int, int, int],
@@ -56,7 +35,7 @@ def make_grid(
     orientation: str,
     tilt_deg: float,
     tilt_axis: np.ndarray,
-) -> Grid:
+) -> VolumeGeometry:
     """Place a grid on a head.
 
     Parameters
@@ -82,11 +61,11 @@ def make_grid(
     affine[:3, :3] = turn @ directions @ np.diag(spacing_mm)
     middle = (np.array(shape[::-1]) - 1) / 2
     affine[:3, 3] = head.scale * _CENTRE - affine[:3, :3] @ middle
-    return Grid(shape, affine)
+    return VolumeGeometry(shape, affine)
 
 
 def average(
-    field: np.ndarray, lattice: Lattice, head: Head, grid: Grid, check: Callable[[], None] = lambda: None
+    field: np.ndarray, lattice: Lattice, head: Head, grid: VolumeGeometry, check: Callable[[], None] = lambda: None
 ) -> np.ndarray:
     """Mean of a continuous field over every voxel: slice profile across the slice, box within it.
 
@@ -98,7 +77,7 @@ def average(
         A box of the canonical head frame.
     head : Head
         For its scale.
-    grid : Grid
+    grid : VolumeGeometry
     check : callable
         Called between chunks; raises when the user has cancelled.
 
@@ -136,7 +115,7 @@ def average(
     return out
 
 
-def nearest(field: np.ndarray, lattice: Lattice, head: Head, grid: Grid) -> np.ndarray:
+def nearest(field: np.ndarray, lattice: Lattice, head: Head, grid: VolumeGeometry) -> np.ndarray:
     """Value of a field at the node nearest to each voxel's centre, shape (K, J, I), 0 outside."""
     to_node = _voxel_to_node(lattice, head, grid)
     return ndimage.affine_transform(
@@ -144,7 +123,7 @@ def nearest(field: np.ndarray, lattice: Lattice, head: Head, grid: Grid) -> np.n
     )
 
 
-def _voxel_to_node(lattice: Lattice, head: Head, grid: Grid) -> np.ndarray:
+def _voxel_to_node(lattice: Lattice, head: Head, grid: VolumeGeometry) -> np.ndarray:
     """Affine (4, 4) from (I, J, K) to node indices (x, y, z) of a lattice."""
     to_node = np.eye(4)
     to_node[:3, :3] = np.diag(1 / (head.scale * lattice.step))
@@ -152,7 +131,7 @@ def _voxel_to_node(lattice: Lattice, head: Head, grid: Grid) -> np.ndarray:
     return to_node @ grid.ijk_to_ras
 
 
-def _window(lattice: Lattice, head: Head, grid: Grid) -> tuple[slice, slice, slice] | None:
+def _window(lattice: Lattice, head: Head, grid: VolumeGeometry) -> tuple[slice, slice, slice] | None:
     """Slices (K, J, I) of the grid that can touch a lattice's box, or None."""
     ends = np.array(np.meshgrid(*zip(lattice.low, lattice.high, strict=True), indexing="ij")).reshape(3, -1)
     corners = np.linalg.solve(grid.ijk_to_ras, np.vstack([head.scale[:, None] * ends, np.ones(ends.shape[1])]))[:3]
@@ -178,14 +157,16 @@ def _slice_profile(distance_mm: float) -> tuple[np.ndarray, np.ndarray]:
     return offsets, weights / weights.sum()
 
 
-def receive(signal: np.ndarray, grid: Grid, rng: np.random.Generator, noise: float, bias: float) -> np.ndarray:
+def receive(
+    signal: np.ndarray, grid: VolumeGeometry, rng: np.random.Generator, noise: float, bias: float
+) -> np.ndarray:
     """Magnitude image in scanner units from the noise-free signal.
 
     Parameters
     ----------
     signal : ndarray, shape (K, J, I), float32
         Signal relative to white matter.
-    grid : Grid
+    grid : VolumeGeometry
     rng : numpy.random.Generator
     noise : float
         Standard deviation of each of the two receive channels (real, imaginary) relative to white matter: the
