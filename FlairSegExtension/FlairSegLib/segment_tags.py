@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import vtk
 
 PREFIX = "FlairSeg."
@@ -21,6 +24,8 @@ MODEL, MODEL_SHA256, CREATED, ALGORITHM_TYPE, VERDICT, READER, ACTIVE_SECONDS, V
 )
 #: Attribute of every node that a follow-up made of the studies: none of them is a study itself.
 FOLLOWUP = f"{PREFIX}followup"
+#: Priority of an observer that is called before all others.
+_FIRST = 1e6
 #: How a segmentation came about, as DICOM SEG names it.
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 
@@ -38,9 +43,30 @@ def first_tag(node, key: str) -> str:
 
 
 def set_tag(segment, key: str, value: str) -> None:
-    """Set a tag, unless it says so already: each change would redraw what shows the segment."""
+    """Set a tag, unless it says so already. Observers of the segmentation are not told, see :func:`unannounced`."""
     if tag(segment, key) != value:
-        segment.SetTag(key, value)
+        with unannounced(segment):
+            segment.SetTag(key, value)
+
+
+@contextmanager
+def unannounced(segment) -> Iterator[None]:
+    """Keep a change of a segment's tags from the observers of its segmentation.
+
+    The editor's undo history takes any announced change for an edit: what could be done again is forgotten, and the
+    next Undo after a Redo restores the state that is there. Views would be drawn again, too.
+    """
+    number = 0
+
+    def stop(caller, event) -> None:
+        caller.GetCommand(number).SetAbortFlag(1)
+
+    # Before all others, which the flag then keeps from being called.
+    number = segment.AddObserver(vtk.vtkCommand.ModifiedEvent, stop, _FIRST)
+    try:
+        yield
+    finally:
+        segment.RemoveObserver(number)
 
 
 def number(node, key: str) -> float:

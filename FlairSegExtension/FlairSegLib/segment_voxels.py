@@ -101,9 +101,14 @@ def voxel_state(node) -> tuple:
     for segment_id in contents.GetSegmentIDs():
         segment = contents.GetSegment(segment_id)
         image = segment.GetRepresentation(name)
-        address = image.GetAddressAsString("vtkObject") if image is not None else ""
+        address = address_of(image) if image is not None else ""
         state.append((segment_id, segment.GetLabelValue(), address, image.GetMTime() if image is not None else 0))
     return tuple(state)
+
+
+def address_of(thing) -> str:
+    """Which VTK object a Python object stands for; unique among those that exist at one time."""
+    return thing.GetAddressAsString("vtkObject")
 
 
 def grid_of(node, volume_node=None) -> Grid | None:
@@ -141,7 +146,7 @@ def snapshot(node, volume_node, grid: Grid) -> Snapshot:
     """
     contents = node.GetSegmentation()
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    layers: dict[int, tuple] = {}
+    layers: dict[str, tuple] = {}
     other = []
     for value, segment_id in segments_by_class(node).items():
         segment = contents.GetSegment(segment_id)
@@ -154,7 +159,9 @@ def snapshot(node, volume_node, grid: Grid) -> Snapshot:
             if mask is not None and mask.shape == grid.shape:
                 other.append((mask.copy(), (0, 0, 0), {1: value}))
             continue
-        key = id(image.GetPointData().GetScalars())
+        # Not id(): the Python object that stands for a VTK object goes with its last reference, and the next one may
+        # get the same number. Two layers would then be taken for one.
+        key = address_of(image)
         if key not in layers:
             layers[key] = (_voxels(image).copy(), place, {})
         layers[key][2][int(segment.GetLabelValue())] = value
@@ -176,20 +183,58 @@ def write(node, grid: Grid, box: Box, before: np.ndarray, after: np.ndarray) -> 
     changed = before != after
     contents = node.GetSegmentation()
     segments = segments_by_class(node)
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
     for value in range(1, NUMBER_OF_CLASSES):
+        if value not in segments and (changed & (after == value)).any():
+            segments[value] = _add_segment(node, value)
+    layers = {value: contents.GetLayerIndex(segment_id) for value, segment_id in segments.items()}
+    surfaces = contents.ContainsRepresentation(
+        slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    )
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    for value, segment_id in segments.items():
+        # What another class of the same layer gains is lost by that alone; voxels of another layer would stay.
+        elsewhere = [other for other in layers if other != value and layers[other] != layers[value]]
+        lost = changed & np.isin(after, [BACKGROUND, *elsewhere])
+        if not elsewhere:
+            lost &= before == value
+        if lost.any() and layers[value] >= 0:
+            _erase(node, segment_id, grid, box, lost)
+    for value, segment_id in segments.items():
         gained = changed & (after == value)
         if gained.any():
-            segment_id = segments.get(value) or _add_segment(node, value)
-            others = [i for i in contents.GetSegmentIDs() if i != segment_id and i in segments.values()]
+            others = [other for other in segments.values() if other != segment_id]
             logic.SetBinaryLabelmapToSegment(
                 _image(gained, box, grid), node, segment_id, logic.MODE_MERGE_MASK, _extent(box), False, others
             )
-        lost = changed & (before == value) & (after == BACKGROUND)
-        if lost.any() and value in segments:
-            logic.SetBinaryLabelmapToSegment(
-                _image(~lost, box, grid), node, segments[value], logic.MODE_MERGE_MIN, _extent(box)
-            )
+    if surfaces:
+        # Voxels changed in place leave a segment without its surface.
+        node.CreateClosedSurfaceRepresentation()
+
+
+def _erase(node, segment_id: str, grid: Grid, box: Box, lost: np.ndarray) -> None:
+    """Take voxels (bool, within the box) out of a segment.
+
+    In place where the layer is on the grid: Slicer's logic would move the segment to a layer of its own, and classes
+    of different layers can overlap.
+    """
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    place = _place(image, grid)
+    if place is None:
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic.SetBinaryLabelmapToSegment(_image(~lost, box, grid), node, segment_id, logic.MODE_MERGE_MIN, _extent(box))
+        return
+    voxels = _voxels(image)
+    common = [slice(max(b.start, p), min(b.stop, p + n)) for b, p, n in zip(box, place, voxels.shape, strict=True)]
+    if any(s.start >= s.stop for s in common):
+        return
+    part = voxels[tuple(slice(s.start - p, s.stop - p) for s, p in zip(common, place, strict=True))]
+    gone = lost[tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(common, box, strict=True))]
+    gone = gone & (part == segment.GetLabelValue())
+    if gone.any():
+        part[gone] = 0
+        image.GetPointData().GetScalars().Modified()
+        image.Modified()
 
 
 def _is_of(segment, label_class) -> bool:

@@ -6,6 +6,8 @@ same classes that draw in the application. Only the Qt widget around them is mis
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import slicer
 import vtk
@@ -19,6 +21,8 @@ _DISPLAYABLE_MANAGERS = (
     "vtkMRMLMarkupsDisplayableManager",
     "vtkMRMLCrosshairDisplayableManager",
 )
+#: For the names of views that get none.
+_NUMBERS = itertools.count(1)
 
 
 class SliceView:
@@ -70,7 +74,7 @@ class SliceView:
         self.logic.SetMRMLApplicationLogic(app.applicationLogic())
         self.logic.SetMRMLScene(slicer.mrmlScene)
         app.applicationLogic().GetSliceLogics().AddItem(self.logic)
-        self.node = self.logic.AddSliceNode(name or f"{orientation}{id(self)}")
+        self.node = self.logic.AddSliceNode(name or f"{orientation}{next(_NUMBERS)}")
         self.node.SetOrientation(orientation)
         self.node.SetDimensions(width, height, 1)
         self.group.SetMRMLDisplayableNode(self.node)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +63,6 @@ class ResultPanel(VTKObservationMixin):
         self._measured = None
         self._task = None
         self._again = False
-        self._quiet = False
         self._settings = settings
         self.widget = slicer.util.loadUI(str(UI_FILE))
         layout = placeholder.layout()
@@ -237,13 +235,13 @@ class ResultPanel(VTKObservationMixin):
     # Counting
 
     def _edited(self) -> None:
-        if self._quiet or self._node is None:
+        if self._node is None:
             return
         self.verdict.measured(None)
         self._settling.start()
 
     def _restyled(self) -> None:
-        if not self._quiet and self._node is not None:
+        if self._node is not None:
             self._style_timer.start()
 
     def _count(self) -> None:
@@ -309,8 +307,6 @@ class ResultPanel(VTKObservationMixin):
 
     def _note_edits(self) -> None:
         """Voxels added and removed, the reader, and AUTOMATIC -> SEMIAUTOMATIC, once something was edited."""
-        # Slicer's undo history forgets what could be done again as soon as a tag is written. An undo brings the tags
-        # back that fit, so nothing is written then.
         node, measured = self._node, self._measured
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         changed = False
@@ -321,13 +317,13 @@ class ResultPanel(VTKObservationMixin):
             if noted == [added, removed] or (noted == ["", ""] and added == removed == "0"):
                 continue
             changed = True
-            with self._unheard():
-                segment_tags.set_tag(segment, segment_tags.VOXELS_ADDED, added)
-                segment_tags.set_tag(segment, segment_tags.VOXELS_REMOVED, removed)
-                segment_tags.set_tag(segment, segment_tags.ALGORITHM_TYPE, segment_tags.SEMIAUTOMATIC)
-                if self._settings.readerName:
-                    segment_tags.set_tag(segment, segment_tags.READER, self._settings.readerName)
-                if logic.GetSegmentStatus(segment) == logic.NotStarted:
+            segment_tags.set_tag(segment, segment_tags.VOXELS_ADDED, added)
+            segment_tags.set_tag(segment, segment_tags.VOXELS_REMOVED, removed)
+            segment_tags.set_tag(segment, segment_tags.ALGORITHM_TYPE, segment_tags.SEMIAUTOMATIC)
+            if self._settings.readerName:
+                segment_tags.set_tag(segment, segment_tags.READER, self._settings.readerName)
+            if logic.GetSegmentStatus(segment) == logic.NotStarted:
+                with segment_tags.unannounced(segment):
                     logic.SetSegmentStatus(segment, logic.InProgress)
         self._note_work(tags=changed)
 
@@ -341,19 +337,8 @@ class ResultPanel(VTKObservationMixin):
         if self.tracker.seconds > 0:
             node.SetAttribute(segment_tags.ACTIVE_SECONDS, text)
         if tags and self.tracker.seconds > 0:
-            with self._unheard():
-                for segment_id in segment_voxels.segments_by_class(node).values():
-                    segment = node.GetSegmentation().GetSegment(segment_id)
-                    segment_tags.set_tag(segment, segment_tags.ACTIVE_SECONDS, text)
-
-    @contextmanager
-    def _unheard(self):
-        """What is noted on the segments is no edit."""
-        before, self._quiet = self._quiet, True
-        try:
-            yield
-        finally:
-            self._quiet = before
+            for segment_id in segment_voxels.segments_by_class(node).values():
+                segment_tags.set_tag(node.GetSegmentation().GetSegment(segment_id), segment_tags.ACTIVE_SECONDS, text)
 
     def _saving(self, caller=None, event=None) -> None:
         self._note_work(tags=True)
