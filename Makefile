@@ -17,12 +17,13 @@ BENCH_ARGS ?=
 GUI_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint bench docs-pictures readme clean environment-demo environment-test environment-lint
+.PHONY: help demo test soak lint bench docs docs-pictures readme clean
+.PHONY: environment-demo environment-test environment-lint environment-docs
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-environment-demo environment-test environment-lint: environment-%:
+environment-demo environment-test environment-lint environment-docs: environment-%:
 	@sh tools/setup_environment.sh $* $(VENV)
 
 demo: environment-demo ## make a phantom, segment it with the default model, show how well that went
@@ -46,6 +47,10 @@ bench: environment-test ## speed, memory, how the Slicer module feels: reported,
 	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
 	@$(if $(findstring --only,$(BENCH_ARGS)),true,$(BIN)/python Testing/benchmarks/gui.py --output bench $(GUI_ARGS))
 
+docs: environment-docs ## build the documentation site into build/docs; a warning is an error
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
 docs-pictures: environment-test ## make the pictures of README and docs again, from the phantom
 	@sh tools/system_libraries.sh $(BIN)/python
 	@mkdir -p docs/pictures
@@ -57,7 +62,7 @@ docs-pictures: environment-test ## make the pictures of README and docs again, f
 	@$(BIN)/python tools/render_slicer_views.py
 	@$(BIN)/python tools/tutorial_pictures.py
 
-readme: environment-demo ## put real output and measured figures into README.md
+readme: environment-demo ## put real output and measured figures into README.md and docs
 	@$(BIN)/python tools/update_readme.py $(SECTIONS)
 
 clean: ## remove what make made: .venv, demo, bench, caches

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up .venv for the Makefile: `tools/setup_environment.sh demo|test|lint [folder]`.
+# Sets up .venv for the Makefile: `tools/setup_environment.sh demo|test|lint|docs [folder]`.
 # Plain sh, so that it runs with nothing but a base system; every failure says what to do next.
 set -eu
 cd "$(dirname "$0")/.."
@@ -70,7 +70,7 @@ pip_install() {
             "behind a proxy:          export HTTPS_PROXY=http://user:password@proxy:port  and run make again" \
             "proxy re-signs TLS:      export PIP_CERT=/path/to/the/hospital-ca.pem       and run make again" \
             "own package index:       export PIP_INDEX_URL=https://mirror/simple          and run make again" \
-            "no network at all:       README, \"Without a network\""
+            "no network at all:       docs/install.md, \"Without a network\""
     fi
 }
 
@@ -107,6 +107,10 @@ lint)
     say "Installing FlairSeg and the linter ..."
     pip_install -e '.[dev]'
     ;;
-*) stop "Unknown purpose '$purpose': demo, test or lint." ;;
+docs)
+    say "Installing FlairSeg and what its documentation needs ..."
+    pip_install -e '.[docs]'
+    ;;
+*) stop "Unknown purpose '$purpose': demo, test, lint or docs." ;;
 esac
 printf '%s\n' "$wanted" >"$stamp"

@@ -1,16 +1,17 @@
-"""Put real output and measured figures into the README, between its markers: `make readme`.
+"""Put real output and measured figures into README and docs, between their markers: `make readme`.
 
-``help``     what the command line's --help prints
+``commands`` the reference of all commands and options (docs/commands.md)
 ``demo``     what ``make demo`` prints (runs it)
 ``results``  the measured results in the cards of the models
 ``keys``     the keys of the Slicer module's panel, from the list by which they are bound
 ``bench``    the figures of ``bench/benchmark.json``, if ``make bench`` has written it
-Nobody types a figure into the README: every one of them comes from a command.
+No figure is typed by hand: every one of them comes from a command.
 """
 
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
 import re
@@ -20,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
 WIDTH = 100
 #: Key of a figure in a card's results, and its column's heading.
 COLUMNS = {
@@ -39,19 +39,16 @@ def printed(*command: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
-def program() -> str:
-    """The command line that is installed beside this Python."""
-    return str(Path(sys.executable).with_name("flairseg"))
-
-
 def code(body: str) -> str:
     """A fenced block."""
     return f"```text\n{body}\n```"
 
 
-def help_section() -> str:
-    """The help of the main command."""
-    return code(f"$ flairseg segment --help\n{printed(program(), 'segment', '--help')}")
+def commands_section() -> str:
+    """The reference of all commands, by Typer's own generator, without the colours of the help texts."""
+    text = printed(sys.executable, "-m", "typer", "flairseg.cli", "utils", "docs", "--name", "flairseg")
+    text = html.unescape(re.sub(r"</?span[^>]*>", "", text).replace("&lt;", "\\<"))
+    return text.replace("# `flairseg`", "# Command reference", 1)
 
 
 def demo_section() -> str:
@@ -150,27 +147,28 @@ def table(headings: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *rows]]
 
 
-SECTIONS: dict[str, Callable[[], str | None]] = {
-    "help": help_section,
-    "demo": demo_section,
-    "results": results_section,
-    "keys": keys_section,
-    "bench": bench_section,
+#: Section -> the document that holds it, and what makes it.
+SECTIONS: dict[str, tuple[str, Callable[[], str | None]]] = {
+    "commands": ("docs/commands.md", commands_section),
+    "demo": ("README.md", demo_section),
+    "results": ("README.md", results_section),
+    "keys": ("docs/slicer.md", keys_section),
+    "bench": ("docs/benchmark.md", bench_section),
 }
 
 
-def replace(readme: str, name: str, body: str) -> str:
-    """The README with another body between the markers of a section.
+def replace(document: str, name: str, body: str) -> str:
+    """The document with another body between the markers of a section.
 
     Raises
     ------
     SystemExit
-        If the README has no such markers.
+        If the document has no such markers.
     """
     pattern = re.compile(rf"(<!-- {name}:start -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    if not pattern.search(readme):
-        raise SystemExit(f"README.md has no section {name}")
-    return pattern.sub(lambda match: f"{match[1]}{body}\n{match[2]}", readme)
+    if not pattern.search(document):
+        raise SystemExit(f"The document has no section {name}")
+    return pattern.sub(lambda match: f"{match[1]}{body}\n{match[2]}", document)
 
 
 def main() -> None:
@@ -181,15 +179,15 @@ def main() -> None:
     unknown = sorted(set(options.sections) - set(SECTIONS))
     if unknown:
         parser.error(f"there is no section {unknown[0]}")
-    readme = README.read_text(encoding="utf-8")
     for name in options.sections or SECTIONS:
-        body = SECTIONS[name]()
+        document, make = SECTIONS[name]
+        body = make()
         if body is None:
             print(f"{name}: nothing to show yet, left as it is")
             continue
-        readme = replace(readme, name, body)
+        path = ROOT / document
+        path.write_text(replace(path.read_text(encoding="utf-8"), name, body), encoding="utf-8")
         print(f"{name}: updated")
-    README.write_text(readme, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -193,8 +193,8 @@ def test_the_manual_lists_the_keys(slicer):
 
     from FlairSegLib import keys
 
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.split("<!-- keys:start -->")[1].split("<!-- keys:end -->")[0]
+    manual = (Path(__file__).parents[2] / "docs" / "slicer.md").read_text(encoding="utf-8")
+    section = manual.split("<!-- keys:start -->")[1].split("<!-- keys:end -->")[0]
     rows = [line.strip("| ").split(" | ") for line in section.strip().splitlines()[2:]]
     assert rows == [[f"`{key}`", text] for key, text in keys.descriptions().items()], "run `make readme SECTIONS=keys`"
 
