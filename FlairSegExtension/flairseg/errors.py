@@ -130,6 +130,14 @@ class GridMismatchError(FlairSegError):
     """Two images that must share a voxel grid do not, or a part lies outside of the whole."""
 
 
+class UnsuitableMaskError(FlairSegError):
+    """A mask or probability file holds something else, or nothing says what its values mean."""
+
+
+class InvalidMappingError(FlairSegError):
+    """What label values mean was not said in a way that can be understood."""
+
+
 class UnusableIntensitiesError(FlairSegError):
     """The voxels hold nothing to segment (empty, constant, all NaN)."""
 

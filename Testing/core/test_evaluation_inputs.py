@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from flairseg.cli.advice import advice as phrased
 from flairseg.errors import FlairSegError, InputNotFoundError, UnreadableImageError
 from flairseg.evaluation import EvaluationCase, match_folders, parse_mapping, read_manifest, read_training_log
 from flairseg.evaluation.errors import InvalidManifestError, InvalidMappingError, UnsuitableMaskError
 from flairseg.evaluation.foreign import OWN, PRESETS, with_threshold
 from flairseg.evaluation.inputs import DEFAULT_METHOD
 from flairseg.evaluation.masks import place, read_prediction, read_probabilities, read_reference
+from flairseg.io.label_maps import read_label_map
 from flairseg.volume import volume_to_sitk
 
 from Testing.core.evaluation_cases import (
@@ -150,10 +152,12 @@ def test_mappings_are_read_and_said():
     assert parse_mapping("x:wmh-synthseg")[1].targets == {1, 3}
     assert "values from 0.9 on are lesions" in str(PRESETS["bianca"])
     assert (OWN.targets, str(OWN)) == (frozenset(), "")
+    assert parse_mapping("m:MS lesion=3,2=2")[1].names == {"MS lesion": 3}
+    assert parse_mapping("binary") == ("", PRESETS["binary"])
 
 
 @pytest.mark.parametrize(
-    "text", ["", "m", "m:", ":1=3", "m:1", "m:1=7", "m:1=", "m:a=3", "m:1=3,1=2", "m:nonzero=3,1=2", "m:1=3,,2=2"]
+    "text", ["", "m", "m:", ":1=3", "m:1", "m:1=7", "m:1=", "m:=3", "m:1=3,1=2", "m:nonzero=3,1=2", "m:1=3,,2=2"]
 )
 def test_mappings_that_cannot_be_understood_are_refused_with_advice(text):
     with pytest.raises(InvalidMappingError) as caught:
@@ -161,14 +165,22 @@ def test_mappings_that_cannot_be_understood_are_refused_with_advice(text):
     assert caught.value.advice
 
 
-def test_mappings_turn_values_into_classes():
-    array = np.array([0, 1, 4, 43, 77, 99, -3])
-    assert PRESETS["wmh-synthseg"].apply(array, "f", "m").tolist() == [0, 0, 1, 1, 3, 0, 0]
-    assert PRESETS["binary"].apply(np.array([0, 255]), "f", "m").tolist() == [0, 3]
-    assert PRESETS["lst"].apply(np.array([0.0, 0.49, 0.5, 1.0]), "f", "m").tolist() == [0, 0, 3, 3]
+def read(path, array, mapping, subject="m"):
+    return read_label_map(
+        write_labels(path / "f.nii.gz", np.reshape(array, (1, 1, -1))), None, mapping, subject=subject
+    )
+
+
+def test_mappings_turn_values_into_classes(tmp_path):
+    def classes(array, mapping) -> list[int]:
+        return read(tmp_path, array, mapping).labels.ravel().tolist()
+
+    assert classes(np.array([0, 1, 4, 43, 77, 99, -3], np.int16), PRESETS["wmh-synthseg"]) == [0, 0, 1, 1, 3, 0, 0]
+    assert classes(np.array([0, 255], np.uint8), PRESETS["binary"]) == [0, 3]
+    assert classes(np.array([0.0, 0.49, 0.5, 1.0], np.float32), PRESETS["lst"]) == [0, 0, 3, 3]
     strict = with_threshold(PRESETS["lst"], 0.8, "m")
-    assert strict.apply(np.array([0.79, 0.8]), "f", "m").tolist() == [0, 3]
-    assert OWN.apply(np.array([0.0, 1.0, 3.0]), "f", "m").tolist() == [0, 1, 3]
+    assert classes(np.array([0.79, 0.81], np.float32), strict) == [0, 3]
+    assert classes(np.array([0.0, 1.0, 3.0], np.float32), OWN) == [0, 1, 3]
     for threshold in (0.0, 1.2):
         with pytest.raises(InvalidMappingError):
             with_threshold(PRESETS["lst"], threshold, "m")
@@ -179,17 +191,19 @@ def test_mappings_turn_values_into_classes():
 @pytest.mark.parametrize(
     ("array", "advice"),
     [
-        (np.array([0, 255]), "--labels LST:binary"),
-        (np.array([0, 2, 4, 5, 14, 15, 43, 44]), "wmh-synthseg"),
-        (np.array([0, 7, 9]), "--labels LST:9=3"),
-        (np.array([0.0, 0.3]), "--labels LST:probability"),
-        (np.array([-1, 0]), "--labels LST:0=3"),
+        (np.array([0, 255], np.uint8), "LST:binary"),
+        (np.array([0, 2, 4, 5, 14, 15, 43, 44], np.uint8), "LST:synthseg"),
+        (np.array([0, 2, 4, 43, 44, 77], np.uint8), "LST:wmh-synthseg"),
+        (np.array([0, 7, 9], np.uint8), "LST:9=3"),
+        (np.array([0.0, 0.3], np.float32), "LST:probability"),
+        (np.array([-1, 0], np.int16), "LST:-1=0"),
     ],
 )
-def test_foreign_values_are_refused_with_the_mapping_to_give(array, advice):
+def test_foreign_values_are_refused_with_the_mapping_to_give(tmp_path, array, advice):
     with pytest.raises(UnsuitableMaskError) as caught:
-        OWN.apply(array, "mask.nii.gz", "LST")
+        read(tmp_path, array, None, "LST")
     assert advice in caught.value.advice
+    assert f"--labels {advice}" in phrased(caught.value)
 
 
 # --- grids ------------------------------------------------------------------------------------------------------------
@@ -276,7 +290,9 @@ def test_rounding_of_a_header_is_no_other_grid(reference):
 
 def test_a_mask_of_ones_may_be_a_lesion_mask_and_is_told_so(reference, tmp_path):
     path = write_labels(tmp_path / "p.nii.gz", (reference.array == 3).astype(np.uint8))
-    assert "--labels LST:binary" in read_prediction(path, OWN, "LST", reference).warnings[0]
+    assert "LST:binary" in read_prediction(path, None, "LST", reference).warnings[0]
+    assert read_prediction(path, OWN, "LST", reference).warnings == ()
+    assert "reference:binary" in read_reference(path).warnings[0]
     assert read_prediction(path, PRESETS["binary"], "LST", reference).warnings == ()
 
 
@@ -332,7 +348,7 @@ def test_files_that_are_no_images_are_refused_in_words(reference, tmp_path):
     (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UnreadableImageError, match="truncated"):
         read_prediction(tmp_path / "cut.nii.gz", OWN, "m", reference)
-    with pytest.raises(FlairSegError, match="no file"):
+    with pytest.raises(FlairSegError, match="no DICOM segmentation"):
         read_prediction(tmp_path, OWN, "m", reference)
 
 

@@ -25,6 +25,16 @@ PHRASES: dict[str, str] = {
     "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
     "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
     "model-member-missing": "Install {model} first; `flairseg models` lists what is installed.",
+    "unnamed-labels": "Say what they mean with --labels {prefix}{suggestion} (classes: 1 ventricles, 2 normal_wmh, "
+    "3 lesion, 0 background), or with a preset such as --labels {prefix}binary.",
+    "labels-not-in-mapping": "Say what they mean with --labels {prefix}{suggestion} (classes: 1 ventricles, "
+    "2 normal_wmh, 3 lesion, 0 background).",
+    "probabilities-not-labels": "If they are probabilities of lesions, add --labels {prefix}probability; else give the "
+    "label map.",
+    "implausible-labels": "Say what the values mean with --labels {prefix}VALUE=CLASS,..., or add --labels "
+    "{prefix}flairseg if it holds FlairSeg's labels all the same.",
+    "threshold-without-probabilities": "Add --labels {method}:probability if its masks are probabilities of lesions.",
+    "unknown-label-mapping": "Write --labels VALUE=CLASS,... such as 1=lesion,2=normal_wmh, or one of: {presets}.",
     "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",
     "study-still-open": "Close it first: `flairseg study close`. Nobody can answer afterwards.",
     "room-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",

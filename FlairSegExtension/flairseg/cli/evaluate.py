@@ -120,7 +120,7 @@ def _run(
         task = bar.add_task(_STAGES["cases"][0], total=1.0)
 
         def refused(refusal: Refusal) -> None:
-            error = told(FlairSegError(refusal.message, refusal.advice), pseudonymiser)
+            error = told(refusal.error or FlairSegError(refusal.message, refusal.advice), pseudonymiser)
             show_error(bar.console, error, f"{refusal.case}, {refusal.method}")
 
         def progress(fraction: float, stage: str) -> None:
@@ -187,9 +187,14 @@ def _without_names(result: EvaluationResult, pseudonymiser: Pseudonymiser) -> Ev
 
 
 def _mappings(options: EvaluateOptions, known: set[str]) -> dict:
-    from ..evaluation.foreign import OWN, parse_mapping, with_threshold
+    from ..evaluation.foreign import OWN, REFERENCE, parse_mapping, with_threshold
 
-    mappings = dict(parse_mapping(text) for text in options.labels)
+    mappings: dict = {}
+    for text in options.labels:
+        method, mapping = parse_mapping(text)
+        # Without a method it is for all of them; the references are named.
+        for name in [method] if method else sorted(known - {REFERENCE} - mappings.keys()):
+            mappings[name] = mapping
     for text in options.thresholds:
         method, _, number = text.rpartition("=")
         try:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from ..errors import FlairSegError
+from ..errors import InvalidMappingError as InvalidMappingError
+from ..errors import UnsuitableMaskError as UnsuitableMaskError
 
 
 class InvalidManifestError(FlairSegError):
     """The table of cases, or the folders, cannot be understood: columns missing, names doubled, nothing matches."""
-
-
-class InvalidMappingError(FlairSegError):
-    """What a method's label values mean was not said in a way that can be understood."""
-
-
-class UnsuitableMaskError(FlairSegError):
-    """A mask or probability file holds something else, or lies outside of its reference."""
 
 
 class NothingToEvaluateError(FlairSegError):

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..labels import LESION, NUMBER_OF_CLASSES, VENTRICLES
-from ..reading import read_components
+from ..errors import UnsuitableMaskError
+from ..image.geometry import GRID_TOLERANCE_VOXELS
+from ..io.label_maps import LabelMap, read_label_map
+from ..io.label_meanings import LabelMapping
+from ..io.probability_maps import probabilities as checked_probabilities
+from ..labels import LESION, NUMBER_OF_CLASSES
+from ..reading import case_name, read_components
 from ..volume import Volume, volume_from_sitk, volume_to_sitk
-from .errors import UnsuitableMaskError
-from .foreign import LabelMapping
-
-#: Voxel centres this near to each other, in parts of the smallest spacing, are the same.
-GRID_TOLERANCE = 0.05
-#: Rounding that a probability may have beyond 0 and 1.
-_ROUNDING = 1e-3
+from .foreign import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -36,26 +35,31 @@ class Placed:
     scores: np.ndarray | None = None
 
 
-def read_reference(path: Path, mapping: LabelMapping) -> Volume:
+def read_reference(path: Path, mapping: LabelMapping | None = None) -> Volume:
     """A reference on its own grid: labels uint8 (K, J, I), whose affine is everyone's frame.
+
+    Parameters
+    ----------
+    path : Path
+    mapping : LabelMapping, optional
+        What the file's values mean, where that was stated.
 
     Raises
     ------
-    UnsuitableMaskError, FlairSegError
-        If the file cannot be read or is no label map.
+    FlairSegError
+        As for :func:`~flairseg.io.label_maps.read_label_map`.
     """
-    grid, components = _read(path)
-    return replace(grid, array=mapping.apply(_single(path, components), path.name, "reference"))
+    return _volume(read_label_map(path, None, mapping, doubtful="warn", subject=REFERENCE))
 
 
-def read_prediction(path: Path, mapping: LabelMapping, method: str, reference: Volume) -> Placed:
+def read_prediction(path: Path, mapping: LabelMapping | None, method: str, reference: Volume) -> Placed:
     """A method's mask as class labels on the reference's grid, by nearest neighbour.
 
     Parameters
     ----------
     path : Path
-    mapping : LabelMapping
-        What the file's values mean.
+    mapping : LabelMapping or None
+        What the file's values mean, where that was stated.
     method : str
     reference : Volume
         Labels of the reference.
@@ -70,37 +74,30 @@ def read_prediction(path: Path, mapping: LabelMapping, method: str, reference: V
     UnsuitableMaskError, FlairSegError
         If the file cannot be read, is no label map, or lies wholly outside of the reference.
     """
-    grid, components = _read(path)
-    labels = mapping.apply(_single(path, components), path.name, method)
-    warnings = list(grid.warnings)
-    if mapping.own and np.array_equal(np.flatnonzero(np.bincount(labels.ravel(), minlength=2)[1:]) + 1, [VENTRICLES]):
-        warnings.append(
-            f"{path.name} holds the value 1 alone, which is read as ventricles. If it marks lesions, add "
-            f"--labels {method}:binary."
-        )
-    placed = place(replace(grid, array=labels), reference, linear=False)
+    found = read_label_map(path, None, mapping, doubtful="warn", subject=method)
+    volume = _volume(found)
+    placed = place(volume, reference, linear=False)
     scores = None
-    if mapping.nonzero is not None and _holds_probabilities(components[0]):
-        scores = place(replace(grid, array=components[0].astype(np.float32)), reference, linear=True).array
-    return Placed(placed.array, (*warnings, *(f"{path.name} {text}" for text in placed.warnings)), scores)
+    if found.scores is not None:
+        scores = place(replace(volume, array=found.scores), reference, linear=True).array
+    return Placed(placed.array, (*found.warnings, *(f"{path.name} {text}" for text in placed.warnings)), scores)
 
 
-def _holds_probabilities(array: np.ndarray) -> bool:
-    """Whether a mask holds fractions between 0 and 1, not labels."""
-    if array.dtype.kind != "f" or float(array.min(initial=0)) < 0 or float(array.max(initial=0)) > 1:
-        return False
-    return bool(((array > 0) & (array < 1)).any())
+def _volume(found: LabelMap) -> Volume:
+    return Volume(found.labels, found.geometry.ijk_to_ras, case_name(found.path), found.warnings)
 
 
-def read_probabilities(path: Path, mapping: LabelMapping, reference: Volume) -> tuple[dict[int, np.ndarray], list[str]]:
+def read_probabilities(
+    path: Path, mapping: LabelMapping | None, reference: Volume
+) -> tuple[dict[int, np.ndarray], list[str]]:
     """Probabilities of the classes on the reference's grid, by linear interpolation where the grids differ.
 
     Parameters
     ----------
     path : Path
         One volume: of the mapping's single class, else of lesions. Two volumes: background and that class. Four:
-        classes 0 to 3, as ``flairseg segment --probabilities`` writes them.
-    mapping : LabelMapping
+        classes 0 to 3, as ``flairseg segment`` writes them.
+    mapping : LabelMapping or None
     reference : Volume
 
     Returns
@@ -116,7 +113,7 @@ def read_probabilities(path: Path, mapping: LabelMapping, reference: Volume) -> 
         If the file cannot be read or holds no probabilities.
     """
     grid, components = _read(path)
-    targets = mapping.targets
+    targets = frozenset() if mapping is None else mapping.targets
     single = next(iter(targets)) if len(targets) == 1 else LESION
     if len(components) == NUMBER_OF_CLASSES:
         wanted = {value: components[value] for value in range(1, NUMBER_OF_CLASSES)}
@@ -126,17 +123,12 @@ def read_probabilities(path: Path, mapping: LabelMapping, reference: Volume) -> 
         raise UnsuitableMaskError(
             f"{path.name} holds {len(components)} volumes.",
             "Give probabilities as one volume (of lesions), two (background, lesions) or four (classes 0 to 3).",
+            code="number-of-probabilities",
         )
     found: dict[int, np.ndarray] = {}
     told: dict[str, None] = dict.fromkeys(grid.warnings)
     for value, part in wanted.items():
-        low, high = float(part.min()), float(part.max())
-        if low < -_ROUNDING or high > 1 + _ROUNDING:
-            raise UnsuitableMaskError(
-                f"{path.name} holds values from {low:.4g} to {high:.4g}, so they are no probabilities.",
-                "Give probabilities between 0 and 1 (divide percentages by 100), or leave the file out.",
-            )
-        placed = place(replace(grid, array=np.clip(part, 0, 1).astype(np.float32)), reference, linear=True)
+        placed = place(replace(grid, array=checked_probabilities(part, path.name)), reference, linear=True)
         found[value] = placed.array
         # What lies outside of the reference was told with the mask.
         told |= dict.fromkeys(f"{path.name} {text}" for text in placed.warnings if "outside" not in text)
@@ -166,29 +158,28 @@ def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
     UnsuitableMaskError
         If the volume marks something, and nothing of it lies inside of the reference.
     """
-    to_reference = np.linalg.inv(reference.ijk_to_ras) @ volume.ijk_to_ras
-    if volume.array.shape == reference.array.shape and _apart(to_reference, np.eye(4), volume, reference):
+    own, target = volume.geometry, reference.geometry
+    if own.matches(target):
         return Placed(volume.array)
-    import SimpleITK as sitk
-
-    image, grid = volume_to_sitk(volume), volume_to_sitk(reference)
-    interpolator = sitk.sitkLinear if linear else sitk.sitkNearestNeighbor
-    moved = volume_from_sitk(sitk.Resample(image, grid, sitk.Transform(), interpolator, 0.0, image.GetPixelID())).array
-    warnings = []
-    if not _same_lattice(to_reference, volume, reference):
-        how = "linear interpolation" if linear else "the nearest voxel"
-        sizes = (_grid_words(v) for v in (volume, reference))
-        warnings.append("lies on another grid than its reference ({}; {}): brought onto it by {}.".format(*sizes, how))
-        if volume.array.shape == reference.array.shape and np.allclose(volume.spacing, reference.spacing, rtol=1e-3):
-            warnings.append(
-                "has the size of its reference but another position or direction in its header, which was believed."
-            )
-    outside = _outside(volume.array, to_reference, reference.array.shape)
+    outside = _outside(volume.array, target.index_map(own), target.shape)
     if outside == 1:
         raise UnsuitableMaskError(
             f"{volume.name} marks nothing inside of its reference: the two lie apart in space.",
             "Check that they belong together and that both headers (origin, directions) are right.",
+            code="mask-apart-from-reference",
         )
+    warnings = []
+    if target.locate(own) is not None:
+        moved = target.place(volume.array, own, clip=True)
+    else:
+        moved = _resampled(volume, reference, linear)
+        how = "linear interpolation" if linear else "the nearest voxel"
+        sizes = (_grid_words(v) for v in (volume, reference))
+        warnings.append("lies on another grid than its reference ({}; {}): brought onto it by {}.".format(*sizes, how))
+        if own.shape == target.shape and np.allclose(own.spacing, target.spacing, rtol=1e-3):
+            warnings.append(
+                "has the size of its reference but another position or direction in its header, which was believed."
+            )
     if outside > 0:
         warnings.append(
             f"has {100 * outside:.2g} % of its marked voxels outside of its reference; they are not counted."
@@ -196,11 +187,24 @@ def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
     return Placed(moved, tuple(warnings))
 
 
+def _resampled(volume: Volume, reference: Volume, linear: bool) -> np.ndarray:
+    import SimpleITK as sitk
+
+    image, grid = volume_to_sitk(volume), volume_to_sitk(reference)
+    interpolator = sitk.sitkLinear if linear else sitk.sitkNearestNeighbor
+    return volume_from_sitk(sitk.Resample(image, grid, sitk.Transform(), interpolator, 0.0, image.GetPixelID())).array
+
+
 def read_image(path: Path, reference: Volume) -> np.ndarray:
     """The FLAIR behind an overlay on the reference's grid: float32 (K, J, I)."""
     grid, components = _read(path)
-    placed = replace(grid, array=_single(path, components).astype(np.float32))
-    return place(placed, reference, linear=True).array
+    if len(components) != 1:
+        raise UnsuitableMaskError(
+            f"{path.name} holds {len(components)} volumes, not one image.",
+            "Give the FLAIR as a 3-D file.",
+            code="several-volumes",
+        )
+    return place(replace(grid, array=components[0].astype(np.float32)), reference, linear=True).array
 
 
 def _read(path: Path) -> tuple[Volume, np.ndarray]:
@@ -215,36 +219,6 @@ def _read(path: Path) -> tuple[Volume, np.ndarray]:
     return grid, components
 
 
-def _single(path: Path, components: np.ndarray) -> np.ndarray:
-    if len(components) != 1:
-        raise UnsuitableMaskError(
-            f"{path.name} holds {len(components)} volumes or layers, not one label map.",
-            "Export one label map, for instance from 3D Slicer's module Segmentations; give probabilities separately.",
-        )
-    return components[0]
-
-
-def _corners(shape: tuple[int, ...]) -> np.ndarray:
-    """Indices (I, J, K, 1) of the eight corner voxels of a shape (K, J, I): ndarray (4, 8)."""
-    last = np.array(shape[::-1]) - 1
-    return np.array([[*(np.array([i, j, k]) * last), 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float).T
-
-
-def _apart(to_reference: np.ndarray, expected: np.ndarray, volume: Volume, reference: Volume) -> bool:
-    """Whether a map between indices is the expected one, for all corners of the volume."""
-    difference = ((to_reference - expected) @ _corners(volume.array.shape))[:3].T * reference.spacing
-    return bool(np.linalg.norm(difference, axis=1).max() <= GRID_TOLERANCE * min(reference.spacing))
-
-
-def _same_lattice(to_reference: np.ndarray, volume: Volume, reference: Volume) -> bool:
-    """Whether every voxel centre falls on a voxel centre: axes exchanged, turned round or cut, nothing more."""
-    whole = np.rint(to_reference)
-    permutation = np.abs(whole[:3, :3])
-    if not (permutation.sum(0) == 1).all() or not (permutation.sum(1) == 1).all():
-        return False
-    return _apart(to_reference, whole, volume, reference)
-
-
 def _outside(array: np.ndarray, to_reference: np.ndarray, shape: tuple[int, ...]) -> float:
     """Share of the marked voxels whose centres lie outside of the reference; 0 if nothing is marked."""
     marked = np.argwhere(array > 0)
@@ -252,7 +226,8 @@ def _outside(array: np.ndarray, to_reference: np.ndarray, shape: tuple[int, ...]
         return 0.0
     where = to_reference[:3, :3] @ marked[:, ::-1].T + to_reference[:3, 3:]
     size = np.array(shape[::-1])[:, None]
-    inside = ((where > -0.5 - GRID_TOLERANCE) & (where < size - 0.5 + GRID_TOLERANCE)).all(axis=0)
+    half = 0.5 + GRID_TOLERANCE_VOXELS
+    inside = ((where > -half) & (where < size - 1 + half)).all(axis=0)
     return 1.0 if not inside.any() else float(np.count_nonzero(~inside)) / inside.size
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors import FlairSegError
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from ..study.analysis.intervals import Estimate
 from ..study.analysis.reliability import LimitsOfAgreement
@@ -168,12 +169,13 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A case of a method that could not be evaluated, and why."""
+    """A case of a method that could not be evaluated, and why; ``error`` for front ends that phrase the advice."""
 
     case: str
     method: str
     message: str
     advice: str = ""
+    error: FlairSegError | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

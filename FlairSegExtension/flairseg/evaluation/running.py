@@ -142,7 +142,7 @@ class _Run:
             )
 
     def _reference(self, case: EvaluationCase) -> Volume:
-        reference = read_reference(case.reference, self.mappings.get(REFERENCE, OWN))
+        reference = read_reference(case.reference, self.mappings.get(REFERENCE))
         reference = without_small_lesions(reference, self.conventions.minimum_lesion_mm3)
         self.infos[case.case] = CaseInfo(
             case.case,
@@ -171,12 +171,12 @@ class _Run:
             self.infos[case.case] = replace(info, warnings=(*info.warnings, *told))
 
     def _measured(self, case: EvaluationCase, reference: Volume) -> tuple[CaseMeasures, list[str]]:
-        mapping = self.mappings.get(case.method, OWN)
+        mapping = self.mappings.get(case.method)
         placed = read_prediction(case.prediction, mapping, case.method, reference)
         prediction = without_small_lesions(reference.with_array(placed.array), self.conventions.minimum_lesion_mm3)
         warnings, probabilities = list(placed.warnings), {}
         source = case.probabilities
-        if source is None and mapping.nonzero is not None and placed.scores is not None:
+        if source is None and placed.scores is not None:
             probabilities = {mapping.nonzero: placed.scores}
         elif source is not None:
             probabilities, told = read_probabilities(source, mapping, reference)
@@ -184,7 +184,7 @@ class _Run:
         return measure(prediction.array, reference, self.conventions, probabilities), warnings
 
     def _refuse(self, case: EvaluationCase, error: FlairSegError) -> None:
-        refusal = Refusal(case.case, case.method, error.message, error.advice)
+        refusal = Refusal(case.case, case.method, error.message, error.advice, error)
         self.refusals.append(refusal)
         if self.refused is not None:
             self.refused(refusal)
@@ -313,8 +313,8 @@ class _Arrays:
 
     def __call__(self, case: str, method: str) -> CaseArrays:
         files = self.files[case, method]
-        reference = read_reference(files.reference, self.mappings.get(REFERENCE, OWN))
-        placed = read_prediction(files.prediction, self.mappings.get(method, OWN), method, reference)
+        reference = read_reference(files.reference, self.mappings.get(REFERENCE))
+        placed = read_prediction(files.prediction, self.mappings.get(method), method, reference)
         image = None if files.image is None else read_image(files.image, reference)
         ours, theirs = (
             without_small_lesions(reference.with_array(labels), self.minimum_lesion_mm3).array

@@ -1,0 +1,1 @@
+"""Files in and out: label maps of FlairSeg and of other programs."""
