@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH
 from flairseg.lesion_table import LesionRow, Measured, lesion_table
 from flairseg.lesions import LesionMap, count_edits, count_voxels, find_lesions
 from flairseg.packed_regions import unpack_regions
 
-from .segment_voxels import Grid, Snapshot
+from .segment_voxels import Snapshot
 
 if TYPE_CHECKING:
     from flairseg.anatomy.regions import RegionMap
@@ -31,7 +32,7 @@ class Measurement:
 
     Attributes
     ----------
-    grid : Grid
+    grid : VolumeGeometry
     labels : ndarray of uint8, shape (K, J, I)
     voxels : ndarray of int, shape (4,)
         Voxels of each class 0..3.
@@ -46,7 +47,7 @@ class Measurement:
         Whether the regions of the brain are known: else each row's is ``unknown``.
     """
 
-    grid: Grid
+    grid: VolumeGeometry
     labels: np.ndarray
     voxels: np.ndarray
     regions: LesionMap
@@ -66,7 +67,7 @@ class Measurement:
 
     def volume_ml(self, value: int) -> float:
         """Volume of a class in millilitres."""
-        return float(self.voxels[value]) * self.grid.voxel_mm3 / 1000
+        return float(self.voxels[value]) * self.grid.voxel_volume_ml
 
     def count(self, value: int) -> int:
         """Regions of a class."""
@@ -155,7 +156,7 @@ def measure(snapshot: Snapshot, stored: Stored, previous: LesionMap | None = Non
     )
 
 
-def _table(labels: np.ndarray, grid: Grid, found: LesionMap, stored: Stored) -> dict[int, LesionRow]:
+def _table(labels: np.ndarray, grid: VolumeGeometry, found: LesionMap, stored: Stored) -> dict[int, LesionRow]:
     if len(found.lesions) > MOST_MEASURED:
         return {}
     try:

@@ -16,6 +16,7 @@ import slicer
 import vtk
 from flairseg.compact import CompactAnswer
 from flairseg.errors import InputChangedError, InputNotFoundError, InvalidGeometryError, UnsupportedImageError
+from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import CLASSES
 from flairseg.segmentation import Segmentation
 from flairseg.volume import Volume
@@ -23,7 +24,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from . import provenance
-from .segment_voxels import Grid, grid_of
+from .segment_voxels import grid_of
 
 #: Node references of a segmentation node.
 INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
@@ -208,7 +209,7 @@ class KeptAnswer:
 
     Attributes
     ----------
-    grid : Grid
+    grid : VolumeGeometry
         That the input volume has now (Slicer may have re-ordered its slices when it loaded it again), else the
         segmentation's own.
     text : str
@@ -222,7 +223,7 @@ class KeptAnswer:
         Where they lie.
     """
 
-    grid: Grid
+    grid: VolumeGeometry
     text: str
     then: np.ndarray
     levels: np.ndarray | None = None
@@ -242,14 +243,13 @@ class KeptAnswer:
         voxels, levels = kept.labels[..., None], None
         if self.levels is not None:
             # Files may give the hidden volume back in another order, too.
-            placed = _placed(self.levels, self.levels_affine, Grid(kept.shape, then))
+            placed = _placed(self.levels, self.levels_affine, VolumeGeometry(kept.shape, then))
             if placed is not None and placed[1] == kept.start and placed[0].shape[:3] == kept.labels.shape:
                 levels = placed[0]
-        change = np.linalg.inv(grid.ijk_to_ras) @ then
-        if kept.shape == grid.shape and np.linalg.det(change) > 0 and not _is_reordering(change):
+        if kept.shape == grid.shape and _hardened(VolumeGeometry(kept.shape, then), grid):
             # The volume's transform was hardened: its voxels are those of then, in the same order.
             then = grid.ijk_to_ras
-        corner = _corner(then, kept.start)
+        corner = VolumeGeometry(kept.shape, then).part(kept.start, kept.labels.shape).ijk_to_ras
         placed = _placed(voxels, corner, grid)
         if placed is None:
             return None
@@ -301,7 +301,7 @@ def kept_regions_of(volume_node) -> KeptAnswer | None:
     text, then = volume_node.GetAttribute(REGIONS_ATTRIBUTE), _matrix_of(volume_node, REGIONS_GRID_ATTRIBUTE)
     if not text or then is None:
         return None
-    return KeptAnswer(Grid(_shape(volume_node), _local_matrix(volume_node)), text, then)
+    return KeptAnswer(VolumeGeometry(_shape(volume_node), _local_matrix(volume_node)), text, then)
 
 
 def answer_of(segmentation_node) -> CompactAnswer | None:
@@ -442,7 +442,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
         if levels is not None:
             hidden = _hidden_volume(scene, f"{name} probabilities", levels)
-            hidden.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_corner(local, answer.start)))
+            hidden.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_corner(local, answer)))
             hidden.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
             node.SetNodeReferenceID(PROBABILITIES_ROLE, hidden.GetID())
     except BaseException:
@@ -512,37 +512,27 @@ def pieces(flat: np.ndarray) -> Iterator[slice]:
         yield slice(first, min(first + step, flat.size))
 
 
-def _placed(voxels: np.ndarray, ijk_to_ras: np.ndarray, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]] | None:
+def _placed(
+    voxels: np.ndarray, ijk_to_ras: np.ndarray, grid: VolumeGeometry
+) -> tuple[np.ndarray, tuple[int, int, int]] | None:
     """Voxels (k, j, i, ...) in the axis order of a grid, and where the first one lies; None if on no voxels of it."""
-    change = np.linalg.inv(grid.ijk_to_ras) @ ijk_to_ras
-    if not _is_reordering(change):
+    found = grid.locate(VolumeGeometry(voxels.shape[:3], ijk_to_ras))
+    if found is None:
         return None
-    turn = np.rint(change[:3, :3]).astype(int)
-    # Row by row of the matrix: which axis of the voxels runs along I, J, K of the grid, and which way.
-    source = [int(np.nonzero(row)[0][0]) for row in turn]
-    moved = voxels.transpose(*(2 - source[2 - axis] for axis in range(3)), *range(3, voxels.ndim))
-    backwards = [turn[2 - axis, source[2 - axis]] < 0 for axis in range(3)]
-    moved = moved[tuple(slice(None, None, -1 if back else 1) for back in backwards)]
-    last = np.array(voxels.shape[2::-1]) - 1
-    ends = change @ np.stack([[0, 0, 0, 1], [*last, 1]], axis=1)
-    start = np.minimum(ends[:3, 0], ends[:3, 1])
-    if not np.allclose(start, np.rint(start), atol=1e-2):
-        return None
-    return moved, tuple(int(n) for n in np.rint(start)[::-1])
+    return np.moveaxis(found.arrange(np.moveaxis(voxels, -1, 0)), 0, -1), found.start
 
 
-def _is_reordering(change: np.ndarray) -> bool:
-    """Whether a matrix between voxel indices (4 x 4) only swaps and flips axes, and shifts."""
-    turn = np.rint(change[:3, :3])
-    sums = np.abs(turn).sum(axis=0), np.abs(turn).sum(axis=1)
-    return bool(np.allclose(change[:3, :3], turn, atol=1e-3) and all((total == 1).all() for total in sums))
+def _hardened(then: VolumeGeometry, now: VolumeGeometry) -> bool:
+    """Whether a grid was turned or stretched since, and not merely stored with its axes in another order."""
+    moved = then.ijk_to_ras.copy()
+    moved[:3, 3] = now.ijk_to_ras[:3, 3]
+    re_ordered = now.locate(VolumeGeometry(then.shape, moved)) is not None
+    return then.is_right_handed == now.is_right_handed and not re_ordered
 
 
-def _corner(ijk_to_ras: np.ndarray, start: tuple[int, int, int]) -> np.ndarray:
-    """The affine of a box of voxels that starts at K, J, I of a grid."""
-    moved = ijk_to_ras.copy()
-    moved[:3, 3] = (ijk_to_ras @ [*start[::-1], 1])[:3]
-    return moved
+def _corner(local: np.ndarray, answer: CompactAnswer) -> np.ndarray:
+    """The affine of the box of an answer's voxels."""
+    return VolumeGeometry(answer.shape, local).part(answer.start, answer.labels.shape).ijk_to_ras.copy()
 
 
 def _changed(node) -> InputChangedError:

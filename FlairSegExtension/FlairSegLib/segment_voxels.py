@@ -12,32 +12,10 @@ import numpy as np
 import slicer
 import vtk
 import vtk.util.numpy_support
+from flairseg.errors import InvalidGeometryError
+from flairseg.image.geometry import Placement, VolumeGeometry
 from flairseg.labels import BACKGROUND, CLASS_BY_ID, CLASSES, NUMBER_OF_CLASSES
 from flairseg.lesions import Box
-
-#: Voxel centres of two grids that lie closer together than this share of a voxel are the same.
-_SAME_GRID = 1e-3
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Voxels in the frame of the segmentation node.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        K, J, I.
-    ijk_to_ras : ndarray, shape (4, 4)
-        mm, RAS; parent transforms are not part of it.
-    """
-
-    shape: tuple[int, int, int]
-    ijk_to_ras: np.ndarray
-
-    @property
-    def voxel_mm3(self) -> float:
-        """Volume of a voxel."""
-        return abs(float(np.linalg.det(self.ijk_to_ras[:3, :3])))
 
 
 @dataclass(frozen=True)
@@ -46,12 +24,12 @@ class Snapshot:
 
     Attributes
     ----------
-    grid : Grid
+    grid : VolumeGeometry
     layers : list of (ndarray, tuple of int, dict)
         Voxels, place of the first one on the grid (K, J, I), and class of each layer value.
     """
 
-    grid: Grid
+    grid: VolumeGeometry
     layers: list[tuple[np.ndarray, tuple[int, int, int], dict[int, int]]]
 
     def labels(self) -> np.ndarray:
@@ -111,35 +89,44 @@ def address_of(thing) -> str:
     return thing.GetAddressAsString("vtkObject")
 
 
-def grid_of(node, volume_node=None) -> Grid | None:
-    """The grid on which a segmentation is read and edited: its volume's, else its own; None if it has neither."""
+def grid_of(node, volume_node=None) -> VolumeGeometry | None:
+    """The grid on which a segmentation is read and edited: its volume's, else its own; None if it has neither.
+
+    In the frame of the segmentation node: parent transforms are not part of it.
+    """
     matrix = vtk.vtkMatrix4x4()
     if volume_node is not None and volume_node.GetImageData() is not None:
         volume_node.GetIJKToRASMatrix(matrix)
         shape = tuple(reversed(volume_node.GetImageData().GetDimensions()))
-        return Grid(shape, slicer.util.arrayFromVTKMatrix(matrix))
+        return _grid(shape, slicer.util.arrayFromVTKMatrix(matrix))
     geometry = node.GetSegmentation().GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     )
     image = slicer.vtkOrientedImageData()
     if not geometry or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, False):
         return None
+    found = _grid_of_image(image)
+    return found if found is not None and min(found.shape) > 0 else None
+
+
+def _grid(shape: tuple[int, ...], ijk_to_ras: np.ndarray) -> VolumeGeometry | None:
+    try:
+        return VolumeGeometry(shape, ijk_to_ras)
+    except InvalidGeometryError:
+        return None
+
+
+def _grid_of_image(image) -> VolumeGeometry | None:
+    """The grid of the extent of a ``vtkOrientedImageData``."""
+    matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    affine = slicer.util.arrayFromVTKMatrix(matrix)
     extent = image.GetExtent()
-    affine[:3, 3] = (affine @ [*extent[::2], 1.0])[:3]
     shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
-    return Grid(shape, affine) if min(shape) > 0 else None
+    whole = _grid(shape, slicer.util.arrayFromVTKMatrix(matrix))
+    return whole.part(extent[4::-2], shape) if whole is not None else None
 
 
-def same_place(one: Grid, other: Grid) -> bool:
-    """Whether two grids of one shape put their voxels at the same places."""
-    corner = np.array([*(n - 1 for n in reversed(one.shape)), 1.0])
-    apart = (np.linalg.inv(other.ijk_to_ras) @ one.ijk_to_ras - np.eye(4)) @ np.stack([corner, [0, 0, 0, 1.0]], axis=1)
-    return bool(np.abs(apart).max() < 10 * _SAME_GRID)
-
-
-def snapshot(node, volume_node, grid: Grid) -> Snapshot:
+def snapshot(node, volume_node, grid: VolumeGeometry) -> Snapshot:
     """Copy what is needed to know the label of each voxel.
 
     Layers on the grid are copied as they lie; others are resampled onto the volume by Slicer.
@@ -153,8 +140,8 @@ def snapshot(node, volume_node, grid: Grid) -> Snapshot:
         image = segment.GetRepresentation(name)
         if image is None or image.GetPointData().GetScalars() is None or image.IsEmpty():
             continue
-        place = _place(image, grid)
-        if place is None:
+        placement = _place(image, grid)
+        if placement is None:
             mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume_node)
             if mask is not None and mask.shape == grid.shape:
                 other.append((mask.copy(), (0, 0, 0), {1: value}))
@@ -163,18 +150,18 @@ def snapshot(node, volume_node, grid: Grid) -> Snapshot:
         # get the same number. Two layers would then be taken for one.
         key = address_of(image)
         if key not in layers:
-            layers[key] = (_voxels(image).copy(), place, {})
+            layers[key] = (placement.arrange(_voxels(image)).copy(), placement.start, {})
         layers[key][2][int(segment.GetLabelValue())] = value
     return Snapshot(grid, [*layers.values(), *other])
 
 
-def write(node, grid: Grid, box: Box, before: np.ndarray, after: np.ndarray) -> None:
+def write(node, grid: VolumeGeometry, box: Box, before: np.ndarray, after: np.ndarray) -> None:
     """Change part of a segmentation node from some labels to others; voxels that are equal in both are not touched.
 
     Parameters
     ----------
     node : vtkMRMLSegmentationNode
-    grid : Grid
+    grid : VolumeGeometry
     box : Box
         Part of the grid, K, J, I.
     before, after : ndarray of uint8
@@ -257,19 +244,10 @@ def _add_segment(node, value: int) -> str:
     return label_class.id
 
 
-def _place(image, grid: Grid) -> tuple[int, int, int] | None:
-    """Where the first voxel of a layer lies on the grid (K, J, I); None if the layer has other voxels."""
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    change = np.linalg.inv(grid.ijk_to_ras) @ slicer.util.arrayFromVTKMatrix(matrix)
-    extent = image.GetExtent()
-    first = (change @ [*extent[::2], 1.0])[:3]
-    longest = max(extent[2 * a + 1] - extent[2 * a] + 1 for a in range(3))
-    if not np.allclose(change[:3, :3], np.eye(3), atol=_SAME_GRID / max(longest, 1)) or not np.allclose(
-        first, np.rint(first), atol=10 * _SAME_GRID
-    ):
-        return None
-    return tuple(int(n) for n in np.rint(first)[::-1])
+def _place(image, grid: VolumeGeometry) -> Placement | None:
+    """Where a layer lies on the grid; None if it has other voxels."""
+    layer = _grid_of_image(image)
+    return grid.locate(layer) if layer is not None else None
 
 
 def _voxels(image) -> np.ndarray:
@@ -282,7 +260,7 @@ def _extent(box: Box) -> tuple[int, ...]:
     return tuple(n for axis in reversed(box) for n in (axis.start, axis.stop - 1))
 
 
-def _image(mask: np.ndarray, box: Box, grid: Grid):
+def _image(mask: np.ndarray, box: Box, grid: VolumeGeometry):
     image = slicer.vtkOrientedImageData()
     image.SetExtent(*_extent(box))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)

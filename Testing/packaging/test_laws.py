@@ -54,6 +54,47 @@ def at_import(tree: ast.Module):
             waiting += ast.iter_child_nodes(node)
 
 
+#: Where geometry is computed, and what still waits for it.
+GEOMETRY = {
+    "flairseg/image/geometry.py": {"det", "norm", "flip"},
+    # DICOM's own planes, from ImageOrientationPatient.
+    "flairseg/dicom/series.py": {"norm", "flip"},
+    "flairseg/dicom/source.py": {"norm"},
+    "flairseg/dicom/results.py": {"det"},
+    "flairseg/reading.py": {"det", "norm"},
+}
+
+
+def geometry_computed(path: Path) -> set[str]:
+    """Which of spacing (norm), voxel volume (det) and the LPS flip a file computes by itself."""
+    found = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Call):
+            called, arguments = ast.unparse(node.func), "".join(map(ast.unparse, node.args))
+            if called.endswith("linalg.det"):
+                found.add("det")
+            if called.endswith("linalg.norm") and any(word in arguments for word in ("affine", "ijk_to_ras", "[:3,")):
+                found.add("norm")
+            if called.endswith("prod") and "GetSpacing" in arguments:
+                found.add("det")
+        if isinstance(node, (ast.List, ast.Tuple)) and ast.unparse(node).strip("[]()").replace(".0", "") in (
+            "-1, -1, 1",
+            "-1, -1, 1, 1",
+        ):
+            found.add("flip")
+    return found
+
+
+def test_spacing_voxel_volume_and_lps_come_from_the_geometry_alone():
+    files = [*sources(EXTENSION), *sources(ROOT / "models"), *sources(ROOT / "tools")]
+    names = {path: str(path.relative_to(EXTENSION) if path.is_relative_to(EXTENSION) else path) for path in files}
+    offenders = {name: geometry_computed(path) - GEOMETRY.get(name, set()) for path, name in names.items()}
+    # Half-way axes (+-1 along R, A, S), and ITK's own numbers checked.
+    offenders.pop("flairseg/change/space.py")
+    offenders.pop(str(ROOT / "tools/build_atlas.py"))
+    assert not {name: found for name, found in offenders.items() if found}, "use flairseg.image.geometry"
+
+
 def test_law_1_the_core_knows_no_application():
     offenders = {str(path): imported(ast.walk(tree_of(path))) & APPLICATION for path in sources(CORE)}
     assert not {path: names for path, names in offenders.items() if names}

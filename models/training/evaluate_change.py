@@ -30,6 +30,7 @@ from flairseg.change.noise import SMALLEST_MM3
 from flairseg.change.states import GAINED, LOST, STATE_BY_ID
 from flairseg.evaluation.components import CONNECTIVITY_26, match_lesions
 from flairseg.evaluation.overlap import Overlap
+from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import LESION
 from flairseg.pipeline import segment
 from flairseg.segmentation import Segmentation
@@ -141,7 +142,7 @@ def main() -> None:
             from flairseg.change import write_followup
 
             write_followup(result, arguments.output, patient, overwrite=True)
-        voxel_mm3 = float(np.prod(pair.grid.GetSpacing()))
+        voxel_mm3 = VolumeGeometry.from_sitk(pair.grid).voxel_volume_mm3
         references = {"new and enlarged": brightened(pair), "visibly brighter": brightened(pair, VISIBLE)}
         for method, (gained, lost) in (("follow", ours(pair, result)), ("subtraction", naive(pair))):
             for what, reference in references.items():

@@ -13,9 +13,8 @@ from . import messages
 
 if TYPE_CHECKING:
     import numpy as np
+    from flairseg.image.geometry import VolumeGeometry
     from flairseg.lesions import Box
-
-    from ..segment_voxels import Grid
 
 #: Our own editor node, so that the Segment Editor module keeps its settings.
 EDITOR_TAG = "FlairSegSegmentEditor"
@@ -127,7 +126,7 @@ class EditorSection:
         self.ui.segmentEditor.setActiveEffectByName(effect if self.editable and self._volume is not None else "")
         self._update()
 
-    def apply(self, grid: Grid, box: Box, before: np.ndarray, after: np.ndarray) -> bool:
+    def apply(self, grid: VolumeGeometry, box: Box, before: np.ndarray, after: np.ndarray) -> bool:
         """Change voxels, so that the editor's Undo takes it back; whether that was possible.
 
         Parameters as for :func:`FlairSegLib.segment_voxels.write`.

@@ -417,7 +417,7 @@ class LesionsSection:
         self._update_buttons()
 
     def _zoom(self, lesion: Lesion) -> None:
-        spacing = np.linalg.norm(self._measured.grid.ijk_to_ras[:3, :3], axis=0)[::-1]
+        spacing = self._measured.grid.spacing_kji
         views.zoom_to(max((s.stop - s.start) * float(mm) for s, mm in zip(lesion.box, spacing, strict=True)))
 
     def _zoom_changed(self, checked: bool = False) -> None:
@@ -538,7 +538,7 @@ def propose(
     """Lesions drawn anew by :func:`flairseg.lesions.rethresholded`, and how many and large they would be."""
     grid, labels = measured.grid, measured.labels
     fitting = original if original is not None and original.shape == labels.shape else None
-    after = rethresholded(labels, probabilities, seen_from, outlined_to, grid.voxel_mm3, fitting)
+    after = rethresholded(labels, probabilities, seen_from, outlined_to, grid.voxel_volume_mm3, fitting)
     found = find_lesions(after, grid.ijk_to_ras)
     volume = sum(lesion.volume_ml for lesion in found.lesions)
     box = changed_box(labels, after)

@@ -409,7 +409,7 @@ def volume_of(node):
         if volume.GetAttribute(segment_tags.FOLLOWUP):
             continue
         own = segment_voxels.grid_of(node, volume)
-        if own.shape == grid.shape and segment_voxels.same_place(own, grid):
+        if own.matches(grid):
             return volume
     return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
+from flairseg.image.geometry import spacing_of
 from flairseg.labels import CLASSES
 from flairseg.reading import read_volume
 from slicer.i18n import tr as _
@@ -185,7 +186,7 @@ class ShowingView:
 
     def _arrange(self, layout: str, ijk_to_ras: np.ndarray) -> None:
         """The layout that the protocol names; in the acquisition's own plane, the view lies in the image's slices."""
-        through = int(np.linalg.norm(ijk_to_ras[:3, :3], axis=0).argmax())
+        through = int(np.argmax(spacing_of(ijk_to_ras)))
         native = int(np.abs(ijk_to_ras[:3, through]).argmax())
         self._axis = _AXIS.get(layout, native)
         layouts = slicer.vtkMRMLLayoutNode

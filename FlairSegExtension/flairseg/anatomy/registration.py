@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..image.geometry import VolumeGeometry, flip_lps
+from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points
 from ..labels import BACKGROUND, VENTRICLES
 from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .atlas import Atlas
@@ -351,7 +351,7 @@ def _bend(case: Case, contrast, transform, atlas: Atlas) -> tuple[np.ndarray, fl
     varied = inside.any() and min(bent[inside].std(), seen[inside].std()) > 0
     correlation = float(np.corrcoef(bent[inside], seen[inside])[0, 1]) if varied else 0.0
     full = sitk.GetArrayFromImage(sitk.Resample(sitk.Cast(field, sitk.sitkVectorFloat32), contrast))
-    return np.moveaxis(full, -1, 0) * np.array([-1, -1, 1], np.float32).reshape(3, 1, 1, 1), correlation
+    return np.moveaxis(flip_lps_points(full), -1, 0), correlation
 
 
 def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")) -> Fit:

@@ -76,8 +76,10 @@ def flip_lps(matrix: np.ndarray) -> np.ndarray:
 
 
 def flip_lps_points(points: np.ndarray) -> np.ndarray:
-    """Points (..., 3) in RAS mm as LPS mm, or the reverse."""
-    return np.asarray(points, float) * (-1.0, -1.0, 1.0)
+    """Points or displacements (..., 3) in RAS mm as LPS mm, or the reverse; single precision is kept."""
+    points = np.asarray(points)
+    kind = points.dtype if points.dtype.kind == "f" else np.dtype(float)
+    return points * np.array((-1, -1, 1), kind)
 
 
 def lps_affine(ijk_to_ras: np.ndarray) -> np.ndarray:
@@ -264,6 +266,12 @@ class VolumeGeometry:
                 code="no-voxel-size",
             )
         return np.linalg.solve(self.ijk_to_ras, other.ijk_to_ras)
+
+    def part(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> VolumeGeometry:
+        """The grid of a box of this one: its first voxel (K, J, I; may lie outside) and its shape (K, J, I)."""
+        affine = self.ijk_to_ras.copy()
+        affine[:3, 3] += affine[:3, :3] @ np.asarray(start, float)[::-1]
+        return VolumeGeometry(shape, affine)
 
     # --- comparison
 

@@ -86,10 +86,7 @@ def check_read_back(path: Path, expected: Volume) -> None:
     # ITK reads other numbers where the file holds NaN or infinity.
     finite = np.isfinite(expected.array)
     same = found.array.shape == finite.shape and np.array_equal(found.array[finite], expected.array[finite])
-    size = np.array(expected.array.shape[::-1])
-    corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])], dtype=float).T
-    apart = np.abs((found.ijk_to_ras - expected.ijk_to_ras) @ corners).max()
-    if not same or not apart <= _PLACEMENT_TOLERANCE_MM:
+    if not same or not found.geometry.matches(expected.geometry, _PLACEMENT_TOLERANCE_MM):
         raise OSError(errno.EIO, "what was written does not read back as it was")
 
 

@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from ..image.geometry import voxel_volume_of
 from ..labels import LESION
 from .records import ACCEPTABLE, FALSE_NEGATIVE, FALSE_POSITIVE, UNACCEPTABLE, Mark
 
@@ -182,7 +183,7 @@ class LesionMap:
         return voxel_at(self._inverse, self.numbers.shape, ras)
 
     def _table(self) -> tuple[DelineatedLesion, ...]:
-        voxel_ml = float(abs(np.linalg.det(self._affine[:3, :3]))) / 1000.0
+        voxel_ml = voxel_volume_of(self._affine) / 1000.0
         lesions = []
         for number in range(1, int(self.numbers.max(initial=0)) + 1):
             points = self._ras[self._number_of == number]

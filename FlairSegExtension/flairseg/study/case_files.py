@@ -104,7 +104,7 @@ class SceneGrid:
     @classmethod
     def of(cls, file: Volume) -> SceneGrid:
         """The right-handed grid of a volume that was read from a file."""
-        if np.linalg.det(file.ijk_to_ras[:3, :3]) > 0:
+        if file.geometry.is_right_handed:
             return cls(file, file)
         affine = file.ijk_to_ras.copy()
         affine[:3, 3] += affine[:3, 2] * (file.array.shape[0] - 1)

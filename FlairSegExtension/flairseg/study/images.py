@@ -47,7 +47,7 @@ class Mirror:
     @classmethod
     def of(cls, volume: Volume) -> Mirror:
         """The mirror of a volume's grid."""
-        axes = volume.ijk_to_ras[:3, :3] / np.linalg.norm(volume.ijk_to_ras[:3, :3], axis=0)
+        axes = volume.geometry.directions
         affine = tuple(tuple(float(x) for x in row) for row in volume.ijk_to_ras)
         return cls(int(np.abs(axes[0]).argmax()), tuple(int(n) for n in volume.array.shape), affine)
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..image.geometry import VolumeGeometry
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
 from ..reading import ENDINGS, case_name
@@ -209,7 +210,7 @@ def expected_correction_ml(labels: Path, probabilities: Path) -> float:
         ) from error
     drawn = sitk.GetArrayViewFromImage(image) == LESION
     voxels = float((1.0 - lesion[drawn]).sum() + lesion[~drawn & (lesion >= FLOOR)].sum())
-    return voxels * float(np.prod(image.GetSpacing())) / 1000.0
+    return voxels * VolumeGeometry.from_sitk(image).voxel_volume_ml
 
 
 # --- finding cases ---------------------------------------------------------------------------------------------------
