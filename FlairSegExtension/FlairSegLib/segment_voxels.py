@@ -198,7 +198,7 @@ def write(node, grid: VolumeGeometry, box: Box, before: np.ndarray, after: np.nd
         node.CreateClosedSurfaceRepresentation()
 
 
-def _erase(node, segment_id: str, grid: Grid, box: Box, lost: np.ndarray) -> None:
+def _erase(node, segment_id: str, grid: VolumeGeometry, box: Box, lost: np.ndarray) -> None:
     """Take voxels (bool, within the box) out of a segment.
 
     In place where the layer is on the grid: Slicer's logic would move the segment to a layer of its own, and classes
