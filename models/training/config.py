@@ -68,6 +68,10 @@ class TrainingConfig:
         Convolve in bf16; None: where the processor has instructions for it (elsewhere it takes twice as long).
     validate_every, checkpoint_every : int
         Steps.
+    self_training : dict
+        Of ``train_sites``: ``at``, the share of the steps after which the run labels the scans without labels by
+        itself; ``mix``, the batches from then on; ``confidence``, the probability below which a pixel counts as
+        unknown.
     notes : str
         Where the recipe leaves the paper, and why.
     """
@@ -100,6 +104,7 @@ class TrainingConfig:
     amp: bool | None = None
     validate_every: int = 500
     checkpoint_every: int = 100
+    self_training: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
 
     @property

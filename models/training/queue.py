@@ -51,7 +51,9 @@ class Job:
 
     def command(self, output: Path) -> list[str]:
         """Command line of the run."""
-        module = "train_pix2pix" if self.config.network["kind"] == "pix2pix" else "train"
+        own = {"gray": "train_pix2pix", "partial": "train_sites"}
+        key = "gray" if self.config.network["kind"] == "pix2pix" else self.config.loss
+        module = own.get(key, "train")
         out = [sys.executable, "-m", f"models.training.{module}", "--config", str(self.recipe), "--output", str(output)]
         return [*out, "--threads", "1", *([] if self.config.fold is None else ["--fold", str(self.config.fold)])]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -186,6 +187,8 @@ class SyntheticFlair:
     pixel_mm : float
     neighbour_mm : float
         Distance of the neighbours that the model sees.
+    neighbours : bool
+        Draw the slices below and above as well; a network of single slices needs the middle one alone.
     """
 
     def __init__(
@@ -195,8 +198,10 @@ class SyntheticFlair:
         size=(224, 192),
         pixel_mm=0.9,
         neighbour_mm=6.0,
+        neighbours: bool = True,
     ) -> None:
         self.heads, self.lesions = heads, lesions
+        self.neighbours = neighbours
         self.size, self.pixel_mm, self.neighbour_mm = size, pixel_mm, neighbour_mm
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +209,7 @@ class SyntheticFlair:
 
         Returns
         -------
-        image : ndarray of float32, shape (3, rows, columns)
+        image : ndarray of float32, shape (3, rows, columns), or (1, rows, columns) without neighbours
             Intensities relative to the median of the brain; the slice below, itself, the one above.
         labels : ndarray of uint8, shape (rows, columns)
             Classes 0..3 of the middle slice.
@@ -226,20 +231,21 @@ class SyntheticFlair:
         cut = Cut(head, axes[0] * self.pixel_mm, axes[1] * self.pixel_mm, axes[2], centre)
         scene = self._scene(rng, head)
         sub = max(1, round(profile_mm))
-        image = np.empty((3, *self.size), np.float32)
+        shifts = (-apart, 0.0, apart) if self.neighbours else (0.0,)
+        image = np.empty((len(shifts), *self.size), np.float32)
         membership, brain = None, []
-        for n, shift in enumerate((-apart, 0.0, apart)):
+        for n, shift in enumerate(shifts):
             offsets = position + shift + (np.arange(sub) - (sub - 1) / 2) * profile_mm / sub
             image[n], members, inside = self._slice(rng, cut, offsets, scene)
             brain.append(image[n][inside])
-            if n == 1:
+            if shift == 0:
                 membership = members
         labels = np.argmax(membership, axis=0).astype(np.uint8)
         labels[membership[3] > 0.45] = 3
         pixels = np.concatenate(brain)
         median = float(np.median(pixels)) if pixels.size > 5000 else 1.08
         # As a reader would: a rim that partial volume has made hardly brighter than the brain is not drawn.
-        labels[(labels == 2) & (image[1] < RIM_CONTRAST * median)] = 0
+        labels[(labels == 2) & (image[len(shifts) // 2] < RIM_CONTRAST * median)] = 0
         return self._acquire(rng, image, scene["stripped"]) / np.float32(median), labels
 
     def _scene(self, rng: np.random.Generator, head: Head) -> dict:
@@ -368,7 +374,7 @@ class SyntheticFlair:
         rows, columns = np.mgrid[-1 : 1 : self.size[0] * 1j, -1 : 1 : self.size[1] * 1j].astype(np.float32)
         basis = np.stack([rows, columns, rows * columns, rows**2, columns**2])
         image = image * np.exp(np.tensordot(rng.normal(0, 0.08, 5), basis, 1))
-        image = image * np.exp(rng.normal(0, 0.03, 3))[:, None, None]
+        image = image * np.exp(rng.normal(0, 0.03, len(image)))[:, None, None]
         noise = rng.uniform(0.005, 0.05)
         real = image + rng.normal(0, noise, image.shape)
         out = np.hypot(real, rng.normal(0, noise, image.shape))
@@ -377,7 +383,9 @@ class SyntheticFlair:
         return out.astype(np.float32)
 
 
-def make_pool(data: Path, path: Path, count: int, seed: int) -> None:
+def make_pool(
+    data: Path, path: Path, count: int, seed: int, generator: type[SyntheticFlair] = SyntheticFlair, **arguments: Any
+) -> None:
     """Draw ``count`` samples and keep them, normalised and quantised to bytes, in one ``.npz`` (temp file -> rename).
 
     Parameters
@@ -386,11 +394,14 @@ def make_pool(data: Path, path: Path, count: int, seed: int) -> None:
         Folder with ``head_label_maps`` and ``ljubljana_lesions_mni``.
     path : Path
         Where the pool goes.
+    count, seed : int
+    generator : type of SyntheticFlair
+        What draws the samples; ``arguments`` go to it.
     """
     heads = [load_head(file) for file in sorted((data / "head_label_maps").glob("*.nii.gz"))]
-    flair = SyntheticFlair(heads, load_lesion_masks(data / "ljubljana_lesions_mni"))
+    flair = generator(heads, load_lesion_masks(data / "ljubljana_lesions_mni"), **arguments)
     rng = np.random.default_rng(seed)
-    images = np.empty((count, 3, *flair.size), np.uint8)
+    images = np.empty((count, 3 if flair.neighbours else 1, *flair.size), np.uint8)
     labels = np.empty((count, *flair.size), np.uint8)
     for n in range(count):
         image, labels[n] = flair.sample(rng)

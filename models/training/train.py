@@ -20,7 +20,7 @@ from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, sa
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, frame_case, load_tabriz, load_verdicts
 from .losses import LOSSES, channel_targets, deeply_supervised
-from .networks import NnUNet2D, Pix2PixGenerator, PlainUNet
+from .networks import LightUNet, NnUNet2D, Pix2PixGenerator, PlainUNet
 from .optimisers import Schedule, build_optimiser
 from .sources import ArraySource, PoolSource, PseudoSource
 from .synthetic import make_pool
@@ -43,7 +43,7 @@ def has_bf16() -> bool:
 def build_network(config: TrainingConfig) -> torch.nn.Module:
     """Network of a recipe."""
     arguments = {key: value for key, value in config.network.items() if key != "kind"}
-    kinds = {"pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D}
+    kinds = {"pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D, "light": LightUNet}
     return kinds[config.network["kind"]](**arguments)
 
 

@@ -1,0 +1,424 @@
+"""Training on several sites: labels that are known in part, banks, crops, self-training, the light network."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flairseg.labels import LESION
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from Testing.core.small_data import SPACING_KJI, painted_patient, write_anatomy, write_image, write_patients
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
+
+from flairseg.volume import Volume  # noqa: E402
+
+from models.training import banks, checkpoint, flops, queue, sites, synthetic, train_sites  # noqa: E402
+from models.training.augment import Geometry  # noqa: E402
+from models.training.config import load_config  # noqa: E402
+from models.training.data import data_folder, folds  # noqa: E402
+from models.training.networks import LightUNet  # noqa: E402
+from models.training.partial import (  # noqa: E402
+    LARGEST_WEIGHT,
+    NO_HYPERINTENSITY,
+    NO_LESION,
+    UNKNOWN,
+    lesion_weights,
+    lesions_only,
+    marginal_cross_entropy,
+    partial_dice,
+    partial_loss,
+)
+from models.training.synthetic_wide import WideFlair  # noqa: E402
+
+CONFIGS = Path(__file__).resolve().parents[2] / "models" / "training" / "configs"
+LIGHT = CONFIGS / "flairseg2d-light.json"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Tabriz patients, MSLesSeg, Muslim's slices and unlabelled scans, painted, and the anatomy of synthetic heads."""
+    folder = tmp_path_factory.mktemp("sites")
+    write_anatomy(folder)
+    write_patients(folder)
+    for seed, name in enumerate(("P14_T1", "P14_T2", "P18_T1")):
+        image, labels = painted_patient(seed)
+        for array, file in ((image.astype(np.int16), "flair"), ((labels == 3).astype(np.uint8), "lesions")):
+            thin = np.repeat(array, 3, axis=0)
+            write_image(thin, (3.6, 3.6, 14 / 3), folder / "mslesseg" / name / f"{file}.nii.gz")
+    entries = [(f"1{n:02d}010", n, n in (13, 19)) for n in (5, 6, 8, 13, 19)]
+    for slice_name, patient, _ in entries:
+        image, labels = painted_patient(patient)
+        for array, file in ((image[2:3].astype(np.uint8), "flair"), ((labels[2:3] == 3).astype(np.uint8), "lesions")):
+            scaled = image[2:3] / 8 if file == "flair" else array
+            write_image(
+                scaled.astype(np.uint8), (3.6, 3.6, 5.0), folder / "muslim_slices" / slice_name / f"{file}.nii.gz"
+            )
+    listed = [{"slice": s, "patient": p, "plane": "axial", "held_back": h} for s, p, h in entries]
+    (folder / "muslim_slices" / "slices.json").write_text(json.dumps(listed))
+    for seed, name in ((7, "sub-x1"), (8, "sub-x2")):
+        image, _ = painted_patient(seed)
+        write_image(image.astype(np.int16), SPACING_KJI[::-1], folder / "tabriz_unlabelled" / name / "flair.nii.gz")
+    return folder
+
+
+def small_recipe(**changes):
+    config = load_config(LIGHT)
+    config.network = {"kind": "light", "inputs": 1, "outputs": 4, "widths": [4, 6]}
+    config.pipeline = {**config.pipeline, "frame_size": [64, 48], "frame_spacing_mm": 3.6, "slab_mm": 1.0}
+    values = {"crop": [32, 32], "init": None, "steps": 4, "validate_every": 4}
+    values["mix"] = {"tabriz": 1, "mslesseg": 1, "muslim": 1}
+    values["self_training"] = {"at": 0.5, "confidence": 0.3, "mix": {"tabriz": 1, "mslesseg": 1, "self": 1}}
+    for key, value in {**values, **changes}.items():
+        setattr(config, key, value)
+    return config
+
+
+# --- what is not known teaches nothing ------------------------------------------------------------------------------
+
+
+def random_case(seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 4, 6, 5, generator=generator) * 2
+    return logits, torch.randint(4, (2, 6, 5), generator=generator), torch.rand(2, 6, 5, generator=generator) + 0.5
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_with_all_classes_known_it_is_plain_cross_entropy(seed):
+    logits, labels, weights = random_case(seed)
+    plain = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    assert torch.isclose(marginal_cross_entropy(logits, labels, weights), (plain * weights).mean())
+    assert torch.isclose(
+        marginal_cross_entropy(logits, labels, torch.ones_like(weights)),
+        torch.nn.functional.cross_entropy(logits, labels),
+    )
+
+
+@pytest.mark.parametrize(("value", "classes"), [(NO_LESION, [0, 1, 2]), (NO_HYPERINTENSITY, [0, 1])])
+def test_a_pixel_that_may_be_of_several_classes_is_as_likely_as_all_of_them(value, classes):
+    logits, labels, weights = random_case(1)
+    labels[0] = value
+    expected = -torch.log(torch.softmax(logits, 1)[0, classes].sum(0))
+    plain = torch.nn.functional.cross_entropy(logits[1:], labels[1:], reduction="none")[0]
+    wanted = (torch.stack([expected, plain]) * weights).mean()
+    assert torch.isclose(marginal_cross_entropy(logits, labels, weights), wanted)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_unknown_pixels_have_no_gradient_and_change_nothing(seed):
+    logits, labels, weights = random_case(seed)
+    labels[:, :3] = UNKNOWN
+    logits.requires_grad_()
+    partial_loss(logits, labels, weights).backward()
+    assert not logits.grad[:, :, :3].any()
+    assert logits.grad[:, :, 3:].any()
+    cut = partial_loss(logits[:, :, 3:], labels[:, 3:], weights[:, 3:])
+    assert torch.isclose(partial_loss(logits, labels, weights), cut)
+
+
+@pytest.mark.parametrize(("value", "undecided"), [(NO_LESION, [0, 1, 2]), (NO_HYPERINTENSITY, [0, 1])])
+def test_where_a_set_cannot_tell_classes_apart_exchanging_them_costs_nothing(value, undecided):
+    logits, labels, weights = random_case(3)
+    labels[0] = value
+    order = [undecided[-1], *undecided[:-1], *[c for c in range(4) if c not in undecided]]
+    exchanged = torch.stack([logits[0][order], logits[1]])
+    for loss in (lambda x: partial_dice(x, labels), lambda x: partial_loss(x, labels, weights)):
+        assert torch.isclose(loss(logits), loss(exchanged))
+    told_apart = labels.clone()
+    told_apart[0] = 0
+    assert not torch.isclose(partial_loss(logits, told_apart, weights), partial_loss(exchanged, told_apart, weights))
+
+
+def test_a_lesion_where_none_is_costs_in_every_set_that_draws_lesions():
+    calm = torch.zeros(1, 4, 8, 8)
+    calm[:, 0] = 12
+    wrong = calm.clone()
+    wrong[:, LESION, 2:4, 2:4] = 20
+    for value in (0, NO_LESION, NO_HYPERINTENSITY):
+        labels, ones = torch.full((1, 8, 8), value), torch.ones(1, 8, 8)
+        assert partial_loss(wrong, labels, ones) > partial_loss(calm, labels, ones) + 0.3
+        assert partial_dice(wrong, labels) > partial_dice(calm, labels) + 0.2
+
+
+def test_dice_is_that_of_hard_labels_for_sure_answers():
+    labels = torch.zeros(1, 4, 8, dtype=torch.long)
+    labels[0, :, :4], labels[0, 0, 4:] = LESION, 1
+    answer = torch.zeros_like(labels)
+    answer[0, :, 2:6] = LESION
+    logits = torch.nn.functional.one_hot(answer, 4).permute(0, 3, 1, 2) * 50.0
+    lesion, ventricles, normal = (2 * 8 + 1) / (16 + 16 + 1), 1 / (4 + 1), 1.0
+    assert torch.isclose(partial_dice(logits, labels), torch.tensor(1 - (lesion + ventricles + normal) / 3), atol=1e-5)
+
+
+def test_small_lesions_weigh_more_by_the_square_root_of_their_size():
+    labels = np.zeros((40, 40), np.uint8)
+    labels[2:22, 2:22], labels[30:32, 30:35], labels[36, 36], labels[25, 2] = 3, 3, 3, 2
+    weights = lesion_weights(labels)
+    assert weights.dtype == np.float32
+    assert (weights[labels != 3] == 1).all()
+    assert (weights[2:22, 2:22] == 1).all()
+    assert np.allclose(weights[30:32, 30:35], 2.0)  # 10 of 40 pixels
+    assert weights[36, 36] == LARGEST_WEIGHT
+
+
+# --- banks and crops ------------------------------------------------------------------------------------------------
+
+
+def a_bank(labels: np.ndarray, subjects=None) -> banks.Bank:
+    images = synthetic.quantise(labels.astype(np.float32) - 3)
+    return banks.Bank(images, labels, np.ones(labels.shape, bool), np.asarray(subjects or ["x"] * len(labels)))
+
+
+def test_slices_with_small_lesions_are_drawn_most_and_empty_ones_least():
+    labels = np.zeros((4, 30, 30), np.uint8)
+    labels[1, 5:8, 5:8], labels[2, 5:25, 5:25], labels[3, 5:8, 5:8] = 3, 3, 1
+    bank = a_bank(labels)
+    assert np.allclose(bank.chances / bank.chances[0], [1, 4.5, 3, 3])
+    rng, seen = np.random.default_rng(0), [0, 0]
+    for _ in range(400):
+        image, drawn, mask, weights = bank.draw(rng)
+        assert np.abs(image - (drawn.astype(np.float32) - 3)).max() < 0.03
+        assert mask.all()
+        assert (weights[drawn == 3] > 1).all() == ((drawn == 3).sum() < 40)
+        seen[0] += not drawn.any()
+        seen[1] += (drawn == 3).sum() == 9
+    assert 3 < seen[1] / seen[0] < 7
+
+
+def test_who_is_left_out_is_nowhere_in_the_bank():
+    bank = a_bank(np.ones((6, 8, 8), np.uint8), ["a", "a", "b", "b", "110497", "c"])
+    assert sites.left_out(bank, None, 3) == []
+    dealt = [sites.left_out(bank, fold, 3) for fold in range(3)]
+    assert sorted(name for fold in dealt for name in fold) == ["a", "b", "c"]
+    assert dealt == folds(["a", "b", "c"], 3)
+    for fold in dealt:
+        kept = set(bank.without(fold).subjects)
+        assert kept == {"a", "b", "c", "110497"} - set(fold)
+    two = a_bank(np.ones((2, 8, 8), np.uint8), ["p", "q"])
+    assert [sites.left_out(two, fold, 3) for fold in range(3)] == [["p"], ["q"], []]
+
+
+def test_a_crop_without_any_change_is_the_part_around_its_middle():
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.normal(size=(1, 1, 40, 36)).astype(np.float32))
+    # 19.5 is the middle between pixels 11 to 28 of 0 to 39.
+    grid = banks.crops(image, torch.tensor([[19.5, 14.5]]), (16, 20), Geometry(), torch.Generator())
+    part = torch.nn.functional.grid_sample(image, grid, align_corners=False)
+    assert torch.allclose(part, image[:, :, 12:28, 5:25], atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_image_label_and_weight_of_a_crop_move_together(seed):
+    labels = np.zeros((1, 60, 60), np.uint8)
+    labels[0, 18:40, 22:44], labels[0, 25:31, 26:30] = 3, 1
+    bank, geometry = a_bank(labels), Geometry(15, 4, 0.15, flip=True)
+    generator = torch.Generator().manual_seed(seed)
+    images, moved, weights = banks.draw_crops(
+        [bank] * 3, (32, 32), geometry, 0.0, np.random.default_rng(seed), generator
+    )
+    assert images.shape == (3, 1, 32, 32)
+    assert moved.shape == weights.shape == (3, 32, 32)
+    assert (moved > 0).any()
+    apart = (images[:, 0] - (moved.float() - 3)).abs()
+    # Bilinear in the image, nearest in the labels: they differ at edges alone, where the nearest of four pixels has at
+    # least a quarter of the say over a step of three.
+    assert apart.max() < 0.75 * 3 + 0.05
+    assert (apart > 0.1).float().mean() < 0.25
+
+
+def test_beyond_the_slice_it_is_air_and_unknown_in_sets_with_unknown_classes():
+    known, partly = np.zeros((1, 40, 40), np.uint8), np.full((1, 40, 40), NO_LESION, np.uint8)
+    both = [a_bank(known), a_bank(partly)]
+    rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
+    images, labels, _ = banks.draw_crops(both, (64, 64), Geometry(), 0.0, rng, generator)
+    assert set(labels[0].unique().tolist()) == {0}
+    assert set(labels[1].unique().tolist()) == {NO_LESION, UNKNOWN}
+    assert torch.allclose(images[0], images[0].min(), atol=0.06)
+
+
+# --- the sets -------------------------------------------------------------------------------------------------------
+
+
+def test_every_set_has_the_classes_it_draws_and_no_others(everything, tmp_path):
+    config = small_recipe().preprocessing
+    tabriz, mslesseg, muslim = (sites.load_site(name, everything, config, tmp_path) for name in sites.SITES)
+    assert {0, 1, 3} <= set(np.unique(tabriz.labels)) <= {0, 1, 2, 3}
+    assert set(np.unique(mslesseg.labels)) == set(np.unique(muslim.labels)) == {LESION, NO_LESION}
+    assert set(mslesseg.subjects) == {"mslesseg-P14", "mslesseg-P18"}  # visits of one person are one subject
+    assert set(muslim.subjects) == {"muslim-5", "muslim-6", "muslim-8"}  # 13 and 19 are kept apart
+    bright = synthetic.dequantise(mslesseg.images)
+    assert np.median(bright[mslesseg.labels == LESION]) > np.median(bright[mslesseg.masks]) + 2
+    again = sites.load_site("muslim", everything / "gone", config, tmp_path)  # from the cache
+    assert (again.labels == muslim.labels).all()
+
+
+def test_held_back_persons_are_refused_in_every_set(everything, tmp_path):
+    (tmp_path / "mslesseg").mkdir()
+    (tmp_path / "mslesseg" / "P39_T1").symlink_to(everything / "mslesseg" / "P14_T1")
+    with pytest.raises(ValueError, match="P39"):
+        sites.load_site("mslesseg", tmp_path, small_recipe().preprocessing, tmp_path / "cache")
+    (tmp_path / "tabriz_unlabelled").mkdir()
+    (tmp_path / "tabriz_unlabelled" / "sub-105465").symlink_to(everything / "tabriz_unlabelled" / "sub-x1")
+    with pytest.raises(ValueError, match="105465"):
+        sites.unlabelled(tmp_path, small_recipe().preprocessing)
+
+
+def test_a_set_that_is_not_there_is_left_out_and_named(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert sites.load_site("mslesseg", tmp_path, small_recipe().preprocessing, tmp_path) is None
+        assert sites.unlabelled(tmp_path, small_recipe().preprocessing) == []
+    for name in ("mslesseg", "ljubljana_longitudinal", "tabriz_unlabelled"):
+        assert f"{name} left out: no folder {tmp_path / name}" in caplog.text
+    bank = a_bank(np.ones((1, 8, 8), np.uint8))
+    assert train_sites.batch_of({"tabriz": 1, "mslesseg": 2}, {"tabriz": bank}) == [bank] * 3
+
+
+def test_averaged_slices_are_means_where_their_middle_was():
+    array = np.arange(7 * 2 * 3).reshape(7, 2, 3).astype(np.int16)
+    affine = np.array([[0, 0, 2.0, 5], [0, 3.0, 0, -7], [1.5, 0, 0, 2], [0, 0, 0, 1]])
+    thick = sites.averaged(Volume(array, affine), 3)
+    assert np.allclose(thick.array, [array[:3].mean(0), array[3:6].mean(0)])
+    assert thick.spacing == pytest.approx((1.5, 3.0, 6.0))
+    for k in range(2):
+        middle = affine @ [0, 0, 3 * k + 1, 1]
+        assert np.allclose(thick.ijk_to_ras @ [0, 0, k, 1], middle)
+
+
+def test_lesions_alone_leave_the_rest_open():
+    assert lesions_only(np.array([[True, False]])).tolist() == [[LESION, NO_LESION]]
+
+
+# --- synthetic heads ------------------------------------------------------------------------------------------------
+
+
+def test_wide_heads_repeat_with_their_seed_and_show_their_lesions(everything):
+    heads = [synthetic.load_head(path) for path in sorted((everything / "head_label_maps").glob("*.nii.gz"))]
+    prior = synthetic.load_lesion_masks(everything / "ljubljana_lesions_mni")
+    flair = WideFlair(heads, prior, (112, 96), 1.8, neighbours=False)
+    first, again = (
+        [flair.sample(rng) for _ in range(12)] for rng in (np.random.default_rng(4), np.random.default_rng(4))
+    )
+    assert all((a[0] == b[0]).all() and (a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
+    contrast = []
+    for image, labels in first:
+        assert image.shape == (1, 112, 96)
+        assert set(np.unique(labels)) <= {0, 1, 2, 3}
+        if (labels == 3).sum() > 5:
+            contrast.append(np.median(image[0][labels == 3]) - np.median(image[0][image[0] > 0.5]))
+    assert len(contrast) > 3
+    assert np.mean(np.array(contrast) > 0.05) > 0.7
+
+
+# --- the network and the run ----------------------------------------------------------------------------------------
+
+
+def test_the_light_network_costs_a_quarter_of_the_first_default():
+    assert flops.gflop_of_case(load_config(LIGHT)) <= 40
+    assert flops.gflop_of_case(load_config(CONFIGS / "flairseg2d.json")) == pytest.approx(158.3, abs=0.1)
+    parameters = sum(p.numel() for p in LightUNet().parameters())
+    assert 2 * parameters < 6e6  # bytes in half precision
+
+
+def test_operations_are_those_of_the_layers():
+    assert flops.multiplications(torch.nn.Conv2d(3, 5, 3, padding=1), (3, 10, 12)) == 3 * 5 * 9 * 120
+    assert flops.multiplications(torch.nn.ConvTranspose2d(4, 2, 2, 2), (4, 6, 6)) == 4 * 2 * 4 * 36
+
+
+def test_the_light_network_answers_for_each_pixel_at_its_place():
+    torch.manual_seed(0)
+    network = LightUNet(1, 4, (8, 8)).eval()
+    image = torch.randn(1, 1, 64, 60)
+    with torch.inference_mode():
+        answer, moved = network(image), network(image.roll((4, 4), (2, 3)))
+    assert answer.shape == (1, 4, 64, 60)
+    inner = (..., slice(28, -24), slice(28, -24))  # no border is seen from there
+    assert torch.allclose(moved[inner], answer.roll((4, 4), (2, 3))[inner], atol=1e-5)
+    image.requires_grad_()
+    network(image)[0, 1, 31, 29].backward()
+    row, column = np.unravel_index(int(image.grad[0, 0].abs().argmax()), (64, 60))
+    assert abs(row - 31) <= 3
+    assert abs(column - 29) <= 3
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights_with_its_own_labels(everything, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLAIRSEG_DATA", str(everything))
+    assert data_folder() == everything
+    config = small_recipe(fold=0)
+    whole = torch.load(train_sites.train(config, tmp_path / "whole", tmp_path / "cache"), weights_only=True)
+    stopping, calls = checkpoint.StopRequest(), []
+    original = train_sites.draw_crops
+
+    def in_the_third_step(*arguments):
+        calls.append(1)
+        stopping.asked = len(calls) == 3
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_sites, "StopRequest", lambda: stopping)
+        patch.setattr(train_sites, "draw_crops", in_the_third_step)
+        path = train_sites.train(config, tmp_path / "stopped", tmp_path / "cache")
+    assert torch.load(path, weights_only=True)["step"] == 3
+    assert not (path.parent / checkpoint.FINISHED).exists()
+    train_sites.train(config, tmp_path / "stopped", tmp_path / "cache")
+    resumed = torch.load(path, weights_only=True)
+    for key, value in whole["ema"].items():
+        assert torch.equal(value, resumed["ema"][key]), key
+    assert (path.parent / checkpoint.FINISHED).exists()
+    with np.load(path.parent / "self.npz") as own:
+        assert set(own["subjects"]) == {"sub-x1", "sub-x2"}
+        assert set(np.unique(own["labels"])) <= {0, 1, 2, 3, UNKNOWN}
+
+
+def test_its_own_labels_are_the_sure_ones():
+    class Fixed(torch.nn.Module):
+        def forward(self, image):
+            answer = torch.zeros(len(image), 4, *image.shape[2:])
+            answer[:, 3] = torch.where(image[:, 0] > 0, 5.0, 0.0)
+            answer[:, 0] = torch.where(image[:, 0] < -1, 5.0, 0.0)
+            return answer
+
+    class Slices:
+        slices = np.linspace(-3, 3, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8)
+
+        def channels(self, k):
+            return self.slices[k][None]
+
+        def batches(self, size):
+            symmetric = np.maximum(self.slices, self.slices[:, :, ::-1])
+            self.slices = symmetric
+            yield symmetric[:, None]
+
+    from models.training.data import FramedCase
+
+    case = FramedCase("x", Slices(), np.zeros((2, 8, 8), np.uint8), np.ones((2, 8, 8), bool))
+    bank = train_sites.own_labels(Fixed(), [case], load_config(LIGHT).preprocessing, 0.75)
+    image = case.prepared.slices
+    assert (bank.labels[image > 0] == 3).all()
+    assert (bank.labels[image < -1] == 0).all()
+    assert (bank.labels[(image < 0) & (image > -1)] == UNKNOWN).all()
+
+
+def test_other_losses_are_for_the_other_trainer(tmp_path):
+    with pytest.raises(ValueError, match=r"models\.training\.train"):
+        train_sites.train(small_recipe(loss="dice-ce"), tmp_path, tmp_path)
+
+
+def test_the_queue_trains_each_recipe_by_its_own_module(tmp_path):
+    jobs = queue.plan(tmp_path, ["flairseg2d-light", "flairseg2d", "s1-pix2pix"])
+    modules = {job.config.name: job.command(tmp_path)[2].split(".")[-1] for job in jobs}
+    assert modules == {"flairseg2d-light": "train_sites", "flairseg2d": "train", "s1-pix2pix": "train_pix2pix"}
