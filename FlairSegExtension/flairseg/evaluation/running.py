@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from .. import __version__
-from ..errors import Cancelled, FlairSegError
+from ..errors import Cancelled, CaseWarning, FlairSegError
+from ..labels import LESION
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..volume import Volume
 from . import statistics
@@ -33,6 +34,10 @@ from .results import (
 )
 from .statistics import Measured
 
+#: What warnings about a reference begin with.
+_REFERENCE_WORD = "Reference"
+#: Warnings about masks without the value 3, see :func:`~flairseg.io.label_maps.read_label_map`.
+_DOUBTS = ("labels-in-doubt", "binary-mask-in-doubt")
 #: Where in the whole the cases are done.
 _MEASURED = 0.8
 #: Packages that the figures come from.
@@ -150,7 +155,7 @@ class _Run:
             case.disease,
             tuple(int(n) for n in reference.array.shape),
             tuple(round(s, 6) for s in reference.spacing),
-            tuple(f"Reference: {text}" for text in reference.warnings),
+            tuple(_about(_REFERENCE_WORD, text) for text in reference.warnings),
         )
         return reference
 
@@ -167,7 +172,7 @@ class _Run:
             self.methods[case.method].add(case.case, measures)
             self.files[case.case, case.method] = case
             info = self.infos[case.case]
-            told = tuple(f"{case.method}: {text}" for text in warnings)
+            told = tuple(_about(case.method, text) for text in warnings)
             self.infos[case.case] = replace(info, warnings=(*info.warnings, *told))
 
     def _measured(self, case: EvaluationCase, reference: Volume) -> tuple[CaseMeasures, list[str]]:
@@ -203,6 +208,20 @@ class _Run:
                 for class_id, values in EVALUATED.items()
                 if known & set(values) and self.reference_classes & set(values)
             )
+
+        self._settle_doubts()
+
+    def _settle_doubts(self) -> None:
+        """Drop doubts about a mask without lesions where other masks of the same origin have some."""
+        certain = {name for name, m in self.methods.items() if any(LESION in c.predicted for c in m.cases.values())}
+        if any(LESION in c.referenced for m in self.methods.values() for c in m.cases.values()):
+            certain.add(_REFERENCE_WORD)
+        for case, info in self.infos.items():
+            kept = tuple(
+                w for w in info.warnings
+                if w.code not in _DOUBTS or not any(w.startswith(f"{name}: ") for name in certain)
+            )  # fmt: skip
+            self.infos[case] = replace(info, warnings=kept)
 
     def _known(self, name: str) -> frozenset[int]:
         targets = self.mappings.get(name, OWN).targets
@@ -321,6 +340,10 @@ class _Arrays:
             for labels in (placed.array, reference.array)
         )
         return CaseArrays(theirs, ours, image, reference.ijk_to_ras)
+
+
+def _about(who: str, warning: str) -> CaseWarning:
+    return CaseWarning(f"{who}: {warning}", CaseWarning.of(warning).code)
 
 
 def _titles(class_ids: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def texts(result: EvaluationResult) -> dict[str, str]:
 def _plain(value: Any) -> Any:
     """Values that JSON has."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "arrays"}
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in ("arrays", "error")}
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
