@@ -28,6 +28,9 @@ _FLOATS = {16: np.float32, 64: np.float64}
 #: Bytes read at a time; a multiple of every voxel size.
 _CHUNK = 1 << 20
 _UNITS_MM = 2
+#: The bits of ``xyzt_units`` that hold the unit of length, and those that are not mm: metre, micrometre.
+_SPATIAL_UNITS = 0x07
+_UNITS_IN_MM = {1: 1000.0, 3: 0.001}
 _SCANNER = 1
 _COPY_AGAIN = "Copy or export the file again: its end is missing or its content is damaged."
 
@@ -35,6 +38,8 @@ _COPY_AGAIN = "Copy or export the file again: its end is missing or its content 
 @dataclass(frozen=True)
 class NiftiGeometry:
     """Where a NIfTI-1 header puts its voxels, field by field, in the units of the file.
+
+    Which of the two placements counts, and what is doubtful, is told by :mod:`flairseg.image.headers`.
 
     Attributes
     ----------
@@ -57,14 +62,19 @@ class NiftiGeometry:
     qform: tuple[float, ...]
     sform: tuple[float, ...]
 
+    @property
+    def unit_mm(self) -> float:
+        """The file's unit of length in mm; an unknown one is taken for mm."""
+        return _UNITS_IN_MM.get(self.units & _SPATIAL_UNITS, 1.0)
+
     def sform_affine(self) -> np.ndarray | None:
-        """The sform as a 4 x 4 RAS affine; None if absent."""
+        """The sform as a 4 x 4 RAS affine in mm; None if absent."""
         if self.sform_code <= 0:
             return None
-        return np.vstack([np.reshape(self.sform, (3, 4)), [0, 0, 0, 1]])
+        return np.vstack([np.reshape(self.sform, (3, 4)) * self.unit_mm, [0, 0, 0, 1]])
 
     def qform_affine(self) -> np.ndarray | None:
-        """The qform as a 4 x 4 RAS affine; None if absent."""
+        """The qform as a 4 x 4 RAS affine in mm; None if absent. Signs of voxel sizes are ignored."""
         if self.qform_code <= 0:
             return None
         from scipy.spatial.transform import Rotation
@@ -73,9 +83,10 @@ class NiftiGeometry:
         a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
         affine = np.eye(4)
         qfac = -1.0 if self.pixdim[0] < 0 else 1.0
-        scale = np.asarray(self.pixdim[1:]) * (1.0, 1.0, qfac)
+        scale = np.abs(self.pixdim[1:]) * (1.0, 1.0, qfac)
         affine[:3, :3] = Rotation.from_quat([b, c, d, a]).as_matrix() * scale
         affine[:3, 3] = offset
+        affine[:3] *= self.unit_mm
         return affine
 
     @classmethod
@@ -122,6 +133,26 @@ class NiftiHeader:
     content_bytes: int
     float_type: np.dtype | None
     not_finite: np.ndarray
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file, after decompression where it is gzip; ``OSError`` if it cannot be read.
+
+    What of a damaged gzip stream can be decompressed is given.
+    """
+    with path.open("rb") as stream:
+        raw = stream.read(count)
+        if raw[:2] != b"\x1f\x8b":
+            return raw
+        unpacker = zlib.decompressobj(31)
+        content = b""
+        while raw and len(content) < count:
+            try:
+                content += unpacker.decompress(raw, count - len(content))
+            except zlib.error:
+                break
+            raw = unpacker.unconsumed_tail or stream.read(count)
+    return content
 
 
 def read_header(path: Path) -> NiftiHeader:

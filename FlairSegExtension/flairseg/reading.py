@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import (
+    CaseWarning,
     FlairSegError,
     InputNotFoundError,
     InvalidGeometryError,
@@ -24,18 +25,12 @@ from .errors import (
     UnsupportedImageError,
     UnusableIntensitiesError,
 )
-from .nifti import NiftiHeader, read_header
+from .image.geometry import VolumeGeometry
+from .image.headers import nifti_placement, text_placement
+from .image.kinds import ENDINGS, ending_of, kind_of, wrong_kind
+from .nifti import NiftiHeader, first_bytes, read_header
 from .volume import Volume, volume_from_sitk
 
-#: Known endings and the kind of file that each promises; the longest ending counts.
-ENDINGS = {
-    ".nii.gz": "NIfTI (gzip)",
-    ".nii": "NIfTI",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".mha": "MetaImage",
-    ".mhd": "MetaImage",
-}
 #: Voxel spacing that a head scan can have, mm.
 SPACING_MM = (0.1, 20.0)
 #: Smallest number of voxels along the two longer sides.
@@ -50,9 +45,9 @@ _ENHANCED = (
     "1.2.840.10008.5.1.4.1.1.4.3",
     "1.2.840.10008.5.1.4.1.1.4.4",
 )
-#: sform and qform may differ by this before it is told, mm.
-PLACEMENT_TOLERANCE_MM = 0.5
 
+#: Enough of a file to tell what it is.
+_FIRST_BYTES = 512
 _EXPORT = "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
 _RESAMPLE = "Resample the image to a regular grid, for instance with 3D Slicer's module Resample Scalar Volume."
 
@@ -153,13 +148,16 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
         raise UnreadableImageError(
             f"The name of {case_name(path)} is no UTF-8 text.", "Rename the file and its folders."
         )
-    ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    ending = ending_of(path)
     head = _first_bytes(path)
-    if ending is None or _kind(head) != ENDINGS[ending]:
-        raise _wrong_kind(path, ending, _kind(head), empty=not head)
+    if ending is None or _kind(path, head) != ENDINGS[ending]:
+        raise wrong_kind(path, ending, _kind(path, head), empty=not head)
     header = read_header(path) if ENDINGS[ending].startswith("NIfTI") else None
+    placed = None
     if header is not None:
-        _check_placement(path, header)
+        # Masks are measured on the grid of their image: what they say about voxel sizes is no reason to refuse them.
+        placed = nifti_placement(header, path.name, strict=False)
+        _check_grid(placed.ijk_to_ras)
     with _quiet_itk():
         image = _execute(path)
     if "complex" in image.GetPixelIDTypeAsString() or image.GetDimension() > 4:
@@ -169,16 +167,21 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
         array = np.moveaxis(array, -1, 0)
     elif image.GetDimension() < 4:
         array = array[None]
-    warnings = _placement_warnings(header) if header is not None else ()
+    flat = image.GetDimension() == 2
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
     elif image.GetDimension() == 2:
-        array, image, warnings = array[:, None], sitk.JoinSeries(image), (*warnings, _thickness_warning(path))
+        array, image = array[:, None], sitk.JoinSeries(image)
     if header is not None and header.not_finite.size:
         array = array.astype(np.float32)
         array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan
+    grid = replace(volume_from_sitk(image, case_name(path)), array=array[0])
+    if placed is None:
+        placed = text_placement(path, grid.ijk_to_ras)
     nifti = None if header is None else header.geometry
-    grid = replace(volume_from_sitk(image, case_name(path), warnings), array=array[0], nifti=nifti)
+    warnings = (*placed.warnings, *((_thickness_warning(path),) if flat else ()))
+    affine = grid.ijk_to_ras if flat else placed.ijk_to_ras
+    grid = replace(grid, ijk_to_ras=affine, nifti=nifti, warnings=warnings)
     _check_geometry(grid)
     return grid, array
 
@@ -240,20 +243,24 @@ def _check_shape(array: np.ndarray) -> None:
 
 
 def _check_geometry(volume: Volume) -> None:
-    affine = np.asarray(volume.ijk_to_ras, dtype=float)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise InvalidGeometryError("The image's position in space is not given by finite numbers.", _EXPORT)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    shown = " x ".join(f"{s:.4g}" for s in spacing)
-    if (spacing < SPACING_MM[0]).any() or (spacing > SPACING_MM[1]).any():
+    _check_grid(volume.ijk_to_ras)
+
+
+def _check_grid(ijk_to_ras: np.ndarray) -> None:
+    """Refuse what cannot be the grid of a head scan."""
+    geometry = VolumeGeometry((1, 1, 1), ijk_to_ras)
+    shown = " x ".join(f"{s:.4g}" for s in geometry.spacing)
+    if min(geometry.spacing) < SPACING_MM[0] or max(geometry.spacing) > SPACING_MM[1]:
         raise InvalidGeometryError(
             f"A voxel of {shown} mm cannot be a head scan ({SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm expected).",
             "Correct spacing and unit in the header, for instance in 3D Slicer's module Volumes.",
+            code="implausible-voxel-size",
         )
-    direction = affine[:3, :3] / spacing
-    if abs(direction.T @ direction - np.eye(3)).max() > SHEAR_TOLERANCE:
+    if geometry.shear > SHEAR_TOLERANCE:
         raise InvalidGeometryError(
-            "The image's axes are not at right angles (sheared or degenerate affine).", _RESAMPLE
+            "The image's axes are not at right angles (sheared or degenerate affine).",
+            _RESAMPLE,
+            code="sheared-axes",
         )
 
 
@@ -261,25 +268,25 @@ def _check_geometry(volume: Volume) -> None:
 
 
 def _read_file(path: Path) -> Volume:
-    ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
+    ending = ending_of(path)
     head = _first_bytes(path)
-    kind = _kind(head)
+    kind = _kind(path, head)
     if kind == "DICOM" and _has_pydicom():
         from .dicom.read import is_whole
 
         if is_whole(path):
             return _by_headers(path)
     if ending is None or kind != ENDINGS[ending]:
-        raise _wrong_kind(path, ending, kind, empty=not head)
+        raise wrong_kind(path, ending, kind, empty=not head)
     if kind.startswith("NIfTI"):
         return _read_nifti(path)
     image = _execute(path)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     _check_scalar(path, image.GetDimension(), image.GetSize(), image)
-    if image.GetDimension() == 2:
-        return _single_slice(path, image)
-    return volume_from_sitk(image, case_name(path))
+    volume = _single_slice(path, image) if image.GetDimension() == 2 else volume_from_sitk(image, case_name(path))
+    placed = text_placement(path, volume.ijk_to_ras)
+    return replace(volume, ijk_to_ras=placed.ijk_to_ras, warnings=(*volume.warnings, *placed.warnings))
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -289,7 +296,7 @@ def _first_bytes(path: Path) -> bytes:
                 f"{path.name} is neither a file nor a folder.", "Give an image file or a DICOM folder."
             )
         with path.open("rb") as stream:
-            return stream.read(512)
+            return stream.read(_FIRST_BYTES)
     except OSError as error:
         raise UnreadableImageError(
             f"{path.name} cannot be read: {error.strerror or error}.",
@@ -297,45 +304,12 @@ def _first_bytes(path: Path) -> bytes:
         ) from error
 
 
-def _kind(head: bytes) -> str | None:
-    """Kind of file by its first 512 bytes, in the words of :data:`ENDINGS` where FlairSeg reads it."""
-    if head[:2] == b"\x1f\x8b":
-        return "NIfTI (gzip)"
-    if head[:4] == b"NRRD":
-        return "NRRD"
-    if head[344:347] in (b"n+1", b"ni1"):
-        return "NIfTI"
-    if head[4:7] == b"n+2":
-        return "NIfTI-2"
-    if head[128:132] == b"DICM":
-        return "DICOM"
-    if any(key in head for key in (b"ObjectType", b"NDims")):
-        return "MetaImage"
-    for start, kind in ((b"\x89PNG", "PNG picture"), (b"\xff\xd8\xff", "JPEG picture"), (b"PK", "zip archive")):
-        if head.startswith(start):
-            return kind
-    return None
-
-
-def _wrong_kind(path: Path, ending: str | None, kind: str | None, empty: bool) -> UnreadableImageError:
-    """Error for a file whose content is not what its name promises, or that FlairSeg does not read at all."""
-    known = ", ".join(ENDINGS)
-    if empty:
-        return UnreadableImageError(f"{path.name} is empty (0 bytes).", "Copy or export the file again.")
-    if kind == "DICOM":
-        return UnreadableImageError(
-            f"{path.name} is one DICOM file.", "Give the folder that holds the whole series instead of a single file."
-        )
-    endings = [e for e, k in ENDINGS.items() if k == kind]
-    promise = f", not {ENDINGS[ending]} as its name says" if ending else ""
-    if kind is None:
-        what = f"is not {ENDINGS[ending]}, although its name says so" if ending else "has no ending that FlairSeg knows"
-        return UnreadableImageError(f"{path.name} {what}.", f"Known endings are {known}; or give a DICOM folder.")
-    if not endings:
-        return UnreadableImageError(f"{path.name} is a {kind}{promise}.", _EXPORT)
-    return UnreadableImageError(
-        f"{path.name} looks like {kind}{promise}.", f"Rename it so that it ends in {endings[0]}."
-    )
+def _kind(path: Path, head: bytes) -> str | None:
+    """Kind of file by its first 512 bytes, decompressed where they are gzip, and its name."""
+    try:
+        return kind_of(path, head, first_bytes(path, _FIRST_BYTES))
+    except OSError:
+        return kind_of(path, head, head)
 
 
 def _execute(path: Path):
@@ -384,25 +358,32 @@ def _single_slice(path: Path, image) -> Volume:
     return volume_from_sitk(sitk.JoinSeries(image), case_name(path), (_thickness_warning(path),))
 
 
-def _thickness_warning(path: Path) -> str:
-    return f"{path.name} is 2-D and tells no slice thickness: volumes in ml assume 1 mm."
+def _thickness_warning(path: Path) -> CaseWarning:
+    return CaseWarning(
+        f"{path.name} is 2-D and tells no slice thickness: volumes in ml assume 1 mm and cannot be trusted.",
+        "spacing-unknown",
+    )
 
 
 def _read_nifti(path: Path) -> Volume:
     header = read_header(path)
     if any(n > 1 for n in header.shape[3:]):
         _raise_several(path, header)
-    _check_placement(path, header)
+    placed = nifti_placement(header, path.name)
+    _check_grid(placed.ijk_to_ras)
     image = _execute(path)
     if image.GetDimension() > 3:
         image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
     _check_scalar(path, 3, image.GetSize(), image)
-    volume = _single_slice(path, image) if image.GetDimension() == 2 else volume_from_sitk(image, case_name(path))
+    if image.GetDimension() == 2:
+        volume = _single_slice(path, image)
+    else:
+        volume = replace(volume_from_sitk(image, case_name(path)), ijk_to_ras=placed.ijk_to_ras)
     if header.not_finite.size:
         array = volume.array.astype(np.float32)
         array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan
         volume = volume.with_array(array)
-    warnings = (*volume.warnings, *_placement_warnings(header))
+    warnings = (*volume.warnings, *placed.warnings)
     return replace(volume, nifti=header.geometry, warnings=warnings)
 
 
@@ -412,48 +393,6 @@ def _raise_several(path: Path, header: NiftiHeader) -> None:
         raise UnsupportedImageError(f"{path.name} is a vector image ({shape}).", "Give the original scalar FLAIR.")
     raise UnsupportedImageError(
         f"{path.name} holds several volumes ({shape}).", "Save the one that is the FLAIR as its own 3-D file."
-    )
-
-
-def _check_placement(path: Path, header: NiftiHeader) -> None:
-    geometry = header.geometry
-    numbers = list(geometry.pixdim[1:])
-    numbers += geometry.sform if geometry.sform_code > 0 else ()
-    numbers += geometry.qform if geometry.qform_code > 0 else ()
-    if not np.isfinite(numbers).all():
-        raise InvalidGeometryError(f"The header of {path.name} places the image at NaN or infinity.", _EXPORT)
-    _check_size(path, header)
-
-
-def _check_size(path: Path, header: NiftiHeader) -> None:
-    """Refuse voxels without a size, for which ITK would quietly take 1 mm."""
-    geometry = header.geometry
-    if geometry.sform_code > 0:
-        singular = abs(np.linalg.det(geometry.sform_affine())) < 1e-12
-    else:
-        singular = 0.0 in geometry.pixdim[1 : 1 + min(3, len(header.shape))]
-    if singular:
-        raise InvalidGeometryError(
-            f"The header of {path.name} gives its voxels no size (zero or singular affine).", _EXPORT
-        )
-
-
-def _placement_warnings(header: NiftiHeader) -> tuple[str, ...]:
-    """What is doubtful about where a NIfTI header puts the image."""
-    sform, qform = header.geometry.sform_affine(), header.geometry.qform_affine()
-    if sform is None and qform is None:
-        return ("The header does not say how the image lies in space: left and right cannot be told for sure.",)
-    if sform is None or qform is None:
-        return ()
-    last = np.ones(3)
-    last[: len(header.shape[:3])] = header.shape[:3]
-    corners = np.array([[*(np.array([i, j, k]) * (last - 1)), 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]).T
-    apart = float(np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max())
-    if apart <= PLACEMENT_TOLERANCE_MM:
-        return ()
-    return (
-        f"The header's sform and qform place the image up to {apart:.1f} mm apart; the label map repeats both, so look "
-        "at it with the program that you view the image with.",
     )
 
 

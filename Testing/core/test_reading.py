@@ -367,7 +367,7 @@ def test_names_that_lie_about_the_content(tmp_path, head):
     [
         ("zero.nii.gz", b"", ("0 bytes",)),
         ("text.nii", b"not an image at all" * 40, ("not NIfTI",)),
-        ("report.pdf", b"%PDF-1.4" + bytes(600), ("no ending",)),
+        ("report.pdf", b"%PDF-1.4" + bytes(600), ("PDF document", "Export")),
         ("picture.png", b"\x89PNG\r\n" + bytes(600), ("PNG picture", "Export")),
         ("photo.nii", b"\xff\xd8\xff" + bytes(600), ("JPEG picture", "NIfTI")),
         ("archive.mha", b"PK\x03\x04" + bytes(600), ("zip",)),

@@ -61,7 +61,6 @@ GEOMETRY = {
     "flairseg/dicom/series.py": {"norm", "flip"},
     "flairseg/dicom/source.py": {"norm"},
     "flairseg/dicom/results.py": {"det"},
-    "flairseg/reading.py": {"det", "norm"},
 }
 
 

@@ -178,12 +178,14 @@ def _read_labels(path: Path, volume: Volume) -> np.ndarray:
     """A label file in the voxel order of ``volume``: the axes may be stored in another order, the grid must be one."""
     import SimpleITK as sitk
 
+    from ..image.headers import placed_by_header
     from ..volume import volume_from_sitk
 
     if not path.is_file():
         raise InputNotFoundError(f"There is no file {path}.", "Check the path of the labels for typing errors.")
     try:
         found = volume_from_sitk(sitk.ReadImage(str(path)), case_name(path))
+        found = replace(found, ijk_to_ras=placed_by_header(path, found.ijk_to_ras))
     except (RuntimeError, ValueError) as error:
         raise UnreadableImageError(
             f"{path.name} cannot be read as a label map.", "Give the .nii.gz or .seg.nrrd that FlairSeg wrote."

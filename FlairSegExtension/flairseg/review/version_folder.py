@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import FlairSegError
+from ..image.headers import placed_by_header
 from ..nifti import read_header
 from ..volume import Volume, volume_from_sitk
 from .errors import DamagedCaseError
@@ -102,7 +104,8 @@ def read_image(path: Path) -> Volume:
 
     try:
         read_header(path)
-        return volume_from_sitk(sitk.ReadImage(str(path)), path.parent.name)
+        found = volume_from_sitk(sitk.ReadImage(str(path)), path.parent.name)
+        return replace(found, ijk_to_ras=placed_by_header(path, found.ijk_to_ras))
     except (FlairSegError, RuntimeError) as error:
         raise DamagedCaseError(f"{path.name} cannot be read.", "Bring the file back from a backup.") from error
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FlairSegError
+from ..image.geometry import VolumeGeometry
+from ..image.headers import placed_by_header
 from ..nifti import read_header, write_nifti
 from ..reading import case_name, read_volume
-from ..volume import Volume, affine_from_itk
+from ..volume import Volume
 from .acceptance import without_small_lesions
 from .canonical import file_sha256
 from .errors import BlindedImageError
@@ -206,7 +208,7 @@ def _read_integers(path: Path) -> tuple[np.ndarray, np.ndarray]:
             f"The mask {path.name} does not hold labels: not all its voxels are whole numbers from 0.",
             "Give the label map, not probabilities.",
         )
-    affine = affine_from_itk(image.GetSpacing(), image.GetDirection(), image.GetOrigin())
+    affine = placed_by_header(path, VolumeGeometry.from_sitk(image).ijk_to_ras)
     return whole if whole.dtype.kind in "iu" else whole.astype(np.int32), affine
 
 
