@@ -86,6 +86,19 @@ class SliceStack:
         """Where slice ``index`` comes from: the volume's array axis (0 K, 1 J, 2 I) and the index along it."""
         return self._order[0], len(self.array) - 1 - index if self._flips[0] else index
 
+    def ijk_to_ras(self, of_volume: np.ndarray) -> np.ndarray:
+        """Affine (4 x 4, RAS mm) of this stack's array, from that of the volume whose slices it holds.
+
+        Column, row and slice of the stack are its I, J, K.
+        """
+        affine = np.array(of_volume, float)
+        for axis, (source, flip) in enumerate(zip(self._order, self._flips, strict=True)):
+            column = of_volume[:3, 2 - source]
+            affine[:3, 2 - axis] = -column if flip else column
+            if flip:
+                affine[:3, 3] += column * (self.array.shape[axis] - 1)
+        return affine
+
     def arrange(self, array: np.ndarray) -> np.ndarray:
         """Bring an array on the volume's own grid (..., K, J, I) into this stack's order: a view.
 

@@ -135,3 +135,19 @@ def test_a_named_plane_is_kept_but_a_single_slice_has_no_choice():
 def test_thick_oblique_slices_keep_their_plane(turn):
     assert choose_plane(stored((0, 1, 2), (1, 1, 1), (0.9, 0.9, 6.0), turn=turn)) == "axial"
     assert choose_plane(stored((0, 1, 2), (1, 1, 1), (4.0, 0.9, 0.9), turn=turn)) == "sagittal"
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_the_affine_of_a_stack_puts_its_voxels_where_the_volume_has_them(plane, order):
+    rng = np.random.default_rng(3)
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag((0.9, -1.1, 3.0))[:, order]
+    affine[:3, 3] = (10, -20, 30)
+    volume = Volume(rng.random((4, 5, 6)), affine)
+    stack = SliceStack.from_volume(volume, plane)
+    own = stack.ijk_to_ras(affine)
+    for k, j, i in np.ndindex(stack.array.shape):
+        ras = own @ (i, j, k, 1)
+        source = np.rint(np.linalg.inv(affine) @ ras).astype(int)[:3]
+        assert stack.array[k, j, i] == volume.array[tuple(source[::-1])]

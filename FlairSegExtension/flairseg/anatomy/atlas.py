@@ -6,7 +6,7 @@ Made by ``tools/build_atlas.py``; what it is made from, and its licence, is in `
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ SIGNAL = {
 FILE = Path(__file__).with_name("atlas.npz")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """Probabilities of tissues in an average head.
 
@@ -57,12 +57,12 @@ class Atlas:
         """Probability of one tissue, (K, J, I)."""
         return self.probabilities[TISSUES.index(tissue)]
 
-    @property
+    @cached_property
     def brain(self) -> np.ndarray:
         """Probability of brain with its ventricles, (K, J, I)."""
         return self.probabilities[1:].sum(axis=0)
 
-    @property
+    @cached_property
     def ventricles(self) -> np.ndarray:
         """Probability of any ventricle, (K, J, I)."""
         return self["lateral_ventricles"] + self["third_ventricle"] + self["fourth_ventricle"]
@@ -71,7 +71,7 @@ class Atlas:
         """Brain less ``ventricle_weight`` times the ventricles, (K, J, I)."""
         return self.brain - np.float32(ventricle_weight) * self.ventricles
 
-    @property
+    @cached_property
     def contrast(self) -> np.ndarray:
         """The average head as FLAIR would show it, white matter at 1, (K, J, I)."""
         weights = np.array([SIGNAL[name] for name in TISSUES], np.float32)

@@ -9,6 +9,7 @@ doi:10.1016/j.neuroimage.2005.02.018, who combine atlas priors with intensities 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -25,6 +26,8 @@ from .registration import Alignment, align, relative_image
 
 #: Voxels finer than this are averaged: the atlas is no sharper.
 FINEST_MM = 1.1
+#: The atlas's probabilities are read off about this far apart and interpolated in between, mm.
+PRIOR_MM = 2.0
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
 #: Slow shading is taken out with this sigma, mm.
@@ -92,19 +95,23 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"A single slice is too little to find regions in. {_ADVICE}"
         )
+    # In one orientation, so that the order in which a scan is stored changes nothing.
     stack = SliceStack.from_volume(volume)
-    brain = np.ascontiguousarray(stack.restore(brain_mask(stack.array, stack.spacing)))
+    scan = Volume(np.ascontiguousarray(stack.array), stack.ijk_to_ras(volume.ijk_to_ras), volume.name)
+    own_labels = np.ascontiguousarray(stack.arrange(labels))
+    brain = brain_mask(scan.array, stack.spacing)
     if not brain.any():
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"No brain was found to lay the atlas of regions on. {_ADVICE}"
         )
     step(0.1)
     atlas = load_atlas()
-    alignment, fit = align(volume, labels, brain, atlas, lambda done: step(0.1 + 0.6 * done))
+    alignment, fit = align(scan, own_labels, brain, atlas, lambda done: step(0.1 + 0.6 * done))
     doubt = doubts(fit)
     if doubt:
         return RegionMap.nothing(labels.shape, volume.ijk_to_ras, f"{doubt} {_ADVICE}", fit)
-    codes, lateral = _anatomy(volume, labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
+    parts = _anatomy(scan, own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
+    codes, lateral = (np.ascontiguousarray(stack.restore(part)) for part in parts)
     return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, through_plane_axis(volume.ijk_to_ras))
 
 
@@ -135,12 +142,14 @@ def _anatomy(
     labels_small, brain_small = (a[at][own] for a in (labels, brain))
     box = _box(alignment, coarse)
     step(0.1)
-    kji = alignment.atlas_kji(coarse.ijk_to_ras, box)
     atlas = alignment.atlas
-    priors = {
-        name: ndimage.map_coordinates(atlas[name], kji, order=1, mode="constant", prefilter=False) for name in TISSUES
-    }
-    lateral = ndimage.map_coordinates(_lateral_side(atlas), kji, order=1, mode="nearest") > 0
+    # The atlas is smooth: it is read off at every second or third voxel and interpolated in between.
+    steps = tuple(max(1, int(PRIOR_MM / mm + 0.5)) for mm in coarse.spacing[::-1])
+    sparse_box = tuple(slice(s.start, s.stop + step - 1, step) for s, step in zip(box, steps, strict=True))
+    kji = alignment.atlas_kji(coarse.ijk_to_ras, sparse_box)
+    size = _size(box)
+    priors = {name: interpolated(_sampled(atlas[name], kji, "constant"), steps, size) for name in TISSUES}
+    lateral = interpolated(_sampled(_lateral_side(atlas), kji, "nearest"), steps, size) > 0
     step(0.5)
     part = _codes(
         coarse.array[box], labels_small[box], brain_small[box], priors, coarse.spacing,
@@ -150,6 +159,36 @@ def _anatomy(
     codes_small, lateral_small = np.zeros(_size(own), np.uint8), np.zeros(_size(own), bool)
     codes_small[box], lateral_small[box] = part, lateral
     return tuple(_enlarged(a, shrink[::-1], labels.shape) for a in (codes_small, lateral_small))
+
+
+def _sampled(array: np.ndarray, kji: np.ndarray, beyond: str) -> np.ndarray:
+    """Linear interpolation of an atlas's array at points (3, K, J, I)."""
+    return ndimage.map_coordinates(array, kji, order=1, mode=beyond, prefilter=False)
+
+
+def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]) -> np.ndarray:
+    """Values of every voxel from those of every ``steps``-th voxel along each axis, linearly in between.
+
+    Parameters
+    ----------
+    array : ndarray of float32, shape (k, j, i)
+        Sample ``n`` along an axis stands at voxel ``n * step``; the last one at or beyond the last voxel.
+    steps, size : tuple of int
+        Voxels from sample to sample, and voxels wanted, along (K, J, I).
+
+    Returns
+    -------
+    ndarray of float32, shape ``size``
+    """
+    for axis, (step, wanted) in enumerate(zip(steps, size, strict=True)):
+        if step == 1:
+            continue
+        at, part = np.divmod(np.arange(wanted), step)
+        after = np.minimum(at + 1, array.shape[axis] - 1)
+        weight = np.expand_dims((part / step).astype(np.float32), tuple(a for a in range(3) if a != axis))
+        low = np.take(array, at, axis=axis)
+        array = low + weight * (np.take(array, after, axis=axis) - low)
+    return array
 
 
 def _size(box: tuple[slice, ...]) -> tuple[int, ...]:
@@ -186,6 +225,7 @@ def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
     )
 
 
+@lru_cache(maxsize=1)
 def _lateral_side(atlas: Atlas) -> np.ndarray:
     """Positive where the lateral ventricles are nearer than the third and fourth, voxels of the atlas."""
     lateral = atlas["lateral_ventricles"] > 0.35
