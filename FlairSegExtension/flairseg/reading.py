@@ -11,14 +11,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from .errors import (
     CaseWarning,
-    FlairSegError,
     InputNotFoundError,
     InvalidGeometryError,
     UnreadableImageError,
@@ -39,12 +37,6 @@ MINIMUM_SIDE = 16
 MAXIMUM_VOXELS = 1_000_000_000
 #: Cosine of the angle between two axes above which a grid counts as sheared.
 SHEAR_TOLERANCE = 0.01
-#: Storage classes of enhanced MR files, all slices in one: enhanced, its colour form, converted from classic files.
-_ENHANCED = (
-    "1.2.840.10008.5.1.4.1.1.4.1",
-    "1.2.840.10008.5.1.4.1.1.4.3",
-    "1.2.840.10008.5.1.4.1.1.4.4",
-)
 
 #: Enough of a file to tell what it is.
 _FIRST_BYTES = 512
@@ -271,11 +263,11 @@ def _read_file(path: Path) -> Volume:
     ending = ending_of(path)
     head = _first_bytes(path)
     kind = _kind(path, head)
-    if kind == "DICOM" and _has_pydicom():
-        from .dicom.read import is_whole
+    if kind == "DICOM":
+        from .dicom.read import is_whole, read_plainly
 
         if is_whole(path):
-            return _by_headers(path)
+            return read_plainly(path)
     if ending is None or kind != ENDINGS[ending]:
         raise wrong_kind(path, ending, kind, empty=not head)
     if kind.startswith("NIfTI"):
@@ -400,146 +392,14 @@ def _raise_several(path: Path, header: NiftiHeader) -> None:
 
 
 def _read_dicom(folder: Path) -> Volume:
-    """One plain series by SimpleITK alone; whatever else a folder may hold by its headers, where pydicom is there."""
-    import SimpleITK as sitk
+    """The FLAIR of a folder by :mod:`flairseg.dicom`; what no header calls a FLAIR is not guessed here."""
+    from .dicom.read import read_plainly
 
     _check_folder(folder)
     try:
-        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        files = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in series]
-    except RuntimeError as error:
-        raise _itk_error(folder, error) from error
-    if not files:
-        return _read_tree(folder)
-    if len(files) > 1:
-        if _has_pydicom():
-            return _by_headers(folder)
-        counts = ", ".join(str(n) for n in sorted((len(f) for f in files), reverse=True))
-        raise UnsupportedImageError(
-            f"The folder {folder.name} holds {len(files)} DICOM series ({counts} files).",
-            "Put the files of the FLAIR series alone into a folder and give that.",
-        )
-    _check_left_out(folder, series[0], files[0])
-    try:
-        return _read_one_series(folder, files[0])
-    except (UnsupportedImageError, InvalidGeometryError) as refusal:
-        # Copies of files and a stray image are no reason to refuse, but only the headers tell them.
-        try:
-            return _by_headers(folder)
-        except FlairSegError:
-            raise refusal from None
-
-
-def _read_tree(folder: Path) -> Volume:
-    """A folder without DICOM files of its own: a study's, or none at all."""
-    if _has_pydicom():
-        try:
-            return _by_headers(folder)
-        except InputNotFoundError:
-            pass
-    raise _no_dicom(folder)
-
-
-def _has_pydicom() -> bool:
-    return find_spec("pydicom") is not None
-
-
-def _by_headers(folder: Path) -> Volume:
-    """The FLAIR of a folder by :mod:`flairseg.dicom`; what no header calls a FLAIR is not guessed here."""
-    from .dicom import read_flair
-
-    return read_flair(folder, by_look=False).volume
-
-
-def _read_one_series(folder: Path, files: tuple[str, ...]) -> Volume:
-    import SimpleITK as sitk
-
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _itk_error(folder, error) from error
-    tags = [_Tags(reader, k) for k in range(len(files))]
-    if _has_pydicom() and _beyond_itk(tags):
-        return _by_headers(folder)
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
-    _check_scalar(folder, image.GetDimension(), image.GetSize(), image)
-    warnings = []
-    if tags[0].modality not in ("MR", ""):
-        warnings.append(f"The DICOM header says {tags[0].modality}, not MR: the result cannot be trusted.")
-    if len(files) > 1:
-        step, uneven = _slice_step(folder, tags)
-        if step:
-            image.SetSpacing((*image.GetSpacing()[:2], step))
-        if uneven:
-            warnings.append(uneven)
-    return volume_from_sitk(image, case_name(folder), tuple(warnings))
-
-
-def _beyond_itk(tags: list[_Tags]) -> bool:
-    """Whether ITK would misread a series: it takes the frames of an enhanced file in their order for slices in theirs,
-    the first slice's rescaling for that of all, and white for bright in MONOCHROME1.
-    """
-    return (
-        any(t.sop_class in _ENHANCED or t.photometric == "MONOCHROME1" or "MOSAIC" in t.image_type for t in tags)
-        or len({t.slope for t in tags}) > 1
-    )
-
-
-def _check_left_out(folder: Path, series: str, files: tuple[str, ...]) -> None:
-    """Refuse a series of which GDCM left a file out because it could not read it: the volume would lack a slice."""
-    listed = {Path(file).name for file in files}
-    for path in folder.iterdir():
-        if path.name in listed or not path.is_file():
-            continue
-        raw = path.read_bytes()
-        if raw[128:132] == b"DICM" and series.strip("\0 ").encode() in raw:
-            raise UnreadableImageError(
-                f"{path.name} belongs to the series in {folder.name} but is truncated or damaged.",
-                "Copy the series again, whole.",
-            )
-
-
-class _Tags:
-    """Place, modality and encoding of one slice of a series; no other tag is looked at."""
-
-    def __init__(self, reader, index: int) -> None:
-        def text(tag: str) -> str:
-            return reader.GetMetaData(index, tag).strip("\0 ") if reader.HasMetaDataKey(index, tag) else ""
-
-        def numbers(tag: str, count: int) -> np.ndarray | None:
-            try:
-                values = np.array([float(part) for part in text(tag).split("\\")])
-            except ValueError:
-                return None
-            return values if values.size == count else None
-
-        self.position = numbers("0020|0032", 3)
-        self.orientation = numbers("0020|0037", 6)
-        self.modality = text("0008|0060")
-        self.sop_class = text("0008|0016")
-        self.image_type = text("0008|0008").upper()
-        self.photometric = text("0028|0004")
-        self.slope = (text("0028|1053"), text("0028|1052"))
-
-
-def _slice_step(folder: Path, tags: list[_Tags]) -> tuple[float | None, str | None]:
-    """Distance of neighbouring slices in mm, and a warning if it varies; refuses what is no stack."""
-    from .dicom.stack import TURNED, arrange
-
-    if any(t.position is None or t.orientation is None for t in tags):
-        return None, "The DICOM headers give no slice positions: order and distance of the slices may be wrong."
-    orientation = tags[0].orientation
-    if any(abs(t.orientation - orientation).max() > TURNED for t in tags):
-        raise UnsupportedImageError(
-            f"The slices in {folder.name} do not lie parallel to each other.",
-            "Give a folder with one plain FLAIR series.",
-        )
-    found = arrange([t.position for t in tags], orientation, folder.name)
-    return found.step, found.warning
+        return read_plainly(folder)
+    except InputNotFoundError:
+        raise _no_dicom(folder) from None
 
 
 def _check_folder(folder: Path) -> None:

@@ -31,6 +31,8 @@ class Volume:
         Name of the case (a file's stem); never a patient's name from a header.
     warnings : tuple of str
         What was noticed, and mended, while reading.
+    information : tuple of str
+        What is worth knowing but no reason for doubt: the DICOM series that was taken, how many of its images are used.
     nifti : NiftiGeometry, optional
         Placement in the NIfTI header that the volume came from, kept so that results repeat it bit for bit.
     """
@@ -40,6 +42,7 @@ class Volume:
     name: str = "volume"
     warnings: tuple[str, ...] = field(default=())
     nifti: NiftiGeometry | None = field(default=None, repr=False)
+    information: tuple[str, ...] = field(default=())
 
     @property
     def geometry(self) -> VolumeGeometry:

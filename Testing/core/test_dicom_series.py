@@ -141,7 +141,8 @@ def test_the_flair_of_a_study_is_found_by_its_headers(tmp_path, flair, others, v
     assert not found.scan.damaged
     volume = read_volume(folder)
     assert volume.name == "study"
-    assert any("was taken as the FLAIR because" in w for w in volume.warnings)
+    assert any("was taken as the FLAIR because" in w for w in volume.information)
+    assert not volume.warnings
     np.testing.assert_allclose(volume.array, flair.array, atol=1.3)
     # A DICOMDIR stands for its folder.
     np.testing.assert_array_equal(read_volume(folder / "DICOMDIR").array, volume.array)
@@ -350,7 +351,8 @@ def test_magnitude_before_phase(tmp_path, flair, others):
 def test_frames_that_nothing_tells_apart_are_refused(tmp_path, flair):
     study, folder, uid = Study(), tmp_path / "s", generate_uid()
     write_series(flair, folder / "1", "ge", "flair", study, 5, uid=uid)
-    write_series(flair, folder / "2", "ge", "flair", study, 5, uid=uid)
+    other = Volume(flair.array + 1, flair.ijk_to_ras, "head")
+    write_series(other, folder / "2", "ge", "flair", study, 5, uid=uid)
     refused(folder, errors.UnsupportedImageError, "same slice")
 
 
@@ -412,7 +414,8 @@ def test_copies_strays_and_missing_ends_are_told(tmp_path, flair):
     read = read_flair(folder)
     np.testing.assert_array_equal(read.volume.array, flair.array)
     told = " ".join(read.volume.warnings)
-    assert "5 files lie there twice" in told
+    assert "5 files lie there twice" in " ".join(read.volume.information)
+    assert "16 of 22 images of the series are used." in read.volume.information
     assert "1 more images of the series" in told
     assert "speak of 18 images" in told
     np.testing.assert_array_equal(read_volume(folder).array, flair.array)
@@ -695,7 +698,7 @@ def test_one_enhanced_file_can_be_given_itself(tmp_path, flair):
 
 def test_without_pydicom_a_plain_series_still_reads(tmp_path, flair, monkeypatch):
     folder = write_series(flair, tmp_path / "s", "ge")
-    monkeypatch.setattr("flairseg.reading.find_spec", lambda _name: None)
+    monkeypatch.setattr("flairseg.dicom.gdcm.find_spec", lambda _name: None)
     np.testing.assert_array_equal(read_volume(folder).array, flair.array)
     study = Study()
     write_series(few(flair), tmp_path / "two", "ge", "flair", study, 1)

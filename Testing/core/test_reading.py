@@ -243,14 +243,16 @@ def test_names_that_are_no_text_are_refused(monkeypatch):
     refused("bad\udcff.nii", errors.UnreadableImageError, "UTF-8")
 
 
-@pytest.mark.parametrize("name", ["GetGDCMSeriesIDs", "Execute"])
+@pytest.mark.parametrize("name", ["ReadImageInformation", "ReadImage"])
 def test_what_gdcm_cannot_read_is_told(tmp_path, head, monkeypatch, name):
-    def fail(*_args):
+    def fail(*_args, **_more):
         raise RuntimeError("GDCM: unsupported transfer syntax")
 
     folder = to_dicom(head, tmp_path / "odd")
-    monkeypatch.setattr(sitk.ImageSeriesReader, name, fail)
-    refused(folder, errors.UnreadableImageError, "cannot be read")
+    monkeypatch.setattr("flairseg.dicom.gdcm.find_spec", lambda _name: None)
+    monkeypatch.setattr(sitk if name == "ReadImage" else sitk.ImageFileReader, name, fail)
+    kind = errors.UnsupportedImageError if name == "ReadImage" else errors.UnreadableImageError
+    refused(folder, kind, "decoded" if name == "ReadImage" else "cannot be read")
 
 
 @pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian"])

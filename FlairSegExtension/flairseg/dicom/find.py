@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import proposal
-from ..errors import FlairSegError, InputNotFoundError, NoFlairError, UnreadableImageError, UnsupportedImageError
+from ..errors import (
+    FlairSegError,
+    InputNotFoundError,
+    MissingDependencyError,
+    NoFlairError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reading import case_name
 from .scan import Scan
@@ -144,10 +151,57 @@ def find_flair(
     from ..reporting.dependencies import require
 
     require(("pydicom",), "Reading the headers of DICOM series", "dicom")
+    return _find(directory_of(folder), series, by_look, Reporter(progress, cancel))
+
+
+def find_without_pydicom(folder: str | Path) -> FoundFlair:
+    """The one series of a folder, from what GDCM tells of classic files; for installations without pydicom.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    FoundFlair
+        The same stack of slices that :func:`find_flair` takes.
+
+    Raises
+    ------
+    MissingDependencyError
+        If there are multi-frame files, which GDCM's dictionary does not describe.
+    UnsupportedImageError
+        If there are several series.
+    FlairSegError
+        As for :func:`find_flair`.
+    """
     folder = directory_of(folder)
-    reporter = Reporter(progress, cancel)
+    series, other = list_series(folder)
+    if any(frame.frames_in_file > 1 for s in series for stack in s.stacks for frame in stack.frames):
+        raise MissingDependencyError(
+            f"The folder {case_name(folder)} holds multi-frame DICOM, which needs the Python package pydicom.",
+            "Install it with: pip install 'flairseg[dicom]'.",
+            packages=["pydicom"],
+        )
+    if len(series) > 1:
+        counts = ", ".join(str(n) for n in sorted((s.files for s in series), reverse=True))
+        raise UnsupportedImageError(
+            f"The folder {case_name(folder)} holds {len(series)} DICOM series ({counts} files).",
+            "Put the files of the FLAIR series alone into a folder and give that.",
+            code="several-series",
+        )
+    return _choice(folder, series, other, None, False, Reporter(None, None))
+
+
+def _find(folder: Path, series: str | None, by_look: bool, reporter: Reporter) -> FoundFlair:
     with reporter.stage("read", 0.0, 0.5):
         found, other = list_series(folder, reporter.update)
+    return _choice(folder, found, other, series, by_look, reporter)
+
+
+def _choice(
+    folder: Path, found: list[Series], other: Scan, series: str | None, by_look: bool, reporter: Reporter
+) -> FoundFlair:
     listing = [listed(s, stack) for s in found for stack in s.stacks]
     if not listing:
         raise _nothing(folder, other)
@@ -156,8 +210,9 @@ def find_flair(
     listing = [replace(e, taken=True) if e.stack is chosen.stack else e for e in listing]
     _check_left_out(chosen.series, other)
     if chosen.stack.problem is not None:
-        raise type(chosen.stack.problem)(
-            f"{_upper(chosen.title)}: {chosen.stack.problem.message}", chosen.stack.problem.advice
+        problem = chosen.stack.problem
+        raise type(problem)(
+            f"{_upper(chosen.title)}: {problem.message}", problem.advice, code=problem.code, **problem.fields
         )
     return FoundFlair(chosen.series, chosen.stack, reason, tuple(listing), other)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UnreadableImageError, UnsupportedImageError
+from .gdcm import GdcmHeader, has_pydicom, stored_frame
 from .scan import read_header
 from .text import bad_value, number, quiet
 
@@ -55,6 +56,9 @@ def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
     UnsupportedImageError
         If its compression cannot be decoded here, or it holds no integers.
     """
+    if not has_pydicom():
+        yield _without_pydicom(path)
+        return
     with quiet():
         try:
             header = read_header(path, force=True)
@@ -67,6 +71,30 @@ def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
     if str(syntax).startswith(_VIDEO):
         raise UnsupportedImageError(f"{path.name} is compressed as video ({syntax.name}).", _DECOMPRESS)
     yield from _by_gdcm(path, syntax, numbers)
+
+
+def stored_bytes(path: Path) -> bytes | None:
+    """The pixels of a file as they lie in it, to compare two files by; None where they cannot be read."""
+    with quiet():
+        try:
+            if not has_pydicom():
+                return _without_pydicom(path).tobytes()
+            from pydicom import dcmread
+
+            return bytes(dcmread(path, specific_tags=["PixelData"], force=True).PixelData)
+        except (*bad_value(), UnsupportedImageError):
+            return None
+
+
+def _without_pydicom(path: Path) -> np.ndarray:
+    """The one frame of a classic file, by GDCM."""
+    try:
+        header = GdcmHeader(path)
+        return stored_frame(path, number(header, "RescaleSlope") or 1.0, number(header, "RescaleIntercept") or 0.0)
+    except RuntimeError as error:
+        raise UnsupportedImageError(
+            f"{path.name} is compressed in a way that cannot be decoded here, or its pixels are damaged.", _DECOMPRESS
+        ) from error
 
 
 def _syntax(data: Dataset) -> UID:

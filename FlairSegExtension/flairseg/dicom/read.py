@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import UnreadableImageError
+from ..errors import CaseWarning, UnreadableImageError, UnusableIntensitiesError
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reading import case_name, check_volume
 from ..volume import Volume
-from .find import FoundFlair, directory_of, find_flair
+from .find import FoundFlair, directory_of, find_flair, find_without_pydicom
+from .gdcm import has_pydicom
 from .pixels import stored_frames
 from .scan import Frame, read_header
 from .series import Series, Stack
@@ -68,7 +69,8 @@ def read_flair(
     Returns
     -------
     DicomVolume
-        Of several series the volume's warnings tell which was taken and why.
+        The volume's ``information`` tells which of several series was taken and why, and how many of its images
+        are used.
 
     Raises
     ------
@@ -79,16 +81,48 @@ def read_flair(
     rest = None if progress is None else lambda fraction, stage: progress(_FINDING + (1 - _FINDING) * fraction, stage)
     found = find_flair(folder, series, by_look, part, cancel)
     read = read_series(found.series, found.stack, case_name(directory_of(folder)), rest, cancel)
-    warnings = list(read.volume.warnings)
+    return replace(read, volume=_with_reason(read.volume, found), found=found)
+
+
+def read_plainly(folder: str | Path) -> Volume:
+    """The FLAIR of a folder as :func:`flairseg.read_volume` wants it: by its headers alone, with or without pydicom.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    Volume
+        The same with pydicom and without it.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the folder holds what only pydicom can read (enhanced multi-frame files).
+    FlairSegError
+        As for :func:`read_flair`.
+    """
+    if has_pydicom():
+        return read_flair(folder, by_look=False).volume
+    found = find_without_pydicom(folder)
+    read = read_series(found.series, found.stack, case_name(directory_of(folder)))
+    return _with_reason(read.volume, found)
+
+
+def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
+    """The volume with why it was taken, and with what its headers say against a FLAIR."""
+    warnings, information = list(volume.warnings), list(volume.information)
     if len({entry.series.uid for entry in found.listing}) > 1:
-        warnings.insert(0, found.reason)
+        information.insert(0, CaseWarning(found.reason, "series-chosen"))
     doubts = next(e.verdict.doubts for e in found.listing if e.taken)
     modality = found.series.modality
     if modality not in ("MR", ""):
-        warnings.append(f"The DICOM header says {modality}, not MR: the result cannot be trusted.")
+        text = f"The DICOM header says {modality}, not MR: the result cannot be trusted."
+        warnings.append(CaseWarning(text, "not-mr"))
     elif doubts and found.reason:
-        warnings.append(doubts[0].message)
-    return replace(read, volume=replace(read.volume, warnings=tuple(warnings)), found=found)
+        warnings.append(CaseWarning(doubts[0].message, "header-not-flair"))
+    return replace(volume, warnings=tuple(warnings), information=tuple(information))
 
 
 def read_series(
@@ -156,13 +190,14 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
     array = np.empty(stack.shape, dtype=np.float32)
     warnings = list(stack.warnings)
     inverted = False
+    padding: list[tuple[int, np.ndarray]] = []
     # All frames of a file at once, so that no file is opened twice.
     order = sorted(range(len(stack.frames)), key=lambda k: (str(stack.frames[k].path), stack.frames[k].number))
     done = 0
     for path, members in groupby(order, key=lambda k: stack.frames[k].path):
         ks = list(members)
         with quiet():
-            header = read_header(path, _PIXEL_KEYWORDS, force=True)
+            header = _read_pixel_header(path)
         inverted |= text(header, "PhotometricInterpretation") == "MONOCHROME1"
         frames = stored_frames(path, [stack.frames[k].number for k in ks])
         for k, stored in zip(ks, frames, strict=True):
@@ -173,14 +208,75 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
                 )
             slope, intercept = _rescale(header, stack.frames[k])
             array[k] = stored.astype(np.float64) * slope + intercept
+            outside = is_padding(stored, header)
+            if outside is not None and outside.any():
+                padding.append((k, outside))
             done += 1
             if step is not None:
                 step(done / len(order))
+    information = list(stack.information)
+    if padding:
+        information.append(_blank(array, padding, inverted))
     if inverted:
         # Air is white in MONOCHROME1; the methods want it dark.
         np.subtract(array.max(), array, out=array)
-        warnings.append("The image is stored inverted (MONOCHROME1); it was turned round.")
-    return Volume(array, stack.ijk_to_ras, name, tuple(warnings))
+        text_ = "The image is stored inverted (MONOCHROME1); it was turned round."
+        warnings.append(CaseWarning(text_, "stored-inverted"))
+    return Volume(array, stack.ijk_to_ras, name, tuple(warnings), information=tuple(information))
+
+
+def _read_pixel_header(path: Path) -> Dataset:
+    try:
+        return read_header(path, _PIXEL_KEYWORDS, force=True)
+    except bad_value() as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read: it is truncated or damaged.", "Copy the series again, whole."
+        ) from error
+
+
+def is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
+    """Where a frame holds no image: PixelPaddingValue to PixelPaddingRangeLimit (DICOM PS3.3, C.7.5.1.1.2).
+
+    Parameters
+    ----------
+    stored : ndarray
+        Stored values, before any rescale.
+    header : Dataset
+
+    Returns
+    -------
+    ndarray of bool or None
+        None where the header names no such value.
+    """
+    first = number(header, "PixelPaddingValue")
+    if first is None:
+        return None
+    last = number(header, "PixelPaddingRangeLimit")
+    low, high = sorted(_as_stored(v, header) for v in (first, first if last is None else last))
+    return (stored >= low) & (stored <= high)
+
+
+def _as_stored(value: float, header: Dataset) -> float:
+    """A padding value as a pixel would hold it: some writers give a negative one as its unsigned twin."""
+    bits = int(number(header, "BitsAllocated") or 16)
+    if number(header, "PixelRepresentation") == 1:
+        return value - 2**bits if value >= 2 ** (bits - 1) else value
+    return value + 2**bits if value < 0 else value
+
+
+def _blank(array: np.ndarray, padding: list[tuple[int, np.ndarray]], inverted: bool) -> CaseWarning:
+    """Give padding the darkest value of the image proper, in place; what was done in one line."""
+    inside = np.ones(array.shape, dtype=bool)
+    for k, outside in padding:
+        inside[k] &= ~outside
+    count = array.size - int(np.count_nonzero(inside))
+    if not inside.any():
+        raise UnusableIntensitiesError(
+            "The image is empty: every pixel holds the header's PixelPaddingValue.", "Take the series from the PACS."
+        )
+    array[~inside] = array[inside].max() if inverted else array[inside].min()
+    text_ = f"{100 * count / array.size:.2g} % of the image is padding (PixelPaddingValue) and counts as background."
+    return CaseWarning(text_, "padding")
 
 
 def is_whole(path: Path) -> bool:
@@ -196,7 +292,8 @@ def is_whole(path: Path) -> bool:
 
 _PIXEL_KEYWORDS = (
     "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation",
+    "BitsAllocated",
 )  # fmt: skip
 
 

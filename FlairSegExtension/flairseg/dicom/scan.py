@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import text as header_text
+from .gdcm import GdcmHeader, has_pydicom
 from .stack import is_orientation
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ TELLING = (
 LARGEST_VALUE = 1 << 20
 #: Storage classes that are no images although their series lies among images.
 DIRECTORY = "1.2.840.10008.1.3.10"
+#: Secondary capture, and its multi-frame forms (DICOM PS3.4, B.5).
+CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class Frame:
         Effective echo time in ms; diffusion weighting in s/mm2.
     traits : tuple of str
         What tells frames of the same place apart, in the order of :data:`TRAITS`; empty where unknown.
+    samples : int
+        Values per pixel: 3 for colour.
+    role : str
+        ``capture`` (secondary capture, screen save, colour), ``localizer`` (also projections); empty for an image of a
+        volume.
     """
 
     path: Path
@@ -88,10 +96,16 @@ class Frame:
     b_value: float | None
     traits: tuple[str, ...]
     header: Mapping[str, str] = field(repr=False, compare=False)
+    samples: int = 1
+    role: str = ""
 
 
-#: What may tell frames of the same place apart, most telling first.
-TRAITS = ("component", "stack", "echo", "b-value", "time point", "acquisition", "file", "trigger time")
+#: What may tell frames of the same place apart, most telling first. ``image type`` is ORIGINAL or DERIVED,
+#: ``processing`` the whole of ImageType.
+TRAITS = (
+    "component", "image type", "stack", "echo", "b-value", "time point", "acquisition", "file", "trigger time",
+    "processing",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -190,7 +204,9 @@ def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = Non
 
 
 def read_header(path: Path, keywords: tuple[str, ...] | None = None, force: bool = False) -> Dataset:
-    """A file's header without its pixels, by pydicom; all of it, or the named attributes."""
+    """A file's header without its pixels, by pydicom (else GDCM); all of it, or the named attributes."""
+    if not has_pydicom():
+        return GdcmHeader(path)
     import pydicom
 
     return pydicom.dcmread(
@@ -236,6 +252,8 @@ def _media_class(data: Dataset) -> str:
 
 def _is_other_object(data: Dataset) -> bool:
     """Whether a data set without pixels is meant to have none; an image's that lacks them was cut short."""
+    if not has_pydicom():
+        return False
     from pydicom.uid import UID
 
     if _media_class(data) == DIRECTORY:
@@ -253,8 +271,9 @@ def _image(path: Path, data: Dataset) -> Image | None:
     per_frame = header_text.get(data, "PerFrameFunctionalGroupsSequence") or ()
     count = max(1, int(header_text.number(data, "NumberOfFrames") or 1), len(per_frame))
     header = _telling(data, shared, per_frame[0] if len(per_frame) else None)
+    samples = int(header_text.number(data, "SamplesPerPixel") or 1)
     frames = tuple(
-        _frame(path, data, number, count, (int(rows), int(columns)), header, shared, groups)
+        _frame(path, data, number, count, (int(rows), int(columns)), header, shared, groups, samples)
         for number, groups in enumerate(per_frame or [None] * count)
     )
     expected = header_text.number(data, "ImagesInAcquisition")
@@ -265,7 +284,7 @@ def _image(path: Path, data: Dataset) -> Image | None:
         header_text.text(data, "SeriesInstanceUID"),
         header_text.text(data, "FrameOfReferenceUID"),
         None if series_number is None else int(series_number),
-        int(header_text.number(data, "SamplesPerPixel") or 1),
+        samples,
         None if expected is None else int(expected),
         frames,
         header,
@@ -304,6 +323,7 @@ def _frame(
     header: Mapping[str, str],
     shared: Dataset | None,
     groups: Dataset | None,
+    samples: int,
 ) -> Frame:
     def place(keyword: str, sequence: str, size: int) -> tuple[float, ...] | None:
         found = header_text.numbers(_group(sequence, groups, shared), keyword, size)
@@ -323,12 +343,15 @@ def _frame(
     echo = echo if echo is not None else header_text.number(data, "EchoTime")
     b_value = one("DiffusionBValue", "MRDiffusionSequence")
     content = _group("FrameContentSequence", groups, shared)
+    kind = _group("MRImageFrameTypeSequence", groups, shared)
+    words = (header_text.text(kind, "FrameType") or header_text.text(data, "ImageType")).upper()
+    sop_class = header_text.text(data, "SOPClassUID")
     instance = header_text.number(data, "InstanceNumber")
     return Frame(
         path,
         number,
         count,
-        header_text.text(data, "SOPClassUID"),
+        sop_class,
         header_text.text(data, "SOPInstanceUID"),
         None if instance is None else int(instance),
         place("ImagePositionPatient", "PlanePositionSequence", 3),
@@ -340,7 +363,8 @@ def _frame(
         echo,
         b_value,
         (
-            _component(data, _group("MRImageFrameTypeSequence", groups, shared)),
+            _component(kind, words),
+            words.split("\\")[0],
             header_text.text(content, "StackID"),
             header_text.text(data, "EchoNumbers") or ("" if echo is None else f"{echo:g}"),
             "" if b_value is None else f"{b_value:g}",
@@ -348,16 +372,26 @@ def _frame(
             header_text.text(content, "FrameAcquisitionNumber") or header_text.text(data, "AcquisitionNumber"),
             str(path) if count > 1 else "",
             header_text.text(data, "TriggerTime"),
+            words,
         ),
         header,
+        samples,
+        _role(sop_class, words, samples),
     )
 
 
-def _component(data: Dataset, kind: Dataset | None) -> str:
+def _role(sop_class: str, words: str, samples: int) -> str:
+    """``capture``, ``localizer`` or empty, from the storage class, ImageType and values per pixel."""
+    kinds = words.split("\\")
+    if sop_class == CAPTURES or sop_class.startswith(f"{CAPTURES}.") or samples != 1 or "SCREEN SAVE" in words:
+        return "capture"
+    return "localizer" if "LOCALIZER" in kinds or "PROJECTION IMAGE" in kinds else ""
+
+
+def _component(kind: Dataset | None, words: str) -> str:
     """Magnitude, phase, real or imaginary part, as the standard (ComplexImageComponent) or the vendors say it."""
     component = header_text.text(kind, "ComplexImageComponent")
     if component:
         return component
-    words = (header_text.text(kind, "FrameType") or header_text.text(data, "ImageType")).upper().split("\\")
     names = {"M": "MAGNITUDE", "P": "PHASE", "R": "REAL", "I": "IMAGINARY"}
-    return next((names.get(w, w) for w in words[2:] if w in names or w in names.values()), "")
+    return next((names.get(w, w) for w in words.split("\\")[2:] if w in names or w in names.values()), "")

@@ -1,8 +1,8 @@
-"""Images to series, and series to the stacks of parallel slices in them: a localiser's planes, echoes, time points."""
+"""Images to series, and series to the stacks of parallel slices in them, with what of a series each stack uses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,16 +10,16 @@ from types import MappingProxyType
 import numpy as np
 
 from .. import proposal
-from ..errors import FlairSegError, InvalidGeometryError, UnsupportedImageError
+from ..errors import CaseWarning, FlairSegError, UnsupportedImageError
 from ..reading import MAXIMUM_VOXELS
-from .scan import TRAITS, Frame, Image, Scan, scan
-from .stack import SAME_SLICE_MM, TURNED, arrange, normal
-from .text import plain
+from .copies import without_copies
+from .placing import affine_of, place
+from .scan import Frame, Image, Scan, scan
+from .splitting import split
+from .stack import normal
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_UNPLACED = "The DICOM headers give no slice positions: order and distance of the slices may be wrong."
-_UNSIZED = "The DICOM headers give no pixel spacing: 1 mm is assumed, so volumes in ml are wrong if it is another."
-_UNIT_SPACING = (1.0, 1.0)
+#: Images left out that show this share of a stack's height and more, where the stack has none, are a part of the head.
+_BEYOND = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ class Stack:
         As in :mod:`flairseg.proposal`.
     what : str
         What sets it apart from the other stacks of its series, in words; empty where it is the only one.
-    warnings : tuple of str
-        What was noticed.
+    warnings, information : tuple of CaseWarning
+        What makes the result doubtful, and what is only worth knowing.
+    images : int
+        Images of the whole series, copies among them: so many of which ``frames`` are used.
     problem : FlairSegError or None
         Why it cannot be read as one volume.
     placed : bool
@@ -51,7 +53,9 @@ class Stack:
     header: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     kind: str = proposal.SCALAR
     what: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[CaseWarning, ...] = ()
+    information: tuple[CaseWarning, ...] = ()
+    images: int = 0
     problem: FlairSegError | None = None
     placed: bool = True
 
@@ -143,14 +147,15 @@ def group(images: Iterable[Image]) -> list[Series]:
 
 
 def _series(images: list[Image]) -> Series:
-    first = images[0]
-    kept = {image.frames[0].sop_instance_uid or str(image.path): image for image in reversed(images)}
-    copies = len(images) - len(kept)
-    images = list(reversed(kept.values()))
-    parts = _split([frame for image in images for frame in image.frames])
-    stacks = [_stack(part, what, first) for part, what in parts]
-    stacks.sort(key=lambda s: -len(s.frames))
-    stacks = [_with_remarks(stack, stacks, copies, images) for stack in stacks]
+    first = next((image for image in images if not image.frames[0].role), images[0])
+    total = sum(len(image.frames) for image in images)
+    files = len(images)
+    images, repeated = without_copies(images)
+    numbers = {f.instance_number for image in images for f in image.frames if f.instance_number is not None}
+    parts = split([frame for image in images for frame in image.frames])
+    stacks = [_stack(part, what, first, numbers) for part, what in parts]
+    stacks.sort(key=lambda s: (bool(s.frames[0].role), -len(s.frames)))
+    stacks = [_with_remarks(stack, stacks, total, images, repeated) for stack in stacks]
     header = first.header
     return Series(
         first.series_number,
@@ -161,100 +166,89 @@ def _series(images: list[Image]) -> Series:
         first.frame_of_reference_uid,
         len(images),
         tuple(stacks),
-        copies,
+        files - len(images),
     )
 
 
-def _with_remarks(stack: Stack, stacks: list[Stack], copies: int, images: list[Image]) -> Stack:
+def _with_remarks(
+    stack: Stack, stacks: list[Stack], total: int, images: list[Image], repeated: CaseWarning | None
+) -> Stack:
     """The stack with what its reader should know about the rest of the series."""
-    warnings = list(stack.warnings)
-    if copies:
-        warnings.append(f"{copies} files lie there twice (the same instance); the copies were left out.")
-    others = sum(len(s.frames) for s in stacks) - len(stack.frames)
-    if others:
-        warnings.append(f"{others} more images of the series do not belong to this volume and were left out.")
+    warnings, information = list(stack.warnings), []
+    used, kept = len(stack.frames), sum(len(s.frames) for s in stacks)
+    information.append(CaseWarning(f"{used} of {total} images of the series are used.", "slices-used"))
+    if total > kept:
+        text = f"{total - kept} files lie there twice (the same image); the copies were left out."
+        information.append(CaseWarning(text, "copies-left-out"))
+    warnings += [repeated] if repeated is not None else []
+    strays = sum(len(s.frames) for s in stacks if s.frames[0].role and s is not stack)
+    if strays:
+        text = f"{strays} more images of the series are screen captures or localisers and were left out."
+        information.append(CaseWarning(text, "captures-left-out"))
+    others = [s for s in stacks if s is not stack and not s.frames[0].role]
+    left = sum(len(s.frames) for s in others)
+    if left:
+        warnings.append(_left_out(stack, others, used, used + left))
     expected = max((image.expected or 0 for image in images), default=0)
-    if expected > sum(len(s.frames) for s in stacks) and not stack.problem and len(images) > 1:
-        warnings.append(
-            f"The headers speak of {expected} images, but {sum(len(s.frames) for s in stacks)} are here: slices may "
-            "be missing at the ends."
+    if expected > kept and not stack.problem and len(images) > 1:
+        text = f"The headers speak of {expected} images, but {kept} are here: slices may be missing at the ends."
+        warnings.append(CaseWarning(text, "fewer-images-than-announced"))
+    problem = stack.problem
+    if problem is not None and problem.code == "slices-missing" and _turned_between(stack, others):
+        problem = UnsupportedImageError(
+            f"The slices of the series do not lie parallel to each other: {left} of {used + left} are turned.",
+            "Give a series of parallel slices, or convert it to NIfTI first.",
+            code="slices-not-parallel",
         )
-    return replace(stack, warnings=tuple(warnings))
+    return replace(stack, warnings=tuple(warnings), information=tuple(information), images=total, problem=problem)
 
 
-# --- series to stacks
-
-
-def _split(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
-    """Frames that belong together, with what sets each part apart."""
-    parts: list[tuple[list[Frame], list[str]]] = [(frames, [])]
-    parts = _split_by(parts, lambda fs: _alike(fs, lambda f: (f.shape, _rounded(f.spacing))), "matrix")
-    parts = _split_by(parts, _by_orientation, "orientation")
-    # Phase images lie where the magnitude lies, and are never part of one volume with it.
-    parts = _split_by(parts, lambda fs: _alike(fs, lambda f: f.traits[0]), TRAITS[0])
-    for n, trait in enumerate(TRAITS[1:], start=1):
-        parts = _split_by(parts, lambda fs, n=n: _alike(fs, lambda f: f.traits[n]) if _overlap(fs) else [fs], trait)
-    return [(members, ", ".join(words)) for members, words in parts]
-
-
-def _split_by(
-    parts: list[tuple[list[Frame], list[str]]], divide: Callable[[list[Frame]], list[list[Frame]]], trait: str
-) -> list[tuple[list[Frame], list[str]]]:
-    out = []
-    for members, words in parts:
-        divided = divide(members)
-        for n, part in enumerate(divided):
-            out.append((part, words if len(divided) == 1 else [*words, _in_words(trait, part[0], n)]))
-    return out
-
-
-def _in_words(trait: str, frame: Frame, number: int) -> str:
-    if trait == "echo" and frame.echo_time is not None:
-        return f"echo time {frame.echo_time:g} ms"
-    if trait in ("component", "b-value", "echo", "time point", "acquisition"):
-        value = plain(frame.traits[TRAITS.index(trait)], 16)
-        return value.lower() if trait == "component" and value else f"{trait} {value or number + 1}"
-    return f"{trait} {number + 1}"
-
-
-def _alike(frames: list[Frame], key: Callable[[Frame], object]) -> list[list[Frame]]:
-    groups: dict[object, list[Frame]] = {}
-    for frame in frames:
-        groups.setdefault(key(frame), []).append(frame)
-    return list(groups.values())
-
-
-def _rounded(spacing: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    return None if spacing is None else tuple(round(s, 3) for s in spacing)
-
-
-def _by_orientation(frames: list[Frame]) -> list[list[Frame]]:
-    groups: list[tuple[np.ndarray | None, list[Frame]]] = []
-    for frame in frames:
-        own = None if frame.orientation is None else np.array(frame.orientation)
-        for other, members in groups:
-            if (own is None and other is None) or (
-                own is not None and other is not None and abs(own - other).max() <= TURNED
-            ):
-                members.append(frame)
-                break
-        else:
-            groups.append((own, [frame]))
-    return [members for _, members in groups]
-
-
-def _overlap(frames: list[Frame]) -> bool:
-    """Whether some of these frames lie at the same place."""
-    if len(frames) < 2 or any(f.position is None or f.orientation is None for f in frames):
+def _turned_between(stack: Stack, others: list[Stack]) -> bool:
+    """Whether a slice of another plane lies where this stack lacks one."""
+    if any(f.position is None or f.orientation is None for f in stack.frames) or len(stack.frames) < 2:
         return False
-    along = np.sort(np.array([f.position for f in frames]) @ normal(frames[0].orientation))
-    return bool(np.diff(along).min() < SAME_SLICE_MM)
+    axis = normal(stack.frames[0].orientation)
+    own = np.sort([float(np.dot(f.position, axis)) for f in stack.frames])
+    step = float(np.median(np.diff(own)))
+    places = [float(np.dot(f.position, axis)) for o in others for f in o.frames if f.position is not None]
+    return any(own[0] < x < own[-1] and abs(own - x).min() > 0.4 * step for x in places)
+
+
+def _left_out(stack: Stack, others: list[Stack], used: int, total: int) -> CaseWarning:
+    """What is said of images that are no part of the volume: do they show a part of the head that it lacks?"""
+    left = total - used
+    if _reach_beyond(stack, others):
+        return CaseWarning(
+            f"Only {used} of {total} slices are used: {left} more images of the series lie above, below or between "
+            "them but do not fit into one volume, so a part of the head is missing.",
+            "part-of-the-head",
+        )
+    text = f"{left} more images of the series do not belong to this volume and were left out ({used} of {total} used)."
+    return CaseWarning(text, "images-left-out")
+
+
+def _reach_beyond(stack: Stack, others: list[Stack]) -> bool:
+    """Whether images like those of the stack show slices that it has not: beyond its ends, or between its slices."""
+    if not stack.placed or len(stack.frames) < 2:
+        return False
+    axis = normal(stack.frames[0].orientation)
+    own = np.sort([float(np.dot(f.position, axis)) for f in stack.frames])
+    step, high = float(np.median(np.diff(own))), float(own[-1] - own[0])
+    new = 0
+    for other in others:
+        for frame in other.frames:
+            if frame.position is None or frame.orientation is None or frame.traits[0] != stack.frames[0].traits[0]:
+                continue
+            parallel = abs(float(np.dot(normal(frame.orientation), axis))) > 0.95
+            nearest = abs(own - float(np.dot(frame.position, axis))).min()
+            new += parallel and nearest > 0.4 * step
+    return new * step > _BEYOND * high
 
 
 # --- one stack
 
 
-def _stack(frames: list[Frame], what: str, image: Image) -> Stack:
+def _stack(frames: list[Frame], what: str, image: Image, numbers: Collection[int]) -> Stack:
     frames = sorted(frames, key=lambda f: (f.instance_number or 0, str(f.path), f.number))
     first = frames[0]
     header = dict(first.header)
@@ -269,17 +263,19 @@ def _stack(frames: list[Frame], what: str, image: Image) -> Stack:
         )
     try:
         _check_size(frames)
-        affine, order, remarks = _place(frames, what, placed)
+        affine, order, remarks = place(frames, what, placed, numbers)
         frames, warnings = [frames[n] for n in order], remarks
     except FlairSegError as error:
         problem = problem or error
-        affine = _affine(first, None, 1.0) if placed else np.eye(4)
+        affine = affine_of(first, None, 1.0) if placed else np.eye(4)
     placed = placed and problem is None
-    return Stack(tuple(frames), affine, MappingProxyType(header), kind, what, tuple(warnings), problem, placed)
+    return Stack(
+        tuple(frames), affine, MappingProxyType(header), kind, what, tuple(warnings), problem=problem, placed=placed
+    )
 
 
 def _kind(frame: Frame, image: Image) -> str:
-    if image.samples != 1:
+    if frame.samples != 1:
         return proposal.COLOUR
     if image.header.get("Modality", "") == "SEG":
         return proposal.LABEL_MAP
@@ -294,38 +290,3 @@ def _check_size(frames: list[Frame]) -> None:
         raise UnsupportedImageError(
             f"The headers promise {voxels} voxels, more than can be worked on.", "Give the FLAIR series alone."
         )
-
-
-def _place(frames: list[Frame], what: str, placed: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Affine (RAS, mm), order of the frames along the normal, and remarks."""
-    first = frames[0]
-    remarks = [_UNSIZED] if first.spacing is None else []
-    if first.spacing is not None and min(first.spacing) <= 0:
-        raise InvalidGeometryError("The headers give its pixels no size.", "Take the series from the PACS again.")
-    thickness = abs(first.between or first.thickness or 1.0)
-    if not placed:
-        return _affine(first, None, thickness), np.arange(len(frames)), [_UNPLACED, *remarks]
-    if len(frames) == 1:
-        return _affine(first, first, thickness), np.array([0]), remarks
-    positions = np.array([f.position for f in frames])
-    found = arrange(positions, first.orientation, "this series" + (f" ({what})" if what else ""))
-    lowest, highest = positions[found.order[0]], positions[found.order[-1]]
-    step = found.step
-    if found.warning is None:
-        # Positions are rounded decimals: their sum over the stack is the best measure of the distance.
-        step = float((highest - lowest) @ normal(first.orientation)) / (len(frames) - 1)
-    affine = _affine(first, frames[found.order[0]], step)
-    return affine, found.order, remarks if found.warning is None else [found.warning, *remarks]
-
-
-def _affine(first: Frame, lowest: Frame | None, step: float) -> np.ndarray:
-    """RAS affine of a stack from its plane, its lowest slice and the distance of its slices."""
-    between_rows, between_columns = first.spacing or _UNIT_SPACING
-    orientation = np.array(first.orientation or (1, 0, 0, 0, 1, 0), dtype=float)
-    row, column = (v / np.linalg.norm(v) for v in orientation.reshape(2, 3))
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = row * between_columns, column * between_rows
-    affine[:3, 2] = np.cross(row, column) * step
-    if lowest is not None and lowest.position is not None:
-        affine[:3, 3] = lowest.position
-    return _LPS_TO_RAS @ affine

@@ -1,23 +1,27 @@
-"""Do these slices make one volume? Order, distance and right angles of a stack, from positions alone (numpy)."""
+"""Do these slices make one volume? Order, distance and alignment of a stack, from places alone (numpy)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InvalidGeometryError, UnsupportedImageError
+from ..errors import CaseWarning, InvalidGeometryError, UnsupportedImageError
 
-#: Neighbouring slices nearer than this (mm) are the same slice.
+#: Neighbouring slices nearer than this (mm), or than this share of the usual distance, are the same slice.
 SAME_SLICE_MM = 0.01
+REPEATED = 0.2
 #: A gap of this many usual distances is a missing slice.
 GAP = 1.5
 #: Distances that vary by more than this share are told.
 UNEVEN = 0.1
-#: Sideways shift from slice to slice, relative to their distance, above which a stack is sheared (a tilted gantry).
+#: Sideways drift over a stack, relative to its height, above which it is sheared (a tilted gantry).
 SHEAR = 0.01
 #: Direction cosines that differ by more than this belong to different orientations.
 TURNED = 1e-2
+#: Corners of a slice farther than this from the regular grid are told, and beyond the second value refused, mm.
+MISALIGNED_MM = (0.5, 5.0)
 
 _RESAMPLE = "Resample the image to a regular grid, for instance with 3D Slicer's module Resample Scalar Volume."
 
@@ -31,36 +35,65 @@ class Arrangement:
     order : ndarray of int, shape (K,)
         Indices of the slices along the normal of their plane, from lowest to highest.
     step : float
-        Distance of neighbouring slices, mm; the median where it varies.
-    warning : str or None
+        Mean distance of neighbouring slices, mm: what the volume of the whole stack rests on.
+    warning : CaseWarning or None
         That the distance varies.
     """
 
     order: np.ndarray
     step: float
-    warning: str | None = None
+    warning: CaseWarning | None = None
 
 
-def normal(orientation) -> np.ndarray:
+def normal(orientation: Sequence[float] | np.ndarray) -> np.ndarray:
     """Normal of a plane (3, LPS) from ImageOrientationPatient: cosines of a row, then of a column."""
     row, column = np.reshape(np.asarray(orientation, dtype=float), (2, 3))
     return np.cross(row, column)
 
 
-def is_orientation(orientation) -> bool:
+def is_orientation(orientation: Sequence[float] | np.ndarray) -> bool:
     """Whether six numbers are two directions at right angles."""
     row, column = np.reshape(np.asarray(orientation, dtype=float), (2, 3))
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     return bool(abs(np.subtract(lengths, 1)).max() < 0.02 and abs(row @ column) < 0.02)
 
 
-def arrange(positions, orientation, where: str) -> Arrangement:
+def mean_orientation(orientations: np.ndarray) -> np.ndarray:
+    """Two unit vectors at right angles, shape (6,), nearest to the mean of ImageOrientationPatient (K, 6)."""
+    if np.ptp(orientations, axis=0).max() == 0:
+        return orientations[0]
+    row, column = orientations.mean(axis=0).reshape(2, 3)
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return np.concatenate([row, column / np.linalg.norm(column)])
+
+
+def distances(positions: np.ndarray, orientation: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Distances of neighbouring slices along the normal, mm, from ImagePositionPatient (K, 3)."""
+    return np.diff(np.sort(np.asarray(positions, dtype=float) @ normal(orientation)))
+
+
+def repeats(along: np.ndarray) -> bool:
+    """Whether some distances of neighbours (mm) are those of one slice acquired twice; decimals are rounded."""
+    return bool(along.min() < max(SAME_SLICE_MM, REPEATED * float(np.percentile(along, 75))))
+
+
+def is_regular(positions: np.ndarray, orientation: Sequence[float] | np.ndarray) -> bool:
+    """Whether no slice repeats another, none is missing, and the distances are even."""
+    if len(positions) < 2:
+        return True
+    along = distances(positions, orientation)
+    step = float(np.median(along))
+    return not repeats(along) and bool(along.max() - along.min() <= UNEVEN * step)
+
+
+def arrange(positions: np.ndarray, orientation: Sequence[float] | np.ndarray, where: str) -> Arrangement:
     """Order of parallel slices and their distance; refuses what is no stack.
 
     Parameters
     ----------
     positions : array_like, shape (K, 3)
-        ImagePositionPatient of each slice, mm, LPS; at least two.
+        A point of each slice (ImagePositionPatient, or the centre), mm, LPS; at least two.
     orientation : array_like, shape (6,)
         ImageOrientationPatient of them all.
     where : str
@@ -75,7 +108,7 @@ def arrange(positions, orientation, where: str) -> Arrangement:
     UnsupportedImageError
         If slices lie at the same place: echoes, b-values or time points.
     InvalidGeometryError
-        If slices are missing, or shifted sideways (tilted gantry).
+        If slices are missing, or drift sideways (tilted gantry).
     """
     axis = normal(orientation)
     positions = np.asarray(positions, dtype=float)
@@ -83,23 +116,30 @@ def arrange(positions, orientation, where: str) -> Arrangement:
     steps = np.diff(positions[order], axis=0)
     along = steps @ axis
     step = float(np.median(along))
-    if along.min() < SAME_SLICE_MM:
+    if repeats(along):
         raise UnsupportedImageError(
             f"{where} holds several images of the same slice (echoes or time points).",
             "Put the files of one FLAIR volume alone into a folder and give that.",
+            code="slices-repeated",
         )
-    sideways = np.linalg.norm(steps - along[:, None] * axis, axis=1)
-    if np.median(sideways) > SHEAR * step:
-        raise InvalidGeometryError(f"The slices in {where} are shifted sideways (tilted gantry).", _RESAMPLE)
+    # Slices that jump to and fro (motion correction, interleaved stacks) are no tilted gantry: the drift is.
+    drift = np.linalg.norm((steps - along[:, None] * axis).sum(axis=0))
+    if drift > SHEAR * along.sum():
+        raise InvalidGeometryError(
+            f"The slices in {where} are shifted sideways (tilted gantry).", _RESAMPLE, code="slices-sheared"
+        )
     if along.max() > GAP * step:
+        missing = int(np.rint(along / step - 1).clip(0).sum())
         raise InvalidGeometryError(
             f"Slices are missing in {where}: the gap between two neighbours reaches {along.max():.3g} mm "
-            f"where {step:.3g} mm is usual.",
+            f"where {step:.3g} mm is usual ({len(positions)} of about {len(positions) + missing} slices are here).",
             "Copy the series again, whole.",
+            code="slices-missing",
         )
     warning = None
     if along.max() - along.min() > UNEVEN * step:
-        warning = (
-            f"The distance between slices varies ({along.min():.3g} to {along.max():.3g} mm): volumes are approximate."
+        warning = CaseWarning(
+            f"The distance between slices varies ({along.min():.3g} to {along.max():.3g} mm): volumes are approximate.",
+            "slice-distance-varies",
         )
-    return Arrangement(order, step, warning)
+    return Arrangement(order, float(along.mean()), warning)

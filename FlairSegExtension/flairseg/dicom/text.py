@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .gdcm import has_pydicom
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
@@ -19,12 +21,15 @@ SHOWN_CHARACTERS = 64
 
 
 def bad_value() -> tuple[type[Exception], ...]:
-    """What pydicom and the parsers beneath it raise for data that is not what it promises to be."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
+    """What pydicom, GDCM and the parsers beneath them raise for data that is not what it promises to be."""
+    own: tuple[type[Exception], ...] = ()
+    if has_pydicom():
+        from pydicom.errors import BytesLengthException, InvalidDicomError
 
+        own = (BytesLengthException, InvalidDicomError)
     return (
-        ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, EOFError, OSError,
-        RecursionError, AssertionError, struct.error, zlib.error, BytesLengthException, InvalidDicomError,
+        ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError, OSError, RuntimeError,
+        AssertionError, struct.error, zlib.error, *own,
     )  # fmt: skip
 
 

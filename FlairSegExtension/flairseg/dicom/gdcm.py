@@ -1,0 +1,87 @@
+"""Headers and pixels of classic DICOM files by SimpleITK's GDCM, for installations without pydicom.
+
+Only what GDCM tells is there: no sequences, hence no enhanced multi-frame files. What is read goes through the same
+grouping and the same checks as with pydicom (:mod:`.series`), so that both give one answer.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Tags of the attributes that :mod:`.scan` and :mod:`.read` look at, as GDCM names them.
+_TAGS = {
+    "SOPClassUID": "0008|0016", "SOPInstanceUID": "0008|0018", "StudyInstanceUID": "0020|000d",
+    "SeriesInstanceUID": "0020|000e", "FrameOfReferenceUID": "0020|0052", "Modality": "0008|0060",
+    "SeriesNumber": "0020|0011", "SeriesDescription": "0008|103e", "ProtocolName": "0018|1030",
+    "SequenceName": "0018|0024", "ImageType": "0008|0008", "ScanningSequence": "0018|0020",
+    "SequenceVariant": "0018|0021", "MRAcquisitionType": "0018|0023", "RepetitionTime": "0018|0080",
+    "EchoTime": "0018|0081", "InversionTime": "0018|0082", "EchoNumbers": "0018|0086",
+    "ContrastBolusAgent": "0018|0010", "Manufacturer": "0008|0070", "InstanceNumber": "0020|0013",
+    "AcquisitionNumber": "0020|0012", "TemporalPositionIdentifier": "0020|0100", "TriggerTime": "0018|1060",
+    "DiffusionBValue": "0018|9087", "ImagesInAcquisition": "0020|1002", "NumberOfFrames": "0028|0008",
+    "Rows": "0028|0010", "Columns": "0028|0011", "SamplesPerPixel": "0028|0002",
+    "PhotometricInterpretation": "0028|0004", "BitsAllocated": "0028|0100", "PixelRepresentation": "0028|0103",
+    "PixelSpacing": "0028|0030", "SliceThickness": "0018|0050", "SpacingBetweenSlices": "0018|0088",
+    "ImagePositionPatient": "0020|0032", "ImageOrientationPatient": "0020|0037", "RescaleSlope": "0028|1053",
+    "RescaleIntercept": "0028|1052", "PixelPaddingValue": "0028|0120", "PixelPaddingRangeLimit": "0028|0121",
+}  # fmt: skip
+#: Attributes of one value in which a backslash is no separator.
+_SINGLE = frozenset(("SeriesDescription", "ProtocolName", "Manufacturer"))
+
+
+def has_pydicom() -> bool:
+    """Whether pydicom is installed."""
+    return find_spec("pydicom") is not None
+
+
+class GdcmHeader:
+    """The header of one classic file, with the ``get`` of a pydicom data set.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    RuntimeError
+        If GDCM cannot read the file as an image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import SimpleITK as sitk
+
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        keys = set(reader.GetMetaDataKeys())
+        found = {name: reader.GetMetaData(tag).strip("\0 ") for name, tag in _TAGS.items() if tag in keys}
+        size = reader.GetSize()
+        # GDCM keeps the size out of its dictionary for some files.
+        self._values = {"Columns": str(size[0]), "Rows": str(size[1]), **{k: v for k, v in found.items() if v}}
+
+    def get(self, keyword: str) -> Any:
+        """Text, or a list of texts; None where it is absent or empty."""
+        text = self._values.get(keyword)
+        if text is None or "\\" not in text or keyword in _SINGLE:
+            return text
+        return text.split("\\")
+
+
+def stored_frame(path: Path, slope: float, intercept: float) -> np.ndarray:
+    """Stored values of a classic file, shape (rows, columns); GDCM's rescaling is undone.
+
+    Raises
+    ------
+    RuntimeError
+        If the file is damaged or its compression unknown.
+    """
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
+    array = array[0] if array.ndim == 3 and array.shape[0] == 1 else array
+    return np.rint((array.astype(np.float64) - intercept) / slope)
