@@ -327,7 +327,7 @@ def test_dicom_folders_that_are_no_stack(tmp_path, head):
 
     refused(changed("turn", turn), errors.UnsupportedImageError, "parallel")
     to_dicom(head, tmp_path / "echo")
-    for path in to_dicom(head, tmp_path / "echo2", first=50).iterdir():
+    for path in to_dicom(head.with_array(head.array + 1), tmp_path / "echo2", first=50).iterdir():
         path.rename(tmp_path / "echo" / f"e{path.name}")
     refused(tmp_path / "echo", errors.UnsupportedImageError, "same slice")
 

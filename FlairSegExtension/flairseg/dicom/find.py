@@ -177,9 +177,14 @@ def find_without_pydicom(folder: str | Path) -> FoundFlair:
     """
     folder = directory_of(folder)
     series, other = list_series(folder)
-    if any(frame.frames_in_file > 1 for s in series for stack in s.stacks for frame in stack.frames):
+    frames = [frame for s in series for stack in s.stacks for frame in stack.frames]
+    multiframe = any(frame.frames_in_file > 1 for frame in frames)
+    # GDCM inverts such images by itself, but not all of them.
+    inverted = any(frame.header.get("PhotometricInterpretation") == "MONOCHROME1" for frame in frames)
+    if multiframe or inverted:
+        kind = "multi-frame DICOM" if multiframe else "inverted DICOM images (MONOCHROME1)"
         raise MissingDependencyError(
-            f"The folder {case_name(folder)} holds multi-frame DICOM, which needs the Python package pydicom.",
+            f"The folder {case_name(folder)} holds {kind}, which needs the Python package pydicom.",
             "Install it with: pip install 'flairseg[dicom]'.",
             packages=["pydicom"],
         )

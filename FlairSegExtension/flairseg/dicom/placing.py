@@ -151,8 +151,8 @@ def _aligned(
         )
     if apart > MISALIGNED_MM[0]:
         text = (
-            f"The slices are turned or shifted against each other by up to {apart:.1f} mm; they were stacked as if "
-            "they were not."
+            f"The slices are turned or shifted against each other by up to {apart:.1f} mm. They were stacked as if "
+            "they were parallel, so that tissue between them may be missing or counted twice."
         )
         told.append(CaseWarning(text, "slices-turned"))
     return affine, order, told
@@ -186,12 +186,12 @@ def _distance_remarks(step: float, frames: Sequence[Frame], numbers: Collection[
     """Whether the slices lie farther apart than the header says: then every other one may be missing."""
     between, thickness = abs(frames[0].between or 0.0), abs(frames[0].thickness or 0.0)
     said = max(between, thickness)
-    # Some scanners write the gap itself as SpacingBetweenSlices.
-    is_gap = bool(between) and abs(step - (between + thickness)) < 0.1 * step
-    if not said or step < GAP * said or is_gap:
-        return []
     own = sorted(f.instance_number for f in frames if f.instance_number is not None)
     skipped = bool(own) and any(n not in numbers for n in range(own[0], own[-1]))
+    # Some scanners write the gap itself as SpacingBetweenSlices.
+    is_gap = bool(between) and not skipped and abs(step - (between + thickness)) < 0.1 * step
+    if not said or step < GAP * said or is_gap:
+        return []
     words = [f"SpacingBetweenSlices says {between:.4g} mm"] if between else []
     words += [f"SliceThickness says {thickness:.4g} mm"] if thickness else []
     words += [f"InstanceNumber counts {', '.join(map(str, own[:3]))}, ..."] if skipped else []

@@ -121,7 +121,7 @@ def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
         text = f"The DICOM header says {modality}, not MR: the result cannot be trusted."
         warnings.append(CaseWarning(text, "not-mr"))
     elif doubts and found.reason:
-        warnings.append(CaseWarning(doubts[0].message, "header-not-flair"))
+        warnings.append(CaseWarning(doubts[0].message, "doubtful-flair"))
     return replace(volume, warnings=tuple(warnings), information=tuple(information))
 
 

@@ -35,7 +35,7 @@ KEYWORDS = (
 TELLING = (
     "Modality", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "ScanningSequence",
     "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "InversionTime",
-    "ContrastBolusAgent", "Manufacturer",
+    "ContrastBolusAgent", "Manufacturer", "PhotometricInterpretation",
 )  # fmt: skip
 #: Values above this (bytes) are left in the file; no entry that is read here is so long.
 LARGEST_VALUE = 1 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,9 +15,9 @@ from ..errors import CaseWarning, FlairSegError, UnsupportedImageError
 from ..reading import MAXIMUM_VOXELS
 from .copies import without_copies
 from .placing import affine_of, place
-from .scan import Frame, Image, Scan, scan
-from .splitting import split
-from .stack import normal
+from .scan import TRAITS, Frame, Image, Scan, scan
+from .splitting import SLAB_TRAITS, split
+from .stack import REPEATED, normal
 
 #: Images left out that show this share of a stack's height and more, where the stack has none, are a part of the head.
 _BEYOND = 0.1
@@ -186,7 +187,14 @@ def _with_remarks(
         text = f"{strays} more images of the series are screen captures or localisers and were left out."
         information.append(CaseWarning(text, "captures-left-out"))
     others = [s for s in stacks if s is not stack and not s.frames[0].role]
-    left = sum(len(s.frames) for s in others)
+    doubled = _doubled(stack, others)
+    slabs = _slabs(stack)
+    if slabs > 1:
+        text = f"The series consists of {slabs} slabs that together cover {used} slices"
+        text += f"; of the {doubled} slices that two slabs share, one image was used" if doubled else ""
+        text += ": the head may have moved between them, and their intensities may differ."
+        warnings.append(CaseWarning(text, "slabs-merged"))
+    left = sum(len(s.frames) for s in others) - doubled
     if left:
         warnings.append(_left_out(stack, others, used, used + left))
     expected = max((image.expected or 0 for image in images), default=0)
@@ -212,6 +220,38 @@ def _turned_between(stack: Stack, others: list[Stack]) -> bool:
     step = float(np.median(np.diff(own)))
     places = [float(np.dot(f.position, axis)) for o in others for f in o.frames if f.position is not None]
     return any(own[0] < x < own[-1] and abs(own - x).min() > 0.4 * step for x in places)
+
+
+def _slabs(stack: Stack) -> int:
+    """How many acquisitions lie above one another in the stack; 1 where there is one, or where they interleave."""
+    most = 1
+    for n in (TRAITS.index(trait) for trait in SLAB_TRAITS):
+        runs = [(value, len(list(run))) for value, run in groupby(f.traits[n] for f in stack.frames)]
+        values = {value for value, _ in runs}
+        if len(values) == len(runs) and min(length for _, length in runs) > 1:
+            most = max(most, len(runs))
+    return most
+
+
+def _doubled(stack: Stack, others: list[Stack]) -> int:
+    """How many images were left out because the stack has their slice from another slab of the same acquisition."""
+    if not stack.placed:
+        return 0
+    axis = normal(stack.frames[0].orientation)
+    own = np.array([float(np.dot(f.position, axis)) for f in stack.frames])
+    near = REPEATED * float(np.median(np.diff(np.sort(own)))) if len(own) > 1 else 0.0
+    merged = {}
+    for n in (TRAITS.index(trait) for trait in SLAB_TRAITS):
+        values = {f.traits[n] for f in stack.frames}
+        if len(values) > 1:
+            merged[n] = values
+    return sum(
+        any(frame.traits[n] in values for n, values in merged.items())
+        and frame.position is not None
+        and bool(abs(own - float(np.dot(frame.position, axis))).min() < near)
+        for other in others
+        for frame in other.frames
+    )
 
 
 def _left_out(stack: Stack, others: list[Stack], used: int, total: int) -> CaseWarning:
@@ -260,6 +300,12 @@ def _stack(frames: list[Frame], what: str, image: Image, numbers: Collection[int
         problem = UnsupportedImageError(
             "This is a mosaic: all slices of a time point in one picture.",
             "Convert it to NIfTI with dcm2niix first; a FLAIR is not stored so, look for another series.",
+        )
+    if first.samples != 1:
+        problem = UnsupportedImageError(
+            "This is a colour image (several values per pixel).",
+            "Give the original FLAIR, not a screenshot or fusion.",
+            code="colour-image",
         )
     try:
         _check_size(frames)

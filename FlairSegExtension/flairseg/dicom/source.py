@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InvalidGeometryError, UnreadableImageError, UnsupportedImageError
+from .placing import is_turned
 from .scan import Frame, read_header
 from .series import Series, Stack
 from .text import bad_value, get, numbers, plain, quiet
@@ -29,8 +31,6 @@ _REQUIRED = (
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
 _PATTERNS = {
-    "DA": re.compile(r"\d{8}"),
-    "TM": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
     "AS": re.compile(r"\d{3}[DWMY]"),
     "DS": re.compile(r"[+-]?\d*\.?\d+([eE][+-]?\d+)?"),
     "CS": re.compile(r"[A-Z0-9_ ]{1,16}"),
@@ -89,9 +89,9 @@ class Source:
         Raises
         ------
         UnsupportedImageError
-            If its UIDs are missing or invalid, or it is spread over several multi-frame files.
+            If its UIDs are missing, invalid or not its slices' own, or it is spread over several multi-frame files.
         InvalidGeometryError
-            If its slices have no place.
+            If its slices have no place, or are turned against each other.
         """
         uids = [self.study_uid, self.series_uid, *(f.sop_instance_uid for f in self.frames)]
         if not all(_is_uid(uid) for uid in uids):
@@ -103,6 +103,18 @@ class Source:
             raise InvalidGeometryError(
                 f"The headers of {self.title} do not say where its slices lie: no DICOM object can refer to it.",
                 "Write no DICOM, or take the series from the PACS again.",
+            )
+        if not self.is_multiframe and len({f.sop_instance_uid for f in self.frames}) < len(self.frames):
+            raise UnsupportedImageError(
+                f"Different slices of {self.title} share one SOPInstanceUID: no DICOM object can refer to them.",
+                "Write no DICOM, or take the series from the PACS again.",
+                code="dicom-uid-shared",
+            )
+        if is_turned(self.frames):
+            raise InvalidGeometryError(
+                f"The slices of {self.title} are turned against each other: no DICOM object can follow them.",
+                "Write no DICOM for this series.",
+                code="dicom-slices-turned",
             )
         if self.is_multiframe and len({f.sop_instance_uid for f in self.frames}) > 1:
             raise UnsupportedImageError(
@@ -120,8 +132,8 @@ class Source:
             If the file cannot be read any more.
         """
         with quiet():
-            date = _clean(_header(self.frames[0]), "StudyDate")
-        return f"{date[:4]}-{date[4:6]}-{date[6:]}" if date else ""
+            day = _clean(_header(self.frames[0]), "StudyDate")
+        return f"{day[:4]}-{day[4:6]}-{day[6:]}" if day else ""
 
     def in_series_order(self) -> list[int]:
         """Slices K in the order in which the series itself lists them: by instance number, or by frame."""
@@ -251,7 +263,33 @@ def _clean(header: Dataset, keyword: str) -> str:
     words = plain(words.replace("\\", " "), _LONGEST.get(vr, 64)).removesuffix("…")
     if keyword == "PatientSex" and words not in _SEXES:
         return ""
+    if vr in ("DA", "TM"):
+        return valid_date(words) if vr == "DA" else valid_time(words)
     return words if vr not in _PATTERNS or _PATTERNS[vr].fullmatch(words) else ""
+
+
+def valid_date(words: str) -> str:
+    """A DICOM date (DA); empty for what is no day of the calendar. ``2024.05.31`` of ACR-NEMA becomes ``20240531``."""
+    match = re.fullmatch(r"(\d{4})([.-]?)(\d{2})\2(\d{2})", words)
+    if match is None:
+        return ""
+    year, _, month, day = match.groups()
+    try:
+        date(int(year), int(month), int(day))
+    except ValueError:
+        return ""
+    return year + month + day
+
+
+def valid_time(words: str) -> str:
+    """A DICOM time (TM); empty for what is no time of the day. ``10:11:12`` of ACR-NEMA becomes ``101112``."""
+    match = re.fullmatch(r"(\d{2})(?:(:?)(\d{2})(?:\2(\d{2})(\.\d{1,6})?)?)?", words)
+    if match is None:
+        return ""
+    hour, _, minute, second, fraction = match.groups(default="")
+    if int(hour) > 23 or int(minute or 0) > 59 or int(second or 0) > 59:
+        return ""
+    return hour + minute + second + fraction
 
 
 def _is_uid(uid: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ SLIGHTLY_TURNED_DEG = 3.0
 #: A stray kind of image is left out where the rest, of at least this share, is a regular stack.
 _MOST = 2 / 3
 #: Traits by which parts of one stack (slabs) may differ.
-_SLAB_TRAITS = ("stack", "time point", "acquisition", "file")
+SLAB_TRAITS = ("stack", "time point", "acquisition", "file")
 
 _Parts = list[list[Frame]]
 
@@ -159,12 +160,27 @@ def _where_needed(frames: list[Frame], trait: int) -> _Parts:
     if len(parts) == 1:
         return [frames]
     if _overlap(frames):
-        return _merged(parts) if TRAITS[trait] in _SLAB_TRAITS else parts
+        return _merged(parts) if TRAITS[trait] in SLAB_TRAITS else parts
+    if TRAITS[trait] in SLAB_TRAITS and _placed(frames) and _off_grid(frames, parts):
+        return parts
     if TRAITS[trait] == "image type" and _placed(frames) and not is_turned(frames):
         main = max(parts, key=len)
         if len(main) >= _MOST * len(frames) and not _regular(frames) and _regular(main):
             return parts
     return [frames]
+
+
+def _off_grid(frames: Sequence[Frame], parts: _Parts) -> bool:
+    """Whether regular slabs reach into each other without sharing one grid: no single volume holds their slices."""
+    if _regular(frames) or not all(len(part) > 2 and _regular(part) for part in parts):
+        return False
+    axis = normal(mean_orientation(np.array([f.orientation for f in frames])))
+    ends = []
+    for part in parts:
+        along = np.array([f.position for f in part]) @ axis
+        ends.append((float(along.min()), float(along.max())))
+    ends.sort()
+    return any(high > low for (_, high), (low, _) in pairwise(ends))
 
 
 def _regular(frames: Sequence[Frame]) -> bool:

@@ -16,7 +16,7 @@ REPEATED = 0.2
 GAP = 1.5
 #: Distances that vary by more than this share are told.
 UNEVEN = 0.1
-#: Sideways drift over a stack, relative to its height, above which it is sheared (a tilted gantry).
+#: Sideways drift per height (slope of the line through the slices) above which it is sheared (a tilted gantry).
 SHEAR = 0.01
 #: Direction cosines that differ by more than this belong to different orientations.
 TURNED = 1e-2
@@ -123,8 +123,10 @@ def arrange(positions: np.ndarray, orientation: Sequence[float] | np.ndarray, wh
             code="slices-repeated",
         )
     # Slices that jump to and fro (motion correction, interleaved stacks) are no tilted gantry: the drift is.
-    drift = np.linalg.norm((steps - along[:, None] * axis).sum(axis=0))
-    if drift > SHEAR * along.sum():
+    places = positions - positions.mean(axis=0)
+    heights = places @ axis
+    drift = heights @ (places - heights[:, None] * axis) / (heights @ heights)
+    if np.linalg.norm(drift) > SHEAR:
         raise InvalidGeometryError(
             f"The slices in {where} are shifted sideways (tilted gantry).", _RESAMPLE, code="slices-sheared"
         )
