@@ -15,7 +15,14 @@ from pathlib import Path
 
 import qt
 from flairseg import wire
-from flairseg.errors import Cancelled, FlairSegError, InputChangedError, InputNotFoundError, RunInProgressError
+from flairseg.errors import (
+    Cancelled,
+    CaseWarning,
+    FlairSegError,
+    InputChangedError,
+    InputNotFoundError,
+    RunInProgressError,
+)
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -164,7 +171,7 @@ class RunController(VTKObservationMixin):
             lambda worker: worker.segment(run, taken.volume, model, device)
         )
         if not worker.isProcess:
-            segmentation.warnings.append(self._in_slicer_warning())
+            segmentation.warnings.append(CaseWarning(self._in_slicer_warning(), "ran-inside-slicer"))
         yield from self._paced(scene_bridge.check_unchanged(taken, node), FILL, FILL, "fill")
         result = yield from self._paced(scene_bridge.segmentation_steps(segmentation, node), FILL, 1.0, "fill")
         self.deviceUsed = segmentation.device_used

@@ -15,7 +15,13 @@ import numpy as np
 import slicer
 import vtk
 from flairseg.compact import CompactAnswer
-from flairseg.errors import InputChangedError, InputNotFoundError, InvalidGeometryError, UnsupportedImageError
+from flairseg.errors import (
+    CaseWarning,
+    InputChangedError,
+    InputNotFoundError,
+    InvalidGeometryError,
+    UnsupportedImageError,
+)
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import CLASSES
 from flairseg.segmentation import Segmentation
@@ -148,9 +154,9 @@ def segmentation_to_node(segmentation: Segmentation, volume_node):
     -------
     vtkMRMLSegmentationNode
         Segments carry the tags ``FlairSeg.model``, ``.model_sha256``, ``.version``, ``.created`` (UTC, ISO 8601),
-        ``.algorithm_type`` and ``.verdict``; the node carries the attributes ``FlairSeg.device`` and
-        ``FlairSeg.warnings`` (one per line) and ``FlairSeg.version_number``, and references the volume
-        (:data:`INPUT_ROLE`) and a hidden volume of probabilities (:data:`PROBABILITIES_ROLE`), see
+        ``.algorithm_type`` and ``.verdict``; the node carries the attributes ``FlairSeg.device``,
+        ``FlairSeg.warnings`` and ``FlairSeg.warning_codes`` (one per line) and ``FlairSeg.version_number``, and
+        references the volume (:data:`INPUT_ROLE`) and a hidden volume of probabilities (:data:`PROBABILITIES_ROLE`), see
         :func:`probabilities_of` and :func:`original_labels_of`.
 
     Raises
@@ -261,6 +267,16 @@ class KeptAnswer:
         except ValueError:
             # The volume was cropped, or another one took its place.
             return None
+
+
+def warnings_of(segmentation_node) -> list[CaseWarning]:
+    """The warnings noted on a segmentation node, with their codes where the node has them."""
+    texts, codes = (
+        (segmentation_node.GetAttribute(name) or "").splitlines()
+        for name in ("FlairSeg.warnings", "FlairSeg.warning_codes")
+    )
+    codes = codes if len(codes) == len(texts) else ["note"] * len(texts)
+    return [CaseWarning(text, code) for text, code in zip(texts, codes, strict=True) if text]
 
 
 def kept_answer_of(segmentation_node) -> KeptAnswer | None:
@@ -433,6 +449,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         attributes = {
             "FlairSeg.device": segmentation.device_used,
             "FlairSeg.warnings": "\n".join(segmentation.warnings),
+            "FlairSeg.warning_codes": "\n".join(CaseWarning.of(w).code for w in segmentation.warnings),
             provenance.VERSION_NUMBER: str(number) or None,
             LABELS_ATTRIBUTE: answer.labels_text,
             GRID_ATTRIBUTE: _sheet(local),

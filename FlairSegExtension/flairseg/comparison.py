@@ -21,7 +21,7 @@ import numpy as np
 
 from . import __version__
 from .atomic import all_or_none, check_folder, results_exist
-from .errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError
+from .errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError, warnings_as_dicts
 from .labels import CLASSES, LESION, NORMAL_WMH
 from .models.card import ModelCard
 from .models.store import DEFAULT_MODEL, find_model, list_models
@@ -86,7 +86,7 @@ class Compared:
             row["lesion_count"] = result.lesion_count if LESION in self.card.classes else None
             row["seconds"] = round(result.seconds.get("total", 0.0), 3)
             row["device"] = result.device_used
-            row["warnings"] = list(result.warnings)
+            row["warnings"] = warnings_as_dicts(result.warnings)
         if self.error is not None:
             error = self.error
             row["error"] = {"type": type(error).__name__, "code": error.code, "message": error.message}

@@ -9,7 +9,7 @@ No message carries a patient's name or identifier beyond the path the user typed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 
 
@@ -94,6 +94,10 @@ class CaseWarning(str):
     def __getnewargs__(self) -> tuple[str, str]:
         return str(self), self.code
 
+    def reworded(self, message: str) -> CaseWarning:
+        """The same warning in other words: under a pseudonym, or with the study that it is about."""
+        return CaseWarning(message, self.code)
+
     def to_dict(self) -> dict[str, str]:
         """``{"code", "message"}`` for JSON."""
         return {"code": self.code, "message": str(self)}
@@ -104,6 +108,24 @@ class CaseWarning(str):
         if isinstance(value, dict):
             return cls(str(value.get("message", "")), str(value.get("code", "note")))
         return cls(str(value), getattr(value, "code", "note"))
+
+
+def warnings_from(content: object) -> tuple[CaseWarning, ...]:
+    """Warnings out of a file: objects of code and message, or the bare text of files before they had codes.
+
+    Parameters
+    ----------
+    content : object
+        What stands under ``warnings``; anything that is no warning is left out.
+    """
+    entries = content if isinstance(content, (list, tuple)) else ()
+    found = (CaseWarning.of(entry) for entry in entries if isinstance(entry, (str, dict)))
+    return tuple(warning for warning in found if warning.strip())
+
+
+def warnings_as_dicts(warnings: Iterable[str]) -> list[dict[str, str]]:
+    """Warnings as they are written to files and sent to another process: ``[{"code", "message"}, ...]``."""
+    return [CaseWarning.of(warning).to_dict() for warning in warnings]
 
 
 class InputNotFoundError(FlairSegError):

@@ -14,7 +14,7 @@ import numpy as np
 
 from .atomic import all_or_none, check_folder
 from .compact import CompactAnswer
-from .errors import FlairSegError
+from .errors import FlairSegError, warnings_as_dicts, warnings_from
 from .labels import CLASS_BY_VALUE
 from .progress import CancelToken, ProgressCallback, Reporter
 from .segmentation import Segmentation
@@ -59,7 +59,7 @@ def write_export(
     regions: np.ndarray | None = None,
     created: str = "",
     algorithm_type: str = "",
-    warnings: Sequence[str] = (),
+    warnings: Sequence[str | dict[str, str]] = (),
     verdict: dict[str, str] | None = None,
     date: str | None = None,
     followup: dict[str, Any] | None = None,
@@ -94,8 +94,8 @@ def write_export(
         When the model made the labels, ISO 8601.
     algorithm_type : str
         ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL``; default: manual.
-    warnings : sequence of str
-        Of the run.
+    warnings : sequence of dict or str
+        Of the run, as :func:`flairseg.errors.warnings_as_dicts` gives them.
     verdict : dict, optional
         ``verdict``, ``reader``, ``reason``, ``decided_at``, ``version``: what a reader decided.
     date : str, optional
@@ -150,7 +150,7 @@ def write_export(
             for kind, content in raw.items():
                 (temporary / names[kind]).write_bytes(content)
         written |= {kind: folder / name for kind, name in names.items()}
-    return {"files": [str(path) for path in written.values()], "warnings": list(found.warnings)}
+    return {"files": [str(path) for path in written.values()], "warnings": warnings_as_dicts(found.warnings)}
 
 
 def _segmentation(
@@ -160,7 +160,7 @@ def _segmentation(
     levels: np.ndarray | None,
     levels_start: Sequence[int] | None,
     created: str,
-    warnings: Sequence[str],
+    warnings: Sequence[str | dict[str, str]],
 ) -> Segmentation:
     """The case in the shape in which everything else takes it."""
     probabilities = disagreement = None
@@ -172,7 +172,7 @@ def _segmentation(
     card = _card(model) or _Unknown(model.get("id") or "unknown", sha256=model.get("sha256", ""))
     return Segmentation(
         volume, labels, probabilities, card, "auto", "", "", volume.name,
-        warnings=list(warnings), created=created, disagreement=disagreement,
+        warnings=list(warnings_from(list(warnings))), created=created, disagreement=disagreement,
     )  # fmt: skip
 
 

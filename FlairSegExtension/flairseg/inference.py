@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import DeviceError, InvalidModelError, MissingDependencyError
+from .errors import CaseWarning, DeviceError, InvalidModelError, MissingDependencyError
 
 if TYPE_CHECKING:
     from .models.card import ModelCard
@@ -89,7 +89,8 @@ class Generator:
         if device != "cpu":
             session, reason = _try_cuda(runtime, card)
             if session is None and device == "cuda":
-                self.warnings.append(f"CUDA was asked for but is not available ({reason}); the CPU was used.")
+                text = f"CUDA was asked for but is not available ({reason}); the CPU was used."
+                self.warnings.append(CaseWarning(text, "device-fallback"))
         if session is None:
             session = _open(runtime, card, CPU_PROVIDER)
         self._session = session

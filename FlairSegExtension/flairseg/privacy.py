@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .atomic import output_error, sync
-from .errors import FlairSegError, InputNotFoundError
+from .errors import CaseWarning, FlairSegError, InputNotFoundError
 from .reading import case_name
 
 if TYPE_CHECKING:
@@ -354,15 +354,22 @@ class Pseudonymiser:
         pseudonym = self.learn_path(segmentation.source, stem)
         self._know(segmentation.volume.name, pseudonym)
         volume = replace(
-            segmentation.volume, name=pseudonym, warnings=tuple(self.text(w) for w in segmentation.volume.warnings)
+            segmentation.volume,
+            name=pseudonym,
+            warnings=self.warnings(segmentation.volume.warnings),
+            information=self.warnings(segmentation.volume.information),
         )
         return replace(
             segmentation,
             volume=volume,
             source=pseudonym,
-            warnings=[self.text(w) for w in segmentation.warnings],
+            warnings=list(self.warnings(segmentation.warnings)),
             created="",
         )
+
+    def warnings(self, warnings: Iterable[str]) -> tuple[CaseWarning, ...]:
+        """Warnings without names; their codes stay."""
+        return tuple(w.reworded(self.text(w)) for w in map(CaseWarning.of, warnings))
 
     def dataset(self, dataset: Dataset, keep: Iterable[str] = ()) -> Dataset:
         """A cleaned copy of a DICOM data set: see :func:`flairseg.deidentification.clean_dataset`."""

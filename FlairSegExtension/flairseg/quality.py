@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from .errors import CaseWarning
 from .labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from .slicestack import SliceStack
 
@@ -102,27 +103,39 @@ def assess(
 def image_doubts(figures: Figures) -> list[str]:
     """What speaks against a brain FLAIR, strongest first; at most one statement on what it is instead."""
     if figures.correlation < NOISE_CORRELATION:
-        return [f"The image looks like noise: neighbouring pixels hardly resemble each other. {_NOT_SURE}"]
+        return _doubt("The image looks like noise: neighbouring pixels hardly resemble each other.", "looks-like-noise")
     if figures.air_share > CT_SHARE:
-        return [f"The image looks like a CT (Hounsfield units), not a FLAIR MRI. {_NOT_SURE}"]
+        return _doubt("The image looks like a CT (Hounsfield units), not a FLAIR MRI.", "looks-like-ct")
     if not figures.area_cm2 > 0:
-        return [f"No brain was found in the image: is it a FLAIR of the head? {_NOT_SURE}"]
+        return _doubt("No brain was found in the image: is it a FLAIR of the head?", "no-brain-found")
     covered = figures.coverage_mm >= COVERAGE_MM
     if figures.area_cm2 > AREA_CM2[1] or (covered and figures.area_cm2 < AREA_CM2[0]):
-        return [
+        return _doubt(
             f"What looks like brain has an implausible size (largest cross-section {figures.area_cm2:.0f} cm2): is it "
-            f"a FLAIR of the head, with the right voxel spacing? {_NOT_SURE}"
-        ]
+            f"a FLAIR of the head, with the right voxel spacing?",
+            "brain-size-implausible",
+        )
     fluid_is_bright = figures.dark_share < 2 * DARK_SHARE or figures.cortex_ratio > FLUID_RATIO
     if figures.bright_share > BRIGHT_SHARE and fluid_is_bright:
-        return [f"The image looks like a T2, not a FLAIR: fluid is bright. {_NOT_SURE}"]
+        return _doubt("The image looks like a T2, not a FLAIR: fluid is bright.", "looks-like-t2")
     if figures.white_matter_rank > WHITE_MATTER_RANK and figures.cortex_ratio < CORTEX_RATIO:
-        return [f"The image looks like a T1, not a FLAIR: white matter is brighter than grey matter. {_NOT_SURE}"]
+        return _doubt(
+            "The image looks like a T1, not a FLAIR: white matter is brighter than grey matter.", "looks-like-t1"
+        )
     if covered and figures.dark_share < DARK_SHARE:
-        return [f"The image does not look like a brain FLAIR: there are no dark ventricles in its middle. {_NOT_SURE}"]
+        return _doubt(
+            "The image does not look like a brain FLAIR: there are no dark ventricles in its middle.",
+            "no-dark-ventricles",
+        )
     if figures.tissue_share < TISSUE_SHARE:
-        return [f"The image does not look like a brain FLAIR: what should be brain is far from even. {_NOT_SURE}"]
+        return _doubt(
+            "The image does not look like a brain FLAIR: what should be brain is far from even.", "tissue-uneven"
+        )
     return []
+
+
+def _doubt(text: str, code: str) -> list[str]:
+    return [CaseWarning(f"{text} {_NOT_SURE}", code)]
 
 
 def result_doubts(
@@ -139,18 +152,19 @@ def result_doubts(
     for value, limit in IMPLAUSIBLE_ML.items():
         if volumes[value] > limit:
             name = CLASS_BY_VALUE[value].name
-            doubts.append(f"{name}: {volumes[value]:.0f} ml were found, more than is plausible. Check the result.")
+            text = f"{name}: {volumes[value]:.0f} ml were found, more than is plausible. Check the result."
+            doubts.append(CaseWarning(text, "volume-implausible"))
     if image_is_doubtful or not mask.any():
         return doubts
     covered = np.count_nonzero(mask.any(axis=(1, 2))) * stack.spacing[0] >= COVERAGE_MM
     if volumes[VENTRICLES] == 0 and covered and ventricles_are_known:
-        doubts.append("No ventricles were found although the image covers a whole brain. Check the result.")
+        text = "No ventricles were found although the image covers a whole brain. Check the result."
+        doubts.append(CaseWarning(text, "no-ventricles"))
     elif volumes[VENTRICLES] > 0:
         brain = float(np.median(stack.array[mask & (labels == 0)])) if (mask & (labels == 0)).any() else 0.0
         if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
-            doubts.append(
-                "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
-            )
+            text = "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
+            doubts.append(CaseWarning(text, "ventricles-bright"))
     return doubts
 
 

@@ -207,13 +207,15 @@ def check_volume(volume: Volume) -> Volume:
         raise UnusableIntensitiesError("The image holds no numbers: every voxel is NaN or infinite.", _EXPORT)
     if bad:
         array = np.where(finite, array, np.float32(0))
-        warnings.append(f"{bad} voxels ({100 * bad / array.size:.2g} %) are NaN or infinite; they were set to 0.")
+        text = f"{bad} voxels ({100 * bad / array.size:.2g} %) are NaN or infinite; they were set to 0."
+        warnings.append(CaseWarning(text, "voxels-not-finite"))
     if float(array.min()) == float(array.max()):
         raise UnusableIntensitiesError(
             f"All voxels have the same value ({float(array.flat[0]):g}): there is nothing to segment.", _EXPORT
         )
     if 1 in array.shape:
-        warnings.append("The image is a single slice: the slices above and below are missing, so expect more errors.")
+        text = "The image is a single slice: the slices above and below are missing, so expect more errors."
+        warnings.append(CaseWarning(text, "single-slice"))
     return replace(volume, array=array, warnings=tuple(dict.fromkeys(warnings)))
 
 

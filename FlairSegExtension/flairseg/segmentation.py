@@ -12,6 +12,7 @@ import numpy as np
 
 from . import __version__
 from .compact import CompactAnswer
+from .errors import warnings_as_dicts
 from .labels import CLASS_BY_VALUE, CLASSES
 from .models.card import ModelCard
 from .progress import STAGES, CancelToken, ProgressCallback, Reporter
@@ -165,7 +166,9 @@ class Segmentation:
             "volumes_ml": {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES},
             "lesion_count": len(rows),
             **summary_entries(rows, self.regions is not None),
-            "warnings": list(self.warnings),
+            **_images_entry(self.volume),
+            "warnings": warnings_as_dicts(self.warnings),
+            "information": warnings_as_dicts(self.volume.information),
             "seconds": stages,
         }
 
@@ -182,6 +185,11 @@ class Segmentation:
             for member in self.card.members
         ]
         return {**entry, "members": members} if members else entry
+
+
+def _images_entry(volume: Volume) -> dict[str, Any]:
+    """How many images of a DICOM series the volume holds; empty for files of other formats."""
+    return {} if volume.images is None else {"images": dict(zip(("used", "found"), volume.images, strict=True))}
 
 
 def provenance_tags(segmentation: Segmentation) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import FlairSegError, MissingDependencyError, OutputError, WorkerError
+from .errors import FlairSegError, MissingDependencyError, OutputError, WorkerError, warnings_as_dicts
 from .volume import Volume
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def regions(
     from .packed_regions import pack_regions
 
     found = find_regions(volume_of(arguments["volume"]), arguments["labels"], progress=progress, cancel=cancel)
-    return {"text": pack_regions(found), "warnings": list(found.warnings)}
+    return {"text": pack_regions(found), "warnings": warnings_as_dicts(found.warnings)}
 
 
 def compare(

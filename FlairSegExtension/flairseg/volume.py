@@ -33,6 +33,8 @@ class Volume:
         What was noticed, and mended, while reading.
     information : tuple of str
         What is worth knowing but no reason for doubt: the DICOM series that was taken, how many of its images are used.
+    images : tuple of int, optional
+        Of a DICOM series: how many of its images are used, and how many there are.
     nifti : NiftiGeometry, optional
         Placement in the NIfTI header that the volume came from, kept so that results repeat it bit for bit.
     """
@@ -43,6 +45,7 @@ class Volume:
     warnings: tuple[str, ...] = field(default=())
     nifti: NiftiGeometry | None = field(default=None, repr=False)
     information: tuple[str, ...] = field(default=())
+    images: tuple[int, int] | None = None
 
     @property
     def geometry(self) -> VolumeGeometry:

@@ -33,7 +33,7 @@ import numpy as np
 
 from . import errors
 from .compact import CompactAnswer
-from .errors import FlairSegError, WorkerError
+from .errors import FlairSegError, WorkerError, warnings_as_dicts, warnings_from
 from .models.card import ModelCard, PipelineConfig
 from .segmentation import Segmentation
 from .volume import Volume
@@ -164,6 +164,7 @@ def encode_result(segmentation: Segmentation) -> tuple[dict[str, Any], list[np.n
     """Header fields and blocks that :func:`decode_result` makes a segmentation of."""
     answer, card = segmentation.compact_answer(), segmentation.card
     fields = {name: getattr(segmentation, name) for name in _PLAIN}
+    fields["warnings"] = warnings_as_dicts(segmentation.warnings)
     fields["card"] = {"path": str(card.path), "raw": card.raw, "sha256": card.sha256, "id": card.id}
     fields |= {"title": card.title, "version": card.version, "licence": card.licence, "summary": card.summary}
     fields |= {"shape": list(answer.shape), "start": list(answer.start)}
@@ -188,6 +189,7 @@ def decode_result(fields: dict[str, Any], blocks: Sequence[np.ndarray], volume: 
         # Deflating takes a while; here nobody waits for it.
         _ = answer.labels_text
         plain = {name: fields[name] for name in _PLAIN}
+        plain["warnings"] = list(warnings_from(fields["warnings"]))
         card = fields["card"]
         return Segmentation(
             volume=replace(volume, warnings=()),

@@ -75,7 +75,13 @@ def test_a_study_in_and_its_objects_out(study_folder, model, tmp_path):
     summary = json.loads((out / "exam_summary.json").read_text())
     assert summary["case"] == "exam"
     assert (out / summary["input"]).samefile(study_folder)
-    assert any("was taken as the FLAIR because" in w for w in summary["warnings"])
+    told = {entry["code"]: entry["message"] for entry in summary["information"]}
+    assert "was taken as the FLAIR because" in told["series-chosen"]
+    assert told["series-chosen"] in result.stderr
+    assert "Warning" not in next(line for line in result.stderr.splitlines() if "was taken as the FLAIR" in line)
+    assert not [w for w in summary["warnings"] if "FLAIR because" in w["message"]]
+    assert summary["images"] == {"used": 16, "found": 16}
+    assert told["slices-used"] == "16 of 16 images of the series are used."
     made = {path.name: pydicom.dcmread(path) for path in pacs.iterdir()}
     assert {"exam_seg.dcm", "exam_sr.dcm"} <= set(made) <= {"exam_seg.dcm", "exam_sr.dcm", "exam_report.dcm"}
     source = pydicom.dcmread(next((study_folder / "3").iterdir()))

@@ -140,7 +140,7 @@ def test_regions_come_on_request_and_say_so(segmentation):
         summary["volumes_ml"]["lesion"], abs=0.002
     )
     assert summary["dissemination"]["not_assessed"] == ["spinal cord", "optic nerve"]
-    assert set(found.regions.warnings) <= set(summary["warnings"])
+    assert set(found.regions.warnings) <= {entry["message"] for entry in summary["warnings"]}
     assert segmentation.regions is None
 
 

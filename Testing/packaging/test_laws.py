@@ -57,10 +57,6 @@ def at_import(tree: ast.Module):
 #: Where geometry is computed, and what still waits for it.
 GEOMETRY = {
     "flairseg/image/geometry.py": {"det", "norm", "flip"},
-    # DICOM's own planes, from ImageOrientationPatient.
-    "flairseg/dicom/series.py": {"norm", "flip"},
-    "flairseg/dicom/source.py": {"norm"},
-    "flairseg/dicom/results.py": {"det"},
 }
 
 

@@ -10,7 +10,7 @@ import ctk
 import qt
 import slicer
 from flairseg import tasks
-from flairseg.errors import InputNotFoundError, OutputError
+from flairseg.errors import InputNotFoundError, OutputError, warnings_as_dicts, warnings_from
 from flairseg.exporting import DICOM, HTML, OUTPUTS, PDF
 from slicer.i18n import tr as _
 
@@ -130,7 +130,7 @@ class ExportSection(TaskSection):
             },
             "created": segment_tags.first_tag(node, segment_tags.CREATED),
             "algorithm_type": segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
-            "warnings": [line for line in (node.GetAttribute("FlairSeg.warnings") or "").splitlines() if line],
+            "warnings": warnings_as_dicts(scene_bridge.warnings_of(node)),
             "verdict": verdict_section.noted(node),
             "date": dicom_source.study_date(volume),
             "followup": self._record(volume),
@@ -165,7 +165,7 @@ class ExportSection(TaskSection):
         lines = [_("Written to {folder}:").format(folder=self.ui.exportFolderEdit.currentPath.strip()), *names]
         kind = messages.SUCCESS
         if result["warnings"]:
-            lines += [str(text) for text in result["warnings"]]
+            lines += warnings_from(result["warnings"])
             kind = messages.WARNING
         messages.show(self._message, kind, "\n".join(lines))
         self.ui.openFolderButton.setVisible(True)

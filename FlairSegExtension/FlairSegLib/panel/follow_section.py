@@ -12,7 +12,7 @@ import slicer
 from flairseg import tasks
 from flairseg.anatomy.regions import UNKNOWN
 from flairseg.change.states import STATE_BY_ID
-from flairseg.errors import InputNotFoundError
+from flairseg.errors import InputNotFoundError, warnings_from
 from flairseg.labels import CLASS_BY_VALUE, VENTRICLES
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -197,7 +197,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
 
     def _done(self, result: Followed) -> None:
         self._show(result)
-        warnings = [str(text) for text in result.record.get("warnings") or []]
+        warnings = warnings_from(result.record.get("warnings"))
         kind = messages.WARNING if warnings else messages.SUCCESS
         messages.show(self._message, kind, "\n".join([headline(result.record), *warnings]))
         self.ui.linkedViewsButton.setChecked(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flairseg import tasks
+from flairseg.errors import warnings_from
 from slicer.i18n import tr as _
 
 from .. import dependencies, scene_bridge, segment_voxels
@@ -91,10 +92,10 @@ class RegionsSection(TaskSection):
             yield from scene_bridge.check_unchanged(taken[0], volume)
             if value["text"]:
                 scene_bridge.keep_regions(volume, value["text"])
-            return value["warnings"]
+            return warnings_from(value["warnings"])
 
         self.controller.perform("regions", take, receive, [node, volume])
 
-    def _done(self, result: list[str]) -> None:
+    def _done(self, result: tuple[str, ...]) -> None:
         messages.show(self._message, messages.WARNING, "\n".join(result))
         self._on_found()

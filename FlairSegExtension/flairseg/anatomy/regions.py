@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import CaseWarning
 from ..image.geometry import spacing_of
 from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
 from ..lesions import LesionMap, through_plane_axis
@@ -128,7 +129,7 @@ class RegionMap:
         """The map of a case on which the atlas could not be laid."""
         return cls(
             np.zeros(shape, np.uint8), np.zeros(shape, bool), False, fit, np.eye(4), spacing_of(ijk_to_ras),
-            through_plane_axis(ijk_to_ras), (why,),
+            through_plane_axis(ijk_to_ras), (CaseWarning(why, "regions-unknown"),),
         )  # fmt: skip
 
 

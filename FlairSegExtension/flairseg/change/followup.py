@@ -20,7 +20,7 @@ import numpy as np
 from scipy import ndimage
 
 from .. import __version__
-from ..errors import FlairSegError, RegistrationError
+from ..errors import CaseWarning, FlairSegError, RegistrationError, warnings_as_dicts
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..postprocessing import lesion_components
@@ -171,7 +171,7 @@ class FollowUp:
                 "plane": self.space.plane,
             },
             "change_map_codes": {str(value): meaning for value, meaning in CODES.items()},
-            "warnings": list(self.warnings),
+            "warnings": warnings_as_dicts(self.warnings),
             "model": None if card is None else {"id": card.id, "version": card.version, "sha256": card.sha256},
             "software": {"flairseg": __version__},
             "created": self.created,
@@ -551,30 +551,38 @@ def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
 
 
 def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], space: CommonSpace) -> list[str]:
-    out = [f"Study {n}: {text}" for n, s in enumerate(studies, start=1) for text in s.warnings]
+    out = [
+        CaseWarning.of(text).reworded(f"Study {n}: {text}")
+        for n, s in enumerate(studies, start=1)
+        for text in s.warnings
+    ]
     out += [
-        text if len(studies) == 2 else f"Studies 1 and {n}: {text}"
+        text if len(studies) == 2 else CaseWarning.of(text).reworded(f"Studies 1 and {n}: {text}")
         for n, r in enumerate(registrations, start=2)
         for text in r.warnings
     ]
     thick = [max(s.volume.spacing) for s in studies]
     if max(thick) > SLICE_RATIO * min(thick):
-        out.append(
+        text = (
             f"The slices differ much in thickness ({min(thick):.1f} to {max(thick):.1f} mm): small lesions seen in the "
             "thinner ones alone may be older."
         )
+        out.append(CaseWarning(text, "slice-thickness-differs"))
     if space.plane == "mixed":
         planes = " and ".join(sorted({choose_plane(s.volume) for s in studies}))
-        out.append(f"The studies were sliced in different planes ({planes}): expect more noise at every edge.")
+        text = f"The studies were sliced in different planes ({planes}): expect more noise at every edge."
+        out.append(CaseWarning(text, "planes-differ"))
     ids = {s.card.id for s in studies if s.card is not None}
     if len(ids) > 1 or len({s.given for s in studies}) > 1:
-        out.append(
+        text = (
             "The labels of the studies come from different sources (models or readers): differences between those "
             "look like change."
         )
+        out.append(CaseWarning(text, "labels-of-different-sources"))
     dates = [s.date for s in studies if s.date]
     if dates != sorted(dates):
-        out.append("The studies are not in the order of their dates: new and resolved may be the wrong way round.")
+        text = "The studies are not in the order of their dates: new and resolved may be the wrong way round."
+        out.append(CaseWarning(text, "dates-out-of-order"))
     return list(dict.fromkeys(out))
 
 

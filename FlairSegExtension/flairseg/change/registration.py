@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RegistrationError
+from ..errors import CaseWarning, RegistrationError
 from ..image.geometry import flip_lps_points
 from ..preprocessing.brain_mask import WORKING_SPACING_MM, brain_mask
 from ..slicestack import SliceStack
@@ -354,17 +354,20 @@ def _refuse(a: Prepared, b: Prepared, correlation: float, consistency: float) ->
 def _doubts(correlation: float, consistency: float, scale: float) -> tuple[str, ...]:
     out = []
     if correlation < DOUBTFUL_CORRELATION:
-        out.append(
+        text = (
             f"The aligned brains agree only moderately (correlation {correlation:.2f}): make sure that both studies "
             "show the same patient, and look at the subtraction before trusting a change."
         )
+        out.append(CaseWarning(text, "studies-agree-poorly"))
     if consistency > DOUBTFUL_MM:
-        out.append(f"The alignment of the studies is uncertain by {consistency:.1f} mm: small changes mean little.")
+        text = f"The alignment of the studies is uncertain by {consistency:.1f} mm: small changes mean little."
+        out.append(CaseWarning(text, "alignment-uncertain"))
     if abs(scale) > SCALE_DRIFT_PERCENT:
-        out.append(
+        text = (
             f"The brain appears {abs(scale):.1f} % {'larger' if scale > 0 else 'smaller'} in the later study: "
             "a scanner's scale may have drifted, and every volume changes by three times as much."
         )
+        out.append(CaseWarning(text, "scale-drifts"))
     return tuple(out)
 
 

@@ -45,6 +45,11 @@ def show_warning(console: Console, warning: str, about: str = "") -> None:
     console.print(Text.assemble((f"Warning{f' ({about})' if about else ''}: ", "bold yellow"), warning), soft_wrap=True)
 
 
+def show_information(console: Console, text: str, about: str = "") -> None:
+    """Print what is worth knowing, on a line of its own."""
+    console.print(Text.assemble((f"Note{f' ({about})' if about else ''}: ", "bold"), text), soft_wrap=True)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM end a run like Ctrl-C, with ``KeyboardInterrupt``; further signals cannot disturb the tidying up."""

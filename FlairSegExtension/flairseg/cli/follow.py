@@ -149,11 +149,11 @@ def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
             volume=replace(study.volume, name=pseudonymiser.case(study.name)),
             source=pseudonymiser.text(study.source),
             date=pseudonymiser.date(study.date) or None if study.date else None,
-            warnings=tuple(pseudonymiser.text(w) for w in study.warnings),
+            warnings=pseudonymiser.warnings(study.warnings),
         )
         for study in result.studies
     )
-    return replace(result, studies=studies, warnings=[pseudonymiser.text(w) for w in result.warnings], created="")
+    return replace(result, studies=studies, warnings=list(pseudonymiser.warnings(result.warnings)), created="")
 
 
 def _as_told(error: Exception) -> FlairSegError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ..errors import FlairSegError, OutputError
+from ..errors import FlairSegError, OutputError, warnings_as_dicts
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -70,7 +70,7 @@ def _measure(
     found = find_regions(volume, labels) if regions else None
     rows = lesion_table(labels, volume.ijk_to_ras, regions=found)
     warnings = (*volume.warnings, *(found.warnings if found is not None else ()))
-    summary = {"case": stem, **summary_entries(rows, found is not None), "warnings": list(warnings)}
+    summary = {"case": stem, **summary_entries(rows, found is not None), "warnings": warnings_as_dicts(warnings)}
     with all_or_none(output, names.values(), names.values()) as drafts:
         (drafts / names["table"]).write_text(table_csv(rows), encoding="utf-8")
         text = json.dumps(summary, indent=2, ensure_ascii=False)

@@ -24,6 +24,7 @@ from .console import (
     messages_console,
     results_console,
     show_error,
+    show_information,
     show_warning,
 )
 from .dicom import NO_DICOM, DicomOptions
@@ -88,6 +89,8 @@ def segment_cases(
                         show_error(bars.console, told(_told(error), pseudonymiser), stem)
                         continue
                     finished.append((stem, case))
+                    for text in case.volume.information:
+                        show_information(bars.console, text, stem)
                     for warning in case.warnings:
                         show_warning(bars.console, warning, stem)
             code = REFUSED if refused else WRITTEN

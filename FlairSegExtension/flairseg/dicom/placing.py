@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..errors import CaseWarning, InvalidGeometryError
+from ..image.geometry import directions_of, flip_lps_points, lps_affine, spacing_of
 from .scan import Frame
 from .stack import GAP, MISALIGNED_MM, TURNED, arrange, mean_orientation, normal
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNSIZED = CaseWarning(
-    "The DICOM headers give no pixel spacing: 1 mm is assumed, so volumes in ml are wrong if it is another.",
+    "The DICOM headers give no pixel spacing: 1 mm is assumed, so volumes in ml and sizes in mm cannot be trusted.",
     "spacing-unknown",
 )
 _UNIT_SPACING = (1.0, 1.0)
@@ -64,7 +64,7 @@ def place(
     where = "this series" + (f" ({what})" if what else "")
     orientation = mean_orientation(np.array([f.orientation for f in frames]))
     affine, order, told = _aligned(frames, orientation, where)
-    step = float(np.linalg.norm(affine[:3, 2]))
+    step = spacing_of(affine)[2]
     return affine, order, [*told, *_distance_remarks(step, frames, numbers), *remarks]
 
 
@@ -80,7 +80,7 @@ def affine_of(
     affine[:3, 2] = np.cross(row, column) * step
     if lowest is not None and lowest.position is not None:
         affine[:3, 3] = lowest.position
-    return _LPS_TO_RAS @ affine
+    return lps_affine(affine)
 
 
 def is_turned(frames: Sequence[Frame]) -> bool:
@@ -140,7 +140,7 @@ def _aligned(
         (columns - 1) * along * orientation[:3] + (rows - 1) * down * orientation[3:]
     )
     origin = middle + heights[0] * found.step * axis
-    affine[:3, 3] = _LPS_TO_RAS[:3, :3] @ origin
+    affine[:3, 3] = flip_lps_points(origin)
     apart = _displacement(affine, positions[order], own[order], first.shape, (down, along), bool(told))
     if apart > MISALIGNED_MM[1]:
         raise InvalidGeometryError(
@@ -167,8 +167,8 @@ def _displacement(
     uneven: bool,
 ) -> float:
     """Largest distance (mm) of a slice's corners from where the affine puts them; in plane where distances vary."""
-    to_lps = _LPS_TO_RAS @ affine
-    axis = to_lps[:3, 2] / np.linalg.norm(to_lps[:3, 2])
+    to_lps = lps_affine(affine)
+    axis = directions_of(to_lps)[:, 2]
     worst = 0.0
     for row in (0, shape[0] - 1):
         for column in (0, shape[1] - 1):

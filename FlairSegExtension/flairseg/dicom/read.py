@@ -222,7 +222,8 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
         np.subtract(array.max(), array, out=array)
         text_ = "The image is stored inverted (MONOCHROME1); it was turned round."
         warnings.append(CaseWarning(text_, "stored-inverted"))
-    return Volume(array, stack.ijk_to_ras, name, tuple(warnings), information=tuple(information))
+    images = (len(stack.frames), stack.images or len(stack.frames))
+    return Volume(array, stack.ijk_to_ras, name, tuple(warnings), information=tuple(information), images=images)
 
 
 def _read_pixel_header(path: Path) -> Dataset:

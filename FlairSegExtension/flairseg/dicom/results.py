@@ -11,6 +11,7 @@ import numpy as np
 
 from ..atomic import all_or_none, check_folder, results_exist
 from ..errors import FlairSegError, InvalidGeometryError, NoFlairError
+from ..image.geometry import voxel_volume_of
 from ..labels import CLASSES
 from .find import directory_of, listed
 from .grid import onto
@@ -159,7 +160,7 @@ def export_labels(
     check_dicom_destination(folder, stem, overwrite)
     labels = np.asarray(labels, dtype=np.uint8)
     source, labels = source_of(labels, ijk_to_ras, files)
-    voxel_ml = float(abs(np.linalg.det(source.ijk_to_ras[:3, :3]))) / 1000
+    voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
     volumes = {c.id: float(np.count_nonzero(labels == c.value)) * voxel_ml for c in CLASSES}
     rows = _rows(labels, source) if lesions is None else lesions
     seg = make_seg(labels, source, algorithm)

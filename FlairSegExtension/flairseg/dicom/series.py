@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import proposal
 from ..errors import CaseWarning, FlairSegError, UnsupportedImageError
+from ..image.geometry import directions_of, spacing_of
 from ..reading import MAXIMUM_VOXELS
 from .copies import without_copies
 from .placing import affine_of, place
@@ -68,12 +69,12 @@ class Stack:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along K, J, I, mm."""
-        return tuple(float(x) for x in np.linalg.norm(self.ijk_to_ras[:3, 2::-1], axis=0))
+        return spacing_of(self.ijk_to_ras)[::-1]
 
     @property
     def plane(self) -> str:
         """``axial``, ``sagittal`` or ``coronal``: whichever the slices are nearest to."""
-        axis = abs(self.ijk_to_ras[:3, 2] / np.linalg.norm(self.ijk_to_ras[:3, 2]))
+        axis = abs(directions_of(self.ijk_to_ras)[:, 2])
         return ("sagittal", "coronal", "axial")[int(np.argmax(axis))]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InvalidGeometryError, UnreadableImageError, UnsupportedImageError
+from ..image.geometry import spacing_of
 from .placing import is_turned
 from .scan import Frame, read_header
 from .series import Series, Stack
@@ -229,7 +230,7 @@ class Source:
         return out
 
     def _step(self) -> float:
-        return float(np.linalg.norm(self.ijk_to_ras[:3, 2]))
+        return spacing_of(self.ijk_to_ras)[2]
 
 
 def _header(frame: Frame) -> Dataset:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
@@ -335,7 +336,7 @@ def change_of(content: object) -> Change | None:
         number(ventricles.get("noise_percent")),
         ventricles.get("beyond_noise") if isinstance(ventricles.get("beyond_noise"), bool) else None,
         {str(k): _shown(v) for k, v in mapping(found.get("noise_floor")).items() if _shown(v)},
-        tuple(filter(None, map(text, sequence(found.get("warnings"))))),
+        warnings_from(found.get("warnings")),
     )
 
 

@@ -13,7 +13,13 @@ import numpy as np
 
 from ..anatomy import UNKNOWN
 from ..anatomy import dissemination as disseminated
-from ..errors import FlairSegError, InputNotFoundError, InvalidGeometryError, UnreadableImageError
+from ..errors import (
+    FlairSegError,
+    InputNotFoundError,
+    InvalidGeometryError,
+    UnreadableImageError,
+    warnings_from,
+)
 from ..labels import BACKGROUND, CLASS_BY_VALUE
 from ..lesion_table import lesion_table
 from ..lesions import LesionMap, find_lesions
@@ -45,7 +51,6 @@ from .case import (
     dissemination_of,
     mapping,
     rows_of,
-    sequence,
     text,
     whole,
 )
@@ -170,7 +175,7 @@ def from_files(
     image = read_volume(_find_flair(flair, files, summary))
     labels = _read_labels(files.labels, image)
     name = text(summary.get("case")) or files.name
-    warnings = [*filter(None, map(text, sequence(summary.get("warnings")))), *image.warnings]
+    warnings = (*warnings_from(summary.get("warnings")), *image.warnings)
     digest = file_sha256(files.labels)
     if pseudonymiser is not None:
         pseudonym = pseudonymiser.learn_path(path, name)
@@ -180,7 +185,7 @@ def from_files(
         name, study_date = pseudonym, pseudonymiser.date(study_date)
         summary = pseudonymiser.content(summary)
         change = None if change is None else pseudonymiser.content(change)
-        warnings = [pseudonymiser.text(warning) for warning in warnings]
+        warnings = pseudonymiser.warnings(warnings)
         review = replace(
             review,
             reader=pseudonymiser.person(review.reader),

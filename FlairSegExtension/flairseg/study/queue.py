@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..image.geometry import VolumeGeometry
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
@@ -322,7 +322,7 @@ def _scored(found: _Found) -> QueueItem:
         content = _json(found.summary)
         try:
             known, by_lesions = _from_content(content), _from_lesions(content.get("lesions"))
-            warnings += [str(warning) for warning in content.get("warnings", ())]
+            warnings += map(str, warnings_from(content.get("warnings")))
         except (AttributeError, KeyError, TypeError, ValueError):
             warnings.append(f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it.")
     score, why = None, "No probabilities and no lesion table: not known."
