@@ -156,8 +156,8 @@ def segmentation_to_node(segmentation: Segmentation, volume_node):
         Segments carry the tags ``FlairSeg.model``, ``.model_sha256``, ``.version``, ``.created`` (UTC, ISO 8601),
         ``.algorithm_type`` and ``.verdict``; the node carries the attributes ``FlairSeg.device``,
         ``FlairSeg.warnings`` and ``FlairSeg.warning_codes`` (one per line) and ``FlairSeg.version_number``, and
-        references the volume (:data:`INPUT_ROLE`) and a hidden volume of probabilities (:data:`PROBABILITIES_ROLE`), see
-        :func:`probabilities_of` and :func:`original_labels_of`.
+        references the volume (:data:`INPUT_ROLE`) and a hidden volume of probabilities
+        (:data:`PROBABILITIES_ROLE`), see :func:`probabilities_of` and :func:`original_labels_of`.
 
     Raises
     ------
