@@ -4,6 +4,7 @@
 ``demo``     what ``make demo`` prints (runs it)
 ``results``  the measured results in the cards of the models
 ``keys``     the keys of the Slicer module's panel, from the list by which they are bound
+``warnings`` the codes of all warnings (docs/messages.md)
 ``bench``    the figures of ``bench/benchmark.json``, if ``make bench`` has written it
 No figure is typed by hand: every one of them comes from a command.
 """
@@ -142,6 +143,13 @@ def keys_section() -> str:
     return "\n".join(table(["key", "what it does"], [[f"`{key}`", text] for key, text in keys.descriptions().items()]))
 
 
+def warnings_section() -> str:
+    """The codes of all warnings."""
+    from flairseg.warning_codes import table as codes
+
+    return codes()
+
+
 def table(headings: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a Markdown table."""
     return [f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *rows]]
@@ -153,6 +161,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str | None]]] = {
     "demo": ("README.md", demo_section),
     "results": ("README.md", results_section),
     "keys": ("docs/slicer.md", keys_section),
+    "warnings": ("docs/messages.md", warnings_section),
     "bench": ("docs/benchmark.md", bench_section),
 }
 

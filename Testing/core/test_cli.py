@@ -158,6 +158,17 @@ def test_warnings_reach_the_screen_and_the_summary(model, tmp_path):
     assert [w["message"] for w in warnings if w["code"] == "looks-like-ct"]
 
 
+def test_strict_ends_with_3_and_writes_all_the_same(head_file, model, tmp_path):
+    path = to_nifti(make_head(contrast="ct")[0], tmp_path / "scan.nii.gz")
+    result = run("segment", path, "-o", tmp_path / "out", "-m", model, "--strict")
+    assert result.exit_code == 3
+    assert names(tmp_path / "out") == files_of("scan")
+    assert "Not to be trusted (looks-like-ct" in result.stderr
+    # A refused input goes before it, and a result without such a warning is as before.
+    assert run("segment", path, tmp_path / "no", "-o", tmp_path / "two", "-m", model, "--strict").exit_code == 2
+    assert run("segment", head_file, "-o", tmp_path / "three", "-m", model, "--strict").exit_code == 0
+
+
 def test_models_that_are_missing_altered_or_no_network(head_file, model, tmp_path):
     shutil.copytree(model, tmp_path / "altered")
     with (tmp_path / "altered" / "model.onnx").open("ab") as stream:

@@ -124,7 +124,7 @@ def test_rows(compared, small):
     voxels = np.count_nonzero(compared.models[1].segmentation.labels == 3)
     assert lesions_only["volumes_ml"]["lesion"] == pytest.approx(voxels * small.voxel_mm3 / 1000, abs=1e-4)
     assert lesions_only["seconds"] > 0
-    assert not any("ventricles" in warning.lower() for warning in lesions_only["warnings"])
+    assert not any("ventricles" in warning["message"].lower() for warning in lesions_only["warnings"])
 
 
 def test_progress_names_the_model(both, small):

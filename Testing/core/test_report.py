@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flairseg.cli import app
 from flairseg.errors import (
+    CaseWarning,
     FlairSegError,
     InputNotFoundError,
     InvalidGeometryError,
@@ -290,6 +291,40 @@ def test_summary_and_labels_find_each_other_and_the_image(files):
     (files["labels"].parent / "head.nii.gz").write_bytes(files["flair"].read_bytes())
     assert from_files(files["summary"], regions=False).volumes_ml == by_summary.volumes_ml
     checked(by_summary)
+
+
+def test_the_image_is_found_from_any_working_directory(tmp_path, segmentation, head_file, monkeypatch):
+    """``input`` is meant from the summary; an image of that name in the working directory is another patient's."""
+    (tmp_path / "study").mkdir()
+    flair = tmp_path / "study" / "head.nii.gz"
+    flair.write_bytes(head_file.read_bytes())
+    written = write_segmentation(replace(segmentation, source=str(flair)), tmp_path / "study" / "results", "case")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    other = replace(segmentation.volume, array=segmentation.volume.array[::-1].copy())
+    write_nifti(elsewhere / "head.nii.gz", other.array, other)
+    monkeypatch.chdir(elsewhere)
+    case = from_files(written["summary"], regions=False)
+    assert np.array_equal(case.volume.array, segmentation.volume.array)
+    # Results and image are moved together.
+    (tmp_path / "study").rename(tmp_path / "moved")
+    moved = tmp_path / "moved" / "results" / "case_summary.json"
+    assert np.array_equal(from_files(moved, regions=False).volume.array, segmentation.volume.array)
+    # Without its image no other one is taken.
+    (tmp_path / "moved" / "head.nii.gz").unlink()
+    (elsewhere / "head.nii.gz").unlink()
+    with pytest.raises(InputNotFoundError, match="was not found"):
+        from_files(moved, regions=False)
+
+
+def test_how_many_images_were_used_is_in_the_report(segmentation):
+    told = (CaseWarning("Series 4 was taken.", "series-chosen"),)
+    volume = replace(segmentation.volume, images=(19, 21), information=told)
+    case = CaseReport.from_segmentation(replace(segmentation, volume=volume), regions=False).case
+    html, _ = checked(case)
+    assert "19 of 21 are used" in html
+    assert "Series 4 was taken." in html
+    assert "are used" not in checked(CaseReport.from_segmentation(segmentation, regions=False).case)[0]
 
 
 def test_an_old_summary_or_none_gives_a_report(files, tmp_path, segmentation):

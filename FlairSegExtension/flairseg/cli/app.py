@@ -34,7 +34,7 @@ _SEGMENT_EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg segment study --output results --dicom-out to-pacs[/cyan]
 
-[bold]Exit codes[/bold]   0 all written   2 at least one input refused   130 interrupted
+[bold]Exit codes[/bold]   0 all written   2 at least one input refused   3 not trusted (--strict)   130 interrupted
 """
 
 
@@ -59,7 +59,8 @@ _COMPARE_EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg compare flair.nii.gz --models flairseg2d-v1.0,other/model.onnx --output comparison[/cyan]
 
-[bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed   130 interrupted
+[bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed
+3 not trusted (--strict)   130 interrupted
 """
 
 _REPORT_EXAMPLES = """[bold]Examples[/bold]
@@ -70,8 +71,16 @@ _REPORT_EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg report cases/patient/v002 --output reports --paper letter[/cyan]
 
-[bold]Exit codes[/bold]   0 all written   2 at least one input refused   130 interrupted
+[bold]Exit codes[/bold]   0 all written   2 at least one input refused   3 not trusted (--strict)   130 interrupted
 """  # noqa: E501
+
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="End with exit code 3 where a warning says that a result cannot be trusted; files are written."
+    ),
+]
 
 
 class Paper(str, Enum):
@@ -162,6 +171,7 @@ def segment(
             rich_help_panel="DICOM",
         ),
     ] = None,
+    strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -188,7 +198,7 @@ def segment(
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
     dicom = DicomOptions(dicom_out, series)
     raise typer.Exit(
-        segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms, regions, dicom)
+        segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms, regions, dicom, strict)
     )
 
 
@@ -330,6 +340,7 @@ def compare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a comparison that exists already; without it it is kept.")
     ] = False,
+    strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -349,7 +360,7 @@ def compare(
     from .compare import compare_models
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms))
+    raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms, strict))
 
 
 @app.command()
@@ -422,6 +433,7 @@ def follow(
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
     ] = True,
+    strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -445,7 +457,9 @@ def follow(
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
     raise typer.Exit(
-        follow_studies(studies, output, labels or [], dates or [], model, device.value, overwrite, pseudonyms, regions)
+        follow_studies(
+            studies, output, labels or [], dates or [], model, device.value, overwrite, pseudonyms, regions, strict
+        )
     )
 
 
@@ -491,6 +505,7 @@ def report(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace reports that exist already; without it they are kept.")
     ] = False,
+    strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -520,6 +535,7 @@ def report(
         language,
         regions,
         overwrite,
+        strict,
         (pseudonymise, pseudonym_key, pseudonym_map),
     )
     raise typer.Exit(report_cases(results, options))
@@ -543,6 +559,7 @@ def lesions(
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that exists already.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Measure the lesions of a label map that exists already, for instance a corrected one.
 
@@ -551,7 +568,7 @@ def lesions(
     """
     from .lesions import measure_lesions
 
-    raise typer.Exit(measure_lesions(labels, flair, output, regions, overwrite))
+    raise typer.Exit(measure_lesions(labels, flair, output, regions, overwrite, strict))
 
 
 @app.command()

@@ -21,6 +21,7 @@ from .console import (
     results_console,
     show_error,
     show_warning,
+    strict_code,
 )
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment import _Bars, _told
@@ -41,6 +42,7 @@ def compare_models(
     device: str,
     overwrite: bool,
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
+    strict: bool = False,
 ) -> int:
     """Compare the models on one case and write the files; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -73,7 +75,9 @@ def compare_models(
     results.print("Research use only - not a medical device.", style="dim")
     if failed:
         messages.print(f"{len(failed)} of {len(comparison.models)} models failed.", soft_wrap=True)
-    return WRITTEN if finish(messages, pseudonymiser, pseudonyms[2]) and not failed else REFUSED
+    code = WRITTEN if finish(messages, pseudonymiser, pseudonyms[2]) and not failed else REFUSED
+    done = [one.segmentation for one in comparison.models if one.segmentation is not None]
+    return strict_code(messages, code, [warning for result in done for warning in result.warnings], strict)
 
 
 def _compare(

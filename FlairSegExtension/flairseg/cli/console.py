@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 from ..errors import FlairSegError
 from .advice import advice
 
-WRITTEN, REFUSED, INTERRUPTED = 0, 2, 130
+WRITTEN, REFUSED, UNTRUSTED, INTERRUPTED = 0, 2, 3, 130
 
 for _stream in (sys.stdout, sys.stderr):
     # A file name or a terminal that knows no Unicode must not end a run.
@@ -48,6 +48,19 @@ def show_warning(console: Console, warning: str, about: str = "") -> None:
 def show_information(console: Console, text: str, about: str = "") -> None:
     """Print what is worth knowing, on a line of its own."""
     console.print(Text.assemble((f"Note{f' ({about})' if about else ''}: ", "bold"), text), soft_wrap=True)
+
+
+def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bool) -> int:
+    """The exit code: with ``--strict`` and all written, 3 where a warning says that a result cannot be trusted."""
+    from ..warning_codes import untrusted
+
+    found = list(dict.fromkeys(w.code for w in untrusted(warnings))) if strict and code == WRITTEN else []
+    if not found:
+        return code
+    console.print(
+        f"Not to be trusted ({', '.join(found)}): files were written, the exit code is {UNTRUSTED}.", soft_wrap=True
+    )
+    return UNTRUSTED
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputNotFoundError, MissingDependencyError, UnsupportedImageError
+from ..errors import CaseWarning, InputNotFoundError, MissingDependencyError, UnsupportedImageError
 from ..summary_paths import absolute_source
 
 if TYPE_CHECKING:
@@ -116,4 +116,5 @@ def _report(case: Segmentation, study_date: str, dates_moved: bool) -> tuple[byt
         report = CaseReport.from_segmentation(case, study_date=study_date, regions=False)
         return CaseReport(replace(report.case, dates_moved=dates_moved)).pdf(), []
     except MissingDependencyError as error:
-        return None, [f"The DICOM objects have no report (PDF): {error.message} {error.advice}"]
+        text = f"The DICOM objects have no report (PDF): {error.message} {error.advice}"
+        return None, [CaseWarning(text, "report-without-pdf")]

@@ -23,6 +23,7 @@ from .console import (
     results_console,
     show_error,
     show_warning,
+    strict_code,
 )
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
@@ -52,6 +53,7 @@ def follow_studies(
     overwrite: bool,
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
     regions: bool = True,
+    strict: bool = False,
 ) -> int:
     """Follow one patient; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -72,7 +74,8 @@ def follow_studies(
             _print(results, result)
             results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
             results.print("Research use only - not a medical device.", style="dim")
-            return WRITTEN if finish(messages, pseudonymiser, names) else REFUSED
+            code = WRITTEN if finish(messages, pseudonymiser, names) else REFUSED
+            return strict_code(messages, code, result.warnings, strict)
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.", soft_wrap=True)
         return INTERRUPTED

@@ -18,13 +18,16 @@ from .console import (
     results_console,
     show_error,
     show_warning,
+    strict_code,
 )
 
 #: Ending of each file, after the label map's name.
 ENDINGS = {"table": "_lesions.csv", "summary": "_lesions.json"}
 
 
-def measure_lesions(labels: Path, flair: Path, output: Path, regions: bool, overwrite: bool) -> int:
+def measure_lesions(
+    labels: Path, flair: Path, output: Path, regions: bool, overwrite: bool, strict: bool = False
+) -> int:
     """Measure the lesions of a label map and write the table; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
@@ -42,7 +45,7 @@ def measure_lesions(labels: Path, flair: Path, output: Path, regions: bool, over
     for path in written:
         results.print(Text(str(path), style="bold"), soft_wrap=True)
     results.print("Research use only - not a medical device.", style="dim")
-    return WRITTEN
+    return strict_code(messages, WRITTEN, warnings, strict)
 
 
 def _measure(

@@ -19,6 +19,7 @@ from .console import (
     results_console,
     show_error,
     show_warning,
+    strict_code,
 )
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment import _told
@@ -42,6 +43,7 @@ class ReportOptions:
     language: str = "en"
     regions: bool = True
     overwrite: bool = False
+    strict: bool = False
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS
 
 
@@ -50,6 +52,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
     messages, results = messages_console(), results_console()
     pseudonymiser: Pseudonymiser | None = None
     written: list[Path] = []
+    doubts: list[str] = []
     refused = 0
     code = WRITTEN
     try:
@@ -72,6 +75,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
                     show_error(messages, told(_told(error), pseudonymiser), about)
                     continue
                 written += files
+                doubts += warnings
                 for warning in warnings:
                     show_warning(messages, warning, about)
             code = REFUSED if refused else WRITTEN
@@ -88,7 +92,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
         results.print("Research use only - not a medical device.", style="dim")
     if refused:
         messages.print(f"{refused} of {len(inputs)} reports could not be made.", soft_wrap=True)
-    return code
+    return strict_code(messages, code, doubts, options.strict)
 
 
 def _check(inputs: Sequence[Path], options: ReportOptions) -> None:

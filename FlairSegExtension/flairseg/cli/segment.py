@@ -26,6 +26,7 @@ from .console import (
     show_error,
     show_information,
     show_warning,
+    strict_code,
 )
 from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
@@ -55,6 +56,7 @@ def segment_cases(
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
     regions: bool = True,
     dicom: DicomOptions = NO_DICOM,
+    strict: bool = False,
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -107,7 +109,7 @@ def segment_cases(
         results.print("Research use only - not a medical device.", style="dim")
     if refused:
         messages.print(f"{refused} of {len(inputs)} inputs could not be segmented.", soft_wrap=True)
-    return code
+    return strict_code(messages, code, [w for _, case in finished for w in case.warnings], strict)
 
 
 def _segment_case(

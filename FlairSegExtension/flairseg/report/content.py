@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..errors import warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH
 from ..overview import FOOTER
 from ..reporting.layout import Table, cells
@@ -31,6 +32,7 @@ from .case import (
     number,
     sequence,
     text,
+    whole,
 )
 from .safe import SENTENCE, safe
 from .slices import GALLERY_PX, KEY_PX, Slices, SliceView
@@ -611,6 +613,7 @@ def _provenance(case: Case, texts: Texts) -> Section:
     unknown = texts("provenance.unknown")
     rows = [
         (texts("provenance.input"), safe(text(said.get("input")), 200) or unknown),
+        *_images_used(case, texts),
         (texts("provenance.model"), _model_name(case)),
         (texts("provenance.model_sha256"), _hash(text(model.get("sha256")))),
         *_members(sequence(model.get("members")), texts),
@@ -644,6 +647,21 @@ def _provenance(case: Case, texts: Texts) -> Section:
     head = (texts("provenance.item"), texts("provenance.value"))
     table = Table("", head, tuple(cells(name, value or unknown) for name, value in rows), numbers_from=2)
     return Section("provenance", texts("provenance.title"), (), table)
+
+
+def _images_used(case: Case, texts: Texts) -> list[tuple[str, str]]:
+    """How many images of a DICOM series the volume holds, and what else was noted; nothing for other files."""
+    counted = mapping(case.provenance.get("images"))
+    used, found = (whole(counted.get(key)) for key in ("used", "found"))
+    if (used is None or found is None) and case.volume.images is not None:
+        used, found = case.volume.images
+    notes = warnings_from(case.provenance.get("information")) or case.volume.information
+    rows = []
+    if used is not None and found is not None:
+        rows.append((texts("provenance.images"), texts("provenance.images.value", used=used, found=found)))
+    if notes:
+        rows.append((texts("provenance.information"), safe(" ".join(notes), SENTENCE)))
+    return rows
 
 
 def _grid(case: Case, texts: Texts) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from ..anatomy import UNKNOWN
 from ..anatomy import dissemination as disseminated
 from ..errors import (
+    CaseWarning,
     FlairSegError,
     InputNotFoundError,
     InvalidGeometryError,
@@ -36,6 +37,7 @@ from ..review.version_folder import (
     version_name,
     versions_in,
 )
+from ..summary_paths import find_input
 from ..volume import Volume
 from ..writing import ENDINGS
 from .case import (
@@ -278,7 +280,8 @@ def _measured(
             region_map = find_regions(volume, labels)
             warnings = tuple(region_map.warnings)
         except FlairSegError as error:
-            warnings = (f"The regions of the lesions could not be found: {error.message}",)
+            told = f"The regions of the lesions could not be found: {error.message}"
+            warnings = (CaseWarning(told, "regions-unknown"),)
     table = lesion_table(labels, volume.ijk_to_ras, regions=region_map, lesions=found)
     before = {row.number: row for row in known}
     rows = []
@@ -352,15 +355,11 @@ def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -
         return flair
     if files.version is not None:
         return flair_file(files.version)
-    named = text(summary.get("input"))
-    candidates = [Path(named), files.labels.parent / named] if named else []
-    candidates += [files.labels.parent / f"{files.name}{ending}" for ending in IMAGE_ENDINGS]
-    for candidate in candidates:
-        try:
-            if candidate.exists() and candidate.absolute() != files.labels.absolute():
-                return candidate
-        except (OSError, ValueError):
-            continue
+    folder, grid = files.labels.absolute().parent, mapping(summary.get("grid"))
+    for named in (text(summary.get("input")), *(str(folder / f"{files.name}{ending}") for ending in IMAGE_ENDINGS)):
+        found = find_input(named, folder, grid)
+        if found is not None and found != files.labels.absolute():
+            return found
     raise InputNotFoundError(
         f"The FLAIR that {files.labels.name} was made from was not found.", "Name it with --flair."
     )

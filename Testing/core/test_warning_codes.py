@@ -1,0 +1,125 @@
+"""Warnings have codes: every code in the sources is in the table, the table is in the docs, and readers take both."""
+
+from __future__ import annotations
+
+import ast
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from flairseg import wire
+from flairseg.cli.console import REFUSED, UNTRUSTED, WRITTEN, strict_code
+from flairseg.errors import CaseWarning, warnings_as_dicts, warnings_from
+from flairseg.warning_codes import INFORMATION, WARNINGS, table, untrusted
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[2]
+EXTENSION = ROOT / "FlairSegExtension"
+
+
+def used_codes() -> dict[str, str]:
+    """Each code that some module writes, and the module."""
+    found = {}
+    for path in EXTENSION.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or len(node.args) < 2:
+                continue
+            if ast.unparse(node.func).rpartition(".")[2] not in ("CaseWarning", "_doubt", "_warn"):
+                continue
+            constants = [n.value for n in ast.walk(node.args[1]) if isinstance(n, ast.Constant)]
+            found |= {c: path.name for c in constants if isinstance(c, str)}
+    return found
+
+
+def test_codes_used_are_the_codes_of_the_table():
+    used = used_codes()
+    known = {*WARNINGS, *INFORMATION} - {"note"}
+    assert set(used) - known == set(), {c: used[c] for c in set(used) - known}
+    assert known - set(used) == set(), "in the table, but no module gives it"
+    assert not set(WARNINGS) & set(INFORMATION)
+    assert all(code == code.lower() and " " not in code for code in known)
+
+
+def test_every_warning_of_the_core_has_a_code():
+    """No module of the core appends bare text to warnings."""
+    bare = []
+    for path in (EXTENSION / "flairseg").rglob("*.py"):
+        if "study" in path.parts or "review" in path.parts or "evaluation" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            appends = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("warnings.append")
+            if appends and isinstance(node.args[0], (ast.JoinedStr, ast.Constant)):
+                bare.append(f"{path.name}:{node.lineno}")
+    assert not bare
+
+
+def test_the_docs_hold_the_table():
+    page = (ROOT / "docs/messages.md").read_text(encoding="utf-8")
+    shown = page.split("<!-- warnings:start -->\n")[1].split("\n<!-- warnings:end -->")[0]
+    assert shown == table(), "run `make readme SECTIONS=warnings`"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ["A text.", {"code": "not-mr", "message": "A CT."}],
+        [CaseWarning("A text."), CaseWarning("A CT.", "not-mr")],
+        ["A text.", {"code": "not-mr", "message": "A CT."}, "", 3, None, {"code": "empty"}],
+    ],
+    ids=["old and new", "warnings", "with junk"],
+)
+def test_old_and_new_files_are_read(content):
+    found = warnings_from(content)
+    assert found == ("A text.", "A CT.")
+    assert [w.code for w in found] == ["note", "not-mr"]
+    assert warnings_from(json.loads(json.dumps(warnings_as_dicts(found)))) == found
+
+
+@pytest.mark.parametrize("content", [None, "text", 3, {"message": "x"}])
+def test_what_is_no_list_holds_no_warnings(content):
+    assert warnings_from(content) == ()
+
+
+def test_codes_cross_the_worker_s_pipe(segmentation):
+    from dataclasses import replace
+
+    told = [CaseWarning("A CT.", "not-mr"), CaseWarning("Gaps.", "wide-slice-gap"), "old"]
+    header, blocks = wire.encode_result(replace(segmentation, warnings=told))
+    back = wire.decode_result(json.loads(json.dumps(header)), blocks, segmentation.volume).warnings
+    assert [(w, w.code) for w in back] == [("A CT.", "not-mr"), ("Gaps.", "wide-slice-gap"), ("old", "note")]
+
+
+def test_summary_holds_objects(segmentation):
+    from dataclasses import replace
+
+    volume = replace(segmentation.volume, information=(CaseWarning("19 of 20.", "slices-used"),), images=(19, 20))
+    summary = replace(segmentation, volume=volume, warnings=[CaseWarning("A CT.", "not-mr")]).summary()
+    assert summary["warnings"] == [{"code": "not-mr", "message": "A CT."}]
+    assert summary["information"] == [{"code": "slices-used", "message": "19 of 20."}]
+    assert summary["images"] == {"used": 19, "found": 20}
+    assert "images" not in segmentation.summary()
+
+
+def test_untrusted_are_those_that_the_table_says():
+    told = [CaseWarning("a", "spacing-unknown"), CaseWarning("b", "slabs-merged"), "c", CaseWarning("d", "of-later")]
+    assert untrusted(told) == ["a"]
+    assert {c for c, kind in WARNINGS.items() if not kind.trusted} >= {
+        "spacing-unknown", "positions-missing", "part-of-the-head", "slices-missing", "looks-like-ct", "not-mr",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("strict", "code", "warning", "expected"),
+    [
+        (True, WRITTEN, "spacing-unknown", UNTRUSTED),
+        (False, WRITTEN, "spacing-unknown", WRITTEN),
+        (True, WRITTEN, "slabs-merged", WRITTEN),
+        (True, REFUSED, "spacing-unknown", REFUSED),
+        (True, 130, "spacing-unknown", 130),
+    ],
+)
+def test_strict_makes_an_exit_code_of_a_doubt(strict, code, warning, expected):
+    screen = Console(file=StringIO())
+    assert strict_code(screen, code, [CaseWarning("x", warning)], strict) == expected
+    assert ("spacing-unknown" in screen.file.getvalue()) is (expected == UNTRUSTED == 3)
