@@ -49,6 +49,11 @@ def without_names(text: str) -> str:
     return re.sub(r"(?<![\w.:/])/[^\s:;,]+", "<path>", text)
 
 
+def own_places(trace: str) -> str:
+    """Lines ``file:line function`` with the folders taken out: the file's name is enough, folders may name a user."""
+    return "\n".join(re.sub(r"^.*[/\\\\]", "", line) for line in trace.splitlines())
+
+
 def _application() -> list[str]:
     version = getattr(slicer.app, "applicationVersion", None)
     revision = getattr(slicer.app, "revision", None)

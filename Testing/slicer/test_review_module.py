@@ -1,8 +1,6 @@
-"""The module FLAIR Review as Slicer loads it: shell, tabs, reload, self-test, and a panel that fits."""
+"""The module FLAIR Review as Slicer loads it: shell, tabs, reload, and a panel that fits."""
 
 from __future__ import annotations
-
-import unittest
 
 import pytest
 
@@ -27,13 +25,6 @@ def test_it_introduces_itself(module, slicer):
     assert told.categories == ["Segmentation"]
     assert "not a medical device" in told.helpText
     assert "Bashiri Bawil" in told.helpText
-
-
-def test_the_self_test_that_runs_in_slicer_passes_here(module):
-    result = unittest.TestResult()
-    unittest.TestLoader().loadTestsFromName("FlairSegReview").run(result)
-    assert result.wasSuccessful(), result.failures + result.errors
-    assert not result.skipped
 
 
 def test_another_tab_or_module_is_a_pause_and_gives_the_keys_back(module, slicer, tmp_path):

@@ -1,7 +1,4 @@
-"""What can be checked of FLAIR Review inside a running 3D Slicer: a small study from the protocol to its closing.
-
-Slicer's test class in ``FlairSegReview.py`` calls these; nothing here needs an image from outside or a network.
-"""
+"""A small blinded study of the self-test, from the protocol to its closing."""
 
 from __future__ import annotations
 
