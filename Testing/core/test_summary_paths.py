@@ -1,4 +1,4 @@
-"""``input`` of a summary: written so that it is found again from any working directory, after a move, and never wrong."""
+"""``input`` of a summary: found again from any working directory and after a move, and never another image."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_results_are_opened_from_any_folder_and_after_a_move(tmp_path, monkeypat
     assert [(item.problem, item.flair) for item in work_list(results)] == [("", flair.resolve())]
     os.rename(tmp_path / "study", tmp_path / "moved")
     (item,) = work_list(tmp_path / "moved" / "results")
-    assert item.problem == "" and item.flair.is_file()
+    assert item.problem == ""
+    assert item.flair.is_file()
     item.flair.unlink()
     (item,) = work_list(tmp_path / "moved" / "results")
-    assert "is gone" in item.problem and "flair.nii.gz" in item.problem
+    assert "is gone" in item.problem
+    assert "flair.nii.gz" in item.problem

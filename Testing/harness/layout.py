@@ -441,7 +441,7 @@ class LayoutManager(QtCore.QObject):
         places = {"Red": (0, 0), "1": (0, 1), "Green": (1, 0), "Yellow": (1, 1)}
         shown = {alone[self._layout]} if self._layout in alone else set(places)
         if own:
-            places |= {name: (0, column) for column, name in enumerate(own)}
+            places |= own
             shown = set(own)
         if self._layout == layouts.SlicerLayoutOneUp3DView:
             shown = {"1"}
@@ -456,19 +456,30 @@ class LayoutManager(QtCore.QObject):
             grid.setRowStretch(line, int(any(place[0] == line for place in used)))
             grid.setColumnStretch(line, int(any(place[1] == line for place in used)))
 
-    def _own_views(self) -> list[str]:
-        """Tags of the slice views of a described layout, from left to right; made where they are new."""
+    def _own_views(self) -> dict[str, tuple[int, int, int, int]]:
+        """Slice views of a described layout (a row, in which views may be stacked), made where they are new.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            Tag -> row, column, rows and columns in the grid.
+        """
         if not self._node.IsLayoutDescription(self._layout):
-            return []
-        tags = []
-        for view in ElementTree.fromstring(self._node.GetLayoutDescription(self._layout)).iter("view"):
-            tags.append(view.get("singletontag"))
-            if tags[-1] not in self._slices:
-                look = {p.get("name"): p.text for p in view.iter("property")}
-                widget = qMRMLSliceWidget(tags[-1], look["orientation"], look["viewcolor"], look["viewlabel"])
-                widget.mrmlSliceNode().SetViewGroup(int(look.get("viewgroup", 0)))
-                self._slices[tags[-1]] = widget
-        return tags
+            return {}
+        columns = ElementTree.fromstring(self._node.GetLayoutDescription(self._layout)).findall("item")
+        rows = max(len(list(column.iter("view"))) for column in columns)
+        places = {}
+        for column, item in enumerate(columns):
+            stacked = list(item.iter("view"))
+            for row, view in enumerate(stacked):
+                tag = view.get("singletontag")
+                places[tag] = (row, column, 1 if len(stacked) > 1 else rows, 1)
+                if tag not in self._slices:
+                    look = {p.get("name"): p.text for p in view.iter("property")}
+                    widget = qMRMLSliceWidget(tag, look["orientation"], look["viewcolor"], look["viewlabel"])
+                    widget.mrmlSliceNode().SetViewGroup(int(look.get("viewgroup", 0)))
+                    self._slices[tag] = widget
+        return places
 
     def viewport(self):
         self._make()

@@ -11,8 +11,6 @@ from PySide6.QtCore import Property, Qt, Signal
 from .ctk_widgets import ctkCollapsibleButton
 from .qt_application import start
 
-_PANEL_WIDTH = 420
-
 
 class ModuleSelector(QtWidgets.QWidget):
     """``slicer.util.moduleSelector()``: chooses the module whose panel is shown, and enters it."""
@@ -70,11 +68,13 @@ class MainWindow(QtWidgets.QMainWindow):
         What to show in the panel: a scripted module by its name (loaded before), or any widget.
     width, height : int
         Pixels.
+    panel_width : int
+        Of the module panel, pixels; Slicer opens it with about 310.
     """
 
     STANDS_FOR_CPP = False
 
-    def __init__(self, module=None, width: int = 1400, height: int = 900) -> None:
+    def __init__(self, module=None, width: int = 1400, height: int = 900, panel_width: int = 420) -> None:
         start()
         super().__init__()
         self.setObjectName("qSlicerMainWindow")
@@ -99,7 +99,7 @@ class MainWindow(QtWidgets.QMainWindow):
         dock.setTitleBarWidget(QtWidgets.QWidget())
         dock.setFeatures(QtWidgets.QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
         dock.setWidget(content)
-        content.setFixedWidth(_PANEL_WIDTH)
+        content.setFixedWidth(panel_width)
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
         self.setCentralWidget(slicer.app.layoutManager().viewport())
         self.statusBar()

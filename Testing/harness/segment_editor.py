@@ -158,7 +158,9 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
             button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
             button.clicked.connect(lambda _checked=False, name=name: self.setActiveEffectByName(name))
             self._buttons[name] = button
-        row = QtWidgets.QHBoxLayout()
+        self._undo_redo_box = QtWidgets.QFrame()
+        self._undo_redo_box.setObjectName("UndoRedoGroupBox")
+        row = QtWidgets.QHBoxLayout(self._undo_redo_box)
         self._undo, self._redo = QtWidgets.QToolButton(), QtWidgets.QToolButton()
         for button, name, slot in ((self._undo, "Undo", self.undo), (self._redo, "Redo", self.redo)):
             button.setText(name)
@@ -167,7 +169,7 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
             button.clicked.connect(lambda _checked=False, slot=slot: slot())
             row.addWidget(button)
         row.addStretch()
-        column.addLayout(row)
+        column.addWidget(self._undo_redo_box)
         self._redraw()
 
     def _redraw(self, *_):
@@ -320,6 +322,12 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         self._node.SetSelectedSegmentID(segment_id)
         self.currentSegmentIDChanged.emit(segment_id)
         self.updateWidgetFromMRML()
+
+    def setUndoEnabled(self, enabled):
+        # As Slicer does: the buttons come and go, the history begins anew only when they come.
+        if enabled:
+            self._logic.ClearUndoState()
+        self._undo_redo_box.setVisible(enabled)
 
     # Effects
 

@@ -14,7 +14,7 @@ from flairseg.packed_regions import pack_regions, unpack_regions
 from flairseg.segmentation import Segmentation
 
 from Testing.core import tiny
-from Testing.harness.interaction import click, press, wait_until
+from Testing.harness.interaction import click, press, run_event_loop, wait_until
 from Testing.slicer.result_driver import LARGE, MIDDLE, SMALL, head_with_lesions, segmented
 from Testing.slicer.two_studies import in_scene
 
@@ -56,21 +56,36 @@ def test_each_row_tells_diameter_and_region(result, case, regions, head):
     rows = [row for row in expected(result, regions) if row.value == LESION]
     assert [row.region for row in rows] == ["deep_white_matter", "infratentorial", "juxtacortical"]
     assert result.column(DIAMETER) == [f"{row.diameter_mm:.1f}" for row in rows]
-    assert result.column(REGION) == ["Deep white m.", "Infratentorial", "Juxtacortical"]
+    assert result.column(REGION) == ["Deep WM", "Infratent.", "Juxtacort."]
     tip = result.panel.ui.lesionTable.item(2, REGION).toolTip()
     assert f"Largest diameter {rows[2].diameter_mm:.1f} mm" in tip
     assert "Probability 55 % on average, 55 % at its highest" in tip
     assert not result.panel.ui.regionsButton.isVisible(), "there is nothing left to find"
     result.panel.lesions.select(1)
-    assert f"{rows[0].diameter_mm:.1f} mm across" in result.panel.ui.whyLabel.text
+    why = result.panel.ui.whyLabel.text
+    assert why.startswith("Deep white matter, ")
+    assert f"{rows[0].diameter_mm:.1f} mm long: over the limit of 3 mm." in why
+    assert "Deep white matter" in result.panel.ui.lesionTable.item(0, REGION).toolTip()
+
+
+def test_regions_can_be_read_at_the_width_at_which_slicer_opens_its_panel(result, case, regions):
+    result.window.panel.parent().setFixedWidth(310)
+    run_event_loop(0.2)
+    table = result.panel.ui.lesionTable
+    assert table.width < 300
+    assert table.columnWidth(REGION) >= table.sizeHintForColumn(REGION)
+    assert all(table.columnWidth(column) >= table.sizeHintForColumn(column) for column in range(table.columnCount))
 
 
 def test_load_and_evidence_leave_normal_wmh_out_and_name_what_is_not_assessed(result, case, regions):
     load = load_by_region(expected(result, regions))
     text = result.panel.ui.loadLabel.text
     assert text.startswith("3 lesions")
-    for name, region in (("Deep white m.", "deep_white_matter"), ("Juxtacortical", "juxtacortical")):
+    for name, region in (("Deep white matter", "deep_white_matter"), ("Juxtacortical", "juxtacortical")):
         assert f"{name} 1 ({load[region]['volume_ml']:.2f} ml)" in text
+    assert not result.panel.ui.disseminationLabel.isVisible(), "long texts are behind the button"
+    click(result.panel.ui.disseminationInfoButton)
+    assert result.panel.ui.disseminationLabel.isVisible()
     evidence = result.panel.ui.disseminationLabel.text
     assert "2 of the 3 regions" in evidence
     assert "Spinal cord and optic nerve: not assessed" in evidence
@@ -93,7 +108,7 @@ def test_an_edit_is_told_by_region_at_once(result, case, regions):
     press("Ctrl+Z")
     press("Ctrl+Z")
     result.settle()
-    assert result.column(REGION) == ["Deep white m.", "Infratentorial", "Juxtacortical"]
+    assert result.column(REGION) == ["Deep WM", "Infratent.", "Juxtacort."]
 
 
 def test_headings_sort_by_diameter_and_region(result, case):
@@ -102,9 +117,9 @@ def test_headings_sort_by_diameter_and_region(result, case):
     found = [float(text) for text in result.column(DIAMETER)]
     assert found == sorted(found, reverse=True)
     header.sectionClicked.emit(REGION)
-    assert result.column(REGION) == ["Deep white m.", "Infratentorial", "Juxtacortical"]
+    assert result.column(REGION) == ["Deep WM", "Infratent.", "Juxtacort."]
     header.sectionClicked.emit(REGION)
-    assert result.column(REGION)[0] == "Juxtacortical"
+    assert result.column(REGION)[0] == "Juxtacort."
 
 
 def test_the_table_is_saved_whole_whatever_is_filtered(slicer, result, case, regions, tmp_path):
@@ -152,7 +167,7 @@ def test_an_ensembles_disagreement_is_the_confidence(slicer, result, head):
     )
     segmentation = scene_bridge.segmentation_to_node(found, node)
     result.show(segmentation)
-    assert result.column(CONFIDENCE) == ["80 %", "80 %", "20 %"]
+    assert result.column(CONFIDENCE) == ["80", "80", "20"]
     result.panel.ui.confidenceFilter.setCurrentIndex(1)
     result.panel.ui.confidenceSpinBox.setValue(60)
     assert result.numbers() == [3]
@@ -199,9 +214,9 @@ def test_regions_are_found_on_demand_cancelled_and_kept_with_the_volume(slicer, 
 
 
 def lesion_words_name(region: str) -> str:
-    from FlairSegLib.panel.lesion_words import region_name
+    from FlairSegLib.panel.lesion_words import short_region_name
 
-    return region_name(region)
+    return short_region_name(region)
 
 
 def test_where_no_atlas_fits_it_is_told_and_nothing_is_guessed(slicer, result):

@@ -97,7 +97,7 @@ def _clipped(widget) -> list[str]:
     return short
 
 
-@pytest.mark.parametrize("width", [380, 420, 460])
+@pytest.mark.parametrize("width", [310, 380, 460])
 def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, width):
     from FlairSegLib import dependencies
     from FlairSegLib.panel import messages
@@ -121,7 +121,7 @@ def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, widt
     message, advice = dependencies.explain("CERTIFICATE_VERIFY_FAILED")
     messages.show(panel.ui.statusLabel, messages.ERROR, f"{message}\n{advice}\n{dependencies.offlineAdvice()}")
     panel.ui.copyDiagnosticsButton.setVisible(True)
-    content = window.panel.widget()
+    content = panel.ui.content
     for _turn in range(20):
         # Sections within sections are laid out one after the other, on a busy computer slowly.
         run_event_loop(0.2)
@@ -148,34 +148,6 @@ def test_every_text_of_the_ui_file_is_plain_and_complete():
         for text in texts:
             assert not text.startswith(("Form", "TextLabel", "PushButton"))
             assert "_" not in text
-
-
-@pytest.mark.slow
-def test_the_self_test_that_runs_in_slicer_passes_here(main_window, load_module, slicer):
-    """As Slicer's test driver runs it: loaded by its name, each test on a scene of its own."""
-    import unittest
-
-    load_module("FlairSeg")
-    main_window("FlairSeg")
-    result = unittest.TestResult()
-    unittest.TestLoader().loadTestsFromName("FlairSeg").run(result)
-    # Slicer's empty base class is found as well.
-    assert result.testsRun == 3
-    assert result.wasSuccessful(), result.failures + result.errors
-
-
-def test_the_self_test_says_what_is_wrong(slicer):
-    import numpy as np
-    from FlairSegLib import self_test
-
-    truth = np.zeros((4, 8, 8), np.uint8)
-    truth[1, 2:4, 2:4], truth[2, 2:4, 2:4] = 1, 3
-    self_test.check_labels(truth, truth)
-    with pytest.raises(AssertionError, match=r"Dice 0\.000"):
-        self_test.check_labels(truth[:, :, ::-1], truth)
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    with pytest.raises(AssertionError, match="is missing"):
-        self_test.check_segments(node)
 
 
 def test_the_list_of_keys_is_what_is_bound(module, main_window, slicer):

@@ -103,7 +103,7 @@ def test_from_looking_to_acceptance_and_back_after_a_reload(slicer, result, head
         result.show(node)
         assert np.array_equal(result.labels(), painted)
         assert len(result.numbers()) == 4
-        assert result.column(4, "lesionTable")[0] == "90 %"
+        assert result.column(4, "lesionTable")[0] == "90"
         assert "Accepted after edits by R01" in result.panel.ui.verdictMessageLabel.text
         assert "v001" in result.panel.ui.verdictMessageLabel.text
         assert result.panel._measured.edits[LESION] == (added, 0)
@@ -172,7 +172,7 @@ def test_without_its_flair_a_segmentation_is_listed_but_not_edited(slicer, resul
     result.show(slicer.util.loadSegmentation(path))
     assert result.numbers() == [1, 2, 3]
     assert "Load the FLAIR" in result.panel.ui.editorMessageLabel.text
-    assert not result.panel.ui.paintButton.enabled
+    assert not result.panel.ui.segmentEditor.enabled
     assert "Load the FLAIR" in result.panel.ui.acceptButton.toolTip
 
 
@@ -208,7 +208,7 @@ def test_deleting_what_is_shown_leaves_a_tidy_panel(slicer, result, head):
     slicer.mrmlScene.RemoveNode(volume)
     run_event_loop(0.4)
     result.settle()
-    assert not result.panel.ui.paintButton.enabled
+    assert not result.panel.ui.segmentEditor.enabled
     slicer.mrmlScene.RemoveNode(first)
     run_event_loop(0.4)
     result.settle()

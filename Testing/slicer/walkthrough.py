@@ -156,7 +156,7 @@ class Walkthrough:
         (self.node,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
         check(self.panel.result.segmentationNode is self.node, "the panel shows another segmentation")
         self._check_numbers()
-        self._see(self.result.verdictCollapsibleButton, self.ui.segmentButton)
+        self._check_in_view()
 
     def lesion(self) -> None:
         """A click on a lesion centres all views on it; keys go on and back; colours are where the labels are."""
@@ -186,7 +186,9 @@ class Walkthrough:
         check("–" not in places and "Unknown" not in places, f"regions: {places}")
         self.facts["load"] = shown(self.result.loadLabel)
         check("lesion" in self.facts["load"], "the load by region is not told")
+        click(self.result.disseminationInfoButton)
         evidence = shown(self.result.disseminationLabel)
+        click(self.result.disseminationInfoButton)
         check("optic nerve: not assessed" in evidence and "no diagnosis" in evidence, evidence)
         self._see(self.result.lesionTable, self.result.saveTableButton)
 
@@ -251,7 +253,7 @@ class Walkthrough:
         check(edited["voxels_added"] > 0 and edited["voxels_removed"] == 0, str(edited))
         self.facts["files"] = sorted(p.name for p in self._saved.parent.iterdir())
         check("Accepted after edits by" in shown(self.result.verdictMessageLabel), "the panel does not say so")
-        self._see(self.result.verdictCollapsibleButton, self.result.verdictMessageLabel)
+        check(not self.result.verdictMessageLabel.visibleRegion().isEmpty(), "the verdict is out of view")
 
     def reloaded(self) -> None:
         """The scene is saved, closed and loaded: everything is there again, in the panel as well."""
@@ -272,7 +274,7 @@ class Walkthrough:
         check(shown(self.result.verdictMessageLabel) == verdict, "the verdict is not shown again")
         check(self._tag("algorithm_type") == "SEMIAUTOMATIC", "the tags are gone")
         self._click_row(0)
-        check("Why abnormal?" in shown(self.result.whyLabel), "the probabilities did not survive")
+        check("Model: " in shown(self.result.whyLabel), "the probabilities did not survive")
         check(not self.result.flipButton.enabled, "an accepted case can be edited without being reopened")
         self._see(self.result.resultCollapsibleButton)
 
@@ -396,6 +398,15 @@ class Walkthrough:
         segment = self.node.GetSegmentation().GetSegment(CLASS_BY_VALUE[LESION].id)
         return segment_tags.tag(segment, f"FlairSeg.{key}")
 
+    def _check_in_view(self) -> None:
+        """Summary, verdict and the list of lesions are in view, wherever the panel was scrolled to."""
+        for name in ("summaryLabel", "acceptButton", "rejectButton", "undoButton", "lesionTable"):
+            widget = getattr(self.result, name)
+            seen = widget.visibleRegion().boundingRect()
+            check(seen.height() >= 0.9 * widget.height, f"{name} is out of view")
+        lesions = f"{len(self._rows())}\u00a0lesions"
+        check(lesions in self.result.summaryLabel.text, f"{lesions}: {self.result.summaryLabel.text}")
+
     def _check_numbers(self) -> None:
         """The tables say what the voxels say."""
         labels = self.labels()
@@ -495,7 +506,7 @@ class Walkthrough:
     def _see(self, widget, also=None) -> None:
         """Scroll the panel so that a widget is in view, and as much below it as fits."""
         slicer.app.processEvents()
-        area = self.window.panel
+        area = self.ui.contentArea
         top = widget.mapTo(area.widget(), widget.rect.topLeft()).y()
         area.verticalScrollBar().setValue(max(0, top - 4))
         if also is not None:

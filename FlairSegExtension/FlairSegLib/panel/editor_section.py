@@ -8,7 +8,7 @@ import slicer
 from flairseg.labels import LESION
 from slicer.i18n import tr as _
 
-from .. import segment_voxels
+from .. import keys, segment_voxels
 from . import messages
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _EFFECTS = [PAINT, "Draw", ERASE, "Islands", "Smoothing", "Margin", "Scissors", 
 
 
 class EditorSection:
-    """The embedded editor, its brush buttons, and edits by command in the same undo history.
+    """The embedded editor, and edits by command in the same undo history.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ class EditorSection:
         editor.setEffectNameOrder(_EFFECTS)
         editor.unorderedEffectsVisible = False
         editor.setMaximumNumberOfUndoStates(UNDO_STATES)
-        # The panel's own table of segments says more than the editor's.
-        for table in slicer.util.findChildren(editor, name="SegmentsTableView"):
-            table.setVisible(False)
-        ui.paintButton.clicked.connect(lambda checked=False: self.use(PAINT))
-        ui.eraseButton.clicked.connect(lambda checked=False: self.use(ERASE))
-        ui.lookButton.clicked.connect(lambda checked=False: self.use(""))
+        # The panel's own table of segments says more than the editor's; its frame would stay as an empty area.
+        for name in ("SegmentsTableResizableFrame", "SegmentsTableView"):
+            for part in slicer.util.findChildren(editor, name=name):
+                part.setVisible(False)
+        # One pair of buttons for undo and redo: that of the panel, which stays in view.
+        editor.setUndoEnabled(False)
 
     @property
     def editable(self) -> bool:
@@ -170,12 +170,7 @@ class EditorSection:
 
     def _update(self) -> None:
         usable = self.editable and self._volume is not None
-        for button in (self.ui.paintButton, self.ui.eraseButton, self.ui.lookButton, self.ui.segmentEditor):
-            button.setEnabled(usable)
-        effect = self.effect
-        self.ui.paintButton.setChecked(effect == PAINT)
-        self.ui.eraseButton.setChecked(effect == ERASE)
-        self.ui.lookButton.setChecked(not effect)
+        self.ui.segmentEditor.setEnabled(usable)
         if self._node is None:
             messages.hide(self.ui.editorMessageLabel)
         elif self._volume is None:
@@ -189,4 +184,9 @@ class EditorSection:
         else:
             segment = self._node.GetSegmentation().GetSegment(self.ui.segmentEditor.currentSegmentID() or "")
             name = segment.GetName() if segment is not None else "–"
-            messages.quiet(self.ui.editorMessageLabel, _("The brush draws: {name}").format(name=name))
+            messages.quiet(
+                self.ui.editorMessageLabel,
+                _("The brush draws: {name}. Keys: {paint} paint, {erase} erase, {look} put it away.").format(
+                    name=name, paint=keys.PAINT, erase=keys.ERASE, look=keys.LOOK
+                ),
+            )

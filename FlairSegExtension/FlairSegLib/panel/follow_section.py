@@ -22,7 +22,7 @@ from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps, in_thread
 from . import messages
 from .compare_section import ROW_PX, fit_height
-from .lesion_words import region_name
+from .lesion_words import short_region_name
 from .result_panel import volume_of
 from .task_section import TaskSection
 
@@ -235,7 +235,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
                 _ml(before),
                 _ml(now),
                 _percent(lesion.get("change_percent")),
-                region_name(lesion["region"] if located else None),
+                short_region_name(lesion["region"] if located else None),
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)

@@ -12,7 +12,7 @@ from flairseg.anatomy.regions import (
     REGIONS,
     UNKNOWN,
 )
-from flairseg.labels import LESION
+from flairseg.labels import CLASSES, LESION
 from flairseg.lesion_table import split_count
 from slicer.i18n import tr as _
 
@@ -22,16 +22,33 @@ if TYPE_CHECKING:
     from flairseg.lesion_table import LesionRow
     from flairseg.lesions import Lesion
 
+    from ..measurement import Measurement
+
+#: Lesions are counted from this length on (MAGNIMS: Filippi et al., Brain 2019, doi:10.1093/brain/awz144), mm.
+LEAST_LESION_MM = 3.0
+
 
 def region_names() -> dict[str, str]:
-    """Regions in the reader's words, short enough for a column."""
+    """Regions in the reader's words."""
     return {
         PERIVENTRICULAR: _("Periventricular"),
         JUXTACORTICAL: _("Juxtacortical"),
         INFRATENTORIAL: _("Infratentorial"),
-        DEEP_WHITE_MATTER: _("Deep white m."),
+        DEEP_WHITE_MATTER: _("Deep white matter"),
         UNKNOWN: _("Unknown"),
     }
+
+
+def short_region_name(region: str | None) -> str:
+    """A region in a word that a column of 60 pixels holds; a dash where none was looked for."""
+    names = {
+        PERIVENTRICULAR: _("Periventr."),
+        JUXTACORTICAL: _("Juxtacort."),
+        INFRATENTORIAL: _("Infratent."),
+        DEEP_WHITE_MATTER: _("Deep WM"),
+        UNKNOWN: _("Unknown"),
+    }
+    return "–" if not region else names.get(region, region)
 
 
 def region_name(region: str | None) -> str:
@@ -50,7 +67,12 @@ def certainty(lesion: Lesion) -> float | None:
 def confidence(lesion: Lesion) -> str:
     """:func:`certainty` as the list shows it."""
     sure = certainty(lesion)
-    return "–" if sure is None else f"{100 * sure:.0f} %"
+    return "–" if sure is None else f"{100 * sure:.0f}"
+
+
+def volume(ml: float) -> str:
+    """A volume in ml, in five characters at most."""
+    return f"{ml:.3f}" if ml < 1 else f"{ml:.2f}" if ml < 100 else f"{ml:.0f}"
 
 
 def sheet(lesion: Lesion, row: LesionRow | None) -> str:
@@ -77,14 +99,73 @@ def sheet(lesion: Lesion, row: LesionRow | None) -> str:
     return "\n".join(lines)
 
 
-def figures_line(row: LesionRow | None) -> str:
-    """Diameter and parts of the selected lesion, in a sentence."""
-    if row is None:
-        return ""
-    text = _("{mm:.1f} mm across").format(mm=row.diameter_mm)
+def finding(lesion: Lesion, row: LesionRow | None, located: bool) -> str:
+    """Where a lesion is and how long, in the terms in which lesions are counted.
+
+    Parameters
+    ----------
+    lesion : Lesion
+    row : LesionRow or None
+        Its figures, once they are known.
+    located : bool
+        Whether regions were looked for.
+
+    Returns
+    -------
+    str
+        For instance "Periventricular, touches the ventricle, 17.4 mm long: over the limit of 3 mm."; empty where
+        nothing is known.
+    """
+    parts = []
+    if lesion.value != LESION:
+        parts.append(_("Normal periventricular hyperintensity"))
+    elif located and row is not None and row.region != UNKNOWN:
+        parts.append(region_name(row.region))
+    if lesion.touches_ventricles:
+        parts.append(_("touches the ventricle"))
+    elif lesion.ventricle_distance_mm is not None:
+        parts.append(_("{mm:.1f} mm from the ventricle").format(mm=lesion.ventricle_distance_mm))
+    if row is not None:
+        parts.append(_length(row))
+    text = ", ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _length(row: LesionRow) -> str:
+    """Largest diameter, beside the length from which a lesion is counted."""
+    text = _("{mm:.1f} mm long").format(mm=row.diameter_mm) if row.diameter_mm > 0 else _("a single voxel")
     if row.parts > 1:
-        text += _(", {parts} lesions when split").format(parts=row.parts)
-    return f"{text}."
+        text += _(" ({parts} lesions when split)").format(parts=row.parts)
+    if row.value == LESION:
+        over = row.diameter_mm >= LEAST_LESION_MM
+        limit = _(": over the limit of {mm:.0f} mm") if over else _(": under the limit of {mm:.0f} mm")
+        text += limit.format(mm=LEAST_LESION_MM)
+    return text
+
+
+def summary_line(measured: Measurement, known: Sequence[int]) -> str:
+    """Number and volume of the lesions and the volumes of the other classes, as rich text.
+
+    Parameters
+    ----------
+    measured : Measurement
+    known : sequence of int
+        Values of the classes that the model looks for; others are left out unless a reader has drawn them.
+    """
+    count, parts = measured.count(LESION), []
+    for label_class in sorted(CLASSES, key=lambda c: -c.value):
+        volume = measured.volume_ml(label_class.value)
+        if label_class.value not in known and not volume:
+            continue
+        if label_class.value == LESION:
+            text = _("<b>{n} lesion, {ml:.2f} ml</b>") if count == 1 else _("<b>{n} lesions, {ml:.2f} ml</b>")
+        else:
+            text = _("{name} {ml:.2f} ml")
+        name = label_class.short_name.lower().replace("wmh", "WMH")
+        # Neither a number and its unit nor a name and its number are parted at the end of a line.
+        parts.append(text.format(n=count, ml=volume, name=name).replace(" ", "\u00a0"))
+    first = parts[:1] if measured.count(LESION) or LESION in known else []
+    return "<br>".join([*first, " · ".join(parts[len(first) :])]) if parts else ""
 
 
 def count_line(rows: Sequence[LesionRow]) -> str:
@@ -123,6 +204,6 @@ def column_tips() -> list[str]:
         _("Volume, ml"),
         _("Largest diameter, mm"),
         _("Slice in which it is largest"),
-        _("Mean probability of its class; of an ensemble, how far its models agree"),
+        _("Confidence, %: mean probability of its class; of an ensemble, how far its models agree"),
         _("Region of the brain; normal hyperintensity is named as such and counts in no region"),
     ]

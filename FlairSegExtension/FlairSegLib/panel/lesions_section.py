@@ -18,7 +18,7 @@ from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethres
 from slicer.i18n import tr as _
 
 from .. import background, keys, phrasing, views
-from . import lesion_words, messages
+from . import information, lesion_words, messages
 from .file_names import file_stem
 from .result_section import class_name
 
@@ -82,7 +82,9 @@ class LesionsSection:
         self._proposing = False
         self._task = None
         self._build_table()
-        messages.quiet(ui.keysLabel, key_line())
+        information.attach(ui.keysInfoButton, ui.keysLabel)
+        information.attach(ui.disseminationInfoButton, ui.disseminationLabel)
+        information.tell(ui.keysInfoButton, ui.keysLabel, key_line())
         for text in (_("Lesions"), _("Normal WMH"), _("Both")):
             ui.classFilter.addItem(text)
         for text in (_("any"), _("below"), _("from")):
@@ -242,14 +244,15 @@ class LesionsSection:
     def _build_table(self) -> None:
         table = self.ui.lesionTable
         table.setColumnCount(6)
-        table.setHorizontalHeaderLabels([_("No."), _("ml"), _("mm"), _("Slice"), _("Conf."), _("Region")])
+        table.setHorizontalHeaderLabels(_headings())
         for column, tip in enumerate(lesion_words.column_tips()):
             table.horizontalHeaderItem(column).setToolTip(tip)
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionsClickable(True)
-        header.setSortIndicatorShown(True)
+        # Qt keeps room for its mark in every column; the region needs it more.
+        header.setSortIndicatorShown(False)
         for column in (_NUMBER, _VOLUME, _DIAMETER, _SLICE, _CONFIDENCE):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(_REGION, qt.QHeaderView.Stretch)
@@ -266,13 +269,13 @@ class LesionsSection:
                 figures = self._figures(lesion)
                 texts = (
                     str(lesion.number),
-                    f"{lesion.volume_ml:.3f}",
+                    lesion_words.volume(lesion.volume_ml),
                     "–" if figures is None else f"{figures.diameter_mm:.1f}",
                     str(lesion.largest_slice + 1),
                     lesion_words.confidence(lesion),
-                    self._place(lesion),
+                    self._place(lesion, short=True),
                 )
-                tip = lesion_words.sheet(lesion, figures)
+                tip = f"{self._place(lesion)}\n{lesion_words.sheet(lesion, figures)}"
                 for column, text in enumerate(texts):
                     item = qt.QTableWidgetItem(text)
                     item.setToolTip(tip)
@@ -297,8 +300,9 @@ class LesionsSection:
                 self._next_row = row
         finally:
             self._filling = False
-        order = qt.Qt.DescendingOrder if self._descending else qt.Qt.AscendingOrder
-        table.horizontalHeader().setSortIndicator(self._sort, order)
+        for column, heading in enumerate(_headings()):
+            mark = ("▾" if self._descending else "▴") if column == self._sort else ""
+            table.horizontalHeaderItem(column).setText(f"{heading}{mark}")
         if self._measured is None:
             self._quiet(_("Counting …") if self._node is not None else "")
         elif not self._rows:
@@ -334,13 +338,14 @@ class LesionsSection:
     def _figures(self, lesion: Lesion) -> LesionRow | None:
         return None if self._measured is None else self._measured.table.get(lesion.number)
 
-    def _place(self, lesion: Lesion) -> str:
+    def _place(self, lesion: Lesion, short: bool = False) -> str:
         """Region of a lesion; normal WMH is named as what it is, and is part of no region's load."""
         if lesion.value != LESION:
             return class_name(lesion.value)
         figures = self._figures(lesion)
         located = figures is not None and self._measured.located
-        return lesion_words.region_name(figures.region if located else None)
+        name = lesion_words.short_region_name if short else lesion_words.region_name
+        return name(figures.region if located else None)
 
     def _show_load(self) -> None:
         measured = self._measured
@@ -351,7 +356,7 @@ class LesionsSection:
             lines.append(lesion_words.load_line(load_by_region(rows)))
             evidence = dissemination(row.region for row in rows)["text"]
         messages.quiet(self.ui.loadLabel, "\n".join(lines))
-        messages.quiet(self.ui.disseminationLabel, evidence)
+        information.tell(self.ui.disseminationInfoButton, self.ui.disseminationLabel, evidence)
         self.ui.saveTableButton.setEnabled(measured is not None and bool(measured.table))
 
     def save_table(self) -> None:
@@ -428,8 +433,11 @@ class LesionsSection:
 
     def _explain(self) -> None:
         lesion = self.selected
-        text = "" if lesion is None else f"{explanation(lesion)} {lesion_words.figures_line(self._figures(lesion))}"
-        messages.quiet(self.ui.whyLabel, text.strip())
+        text = ""
+        if lesion is not None:
+            found = lesion_words.finding(lesion, self._figures(lesion), self._measured.located)
+            text = f"{found} {explanation(lesion)}".strip()
+        messages.quiet(self.ui.whyLabel, text)
 
     # Editing
 
@@ -511,6 +519,11 @@ class LesionsSection:
         messages.show(self.ui.thresholdLabel, messages.ERROR, phrasing.text(error))
 
 
+def _headings() -> list[str]:
+    """Headings of the list; what they mean is in their tooltips."""
+    return [_("No."), _("ml"), _("mm"), _("Slice"), _("%"), _("Region")]
+
+
 def key_line() -> str:
     """The keys with which a case is read without the mouse."""
     return _(
@@ -548,24 +561,15 @@ def propose(
 
 
 def explanation(lesion: Lesion) -> str:
-    """Why the model calls a region what it does: its probabilities, the margin, and the distance to the ventricles."""
-    parts = []
-    if lesion.confidence is not None:
-        parts.append(
-            _("{own:.0f} % {name}, {other:.0f} % {next} (margin {margin:+.0f})").format(
-                own=100 * lesion.confidence,
-                name=_in_words(lesion.value),
-                other=100 * lesion.probabilities[lesion.runner_up],
-                next=_in_words(lesion.runner_up),
-                margin=100 * lesion.margin,
-            )
-        )
-    if lesion.touches_ventricles:
-        parts.append(_("touches the ventricles"))
-    elif lesion.ventricle_distance_mm is not None:
-        parts.append(_("{distance:.1f} mm from the ventricles").format(distance=lesion.ventricle_distance_mm))
-    question = _("Why abnormal?") if lesion.value == LESION else _("Why normal?")
-    return f"{question} {', '.join(parts)}." if parts else ""
+    """How sure the model is of a lesion's class: its mean probability, and that of the next class."""
+    if lesion.confidence is None:
+        return ""
+    return _("Model: {own:.0f} % {name}, {other:.0f} % {next}.").format(
+        own=100 * lesion.confidence,
+        name=_in_words(lesion.value),
+        other=100 * lesion.probabilities[lesion.runner_up],
+        next=_in_words(lesion.runner_up),
+    )
 
 
 def _in_words(value: int) -> str:

@@ -136,6 +136,7 @@ class ModelSection:
             for model_id, card in self._cards.items():
                 title = _("{title} (default)") if model_id == DEFAULT_MODEL else "{title}"
                 self.ui.modelComboBox.addItem(title.format(title=card.title), model_id)
+                self.ui.modelComboBox.setItemData(self.ui.modelComboBox.count - 1, card.title, qt.Qt.ToolTipRole)
         finally:
             self._filling = False
         self._select(wanted if wanted in self._cards else DEFAULT_MODEL)
@@ -212,6 +213,7 @@ class ModelSection:
     def _show(self) -> None:
         card = self.card
         self.ui.modelCardButton.setVisible(card is not None)
+        self.ui.modelComboBox.setToolTip(card.title if card is not None else "")
         if card is not None:
             self.ui.modelCardLabel.setText(card_html(card))
         messages.quiet(self.ui.modelSummaryLabel, card.summary if card is not None else "")

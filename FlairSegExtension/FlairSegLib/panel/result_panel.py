@@ -17,7 +17,7 @@ from slicer.util import VTKObservationMixin
 from .. import background, keys, measurement, phrasing, scene_bridge, segment_tags, segment_voxels, views
 from ..edit_tracker import EditTracker
 from ..shortcuts import Shortcuts
-from . import messages
+from . import lesion_words, messages
 from .editor_section import ERASE, PAINT, EditorSection
 from .lesions_section import LesionsSection
 from .regions_section import RegionsSection
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from ..settings import FlairSegSettings
 
-UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegResult.ui"
+_UI = Path(__file__).resolve().parents[2] / "Resources" / "UI"
+UI_FILE, BAR_FILE = _UI / "FlairSegResult.ui", _UI / "FlairSegVerdict.ui"
 #: From the last stroke until everything is counted again, ms.
 SETTLING_MS = 150
 #: How often the time of work is shown and noted, ms.
@@ -50,9 +51,18 @@ class ResultPanel(VTKObservationMixin):
         Seconds from any zero, for the time of work; for tests.
     onDecided : callable, optional
         Called without arguments after a verdict was saved or taken back.
+    barPlaceholder : QWidget, optional
+        Into which summary, undo and verdict are laid, so that they stay in view; default: below the panel.
     """
 
-    def __init__(self, placeholder, settings: FlairSegSettings, clock=time.monotonic, onDecided=None) -> None:
+    def __init__(
+        self,
+        placeholder,
+        settings: FlairSegSettings,
+        clock: Callable[[], float] = time.monotonic,
+        onDecided: Callable[[], None] | None = None,
+        barPlaceholder=None,
+    ) -> None:
         super().__init__()
         self._on_decided = onDecided
         #: Called without arguments when another segmentation is shown, or none.
@@ -65,12 +75,11 @@ class ResultPanel(VTKObservationMixin):
         self._again = False
         self._settings = settings
         self.widget = slicer.util.loadUI(str(UI_FILE))
-        layout = placeholder.layout()
-        if layout is None:
-            layout = qt.QVBoxLayout(placeholder)
-            layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.widget)
+        self.bar = slicer.util.loadUI(str(BAR_FILE))
+        _layout_of(placeholder).addWidget(self.widget)
+        _layout_of(barPlaceholder or placeholder).addWidget(self.bar)
         self.ui = slicer.util.childWidgetVariables(self.widget)
+        vars(self.ui).update(vars(slicer.util.childWidgetVariables(self.bar)))
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.tracker = EditTracker(self._edited, self._restyled, clock)
         self.editor = EditorSection(self.ui)
@@ -106,7 +115,8 @@ class ResultPanel(VTKObservationMixin):
         self.addObserver(scene, scene.NodeAddedEvent, self._scene_changed)
         self.addObserver(scene, scene.NodeRemovedEvent, self._scene_changed)
         self._scene_timer = _timer(SETTLING_MS, self._follow_scene, single=True)
-        self.widget.setVisible(False)
+        self._reveal_timer = _timer(0, self._reveal, single=True)
+        self._show_panel(False)
 
     @property
     def segmentationNode(self):
@@ -117,6 +127,16 @@ class ResultPanel(VTKObservationMixin):
     def volumeNode(self):
         """Its FLAIR; None if it is not in the scene."""
         return self._volume
+
+    @property
+    def settings(self) -> FlairSegSettings:
+        """The user's settings."""
+        return self._settings
+
+    @property
+    def measured(self) -> measurement.Measurement | None:
+        """What is known about the segmentation that is shown; None before it was counted."""
+        return self._measured
 
     @property
     def busy(self) -> bool:
@@ -160,7 +180,7 @@ class ResultPanel(VTKObservationMixin):
         self.verdict.show(node, self._volume)
         self.regions.show(node, self._volume)
         self.verdict.show_work(self.tracker.seconds)
-        self.widget.setVisible(node is not None)
+        self._show_panel(node is not None)
         self._show_message()
         if node is not None:
             self._first_count.start()
@@ -170,6 +190,7 @@ class ResultPanel(VTKObservationMixin):
         """A run has just finished: the reader starts at the first lesion, without a click."""
         self.lesions.start_at_first()
         self.regions.after_run()
+        self._reveal_timer.start()
 
     def enter(self) -> None:
         """The module is shown."""
@@ -192,6 +213,7 @@ class ResultPanel(VTKObservationMixin):
         """The panel goes: nothing keeps observing the scene. The widgets may be gone already."""
         self.removeObservers()
         self._scene_timer.stop()
+        self._reveal_timer.stop()
         self._clock_timer.stop()
         self._stop_counting()
         self.shortcuts.release()
@@ -220,7 +242,7 @@ class ResultPanel(VTKObservationMixin):
         self.verdict.forget()
         self.regions.onSceneStartClose()
         self.editor.forget()
-        self.widget.setVisible(False)
+        self._show_panel(False)
 
     def undo(self) -> None:
         """Take back the last stroke or command."""
@@ -278,6 +300,7 @@ class ResultPanel(VTKObservationMixin):
             self._count()
         self._note_edits()
         self.result.measured(measured)
+        self._show_summary()
         self.lesions.measured(measured)
         if not self._settling.isActive() and self._task is None:
             self.verdict.measured(measured)
@@ -361,6 +384,23 @@ class ResultPanel(VTKObservationMixin):
         if self._on_decided is not None:
             self._on_decided()
 
+    def _show_panel(self, shown: bool) -> None:
+        self.widget.setVisible(shown)
+        self.bar.setVisible(shown)
+        self._show_summary()
+
+    def _show_summary(self) -> None:
+        text = "" if self._measured is None else lesion_words.summary_line(self._measured, self.result.known)
+        self.ui.summaryLabel.setText(text or _("Counting …"))
+
+    def _reveal(self) -> None:
+        """Scroll as little as brings the list of lesions into view."""
+        if self._node is None:
+            return
+        for area in slicer.util.findChildren(slicer.util.mainWindow(), className="QScrollArea"):
+            if area.isAncestorOf(self.widget):
+                area.ensureWidgetVisible(self.ui.lesionTable)
+
     def _show_message(self) -> None:
         node = self._node
         text = ""
@@ -435,6 +475,15 @@ def _seconds_of(node) -> float:
 def _names(node, volume) -> bool:
     roles = (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole())
     return any(node.GetNodeReferenceID(role) == volume.GetID() for role in roles)
+
+
+def _layout_of(placeholder):
+    """Layout of a placeholder; made if it has none."""
+    layout = placeholder.layout()
+    if layout is None:
+        layout = qt.QVBoxLayout(placeholder)
+        layout.setContentsMargins(0, 0, 0, 0)
+    return layout
 
 
 def _timer(milliseconds: int, slot, single: bool = False):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..measurement import Measurement
 
-_NAME, _VOLUME, _REGIONS, _STATUS = range(4)
+_NAME, _VOLUME, _COUNT, _STATUS = range(4)
 
 
 class ResultSection:
@@ -43,13 +43,15 @@ class ResultSection:
         self._known = tuple(CLASS_BY_VALUE)
         self._filling = False
         self._versions: list[str] = []
+        #: Called with whether the surface is shown, when the reader shows or hides it.
+        self.onSurface: Callable[[bool], None] = lambda shown: None
         table = ui.segmentTable
         table.setColumnCount(4)
-        table.setHorizontalHeaderLabels([_("Segment"), _("ml"), _("Regions"), _("Review")])
+        table.setHorizontalHeaderLabels([_("Segment"), _("ml"), _("Count"), _("Review")])
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
-        for column in (_VOLUME, _REGIONS, _STATUS):
+        for column in (_VOLUME, _COUNT, _STATUS):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         header.setHighlightSections(False)
         table.itemChanged.connect(self._checked)
@@ -59,6 +61,11 @@ class ResultSection:
         ui.outlineSlider.valueChanged.connect(self._outline_changed)
         ui.overlayCheckBox.toggled.connect(self._overlay_changed)
         ui.surfaceCheckBox.toggled.connect(self._surface_changed)
+
+    @property
+    def known(self) -> tuple[int, ...]:
+        """Values of the classes that the model looks for."""
+        return self._known
 
     def show(self, node, versions: list) -> None:
         """Show a segmentation node (None: nothing) among its versions, before it is measured."""
@@ -85,7 +92,7 @@ class ResultSection:
         self.ui.versionSelector.setVisible(several)
 
     def measured(self, measured: Measurement | None) -> None:
-        """Show volumes and numbers of regions."""
+        """Show volumes and how many of each class there are."""
         self._measured = measured
         self.refresh()
 
@@ -132,8 +139,8 @@ class ResultSection:
             name.setCheckState(qt.Qt.Checked if shown else qt.Qt.Unchecked)
             table.setItem(row, _NAME, name)
             value = values.get(segment_id)
-            volume, regions = self._figures(value)
-            for column, text in ((_VOLUME, volume), (_REGIONS, regions)):
+            volume, count = self._figures(value)
+            for column, text in ((_VOLUME, volume), (_COUNT, count)):
                 item = qt.QTableWidgetItem(text)
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(row, column, item)
@@ -148,8 +155,8 @@ class ResultSection:
         volume = self._measured.volume_ml(value)
         if value not in self._known and not volume:
             return "–", "–"  # The model never looks for it, and nobody has drawn it.
-        regions = str(self._measured.count(value)) if value in (LESION, NORMAL_WMH) else "–"
-        return f"{volume:.2f}", regions
+        count = str(self._measured.count(value)) if value in (LESION, NORMAL_WMH) else "–"
+        return f"{volume:.2f}", count
 
     def _checked(self, item=None) -> None:
         if self._filling or item is None or self._node is None:
@@ -185,6 +192,7 @@ class ResultSection:
     def _surface_changed(self, checked: bool = False) -> None:
         if not self._filling and self._node is not None:
             views.show_surface(self._node, checked)
+            self.onSurface(checked)
 
 
 def _known_classes(node) -> tuple[int, ...]:

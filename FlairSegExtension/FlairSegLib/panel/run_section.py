@@ -60,6 +60,8 @@ class RunSection:
         self._model = model
         self._settings = preferences
         self._on_finished = onFinished
+        #: Called without arguments when a run begins.
+        self.onStarted: Callable[[], None] = lambda: None
         self._began = 0.0
         self._slices = 0
         self._expected: float | None = None
@@ -112,6 +114,7 @@ class RunSection:
             return
         if self.running:
             self._show_running()
+            self.onStarted()
 
     def cancel(self) -> None:
         """Cancel the run; the scene stays as it was."""

@@ -55,7 +55,7 @@ class VerdictSection:
     Parameters
     ----------
     ui : namespace
-        Widgets of ``FlairSegResult.ui``.
+        Widgets of ``FlairSegVerdict.ui`` and ``FlairSegResult.ui``.
     settings : FlairSegSettings
     on_lock : callable
         Called with True while a verdict is being saved and once it is, with False when the case is open again.
@@ -78,7 +78,7 @@ class VerdictSection:
         self._measured: Measurement | None = None
         self._seconds = 0.0
         self._started_at = ""
-        self._saving = False
+        self._saving = self._edited = False
         self._waiting: str | None = None
         self._reconciled: set[str] = set()
         #: Called without arguments when the reader chose the folder here: other widgets show it, too.
@@ -115,6 +115,7 @@ class VerdictSection:
         """Show a segmentation node (None: nothing) with the verdict that it carries."""
         self._node, self._volume, self._original = node, volume_node, None
         self._measured, self._saving, self._waiting = None, False, None
+        self._edited = False
         self._started_at = utc_now()
         self.refresh_settings()
         self._show_rejection(False)
@@ -363,8 +364,16 @@ class VerdictSection:
                 refusal = ""
             button.setEnabled(not refusal)
             button.setToolTip(refusal or _("{what} Key: {key}").format(what=tip, key=key))
-        self.ui.reopenButton.setVisible(self.verdict != PENDING and not self._saving)
-        self.ui.readerEdit.setEnabled(self.verdict == PENDING and not self._saving)
+        pending = self.verdict == PENDING
+        if self._measured is not None:
+            self._edited = self._measured.edited
+        # One of the two is possible at a time; the other would take the room of a narrow panel.
+        self.ui.acceptButton.setVisible(pending and not self._edited)
+        self.ui.acceptEditedButton.setVisible(pending and self._edited)
+        self.ui.rejectButton.setVisible(pending)
+        self.ui.readerWidget.setVisible(pending)
+        self.ui.reopenButton.setVisible(not pending and not self._saving)
+        self.ui.readerEdit.setEnabled(pending and not self._saving)
         self._reason_changed()
         self.show_work(self._seconds)
 

@@ -58,7 +58,7 @@ class CaseList:
         self._source: str | None = None
         table = ui.caseTable
         table.setColumnCount(5)
-        table.setHorizontalHeaderLabels([_("Case"), _("To correct"), _("Lesions"), _("ml"), _("State")])
+        table.setHorizontalHeaderLabels([_("Case"), _("Corr."), _("Les."), _("ml"), _("State")])
         for column, tip in (
             (_EXPECTED, _("Lesion volume that is expected to need correction, ml: the list begins with the largest.")),
             (_LESIONS, _("Number of lesions that the model found.")),

@@ -56,7 +56,12 @@ class QueueTab:
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.loader = CaseLoader(self._loaded, self._failed)
         self.cases = CaseList(self.ui, settings, self.open, self._update)
-        self.result = ResultPanel(self.ui.resultPlaceholder, settings, onDecided=self._decided)
+        self.result = ResultPanel(
+            self.ui.resultPlaceholder,
+            settings,
+            onDecided=self._decided,
+            barPlaceholder=self.ui.verdictPlaceholder,
+        )
         self.reference = ReferenceSection(self.ui, settings, self.leave, self._reference_changed)
         self.ui.nextButton.clicked.connect(lambda checked=False: self.next())
         self.ui.keepButton.clicked.connect(lambda checked=False: self._answer(self.loader.release))

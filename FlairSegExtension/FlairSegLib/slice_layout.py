@@ -1,0 +1,116 @@
+"""Three slice views in place of a layout of which a quarter or more would be an empty 3D view.
+
+The plane of acquisition gets the large view. A layout that the user chose, or with something to see in 3D, stays.
+"""
+
+from __future__ import annotations
+
+import qt
+import slicer
+
+from . import views
+from .linked_views import FIRST_LAYOUT, plane_of
+
+#: Numbers of our layouts, one for each plane in the large view; those of :mod:`.linked_views` end below.
+_NUMBERS = {"Axial": FIRST_LAYOUT + 10, "Coronal": FIRST_LAYOUT + 11, "Sagittal": FIRST_LAYOUT + 12}
+#: Slicer's own views: tag, letter, colour and orientation.
+_VIEWS = {
+    "Axial": ("Red", "R", "#F34A33"),
+    "Coronal": ("Green", "G", "#6EB04B"),
+    "Sagittal": ("Yellow", "Y", "#EDD54C"),
+}
+
+
+class SliceLayout:
+    """Turns to slices once, and back when something is to be seen in 3D."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+        # The views get their size when the event loop turns; what is fitted before is fitted to another one.
+        self._fitting = qt.QTimer()
+        self._fitting.setSingleShot(True)
+        self._fitting.setInterval(0)
+        self._fitting.timeout.connect(views.fit)
+
+    @property
+    def turned(self) -> bool:
+        """Whether our layout is shown in place of the one of before."""
+        manager = slicer.app.layoutManager()
+        return self._before is not None and manager is not None and int(manager.layout) in _NUMBERS.values()
+
+    def turn(self, volume_node) -> bool:
+        """Show three slices of a volume if the 3D view beside them is empty; whether the layout was changed.
+
+        Parameters
+        ----------
+        volume_node : vtkMRMLScalarVolumeNode
+        """
+        manager = slicer.app.layoutManager()
+        if manager is None or volume_node is None or int(manager.layout) not in _with_3d() or something_in_3d():
+            return False
+        self._before = int(manager.layout)
+        plane = plane_of(volume_node)
+        number, node = _NUMBERS[plane], manager.layoutLogic().GetLayoutNode()
+        if not node.IsLayoutDescription(number):
+            node.AddLayoutDescription(number, layout_description(plane))
+        manager.setLayout(number)
+        self._fitting.start()
+        return True
+
+    def back(self) -> None:
+        """The layout of before, unless the user has chosen another since."""
+        if self.turned:
+            slicer.app.layoutManager().setLayout(self._before)
+            self._fitting.start()
+        self._before = None
+
+    def cleanup(self) -> None:
+        """The panel goes; the layout stays as it is."""
+        self._fitting.stop()
+
+
+def _with_3d() -> tuple[int, ...]:
+    """Slicer's layouts that show the three slices and give at least a quarter of the screen to one 3D view."""
+    node = slicer.vtkMRMLLayoutNode
+    names = ("SlicerLayoutConventionalView", "SlicerLayoutConventionalWidescreenView", "SlicerLayoutFourUpView")
+    return tuple(int(getattr(node, name)) for name in names)
+
+
+def something_in_3d() -> bool:
+    """Whether the scene shows anything in a 3D view."""
+    if any(node.GetSliceVisible() for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")):
+        return True
+    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
+        if node.GetHideFromEditors() or (node.IsA("vtkMRMLScalarVolumeNode") and not _rendered(node)):
+            continue
+        if node.IsA("vtkMRMLSegmentationNode") and not views.has_surface(node):
+            continue
+        displays = (node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes()))
+        if any(d is not None and d.GetVisibility() and d.GetVisibility3D() for d in displays):
+            return True
+    return False
+
+
+def _rendered(volume_node) -> bool:
+    """Whether a volume is rendered in 3D."""
+    displays = (volume_node.GetNthDisplayNode(n) for n in range(volume_node.GetNumberOfDisplayNodes()))
+    return any(d is not None and d.IsA("vtkMRMLVolumeRenderingDisplayNode") and d.GetVisibility() for d in displays)
+
+
+def layout_description(plane: str) -> str:
+    """A large view of a plane and the other two beside it, as Slicer's layouts are written down."""
+    others = "".join(f"<item>{_view(other)}</item>" for other in _VIEWS if other != plane)
+    return (
+        f'<layout type="horizontal" split="true"><item splitSize="640">{_view(plane)}</item>'
+        f'<item splitSize="360"><layout type="vertical" split="true">{others}</layout></item></layout>'
+    )
+
+
+def _view(plane: str) -> str:
+    tag, letter, colour = _VIEWS[plane]
+    return (
+        f'<view class="vtkMRMLSliceNode" singletontag="{tag}">'
+        f'<property name="orientation" action="default">{plane}</property>'
+        f'<property name="viewlabel" action="default">{letter}</property>'
+        f'<property name="viewcolor" action="default">{colour}</property></view>'
+    )

@@ -1,0 +1,83 @@
+"""Three slices in place of an empty 3D view; what a user chose, or sees in 3D, stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Testing.slicer.result_driver import segmented
+
+
+@pytest.fixture
+def manager(slicer, main_window):
+    main_window()
+    return slicer.app.layoutManager()
+
+
+@pytest.fixture
+def layout(slicer):
+    from FlairSegLib.slice_layout import SliceLayout
+
+    made = SliceLayout()
+    yield made
+    made.cleanup()
+
+
+def visible(manager) -> list[str]:
+    return [name for name in manager.sliceViewNames() if manager.sliceWidget(name).isVisible()]
+
+
+def test_an_empty_3d_view_gives_way_and_comes_back(slicer, manager, layout, head):
+    volume, _ = segmented(slicer, head)
+    before = manager.layout
+    assert layout.turn(volume)
+    slicer.app.processEvents()
+    assert set(visible(manager)) == {"Red", "Green", "Yellow"}
+    assert not manager.threeDWidget(0).isVisible()
+    red, green = (manager.sliceWidget(name) for name in ("Red", "Green"))
+    assert red.height > 1.5 * green.height, "the plane of acquisition is the large one"
+    assert not layout.turn(volume), "it is there already"
+    layout.back()
+    assert manager.layout == before
+    assert manager.threeDWidget(0).isVisible()
+
+
+def test_a_sagittal_stack_gets_the_large_view(slicer, manager, layout):
+    affine = np.array([[0, 0, 5.0, 0], [1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1]])
+    node = slicer.util.addVolumeFromArray(np.zeros((12, 40, 40), np.int16), affine, "sagittal")
+    assert layout.turn(node)
+    slicer.app.processEvents()
+    assert manager.sliceWidget("Yellow").height > 1.5 * manager.sliceWidget("Red").height
+
+
+def test_what_is_seen_in_3d_stays(slicer, manager, layout, head):
+    from FlairSegLib import views
+
+    volume, node = segmented(slicer, head)
+    before = manager.layout
+    views.show_surface(node, True)
+    assert not layout.turn(volume)
+    assert manager.layout == before
+    node.GetDisplayNode().SetVisibility(False)
+    assert layout.turn(volume), "a hidden surface is not seen"
+    layout.back()
+    slice_node = manager.sliceWidget("Red").mrmlSliceNode()
+    slice_node.SetSliceVisible(True)
+    assert not layout.turn(volume)
+    slice_node.SetSliceVisible(False)
+    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
+    model.CreateDefaultDisplayNodes()
+    assert not layout.turn(volume)
+
+
+def test_a_layout_that_the_user_chose_stays(slicer, manager, layout, head):
+    volume, _ = segmented(slicer, head)
+    alone = slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+    manager.setLayout(alone)
+    assert not layout.turn(volume)
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    layout.turn(volume)
+    manager.setLayout(alone)
+    layout.back()
+    assert manager.layout == alone
+    assert not layout.turn(None)
