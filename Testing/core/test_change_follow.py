@@ -18,7 +18,14 @@ from flairseg.change.parenchyma import parenchyma
 from flairseg.change.studies import load_study
 from flairseg.change.writing import ENDINGS, followup_csv, followup_files
 from flairseg.cli.app import app
-from flairseg.errors import Cancelled, FlairSegError, InvalidGeometryError, OutputError, UnsupportedImageError
+from flairseg.errors import (
+    Cancelled,
+    FlairSegError,
+    GridMismatchError,
+    InvalidGeometryError,
+    OutputError,
+    UnsupportedImageError,
+)
 from flairseg.nifti import write_nifti
 from flairseg.postprocessing import lesion_components
 from flairseg.progress import CancelToken
@@ -334,7 +341,7 @@ def test_labels_of_another_grid_or_kind_are_refused(pair, tmp_path):
     from flairseg.volume import Volume
 
     write_nifti(tmp_path / "shifted.nii.gz", labels, Volume(labels, shifted))
-    with pytest.raises(InvalidGeometryError, match="do not lie on the grid"):
+    with pytest.raises(GridMismatchError, match="does not lie on the grid"):
         load_study(volume, tmp_path / "shifted.nii.gz")
     with pytest.raises(InvalidGeometryError, match="own grid"):
         load_study(volume, labels[1:])

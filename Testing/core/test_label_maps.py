@@ -492,9 +492,10 @@ def test_another_grid_is_refused_with_the_difference(tmp_path):
     error = refused(nifti(tmp_path / "m.nii.gz", truth(), moved), error=GridMismatchError)
     assert error.code == "labels-on-another-grid"
     assert "m.nii.gz" in error.message
+    larger = np.pad(truth(), ((2, 2), (0, 0), (0, 0)), constant_values=3)
     away = AFFINE.copy()
-    away[:3, 3] += AFFINE[:3, :3] @ [0, 0, 5]
-    error = refused(nifti(tmp_path / "n.nii.gz", truth(), away), error=GridMismatchError)
+    away[:3, 3] -= AFFINE[:3, :3] @ [0, 0, 2]
+    error = refused(nifti(tmp_path / "n.nii.gz", larger, away), error=GridMismatchError)
     assert error.code == "labels-outside-image"
 
 
@@ -505,3 +506,15 @@ def test_any_order_of_the_axes_is_the_same_map(tmp_path, order):
     array, affine = stored_as(truth(), AFFINE, order)
     found = read_label_map(nifti(tmp_path / "m.nii.gz", array, affine), GRID)
     assert np.array_equal(found.labels, truth())
+
+
+def test_a_whole_map_shifted_by_whole_voxels_is_no_part_of_the_image(tmp_path):
+    moved = AFFINE.copy()
+    moved[:3, 3] += AFFINE[:3, :3] @ [1, 0, 0]
+    assert (
+        refused(nifti(tmp_path / "m.nii.gz", truth(), moved), error=GridMismatchError).code == "labels-on-another-grid"
+    )
+    larger = np.pad(truth(), ((1, 2), (0, 3), (2, 2)))
+    moved = AFFINE.copy()
+    moved[:3, 3] -= AFFINE[:3, :3] @ [2, 0, 1]
+    assert np.array_equal(read_label_map(nifti(tmp_path / "n.nii.gz", larger, moved), GRID).labels, truth())

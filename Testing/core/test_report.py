@@ -13,11 +13,12 @@ from flairseg.cli import app
 from flairseg.errors import (
     CaseWarning,
     FlairSegError,
+    GridMismatchError,
     InputNotFoundError,
-    InvalidGeometryError,
     MissingDependencyError,
     OutputError,
     UnreadableImageError,
+    UnsuitableMaskError,
 )
 from flairseg.nifti import write_nifti
 from flairseg.overview import FOOTER
@@ -420,10 +421,10 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
         from_files(files["labels"], flair, tmp_path / "verdict.json")
     shifted = replace(segmentation.volume, ijk_to_ras=segmentation.volume.ijk_to_ras + np.eye(4, k=3) * 5, nifti=None)
     write_nifti(alone, segmentation.labels, shifted)
-    with pytest.raises(InvalidGeometryError, match="grid"):
+    with pytest.raises(GridMismatchError, match="grid"):
         from_files(alone, flair)
     write_nifti(alone, segmentation.labels + np.uint8(4), segmentation.volume)
-    with pytest.raises(UnreadableImageError, match="classes"):
+    with pytest.raises(UnsuitableMaskError, match="nothing says what they mean"):
         from_files(alone, flair)
     for text in ("[1, 2]", "{", '{"studies": []}', "[" * 100_000):
         (tmp_path / "followup.json").write_text(text)

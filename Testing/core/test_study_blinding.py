@@ -240,7 +240,7 @@ def test_classes_are_named_by_the_protocol(tmp_path):
     write_nifti(mask, tmp_path / "m.nii.gz")
     labels = read_labels(tmp_path / "m.nii.gz", {7: 3}, grid())
     assert (labels[3, 3, 3], labels.sum()) == (3, 3)
-    with pytest.raises(BlindedImageError, match=r"values 1, 7"):
+    with pytest.raises(BlindedImageError, match=r"1 \(1 voxel\), 7 \(1 voxel\)"):
         read_labels(tmp_path / "m.nii.gz", {3: 3}, grid())
 
 

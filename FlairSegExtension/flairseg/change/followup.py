@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from .. import __version__
 from ..errors import CaseWarning, FlairSegError, RegistrationError, warnings_as_dicts
+from ..io.label_meanings import LabelMapping
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..postprocessing import lesion_components
@@ -224,6 +225,7 @@ def follow(
     labels: Sequence[np.ndarray | str | Path | None] | None = None,
     dates: Sequence[str | None] | None = None,
     regions: bool = False,
+    mappings: Sequence[LabelMapping | None] | None = None,
 ) -> FollowUp:
     """Compare two or more studies of one patient.
 
@@ -242,6 +244,8 @@ def follow(
         For each study YYYY-MM-DD or None.
     regions : bool
         Also find the region of each lesion (seconds more), see :func:`with_regions`.
+    mappings : sequence, optional
+        For each label file what its values mean, or None where it says so itself.
 
     Returns
     -------
@@ -262,13 +266,14 @@ def follow(
     reporter = Reporter(progress, cancel)
     labels = list(labels) if labels is not None else [None] * len(studies)
     dates = list(dates) if dates is not None else [None] * len(studies)
-    if not len(labels) == len(dates) == len(studies):
+    mappings = list(mappings) if mappings is not None else [None] * len(studies)
+    if not len(labels) == len(dates) == len(mappings) == len(studies):
         raise FlairSegError(
             f"There are {len(studies)} studies, but {len(labels)} label maps and {len(dates)} dates.",
             "Give one of each for every study, or none.",
         )
     with reporter.stage("segment", 0.0, SHARES["segment"]):
-        loaded = _load(studies, labels, dates, model, device, reporter, cancel)
+        loaded = _load(studies, labels, mappings, dates, model, device, reporter, cancel)
     with _anatomy_beside(loaded[-1]) if regions else nullcontext() as anatomy:
         with reporter.stage("register", SHARES["segment"], SHARES["register"]):
             space, registrations, masks = _register(loaded, reporter)
@@ -442,15 +447,15 @@ class _Carried:
     covered: np.ndarray
 
 
-def _load(studies, labels, dates, model, device, reporter: Reporter, cancel) -> list[Study]:
+def _load(studies, labels, mappings, dates, model, device, reporter: Reporter, cancel) -> list[Study]:
     loaded = []
-    for n, (item, own, date) in enumerate(zip(studies, labels, dates, strict=True)):
+    for n, (item, own, mapping, date) in enumerate(zip(studies, labels, mappings, dates, strict=True)):
 
         def within(fraction: float, stage: str, n: int = n) -> None:
             reporter.update((n + fraction) / len(studies))
 
         try:
-            loaded.append(load_study(item, own, model, device, date, within, cancel))
+            loaded.append(load_study(item, own, model, device, date, within, cancel, mapping))
         except FlairSegError as error:
             if type(error).__init__ is FlairSegError.__init__:
                 error.message = f"Study {n + 1}: {error.message}"

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputNotFoundError, InvalidGeometryError, UnreadableImageError, UnsupportedImageError
-from ..labels import NUMBER_OF_CLASSES
+from ..errors import InputNotFoundError, InvalidGeometryError, UnsuitableMaskError, UnsupportedImageError
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import LabelMapping
+from ..labels import LESION, NUMBER_OF_CLASSES
 from ..models.card import ModelCard
-from ..reading import case_name, check_volume, read_volume
+from ..reading import check_volume, read_volume
 from ..segmentation import Segmentation
 from ..summary_paths import absolute_source
 from ..volume import Volume
-
-#: Label maps may lie off the image's grid by this share of a voxel at its corners (rounding in a header).
-GRID_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ def load_study(
     date: str | None = None,
     progress: Callable[[float, str], None] | None = None,
     cancel=None,
+    mapping: LabelMapping | None = None,
 ) -> Study:
     """A study from whatever a caller has; the model runs on it only where no labels are given.
 
@@ -76,12 +76,15 @@ def load_study(
         A path is read as by :func:`flairseg.read_volume`; in a DICOM folder the FLAIR is found where pydicom is
         installed. A segmentation is taken as it is.
     labels : ndarray or path, optional
-        Classes 0..3 on the volume's grid (K, J, I), or a file of them (``<stem>_labels.nii.gz``, ``.seg.nrrd`` of one
-        layer): an accepted or corrected version.
+        Classes 0..3 on the volume's grid (K, J, I), or a file that
+        :func:`flairseg.io.label_maps.read_label_map` reads: an accepted or corrected version, or
+        another program's mask.
     model, device, progress, cancel
         As for :func:`flairseg.segment`.
     date : str, optional
         YYYY-MM-DD; for a DICOM folder it is read from the headers.
+    mapping : LabelMapping, optional
+        What the values of a label file mean, where it does not say so itself.
 
     Returns
     -------
@@ -90,7 +93,8 @@ def load_study(
     Raises
     ------
     FlairSegError
-        What reading and segmenting raise; InvalidGeometryError or UnsupportedImageError for labels that do not fit.
+        What reading and segmenting raise, for label files as well; InvalidGeometryError or UnsupportedImageError for
+        arrays that do not fit.
     """
     if isinstance(item, Segmentation):
         probabilities = item.probabilities
@@ -109,8 +113,8 @@ def load_study(
         volume, found = _read(Path(item))
         date = date or found
     if labels is not None:
-        fitting = _fitting_labels(labels, volume)
-        warnings = volume.warnings
+        fitting, told = _fitting_labels(labels, volume, mapping)
+        warnings = (*volume.warnings, *told)
         return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)
     from ..pipeline import segment
 
@@ -154,58 +158,29 @@ def dicom_date(path: Path) -> str | None:
     return None
 
 
-def _fitting_labels(labels: np.ndarray | str | Path, volume: Volume) -> np.ndarray:
-    """Labels as uint8 in the volume's own voxel order, or a typed error."""
-    if isinstance(labels, np.ndarray):
-        array, name = labels, "The given labels"
-        if array.shape != volume.array.shape:
-            raise InvalidGeometryError(
-                f"The labels have {array.shape} voxels, the image {volume.array.shape} (slices, rows, columns).",
-                "Give the labels of this very study, on its own grid.",
+def _fitting_labels(
+    labels: np.ndarray | str | Path, volume: Volume, mapping: LabelMapping | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as uint8 in the volume's own voxel order and what is to be said about them, or a typed error."""
+    if not isinstance(labels, np.ndarray):
+        found = read_label_map(labels, volume.geometry, mapping)
+        if LESION not in found.classes:
+            raise UnsuitableMaskError(
+                f"{found.path.name} has no class of lesions, so nothing could be followed.",
+                "Give a label map with the lesions, or say which of its values they are.",
+                code="no-lesion-class",
+                file=found.path.name,
             )
-    else:
-        array, name = _read_labels(Path(labels), volume), case_name(labels)
-    values = np.unique(array)
+        return found.labels, found.warnings
+    if labels.shape != volume.array.shape:
+        raise InvalidGeometryError(
+            f"The labels have {labels.shape} voxels, the image {volume.array.shape} (slices, rows, columns).",
+            "Give the labels of this very study, on its own grid.",
+        )
+    values = np.unique(labels)
     if values.size and (values.min() < 0 or values.max() >= NUMBER_OF_CLASSES or (values % 1 != 0).any()):
         raise UnsupportedImageError(
-            f"{name} holds other values than 0 to {NUMBER_OF_CLASSES - 1}.",
+            f"The given labels hold other values than 0 to {NUMBER_OF_CLASSES - 1}.",
             "Give a label map of FlairSeg (1 ventricles, 2 normal WMH, 3 lesions), not an image.",
         )
-    return np.ascontiguousarray(array, dtype=np.uint8)
-
-
-def _read_labels(path: Path, volume: Volume) -> np.ndarray:
-    """A label file in the voxel order of ``volume``: the axes may be stored in another order, the grid must be one."""
-    import SimpleITK as sitk
-
-    from ..image.headers import placed_by_header
-    from ..volume import volume_from_sitk
-
-    if not path.is_file():
-        raise InputNotFoundError(f"There is no file {path}.", "Check the path of the labels for typing errors.")
-    try:
-        found = volume_from_sitk(sitk.ReadImage(str(path)), case_name(path))
-        found = replace(found, ijk_to_ras=placed_by_header(path, found.ijk_to_ras))
-    except (RuntimeError, ValueError) as error:
-        raise UnreadableImageError(
-            f"{path.name} cannot be read as a label map.", "Give the .nii.gz or .seg.nrrd that FlairSeg wrote."
-        ) from error
-    to_found = np.linalg.inv(found.ijk_to_ras) @ volume.ijk_to_ras
-    order = np.abs(to_found[:3, :3]).argmax(axis=0)
-    snapped = np.round(to_found[:3, :3])
-    same_size = sorted(order) == [0, 1, 2] and all(
-        found.array.shape[2 - order[n]] == volume.array.shape[2 - n] for n in range(3)
-    )
-    if found.array.ndim == 3 and same_size and np.abs(to_found[:3, :3] - snapped).max() < 1e-3:
-        # Array axes are K, J, I: reversed against the affine's columns.
-        array = np.transpose(found.array, tuple(2 - order[n] for n in (2, 1, 0)))
-        flips = [snapped[order[n], n] < 0 for n in (2, 1, 0)]
-        array = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
-        corner = to_found[:3, 3]
-        expected = np.array([found.array.shape[2 - axis] - 1 if snapped[axis].sum() < 0 else 0 for axis in range(3)])
-        if np.abs(corner - expected).max() < GRID_TOLERANCE:
-            return array
-    raise InvalidGeometryError(
-        f"The labels {path.name} do not lie on the grid of {volume.name}.",
-        "Give the labels of this very study, on its own grid (FlairSeg writes them so).",
-    )
+    return np.ascontiguousarray(labels, dtype=np.uint8), ()

@@ -33,6 +33,8 @@ PHRASES: dict[str, str] = {
     "label map.",
     "implausible-labels": "Say what the values mean with --labels {prefix}VALUE=CLASS,..., or add --labels "
     "{prefix}flairseg if it holds FlairSeg's labels all the same.",
+    "no-lesion-class": "Give a label map with the lesions, or say which of its values they are with --labels "
+    "VALUE=lesion.",
     "threshold-without-probabilities": "Add --labels {method}:probability if its masks are probabilities of lesions.",
     "unknown-label-mapping": "Write --labels VALUE=CLASS,... such as 1=lesion,2=normal_wmh, or one of: {presets}.",
     "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",

@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from ..models.store import DEFAULT_MODEL
+from .label_options import LabelMeaning, MethodMeanings, StudyLabels
 from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
 from .study import study_app
 
@@ -234,15 +235,7 @@ def evaluate(
             "--images", help="Folder of the FLAIR volumes, for pictures in the report.", show_default="the references'"
         ),
     ] = None,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--labels",
-            metavar="METHOD:1=3,...",
-            help="What a method's label values mean, or METHOD:PRESET. May be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    labels: MethodMeanings = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(
@@ -398,16 +391,7 @@ def follow(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
     ],
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--labels",
-            "-l",
-            metavar="FILE",
-            help="Accepted or corrected label map of a study; once for each study, in their order, - to run the model.",
-            show_default=False,
-        ),
-    ] = None,
+    labels: StudyLabels = None,
     dates: Annotated[
         list[str] | None,
         typer.Option(
@@ -469,8 +453,8 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RESULT",
-            help="<name>_summary.json or <name>_labels.nii.gz of flairseg segment, or the folder <case>/v<NNN> of a "
-            "reviewed version.",
+            help="<name>_summary.json or <name>_labels.nii.gz of flairseg segment, the folder <case>/v<NNN> of a "
+            "reviewed version, or a label map of another program.",
             show_default=False,
         ),
     ],
@@ -502,6 +486,7 @@ def report(
         bool,
         typer.Option("--regions/--no-regions", help="Find the regions of lesions where the result does not tell them."),
     ] = True,
+    labels: LabelMeaning = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace reports that exist already; without it they are kept.")
     ] = False,
@@ -537,17 +522,19 @@ def report(
         overwrite,
         strict,
         (pseudonymise, pseudonym_key, pseudonym_map),
+        labels,
     )
     raise typer.Exit(report_cases(results, options))
 
 
 @app.command()
 def lesions(
-    labels: Annotated[
+    path: Annotated[
         Path,
         typer.Argument(
             metavar="LABELS",
-            help="Label map (1 ventricles, 2 normal WMH, 3 lesions): .nii.gz, .nrrd, .seg.nrrd, .mha.",
+            help="Label map of FlairSeg, 3D Slicer, a PACS (DICOM SEG) or another program: .nii.gz, .nrrd, .seg.nrrd, "
+            ".mha, .dcm.",
             show_default=False,
         ),
     ],
@@ -555,6 +542,7 @@ def lesions(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the table; created if need be.", show_default=False)
     ],
+    labels: LabelMeaning = None,
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
     ] = True,
@@ -568,7 +556,7 @@ def lesions(
     """
     from .lesions import measure_lesions
 
-    raise typer.Exit(measure_lesions(labels, flair, output, regions, overwrite, strict))
+    raise typer.Exit(measure_lesions(path, flair, output, regions, overwrite, strict, labels))
 
 
 @app.command()

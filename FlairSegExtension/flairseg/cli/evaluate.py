@@ -23,6 +23,7 @@ from .console import (
     show_error,
     show_warning,
 )
+from .label_options import meanings_by_name
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
@@ -187,14 +188,9 @@ def _without_names(result: EvaluationResult, pseudonymiser: Pseudonymiser) -> Ev
 
 
 def _mappings(options: EvaluateOptions, known: set[str]) -> dict:
-    from ..evaluation.foreign import OWN, REFERENCE, parse_mapping, with_threshold
+    from ..evaluation.foreign import OWN, REFERENCE, with_threshold
 
-    mappings: dict = {}
-    for text in options.labels:
-        method, mapping = parse_mapping(text)
-        # Without a method it is for all of them; the references are named.
-        for name in [method] if method else sorted(known - {REFERENCE} - mappings.keys()):
-            mappings[name] = mapping
+    mappings = meanings_by_name(options.labels, known, REFERENCE)
     for text in options.thresholds:
         method, _, number = text.rpartition("=")
         try:

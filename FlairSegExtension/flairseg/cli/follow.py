@@ -25,6 +25,7 @@ from .console import (
     show_warning,
     strict_code,
 )
+from .label_options import files_and_meanings
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
@@ -103,10 +104,11 @@ def _follow(
             _learn_headers(path, pseudonymiser)
         stem = pseudonymiser.case(stem)
     check_destination(output, stem, overwrite)
-    given = [None if text == NO_LABELS else Path(text) for text in labels] or None
+    given, mappings = files_and_meanings(labels, NO_LABELS)
     when = [None if text == NO_LABELS else _date(text) for text in dates] or None
     with _bar(messages) as tell:
-        result = follow(studies, model, device, tell, labels=given, dates=when, regions=regions)
+        maps = {"labels": given or None, "mappings": mappings or None}
+        result = follow(studies, model, device, tell, dates=when, regions=regions, **maps)
         if pseudonymiser is not None:
             result = _pseudonymised(result, pseudonymiser)
         tell(0.95, "write")

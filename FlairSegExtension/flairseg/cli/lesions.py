@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from ..errors import FlairSegError, OutputError, warnings_as_dicts
+from ..errors import FlairSegError, OutputError, UnsuitableMaskError, warnings_as_dicts
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -20,19 +20,26 @@ from .console import (
     show_warning,
     strict_code,
 )
+from .label_options import meaning_of
 
 #: Ending of each file, after the label map's name.
 ENDINGS = {"table": "_lesions.csv", "summary": "_lesions.json"}
 
 
 def measure_lesions(
-    labels: Path, flair: Path, output: Path, regions: bool, overwrite: bool, strict: bool = False
+    path: Path,
+    flair: Path,
+    output: Path,
+    regions: bool,
+    overwrite: bool,
+    strict: bool = False,
+    labels: str | None = None,
 ) -> int:
     """Measure the lesions of a label map and write the table; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
         with interruptible(), messages.status("measuring lesions"):
-            written, text, warnings = _measure(labels, flair, output, regions, overwrite)
+            written, text, warnings = _measure(path, flair, output, regions, overwrite, labels)
     except FlairSegError as error:
         show_error(messages, error)
         return REFUSED
@@ -49,16 +56,17 @@ def measure_lesions(
 
 
 def _measure(
-    labels_path: Path, flair: Path, output: Path, regions: bool, overwrite: bool
+    labels_path: Path, flair: Path, output: Path, regions: bool, overwrite: bool, meaning: str | None
 ) -> tuple[list[Path], str, tuple[str, ...]]:
     """Files, what to say, warnings."""
     from ..anatomy import find_regions
     from ..atomic import all_or_none, check_folder
-    from ..labels import CLASSES
+    from ..io.label_maps import read_label_map
+    from ..labels import LESION
     from ..lesion_table import lesion_table, split_count, summary_entries, table_csv
     from ..reading import case_name, read_volume
-    from ..study.images import read_labels
 
+    mapping = meaning_of(meaning)
     stem = case_name(labels_path).removesuffix("_labels")
     names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
     existing = [name for name in names.values() if os.path.lexists(output / name)]
@@ -68,11 +76,18 @@ def _measure(
             "It was kept. Add --overwrite to replace it, or choose another --output.",
         )
     volume = read_volume(flair)
-    labels = read_labels(labels_path, {c.value: c.value for c in CLASSES}, volume)
+    drawn = read_label_map(labels_path, volume.geometry, mapping)
+    if LESION not in drawn.classes:
+        raise UnsuitableMaskError(
+            f"{labels_path.name} has no class of lesions, so there is nothing to measure.",
+            "Give a label map with the lesions, or say which of its values they are.",
+            code="no-lesion-class",
+        )
+    labels = drawn.labels
     check_folder(output)
     found = find_regions(volume, labels) if regions else None
     rows = lesion_table(labels, volume.ijk_to_ras, regions=found)
-    warnings = (*volume.warnings, *(found.warnings if found is not None else ()))
+    warnings = (*volume.warnings, *drawn.warnings, *(found.warnings if found is not None else ()))
     summary = {"case": stem, **summary_entries(rows, found is not None), "warnings": warnings_as_dicts(warnings)}
     with all_or_none(output, names.values(), names.values()) as drafts:
         (drafts / names["table"]).write_text(table_csv(rows), encoding="utf-8")

@@ -21,6 +21,7 @@ from .console import (
     show_warning,
     strict_code,
 )
+from .label_options import meaning_of
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment import _told
 
@@ -45,6 +46,7 @@ class ReportOptions:
     overwrite: bool = False
     strict: bool = False
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS
+    labels: str | None = None
 
 
 def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
@@ -101,6 +103,7 @@ def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
     from ..report.texts import load_texts
 
     load_texts(options.language)
+    meaning_of(options.labels)
     check_folder(options.output)
     if options.flair and len(options.flair) != len(inputs):
         raise InputNotFoundError(
@@ -135,6 +138,7 @@ def _write(
         options.regions,
         options.language,
         options.paper,
+        meaning_of(options.labels),
     )
     files = report.write(options.output, options.html, options.pdf, options.overwrite)
     return list(files.values()), report.case.warnings

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .label_options import MethodMeanings
+
 study_app = typer.Typer(
     name="study",
     no_args_is_help=True,
@@ -56,11 +58,12 @@ def new(
     study_id: Annotated[str, typer.Option("--id", help="Id of the study.")] = "study-1",
     repeats: Annotated[int, typer.Option("--repeats", help="Showings of each mask to each rater.", min=1, max=20)] = 2,
     binary: Annotated[bool, typer.Option("--binary", help="Masks hold 1 for lesion.")] = False,
+    labels: MethodMeanings = None,
 ) -> None:
     """Draft a protocol from folders of images and masks. Look through it before you lock it."""
     from .study_running import new_protocol
 
-    raise typer.Exit(new_protocol(protocol, study_id, images, arm, rater, repeats, binary))
+    raise typer.Exit(new_protocol(protocol, study_id, images, arm, rater, repeats, binary, labels or ()))
 
 
 @study_app.command()

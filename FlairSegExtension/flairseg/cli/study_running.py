@@ -21,10 +21,18 @@ from .console import (
     show_error,
     show_warning,
 )
+from .label_options import meanings_by_name
 
 
 def new_protocol(
-    path: Path, study_id: str, images: Path, arms: Sequence[str], raters: Sequence[str], repeats: int, binary: bool
+    path: Path,
+    study_id: str,
+    images: Path,
+    arms: Sequence[str],
+    raters: Sequence[str],
+    repeats: int,
+    binary: bool,
+    labels: Sequence[str] = (),
 ) -> int:
     """Draft a protocol; the exit code of the command."""
 
@@ -33,7 +41,10 @@ def new_protocol(
         from ..study.errors import ProtocolError
 
         try:
-            draft = draft_protocol(study_id, images, _arms(arms), raters, repeats, path.absolute().parent, binary)
+            folders = _arms(arms)
+            meanings = meanings_by_name(labels, folders, what="arm", places="folders")
+            folder = path.absolute().parent
+            draft = draft_protocol(study_id, images, folders, raters, repeats, folder, binary, meanings)
         except ProtocolError as error:
             raise ProtocolError(
                 error.place, error.problem, "Change --id, --arm, --rater, --repeats or the names of the images."

@@ -132,6 +132,8 @@ def _placed(raw: RawLabels, labels: np.ndarray, geometry: VolumeGeometry | None)
     if empty:
         return np.zeros(target.shape, labels.dtype), target
     try:
+        if geometry is not None and not _nested(geometry, raw.geometry):
+            raise GridMismatchError("", differences=list(geometry.differences(raw.geometry)))
         return target.place(labels, raw.geometry), target
     except GridMismatchError as error:
         if geometry is None:
@@ -147,3 +149,14 @@ def _placed(raw: RawLabels, labels: np.ndarray, geometry: VolumeGeometry | None)
             code="labels-outside-image" if outside else "labels-on-another-grid",
             **{**error.fields, "file": raw.path.name},
         ) from error
+
+
+def _nested(image: VolumeGeometry, own: VolumeGeometry) -> bool:
+    """Whether one grid is a part of the other along each axis; a map of the image's size elsewhere is misplaced."""
+    placement = image.locate(own)
+    if placement is None:
+        return False
+    return all(
+        (first >= 0 and first + count <= size) or (first <= 0 and first + count >= size)
+        for first, count, size in zip(placement.start, placement.shape, image.shape, strict=True)
+    )

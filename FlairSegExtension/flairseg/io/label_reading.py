@@ -247,7 +247,8 @@ class LabelReading:
             unknown = [key for key in unknown if key not in classes]
         if unknown or (other and not classes):
             refused = {key: present[key] for key in unknown or other}
-            raise self._refused(refused, names, "and nothing says what they mean", code="unnamed-labels")
+            why = "nothing says what they mean" if unknown else "none is called a lesion, a ventricle or normal WMH"
+            raise self._refused(refused, names, f"and {why}", code="unnamed-labels")
         if other:
             shown = ", ".join(str(FoundLabel(*k, names[k].title, present[k], None)) for k in other)
             self._warn(f"Segments of {self.name} that are none of FlairSeg's classes are left out: {shown}.",

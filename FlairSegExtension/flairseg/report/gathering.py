@@ -13,15 +13,9 @@ import numpy as np
 
 from ..anatomy import UNKNOWN
 from ..anatomy import dissemination as disseminated
-from ..errors import (
-    CaseWarning,
-    FlairSegError,
-    InputNotFoundError,
-    InvalidGeometryError,
-    UnreadableImageError,
-    warnings_from,
-)
-from ..labels import BACKGROUND, CLASS_BY_VALUE
+from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import OWN, LabelMapping
 from ..lesion_table import lesion_table
 from ..lesions import LesionMap, find_lesions
 from ..reading import ENDINGS as IMAGE_ENDINGS
@@ -33,7 +27,6 @@ from ..review.version_folder import (
     file_sha256,
     flair_file,
     problems_in,
-    read_image,
     version_name,
     versions_in,
 )
@@ -62,8 +55,6 @@ if TYPE_CHECKING:
     from ..privacy import Pseudonymiser
     from ..segmentation import Segmentation
 
-#: Corners of labels and FLAIR may lie this far apart, mm.
-_PLACEMENT_TOLERANCE_MM = 0.5
 #: Longest JSON file that is read, bytes: a summary with thousands of lesions has one.
 _MAXIMUM_JSON_BYTES = 50_000_000
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
@@ -131,13 +122,15 @@ def from_files(
     study_date: str = "",
     pseudonymiser: Pseudonymiser | None = None,
     regions: bool = True,
+    meaning: LabelMapping | None = None,
 ) -> Case:
     """The case of files.
 
     Parameters
     ----------
     path : Path
-        ``<stem>_summary.json``, ``<stem>_labels.nii.gz`` (either finds the other), or a version's folder
+        ``<stem>_summary.json``, ``<stem>_labels.nii.gz`` (either finds the other), any other label map that
+        :func:`flairseg.io.label_maps.read_label_map` reads, or a version's folder
         ``<case>/v<NNN>`` of the review archive (of ``<case>``: the newest).
     flair : Path, optional
         The image; default: what the summary names as input, or lies beside the labels, or is kept with the version.
@@ -151,6 +144,8 @@ def from_files(
         Names, dates and texts go through it.
     regions : bool
         Find the regions of the lesions where the files do not tell them (some seconds).
+    meaning : LabelMapping, optional
+        What the values of the label map mean, where it is another program's.
 
     Raises
     ------
@@ -158,8 +153,10 @@ def from_files(
         If a file is not there, or the FLAIR cannot be found.
     UnreadableImageError
         If labels, summary or follow-up cannot be understood.
-    InvalidGeometryError
+    GridMismatchError
         If the labels are not on the FLAIR's grid.
+    UnsuitableMaskError
+        If nothing says what the labels mean.
     FlairSegError
         As :func:`~flairseg.reading.read_volume` for the FLAIR.
     """
@@ -175,9 +172,11 @@ def from_files(
             f"{followup.name} is no follow-up of two or more studies.", "Give the followup.json of flairseg follow."
         )
     image = read_volume(_find_flair(flair, files, summary))
-    labels = _read_labels(files.labels, image)
+    ours = files.version is not None or files.summary is not None
+    found = read_label_map(files.labels, image.geometry, meaning or (OWN if ours else None))
+    labels = found.labels
     name = text(summary.get("case")) or files.name
-    warnings = (*warnings_from(summary.get("warnings")), *image.warnings)
+    warnings = (*warnings_from(summary.get("warnings")), *image.warnings, *found.warnings)
     digest = file_sha256(files.labels)
     if pseudonymiser is not None:
         pseudonym = pseudonymiser.learn_path(path, name)
@@ -345,9 +344,13 @@ def _find(path: Path) -> _Files:
             return _Files(stem, labels, summary if summary.is_file() else None)
     if path.name == LABELS and (path.parent / VERDICT).is_file():
         return _Files(path.absolute().parent.parent.name, path, version=path.parent)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return _Files(case_name(path), path)
+    if path.name.lower().endswith((*IMAGE_ENDINGS, ".dcm")):
+        return _Files(_stem(path), path)
     raise InputNotFoundError(f"{path.name} is neither a label map nor a summary.", _GIVE)
+
+
+def _stem(path: Path) -> str:
+    return case_name(path).removesuffix(".dcm").removesuffix(".seg")
 
 
 def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -> Path:
@@ -379,26 +382,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnreadableImageError(f"{path.name} holds no summary.", "Make it again, or bring it back from a backup.")
     return content
-
-
-def _read_labels(path: Path, flair: Volume) -> np.ndarray:
-    """Labels (uint8, K, J, I) on the grid of the FLAIR."""
-    labels = read_image(path)
-    array = labels.array
-    if array.ndim != 3 or not np.isin(array, (BACKGROUND, *CLASS_BY_VALUE)).all():
-        raise UnreadableImageError(
-            f"{path.name} is no label map of classes 0 to {max(CLASS_BY_VALUE)}.",
-            "Give the labels of flairseg segment.",
-        )
-    size = np.array(array.shape[::-1])
-    corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])], float).T
-    same = array.shape == flair.array.shape
-    if not same or np.abs((labels.ijk_to_ras - flair.ijk_to_ras) @ corners).max() > _PLACEMENT_TOLERANCE_MM:
-        raise InvalidGeometryError(
-            f"{path.name} does not lie on the grid of the FLAIR {flair.name}.",
-            "Name the FLAIR that it was made from with --flair.",
-        )
-    return array.astype(np.uint8)
 
 
 def _read_review(path: Path | None, files: _Files) -> tuple[Review, dict[str, Any]]:

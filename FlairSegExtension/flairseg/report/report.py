@@ -18,6 +18,7 @@ from .safe import file_stem
 from .texts import DEFAULT, load_texts
 
 if TYPE_CHECKING:
+    from ..io.label_meanings import LabelMapping
     from ..privacy import Pseudonymiser
     from ..segmentation import Segmentation
 
@@ -64,13 +65,14 @@ class CaseReport:
         regions: bool = True,
         language: str = DEFAULT,
         paper: str = "a4",
+        meaning: LabelMapping | None = None,
     ) -> CaseReport:
         """The report of files of ``flairseg segment`` or of a version of the review archive.
 
         Parameters and errors as for :func:`flairseg.report.gathering.from_files`.
         """
         optional = (None if p is None else Path(p) for p in (flair, verdict, followup))
-        case = gathering.from_files(Path(path), *optional, study_date, pseudonymiser, regions)
+        case = gathering.from_files(Path(path), *optional, study_date, pseudonymiser, regions, meaning)
         return cls(case, language, paper)
 
     @classmethod

@@ -15,13 +15,13 @@ import numpy as np
 
 from ..compact import CompactAnswer
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
-from ..labels import CLASS_BY_ID, CLASS_BY_VALUE, NUMBER_OF_CLASSES
+from ..io.label_maps import LabelMap, read_label_map
+from ..io.label_meanings import OWN
+from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES
 from ..lesions import Box
 from ..reading import read_volume
 from ..review.cases import CaseArchive
 from ..volume import Volume
-from .errors import BlindedImageError
-from .images import read_labels
 from .queue import QueueItem, summary_of
 
 #: 3D Slicer's own segmentation beside ``<stem>_labels.nii.gz``.
@@ -29,7 +29,6 @@ _LABELS, _SEGMENTATION = "_labels.nii.gz", ".seg.nrrd"
 _PREFIX = "FlairSeg."
 #: Voxels that are looked at for window and level.
 _SAMPLE = 1_000_000
-_OWN_VALUES = {value: value for value in CLASS_BY_VALUE}
 
 
 @dataclass(frozen=True)
@@ -118,20 +117,15 @@ class SceneGrid:
             return array
         return np.ascontiguousarray(np.flip(array, axis=-3))
 
-    def labels(self, path: Path, classes: Mapping[int, int]) -> np.ndarray:
-        """A label map in the scene's order, whether it was written in that or in the file's.
+    def labels(self, path: Path) -> LabelMap:
+        """A label map in the scene's order, in whichever it was written.
 
         Raises
         ------
-        BlindedImageError
-            If it cannot be read or lies on neither.
+        FlairSegError
+            As for :func:`flairseg.io.label_maps.read_label_map`.
         """
-        try:
-            return self.turn(read_labels(path, classes, self.file))
-        except BlindedImageError:
-            if self.volume is self.file:
-                raise
-        return read_labels(path, classes, self.volume)
+        return read_label_map(path, self.volume.geometry)
 
 
 def display_range(array: np.ndarray) -> tuple[float, float]:
@@ -169,10 +163,9 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     warnings = [*item.warnings, *volume.warnings]
     if item.labels is None:
         return CaseFiles(item, volume, grid.display_range, warnings=tuple(dict.fromkeys(warnings)))
-    classes, tags = _OWN_VALUES, {}
-    if item.labels.name.lower().endswith(_SEGMENTATION):
-        classes, tags = _read_header(item.labels)
-    original = grid.labels(item.labels, classes)
+    found = grid.labels(item.labels)
+    original, tags = found.labels, found.tags
+    warnings += found.warnings
     probabilities = None
     if item.probabilities is not None:
         try:
@@ -183,8 +176,9 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     beside = _beside(item.labels)
     if beside is not None:
         try:
-            classes, tags = _read_header(beside)
-            corrected = grid.labels(beside, classes)
+            found = grid.labels(beside)
+            corrected, tags = found.labels, found.tags
+            warnings += found.warnings
             if not np.array_equal(corrected, original):
                 labels, origin = corrected, f"the corrections in {beside.name}"
         except FlairSegError as error:
@@ -192,8 +186,8 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     if archive is not None and item.versions:
         try:
             saved = archive.load(item.case)
-            kept = grid.labels(saved.saved.path / "labels.nii.gz", _OWN_VALUES)
-            labels, origin = kept, f"version {saved.saved.version} of the archive"
+            kept = read_label_map(saved.saved.path / "labels.nii.gz", grid.volume.geometry, OWN)
+            labels, origin = kept.labels, f"version {saved.saved.version} of the archive"
         except FlairSegError as error:
             warnings.append(f"The archived version is left out. {error}")
     return CaseFiles(
@@ -214,34 +208,6 @@ def _beside(labels: Path) -> Path | None:
         return None
     path = labels.with_name(labels.name.removesuffix(_LABELS) + _SEGMENTATION)
     return path if path.is_file() else None
-
-
-def _read_header(path: Path) -> tuple[dict[int, int], dict[int, dict[str, str]]]:
-    """Value in a ``.seg.nrrd`` -> class value, by FlairSeg's ids of segments; and each class's tags."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    except RuntimeError as error:
-        raise UnreadableImageError(
-            f"{path.name} cannot be read as a segmentation.", "Save it again in 3D Slicer."
-        ) from error
-    classes, tags = {}, {}
-    number = 0
-    while (segment := fields.get(f"Segment{number}_ID")) is not None:
-        value = fields.get(f"Segment{number}_LabelValue", "")
-        label_class = CLASS_BY_ID.get(segment)
-        if label_class is not None and value.isdecimal():
-            classes[int(value)] = label_class.value
-            for text in fields.get(f"Segment{number}_Tags", "").split("|"):
-                key, _, content = text.partition(":")
-                if key.startswith(_PREFIX) and content:
-                    tags.setdefault(label_class.value, {})[key] = content
-        number += 1
-    return classes or _OWN_VALUES, tags
 
 
 def _tags_of(item: QueueItem) -> dict[int, dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..atomic import all_or_none
 from ..errors import InputNotFoundError, OutputError
+from ..io.label_meanings import LabelMapping
 from ..labels import CLASS_BY_VALUE, LESION
 from ..reading import ENDINGS, case_name
 from .protocol import PROTOCOL_FORMAT, parse_protocol
@@ -46,6 +47,7 @@ def draft_protocol(
     repeats: int = 2,
     folder: Path | None = None,
     binary: bool = False,
+    labels: Mapping[str, LabelMapping] | None = None,
 ) -> Draft:
     """Draft a protocol: S5's question, every case with every arm, each rater with a seed of its own.
 
@@ -64,6 +66,8 @@ def draft_protocol(
         The protocol's own folder: paths below it are written relative to it.
     binary : bool
         Masks hold 1 for lesion, not the project's own numbering.
+    labels : mapping of str to LabelMapping, optional
+        Arm -> what the values of its masks mean, where they are another program's.
 
     Raises
     ------
@@ -80,7 +84,8 @@ def draft_protocol(
             if mask is None:
                 left_out.append(f"{name}: no mask of {arm}")
                 continue
-            listed.append({"id": arm, "mask": _relative(mask, folder), **_model(mask), **_classes(binary)})
+            meaning = _classes(binary, (labels or {}).get(arm))
+            listed.append({"id": arm, "mask": _relative(mask, folder), **_model(mask), **meaning})
         if len(listed) == len(arms):
             cases.append({"id": name, "flair": _relative(flair, folder), "arms": listed})
     if not cases:
@@ -166,7 +171,11 @@ def _model(mask: Path) -> dict[str, str]:
         return {}
 
 
-def _classes(binary: bool) -> dict[str, dict[str, str]]:
+def _classes(binary: bool, mapping: LabelMapping | None) -> dict[str, Any]:
+    if mapping is not None:
+        named = {str(value): CLASS_BY_VALUE[c].id for value, c in mapping.values.items() if value > 0 and c}
+        # Presets and names of segments have no values to list.
+        return {"classes": named} if named and not mapping.names else {"labels": mapping.name}
     return {"classes": {"1": CLASS_BY_VALUE[LESION].id}} if binary else {}
 
 

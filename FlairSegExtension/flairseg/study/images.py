@@ -14,18 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FlairSegError
-from ..image.geometry import VolumeGeometry
-from ..image.headers import placed_by_header
-from ..nifti import read_header, write_nifti
-from ..reading import case_name, read_volume
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import OWN, LabelMapping, parse_meaning
+from ..labels import CLASS_BY_VALUE
+from ..nifti import write_nifti
+from ..reading import read_volume
 from ..volume import Volume
 from .acceptance import without_small_lesions
 from .canonical import file_sha256
 from .errors import BlindedImageError
 from .protocol import Arm
-
-#: Two grids are one if no corner lies farther apart than this fraction of the smallest spacing.
-GRID_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,20 +63,23 @@ class Mirror:
         return tuple(float(x) for x in (affine @ ijk)[:3])
 
 
-def read_labels(path: Path, classes: Mapping[int, int], grid: Volume) -> np.ndarray:
+def read_labels(
+    path: Path, classes: Mapping[int, int], grid: Volume, mapping: LabelMapping | None = None
+) -> np.ndarray:
     """A mask on the grid of its image, in the project's class values.
 
-    A file that holds only a part of the grid (as 3D Slicer crops ``.seg.nrrd``) is put in its place; nothing is
-    interpolated.
+    Read as :func:`flairseg.io.label_maps.read_label_map` reads it; a cropped file is put in its place.
 
     Parameters
     ----------
     path : Path
-        ``.nii``, ``.nii.gz``, ``.nrrd``, ``.seg.nrrd``, ``.mha``.
     classes : mapping of int to int
-        Value in the file -> class value; other values are background.
+        Value in the file -> class value; other values are background. Where every value is its own class, it says
+        which of the project's classes are wanted, and the file's own names count.
     grid : Volume
         The image.
+    mapping : LabelMapping, optional
+        What the values mean, instead of ``classes``.
 
     Returns
     -------
@@ -87,21 +88,28 @@ def read_labels(path: Path, classes: Mapping[int, int], grid: Volume) -> np.ndar
     Raises
     ------
     BlindedImageError
-        If the file cannot be read as labels on that grid, or has values but none of ``classes``.
+        If the file cannot be read as labels on that grid, or can hold none of the classes.
     """
-    array, affine = _read_integers(path)
-    values = np.unique(array)
-    foreground = [int(v) for v in values if v != 0]
-    if foreground and not set(foreground) & set(classes):
+    by_name = mapping is None and all(value == target for value, target in classes.items())
+    if mapping is None and not by_name:
+        mapping = LabelMapping("the protocol", classes, rest=True)
+    try:
+        found = read_label_map(path, grid.geometry, mapping, doubtful="refuse")
+    except FlairSegError as error:
         raise BlindedImageError(
-            f"The mask {path.name} holds the values {', '.join(map(str, foreground[:8]))}, and the protocol names "
-            f"{', '.join(map(str, classes))}.",
-            "Name the mask's own values under `classes` of this arm.",
+            f"The mask cannot be shown: {error.message}", error.advice, code=error.code, **error.fields
+        ) from error
+    if not by_name:
+        return found.labels
+    wanted = frozenset(classes.values())
+    if not wanted & found.classes:
+        titles = " or ".join(CLASS_BY_VALUE[value].short_name.lower() for value in sorted(wanted))
+        raise BlindedImageError(
+            f"The mask {path.name} has no segment of {titles}.",
+            "Name the classes that it holds under `classes` of this arm.",
+            code="class-not-in-mask",
         )
-    labels = np.zeros(array.shape, np.uint8)
-    for value, class_value in classes.items():
-        labels[array == value] = class_value
-    return _on_grid(path, labels, affine, grid)
+    return np.where(np.isin(found.labels, sorted(wanted)), found.labels, 0).astype(np.uint8)
 
 
 def labels_sha256(labels: np.ndarray) -> str:
@@ -127,7 +135,8 @@ def read_source(flair: Path) -> Volume:
 
 def read_arm(arm: Arm, base: Path, image: Volume, minimum_lesion_mm3: float = 0.0) -> np.ndarray:
     """An arm's mask (K, J, I, uint8) on the image's grid, lesions below the protocol's minimum removed."""
-    labels = read_labels(resolve(base, arm.mask), arm.classes, image)
+    mapping = parse_meaning(arm.labels) if arm.labels else None
+    labels = read_labels(resolve(base, arm.mask), arm.classes, image, mapping)
     return without_small_lesions(labels, image.voxel_mm3, minimum_lesion_mm3)
 
 
@@ -171,72 +180,17 @@ def write_neutral(path: Path, array: np.ndarray, grid: Volume) -> None:
 
 
 def read_neutral_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (K, J, I, uint8) and ``ijk_to_ras`` of a neutral mask file; errors as for :func:`read_labels`."""
-    array, affine = _read_integers(path)
-    return array.astype(np.uint8), affine
+    """Labels (K, J, I, uint8) and ``ijk_to_ras`` of a neutral mask file, which FlairSeg wrote.
 
-
-def _read_integers(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (K, J, I) of a label file as integers of any size, and its RAS affine."""
-    import SimpleITK as sitk
-
-    if not path.is_file():
-        raise BlindedImageError(f"There is no mask {path}.", "Check the path in the protocol for typing errors.")
+    Raises
+    ------
+    BlindedImageError
+        If it cannot be read.
+    """
     try:
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            read_header(path)
-        image = sitk.ReadImage(str(path))
+        found = read_label_map(path, None, OWN)
     except FlairSegError as error:
-        raise BlindedImageError(f"The mask cannot be read: {error.message}", error.advice) from error
-    except RuntimeError as error:
         raise BlindedImageError(
-            f"The mask {path.name} cannot be read as an image.", "Save it again as .nii.gz or .nrrd."
+            f"The mask cannot be read: {error.message}", error.advice, code=error.code, **error.fields
         ) from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise BlindedImageError(
-            f"The mask {path.name} is not one 3-D label map (overlapping segments, or a fourth dimension).",
-            "Export it as a label map, for instance from 3D Slicer's Segmentations module.",
-        )
-    array = whole = sitk.GetArrayFromImage(image)
-    if array.dtype.kind == "f":
-        whole = np.where(np.isfinite(array), np.rint(array), -1)
-        fractional = bool((np.abs(whole - array) > 1e-3).any())
-    else:
-        fractional = False
-    if fractional or whole.min(initial=0) < 0:
-        raise BlindedImageError(
-            f"The mask {path.name} does not hold labels: not all its voxels are whole numbers from 0.",
-            "Give the label map, not probabilities.",
-        )
-    affine = placed_by_header(path, VolumeGeometry.from_sitk(image).ijk_to_ras)
-    return whole if whole.dtype.kind in "iu" else whole.astype(np.int32), affine
-
-
-def _on_grid(path: Path, labels: np.ndarray, affine: np.ndarray, grid: Volume) -> np.ndarray:
-    """Labels of a grid that is the image's own, or a part of it, on the image's grid."""
-    to_image = np.linalg.inv(grid.ijk_to_ras) @ affine
-    offset = np.rint(to_image[:3, 3]).astype(int)
-    size = np.array(labels.shape[::-1])
-    corners = np.array([[i, j, k, 1] for i in (0, size[0] - 1) for j in (0, size[1] - 1) for k in (0, size[2] - 1)])
-    expected = corners[:, :3] + offset
-    apart = np.linalg.norm(((to_image @ corners.T).T[:, :3] - expected) * grid.spacing, axis=1)
-    if apart.max() > GRID_TOLERANCE * min(grid.spacing):
-        raise BlindedImageError(
-            f"The mask {path.name} does not lie on the grid of its image ({case_name(path)}: "
-            f"{apart.max():.2f} mm apart).",
-            "Resample the mask to the image's grid with nearest-neighbour interpolation.",
-        )
-    if tuple(labels.shape) == tuple(grid.array.shape) and not offset.any():
-        return labels
-    whole = np.zeros(grid.array.shape, np.uint8)
-    low = np.maximum(offset, 0)
-    high = np.minimum(offset + size, np.array(grid.array.shape[::-1]))
-    if (low < high).all():
-        here = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))
-        there = tuple(slice(a, b) for a, b in zip((low - offset)[::-1], (high - offset)[::-1], strict=True))
-        whole[here] = labels[there]
-    if np.count_nonzero(whole) != np.count_nonzero(labels):
-        raise BlindedImageError(
-            f"A part of the mask {path.name} lies outside of its image.", "Check that the two belong together."
-        )
-    return whole
+    return found.labels, found.geometry.ijk_to_ras.copy()

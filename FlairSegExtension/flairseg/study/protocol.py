@@ -64,6 +64,9 @@ class Arm:
         Label file, relative to the protocol's folder or absolute.
     classes : mapping of int to int
         Value in the file -> class value shown (see :mod:`flairseg.labels`); all other values are background.
+    labels : str
+        Meaning of the values instead of ``classes``, as :func:`flairseg.io.label_meanings.parse_meaning` takes it
+        (``binary``, ``samseg``, ``1=lesion``).
     model, model_sha256, reader : str
         Who made it.
     """
@@ -74,6 +77,7 @@ class Arm:
     model: str = ""
     model_sha256: str = ""
     reader: str = ""
+    labels: str = ""
 
 
 @dataclass(frozen=True)
@@ -550,9 +554,23 @@ def _arm(reader: _Reader) -> Arm:
         model=reader.text("model", ""),
         model_sha256=reader.text("model_sha256", ""),
         reader=reader.text("reader", ""),
+        labels=_meaning(reader),
     )
     reader.finish()
     return arm
+
+
+def _meaning(reader: _Reader) -> str:
+    text = reader.text("labels", "")
+    if text:
+        from ..errors import InvalidMappingError
+        from ..io.label_meanings import parse_meaning
+
+        try:
+            parse_meaning(text)
+        except InvalidMappingError as error:
+            raise reader.fail("labels", error.message) from error
+    return text
 
 
 def _classes(reader: _Reader) -> dict[int, int]:

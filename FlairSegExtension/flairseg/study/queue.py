@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
-from ..image.geometry import VolumeGeometry
+from ..io.label_maps import read_label_map
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
 from ..reading import ENDINGS, case_name
@@ -192,12 +192,12 @@ def expected_correction_ml(labels: Path, probabilities: Path) -> float:
     import SimpleITK as sitk
 
     try:
-        image = sitk.ReadImage(str(labels))
+        found = read_label_map(labels)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(probabilities))
         reader.ReadImageInformation()
         size = reader.GetSize()
-        if len(size) != 4 or size[3] <= LESION or tuple(size[:3]) != image.GetSize():
+        if len(size) != 4 or size[3] <= LESION or tuple(size[:3]) != found.geometry.shape[::-1]:
             raise UnreadableImageError(
                 f"{probabilities.name} and {labels.name} do not belong together.", "Segment the case again."
             )
@@ -208,9 +208,9 @@ def expected_correction_ml(labels: Path, probabilities: Path) -> float:
         raise UnreadableImageError(
             f"{probabilities.name} or {labels.name} cannot be read.", "Segment the case again."
         ) from error
-    drawn = sitk.GetArrayViewFromImage(image) == LESION
+    drawn = found.labels == LESION
     voxels = float((1.0 - lesion[drawn]).sum() + lesion[~drawn & (lesion >= FLOOR)].sum())
-    return voxels * VolumeGeometry.from_sitk(image).voxel_volume_ml
+    return voxels * found.geometry.voxel_volume_ml
 
 
 # --- finding cases ---------------------------------------------------------------------------------------------------
