@@ -158,6 +158,9 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name in ours:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+        # Slicer enters a panel when it is chosen, and the new one is shown already.
+        if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
+            getattr(slicer.modules, f"{self.moduleName}Widget").enter()
 
     def _initializeParameterNode(self) -> None:
         if self._parameterNode is None:

@@ -121,6 +121,9 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name in ours:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+        # Slicer enters a panel when it is chosen, and the new one is shown already.
+        if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
+            getattr(slicer.modules, f"{self.moduleName}Widget").enter()
 
     def _sitting(self, sitting: bool) -> None:
         # A list of cases by name is nothing for a rater who reads blinded.

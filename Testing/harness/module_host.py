@@ -70,14 +70,11 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         return self._python
 
     def reload(self) -> None:
+        # As in Slicer: who was entered counts as entered, and the new panel is not told.
         name = self._module.module_name
-        entered = self._entered
         self._python = getattr(sys.modules[name], f"{name}Widget")(self)
         setattr(slicer.modules, f"{name}Widget", self._python)
         self._python.setup()
-        self._entered = False
-        if entered:
-            self.enter()
 
     def enter(self) -> None:
         if not self._entered:

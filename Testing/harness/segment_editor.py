@@ -24,6 +24,10 @@ _DEFAULT_PARAMETERS = {
 }
 
 
+class EditorWouldEndSlicer(RuntimeError):
+    """What ends the application itself: views are observed, and there is no editor node."""
+
+
 class Effect:
     """A segment editor effect, with the parameters that Slicer keeps in the editor node.
 
@@ -98,7 +102,9 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         self._node = None
         self._order = []
         self._view_observations = False
+        self._active = None
         self._shortcuts = []
+        self._scene_observer = Observer(self)
         self._node_observer, self._segmentation_observer = Observer(self), Observer(self)
         self._logic_observer = Observer(self)
         self._logic_observer.observe(
@@ -196,8 +202,8 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         self._effects_box.setEnabled(editable)
 
     def updateWidgetFromMRML(self):
-        """Shows what the editor node says."""
-        if self._node is None:
+        """Shows what the editor node says; as in Slicer nothing while the scene closes or takes in many nodes."""
+        if self._node is None or self._scene is None or self._scene.IsClosing() or self._scene.IsBatchProcessing():
             return
         for selector, node in (
             (self._segmentation_selector, self.segmentationNode()),
@@ -210,6 +216,9 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         active = self._node.GetActiveEffectName() or ""
         for name, button in self._buttons.items():
             button.setChecked(name == active)
+        if active != self._active:
+            self._active = active
+            self.setupViewObservations() if active else self.removeViewObservations()
         self._history_changed()
         self._redraw()
 
@@ -246,6 +255,10 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
 
     def _scene_set(self):
         self._logic.SetMRMLScene(self._scene)
+        self._scene_observer.release()
+        if self._scene is not None:
+            self._scene_observer.observe(self._scene, self._scene.NodeRemovedEvent, self._node_removed)
+            slicer.app.layoutManager().layoutChanged.connect(self._layout_changed)
         self._segmentation_selector.setMRMLScene(self._scene)
         self._volume_selector.setMRMLScene(self._scene)
         if self._scene is None:
@@ -257,6 +270,8 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     def setMRMLSegmentEditorNode(self, node):
         if node is self._node:
             return
+        if node is None:
+            self._check_views("the editor node is taken away")
         self._node_observer.release()
         self._node = node
         self._logic.SetSegmentEditorNode(node)
@@ -386,9 +401,27 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
 
     def setupViewObservations(self):
         self._view_observations = True
+        if self._node is None:
+            self._check_views("observations are set up without an editor node")
 
     def removeViewObservations(self):
         self._view_observations = False
+
+    def _check_views(self, what: str) -> None:
+        if self._view_observations:
+            raise EditorWouldEndSlicer(f"{what} while the editor observes views")
+
+    def _layout_changed(self, _layout=0):
+        if self._node is None:
+            self._check_views("the layout changed without an editor node")
+
+    def _node_removed(self):
+        # Slicer's widget holds its node weakly.
+        if self._node is not None and self._node.GetScene() is None:
+            observed, self._view_observations = self._view_observations, False
+            self.setMRMLSegmentEditorNode(None)
+            if observed:
+                raise EditorWouldEndSlicer("the editor node left the scene while the editor observes views")
 
     def installKeyboardShortcuts(self, parent=None):
         self.uninstallKeyboardShortcuts()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from Testing.harness.segment_editor import brush
+from Testing.harness.segment_editor import EditorWouldEndSlicer, brush
 
 CENTRE, RADIUS_MM = (10.0, -6.0, 4.0), 6.0
 
@@ -32,6 +32,7 @@ def editor(slicer):
     widget.setCurrentSegmentID("second")
     widget.setMaximumNumberOfUndoStates(5)
     yield widget
+    widget.setActiveEffectByName("")
     widget.setMRMLSegmentEditorNode(None)
 
 
@@ -172,7 +173,33 @@ def test_keys_undo_while_they_are_installed(slicer, editor, main_window):
 def test_editor_lets_go_when_the_scene_is_closed(slicer, editor):
     editor.setActiveEffectByName("Paint")
     brush(editor, CENTRE, RADIUS_MM)
+    editor.setActiveEffectByName("")
     slicer.mrmlScene.Clear(False)
     assert editor.segmentationNode() is None
-    editor.setMRMLSegmentEditorNode(None)
+    assert editor.mrmlSegmentEditorNode() is None
     assert (editor.activeEffect(), editor.currentSegmentID()) == (None, "")
+
+
+def test_what_ends_slicer_itself_fails_the_test(slicer, editor):
+    node = editor.mrmlSegmentEditorNode()
+    editor.setActiveEffectByName("Paint")
+    with pytest.raises(EditorWouldEndSlicer):
+        editor.setMRMLSegmentEditorNode(None)
+    slicer.mrmlScene.RemoveNode(node)
+    assert [type(error) for error in slicer.app.escaped] == [EditorWouldEndSlicer]
+    slicer.app.escaped.clear()
+    with pytest.raises(EditorWouldEndSlicer):
+        editor.setupViewObservations()
+    slicer.app.layoutManager().layoutChanged.emit(3)
+    assert [type(error) for error in slicer.app.escaped] == [EditorWouldEndSlicer]
+    slicer.app.escaped.clear()
+    editor.removeViewObservations()
+    slicer.app.layoutManager().layoutChanged.emit(3)
+
+
+def test_views_are_observed_while_an_effect_is_active(slicer, editor):
+    assert not editor._view_observations
+    editor.setActiveEffectByName("Erase")
+    assert editor._view_observations
+    editor.setActiveEffectByName("")
+    assert not editor._view_observations

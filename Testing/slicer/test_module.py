@@ -185,3 +185,5 @@ def test_a_developer_reloads_the_module(module, main_window, slicer):
     settle(again)
     assert again.case.volumeNode.GetName() == "FLAIR"
     assert panel._sections == []
+    assert not panel.result.shortcuts.bound
+    assert again.result.shortcuts.bound, "the keys work without the module being chosen again"

@@ -234,3 +234,32 @@ def test_a_proposal_that_was_saved_is_not_taken_for_a_choice(panel, slicer, tmp_
     add_volume(slicer, "FLAIR follow-up")
     settle(panel)
     assert name_of(panel) == "FLAIR follow-up"
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_what_the_selector_does_while_a_scene_is_read_is_nobodys_choice(panel, slicer, tmp_path, chosen):
+    """In the application it follows late, and by way of no volume at all: the panel said "Your choice"."""
+    other = add_volume(slicer, "chosen")
+    add_volume(slicer, "FLAIR")
+    settle(panel)
+    if chosen:
+        panel.ui.inputSelector.setCurrentNode(other)
+        settle(panel)
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    settle(panel)
+
+    def follow(caller=None, event=None) -> None:
+        for name in (None, "FLAIR", None, "chosen" if chosen else "FLAIR"):
+            panel.ui.inputSelector.setCurrentNode(slicer.util.getNode(name) if name else None)
+
+    scene = slicer.mrmlScene
+    tags = [scene.AddObserver(event, follow, 100.0) for event in (scene.EndImportEvent, scene.EndBatchProcessEvent)]
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    for tag in tags:
+        scene.RemoveObserver(tag)
+    settle(panel)
+    assert name_of(panel) == ("chosen" if chosen else "FLAIR")
+    assert ("Your choice" in shown(panel.ui.caseReasonLabel)) == chosen
+    if not chosen:
+        assert "says FLAIR" in shown(panel.ui.caseReasonLabel)

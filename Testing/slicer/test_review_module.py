@@ -48,6 +48,14 @@ def test_it_is_reloaded_with_its_packages(module, slicer):
     module.cleanup()
 
 
+def test_a_developer_reloads_it_while_it_is_shown(module, slicer):
+    module.onReload()
+    again = slicer.modules.FlairSegReviewWidget
+    assert again is not module
+    assert again._entered is again.queue, "the panel is entered without being chosen again"
+    assert module._tabs == []
+
+
 @pytest.mark.parametrize("page", ["start", "ready", "rating", "answered", "paused", "done"])
 def test_no_page_is_wider_than_a_narrow_panel(rater, tmp_path, page):
     questions = [

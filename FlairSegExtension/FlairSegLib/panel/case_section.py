@@ -41,6 +41,10 @@ class CaseSection(VTKObservationMixin):
         #: What would be proposed now, and what was proposed and selected.
         self._best = self._proposed = ""
         self._proposing = False
+        #: A scene is being read or closed: what the selector does is nobody's choice. It follows after the last event
+        #: of the scene, and by way of no volume at all.
+        self._loading = False
+        self._saved_choice = ""
         self._reason = ""
         self._verdicts: dict[str, proposal.Verdict] = {}
         self._looks: dict[str, list[str]] = {}
@@ -48,11 +52,18 @@ class CaseSection(VTKObservationMixin):
         self._settling = qt.QTimer()
         self._settling.setSingleShot(True)
         self._settling.setInterval(SETTLING_MS)
-        self._settling.timeout.connect(self.propose)
+        self._settling.timeout.connect(self._settled)
         ui.inputSelector.currentNodeChanged.connect(self._node_changed)
         ui.proposeButton.clicked.connect(self._propose_again)
         self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeAddedEvent, self._scene_changed)
         self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._scene_changed)
+        for event in (
+            slicer.vtkMRMLScene.StartCloseEvent,
+            slicer.vtkMRMLScene.StartImportEvent,
+            slicer.vtkMRMLScene.EndImportEvent,
+            slicer.vtkMRMLScene.EndBatchProcessEvent,
+        ):
+            self.addObserver(slicer.mrmlScene, event, self._scene_loads)
 
     @property
     def volumeNode(self):
@@ -81,7 +92,9 @@ class CaseSection(VTKObservationMixin):
     def setParameterNode(self, parameters) -> None:
         """Follow another scene's parameters; what its user chose stays chosen."""
         self._parameters = parameters
-        self._proposed = ""
+        self._proposed = self._saved_choice = ""
+        if parameters is not None and parameters.inputChosen and parameters.inputVolume is not None:
+            self._saved_choice = parameters.inputVolume.GetID()
         self.propose()
 
     def propose(self) -> None:
@@ -121,6 +134,20 @@ class CaseSection(VTKObservationMixin):
     def _scene_changed(self, caller=None, event=None) -> None:
         self._settling.start()
 
+    def _scene_loads(self, caller=None, event=None) -> None:
+        self._loading = True
+        self._settling.start()
+
+    def _settled(self) -> None:
+        """The scene and the selector have come to rest: what was saved as chosen is chosen, or a volume proposed."""
+        if self._loading and self._parameters is not None and self._saved_choice:
+            saved = slicer.mrmlScene.GetNodeByID(self._saved_choice)
+            if saved is not None:
+                self._select(saved)
+                self._parameters.inputChosen = True
+        self._loading, self._saved_choice = False, ""
+        self.propose()
+
     def _select(self, node) -> None:
         self._proposing = True
         try:
@@ -138,7 +165,7 @@ class CaseSection(VTKObservationMixin):
             return
         node = self.volumeNode
         # What the parameters brought (a loaded scene, another panel) was chosen before, or proposed.
-        from_user = not self._proposing and not _same(node, self._parameters.inputVolume)
+        from_user = not self._proposing and not self._loading and not _same(node, self._parameters.inputVolume)
         if from_user:
             # The volume first: each parameter that is set brings the selector to what the parameters say.
             self._parameters.inputVolume = node
@@ -158,6 +185,8 @@ class CaseSection(VTKObservationMixin):
             return
         if node.GetID() == self._proposed and not self._parameters.inputChosen:
             reason = self._reason
+        elif not self._parameters.inputChosen:
+            reason = ""
         else:
             verdict = self._verdicts.get(node.GetID())
             reason = _("Your choice.")

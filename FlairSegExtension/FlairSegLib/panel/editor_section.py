@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import qt
 import slicer
 from flairseg.labels import LESION
 from slicer.i18n import tr as _
 
 from .. import keys, segment_voxels
+from ..editor_guard import GuardedEditor
 from . import messages
 
 if TYPE_CHECKING:
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from flairseg.image.geometry import VolumeGeometry
     from flairseg.lesions import Box
 
-#: Our own editor node, so that the Segment Editor module keeps its settings.
-EDITOR_TAG = "FlairSegSegmentEditor"
+#: Our own editor nodes, so that the Segment Editor module keeps its settings. Each panel has one of its own: an effect
+#: that is active in a node is active in every widget that has the node.
+EDITOR_TAG, REVIEW_TAG, REFERENCE_TAG = "FlairSegSegmentEditor", "FlairSegReviewEditor", "FlairSegReferenceEditor"
 UNDO_STATES = 10
 PAINT, ERASE = "Paint", "Erase"
 _EFFECTS = [PAINT, "Draw", ERASE, "Islands", "Smoothing", "Margin", "Scissors", "Threshold"]
@@ -26,19 +29,28 @@ _EFFECTS = [PAINT, "Draw", ERASE, "Islands", "Smoothing", "Margin", "Scissors", 
 class EditorSection:
     """The embedded editor, and edits by command in the same undo history.
 
+    The editor is told of a segmentation when it is first needed, which takes a tenth of a second: a result is seen
+    and counted before.
+
     Parameters
     ----------
     ui : namespace
         Widgets of ``FlairSegResult.ui``.
+    section : ctkCollapsibleButton, optional
+        In which the editor is: while it is collapsed, nobody needs the editor before the first edit.
+    tag : str
+        Singleton tag of the editor node.
     """
 
-    def __init__(self, ui) -> None:
+    def __init__(self, ui, section=None, tag: str = EDITOR_TAG) -> None:
         self.ui = ui
+        self._tag = tag
+        self._section = section
         self._node = self._volume = None
+        self._segment = ""
         self._locked = False
-        self._entered = False
         editor = ui.segmentEditor
-        editor.setMRMLScene(slicer.mrmlScene)
+        self._guard = GuardedEditor(editor)
         editor.setSegmentationNodeSelectorVisible(False)
         editor.setSourceVolumeNodeSelectorVisible(False)
         editor.setSwitchToSegmentationsButtonVisible(False)
@@ -52,6 +64,12 @@ class EditorSection:
                 part.setVisible(False)
         # One pair of buttons for undo and redo: that of the panel, which stays in view.
         editor.setUndoEnabled(False)
+        self._preparation = qt.QTimer()
+        self._preparation.setSingleShot(True)
+        self._preparation.setInterval(0)
+        self._preparation.timeout.connect(self._bind)
+        if section is not None:
+            section.contentsCollapsed.connect(lambda collapsed=False: self.prepare())
 
     @property
     def editable(self) -> bool:
@@ -61,69 +79,82 @@ class EditorSection:
     @property
     def effect(self) -> str:
         """Name of the active effect; empty if there is none."""
-        node = self.ui.segmentEditor.mrmlSegmentEditorNode()
+        node = self._guard.node
         return (node.GetActiveEffectName() or "") if node is not None else ""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the editor is about to be told of the segmentation."""
+        return self._preparation.isActive()
 
     def show(self, node, volume_node) -> None:
         """Edit a segmentation node (None: nothing) on its volume."""
+        self._preparation.stop()
         self._node, self._volume = node, volume_node
-        editor = self.ui.segmentEditor
-        if node is None:
-            editor.setActiveEffectByName("")
-            editor.setSegmentationNode(None)
-            editor.setSourceVolumeNode(None)
-            self._update()
-            return
-        self._ensure_editor_node()
-        editor.setSegmentationNode(node)
-        editor.setSourceVolumeNode(volume_node)
-        segments = segment_voxels.segments_by_class(node)
-        if segments:
-            self.select(segments.get(LESION) or next(iter(segments.values())))
+        self._segment = ""
+        if node is None or not self._bound:
+            # The brush would go on in what was shown before.
+            self._guard.let_go()
+        if node is not None:
+            segments = segment_voxels.segments_by_class(node)
+            self._segment = segments.get(LESION) or next(iter(segments.values()), "")
+            if self._section is None or self._bound:
+                self._bind()
         self._update()
+
+    def prepare(self) -> None:
+        """Tell the editor of the segmentation when the event loop next turns, if it is seen."""
+        seen = self._section is None or not self._section.collapsed
+        if seen and self._node is not None and not self._bound:
+            self._preparation.start()
 
     def forget(self) -> None:
         """The scene is closing."""
+        self._preparation.stop()
         self._node = self._volume = None
-        self.ui.segmentEditor.setActiveEffectByName("")
-        self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
+        self._guard.let_go()
         self._update()
 
     def enter(self) -> None:
-        """The module is shown: the mouse belongs to the brush again."""
-        self._entered = True
-        self.ui.segmentEditor.setupViewObservations()
+        """The module is shown."""
+        self.prepare()
 
     def exit(self) -> None:
         """Another module is shown: put the brush away."""
-        self._entered = False
+        self._preparation.stop()
         self.use("")
-        self.ui.segmentEditor.removeViewObservations()
 
     def cleanup(self) -> None:
         """Let go of the scene."""
-        self.exit()
-        self.show(None, None)
-        self.ui.segmentEditor.setMRMLSegmentEditorNode(None)
+        self._preparation.stop()
+        self._node = self._volume = None
+        self._guard.let_go()
+        self._update()
 
     def lock(self, locked: bool) -> None:
         """Make the segmentation read-only, or editable again."""
         self._locked = locked
         if locked:
-            self.ui.segmentEditor.setActiveEffectByName("")
+            self._guard.put_away()
         self.ui.segmentEditor.setReadOnly(locked)
         self._update()
 
     def select(self, segment_id: str) -> None:
         """Paint on that segment."""
         if self._node is not None:
-            self.ui.segmentEditor.setCurrentSegmentID(segment_id)
+            self._segment = segment_id
+            if self._bound:
+                self.ui.segmentEditor.setCurrentSegmentID(segment_id)
             self._update()
 
     def use(self, effect: str) -> None:
         """Take up a tool, or put it away (empty)."""
-        self._ensure_painting_is_safe()
-        self.ui.segmentEditor.setActiveEffectByName(effect if self.editable and self._volume is not None else "")
+        if effect and self.editable and self._volume is not None:
+            self._bind()
+            self._ensure_painting_is_safe()
+            self.ui.segmentEditor.setActiveEffectByName(effect)
+        else:
+            self._guard.put_away()
         self._update()
 
     def apply(self, grid: VolumeGeometry, box: Box, before: np.ndarray, after: np.ndarray) -> bool:
@@ -133,35 +164,58 @@ class EditorSection:
         """
         if not self.editable:
             return False
+        self._bind()
         self.ui.segmentEditor.saveStateForUndo()
         segment_voxels.write(self._node, grid, box, before, after)
         return True
 
     def undo(self) -> None:
         """Take back the last stroke or command."""
-        if self.editable:
+        if self.editable and self._bound:
             self.ui.segmentEditor.undo()
 
     def redo(self) -> None:
         """Do again what was taken back."""
-        if self.editable:
+        if self.editable and self._bound:
             self.ui.segmentEditor.redo()
+
+    @property
+    def _bound(self) -> bool:
+        """Whether the editor edits what is shown."""
+        node = self._guard.node
+        return node is not None and node.GetSegmentationNode() is self._node
+
+    def _bind(self) -> None:
+        """Tell the editor of the segmentation, unless it knows."""
+        if self._node is None:
+            return
+        if not self._bound:
+            self._ensure_editor_node()
+        self.ui.segmentEditor.setSourceVolumeNode(self._volume)
+        if self._segment:
+            self.ui.segmentEditor.setCurrentSegmentID(self._segment)
+        self._update()
 
     def _ensure_editor_node(self) -> None:
         scene = slicer.mrmlScene
-        node = scene.GetSingletonNode(EDITOR_TAG, "vtkMRMLSegmentEditorNode")
+        node = scene.GetSingletonNode(self._tag, "vtkMRMLSegmentEditorNode")
         if node is None:
             node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
             node.UnRegister(None)
-            node.SetSingletonTag(EDITOR_TAG)
+            node.SetSingletonTag(self._tag)
             node = scene.AddNode(node)
-        if self.ui.segmentEditor.mrmlSegmentEditorNode() is not node:
-            self.ui.segmentEditor.setMRMLSegmentEditorNode(node)
+        self._guard.let_go()
+        # Before the widget sees the node: it then follows once.
+        with slicer.util.NodeModify(node):
+            node.SetActiveEffectName("")
+            node.SetAndObserveSegmentationNode(self._node)
+            node.SetAndObserveSourceVolumeNode(self._volume)
+        self._guard.set_node(node)
         self._ensure_painting_is_safe()
 
     def _ensure_painting_is_safe(self) -> None:
         """A class takes voxels from the others; no mask of an earlier use hides part of the image from the brush."""
-        node = self.ui.segmentEditor.mrmlSegmentEditorNode()
+        node = self._guard.node
         if node is None:
             return
         node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
@@ -182,7 +236,8 @@ class EditorSection:
         elif self._locked:
             messages.quiet(self.ui.editorMessageLabel, _("Read-only after the verdict. Reopen it to edit again."))
         else:
-            segment = self._node.GetSegmentation().GetSegment(self.ui.segmentEditor.currentSegmentID() or "")
+            chosen = self.ui.segmentEditor.currentSegmentID() if self._bound else self._segment
+            segment = self._node.GetSegmentation().GetSegment(chosen or "")
             name = segment.GetName() if segment is not None else "–"
             messages.quiet(
                 self.ui.editorMessageLabel,

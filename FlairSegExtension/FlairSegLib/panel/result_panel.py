@@ -18,7 +18,7 @@ from .. import background, keys, measurement, phrasing, scene_bridge, segment_ta
 from ..edit_tracker import EditTracker
 from ..shortcuts import Shortcuts
 from . import lesion_words, messages
-from .editor_section import ERASE, PAINT, EditorSection
+from .editor_section import EDITOR_TAG, ERASE, PAINT, EditorSection
 from .lesions_section import LesionsSection
 from .regions_section import RegionsSection
 from .result_section import ResultSection
@@ -53,6 +53,8 @@ class ResultPanel(VTKObservationMixin):
         Called without arguments after a verdict was saved or taken back.
     barPlaceholder : QWidget, optional
         Into which summary, undo and verdict are laid, so that they stay in view; default: below the panel.
+    editorTag : str
+        Singleton tag of the editor node: panels that share one would paint together.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ResultPanel(VTKObservationMixin):
         clock: Callable[[], float] = time.monotonic,
         onDecided: Callable[[], None] | None = None,
         barPlaceholder=None,
+        editorTag: str = EDITOR_TAG,
     ) -> None:
         super().__init__()
         self._on_decided = onDecided
@@ -82,7 +85,7 @@ class ResultPanel(VTKObservationMixin):
         vars(self.ui).update(vars(slicer.util.childWidgetVariables(self.bar)))
         self.widget.setMRMLScene(slicer.mrmlScene)
         self.tracker = EditTracker(self._edited, self._restyled, clock)
-        self.editor = EditorSection(self.ui)
+        self.editor = EditorSection(self.ui, self.ui.editorCollapsibleButton, editorTag)
         self.lesions = LesionsSection(self.ui, self._apply, self.tracker.touch)
         self.result = ResultSection(self.ui, self.setSegmentation, self.editor.select)
         self.verdict = VerdictSection(self.ui, settings, self._lock, self._decided)
@@ -141,7 +144,7 @@ class ResultPanel(VTKObservationMixin):
     @property
     def busy(self) -> bool:
         """Whether something is being counted or saved, or waits to be."""
-        waits = self._settling.isActive() or self._first_count.isActive()
+        waits = self._settling.isActive() or self._first_count.isActive() or self.editor.waiting
         return self._task is not None or waits or self.verdict.saving
 
     def setSegmentation(self, node, volumeNode=None) -> None:
@@ -305,11 +308,13 @@ class ResultPanel(VTKObservationMixin):
         if not self._settling.isActive() and self._task is None:
             self.verdict.measured(measured)
         self.verdict.show_work(self.tracker.seconds)
+        self.editor.prepare()
 
     def _failed(self, error: Exception) -> None:
         self._task = None
         if self._node is None:
             return
+        self.editor.prepare()
         text = (
             phrasing.text(error)
             if isinstance(error, FlairSegError)

@@ -10,6 +10,7 @@ from flairseg.labels import CLASS_BY_VALUE, LESION
 from slicer.i18n import tr as _
 
 from .. import phrasing, segment_voxels
+from ..editor_guard import GuardedEditor
 from ..panel import messages
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class CorrectionSection:
         self._observed: tuple | None = None
         self._edited = False
         editor = ui.correctionEditor
-        editor.setMRMLScene(slicer.mrmlScene)
+        self._guard = GuardedEditor(editor)
         editor.setSegmentationNodeSelectorVisible(False)
         editor.setSourceVolumeNodeSelectorVisible(False)
         editor.setSwitchToSegmentationsButtonVisible(False)
@@ -81,11 +82,10 @@ class CorrectionSection:
         self._editor_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode", _("Editor"))
         self._editor_node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
         editor = self.ui.correctionEditor
-        editor.setMRMLSegmentEditorNode(self._editor_node)
+        self._guard.set_node(self._editor_node)
         editor.setSegmentationNode(mask)
         editor.setSourceVolumeNode(volume)
         editor.setCurrentSegmentID(segment_voxels.segments_by_class(mask)[LESION])
-        editor.setupViewObservations()
         contents = mask.GetSegmentation()
         tag = contents.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, self._changed)
         self._observed = contents, tag
@@ -132,12 +132,7 @@ class CorrectionSection:
         if self._observed is not None:
             self._observed[0].RemoveObserver(self._observed[1])
             self._observed = None
-        editor = self.ui.correctionEditor
-        editor.setActiveEffectByName("")
-        editor.removeViewObservations()
-        editor.setSegmentationNode(None)
-        editor.setSourceVolumeNode(None)
-        editor.setMRMLSegmentEditorNode(None)
+        self._guard.let_go()
         node, self._editor_node = self._editor_node, None
         if node.GetScene() is not None:
             slicer.mrmlScene.RemoveNode(node)

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .. import phrasing
 from ..panel import messages
+from ..panel.editor_section import REVIEW_TAG
 from ..panel.result_panel import ResultPanel, versions_of, volume_of
 from ..shortcuts import Shortcuts
 from .case_list import CaseList
@@ -61,6 +62,7 @@ class QueueTab:
             settings,
             onDecided=self._decided,
             barPlaceholder=self.ui.verdictPlaceholder,
+            editorTag=REVIEW_TAG,
         )
         self.reference = ReferenceSection(self.ui, settings, self.leave, self._reference_changed)
         self.ui.nextButton.clicked.connect(lambda checked=False: self.next())

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from .. import background, segment_voxels, views
 from ..edit_tracker import EditTracker
 from ..panel import messages
-from ..panel.editor_section import ERASE, PAINT, EditorSection
+from ..panel.editor_section import ERASE, PAINT, REFERENCE_TAG, EditorSection
 from ..shortcuts import Shortcuts
 from .case_loader import add_volume, remove_node
 
@@ -64,7 +64,7 @@ class ReferenceTask:
         self._to_judge: list[tuple[str, bool]] = []
         self._task = None
         self._warned = False
-        self.editor = EditorSection(ui)
+        self.editor = EditorSection(ui, tag=REFERENCE_TAG)
         self.tracker = EditTracker(self._edited, lambda: None)
         ui.dotYesButton.clicked.connect(lambda checked=False: self.judge(True))
         ui.dotNoButton.clicked.connect(lambda checked=False: self.judge(False))
