@@ -114,15 +114,18 @@ def add_nodes(
     try:
         studies, transforms = [], []
         for number, (volume_node, motion) in enumerate(zip(volume_nodes, to_halfway, strict=True), start=1):
-            transforms.append(_transform(scene, volume_node, motion, number))
-            added.append(transforms[-1])
-            studies.append(_aligned(scene, volume_node, transforms[-1], number))
-            added.append(studies[-1])
+            with slicer.util.RenderBlocker():
+                transforms.append(_transform(scene, volume_node, motion, number))
+                added.append(transforms[-1])
+                studies.append(_aligned(scene, volume_node, transforms[-1], number))
+                added.append(studies[-1])
             yield 0.9
-        volume = _difference(scene, image, ijk_to_ras, window, title)
-        added.append(volume)
+        with slicer.util.RenderBlocker():
+            volume = _difference(scene, image, ijk_to_ras, window, title)
+            added.append(volume)
         yield 0.95
-        added.append(_change(scene, layer, set(np.flatnonzero(present)), volume, title))
+        with slicer.util.RenderBlocker():
+            added.append(_change(scene, layer, set(np.flatnonzero(present)), volume, title))
     except BaseException:
         for node in reversed(added):
             scene_bridge.remove(node)

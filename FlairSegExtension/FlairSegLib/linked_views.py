@@ -86,6 +86,10 @@ class LinkedViews:
         manager.setLayout(number)
         # The views get their size when the event loop turns; what is fitted before is fitted to another one.
         slicer.app.processEvents()
+        with slicer.util.RenderBlocker():
+            return self._fill(manager, shown, visible, plane)
+
+    def _fill(self, manager, shown: Sequence[Shown], visible: Sequence, plane: str) -> list:
         nodes = []
         for tag, one in zip(_tags(len(shown)), shown, strict=True):
             widget = manager.sliceWidget(tag)
@@ -109,11 +113,12 @@ class LinkedViews:
 
     def close(self) -> None:
         """Back to the layout of before; segmentations are shown where they were."""
-        self._restore()
         manager = slicer.app.layoutManager()
-        if self.open and manager is not None:
-            manager.setLayout(self._layout)
-        self._layout = None
+        with slicer.util.RenderBlocker():
+            self._restore()
+            if self.open and manager is not None:
+                manager.setLayout(self._layout)
+            self._layout = None
 
     def forget(self) -> None:
         """The scene is closing: its nodes are not touched any more."""

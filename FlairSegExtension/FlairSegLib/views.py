@@ -1,4 +1,8 @@
-"""What the views show of a segmentation: where they look, how strong the colours are, the surface on demand."""
+"""What the views show of a segmentation: where they look, how strong the colours are, the surface on demand.
+
+A view of Slicer that has waited for longer than a frame is drawn at the next change, while the change is being made.
+What belongs together is changed while rendering is paused, and drawn once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ ZOOM_FACTOR = 3.0
 def center_on(point_world: tuple[float, float, float]) -> None:
     """Show a point (world RAS, mm) in the middle of all slice views."""
     node = slicer.vtkMRMLSliceNode
-    node.JumpAllSlices(slicer.mrmlScene, *point_world, node.CenteredJumpSlice)
+    with slicer.util.RenderBlocker():
+        node.JumpAllSlices(slicer.mrmlScene, *point_world, node.CenteredJumpSlice)
 
 
 def to_world(node, point) -> tuple[float, float, float]:
@@ -37,11 +42,12 @@ def ijk_to_world(volume_node) -> np.ndarray:
 def zoom_to(extent_mm: float) -> None:
     """Enlarge all slice views so that something of that size fills about a third of them; their centres stay."""
     width = max(ZOOM_MINIMUM_MM, ZOOM_FACTOR * extent_mm)
-    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        x, y, z = node.GetFieldOfView()
-        if min(x, y) > 0:
-            scale = width / min(x, y)
-            node.SetFieldOfView(x * scale, y * scale, z)
+    with slicer.util.RenderBlocker():
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            x, y, z = node.GetFieldOfView()
+            if min(x, y) > 0:
+                scale = width / min(x, y)
+                node.SetFieldOfView(x * scale, y * scale, z)
 
 
 def fit() -> None:
@@ -49,8 +55,9 @@ def fit() -> None:
     manager = slicer.app.layoutManager()
     if manager is None:
         return
-    for name in manager.sliceViewNames():
-        manager.sliceWidget(name).sliceController().fitSliceToBackground()
+    with slicer.util.RenderBlocker():
+        for name in manager.sliceViewNames():
+            manager.sliceWidget(name).sliceController().fitSliceToBackground()
 
 
 def display_of(node):
@@ -104,4 +111,5 @@ def show_volume(volume_node) -> None:
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     if any(c.GetBackgroundVolumeID() == volume_node.GetID() for c in composites):
         return
-    slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
+    with slicer.util.RenderBlocker():
+        slicer.util.setSliceViewerLayers(background=volume_node, fit=True)

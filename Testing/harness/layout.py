@@ -10,6 +10,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
 from vtk.util.numpy_support import vtk_to_numpy
 
+from . import render_count
 from .ctk_widgets import ctkDoubleSlider
 from .mrml_widgets import Observer
 from .slice_view import SliceView
@@ -28,7 +29,9 @@ class _Picture(QtWidgets.QWidget):
     def __init__(self, view, parent=None) -> None:
         super().__init__(parent)
         self._view = view
+        self._name = "3D" if view.node.IsA("vtkMRMLViewNode") else view.node.GetLayoutName()
         self._image = None
+        self._pauses, self._waits, self._interrupted = 0, False, False
         self._timer = QtCore.QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(5)
@@ -41,14 +44,41 @@ class _Picture(QtWidgets.QWidget):
         return self._view
 
     def schedule(self) -> None:
-        if self.isVisible() and not self._timer.isActive():
+        if not self.isVisible():
+            return
+        if self._pauses:
+            self._waits = True
+            return
+        render_count.requested(self._name)
+        if not self._timer.isActive():
             self._timer.start()
+
+    def pauseRender(self):
+        self._pauses += 1
+        if self._timer.isActive():
+            # Asked for and counted before: it is drawn once, later.
+            self._timer.stop()
+            self._interrupted = True
+        return self._pauses
+
+    def resumeRender(self):
+        self._pauses = max(0, self._pauses - 1)
+        if self._pauses:
+            return self._pauses
+        waits, interrupted = self._waits, self._interrupted
+        self._waits = self._interrupted = False
+        if waits:
+            self.schedule()
+        elif interrupted:
+            self._timer.start()
+        return self._pauses
 
     def render_now(self) -> None:
         self._timer.stop()
         self.render()
 
     def render(self) -> None:
+        render_count.rendered(self._name)
         pixels = self.view.render()
         height, width = pixels.shape[:2]
         image = QtGui.QImage(pixels.tobytes(), width, height, 3 * width, QtGui.QImage.Format.Format_RGB888)
@@ -523,7 +553,21 @@ class LayoutManager(QtCore.QObject):
         self.threeDWidget(0).threeDView().resetFocalPoint()
 
     def setRenderPaused(self, paused):
-        """Nothing renders before the event loop turns."""
+        self.pauseRender() if paused else self.resumeRender()
+
+    def pauseRender(self):
+        for view in self._views():
+            view.pauseRender()
+
+    def resumeRender(self):
+        for view in self._views():
+            view.resumeRender()
+
+    def _views(self) -> list[_Picture]:
+        """All views that there are."""
+        if self._slices is None:
+            return []
+        return [*(widget.sliceView() for widget in self._slices.values()), self._three_d.threeDView()]
 
     def close_views(self) -> None:
         """Take all views out of the scene; they are made anew when next asked for."""

@@ -94,6 +94,12 @@ class QtSlicerApplication(application.Application):
             self._layout_manager = layout.LayoutManager()
         return self._layout_manager
 
+    def pauseRender(self) -> None:
+        self.layoutManager().pauseRender()
+
+    def resumeRender(self) -> None:
+        self.layoutManager().resumeRender()
+
     def settings(self):
         # One object as in Slicer: each that goes writes its file at once, which a user's Slicer does when it is idle.
         if self._settings is None:

@@ -96,6 +96,8 @@ class EditorSection:
             # The brush would go on in what was shown before.
             self._guard.let_go()
         if node is not None:
+            # Every node that is added draws the views; here they are drawn anyway.
+            self._editor_node()
             segments = segment_voxels.segments_by_class(node)
             self._segment = segments.get(LESION) or next(iter(segments.values()), "")
             if self._section is None or self._bound:
@@ -164,20 +166,23 @@ class EditorSection:
         """
         if not self.editable:
             return False
-        self._bind()
-        self.ui.segmentEditor.saveStateForUndo()
-        segment_voxels.write(self._node, grid, box, before, after)
+        with slicer.util.RenderBlocker():
+            self._bind()
+            self.ui.segmentEditor.saveStateForUndo()
+            segment_voxels.write(self._node, grid, box, before, after)
         return True
 
     def undo(self) -> None:
         """Take back the last stroke or command."""
         if self.editable and self._bound:
-            self.ui.segmentEditor.undo()
+            with slicer.util.RenderBlocker():
+                self.ui.segmentEditor.undo()
 
     def redo(self) -> None:
         """Do again what was taken back."""
         if self.editable and self._bound:
-            self.ui.segmentEditor.redo()
+            with slicer.util.RenderBlocker():
+                self.ui.segmentEditor.redo()
 
     @property
     def _bound(self) -> bool:
@@ -189,14 +194,16 @@ class EditorSection:
         """Tell the editor of the segmentation, unless it knows."""
         if self._node is None:
             return
-        if not self._bound:
-            self._ensure_editor_node()
-        self.ui.segmentEditor.setSourceVolumeNode(self._volume)
-        if self._segment:
-            self.ui.segmentEditor.setCurrentSegmentID(self._segment)
+        with slicer.util.RenderBlocker():
+            if not self._bound:
+                self._ensure_editor_node()
+            self.ui.segmentEditor.setSourceVolumeNode(self._volume)
+            if self._segment:
+                self.ui.segmentEditor.setCurrentSegmentID(self._segment)
         self._update()
 
-    def _ensure_editor_node(self) -> None:
+    def _editor_node(self):
+        """Our node in the scene; made if there is none."""
         scene = slicer.mrmlScene
         node = scene.GetSingletonNode(self._tag, "vtkMRMLSegmentEditorNode")
         if node is None:
@@ -204,6 +211,10 @@ class EditorSection:
             node.UnRegister(None)
             node.SetSingletonTag(self._tag)
             node = scene.AddNode(node)
+        return node
+
+    def _ensure_editor_node(self) -> None:
+        node = self._editor_node()
         self._guard.let_go()
         # Before the widget sees the node: it then follows once.
         with slicer.util.NodeModify(node):

@@ -414,9 +414,10 @@ class LesionsSection:
         if lesion is None or self._node is None:
             return
         self._next_row = self._row_of(lesion.number)
-        if self.ui.zoomCheckBox.checked:
-            self._zoom(lesion)
-        views.center_on(views.to_world(self._node, lesion.anchor_ras))
+        with slicer.util.RenderBlocker():
+            if self.ui.zoomCheckBox.checked:
+                self._zoom(lesion)
+            views.center_on(views.to_world(self._node, lesion.anchor_ras))
         self._quiet("")
         self._explain()
         self._update_buttons()
@@ -427,9 +428,10 @@ class LesionsSection:
 
     def _zoom_changed(self, checked: bool = False) -> None:
         self._on_activity()
-        if not checked:
-            views.fit()
-        self._look()
+        with slicer.util.RenderBlocker():
+            if not checked:
+                views.fit()
+            self._look()
 
     def _explain(self) -> None:
         lesion = self.selected

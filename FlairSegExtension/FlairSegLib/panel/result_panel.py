@@ -33,7 +33,7 @@ _UI = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 UI_FILE, BAR_FILE = _UI / "FlairSegResult.ui", _UI / "FlairSegVerdict.ui"
 #: From the last stroke until everything is counted again, ms.
 SETTLING_MS = 150
-#: How often the time of work is shown and noted, ms.
+#: How often the time of work is shown, ms.
 CLOCK_MS = 5000
 #: Node references of the bridge, the surest first.
 _INPUT_ROLE = "FlairSeg.input"
@@ -112,7 +112,8 @@ class ResultPanel(VTKObservationMixin):
         # Copying the voxels is a step of its own: the panel is drawn before it.
         self._first_count = _timer(0, self._count, single=True)
         self._style_timer = _timer(0, self.result.refresh, single=True)
-        self._clock_timer = _timer(CLOCK_MS, self._note_work)
+        # Only shown: an attribute of the node that changes every few seconds would draw the views each time.
+        self._clock_timer = _timer(CLOCK_MS, lambda: self.verdict.show_work(self.tracker.seconds))
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartSaveEvent, self._saving)
         self.addObserver(scene, scene.NodeAddedEvent, self._scene_changed)
@@ -156,6 +157,10 @@ class ResultPanel(VTKObservationMixin):
         volumeNode : vtkMRMLScalarVolumeNode, optional
             Its FLAIR, for a segmentation that names none (a file that was loaded).
         """
+        with slicer.util.RenderBlocker():
+            self._set_segmentation(node, volumeNode)
+
+    def _set_segmentation(self, node, volumeNode) -> None:
         if node is not None and node.GetScene() is None:
             node = None
         self._note_work()
@@ -301,10 +306,11 @@ class ResultPanel(VTKObservationMixin):
         if self._again:
             self._again = False
             self._count()
-        self._note_edits()
-        self.result.measured(measured)
-        self._show_summary()
-        self.lesions.measured(measured)
+        with slicer.util.RenderBlocker():
+            self._note_edits()
+            self.result.measured(measured)
+            self._show_summary()
+            self.lesions.measured(measured)
         if not self._settling.isActive() and self._task is None:
             self.verdict.measured(measured)
         self.verdict.show_work(self.tracker.seconds)

@@ -189,7 +189,8 @@ class CaseLoader:
     def _read(self, answer: tuple[CaseFiles, tuple | None]) -> None:
         files, difference = answer
         self._task = None
-        self._volume = add_volume(files.volume, files.shown, files.item.case)
+        with slicer.util.RenderBlocker():
+            self._volume = add_volume(files.volume, files.shown, files.item.case)
         self._steps = self._fill(files, difference)
         self._timer.start()
 
@@ -201,6 +202,11 @@ class CaseLoader:
         self._on_failed(item, error)
 
     def _tick(self) -> None:
+        # The last step fills the scene and the panel.
+        with slicer.util.RenderBlocker():
+            self._step()
+
+    def _step(self) -> None:
         began = time.perf_counter()
         try:
             while time.perf_counter() - began < STEP_S:

@@ -176,9 +176,10 @@ class QueueTab:
     def _answer(self, leave: Callable[[], None]) -> None:
         then, self._then = self._then, None
         self.ui.askRow.setVisible(False)
-        self.result.setSegmentation(None)
-        self.ui.segmentRow.setVisible(False)
-        leave()
+        with slicer.util.RenderBlocker():
+            self.result.setSegmentation(None)
+            self.ui.segmentRow.setVisible(False)
+            leave()
         self.cases.set_opened("")
         messages.hide(self.ui.queueMessageLabel)
         if then is not None:

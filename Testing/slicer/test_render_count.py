@@ -1,0 +1,142 @@
+"""How often each view is drawn for what a reader does: a number with a bound, not a time.
+
+In the application one result drew each view 16 to 18 times, half a second each; see Testing.harness.render_count.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from flairseg.segmentation import Segmentation
+
+from Testing.harness.interaction import press, run_event_loop, wait_until
+from Testing.harness.render_count import RenderCount
+from Testing.slicer.queue_driver import write_result
+from Testing.slicer.result_driver import head_with_lesions
+
+#: The result is there, the panel shows it, the views go to the first lesion.
+MOST_RENDERS = 3
+CARD = SimpleNamespace(id="intensity-v0.1", sha256="ab" * 32, classes=(1, 2, 3), version="0.1", title="Intensity bands")
+
+
+@pytest.fixture
+def panel(main_window, load_module, monkeypatch):
+    """The whole panel in a window with views, without a worker."""
+    module = load_module("FlairSeg")
+    from FlairSegLib.run_controller import RunController
+
+    monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
+    main_window("FlairSeg")
+    return module.widgetRepresentation().self()
+
+
+def settle(panel) -> None:
+    wait_until(lambda: not panel.result.busy and panel.case._task is None, 60)
+    run_event_loop(0.2)
+    wait_until(lambda: not panel.result.busy, 60)
+
+
+def deliver(slicer, panel, head, volume_node) -> None:
+    """The last part of a run: the worker's answer is there."""
+    from FlairSegLib import scene_bridge
+
+    volume, labels, probabilities = head_with_lesions(head)
+    answer = Segmentation(volume, labels, probabilities, CARD, "auto", "cpu", "CPUExecutionProvider", "FLAIR 042")
+    controller = panel.run.controller
+
+    def end_of_a_run():
+        steps = scene_bridge.segmentation_steps(answer, volume_node)
+        node = yield from controller._paced(steps, 0.95, 1.0, "fill")
+        yield 1
+        controller._reset()
+        panel._finished(node)
+
+    controller._run, controller._node, controller._on_progress = 1, volume_node, None
+    controller._steps = end_of_a_run()
+    controller._timer.start(1)
+    wait_until(lambda: not controller.running, 60)
+    settle(panel)
+
+
+def test_views_are_drawn_three_times_at_most_for_what_a_reader_does(slicer, panel, head):
+    volume, _ = head
+    node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, "FLAIR 042")
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    settle(panel)
+    drawn = {}
+    for name in ("first result", "second result"):
+        with RenderCount() as count:
+            deliver(slicer, panel, head, node)
+        drawn[name] = count.most
+        added = {what for what in count.events if what.startswith("added")}
+        assert "added vtkMRMLLabelMapVolumeNode" not in added
+        assert not any(what.startswith("removed") for what in count.events)
+        assert count.events["added vtkMRMLSegmentationDisplayNode"] == 1
+    for name, key in (("next", "N"), ("flip", "X"), ("undo", "Ctrl+Z"), ("overlay", "O"), ("brush", "1")):
+        with RenderCount() as count:
+            press(key)
+            settle(panel)
+        drawn[name] = count.most
+    with RenderCount() as count:
+        panel.result.setSegmentation(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0])
+        settle(panel)
+    drawn["other version"] = count.most
+    assert max(drawn.values()) <= MOST_RENDERS, drawn
+    assert drawn["first result"] >= 2
+    assert drawn["next"] == drawn["overlay"] == drawn["other version"] == 1
+    assert drawn["brush"] == 0
+    with RenderCount() as count:
+        panel.result._clock_timer.timeout.emit()
+        run_event_loop(0.1)
+    assert count.most == 0, "the time of work is no reason to draw the views"
+
+
+def test_a_case_of_the_queue_draws_the_views_three_times_at_most(slicer, queue, head, tmp_path):
+    for case, doubt in (("a", 0.3), ("b", 0.1)):
+        write_result(tmp_path / "results", case, head, doubt)
+    queue.list(tmp_path / "results")
+    for case in ("a", "b"):
+        with RenderCount() as count:
+            queue.open(case)
+            run_event_loop(0.3)
+            queue.settle()
+        assert 1 <= count.most <= MOST_RENDERS
+
+
+def test_a_showing_of_a_study_draws_the_views_three_times_at_most(rater, tmp_path):
+    pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'flairseg[review]'")
+    from Testing.slicer.review_driver import lock_study
+
+    rater.choose(lock_study(tmp_path, 2) / "rooms" / "R1")
+    rater.keys("Return")
+    run_event_loop(0.3)
+    rater.keys("P")
+    # Again, as the layout is the protocol's now: what a view draws because its size changes is not counted.
+    with RenderCount() as count:
+        rater.keys("Return")
+        run_event_loop(0.3)
+    assert rater.tab.view.shown
+    assert "added vtkMRMLLabelMapVolumeNode" not in count.events
+    assert 1 <= count.most <= MOST_RENDERS
+
+
+def test_what_is_paused_is_drawn_once_when_it_goes_on(slicer, main_window):
+    main_window()
+    run_event_loop(0.1)
+    (node,) = [n for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetLayoutName() == "Red"]
+
+    def fail_half_way() -> None:
+        with slicer.util.RenderBlocker():
+            for offset in np.linspace(-5, 5, 7):
+                node.SetSliceOffset(offset)
+            run_event_loop(0.1)
+            assert not count.renders
+            raise RuntimeError
+
+    with RenderCount() as count:
+        with pytest.raises(RuntimeError):
+            fail_half_way()
+        run_event_loop(0.1)
+    assert (count.requests["Red"], count.renders["Red"]) == (1, 1)
