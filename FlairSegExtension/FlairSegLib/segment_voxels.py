@@ -257,12 +257,13 @@ def _erase(node, segment_id: str, grid: VolumeGeometry, box: Box, lost: np.ndarr
     """
     segment = node.GetSegmentation().GetSegment(segment_id)
     image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
-    place = _place(image, grid)
-    if place is None:
+    placement = _place(image, grid)
+    if placement is None:
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         logic.SetBinaryLabelmapToSegment(_image(~lost, box, grid), node, segment_id, logic.MODE_MERGE_MIN, _extent(box))
         return
-    voxels = _voxels(image)
+    # A view, whatever the order of the layer's axes: what is written here is written there.
+    voxels, place = placement.arrange(_voxels(image)), placement.start
     common = [slice(max(b.start, p), min(b.stop, p + n)) for b, p, n in zip(box, place, voxels.shape, strict=True)]
     if any(s.start >= s.stop for s in common):
         return
