@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from flairseg.volume import Volume  # noqa: E402
 
-from models.training import banks, checkpoint, flops, queue, sites, synthetic, train_sites  # noqa: E402
+from models.training import banks, calibrate, checkpoint, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
 from models.training.augment import Geometry  # noqa: E402
 from models.training.config import load_config  # noqa: E402
 from models.training.data import data_folder, folds  # noqa: E402
@@ -422,3 +422,89 @@ def test_the_queue_trains_each_recipe_by_its_own_module(tmp_path):
     jobs = queue.plan(tmp_path, ["flairseg2d-light", "flairseg2d", "s1-pix2pix"])
     modules = {job.config.name: job.command(tmp_path)[2].split(".")[-1] for job in jobs}
     assert modules == {"flairseg2d-light": "train_sites", "flairseg2d": "train", "s1-pix2pix": "train_pix2pix"}
+
+
+# --- calibration ----------------------------------------------------------------------------------------------------
+
+
+def overconfident(seed: int, temperature: float, shape=(30, 30, 30)):
+    """Probabilities sharpened by a temperature, and a reference drawn from what they were before."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (4, *shape))
+    honest = np.exp(logits) / np.exp(logits).sum(0)
+    reference = (rng.random(shape) > np.cumsum(honest, 0)[:3]).sum(0).astype(np.uint8)
+    sharp = np.exp(logits * temperature)
+    return sharp / sharp.sum(0), reference
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 2.0])
+def test_the_temperature_that_sharpened_probabilities_is_found_again(temperature):
+    patients = [calibrate.telling_voxels(str(n), *overconfident(n, temperature)) for n in range(3)]
+    found = calibrate.best_temperature(patients)
+    assert found == pytest.approx(temperature, rel=0.05)
+    after = calibrate.calibration_error(patients, [found] * 3)
+    assert after < 0.02
+    if temperature != 1:
+        assert calibrate.calibration_error(patients, [1.0] * 3) > after + 0.03
+
+
+def test_confidence_of_lesions_is_told_beside_what_readers_drew():
+    labels, reference = np.zeros((3, 12, 12), np.uint8), np.zeros((3, 12, 12), np.uint8)
+    probabilities = np.zeros((4, 3, 12, 12))
+    probabilities[0] = 1
+    for column, (value, drawn) in enumerate(((0.95, True), (0.92, False), (0.65, True))):
+        place = (1, slice(2, 4), slice(4 * column, 4 * column + 2))
+        labels[place], probabilities[3][place], probabilities[0][place] = 3, value, 1 - value
+        if drawn:
+            reference[1, 3, 4 * column + 1] = 3
+    found = calibrate.lesion_confidences(probabilities, labels, reference, 1.0)
+    assert [(round(p, 2), hit) for p, hit in found] == [(0.95, True), (0.92, False), (0.65, True)]
+    rows = calibrate.reliability(found)
+    assert [(row["from"], row["lesions"], row["drawn"]) for row in rows] == [(0.6, 1, 1.0), (0.9, 2, 0.5)]
+    calm = calibrate.lesion_confidences(probabilities, labels, reference, 2.0)
+    assert calm[0][0] == pytest.approx(0.95**0.5 / (0.95**0.5 + 0.05**0.5), abs=1e-3)
+
+
+def test_a_tempered_network_has_calmer_probabilities_and_the_same_labels():
+    torch.manual_seed(0)
+    network, image = LightUNet(1, 4, (4, 4)).eval(), torch.randn(1, 1, 16, 16)
+    with torch.inference_mode():
+        before = network(image)
+        after = calibrate.temper(network, 2.0)(image)
+    assert torch.allclose(after, before / 2, atol=1e-6)
+    assert torch.equal(after.argmax(1), before.argmax(1))
+
+
+def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, monkeypatch):
+    config = json.loads(LIGHT.read_text())
+    config |= {"name": "tiny", "network": {"kind": "light", "inputs": 1, "outputs": 4, "widths": [4, 4]}}
+    (tmp_path / "tiny.json").write_text(json.dumps(config))
+    card = {"id": "tiny-v1.0", "title": "t", "version": "1.0", "licence": "none", "summary": "s", "intended_use": "u",
+            "training_data": [], "training": {}}  # fmt: skip
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "tiny-v1.0.json").write_text(json.dumps(card))
+    monkeypatch.setattr(publish, "CONFIGS", tmp_path)
+    monkeypatch.setattr(publish, "CARDS", tmp_path / "cards")
+    torch.manual_seed(1)
+    network = LightUNet(1, 4, (4, 4))
+    run = tmp_path / "runs" / "tiny"
+    run.mkdir(parents=True)
+    torch.save({"ema": network.state_dict()}, run / "last.pt")
+    checkpoint.mark_finished(run, steps=3, batch=8, minutes=1.5)
+    entries = [{"data": d, "cases": 2, "command": "c", "note": "", "figures": {}} for d in ("one", "two", "three")]
+    (tmp_path / "a.json").write_text(json.dumps(entries[0]))
+    (tmp_path / "b.json").write_text(json.dumps({"entries": entries[1:], "scans": {}}))
+    folder, difference = publish.publish(
+        "tiny", tmp_path / "runs", tmp_path, tmp_path / "models", [tmp_path / "a.json", tmp_path / "b.json"], 1.7
+    )
+    written = json.loads((folder / "card.json").read_text())
+    assert [entry["data"] for entry in written["results"]] == ["one", "two", "three"]
+    assert "1.700" in written["training"]["temperature"]
+    assert difference < 1e-4
+    import onnxruntime
+
+    image = np.random.default_rng(0).normal(0, 1, (1, 1, 224, 192)).astype(np.float32)
+    ours = onnxruntime.InferenceSession(str(folder / "model.onnx")).run(None, {"image": image})[0]
+    with torch.inference_mode():
+        theirs = network(torch.from_numpy(image)).numpy() / 1.7
+    assert np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()

@@ -18,6 +18,7 @@ from flairseg.phantom import make_phantom
 from flairseg.preprocessing import preprocess
 from flairseg.slicestack import SliceStack
 
+from .calibrate import temper
 from .card_markdown import render
 from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
@@ -67,6 +68,15 @@ def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:
     )
 
 
+def measured(paths: list[Path]) -> list[dict]:
+    """Entries of a card's ``results`` from JSON files, each an entry or a list of them under ``entries``."""
+    out: list[dict] = []
+    for path in paths:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        out += content.get("entries", [content])
+    return out
+
+
 def cost(folder: Path) -> str:
     """What a complete run cost, in words."""
     spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
@@ -89,8 +99,24 @@ def draws(network: torch.nn.Module, slices: torch.Tensor, config: TrainingConfig
     return bool((answers[:, 1:] > 0.5).any())
 
 
-def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -> tuple[Path, float]:
+def publish(
+    recipe: str,
+    runs: Path,
+    predictions: Path,
+    models: Path = MODELS,
+    results: list[Path] | None = None,
+    temperature: float = 1.0,
+) -> tuple[Path, float]:
     """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom.
+
+    Parameters
+    ----------
+    recipe : str
+    runs, predictions, models : Path
+    results : list of Path, optional
+        Measured results for the card (JSON: an entry, or ``entries``), in place of the out-of-fold predictions'.
+    temperature : float
+        Divides the logits, see :mod:`~models.training.calibrate`.
 
     Raises
     ------
@@ -105,11 +131,14 @@ def publish(recipe: str, runs: Path, predictions: Path, models: Path = MODELS) -
         raise FileNotFoundError(f"no card fields {CARDS / recipe}-v*.json")
     card = json.loads(found[-1].read_text(encoding="utf-8"))
     card["training"]["time"] = cost(runs / recipe)
-    card["results"] = [out_of_fold_entry(config, predictions)]
+    card["results"] = measured(results) if results else [out_of_fold_entry(config, predictions)]
     folder = models / card["id"]
     network, slices = load_average(config, runs / recipe / "last.pt"), phantom_slices(config)
     if not draws(network, slices, config):
         raise RuntimeError(f"{recipe} draws nothing in the phantom: train it again, with another --seed")
+    if temperature != 1:
+        temper(network, temperature)
+        card["training"]["temperature"] = f"logits divided by {temperature:.3f} (python -m models.training.calibrate)"
     write_model(config, network, folder, card)
     onnx, output = folder / "model.onnx", config.pipeline["output"]
     difference = largest_difference(network, onnx, slices, TOLERANCE_ON_SLICES, output)
@@ -129,9 +158,17 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", required=True, help="may be repeated")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--predictions", type=Path, default=Path("runs/predictions"))
+    parser.add_argument("--result", type=Path, action="append", help="measured results (JSON), repeatable")
+    parser.add_argument("--temperature", type=float, default=1.0, help="divides the logits")
     arguments = parser.parse_args()
     for recipe in arguments.recipe:
-        folder, difference = publish(recipe, arguments.runs, arguments.predictions)
+        folder, difference = publish(
+            recipe,
+            arguments.runs,
+            arguments.predictions,
+            results=arguments.result,
+            temperature=arguments.temperature,
+        )
         print(f"{folder}: largest difference to PyTorch {difference:.2g}")
 
 
