@@ -494,12 +494,19 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     entries = [{"data": d, "cases": 2, "command": "c", "note": "", "figures": {}} for d in ("one", "two", "three")]
     (tmp_path / "a.json").write_text(json.dumps(entries[0]))
     (tmp_path / "b.json").write_text(json.dumps({"entries": entries[1:], "scans": {}}))
+    rows = [{"from": 0.9, "to": 1.0, "lesions": 7, "confidence": 0.95, "drawn": 0.86}]
+    fitted = {"all": {"temperature": 1.7, "thresholds": {"3": 0.6}}, "folds": [],
+              "error_before": 0.2, "error_left_out": 0.05, "lesions_left_out": rows}  # fmt: skip
+    (tmp_path / "decoding.json").write_text(json.dumps(fitted))
+    results = [tmp_path / "a.json", tmp_path / "b.json"]
     folder, difference = publish.publish(
-        "tiny", tmp_path / "runs", tmp_path, tmp_path / "models", [tmp_path / "a.json", tmp_path / "b.json"], 1.7
+        "tiny", tmp_path / "runs", tmp_path, tmp_path / "models", results, tmp_path / "decoding.json"
     )
     written = json.loads((folder / "card.json").read_text())
     assert [entry["data"] for entry in written["results"]] == ["one", "two", "three"]
-    assert "1.700" in written["training"]["temperature"]
+    assert written["pipeline"]["thresholds"] == {"3": 0.6}
+    for words in ("1.700", "0.200 before, 0.050 after", "0.9 to 1: 7 lesions, 86 % drawn"):
+        assert words in written["training"]["decoding"]
     assert difference < 1e-4
     import onnxruntime
 
@@ -508,3 +515,38 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     with torch.inference_mode():
         theirs = network(torch.from_numpy(image)).numpy() / 1.7
     assert np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()
+
+
+def test_a_fold_is_decoded_by_what_the_other_folds_patients_want(monkeypatch):
+    """Patients x want a threshold of 0.6 for lesions, patient y one of 0.5: each fold gets the other's."""
+    reference = np.zeros((1, 30, 30), np.uint8)
+    reference[0, 5:15, 5:15] = 3
+
+    def patient(rim: float, inside: float) -> dict[str, np.ndarray]:
+        probabilities = np.zeros((4, 1, 30, 30))
+        probabilities[3, 0, 4:16, 4:16] = rim
+        probabilities[3, 0, 5:15, 5:15] = inside
+        probabilities[0] = 1 - probabilities.sum(0)
+        labels = probabilities.argmax(0).astype(np.uint8)
+        return {"probabilities": probabilities, "labels": labels, "reference": reference, "spacing": np.ones(3)}
+
+    patients = {"x": patient(0.58, 0.95), "y": patient(0.46, 0.535)}
+    monkeypatch.setattr(calibrate, "best_temperature", lambda some: 1.0)
+    monkeypatch.setattr(calibrate, "folds", lambda names, count: [["x"], ["y"]])
+    found = calibrate.fit(patients, 2, 11.0)
+    of_x, of_y = (setting["thresholds"]["3"] for setting in found["folds"])
+    assert 0.46 < of_x <= 0.525  # fitted on y
+    assert 0.58 < of_y <= 0.75  # fitted on x
+    assert found["error_before"] == found["error_left_out"]
+    assert sum(row["lesions"] for row in found["lesions_left_out"]) == 2
+
+
+def test_small_components_do_not_count_where_the_pipeline_drops_them():
+    reference, probabilities = np.zeros((1, 20, 20), np.uint8), np.zeros((4, 1, 20, 20), np.float32)
+    reference[0, 4:8, 4:8] = 3
+    probabilities[3, 0, 4:8, 4:8] = 0.9
+    probabilities[3, 0, 15, 15] = 0.65
+    table = calibrate.threshold_table(probabilities, reference, 1.0, 0.0)
+    low = calibrate.THRESHOLDS.index(0.5), calibrate.THRESHOLDS.index(0.7)
+    assert table[low[0]] < table[low[1]] == 1
+    assert (calibrate.threshold_table(probabilities, reference, 1.0, 2.0) == 1).all()

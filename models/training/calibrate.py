@@ -1,28 +1,37 @@
-"""Temper a model's probabilities on left-out patients: ``python -m models.training.calibrate --evaluation FOLDER``.
+"""Temperature and threshold from left-out patients: ``python -m models.training.calibrate --evaluation FOLDER``.
 
 Reads the out-of-fold probabilities that :mod:`models.training.evaluate` kept, finds the temperature at which lesion
-probabilities are those of readers (Guo et al. 2017, ICML), and says for each patient what the temperature of the others
-does. Then how many of the lesions of each confidence (mean probability, as the panel shows it) readers drew.
+probabilities are those of readers (Guo et al. 2017, ICML), then the threshold of lesions; of every fold's patients on
+those of the other folds alone, so that figures of a fold decoded so (``models.training.evaluate --decoding``) owe nothing
+to its own patients. Then how many of the lesions of each confidence (mean probability, as the panel shows it) readers
+drew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from flairseg.evaluation.components import match_lesions
+from flairseg.evaluation.overlap import Overlap
 from flairseg.labels import LESION
 from scipy import ndimage, optimize
+
+from .config import TrainingConfig, load_config
+from .data import folds
 
 #: Below this probability of a lesion, and without one drawn, a voxel tells nothing about calibration.
 LEAST_PROBABILITY = 1e-3
 #: Temperatures that are considered.
 TEMPERATURES = (0.3, 4.0)
-BINS = (0.0, 0.6, 0.7, 0.8, 0.9, 1.0)
+BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+#: Thresholds that are tried, of tempered probabilities.
+THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(15))
 
 
 @dataclass
@@ -50,7 +59,7 @@ def telling_voxels(name: str, probabilities: np.ndarray, reference: np.ndarray) 
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Lesion probabilities (n,) of log probabilities (4, n) at a temperature; 1 leaves them as they are."""
-    scaled = log_probabilities / temperature
+    scaled = log_probabilities.astype(np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(0))
     return scaled[LESION] / scaled.sum(0)
 
@@ -117,6 +126,38 @@ def reliability(lesions: list[tuple[float, bool]], bins: tuple[float, ...] = BIN
     return rows
 
 
+def classified(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (4, ...) at a temperature, float32."""
+    scaled = np.log(np.clip(probabilities, 1e-7, 1)) / temperature
+    scaled = np.exp(scaled - scaled.max(0))
+    return np.float32(scaled / scaled.sum(0))
+
+
+def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float) -> np.ndarray:
+    """What each of :data:`THRESHOLDS` is worth on one patient: the mean of lesion Dice and lesion F1.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (4, K, J, I)
+        Tempered.
+    reference : ndarray of uint8, shape (K, J, I)
+    voxel_mm3, least_mm3 : float
+        Of a voxel, and of the smallest lesion that the pipeline leaves.
+    """
+    drawn, out = reference == LESION, []
+    for threshold in THRESHOLDS:
+        components, _ = ndimage.label(probabilities[LESION] >= threshold, np.ones((3, 3, 3)))
+        sizes = np.bincount(components.ravel()) * voxel_mm3
+        lesions = (components > 0) & (sizes >= least_mm3)[components]
+        out.append((Overlap.of(lesions, drawn).dice + match_lesions(lesions, drawn).f1) / 2)
+    return np.array(out)
+
+
+def best_threshold(tables: list[np.ndarray]) -> dict[str, float]:
+    """The lesion threshold that is best for the mean of some patients, by class value as a card has it."""
+    return {str(LESION): THRESHOLDS[int(np.nanmean(tables, 0).argmax())]}
+
+
 @torch.no_grad()
 def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
     """Divide a network's logits by a temperature, in its last layer and in place: labels stay, probabilities calm."""
@@ -125,32 +166,67 @@ def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
     return network
 
 
+def decoded(config: TrainingConfig, network: torch.nn.Module, setting: dict) -> TrainingConfig:
+    """The recipe with a setting's thresholds; the network is tempered in place by its temperature."""
+    temper(network, setting["temperature"])
+    return replace(config, pipeline={**config.pipeline, "thresholds": setting["thresholds"]})
+
+
+def read_patients(evaluation: Path) -> dict[str, dict[str, np.ndarray]]:
+    """``probabilities``, ``labels``, ``reference`` and ``spacing`` of each patient."""
+    out = {}
+    for path in sorted(evaluation.glob("*.npz")):
+        with np.load(path) as one:
+            out[path.stem] = {key: one[key] for key in one.files}
+    return out
+
+
+def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float) -> dict:
+    """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability."""
+    telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
+
+    def setting(names: list[str]) -> dict:
+        temperature = best_temperature([telling[name] for name in names])
+        tables = [
+            threshold_table(
+                classified(patients[name]["probabilities"], temperature),
+                patients[name]["reference"],
+                float(np.prod(patients[name]["spacing"])),
+                least_mm3,
+            )
+            for name in names
+        ]
+        return {"temperature": round(temperature, 4), "thresholds": best_threshold(tables)}
+
+    settings, before, after = [], [], []
+    temperature_of = {}
+    for away in folds(list(patients), count):
+        settings.append(setting([name for name in patients if name not in away]))
+        for name in away:
+            temperature_of[name] = settings[-1]["temperature"]
+            arrays = [patients[name][key] for key in ("probabilities", "labels", "reference")]
+            before += lesion_confidences(*arrays, 1.0)
+            after += lesion_confidences(*arrays, temperature_of[name])
+    everybody = list(telling.values())
+    return {
+        "folds": settings,
+        "all": setting(list(patients)),
+        "error_before": calibration_error(everybody, [1.0] * len(everybody)),
+        "error_left_out": calibration_error(everybody, [temperature_of[one.name] for one in everybody]),
+        "lesions_before": reliability(before),
+        "lesions_left_out": reliability(after),
+    }
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True, help="what models.training.evaluate wrote")
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()
-    patients, stored = [], []
-    for path in sorted(arguments.evaluation.glob("*.npz")):
-        with np.load(path) as one:
-            arrays = {key: one[key] for key in ("probabilities", "labels", "reference")}
-        patients.append(telling_voxels(path.stem, arrays["probabilities"], arrays["reference"]))
-        stored.append(arrays)
-    others = [best_temperature([one for one in patients if one is not left]) for left in patients]
-    ones = [1.0] * len(patients)
-    raw, honest = [], []
-    for arrays, temperature in zip(stored, others, strict=True):
-        raw += lesion_confidences(**arrays, temperature=1.0)
-        honest += lesion_confidences(**arrays, temperature=temperature)
-    result = {
-        "temperature": best_temperature(patients),
-        "of_the_others": {one.name: t for one, t in zip(patients, others, strict=True)},
-        "error_before": calibration_error(patients, ones),
-        "error_left_out": calibration_error(patients, others),
-        "lesions_before": reliability(raw),
-        "lesions_left_out": reliability(honest),
-    }
+    config = load_config(arguments.config)
+    result = fit(read_patients(arguments.evaluation), config.folds, config.pipeline["min_lesion_mm3"])
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
 

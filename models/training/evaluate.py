@@ -18,6 +18,7 @@ import torch
 from flairseg.pipeline import segment
 from flairseg.slicestack import SliceStack
 
+from .calibrate import decoded
 from .config import TrainingConfig, load_config
 from .data import data_folder, folds, load_tabriz
 from .export import load_average, write_model
@@ -82,9 +83,16 @@ def fold_network(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
 
 
 def evaluate(
-    config: TrainingConfig, runs: Path, output: Path, only: list[int] | None = None
+    config: TrainingConfig,
+    runs: Path,
+    output: Path,
+    only: list[int] | None = None,
+    settings: list[dict] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Per-patient figures of all folds, by patient; label maps and probabilities are kept in ``output``."""
+    """Per-patient figures of all folds, by patient; label maps and probabilities are kept in ``output``.
+
+    ``settings`` has the temperature and thresholds of each fold (:mod:`models.training.calibrate`).
+    """
     cases = {case.name: case for case in load_tabriz(data_folder())}
     figures: dict[str, dict[str, float]] = {}
     for fold, patients in enumerate(folds(list(cases), config.folds)):
@@ -93,7 +101,8 @@ def evaluate(
         folder = output / f"{config.name}-fold{fold}-v0.1"
         of_fold = replace(config, fold=fold)
         network = fold_network(of_fold, run_folder(of_fold, runs) / "last.pt")
-        write_model(config, network, folder, fold_card(config, fold))
+        decoding = decoded(config, network, settings[fold]) if settings else config
+        write_model(decoding, network, folder, fold_card(config, fold))
         for name in patients:
             case = cases[name]
             result = segment(case.volume, model=folder / "model.onnx")
@@ -145,11 +154,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--fold", type=int, action="append", help="only this fold (may be repeated)")
+    parser.add_argument("--decoding", type=Path, help="what models.training.calibrate wrote")
     parser.add_argument("--note", default=NOTE, help="what the card says of these figures")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    figures = evaluate(config, arguments.runs, arguments.output, arguments.fold)
+    decoding = json.loads(arguments.decoding.read_text(encoding="utf-8")) if arguments.decoding else {}
+    figures = evaluate(config, arguments.runs, arguments.output, arguments.fold, decoding.get("folds"))
     with (arguments.output / "patients.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["patient", *next(iter(figures.values()))])
         writer.writeheader()
@@ -159,7 +170,8 @@ def main() -> None:
         summary,
         f"Tabriz (1.5 T, 6-8 mm), {config.folds}-fold cross-validation over patients",
         len(figures),
-        f"python -m models.training.evaluate --config {arguments.config.as_posix()} --runs runs",
+        f"python -m models.training.evaluate --config {arguments.config.as_posix()} --runs runs"
+        + (" --decoding runs/decoding.json" if arguments.decoding else ""),
         arguments.note,
     )
     (arguments.output / "result.json").write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")

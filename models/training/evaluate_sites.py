@@ -19,6 +19,7 @@ from flairseg.labels import LESION
 from flairseg.pipeline import segment
 from flairseg.volume import Volume
 
+from .calibrate import decoded
 from .config import TrainingConfig, load_config
 from .data import data_folder, read, refuse_held_back
 from .evaluate import card_entry, fold_card, fold_network, summarise
@@ -29,7 +30,7 @@ from .train import run_folder
 
 #: Heading of each site in a card.
 TITLES = {
-    "mslesseg": "MSLesSeg (3 T and 1.5 T, 3D, 1 mm, skull-stripped)",
+    "mslesseg": "MSLesSeg (3D FLAIR, 1 mm, skull-stripped)",
     "muslim": "Muslim et al. (single slices, many scanners, 8-bit)",
 }
 
@@ -75,8 +76,10 @@ def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, di
     return figures
 
 
-def fold_models(config: TrainingConfig, runs: Path, folder: Path, cache: Path) -> Callable[[str], Path]:
-    """For each person the ONNX file of the fold that left the person out."""
+def fold_models(
+    config: TrainingConfig, runs: Path, folder: Path, cache: Path, settings: list[dict] | None = None
+) -> Callable[[str], Path]:
+    """For each person the ONNX file of the fold that left the person out; ``settings``: see ``evaluate``."""
     away: dict[str, int] = {}
     for site in TITLES:
         bank = load_site(site, data_folder(), config.preprocessing, cache)
@@ -85,7 +88,8 @@ def fold_models(config: TrainingConfig, runs: Path, folder: Path, cache: Path) -
     for fold in set(away.values()):
         of_fold = replace(config, fold=fold)
         network = fold_network(of_fold, run_folder(of_fold, runs) / "last.pt")
-        write_model(config, network, folder / f"fold{fold}", fold_card(config, fold))
+        decoding = decoded(config, network, settings[fold]) if settings else config
+        write_model(decoding, network, folder / f"fold{fold}", fold_card(config, fold))
     return lambda person: folder / f"fold{away[person]}" / "model.onnx"
 
 
@@ -96,6 +100,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--checkpoint", type=Path, help="segment everybody with this run of the recipe")
     parser.add_argument("--model", type=Path, help="segment everybody with this model")
+    parser.add_argument("--decoding", type=Path, help="what models.training.calibrate wrote")
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="flairseg-sites-") as temporary:
@@ -108,7 +113,9 @@ def main() -> None:
                 write_model(config, load_average(config, arguments.checkpoint), folder / "one", fold_card(config, 0))
                 choose = lambda person: folder / "one" / "model.onnx"  # noqa: E731
             else:
-                choose = fold_models(config, arguments.runs, folder, arguments.runs / "cache")
+                fitted = json.loads(arguments.decoding.read_text(encoding="utf-8")) if arguments.decoding else {}
+                how += " --decoding runs/decoding.json" * bool(fitted)
+                choose = fold_models(config, arguments.runs, folder, arguments.runs / "cache", fitted.get("folds"))
         figures = judge(choose, data_folder())
     entries = [
         card_entry(summarise(of_site), TITLES[site], len(of_site), f"python -m models.training.evaluate_sites {how}")

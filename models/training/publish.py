@@ -18,7 +18,7 @@ from flairseg.phantom import make_phantom
 from flairseg.preprocessing import preprocess
 from flairseg.slicestack import SliceStack
 
-from .calibrate import temper
+from .calibrate import decoded
 from .card_markdown import render
 from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
@@ -77,6 +77,20 @@ def measured(paths: list[Path]) -> list[dict]:
     return out
 
 
+def in_words(fitted: dict) -> str:
+    """What :mod:`~models.training.calibrate` found, for a card."""
+    rows = [
+        f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % drawn"
+        for row in fitted["lesions_left_out"]
+    ]
+    return (
+        f"logits divided by {fitted['all']['temperature']:.3f}; temperature and thresholds fitted on left-out ones, "
+        "for the figures above on those of the other folds (python -m models.training.calibrate). Calibration error of "
+        f"lesion probabilities {fitted['error_before']:.3f} before, {fitted['error_left_out']:.3f} after. Share of the "
+        f"lesions found that readers drew, by confidence: {'; '.join(rows)}"
+    )
+
+
 def cost(folder: Path) -> str:
     """What a complete run cost, in words."""
     spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
@@ -105,7 +119,7 @@ def publish(
     predictions: Path,
     models: Path = MODELS,
     results: list[Path] | None = None,
-    temperature: float = 1.0,
+    decoding: Path | None = None,
 ) -> tuple[Path, float]:
     """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom.
 
@@ -115,8 +129,8 @@ def publish(
     runs, predictions, models : Path
     results : list of Path, optional
         Measured results for the card (JSON: an entry, or ``entries``), in place of the out-of-fold predictions'.
-    temperature : float
-        Divides the logits, see :mod:`~models.training.calibrate`.
+    decoding : Path, optional
+        Temperature and thresholds (``all``) that :mod:`~models.training.calibrate` wrote.
 
     Raises
     ------
@@ -136,9 +150,10 @@ def publish(
     network, slices = load_average(config, runs / recipe / "last.pt"), phantom_slices(config)
     if not draws(network, slices, config):
         raise RuntimeError(f"{recipe} draws nothing in the phantom: train it again, with another --seed")
-    if temperature != 1:
-        temper(network, temperature)
-        card["training"]["temperature"] = f"logits divided by {temperature:.3f} (python -m models.training.calibrate)"
+    if decoding:
+        fitted = json.loads(decoding.read_text(encoding="utf-8"))
+        config = decoded(config, network, fitted["all"])
+        card["training"]["decoding"] = in_words(fitted)
     write_model(config, network, folder, card)
     onnx, output = folder / "model.onnx", config.pipeline["output"]
     difference = largest_difference(network, onnx, slices, TOLERANCE_ON_SLICES, output)
@@ -159,7 +174,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--predictions", type=Path, default=Path("runs/predictions"))
     parser.add_argument("--result", type=Path, action="append", help="measured results (JSON), repeatable")
-    parser.add_argument("--temperature", type=float, default=1.0, help="divides the logits")
+    parser.add_argument("--decoding", type=Path, help="what models.training.calibrate wrote")
     arguments = parser.parse_args()
     for recipe in arguments.recipe:
         folder, difference = publish(
@@ -167,7 +182,7 @@ def main() -> None:
             arguments.runs,
             arguments.predictions,
             results=arguments.result,
-            temperature=arguments.temperature,
+            decoding=arguments.decoding,
         )
         print(f"{folder}: largest difference to PyTorch {difference:.2g}")
 
