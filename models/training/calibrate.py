@@ -2,9 +2,9 @@
 
 Reads the out-of-fold probabilities that :mod:`models.training.evaluate` kept, finds the temperature at which lesion
 probabilities are those of readers (Guo et al. 2017, ICML), then the threshold of lesions; of every fold's patients on
-those of the other folds alone, so that figures of a fold decoded so (``models.training.evaluate --decoding``) owe nothing
-to its own patients. Then how many of the lesions of each confidence (mean probability, as the panel shows it) readers
-drew.
+those of the other folds alone, so that figures of a fold decoded so (``models.training.evaluate --decoding``) owe
+nothing to its own patients. Then how many of the lesions of each confidence (mean probability, as the panel shows it)
+readers drew.
 """
 
 from __future__ import annotations
