@@ -231,7 +231,13 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     return NiftiHeader(shape, geometry, start, start + voxels * bits // 8, float_type, np.zeros(0, dtype=np.int64))
 
 
-def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.uint8) -> None:
+#: What the header's description says of a file that nobody needs to tell apart; see :mod:`flairseg.io.raw_labels`.
+DESCRIPTION = "FlairSeg, research use only"
+
+
+def write_nifti(
+    path: Path, array: np.ndarray, volume: Volume, dtype: type = np.uint8, description: str = DESCRIPTION
+) -> None:
     """Write an array on a volume's grid as ``.nii.gz``; a leading axis becomes the file's fourth dimension.
 
     The placement is the volume's own, bit for bit where it came from a NIfTI file. The same arrays give the same bytes.
@@ -246,6 +252,8 @@ def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.
         Gives the grid.
     dtype : type
         ``numpy.uint8``, ``numpy.int16`` or ``numpy.float32``.
+    description : str
+        The header's ``descrip``, at most 79 ASCII characters.
 
     Raises
     ------
@@ -259,13 +267,13 @@ def write_nifti(path: Path, array: np.ndarray, volume: Volume, dtype: type = np.
     stack = array[None] if array.ndim == 3 else array
     kind = np.dtype(dtype).newbyteorder("<")
     with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as stream:
-        stream.write(_header(volume, np.dtype(dtype), len(stack)))
+        stream.write(_header(volume, np.dtype(dtype), len(stack), description))
         for block in stack:
             for plane in block:
                 stream.write(np.ascontiguousarray(plane, dtype=kind).data)
 
 
-def _header(volume: Volume, dtype: np.dtype, count: int) -> bytes:
+def _header(volume: Volume, dtype: np.dtype, count: int, description: str) -> bytes:
     """Header and empty extension block, 352 bytes, little-endian."""
     if dtype not in _DATATYPES:
         raise ValueError(f"NIfTI output is uint8, int16 or float32, not {dtype}")
@@ -279,7 +287,7 @@ def _header(volume: Volume, dtype: np.dtype, count: int) -> bytes:
     struct.pack_into("<8f", raw, 76, *geometry.pixdim, 1.0, 1.0, 1.0, 1.0)
     struct.pack_into("<3f", raw, 108, _VOX_OFFSET, 1.0, 0.0)
     raw[123] = geometry.units
-    struct.pack_into("<80s", raw, 148, b"FlairSeg, research use only")
+    struct.pack_into("<80s", raw, 148, description.encode("ascii"))
     struct.pack_into("<2h", raw, 252, geometry.qform_code, geometry.sform_code)
     struct.pack_into("<6f", raw, 256, *geometry.qform)
     struct.pack_into("<12f", raw, 280, *geometry.sform)

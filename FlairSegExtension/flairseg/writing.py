@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from .atomic import all_or_none, check_folder, results_exist, unusable_name
-from .labels import CLASSES
+from .io.raw_labels import LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
+from .labels import CLASSES, LESION
 from .nifti import read_header, write_nifti
 from .reading import case_name, is_text
 from .segmentation import Segmentation, provenance_tags
@@ -29,9 +31,12 @@ ENDINGS = {
     "overview": "_overview.png",
     "probabilities": "_probabilities.nii.gz",
     "disagreement": "_disagreement.nii.gz",
+    "lesion_mask": "_lesions.nii.gz",
     "lesions": "_lesions.csv",
     "summary": "_summary.json",
 }
+#: A stem of BIDS entities; the image's suffix is no part of a derivative's name.
+_BIDS_STEM = re.compile(r"(sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)(?:_FLAIR)?")
 #: Longest stem in bytes: file systems allow names of 255, and the longest ending needs its share.
 MAXIMUM_STEM_BYTES = 230
 
@@ -75,6 +80,18 @@ def output_stems(inputs: Sequence[str | Path]) -> list[str]:
     return stems
 
 
+def file_names(stem: str) -> dict[str, str]:
+    """Name of each file of a case, keys as in :data:`ENDINGS`.
+
+    A stem of BIDS entities (``sub-01_ses-2``, ``sub-01_FLAIR``) gives the lesion mask its BIDS name,
+    ``sub-01_ses-2_desc-lesion_mask.nii.gz``: the derivative's suffix stands in place of the image's.
+    """
+    names = {name: f"{stem}{ending}" for name, ending in ENDINGS.items()}
+    if bids := _BIDS_STEM.fullmatch(stem):
+        names["lesion_mask"] = f"{bids[1]}_desc-lesion_mask.nii.gz"
+    return names
+
+
 def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
     """Refuse, before any work is done, what could not be written in the end.
 
@@ -86,9 +103,9 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     folder = Path(output_dir)
     if not is_text(folder):
         raise unusable_name()
-    existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
+    existing = [] if overwrite else [n for n in file_names(stem).values() if os.path.lexists(folder / n)]
     if existing:
-        raise results_exist(f"Results of {stem}", folder / f"{stem}{existing[0]}")
+        raise results_exist(f"Results of {stem}", folder / existing[0])
     check_folder(folder)
 
 
@@ -99,12 +116,14 @@ def write_segmentation(
     probabilities: bool = False,
     overwrite: bool = False,
     check: Callable[[], None] | None = None,
+    lesion_mask: bool = False,
 ) -> dict[str, Path]:
     """Write the files of a case; after any failure there is none of them, and what existed before is as it was.
 
     ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
     ``<stem>_lesions.csv``, ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes
-    0..3 last) and, of an ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1).
+    0..3 last) and, of an ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1), and ``<stem>_lesions.nii.gz``
+    (uint8, 0 and 1; of BIDS entities ``<entities>_desc-lesion_mask.nii.gz``).
 
     Parameters
     ----------
@@ -120,12 +139,14 @@ def write_segmentation(
         Replace existing results of this stem (all of them: probabilities of an earlier run do not stay behind).
     check : callable, optional
         Called between files; may raise to cancel.
+    lesion_mask : bool
+        Also write the lesions alone, 0 and 1, for programs that take every value for a lesion.
 
     Returns
     -------
     dict of str to Path
         ``labels``, ``segmentation``, ``overview``, ``lesions``, ``summary`` and perhaps ``probabilities``,
-        ``disagreement``.
+        ``disagreement``, ``lesion_mask``.
 
     Raises
     ------
@@ -137,13 +158,16 @@ def write_segmentation(
     stem = segmentation.volume.name if stem is None else stem
     check_destination(folder, stem, overwrite)
     left_out = set() if probabilities else {"probabilities", "disagreement"}
+    if not lesion_mask:
+        left_out.add("lesion_mask")
     if segmentation.disagreement is None:
         left_out.add("disagreement")
-    wanted = {name: f"{stem}{e}" for name, e in ENDINGS.items() if name not in left_out}
+    names = file_names(stem)
+    wanted = {name: file for name, file in names.items() if name not in left_out}
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     # The summary names its image as seen from where it is put.
     placed = replace(segmentation, source=input_for_summary(segmentation.source, folder))
-    with all_or_none(folder, wanted.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
+    with all_or_none(folder, wanted.values(), names.values()) as temporary:
         for name, file in wanted.items():
             segmentation.seconds["write"] = time.perf_counter() - began
             segmentation.seconds["total"] = before + segmentation.seconds["write"]
@@ -175,7 +199,13 @@ def write_part(segmentation: Segmentation, name: str, path: Path) -> None:
 
 
 def _write_labels(segmentation: Segmentation, path: Path) -> None:
-    write_nifti(path, segmentation.labels, segmentation.volume)
+    write_nifti(path, segmentation.labels, segmentation.volume, description=LABELS_DESCRIPTION)
+    read_header(path)
+
+
+def _write_lesion_mask(segmentation: Segmentation, path: Path) -> None:
+    mask = (np.asarray(segmentation.labels) == LESION).astype(np.uint8)
+    write_nifti(path, mask, segmentation.volume, description=LESION_MASK_DESCRIPTION)
     read_header(path)
 
 
@@ -214,7 +244,9 @@ def _write_segments(segmentation: Segmentation, path: Path) -> None:
 def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
     """Header fields that make a NRRD label map a Slicer segmentation (``.seg.nrrd``).
 
-    Slicer takes the extent of a shared layer from its first segment, hence the whole grid for each.
+    Slicer takes the extent of a shared layer from its first segment, hence the whole grid for each. The conversion
+    parameter "Reference image geometry" (affine to RAS, row by row, then first and last index of I, J, K) makes it keep
+    the whole grid when it saves; without it the file is cut down to the segments.
     """
     extent = " ".join(f"0 {n - 1}" for n in segmentation.labels.shape[::-1])
     fields = {
@@ -222,6 +254,7 @@ def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+        "Segmentation_ConversionParameters": _reference_geometry(segmentation),
     }
     provenance = provenance_tags(segmentation)
     for n, label_class in enumerate(CLASSES):
@@ -238,6 +271,14 @@ def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
             f"Segment{n}_Tags": "".join(f"{key}:{value}|" for key, value in tags.items()),
         }
     return fields
+
+
+def _reference_geometry(segmentation: Segmentation) -> str:
+    geometry = segmentation.volume.geometry
+    numbers = [repr(float(x)) for x in geometry.ijk_to_ras.ravel()]
+    extents = [str(n) for size in geometry.shape[::-1] for n in (0, size - 1)]
+    text = "".join(f"{number};" for number in (*numbers, *extents))
+    return f"Reference image geometry|{text}|Image geometry of the segmented volume&"
 
 
 def _write_overview(segmentation: Segmentation, path: Path) -> None:
@@ -262,6 +303,7 @@ _WRITERS = {
     "segmentation": _write_segments,
     "overview": _write_overview,
     "probabilities": _write_probabilities,
+    "lesion_mask": _write_lesion_mask,
     "disagreement": _write_disagreement,
     "lesions": _write_lesions,
     "summary": _write_summary,

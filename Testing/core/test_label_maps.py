@@ -19,7 +19,10 @@ from flairseg.errors import (
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.io.label_maps import read_label_map
 from flairseg.io.label_meanings import OWN, PRESETS, parse_meaning
+from flairseg.io.raw_labels import CHANGE_MAP_DESCRIPTION, LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
 from flairseg.io.segment_names import class_of_name, is_generic
+from flairseg.nifti import DESCRIPTION, write_nifti
+from flairseg.volume import Volume
 
 SHAPE = (12, 40, 36)
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, 1.5, 0, -31], [0, 0, 4.0, 7], [0, 0, 0, 1]])
@@ -518,3 +521,28 @@ def test_a_whole_map_shifted_by_whole_voxels_is_no_part_of_the_image(tmp_path):
     moved = AFFINE.copy()
     moved[:3, 3] -= AFFINE[:3, :3] @ [2, 0, 1]
     assert np.array_equal(read_label_map(nifti(tmp_path / "n.nii.gz", larger, moved), GRID).labels, truth())
+
+
+# --- what FlairSeg writes ---------------------------------------------------------------------------------------------
+
+
+def signed(path, array: np.ndarray, description: str):
+    write_nifti(path, array, Volume(array, AFFINE), description=description)
+    return path
+
+
+def test_files_of_flairseg_say_what_they_are(tmp_path):
+    ventricles = read_label_map(signed(tmp_path / "a.nii.gz", truth(1), LABELS_DESCRIPTION), GRID)
+    assert np.array_equal(ventricles.labels, truth(1))
+    assert (ventricles.warnings, ventricles.classes) == ((), {1, 2, 3})
+    mask = read_label_map(signed(tmp_path / "b.nii.gz", truth(3) // 3, LESION_MASK_DESCRIPTION), GRID)
+    assert np.array_equal(mask.labels, truth(3))
+    assert (mask.warnings, mask.classes) == ((), {3})
+    change = signed(tmp_path / "c.nii.gz", truth(), CHANGE_MAP_DESCRIPTION)
+    assert refused(change).code == "change-map-not-labels"
+
+
+def test_files_of_earlier_versions_are_known_by_their_names(tmp_path):
+    assert read_label_map(signed(tmp_path / "x_labels.nii.gz", truth(1), DESCRIPTION), GRID).warnings == ()
+    assert refused(signed(tmp_path / "x_change.nii.gz", truth(), DESCRIPTION)).code == "change-map-not-labels"
+    assert refused(signed(tmp_path / "x.nii.gz", truth(1), DESCRIPTION)).code == "unnamed-labels"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import all_or_none, check_folder, results_exist, unusable_name
+from ..io.raw_labels import CHANGE_MAP_DESCRIPTION
 from ..nifti import write_nifti
 from ..reading import is_text
 from ..summary_paths import input_for_summary
@@ -127,7 +128,7 @@ def write_followup(
                 motion = result.space.common_to_study[int(kind[10:]) - 1]
                 path.write_text(rigid.itk_text(motion), encoding="ascii")
             elif kind == "change":
-                write_nifti(path, result.change_map, grid)
+                write_nifti(path, result.change_map, grid, description=CHANGE_MAP_DESCRIPTION)
             elif kind == "subtraction":
                 write_nifti(path, _permille(result.subtraction), grid, np.int16)
             elif kind == "picture":

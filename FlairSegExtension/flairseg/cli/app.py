@@ -147,6 +147,14 @@ def segment(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="Also write the class probabilities (4-D NIfTI, float32).")
     ] = False,
+    lesion_mask: Annotated[
+        bool,
+        typer.Option(
+            "--lesion-mask",
+            help="Also write the lesions alone as 0 and 1, for programs that take every value for a lesion: "
+            "<name>_lesions.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that exist already; without it they are kept.")
     ] = False,
@@ -199,7 +207,19 @@ def segment(
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
     dicom = DicomOptions(dicom_out, series)
     raise typer.Exit(
-        segment_cases(inputs, output, model, device.value, probabilities, overwrite, pseudonyms, regions, dicom, strict)
+        segment_cases(
+            inputs,
+            output,
+            model,
+            device.value,
+            probabilities,
+            overwrite,
+            pseudonyms,
+            regions,
+            dicom,
+            strict,
+            lesion_mask,
+        )
     )
 
 

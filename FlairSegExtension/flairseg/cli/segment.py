@@ -57,6 +57,7 @@ def segment_cases(
     regions: bool = True,
     dicom: DicomOptions = NO_DICOM,
     strict: bool = False,
+    lesion_mask: bool = False,
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -83,7 +84,7 @@ def segment_cases(
                     try:
                         case = _segment_case(
                             path, stem, output, card, device, probabilities, overwrite, progress, pseudonymiser,
-                            regions, dicom,
+                            regions, dicom, lesion_mask,
                         )  # fmt: skip
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
@@ -124,6 +125,7 @@ def _segment_case(
     pseudonymiser: Pseudonymiser | None = None,
     regions: bool = True,
     dicom: DicomOptions = NO_DICOM,
+    lesion_mask: bool = False,
 ) -> Segmentation:
     from ..pipeline import STAGES, segment
     from ..writing import check_destination, write_segmentation
@@ -141,7 +143,7 @@ def _segment_case(
     progress(STAGES["regions"], "write")
     if read is not None:
         case.warnings.extend(dicom.write(case, read, stem, pseudonymiser, overwrite))
-    write_segmentation(case, output, stem, probabilities, overwrite)
+    write_segmentation(case, output, stem, probabilities, overwrite, lesion_mask=lesion_mask)
     progress(1.0, "write")
     return case
 

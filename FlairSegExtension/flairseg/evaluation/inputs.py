@@ -21,7 +21,8 @@ OPTIONAL = ("method", "probabilities", "site", "disease", "image")
 DEFAULT_METHOD = "prediction"
 #: What a file is, by the end of its name; the rest of the name is the case.
 _LABEL_ENDINGS = (
-    "_labels", "_label", "_truth", "_reference", "_gt", "_seg", "_segmentation", "_mask", "_lesions", "_lesion", "_wmh",
+    "_desc-lesion_mask", "_labels", "_label", "_truth", "_reference", "_gt", "_seg", "_segmentation", "_mask",
+    "_lesions", "_lesion", "_wmh",
 )  # fmt: skip
 _PROBABILITIES = "_probabilities"
 _IMAGE_ENDINGS = ("_flair", "-flair")

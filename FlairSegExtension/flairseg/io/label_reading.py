@@ -272,6 +272,13 @@ class LabelReading:
         """Values of a file that describes none of them."""
         values = sorted(counts)
         stated = self.mapping is not None or self.raw.signed == "labels"
+        if self.raw.signed == "change-map" and self.mapping is None:
+            raise UnsuitableMaskError(
+                f"{self.name} is FlairSeg's map of changes (new, enlarging, ...), not a label map.",
+                "Give the label map of the study.",
+                code="change-map-not-labels",
+                file=self.name,
+            )
         if self.raw.signed == "lesion-mask" and self.mapping is None:
             if values not in ([], [1]):
                 raise self._refused_values(counts, "though it was written as a lesion mask of 0 and 1")

@@ -23,9 +23,18 @@ _MITK_GROUPS = "org.mitk.multilabel.segmentation.labelgroups"
 _PROVENANCE = "FlairSeg."
 #: Where the NIfTI field ``descrip`` stands, and what FlairSeg writes there for each kind of file.
 _DESCRIPTION_BYTES = slice(148, 228)
-_SIGNATURES = {b"FlairSeg labels": "labels", b"FlairSeg lesion mask": "lesion-mask"}
+_SIGNATURES = {
+    b"FlairSeg labels": "labels",
+    b"FlairSeg lesion mask": "lesion-mask",
+    b"FlairSeg change map": "change-map",
+}
+#: Descriptions to write.
+LABELS_DESCRIPTION = "FlairSeg labels, research use only"
+LESION_MASK_DESCRIPTION = "FlairSeg lesion mask, research use only"
+CHANGE_MAP_DESCRIPTION = "FlairSeg change map, research use only"
 #: Names of label maps that FlairSeg wrote before it signed them by kind.
 _OWN_NAME = re.compile(r"(.*_)?labels\.nii(\.gz)?", re.IGNORECASE)
+_OWN_CHANGE = re.compile(r"(.*_)?change\.nii(\.gz)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class RawLabels:
     whole : VolumeGeometry or None
         Grid of the image that was segmented, where the file tells it and it differs from its own.
     signed : str
-        What FlairSeg wrote the file as: ``labels``, ``lesion-mask``; empty for files of other programs.
+        What FlairSeg wrote the file as: ``labels``, ``lesion-mask``, ``change-map``; empty for files of other programs.
     warnings : tuple of CaseWarning
     """
 
@@ -308,4 +317,9 @@ def _signature(path: Path) -> str:
     for start, kind in _SIGNATURES.items():
         if description.startswith(start):
             return kind
-    return "labels" if description.startswith(b"FlairSeg,") and _OWN_NAME.fullmatch(path.name) else ""
+    if not description.startswith(b"FlairSeg,"):
+        return ""
+    # Files of earlier versions: by their names.
+    if _OWN_CHANGE.fullmatch(path.name):
+        return "change-map"
+    return "labels" if _OWN_NAME.fullmatch(path.name) else ""

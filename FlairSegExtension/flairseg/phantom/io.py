@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import all_or_none
+from ..io.raw_labels import LABELS_DESCRIPTION
 from ..labels import CLASSES
 from ..nifti import write_nifti
 from ..slicestack import SliceStack
@@ -58,7 +59,7 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike) -> dict[str, Path
     names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
     with all_or_none(folder, names.values()) as drafts:
         write_nifti(drafts / names["flair"], phantom.volume.array, phantom.volume, np.int16)
-        write_nifti(drafts / names["truth"], phantom.labels, phantom.volume, np.uint8)
+        write_nifti(drafts / names["truth"], phantom.labels, phantom.volume, np.uint8, LABELS_DESCRIPTION)
         table = json.dumps(lesion_table(phantom), indent=2)
         (drafts / names["lesions"]).write_text(table + "\n", encoding="utf-8")
         draw_phantom(phantom).save(drafts / names["picture"])

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..atomic import output_error, shielded, sync
 from ..errors import OutputError
+from ..io.raw_labels import LABELS_DESCRIPTION
 from ..labels import BACKGROUND, CLASS_BY_VALUE
 from ..nifti import write_nifti
 from ..volume import Volume
@@ -164,7 +165,7 @@ class CaseArchive:
         try:
             folder = self._folder_for(case)
             with _temporary_folder(folder) as temporary:
-                write_nifti(temporary / LABELS, labels, volume)
+                write_nifti(temporary / LABELS, labels, volume, description=LABELS_DESCRIPTION)
                 check_read_back(temporary / LABELS, volume.with_array(labels))
                 hashes = {LABELS: file_sha256(temporary / LABELS)}
                 if isinstance(flair, Volume):

@@ -1,0 +1,77 @@
+"""``--lesion-mask``: the lesions alone, 0 and 1, under the name that BIDS gives them where the input has one."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+from flairseg.cli import app
+from flairseg.errors import OutputError
+from flairseg.io.label_maps import read_label_map
+from flairseg.labels import LESION
+from flairseg.writing import file_names, write_segmentation
+from typer.testing import CliRunner
+
+
+def test_the_mask_holds_the_lesions_and_nothing_else(segmentation, tmp_path):
+    written = write_segmentation(segmentation, tmp_path, "case", lesion_mask=True)
+    assert written["lesion_mask"].name == "case_lesions.nii.gz"
+    image = nib.load(written["lesion_mask"])
+    expected = (segmentation.labels == LESION).T
+    assert expected.any()
+    assert image.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(image.dataobj), expected)
+    np.testing.assert_array_equal(image.affine, nib.load(written["labels"]).affine)
+    # It is read as what it is, though its value is 1.
+    found = read_label_map(written["lesion_mask"], segmentation.volume.geometry)
+    assert np.array_equal(found.labels, LESION * expected.T)
+    assert found.warnings == ()
+
+
+def test_it_is_written_on_request_and_kept_like_the_other_files(segmentation, tmp_path):
+    write_segmentation(segmentation, tmp_path, "case")
+    assert not (tmp_path / "case_lesions.nii.gz").exists()
+    write_segmentation(segmentation, tmp_path, "case", overwrite=True, lesion_mask=True)
+    assert (tmp_path / "case_lesions.nii.gz").exists()
+    write_segmentation(segmentation, tmp_path, "case", overwrite=True)
+    assert not (tmp_path / "case_lesions.nii.gz").exists()
+    (tmp_path / "other_lesions.nii.gz").touch()
+    with pytest.raises(OutputError, match="other_lesions"):
+        write_segmentation(segmentation, tmp_path, "other")
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("case", "case_lesions.nii.gz"),
+        ("sub-01_ses-2", "sub-01_ses-2_desc-lesion_mask.nii.gz"),
+        ("sub-01_ses-2_acq-3D_run-1_FLAIR", "sub-01_ses-2_acq-3D_run-1_desc-lesion_mask.nii.gz"),
+        ("sub-01", "sub-01_desc-lesion_mask.nii.gz"),
+        ("sub-01_FLAIR_old", "sub-01_FLAIR_old_lesions.nii.gz"),
+        ("my_sub-01", "my_sub-01_lesions.nii.gz"),
+    ],
+)
+def test_bids_names_come_from_bids_names(stem, expected):
+    assert file_names(stem)["lesion_mask"] == expected
+
+
+def test_the_command_writes_it(head_file, model, tmp_path):
+    arguments = ["segment", str(head_file), "-o", str(tmp_path), "-m", str(model), "--no-regions", "--lesion-mask"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    (mask,) = tmp_path.glob("*_lesions.nii.gz")
+    labels = np.asarray(nib.load(next(tmp_path.glob("*_labels.nii.gz"))).dataobj)
+    assert np.array_equal(np.asarray(nib.load(mask).dataobj), labels == LESION)
+
+
+def test_an_evaluation_of_results_takes_the_label_map(segmentation, tmp_path):
+    from flairseg.evaluation.inputs import match_folders
+
+    written = write_segmentation(segmentation, tmp_path / "ours", "sub-01", lesion_mask=True)
+    write_segmentation(segmentation, tmp_path / "ours", "case", lesion_mask=True)
+    (tmp_path / "truth").mkdir()
+    for name in ("sub-01", "case"):
+        (tmp_path / "truth" / f"{name}.nii.gz").write_bytes(written["labels"].read_bytes())
+    cases, told = match_folders({"FlairSeg": tmp_path / "ours"}, tmp_path / "truth")
+    assert [case.prediction.name for case in cases] == ["case_labels.nii.gz", "sub-01_labels.nii.gz"]
+    assert told == []
