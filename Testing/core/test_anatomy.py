@@ -12,10 +12,21 @@ import pytest
 from flairseg.anatomy import RegionMap, find_regions
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
 from flairseg.anatomy.finding import doubts, interpolated
-from flairseg.anatomy.regions import BRAIN_STEM, CEREBELLUM, CODE_NAMES, CORTEX, DEEP_GRAY, VENTRICLE, Fit
+from flairseg.anatomy.regions import (
+    BRAIN_STEM,
+    CEREBELLUM,
+    CODE_NAMES,
+    CORTEX,
+    DEEP_GRAY,
+    VENTRICLE,
+    WHITE_MATTER,
+    Fit,
+    lesion_regions,
+)
 from flairseg.errors import Cancelled
 from flairseg.labels import VENTRICLES
 from flairseg.lesion_table import lesion_table
+from flairseg.lesions import find_lesions
 from flairseg.phantom import Phantom, Tissue, make_phantom
 from flairseg.progress import CancelToken
 from flairseg.reading import read_volume
@@ -257,3 +268,42 @@ def test_values_between_samples_are_interpolated_linearly():
     at = np.indices(size) / np.reshape(steps, (3, 1, 1, 1))
     expected = ndimage.map_coordinates(samples, at, order=1)
     assert np.allclose(interpolated(samples, steps, size), expected, atol=1e-6)
+
+
+def _flat_map(codes: np.ndarray, normal: int, lateral: np.ndarray | None = None) -> RegionMap:
+    """A map with 1 mm pixels and 5 mm slices along one array axis."""
+    spacing = [1.0, 1.0, 1.0]
+    spacing[2 - normal] = 5.0
+    sides = np.zeros(codes.shape, bool) if lateral is None else lateral
+    fit = Fit(0.95, 1.0, 0.95, (1.0, 1.0))
+    return RegionMap(codes, sides, True, fit, np.eye(4), tuple(spacing), normal)
+
+
+@pytest.mark.parametrize("normal", [0, 1, 2])
+def test_juxtacortical_is_contact_by_a_face_in_the_slice(normal):
+    """Cortex beside a lesion in the slice counts; cortex by a corner, a pixel away, or in the next slice does not."""
+    in_plane = [axis for axis in range(3) if axis != normal]
+    affine = np.diag([*(5.0 if 2 - axis == normal else 1.0 for axis in range(3)), 1.0])
+
+    def region(offset: dict[int, int]) -> str:
+        codes = np.full((12, 12, 12), WHITE_MATTER, np.uint8)
+        labels = np.zeros(codes.shape, np.uint8)
+        place = [slice(5, 7)] * 3
+        place[normal] = slice(5, 6)
+        labels[tuple(place)] = 3
+        ribbon = [slice(s.start, s.stop) for s in place]
+        for axis, by in offset.items():
+            ribbon[axis] = slice(ribbon[axis].start + by, ribbon[axis].stop + by)
+        codes[tuple(ribbon)] = CORTEX
+        found = lesion_regions(find_lesions(labels, affine), labels, _flat_map(codes, normal))
+        return found[1]
+
+    row, column = in_plane
+    for axis in in_plane:
+        assert region({axis: 2}) == "juxtacortical"
+        assert region({axis: -2}) == "juxtacortical"
+        assert region({axis: 3}) == "deep_white_matter"
+        assert region({axis: -3}) == "deep_white_matter"
+    assert region({row: 2, column: 2}) == "deep_white_matter"
+    assert region({normal: 1}) == "deep_white_matter"
+    assert region({}) == "juxtacortical"

@@ -114,6 +114,27 @@ def test_thresholds_decide_their_own_classes_and_leave_the_rest(probabilities, l
     assert (both[~taken & (probabilities[2] >= normal)] == 2).all()
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.35, 0.5, 0.7])
+def test_a_probability_at_its_threshold_reaches_it(threshold):
+    """At the threshold the class is taken, one float32 step below it is not; so for each class, alone or together."""
+    at = np.float32(threshold)
+    below = np.nextafter(at, np.float32(0), dtype=np.float32)
+    for value in (1, 2, 3):
+        probabilities = np.zeros((4, 2), np.float32)
+        probabilities[value] = at, below
+        probabilities[0] = 1 - probabilities[value]
+        assert classify(probabilities, {value: threshold})[0] == value
+        assert classify(probabilities, {value: threshold})[1] == 0
+    both = np.zeros((4, 1), np.float32)
+    both[2:] = at
+    assert classify(both, {2: threshold, 3: threshold}).item() == 3
+
+
+def test_equal_probabilities_go_to_the_lower_class_value():
+    assert classify(np.full((4, 1), 0.25, np.float32)).item() == 0
+    assert classify(np.array([0.1, 0.4, 0.4, 0.1], np.float32).reshape(4, 1)).item() == 1
+
+
 def test_a_low_threshold_finds_lesions_that_argmax_hides():
     probabilities = np.array([0.6, 0.0, 0.05, 0.35], np.float32).reshape(4, 1)
     assert classify(probabilities).item() == 0

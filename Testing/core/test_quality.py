@@ -121,6 +121,22 @@ def test_rules(change, word):
     assert (found == []) if word is None else (word in found[0])
 
 
+@pytest.mark.parametrize(("level", "share"), [(-301, 0.25), (-300, 0.0), (-299, 0.0), (0, 0.0)])
+def test_air_is_what_lies_below_300_hounsfield_units(level, share):
+    """Scanner offsets of a few hundred are no CT: voxels count from -300 downwards, and all of them."""
+    volume = make_head()[0]
+    array = np.maximum(volume.array.astype(np.float32), 0)
+    array[:, : array.shape[1] // 4] = level
+    stack = SliceStack.from_volume(volume.with_array(array))
+    figures = measure(stack, brain_mask(stack.array, stack.spacing))
+    assert figures.air_share == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize(("share", "is_ct"), [(0.04, False), (0.06, True)])
+def test_from_a_twentieth_of_air_on_it_is_a_ct(share, is_ct):
+    assert any("CT" in doubt for doubt in image_doubts(replace(GOOD, air_share=share))) == is_ct
+
+
 def test_impossible_results_are_told():
     volume, truth = make_head()
     stack = SliceStack.from_volume(check_volume(volume))
