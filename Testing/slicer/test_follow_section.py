@@ -66,6 +66,8 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
     new = section.rows[0]
     assert float(column(section, 3)[0]) == pytest.approx(new["volumes_mm3"][1] / 1000, abs=5e-4)
     assert "within measurement noise" in shown(section.ui.ventriclesLabel)
+    assert not section.ui.noiseLabel.isVisible(), "long texts are behind the button"
+    click(section.ui.noiseInfoButton)
     assert "noise" in shown(section.ui.noiseLabel) or "repeated scans" in shown(section.ui.noiseLabel)
     assert "not a medical device" in shown(section.ui.noiseLabel)
 

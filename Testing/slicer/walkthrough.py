@@ -316,7 +316,7 @@ class Walkthrough:
 
         first = scene_bridge.volume_from_node(self.volume)
         labels = self.labels()
-        place = self._missed(labels)
+        place = self._opposite(labels)
         near = np.array(np.meshgrid(*(np.arange(n) for n in labels.shape), indexing="ij")).reshape(3, -1).T - place
         ball = (np.linalg.norm(near * self.volume.GetSpacing()[::-1], axis=1) < 7.0).reshape(labels.shape)
         array = first.array.astype(np.float32)
@@ -480,6 +480,19 @@ class Walkthrough:
         missed = (make_phantom(PHANTOM_SEED).labels == LESION) & (labels == 0)
         distance = ndimage.distance_transform_edt(labels == 0, sampling=self.volume.GetSpacing()[::-1])
         return tuple(int(n) for n in np.unravel_index(np.argmax(np.where(missed, distance, -1)), labels.shape))
+
+    def _opposite(self, labels: np.ndarray) -> tuple[int, int, int]:
+        """A voxel (K, J, I) where a lesion would be if the head were its mirror image, far from all labels."""
+        distance = ndimage.distance_transform_edt(labels == BACKGROUND, sampling=self.volume.GetSpacing()[::-1])
+        ijk = vtkMatrix4x4()
+        self.volume.GetRASToIJKMatrix(ijk)
+        places = []
+        for lesion in self._rows():
+            right, front, up = lesion.anchor_ras
+            place = tuple(round(n) for n in ijk.MultiplyPoint((-right, front, up, 1.0))[2::-1])
+            if all(0 <= n < size for n, size in zip(place, labels.shape, strict=True)):
+                places.append(place)
+        return max(places, key=lambda place: distance[place])
 
     def _ras(self, kji: tuple[int, int, int]) -> tuple[float, float, float]:
         matrix = vtkMatrix4x4()

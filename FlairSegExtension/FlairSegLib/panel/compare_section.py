@@ -209,13 +209,17 @@ class CompareSection(TaskSection):
             return
         _fill(
             ui.comparisonTable,
-            [_("Model"), _("Lesions"), *(_("{name} ml").format(name=_short(c.value)) for c in CLASSES)],
+            [_("Model"), _("No."), *(_short(c.value) for c in CLASSES)],
             [
                 [name, _figure(row["lesion_count"], 0), *(_figure(row["volumes_ml"][c.id], 2) for c in CLASSES)]
                 for name, row in zip(compared.names, compared.rows, strict=True)
             ],
             [_tip(row) for row in compared.rows],
         )
+        # The units are in the tooltips: the names of the models need the room.
+        tips = [_("Number of lesions"), *(_("{name}, ml").format(name=c.name) for c in CLASSES)]
+        for column, tip in enumerate(tips, start=1):
+            ui.comparisonTable.horizontalHeaderItem(column).setToolTip(tip)
         self._filling = True
         try:
             ui.diceSelector.clear()

@@ -20,7 +20,7 @@ from slicer.util import VTKObservationMixin
 from .. import change_nodes, dicom_source, scene_bridge, segment_tags, segment_voxels, views
 from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps, in_thread
-from . import messages
+from . import information, messages
 from .compare_section import ROW_PX, fit_height
 from .lesion_words import short_region_name
 from .result_panel import volume_of
@@ -84,6 +84,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         self._views = LinkedViews()
         ui = self.ui
         ui.changeBox.setVisible(False)
+        information.attach(ui.noiseInfoButton, ui.noiseLabel)
         table = ui.changeTable
         table.setColumnCount(6)
         table.setHorizontalHeaderLabels([_("No."), _("State"), _("Before"), _("Now"), _("%"), _("Region")])
@@ -220,7 +221,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
             self._filling = False
         messages.quiet(ui.changeDetailLabel, "")
         messages.quiet(ui.ventriclesLabel, ventricles_line(record) if followed is not None else "")
-        messages.quiet(ui.noiseLabel, noise_line(record) if followed is not None else "")
+        information.tell(ui.noiseInfoButton, ui.noiseLabel, noise_line(record) if followed is not None else "")
 
     def _fill(self) -> None:
         table = self.ui.changeTable
