@@ -23,7 +23,6 @@ from .errors import (
     UnsupportedImageError,
     UnusableIntensitiesError,
 )
-from .image.footing import common_footing
 from .image.geometry import VolumeGeometry
 from .image.headers import nifti_placement, text_placement
 from .image.kinds import ENDINGS, ending_of, kind_of, wrong_kind
@@ -190,7 +189,7 @@ def check_volume(volume: Volume) -> Volume:
     Returns
     -------
     Volume
-        float32, finite, C-contiguous, no signal at 0; ``warnings`` tells what was mended.
+        float32, finite, C-contiguous; ``warnings`` tells what was mended.
 
     Raises
     ------
@@ -214,9 +213,6 @@ def check_volume(volume: Volume) -> Volume:
         raise UnusableIntensitiesError(
             f"All voxels have the same value ({float(array.flat[0]):g}): there is nothing to segment.", _EXPORT
         )
-    array, told = common_footing(array)
-    if told is not None:
-        warnings.append(told)
     if 1 in array.shape:
         text = "The image is a single slice: the slices above and below are missing, so expect more errors."
         warnings.append(CaseWarning(text, "single-slice"))

@@ -12,9 +12,15 @@ estimated from the darkest tissue, which is fluid.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import CaseWarning, UnusableIntensitiesError
+
+if TYPE_CHECKING:
+    from ..volume import Volume
 
 #: Share of the outer faces that has one value exactly: a background that was filled in. Scanners give 0.64 and more
 #: or nothing like it (23 real FLAIR volumes).
@@ -42,7 +48,7 @@ def common_footing(array: np.ndarray) -> tuple[np.ndarray, CaseWarning | None]:
     Parameters
     ----------
     array : ndarray of float32, shape (K, J, I)
-        Finite.
+        What is not finite stays as it is.
 
     Returns
     -------
@@ -59,6 +65,9 @@ def common_footing(array: np.ndarray) -> tuple[np.ndarray, CaseWarning | None]:
     step = max(1, int(np.ceil((array.size / _MOST_SAMPLES) ** (1 / 3))))
     sample = array[::step, ::step, ::step].ravel()
     faces = _faces(array)
+    sample, faces = sample[np.isfinite(sample)], faces[np.isfinite(faces)]
+    if not sample.size or not faces.size:
+        return array, None
     values, counts = np.unique(faces, return_counts=True)
     plateau = float(values[counts.argmax()])
     if counts.max() < PLATEAU_SHARE * faces.size:
@@ -68,11 +77,24 @@ def common_footing(array: np.ndarray) -> tuple[np.ndarray, CaseWarning | None]:
         return array, None
     darkest, median, bright = (float(q) for q in np.percentile(tissue, [1, 50, 95]))
     below = float(np.mean(tissue < plateau))
-    if below <= BELOW_SHARE and darkest - plateau <= GAP * (median - plateau):
+    # Tissue far above a background of 0 may be another contrast: what that is, the image's figures tell.
+    if below <= BELOW_SHARE and (plateau == 0 or darkest - plateau <= GAP * (median - plateau)):
         if abs(plateau) <= PLATEAU_OFFSET * (bright - plateau):
             return array, None
         return _shifted(array, plateau)
     return _filled(array, plateau, darkest, median)
+
+
+def footed(volume: Volume) -> Volume:
+    """A volume on the common footing, with a warning where something was changed; errors of :func:`common_footing`.
+
+    Parameters
+    ----------
+    volume : Volume
+        float32, finite.
+    """
+    array, told = common_footing(volume.array)
+    return volume if told is None else replace(volume, array=array, warnings=(*volume.warnings, told))
 
 
 def _faces(array: np.ndarray) -> np.ndarray:
@@ -110,8 +132,8 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
     """Tissue that was shifted before its background was filled in."""
     if not median > darkest:
         raise UnusableIntensitiesError(
-            f"The background ({plateau:.4g}) lies within the range of the tissue, which has too few grey levels to tell "
-            "where no signal is.",
+            f"The background ({plateau:.4g}) lies within the range of the tissue, which has too few grey levels to "
+            "tell where no signal is.",
             "Give the image as the scanner made it, before standardisation and masking.",
             code="no-signal-level",
         )
@@ -119,7 +141,7 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
     out = np.maximum(array - np.float32(level), np.float32(0))
     out[array == np.float32(plateau)] = 0
     return out, CaseWarning(
-        f"The background is {plateau:.4g} and the tissue lies around {median:.4g}, from {darkest:.4g} on: the image was "
-        f"standardised and masked. No signal was taken to be at {level:.4g}, from the darkest tissue; check the result.",
+        f"The background is {plateau:.4g} and the tissue lies around {median:.4g}, from {darkest:.4g} on: the image "
+        f"was standardised and masked. No signal was taken to be at {level:.4g}, by the darkest tissue.",
         "background-within-tissue",
     )
