@@ -78,14 +78,15 @@ class LesionRow:
         return self.volume_mm3 / 1000
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as it stands in ``summary.json``: rounded, None where unknown."""
+        """The row as it stands in ``summary.json``: rounded, None where unknown; ``slices`` count from 1 there."""
         row = {
             "number": self.number,
             "volume_mm3": round(self.volume_mm3, 2),
             "volume_ml": round(self.volume_ml, 4),
             "diameter_mm": round(self.diameter_mm, 2),
             "centre_ras_mm": [round(x, 1) for x in self.centre_ras_mm],
-            "slices": list(self.slices),
+            "slices": [n + 1 for n in self.slices],
+            "slices_index": list(self.slices),
             "confidence": _rounded(self.confidence, 3),
             "peak_probability": _rounded(self.peak_probability, 3),
             "ventricle_distance_mm": _rounded(self.ventricle_distance_mm, 1),
@@ -275,6 +276,12 @@ def load_by_region(rows: Iterable[LesionRow]) -> dict[str, dict[str, float]]:
     return {region: {"count": v["count"], "volume_ml": round(v["volume_ml"], 4)} for region, v in load.items()}
 
 
+def dissemination_of_rows(rows: Iterable[LesionRow]) -> dict[str, Any]:
+    """:func:`flairseg.anatomy.dissemination.dissemination` of the lesions among some rows."""
+    own = [row for row in rows if row.value == LESION]
+    return dissemination([row.region for row in own], [row.diameter_mm for row in own])
+
+
 def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dict[str, Any]:
     """What ``summary.json`` says about the lesions: ``lesions``, ``lesion_parts``, ``regions``, ``dissemination``.
 
@@ -283,7 +290,7 @@ def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dic
     own = [row for row in rows if row.value == LESION]
     entries: dict[str, Any] = {"lesions": [row.as_dict() for row in own], "lesion_parts": split_count(own)}
     if with_regions:
-        entries |= {"regions": load_by_region(own), "dissemination": dissemination(row.region for row in own)}
+        entries |= {"regions": load_by_region(own), "dissemination": dissemination_of_rows(own)}
     return entries
 
 
@@ -298,7 +305,7 @@ COLUMNS = (
 def table_csv(rows: Iterable[LesionRow]) -> str:
     """The table as CSV text (UTF-8, comma, one header line); columns as in :data:`COLUMNS`, empty where unknown.
 
-    ``class`` is ``lesion`` or ``normal_wmh``; slices count from 0; the centre is in RAS mm.
+    ``class`` is ``lesion`` or ``normal_wmh``; slices count from 1; the centre is in RAS mm.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -306,6 +313,7 @@ def table_csv(rows: Iterable[LesionRow]) -> str:
     for row in rows:
         values = row.as_dict()
         first, last = values.pop("slices")
+        del values["slices_index"]
         r, a, s = values.pop("centre_ras_mm")
         values |= {
             "class": CLASS_BY_VALUE[row.value].id,

@@ -15,7 +15,7 @@ from flairseg.change import CODES, STATES, follow, render_followup, write_follow
 from flairseg.change.followup import FollowUp
 from flairseg.change.judging import OFF_BRAIN
 from flairseg.change.parenchyma import parenchyma
-from flairseg.change.studies import load_study
+from flairseg.change.studies import Study, load_study
 from flairseg.change.writing import ENDINGS, followup_csv, followup_files
 from flairseg.cli.app import app
 from flairseg.errors import (
@@ -26,6 +26,7 @@ from flairseg.errors import (
     OutputError,
     UnsupportedImageError,
 )
+from flairseg.lesions import find_lesions
 from flairseg.nifti import write_nifti
 from flairseg.postprocessing import lesion_components
 from flairseg.progress import CancelToken
@@ -62,6 +63,11 @@ def followed(pair, seen) -> FollowUp:
         dates=["2024-01-31", "2025-02-01"],
         progress=lambda fraction, stage: seen.append((fraction, stage)),
     )
+
+
+def turned_place(place) -> np.ndarray:
+    """Where a place of the first study's head lies in the last study, RAS mm."""
+    return (MOTION @ [*place, 1.0])[:3]
 
 
 def state_at(result: FollowUp, place) -> str:
@@ -227,7 +233,7 @@ def test_an_existing_follow_up_is_kept_unless_told_otherwise(followed, tmp_path)
     write_followup(followed, tmp_path, "case")
     before = (tmp_path / "case_followup.json").read_bytes()
 
-    with pytest.raises(OutputError, match="overwrite"):
+    with pytest.raises(OutputError, match="exist already"):
         write_followup(followed, tmp_path, "case")
 
     assert (tmp_path / "case_followup.json").read_bytes() == before
@@ -255,6 +261,56 @@ def test_the_picture_shows_every_changed_lesion(followed):
         rgb = next(s.rgb for s in STATES if s.id == state)
         drawn = (np.abs(picture[96:].astype(int) - rgb).max(axis=2) < 8).sum()
         assert drawn > 40, state
+
+
+def test_table_map_and_picture_say_the_same(followed):
+    """What is called anything but stable is beyond the noise, in the labels of its study, and in the change map."""
+    summary = followed.summary()
+    assert summary["counts"] == {s.id: sum(row["state"] == s.id for row in summary["lesions"]) for s in STATES}
+    for row, lesion in zip(summary["lesions"], followed.lesions, strict=True):
+        assert row["beyond_noise"] is (row["state"] != "stable")
+        assert any(row["lesion_numbers"]), "it is in a lesion table"
+        codes = set(np.unique(followed.change_map[tuple(lesion.track.voxels.T)]))
+        assert codes <= {next(s.code for s in STATES if s.id == row["state"]), 8, 9}
+        assert row["slices"] == [n + 1 for n in row["slices_index"]]
+    assert [study["lesions_added"] for study in summary["studies"]] == [0, 0]
+
+
+def test_a_lesion_that_two_studies_show_together_is_in_every_file(pair, tmp_path, monkeypatch):
+    """The model's labels lack it, its probability is low: it is called new, and then it is in the label map as well."""
+    (first, drawn), (last, later) = pair
+    truth = later == 3
+    place = find_lesions(later, last.ijk_to_ras)
+    (new,) = [lesion for lesion in place.lesions if np.allclose(lesion.centre_ras, turned_place(NEW), atol=4)]
+    box, mask = place.mask(new.number)
+    unseen = later.copy()
+    unseen[box][mask] = 0
+    studies = []
+    for volume, labels, faint in ((first, drawn, False), (last, unseen, True)):
+        lesion = (labels == 3).astype(np.float32)
+        if faint:
+            lesion[truth & (unseen != 3)] = 0.3
+        probabilities = np.stack([1 - lesion, 0 * lesion, 0 * lesion, lesion])
+        studies.append(Study(volume, labels, probabilities, None, False, volume.name))
+    queue = iter(studies)
+    monkeypatch.setattr("flairseg.change.followup.load_study", lambda *_: next(queue))
+
+    result = follow([first, last])
+
+    assert result.counts["new"] == 1
+    assert [study.added for study in result.studies] == [0, 1]
+    (row,) = [r for r in result.summary()["lesions"] if r["state"] == "new"]
+    assert row["beyond_noise"]
+    assert len(row["lesion_numbers"][1]) == 1
+    assert np.allclose(row["centre_ras_mm"], new.centre_ras, atol=4)
+    files = write_followup(result, tmp_path, "case")
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(files["labels_2"])))
+    found = (written == 3) & (unseen != 3)
+    assert 0.6 < found.sum() / mask.sum() < 1.4
+    assert (found & truth).sum() > 0.6 * found.sum()
+    assert row["volumes_mm3"][1] == pytest.approx(found.sum() * last.voxel_mm3, abs=0.1)
+    assert (result.change_map == 1).any()
+    assert np.array_equal(unseen, studies[1].labels), "what was given is as it was"
 
 
 def test_cancelling_ends_it(pair):

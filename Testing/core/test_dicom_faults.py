@@ -401,6 +401,26 @@ def slabs(flair, folder, trait: str, first: range, second: range, add: int = 3):
     return folder
 
 
+def test_objects_of_merged_slabs_and_of_series_with_captures_are_valid(tmp_path, drawn):
+    """SEG and SR refer to the images that were used, to one per slice, and to nothing else."""
+    flair, labels = drawn
+    folder = slabs(flair, tmp_path / "s", "AcquisitionNumber", range(0, 9), range(7, 16))
+    capture(folder / "1", "0capture", colour=True)
+    used = {f.sop_instance_uid for f in read_flair(folder).source.frames}
+    assert len(used) == 16
+    made = export_labels(labels, flair.ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM)
+    for path in made.values():
+        verified(path)
+    seg = pydicom.dcmread(made["seg"])
+    referred = {
+        item.ReferencedSOPInstanceUID
+        for group in seg.PerFrameFunctionalGroupsSequence
+        for image in group.DerivationImageSequence
+        for item in image.SourceImageSequence
+    }
+    assert referred <= used
+
+
 @pytest.mark.parametrize("trait", ["AcquisitionNumber", "TemporalPositionIdentifier"])
 def test_slabs_that_share_slices_make_one_head(tmp_path, flair, backend, trait):
     volume = read_volume(slabs(flair, tmp_path / "s", trait, range(0, 9), range(7, 16)))

@@ -273,14 +273,14 @@ def test_normal_wmh_stands_apart_and_counts_in_no_load(painted):
     [
         (["infratentorial", "periventricular", "periventricular", "deep_white_matter"],
          ["periventricular", "infratentorial"], "in 2 of the 3 regions"),
-        (["deep_white_matter"], [], "No lesions were found in the 3 regions"),
+        (["deep_white_matter"], [], "No lesions of 3 mm or more were found in the 3 regions"),
         (["unknown", "unknown"], [], "could not be told"),
         (["juxtacortical", "unknown"], ["juxtacortical"], "of 1 lesion could not"),
-        ([], [], "No lesions were found"),
+        ([], [], "No lesions of 3 mm or more were found"),
     ],
 )  # fmt: skip
 def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found, words):
-    evidence = dissemination(regions)
+    evidence = dissemination(regions, [3.0] * len(regions))
     assert evidence["regions_with_lesions"] == found
     assert words in evidence["text"]
     assert evidence["not_assessed"] == ["spinal cord", "optic nerve"]
@@ -289,6 +289,54 @@ def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found,
     assert "not assessed" in evidence["text"]
     assert "10.1016/S1474-4422(25)00270-4" in evidence["reference"]
     assert "fulfilled" not in evidence["text"]
+
+
+@pytest.mark.parametrize(
+    ("lesions", "found", "small", "words"),
+    [
+        ([("periventricular", 2.99)], [], {"periventricular": 1}, "smaller than 3 mm: periventricular (1)."),
+        ([("periventricular", 3.0)], ["periventricular"], {}, "in 1 of the 3 regions"),
+        ([("periventricular", 8.0), ("periventricular", 1.0), ("infratentorial", 2.0), ("juxtacortical", 5.0)],
+         ["periventricular", "juxtacortical"], {"periventricular": 1, "infratentorial": 1},
+         "smaller than 3 mm: periventricular (1) and infratentorial (1)."),
+        ([("infratentorial", None)], ["infratentorial"], {}, "in 1 of the 3 regions"),
+        ([("unknown", 1.0)], [], {}, "No lesions of 3 mm or more"),
+        ([("deep_white_matter", 1.0)], [], {}, "No lesions of 3 mm or more"),
+    ],
+)  # fmt: skip
+def test_evidence_rests_on_lesions_of_3_mm_and_more(lesions, found, small, words):
+    """MAGNIMS and McDonald: a lesion is at least 3 mm along its longest axis. What is smaller is told, not counted."""
+    evidence = dissemination(*zip(*lesions, strict=True))
+    assert (evidence["regions_with_lesions"], evidence["lesions_below_3_mm"]) == (found, small)
+    assert words in evidence["text"]
+    assert evidence["smallest_mm"] == 3.0
+
+
+def test_the_summary_s_evidence_rests_on_the_diameters_of_its_table(painted):
+    labels, regions = painted
+    labels[7, 60:66, 42:46] = LESION
+    whole = summary_entries(lesion_table(labels, THICK, regions=regions))
+    assert whole["dissemination"]["regions_with_lesions"] == ["periventricular"]
+    assert whole["lesions"][0]["diameter_mm"] == pytest.approx(np.hypot(5 * 0.9, 3 * 0.9), abs=0.01)
+    labels[7, 60:66, 42:46] = 0
+    labels[7, 60:63, 42:44] = LESION
+    small = summary_entries(lesion_table(labels, THICK, regions=regions))
+    assert small["lesions"][0]["region"] == "periventricular"
+    assert small["lesions"][0]["diameter_mm"] == pytest.approx(np.hypot(2 * 0.9, 0.9), abs=0.01)
+    assert small["dissemination"]["regions_with_lesions"] == []
+    assert small["dissemination"]["lesions_below_3_mm"] == {"periventricular": 1}
+    assert small["regions"]["periventricular"]["count"] == 1, "the load counts all"
+
+
+def test_slices_count_from_1_where_a_person_reads(painted):
+    labels, regions = painted
+    labels[6:8, 60:66, 42:46] = LESION
+    (row,) = lesion_table(labels, THICK, regions=regions)
+    assert row.slices == (6, 7)
+    entry = row.as_dict()
+    assert (entry["slices"], entry["slices_index"]) == ([7, 8], [6, 7])
+    (read,) = csv.DictReader(io.StringIO(table_csv([row])))
+    assert (read["first_slice"], read["last_slice"]) == ("7", "8")
 
 
 def test_csv_reads_back(painted):
@@ -302,7 +350,7 @@ def test_csv_reads_back(painted):
     assert second["class"] == "normal_wmh"
     assert float(first["volume_mm3"]) == pytest.approx(rows[0].volume_mm3, abs=0.01)
     assert [float(first[f"centre_{axis}_mm"]) for axis in "ras"] == pytest.approx(rows[0].centre_ras_mm, abs=0.06)
-    assert (first["first_slice"], first["last_slice"], first["confidence"], first["disagreement"]) == ("7", "7", "", "")
+    assert (first["first_slice"], first["last_slice"], first["confidence"], first["disagreement"]) == ("8", "8", "", "")
 
 
 def test_what_an_edit_did_not_touch_is_not_measured_again(monkeypatch):

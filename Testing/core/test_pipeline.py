@@ -120,7 +120,8 @@ def test_volumes_and_lesions(segmentation, head):
     assert [r["volume_ml"] for r in rows] == sorted((r["volume_ml"] for r in rows), reverse=True)
     assert [r["number"] for r in rows] == [1, 2, 3, 4]
     assert all(0.3 <= r["confidence"] <= 1 for r in rows)
-    assert all(0 <= r["slices"][0] <= r["slices"][1] < len(segmentation.labels) for r in rows)
+    assert all(0 <= r["slices_index"][0] <= r["slices_index"][1] < len(segmentation.labels) for r in rows)
+    assert all(r["slices"] == [n + 1 for n in r["slices_index"]] for r in rows)
     from Testing.core.tiny import LESIONS_MM
 
     for row in rows:

@@ -144,6 +144,47 @@ def test_regions_and_dissemination_are_counted_from_the_rows(segmentation):
     assert "Only lesions below 0.1 ml, which are easily wrong: infratentorial." in sheets[0]
 
 
+def test_lesions_below_3_mm_are_named_and_not_counted(segmentation):
+    case = case_with(segmentation, segmentation.labels)
+    rows = tuple(
+        replace(row, region="infratentorial" if n else "periventricular", diameter_mm=2.9 if n else 5.0)
+        for n, row in enumerate(case.rows)
+    )
+    from flairseg.report.case import dissemination_of
+
+    # As a summary of an earlier version says it, which counted lesions of any size.
+    told = dissemination_of({"regions_with_lesions": ["periventricular", "infratentorial"], "not_assessed": []})
+    _, sheets = checked(replace(case, rows=rows, dissemination=told, has_regions=True))
+    assert "Lesions of 3 mm or more were found in 1 of the 3 regions" in sheets[0]
+    assert f"Not counted, since smaller than 3 mm: infratentorial ({len(rows) - 1})." in sheets[0]
+    none = tuple(replace(row, diameter_mm=1.0) for row in rows)
+    _, sheets = checked(replace(case, rows=none, dissemination=told, has_regions=True))
+    assert "No lesion of 3 mm or more was found in the 3 regions" in sheets[0]
+
+
+def test_slices_of_old_and_new_summaries_are_the_same_slices():
+    old = {"number": 1, "volume_ml": 1.0, "slices": [4, 6]}
+    new = {**old, "slices": [5, 7], "slices_index": [4, 6]}
+    assert [row.slices for row in rows_of([old, new])] == [(4, 6), (4, 6)]
+
+
+def test_a_report_numbers_its_lesions_once(segmentation):
+    """A follow-up numbers its lesions in its own order: the report shows those of its lesion table."""
+    case = case_with(segmentation, segmentation.labels)
+    content = followup(case.name, 2)
+    second = case.rows[1]
+    new, gone, other = content["lesions"][0], content["lesions"][4], content["lesions"][1]
+    assert (new["state"], gone["state"]) == ("new", "resolved")
+    new |= {"lesion_numbers": [[], [2]], "volumes_mm3": [0.0, 1000 * second.volume_ml]}
+    other |= {"lesion_numbers": [[1], [1]], "volumes_mm3": [1.0, 2.0]}
+    gone |= {"lesion_numbers": [[3], []]}
+    html, _ = checked(case_with(segmentation, segmentation.labels, followup=content))
+    listed = {row[1]: row[0] for row in Page(html).rows if len(row) > 6 and row[1] in ("new", "resolved", "enlarging")}
+    assert listed["new"] == "2"
+    assert listed["resolved"] == "–"
+    assert listed["enlarging"] == "–", "its volume is not that of lesion 1 here: another label map"
+
+
 def test_without_regions_that_is_said(segmentation):
     _, sheets = checked(case_with(segmentation, segmentation.labels))
     assert "The regions of the lesions are not known" in sheets[0]
@@ -411,7 +452,7 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
         from_files(tmp_path)
     alone = tmp_path / "alone_labels.nii.gz"
     alone.write_bytes(files["labels"].read_bytes())
-    with pytest.raises(InputNotFoundError, match=r"was not found. Name it"):
+    with pytest.raises(InputNotFoundError, match=r"was not found.*--flair"):
         from_files(alone)
     summary = tmp_path / "lonely_summary.json"
     summary.write_bytes(files["summary"].read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -203,3 +204,30 @@ def test_troubleshooting_quotes_errors_that_the_code_raises():
         part for quote in quoted for part in quote.split("…") if len(part.strip()) > 5 and part.strip() not in code
     ]
     assert not unknown, "the docs quote errors that no code raises"
+
+
+def test_cards_show_the_figures_of_their_models():
+    """``card.md`` is read by people, ``card.json`` by programs: both give the same figures."""
+    classes = {
+        "ventricles": "Ventricles",
+        "normal_wmh": "Normal WMH",
+        "lesion": "Lesions",
+        "all_wmh": "All WMH (2 + 3)",
+    }
+    checked = 0
+    for path in sorted((ROOT / "models").glob("*/card.json")):
+        shown = path.with_suffix(".md").read_text(encoding="utf-8")
+        card = json.loads(path.read_text(encoding="utf-8"))
+        for entry in card["results"]:
+            section = shown.split(f"### {entry['data']}\n")[1].split("\n### ")[0].split("\n## ")[0]
+            rows = {line.split(" | ")[0].strip("| "): line for line in section.splitlines() if line.startswith("| ")}
+            for key, title in classes.items():
+                value = entry.get("figures", {}).get(f"{key}_dice")
+                if isinstance(value, dict):
+                    assert f"| {value['mean']:.3f} ± {value['sd']:.3f} |" in rows[title], (path.parent.name, title)
+                    checked += 1
+            f1 = entry.get("figures", {}).get("lesion_f1")
+            if isinstance(f1, dict):
+                assert f"F1 {f1['mean']:.3f} ± {f1['sd']:.3f}" in section, path.parent.name
+                checked += 1
+    assert checked >= 15

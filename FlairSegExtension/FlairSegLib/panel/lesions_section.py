@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import qt
 import slicer
-from flairseg.anatomy.dissemination import dissemination
 from flairseg.atomic import all_or_none
 from flairseg.errors import FlairSegError
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesion_table import load_by_region, table_csv
+from flairseg.lesion_table import dissemination_of_rows, load_by_region, table_csv
 from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
@@ -354,7 +353,7 @@ class LesionsSection:
         evidence = ""
         if rows and measured.located:
             lines.append(lesion_words.load_line(load_by_region(rows)))
-            evidence = dissemination(row.region for row in rows)["text"]
+            evidence = dissemination_of_rows(rows)["text"]
         messages.quiet(self.ui.loadLabel, "\n".join(lines))
         information.tell(self.ui.disseminationInfoButton, self.ui.disseminationLabel, evidence)
         self.ui.saveTableButton.setEnabled(measured is not None and bool(measured.table))

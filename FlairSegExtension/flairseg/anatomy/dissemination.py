@@ -5,7 +5,7 @@ The one place of the wording; reports, panel and DICOM objects print it from her
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from .regions import INFRATENTORIAL, JUXTACORTICAL, PERIVENTRICULAR
@@ -18,6 +18,8 @@ ASSESSED = {
 }
 #: The two that it does not show.
 NOT_ASSESSED = ("spinal cord", "optic nerve")
+#: Lesions smaller than this along their largest diameter do not count (MAGNIMS: Filippi et al. 2019, Brain 142:1858).
+SMALLEST_MM = 3.0
 REFERENCE = (
     "Montalban X et al. Diagnosis of multiple sclerosis: 2024 revisions of the McDonald criteria. Lancet Neurol "
     "2025;24:850-865. doi:10.1016/S1474-4422(25)00270-4"
@@ -29,36 +31,49 @@ CAVEAT = (
 )
 
 
-def dissemination(regions: Iterable[str]) -> dict[str, Any]:
-    """Regions of the McDonald criteria in which lesions were found.
+def dissemination(regions: Sequence[str], diameters_mm: Sequence[float | None]) -> dict[str, Any]:
+    """Regions of the McDonald criteria in which lesions of 3 mm and more were found.
 
     Parameters
     ----------
-    regions : iterable of str
+    regions : sequence of str
         Region of each lesion (:data:`flairseg.anatomy.REGIONS`).
+    diameters_mm : sequence of float or None
+        Largest diameter of each; None, where it is not known, counts as large enough.
 
     Returns
     -------
     dict
-        ``regions_with_lesions`` (of periventricular, juxtacortical, infratentorial), ``text``, ``not_assessed``,
-        ``reference``.
+        ``regions_with_lesions`` (of periventricular, juxtacortical, infratentorial), ``lesions_below_3_mm`` (number in
+        each of these regions that has some), ``smallest_mm``, ``text``, ``not_assessed``, ``reference``.
     """
-    given = list(regions)
-    found = [region for region in ASSESSED if region in given]
-    unknown = given.count("unknown")
+    large = [region for region, mm in zip(regions, diameters_mm, strict=True) if mm is None or mm >= SMALLEST_MM]
+    found = [region for region in ASSESSED if region in large]
+    small = {region: list(regions).count(region) - large.count(region) for region in ASSESSED}
+    small = {region: count for region, count in small.items() if count}
+    unknown = large.count("unknown")
     names = [ASSESSED[region] for region in found]
     if names:
-        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        text = f"Lesions were found in {len(names)} of the 3 regions that a brain FLAIR shows: {listed}."
+        text = f"Lesions of 3 mm or more were found in {len(names)} of the 3 regions that a brain FLAIR shows: "
+        text += f"{_listed(names)}."
     elif unknown:
         text = "The regions of the lesions could not be told."
     else:
-        text = "No lesions were found in the 3 regions that a brain FLAIR shows."
+        text = "No lesions of 3 mm or more were found in the 3 regions that a brain FLAIR shows."
     if names and unknown:
         text += f" The region of {unknown} lesion{'s' if unknown > 1 else ''} could not be told."
+    if small:
+        counted = [f"{ASSESSED[region]} ({count})" for region, count in small.items()]
+        text += f" Not counted, since smaller than 3 mm: {_listed(counted)}."
     return {
         "regions_with_lesions": found,
+        "lesions_below_3_mm": small,
+        "smallest_mm": SMALLEST_MM,
         "text": f"{text} {CAVEAT}",
         "not_assessed": list(NOT_ASSESSED),
         "reference": REFERENCE,
     }
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -13,6 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +31,16 @@ from ..segmentation import Segmentation
 from ..slicestack import choose_plane
 from ..volume import Volume
 from . import noise, rigid
+from .adding import add_lesions
 from .faint import faint_tracks
 from .harmonise import difference, harmonise
-from .judging import Judgement, Pair, judge
+from .judging import BETWEEN, Judgement, Pair, judge
 from .matching import Track, match
 from .noise import Witness
 from .parenchyma import parenchyma
 from .registration import Registration, prepare, register
 from .space import CommonSpace, common_space
-from .states import CODES, GAINED, LOST, NEW, RESOLVED, STATE_BY_ID, STATES
+from .states import CODES, GAINED, LOST, RESOLVED, STABLE, STATE_BY_ID, STATES
 from .studies import Study, load_study
 
 if TYPE_CHECKING:
@@ -201,11 +203,11 @@ class FollowUp:
             "significance": round(verdict.evidence.significance, 1),
             "note": verdict.note,
             "parts": [p.parts for p in presences],
-            "faint": not any(p.numbers for p in presences),
             "lesion_numbers": [list(p.numbers) for p in presences],
             "centre_ras_mm": [round(x, 1) for x in presences[shown].centre_ras],
             "centre_common_ras_mm": [round(x, 1) for x in self.centre_common(lesion)],
-            "slices": list(presences[shown].slices),
+            "slices": [n + 1 for n in presences[shown].slices],
+            "slices_index": list(presences[shown].slices),
             "shown_in_study": shown + 1,
         }
 
@@ -342,18 +344,21 @@ def compare_studies(
         )  # fmt: skip
         if n == 0:
             faint = faint_tracks(studies, space, [c.probability for c in carried], wide, apart, brain)
-            tracks += [t for t in faint if judge(t, a, b, pair).state in (NEW, RESOLVED)]
+            verdict = partial(judge, earlier=a, later=b, pair=pair)
+            added = add_lesions(studies, space, [c.member for c in carried], faint, verdict)
+            studies, tracks = added or (studies, tracks)
         judged[a, b] = [judge(track, a, b, pair) for track in tracks]
         tell(0.65 + 0.3 * (n + 1) / len(pairs))
     consecutive = [(n, n + 1) for n in range(len(studies) - 1)]
     order = {s.id: n for n, s in enumerate(STATES)}
-    found = [
-        (judged[pairs[0]][n], tuple(judged[pair][n].state or "absent" for pair in consecutive), track)
-        for n, track in enumerate(tracks)
-    ]
-    found.sort(key=lambda f: (order[_overall_state(*f)], -max(f[2].volumes_mm3)))
+    found = []
+    for n, track in enumerate(tracks):
+        between = [judged[pair][n] for pair in consecutive]
+        verdict = _overall(judged[pairs[0]][n], between)
+        found.append((verdict, tuple(one.state or "absent" for one in between), track))
+    found.sort(key=lambda f: (order[f[0].state], -max(f[2].volumes_mm3)))
     lesions = tuple(
-        FollowedLesion(n, _overall_state(verdict, between, track), between, track, verdict)
+        FollowedLesion(n, verdict.state, between, track, verdict)
         for n, (verdict, between, track) in enumerate(found, start=1)
     )
     change_map = _paint(lesions, space)
@@ -513,9 +518,12 @@ def _slice_axis(space: CommonSpace) -> int:
     return through_plane_axis(space.grid.ijk_to_ras)
 
 
-def _overall_state(verdict: Judgement, intervals: tuple[str, ...], track: Track) -> str:
-    """Last against first; a lesion that was only there in between came and went: resolved."""
-    return verdict.state or "resolved"
+def _overall(verdict: Judgement, between: Sequence[Judgement]) -> Judgement:
+    """Last study against the first; what was there in between alone is resolved if one interval says so."""
+    if verdict.state is not None:
+        return verdict
+    went = [one for one in between if one.state == RESOLVED]
+    return went[-1] if went else replace(verdict, state=STABLE, note=BETWEEN)
 
 
 def _paint(lesions: Sequence[FollowedLesion], space: CommonSpace) -> np.ndarray:
@@ -601,6 +609,7 @@ def _study_entry(study: Study) -> dict[str, Any]:
         "date": study.date,
         "volumes_ml": {c.id: round(ml, 4) if c in known else None for c, ml in volumes.items()},
         "lesion_count": lesion_components(study.labels)[1],
+        "lesions_added": study.added,
         "labels": "given" if study.given else "model",
         "spacing_mm": [round(s, 4) for s in study.volume.spacing],
     }

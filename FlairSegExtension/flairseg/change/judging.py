@@ -1,11 +1,12 @@
 """What happened to one lesion between two studies: the rule, in one place.
 
-New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, nothing drawn
-before, the model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier
-study and brain tissue there (not fluid, bone or air, see :mod:`.parenchyma`), the subtraction brighter than normal
-tissue of this pair, and nothing of it in the earlier study's neighbouring slices. Resolved is the same the other way
-round. Enlarging and shrinking need a change of volume beyond the noise of repeated scans and the same support by the
-images where tissue was gained or lost. Split and merged need that, and another number of parts. All else is stable.
+New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, more than the
+volume of an unchanged lesion varies between repeated scans, nothing drawn before, the model's earlier probability low
+(absent, not merely below the threshold), its place covered by the earlier study and brain tissue there (not fluid, bone
+or air, see :mod:`.parenchyma`), the subtraction brighter than normal tissue of this pair, and nothing of it in the
+earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and shrinking need a change of
+volume beyond the noise of repeated scans and the same support by the images where tissue was gained or lost. Split and
+merged need that, and another number of parts. All else is stable.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from .states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
 
 #: Notes on what the volumes say and the images do not.
 NOT_SUPPORTED = "the subtraction does not support a change"
+WITHIN_NOISE = "its volume is within the noise of repeated scans"
+BETWEEN = "seen in a study in between alone, and not beyond the noise"
 OFF_BRAIN = "not within the brain tissue of the other study"
 SEEN_BESIDE = "the other study shows it too, spread over neighbouring slices"
 
@@ -40,6 +43,7 @@ class Judgement:
     noise_mm3 : float
         How far the volume of an unchanged lesion of this size strays.
     beyond_noise : bool
+        Whether volume and images are beyond the noise: true for every state but stable.
     evidence : Evidence
         Of the images, where tissue was gained (or lost, if more was lost).
     note : str
@@ -113,6 +117,7 @@ def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
     supported = evidence.brighter() if change >= 0 else evidence.darker()
     if before == 0 or after == 0:
         note = _not_called(track, region, max(before, after), pair, 0 if before == 0 else 1, supported)
+        note = note or (WITHIN_NOISE if abs(change) <= floor else "")
         state = STABLE if note else (NEW if before == 0 else RESOLVED)
         return Judgement(state, change, percent, floor, not note, evidence, note)
     if abs(change) <= floor:

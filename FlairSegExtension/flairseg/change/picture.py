@@ -11,7 +11,7 @@ from .followup import FollowUp
 from .states import GAINED, LOST, STATE_BY_ID, STATES
 
 FOOTER = "Research use only - not a medical device"
-#: Most rows of slices; those with the most change are chosen, in their order.
+#: Rows of slices, more only where changed lesions need them; those with the most change are chosen, in their order.
 MOST_SLICES = 12
 #: Height of a tile, pixels.
 TILE_PX = 260
@@ -103,19 +103,31 @@ def _slices(codes: np.ndarray) -> list[int]:
         weights[state.code] = _WEIGHT[state.id]
     weights[[GAINED, LOST]] = 6.0
     scores = np.array([np.bincount(s.ravel(), minlength=256) @ weights for s in codes])
-    chosen: list[int] = []
-    # First the best slice of each changed lesion, so that a small one is not crowded out by a large one.
     components, _ = ndimage.label((codes > 0) & (codes != STATE_BY_ID["stable"].code), np.ones((3, 3, 3)))
-    for n, where in enumerate(ndimage.find_objects(components), start=1):
-        area = (components[where] == n).sum(axis=(1, 2))
-        chosen.append(int(where[0].start + np.argmax(area)))
-    chosen = list(dict.fromkeys(sorted(chosen, key=lambda k: -scores[k])))[:MOST_SLICES]
+    # Every changed lesion is in the picture, however many slices that takes.
+    chosen = _covering(components)
     for k in np.argsort(-scores, kind="stable"):
         if len(chosen) >= MOST_SLICES or scores[k] <= 0:
             break
         if int(k) not in chosen:
             chosen.append(int(k))
     return sorted(chosen) or [len(codes) // 2]
+
+
+def _covering(components: np.ndarray) -> list[int]:
+    """Few slices that show every component in a slice with at least half of its largest area."""
+    found = ndimage.find_objects(components)
+    shown: list[set[int]] = [set() for _ in components]
+    for n, where in enumerate(found, start=1):
+        area = (components[where] == n).sum(axis=(1, 2))
+        for k in np.flatnonzero(2 * area >= area.max()):
+            shown[where[0].start + int(k)].add(n)
+    missing, chosen = set(range(1, len(found) + 1)), []
+    while missing:
+        best = max(range(len(shown)), key=lambda k: len(shown[k] & missing))
+        chosen.append(best)
+        missing -= shown[best]
+    return chosen
 
 
 def _box(first: np.ndarray, last: np.ndarray) -> tuple[slice, slice]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputNotFoundError, InvalidGeometryError, UnsuitableMaskError, UnsupportedImageError
-from ..image.footing import footed
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import LabelMapping
 from ..labels import LESION, NUMBER_OF_CLASSES
@@ -42,6 +41,8 @@ class Study:
     date : str or None
         Date of the study, YYYY-MM-DD, where known.
     warnings : tuple of str
+    added : int
+        Lesions that this study alone does not show clearly, added to its labels because two studies show them together.
     """
 
     volume: Volume
@@ -52,6 +53,7 @@ class Study:
     source: str
     date: str | None = None
     warnings: tuple[str, ...] = ()
+    added: int = 0
 
     @property
     def name(self) -> str:
@@ -115,7 +117,6 @@ def load_study(
         date = date or found
     if labels is not None:
         fitting, told = _fitting_labels(labels, volume, mapping)
-        volume = footed(volume)
         warnings = (*volume.warnings, *told)
         return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)
     from ..pipeline import segment

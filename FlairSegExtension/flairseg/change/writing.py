@@ -30,7 +30,11 @@ ENDINGS = {
     "summary": "_followup.json",
 }
 #: Endings of the files of each study, numbered from 1.
-STUDY_ENDINGS = {"flair": "_study{}_registered.nii.gz", "transform": "_study{}_transform.txt"}
+STUDY_ENDINGS = {
+    "flair": "_study{}_registered.nii.gz",
+    "transform": "_study{}_transform.txt",
+    "labels": "_study{}_labels.nii.gz",
+}
 #: Studies whose files of an earlier run are looked for.
 _MOST_STUDIES = 50
 #: Characters that make a spreadsheet take a cell for a formula.
@@ -85,7 +89,8 @@ def write_followup(
     On the common grid: ``<stem>_change.nii.gz`` (uint8, values as in ``followup.json``),
     ``<stem>_subtraction.nii.gz`` (last less first; 1000 is the brain's median intensity) and, for each study,
     ``<stem>_study<n>_registered.nii.gz`` (FLAIR, grey levels brought together, same unit) with
-    ``<stem>_study<n>_transform.txt`` (ITK text: takes points of the common grid to the study). Besides
+    ``<stem>_study<n>_transform.txt`` (ITK text: takes points of the common grid to the study). On the grid of
+    each study its label map, in which every lesion of the table is: ``<stem>_study<n>_labels.nii.gz``. Besides
     ``<stem>_followup.png``, ``_followup.csv`` (a row per lesion) and ``_followup.json``.
 
     Parameters
@@ -127,6 +132,9 @@ def write_followup(
             elif kind.startswith("transform_"):
                 motion = result.space.common_to_study[int(kind[10:]) - 1]
                 path.write_text(rigid.itk_text(motion), encoding="ascii")
+            elif kind.startswith("labels_"):
+                study = result.studies[int(kind[7:]) - 1]
+                write_nifti(path, study.labels, study.volume)
             elif kind == "change":
                 write_nifti(path, result.change_map, grid, description=CHANGE_MAP_DESCRIPTION)
             elif kind == "subtraction":

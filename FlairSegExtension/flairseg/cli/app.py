@@ -47,8 +47,8 @@ _EVALUATE_EXAMPLES = """[bold]Examples[/bold]
   --references references --output evaluation[/cyan]
 
 [bold]Label values[/bold]   without --labels a mask holds FlairSeg's: 1 ventricles, 2 normal WMH, 3 lesions.
-Presets: binary, probability, lst, lst-ai, bianca (masks of lesions), samseg, freesurfer, synthseg, wmh-synthseg,
-wmh-challenge, nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
+Presets: binary, probability, lst, bianca (masks of lesions), synthseg, wmh-synthseg, freesurfer, wmh-challenge,
+nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
 
 [bold]Exit codes[/bold]   0 all evaluated   2 at least one mask refused   130 interrupted
 """
@@ -455,7 +455,8 @@ def follow(
 
     [green]<name>_change.nii.gz[/green]   1 new, 2 enlarging, 3 stable, 4 shrinking, 5 resolved, 6 split, 7 merged
 
-    [green]<name>_subtraction.nii.gz, <name>_study<n>_registered.nii.gz, <name>_study<n>_transform.txt[/green]
+    [green]<name>_subtraction.nii.gz, <name>_study<n>_registered.nii.gz, <name>_study<n>_transform.txt,
+    <name>_study<n>_labels.nii.gz[/green]
     """
     from .follow import follow_studies
 

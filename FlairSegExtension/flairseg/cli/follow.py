@@ -193,6 +193,12 @@ def _print(console: Console, result: FollowUp) -> None:
         counts.add_column(Text(state.name, style=f"rgb({','.join(map(str, state.rgb))})"), justify="right")
     counts.add_row(*(str(result.counts[state.id]) for state in STATES))
     console.print(counts)
+    for n, study in enumerate(result.studies, start=1):
+        if study.added:
+            console.print(
+                f"{study.added} lesion{'s' * (study.added > 1)} of study {n} that two studies show together "
+                f"{'were' if study.added > 1 else 'was'} added to its label map (_study{n}_labels.nii.gz)."
+            )
     ventricles = summary[CLASS_BY_VALUE[VENTRICLES].id]
     if ventricles["change_percent"] is not None:
         verdict = "beyond the noise" if ventricles["beyond_noise"] else "within the noise"

@@ -31,7 +31,8 @@ _PIXEL_MODULE = (
     "PixelRepresentation", "NumberOfFrames", "PixelData",
 )  # fmt: skip
 _DECOMPRESS = (
-    "Have the PACS export it uncompressed (Explicit VR Little Endian), or decompress it, for instance with gdcmconv."
+    "Have the PACS export it uncompressed (Explicit VR Little Endian), or decompress it, for instance with "
+    "gdcmconv --raw."
 )
 
 

@@ -272,6 +272,11 @@ def span(value: object) -> tuple[int, int] | None:
     return (found[0], found[-1]) if len(found) >= 2 and None not in found and found[0] <= found[-1] else None
 
 
+def slices_of(entry: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Slices of a lesion, from 0: ``slices_index``, or ``slices`` of files that had it alone, and from 0."""
+    return span(entry.get("slices_index", entry.get("slices")))
+
+
 def rows_of(content: object) -> tuple[Row, ...]:
     """Rows of ``summary.json``'s ``lesions``; what is no row is left out."""
     rows = []
@@ -285,7 +290,7 @@ def rows_of(content: object) -> tuple[Row, ...]:
                 mm3 / 1000 if mm3 is not None else ml,
                 number(entry.get("diameter_mm")),
                 point(entry.get("centre_ras_mm")),
-                span(entry.get("slices")),
+                slices_of(entry),
                 number(entry.get("confidence")),
                 number(entry.get("peak_probability")),
                 number(entry.get("ventricle_distance_mm")),
@@ -368,7 +373,7 @@ def _changed(entry: Mapping[str, Any], studies: int) -> ChangedLesion | None:
         number(entry.get("change_percent")),
         beyond if isinstance(beyond, bool) else None,
         point(entry.get("centre_ras_mm")) if here else None,
-        span(entry.get("slices")) if here else None,
+        slices_of(entry) if here else None,
         intervals[-1] if len(intervals) == studies - 1 and intervals[-1] in STATES else None,
         tuple(filter(None, map(whole, sequence(numbers[-1])))) if len(numbers) == studies else (),
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..anatomy.dissemination import SMALLEST_MM
 from ..errors import warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH
 from ..overview import FOOTER
@@ -354,19 +355,28 @@ def _dissemination(case: Case, texts: Texts) -> Block:
         lines.append(texts("dissemination.none"))
     if found is not None:
         load = case.load_by_region()
-        named = [region for region in _ASSESSED if region in found.regions_with_lesions]
-        names = {region: texts.member("region", region).lower() for region in named}
+        large = {region: _large(case.rows, region) for region in _ASSESSED}
+        # A summary of an earlier version counted lesions of any size.
+        named = [region for region in _ASSESSED if region in found.regions_with_lesions and large[region]]
+        names = {region: texts.member("region", region).lower() for region in _ASSESSED}
         listed = [
-            texts("dissemination.region", region=names[region], n=load[region][0], ml=texts.small(load[region][1]))
+            texts(
+                "dissemination.region",
+                region=names[region],
+                n=len(large[region]),
+                ml=texts.small(sum(row.volume_ml for row in large[region])),
+            )
             for region in named
         ]
         if named:
             lines.append(texts("dissemination.found", n=len(named), regions=", ".join(listed)))
-        small = [
-            names[region]
-            for region in named
-            if all(row.volume_ml < SMALL_ML for row in case.rows if row.region == region)
-        ]
+        elif found.regions_with_lesions:
+            lines.append(texts("dissemination.none"))
+        below = {region: load[region][0] - len(large[region]) for region in _ASSESSED}
+        if any(below.values()):
+            counted = ", ".join(f"{names[region]} ({n})" for region, n in below.items() if n)
+            lines.append(texts("dissemination.below", regions=counted))
+        small = [names[region] for region in named if all(row.volume_ml < SMALL_ML for row in large[region])]
         if small:
             lines.append(texts("dissemination.small", ml=texts.number(SMALL_ML, 1), regions=", ".join(small)))
         if load["unknown"][0]:
@@ -375,6 +385,11 @@ def _dissemination(case: Case, texts: Texts) -> Block:
     lines.append(texts("dissemination.not_assessed", names=missing[:1].upper() + missing[1:]))
     lines.append(texts("dissemination.caveat"))
     return Block("dissemination", texts("dissemination.title"), None, tuple(lines))
+
+
+def _large(rows: Sequence[Row], region: str) -> list[Row]:
+    """Lesions of a region that count as evidence: those of 3 mm and more, and those of unknown diameter."""
+    return [row for row in rows if row.region == region and (row.diameter_mm is None or row.diameter_mm >= SMALLEST_MM)]
 
 
 def _change(case: Case, texts: Texts) -> Block:
@@ -532,7 +547,7 @@ def _followup(case: Case, texts: Texts) -> Section | None:
     lesions = sorted(change.lesions, key=lambda row: (row.state == "stable", order[row.state], -_size(row)))
     rows = [
         cells(
-            str(row.number),
+            _numbers_here(row, case) or texts("format.nothing"),
             texts.member("state", row.state),
             texts.member("region", _region_of(row, here) or "unknown"),
             *(
@@ -553,6 +568,21 @@ def _followup(case: Case, texts: Texts) -> Section | None:
     )  # fmt: skip
     table = Table("", head, tuple(rows), numbers_from=3)
     return Section("followup", title, (texts("followup.caption"), *notes), table)
+
+
+def _numbers_here(row: ChangedLesion, case: Case) -> str:
+    """A followed lesion by its numbers in this report's lesion table; empty where the table has it not.
+
+    A follow-up numbers its lesions in another order: one document has one numbering.
+    """
+    change, table = case.change, {r.number: r for r in case.rows}
+    if change is None or change.studies[-1].case != case.name or not row.numbers or not set(row.numbers) <= set(table):
+        return ""
+    followed = row.volumes_mm3[-1] if row.volumes_mm3 else None
+    listed = 1000 * sum(table[number].volume_ml for number in row.numbers)
+    if followed is None or abs(followed - listed) > max(0.01 * listed, 0.1):
+        return ""
+    return ", ".join(map(str, row.numbers))
 
 
 def _region_of(row: ChangedLesion, here: Mapping[int, str | None]) -> str | None:

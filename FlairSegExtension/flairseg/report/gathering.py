@@ -229,7 +229,7 @@ def _case(
         rows, dissemination = _unless_unknown(rows, measured or dissemination)
         warnings = (*warnings, *region_warnings)
     if dissemination is None and rows and all(row.region is not None for row in rows):
-        dissemination = dissemination_of(disseminated(row.region for row in rows))
+        dissemination = dissemination_of(disseminated([r.region for r in rows], [r.diameter_mm for r in rows]))
     date = study_date or text(summary.get("study_date")) or text(summary.get("date")) or _date_in(change, name)
     return Case(
         name,
@@ -298,7 +298,7 @@ def _measured(
         rows.append(row)
     told = None
     if region_map is not None:
-        told = dissemination_of(disseminated(row.region for row in table))
+        told = dissemination_of(disseminated([r.region for r in table], [r.diameter_mm for r in table]))
     return tuple(rows), told, warnings
 
 
@@ -364,7 +364,7 @@ def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -
         if found is not None and found != files.labels.absolute():
             return found
     raise InputNotFoundError(
-        f"The FLAIR that {files.labels.name} was made from was not found.", "Name it.", code="flair-not-found"
+        f"The FLAIR that {files.labels.name} was made from was not found.", "Name it with --flair."
     )
 
 

@@ -1,0 +1,146 @@
+"""What is called new or resolved, and where it stands: beyond the noise, in table, label map and picture alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flairseg.change.adding import add_lesions
+from flairseg.change.followup import FollowedLesion, _overall
+from flairseg.change.judging import BETWEEN, WITHIN_NOISE, Judgement, Pair, judge
+from flairseg.change.matching import Presence, Track
+from flairseg.change.noise import Evidence, volume_noise_mm3
+from flairseg.change.picture import MOST_SLICES, _covering, _slices
+from flairseg.change.states import STATE_BY_ID
+
+#: Voxel of the studies and of the common grid, mm3: 0.9 x 0.9 x 3 mm.
+VOXEL = 2.43
+SHAPE = (9, 12, 40)
+NOWHERE = Presence(0.0, 0, None, None, ())
+
+
+class Seen:
+    """A witness for whom everything stands out of the subtraction."""
+
+    def __init__(self, contrast: float) -> None:
+        self.contrast = contrast
+
+    def ask(self, voxels: np.ndarray) -> Evidence:
+        return Evidence(self.contrast, 10 * np.sign(self.contrast))
+
+
+def pair(contrast: float = 0.5) -> Pair:
+    """Two studies whose images and probabilities support any change."""
+    nothing = np.zeros(SHAPE)
+    bright = np.full(SHAPE, 0.5)
+    reliefs = (nothing, bright) if contrast > 0 else (bright, nothing)
+    everywhere = np.ones(SHAPE, bool)
+    return Pair(Seen(contrast), (nothing, nothing), reliefs, everywhere, (everywhere, everywhere), 0, 1, VOXEL)
+
+
+def drawn(voxels: int, studies: tuple[bool, ...]) -> Track:
+    """A row of voxels in one slice that some studies have."""
+    places = np.array([[4, 5, 2 + n] for n in range(voxels)])
+    here = Presence(voxels * VOXEL, 1, (0.0, 0.0, 0.0), (4, 4), (1,), max(3.0, 0.9 * voxels))
+    inside = np.repeat(np.array(studies)[:, None], voxels, axis=1)
+    return Track(tuple(here if there else NOWHERE for there in studies), places, inside)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "studies", "state"), [(0.5, (False, True), "new"), (-0.5, (True, False), "resolved")]
+)
+@pytest.mark.parametrize("voxels", range(1, 17))
+def test_new_and_resolved_are_beyond_the_noise_or_are_not_called(contrast, studies, state, voxels):
+    volume = voxels * VOXEL
+    verdict = judge(drawn(voxels, studies), 0, 1, pair(contrast))
+    beyond = volume > volume_noise_mm3(volume / 2, VOXEL)
+    assert verdict.beyond_noise == (abs(verdict.change_mm3) > verdict.noise_mm3)
+    assert (verdict.state == state) is beyond is verdict.beyond_noise
+    if not beyond:
+        assert verdict.state == "stable"
+        # Below 10.7 mm3 (4.4 voxels) the size is the reason that is given.
+        assert (verdict.note == WITHIN_NOISE) is (volume >= 10.7)
+
+
+def test_the_least_new_lesion_follows_from_the_surface_noise():
+    """V > 0.9 mm x the surface of a ball of V / 2 from r = 1.35 mm on, that is 20.6 mm3."""
+    least = 2 * 4 / 3 * np.pi * 1.35**3
+    assert least == pytest.approx(20.6, abs=0.05)
+    assert judge(drawn(9, (False, True)), 0, 1, pair()).state == "new"
+    assert 9 * VOXEL > least > 8 * VOXEL
+    assert judge(drawn(8, (False, True)), 0, 1, pair()).note == WITHIN_NOISE
+
+
+@pytest.mark.parametrize("state", ["new", "resolved", "enlarging", "shrinking"])
+def test_every_state_but_stable_is_beyond_the_noise(state):
+    volumes = {"new": (0, 20), "resolved": (20, 0), "enlarging": (8, 60), "shrinking": (60, 8)}[state]
+    places = np.array([[4, 5 + n // 30, 2 + n % 30] for n in range(max(volumes))])
+    presences = tuple(Presence(n * VOXEL, 1, (0.0, 0.0, 0.0), (4, 4), (1,), 18.0) if n else NOWHERE for n in volumes)
+    inside = np.stack([np.arange(max(volumes)) < n for n in volumes])
+    contrast = 0.5 if volumes[1] > volumes[0] else -0.5
+    verdict = judge(Track(presences, places, inside), 0, 1, pair(contrast))
+    assert (verdict.state, verdict.beyond_noise) == (state, True)
+    assert abs(verdict.change_mm3) > verdict.noise_mm3
+
+
+def judged(state: str | None) -> Judgement:
+    return Judgement(state, 1.0, None, 0.5, state not in (None, "stable"), Evidence(0.5, 9.0))
+
+
+def test_what_was_there_in_between_alone_is_resolved_only_if_that_was_called():
+    absent = judged(None)
+    gone = judged("resolved")
+    assert _overall(absent, [judged("new"), gone]) is gone
+    kept = _overall(absent, [judged("stable"), judged("stable")])
+    assert (kept.state, kept.beyond_noise, kept.note) == ("stable", False, BETWEEN)
+    new = judged("new")
+    assert _overall(new, [absent, new]) is new
+
+
+def test_what_is_not_called_as_a_lesion_is_not_added():
+    assert add_lesions([], None, [], [drawn(2, (False, True))], lambda t: judge(t, 0, 1, pair())) is None
+    assert add_lesions([], None, [], [], lambda t: judge(t, 0, 1, pair())) is None
+
+
+# --- the picture
+
+
+def test_the_picture_holds_every_change_however_many_slices_that_takes():
+    codes = np.zeros((60, 20, 20), np.uint8)
+    new, gone = STATE_BY_ID["new"].code, STATE_BY_ID["resolved"].code
+    for n in range(29):
+        codes[2 * n, 2 + n % 9, 3 : 3 + 1 + n % 4] = new if n % 2 else gone
+    shown = _slices(codes)
+    assert len(shown) == 29 > MOST_SLICES
+    assert set(shown) == {2 * n for n in range(29)}
+
+
+def test_few_slices_show_many_lesions():
+    components = np.zeros((12, 30, 30), int)
+    for n in range(1, 9):
+        components[2 + n % 3 : 5 + n % 3, 3 * n, 3 * n] = n
+    chosen = _covering(components)
+    assert len(chosen) <= 2
+    assert {int(v) for k in chosen for v in np.unique(components[k])} == set(range(9))
+    assert _covering(np.zeros((4, 5, 5), int)) == []
+
+
+def test_a_change_is_shown_where_it_is_large():
+    components = np.zeros((5, 20, 20), int)
+    components[1, 4:6, 4:6] = 1
+    components[2, 2:12, 2:12] = 1
+    assert _covering(components) == [2]
+
+
+def test_followed_lesions_have_the_slices_of_their_study_from_1(monkeypatch):
+    from types import SimpleNamespace
+
+    from flairseg.change.followup import FollowUp
+
+    lesion = FollowedLesion(1, "new", ("new",), drawn(12, (False, True)), judged("new"))
+    result = SimpleNamespace(centre_common=lambda _lesion: (0.0, 0.0, 0.0))
+    entry = FollowUp._lesion_entry(result, lesion)
+    assert (entry["slices"], entry["slices_index"]) == ([5, 5], [4, 4])
+    assert entry["shown_in_study"] == 2
+    assert replace(lesion, number=2).number == 2
