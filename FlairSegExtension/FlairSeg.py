@@ -7,6 +7,7 @@ file loads neither onnxruntime nor scikit-image nor Qt; they are imported when t
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import slicer
@@ -247,6 +248,7 @@ class FlairSegLogic(ScriptedLoadableModuleLogic):
         """
         segment = dependencies.load_segment()
         volume = scene_bridge.volume_from_node(volumeNode)
+        volume = replace(volume, warnings=scene_bridge.header_warnings_of(volumeNode))
         segmentation = segment(volume, model=modelId, device=device, progress=progress, cancel=cancel)
         return scene_bridge.segmentation_to_node(segmentation, volumeNode)
 

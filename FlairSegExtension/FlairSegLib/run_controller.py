@@ -170,6 +170,7 @@ class RunController(VTKObservationMixin):
         worker, segmentation = yield from self._answered(
             lambda worker: worker.segment(run, taken.volume, model, device)
         )
+        segmentation.warnings[:0] = taken.header_warnings
         if not worker.isProcess:
             segmentation.warnings.append(CaseWarning(self._in_slicer_warning(), "ran-inside-slicer"))
         yield from self._paced(scene_bridge.check_unchanged(taken, node), FILL, FILL, "fill")

@@ -23,6 +23,7 @@ from flairseg.errors import (
     UnsupportedImageError,
 )
 from flairseg.image.geometry import VolumeGeometry
+from flairseg.image.headers import header_warnings
 from flairseg.labels import CLASSES
 from flairseg.segmentation import Segmentation
 from flairseg.volume import Volume
@@ -75,11 +76,15 @@ def volume_from_node(volume_node) -> Volume:
 
 @dataclass(frozen=True)
 class TakenVolume:
-    """A volume as it was when a run began; says later whether it still is."""
+    """A volume as it was when a run began; says later whether it still is.
+
+    ``header_warnings``: what the file that it came from leaves open about its geometry.
+    """
 
     volume: Volume
     local: np.ndarray
     mtime: int
+    header_warnings: tuple[CaseWarning, ...] = ()
 
 
 def take_volume(volume_node) -> Generator[float, None, TakenVolume]:
@@ -91,6 +96,7 @@ def take_volume(volume_node) -> Generator[float, None, TakenVolume]:
         As :func:`volume_from_node`, at the first step; :class:`InputChangedError` if the voxels change between steps.
     """
     affine = _affine_of(volume_node)
+    told = header_warnings_of(volume_node)
     local, mtime = _local_matrix(volume_node), _voxels_mtime(volume_node)
     source = _flat_voxels(volume_node)
     copy = np.empty(source.shape, source.dtype)
@@ -103,7 +109,7 @@ def take_volume(volume_node) -> Generator[float, None, TakenVolume]:
         copy[part] = source[part]
         yield part.stop / max(copy.size, 1)
     volume = Volume(copy.reshape(_shape(volume_node)), affine, volume_node.GetName())
-    return TakenVolume(volume, local, mtime)
+    return TakenVolume(volume, local, mtime, told)
 
 
 def check_unchanged(taken: TakenVolume, volume_node) -> Generator[float, None, None]:
@@ -379,6 +385,23 @@ def check_volume_node(node) -> None:
             f"'{node.GetName()}' has several values per voxel (colour, vector or diffusion).",
             "Choose a volume with one value per voxel.",
         )
+
+
+def header_warnings_of(node) -> tuple[CaseWarning, ...]:
+    """What the file of a volume leaves open or contradicts about voxel size and orientation: the core's rule.
+
+    Slicer reads such files without a word. Of a volume that was changed since it was read, its spacing corrected for
+    instance, nothing is said.
+
+    Raises
+    ------
+    InvalidGeometryError
+        The file gives two voxel sizes, or none that is possible.
+    """
+    storage = node.GetStorageNode()
+    if storage is None or not storage.GetFileName() or node.GetModifiedSinceRead():
+        return ()
+    return header_warnings(storage.GetFileName())
 
 
 def _world_matrix(node) -> np.ndarray:

@@ -16,6 +16,8 @@ import numpy as np
 from . import quality
 from .decoding import classify, decode
 from .ensemble import Vote, Voted
+from .errors import UnusableIntensitiesError
+from .image.footing import footed
 from .inference import Generator, onnxruntime_version, reserve_sessions
 from .models.card import ModelCard, PipelineConfig
 from .models.members import networks
@@ -61,7 +63,8 @@ def segment(
     Returns
     -------
     Segmentation
-        On the volume's own grid.
+        On the volume's own grid. ``volume`` is the input with its intensities on the common footing
+        (:mod:`flairseg.image.footing`).
 
     Raises
     ------
@@ -73,7 +76,7 @@ def segment(
     with reporter.stage("read", 0.0, STAGES["read"]):
         card = model if isinstance(model, ModelCard) else find_model(model)
         source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
-        checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
+        checked = footed(check_volume(volume) if isinstance(volume, Volume) else read_volume(volume))
     answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
     warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))
     seconds = {**reporter.seconds, **answer.seconds, "total": time.perf_counter() - began}
@@ -107,6 +110,7 @@ def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update)
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
         labels = clean_labels(labels, probabilities, stack.spacing, config, prepared.mask)
+        _refuse_nothing(prepared.mask, labels)
         reporter.update(0.5)
         doubts = quality.assess(stack, prepared.mask, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
@@ -145,6 +149,7 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         if brain is None:
             brain = brain_mask(stack.array, stack.spacing)
         labels = clean_vote(voted, stack, card.pipeline, brain)
+        _refuse_nothing(brain, labels)
         reporter.update(0.7)
         doubts = quality.assess(stack, brain, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
@@ -152,6 +157,16 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
     slowest = next((generator for generator in ran if generator.used == "cpu"), ran[0])
     warnings = [*doubts, *(warning for generator in ran for warning in generator.warnings)]
     return _Answer(labels, voted.probabilities, slowest.used, slowest.provider, warnings, voted.disagreement, seconds)
+
+
+def _refuse_nothing(brain: np.ndarray, labels: np.ndarray) -> None:
+    """Refuse an image without a brain in which nothing was found: 0 ml would be a statement."""
+    if not brain.any() and not labels.any():
+        raise UnusableIntensitiesError(
+            "No brain was found in the image, and nothing else: is it a FLAIR of the head?",
+            "Look at it in a viewer; give the image as the scanner made it.",
+            code="no-brain-found",
+        )
 
 
 def clean_vote(voted: Voted, stack: SliceStack, config: PipelineConfig, brain: np.ndarray | None) -> np.ndarray:

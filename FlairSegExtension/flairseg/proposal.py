@@ -371,11 +371,12 @@ def look(volume) -> list[str]:
         If scikit-image is not installed.
     """
     from . import quality
+    from .image.footing import footed
     from .preprocessing.brain_mask import brain_mask
     from .reading import check_volume
     from .slicestack import SliceStack
 
-    stack = SliceStack.from_volume(check_volume(volume), "native")
+    stack = SliceStack.from_volume(footed(check_volume(volume)), "native")
     return quality.image_doubts(quality.measure(stack, brain_mask(stack.array, stack.spacing)))
 
 

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from .errors import CaseWarning
 from .labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from .preprocessing.brain_mask import tissue_threshold
 from .slicestack import SliceStack
 
 #: Pixel size at which the figures are taken, mm, and the largest number of slices looked at.
@@ -38,6 +39,10 @@ CORTEX_RATIO = 1.05
 TISSUE_RANGE, TISSUE_SHARE = (0.6, 1.5), 0.65
 #: Slices that cover less than this (mm) may rightly show no ventricles or little brain.
 COVERAGE_MM = 60.0
+#: Share of the head's extent across the slices that the brain mask covers at least. Heads with the neck: 0.5 and more.
+MASK_SHARE = 0.35
+#: A slice shows the head if it has this share of the tissue of the slice that has most.
+HEAD_SLICE_SHARE = 0.25
 #: Volumes beyond which a result cannot be right, ml.
 IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
 
@@ -62,6 +67,8 @@ class Figures:
         Share of the brain, less its outline, that is about as bright as its median.
     white_matter_rank, cortex_ratio : float
         Where deep homogeneous tissue stands among all tissue; bright superficial tissue relative to it.
+    head_mm : float
+        Extent of the head across the slices.
     """
 
     air_share: float
@@ -73,6 +80,7 @@ class Figures:
     tissue_share: float
     white_matter_rank: float
     cortex_ratio: float
+    head_mm: float = float("nan")
 
 
 def assess(
@@ -131,6 +139,11 @@ def image_doubts(figures: Figures) -> list[str]:
         return _doubt(
             "The image does not look like a brain FLAIR: what should be brain is far from even.", "tissue-uneven"
         )
+    if figures.head_mm >= COVERAGE_MM and figures.coverage_mm < MASK_SHARE * figures.head_mm:
+        return _doubt(
+            f"Only {figures.coverage_mm:.0f} of {figures.head_mm:.0f} mm of the head were recognised as brain.",
+            "brain-mask-small",
+        )
     return []
 
 
@@ -157,7 +170,10 @@ def result_doubts(
     if image_is_doubtful or not mask.any():
         return doubts
     covered = np.count_nonzero(mask.any(axis=(1, 2))) * stack.spacing[0] >= COVERAGE_MM
-    if volumes[VENTRICLES] == 0 and covered and ventricles_are_known:
+    if not volumes[1:].any() and ventricles_are_known and (covered or _shows_brain(stack, mask)):
+        text = "Nothing was found, neither ventricles nor hyperintensities, although the image shows a brain."
+        doubts.append(CaseWarning(f"{text} {_NOT_SURE}", "nothing-found"))
+    elif volumes[VENTRICLES] == 0 and covered and ventricles_are_known:
         text = "No ventricles were found although the image covers a whole brain. Check the result."
         doubts.append(CaseWarning(text, "no-ventricles"))
     elif volumes[VENTRICLES] > 0:
@@ -166,6 +182,18 @@ def result_doubts(
             text = "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
             doubts.append(CaseWarning(text, "ventricles-bright"))
     return doubts
+
+
+def _shows_brain(stack: SliceStack, mask: np.ndarray) -> bool:
+    """Whether a slice shows a cross-section of the brain as large as at the level of the ventricles."""
+    return float(mask.sum(axis=(1, 2)).max()) * stack.spacing[1] * stack.spacing[2] / 100 >= AREA_CM2[0]
+
+
+def _head_mm(stack: SliceStack) -> float:
+    """Extent of the head across the slices, mm."""
+    small = stack.array[:, ::4, ::4]
+    tissue = np.count_nonzero(small > tissue_threshold(small), axis=(1, 2))
+    return float(np.count_nonzero(tissue >= HEAD_SLICE_SHARE * max(int(tissue.max()), 1))) * stack.spacing[0]
 
 
 def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
@@ -200,13 +228,13 @@ def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
     depth = np.stack([ndimage.distance_transform_edt(one, sampling=pixel) for one in brain])
     inner = depth > 20.0
     if not inner.any():
-        return Figures(air, correlation, float(areas.max()), coverage, *[nothing] * 5)
+        return Figures(air, correlation, float(areas.max()), coverage, *[nothing] * 5, _head_mm(stack))
     dark = float(np.mean(relative[inner] < DARK_LEVEL))
     bright = float(np.mean(relative[inner] > BRIGHT_LEVEL))
     inside = relative[depth > 4.0]
     tissue = float(np.mean((inside > TISSUE_RANGE[0]) & (inside < TISSUE_RANGE[1])))
     rank, ratio = _white_matter(relative, depth, pixel)
-    return Figures(air, correlation, float(areas.max()), coverage, dark, bright, tissue, rank, ratio)
+    return Figures(air, correlation, float(areas.max()), coverage, dark, bright, tissue, rank, ratio, _head_mm(stack))
 
 
 def _pixel_correlation(array: np.ndarray) -> float:

@@ -54,6 +54,8 @@ WARNINGS: dict[str, WarningCode] = {
     "uid-shared": WarningCode("Different slices share one SOPInstanceUID."),
     # Reading: voxels
     "voxels-not-finite": WarningCode("Voxels that are NaN or infinite were set to 0."),
+    "intensities-shifted": WarningCode("The background was not at 0 (z-scored or shifted); its level was subtracted."),
+    "background-within-tissue": WarningCode("Standardised and masked: the level of no signal was estimated."),
     "single-slice": _not_trusted("The image is a single slice."),
     "stored-inverted": WarningCode("The image was stored inverted (MONOCHROME1)."),
     # What the image is
@@ -64,10 +66,12 @@ WARNINGS: dict[str, WarningCode] = {
     "looks-like-t1": _not_trusted("The image looks like a T1."),
     "looks-like-t2": _not_trusted("The image looks like a T2."),
     "no-brain-found": _not_trusted("No brain was found in the image."),
+    "brain-mask-small": _not_trusted("Little of the head was recognised as brain."),
     "brain-size-implausible": _not_trusted("What looks like brain has an implausible size."),
     "no-dark-ventricles": _not_trusted("There are no dark ventricles in the middle of the image."),
     "tissue-uneven": _not_trusted("What should be brain is far from even."),
     # The result
+    "nothing-found": _not_trusted("Nothing was found although the image shows a brain."),
     "volume-implausible": _not_trusted("A class has an implausible volume."),
     "no-ventricles": _not_trusted("No ventricles were found in a whole brain."),
     "ventricles-bright": _not_trusted("What was found as ventricles is not darker than the brain."),

@@ -11,6 +11,7 @@ import pydicom.fileset
 import pytest
 import SimpleITK as sitk
 from flairseg import errors
+from flairseg.cli.advice import advice
 from flairseg.dicom import find_flair, list_series, read_flair, read_series
 from flairseg.progress import CancelToken
 from flairseg.reading import read_volume
@@ -189,7 +190,7 @@ def test_headers_that_are_silent_or_lie_give_way_to_the_look(tmp_path, flair, ot
         error = refused(folder, errors.NoFlairError, "3 DICOM series", by_look=False)
         with pytest.raises(errors.NoFlairError, match="3 DICOM series"):
             read_volume(folder)
-        assert "--series" in error.advice
+        assert "--series" in advice(error)
 
 
 def test_scanner_times_are_believed_before_words(tmp_path, flair, others):

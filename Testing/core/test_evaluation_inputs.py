@@ -131,7 +131,7 @@ def test_folders_that_do_not_match_say_what_was_found(tmp_path):
     truth, ours = touch(tmp_path / "truth", "a.nii.gz"), touch(tmp_path / "ours", "x_labels.nii.gz")
     with pytest.raises(InvalidManifestError, match="x; references: a"):
         match_folders({"m": ours}, truth)
-    with pytest.raises(InvalidManifestError, match="--references cannot be read"):
+    with pytest.raises(InvalidManifestError, match="the references cannot be read"):
         match_folders({"m": ours}, tmp_path / "none")
     double = touch(tmp_path / "double", "a_mask.nii.gz", "a_seg.nii.gz")
     with pytest.raises(InvalidManifestError, match="several masks of the case a"):

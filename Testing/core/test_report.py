@@ -452,7 +452,7 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
         from_files(tmp_path)
     alone = tmp_path / "alone_labels.nii.gz"
     alone.write_bytes(files["labels"].read_bytes())
-    with pytest.raises(InputNotFoundError, match=r"was not found.*--flair"):
+    with pytest.raises(InputNotFoundError, match=r"was not found. Name it"):
         from_files(alone)
     summary = tmp_path / "lonely_summary.json"
     summary.write_bytes(files["summary"].read_bytes())

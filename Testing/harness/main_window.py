@@ -39,6 +39,9 @@ class ModuleSelector(QtWidgets.QWidget):
         module = slicer.app.moduleManager().module(name)
         if module is not None and hasattr(module, "widgetRepresentation"):
             widget = module.widgetRepresentation()
+            if widget.layout() is not None:
+                # As Slicer's module panel does.
+                widget.layout().setContentsMargins(0, 0, 0, 0)
             self._panel.setWidget(widget)
             widget.show()
             widget.enter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -50,6 +51,16 @@ TURNED = rigid((25, -10, 40), (12, -30, 7))
 ON_ITS_SIDE = rigid((0, 90, 0), (1, 2, 3))
 
 
+def _all(steps) -> list:
+    """What a generator yields, and returns in the end."""
+    found = []
+    while True:
+        try:
+            found.append(next(steps))
+        except StopIteration as end:
+            return [*found, end.value]
+
+
 def number_of_nodes(slicer):
     return slicer.mrmlScene.GetNumberOfNodes()
 
@@ -72,6 +83,33 @@ class TestVolumeFromNode:
         array, affine = stored_as(head[0].array, head[0].ijk_to_ras, "LAS")
         volume = bridge.volume_from_node(slicer.util.loadVolume(str(save_nifti(tmp_path / "a.nii.gz", array, affine))))
         np.testing.assert_array_equal(volume.array, array[::-1])
+
+    def test_what_its_file_leaves_open_is_told_as_on_the_command_line(self, slicer, bridge, head, save_nifti, tmp_path):
+        path = save_nifti(tmp_path / "a.nii", head[0].array, head[0].ijk_to_ras)
+        plain = path.read_bytes()
+
+        def told(offset, kind, *values):
+            raw = bytearray(plain)
+            struct.pack_into(f"<{kind}", raw, offset, *values)
+            path.write_bytes(raw)
+            node = slicer.util.loadVolume(str(path))
+            return node, lambda: [w.code for w in bridge.header_warnings_of(node)]
+
+        assert told(123, "B", 2)[1]() == []
+        node, codes = told(80, "f", -struct.unpack("<f", plain[80:84])[0])
+        assert codes() == ["negative-voxel-size"]
+        taken = _all(bridge.take_volume(node))[-1]
+        assert [w.code for w in taken.header_warnings] == ["negative-voxel-size"]
+        # Somebody corrected the volume in Slicer: the file is no longer what counts.
+        node.SetSpacing(1, 1, 1)
+        assert codes() == []
+        node, codes = told(88, "f", 3.0)
+        with pytest.raises(InvalidGeometryError, match="two voxel sizes"):
+            codes()
+        with pytest.raises(InvalidGeometryError, match="two voxel sizes"):
+            _all(bridge.take_volume(node))
+        nameless = slicer.util.addVolumeFromArray(head[0].array, ijkToRAS=head[0].ijk_to_ras)
+        assert bridge.header_warnings_of(nameless) == ()
 
     def test_is_a_copy(self, slicer, bridge, volume_node):
         volume = bridge.volume_from_node(volume_node)

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
+from ..image.footing import footed
 from ..labels import BACKGROUND, VENTRICLES
 from ..lesions import bounding_box, through_plane_axis
 from ..preprocessing.brain_mask import brain_mask
@@ -95,6 +96,7 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"A single slice is too little to find regions in. {_ADVICE}"
         )
+    volume = footed(volume)
     # In one orientation, so that the order in which a scan is stored changes nothing.
     stack = SliceStack.from_volume(volume)
     scan = Volume(np.ascontiguousarray(stack.array), stack.ijk_to_ras(volume.ijk_to_ras), volume.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputNotFoundError, InvalidGeometryError, UnsuitableMaskError, UnsupportedImageError
+from ..image.footing import footed
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import LabelMapping
 from ..labels import LESION, NUMBER_OF_CLASSES
@@ -117,6 +118,7 @@ def load_study(
         date = date or found
     if labels is not None:
         fitting, told = _fitting_labels(labels, volume, mapping)
+        volume = footed(volume)
         warnings = (*volume.warnings, *told)
         return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)
     from ..pipeline import segment

@@ -37,6 +37,13 @@ PHRASES: dict[str, str] = {
     "VALUE=lesion.",
     "threshold-without-probabilities": "Add --labels {method}:probability if its masks are probabilities of lesions.",
     "unknown-label-mapping": "Write --labels VALUE=CLASS,... such as 1=lesion,2=normal_wmh, or one of: {presets}.",
+    "several-studies": "Give the folder of one study, or name the SeriesInstanceUID with --series.",
+    "no-series-looks-like-flair": "Put the files of the FLAIR series alone into a folder and give that, or name the "
+    "series with --series.",
+    "no-common-case": "Rename the files so that their case names agree, or list the pairs in a table and give "
+    "--manifest.",
+    "several-masks-of-a-case": "Keep one of them there, or list the pairs in a table and give --manifest.",
+    "flair-not-found": "Name it with --flair.",
     "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",
     "study-still-open": "Close it first: `flairseg study close`. Nobody can answer afterwards.",
     "room-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",

@@ -47,8 +47,8 @@ _EVALUATE_EXAMPLES = """[bold]Examples[/bold]
   --references references --output evaluation[/cyan]
 
 [bold]Label values[/bold]   without --labels a mask holds FlairSeg's: 1 ventricles, 2 normal WMH, 3 lesions.
-Presets: binary, probability, lst, bianca (masks of lesions), synthseg, wmh-synthseg, freesurfer, wmh-challenge,
-nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
+Presets: binary, probability, lst, lst-ai, bianca (masks of lesions), samseg, freesurfer, synthseg, wmh-synthseg,
+wmh-challenge, nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
 
 [bold]Exit codes[/bold]   0 all evaluated   2 at least one mask refused   130 interrupted
 """

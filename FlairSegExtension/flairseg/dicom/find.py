@@ -384,7 +384,8 @@ def _reason(ranked: Sequence[Listed], folder: Path, broken: Sequence[Listed], by
     if studies > 1:
         raise UnsupportedImageError(
             f"The folder {case_name(folder)} holds FLAIRs of {studies} studies: {_enumerated(ranked)}.",
-            "Give the folder of one study, or name the SeriesInstanceUID with --series.",
+            "Give the folder of one study, or choose a series by its SeriesInstanceUID.",
+            code="several-studies",
         )
     if by_look:
         because = "it looks like one; its header says something else" if best.verdict.doubts else "it looks like one"
@@ -439,7 +440,8 @@ def _none(listing: Sequence[Listed], folder: Path) -> NoFlairError:
     return NoFlairError(
         f"The folder {case_name(folder)} holds {len(files)} DICOM series ({counts} files), and nothing says that one "
         f"of them is a FLAIR: {_enumerated(listing)}.",
-        "Put the files of the FLAIR series alone into a folder and give that, or name the series with --series.",
+        "Put the files of the FLAIR series alone into a folder and give that, or choose the series yourself.",
+        code="no-series-looks-like-flair",
     )
 
 

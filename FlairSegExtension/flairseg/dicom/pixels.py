@@ -31,8 +31,7 @@ _PIXEL_MODULE = (
     "PixelRepresentation", "NumberOfFrames", "PixelData",
 )  # fmt: skip
 _DECOMPRESS = (
-    "Have the PACS export it uncompressed (Explicit VR Little Endian), or decompress it, for instance with "
-    "gdcmconv --raw."
+    "Have the PACS export it uncompressed (Explicit VR Little Endian), or decompress it, for instance with gdcmconv."
 )
 
 

@@ -80,7 +80,7 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
         raise InvalidManifestError(f"{path.name} is no UTF-8 text.", "Save it as CSV in UTF-8.") from error
     except OSError as error:
         raise InvalidManifestError(
-            f"{path} cannot be read: {error.strerror or error}.", "Check the path of --manifest and its permissions."
+            f"{path} cannot be read: {error.strerror or error}.", "Check the path of the table and its permissions."
         ) from error
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
@@ -187,19 +187,20 @@ def match_folders(
     InvalidManifestError
         If a folder cannot be read, two files have the same case name, or nothing matches.
     """
-    truth, _, pictures = _files(Path(references), "--references")
+    truth, _, pictures = _files(Path(references), "the references")
     if images is not None:
-        _, _, more = _files(Path(images), "--images", images_only=True)
+        _, _, more = _files(Path(images), "the images", images_only=True)
         pictures = {**pictures, **more}
     cases, told = [], []
     matched: set[str] = set()
     for method, folder in predictions.items():
-        masks, probabilities, _ = _files(Path(folder), f"--predictions {method}")
+        masks, probabilities, _ = _files(Path(folder), f"the predictions of {method}")
         both = sorted(masks.keys() & truth.keys())
         if not both:
             raise InvalidManifestError(
                 f"No file of {method} has the name of a reference ({_some(masks)}; references: {_some(truth)}).",
-                "Rename the files so that their case names agree, or list the pairs in a table and give --manifest.",
+                "Rename the files so that their case names agree, or list the pairs in a table.",
+                code="no-common-case",
             )
         alone = sorted(masks.keys() - truth.keys())
         if alone:
@@ -218,7 +219,7 @@ def match_folders(
 
 
 def _files(
-    folder: Path, option: str, images_only: bool = False
+    folder: Path, holding: str, images_only: bool = False
 ) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
     """Label maps, probabilities and images of a folder (and the folders in it), by case name."""
     try:
@@ -229,7 +230,7 @@ def _files(
         )
     except OSError as error:
         raise InvalidManifestError(
-            f"The folder {folder} of {option} cannot be read: {error.strerror or error}.",
+            f"The folder {folder} of {holding} cannot be read: {error.strerror or error}.",
             "Check the path for typing errors.",
         ) from error
     labels: dict[str, list[tuple[bool, Path]]] = {}
@@ -243,7 +244,7 @@ def _files(
             probabilities[case] = path
         else:
             labels.setdefault(case, []).append((kind == "labels", path))
-    return {case: _one(case, paths, option) for case, paths in labels.items()}, probabilities, images
+    return {case: _one(case, paths, holding) for case, paths in labels.items()}, probabilities, images
 
 
 def _name_of(path: Path, top: Path) -> tuple[str, str]:
@@ -268,7 +269,7 @@ def _name_of(path: Path, top: Path) -> tuple[str, str]:
     return (path.parent.name if path.parent != top else name), kind
 
 
-def _one(case: str, found: Sequence[tuple[bool, Path]], option: str) -> Path:
+def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
     """The label map of a case; files that say what they are go before others, ``_labels`` before ``.seg.nrrd``."""
     said = [path for is_labels, path in found if is_labels] or [path for _, path in found]
     own = [path for path in said if case_name(path).lower().endswith(("_labels", "labels"))]
@@ -276,8 +277,9 @@ def _one(case: str, found: Sequence[tuple[bool, Path]], option: str) -> Path:
     if len(candidates) > 1:
         names = ", ".join(os.path.join(p.parent.name, p.name) for p in candidates[:3])
         raise InvalidManifestError(
-            f"The folder of {option} has several masks of the case {case} ({names}).",
-            "Keep one of them there, or list the pairs in a table and give --manifest.",
+            f"The folder of {holding} has several masks of the case {case} ({names}).",
+            "Keep one of them there, or list the pairs in a table.",
+            code="several-masks-of-a-case",
         )
     return candidates[0]
 

@@ -364,7 +364,7 @@ def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -
         if found is not None and found != files.labels.absolute():
             return found
     raise InputNotFoundError(
-        f"The FLAIR that {files.labels.name} was made from was not found.", "Name it with --flair."
+        f"The FLAIR that {files.labels.name} was made from was not found.", "Name it.", code="flair-not-found"
     )
 
 
