@@ -173,7 +173,8 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     nifti = None if header is None else header.geometry
     warnings = (*placed.warnings, *((_thickness_warning(path),) if flat else ()))
     affine = grid.ijk_to_ras if flat else placed.ijk_to_ras
-    grid = replace(grid, ijk_to_ras=affine, nifti=nifti, warnings=warnings)
+    alternatives = () if flat else placed.alternatives
+    grid = replace(grid, ijk_to_ras=affine, nifti=nifti, warnings=warnings, alternatives=alternatives)
     _check_geometry(grid)
     return grid, array
 
@@ -372,7 +373,9 @@ def _read_nifti(path: Path) -> Volume:
     if image.GetDimension() == 2:
         volume = _single_slice(path, image)
     else:
-        volume = replace(volume_from_sitk(image, case_name(path)), ijk_to_ras=placed.ijk_to_ras)
+        volume = replace(
+            volume_from_sitk(image, case_name(path)), ijk_to_ras=placed.ijk_to_ras, alternatives=placed.alternatives
+        )
     if header.not_finite.size:
         array = volume.array.astype(np.float32)
         array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan

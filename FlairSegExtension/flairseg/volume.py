@@ -37,6 +37,8 @@ class Volume:
         Of a DICOM series: how many of its images are used, and how many there are.
     nifti : NiftiGeometry, optional
         Placement in the NIfTI header that the volume came from, kept so that results repeat it bit for bit.
+    alternatives : tuple of ndarray, shape (4, 4)
+        Other placements that the same header gives, RAS mm.
     """
 
     array: np.ndarray
@@ -46,11 +48,12 @@ class Volume:
     nifti: NiftiGeometry | None = field(default=None, repr=False)
     information: tuple[str, ...] = field(default=())
     images: tuple[int, int] | None = None
+    alternatives: tuple[np.ndarray, ...] = field(default=(), repr=False)
 
     @property
     def geometry(self) -> VolumeGeometry:
         """The voxel grid."""
-        return VolumeGeometry(self.array.shape[-3:], self.ijk_to_ras)
+        return VolumeGeometry(self.array.shape[-3:], self.ijk_to_ras, self.alternatives)
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -40,6 +40,7 @@ WARNINGS: dict[str, WarningCode] = {
     "orientation-doubtful": _not_trusted("The handedness of the axes is invalid; left and right may be exchanged."),
     "negative-voxel-size": WarningCode("A negative voxel size; left and right may be exchanged."),
     "voxel-size-conflict": WarningCode("Two voxel sizes in one header; the one that was used is named."),
+    "placements-reconciled": WarningCode("Mask and image agree in one of the two placements of their headers."),
     "placements-differ": WarningCode("sform and qform place the image apart."),
     "unit-converted": WarningCode("Lengths in m or um were converted to mm."),
     "unit-unknown": _not_trusted("Lengths in an unknown unit were taken for mm."),

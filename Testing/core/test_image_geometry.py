@@ -137,6 +137,31 @@ def test_differences_name_both_values():
     assert told(grid.shape, turned @ grid.ijk_to_ras) == "directions 12 degrees apart"
 
 
+def test_two_headers_are_reconciled_by_the_placement_that_they_share():
+    old, new, third = (VolumeGeometry((6, 20, 20), np.diag([1.0, 1.0, 3.0, 1.0])) for _ in range(3))
+    new, third = (VolumeGeometry(old.shape, _moved(old, mm)) for mm in (5.0, 9.0))
+    both = VolumeGeometry(old.shape, new.ijk_to_ras, (old.ijk_to_ras,))
+    for image, mask in (
+        (both, old),
+        (old, both),
+        (both, VolumeGeometry(old.shape, third.ijk_to_ras, (old.ijk_to_ras,))),
+    ):
+        found, other = image.reconcile(mask)
+        assert other
+        assert found == image
+    assert both.reconcile(new) == (new, False)
+    assert both.reconcile(third) == (third, False)
+    assert old.reconcile(new) == (new, False)
+    cropped = both.part((1, 0, 0), (3, 20, 20))
+    assert both.reconcile(cropped) == (cropped, False)
+
+
+def _moved(grid, mm):
+    affine = grid.ijk_to_ras.copy()
+    affine[0, 3] += mm
+    return affine
+
+
 @given(st.data())
 @settings(max_examples=120, deadline=None)
 def test_placing_puts_each_voxel_where_it_is_in_space(data):

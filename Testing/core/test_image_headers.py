@@ -259,3 +259,34 @@ def test_every_refusal_of_geometry_has_a_code(tmp_path, array):
         with pytest.raises(FlairSegError) as error:
             read_volume(nifti(tmp_path / "c.nii.gz", array, *changes))
         assert error.value.code == code
+
+
+def test_masks_of_one_image_match_whichever_placement_their_programs_kept(tmp_path, array):
+    """SPM and FLIRT move the sform; nibabel-made masks have the sform in both, ITK-made ones often the qform."""
+    from flairseg.evaluation.masks import read_prediction, read_reference
+    from flairseg.io.label_maps import read_label_map
+    from flairseg.io.label_meanings import PRESETS
+
+    moved = AFFINE.copy()
+    moved[:3, 3] += (5, -3, 8)
+    mask = (array > 50).astype(np.int16) * 3
+    forms = ("12f", 280, *moved[:3].ravel()), ("2h", 252, 1, 2)
+    files = {
+        "both": nifti(tmp_path / "both.nii.gz", mask, *forms),
+        "sform": nifti(tmp_path / "sform.nii.gz", mask, affine=moved),
+        "qform": nifti(tmp_path / "qform.nii.gz", mask),
+    }
+    image = read_volume(nifti(tmp_path / "image.nii.gz", array, *forms))
+    for name, path in files.items():
+        read = read_label_map(path, image.geometry, PRESETS["flairseg"])
+        np.testing.assert_array_equal(read.labels, mask.T)
+        assert ("placements-reconciled" in {w.code for w in read.warnings}) == (name == "qform")
+    for one, other in (("both", "qform"), ("qform", "both"), ("both", "sform"), ("sform", "both")):
+        reference = read_reference(files[one])
+        found = read_prediction(files[other], None, "M", reference)
+        np.testing.assert_array_equal(found.array, reference.array)
+        assert any("same voxels" in w for w in found.warnings) == ("qform" in (one, other))
+    # Two masks that have nothing in common but their shape stay apart.
+    lone = read_prediction(files["sform"], None, "M", read_reference(files["qform"]))
+    assert not np.array_equal(lone.array, mask.T)
+    assert lone.warnings

@@ -17,6 +17,11 @@ from ..reading import case_name, read_components
 from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .foreign import REFERENCE
 
+_RECONCILED = (
+    "has two placements in its header (sform and qform), or its reference has; they agree in one of them, which was "
+    "taken: these are the same voxels."
+)
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -84,7 +89,14 @@ def read_prediction(path: Path, mapping: LabelMapping | None, method: str, refer
 
 
 def _volume(found: LabelMap) -> Volume:
-    return Volume(found.labels, found.geometry.ijk_to_ras, case_name(found.path), found.warnings)
+    geometry = found.geometry
+    return Volume(
+        found.labels,
+        geometry.ijk_to_ras,
+        case_name(found.path),
+        found.warnings,
+        alternatives=geometry.alternatives,
+    )
 
 
 def read_probabilities(
@@ -158,9 +170,10 @@ def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
     UnsuitableMaskError
         If the volume marks something, and nothing of it lies inside of the reference.
     """
-    own, target = volume.geometry, reference.geometry
+    target = reference.geometry
+    own, other = target.reconcile(volume.geometry)
     if own.matches(target):
-        return Placed(volume.array)
+        return Placed(volume.array, (_RECONCILED,) if other else ())
     outside = _outside(volume.array, target.index_map(own), target.shape)
     if outside == 1:
         raise UnsuitableMaskError(

@@ -14,7 +14,7 @@ error is found in every image. Callers may pass another tolerance in mm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -138,6 +138,8 @@ class VolumeGeometry:
         Number of voxels along K, J, I (array order).
     ijk_to_ras : ndarray, shape (4, 4)
         Affine from voxel indices (I, J, K) to RAS mm; copied, and read-only afterwards.
+    alternatives : tuple of ndarray, shape (4, 4)
+        Other placements that the same header gives (NIfTI's qform beside its sform), for :meth:`reconcile` alone.
 
     Raises
     ------
@@ -153,6 +155,7 @@ class VolumeGeometry:
 
     shape: tuple[int, int, int]
     ijk_to_ras: np.ndarray
+    alternatives: tuple[np.ndarray, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         affine = np.array(self.ijk_to_ras, dtype=float)
@@ -321,6 +324,32 @@ class VolumeGeometry:
         if (apart := float(np.linalg.norm(first - second))) > limit:
             found.append(f"first voxel at {_point(first)} against {_point(second)} mm (RAS), {apart:.4g} mm apart")
         return tuple(found) or (f"voxel centres up to {self.displacement_mm(other):.3g} mm apart",)
+
+    def reconcile(self, other: VolumeGeometry) -> tuple[VolumeGeometry, bool]:
+        """Another image's grid, by the placement on which both headers agree.
+
+        Registration programs move the sform and leave the qform; of two files of one image, one program's has both
+        and another's the one that it read. Where the grids differ as they are and one placement of the one header is
+        a placement of the other, these are the same voxels.
+
+        Parameters
+        ----------
+        other : VolumeGeometry
+
+        Returns
+        -------
+        VolumeGeometry
+            ``other``, or its shape at this grid's own placement.
+        bool
+            Whether another placement than the first one decided.
+        """
+        if self.shape != other.shape or not (self.alternatives or other.alternatives) or self.matches(other):
+            return other, False
+        own = [VolumeGeometry(self.shape, affine) for affine in (self.ijk_to_ras, *self.alternatives)]
+        others = [VolumeGeometry(other.shape, affine) for affine in (other.ijk_to_ras, *other.alternatives)]
+        if any(one.matches(two) for one in own for two in others):
+            return VolumeGeometry(other.shape, self.ijk_to_ras), True
+        return other, False
 
     # --- parts of a grid
 

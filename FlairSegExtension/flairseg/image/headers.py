@@ -51,10 +51,13 @@ class Placed:
         mm, RAS.
     warnings : tuple of CaseWarning
         What is doubtful about it.
+    alternatives : tuple of ndarray, shape (4, 4)
+        The other placement of the same header, where it differs.
     """
 
     ijk_to_ras: np.ndarray
     warnings: tuple[CaseWarning, ...] = ()
+    alternatives: tuple[np.ndarray, ...] = ()
 
 
 def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Placed:
@@ -111,9 +114,11 @@ def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Plac
         )
     if source == "pixdim":
         warnings.append(orientation_unknown())
-    if sform is not None and qform is not None:
-        warnings.append(_apart(header, sform, qform))
-    return Placed(affine, tuple(w for w in warnings if w is not None))
+    alternatives: tuple[np.ndarray, ...] = ()
+    if sform is not None and qform is not None and (apart := _apart(header, sform, qform)) is not None:
+        warnings.append(apart)
+        alternatives = (qform,)
+    return Placed(affine, tuple(w for w in warnings if w is not None), alternatives)
 
 
 def orientation_unknown() -> CaseWarning:
@@ -121,6 +126,15 @@ def orientation_unknown() -> CaseWarning:
     return CaseWarning(
         "The header does not say how the image lies in space: left and right cannot be told for sure.",
         "orientation-unknown",
+    )
+
+
+def reconciled(name: str) -> CaseWarning:
+    """The warning about a mask and an image that agree in another placement than the first of their headers."""
+    return CaseWarning(
+        f"{name} and its image have two placements in their headers (sform and qform) and agree in one of them, which "
+        "was taken: they are the same voxels.",
+        "placements-reconciled",
     )
 
 

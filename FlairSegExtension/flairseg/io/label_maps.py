@@ -12,7 +12,7 @@ counts such voxels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import CaseWarning, GridMismatchError
 from ..image.geometry import VolumeGeometry
+from ..image.headers import reconciled
 from .label_meanings import LabelMapping
 from .label_reading import FoundLabel, LabelReading, class_of_segment
 from .raw_labels import RawLabels, read_raw
@@ -103,7 +104,7 @@ def read_label_map(
     GridMismatchError
         If it lies on another grid than ``geometry``, or marks voxels outside of it.
     """
-    reading = LabelReading(read_raw(path), mapping, doubtful, subject)
+    reading = LabelReading(_reconciled(read_raw(path), geometry), mapping, doubtful, subject)
     labels = reading.labels()
     raw = reading.raw
     placed, grid = _placed(raw, labels, geometry)
@@ -121,6 +122,14 @@ def read_label_map(
         (*raw.warnings, *reading.warnings),
         None if reading.scores is None else _placed(raw, reading.scores, geometry)[0],
     )
+
+
+def _reconciled(raw: RawLabels, geometry: VolumeGeometry | None) -> RawLabels:
+    """The file's grid by the placement on which its header and the image's agree."""
+    if geometry is None:
+        return raw
+    own, other = geometry.reconcile(raw.geometry)
+    return replace(raw, geometry=own, warnings=(*raw.warnings, reconciled(raw.path.name))) if other else raw
 
 
 def _placed(raw: RawLabels, labels: np.ndarray, geometry: VolumeGeometry | None) -> tuple[np.ndarray, VolumeGeometry]:

@@ -138,7 +138,7 @@ def _read_image(path: Path) -> RawLabels:
     if _is_single_voxel(path, fields):
         return _empty_segmentation(path, fields)
     grid, layers = read_components(path)
-    geometry = VolumeGeometry(layers.shape[-3:], grid.ijk_to_ras)
+    geometry = grid.geometry
     told = tuple(CaseWarning.of(text) for text in grid.warnings)
     segments, kind = _described(path, fields, len(layers))
     return RawLabels(
