@@ -253,10 +253,10 @@ def test_what_does_not_read_back_is_not_kept(archive, head, labels, monkeypatch)
     archive.save("a", labels, head, Verdict(ACCEPTED))
     honest = cases.write_nifti
 
-    def swallow(path, array, volume, *rest):
-        honest(path, array, volume, *rest)
+    def swallow(path, array, volume, *rest, **named):
+        honest(path, array, volume, *rest, **named)
         if path.name == "labels.nii.gz":
-            honest(path, np.zeros_like(array), volume, *rest)
+            honest(path, np.zeros_like(array), volume, *rest, **named)
 
     monkeypatch.setattr(cases, "write_nifti", swallow)
     with pytest.raises(OutputError):
