@@ -20,6 +20,13 @@ def _phrases() -> dict[str, str]:
         "model-member-missing": _("Install the model {model}, or choose another one in the list."),
         "several-studies": _("Load the series in the module DICOM, or choose the folder of one study."),
         "no-series-looks-like-flair": _("Load the FLAIR in the module DICOM, or choose the folder of its series."),
+        "unnamed-labels": _(
+            "Name the segments after what they mark (MS lesion, Normal periventricular WMH, Ventricles) in the module "
+            "Segmentations, and save again."
+        ),
+        "fractional-segmentation": _(
+            "Make the binary label map the source representation in the module Segmentations, and save again."
+        ),
         "no-study": _("Choose the folder of a study; a coordinator makes one under Coordinator."),
         "study-still-open": _("Close the study under Coordinator first. Nobody can answer afterwards."),
     }

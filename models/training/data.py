@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from flairseg.io.label_maps import read_label_map
+from flairseg.io.label_meanings import OWN
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.preprocessing import Prepared, PreprocessingConfig, preprocess
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive
@@ -116,7 +118,8 @@ def load_tabriz(folder: Path) -> list[Case]:
     for patient in sorted((folder / "tabriz").glob("sub-*")):
         name = patient.name.removeprefix("sub-")
         refuse_held_back(name)
-        volume, truth = read(patient / "flair.nii.gz"), read(patient / "labels.nii.gz")
+        volume = read(patient / "flair.nii.gz")
+        truth = volume.with_array(read_label_map(patient / "labels.nii.gz", volume.geometry, OWN).labels)
         stack = SliceStack.from_volume(volume)
         labels = SliceStack.from_volume(truth).array.astype(np.uint8)
         drawn = folder / "tabriz_normal_abnormal" / f"{name}_1.png"

@@ -132,15 +132,15 @@ def load_head(path: Path) -> Head:
 
 def load_lesion_masks(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Lesion masks (uint8, K J I) and their affines, those with at least 500 mm3."""
-    import SimpleITK as sitk
-    from flairseg.volume import volume_from_sitk
+    from flairseg.io.label_maps import read_label_map
+    from flairseg.io.label_meanings import PRESETS
 
     masks = []
     for path in sorted(folder.glob("*_lesions.nii.gz")):
         refuse_held_back(path.name, HELD_BACK_LESIONS)
-        volume = volume_from_sitk(sitk.ReadImage(str(path)))
-        if (volume.array > 0).sum() >= 500:
-            masks.append(((volume.array > 0).astype(np.uint8), volume.ijk_to_ras))
+        found = read_label_map(path, None, PRESETS["binary"])
+        if np.count_nonzero(found.labels) >= 500:
+            masks.append(((found.labels > 0).astype(np.uint8), found.geometry.ijk_to_ras))
     return masks
 
 

@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 
 from ..atomic import output_error, shielded, sync
-from ..errors import OutputError
+from ..errors import FlairSegError, GridMismatchError, OutputError
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import OWN
 from ..io.raw_labels import LABELS_DESCRIPTION
 from ..labels import BACKGROUND, CLASS_BY_VALUE
 from ..nifti import write_nifti
@@ -221,15 +223,20 @@ class CaseArchive:
         for problem in problems_in(path, content):
             raise DamagedCaseError(f"{path.name} of {case}: {problem}.", "Bring the file back from a backup.")
         flair = read_image(flair_file(path))
-        labels = read_image(path / LABELS)
-        if labels.array.shape != flair.array.shape:
+        try:
+            labels = read_label_map(path / LABELS, flair.geometry, OWN).labels
+        except GridMismatchError as error:
             raise DamagedCaseError(
                 f"{path.name} of {case}: labels and FLAIR have different grids.", "Bring the files back from a backup."
-            )
+            ) from error
+        except FlairSegError as error:
+            raise DamagedCaseError(
+                f"{path.name} of {case}: {error.message}", "Bring the file back from a backup."
+            ) from error
         return LoadedCase(
             SavedCase(content["case"], int(content["version"]), path),
             from_json(content),
-            labels.array.astype(np.uint8),
+            labels,
             replace(flair, array=flair.array.astype(np.float32), name=case),
             content,
         )
