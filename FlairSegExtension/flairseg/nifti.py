@@ -125,6 +125,8 @@ class NiftiHeader:
         Type of the voxels if they are floating-point numbers.
     not_finite : ndarray of int
         Flat indices, in the file's order, of voxels that are NaN or infinite.
+    trailing : bool
+        Whether anything but zeros follows the voxels: the header announces fewer than the file holds.
     """
 
     shape: tuple[int, ...]
@@ -133,6 +135,7 @@ class NiftiHeader:
     content_bytes: int
     float_type: np.dtype | None
     not_finite: np.ndarray
+    trailing: bool = False
 
 
 def first_bytes(path: Path, count: int) -> bytes:
@@ -172,12 +175,14 @@ def read_header(path: Path) -> NiftiHeader:
     """
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     bad: list[np.ndarray] = []
+    trailing = False
     try:
         with opener(path, "rb") as stream:
             header = parse_header(stream.read(HEADER_BYTES), path.name)
             found = HEADER_BYTES + len(stream.read(header.start - HEADER_BYTES))
             while chunk := stream.read(_CHUNK):
                 bad.append(_not_finite(header, chunk, found - header.start))
+                trailing = trailing or any(chunk[max(0, header.content_bytes - found) :])
                 found += len(chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableImageError(f"{path.name} is truncated or damaged ({error}).", _COPY_AGAIN) from error
@@ -190,7 +195,7 @@ def read_header(path: Path) -> NiftiHeader:
         raise UnreadableImageError(
             f"{path.name} is truncated: {found} of {header.content_bytes} bytes are there.", _COPY_AGAIN
         )
-    return replace(header, not_finite=np.concatenate([header.not_finite, *bad]))
+    return replace(header, not_finite=np.concatenate([header.not_finite, *bad]), trailing=trailing)
 
 
 def _not_finite(header: NiftiHeader, chunk: bytes, offset: int) -> np.ndarray:

@@ -145,6 +145,12 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     if ending is None or _kind(path, head) != ENDINGS[ending]:
         raise wrong_kind(path, ending, _kind(path, head), empty=not head)
     header = read_header(path) if ENDINGS[ending].startswith("NIfTI") else None
+    if header is not None and header.trailing:
+        raise UnreadableImageError(
+            f"{path.name} holds more voxels than its header announces ({' x '.join(map(str, header.shape))}).",
+            "Its header is damaged, or several files were joined: export it again.",
+            code="trailing-data",
+        )
     placed = None
     if header is not None:
         # Masks are measured on the grid of their image: what they say about voxel sizes is no reason to refuse them.

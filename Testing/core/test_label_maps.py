@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import nibabel as nib
@@ -487,6 +488,20 @@ def test_truncated_files_are_refused(tmp_path, name):
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) * 9 // 10])
     refused(path, None, None, UnreadableImageError)
+
+
+def test_voxels_that_the_header_does_not_announce_are_not_left_out(tmp_path):
+    path = nifti(tmp_path / "m.nii", truth())
+    raw = bytearray(path.read_bytes())
+    path.write_bytes(bytes(raw) + bytes(160))
+    assert np.array_equal(read_label_map(path, GRID).labels, truth())
+    # The header says 6 of the 12 slices.
+    raw[46:48] = (6).to_bytes(2, "little")
+    path.write_bytes(bytes(raw))
+    assert refused(path, None, None, UnreadableImageError).code == "trailing-data"
+    zipped = tmp_path / "m.nii.gz"
+    zipped.write_bytes(gzip.compress(bytes(raw)))
+    assert refused(zipped, None, None, UnreadableImageError).code == "trailing-data"
 
 
 def test_another_grid_is_refused_with_the_difference(tmp_path):
