@@ -20,6 +20,7 @@ _LAZY = {
     "Segmentation": "segmentation",
     "Volume": "volume",
     "read_volume": "reading",
+    "read_label_map": "io.label_maps",
     "write_segmentation": "writing",
     "render_overview": "overview",
 }
@@ -27,6 +28,7 @@ _LAZY = {
 __all__ = ["__version__", *sorted(_LAZY)]
 
 if TYPE_CHECKING:
+    from .io.label_maps import read_label_map as read_label_map
     from .overview import render_overview as render_overview
     from .pipeline import segment as segment
     from .reading import read_volume as read_volume

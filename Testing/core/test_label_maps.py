@@ -386,6 +386,11 @@ def test_tissue_classes_are_not_taken_for_lesions(tmp_path):
     assert refused(small).code == "unnamed-labels"
 
 
+def test_a_patient_called_like_a_program_is_none(tmp_path):
+    assert read_label_map(nifti(tmp_path / "bianca_labels.nii.gz", truth()), GRID).warnings == ()
+    assert refused(nifti(tmp_path / "bianca_output.nii.gz", truth(1))).fields["suggestion"] == "bianca"
+
+
 def test_values_beside_a_stated_meaning_are_told(tmp_path):
     path = nifti(tmp_path / "m.nii.gz", values(ventricles=2, lesion=1))
     found = read_label_map(path, GRID, parse_meaning("1=3"))

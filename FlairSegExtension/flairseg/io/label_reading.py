@@ -293,7 +293,9 @@ class LabelReading:
     def _doubt(self, values: list[int], counts: dict[int, int]) -> None:
         """Values 1 to 3 of a file of unknown origin: are they FlairSeg's?"""
         tool = _tool_of(self.name)
-        if tool or _TISSUES.search(self.name.lower()):
+        # A program that writes one class alone has not written these values, whatever the patient is called.
+        named = tool and not (LESION in values and PRESETS[tool].nonzero is not None)
+        if named or _TISSUES.search(self.name.lower()):
             raise self._refused_values(counts, "and its name is that of another program's file")
         voxel_ml = self.raw.geometry.voxel_volume_ml
         for class_value, limit in LARGEST_ML.items():
