@@ -123,8 +123,6 @@ def add_nodes(
         with slicer.util.RenderBlocker():
             volume = _difference(scene, image, ijk_to_ras, window, title)
             added.append(volume)
-        yield 0.95
-        with slicer.util.RenderBlocker():
             added.append(_change(scene, layer, set(np.flatnonzero(present)), volume, title))
     except BaseException:
         for node in reversed(added):

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,11 +132,30 @@ def gpuPresent() -> bool:
 
 
 def installedVersion(name: str) -> str | None:
-    """Version of an installed package; None if it is not there."""
+    """Version of an installed package; None if it is not there.
+
+    It is read again once a folder of packages has changed: a click on *Segment* asks for thirty of them.
+    """
+    return _installed_version(name, _package_folders())
+
+
+@lru_cache(maxsize=512)
+def _installed_version(name: str, folders: tuple[tuple[str, int], ...]) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _package_folders() -> tuple[tuple[str, int], ...]:
+    """Folders in which Python looks for packages, with the time of their last change, ns."""
+    found = []
+    for entry in sys.path:
+        try:
+            found.append((entry, os.stat(entry or os.curdir).st_mtime_ns))
+        except OSError:
+            continue
+    return tuple(found)
 
 
 def requirements(device: str = settings.AUTOMATIC) -> list[str]:

@@ -180,11 +180,14 @@ def segmentation_to_node(segmentation: Segmentation, volume_node):
             return done.value
 
 
-def segmentation_steps(segmentation: Segmentation, volume_node, name: str = "") -> Generator[float, None, object]:
+def segmentation_steps(
+    segmentation: Segmentation, volume_node, name: str = "", shown: bool = True
+) -> Generator[float, None, object]:
     """:func:`segmentation_to_node` in short steps, for the GUI thread; yields the fraction done, returns the node.
 
     The scene is changed in the last step only: what stops between two steps leaves nothing behind. With a name the
-    node is none of the volume's numbered versions; a name that is taken already gets a number.
+    node is none of the volume's numbered versions; a name that is taken already gets a number. What is not ``shown``
+    never appears in the views.
     """
     _check_on_grid(segmentation, volume_node)
     answer = segmentation.compact_answer()
@@ -208,7 +211,7 @@ def segmentation_steps(segmentation: Segmentation, volume_node, name: str = "") 
     yield 0.95
     _check_on_grid(segmentation, volume_node)
     with slicer.util.RenderBlocker():
-        return _add_nodes(segmentation, volume_node, layer, levels, answer, name)
+        return _add_nodes(segmentation, volume_node, layer, levels, answer, name, shown)
 
 
 def input_of(segmentation_node):
@@ -447,7 +450,7 @@ def _check_on_grid(segmentation: Segmentation, volume_node) -> None:
         )
 
 
-def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: CompactAnswer, name: str):
+def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: CompactAnswer, name: str, shown: bool):
     """The scene's part, in one go: either all of it is there afterwards, or nothing."""
     scene = volume_node.GetScene()
     _remove_orphans(scene)
@@ -456,36 +459,42 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         name = provenance.free_name(scene, name)
     else:
         name, number = provenance.next_version(scene, volume_node.GetName())
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    local = _local_matrix(volume_node)
+    node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+    node.UnRegister(None)
+    node.SetName(name)
+    attributes = {
+        "FlairSeg.device": segmentation.device_used,
+        "FlairSeg.warnings": "\n".join(segmentation.warnings),
+        "FlairSeg.warning_codes": "\n".join(CaseWarning.of(w).code for w in segmentation.warnings),
+        provenance.VERSION_NUMBER: str(number) or None,
+        LABELS_ATTRIBUTE: answer.labels_text,
+        GRID_ATTRIBUTE: _sheet(local),
+    }
+    # Before the scene hears of it, and the rest as one change: each change takes Slicer some milliseconds.
+    for key, value in attributes.items():
+        node.SetAttribute(key, value)
+    scene.AddNode(node)
     hidden = None
     try:
-        node.CreateDefaultDisplayNodes()
-        # First of all: Slicer moves the grid and the voxels that follow from the volume's frame into the
-        # segmentation's. A grid set earlier would be another one, to which Slicer resamples when it saves.
-        node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-        tags = provenance.first_tags(segmentation)
-        contents = node.GetSegmentation()
-        for label_class in CLASSES:
-            # One layer for all: the classes exclude each other, and it is what Slicer's editor would keep.
-            contents.AddSegment(new_segment(label_class, layer, tags), label_class.id)
-        local = _local_matrix(volume_node)
-        attributes = {
-            "FlairSeg.device": segmentation.device_used,
-            "FlairSeg.warnings": "\n".join(segmentation.warnings),
-            "FlairSeg.warning_codes": "\n".join(CaseWarning.of(w).code for w in segmentation.warnings),
-            provenance.VERSION_NUMBER: str(number) or None,
-            LABELS_ATTRIBUTE: answer.labels_text,
-            GRID_ATTRIBUTE: _sheet(local),
-        }
-        for key, value in attributes.items():
-            node.SetAttribute(key, value)
-        node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
-        if levels is not None:
-            hidden = _hidden_volume(scene, f"{name} probabilities", levels)
-            hidden.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_corner(local, answer)))
-            hidden.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-            node.SetNodeReferenceID(PROBABILITIES_ROLE, hidden.GetID())
+        with slicer.util.NodeModify(node):
+            # First of all: Slicer moves the grid and the voxels that follow from the volume's frame into the
+            # segmentation's. A grid set earlier would be another one, to which Slicer resamples when it saves.
+            node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+            node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+            tags = provenance.first_tags(segmentation)
+            contents = node.GetSegmentation()
+            for label_class in CLASSES:
+                # One layer for all: the classes exclude each other, and it is what Slicer's editor would keep.
+                contents.AddSegment(new_segment(label_class, layer, tags), label_class.id)
+            node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())
+            if levels is not None:
+                hidden = _hidden_volume(scene, f"{name} probabilities", levels)
+                hidden.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_corner(local, answer)))
+                hidden.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+                node.SetNodeReferenceID(PROBABILITIES_ROLE, hidden.GetID())
+            node.CreateDefaultDisplayNodes()
+            node.GetDisplayNode().SetVisibility(shown)
     except BaseException:
         for added in (hidden, node.GetDisplayNode(), node):
             if added is not None:

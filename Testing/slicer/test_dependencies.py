@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,27 @@ def test_diagnostics_name_versions_and_no_patient(deps, slicer):
         "Load it again",
     ):
         assert word in text
+
+
+def test_versions_are_read_once_and_again_when_packages_change(slicer, monkeypatch, tmp_path):
+    from FlairSegLib import dependencies
+
+    def install(version: str) -> None:
+        for old in tmp_path.iterdir():
+            (old / "METADATA").unlink()
+            old.rmdir()
+        folder = tmp_path / f"some_package-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: some-package\nVersion: {version}\n")
+        time.sleep(0.02)
+
+    read = []
+    version_of = dependencies.importlib.metadata.version
+    monkeypatch.setattr(dependencies.importlib.metadata, "version", lambda name: read.append(name) or version_of(name))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert dependencies.installedVersion("some-package") is None
+    install("1.0")
+    assert [dependencies.installedVersion("some-package") for _ in range(3)] == ["1.0"] * 3
+    install("2.0")
+    assert [dependencies.installedVersion("some-package") for _ in range(3)] == ["2.0"] * 3
+    assert len(read) == 3

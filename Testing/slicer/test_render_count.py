@@ -140,3 +140,29 @@ def test_what_is_paused_is_drawn_once_when_it_goes_on(slicer, main_window):
             fail_half_way()
         run_event_loop(0.1)
     assert (count.requests["Red"], count.renders["Red"]) == (1, 1)
+
+
+def test_results_of_a_comparison_and_of_a_follow_up_are_drawn_three_times_at_most(slicer, main_window, head):
+    from FlairSegLib import change_nodes, scene_bridge
+
+    main_window()
+    volume, labels, probabilities = head_with_lesions(head)
+    nodes = [slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, name) for name in ("before", "now")]
+    slicer.util.setSliceViewerLayers(background=nodes[0], fit=True)
+    run_event_loop(0.1)
+    answer = Segmentation(volume, labels, probabilities, CARD, "auto", "cpu", "CPUExecutionProvider", "now")
+    with RenderCount() as compared:
+        for _step in scene_bridge.segmentation_steps(answer, nodes[1], "now – a model", shown=False):
+            run_event_loop(0.02)
+        run_event_loop(0.1)
+    (made,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert not made.GetDisplayNode().GetVisibility()
+    assert compared.most == 1
+    difference = (volume.array - volume.array.mean()).astype(np.float32)
+    with RenderCount() as followed:
+        steps = change_nodes.add_nodes(nodes, [np.eye(4)] * 2, volume.ijk_to_ras, difference, labels, "Follow-up")
+        for _step in steps:
+            run_event_loop(0.02)
+        run_event_loop(0.1)
+    assert followed.events["added vtkMRMLSegmentationNode"] == 1
+    assert followed.most <= MOST_RENDERS

@@ -13,7 +13,7 @@ from flairseg import tasks, wire
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from slicer.i18n import tr as _
 
-from .. import scene_bridge, views
+from .. import scene_bridge
 from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps, in_thread
 from . import messages
@@ -307,9 +307,8 @@ def received(value: dict, volume, volume_node) -> Steps:
             fields, blocks = result["fields"], result["blocks"]
             segmentation = yield from in_thread(partial(wire.decode_result, fields, blocks, volume))
             name = f"{volume_node.GetName()} – {row['model']}"
-            nodes.append((yield from scene_bridge.segmentation_steps(segmentation, volume_node, name)))
             # Several colours on one image deceive: the one that is chosen is shown.
-            views.display_of(nodes[-1]).SetVisibility(False)
+            nodes.append((yield from scene_bridge.segmentation_steps(segmentation, volume_node, name, shown=False)))
             yield number / len(value["rows"])
     except BaseException:
         for node in nodes:
