@@ -175,7 +175,7 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
         array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan
     grid = replace(volume_from_sitk(image, case_name(path)), array=array[0])
     if placed is None:
-        placed = text_placement(path, grid.ijk_to_ras)
+        placed = text_placement(path, grid.ijk_to_ras, strict=False)
     nifti = None if header is None else header.geometry
     warnings = (*placed.warnings, *((_thickness_warning(path),) if flat else ()))
     affine = grid.ijk_to_ras if flat else placed.ijk_to_ras

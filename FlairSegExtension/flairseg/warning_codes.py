@@ -34,7 +34,7 @@ def _not_trusted(meaning: str) -> WarningCode:
 
 WARNINGS: dict[str, WarningCode] = {
     # Reading: geometry
-    "spacing-unknown": _not_trusted("The header gives no voxel size; 1 mm is assumed."),
+    "spacing-unknown": _not_trusted("The header leaves out a part of the voxel size; 1 mm is assumed."),
     "positions-missing": _not_trusted("DICOM slices without positions; order and distance come from other attributes."),
     "orientation-unknown": _not_trusted("The header does not say how the image lies in space; left and right unknown."),
     "orientation-doubtful": _not_trusted("The handedness of the axes is invalid; left and right may be exchanged."),

@@ -120,7 +120,6 @@ def test_nrrd_without_size_or_space_is_told(tmp_path, array):
     spacings = {"spacings": [0.9, 0.9, 6.8]}
     directions = {"space directions": np.diag([0.9, 0.9, 6.8])}
     for header, expected in (
-        ({}, {"spacing-unknown", "orientation-unknown"}),
         (spacings, {"orientation-unknown"}),
         ({"spacings": [0.9, 0.9, np.nan]}, {"spacing-unknown", "orientation-unknown"}),
         ({**directions, "space dimension": 3}, {"orientation-unknown"}),
@@ -168,7 +167,6 @@ def test_metaimage_without_size_or_direction_is_told(tmp_path, array):
     size = r"ElementSpacing[^\n]*\n"
     for changes, expected, spacing in (
         ((), set(), 1.0),
-        (((size, ""),), {"spacing-unknown"}, 1.0),
         (((size, "ElementSize = 2 2 2\n"),), set(), 2.0),
         (((size, "ElementSpacing = -2 2 2\n"),), {"negative-voxel-size"}, 2.0),
         (((size, "ElementSpacing = 200 200 200\nDistanceUnits = um\n"),), {"unit-converted"}, 0.2),
@@ -179,6 +177,18 @@ def test_metaimage_without_size_or_direction_is_told(tmp_path, array):
         assert codes(read) == expected, changes
         assert read.spacing == pytest.approx((spacing,) * 3)
         assert {w.code for w in header_warnings(path)} == expected
+
+
+def test_no_voxel_size_at_all_is_refused_and_a_mask_without_is_told(tmp_path, array):
+    nrrd.write(str(tmp_path / "bare.nrrd"), array, {})
+    paths = [metaimage(tmp_path / "bare.mha", array, (r"ElementSpacing[^\n]*\n", "")), tmp_path / "bare.nrrd"]
+    for path in paths:
+        for read in (read_volume, header_warnings):
+            with pytest.raises(InvalidGeometryError, match="gives no voxel size") as error:
+                read(path)
+            assert error.value.code == "no-voxel-size"
+        # Masks are placed on the grid of their image.
+        assert "spacing-unknown" in codes(read_components(path)[0])
 
 
 def archive(data: bytes) -> bytes:

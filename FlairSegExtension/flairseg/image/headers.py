@@ -3,7 +3,9 @@
 One rule for every front end, format and installation:
 
 - **Voxel size.** Two statements that differ by more than :data:`SIZE_TOLERANCE` (NIfTI: sform against pixdim) are
-  refused, and both are named. Where there is none, 1 mm is assumed and a warning says so (code ``spacing-unknown``).
+  refused, and both are named. A header without any is refused (code ``no-voxel-size``); one that leaves out some (a
+  NRRD's NaN, the pixel spacing of DICOM, the thickness of a single picture) is read with 1 mm for these, and a warning
+  says so (code ``spacing-unknown``).
   Signs of NIfTI's pixdim are ignored, as nibabel does (code ``negative-voxel-size``).
 - **Unit.** Metres and micrometres are converted, with a warning (code ``unit-converted``).
 - **Orientation.** NIfTI: the sform, else the qform, as nibabel, FSL and SPM read them; a warning tells of two that
@@ -141,12 +143,13 @@ def reconciled(name: str) -> CaseWarning:
 def spacing_unknown(name: str) -> CaseWarning:
     """The warning about a header without voxel size."""
     return CaseWarning(
-        f"{name} gives no voxel size: 1 mm is assumed, so volumes in ml and sizes in mm cannot be trusted.",
+        f"{name} does not give the whole voxel size: 1 mm is assumed, so volumes in ml and sizes in mm cannot be "
+        "trusted.",
         "spacing-unknown",
     )
 
 
-def text_placement(path: Path, ijk_to_ras: np.ndarray) -> Placed:
+def text_placement(path: Path, ijk_to_ras: np.ndarray, strict: bool = True) -> Placed:
     """Where a NRRD or MetaImage header puts its voxels.
 
     Parameters
@@ -154,6 +157,8 @@ def text_placement(path: Path, ijk_to_ras: np.ndarray) -> Placed:
     path : Path
     ijk_to_ras : ndarray, shape (4, 4)
         As ITK read it, which knows no unit and takes 1 for what is missing.
+    strict : bool
+        As for :func:`nifti_placement`.
 
     Returns
     -------
@@ -162,7 +167,7 @@ def text_placement(path: Path, ijk_to_ras: np.ndarray) -> Placed:
     Raises
     ------
     InvalidGeometryError
-        If the header gives two voxel sizes (code ``voxel-size-conflict``).
+        If the header gives two voxel sizes (code ``voxel-size-conflict``), or none (``no-voxel-size``).
     """
     text = _text_header(path)
     sized, oriented, unit, negative = (_nrrd if text.startswith("NRRD") else _metaimage)(text, path, ijk_to_ras)
@@ -172,7 +177,14 @@ def text_placement(path: Path, ijk_to_ras: np.ndarray) -> Placed:
     warnings = [_unit_warning(path.name, scale, spacing_of(affine))]
     if unit and unit.lower() not in _UNITS:
         warnings.append(CaseWarning(f"{path.name} gives lengths in {unit!r}, which was taken for mm.", "unit-unknown"))
-    if not sized:
+    if strict and sized == 0:
+        raise InvalidGeometryError(
+            f"{path.name} gives no voxel size, so that nothing can be measured in mm or ml.",
+            "Enter the voxel size in 3D Slicer's module Volumes and save the image as .nii.gz, or convert it again.",
+            code="no-voxel-size",
+            file=path.name,
+        )
+    if sized < 1:
         warnings.append(spacing_unknown(path.name))
     elif negative:
         warnings.append(
@@ -310,16 +322,16 @@ def _fields(text: str, separator: str) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, sign, value in lines if sign and not value.startswith("=")}
 
 
-def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[bool, bool, str, str]:
-    """Whether a NRRD header gives sizes and orientation; its unit; negative sizes as it writes them."""
+def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bool, str, str]:
+    """Share of the axes whose size a NRRD header gives; whether it gives an orientation; unit; negative sizes."""
     fields = _fields(text, ":")
     vectors = re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
     spacings = fields.get("spacings", "").split()
     known = [value for value in spacings if value.lower().lstrip("+-") not in ("nan", "")]
     wanted = min(3, int(fields.get("dimension", "3")))
-    sized = len(vectors) >= wanted or len(known) >= wanted
+    sized = min(1.0, max(len(vectors), len(known)) / wanted)
     mins, maxs = fields.get("axis mins", "").split(), fields.get("axis maxs", "").split()
-    if not sized and len(mins) == len(maxs) >= 3:
+    if sized == 0 and len(mins) == len(maxs) >= 3:
         extent = [float(high) - float(low) for low, high in zip(mins, maxs, strict=True)]
         sizes = [int(n) for n in fields["sizes"].split()]
         nodes = "node" in fields.get("centers", fields.get("centerings", ""))
@@ -333,7 +345,7 @@ def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[bool, bool, st
                 code="voxel-size-conflict",
                 file=path.name,
             )
-        sized = bool(np.isfinite(edges).all())
+        sized = float(np.isfinite(edges).all())
     units = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
     unit = next((u.strip() for u in units if u.strip() and u.strip() != "???"), "")
     oriented = bool(_NRRD_FRAME.fullmatch(fields.get("space", ""))) and bool(vectors)
@@ -341,13 +353,13 @@ def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[bool, bool, st
     return sized, oriented, unit, negative
 
 
-def _metaimage(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[bool, bool, str, str]:
+def _metaimage(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bool, str, str]:
     """As :func:`_nrrd`, for MetaImage."""
     fields = _fields(text, "=")
     sizes = fields.get("elementspacing", fields.get("elementsize", "")).split()
     oriented = any(key in fields for key in ("transformmatrix", "rotation", "orientation"))
     negative = " x ".join(sizes) if any(value.startswith("-") for value in sizes) else ""
-    return bool(sizes), oriented, fields.get("distanceunits", "").strip("?"), negative
+    return float(bool(sizes)), oriented, fields.get("distanceunits", "").strip("?"), negative
 
 
 # --- what is said
