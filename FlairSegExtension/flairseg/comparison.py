@@ -28,7 +28,7 @@ from .models.store import DEFAULT_MODEL, find_model, list_models
 from .pipeline import segment
 from .progress import CancelToken, ProgressCallback
 from .reading import check_volume, read_volume
-from .segmentation import Segmentation
+from .segmentation import Segmentation, read_entries
 from .summary_paths import absolute_source, input_for_summary
 from .volume import Volume
 from .writing import write_part
@@ -136,7 +136,8 @@ class Comparison:
             if error is not None:
                 error = error.reworded(pseudonymiser.text)
             models.append(replace(one, segmentation=result, error=error))
-        return replace(self, volume=replace(self.volume, name=pseudonym), source=pseudonym, models=tuple(models))
+        volume = replace(self.volume, name=pseudonym, information=pseudonymiser.warnings(self.volume.information))
+        return replace(self, volume=volume, source=pseudonym, models=tuple(models))
 
     def _matrix(self, values: tuple[int, ...]) -> np.ndarray:
         out = np.full((len(self.models), len(self.models)), np.nan)
@@ -168,6 +169,7 @@ class Comparison:
                 "spacing_mm": [round(s, 6) for s in self.volume.spacing],
                 "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
             },
+            **read_entries(self.volume),
             "models": [one.row() for one in self.models],
             "dice": dice,
             "seconds": round(self.seconds, 3),

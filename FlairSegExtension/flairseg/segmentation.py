@@ -166,9 +166,8 @@ class Segmentation:
             "volumes_ml": {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES},
             "lesion_count": len(rows),
             **summary_entries(rows, self.regions is not None),
-            **_images_entry(self.volume),
             "warnings": warnings_as_dicts(self.warnings),
-            "information": warnings_as_dicts(self.volume.information),
+            **read_entries(self.volume),
             "seconds": stages,
         }
 
@@ -187,9 +186,10 @@ class Segmentation:
         return {**entry, "members": members} if members else entry
 
 
-def _images_entry(volume: Volume) -> dict[str, Any]:
-    """How many images of a DICOM series the volume holds; empty for files of other formats."""
-    return {} if volume.images is None else {"images": dict(zip(("used", "found"), volume.images, strict=True))}
+def read_entries(volume: Volume) -> dict[str, Any]:
+    """What JSON files say of how a volume was read: ``information``, and of DICOM ``images`` (used, found)."""
+    images = {} if volume.images is None else {"images": dict(zip(("used", "found"), volume.images, strict=True))}
+    return {"information": warnings_as_dicts(volume.information), **images}
 
 
 def provenance_tags(segmentation: Segmentation) -> dict[str, str]:

@@ -101,6 +101,30 @@ def test_summary_holds_objects(segmentation):
     assert "images" not in segmentation.summary()
 
 
+def test_what_was_read_is_in_every_json_file_without_names(segmentation, tmp_path):
+    from dataclasses import replace
+
+    from flairseg.comparison import Comparison
+    from flairseg.privacy import Pseudonymiser
+    from flairseg.segmentation import read_entries
+
+    told = (CaseWarning("Series 4 of Doe_Jane was taken.", "series-chosen"),)
+    volume = replace(segmentation.volume, name="Doe_Jane", information=told, images=(16, 17))
+    expected = {
+        "information": [{"code": "series-chosen", "message": "Series 4 of Doe_Jane was taken."}],
+        "images": {"used": 16, "found": 17},
+    }
+    assert read_entries(volume) == expected
+    comparison = Comparison(volume, "Doe_Jane.nii.gz", ())
+    assert {key: comparison.summary()[key] for key in expected} == expected
+    key = tmp_path / "key"
+    key.write_text("a long enough secret for a test of names " * 2, encoding="utf-8")
+    clean = comparison.pseudonymised(Pseudonymiser.from_key_file(key), "Doe_Jane").summary()
+    assert clean["images"] == expected["images"]
+    assert clean["information"][0]["code"] == "series-chosen"
+    assert "Doe" not in json.dumps(clean)
+
+
 def test_untrusted_are_those_that_the_table_says():
     told = [CaseWarning("a", "spacing-unknown"), CaseWarning("b", "slabs-merged"), "c", CaseWarning("d", "of-later")]
     assert untrusted(told) == ["a"]

@@ -27,7 +27,7 @@ from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..postprocessing import lesion_components
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..segmentation import Segmentation
+from ..segmentation import Segmentation, read_entries
 from ..slicestack import choose_plane
 from ..volume import Volume
 from . import noise, rigid
@@ -612,6 +612,7 @@ def _study_entry(study: Study) -> dict[str, Any]:
         "lesions_added": study.added,
         "labels": "given" if study.given else "model",
         "spacing_mm": [round(s, 4) for s in study.volume.spacing],
+        **read_entries(study.volume),
     }
 
 

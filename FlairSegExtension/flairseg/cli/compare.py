@@ -20,6 +20,7 @@ from .console import (
     messages_console,
     results_console,
     show_error,
+    show_information,
     show_warning,
     strict_code,
 )
@@ -64,6 +65,8 @@ def compare_models(
         messages.print("Interrupted. Nothing was written.", soft_wrap=True)
         return INTERRUPTED
     failed = [one for one in comparison.models if one.error is not None]
+    for text in comparison.volume.information:
+        show_information(messages, text)
     for one in comparison.models:
         for warning in one.segmentation.warnings if one.segmentation is not None else ():
             show_warning(messages, warning, one.card.id)

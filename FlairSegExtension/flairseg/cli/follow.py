@@ -22,6 +22,7 @@ from .console import (
     messages_console,
     results_console,
     show_error,
+    show_information,
     show_warning,
     strict_code,
 )
@@ -70,6 +71,9 @@ def follow_studies(
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, told(_as_told(error), pseudonymiser))
                 return REFUSED
+            for n, study in enumerate(result.studies, start=1):
+                for text in study.volume.information:
+                    show_information(messages, text, f"study {n}")
             for warning in result.warnings:
                 show_warning(messages, warning)
             _print(results, result)
@@ -151,7 +155,11 @@ def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
     studies = tuple(
         replace(
             study,
-            volume=replace(study.volume, name=pseudonymiser.case(study.name)),
+            volume=replace(
+                study.volume,
+                name=pseudonymiser.case(study.name),
+                information=pseudonymiser.warnings(study.volume.information),
+            ),
             source=pseudonymiser.text(study.source),
             date=pseudonymiser.date(study.date) or None if study.date else None,
             warnings=pseudonymiser.warnings(study.warnings),
