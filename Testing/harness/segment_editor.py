@@ -459,6 +459,11 @@ def _eye(open_: bool) -> QtGui.QIcon:
     return QtGui.QIcon(pixmap)
 
 
+def observes_views(editor) -> bool:
+    """Whether the mouse in the views reaches an editor."""
+    return editor._view_observations
+
+
 def brush(editor, ras: tuple[float, float, float], radius_mm: float) -> int:
     """Press the mouse once with the active effect, Paint or Erase, in a sphere.
 

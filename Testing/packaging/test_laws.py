@@ -122,13 +122,14 @@ def test_law_2_one_table_of_classes():
 def test_no_vtk_object_is_known_by_the_number_of_its_python_side():
     """``id()`` of a VTK object's Python side is given out again once nobody holds that; ``GetAddressAsString`` is not.
 
-    Two layers of a segmentation that got the same number were read as one.
+    Two layers of a segmentation that got the same number were read as one. Code objects, which the harness keeps, may.
     """
     offenders = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in [*sources(BRIDGE), *EXTENSION.glob("*.py"), *sources(ROOT / "Testing" / "harness")]
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "id"
+        if (path.name, ast.unparse(node)) != ("strict.py", "id(code)")
     ]
     assert not offenders
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flairseg.labels import LESION
 
+from Testing.harness.segment_editor import observes_views
 from Testing.slicer.result_driver import segmented
 
 LIBRARY = Path(__file__).resolve().parents[2] / "FlairSegExtension" / "FlairSegLib"
@@ -30,10 +31,10 @@ def test_with_the_brush_in_hand_the_scene_or_the_panel_can_go(slicer, result, he
     result.show(node)
     result.panel.editor.use("Paint")
     widget = result.panel.ui.segmentEditor
-    assert widget._view_observations
+    assert observes_views(widget)
     _ENDS[end](slicer, result.panel)
     slicer.app.layoutManager().layoutChanged.emit(3)
-    assert not widget._view_observations
+    assert not observes_views(widget)
     assert result.panel.editor.effect == ""
 
 
@@ -70,7 +71,7 @@ def test_the_brush_of_one_module_is_not_that_of_the_other(slicer, result, queue,
     queue.tab.result.editor.use("Paint")
     assert queue.tab.result.editor.effect == "Paint"
     assert result.panel.editor.effect == ""
-    assert not result.panel.ui.segmentEditor._view_observations
+    assert not observes_views(result.panel.ui.segmentEditor)
     queue.tab.result.editor.use("")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from Testing.harness.segment_editor import EditorWouldEndSlicer, brush
+from Testing.harness.segment_editor import EditorWouldEndSlicer, brush, observes_views
 
 CENTRE, RADIUS_MM = (10.0, -6.0, 4.0), 6.0
 
@@ -198,8 +198,8 @@ def test_what_ends_slicer_itself_fails_the_test(slicer, editor):
 
 
 def test_views_are_observed_while_an_effect_is_active(slicer, editor):
-    assert not editor._view_observations
+    assert not observes_views(editor)
     editor.setActiveEffectByName("Erase")
-    assert editor._view_observations
+    assert observes_views(editor)
     editor.setActiveEffectByName("")
-    assert not editor._view_observations
+    assert not observes_views(editor)
