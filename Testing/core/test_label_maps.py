@@ -192,14 +192,14 @@ def test_layers_are_read_each_with_its_own_values(tmp_path):
     assert np.array_equal(read_label_map(path, GRID).labels, truth(1, 3))
 
 
-def test_overlapping_classes_go_to_the_lesion_and_are_counted(tmp_path):
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["lesions last", "lesions first"])
+def test_overlapping_classes_go_to_the_lesion_and_are_counted(tmp_path, order):
     ventricles = truth(1)
     lesion = np.zeros(SHAPE, np.uint8)
     lesion[5:7, 16:18, 12:30] = 1
-    path = slicer(
-        tmp_path / "a.seg.nrrd", np.stack([ventricles, lesion]), [("x", "Ventricles", 1, 0), ("y", "Lesion", 1, 1)]
-    )
-    found = read_label_map(path, GRID)
+    layers = np.stack([ventricles, lesion])[list(order)]
+    segments = [("x", "Ventricles", 1, order.index(0)), ("y", "Lesion", 1, order.index(1))]
+    found = read_label_map(slicer(tmp_path / "a.seg.nrrd", layers, segments), GRID)
     assert np.array_equal(found.labels, np.where(lesion > 0, 3, ventricles))
     assert codes(found) == ["overlapping-segments"]
     assert found.warnings[0].startswith(f"{2 * 2 * 6} voxels")

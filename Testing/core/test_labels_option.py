@@ -15,7 +15,7 @@ from flairseg.errors import FlairSegError, InvalidMappingError, UnsuitableMaskEr
 from flairseg.io.label_meanings import PRESETS
 from flairseg.reading import read_volume
 from flairseg.report.gathering import from_files
-from flairseg.study.images import read_arm
+from flairseg.study.images import read_arm, read_tool
 from flairseg.study.protocol import parse_protocol
 from typer.testing import CliRunner
 
@@ -116,6 +116,14 @@ def test_an_arm_of_a_study_takes_a_stated_mask(case):
     content["cases"][0]["arms"][1]["labels"] = "nonsense"
     with pytest.raises(FlairSegError, match="labels"):
         parse_protocol(content)
+
+
+def test_a_tool_s_mask_takes_a_stated_meaning(case):
+    image = read_volume(case / "head.nii.gz")
+    with pytest.raises(FlairSegError, match="nothing says"):
+        read_tool("mask.nii.gz", case, image)
+    assert np.count_nonzero(read_tool("mask.nii.gz:binary", case, image) == 3) == 400
+    assert np.count_nonzero(read_tool(f"{case / 'mask.nii.gz'}:1=lesion", case, image) == 3) == 400
 
 
 def test_a_drafted_protocol_keeps_what_was_stated(case):

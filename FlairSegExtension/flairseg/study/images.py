@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import FlairSegError
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping, parse_meaning
-from ..labels import CLASS_BY_VALUE
+from ..labels import CLASS_BY_VALUE, LESION
 from ..nifti import write_nifti
 from ..reading import read_volume
 from ..volume import Volume
@@ -144,6 +144,15 @@ def resolve(base: Path, name: str) -> Path:
     """A path of the protocol: relative to the protocol's folder, or absolute."""
     path = Path(name)
     return path if path.is_absolute() else base / path
+
+
+def read_tool(text: str, base: Path, image: Volume) -> np.ndarray:
+    """Lesions (K, J, I, uint8) of a tool's mask, ``FILE`` or ``FILE:MEANING``; errors as for :func:`read_labels`."""
+    name, sign, meaning = text.rpartition(":")
+    if sign and not resolve(base, text).exists() and resolve(base, name).exists():
+        labels = read_labels(resolve(base, name), {}, image, parse_meaning(meaning))
+        return np.where(labels == LESION, labels, 0).astype(np.uint8)
+    return read_labels(resolve(base, text), {LESION: LESION}, image)
 
 
 def source_sha256(path: Path) -> str:

@@ -38,7 +38,7 @@ from ..labels import LESION
 from .acceptance import LesionMap
 from .canonical import content_sha256
 from .errors import StudyError, StudyStateError, TamperedError
-from .images import labels_sha256, read_labels, read_neutral_labels, read_source, resolve, write_neutral
+from .images import labels_sha256, read_neutral_labels, read_source, read_tool, resolve, write_neutral
 from .log import EventLog, create_store
 from .records import (
     AT,
@@ -104,7 +104,8 @@ class ReferenceSetup:
     method : str
         One of ``METHODS``.
     tools : mapping of str to sequence of str
-        Case -> masks by tools, whose lesions get dots too (two steps only).
+        Case -> masks by tools, whose lesions get dots too (two steps only); ``FILE:MEANING`` says what the values mean
+        (:func:`flairseg.io.label_meanings.parse_meaning`).
     combine : str
         One of ``COMBINATIONS``.
     dice : float
@@ -446,7 +447,7 @@ class ReferenceSession:
         image = read_source(resolve(self.folder, self.setup.flairs[case]))
         drawn = {f"reader {reader}": np.where(mask, LESION, 0) for reader, mask in masks.items()}
         for n, tool in enumerate(self.setup.tools.get(case, ())):
-            drawn[f"tool {n + 1}"] = read_labels(resolve(self.folder, tool), {LESION: LESION}, image)
+            drawn[f"tool {n + 1}"] = read_tool(tool, self.folder, image)
         dots = [
             {"id": uuid.uuid4().hex[:12], "ras": [round(x, 4) for x in ras], "drawn_by": sources}
             for ras, sources in dots_of(drawn, image.ijk_to_ras)
