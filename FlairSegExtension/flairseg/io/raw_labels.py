@@ -115,12 +115,13 @@ def read_raw(path: str | Path) -> RawLabels:
     UnsuitableMaskError
         If it holds fractional segments (code ``fractional-segmentation``), or segments that no label describes.
     """
-    from ..dicom import read_seg
-
     path = Path(path)
-    found = read_seg.find(path)
-    if found is not None:
-        return read_seg.read(found)
+    if path.is_dir() or _is_dicom(path):
+        from ..dicom import read_seg
+
+        found = read_seg.find(path)
+        if found is not None:
+            return read_seg.read(found)
     if path.is_dir():
         raise InputNotFoundError(
             f"The folder {path} holds no DICOM segmentation.",
@@ -129,6 +130,15 @@ def read_raw(path: str | Path) -> RawLabels:
             path=str(path),
         )
     return _read_image(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        # Whatever is wrong with it, reading the image says so.
+        return False
 
 
 def _read_image(path: Path) -> RawLabels:
