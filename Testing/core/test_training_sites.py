@@ -495,8 +495,9 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     (tmp_path / "a.json").write_text(json.dumps(entries[0]))
     (tmp_path / "b.json").write_text(json.dumps({"entries": entries[1:], "scans": {}}))
     rows = [{"from": 0.9, "to": 1.0, "lesions": 7, "confidence": 0.95, "drawn": 0.86}]
-    fitted = {"all": {"temperature": 1.7, "thresholds": {"3": 0.6}}, "folds": [],
-              "error_before": 0.2, "error_left_out": 0.05, "lesions_left_out": rows}  # fmt: skip
+    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "thresholds": {"3": 0.6}}, "folds": [],
+              "error_before": 0.2, "error_left_out": 0.05}  # fmt: skip
+    fitted |= {"lesions_before": rows, "lesions_left_out": rows}
     (tmp_path / "decoding.json").write_text(json.dumps(fitted))
     results = [tmp_path / "a.json", tmp_path / "b.json"]
     folder, difference = publish.publish(
@@ -505,7 +506,11 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     written = json.loads((folder / "card.json").read_text())
     assert [entry["data"] for entry in written["results"]] == ["one", "two", "three"]
     assert written["pipeline"]["thresholds"] == {"3": 0.6}
-    for words in ("1.700", "0.200 before, 0.050 after", "0.9 to 1: 7 lesions, 86 % drawn"):
+    for words in (
+        "divided by 1.700",
+        "probabilities 0.200, at that temperature 0.050",
+        "0.9 to 1: 7 lesions, 86 % drawn",
+    ):
         assert words in written["training"]["decoding"]
     assert difference < 1e-4
     import onnxruntime
@@ -538,6 +543,11 @@ def test_a_fold_is_decoded_by_what_the_other_folds_patients_want(monkeypatch):
     assert 0.46 < of_x <= 0.525  # fitted on y
     assert 0.58 < of_y <= 0.75  # fitted on x
     assert found["error_before"] == found["error_left_out"]
+    monkeypatch.setattr(calibrate, "best_temperature", lambda some: 2.0)
+    untempered = calibrate.fit(patients, 2, 11.0, untempered=True)
+    assert [one["thresholds"] for one in untempered["folds"]] == [one["thresholds"] for one in found["folds"]]
+    assert {one["temperature"] for one in untempered["folds"]} == {1.0}
+    assert untempered["error_before"] != untempered["error_left_out"]
     assert sum(row["lesions"] for row in found["lesions_left_out"]) == 2
 
 

@@ -30,8 +30,8 @@ LEAST_PROBABILITY = 1e-3
 #: Temperatures that are considered.
 TEMPERATURES = (0.3, 4.0)
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-#: Thresholds that are tried, of tempered probabilities.
-THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(15))
+#: Lesion thresholds that are tried.
+THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(21))
 
 
 @dataclass
@@ -181,29 +181,34 @@ def read_patients(evaluation: Path) -> dict[str, dict[str, np.ndarray]]:
     return out
 
 
-def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float) -> dict:
-    """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability."""
+def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float, untempered: bool = False) -> dict:
+    """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability.
+
+    ``untempered`` fits the threshold on the probabilities as they are and leaves them so (temperature 1); what a
+    temperature would do is told all the same. The follow-up's constants hold for probabilities as networks give them.
+    """
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
 
     def setting(names: list[str]) -> dict:
         temperature = best_temperature([telling[name] for name in names])
+        used = 1.0 if untempered else temperature
         tables = [
             threshold_table(
-                classified(patients[name]["probabilities"], temperature),
+                classified(patients[name]["probabilities"], used),
                 patients[name]["reference"],
                 float(np.prod(patients[name]["spacing"])),
                 least_mm3,
             )
             for name in names
         ]
-        return {"temperature": round(temperature, 4), "thresholds": best_threshold(tables)}
+        return {"temperature": round(used, 4), "fitted": round(temperature, 4), "thresholds": best_threshold(tables)}
 
     settings, before, after = [], [], []
     temperature_of = {}
     for away in folds(list(patients), count):
         settings.append(setting([name for name in patients if name not in away]))
         for name in away:
-            temperature_of[name] = settings[-1]["temperature"]
+            temperature_of[name] = settings[-1]["fitted"]
             arrays = [patients[name][key] for key in ("probabilities", "labels", "reference")]
             before += lesion_confidences(*arrays, 1.0)
             after += lesion_confidences(*arrays, temperature_of[name])
@@ -223,10 +228,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--evaluation", type=Path, required=True, help="what models.training.evaluate wrote")
+    parser.add_argument(
+        "--untempered", action="store_true", help="fit the threshold alone, for probabilities as they are"
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
-    result = fit(read_patients(arguments.evaluation), config.folds, config.pipeline["min_lesion_mm3"])
+    patients, least = read_patients(arguments.evaluation), config.pipeline["min_lesion_mm3"]
+    result = fit(patients, config.folds, least, arguments.untempered)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
 

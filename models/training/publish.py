@@ -79,15 +79,18 @@ def measured(paths: list[Path]) -> list[dict]:
 
 def in_words(fitted: dict) -> str:
     """What :mod:`~models.training.calibrate` found, for a card."""
-    rows = [
+    used, best = fitted["all"]["temperature"], fitted["all"]["fitted"]
+    divided = f"logits divided by {used:.3f}" if used != 1 else "probabilities as the network gives them"
+    bins = {key: "; ".join(
         f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % drawn"
-        for row in fitted["lesions_left_out"]
-    ]
+        for row in fitted[key]
+    ) for key in ("lesions_before", "lesions_left_out")}  # fmt: skip
     return (
-        f"logits divided by {fitted['all']['temperature']:.3f}; temperature and thresholds fitted on left-out ones, "
-        "for the figures above on those of the other folds (python -m models.training.calibrate). Calibration error of "
-        f"lesion probabilities {fitted['error_before']:.3f} before, {fitted['error_left_out']:.3f} after. Share of the "
-        f"lesions found that readers drew, by confidence: {'; '.join(rows)}"
+        f"{divided}, lesion threshold fitted on left-out patients; in cross-validation on those of the "
+        "other folds (python -m models.training.calibrate). Share of the lesions found by argmax that readers drew, "
+        f"by mean probability: {bins['lesions_before']}. At a temperature of {best:.2f}, of the patients of the other "
+        f"folds: {bins['lesions_left_out']}. Calibration error of lesion probabilities {fitted['error_before']:.3f}, "
+        f"at that temperature {fitted['error_left_out']:.3f}"
     )
 
 
