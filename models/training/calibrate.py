@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from .data import folds
 #: Below this probability of a lesion, and without one drawn, a voxel tells nothing about calibration.
 LEAST_PROBABILITY = 1e-3
 #: Temperatures that are considered.
-TEMPERATURES = (0.3, 4.0)
+TEMPERATURES = (0.3, 8.0)
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 #: Lesion thresholds that are tried.
 THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(21))
@@ -189,19 +190,17 @@ def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float
     """
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
 
+    @cache
+    def table(name: str, temperature: float) -> np.ndarray:
+        one = patients[name]
+        probabilities = classified(one["probabilities"], temperature)
+        return threshold_table(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3)
+
     def setting(names: list[str]) -> dict:
         temperature = best_temperature([telling[name] for name in names])
         used = 1.0 if untempered else temperature
-        tables = [
-            threshold_table(
-                classified(patients[name]["probabilities"], used),
-                patients[name]["reference"],
-                float(np.prod(patients[name]["spacing"])),
-                least_mm3,
-            )
-            for name in names
-        ]
-        return {"temperature": round(used, 4), "fitted": round(temperature, 4), "thresholds": best_threshold(tables)}
+        thresholds = best_threshold([table(name, used) for name in names])
+        return {"temperature": round(used, 4), "fitted": round(temperature, 4), "thresholds": thresholds}
 
     settings, before, after = [], [], []
     temperature_of = {}
