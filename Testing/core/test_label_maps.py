@@ -230,6 +230,21 @@ def test_a_cropped_segmentation_is_put_in_its_place_and_nothing_is_lost(tmp_path
     assert known.geometry.matches(GRID)
 
 
+def test_the_whole_grid_of_a_cropped_segmentation_may_start_at_any_index(tmp_path):
+    first = np.array([3, -2, 5])
+    shifted = AFFINE.copy()
+    shifted[:3, 3] -= AFFINE[:3, :3] @ first
+    ends = (n for f, size in zip(first, SHAPE[::-1], strict=True) for n in (f, f + size - 1))
+    text = ";".join(map(str, [*shifted.ravel(), *ends])) + ";"
+    parameters = f"Reference image geometry|{text}|x&"
+    part = truth()[2:10, 4:28, 9:30]
+    segments = [(i, i, v, 0) for i, v in (("ventricles", 1), ("normal_wmh", 2), ("lesion", 3))]
+    path = slicer(tmp_path / "a.seg.nrrd", part, segments, (2, 4, 9), Segmentation_ConversionParameters=parameters)
+    found = read_label_map(path)
+    assert np.array_equal(found.labels, truth())
+    assert found.geometry.matches(GRID)
+
+
 def test_a_segmentation_that_slicer_saved_empty_fits_any_image(tmp_path):
     path = slicer(tmp_path / "a.seg.nrrd", np.zeros((1, 1, 1), np.uint8), [("S_1", "MS lesion", 1, 0)])
     found = read_label_map(path, GRID)
