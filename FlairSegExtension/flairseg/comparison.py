@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from . import __version__
 from .atomic import all_or_none, check_folder, results_exist
 from .errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError, warnings_as_dicts
+from .io.same_input import FINGERPRINT, already_there, fingerprint, refuse_other_input
 from .labels import CLASSES, LESION, NORMAL_WMH
 from .models.card import ModelCard
 from .models.store import DEFAULT_MODEL, find_model, list_models
@@ -108,12 +108,16 @@ class Comparison:
         In the order in which they were asked for.
     seconds : float
         All of it.
+    input_sha256 : str
+        :func:`flairseg.io.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
+        files are written.
     """
 
     volume: Volume
     source: str
     models: tuple[Compared, ...]
     seconds: float = 0.0
+    input_sha256: str = ""
 
     def dice(self) -> dict[str, np.ndarray]:
         """Dice of each class, model against model.
@@ -136,8 +140,9 @@ class Comparison:
             if error is not None:
                 error = error.reworded(pseudonymiser.text)
             models.append(replace(one, segmentation=result, error=error))
+        digest = pseudonymiser.content_digest(self.input_sha256 or fingerprint(self.volume))
         volume = replace(self.volume, name=pseudonym, information=pseudonymiser.warnings(self.volume.information))
-        return replace(self, volume=volume, source=pseudonym, models=tuple(models))
+        return replace(self, volume=volume, source=pseudonym, models=tuple(models), input_sha256=digest)
 
     def _matrix(self, values: tuple[int, ...]) -> np.ndarray:
         out = np.full((len(self.models), len(self.models)), np.nan)
@@ -282,9 +287,9 @@ def check_comparison(output_dir: str | Path, stem: str, overwrite: bool = False)
         If a comparison of that stem exists and may not be replaced, or the folder cannot be written to.
     """
     folder = Path(output_dir)
-    existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
+    existing = [] if overwrite else already_there(folder, [f"{stem}{e}" for e in ENDINGS.values()])
     if existing:
-        raise results_exist(f"Results of the comparison of {stem}", folder / f"{stem}{existing[0]}")
+        raise results_exist(f"Results of the comparison of {stem}", folder / existing[0])
     check_folder(folder)
 
 
@@ -309,7 +314,7 @@ def write_comparison(
     stem : str, optional
         Default: the volume's name.
     overwrite : bool
-        Replace a comparison of this stem, with the files of all models that it names.
+        Replace a comparison of this stem and input, with the files of all models that it names.
     check : callable, optional
         Called between files; may raise to cancel.
 
@@ -326,13 +331,16 @@ def write_comparison(
     folder = Path(output_dir)
     stem = comparison.volume.name if stem is None else stem
     check_comparison(folder, stem, overwrite)
+    digest = comparison.input_sha256 or fingerprint(comparison.volume)
+    if already_there(folder, [f"{stem}{e}" for e in ENDINGS.values()]):
+        refuse_other_input(folder / f"{stem}{ENDINGS['summary']}", stem, [(comparison.source, digest)])
     files: dict[str, str] = {}
     for one in comparison.models:
         if one.segmentation is not None:
             files |= {f"{one.card.id}:{kind}": f"{stem}_{one.card.id}{e}" for kind, e in _MODEL_ENDINGS.items()}
     files |= {kind: f"{stem}{ending}" for kind, ending in ENDINGS.items()}
     source = input_for_summary(comparison.source, folder)
-    summary = {**comparison.summary(), "case": stem, "input": source, "files": sorted(files.values())}
+    summary = {**comparison.summary(), "input": source, FINGERPRINT: digest, "files": sorted(files.values())}
     with all_or_none(folder, files.values(), [*files.values(), *_earlier(folder, stem)]) as temporary:
         for one in comparison.models:
             for kind in _MODEL_ENDINGS if one.segmentation is not None else ():

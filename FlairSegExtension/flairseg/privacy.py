@@ -52,7 +52,8 @@ from uuid import UUID
 
 from .atomic import output_error, sync
 from .errors import CaseWarning, FlairSegError, InputNotFoundError
-from .reading import case_name
+from .io.names import case_in_text, case_name, is_common, stem_of, telling_parts
+from .io.same_input import fingerprint
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -195,6 +196,10 @@ class Pseudonymiser:
             return ""
         return f"{moved.year:04d}{dash}{moved.month:02d}{dash}{moved.day:02d}"
 
+    def content_digest(self, sha256: str) -> str:
+        """A file's or image's SHA-256 under this key: whoever has the image cannot look the results up by it."""
+        return self._digest("content", sha256).hex()
+
     def _shift(self) -> int:
         low, high = _SHIFT_DAYS
         return low + int.from_bytes(self._digest("date", ""), "big") % (high - low + 1)
@@ -251,11 +256,11 @@ class Pseudonymiser:
         path : path
             An input, as the user typed it.
         case : str, optional
-            Name of the case; default: the path's own stem.
+            Name of the case; default: :func:`flairseg.io.names.case_name`.
         """
         path = Path(path)
-        stem = case_name(path)
-        pseudonym = self.case(stem if case is None else case)
+        stem = stem_of(path)
+        pseudonym = self.case(case_name(path) if case is None else case)
         self._know(str(path), pseudonym)
         self._know(os.path.abspath(path), pseudonym)
         with suppress(ValueError):
@@ -264,11 +269,15 @@ class Pseudonymiser:
             if os.path.dirname(typed):
                 self._know(typed, pseudonym)
         self._know(path.name, pseudonym)
-        self._know(stem, pseudonym)
+        for name in (stem, *telling_parts(path)):
+            # A name that any case could have is a word of every message: "flair".
+            if not is_common(name):
+                self._know(name, pseudonym)
         with suppress(OSError, ValueError):
             if path.is_dir():
                 for entry in sorted(os.listdir(path))[:_NAMES_IN_FOLDER]:
-                    self._know(entry, REMOVED)
+                    if not is_common(stem_of(entry)):
+                        self._know(entry, REMOVED)
         return pseudonym
 
     def learn_dataset(self, dataset: Dataset) -> None:
@@ -277,6 +286,14 @@ class Pseudonymiser:
 
         for original, person in identities(dataset):
             self._know(original, self.person(person))
+
+    def learn_description(self, description: str) -> None:
+        """Look for a series' description, in which people write anything, and keep its technical words alone."""
+        from .dicom.descriptions import technical_words
+
+        technical = technical_words(description)
+        if technical != description.strip():
+            self._know(description.strip(), technical)
 
     def text(self, text: str) -> str:
         """A text in which every name that was learned is replaced, in any case of letters."""
@@ -324,7 +341,7 @@ class Pseudonymiser:
 
     def _cleaned_text(self, value: str, key: str | None, case: str | None) -> str:
         if key in _CASE_KEYS:
-            name = case if case is not None and key == "input" else case_name(value) if value else ""
+            name = case if case is not None and key == "input" else case_in_text(value)
             return self.case(name) if value.strip() else ""
         if key in _PERSON_KEYS:
             return self.person(value)
@@ -343,7 +360,7 @@ class Pseudonymiser:
         ----------
         segmentation : Segmentation
         stem : str, optional
-            Name under which its files would be written; default: the volume's name.
+            Name of the case; default: the volume's.
 
         Returns
         -------
@@ -352,7 +369,9 @@ class Pseudonymiser:
         """
         stem = segmentation.volume.name if stem is None else stem
         pseudonym = self.learn_path(segmentation.source, stem)
-        self._know(segmentation.volume.name, pseudonym)
+        if not is_common(segmentation.volume.name):
+            self._know(segmentation.volume.name, pseudonym)
+        digest = segmentation.input_sha256 or fingerprint(segmentation.volume)
         volume = replace(
             segmentation.volume,
             name=pseudonym,
@@ -365,6 +384,7 @@ class Pseudonymiser:
             source=pseudonym,
             warnings=list(self.warnings(segmentation.warnings)),
             created="",
+            input_sha256=self.content_digest(digest),
         )
 
     def warnings(self, warnings: Iterable[str]) -> tuple[CaseWarning, ...]:

@@ -26,6 +26,7 @@ from .errors import (
 from .image.geometry import VolumeGeometry
 from .image.headers import nifti_placement, text_placement
 from .image.kinds import ENDINGS, ending_of, kind_of, wrong_kind
+from .io.names import case_name, stem_of
 from .nifti import NiftiHeader, first_bytes, read_header
 from .volume import Volume, volume_from_sitk
 
@@ -42,19 +43,6 @@ SHEAR_TOLERANCE = 0.01
 _FIRST_BYTES = 512
 _EXPORT = "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
 _RESAMPLE = "Resample the image to a regular grid, for instance with 3D Slicer's module Resample Scalar Volume."
-
-
-def case_name(path: str | Path) -> str:
-    """Name of a case: its file's name without a known ending, or its folder's name."""
-    path = Path(path)
-    name = path.name or path.resolve().name
-    # Bytes that are no UTF-8 cannot stand in JSON or on a screen.
-    name = name.encode("utf-8", "replace").decode("utf-8")
-    for ending in ENDINGS:
-        if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-            break
-    return name or "volume"
 
 
 def is_text(path: Path) -> bool:
@@ -103,9 +91,7 @@ def read_volume(path: str | Path) -> Volume:
         raise InputNotFoundError(f"There is no file or folder {path}.", "Check the path for typing errors.")
     if not is_text(path):
         # SimpleITK would end the whole process.
-        raise UnreadableImageError(
-            f"The name of {case_name(path)} is no UTF-8 text.", "Rename the file and its folders."
-        )
+        raise UnreadableImageError(f"The name of {stem_of(path)} is no UTF-8 text.", "Rename the file and its folders.")
     with _quiet_itk():
         volume = _read_dicom(path) if is_folder else _read_file(path)
     return check_volume(volume)
@@ -137,9 +123,7 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     if not path.exists() or path.is_dir():
         raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.")
     if not is_text(path):
-        raise UnreadableImageError(
-            f"The name of {case_name(path)} is no UTF-8 text.", "Rename the file and its folders."
-        )
+        raise UnreadableImageError(f"The name of {stem_of(path)} is no UTF-8 text.", "Rename the file and its folders.")
     ending = ending_of(path)
     head = _first_bytes(path)
     if ending is None or _kind(path, head) != ENDINGS[ending]:
@@ -173,7 +157,7 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     if header is not None and header.not_finite.size:
         array = array.astype(np.float32)
         array.ravel()[header.not_finite[header.not_finite < array.size]] = np.nan
-    grid = replace(volume_from_sitk(image, case_name(path)), array=array[0])
+    grid = replace(volume_from_sitk(image, stem_of(path)), array=array[0])
     if placed is None:
         placed = text_placement(path, grid.ijk_to_ras, strict=False)
     nifti = None if header is None else header.geometry

@@ -57,6 +57,9 @@ class Segmentation:
         model, and where only ``compact`` came over from another process.
     regions : RegionMap, optional
         The anatomy of the case, see :meth:`with_regions`; None where it was not looked for.
+    input_sha256 : str
+        :func:`flairseg.io.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
+        files are written.
     """
 
     volume: Volume
@@ -74,6 +77,7 @@ class Segmentation:
     compact: CompactAnswer | None = field(default=None, repr=False)
     disagreement: np.ndarray | None = field(default=None, repr=False)
     regions: RegionMap | None = field(default=None, repr=False)
+    input_sha256: str = ""
 
     def compact_answer(self) -> CompactAnswer:
         """Labels and probabilities as they are kept with a segmentation node."""
@@ -151,6 +155,7 @@ class Segmentation:
         return {
             "case": self.volume.name,
             "input": self.source,
+            "input_sha256": self.input_sha256,
             "model": self._model_entry(),
             "software": {
                 "flairseg": __version__,

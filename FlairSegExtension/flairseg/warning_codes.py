@@ -92,6 +92,7 @@ WARNINGS: dict[str, WarningCode] = {
     "overlapping-segments": WarningCode("Segments of several classes share voxels."),
     "labels-not-finite": WarningCode("Label voxels that are NaN or infinite count as background."),
     "several-values-in-mask": WarningCode("A binary mask holds several values; all count."),
+    "reference-cropped": WarningCode("A reference covers a part of the image; outside of it is background."),
     "unmapped-labels": WarningCode("Label values that the mapping does not name count as background."),
     "binary-mask-in-doubt": _not_trusted("A mask of one value, of which nothing says what it marks."),
     "labels-in-doubt": _not_trusted("Label values of unknown origin are read as FlairSeg's own."),

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
 import time
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from .atomic import all_or_none, check_folder, results_exist, unusable_name
+from .io.names import result_stem
 from .io.raw_labels import LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
+from .io.same_input import already_there, fingerprint, refuse_other_input
 from .labels import CLASSES, LESION
 from .nifti import read_header, write_nifti
-from .reading import case_name, is_text
+from .reading import is_text
 from .segmentation import Segmentation, provenance_tags
 from .summary_paths import input_for_summary
 from .volume import volume_to_sitk
@@ -37,47 +37,6 @@ ENDINGS = {
 }
 #: A stem of BIDS entities; the image's suffix is no part of a derivative's name.
 _BIDS_STEM = re.compile(r"(sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)(?:_FLAIR)?")
-#: Longest stem in bytes: file systems allow names of 255, and the longest ending needs its share.
-MAXIMUM_STEM_BYTES = 230
-
-
-def output_stems(inputs: Sequence[str | Path]) -> list[str]:
-    """Stem of the output files of each input: its name without known endings.
-
-    Inputs of one call whose stems collide become ``<parent>_<stem>``; where that still collides, more parents are put
-    in front, then a number at the end. Names that differ only in case or Unicode form collide too, since many file
-    systems hold them for the same.
-
-    Parameters
-    ----------
-    inputs : sequence of path
-        All the inputs of one call.
-
-    Returns
-    -------
-    list of str
-        One per input, all different.
-    """
-    paths = [Path(os.path.abspath(p)) for p in inputs]
-    names = [case_name(p) for p in paths]
-    stems = list(names)
-    for depth in range(1, max((len(p.parts) for p in paths), default=1)):
-        # Files of one folder stay alike however many parents are named.
-        apart = [n for n in _clashing(stems) if depth == 1 or _other_folder(n, stems, paths)]
-        if not apart:
-            break
-        for n in apart:
-            parents = [part for part in paths[n].parent.parts if part != paths[n].anchor][-depth:]
-            stems[n] = "_".join([*parents, names[n]])
-    stems = [_shortened(stem) for stem in stems]
-    taken: set[str] = set()
-    for n, stem in enumerate(stems):
-        number = 1
-        while _folded(stems[n]) in taken:
-            number += 1
-            stems[n] = f"{stem}_{number}"
-        taken.add(_folded(stems[n]))
-    return stems
 
 
 def file_names(stem: str) -> dict[str, str]:
@@ -103,10 +62,32 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     folder = Path(output_dir)
     if not is_text(folder):
         raise unusable_name()
-    existing = [] if overwrite else [n for n in file_names(stem).values() if os.path.lexists(folder / n)]
+    existing = [] if overwrite else already_there(folder, file_names(stem).values())
     if existing:
         raise results_exist(f"Results of {stem}", folder / existing[0])
     check_folder(folder)
+
+
+def check_same_input(output_dir: str | Path, stem: str, source: str, content_sha256: str = "") -> None:
+    """Refuse to replace results of that stem which were made of another input.
+
+    Parameters
+    ----------
+    output_dir : path
+    stem : str
+    source : str
+        As ``summary.json`` keeps it.
+    content_sha256 : str
+        :func:`flairseg.io.same_input.fingerprint` of the image; empty: the path alone decides.
+
+    Raises
+    ------
+    OutputError
+        Code ``other-input``.
+    """
+    folder = Path(output_dir)
+    if already_there(folder, file_names(stem).values()):
+        refuse_other_input(folder / f"{stem}{ENDINGS['summary']}", stem, [(source, content_sha256)])
 
 
 def write_segmentation(
@@ -132,11 +113,13 @@ def write_segmentation(
     output_dir : path
         Created if need be.
     stem : str, optional
-        Default: the volume's name.
+        Default: the case's name; in a folder inside of the input's own one that of the input
+        (:func:`flairseg.io.names.result_stem`).
     probabilities : bool
         Also write the probabilities, and an ensemble's disagreement.
     overwrite : bool
-        Replace existing results of this stem (all of them: probabilities of an earlier run do not stay behind).
+        Replace existing results of this stem and input (all of them: probabilities of an earlier run do not stay
+        behind).
     check : callable, optional
         Called between files; may raise to cancel.
     lesion_mask : bool
@@ -151,12 +134,18 @@ def write_segmentation(
     Raises
     ------
     OutputError
-        If results exist already, or the files cannot be written (read-only, full disk).
+        If results exist already, also of another input (code ``other-input``), or the files cannot be written
+        (read-only, full disk).
     """
     began = time.perf_counter()
     folder = Path(output_dir)
-    stem = segmentation.volume.name if stem is None else stem
+    if stem is None:
+        case, source = segmentation.volume.name, segmentation.source
+        stem = result_stem(case, source, folder) if os.path.isabs(source) else case
     check_destination(folder, stem, overwrite)
+    if not segmentation.input_sha256:
+        segmentation = replace(segmentation, input_sha256=fingerprint(segmentation.volume))
+    check_same_input(folder, stem, segmentation.source, segmentation.input_sha256)
     left_out = set() if probabilities else {"probabilities", "disagreement"}
     if not lesion_mask:
         left_out.add("lesion_mask")
@@ -294,7 +283,7 @@ def _write_lesions(segmentation: Segmentation, path: Path) -> None:
 
 
 def _write_summary(segmentation: Segmentation, path: Path) -> None:
-    summary = {**segmentation.summary(), "case": path.name.removesuffix(ENDINGS["summary"])}
+    summary = segmentation.summary()
     path.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -308,31 +297,3 @@ _WRITERS = {
     "lesions": _write_lesions,
     "summary": _write_summary,
 }
-
-# --- stems
-
-
-def _folded(stem: str) -> str:
-    return unicodedata.normalize("NFC", stem).casefold()
-
-
-def _clashing(stems: list[str]) -> list[int]:
-    folded = [_folded(s) for s in stems]
-    return [n for n, s in enumerate(folded) if folded.count(s) > 1]
-
-
-def _other_folder(number: int, stems: list[str], paths: list[Path]) -> bool:
-    """Whether an input shares its stem with one from another folder."""
-    return any(
-        _folded(stem) == _folded(stems[number]) and path.parent != paths[number].parent
-        for stem, path in zip(stems, paths, strict=True)
-    )
-
-
-def _shortened(stem: str) -> str:
-    """A stem whose files' names fit into a folder; shortened ones keep apart by a piece of their hash."""
-    raw = stem.encode("utf-8", "surrogateescape")
-    if len(raw) <= MAXIMUM_STEM_BYTES:
-        return stem
-    mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
-    return raw[: MAXIMUM_STEM_BYTES - len(mark)].decode("utf-8", "ignore") + mark

@@ -38,7 +38,7 @@ def head_labels():
 @pytest.fixture(scope="session")
 def head_file(tmp_path_factory, head) -> Path:
     """``head`` as NIfTI."""
-    return to_nifti(head, tmp_path_factory.mktemp("head") / "head.nii.gz")
+    return to_nifti(head, tmp_path_factory.mktemp("head") / "head-a.nii.gz")
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,7 @@ def test_long_form(tmp_path):
     assert [r.repeat for r in imported.ratings] == [0, 1, 0, 0]
     assert {r.response_type for r in imported.ratings} == {ACCEPTABILITY}
     assert imported.study.title == "Elsewhere"
-    assert "look like Acceptability" in imported.study.remarks[0]
+    assert "'ok' (Acceptability)" in imported.study.remarks[0]
     assert "ratings.csv" in imported.study.source
 
 
@@ -106,8 +106,9 @@ def test_types_that_are_told(tmp_path):
     told = read_ratings([path], {"quality": "likert 5"})
     assert {(r.response_type, type(r.value)) for r in told.ratings} == {("Likert_5", int)}
     assert not told.study.remarks
-    with pytest.raises(InvalidRatingsError, match=r"--type.*'quality'.*'Stars' is unknown"):
+    with pytest.raises(InvalidRatingsError, match=r"The response type 'Stars' that was stated is unknown") as refused:
         read_ratings([path], {"quality": "Stars"})
+    assert refused.value.code == "unknown-response-type"
 
 
 LONG_HEADER = "case,question,rater,repeat,response_type,value\n"
@@ -130,8 +131,9 @@ LONG_HEADER = "case,question,rater,repeat,response_type,value\n"
         (LONG_HEADER + "c1,ok,A,0,Likert_5,4 of 5\n", "'4 of 5' is no number"),
         (LONG_HEADER + 'c1,ok,A,0,Numeric,"1.234,5"\n', "is no number"),
         (LONG_HEADER + "c1,ok,A,0,Numeric,inf\n", "no finite number"),
-        (LONG_HEADER + "c1,ok,A,0,Stars,3\n", r"line 2, column 'response_type': the response type 'Stars' is unknown"),
-        (LONG_HEADER + "c1,ok,A,0,Likert_50,3\n", "'Likert_50' is unknown"),
+        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1,234"\n', "'1,234' is no number that can be read for certain"),
+        (LONG_HEADER + "c1,ok,A,0,Numeric,1'234\n", "may stand for thousands"),
+        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1,5"\nc2,ok,A,0,Numeric,1.234\n', r"line 3.*'1\.234' is no number that can"),
         (LONG_HEADER + "c1,ok,A,first,Numeric,3\n", r"column 'repeat': 'first' is no number"),
         (LONG_HEADER + "c1,ok,A,-1,Numeric,3\n", r"column 'repeat': '-1' is no count"),
         (LONG_HEADER + ",ok,A,0,Numeric,3\n", r"line 2, column 'case': the cell is empty"),
@@ -146,8 +148,133 @@ def test_errors_name_file_line_and_column(tmp_path, text, message):
     path = write(tmp_path, text)
     with pytest.raises(InvalidRatingsError, match=message) as refused:
         read_ratings([path])
-    assert "ratings.csv" in refused.value.message or "--type" in refused.value.message
+    assert "ratings.csv" in refused.value.message
     assert refused.value.advice
+
+
+def answers(folder, kind, given, types=None):
+    """Type, values and remarks of one question with these answers of raters A, B, C, ..."""
+    stream = io.StringIO()
+    rows = [("c1", "q", chr(65 + n), "0", kind, text) for n, text in enumerate(given)]
+    csv.writer(stream).writerows([LONG_HEADER.strip().split(","), *rows])
+    imported = read_ratings([write(folder, stream.getvalue())], types)
+    assert len({r.response_type for r in imported.ratings}) == 1
+    return imported.ratings[0].response_type, [r.value for r in imported.ratings], " ".join(imported.study.remarks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected_kind", "expected", "told"),
+    [
+        ("Y/N", ["y", "N", "", "Yes"], YES_NO, [YES, NO, None, YES], ""),
+        ("Binary", ["1", "0", "1"], YES_NO, [YES, NO, YES], ""),
+        ("Boolean", ["TRUE", "false"], YES_NO, [YES, NO], ""),
+        ("Check mark", ["✓", "", "x"], YES_NO, [YES, NO, YES], "an empty cell means not checked"),
+        ("Checkbox", ["☑", "☐", ""], YES_NO, [YES, NO, None], ""),
+        ("Binary (check mark)", ["✓", "✗", ""], YES_NO, [YES, NO, None], ""),
+        ("Likert-7", ["7", "1"], "Likert_7", [7, 1], ""),
+        ("5-point Likert scale", ["5", "2"], "Likert_5", [5, 2], ""),
+        ("Likert (1-5)", ["5", "2"], "Likert_5", [5, 2], ""),
+        ("Scale 1-10", ["10", "2"], "Likert_10", [10, 2], ""),
+        ("Likert_0-4", ["0", "4", ""], "Likert_5", [1, 5, None], "0 to 4 became 1 to 5"),
+        ("Likert_5", ["4 - good", "5: excellent", "3/5", "2 (poor)"], "Likert_5", [4, 5, 3, 2], ""),
+        ("Likert_5", ["Agree", "strongly disagree", "Neutral"], "Likert_5", [4, 1, 3], ""),
+        ("VAS 0-100", ["72.5", "0"], NUMERIC, [72.5, 0.0], "0 to 100 was read as numbers"),
+        ("Agreement scale", ["Strongly agree", "Disagree", "neutral"], "Likert_5", [5, 2, 3], "1 strongly disagree"),
+        ("Agreement", ["Somewhat agree", "Strongly disagree"], "Likert_7", [5, 1], "words became points"),
+        ("Severity", ["none", "mild", "severe"], "Likert_4", [1, 2, 4], "1 none, 2 mild"),
+        ("Quality", ["poor", "good", "excellent"], "Likert_4", [1, 3, 4], "words became points"),
+        ("Likert", ["4", "5"], NUMERIC, [4.0, 5.0], "how many points"),
+        ("Ordinal: small < medium < large", ["medium", "large", "small"], "Likert_3", [2, 3, 1], "1 small"),
+        ("Rank", ["1st", "#2", "3", "2."], "Likert_3", [1, 2, 3, 2], "1 being first"),
+        ("Ranking", ["12", "1"], NUMERIC, [12.0, 1.0], "ranks were read as numbers"),
+        ("Range", ["0-25 %", "> 75%", "26–50%", "0-25%"], "Likert_3", [1, 3, 2, 1], "3 >75%"),
+        ("Percentage range", ["<10%", "10-50%", ">50%"], "Likert_3", [1, 2, 3], ""),
+        ("Percentage range", ["0-50", "25-75"], TEXT, ["0-50", "25-75"], "overlap"),
+        ("Percentage", ["45 %", "7.5%", "100"], NUMERIC, [45.0, 7.5, 100.0], ""),
+        ("Percent", ["0.45", "1", "0"], NUMERIC, [45.0, 100.0, 0.0], "shares from 0 to 1 became per cent"),
+        ("Category", ["MRI", "CT", "ct", ""], "Category: CT | MRI", ["MRI", "CT", "CT", None], ""),
+        ("Multiple choice (A; B; C)", ["b", "A"], "Category: A | B | C", ["B", "A"], ""),
+        ("Date", ["2024-05-31", "31.5.2024"], TEXT, ["2024-05-31", "31.5.2024"], "listed, not analysed"),
+        ("Free number", ["3.5 ml", "2 ml"], NUMERIC, [3.5, 2.0], "its unit ml was taken off"),
+        ("Integer", ["3", "-2"], NUMERIC, [3.0, -2.0], ""),
+        ("Count", ["1.234", "12"], NUMERIC, [1.234, 12.0], ""),
+        ("Free text", ["none", "?"], TEXT, ["none", "?"], ""),
+    ],
+)  # fmt: skip
+def test_response_types_of_other_questionnaires(tmp_path, kind, given, expected_kind, expected, told):
+    found_kind, found, remarks = answers(tmp_path, kind, given)
+    assert (found_kind, found) == (expected_kind, expected)
+    assert told in remarks
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "message"),
+    [
+        ("Percentage", "130 %", "is no percentage"),
+        ("Rank", "first", "is no rank"),
+        ("Rank", "0", "is no rank"),
+        ("Category: a | b", "c", "is none of the categories"),
+        ("Ordinal: a < b", "3", "is none of its options"),
+        ("VAS 0-100", "101", "is not from 0 to 100"),
+        ("Check mark", "perhaps", "is neither yes nor no"),
+        ("Likert_0-4", "5", "is no point of Likert_5"),
+        ("Numeric", "3 apples", "is no number"),
+    ],
+)
+def test_answers_that_do_not_suit_their_type(tmp_path, kind, answer, message):
+    with pytest.raises(InvalidRatingsError, match=message):
+        answers(tmp_path, kind, [answer])
+
+
+def test_unknown_types_are_listed_at_once_and_do_not_stop_the_rest(tmp_path):
+    rows = ("c1,a,A,0,Stars,4", "c1,b,A,0,Likert_50,3", "c1,c,A,0,Stars,5", "c1,d,A,0,Mood,fine", "c1,e,A,0,Y/N,y")
+    path = write(tmp_path, LONG_HEADER + "\n".join(rows) + "\n")
+    imported = read_ratings([path])
+    assert {r.question: r.response_type for r in imported.ratings} == {
+        "a": NUMERIC, "b": NUMERIC, "c": NUMERIC, "d": TEXT, "e": YES_NO,
+    }  # fmt: skip
+    (remark,) = imported.study.remarks
+    assert "'Stars' of 'a' (Numeric), 'c' (Numeric); 'Likert_50' of 'b' (Numeric); 'Mood' of 'd' (Text)" in remark
+    # Each is stated once, by its name or by a question.
+    told = read_ratings([path], {"Stars": "Likert_5", "b": "Numeric", "Mood": "Text"})
+    assert {r.question: r.response_type for r in told.ratings}["c"] == "Likert_5"
+    assert not told.study.remarks
+    assert "'Colour' is of no use" in read_ratings([path], {"Colour": "Text"}).study.remarks[-1]
+    with pytest.raises(InvalidRatingsError, match="types 'Hearts', 'Hearts 2' that were stated are unknown"):
+        read_ratings([path], {"Stars": "Hearts", "b": "Hearts 2"})
+
+
+def test_all_wrong_answers_are_told_at_once(tmp_path):
+    rows = "".join(f"c{n},q,A,0,Likert_5,{n + 4}\n" for n in range(4))
+    with pytest.raises(InvalidRatingsError, match="2 answers cannot be read") as refused:
+        read_ratings([write(tmp_path, LONG_HEADER + rows)])
+    assert [f"line {n}" in refused.value.message for n in (2, 3, 4, 5)] == [False, False, True, True]
+    assert len(refused.value.fields["answers"]) == 2
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_the_first_line_of_excel_names_the_separator(tmp_path, first):
+    text = f"{first}\r\ncase;question;rater;value\r\nc1;q;A;1,5\r\nc1;q;B;wrong\r\n"
+    with pytest.raises(InvalidRatingsError, match=r"line 4.*'wrong' is no number"):
+        read_ratings([write(tmp_path, text)], {"q": "Numeric"})
+    assert [r.value for r in read_ratings([write(tmp_path, text.replace("wrong", "2"))]).ratings] == [1.5, 2.0]
+
+
+def test_agreement_on_categories(tmp_path):
+    pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip install 'flairseg[study]'")
+    from flairseg.study.analysis.results import compute
+
+    rows = [("A", "a"), ("B", "b"), ("C", "c"), ("A", "a"), ("B", "c"), ("C", "c")]
+    lines = [
+        f"c{n},q,{rater},Category,{text}" for n, pair in enumerate(rows) for rater, text in zip("XY", pair, strict=True)
+    ]
+    imported = read_ratings([write(tmp_path, "case,question,rater,response_type,value\n" + "\n".join(lines) + "\n")])
+    result = compute(imported.ratings)
+    found = {row.coefficient: row.estimate.value for row in result.agreement}
+    # Five of six agree; by chance (2 * 2 + 2 * 1 + 2 * 3) / 36 = 1 / 3 would.
+    assert found["Percent agreement"] == pytest.approx(5 / 6)
+    assert found["Cohen kappa"] == pytest.approx((5 / 6 - 1 / 3) / (2 / 3))
+    assert "Weighted kappa (quadratic)" not in found
 
 
 def test_files_that_are_not_there(tmp_path):

@@ -79,9 +79,9 @@ def test_wrong_usage_is_exit_code_2(arguments):
 def test_one_case(head_file, model, tmp_path):
     result = run("segment", head_file, "--output", tmp_path / "out", "--model", model, "--device", "cpu", "--regions")
     assert result.exit_code == 0, result.output
-    assert names(tmp_path / "out") == files_of("head")
-    summary = json.loads((tmp_path / "out" / "head_summary.json").read_text())
-    row = next(line for line in result.stdout.splitlines() if "head" in line and "│" in line)
+    assert names(tmp_path / "out") == files_of("head-a")
+    summary = json.loads((tmp_path / "out" / "head-a_summary.json").read_text())
+    row = next(line for line in result.stdout.splitlines() if "head-a" in line and "│" in line)
     for value in (*summary["volumes_ml"].values(),):
         assert f"{value:.2f}" in row
     assert f" {summary['lesion_count']} " in row
@@ -89,14 +89,14 @@ def test_one_case(head_file, model, tmp_path):
     assert summary["input"] == os.path.relpath(head_file, tmp_path / "out")
     assert sum(load["count"] for load in summary["regions"].values()) == summary["lesion_count"]
     assert summary["dissemination"]["not_assessed"] == ["spinal cord", "optic nerve"]
-    assert len((tmp_path / "out" / "head_lesions.csv").read_text().splitlines()) == 1 + summary["lesion_count"]
+    assert len((tmp_path / "out" / "head-a_lesions.csv").read_text().splitlines()) == 1 + summary["lesion_count"]
 
 
 def test_probabilities_and_weights_by_path(head_file, model, tmp_path):
     result = run("segment", head_file, "-o", tmp_path, "-m", model / "model.onnx", "-p")
     assert result.exit_code == 0
-    assert names(tmp_path) == files_of("head") | {"head_probabilities.nii.gz"}
-    assert not {"regions", "dissemination"} & set(json.loads((tmp_path / "head_summary.json").read_text()))
+    assert names(tmp_path) == files_of("head-a") | {"head-a_probabilities.nii.gz"}
+    assert not {"regions", "dissemination"} & set(json.loads((tmp_path / "head-a_summary.json").read_text()))
 
 
 def test_every_kind_of_input_in_one_call(head, model, tmp_path):
@@ -146,23 +146,23 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
     assert "--overwrite" in result.stderr
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
     assert run(*arguments, "--overwrite").exit_code == 0
-    assert names(tmp_path) == files_of("head")
+    assert names(tmp_path) == files_of("head-a")
 
 
 def test_warnings_reach_the_screen_and_the_summary(model, tmp_path):
-    path = to_nifti(make_head(contrast="ct")[0], tmp_path / "scan.nii.gz")
+    path = to_nifti(make_head(contrast="ct")[0], tmp_path / "scan-b.nii.gz")
     result = run("segment", path, "-o", tmp_path / "out", "-m", model)
     assert result.exit_code == 0
-    assert "Warning (scan): The image looks like a CT" in result.stderr
-    warnings = json.loads((tmp_path / "out" / "scan_summary.json").read_text())["warnings"]
+    assert "Warning (scan-b): The image looks like a CT" in result.stderr
+    warnings = json.loads((tmp_path / "out" / "scan-b_summary.json").read_text())["warnings"]
     assert [w["message"] for w in warnings if w["code"] == "looks-like-ct"]
 
 
 def test_strict_ends_with_3_and_writes_all_the_same(head_file, model, tmp_path):
-    path = to_nifti(make_head(contrast="ct")[0], tmp_path / "scan.nii.gz")
+    path = to_nifti(make_head(contrast="ct")[0], tmp_path / "scan-b.nii.gz")
     result = run("segment", path, "-o", tmp_path / "out", "-m", model, "--strict")
     assert result.exit_code == 3
-    assert names(tmp_path / "out") == files_of("scan")
+    assert names(tmp_path / "out") == files_of("scan-b")
     assert "Not to be trusted (looks-like-ct" in result.stderr
     # A refused input goes before it, and a result without such a warning is as before.
     assert run("segment", path, tmp_path / "no", "-o", tmp_path / "two", "-m", model, "--strict").exit_code == 2
@@ -203,17 +203,17 @@ def test_a_defect_in_one_case_does_not_cost_the_others(head_file, model, tmp_pat
     shutil.copy(head_file, tmp_path / "b.nii.gz")
     real = segment_command._segment_case
 
-    def case(path, *arguments):
-        if path.name == "b.nii.gz":
+    def case(item, *arguments):
+        if item.path.name == "b.nii.gz":
             raise error
-        return real(path, *arguments)
+        return real(item, *arguments)
 
     monkeypatch.setattr(segment_command, "_segment_case", case)
     result = run("segment", tmp_path / "b.nii.gz", head_file, "-o", tmp_path / "out", "-m", model)
     assert result.exit_code == 2
     assert word in result.stderr
     assert "Traceback" not in result.output
-    assert names(tmp_path / "out") == files_of("head")
+    assert names(tmp_path / "out") == files_of("head-a")
 
 
 def test_names_that_look_like_markup_and_unicode(head, model, tmp_path):
@@ -391,7 +391,7 @@ def test_an_interrupt_keeps_finished_cases_only(head_file, model, tmp_path, monk
     result = run("segment", head_file, tmp_path / "second.nii.gz", "-o", tmp_path / "out", "-m", model)
     assert result.exit_code == 130
     assert "Interrupted" in result.stderr
-    assert names(tmp_path / "out") == (files_of("head") if at else set())
+    assert names(tmp_path / "out") == (files_of("head-a") if at else set())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -421,4 +421,4 @@ def test_python_dash_m(head_file, model, tmp_path):
     command = [sys.executable, "-m", "flairseg", "segment", head_file, "--output", tmp_path / "out", "--model", model]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path / "out") == files_of("head")
+    assert names(tmp_path / "out") == files_of("head-a")

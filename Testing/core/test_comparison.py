@@ -25,7 +25,7 @@ from Testing.core.tiny import LESION_ONLY, make_ensemble, make_head, make_model,
 
 FOUR = {"ventricles": 1.0, "normal_wmh": 1.0, "lesion": 1.0}
 LESION_RED = (230, 41, 41)
-WHOLE = {"head_comparison.png", "head_comparison.csv", "head_comparison.json"}
+WHOLE = {"head-a_comparison.png", "head-a_comparison.csv", "head-a_comparison.json"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory, small) -> Path:
-    return to_nifti(small, tmp_path_factory.mktemp("small") / "head.nii.gz")
+    return to_nifti(small, tmp_path_factory.mktemp("small") / "head-a.nii.gz")
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def test_files(compared, tmp_path):
     header = nrrd.read_header(str(files["eager-v1.0:segmentation"]))
     assert "FlairSeg.model:eager-v1.0|" in header["Segment0_Tags"]
     summary = json.loads(files["summary"].read_text())
-    assert summary["case"] == "case"
+    assert summary["case"] == compared.volume.name
     assert set(summary["files"]) == names(tmp_path)
     assert summary["dice"]["ventricles"] == [[1.0, None], [None, None]]
     assert [row["model"] for row in summary["models"]] == ["tiny-v1.0", "eager-v1.0"]
@@ -279,7 +279,7 @@ def test_command(small_file, only_these, tmp_path):
     result = run("compare", small_file, "--models", "tiny-v1.0,eager-v1.0", "-o", tmp_path, "-d", "cpu")
     assert result.exit_code == 0, result.output
     assert names(tmp_path) >= WHOLE
-    summary = json.loads((tmp_path / "head_comparison.json").read_text())
+    summary = json.loads((tmp_path / "head-a_comparison.json").read_text())
     assert (tmp_path / summary["input"]).samefile(small_file)
     row = next(line for line in result.stdout.splitlines() if "eager-v1.0" in line and "│" in line)
     assert f"{summary['models'][1]['volumes_ml']['lesion']:.2f}" in row
@@ -300,7 +300,7 @@ def test_command_with_all_models_and_one_that_fails(small_file, models, tmp_path
     monkeypatch.setattr(store, "search_folders", lambda: [("here", folder)])
     result = run("compare", small_file, "-o", tmp_path / "out")
     assert result.exit_code == 2
-    assert "head_eager-v1.0_labels.nii.gz" in names(tmp_path / "out")
+    assert "head-a_eager-v1.0_labels.nii.gz" in names(tmp_path / "out")
     assert not any("broken" in name for name in names(tmp_path / "out"))
     assert "Error (broken-v1.0)" in result.output
     assert "1 of 2 models failed" in result.output

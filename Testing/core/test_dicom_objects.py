@@ -612,6 +612,12 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
     assert {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm"}
     assert (out / "a_seg.dcm").read_bytes() != before["a_seg.dcm"]
     before = {p.name: p.read_bytes() for p in out.iterdir()}
+    # Objects of another study are never replaced.
+    other = read_flair(write_series(drawn[0], tmp_path / "other", "ge", enhanced=True))
+    with pytest.raises(errors.OutputError, match="belong to another study") as refused:
+        write_results(result, other.source, out, "a", summary, overwrite=True)
+    assert refused.value.code == "other-input"
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
     def full_disk(*_args, **_options):
         raise OSError(28, "No space left on device")
@@ -671,3 +677,18 @@ def test_a_reader_s_corrections_are_told(tmp_path, drawn):
         verified(made["seg"])
     rows = groups_of(pydicom.dcmread(made["sr"]))[3:]
     assert len(rows) == 4, "lesions are measured where no table was given"
+
+
+def test_a_python_that_highdicom_has_no_build_for_is_named(monkeypatch):
+    from flairseg.dicom import making
+    from flairseg.errors import MissingDependencyError
+
+    monkeypatch.setattr(making, "missing_packages", list)
+    monkeypatch.setattr(making.sys, "version_info", (3, 14, 0))
+    with pytest.raises(MissingDependencyError, match=r"no build for Python 3\.14") as refused:
+        making.require_writers()
+    assert refused.value.code == "no-highdicom-for-this-python"
+    assert "reading DICOM too" in refused.value.advice
+    # Where it is there, it is used, whatever the version.
+    monkeypatch.setattr(making, "missing_packages", lambda names: [])
+    making.require_writers()

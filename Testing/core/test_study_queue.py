@@ -89,9 +89,9 @@ def test_a_lesion_table_with_probabilities_will_do(tmp_path):
 
 
 def test_images_without_results_are_listed_last(folder):
-    write_nifti(folder / "new.nii.gz", np.ones(SHAPE), GRID, np.int16)
+    write_nifti(folder / "new-patient-9.nii.gz", np.ones(SHAPE), GRID, np.int16)
     items = work_list(folder)
-    assert items[-1].case == "new"
+    assert items[-1].case == "new-patient-9"
     assert items[-1].state == NOT_SEGMENTED
     assert [i.case for i in items].count("sure") == 1
 

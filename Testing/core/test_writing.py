@@ -19,12 +19,14 @@ import pytest
 import SimpleITK as sitk
 from flairseg import atomic, errors, writing
 from flairseg.atomic import all_or_none, check_folder, shielded
+from flairseg.io.names import case_name
+from flairseg.io.same_input import fingerprint
 from flairseg.labels import CLASSES
 from flairseg.nifti import NiftiGeometry, read_header, write_nifti
 from flairseg.pipeline import segment
 from flairseg.reading import read_volume
 from flairseg.volume import Volume, volume_from_sitk
-from flairseg.writing import check_destination, output_stems, write_segmentation
+from flairseg.writing import check_destination, write_segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -195,10 +197,10 @@ def test_slicer_file(written, segmentation):
 
 def test_summary(written, segmentation):
     summary = json.loads(written["summary"].read_text(encoding="utf-8"))
-    about = {"case", "input", "model", "software", "device", "grid"}
+    about = {"case", "input", "input_sha256", "model", "software", "device", "grid"}
     told = {"warnings", "information", "seconds"}
     assert set(summary) == about | told | {"volumes_ml", "lesion_count", "lesions", "lesion_parts"}
-    assert summary["case"] == "case"
+    assert summary["case"] == segmentation.volume.name
     assert set(summary["model"]) == {"id", "version", "sha256"}
     assert set(summary["software"]) == {"flairseg", "onnxruntime", "python"}
     assert summary["device"] == {"requested": "cpu", "used": "cpu"}
@@ -265,9 +267,12 @@ def test_any_failure_leaves_nothing(segmentation, tmp_path, monkeypatch, failing
     assert files(tmp_path) == set()
     # With older results in place, those stay as they are.
     (tmp_path / "case_labels.nii.gz").write_text("old")
+    summary = json.dumps({"case": "case", "input_sha256": fingerprint(segmentation.volume)})
+    (tmp_path / "case_summary.json").write_text(summary)
     with pytest.raises(expected):
         write_segmentation(segmentation, tmp_path, "case", probabilities=True, overwrite=True)
-    assert files(tmp_path) == {"case_labels.nii.gz"}
+    assert files(tmp_path) == {"case_labels.nii.gz", "case_summary.json"}
+    assert (tmp_path / "case_summary.json").read_text() == summary
     assert (tmp_path / "case_labels.nii.gz").read_text() == "old"
 
 
@@ -523,46 +528,8 @@ def test_an_interrupt_while_renaming_waits_until_all_are_there(segmentation, tmp
     assert files(tmp_path) == set(FIVE)
 
 
-# --- stems
-
-
-def test_stems_of_the_contract():
-    assert output_stems(["a/flair.nii.gz", "b/t.nrrd", "dicom/series.7"])[:2] == ["flair", "t"]
-    assert output_stems(["p1/flair.nii.gz", "p2/flair.nii.gz", "p3/other.mha"]) == ["p1_flair", "p2_flair", "other"]
-    assert output_stems(["x/p1/flair.nii", "y/p1/flair.nii"]) == ["x_p1_flair", "y_p1_flair"]
-    assert output_stems(["a/p/flair.nii", "a/p/flair.nii.gz"]) == ["p_flair", "p_flair_2"]
-    assert output_stems(["a/p/f.nii", "a/p/f.mha", "b/p/f.nii"]) == ["a_p_f", "a_p_f_2", "b_p_f"]
-    assert output_stems([]) == []
-
-
-def test_stems_collide_by_what_file_systems_hold_for_the_same():
-    assert len({s.casefold() for s in output_stems(["a/Flair.nii", "b/flair.nii"])}) == 2
-    import unicodedata
-
-    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
-    stems = output_stems([f"a/{composed}.nii", f"b/{decomposed}.nii"])
-    assert stems == [f"a_{composed}", f"b_{decomposed}"]
-
-
-NAMES = st.text(st.sampled_from("aAbäé頭_. -"), min_size=1, max_size=6).filter(lambda s: s.strip(". "))
-
-
-@given(st.lists(st.tuples(NAMES, NAMES, NAMES, st.sampled_from([".nii", ".nii.gz", ".mha"])), max_size=8, unique=True))
-@settings(max_examples=150, deadline=None)
-def test_stems_are_always_different(parts):
-    import unicodedata
-
-    paths = [f"/{a}/{b}/{c}{ending}" for a, b, c, ending in parts]
-    stems = output_stems(paths)
-    assert len({unicodedata.normalize("NFC", s).casefold() for s in stems}) == len(paths)
-    assert all(s and "/" not in s for s in stems)
-    for path, stem in zip(paths, stems, strict=True):
-        assert writing.case_name(path) in stem
-
-
 def test_long_stems_leave_room_for_the_endings(segmentation, tmp_path):
-    long = [f"/a/{'ä' * 120}{n}.nii" for n in range(2)]
-    stems = output_stems(long)
+    stems = [case_name(f"/a/{'ä' * 120}{n}.nii") for n in range(2)]
     assert len(set(stems)) == 2
     for stem in stems:
         written = write_segmentation(segmentation, tmp_path, stem, probabilities=True)

@@ -15,6 +15,7 @@ from flairseg.exporting import DICOM, HTML, OUTPUTS, PDF
 from slicer.i18n import tr as _
 
 from .. import dependencies, dicom_source, scene_bridge, segment_tags, segment_voxels
+from ..case_names import case_of
 from ..task_controller import Steps, in_thread
 from . import messages, verdict_section
 from .file_names import file_stem
@@ -199,7 +200,7 @@ class ExportSection(TaskSection):
             )
         return {
             "folder": folder,
-            "stem": file_stem(volume.GetName()),
+            "stem": file_stem(case_of(volume)),
             "source_files": source,
             "source_folder": "" if source or not typed else absolute(typed),
         }

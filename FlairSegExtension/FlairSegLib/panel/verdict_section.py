@@ -18,6 +18,7 @@ from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, P
 from slicer.i18n import tr as _
 
 from .. import background, keys, phrasing, scene_bridge, segment_tags, segment_voxels
+from ..case_names import case_of
 from . import messages
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class VerdictSection:
         grid = segment_voxels.grid_of(node, volume_node)
         rejected = verdict == REJECTED
         return Judged(
-            volume_node.GetName(),
+            case_of(volume_node),
             segment_voxels.snapshot(node, volume_node, grid),
             scene_bridge.volume_from_node(volume_node),
             Verdict(

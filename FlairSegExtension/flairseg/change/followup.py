@@ -23,6 +23,7 @@ from scipy import ndimage
 from .. import __version__
 from ..errors import CaseWarning, FlairSegError, RegistrationError, warnings_as_dicts
 from ..io.label_meanings import LabelMapping
+from ..io.same_input import FINGERPRINT, fingerprint
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..postprocessing import lesion_components
@@ -606,6 +607,7 @@ def _study_entry(study: Study) -> dict[str, Any]:
     return {
         "case": study.name,
         "input": study.source,
+        FINGERPRINT: study.input_sha256 or fingerprint(study.volume),
         "date": study.date,
         "volumes_ml": {c.id: round(ml, 4) if c in known else None for c, ml in volumes.items()},
         "lesion_count": lesion_components(study.labels)[1],

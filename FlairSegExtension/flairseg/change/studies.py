@@ -44,6 +44,8 @@ class Study:
     warnings : tuple of str
     added : int
         Lesions that this study alone does not show clearly, added to its labels because two studies show them together.
+    input_sha256 : str
+        :func:`flairseg.io.same_input.fingerprint` of the volume where names are pseudonyms: keyed.
     """
 
     volume: Volume
@@ -55,6 +57,7 @@ class Study:
     date: str | None = None
     warnings: tuple[str, ...] = ()
     added: int = 0
+    input_sha256: str = ""
 
     @property
     def name(self) -> str:

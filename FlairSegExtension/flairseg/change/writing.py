@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import all_or_none, check_folder, results_exist, unusable_name
+from ..io.names import case_name, result_stem
 from ..io.raw_labels import CHANGE_MAP_DESCRIPTION
+from ..io.same_input import already_there, fingerprint, refuse_other_input
 from ..nifti import write_nifti
 from ..reading import is_text
 from ..summary_paths import input_for_summary
-from ..writing import output_stems
 from . import rigid
 from .followup import FollowUp
 
@@ -45,9 +45,10 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def followup_stem(inputs: Sequence[str | Path]) -> str:
-    """Stem of the files of a follow-up: that of its last study (with its folder's name where two share one)."""
-    return output_stems(list(inputs))[-1]
+def followup_stem(inputs: Sequence[str | Path], output_dir: str | Path, name: str | None = None) -> str:
+    """Stem of the files of a follow-up: the user's name, else that of its last study (:mod:`flairseg.io.names`)."""
+    case = name or case_name(inputs[-1])
+    return case if name else result_stem(case, inputs[-1], output_dir)
 
 
 def followup_files(stem: str, studies: int) -> dict[str, str]:
@@ -71,7 +72,7 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     folder = Path(output_dir)
     if not is_text(folder):
         raise unusable_name()
-    existing = [] if overwrite else [n for n in followup_files(stem, 2).values() if os.path.lexists(folder / n)]
+    existing = [] if overwrite else already_there(folder, followup_files(stem, 2).values())
     if existing:
         raise results_exist(f"Results of the follow-up of {stem}", folder / existing[0])
     check_folder(folder)
@@ -102,7 +103,7 @@ def write_followup(
     stem : str, optional
         Default: the last study's name.
     overwrite : bool
-        Replace an existing follow-up of this stem, all of it.
+        Replace an existing follow-up of this stem and these inputs, all of it.
     check : callable, optional
         Called between files; may raise to cancel.
 
@@ -120,6 +121,9 @@ def write_followup(
     folder = Path(output_dir)
     stem = result.studies[-1].name if stem is None else stem
     check_destination(folder, stem, overwrite)
+    if already_there(folder, followup_files(stem, 2).values()):
+        inputs = [(s.source, s.input_sha256 or fingerprint(s.volume)) for s in result.studies]
+        refuse_other_input(folder / f"{stem}{ENDINGS['summary']}", stem, inputs, "studies")
     count = len(result.studies)
     wanted = followup_files(stem, count)
     every = list(followup_files(stem, max(count, _MOST_STUDIES)).values())

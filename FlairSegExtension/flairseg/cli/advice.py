@@ -11,6 +11,11 @@ from ..errors import FlairSegError
 #: Code of an error -> advice; ``{name}`` is filled in from the error's fields.
 PHRASES: dict[str, str] = {
     "results-exist": "Nothing was replaced. Add --overwrite to replace it, or choose another --output folder.",
+    "other-input": "Nothing was replaced. Choose another --output folder, or give this case another name with --name.",
+    "binary-references": "If value 1 marks lesions in the references, add --labels reference:binary.",
+    "no-class-in-common": "Say what values mean: --labels reference:1=lesion, --labels METHOD:1=lesion.",
+    "case-name-taken": "Give each input a --name, in their order, or process it alone into another --output folder.",
+    "names-do-not-match": "Write --name once for each input, in their order, or not at all.",
     "output-no-folder": "Choose another --output folder.",
     "output-name-not-text": "Choose another --output folder.",
     "output-read-only": "Choose another --output folder, or ask for the permission.",

@@ -156,8 +156,16 @@ def segment(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that exist already; without it they are kept.")
+        bool, typer.Option("--overwrite", help="Replace results of the same input; without it they are kept.")
     ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name",
+            help="Name of the case, instead of the one made from the input; once for each input.",
+            show_default=False,
+        ),
+    ] = None,
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds a case.")
     ] = True,
@@ -199,7 +207,9 @@ def segment(
 
     [green]<name>_summary.json[/green]    the same with volumes, load by region, model, warnings
 
-    Files appear only when they are whole. One bad input does not stop the others.
+    The name is by BIDS (sub-01_ses-2), else PatientID and study date of DICOM, else the file's name, with its folder's
+    before it where any case could be called that (flair, image1, study). Files appear only when they are whole. One bad
+    input does not stop the others.
     """
     from .dicom import DicomOptions
     from .segment import segment_cases
@@ -219,6 +229,7 @@ def segment(
             dicom,
             strict,
             lesion_mask,
+            name or (),
         )
     )
 
@@ -351,8 +362,12 @@ def compare(
         typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
     ] = Device.auto,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a comparison that exists already; without it it is kept.")
+        bool, typer.Option("--overwrite", help="Replace a comparison of the same input; without it it is kept.")
     ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
+    ] = None,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
@@ -373,7 +388,7 @@ def compare(
     from .compare import compare_models
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms, strict))
+    raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms, strict, name))
 
 
 @app.command()
@@ -432,8 +447,12 @@ def follow(
         typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
     ] = Device.auto,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a follow-up that exists already; without it it is kept.")
+        bool, typer.Option("--overwrite", help="Replace a follow-up of the same studies; without it it is kept.")
     ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
+    ] = None,
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
     ] = True,
@@ -463,7 +482,17 @@ def follow(
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
     raise typer.Exit(
         follow_studies(
-            studies, output, labels or [], dates or [], model, device.value, overwrite, pseudonyms, regions, strict
+            studies,
+            output,
+            labels or [],
+            dates or [],
+            model,
+            device.value,
+            overwrite,
+            pseudonyms,
+            regions,
+            strict,
+            name,
         )
     )
 
@@ -567,7 +596,11 @@ def lesions(
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that exists already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table of the same label map.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
+    ] = None,
     strict: Strict = False,
 ) -> None:
     """Measure the lesions of a label map that exists already, for instance a corrected one.
@@ -577,7 +610,7 @@ def lesions(
     """
     from .lesions import measure_lesions
 
-    raise typer.Exit(measure_lesions(path, flair, output, regions, overwrite, strict, labels))
+    raise typer.Exit(measure_lesions(path, flair, output, regions, overwrite, strict, labels, name))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,13 @@ from .console import (
     show_warning,
     strict_code,
 )
+from .dicom import learn_headers
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
-from .segment import _Bars, _told
+from .segment import _Bars, _learned, _told
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
+    from ..io.names import NamedInput
     from ..privacy import Pseudonymiser
 
 #: In place of a list: every model that is installed.
@@ -44,20 +47,22 @@ def compare_models(
     overwrite: bool,
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
     strict: bool = False,
+    name: str | None = None,
 ) -> int:
     """Compare the models on one case and write the files; the exit code of the command."""
     messages, results = messages_console(), results_console()
     pseudonymiser: Pseudonymiser | None = None
     try:
         with interruptible():
-            from ..writing import output_stems
+            from ..io.names import name_inputs
 
             try:
                 pseudonymiser = start(messages, *pseudonyms)
-                (stem,) = output_stems([path])
+                (item,) = name_inputs([path], output, [] if name is None else [name])
                 if pseudonymiser is not None:
-                    stem = pseudonymiser.learn_path(path, stem)
-                comparison = _compare(path, stem, output, models, device, overwrite, pseudonymiser, messages)
+                    learn_headers(path, pseudonymiser)
+                    item = _learned(item, pseudonymiser)
+                comparison = _compare(item, output, models, device, overwrite, pseudonymiser, messages)
             except Exception as error:  # noqa: BLE001 - whatever happened, the user reads it in two sentences
                 show_error(messages, told(_told(error), pseudonymiser))
                 return REFUSED
@@ -84,8 +89,7 @@ def compare_models(
 
 
 def _compare(
-    path: Path,
-    stem: str,
+    item: NamedInput,
     output: Path,
     models: str,
     device: str,
@@ -97,14 +101,15 @@ def _compare(
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     cards = choose_models(None if names == [ALL] else names)
-    check_comparison(output, stem, overwrite)
+    check_comparison(output, item.stem, overwrite)
     with _Bars(messages, len(cards)) as bars:
         progress = _PerModel(len(cards), bars.case)
-        comparison = compare(path, cards, device, progress)
+        comparison = compare(item.path, cards, device, progress)
         progress.finish()
+    comparison = replace(comparison, volume=replace(comparison.volume, name=item.case))
     if pseudonymiser is not None:
-        comparison = comparison.pseudonymised(pseudonymiser, stem)
-    write_comparison(comparison, output, stem, overwrite)
+        comparison = comparison.pseudonymised(pseudonymiser, item.case)
+    write_comparison(comparison, output, item.stem, overwrite)
     return comparison
 
 

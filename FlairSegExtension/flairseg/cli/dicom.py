@@ -8,7 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CaseWarning, InputNotFoundError, MissingDependencyError, UnsupportedImageError
+from ..errors import (
+    CaseWarning,
+    FlairSegError,
+    InputNotFoundError,
+    MissingDependencyError,
+    UnsupportedImageError,
+)
 from ..summary_paths import absolute_source
 
 if TYPE_CHECKING:
@@ -53,15 +59,14 @@ class DicomOptions:
         from ..dicom import read_flair
         from ..reading import read_volume
 
+        if pseudonymiser is not None:
+            learn_headers(path, pseudonymiser)
         try:
-            read = read_flair(path, self.series, progress=progress)
+            return read_flair(path, self.series, progress=progress)
         except InputNotFoundError:
             # A folder with other images gets the advice that fits.
             read_volume(path)
             raise
-        if pseudonymiser is not None:
-            self._learn(read, pseudonymiser)
-        return read
 
     def named(self, case: Segmentation, path: Path, spent: float) -> Segmentation:
         """The result under the path that was given, with the seconds that finding and reading it took."""
@@ -83,19 +88,35 @@ class DicomOptions:
         write_results(case, read.source, self.folder, stem, pdf=pdf, pseudonymiser=pseudonymiser, overwrite=overwrite)
         return remarks
 
-    def _learn(self, read: DicomVolume, pseudonymiser: Pseudonymiser) -> None:
-        """Let the pseudonymiser know the names in the headers, so that no message repeats them."""
-        from ..dicom.scan import read_header
-        from ..dicom.text import bad_value, quiet
-
-        with quiet():
-            try:
-                pseudonymiser.learn_dataset(read_header(read.source.frames[0].path, force=True))
-            except bad_value():
-                return
-
 
 NO_DICOM = DicomOptions()
+
+
+def learn_headers(path: Path, pseudonymiser: Pseudonymiser) -> None:
+    """Let the pseudonymiser know the names in a DICOM input's headers, so that no message or error repeats them.
+
+    Of each series the header of one file is read and its description, in which people write names, is reduced to its
+    technical words.
+    """
+    if not _may_be_dicom(path) or find_spec("pydicom") is None:
+        return
+    from ..dicom import list_series
+    from ..dicom.scan import read_header
+    from ..dicom.text import bad_value, quiet
+
+    try:
+        found, _ = list_series(path)
+    except FlairSegError:
+        # Reading tells it; then the names that a header may have are not known, and no message has them.
+        return
+    for series in found:
+        pseudonymiser.learn_description(series.description)
+        for stack in series.stacks[:1]:
+            with quiet():
+                try:
+                    pseudonymiser.learn_dataset(read_header(stack.frames[0].path, force=True))
+                except bad_value():
+                    continue
 
 
 def _may_be_dicom(path: Path) -> bool:

@@ -26,6 +26,7 @@ from .console import (
     show_warning,
     strict_code,
 )
+from .dicom import learn_headers
 from .label_options import files_and_meanings
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
@@ -56,6 +57,7 @@ def follow_studies(
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
     regions: bool = True,
     strict: bool = False,
+    name: str | None = None,
 ) -> int:
     """Follow one patient; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -66,7 +68,7 @@ def follow_studies(
             try:
                 pseudonymiser = start(messages, wanted, key, names)
                 result = _follow(
-                    studies, output, labels, dates, model, device, overwrite, messages, pseudonymiser, regions
+                    studies, output, labels, dates, model, device, overwrite, messages, pseudonymiser, regions, name
                 )
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, told(_as_told(error), pseudonymiser))
@@ -97,16 +99,18 @@ def _follow(
     messages: Console,
     pseudonymiser: Pseudonymiser | None,
     regions: bool,
+    name: str | None,
 ) -> FollowUp:
     from ..change import follow, followup_stem, write_followup
     from ..change.writing import check_destination
+    from ..io.names import case_name
 
-    stem = followup_stem(studies)
+    stem = followup_stem(studies, output, name)
     if pseudonymiser is not None:
         for path in studies:
             pseudonymiser.learn_path(path)
-            _learn_headers(path, pseudonymiser)
-        stem = pseudonymiser.case(stem)
+            learn_headers(path, pseudonymiser)
+        stem = pseudonymiser.case(name or case_name(studies[-1]))
     check_destination(output, stem, overwrite)
     given, mappings = files_and_meanings(labels, NO_LABELS)
     when = [None if text == NO_LABELS else _date(text) for text in dates] or None
@@ -121,26 +125,6 @@ def _follow(
     return result
 
 
-def _learn_headers(path: Path, pseudonymiser: Pseudonymiser) -> None:
-    """Let the pseudonymiser know the names in a DICOM study's headers, so that no warning repeats them."""
-    from importlib.util import find_spec
-
-    if find_spec("pydicom") is None:
-        return
-    from ..dicom.scan import read_header
-    from ..dicom.text import BAD_VALUE, quiet
-    from .dicom import _may_be_dicom
-
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    first = next((p for p in files if _may_be_dicom(p)), None)
-    if first is not None:
-        with quiet():
-            try:
-                pseudonymiser.learn_dataset(read_header(first, force=True))
-            except BAD_VALUE:
-                return
-
-
 def _date(text: str) -> str:
     from datetime import date
 
@@ -152,6 +136,8 @@ def _date(text: str) -> str:
 
 def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
     """The same result without names and with moved dates."""
+    from ..io.same_input import fingerprint
+
     studies = tuple(
         replace(
             study,
@@ -163,6 +149,7 @@ def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
             source=pseudonymiser.text(study.source),
             date=pseudonymiser.date(study.date) or None if study.date else None,
             warnings=pseudonymiser.warnings(study.warnings),
+            input_sha256=pseudonymiser.content_digest(study.input_sha256 or fingerprint(study.volume)),
         )
         for study in result.studies
     )

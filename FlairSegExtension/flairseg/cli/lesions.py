@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from rich.text import Text
 
-from ..errors import FlairSegError, OutputError, UnsuitableMaskError, warnings_as_dicts
+from ..errors import FlairSegError, UnsuitableMaskError, warnings_as_dicts
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -34,12 +33,13 @@ def measure_lesions(
     overwrite: bool,
     strict: bool = False,
     labels: str | None = None,
+    name: str | None = None,
 ) -> int:
     """Measure the lesions of a label map and write the table; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
         with interruptible(), messages.status("measuring lesions"):
-            written, text, warnings = _measure(path, flair, output, regions, overwrite, labels)
+            written, text, warnings = _measure(path, flair, output, regions, overwrite, labels, name)
     except FlairSegError as error:
         show_error(messages, error)
         return REFUSED
@@ -56,26 +56,38 @@ def measure_lesions(
 
 
 def _measure(
-    labels_path: Path, flair: Path, output: Path, regions: bool, overwrite: bool, meaning: str | None
+    labels_path: Path,
+    flair: Path,
+    output: Path,
+    regions: bool,
+    overwrite: bool,
+    meaning: str | None,
+    name: str | None,
 ) -> tuple[list[Path], str, tuple[str, ...]]:
     """Files, what to say, warnings."""
     from ..anatomy import find_regions
-    from ..atomic import all_or_none, check_folder
+    from ..atomic import all_or_none, check_folder, results_exist
     from ..io.label_maps import read_label_map
+    from ..io.names import case_of_labels, mask_result_stem
+    from ..io.safe_names import safe_name
+    from ..io.same_input import FINGERPRINT, already_there, refuse_other_input
     from ..labels import LESION
     from ..lesion_table import lesion_table, split_count, summary_entries, table_csv
-    from ..reading import case_name, read_volume
+    from ..reading import read_volume
+    from ..study.canonical import file_sha256
+    from ..summary_paths import absolute_source, input_for_summary
 
     mapping = meaning_of(meaning)
-    stem = case_name(labels_path).removesuffix("_labels")
+    case = safe_name(name) if name and name.strip() else case_of_labels(labels_path)
+    stem = case if name else mask_result_stem(case, labels_path, output)
     names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
-    existing = [name for name in names.values() if os.path.lexists(output / name)]
+    existing = already_there(output, names.values())
     if existing and not overwrite:
-        raise OutputError(
-            f"{output / existing[0]} exists already.",
-            "It was kept. Add --overwrite to replace it, or choose another --output.",
-        )
+        raise results_exist(f"Results of the lesions of {stem}", output / existing[0])
     volume = read_volume(flair)
+    source, digest = absolute_source(labels_path), file_sha256(labels_path)
+    if existing:
+        refuse_other_input(output / names["summary"], stem, [(source, digest)])
     drawn = read_label_map(labels_path, volume.geometry, mapping)
     if LESION not in drawn.classes:
         raise UnsuitableMaskError(
@@ -88,13 +100,19 @@ def _measure(
     found = find_regions(volume, labels) if regions else None
     rows = lesion_table(labels, volume.ijk_to_ras, regions=found)
     warnings = (*volume.warnings, *drawn.warnings, *(found.warnings if found is not None else ()))
-    summary = {"case": stem, **summary_entries(rows, found is not None), "warnings": warnings_as_dicts(warnings)}
+    summary = {
+        "case": case,
+        "input": input_for_summary(source, output),
+        FINGERPRINT: digest,
+        **summary_entries(rows, found is not None),
+        "warnings": warnings_as_dicts(warnings),
+    }
     with all_or_none(output, names.values(), names.values()) as drafts:
         (drafts / names["table"]).write_text(table_csv(rows), encoding="utf-8")
         text = json.dumps(summary, indent=2, ensure_ascii=False)
         (drafts / names["summary"]).write_text(text + "\n", encoding="utf-8")
     total = sum(row.volume_ml for row in rows)
-    told = f"{stem}: {len(rows)} lesions ({split_count(rows)} when confluent ones are split), {total:.2f} ml."
+    told = f"{case}: {len(rows)} lesions ({split_count(rows)} when confluent ones are split), {total:.2f} ml."
     if found is not None:
         told += f" {summary['dissemination']['text']}"
     return [output / name for name in names.values()], told, warnings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, OutputError
 from ..labels import CLASSES, LESION
 from .console import (
     INTERRUPTED,
@@ -32,6 +33,8 @@ from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
+    from ..dicom import DicomVolume
+    from ..io.names import NamedInput
     from ..pipeline import Segmentation
     from ..privacy import Pseudonymiser
 
@@ -58,6 +61,7 @@ def segment_cases(
     dicom: DicomOptions = NO_DICOM,
     strict: bool = False,
     lesion_mask: bool = False,
+    names: Sequence[str] = (),
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -67,35 +71,39 @@ def segment_cases(
     code = WRITTEN
     try:
         with interruptible():
+            from ..io.names import name_inputs
             from ..models.store import find_model
-            from ..writing import output_stems
 
             inputs = list({Path(p).absolute(): p for p in inputs}.values())
             try:
+                named = name_inputs(inputs, output, names, one_name_one_input=pseudonyms[0])
                 card = find_model(model)
                 pseudonymiser = start(messages, *pseudonyms)
             except FlairSegError as error:
                 show_error(messages, error)
                 return REFUSED
             with _Bars(messages, len(inputs)) as bars:
-                for path, named in zip(inputs, output_stems(inputs), strict=True):
-                    stem = named if pseudonymiser is None else pseudonymiser.learn_path(path, named)
-                    progress = bars.case(stem)
+                if pseudonymiser is not None:
+                    named = [_learned(item, pseudonymiser) for item in named]
+                for item in named:
+                    progress = bars.case(item.case)
                     try:
+                        if item.refusal is not None:
+                            raise item.refusal
                         case = _segment_case(
-                            path, stem, output, card, device, probabilities, overwrite, progress, pseudonymiser,
-                            regions, dicom, lesion_mask,
+                            item, output, card, device, probabilities, overwrite, progress, pseudonymiser, regions,
+                            dicom, lesion_mask,
                         )  # fmt: skip
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
                         bars.drop()
-                        show_error(bars.console, told(_told(error), pseudonymiser), stem)
+                        show_error(bars.console, told(_told(error), pseudonymiser), item.case)
                         continue
-                    finished.append((stem, case))
+                    finished.append((case.volume.name, case))
                     for text in case.volume.information:
-                        show_information(bars.console, text, stem)
+                        show_information(bars.console, text, case.volume.name)
                     for warning in case.warnings:
-                        show_warning(bars.console, warning, stem)
+                        show_warning(bars.console, warning, case.volume.name)
             code = REFUSED if refused else WRITTEN
     except KeyboardInterrupt:
         messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
@@ -113,9 +121,14 @@ def segment_cases(
     return strict_code(messages, code, [w for _, case in finished for w in case.warnings], strict)
 
 
+def _learned(item: NamedInput, pseudonymiser: Pseudonymiser) -> NamedInput:
+    """The input under the pseudonym of its case, which names its files too."""
+    pseudonym = pseudonymiser.learn_path(item.path, item.case)
+    return replace(item, case=pseudonym, stem=pseudonym)
+
+
 def _segment_case(
-    path: Path,
-    stem: str,
+    item: NamedInput,
     output: Path,
     card,
     device: str,
@@ -130,22 +143,63 @@ def _segment_case(
     from ..pipeline import STAGES, segment
     from ..writing import check_destination, write_segmentation
 
-    check_destination(output, stem, overwrite)
-    dicom.check(path, stem, overwrite)
+    check_destination(output, item.stem, overwrite)
+    dicom.check(item.path, item.stem, overwrite)
     began = time.perf_counter()
-    read = dicom.read(path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)
+    read = dicom.read(item.path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)
     spent = time.perf_counter() - began
-    case = segment(path if read is None else read.volume, card, device, progress, regions=regions)
+    if read is not None and not item.given:
+        item = _named_by_series(item, read, output, overwrite, pseudonymiser)
+    if overwrite:
+        _refuse_other_input(item, output, read, pseudonymiser)
+    case = segment(item.path if read is None else read.volume, card, device, progress, regions=regions)
     if read is not None:
-        case = dicom.named(case, path, spent)
+        case = dicom.named(case, item.path, spent)
+    case = replace(case, volume=replace(case.volume, name=item.case))
     if pseudonymiser is not None:
-        case = pseudonymiser.segmentation(case, stem)
+        case = pseudonymiser.segmentation(case, item.case)
     progress(STAGES["regions"], "write")
     if read is not None:
-        case.warnings.extend(dicom.write(case, read, stem, pseudonymiser, overwrite))
-    write_segmentation(case, output, stem, probabilities, overwrite, lesion_mask=lesion_mask)
+        case.warnings.extend(dicom.write(case, read, item.stem, pseudonymiser, overwrite))
+    write_segmentation(case, output, item.stem, probabilities, overwrite, lesion_mask=lesion_mask)
     progress(1.0, "write")
     return case
+
+
+def _named_by_series(
+    item: NamedInput, read: DicomVolume, output: Path, overwrite: bool, pseudonymiser: Pseudonymiser | None
+) -> NamedInput:
+    """The input named by the header of the series that was taken: a folder may hold several studies."""
+    from ..io.names import result_stem
+    from ..writing import check_destination
+
+    case = read.volume.name
+    if pseudonymiser is not None:
+        renamed = _learned(replace(item, case=case), pseudonymiser)
+    else:
+        renamed = replace(item, case=case, stem=result_stem(case, item.path, output))
+    if renamed.stem != item.stem:
+        check_destination(output, renamed.stem, overwrite)
+    return renamed
+
+
+def _refuse_other_input(
+    item: NamedInput, output: Path, read: DicomVolume | None, pseudonymiser: Pseudonymiser | None
+) -> None:
+    """Refuse, before the model runs, to replace the results of another input."""
+    from ..io.same_input import fingerprint
+    from ..reading import read_volume
+    from ..summary_paths import absolute_source
+    from ..writing import check_same_input
+
+    source = absolute_source(item.path) if pseudonymiser is None else item.case
+    try:
+        check_same_input(output, item.stem, source)
+    except OutputError:
+        digest = fingerprint(read_volume(item.path) if read is None else read.volume)
+        if pseudonymiser is not None:
+            digest = pseudonymiser.content_digest(digest)
+        check_same_input(output, item.stem, source, digest)
 
 
 def _told(error: Exception) -> FlairSegError:

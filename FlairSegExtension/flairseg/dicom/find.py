@@ -20,8 +20,8 @@ from ..errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from ..io.names import stem_of
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..reading import case_name
 from .scan import Scan
 from .series import Series, Stack, list_series
 
@@ -184,14 +184,14 @@ def find_without_pydicom(folder: str | Path) -> FoundFlair:
     if multiframe or inverted:
         kind = "multi-frame DICOM" if multiframe else "inverted DICOM images (MONOCHROME1)"
         raise MissingDependencyError(
-            f"The folder {case_name(folder)} holds {kind}, which needs the Python package pydicom.",
+            f"The folder {stem_of(folder)} holds {kind}, which needs the Python package pydicom.",
             "Install it with: pip install 'flairseg[dicom]'.",
             packages=["pydicom"],
         )
     if len(series) > 1:
         counts = ", ".join(str(n) for n in sorted((s.files for s in series), reverse=True))
         raise UnsupportedImageError(
-            f"The folder {case_name(folder)} holds {len(series)} DICOM series ({counts} files).",
+            f"The folder {stem_of(folder)} holds {len(series)} DICOM series ({counts} files).",
             "Put the files of the FLAIR series alone into a folder and give that.",
             code="several-series",
         )
@@ -328,7 +328,7 @@ def _look(entries: Sequence[Listed], listing: list[Listed], reporter: Reporter) 
     for n, entry in enumerate(entries):
         reporter.update(n / max(1, len(entries)))
         try:
-            doubts = tuple(proposal.look(read_stack(entry.stack, case_name(entry.stack.frames[0].path.parent))))
+            doubts = tuple(proposal.look(read_stack(entry.stack, stem_of(entry.stack.frames[0].path.parent))))
         except FlairSegError as error:
             doubts = (error.message,)
         looked = replace(entry, look=doubts)
@@ -383,7 +383,7 @@ def _reason(ranked: Sequence[Listed], folder: Path, broken: Sequence[Listed], by
     studies = len({e.series.study_uid for e in ranked})
     if studies > 1:
         raise UnsupportedImageError(
-            f"The folder {case_name(folder)} holds FLAIRs of {studies} studies: {_enumerated(ranked)}.",
+            f"The folder {stem_of(folder)} holds FLAIRs of {studies} studies: {_enumerated(ranked)}.",
             "Give the folder of one study, or choose a series by its SeriesInstanceUID.",
             code="several-studies",
         )
@@ -438,7 +438,7 @@ def _none(listing: Sequence[Listed], folder: Path) -> NoFlairError:
     files: dict[str, int] = {e.series.uid: e.series.files for e in listing}
     counts = ", ".join(str(n) for n in sorted(files.values(), reverse=True)[:LISTED])
     return NoFlairError(
-        f"The folder {case_name(folder)} holds {len(files)} DICOM series ({counts} files), and nothing says that one "
+        f"The folder {stem_of(folder)} holds {len(files)} DICOM series ({counts} files), and nothing says that one "
         f"of them is a FLAIR: {_enumerated(listing)}.",
         "Put the files of the FLAIR series alone into a folder and give that, or choose the series yourself.",
         code="no-series-looks-like-flair",

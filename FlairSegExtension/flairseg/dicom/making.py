@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from .. import __version__
 from ..atomic import all_or_none
-from ..errors import OutputError
-from ..reporting.dependencies import require
+from ..errors import MissingDependencyError, OutputError
+from ..reporting.dependencies import missing_packages, require
 from .text import quiet
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ RESEARCH_USE = "Research use only - not a medical device"
 SERIAL_NUMBER = "none"
 #: Series numbers of what is written: high, so that they come last in a list of the study.
 SERIES_NUMBERS = {"SEG": 9101, "SR": 9102, "PDF": 9103}
+#: Python from which on highdicom cannot be installed: pyjpegls, which it needs, has no wheel for it.
+NO_HIGHDICOM_FROM = (3, 14)
 #: Texts that FlairSeg itself writes, which stay when an object is pseudonymised.
 _OWN_TEXTS = ("SeriesDescription", "ContentDescription", "ContentLabel", "TrackingID", "DeviceSerialNumber")
 _WORDS = ("SH", "LO", "ST", "LT", "UT", "CS", "UC")
@@ -72,6 +75,14 @@ def require_writers() -> None:
     ------
     MissingDependencyError
     """
+    if sys.version_info >= NO_HIGHDICOM_FROM and missing_packages(("highdicom",)):
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise MissingDependencyError(
+            f"Writing DICOM needs highdicom, a part of which has no build for Python {version} yet.",
+            "Write DICOM objects with Python 3.10 to 3.13. Everything else works here, reading DICOM too.",
+            code="no-highdicom-for-this-python",
+            python=version,
+        )
     require(("pydicom", "highdicom"), "Writing DICOM", "dicom")
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CaseWarning, UnreadableImageError, UnusableIntensitiesError
+from ..io.names import case_name
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..reading import case_name, check_volume
+from ..reading import check_volume
 from ..volume import Volume
 from .find import FoundFlair, directory_of, find_flair, find_without_pydicom
 from .gdcm import has_pydicom
@@ -80,7 +81,7 @@ def read_flair(
     part = None if progress is None else lambda fraction, stage: progress(_FINDING * fraction, stage)
     rest = None if progress is None else lambda fraction, stage: progress(_FINDING + (1 - _FINDING) * fraction, stage)
     found = find_flair(folder, series, by_look, part, cancel)
-    read = read_series(found.series, found.stack, case_name(directory_of(folder)), rest, cancel)
+    read = read_series(found.series, found.stack, _case_of(folder, found), rest, cancel)
     return replace(read, volume=_with_reason(read.volume, found), found=found)
 
 
@@ -106,8 +107,13 @@ def read_plainly(folder: str | Path) -> Volume:
     if has_pydicom():
         return read_flair(folder, by_look=False).volume
     found = find_without_pydicom(folder)
-    read = read_series(found.series, found.stack, case_name(directory_of(folder)))
+    read = read_series(found.series, found.stack, _case_of(folder, found))
     return _with_reason(read.volume, found)
+
+
+def _case_of(folder: str | Path, found: FoundFlair) -> str:
+    """Name of the case, by the header of the series that was taken."""
+    return case_name(directory_of(folder), found.stack.frames[0].path)
 
 
 def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
@@ -141,7 +147,7 @@ def read_series(
     stack : Stack, optional
         Default: the largest.
     name : str, optional
-        Name of the case; default: the name of the folder that its first file lies in.
+        Name of the case; default: by PatientID and StudyDate, see :mod:`flairseg.io.names`.
     progress : callable, optional
         ``progress(fraction, stage)`` with the stage ``read``.
     cancel : CancelToken or callable, optional
@@ -163,7 +169,8 @@ def read_series(
     stack = series.stacks[0] if stack is None else stack
     if stack.problem is not None:
         raise stack.problem
-    name = case_name(stack.frames[0].path.parent) if name is None else name
+    first = stack.frames[0].path
+    name = case_name(first.parent, first) if name is None else name
     reporter = Reporter(progress, cancel)
     with reporter.stage("read", 0.0, 1.0):
         volume = check_volume(read_stack(stack, name, reporter.update))

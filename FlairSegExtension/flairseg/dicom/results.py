@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..atomic import all_or_none, check_folder, results_exist
-from ..errors import FlairSegError, InvalidGeometryError, NoFlairError
+from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputError
 from ..image.geometry import voxel_volume_of
+from ..io.same_input import already_there
 from ..labels import CLASSES
 from .find import directory_of, listed
 from .grid import onto
@@ -44,9 +44,9 @@ def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = Fal
     """
     require_writers()
     folder = Path(folder)
-    existing = [] if overwrite else [e for e in ENDINGS.values() if os.path.lexists(folder / f"{stem}{e}")]
+    existing = [] if overwrite else already_there(folder, [f"{stem}{e}" for e in ENDINGS.values()])
     if existing:
-        raise results_exist(f"DICOM results of {stem}", folder / f"{stem}{existing[0]}")
+        raise results_exist(f"DICOM results of {stem}", folder / existing[0])
     check_folder(folder)
 
 
@@ -73,7 +73,7 @@ def write_results(
     folder : path
         Created if need be.
     stem : str
-        Safe name of the case, from :func:`flairseg.writing.output_stems`.
+        Safe name of the case, from :func:`flairseg.io.names.name_inputs`.
     summary : mapping, optional
         ``volumes_ml`` and ``lesions`` as in ``summary.json``; default: those of the segmentation.
     pdf : bytes or path, optional
@@ -245,11 +245,32 @@ def _put(
     check: Callable[[], None] | None,
 ) -> dict[str, Path]:
     names = {name: f"{stem}{ENDINGS[name]}" for name in objects}
+    objects = {name: finished(data, pseudonymiser) for name, data in objects.items()}
+    for name, data in objects.items():
+        _refuse_other_study(folder / names[name], data, stem)
     with all_or_none(folder, names.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
         for name, data in objects.items():
             _call(check)
-            save(finished(data, pseudonymiser), temporary / names[name])
+            save(data, temporary / names[name])
     return {name: folder / file for name, file in names.items()}
+
+
+def _refuse_other_study(path: Path, made: Dataset, stem: str) -> None:
+    """Refuse to replace an object of another study."""
+    import pydicom
+
+    if not path.is_file():
+        return
+    try:
+        there = str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+    except (OSError, ValueError, AttributeError, pydicom.errors.InvalidDicomError):
+        there = ""
+    if there != str(made.StudyInstanceUID):
+        raise OutputError(
+            f"The DICOM results of {stem} in {path.parent} belong to another study.",
+            "They were kept. Choose another folder, or give this case a name of its own.",
+            code="other-input", stem=stem, folder=str(path.parent),
+        )  # fmt: skip
 
 
 def _call(check: Callable[[], None] | None) -> None:

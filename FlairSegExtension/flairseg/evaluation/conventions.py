@@ -96,7 +96,8 @@ def sentences(chosen: Conventions) -> tuple[tuple[str, str], ...]:
             "Classes",
             "A method has figures of the classes that it and the reference know. “All WMH” is normal and "
             "abnormal hyperintensity together. Methods that find hyperintensity without telling normal from "
-            "abnormal are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”.",
+            "abnormal are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”, which has "
+            "figures where the references know both.",
         ),
         (
             "Surfaces",

@@ -6,11 +6,14 @@ import csv
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..reading import ENDINGS, case_name
+from ..io.csv_tables import on_disk, table_text
+from ..io.names import MASK_WORDS, bids_name, is_common, stem_of
+from ..reading import ENDINGS
 from .errors import InvalidManifestError
 from .foreign import REFERENCE
 
@@ -19,12 +22,18 @@ REQUIRED = ("case", "prediction", "reference")
 OPTIONAL = ("method", "probabilities", "site", "disease", "image")
 #: The method's name where the table does not give one.
 DEFAULT_METHOD = "prediction"
-#: What a file is, by the end of its name; the rest of the name is the case.
-_LABEL_ENDINGS = (
-    "_desc-lesion_mask", "_labels", "_label", "_truth", "_reference", "_gt", "_seg", "_segmentation", "_mask",
-    "_lesions", "_lesion", "_wmh",
-)  # fmt: skip
-_PROBABILITIES = "_probabilities"
+#: What a file is, by the end of its name, as :data:`~flairseg.io.names.MASK_WORDS`; the rest of the name is the case.
+_PROBABILITIES = ("_probabilities", "_probability", "_prob", "_probs", "_pmap")
+#: Folders below the one that is given in which files are looked for: subject, session, kind.
+_DEPTH = 3
+#: Entities of BIDS that say in which space a mask is and how it was made, which its image does not have.
+_LIKE_IMAGES = frozenset({"desc", "label", "res", "den", "atlas", "seg", "space"})
+#: A tool's fixed name, the same for every case: ``space-flair_seg-lst``, ``space-flair_desc-annotated_seg-lst``.
+_ENTITIES_ONLY = re.compile(r"(?!sub-)[a-z]+-[0-9a-z+.]+(_[a-z]+-[0-9a-z+.]+)*", re.IGNORECASE)
+_SEGMENTED = re.compile(r"(^|_)(seg|label)-", re.IGNORECASE)
+#: What tells which of several masks of a case is the plain one, not one with places or parts.
+_ANNOTATED = ("desc-annotated",)
+_LABELS = "labels"
 _IMAGE_ENDINGS = ("_flair", "-flair")
 _COLUMNS_ADVICE = f"The first line names the columns: {', '.join(REQUIRED)}, and perhaps {', '.join(OPTIONAL)}."
 
@@ -56,7 +65,7 @@ class EvaluationCase:
 
 
 def read_manifest(path: str | Path) -> list[EvaluationCase]:
-    """The cases of a CSV table (comma, semicolon or tab; UTF-8).
+    """The cases of a CSV table (comma, semicolon or tab; UTF-8 or UTF-16; Excel's ``sep=`` line is read).
 
     Parameters
     ----------
@@ -75,16 +84,15 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidManifestError(f"{path.name} is no UTF-8 text.", "Save it as CSV in UTF-8.") from error
+        table = table_text(path.read_bytes())
     except OSError as error:
         raise InvalidManifestError(
             f"{path} cannot be read: {error.strerror or error}.", "Check the path of the table and its permissions."
         ) from error
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    if table.encoding == "cp1252" or "\0" in table.body:
+        # In another code page than the one that is guessed, names would become others.
+        raise InvalidManifestError(f"{path.name} is no UTF-8 text.", "Save it as CSV in UTF-8.")
+    rows = csv.reader(io.StringIO(table.body), delimiter=table.delimiter)
     columns = [name.strip().lower() for name in next(rows, [])]
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
@@ -97,10 +105,11 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
         for row in rows:
             if any(cell.strip() for cell in row):
                 fields = {name: cell.strip() for name, cell in zip(columns, row, strict=False)}
-                cases.append(_case(path, rows.line_num, fields))
+                cases.append(_case(path, rows.line_num + table.skipped_lines, fields))
     except csv.Error as error:
         raise InvalidManifestError(
-            f"{path.name}, line {rows.line_num}, is no CSV: {error}.", "Save the table as CSV again."
+            f"{path.name}, line {rows.line_num + table.skipped_lines}, is no CSV: {error}.",
+            "Save the table as CSV again.",
         ) from error
     if not cases:
         raise InvalidManifestError(f"{path.name} lists no case.", _COLUMNS_ADVICE)
@@ -114,13 +123,13 @@ def _case(path: Path, line: int, fields: Mapping[str, str]) -> EvaluationCase:
 
     def file(name: str) -> Path | None:
         text = fields.get(name, "")
-        return (path.parent / text) if text else None
+        return on_disk(path.parent / text) if text else None
 
     return EvaluationCase(
-        fields["case"],
+        unicodedata.normalize("NFC", fields["case"]),
         fields.get("method") or DEFAULT_METHOD,
-        path.parent / fields["prediction"],
-        path.parent / fields["reference"],
+        on_disk(path.parent / fields["prediction"]),
+        on_disk(path.parent / fields["reference"]),
         file("probabilities"),
         file("image"),
         fields.get("site", ""),
@@ -163,9 +172,11 @@ def match_folders(
 ) -> tuple[list[EvaluationCase], list[str]]:
     """Cases of folders whose files have the same case name.
 
-    A case's name is its file's name without the known endings (``.nii.gz``, ...) and without what says what it is
-    (``_labels``, ``_truth``, ``_flair_labels``, ...); a file that is called nothing else (``sub-01/labels.nii.gz``) has
-    the name of its folder. ``<stem>_probabilities`` beside a prediction is used.
+    A case's name is that of its BIDS entities, else its file's name without the known endings (``.nii.gz``, ...) and
+    without what says what it is (``_labels``, ``_truth``, ``_flair_labels``, ...). A file that is called nothing else
+    (``sub-01/labels.nii.gz``), by a tool's fixed name (``space-flair_seg-lst.nii.gz``) or as others are in other
+    folders has the name of its folder. Names match in either Unicode form. ``<stem>_probabilities`` beside a prediction
+    is used.
 
     Parameters
     ----------
@@ -223,21 +234,21 @@ def _files(
 ) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
     """Label maps, probabilities and images of a folder (and the folders in it), by case name."""
     try:
-        found = sorted(
-            p
-            for p in (*folder.iterdir(), *(f for d in folder.iterdir() if d.is_dir() for f in d.iterdir()))
-            if p.is_file() and any(p.name.lower().endswith(e) for e in ENDINGS) and not p.name.startswith(".")
-        )
+        found = sorted(_images_in(folder, _DEPTH))
     except OSError as error:
         raise InvalidManifestError(
             f"The folder {folder} of {holding} cannot be read: {error.strerror or error}.",
             "Check the path for typing errors.",
         ) from error
+    places: dict[str, set[Path]] = {}
+    for path in found:
+        places.setdefault(unicodedata.normalize("NFC", path.name), set()).add(path.parent)
     labels: dict[str, list[tuple[bool, Path]]] = {}
     probabilities: dict[str, Path] = {}
     images: dict[str, Path] = {}
     for path in found:
-        case, kind = _name_of(path, folder)
+        repeated = len(places[unicodedata.normalize("NFC", path.name)]) > 1
+        case, kind = _name_of(path, folder, repeated)
         if kind == "image" or (images_only and kind == "other"):
             images[case] = path
         elif kind == "probabilities":
@@ -247,15 +258,27 @@ def _files(
     return {case: _one(case, paths, holding) for case, paths in labels.items()}, probabilities, images
 
 
-def _name_of(path: Path, top: Path) -> tuple[str, str]:
+def _images_in(folder: Path, depth: int) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if depth:
+                yield from _images_in(entry, depth - 1)
+        elif any(entry.name.lower().endswith(e) for e in ENDINGS):
+            yield entry
+
+
+def _name_of(path: Path, top: Path, repeated: bool = False) -> tuple[str, str]:
     """Case name of a file, and whether it is ``labels``, ``probabilities``, ``image``, or does not say: ``other``."""
     # Slicer's segmentations end in .seg.nrrd.
-    name = re.sub(r"\.seg$", "_seg", case_name(path), flags=re.IGNORECASE)
+    name = unicodedata.normalize("NFC", re.sub(r"\.seg$", "_seg", stem_of(path), flags=re.IGNORECASE))
     lower, kind = "_" + name.lower(), "other"
-    if lower.endswith(_PROBABILITIES):
-        lower, kind = lower.removesuffix(_PROBABILITIES), "probabilities"
+    ending = next((e for e in _PROBABILITIES if lower.endswith(e)), None)
+    if ending is not None:
+        lower, kind = lower.removesuffix(ending), "probabilities"
     else:
-        ending = next((e for e in _LABEL_ENDINGS if lower.endswith(e)), None)
+        ending = next((e for e in MASK_WORDS if lower.endswith(e)), None)
         if ending is not None:
             lower, kind = lower.removesuffix(ending), "labels"
     for ending in _IMAGE_ENDINGS:
@@ -264,16 +287,31 @@ def _name_of(path: Path, top: Path) -> tuple[str, str]:
             kind = "image" if kind == "other" else kind
             break
     case = name[: max(0, len(lower) - 1)]
-    if case:
-        return case, kind
-    return (path.parent.name if path.parent != top else name), kind
+    if kind == "other" and _ENTITIES_ONLY.fullmatch(case) and _SEGMENTED.search(case):
+        kind = "labels"
+    by_bids = bids_name(path.with_name(case or _LABELS), _LIKE_IMAGES)
+    if by_bids:
+        return by_bids, kind
+    inside = path.parent != top
+    if inside and (not case or repeated or _ENTITIES_ONLY.fullmatch(case) or is_common(case)):
+        return _folder_case(path, top), kind
+    return case or name, kind
+
+
+def _folder_case(path: Path, top: Path) -> str:
+    """The folders between the top and a file, without common names at their end (``p1/anat/seg``)."""
+    parts = [unicodedata.normalize("NFC", part) for part in path.parent.relative_to(top).parts]
+    while len(parts) > 1 and is_common(parts[-1]) and not any(c.isdigit() for c in parts[-1]):
+        parts.pop()
+    return "_".join(parts)
 
 
 def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
     """The label map of a case; files that say what they are go before others, ``_labels`` before ``.seg.nrrd``."""
     said = [path for is_labels, path in found if is_labels] or [path for _, path in found]
-    own = [path for path in said if case_name(path).lower().endswith(("_labels", "labels"))]
-    candidates = own or said
+    own = [path for path in said if stem_of(path).lower().endswith(("_labels", "labels"))]
+    plain = [path for path in said if not any(word in path.name.lower() for word in _ANNOTATED)]
+    candidates = own or plain or said
     if len(candidates) > 1:
         names = ", ".join(os.path.join(p.parent.name, p.name) for p in candidates[:3])
         raise InvalidManifestError(

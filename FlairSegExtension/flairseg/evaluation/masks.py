@@ -11,9 +11,10 @@ from ..errors import UnsuitableMaskError
 from ..image.geometry import GRID_TOLERANCE_VOXELS
 from ..io.label_maps import LabelMap, read_label_map
 from ..io.label_meanings import LabelMapping
+from ..io.names import stem_of
 from ..io.probability_maps import probabilities as checked_probabilities
 from ..labels import LESION, NUMBER_OF_CLASSES
-from ..reading import case_name, read_components
+from ..reading import read_components
 from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .foreign import REFERENCE
 
@@ -93,7 +94,7 @@ def _volume(found: LabelMap) -> Volume:
     return Volume(
         found.labels,
         geometry.ijk_to_ras,
-        case_name(found.path),
+        stem_of(found.path),
         found.warnings,
         alternatives=geometry.alternatives,
     )

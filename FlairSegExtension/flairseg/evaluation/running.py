@@ -9,11 +9,12 @@ from datetime import datetime, timezone
 
 from .. import __version__
 from ..errors import Cancelled, CaseWarning, FlairSegError
-from ..labels import LESION
+from ..labels import LESION, VENTRICLES
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..volume import Volume
 from . import statistics
 from .conventions import choose_conventions
+from .coverage import grown
 from .errors import NothingToEvaluateError
 from .foreign import OWN, REFERENCE, LabelMapping
 from .inputs import EvaluationCase
@@ -23,6 +24,7 @@ from .results import (
     ALL_WMH,
     CLASS_TITLES,
     EVALUATED,
+    LESION_ID,
     NORMAL_WMH_ID,
     CaseArrays,
     CaseInfo,
@@ -36,6 +38,8 @@ from .statistics import Measured
 
 #: What warnings about a reference begin with.
 _REFERENCE_WORD = "Reference"
+#: Presets of references that mark all hyperintensity, normal or not, as one class.
+_UNDIVIDED = ("wmh-challenge",)
 #: Warnings about masks without the value 3, see :func:`~flairseg.io.label_maps.read_label_map`.
 _DOUBTS = ("labels-in-doubt", "binary-mask-in-doubt")
 #: Where in the whole the cases are done.
@@ -81,7 +85,7 @@ def evaluate(
     Raises
     ------
     NothingToEvaluateError
-        If no case could be evaluated.
+        If no case could be evaluated, or masks and references have no class in common.
     MissingDependencyError
         If statsmodels is not installed.
     Cancelled
@@ -127,7 +131,7 @@ class _Run:
         done = 0
         for name, members in by_case.items():
             try:
-                reference = self._reference(members[0])
+                reference = self._reference(members[0], members)
             except FlairSegError as error:
                 for member in members:
                     self._refuse(member, error)
@@ -146,8 +150,10 @@ class _Run:
                 f"None of the {len(cases)} cases could be evaluated.", "See what is said about each of them above."
             )
 
-    def _reference(self, case: EvaluationCase) -> Volume:
+    def _reference(self, case: EvaluationCase, members: Sequence[EvaluationCase]) -> Volume:
         reference = read_reference(case.reference, self.mappings.get(REFERENCE))
+        masks = [(member.prediction, self.mappings.get(member.method), member.method) for member in members]
+        reference = grown(reference, case.reference, masks)
         reference = without_small_lesions(reference, self.conventions.minimum_lesion_mm3)
         self.infos[case.case] = CaseInfo(
             case.case,
@@ -206,10 +212,17 @@ class _Run:
             method.classes = tuple(
                 class_id
                 for class_id, values in EVALUATED.items()
-                if known & set(values) and self.reference_classes & set(values)
+                if known & set(values) and self._references_know(values)
             )
+        if not any(method.classes for method in self.methods.values()):
+            raise self._nothing_in_common()
 
         self._settle_doubts()
+
+    def _references_know(self, values: tuple[int, ...]) -> bool:
+        """Whether the references mark all of these classes, each by itself or, as stated, undivided."""
+        undivided = self.mappings.get(REFERENCE, OWN).name in _UNDIVIDED
+        return self.reference_classes >= set(values) or (undivided and bool(self.reference_classes & set(values)))
 
     def _settle_doubts(self) -> None:
         """Drop doubts about a mask without lesions where other masks of the same origin have some."""
@@ -222,6 +235,24 @@ class _Run:
                 if w.code not in _DOUBTS or not any(w.startswith(f"{name}: ") for name in certain)
             )  # fmt: skip
             self.infos[case] = replace(info, warnings=kept)
+
+    def _nothing_in_common(self) -> NothingToEvaluateError:
+        """The error for masks and references that hold different classes: every table would be empty."""
+        theirs = [i for i, v in EVALUATED.items() if self._references_know(v)]
+        ours = [i for i, v in EVALUATED.items() if any(self._known(name) >= set(v) for name in self.methods)]
+        message = f"Nothing can be compared: the references hold {_titles(theirs)}, the masks {_titles(ours)}."
+        if self.reference_classes == {VENTRICLES} and REFERENCE not in self.mappings:
+            return NothingToEvaluateError(
+                message,
+                "If value 1 marks lesions in the references, state reference:binary.",
+                code="binary-references",
+            )
+        return NothingToEvaluateError(
+            message,
+            "State what the label values of the references and of each method mean.",
+            code="no-class-in-common",
+            references=sorted(self.reference_classes),
+        )
 
     def _known(self, name: str) -> frozenset[int]:
         targets = self.mappings.get(name, OWN).targets
@@ -288,13 +319,19 @@ class _Run:
 
     def _notes(self, empty: Sequence) -> list[str]:
         notes = []
-        absent = [i for i, v in EVALUATED.items() if not self.reference_classes & set(v)]
+        absent = [i for i, v in EVALUATED.items() if not self._references_know(v)]
         if absent:
             notes.append(f"The references have no {_titles(absent)}, so nobody has figures for that.")
-        if ALL_WMH not in absent and NORMAL_WMH_ID in absent:
+        if LESION_ID not in absent and NORMAL_WMH_ID in absent:
+            undivided = ALL_WMH not in absent
             notes.append(
-                "The references do not tell normal from abnormal WMH: “all WMH” compares both of a method together "
-                "with the reference's lesions."
+                "The references do not tell normal from abnormal WMH: "
+                + (
+                    "“all WMH” compares both of a method together with theirs."
+                    if undivided
+                    else "what a method calls normal WMH is compared with nothing, and “all WMH” is left out. If they "
+                    "mark all of it, state reference:wmh-challenge."
+                )
             )
         for method in self.methods.values():
             lacking = [i for i in EVALUATED if i not in method.classes and i not in absent]
@@ -333,6 +370,7 @@ class _Arrays:
     def __call__(self, case: str, method: str) -> CaseArrays:
         files = self.files[case, method]
         reference = read_reference(files.reference, self.mappings.get(REFERENCE))
+        reference = grown(reference, files.reference, [(files.prediction, self.mappings.get(method), method)])
         placed = read_prediction(files.prediction, self.mappings.get(method), method, reference)
         image = None if files.image is None else read_image(files.image, reference)
         ours, theirs = (
@@ -349,7 +387,7 @@ def _about(who: str, warning: str) -> CaseWarning:
 def _titles(class_ids: Sequence[str]) -> str:
     from ..reporting.wording import listed
 
-    return listed([CLASS_TITLES[class_id] for class_id in class_ids])
+    return listed([CLASS_TITLES[class_id] for class_id in class_ids]) if class_ids else "none of the classes"
 
 
 def _versions() -> dict[str, str]:

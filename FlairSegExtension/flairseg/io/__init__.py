@@ -1,1 +1,1 @@
-"""Files in and out: label maps of FlairSeg and of other programs."""
+"""Files in and out: label maps of FlairSeg and of other programs, names of cases, which input results belong to."""

@@ -16,10 +16,11 @@ from ..anatomy import dissemination as disseminated
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
+from ..io.names import mask_case_name, stem_of, without_mask_words
 from ..lesion_table import lesion_table
 from ..lesions import LesionMap, find_lesions
 from ..reading import ENDINGS as IMAGE_ENDINGS
-from ..reading import case_name, read_volume
+from ..reading import read_volume
 from ..review.verdict import from_json
 from ..review.version_folder import (
     LABELS,
@@ -341,16 +342,14 @@ def _find(path: Path) -> _Files:
                 raise InputNotFoundError(
                     f"The label map {labels.name} does not lie beside {path.name}.", "Put the files together again."
                 )
-            return _Files(stem, labels, summary if summary.is_file() else None)
+            if summary.is_file():
+                return _Files(stem, labels, summary)
+            return _Files(mask_case_name(labels), labels)
     if path.name == LABELS and (path.parent / VERDICT).is_file():
         return _Files(path.absolute().parent.parent.name, path, version=path.parent)
     if path.name.lower().endswith((*IMAGE_ENDINGS, ".dcm")):
-        return _Files(_stem(path), path)
+        return _Files(mask_case_name(path), path)
     raise InputNotFoundError(f"{path.name} is neither a label map nor a summary.", _GIVE)
-
-
-def _stem(path: Path) -> str:
-    return case_name(path).removesuffix(".dcm").removesuffix(".seg")
 
 
 def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -> Path:
@@ -359,7 +358,9 @@ def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -
     if files.version is not None:
         return flair_file(files.version)
     folder, grid = files.labels.absolute().parent, mapping(summary.get("grid"))
-    for named in (text(summary.get("input")), *(str(folder / f"{files.name}{ending}") for ending in IMAGE_ENDINGS)):
+    own, _ = without_mask_words(stem_of(files.labels).removesuffix(".seg"))
+    beside = (str(folder / f"{name}{ending}") for name in (files.name, own) if name for ending in IMAGE_ENDINGS)
+    for named in (text(summary.get("input")), *beside):
         found = find_input(named, folder, grid)
         if found is not None and found != files.labels.absolute():
             return found

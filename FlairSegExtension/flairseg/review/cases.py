@@ -26,12 +26,12 @@ from ..errors import FlairSegError, GridMismatchError, OutputError
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN
 from ..io.raw_labels import LABELS_DESCRIPTION
+from ..io.safe_names import folder_name, marked, same_on_some_disk
 from ..labels import BACKGROUND, CLASS_BY_VALUE
 from ..nifti import write_nifti
 from ..volume import Volume
 from .errors import CaseNotFoundError, DamagedCaseError, InvalidVerdictError
 from .events import utc_now
-from .naming import folder_name, marked, same_on_some_disk
 from .verdict import (
     ACCEPTED,
     ACCEPTED_AFTER_EDITS,

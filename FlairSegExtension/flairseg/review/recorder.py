@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FlairSegError
+from ..io.safe_names import folder_name
 from .cases import CaseArchive, SavedCase
-from .naming import folder_name
 from .outbox import Outbox, Receipt
 from .verdict import Verdict
 

@@ -12,8 +12,9 @@ from typing import Any
 from ..atomic import all_or_none
 from ..errors import InputNotFoundError, OutputError
 from ..io.label_meanings import LabelMapping
+from ..io.names import stem_of
 from ..labels import CLASS_BY_VALUE, LESION
-from ..reading import ENDINGS, case_name
+from ..reading import ENDINGS
 from .protocol import PROTOCOL_FORMAT, parse_protocol
 from .records import ACCEPTABILITY
 
@@ -148,7 +149,7 @@ def _images(folder: Path) -> dict[str, Path]:
             if inside is not None:
                 found[entry.name] = inside
         elif any(entry.name.lower().endswith(e) for e in ENDINGS):
-            stem = case_name(entry)
+            stem = stem_of(entry)
             if not stem.endswith((*_OTHER_FILES, ".seg")):
                 found[stem.removesuffix("_flair")] = entry
     return found
@@ -163,7 +164,7 @@ def _mask(folder: Path, case: str) -> Path | None:
 
 def _model(mask: Path) -> dict[str, str]:
     """Model of a mask that `flairseg segment` wrote, from the summary beside it."""
-    summary = mask.with_name(f"{case_name(mask).removesuffix('_labels')}_summary.json")
+    summary = mask.with_name(f"{stem_of(mask).removesuffix('_labels')}_summary.json")
     try:
         model = json.loads(summary.read_text(encoding="utf-8"))["model"]
         return {"model": str(model["id"]), "model_sha256": str(model["sha256"])}

@@ -25,12 +25,13 @@ import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..io.label_maps import read_label_map
+from ..io.names import case_name, stem_of
+from ..io.safe_names import folded, marked
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
-from ..reading import ENDINGS, case_name
+from ..reading import ENDINGS
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
 from ..summary_paths import find_input
-from ..writing import output_stems
 
 #: State of a case that nobody has judged yet, and of one that has no segmentation.
 OPEN = "open"
@@ -233,12 +234,14 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[_Found]:
 
 
 def _named_apart(found: list[_Found]) -> list[_Found]:
-    """Cases of one name (``sub-01/flair.nii``, ``sub-02/flair.nii``) get names of their own: verdicts go by name."""
-    names = [files.case.casefold() for files in found]
-    alike = [n for n, name in enumerate(names) if names.count(name) > 1]
-    stems = output_stems([found[n].flair or found[n].summary or found[n].case for n in alike])
-    for n, stem in zip(alike, stems, strict=True):
-        found[n] = replace(found[n], case=stem)
+    """Cases of one name get a piece of their path's hash in theirs: verdicts go by name."""
+    names = [folded(files.case) for files in found]
+    for n, files in enumerate(found):
+        if names.count(names[n]) > 1:
+            place = files.flair or files.summary
+            found[n] = replace(
+                files, case=marked(files.case, f"{files.case} {n if place is None else _resolved(place)}")
+            )
     return found
 
 
@@ -284,10 +287,10 @@ def _from_csv(path: Path) -> Iterator[_Found]:
 
 def _from_image(path: Path) -> _Found:
     """An image, with the results that lie beside it."""
-    stem = case_name(path)
+    stem = stem_of(path)
     beside = {ending: path.absolute().parent / f"{stem}{ending}" for ending in (_LABELS, _PROBABILITIES, _SUMMARY)}
     found = {ending: file if file.is_file() else None for ending, file in beside.items()}
-    return _Found(stem, path, found[_LABELS], found[_PROBABILITIES], found[_SUMMARY])
+    return _Found(case_name(path), path, found[_LABELS], found[_PROBABILITIES], found[_SUMMARY])
 
 
 def _from_summary(path: Path) -> _Found | None:
@@ -406,7 +409,7 @@ def _json(path: Path) -> Any:
 
 
 def _has_results(path: Path) -> bool:
-    return path.with_name(f"{case_name(path)}{_SUMMARY}").is_file()
+    return path.with_name(f"{stem_of(path)}{_SUMMARY}").is_file()
 
 
 def _hidden(path: Path, folder: Path) -> bool:

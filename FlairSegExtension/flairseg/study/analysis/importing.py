@@ -2,8 +2,9 @@
 
 Wide: ``Case_ID, Question_ID, Question_Text, Response_Type, Response_Value_Expert_1, Notes_Expert_1, ...``, one row per
 case and question. Long: ``case, question, rater, repeat, value``, with more columns of
-:class:`~flairseg.study.records.Rating` where they are known. Commas, semicolons or tabs; UTF-8 (with or without BOM),
-UTF-16 with BOM or Windows-1252; decimal points or commas.
+:class:`~flairseg.study.records.Rating` where they are known. Commas, semicolons or tabs, also told by Excel's
+``sep=`` line; UTF-8 (with or without BOM), UTF-16 with BOM or Windows-1252; decimal points or commas, no thousands
+separators. What the response types of other questionnaires mean is in :mod:`.response_types`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,25 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...errors import InputNotFoundError
-from ..records import ACCEPTABILITY, ACCEPTABLE, NO, NUMERIC, TEXT, UNACCEPTABLE, YES, YES_NO, Answer, Rating
+from ...io.csv_tables import TableText, table_text
+from ..records import Answer, Rating
+from .response_types import EMPTY, Reading, looks_like, number_of, reading_of
 from .results import StudyDescription
-from .tidy import InvalidRatingsError, likert_points
+from .tidy import InvalidRatingsError
 
-_DELIMITERS = (",", ";", "\t")
-_EMPTY = {"", "na", "n/a", "nan", "none", "null", "-", "--", ".", "?", "missing", "not answered"}
-_YES = {"yes", "y", "true", "1", "acceptable", "accepted", "accept", "ja", "oui", "si", "sí"}
-_NO = {"no", "n", "false", "0", "unacceptable", "rejected", "reject", "not acceptable", "nein", "non"}
+#: Words of columns that say yes or no (``training``, ``timed_out``).
+_YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0"}
+#: Cells that are listed in one error.
+_LISTED = 10
+_KNOWN = (
+    "Known are Yes_No, check marks, Acceptability, Likert_5 (2 to 11 points), agreement and other scales in words, "
+    "Rank, Range, Percentage, Category, Numeric, Date and Text."
+)
 _EXPERT = re.compile(r"response_value_(.+)", re.IGNORECASE)
 _WIDE = ("case_id", "question_id")
 _LONG = ("case", "question", "rater", "value")
@@ -63,7 +70,7 @@ def read_ratings(paths: Sequence[str | Path], types: Mapping[str, str] | None = 
     paths : sequence of path
         Files, or folders whose ``*.csv`` are read in the order of their names. One file per case or one for all.
     types : mapping of str to str, optional
-        Question id -> response type, where a file has none or a wrong one.
+        Question id, or a type as the files call it -> response type, where a file has none or one that is not known.
     title : str, optional
         Title of the report; without it the first file's name.
 
@@ -79,9 +86,7 @@ def read_ratings(paths: Sequence[str | Path], types: Mapping[str, str] | None = 
     InvalidRatingsError
         If a file cannot be understood; the message names file, line and column.
     """
-    types = dict(types or {})
-    for question, kind in types.items():
-        _known_type(_Cell(kind, "--type", 1, question))
+    types = {key.strip(): kind for key, kind in (types or {}).items()}
     files = _files(paths)
     remarks: list[str] = []
     found: list[tuple[Rating, _Cell]] = []
@@ -123,38 +128,33 @@ def _files(paths: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def _text_of(path: Path, remarks: list[str]) -> str:
+def _table_of(path: Path, remarks: list[str]) -> TableText:
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
             raise InvalidRatingsError(f"{path.name} is larger than 64 MB.", "A table of ratings is smaller: is it one?")
         data = path.read_bytes()
     except OSError as error:
         raise InvalidRatingsError(f"{path.name} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
+    table = table_text(data)
+    if table.encoding == "cp1252":
         # What Excel writes on a Western Windows; every byte means something.
-        text = data.decode("cp1252", errors="replace")
         remarks.append(f"{path.name} is not UTF-8; it was read as Windows-1252.")
-    if "\0" in text:
+    if "\0" in table.body:
         raise InvalidRatingsError(f"{path.name} is not a text file.", "Save the table as CSV (UTF-8).")
-    return text
+    return table
 
 
 def _read_file(path: Path, types: Mapping[str, str], remarks: list[str]) -> list[tuple[Rating, _Cell]]:
     """Ratings of one file, their values still text, each with the cell that it came from."""
-    text = _text_of(path, remarks)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    table = _table_of(path, remarks)
+    reader = csv.reader(io.StringIO(table.body, newline=""), delimiter=table.delimiter, strict=True)
     header: list[str] | None = None
     take: Callable[[dict[str, _Cell]], list[tuple[Rating, _Cell]]] | None = None
     found: list[tuple[Rating, _Cell]] = []
-    line = 1
+    line = 1 + table.skipped_lines
     try:
         for row in reader:
-            at, line = line, reader.line_num + 1
+            at, line = line, reader.line_num + 1 + table.skipped_lines
             if not any(cell.strip() for cell in row):
                 continue
             if header is None:
@@ -175,7 +175,8 @@ def _read_file(path: Path, types: Mapping[str, str], remarks: list[str]) -> list
             found += take(cells)
     except csv.Error as error:
         raise InvalidRatingsError(
-            f"{path.name}, line {reader.line_num}: the row cannot be read ({error}).", "Check its quotes."
+            f"{path.name}, line {reader.line_num + table.skipped_lines}: the row cannot be read ({error}).",
+            "Check its quotes.",
         ) from error
     if header is None:
         raise InvalidRatingsError(f"{path.name} is empty.", "It should have a header and rows.")
@@ -212,7 +213,6 @@ def _form(header: Sequence[str], file: str, line: int) -> Callable[[dict[str, _C
 def _wide_row(cells: dict[str, _Cell], experts: Sequence[str]) -> list[tuple[Rating, _Cell]]:
     case, question = _required(cells, "case_id"), _required(cells, "question_id")
     text, kind = _optional(cells, "question_text"), _optional(cells, "response_type")
-    kind = _known_type(cells["response_type"]) if kind else ""
     rows = []
     for expert in experts:
         cell = cells[f"response_value_{expert}".lower()]
@@ -224,7 +224,7 @@ def _wide_row(cells: dict[str, _Cell], experts: Sequence[str]) -> list[tuple[Rat
 
 def _long_row(cells: dict[str, _Cell]) -> list[tuple[Rating, _Cell]]:
     case, question, rater = (_required(cells, name) for name in ("case", "question", "rater"))
-    kind = _known_type(cells["response_type"]) if _optional(cells, "response_type") else ""
+    kind = _optional(cells, "response_type")
     repeat = _integer(cells["repeat"]) if _optional(cells, "repeat") else 0
     extra = {}
     for name in (f.name for f in fields(Rating)):
@@ -257,7 +257,7 @@ def _required(cells: dict[str, _Cell], name: str) -> str:
 
 def _optional(cells: dict[str, _Cell], name: str) -> str:
     cell = cells.get(name)
-    return _plain(cell.text) if cell and cell.text.lower() not in _EMPTY else ""
+    return _plain(cell.text) if cell and cell.text.lower() not in EMPTY else ""
 
 
 def _plain(text: str) -> str:
@@ -265,103 +265,121 @@ def _plain(text: str) -> str:
     return text[1:] if len(text) > 1 and text[0] == "'" and text[1] in "=+-@\t\r" else text
 
 
-def _known_type(cell: _Cell) -> str:
-    """The response type in our spelling."""
-    plain = cell.text.strip().lower().replace("-", "_").replace(" ", "_").replace("/", "_")
-    points = likert_points(plain)
-    if points:
-        return f"Likert_{points}"
-    known = {kind.lower(): kind for kind in (ACCEPTABILITY, YES_NO, NUMERIC, TEXT)}
-    known |= {"yesno": YES_NO, "boolean": YES_NO, "number": NUMERIC, "free_text": TEXT}
-    if plain not in known:
-        raise cell.refuse(
-            f"the response type {cell.text!r} is unknown.",
-            "Known are Likert_5 (2 to 11 points), Yes_No, Acceptability, Numeric and Text.",
-        )
-    return known[plain]
-
-
 def _typed(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str], remarks: list[str]) -> list[Rating]:
-    """The ratings with values of their question's type; a question without one gets what its values look like."""
+    """The ratings with values of their question's type.
+
+    A question whose type is not known, or that has none, gets what its answers look like: one remark lists all of them,
+    and the rest is read all the same.
+    """
+    answers: dict[str, list[str]] = {}
+    for rating, cell in found:
+        answers.setdefault(rating.question, []).append(cell.text)
+    readings = _readings(found, answers, types, remarks)
+    typed: list[Rating] = []
+    wrong: list[InvalidRatingsError] = []
+    for rating, cell in found:
+        reading = readings[rating.question]
+        try:
+            value = first = _value(cell, reading)
+            if rating.first_value is not None:
+                first = _value(replace(cell, text=str(rating.first_value), column="first_value"), reading)
+        except InvalidRatingsError as error:
+            wrong.append(error)
+            continue
+        typed.append(replace(rating, value=value, first_value=first, response_type=reading.kind))
+    if wrong:
+        raise _all_of(wrong)
+    return typed
+
+
+def _readings(
+    found: Sequence[tuple[Rating, _Cell]],
+    answers: Mapping[str, Sequence[str]],
+    types: Mapping[str, str],
+    remarks: list[str],
+) -> dict[str, Reading]:
+    """How each question is read; what is not known, contradicts itself or is of no use is told all at once."""
+    declared = _declared(found, types)
+    readings: dict[str, Reading] = {}
+    unknown: dict[str, list[str]] = {}
+    for question, texts in answers.items():
+        said = declared.get(question, "")
+        reading = reading_of(said, texts) if said else None
+        if reading is None:
+            reading = looks_like(texts)
+            unknown.setdefault(said, []).append(f"{question!r} ({reading.kind})")
+        elif reading.remark:
+            remarks.append(f"Question {question!r} ({said}): {reading.remark}.")
+        readings[question] = reading
+    named = [kind for kind in types.values() if kind in unknown]
+    if named:
+        raise InvalidRatingsError(
+            f"The response {'types' if len(named) > 1 else 'type'} {', '.join(map(repr, named))} that "
+            f"{'were' if len(named) > 1 else 'was'} stated {'are' if len(named) > 1 else 'is'} unknown.",
+            _KNOWN,
+            code="unknown-response-type",
+            types=named,
+        )
+    untyped = unknown.pop("", [])
+    if untyped:
+        plural = "s have" if len(untyped) > 1 else " has"
+        remarks.append(f"Question{plural} no response type; the answers look like: {', '.join(untyped)}.")
+    if unknown:
+        listed = "; ".join(f"{kind!r} of {', '.join(questions)}" for kind, questions in unknown.items())
+        remarks.append(
+            f"Response types that are not known were read by what the answers look like: {listed}. State each once, by "
+            "its name or by a question, such as Stars=Likert_5."
+        )
+    used = answers.keys() | {rating.response_type for rating, _ in found}
+    for key in types.keys() - used:
+        remarks.append(f"The type that was stated for {key!r} is of no use: no question and no type is called that.")
+    return readings
+
+
+def _declared(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str]) -> dict[str, str]:
+    """Question -> type as it was stated: for the question, for its type's name, or in the file."""
     declared: dict[str, str] = {}
     for rating, cell in found:
-        kind = types.get(rating.question, rating.response_type)
-        if kind and declared.setdefault(rating.question, kind) != kind:
+        own = rating.response_type
+        kind = types.get(rating.question) or types.get(own) or own
+        if kind and declared.setdefault(rating.question, kind).casefold() != kind.casefold():
             raise cell.refuse(
                 f"question {rating.question!r} is {kind} here and {declared[rating.question]} above.",
                 "A question has one response type.",
             )
-    declared |= {question: _known_type(_Cell(kind, "--type", 1, question)) for question, kind in types.items()}
-    values: dict[str, list[str]] = {}
-    for rating, cell in found:
-        values.setdefault(rating.question, []).append(cell.text)
-    for question, texts in values.items():
-        if question not in declared:
-            declared[question] = _looks_like(texts)
-            remarks.append(f"Question {question!r} has no response type; its answers look like {declared[question]}.")
-    typed = []
-    for rating, cell in found:
-        kind = declared[rating.question]
-        value = first = _value(cell, kind)
-        if rating.first_value is not None:
-            first = _value(replace(cell, text=str(rating.first_value), column="first_value"), kind)
-        typed.append(replace(rating, value=value, first_value=first, response_type=kind))
-    return typed
+    return declared | dict(types)
 
 
-def _looks_like(texts: Iterable[str]) -> str:
-    """Response type of answers without one. Numbers are never taken for a Likert scale: how many points has it?"""
-    plain = {text.strip().lower() for text in texts} - _EMPTY
-    if plain and plain <= {"acceptable", "unacceptable"}:
-        return ACCEPTABILITY
-    if plain and plain <= (_YES | _NO) - {"0", "1"}:
-        return YES_NO
+def _all_of(wrong: Sequence[InvalidRatingsError]) -> InvalidRatingsError:
+    """One error for all answers that cannot be read."""
+    if len(wrong) == 1:
+        return wrong[0]
+    more = f" And {len(wrong) - _LISTED} more." if len(wrong) > _LISTED else ""
+    advice = dict.fromkeys(error.advice for error in wrong)
+    return InvalidRatingsError(
+        f"{len(wrong)} answers cannot be read. {' '.join(error.message for error in wrong[:_LISTED])}{more}",
+        " ".join(list(advice)[:3]),
+        code="unreadable-answers",
+        answers=[error.message for error in wrong],
+    )
+
+
+def _value(cell: _Cell, reading: Reading) -> Answer:
+    if cell.text.lower() in reading.empty:
+        return reading.when_empty
     try:
-        for text in plain:
-            float(_with_point(text))
-    except ValueError:
-        return TEXT
-    return NUMERIC if plain else TEXT
-
-
-def _value(cell: _Cell, kind: str) -> Answer:
-    plain = cell.text.lower()
-    if plain in _EMPTY and not (kind == TEXT and plain in {"?", "none"}):
-        return None
-    if kind == TEXT:
-        return _plain(cell.text)
-    if kind in (YES_NO, ACCEPTABILITY):
-        positive, negative = (YES, NO) if kind == YES_NO else (ACCEPTABLE, UNACCEPTABLE)
-        if plain in _YES:
-            return positive
-        if plain in _NO:
-            return negative
-        raise cell.refuse(
-            f"{cell.text!r} is neither yes nor no.", f"Write {positive} or {negative}, or leave it empty."
-        )
-    if kind == NUMERIC:
-        return _decimal(cell)
-    points, number = likert_points(kind), _decimal(cell)
-    if not number.is_integer() or not 1 <= number <= points:
-        raise cell.refuse(f"{cell.text!r} is no point of {kind}.", f"Write a whole number from 1 to {points}.")
-    return int(number)
-
-
-def _with_point(text: str) -> str:
-    """A number's text with a decimal point: ``3,5`` is 3.5; with both signs nobody can be sure."""
-    return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
+        return reading.value(_plain(cell.text))
+    except ValueError as error:
+        what, _, advice = str(error).partition("|")
+        raise cell.refuse(what, advice or _KNOWN) from None
 
 
 def _decimal(cell: _Cell) -> float:
     try:
-        number = float(_with_point(cell.text.replace("\u00a0", "").replace("−", "-")))
-    except ValueError:
-        raise cell.refuse(
-            f"{cell.text!r} is no number.", "Write it without unit and thousands separator, such as 3.5 or 3,5."
-        ) from None
-    if number in (float("inf"), float("-inf")) or number != number:
-        raise cell.refuse(f"{cell.text!r} is no finite number.", "Leave the cell empty where a value is missing.")
-    return number
+        return number_of(cell.text)
+    except ValueError as error:
+        what, _, advice = str(error).partition("|")
+        raise cell.refuse(what, advice) from None
 
 
 def _integer(cell: _Cell) -> int:

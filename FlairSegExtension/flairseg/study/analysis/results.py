@@ -19,7 +19,7 @@ from .intervals import Estimate
 from .lesions import CaseFrame, LesionRow, MapPoint, MarkAgreementRow, lesion_rows, map_points, mark_agreement
 from .rates import RateRow, rates
 from .reliability import LimitsOfAgreement, bland_altman, intraclass_correlations, repeatability_coefficient
-from .tidy import BINARY, NUMBER, ORDERED, Exclusion, Question, RatingTable, tabulate
+from .tidy import BINARY, NOMINAL, NUMBER, ORDERED, Exclusion, Question, RatingTable, tabulate
 from .timing import TimingRow, TimingTest, timing_rows, timing_tests
 
 INTRA, INTER, RULE, BETWEEN_ARMS = "intra-rater", "inter-rater", "decision and rule", "between arms"
@@ -271,7 +271,7 @@ def _groups_of_raters(table: RatingTable) -> list[tuple[str, str, str, list[tupl
 
 def _category_agreement(table: RatingTable, seed: int, reporter: Reporter) -> list[AgreementRow]:
     rows: list[AgreementRow] = []
-    questions = table.of_kind(BINARY, ORDERED)
+    questions = table.of_kind(BINARY, ORDERED, NOMINAL)
     groups = _groups_of_raters(table)
     for n, question in enumerate(questions):
         for m, (scope, raters, showing, columns) in enumerate(groups):

@@ -17,7 +17,7 @@ from .intervals import FEW_CASES, FEW_CASES_NOTE, Estimate
 from .lesions import SAME_PLACE_MM
 from .rates import MAJORITY
 from .results import ALL_ARMS, BETWEEN_ARMS, INTER, INTRA, RULE, AgreementRow, Results, ordinal, question_names
-from .tidy import BINARY, ORDERED
+from .tidy import BINARY, NOMINAL, ORDERED
 from .timing import TimingRow
 from .wording import UNDEFINED, counted, figure, p_value, percent, percent_with_interval, with_interval
 
@@ -271,7 +271,7 @@ def _points(estimate: Estimate) -> str:
 def _agreement(results: Results, figures: tuple[Figure, ...]) -> Section:
     tables = []
     names = question_names(results.table.questions)
-    for question in results.table.of_kind(BINARY, ORDERED):
+    for question in results.table.of_kind(BINARY, ORDERED, NOMINAL):
         if question.id == CONFIDENCE_QUESTION:
             # How sure raters felt is no property of the mask that they could agree on; it is in the CSV.
             continue

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Kinds of questions, by what can be computed from their answers.
-BINARY, ORDERED, NUMBER, WORDS = "binary", "ordered", "number", "words"
+BINARY, ORDERED, NOMINAL, NUMBER, WORDS = "binary", "ordered", "nominal", "number", "words"
+#: Response type of a choice among categories without an order, before the categories: ``Category: a | b``.
+CATEGORY = "Category"
+_BETWEEN = " | "
 _LIKERT = re.compile(r"likert[ _-]?(\d{1,2})", re.IGNORECASE)
 #: Points of a Likert scale that make sense.
 LIKERT_POINTS = range(2, 12)
@@ -71,7 +74,8 @@ class Question:
     ----------
     id, text : str
     response_type : str
-        As in the contract: ``Acceptability``, ``Yes_No``, ``Likert_5`` (any number of points), ``Numeric``, ``Text``.
+        As in the contract: ``Acceptability``, ``Yes_No``, ``Likert_5`` (any number of points), ``Category: a | b`` (any
+        categories), ``Numeric``, ``Text``.
     """
 
     id: str
@@ -80,11 +84,13 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """``BINARY``, ``ORDERED``, ``NUMBER`` or ``WORDS``."""
+        """``BINARY``, ``ORDERED``, ``NOMINAL``, ``NUMBER`` or ``WORDS``."""
         if self.response_type in (ACCEPTABILITY, YES_NO):
             return BINARY
         if likert_points(self.response_type):
             return ORDERED
+        if offered_categories(self.response_type):
+            return NOMINAL
         return NUMBER if self.response_type == NUMERIC else WORDS
 
     @property
@@ -94,6 +100,8 @@ class Question:
             return (UNACCEPTABLE, ACCEPTABLE)
         if self.response_type == YES_NO:
             return (NO, YES)
+        if self.kind == NOMINAL:
+            return offered_categories(self.response_type)
         return tuple(range(1, likert_points(self.response_type) + 1))
 
     @property
@@ -106,6 +114,18 @@ def likert_points(response_type: str) -> int:
     """Number of points of a Likert type such as ``Likert_5``; 0 if it is none."""
     match = _LIKERT.fullmatch(response_type.strip())
     return int(match[1]) if match and int(match[1]) in LIKERT_POINTS else 0
+
+
+def category_type(categories: Iterable[str]) -> str:
+    """The response type of a choice among these categories."""
+    return f"{CATEGORY}: {_BETWEEN.join(category.replace('|', '/') for category in categories)}"
+
+
+def offered_categories(response_type: str) -> tuple[str, ...]:
+    """The categories of a type of :func:`category_type`; empty if it is none."""
+    head, _, listed = response_type.partition(": ")
+    found = tuple(part.strip() for part in listed.split(_BETWEEN))
+    return found if head == CATEGORY and len(found) > 1 and all(found) else ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +195,7 @@ class RatingTable:
         Parameters
         ----------
         question : Question
-            Binary or ordered: category indices, -1 where missing; a number: values, nan where missing.
+            Binary, ordered or nominal: category indices, -1 where missing; a number: values, nan where missing.
         arms : sequence of str
             An item is a case in one of these arms.
         columns : sequence of (rater, repeat)
@@ -266,7 +286,7 @@ def tabulate(
 def _checked(rating: Rating) -> Rating:
     """A rating whose value has the form of its question, or a typed error."""
     value, kind = rating.value, rating.response_type
-    if kind in (ACCEPTABILITY, YES_NO) or likert_points(kind):
+    if kind in (ACCEPTABILITY, YES_NO) or likert_points(kind) or offered_categories(kind):
         offered = Question("", "", kind).categories
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -283,7 +303,7 @@ def _checked(rating: Rating) -> Rating:
     else:
         raise InvalidRatingsError(
             f"Question {rating.question!r} has the unknown response type {kind!r}.",
-            "Known are Acceptability, Yes_No, Likert_5 (any number of points from 2 to 11), Numeric and Text.",
+            "Known are Acceptability, Yes_No, Likert_5 (2 to 11 points), Category: a | b, Numeric and Text.",
         )
     return replace(rating, value=value)
 

@@ -1,0 +1,95 @@
+"""References that cover less than the masks compared with them: grown to hold what is marked beside them.
+
+3D Slicer saves a segmentation cut down to the box around its segments. Outside of the box there is background, which
+false positives must count against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CaseWarning, FlairSegError
+from ..image.geometry import VolumeGeometry
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import LabelMapping
+from ..reading import MAXIMUM_VOXELS
+from ..volume import Volume
+
+#: A mask of a method: its file, what its values mean, the method.
+Mask = tuple[Path, LabelMapping | None, str]
+#: Rounding of an index, voxels.
+_ROUNDING = 0.01
+
+
+def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
+    """The reference on a grid that holds everything that the masks of its case mark.
+
+    Parameters
+    ----------
+    reference : Volume
+        Labels (K, J, I), RAS mm.
+    path : Path
+        Its file: a segmentation of 3D Slicer is cropped by nature.
+    masks : sequence of (Path, LabelMapping or None, str)
+        The masks of all methods, so that all are compared on one grid. One that cannot be read is left out, which
+        reading it again will tell.
+
+    Returns
+    -------
+    Volume
+        The very reference where nothing is marked beside it; else with background around it and a warning. It grows
+        over masks on its own lattice of voxels, and over every mask if it is a segmentation file of 3D Slicer: what
+        lies beside a whole image was not looked at by its reader.
+    """
+    low, high = np.zeros(3, int), np.asarray(reference.array.shape, int)
+    shares: list[float] = []
+    for mask in masks:
+        try:
+            bounds = _beside(reference.geometry, mask, _is_cropped(path))
+        except FlairSegError:
+            continue
+        if bounds is not None:
+            low, high = np.minimum(low, bounds[0]), np.maximum(high, bounds[1])
+            shares.append(bounds[2])
+    size = high - low
+    if not shares or float(np.prod(size.astype(float))) > MAXIMUM_VOXELS:
+        return reference
+    array = np.zeros(size, reference.array.dtype)
+    array[tuple(slice(-a, -a + n) for a, n in zip(low, reference.array.shape, strict=True))] = reference.array
+    affine = reference.ijk_to_ras.copy()
+    affine[:3, 3] = (reference.ijk_to_ras @ [*low[::-1], 1.0])[:3]
+    warning = CaseWarning(
+        f"It covers a part of the image: up to {100 * max(shares):.2g} % of what is compared with it lies outside, "
+        "where it counts as background.",
+        "reference-cropped",
+    )
+    return Volume(array, affine, reference.name, (*reference.warnings, warning))
+
+
+def _is_cropped(path: Path) -> bool:
+    return path.name.lower().endswith(".seg.nrrd")
+
+
+def _beside(reference: VolumeGeometry, mask: Mask, any_grid: bool) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Indices K, J, I (first, last + 1) that a mask needs in the reference's lattice, and the share outside of it."""
+    path, mapping, method = mask
+    found = read_label_map(path, None, mapping, doubtful="warn", subject=method)
+    own = found.geometry
+    if reference.matches(own) or (reference.locate(own) is None and not any_grid):
+        return None
+    marked = np.argwhere(found.labels)
+    if not len(marked):
+        return None
+    to_reference = reference.index_map(own)
+    points = (np.column_stack([marked[:, ::-1], np.ones(len(marked))]) @ to_reference.T)[:, 2::-1]
+    shape = np.asarray(reference.shape)
+    outside = ((points < -0.5) | (points > shape - 0.5)).any(axis=1)
+    # A mask wholly beside a whole image has a wrong header, and is refused when it is placed.
+    if not outside.any() or (outside.all() and not any_grid):
+        return None
+    first = np.floor(points.min(axis=0) + _ROUNDING).astype(int)
+    last = np.ceil(points.max(axis=0) - _ROUNDING).astype(int)
+    return first, last + 1, float(outside.mean())
