@@ -53,14 +53,16 @@ class SliceLayout:
         number, node = _NUMBERS[plane], manager.layoutLogic().GetLayoutNode()
         if not node.IsLayoutDescription(number):
             node.AddLayoutDescription(number, layout_description(plane))
-        manager.setLayout(number)
+        with slicer.util.RenderBlocker():
+            manager.setLayout(number)
         self._fitting.start()
         return True
 
     def back(self) -> None:
         """The layout of before, unless the user has chosen another since."""
         if self.turned:
-            slicer.app.layoutManager().setLayout(self._before)
+            with slicer.util.RenderBlocker():
+                slicer.app.layoutManager().setLayout(self._before)
             self._fitting.start()
         self._before = None
 

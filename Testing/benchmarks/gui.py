@@ -31,7 +31,13 @@ SMALL, LARGE = GRIDS
 EXTENT_MM = (230.4, 230.4, 136.0)
 WITH_VIEWS, WITHOUT_VIEWS = "2 x 2 views", "no views"
 #: What a reader does not notice, or puts up with.
-AIMS = {"longest_block_ms": "< 50 ms", "cancel_seconds": "< 1 s", "ratio": "< 1.5"}
+AIMS = {
+    "longest_block_ms": "< 100 ms",
+    "renders_per_view": "3",
+    "cancel_seconds": "< 1 s",
+    "overlay_seconds": "< 1.5 s",
+    "ratio": "< 1.5",
+}
 RUN_S = 900
 
 
@@ -80,6 +86,7 @@ def serve(path: Path, views: bool) -> None:
 
     from Testing.harness.interaction import EventLoopProbe, click, run_event_loop, wait_until
     from Testing.harness.main_window import MainWindow
+    from Testing.harness.render_count import RenderCount
 
     # A run, and nothing after it: the regions of the brain are looked for in the background.
     FlairSegSettings().regionsAfterRun = False
@@ -106,6 +113,14 @@ def serve(path: Path, views: bool) -> None:
         wait_until(lambda: not panel.result.busy, RUN_S)
 
     def segment() -> dict:
+        with RenderCount() as drawn:
+            answer = timed_run()
+        if not segmentations():
+            raise SystemExit(f"The module did not segment: {panel.ui.statusLabel.text}")
+        forget()
+        return {**answer, "renders_per_view": drawn.most, "scene_events": sum(drawn.events.values())}
+
+    def timed_run() -> dict:
         with EventLoopProbe() as run:
             began = time.perf_counter()
             click(panel.ui.segmentButton)
@@ -116,17 +131,13 @@ def serve(path: Path, views: bool) -> None:
         with EventLoopProbe() as counting:
             wait_until(lambda: not panel.result.busy, RUN_S)
             run_event_loop(0.2)
-        if not segmentations():
-            raise SystemExit(f"The module did not segment: {panel.ui.statusLabel.text}")
-        answer = {
+        return {
             "overlay_seconds": overlay,
             "list_seconds": time.perf_counter() - began - 0.2,
             "longest_block_ms": run.longest_block_ms,
             "longest_block_processor_ms": run.longest_busy_ms,
             "longest_block_of_counting_ms": counting.longest_block_ms,
         }
-        forget()
-        return answer
 
     def cancel() -> dict:
         click(panel.ui.segmentButton)
@@ -199,6 +210,8 @@ def measure(path: Path, views: bool, rounds: int, folder: Path) -> dict:
         "longest_block_ms": max(run["longest_block_ms"] for run in runs),
         "longest_block_processor_ms": max(run["longest_block_processor_ms"] for run in runs),
         "longest_block_of_counting_ms": max(run["longest_block_of_counting_ms"] for run in runs),
+        "renders_per_view": max(run["renders_per_view"] for run in runs),
+        "scene_events": max(run["scene_events"] for run in runs),
         "cancel_seconds": max(cancels),
         "rounds": {"module": runs, "command_line_seconds": others, "cancel_seconds": cancels},
     }
@@ -219,6 +232,8 @@ def show(report: dict) -> None:
         ("longest_block_ms", "longest block of the event loop during a run", "{:.0f} ms"),
         ("longest_block_processor_ms", "the same in processor time of the GUI thread", "{:.0f} ms"),
         ("longest_block_of_counting_ms", "longest block while lesions are counted after it", "{:.0f} ms"),
+        ("renders_per_view", "renders of a slice view for one result, on a slow machine", "{:d}"),
+        ("scene_events", "scene, display and slice events for one result", "{:d}"),
         ("cancel_seconds", "Cancel in effect, longest", "{:.2f} s"),
         ("overlay_seconds", "click to coloured overlay", "{:.2f} s"),
         ("list_seconds", "click to lesion list", "{:.2f} s"),
