@@ -77,7 +77,14 @@ class Reader:
 
 
 def serve(path: Path, views: bool) -> None:
-    """Load the FLAIR into the module, then do what is asked for on stdin."""
+    """Load the FLAIR into the module, then do what is asked for on stdin; with Python's lock held, as in Slicer."""
+    from Testing.harness.event_lock import python_lock_held
+
+    with python_lock_held() as held:
+        _serve(path, views, held)
+
+
+def _serve(path: Path, views: bool, lock_held: bool) -> None:
     from Testing.harness.qt_application import start
 
     app = start()
@@ -153,7 +160,7 @@ def serve(path: Path, views: bool) -> None:
         return {"cancel_seconds": seconds}
 
     tasks = {"segment": segment, "cancel": cancel}
-    sys.stdout.write(json.dumps({"platform": os.environ["QT_QPA_PLATFORM"]}) + "\n")
+    sys.stdout.write(json.dumps({"platform": os.environ["QT_QPA_PLATFORM"], "python_lock_held": lock_held}) + "\n")
     sys.stdout.flush()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(tasks[line.strip()]()) + "\n")

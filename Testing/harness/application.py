@@ -18,6 +18,7 @@ import slicer.util
 import vtk
 
 from .io_manager import CoreIOManager
+from .strict import Guarded
 
 #: slicer-core's class of each module logic, by the name under ``slicer.modules``. The order is that of dependency.
 _MODULE_LOGICS = {
@@ -31,9 +32,10 @@ _MODULE_LOGICS = {
 
 
 @dataclass
-class Application:
+class Application(Guarded):
     """``slicer.app``: the few methods of ``qSlicerApplication`` that modules and ``slicer.util`` call."""
 
+    STANDS_FOR = "qSlicerApplication"
     logic: slicer.vtkSlicerApplicationLogic
     io_manager: CoreIOManager
     temporaryPath: str
@@ -78,6 +80,7 @@ def start() -> Application:
     slicer.__path__.append(str(Path(__file__).parent / "slicer_side"))
     scene = slicer.mrmlScene = slicer.vtkMRMLScene()
     _add_scene_defaults(scene)
+    _follow_removals(scene)
 
     logic = slicer.vtkSlicerApplicationLogic()
     logic.SetMRMLScene(scene)
@@ -133,6 +136,25 @@ def _add_scene_defaults(scene) -> None:
         node.SetSingletonTag("Singleton")
         scene.AddNode(node)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+
+
+def _follow_removals(scene) -> None:
+    """With a node go, as in the application, its display and storage nodes, before it is gone itself."""
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def about_to_be_removed(_scene, _event, node=None):
+        if node is None or scene.IsClosing():
+            return
+        with_it = []
+        if node.IsA("vtkMRMLDisplayableNode"):
+            with_it += [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]
+        if node.IsA("vtkMRMLStorableNode"):
+            with_it += [node.GetNthStorageNode(i) for i in range(node.GetNumberOfStorageNodes())]
+        for child in with_it:
+            if child is not None and child.GetScene() is scene:
+                scene.RemoveNode(child)
+
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, about_to_be_removed, -1.0)
 
 
 def _remote_io(scene, cache_directory: str) -> list:

@@ -12,12 +12,12 @@ from types import ModuleType
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
 
-from .standin import kept
+from .standin import kept, kept_with_setter
 
 
 class ctkPushButton(QtWidgets.QPushButton):
     STANDS_FOR_CPP = True
-    elideMode, setElideMode = kept(int, "elideMode", 0)
+    elideMode = kept(int, "elideMode", 0)
 
 
 class ctkMenuButton(QtWidgets.QPushButton):
@@ -30,8 +30,8 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     STANDS_FOR_CPP = True
     contentsCollapsed = Signal(bool)
     _TITLE_HEIGHT = 22
-    contentsFrameShape, setContentsFrameShape = kept(int, "contentsFrameShape", 0)
-    flat, setFlat = kept(bool, "flat", False)
+    contentsFrameShape = kept(int, "contentsFrameShape", 0)
+    flat = kept(bool, "flat", False)
 
     def __init__(self, *arguments):
         text = next((a for a in arguments if isinstance(a, str)), None)
@@ -44,17 +44,16 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred)
         self.setContentsMargins(0, self._TITLE_HEIGHT, 0, 0)
         self.setText(text or "")
-        self.toggled.connect(lambda checked: self.setCollapsed(not checked))
+        self.toggled.connect(self._checked)  # before anybody else's: contentsCollapsed comes before toggled
 
     def _get_collapsed(self):
         return self._collapsed
 
-    def setCollapsed(self, collapsed):
-        collapsed = bool(collapsed)
-        if collapsed == self._collapsed:
-            return
-        self._collapsed = collapsed
+    def _set_collapsed(self, collapsed):
         self.setChecked(not collapsed)
+
+    def _checked(self, checked):
+        self._collapsed = collapsed = not checked
         children = [c for c in self.children() if isinstance(c, QtWidgets.QWidget)]
         if collapsed:
             self._hidden_by_collapse = [c for c in children if not c.isHidden()]
@@ -68,7 +67,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self.updateGeometry()
         self.contentsCollapsed.emit(collapsed)
 
-    collapsed = Property(bool, _get_collapsed, setCollapsed)
+    collapsed = Property(bool, _get_collapsed, _set_collapsed)
 
     def _title_option(self):
         option = QtWidgets.QStyleOptionButton()
@@ -115,7 +114,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
     """A group box whose check mark shows or hides its contents."""
 
     STANDS_FOR_CPP = True
-    collapsedHeight, setCollapsedHeight = kept(int, "collapsedHeight", 14)
+    collapsedHeight = kept(int, "collapsedHeight", 14)
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -123,16 +122,16 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         self._collapsed = False
         self.setCheckable(True)
         self.setChecked(True)
-        self.toggled.connect(lambda checked: self.setCollapsed(not checked))
+        self.toggled.connect(self._checked)
 
     def _get_collapsed(self):
         return self._collapsed
 
-    def setCollapsed(self, collapsed):
-        if bool(collapsed) == self._collapsed:
-            return
-        self._collapsed = bool(collapsed)
+    def _set_collapsed(self, collapsed):
         self.setChecked(not collapsed)
+
+    def _checked(self, checked):
+        self._collapsed = collapsed = not checked
         children = [c for c in self.children() if isinstance(c, QtWidgets.QWidget)]
         if collapsed:
             self._hidden_by_collapse = [c for c in children if not c.isHidden()]
@@ -146,7 +145,7 @@ class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
         self.setMaximumHeight(self.collapsedHeight + 6 if collapsed else 16777215)
         self.updateGeometry()
 
-    collapsed = Property(bool, _get_collapsed, setCollapsed)
+    collapsed = Property(bool, _get_collapsed, _set_collapsed)
 
 
 class ctkExpandableWidget(QtWidgets.QFrame):
@@ -155,9 +154,8 @@ class ctkExpandableWidget(QtWidgets.QFrame):
 
 class ctkComboBox(QtWidgets.QComboBox):
     STANDS_FOR_CPP = True
-    defaultText, setDefaultText = kept(str, "defaultText", "")
-    forceDefault, enableForceDefault = kept(bool, "forceDefault", False)
-    scrollWheelEnabled, setScrollWheelEnabled = kept(bool, "scrollWheelEnabled", True)
+    defaultText = kept(str, "defaultText", "")
+    forceDefault = kept(bool, "forceDefault", False)
 
 
 class ctkCheckableComboBox(QtWidgets.QComboBox):
@@ -194,7 +192,6 @@ class ctkDoubleSlider(QtWidgets.QWidget):
 
     STANDS_FOR_CPP = True
     valueChanged = Signal(float)
-    valueIsChanging = Signal(float)
     sliderMoved = Signal(float)
     sliderPressed = Signal()
     sliderReleased = Signal()
@@ -220,7 +217,6 @@ class ctkDoubleSlider(QtWidgets.QWidget):
         if value == self._value:
             return
         self._value = value
-        self.valueIsChanging.emit(value)
         self.valueChanged.emit(value)
 
     def _get_value(self):
@@ -237,16 +233,16 @@ class ctkDoubleSlider(QtWidgets.QWidget):
     def _get_minimum(self):
         return self._low
 
-    def setMinimum(self, value):
-        self.setRange(value, max(value, self._high))
+    def _set_minimum(self, value):
+        self.set_range(value, max(value, self._high))
 
     def _get_maximum(self):
         return self._high
 
-    def setMaximum(self, value):
-        self.setRange(min(value, self._low), value)
+    def _set_maximum(self, value):
+        self.set_range(min(value, self._low), value)
 
-    def setRange(self, low, high):
+    def set_range(self, low, high):
         self._low, self._high = float(low), float(high)
         self.setValue(self._value)
 
@@ -254,12 +250,12 @@ class ctkDoubleSlider(QtWidgets.QWidget):
         self._slider.setOrientation(orientation)
 
     value = Property(float, _get_value, setValue)
-    minimum = Property(float, _get_minimum, setMinimum)
-    maximum = Property(float, _get_maximum, setMaximum)
+    minimum = Property(float, _get_minimum, _set_minimum)
+    maximum = Property(float, _get_maximum, _set_maximum)
     orientation = Property(Qt.Orientation, lambda self: self._slider.orientation, setOrientation)
-    singleStep, setSingleStep = kept(float, "singleStep", 1.0)
-    pageStep, setPageStep = kept(float, "pageStep", 10.0)
-    tracking, setTracking = kept(bool, "tracking", True)
+    singleStep = kept(float, "singleStep", 1.0)
+    pageStep = kept(float, "pageStep", 10.0)
+    tracking = kept(bool, "tracking", True)
 
 
 class ctkSliderWidget(QtWidgets.QWidget):
@@ -298,49 +294,43 @@ class ctkSliderWidget(QtWidgets.QWidget):
             self.valueIsChanging.emit(value)
             self.valueChanged.emit(value)
 
-    def setRange(self, low, high):
+    def set_range(self, low, high):
         self._spin.setRange(low, high)
-        self._slider.setRange(low, high)
+        self._slider.set_range(low, high)
         self.setValue(self._value)
 
-    def setMinimum(self, value):
-        self.setRange(value, max(value, self.maximum))
+    def _set_minimum(self, value):
+        self.set_range(value, max(value, self.maximum))
 
-    def setMaximum(self, value):
-        self.setRange(min(value, self.minimum), value)
+    def _set_maximum(self, value):
+        self.set_range(min(value, self.minimum), value)
 
     def setDecimals(self, value):
         self._spin.setDecimals(value)
 
-    def setSingleStep(self, value):
+    def _set_single_step(self, value):
         self._spin.setSingleStep(value)
-        self._slider.setSingleStep(value)
+        self._slider.singleStep = value
 
-    def setSuffix(self, value):
+    def _set_suffix(self, value):
         self._spin.setSuffix(value)
 
-    def setPrefix(self, value):
+    def _set_prefix(self, value):
         self._spin.setPrefix(value)
 
     def setSpinBoxVisible(self, visible):
         self._spin.setVisible(visible)
 
-    def slider(self):
-        return self._slider
-
-    def spinBox(self):
-        return self._spin
-
     value = Property(float, _get_value, setValue)
-    minimum = Property(float, lambda self: self._spin.minimum, setMinimum)
-    maximum = Property(float, lambda self: self._spin.maximum, setMaximum)
+    minimum = Property(float, lambda self: self._spin.minimum, _set_minimum)
+    maximum = Property(float, lambda self: self._spin.maximum, _set_maximum)
     decimals = Property(int, lambda self: self._spin.decimals, setDecimals)
-    singleStep = Property(float, lambda self: self._spin.singleStep, setSingleStep)
-    suffix = Property(str, lambda self: self._spin.suffix, setSuffix)
-    prefix = Property(str, lambda self: self._spin.prefix, setPrefix)
+    singleStep = Property(float, lambda self: self._spin.singleStep, _set_single_step)
+    suffix = Property(str, lambda self: self._spin.suffix, _set_suffix)
+    prefix = Property(str, lambda self: self._spin.prefix, _set_prefix)
     spinBoxVisible = Property(bool, lambda self: not self._spin.isHidden(), setSpinBoxVisible)
-    pageStep, setPageStep = kept(float, "pageStep", 10.0)
-    tracking, setTracking = kept(bool, "tracking", True)
+    pageStep = kept(float, "pageStep", 10.0)
+    tracking = kept(bool, "tracking", True)
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
@@ -352,12 +342,12 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     )  # fmt: skip
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
-    label, setLabel = kept(str, "label", "")
-    filters, setFilters = kept(int, "filters", 0x001 | 0x002)
-    nameFilters, setNameFilters = kept("QStringList", "nameFilters", [])
-    settingKey, setSettingKey = kept(str, "settingKey", "")
-    showHistoryButton, setShowHistoryButton = kept(bool, "showHistoryButton", True)
-    showBrowseButton, setShowBrowseButton = kept(bool, "showBrowseButton", True)
+    label = kept(str, "label", "")
+    filters = kept(int, "filters", 0x001 | 0x002)
+    nameFilters = kept("QStringList", "nameFilters", [])
+    settingKey = kept(str, "settingKey", "")
+    showHistoryButton = kept(bool, "showHistoryButton", True)
+    showBrowseButton = kept(bool, "showBrowseButton", True)
 
     def __init__(self, *arguments):
         parent = next((a for a in arguments if isinstance(a, QtWidgets.QWidget)), None)
@@ -372,7 +362,17 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         row.setSpacing(1)
         row.addWidget(self._edit, 1)
         row.addWidget(self._browse)
-        self._edit.editTextChanged.connect(self.currentPathChanged)
+        self._valid = False
+        self._edit.editTextChanged.connect(self._edited)
+
+    def _edited(self, text):
+        # As in CTK: an empty path is no valid input, and only valid input is announced as a path.
+        valid = bool(text)
+        if valid:
+            self.currentPathChanged.emit(text)
+        if valid != self._valid:
+            self._valid = valid
+            self.validInputChanged.emit(valid)
 
     def _get_path(self):
         return self._edit.currentText
@@ -387,9 +387,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         if path and self._edit.findText(path) < 0:
             self._edit.insertItem(0, path)
 
-    def clear(self):
-        self._edit.clearEditText()
-
     def comboBox(self):
         return self._edit
 
@@ -400,7 +397,7 @@ class ctkDirectoryButton(QtWidgets.QWidget):
     STANDS_FOR_CPP = True
     directoryChanged = Signal(str)
     directorySelected = Signal(str)
-    caption, setCaption = kept(str, "caption", "")
+    caption = kept(str, "caption", "")
 
     def __init__(self, *arguments):
         parent = next((a for a in arguments if isinstance(a, QtWidgets.QWidget)), None)
@@ -410,12 +407,12 @@ class ctkDirectoryButton(QtWidgets.QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._button)
         self._directory = ""
-        self.setDirectory(next((a for a in arguments if isinstance(a, str)), str(Path.cwd())))
+        self._set_directory(next((a for a in arguments if isinstance(a, str)), str(Path.cwd())))
 
     def _get_directory(self):
         return self._directory
 
-    def setDirectory(self, directory):
+    def _set_directory(self, directory):
         directory = str(directory)
         if directory == self._directory:
             return
@@ -423,13 +420,13 @@ class ctkDirectoryButton(QtWidgets.QWidget):
         self._button.setText(directory)
         self.directoryChanged.emit(directory)
 
-    directory = Property(str, _get_directory, setDirectory)
+    directory = Property(str, _get_directory, _set_directory)
 
 
 class ctkColorPickerButton(QtWidgets.QPushButton):
     STANDS_FOR_CPP = True
     colorChanged = Signal(QtGui.QColor)
-    displayColorName, setDisplayColorName = kept(bool, "displayColorName", True)
+    displayColorName, setDisplayColorName = kept_with_setter(bool, "displayColorName", True)
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -453,9 +450,8 @@ class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
     """A text browser as high as its text."""
 
     STANDS_FOR_CPP = True
-    collapsible, setCollapsible = kept(bool, "collapsible", False)
-    collapsed, setCollapsed = kept(bool, "collapsed", False)
-    showDetailsText, setShowDetailsText = kept(str, "showDetailsText", "Show details...")
+    collapsed = kept(bool, "collapsed", False)
+    showDetailsText = kept(str, "showDetailsText", "Show details...")
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -472,7 +468,7 @@ class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
 
 class ctkSearchBox(QtWidgets.QLineEdit):
     STANDS_FOR_CPP = True
-    showSearchIcon, setShowSearchIcon = kept(bool, "showSearchIcon", False)
+    showSearchIcon = kept(bool, "showSearchIcon", False)
 
 
 class ctkDynamicSpacer(QtWidgets.QWidget):
@@ -481,8 +477,8 @@ class ctkDynamicSpacer(QtWidgets.QWidget):
 
 class ctkMessageBox(QtWidgets.QMessageBox):
     STANDS_FOR_CPP = True
-    dontShowAgainSettingsKey, setDontShowAgainSettingsKey = kept(str, "dontShowAgainSettingsKey", "")
-    dontShowAgainVisible, setDontShowAgainVisible = kept(bool, "dontShowAgainVisible", False)
+    dontShowAgainSettingsKey = kept(str, "dontShowAgainSettingsKey", "")
+    dontShowAgainVisible = kept(bool, "dontShowAgainVisible", False)
 
 
 def module() -> ModuleType:

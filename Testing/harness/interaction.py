@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import slicer
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 from PySide6.QtCore import Qt
+
+from . import event_lock
 
 
 def click(widget: QtWidgets.QWidget, button: Qt.MouseButton = Qt.MouseButton.LeftButton) -> None:
@@ -60,15 +63,40 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         If it does not within the time.
     """
     end = time.perf_counter() + timeout_s
-    while not condition():
-        if time.perf_counter() > end:
-            raise TimeoutError(f"waited {timeout_s} s in vain")
+    with _ticking():
+        while not condition():
+            if time.perf_counter() > end:
+                raise TimeoutError(f"waited {timeout_s} s in vain")
+            _turn()
+
+
+def _turn() -> None:
+    """One turn of the event loop, which waits a moment for events."""
+    if event_lock.held():
+        event_lock.process_events()(event_lock.WAIT_FOR_MORE_EVENTS)
+    else:
         slicer.app.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 20)
         time.sleep(0.001)
 
 
+@contextmanager
+def _ticking() -> Iterator[None]:
+    """So that there is always a next event."""
+    timer = QtCore.QTimer()
+    timer.setInterval(10)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.stop()
+
+
 def run_event_loop(seconds: float) -> None:
     """Let the event loop run for some time."""
+    if event_lock.held():
+        end = time.perf_counter() + seconds
+        wait_until(lambda: time.perf_counter() >= end, seconds + 60)
+        return
     loop = QtCore.QEventLoop()
     QtCore.QTimer.singleShot(round(seconds * 1000), loop.quit)
     loop.exec()

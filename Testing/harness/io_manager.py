@@ -6,6 +6,8 @@ from pathlib import Path
 
 import slicer
 
+from .strict import Guarded
+
 #: What ``slicer.util.loadNodeFromFile`` may ask for without naming a file type.
 _FILE_TYPES = {
     ".seg.nrrd": "SegmentationFile",
@@ -17,7 +19,7 @@ _FILE_TYPES = {
 }
 
 
-class CoreIOManager:
+class CoreIOManager(Guarded):
     """``slicer.app.coreIOManager()``: file types, loadNodes, saveNodes.
 
     Parameters
@@ -25,6 +27,8 @@ class CoreIOManager:
     volumes_logic, segmentations_logic
         Slicer's module logics, which read their own kinds of file.
     """
+
+    STANDS_FOR = "qSlicerCoreIOManager"
 
     def __init__(self, volumes_logic, segmentations_logic) -> None:
         self._volumes = volumes_logic
@@ -39,7 +43,7 @@ class CoreIOManager:
     def loadNodes(self, file_type: str, properties: dict, loaded, messages=None) -> bool:
         path = str(properties["fileName"])
         if file_type == "SceneFile":
-            return self._load_scene(path, messages)
+            return self._load_scene(path, bool(properties.get("clear", False)), messages)
         if file_type == "VolumeFile":
             # 16 is AutoWindowLevel, 2 CenterImage ... ; the application's dialog passes AutoWindowLevel by default.
             options = slicer.vtkSlicerVolumesLogic.AutoWindowLevel
@@ -67,12 +71,12 @@ class CoreIOManager:
         return bool(storage.WriteData(node))
 
     @staticmethod
-    def _load_scene(path: str, messages) -> bool:
+    def _load_scene(path: str, clear: bool, messages) -> bool:
         scene = slicer.mrmlScene
         if path.endswith(".mrb"):
-            return bool(scene.ReadFromMRB(path, True, messages))
+            return bool(scene.ReadFromMRB(path, clear, messages))
         scene.SetURL(path)
-        return bool(scene.Connect(messages))
+        return bool(scene.Connect(messages) if clear else scene.Import(messages))
 
     @staticmethod
     def _save_scene(path: str, messages) -> bool:

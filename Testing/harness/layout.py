@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import slicer
@@ -25,6 +26,8 @@ _SLICE_VIEWS = {
 
 class _Picture(QtWidgets.QWidget):
     """Shows what a view rendered; renders again, once per turn of the event loop, when asked to."""
+
+    HARNESS_NAMES = ("view", "schedule", "render_now")
 
     def __init__(self, view, parent=None) -> None:
         super().__init__(parent)
@@ -131,13 +134,13 @@ class qMRMLSliceControllerWidget(QtWidgets.QFrame):
         if not self._placing:
             self.setSliceOffsetValue(offset)
 
-    def show_offset(self) -> None:
+    def _show_offset(self) -> None:
         """Follow the slice node."""
         bounds = [0.0] * 6
         self._view.logic.GetLowestVolumeSliceBounds(bounds, True)
         self._placing = True
         if bounds[5] > bounds[4]:
-            self._slider.setRange(bounds[4], bounds[5])
+            self._slider.set_range(bounds[4], bounds[5])
         offset = self._view.logic.GetSliceOffset()
         self._slider.setValue(offset)
         self._spin.setValue(offset)
@@ -249,6 +252,7 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
     """
 
     STANDS_FOR_CPP = True
+    HARNESS_NAMES = ("close_view",)
 
     def __init__(self, name: str, orientation: str, colour: str, letter: str) -> None:
         super().__init__()
@@ -271,7 +275,7 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
         if slicer.mrmlScene.IsBatchProcessing():  # as in Slicer, which does not follow a scene that is being closed
             return
         self._picture.schedule()
-        self._controller.show_offset()
+        self._controller._show_offset()
 
     def sliceLogic(self):
         return self._slice.logic
@@ -293,9 +297,6 @@ class qMRMLSliceWidget(QtWidgets.QWidget):
 
     def fitSliceToBackground(self):
         self._controller.fitSliceToBackground()
-
-    def setBackgroundVolume(self, node):
-        self.mrmlSliceCompositeNode().SetBackgroundVolumeID(node.GetID() if node is not None else None)
 
     def close_view(self) -> None:
         """Take the view out of the scene."""
@@ -389,6 +390,7 @@ class qMRMLThreeDWidget(QtWidgets.QWidget):
     """The 3D view with its bar."""
 
     STANDS_FOR_CPP = True
+    HARNESS_NAMES = ("close_view",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -431,20 +433,36 @@ class LayoutManager(QtCore.QObject):
     The views are made when first asked for, so that tests without pictures stay fast.
     """
 
+    STANDS_FOR = "qSlicerLayoutManager"
+    HARNESS_NAMES = ("close_views",)
     layoutChanged = Signal(int)
+
+    #: Layout that the application announces while it closes a scene.
+    _NO_LAYOUT = 14
 
     def __init__(self) -> None:
         super().__init__()
         self._slices, self._three_d, self._viewport = None, None, None
         self._layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
         self._node = slicer.vtkMRMLLayoutNode()
+        self._observer = Observer(self)
+        scene, events = slicer.mrmlScene, slicer.vtkMRMLScene
+        self._observer.observe(scene, events.EndCloseEvent, self._before_scene_closed, priority=1.0)
+        self._observer.observe(scene, events.EndCloseEvent, self._after_scene_closed, priority=-2.0)
+        self._observer.observe(scene, events.EndImportEvent, self._scene_imported, priority=-2.0)
+
+    def _before_scene_closed(self):
+        self.layoutChanged.emit(self._NO_LAYOUT)
+
+    def _after_scene_closed(self):
+        self.layoutChanged.emit(self._layout)
+        self.layoutChanged.emit(self._layout)
+
+    def _scene_imported(self):
+        self.layoutChanged.emit(self._layout)
 
     def layoutLogic(self):
-        return self
-
-    def GetLayoutNode(self):
-        """Of the layout logic: the node that takes descriptions of layouts."""
-        return self._node
+        return SimpleNamespace(GetLayoutNode=lambda: self._node)
 
     def _make(self) -> None:
         if self._slices is not None:
@@ -516,6 +534,8 @@ class LayoutManager(QtCore.QObject):
         return self._viewport
 
     def setLayout(self, layout):
+        if int(layout) == self._layout:
+            return
         self._layout = int(layout)
         self._make()
         self._arrange()

@@ -16,6 +16,7 @@ class ModuleSelector(QtWidgets.QWidget):
     """``slicer.util.moduleSelector()``: chooses the module whose panel is shown, and enters it."""
 
     STANDS_FOR_CPP = True
+    STANDS_FOR = "qSlicerModuleSelectorToolBar"
     moduleSelected = Signal(str)
 
     def __init__(self, panel: QtWidgets.QScrollArea, help_text: QtWidgets.QTextBrowser) -> None:
@@ -58,7 +59,7 @@ def _collapsed(title: str, content: QtWidgets.QWidget) -> ctkCollapsibleButton:
     button = ctkCollapsibleButton(title)
     layout = QtWidgets.QVBoxLayout(button)
     layout.addWidget(content)
-    button.setCollapsed(True)
+    button.collapsed = True
     return button
 
 
@@ -76,6 +77,8 @@ class MainWindow(QtWidgets.QMainWindow):
     """
 
     STANDS_FOR_CPP = False
+    STANDS_FOR = "qSlicerMainWindow"
+    HARNESS_NAMES = ("panel", "screenshot", "close_all")
 
     def __init__(self, module=None, width: int = 1400, height: int = 900, panel_width: int = 420) -> None:
         start()

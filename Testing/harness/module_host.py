@@ -42,9 +42,6 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
     def createNewWidgetRepresentation(self):
         return qSlicerScriptedLoadableModuleWidget(self)
 
-    def isHidden(self) -> bool:
-        return self.hidden
-
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     """The widget in the module panel: the ``parent`` of the Python widget class.
@@ -90,6 +87,8 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 class ModuleManager(QtCore.QObject):
     """``slicer.app.moduleManager()``; also what loads a module of ours."""
 
+    STANDS_FOR = "qSlicerModuleManager"
+    HARNESS_NAMES = ("load", "unload")
     moduleAboutToBeUnloaded = Signal(str)
     moduleUnloaded = Signal(str)
     moduleLoaded = Signal(str)

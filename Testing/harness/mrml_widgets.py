@@ -30,7 +30,7 @@ class Observer:
         self._tags = []
         owner.destroyed.connect(self.release)
 
-    def observe(self, vtk_object, event, method) -> None:
+    def observe(self, vtk_object, event, method, priority: float = 0.0) -> None:
         """Call a bound method at an event of a VTK object, as long as the method's object lives."""
         weak = weakref.WeakMethod(method)
 
@@ -39,7 +39,7 @@ class Observer:
             if alive is not None and shiboken6.isValid(alive.__self__):  # Qt may have deleted the widget already
                 alive()
 
-        self._tags.append((vtk_object, vtk_object.AddObserver(event, call)))
+        self._tags.append((vtk_object, vtk_object.AddObserver(event, call, priority)))
 
     def release(self, *_) -> None:
         """End all observations."""
@@ -57,15 +57,16 @@ class _SceneWidget:
     """What is common to widgets that have a scene (a mix-in, because their Qt base classes differ)."""
 
     STANDS_FOR_CPP = True
-
-    def mrmlScene(self):
-        return getattr(self, "_scene", None)
+    _scene = None
 
     def setMRMLScene(self, scene):
-        if scene is self.mrmlScene():
+        if scene is self._scene:
             return
         self._scene = scene
         self._scene_set()
+        self._scene_changed_to(scene)
+
+    def _scene_changed_to(self, scene):
         self.mrmlSceneChanged.emit(scene)
 
     def _scene_set(self):
@@ -74,6 +75,9 @@ class _SceneWidget:
 
 class qMRMLWidget(_SceneWidget, QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
+
+    def mrmlScene(self):
+        return self._scene
 
 
 class qSlicerWidget(qMRMLWidget):
@@ -84,14 +88,14 @@ class qMRMLCollapsibleButton(_SceneWidget, ctkCollapsibleButton):
     mrmlSceneChanged = Signal(object)
 
 
-_SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent", "EndImportEvent", "EndCloseEvent")
+_SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent", "EndImportEvent")
 
 
 class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
     """Chooses a node of the scene."""
 
-    mrmlSceneChanged = Signal(object)
-    currentNodeChanged = Signal(object)
+    HARNESS_NAMES = ("inner_combo_box",)
+    currentNodeChanged = Signal((object,), (bool,))
     currentNodeIDChanged = Signal(str)
     currentNodeRenamed = Signal(str)
     nodeAdded = Signal(object)
@@ -99,19 +103,19 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
     nodeActivated = Signal(object)
     nodeAboutToBeRemoved = Signal(object)
 
-    nodeTypes, setNodeTypes = kept("QStringList", "nodeTypes", (), then="_refresh")
-    hideChildNodeTypes, setHideChildNodeTypes = kept("QStringList", "hideChildNodeTypes", (), then="_refresh")
-    showChildNodeTypes, setShowChildNodeTypes = kept(bool, "showChildNodeTypes", True, then="_refresh")
-    showHidden, setShowHidden = kept(bool, "showHidden", False, then="_refresh")
-    noneEnabled, setNoneEnabled = kept(bool, "noneEnabled", False, then="_refresh")
-    noneDisplay, setNoneDisplay = kept(str, "noneDisplay", "None", then="_refresh")
-    addEnabled, setAddEnabled = kept(bool, "addEnabled", True)
-    removeEnabled, setRemoveEnabled = kept(bool, "removeEnabled", True)
-    editEnabled, setEditEnabled = kept(bool, "editEnabled", False)
-    renameEnabled, setRenameEnabled = kept(bool, "renameEnabled", False)
-    selectNodeUponCreation, setSelectNodeUponCreation = kept(bool, "selectNodeUponCreation", True)
-    baseName, setBaseName = kept(str, "baseName", "")
-    interactionNodeSingletonTag, setInteractionNodeSingletonTag = kept(str, "interactionNodeSingletonTag", "")
+    nodeTypes = kept("QStringList", "nodeTypes", (), then="_refresh")
+    hideChildNodeTypes = kept("QStringList", "hideChildNodeTypes", (), then="_refresh")
+    showChildNodeTypes = kept(bool, "showChildNodeTypes", True, then="_refresh")
+    showHidden = kept(bool, "showHidden", False, then="_refresh")
+    noneEnabled = kept(bool, "noneEnabled", False, then="_refresh")
+    noneDisplay = kept(str, "noneDisplay", "None", then="_refresh")
+    addEnabled = kept(bool, "addEnabled", True)
+    removeEnabled = kept(bool, "removeEnabled", True)
+    editEnabled = kept(bool, "editEnabled", False)
+    renameEnabled = kept(bool, "renameEnabled", False)
+    selectNodeUponCreation = kept(bool, "selectNodeUponCreation", True)
+    baseName = kept(str, "baseName", "")
+    interactionNodeSingletonTag = kept(str, "interactionNodeSingletonTag", "")
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -125,6 +129,12 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
         self._scene_observer, self._node_observer = Observer(self), Observer(self)
         self._combo.currentIndexChanged.connect(self._chosen)
         self._combo.activated.connect(lambda *_: self.nodeActivated.emit(self.currentNode()))
+
+    def mrmlScene(self):
+        return self._scene
+
+    def _scene_changed_to(self, scene):
+        """The application's node box has no signal for it."""
 
     # What the list holds
 
@@ -170,6 +180,12 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
         if self._scene is not None:
             for event in _SCENE_EVENTS:
                 self._scene_observer.observe(self._scene, getattr(slicer.vtkMRMLScene, event), self._scene_changed)
+            # A scene that is being closed is followed once it is closed, and after all who observe that.
+            closed = slicer.vtkMRMLScene.EndCloseEvent
+            self._scene_observer.observe(self._scene, closed, self._scene_closed, priority=-1.0)
+        self._refresh()
+
+    def _scene_closed(self):
         self._refresh()
 
     def _scene_changed(self):
@@ -212,7 +228,9 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
         if node_id == self._current:
             return
         self._current = node_id
-        self.currentNodeChanged.emit(self.currentNode())
+        node = self.currentNode()
+        self.currentNodeChanged.emit(node)
+        self.currentNodeChanged[bool].emit(node is not None)
         self.currentNodeIDChanged.emit(node_id or "")
 
     def currentNode(self):
@@ -247,7 +265,7 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
             self.nodeAboutToBeRemoved.emit(node)
             self.mrmlScene().RemoveNode(node)
 
-    def comboBox(self):
+    def inner_combo_box(self):
         """The combo box inside, for tests that choose as a user does."""
         return self._combo
 

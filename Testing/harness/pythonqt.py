@@ -4,12 +4,13 @@ Slicer wraps Qt with PythonQt, whose objects differ from PySide6's in what they 
 
 * a Q_PROPERTY is an attribute: ``label.text`` is a string and ``label.text()`` a TypeError; the setters remain;
 * ``objectName`` is also called ``name``; ``className()`` tells a Qt class;
-* assigning an attribute that does not exist raises AttributeError;
+* there are the names of :mod:`.names` and no others, on read and on write: see :mod:`.strict`;
 * signals also connect by signature: ``button.connect("clicked(bool)", slot)``;
-* ``QSettings.value`` gives tuples where lists were stored.
+* lists come back as tuples, enumerators are ints: see :mod:`.values`;
+* ``isinstance(button, qt.QWidget)`` is False.
 
 PySide6's classes are patched in place, so that also what Qt itself creates (from .ui files, for instance) behaves so.
-Not imitated: in PythonQt ``isinstance(button, qt.QWidget)`` is False, and Qt is version 5.15.
+The harness's own code keeps PySide6's names. Not imitated: Qt is version 5.15 there.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from types import MethodType, ModuleType
 import shiboken6
 from PySide6 import QtCore, QtGui, QtSvg, QtTest, QtWidgets
 
+from . import names, strict
+from .values import take, takes_plain
+
 #: Q_PROPERTIES that share their name with a static function that everybody calls through the class.
 _STATIC_FUNCTIONS_WIN = {"QTimer.singleShot"}
 #: Q_PROPERTIES that came with Qt 6; in Qt 5.15 these are methods.
 _METHODS_IN_QT5 = {"QAction.menu"}
+_SOURCES = (QtCore, QtGui, QtWidgets, QtSvg, QtTest)
 _object_getattribute = QtCore.QObject.__getattribute__
 #: QFile tells its static functions (``exists``) from its methods by attribute access of its own.
 _file_getattribute = QtCore.QFile.__getattribute__
@@ -68,12 +73,16 @@ class QProperty:
         return _qobject_property(instance, self.property_name)
 
     def __set__(self, instance, value) -> None:
-        if self.setter is not None:
+        if self.setter is not None and not (type(value) is int and self._takes_an_enumerator(instance)):
             self.setter(instance, value)
         elif not instance.metaObject().property(
             instance.metaObject().indexOfProperty(self.property_name)
         ).isWritable() or not _qobject_set_property(instance, self.property_name, value):
             raise AttributeError(f"Property '{self.name}' of {type(instance).__name__} object is not writable")
+
+    def _takes_an_enumerator(self, instance) -> bool:
+        meta = instance.metaObject()
+        return meta.property(meta.indexOfProperty(self.property_name)).isEnumType()
 
 
 def _signal_of(sender, signature: str):
@@ -116,18 +125,32 @@ def _disconnect(self, signature: str, receiver=None, slot: str | None = None) ->
 _BY_SIGNATURE = {"connect": _connect, "disconnect": _disconnect}
 
 
-def _getattribute(self, name: str):
+def _plain(self, name: str):
     by_signature = _BY_SIGNATURE.get(name)
     if by_signature is not None:
         return MethodType(by_signature, self)
     return _object_getattribute(self, name)
 
 
-def _file_attribute(self, name: str):
+def _plain_of_file(self, name: str):
     by_signature = _BY_SIGNATURE.get(name)
     if by_signature is not None:
         return MethodType(by_signature, self)
     return _file_getattribute(self, name)
+
+
+def _reader(plain):
+    """A ``__getattribute__`` that holds those who are not free to the application's names."""
+
+    def attribute(self, name: str):
+        if name.startswith("__"):
+            return plain(self, name)
+        free = strict.level()
+        if free == strict.FREE:
+            return plain(self, name)
+        return strict.read(self, name, free, plain)
+
+    return attribute
 
 
 @cache
@@ -137,17 +160,42 @@ def _in_class(cls: type, name: str):
 
 def _setattr(self, name: str, value) -> None:
     cls = type(self)
-    stands_for_cpp = cls.__module__.startswith("PySide6") or getattr(cls, "STANDS_FOR_CPP", False)
-    own = not cls.__module__.startswith("PySide6") and name.startswith("_")
-    if stands_for_cpp and not own and _in_class(cls, name) is None:
-        raise AttributeError(
-            f"Attribute '{name}' does not exist and creating new attributes on C++ objects is not allowed"
-        )
+    free = strict.level()
+    if free != strict.FREE:
+        strict.check_write(self, name, free)
     declared = _in_class(cls, name)
+    value = take(value)
     if isinstance(declared, QtCore.Property):
         declared.fset(self, value)
     else:
         _object_setattr(self, name, value)
+
+
+#: What PySide6 itself asks classes for while code of others runs.
+_ASKED_BY_PYSIDE = ("staticMetaObject",)
+_ClassOfClasses = type(QtCore.QObject)
+_class_getattribute = _ClassOfClasses.__getattribute__
+
+
+def _attribute_of_class(cls, name: str):
+    if name.startswith("__") or name in _ASKED_BY_PYSIDE:
+        return _class_getattribute(cls, name)
+    if strict.level() == strict.PRODUCT:
+        return strict.read_from_class(cls, name, _class_getattribute)
+    return _class_getattribute(cls, name)
+
+
+def _construct(cls, *arguments, **keywords):
+    if all(map(takes_plain, arguments)):
+        return type.__call__(cls, *arguments, **keywords)
+    return type.__call__(cls, *map(take, arguments), **keywords)
+
+
+def _is_instance(cls, instance) -> bool:
+    frame = sys._getframe(1)
+    if strict.freedom(frame.f_code.co_filename) == strict.PRODUCT and "isinstance" in frame.f_code.co_names:
+        return type(instance) is cls
+    return type.__instancecheck__(cls, instance)
 
 
 def _class_name(self) -> str:
@@ -176,6 +224,20 @@ def _qobject_classes() -> list[type]:
     return sorted(classes, key=lambda cls: (len(cls.__mro__), cls.__name__))
 
 
+def _other_classes() -> list[type]:
+    """Classes of the table that are no QObjects: QTableWidgetItem, QColor, ..."""
+    found = []
+    for name in names.in_module("qt"):
+        cls = _pyside(name)
+        if cls is not None and not issubclass(cls, QtCore.QObject):
+            found.append(cls)
+    return sorted(found, key=lambda cls: (len(cls.__mro__), cls.__name__))
+
+
+def _pyside(name: str):
+    return next((getattr(source, name) for source in _SOURCES if hasattr(source, name)), None)
+
+
 def _patch_properties(cls: type) -> None:
     meta = cls.staticMetaObject
     for i in range(meta.propertyCount()):
@@ -192,11 +254,17 @@ def _patch_properties(cls: type) -> None:
 @cache
 def patch() -> None:
     """Give PySide6's classes PythonQt's manners, once per process."""
-    for cls in _qobject_classes():
+    objects = _qobject_classes()
+    for cls in objects:
         _patch_properties(cls)
-        cls.__getattribute__ = _getattribute
+        cls.__getattribute__ = _reader(_plain)
         cls.__setattr__ = _setattr
-    QtCore.QFile.__getattribute__ = _file_attribute
+    QtCore.QFile.__getattribute__ = _reader(_plain_of_file)
+    for cls in _other_classes():
+        cls.__getattribute__ = _reader(cls.__getattribute__)
+    _ClassOfClasses.__getattribute__ = _attribute_of_class
+    _ClassOfClasses.__call__ = _construct
+    _ClassOfClasses.__instancecheck__ = _is_instance
     QtCore.QObject.name = QProperty(QtCore.QObject, "name", property_name="objectName")
     QtCore.QObject.className = _class_name
     QtCore.QObject.delete = shiboken6.delete
@@ -204,6 +272,10 @@ def patch() -> None:
     QtCore.QObject.findChildren = _by_class_name(_find_children)
     for cls in (QtWidgets.QDialog, QtWidgets.QMenu):
         cls.exec_ = cls.exec
+    _patch_settings()
+
+
+def _patch_settings() -> None:
     settings_value = QtCore.QSettings.value
 
     def value(self, *arguments):
@@ -214,7 +286,7 @@ def patch() -> None:
 
 
 def module(ui_loader: type) -> ModuleType:
-    """The module ``qt``: the names of all of Qt's libraries, flat; also entered in ``sys.modules``.
+    """The module ``qt``: the classes of the table and what has no table; also entered in ``sys.modules``.
 
     Parameters
     ----------
@@ -222,11 +294,11 @@ def module(ui_loader: type) -> ModuleType:
         What ``qt.QUiLoader`` is to be.
     """
     qt = ModuleType("qt", "Stand-in for Slicer's PythonQt module.")
-    for source in (QtCore, QtGui, QtWidgets, QtSvg, QtTest):
-        for name in dir(source):
-            if name.startswith("Q"):
-                setattr(qt, name, getattr(source, name))
-    qt.Signal, qt.Slot = QtCore.Signal, QtCore.Slot
+    for name in names.in_module("qt"):
+        cls = _pyside(name)
+        if cls is not None:
+            setattr(qt, name, cls)
+    qt.Qt, qt.Signal, qt.Slot = QtCore.Qt, QtCore.Signal, QtCore.Slot
     qt.QUiLoader = ui_loader
     sys.modules["qt"] = qt
     return qt

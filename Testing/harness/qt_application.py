@@ -15,7 +15,7 @@ import slicer.util
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Signal
 
-from . import application, ctk_widgets, layout, module_host, mrml_widgets, pythonqt, segment_editor
+from . import application, ctk_widgets, event_lock, layout, module_host, mrml_widgets, pythonqt, segment_editor
 from .ui_loader import QUiLoader
 
 
@@ -46,6 +46,8 @@ class _Signals(QtCore.QObject):
 class QtSlicerApplication(application.Application):
     """``slicer.app``; what is not defined here is asked of the ``QApplication``."""
 
+    HARNESS_NAMES = ("complete_startup", "escaped", "messages", "noteEscaped", "qt_app", "testing")
+
     def __init__(self, base: application.Application, qt_app: QtWidgets.QApplication) -> None:
         super().__init__(**{name: getattr(base, name) for name in base.__dataclass_fields__})
         self.qt_app = qt_app
@@ -55,6 +57,7 @@ class QtSlicerApplication(application.Application):
         self._layout_manager = None
         self._settings = None
         self.slicerHome = str(Path(sys.prefix))
+        self.isInstalled = True
         self.majorVersion, self.minorVersion, self.revision = 5, 12, "0"
         self.applicationVersion = "5.12.0-harness"
         self.slicerUserSettingsFilePath = str(Path(self.temporaryPath) / "settings" / "Slicer.ini")
@@ -81,7 +84,10 @@ class QtSlicerApplication(application.Application):
             self._signals.startupCompleted.disconnect()
 
     def processEvents(self, *arguments) -> None:
-        self.qt_app.processEvents(*arguments)
+        if event_lock.held():
+            event_lock.process_events()(event_lock.ALL_EVENTS)
+        else:
+            self.qt_app.processEvents(*arguments)
 
     def testingEnabled(self) -> bool:
         return self.testing
@@ -107,9 +113,6 @@ class QtSlicerApplication(application.Application):
         return self._settings
 
     userSettings = revisionUserSettings = settings
-
-    def isInstalled(self) -> bool:
-        return True
 
     def commandOptions(self):
         return type("Options", (), {"noMainWindow": False, "testingEnabled": True})()

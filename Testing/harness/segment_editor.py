@@ -13,7 +13,8 @@ from PySide6.QtCore import Property, Signal
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .mrml_widgets import Observer, _SceneWidget, qMRMLNodeComboBox
-from .standin import kept
+from .standin import kept, kept_with_setter
+from .strict import Guarded
 
 _EFFECTS = ("Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Threshold", "Margin", "Islands", "Scissors")
 _DEFAULT_PARAMETERS = {
@@ -28,7 +29,7 @@ class EditorWouldEndSlicer(RuntimeError):
     """What ends the application itself: views are observed, and there is no editor node."""
 
 
-class Effect:
+class Effect(Guarded):
     """A segment editor effect, with the parameters that Slicer keeps in the editor node.
 
     Parameters
@@ -38,6 +39,8 @@ class Effect:
     name : str
         Its name, as for ``setActiveEffectByName``.
     """
+
+    STANDS_FOR = "qSlicerSegmentEditorAbstractEffect"
 
     def __init__(self, editor, name: str) -> None:
         self._editor = editor
@@ -63,7 +66,7 @@ class Effect:
         return float(self.parameter(name) or 0)
 
     def saveStateForUndo(self) -> None:
-        self._editor.logic().SaveStateForUndo()
+        self._editor.editor_logic().SaveStateForUndo()
 
     def self(self):
         return self
@@ -76,25 +79,25 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     segmentationNodeChanged = Signal(object)
     sourceVolumeNodeChanged = Signal(object)
     currentSegmentIDChanged = Signal(str)
-    segmentEditorNodeChanged = Signal(object)
+    HARNESS_NAMES = ("editor_logic",)
 
-    unorderedEffectsVisible, setUnorderedEffectsVisible = kept(bool, "unorderedEffectsVisible", True, then="_redraw")
-    autoShowSourceVolumeNode, setAutoShowSourceVolumeNode = kept(bool, "autoShowSourceVolumeNode", True)
-    switchToSegmentationsButtonVisible, setSwitchToSegmentationsButtonVisible = kept(
+    unorderedEffectsVisible = kept(bool, "unorderedEffectsVisible", True, then="_redraw")
+    autoShowSourceVolumeNode, setAutoShowSourceVolumeNode = kept_with_setter(bool, "autoShowSourceVolumeNode", True)
+    switchToSegmentationsButtonVisible, setSwitchToSegmentationsButtonVisible = kept_with_setter(
         bool, "switchToSegmentationsButtonVisible", True, then="_redraw"
     )
-    segmentationNodeSelectorVisible, setSegmentationNodeSelectorVisible = kept(
+    segmentationNodeSelectorVisible, setSegmentationNodeSelectorVisible = kept_with_setter(
         bool, "segmentationNodeSelectorVisible", True, then="_redraw"
     )
-    sourceVolumeNodeSelectorVisible, setSourceVolumeNodeSelectorVisible = kept(
+    sourceVolumeNodeSelectorVisible, setSourceVolumeNodeSelectorVisible = kept_with_setter(
         bool, "sourceVolumeNodeSelectorVisible", True, then="_redraw"
     )
-    addRemoveSegmentButtonsVisible, setAddRemoveSegmentButtonsVisible = kept(
+    addRemoveSegmentButtonsVisible, setAddRemoveSegmentButtonsVisible = kept_with_setter(
         bool, "addRemoveSegmentButtonsVisible", True, then="_redraw"
     )
-    effectButtonStyle, setEffectButtonStyle = kept(int, "effectButtonStyle", 2)
-    effectColumnCount, setEffectColumnCount = kept(int, "effectColumnCount", 5, then="_redraw")
-    readOnly, setReadOnly = kept(bool, "readOnly", False, then="_redraw")
+    effectButtonStyle, setEffectButtonStyle = kept_with_setter(int, "effectButtonStyle", 2)
+    effectColumnCount, setEffectColumnCount = kept_with_setter(int, "effectColumnCount", 5, then="_redraw")
+    readOnly, setReadOnly = kept_with_setter(bool, "readOnly", False, then="_redraw")
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -130,8 +133,8 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
             )
         ):
             selector.setObjectName(name)
-            selector.setNoneEnabled(True)
-            selector.setNodeTypes([kind])
+            selector.noneEnabled = True
+            selector.nodeTypes = [kind]
             form.addWidget(label, row, 0)
             form.addWidget(selector, row, 1)
         self._segmentation_selector.currentNodeChanged.connect(self.setSegmentationNode)
@@ -246,11 +249,15 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     def _row_chosen(self):
         items = self._table.selectedItems()
         if items:
-            self.setCurrentSegmentID(items[0].data(QtCore.Qt.ItemDataRole.UserRole))
+            self._select(items[0].data(QtCore.Qt.ItemDataRole.UserRole))
 
     # Nodes
 
-    def logic(self):
+    def mrmlScene(self):
+        return self._scene
+
+    def editor_logic(self):
+        """Slicer's logic behind the widget, for tests."""
         return self._logic
 
     def _scene_set(self):
@@ -272,13 +279,15 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
             return
         if node is None:
             self._check_views("the editor node is taken away")
+        before = self.segmentationNode()
         self._node_observer.release()
         self._node = node
         self._logic.SetSegmentEditorNode(node)
         if node is not None:
             self._node_observer.observe(node, vtk.vtkCommand.ModifiedEvent, self._node_modified)
         self._observe_segmentation()
-        self.segmentEditorNodeChanged.emit(node)
+        if before is not self.segmentationNode():
+            self.segmentationNodeChanged.emit(self.segmentationNode())
         self.updateWidgetFromMRML()
 
     def _node_modified(self):
@@ -292,8 +301,15 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
             return
         segmentation = node.GetSegmentation()
         events = slicer.vtkSegmentation
-        for event in (events.SegmentAdded, events.SegmentRemoved, events.SegmentModified):
+        for event in (events.SegmentAdded, events.SegmentModified):
             self._segmentation_observer.observe(segmentation, event, self._fill_table)
+        self._segmentation_observer.observe(segmentation, events.SegmentRemoved, self._segment_removed)
+
+    def _segment_removed(self):
+        node = self.segmentationNode()
+        if node is not None and node.GetSegmentation().GetSegment(self.currentSegmentID()) is None:
+            self._select("")
+        self._fill_table()
 
     def segmentationNode(self):
         return self._node.GetSegmentationNode() if self._node is not None else None
@@ -306,8 +322,12 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         if self._node is None or node is self.segmentationNode():
             return
         self._logic.SetSegmentationNode(node)
-        if node is not None and not self.currentSegmentID() and node.GetSegmentation().GetNumberOfSegments():
-            self.setCurrentSegmentID(node.GetSegmentation().GetNthSegmentID(0))
+        if node is not None:
+            role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+            self.setSourceVolumeNode(node.GetNodeReference(role) or self.sourceVolumeNode())
+            segments = node.GetSegmentation()
+            if segments.GetSegment(self.currentSegmentID()) is None:
+                self._select(segments.GetNthSegmentID(0) if segments.GetNumberOfSegments() else "")
         self.segmentationNodeChanged.emit(node)
         self._node_modified()
 
@@ -333,9 +353,9 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     def setCurrentSegmentID(self, segment_id):
         if self._node is None or segment_id == self.currentSegmentID():
             return
+        # The application says nothing where the segment is set by a program.
         self._logic.SetCurrentSegmentID(segment_id)
         self._node.SetSelectedSegmentID(segment_id)
-        self.currentSegmentIDChanged.emit(segment_id)
         self.updateWidgetFromMRML()
 
     def setUndoEnabled(self, enabled):
@@ -343,6 +363,12 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         if enabled:
             self._logic.ClearUndoState()
         self._undo_redo_box.setVisible(enabled)
+
+    def _select(self, segment_id):
+        """Select a segment as the widget does by itself, which it announces."""
+        if segment_id != self.currentSegmentID():
+            self.setCurrentSegmentID(segment_id)
+            self.currentSegmentIDChanged.emit(segment_id)
 
     # Effects
 
@@ -491,7 +517,7 @@ def brush(editor, ras: tuple[float, float, float], radius_mm: float) -> int:
         raise RuntimeError("neither Paint nor Erase is active")
     if editor.segmentationNode() is None or editor.sourceVolumeNode() is None or not editor.currentSegmentID():
         raise RuntimeError("nothing to paint on: no segmentation, source volume or segment is chosen")
-    logic = editor.logic()
+    logic = editor.editor_logic()
     logic.UpdateReferenceGeometryImage()
     logic.ResetModifierLabelmapToDefault()
     modifier = logic.GetModifierLabelmap()

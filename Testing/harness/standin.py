@@ -6,11 +6,9 @@ from PySide6 import QtCore
 
 
 def kept(kind, name: str, default=None, then: str | None = None):
-    """A Q_PROPERTY that keeps its value, and its C++ setter: ``(property, setter)`` for the body of a class.
+    """A Q_PROPERTY that keeps its value, for the body of a class: ``title = kept(str, "title", "")``.
 
-    It is real to Qt, so that .ui files set it, and an attribute to Python::
-
-        title, setTitle = kept(str, "title", "")
+    It is real to Qt, so that .ui files set it, and an attribute to Python.
 
     Parameters
     ----------
@@ -23,6 +21,11 @@ def kept(kind, name: str, default=None, then: str | None = None):
     then : str, optional
         Method that is called with the value once it has changed.
     """
+    return kept_with_setter(kind, name, default, then)[0]
+
+
+def kept_with_setter(kind, name: str, default=None, then: str | None = None):
+    """:func:`kept` and its setter, where that is a slot: ``(property, setter)``."""
     field = f"_{name}"
 
     def get(self):

@@ -143,8 +143,8 @@ def gui(slicer):
     for name, widget in widgets.items():
         widget.setObjectName(f"{name}Widget")
         widget.setProperty("SlicerParameterName", name)
-    widgets["volume"].setNodeTypes(["vtkMRMLScalarVolumeNode"])
-    widgets["volume"].setNoneEnabled(True)
+    widgets["volume"].nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    widgets["volume"].noneEnabled = True
     widgets["volume"].setMRMLScene(slicer.mrmlScene)
     return root, widgets
 

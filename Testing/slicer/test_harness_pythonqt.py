@@ -142,7 +142,7 @@ def test_unknown_signal_is_an_error(qt):
 
 def test_signatures_with_mrml_types(slicer):
     selector = slicer.qMRMLNodeComboBox()
-    selector.setNodeTypes(["vtkMRMLScalarVolumeNode"])
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
     heard = []
     selector.connect("currentNodeChanged(vtkMRMLNode*)", heard.append)
     selector.setMRMLScene(slicer.mrmlScene)
@@ -174,7 +174,7 @@ def test_find_children_by_class_name(qt):
     parent = qt.QWidget()
     first, second = qt.QPushButton(parent), qt.QLabel(parent)
     second.setObjectName("status")
-    assert parent.findChildren("QPushButton") == [first]
+    assert parent.findChildren("QPushButton") == (first,)
     assert parent.findChild("QLabel", "status") is second
 
 

@@ -145,12 +145,15 @@ def hidden(editor, name) -> bool:
     return editor.findChild("QToolButton", name).isHidden()
 
 
-def test_current_segment_is_announced(editor):
+def test_a_segment_that_the_user_chooses_is_announced_and_one_that_a_program_sets_is_not(editor):
     heard = []
     editor.currentSegmentIDChanged.connect(heard.append)
     editor.setCurrentSegmentID("first")
-    assert heard == ["first"]
+    assert heard == []
     assert editor.mrmlSegmentEditorNode().GetSelectedSegmentID() == "first"
+    editor.findChild("QTableWidget", "SegmentsTableView").selectRow(1)
+    assert heard == ["second"]
+    assert editor.currentSegmentID() == "second"
 
 
 def test_keys_undo_while_they_are_installed(slicer, editor, main_window):

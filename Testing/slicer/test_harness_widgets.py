@@ -118,15 +118,15 @@ def test_missing_ui_file(slicer, tmp_path):
 @pytest.fixture
 def selector(slicer):
     selector = slicer.qMRMLNodeComboBox()
-    selector.setNodeTypes(["vtkMRMLScalarVolumeNode"])
-    selector.setHideChildNodeTypes(["vtkMRMLLabelMapVolumeNode"])
-    selector.setNoneEnabled(True)
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.hideChildNodeTypes = ["vtkMRMLLabelMapVolumeNode"]
+    selector.noneEnabled = True
     selector.setMRMLScene(slicer.mrmlScene)
     return selector
 
 
 def shown(selector) -> list[str]:
-    combo = selector.comboBox()
+    combo = selector.inner_combo_box()
     return [combo.itemText(i) for i in range(combo.count)]
 
 
@@ -135,9 +135,9 @@ def test_node_selector_lists_what_it_is_told(slicer, selector):
         node = slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{kind}VolumeNode", name)
         if name == "hidden":
             node.SetHideFromEditors(True)
-    selector.setShowHidden(True)
+    selector.showHidden = True
     assert shown(selector) == ["None", "FLAIR", "T1", "hidden"]
-    selector.setShowHidden(False)
+    selector.showHidden = False
     assert shown(selector) == ["None", "FLAIR", "T1"]
 
 
@@ -158,14 +158,14 @@ def test_node_selector_follows_the_scene(slicer, selector):
 
 
 def test_node_selector_without_none_takes_the_first(slicer, selector):
-    selector.setNoneEnabled(False)
+    selector.noneEnabled = False
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     assert selector.currentNode() is node
 
 
 def test_node_selector_is_chosen_from_by_hand(slicer, selector):
     nodes = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode") for _ in range(2)]
-    selector.comboBox().setCurrentIndex(2)
+    selector.inner_combo_box().setCurrentIndex(2)
     assert selector.currentNode() is nodes[1]
     selector.setCurrentNodeID("")
     assert selector.currentNode() is None
@@ -225,7 +225,7 @@ def test_slider_widget_keeps_to_its_range_and_decimals(slicer):
     import ctk
 
     slider = ctk.ctkSliderWidget()
-    slider.setRange(0, 1)
+    slider.minimum, slider.maximum = 0, 1
     slider.setDecimals(2)
     heard = []
     slider.valueChanged.connect(heard.append)

@@ -31,7 +31,7 @@ def module(main_window, load_module, no_worker):
 
 def test_what_the_module_says_about_itself(module):
     assert module.title == "FLAIR Segmentation"
-    assert module.categories == ["Segmentation"]
+    assert module.categories == ("Segmentation",)
     assert not module.hidden
     for part in ("not a medical device", "wmh-normal-abnormal-segmentation", "FlairSegLogic().process"):
         assert part in module.helpText

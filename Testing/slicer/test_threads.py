@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
 def locked_events(slicer):
-    """``processEvents`` of Qt's own library, called without giving the interpreter's lock away."""
-    import PySide6
+    """Let events run without giving the interpreter's lock away, until something holds or the time is over."""
+    from Testing.harness import event_lock
 
-    libraries = sorted(Path(PySide6.__file__).parent.rglob("libQt6Core.so.6"))
-    if not libraries:
+    process = event_lock.process_events()
+    if process is None:
         pytest.skip("Qt's library has another name on this system")
-    process = ctypes.PyDLL(str(libraries[0]))[
-        "_ZN16QCoreApplication13processEventsE6QFlagsIN10QEventLoop17ProcessEventsFlagEE"
-    ]
 
     def until(condition, timeout_s: float) -> bool:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            process(0)
+            process(event_lock.ALL_EVENTS)
             if condition():
                 return True
         return False
@@ -45,6 +40,30 @@ def test_without_a_share_a_thread_stands_still(locked_events):
         assert not locked_events(done.is_set, 0.5)
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_the_harness_waits_with_and_without_the_lock(slicer, stubborn):
+    from Testing.harness.event_lock import python_lock_held
+    from Testing.harness.interaction import run_event_loop, wait_until
+
+    ran = []
+
+    def work():
+        for _ in range(20):
+            time.sleep(0.001)
+            ran.append(1)
+
+    with python_lock_held() as held:
+        if not held:
+            pytest.skip("Qt's library has another name on this system")
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        run_event_loop(0.3)
+        slicer.app.processEvents()
+        during = len(ran)
+    wait_until(lambda: len(ran) == 20, 10)
+    assert during < 3
+    thread.join(1)
 
 
 @pytest.fixture

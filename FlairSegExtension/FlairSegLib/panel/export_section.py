@@ -19,6 +19,7 @@ from ..case_names import case_of
 from ..task_controller import Steps, in_thread
 from . import messages, verdict_section
 from .file_names import file_stem
+from .path_edits import onPathChanged
 from .task_section import TaskSection
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ class ExportSection(TaskSection):
         ui.keyEdit.filters = ctk.ctkPathLineEdit.Files
         ui.exportFolderEdit.setCurrentPath(preferences.exportFolder)
         ui.keyEdit.setCurrentPath(preferences.pseudonymKey)
-        ui.exportFolderEdit.currentPathChanged.connect(self._folder_changed)
-        ui.keyEdit.currentPathChanged.connect(self._key_changed)
-        ui.sourceEdit.currentPathChanged.connect(lambda path="": self.update())
+        onPathChanged(ui.exportFolderEdit, self._folder_changed)
+        onPathChanged(ui.keyEdit, self._key_changed)
+        onPathChanged(ui.sourceEdit, lambda path: self.update())
         for box in (*self._boxes().values(), ui.pseudonymiseCheckBox):
             box.toggled.connect(lambda checked=False: self.update())
         ui.openFolderButton.clicked.connect(self._open_folder)

@@ -8,6 +8,7 @@ import ctk
 from slicer.i18n import tr as _
 
 from . import messages
+from .path_edits import onPathChanged
 
 if TYPE_CHECKING:
     from .. import settings
@@ -31,7 +32,7 @@ class SettingsSection:
         self.refresh()
         ui.readerLineEdit.textChanged.connect(self._reader_changed)
         ui.storeLineEdit.textChanged.connect(self._store_changed)
-        ui.casesPathLineEdit.currentPathChanged.connect(self._cases_changed)
+        onPathChanged(ui.casesPathLineEdit, self._cases_changed)
         # The reader's name is also asked for beside the verdict.
         ui.settingsCollapsibleButton.contentsCollapsed.connect(self.refresh)
 

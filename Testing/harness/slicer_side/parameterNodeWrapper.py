@@ -256,7 +256,11 @@ class _Connector:
                 lambda value: widget.setCurrentPath(str(value)),
             )
         if parameter._is_path() and kind == "ctkDirectoryButton":
-            return widget.directoryChanged, lambda: of(widget.directory), lambda value: widget.setDirectory(str(value))
+            return (
+                widget.directoryChanged,
+                lambda: of(widget.directory),
+                lambda value: setattr(widget, "directory", str(value)),
+            )
         if parameter.is_node and kind == "qMRMLNodeComboBox":
             return widget.currentNodeChanged, lambda: widget.currentNode(), lambda node: widget.setCurrentNode(node)
         raise RuntimeError(f"Unable to create GUI connector from datatype '{of}' to widget type '{kind}'")
@@ -286,17 +290,17 @@ def _put_plain_text(widget, text) -> None:
 def _set_range(widget, parameter) -> None:
     decimals, step = parameter.annotation(Decimals), parameter.annotation(SingleStep)
     if decimals is not None:
-        widget.setDecimals(decimals.value)
+        widget.decimals = decimals.value
     if step is not None:
-        widget.setSingleStep(step.value)
+        widget.singleStep = step.value
     within = parameter.annotation(WithinRange)
     low = within or parameter.annotation(Minimum)
     high = within or parameter.annotation(Maximum)
     if (low is None or high is None) and widget.className() in ("ctkSliderWidget", "QSlider"):
         raise RuntimeError("Cannot have a connection to a slider where the type is unbounded.")
     largest = 2**31 - 1 if parameter.type is int else 1e300
-    widget.setMinimum(low.minimum if low else -largest)
-    widget.setMaximum(high.maximum if high else largest)
+    widget.minimum = low.minimum if low else -largest
+    widget.maximum = high.maximum if high else largest
 
 
 def _init(self, parameterNode, prefix=None):
