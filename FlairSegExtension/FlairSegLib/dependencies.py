@@ -23,7 +23,7 @@ import slicer
 from flairseg.errors import DeviceError, MissingDependencyError
 from slicer.i18n import tr as _
 
-from . import settings
+from . import settings, slicer_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +93,9 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[], tuple[str, str]]], ...] = (
         re.compile(r"ResolutionImpossible|conflicting dependencies|No matching distribution", re.I),
         lambda: (
             _("No version of the packages fits this Slicer."),
-            _("Use Slicer 5.10 or newer; if that is what you have, report it with the diagnostics."),
+            _("Use Slicer {oldest} or newer; if that is what you have, report it with the diagnostics.").format(
+                oldest=slicer_version.oldest()
+            ),
         ),
     ),
 )
@@ -376,7 +378,7 @@ def _declined() -> MissingDependencyError:
 
 
 def _slicer_packaging():
-    """Slicer's package manager; None before Slicer 5.12."""
+    """Slicer's package manager; None where this Slicer is too old to have it."""
     try:
         return importlib.import_module("slicer.packaging")
     except ImportError:

@@ -9,7 +9,7 @@ import re
 import slicer
 from flairseg import __version__
 
-from . import dependencies, settings
+from . import dependencies, settings, slicer_version
 
 #: Packages whose versions matter.
 PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", *dependencies.FLAVOURS)
@@ -57,7 +57,8 @@ def own_places(trace: str) -> str:
 def _application() -> list[str]:
     version = getattr(slicer.app, "applicationVersion", None)
     revision = getattr(slicer.app, "revision", None)
-    return [f"3D Slicer {version or 'unknown'}" + (f" r{revision}" if revision else "")]
+    older = "" if slicer_version.isSupported() else f" (older than {slicer_version.oldest()}, the oldest supported)"
+    return [f"3D Slicer {version or 'unknown'}" + (f" r{revision}" if revision else "") + older]
 
 
 def deviceName(device: str) -> str:

@@ -77,7 +77,7 @@ _PYTHON = (
     *("numpy.dtype", "uuid.UUID", "zipfile.ZipFile", "ctypes.PyDLL", "http.client.HTTPResponse"),
     *("importlib.metadata.Distribution", "contextlib.ExitStack", "ctypes.c_void_p", "unittest.TestCase"),
     *("concurrent.futures.Future", "multiprocessing.connection.Connection", "traceback.TracebackException"),
-    *("functools.partial",),
+    *("functools.partial", "traceback.FrameSummary",),
 )
 #: Of ``slicer.util.VTKObservationMixin`` and of ``slicer.dicomDatabase``, whose class the table does not hold.
 _OF_SLICER = ("addObserver", "removeObserver", "removeObservers", "hasObserver", "fileForInstance", "instanceValue")
@@ -184,7 +184,7 @@ class Extension:
     def held(self, path: Path, attribute: str, own: bool) -> set[str]:
         """What an attribute holds: in this file where the object is ``self``, else in any."""
         here = self.attributes.get((path, attribute)) if own else None
-        return here or self.attributes.get((None, attribute), set())
+        return here if here is not None else self.attributes.get((None, attribute), set())
 
 
 class Types:
