@@ -22,7 +22,7 @@ def module(main_window, load_module):
 def test_it_introduces_itself(module, slicer):
     told = slicer.modules.flairsegreview
     assert told.title == "FLAIR Review"
-    assert told.categories == ["Segmentation"]
+    assert told.categories == ("Segmentation",)
     assert "not a medical device" in told.helpText
     assert "Bashiri Bawil" in told.helpText
 
