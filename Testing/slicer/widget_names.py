@@ -77,7 +77,10 @@ _PYTHON = (
     *("numpy.dtype", "uuid.UUID", "zipfile.ZipFile", "ctypes.PyDLL", "http.client.HTTPResponse"),
     *("importlib.metadata.Distribution", "contextlib.ExitStack", "ctypes.c_void_p", "unittest.TestCase"),
     *("concurrent.futures.Future", "multiprocessing.connection.Connection", "traceback.TracebackException"),
-    *("functools.partial", "traceback.FrameSummary",),
+    *(
+        "functools.partial",
+        "traceback.FrameSummary",
+    ),
 )
 #: Of ``slicer.util.VTKObservationMixin`` and of ``slicer.dicomDatabase``, whose class the table does not hold.
 _OF_SLICER = ("addObserver", "removeObserver", "removeObservers", "hasObserver", "fileForInstance", "instanceValue")
