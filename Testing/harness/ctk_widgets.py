@@ -446,26 +446,6 @@ class ctkColorPickerButton(QtWidgets.QPushButton):
     color = Property(QtGui.QColor, _get_color, setColor)
 
 
-class ctkFittedTextBrowser(QtWidgets.QTextBrowser):
-    """A text browser as high as its text."""
-
-    STANDS_FOR_CPP = True
-    collapsed = kept(bool, "collapsed", False)
-    showDetailsText = kept(str, "showDetailsText", "Show details...")
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.document().documentLayout().documentSizeChanged.connect(lambda *_: self.updateGeometry())
-
-    def sizeHint(self):
-        height = round(self.document().size().height()) + 2 * QtWidgets.QFrame.frameWidth(self)
-        return QtCore.QSize(QtWidgets.QTextBrowser.sizeHint(self).width(), height)
-
-    def minimumSizeHint(self):
-        return QtCore.QSize(40, self.sizeHint().height())
-
-
 class ctkSearchBox(QtWidgets.QLineEdit):
     STANDS_FOR_CPP = True
     showSearchIcon = kept(bool, "showSearchIcon", False)

@@ -145,7 +145,7 @@ def _reader(plain):
     def attribute(self, name: str):
         if name.startswith("__"):
             return plain(self, name)
-        free = strict.level()
+        free = strict.level(name)
         if free == strict.FREE:
             return plain(self, name)
         return strict.read(self, name, free, plain)
@@ -160,7 +160,7 @@ def _in_class(cls: type, name: str):
 
 def _setattr(self, name: str, value) -> None:
     cls = type(self)
-    free = strict.level()
+    free = strict.level(name)
     if free != strict.FREE:
         strict.check_write(self, name, free)
     declared = _in_class(cls, name)
@@ -180,7 +180,7 @@ _class_getattribute = _ClassOfClasses.__getattribute__
 def _attribute_of_class(cls, name: str):
     if name.startswith("__") or name in _ASKED_BY_PYSIDE:
         return _class_getattribute(cls, name)
-    if strict.level() == strict.PRODUCT:
+    if strict.level(name) == strict.PRODUCT:
         return strict.read_from_class(cls, name, _class_getattribute)
     return _class_getattribute(cls, name)
 

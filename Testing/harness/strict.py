@@ -45,26 +45,43 @@ def freedom(filename: str) -> int:
     return FREE if path.is_relative_to(sys.base_prefix) else PRODUCT
 
 
-#: Per instruction of a code object, whether it looks up attributes. The code objects are kept, so that ids stay theirs.
-_instructions: dict[tuple[int, int], bool] = {}
+#: Per instruction of a code object, how it looks up attributes. The code objects are kept, so that ids stay theirs.
+_instructions: dict[tuple[int, int], int] = {}
+_NOT_AT_ALL, _BY_A_CALL, _BY_DOT = 0, 1, 2
 _kept_code: dict[int, object] = {}
 
 
-def looks_up(frame) -> bool:
-    """Whether the Python instruction that a frame is at looks an attribute up itself."""
+#: Functions that Qt calls and Python may override: PySide6 asks every object for them, whoever's code runs.
+_VIRTUAL = frozenset(
+    (
+        *("connectNotify", "devType", "disconnectNotify", "event", "eventFilter", "focusNextPrevChild"),
+        *("hasHeightForWidth", "heightForWidth", "hitButton", "initPainter", "initStyleOption", "inputMethodQuery"),
+        *("metaObject", "metric", "minimumSizeHint", "paintEngine", "redirected", "setVisible", "sharedPainter"),
+        "sizeHint",
+    )
+)
+
+
+def looks_up(frame, name: str) -> bool:
+    """Whether the Python instruction that a frame is at looks this attribute up itself."""
     code = frame.f_code
     key = id(code), frame.f_lasti
     known = _instructions.get(key)
     if known is None:
         _kept_code[id(code)] = code
-        at = code.co_code[frame.f_lasti]
-        known = at in _OPCODES_OF_ATTRIBUTES or any(name in code.co_names for name in _LOOKING_UP)
+        if code.co_code[frame.f_lasti] in _OPCODES_OF_ATTRIBUTES:
+            known = _BY_DOT
+        else:
+            known = _BY_A_CALL if any(function in code.co_names for function in _LOOKING_UP) else _NOT_AT_ALL
         _instructions[key] = known
-    return known
+    if known != _BY_A_CALL:
+        return known == _BY_DOT
+    # getattr(thing, "name"), or a function of Qt's that PySide6 runs? A name that is made up on the way is not checked.
+    return name in code.co_consts and name not in _VIRTUAL and not name.endswith("Event")
 
 
-def level() -> int:
-    """How free the code is that called the caller of this function, at the instruction that it is at."""
+def level(name: str) -> int:
+    """How free the code is that asked the caller of this function for an attribute."""
     try:
         frame = sys._getframe(2)
     except ValueError:  # Qt called without any Python below it
@@ -73,7 +90,7 @@ def level() -> int:
     if filename == "<string>":  # the methods of a dataclass, a test's python -c
         filename = frame.f_globals.get("__file__", __file__)
     found = freedom(filename)
-    return found if found == FREE or looks_up(frame) else FREE
+    return found if found == FREE or looks_up(frame, name) else FREE
 
 
 @dataclass(frozen=True)
@@ -202,13 +219,13 @@ class Guarded:
     def __getattribute__(self, name: str):
         if name.startswith("__"):
             return object.__getattribute__(self, name)
-        free = level()
+        free = level(name)
         if free == FREE:
             return object.__getattribute__(self, name)
         return read(self, name, free, _plain_or_fallback)
 
     def __setattr__(self, name: str, value) -> None:
-        free = level()
+        free = level(name)
         if free != FREE:
             check_write(self, name, free)
         object.__setattr__(self, name, take(value))
