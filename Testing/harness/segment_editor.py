@@ -79,7 +79,7 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     segmentationNodeChanged = Signal(object)
     sourceVolumeNodeChanged = Signal(object)
     currentSegmentIDChanged = Signal(str)
-    HARNESS_NAMES = ("editor_logic",)
+    HARNESS_NAMES = ("_view_observations", "editor_logic")
 
     unorderedEffectsVisible = kept(bool, "unorderedEffectsVisible", True, then="_redraw")
     autoShowSourceVolumeNode, setAutoShowSourceVolumeNode = kept_with_setter(bool, "autoShowSourceVolumeNode", True)

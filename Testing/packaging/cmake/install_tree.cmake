@@ -9,6 +9,7 @@ set(CMAKE_BINARY_DIR ${TREE})
 set(Slicer_QTSCRIPTEDMODULES_LIB_DIR qt-scripted-modules)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+set(Slicer_VERSION 5.12.0)
 set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 
 macro(project name)
