@@ -30,6 +30,8 @@ from . import job, scene_bridge, settings, threads
 
 #: How long the GUI thread works on a run before it looks at the user's events, and how long it then leaves them.
 STEP_S, PAUSE_MS = 0.006, 1
+#: Longer than a frame of Slicer's views: they have drawn the result by then.
+DRAWN_MS = 25
 #: How often it looks for news while the worker works.
 POLL_MS = 15
 #: Share of each look that a run in a thread of Slicer gets, seconds.
@@ -176,9 +178,9 @@ class RunController(VTKObservationMixin):
         yield from self._paced(scene_bridge.check_unchanged(taken, node), FILL, FILL, "fill")
         result = yield from self._paced(scene_bridge.segmentation_steps(segmentation, node), FILL, 1.0, "fill")
         self.deviceUsed = segmentation.device_used
-        # The node is in the scene, and its views draw it: whoever is told now has a turn of the event loop for itself.
+        # The node is in the scene, and its views draw it: whoever is told next has a turn of the event loop for itself.
         self._delivering = True
-        yield PAUSE_MS
+        yield DRAWN_MS
         self._reset()
         _call(self._on_finished, result)
 

@@ -41,6 +41,7 @@ def settle(panel) -> None:
 def deliver(slicer, panel, head, volume_node) -> None:
     """The last part of a run: the worker's answer is there."""
     from FlairSegLib import scene_bridge
+    from FlairSegLib.run_controller import DRAWN_MS
 
     volume, labels, probabilities = head_with_lesions(head)
     answer = Segmentation(volume, labels, probabilities, CARD, "auto", "cpu", "CPUExecutionProvider", "FLAIR 042")
@@ -49,7 +50,7 @@ def deliver(slicer, panel, head, volume_node) -> None:
     def end_of_a_run():
         steps = scene_bridge.segmentation_steps(answer, volume_node)
         node = yield from controller._paced(steps, 0.95, 1.0, "fill")
-        yield 1
+        yield DRAWN_MS
         controller._reset()
         panel._finished(node)
 
