@@ -39,6 +39,8 @@ MAXIMUM_VOXELS = 1_000_000_000
 #: Cosine of the angle between two axes above which a grid counts as sheared.
 SHEAR_TOLERANCE = 0.01
 
+#: Relative error of a length in a header of single precision.
+_ROUNDING = 1e-5
 #: Enough of a file to tell what it is.
 _FIRST_BYTES = 512
 _EXPORT = "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
@@ -235,7 +237,9 @@ def _check_grid(ijk_to_ras: np.ndarray) -> None:
     """Refuse what cannot be the grid of a head scan."""
     geometry = VolumeGeometry((1, 1, 1), ijk_to_ras)
     shown = " x ".join(f"{s:.4g}" for s in geometry.spacing)
-    if min(geometry.spacing) < SPACING_MM[0] or max(geometry.spacing) > SPACING_MM[1]:
+    # An affine in single precision is not exact: 20 mm may come as 20.000001.
+    low, high = SPACING_MM[0] * (1 - _ROUNDING), SPACING_MM[1] * (1 + _ROUNDING)
+    if min(geometry.spacing) < low or max(geometry.spacing) > high:
         raise InvalidGeometryError(
             f"A voxel of {shown} mm cannot be a head scan ({SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm expected).",
             "Correct spacing and unit in the header, for instance in 3D Slicer's module Volumes.",

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from flairseg.errors import FlairSegError, InvalidGeometryError, UnreadableImageError
 from flairseg.image.headers import header_warnings, placed_by_header
 from flairseg.reading import read_components, read_volume
+from scipy.spatial.transform import Rotation
 
 AFFINE = np.diag([-0.9, 0.9, 6.8, 1.0])
 AFFINE[:3, 3] = (30, -20, 10)
@@ -300,3 +301,11 @@ def test_masks_of_one_image_match_whichever_placement_their_programs_kept(tmp_pa
     lone = read_prediction(files["sform"], None, "M", read_reference(files["qform"]))
     assert not np.array_equal(lone.array, mask.T)
     assert lone.warnings
+
+
+@pytest.mark.parametrize("spacing", [0.1, 20.0])
+def test_the_limits_of_voxel_sizes_hold_in_single_precision(tmp_path, array, spacing):
+    turn = Rotation.from_rotvec([0.05, -0.04, 0.1]).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn * spacing
+    assert read_volume(nifti(tmp_path / "l.nii.gz", array, affine=affine)).spacing == pytest.approx((spacing,) * 3)
