@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from flairseg.errors import FlairSegError, OutputError
 from flairseg.io import dicom_identity, names
-from flairseg.io.names import case_name, case_of_labels, is_common, mask_case_name, name_inputs, result_stem
+from flairseg.io.names import (
+    case_name,
+    case_of_labels,
+    is_common,
+    mask_case_name,
+    mask_result_stem,
+    name_inputs,
+    result_stem,
+)
 from flairseg.io.safe_names import folded, safe_name
 from flairseg.io.same_input import already_there, fingerprint, refuse_other_input
 from flairseg.volume import Volume
@@ -201,6 +209,15 @@ def test_results_in_the_inputs_own_folder_keep_its_name(tmp_path):
     # A name by BIDS is complete anywhere.
     bids = tmp_path / "sub-01" / "flair.nii.gz"
     assert result_stem(case_name(bids), bids, bids.parent) == "sub-01"
+
+
+@pytest.mark.parametrize(("name", "stem"), [("mask.nii.gz", "mask"), ("flair_labels.nii.gz", "flair")])
+def test_a_label_map_in_its_own_folder_keeps_its_name(tmp_path, name, stem):
+    path = tmp_path / "p1" / name
+    case = mask_case_name(path)
+    assert mask_result_stem(case, path, tmp_path / "p1" / "out") == stem
+    assert mask_result_stem(case, path, tmp_path / "out") == case
+    assert case.startswith("p1")
 
 
 def test_inputs_that_share_a_case_in_their_own_folder_are_told_apart_by_their_files(tmp_path):

@@ -171,8 +171,9 @@ def result_stem(case: str, path: str | Path, folder: str | Path) -> str:
 
 def mask_result_stem(case: str, path: str | Path, folder: str | Path) -> str:
     """The same of a label map, whose own name is the one without ``_labels``."""
-    bare, _ = without_mask_words(_plain(Path(path)))
-    return result_stem(case, Path(path).with_name(bare), folder) if bare else case
+    path = Path(path)
+    bare, _ = without_mask_words(_plain(path))
+    return result_stem(case, path.with_name(bare or _plain(path)), folder)
 
 
 def name_inputs(
