@@ -1,4 +1,4 @@
-"""The process that runs the model for Slicer: ``python -m flairseg.worker``, spoken to on stdin and stdout.
+"""The process that runs the model for Slicer: ``python -m flairseg.worker``, with messages on stdin and stdout.
 
 It stays alive between runs, so that packages and network are loaded once, does one thing after another, and leaves when
 its stdin closes - also in the middle of a run, also when Slicer crashed. A run is cancelled by ending the process. The

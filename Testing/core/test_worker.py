@@ -1,4 +1,4 @@
-"""The process that runs the model for Slicer, spoken to as Slicer does: by its pipes."""
+"""The process that runs the model for Slicer, driven as Slicer does, through its pipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The atlas laid over a case: where each voxel of a FLAIR lies in the average head.
+"""Atlas-to-subject registration: the position in the average head of each voxel of a FLAIR.
 
 Thick slices and partial heads leave little for a registration to hold on to. Three things are steady: the case's own
 ventricles, the rough outline of its brain, and that fluid is dark. So the atlas is laid on by its ventricles and brain

@@ -1,4 +1,4 @@
-"""The noise floor: what re-positioning, interpolation and the model's own wavering do to a lesion that has not changed.
+"""Test-retest variability: what re-positioning, interpolation and the model do to a lesion that has not changed.
 
 Two witnesses are heard before anything is called a change, and both must speak for it:
 

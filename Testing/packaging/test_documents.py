@@ -1,4 +1,4 @@
-"""The house says about itself what is true: commands, pictures, versions, dependencies, error texts."""
+"""Documents and package metadata agree with the code: commands, pictures, versions, dependencies, error texts."""
 
 from __future__ import annotations
 

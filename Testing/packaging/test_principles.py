@@ -1,4 +1,4 @@
-"""Laws of the house that can be checked in the code (1, 2, 6 and 7 of the architecture), and the sizes in git."""
+"""Principles of the developer guide that can be checked in the code (1, 2, 6 and 7), and the sizes in git."""
 
 from __future__ import annotations
 
