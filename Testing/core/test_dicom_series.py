@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def test_the_flair_of_a_study_is_found_by_its_headers(tmp_path, flair, others, v
     assert found.scan.other_objects == 1
     assert not found.scan.damaged
     volume = read_volume(folder)
-    assert volume.name == "study"
+    assert volume.name == "PHANTOM-1_20200102"
     assert any("was taken as the FLAIR because" in w for w in volume.information)
     assert not volume.warnings
     np.testing.assert_allclose(volume.array, flair.array, atol=1.3)
@@ -261,7 +262,7 @@ def test_thick_axial_slices_before_a_3d_flair(tmp_path, flair):
 def test_nothing_chooses_between_patients(tmp_path, flair):
     for n in (1, 2):
         write_series(flair, tmp_path / "all" / str(n), "ge", "flair", Study(patient_id=f"P{n}"), n)
-    error = refused(tmp_path / "all", errors.UnsupportedImageError, "FLAIRs of 2 studies", "--series")
+    error = refused(tmp_path / "all", errors.UnsupportedImageError, "FLAIRs of 2 studies", "SeriesInstanceUID")
     assert "P1" not in str(error)
     with pytest.raises(errors.UnsupportedImageError, match="2 studies"):
         read_volume(tmp_path / "all")
@@ -610,7 +611,10 @@ def test_hostile_text_is_only_text(tmp_path, flair, others, number):
     finally:
         pydicom.config.settings.writing_validation_mode = before
     read = read_flair(folder)
-    assert read.volume.name == "study"
+    # The case is called by its PatientID and study date: fit for a file name, whatever is written there.
+    assert re.fullmatch(r"[\w.~-]{1,200}", read.volume.name)
+    assert not read.volume.name.startswith(".")
+    assert "20200102" in read.volume.name
     shown = [read.found.reason, *read.volume.warnings, *(e.title + e.remark for e in read.found.listing)]
     for text in shown:
         assert text.isprintable()
