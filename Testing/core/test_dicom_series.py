@@ -612,7 +612,7 @@ def test_hostile_text_is_only_text(tmp_path, flair, others, number):
         pydicom.config.settings.writing_validation_mode = before
     read = read_flair(folder)
     # The case is called by its PatientID and study date: fit for a file name, whatever is written there.
-    assert re.fullmatch(r"[\w.~-]{1,220}", read.volume.name)
+    assert re.fullmatch(r"[\w.~-]{1,230}", read.volume.name)
     assert not read.volume.name.startswith(".")
     assert "20200102" in read.volume.name
     shown = [read.found.reason, *read.volume.warnings, *(e.title + e.remark for e in read.found.listing)]
