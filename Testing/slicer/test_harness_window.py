@@ -196,7 +196,7 @@ def test_probe_finds_a_blocked_event_loop(slicer):
         run_event_loop(0.4)
     assert len(quiet.blocks_ms) > 20
     assert blocked.longest_block_ms >= 190
-    assert quiet.longest_block_ms < blocked.longest_block_ms
+    assert quiet.longest_busy_ms < 190  # processor time: other processes of a busy machine are not in it
 
 
 SCRIPT = """

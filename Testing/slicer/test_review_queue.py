@@ -342,7 +342,7 @@ def test_the_window_stays_alive_while_a_case_is_loaded(queue, results):
     with EventLoopProbe() as probe:
         click(queue.ui.openButton)
         wait_until(lambda: queue.tab.loader.current is not None)
-    assert probe.longest_block_ms < 500  # a coarse head on a busy machine; measured on a quiet one: see the bench
+    assert probe.longest_busy_ms < 500  # processor time: other processes of a busy machine are not in it
 
 
 def test_a_list_of_cases_names_files_anywhere(queue, results, tmp_path):

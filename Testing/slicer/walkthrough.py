@@ -25,6 +25,7 @@ from PySide6.QtWidgets import QApplication
 from scipy import ndimage
 from vtk import vtkMatrix4x4
 
+from Testing.harness.event_lock import python_lock_held
 from Testing.harness.interaction import click, press, run_event_loop, type_text, wait_until
 from Testing.harness.qt_application import start
 from Testing.harness.segment_editor import brush
@@ -97,16 +98,17 @@ class Walkthrough:
         self.facts: dict[str, object] = {}
 
     def run(self) -> dict[str, object]:
-        """All steps.
+        """All steps, in an event loop that keeps Python's lock, as Slicer's does.
 
         Raises
         ------
         AssertionError
             With what is not as it has to be.
         """
-        for step in self._steps:
-            getattr(self, step)()
-            self._picture(step)
+        with python_lock_held() as self.facts["python_lock_held"]:
+            for step in self._steps:
+                getattr(self, step)()
+                self._picture(step)
         check(not slicer.app.messages, f"something popped up: {slicer.app.messages}")
         return self.facts
 
