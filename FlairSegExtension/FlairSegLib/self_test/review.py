@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -104,7 +105,7 @@ class ReviewSteps:
     def _write_results(self, folder: Path) -> None:
         """What ``flairseg segment`` writes for the case, with its truth as labels."""
         folder.mkdir(parents=True)
-        volume, truth = self._case.volume, self._case.truth
+        volume, truth = replace(self._case.volume, name=_NAME), self._case.truth
         path = folder / f"{_NAME}.nii.gz"
         write_nifti(path, volume.array, volume, np.float32)
         probabilities = np.stack([(truth == value) for value in range(NUMBER_OF_CLASSES)]).astype(np.float16)
