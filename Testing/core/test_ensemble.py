@@ -406,8 +406,10 @@ def test_files_of_a_case(ensemble, small_file, tmp_path):
         app, ["segment", str(small_file), "-o", str(tmp_path), "-m", str(ensemble), "-p", "--no-regions"]
     )
     assert result.exit_code == 0, result.output
-    image = nib.load(tmp_path / "head_disagreement.nii.gz")
-    labels = nib.load(tmp_path / "head_labels.nii.gz")
+    # "head" alone names nobody: its folder stands in front.
+    stem = f"{small_file.parent.name}_head"
+    image = nib.load(tmp_path / f"{stem}_disagreement.nii.gz")
+    labels = nib.load(tmp_path / f"{stem}_labels.nii.gz")
     assert image.shape == labels.shape
     np.testing.assert_array_equal(image.affine, labels.affine)
     values = image.get_fdata()
@@ -419,7 +421,7 @@ def test_files_of_a_case(ensemble, small_file, tmp_path):
     )
     assert again.exit_code == 0
     # What belonged to the result that was replaced is gone.
-    assert not (tmp_path / "head_disagreement.nii.gz").exists()
+    assert not (tmp_path / f"{stem}_disagreement.nii.gz").exists()
 
 
 # --- to Slicer
