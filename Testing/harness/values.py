@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from functools import cache, partial
+from functools import lru_cache, partial
 
 
 class EnumValue(int):
@@ -51,7 +51,8 @@ class EnumValue(int):
         return f"{getattr(self.member, 'name', '')} ({int(self)})"
 
 
-@cache
+# Typed: enumerators of two IntEnums with one value are equal, and are not the same.
+@lru_cache(maxsize=None, typed=True)
 def of_member(member: Enum) -> EnumValue:
     """The int that stands for one of PySide6's enumerators."""
     return EnumValue(member)

@@ -211,3 +211,14 @@ def test_message_boxes_are_noted_and_answered(slicer):
     assert slicer.util.confirmYesNoDisplay("Sure?") is True
     slicer.util.errorDisplay("No FLAIR")
     assert slicer.app.messages == [("confirm", "Overwrite?"), ("confirm", "Sure?"), ("error", "No FLAIR")]
+
+
+def test_enumerators_of_one_value_keep_their_enumerations():
+    """PySide6's IntEnums compare equal across enumerations: a widget has to get the one that was meant."""
+    from PySide6.QtCore import Qt
+
+    from Testing.harness.values import of_member, take
+
+    members = (Qt.FocusPolicy.NoFocus, Qt.KeyboardModifier.NoModifier, Qt.CheckState.Unchecked, Qt.ItemFlag.NoItemFlags)
+    for member in (*members, *reversed(members)):
+        assert type(take(of_member(member))) is type(member)
