@@ -205,6 +205,15 @@ def test_the_applications_words(slicer):
     assert as_the_extension("isinstance(qt.QPushButton(), qt.QWidget)", qt=qt) is False
 
 
+def test_enumerators_of_equal_value_stay_those_of_their_own_enumeration(slicer):
+    import qt
+
+    values = as_the_extension("[qt.Qt.NoFocus, qt.Qt.Unchecked, qt.Qt.AscendingOrder, qt.Qt.PlainText]", qt=qt)
+    assert values == [0, 0, 0, 0]
+    assert len({type(value.member) for value in values}) == 4
+    as_the_extension("qt.QWidget().setFocusPolicy(qt.Qt.NoFocus)", qt=qt)
+
+
 def test_what_pyside_itself_asks_an_object_for_is_none_of_the_codes_business(slicer):
     """In code that also uses ``getattr``, which cannot be told from a call that runs Qt's functions."""
     import ctk
