@@ -158,5 +158,5 @@ def test_a_case_without_segmentation_is_an_image(tmp_path):
 def test_images_of_one_name_are_cases_of_their_own(tmp_path):
     for folder in ("sub-01", "sub-02"):
         write_case(tmp_path / folder, name="flair")
-    assert sorted(item.case for item in work_list(tmp_path)) == ["sub-01_flair", "sub-02_flair"]
+    assert sorted(item.case for item in work_list(tmp_path)) == ["sub-01", "sub-02"]
     assert read_case(work_list(tmp_path)[0]).volume.name.startswith("sub-0")

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..io.label_maps import read_label_map
-from ..io.names import case_name, stem_of
+from ..io.names import case_name, is_common, stem_of
 from ..io.safe_names import folded, marked
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
@@ -234,7 +234,13 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[_Found]:
 
 
 def _named_apart(found: list[_Found]) -> list[_Found]:
-    """Cases of one name get a piece of their path's hash in theirs: verdicts go by name."""
+    """Verdicts go by name: cases that share one take their path's name if any could have it, else a hash in theirs."""
+    names = [folded(files.case) for files in found]
+    for n, files in enumerate(found):
+        place = files.flair or files.summary
+        if names.count(names[n]) > 1 and is_common(files.case) and place is not None:
+            # Written before names that any case could have were given their folder's.
+            found[n] = replace(files, case=case_name(place))
     names = [folded(files.case) for files in found]
     for n, files in enumerate(found):
         if names.count(names[n]) > 1:
