@@ -9,7 +9,7 @@ from pathlib import Path
 
 import slicer
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QModelIndex, Qt
 
 from . import event_lock
 
@@ -158,3 +158,21 @@ class EventLoopProbe:
     @property
     def longest_busy_ms(self) -> float:
         return max(self.busy_ms, default=0.0)
+
+
+def texts_of_model(view: QtWidgets.QAbstractItemView) -> list[str]:
+    """What the model of a view holds for any role that shows text, whatever kind of object the model is."""
+    roles = [Qt.ItemDataRole(n) for n in (0, 2, 3, 4, 11)] + [int(Qt.ItemDataRole.UserRole) + n for n in (0, 1)]
+    model = view.model()
+    found = []
+
+    def walk(parent: QModelIndex) -> None:
+        for row in range(model.rowCount(parent)):
+            for column in range(model.columnCount(parent)):
+                index = model.index(row, column, parent)
+                found.extend(str(model.data(index, role)) for role in roles)
+            if not model.inherits("QAbstractTableModel"):
+                walk(model.index(row, 0, parent))
+
+    walk(QModelIndex())
+    return found

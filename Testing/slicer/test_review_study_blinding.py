@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shiboken6 import isValid
 
-from Testing.harness.interaction import click
+from Testing.harness.interaction import click, texts_of_model
 from Testing.slicer.review_driver import ARMS, ELSEWHERE, LESIONS, SECRETS, StudyDriver, lock_study, ras_of
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'flairseg[review]'")
@@ -35,31 +36,17 @@ def texts_of_widgets(slicer) -> list[str]:
     found = []
     for window in QtWidgets.QApplication.topLevelWidgets():
         for thing in [window, *window.findChildren(qt.QObject)]:
+            if not isValid(thing):
+                continue  # a part of a text document that went while properties were read
             meta = thing.metaObject()
             for n in range(meta.propertyCount()):
                 value = meta.property(n).read(thing)
                 if isinstance(value, (str, list, tuple)):
                     found.append(str(value))
             if isinstance(thing, QtWidgets.QAbstractItemView) and thing.model() is not None:
-                found += texts_of_model(thing.model())
+                found += texts_of_model(thing)
             if isinstance(thing, QtWidgets.QComboBox):
                 found += [thing.itemText(n) for n in range(thing.count)]
-    return found
-
-
-def texts_of_model(model, parent=None) -> list[str]:
-    import qt
-
-    roles = [qt.Qt.DisplayRole, qt.Qt.EditRole, qt.Qt.ToolTipRole, qt.Qt.StatusTipRole, qt.Qt.AccessibleTextRole]
-    roles += [qt.Qt.UserRole, qt.Qt.UserRole + 1]
-    parent = parent if parent is not None else qt.QModelIndex()
-    found = []
-    for row in range(model.rowCount(parent)):
-        for column in range(model.columnCount(parent)):
-            index = model.index(row, column, parent)
-            found += [str(model.data(index, role)) for role in roles]
-        if not model.inherits("QAbstractTableModel"):
-            found += texts_of_model(model, model.index(row, 0, parent))
     return found
 
 
