@@ -1,0 +1,37 @@
+"""Whole studies: from a source of many sessions to one table, one data set of BIDS derivatives and one page.
+
+>>> import flairseg.cohort
+>>> table = flairseg.cohort.run("study-bids", "derivatives/flairseg", jobs=4)   # doctest: +SKIP
+>>> table.rows()[0].lesion_ml                                                   # doctest: +SKIP
+
+Importing this package loads neither Dask nor pyarrow: what a name needs is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "ChangeRow": "model",
+    "Layout": "layout",
+    "LesionRecord": "model",
+    "Session": "model",
+    "SessionRow": "model",
+}
+
+__all__ = sorted(_LAZY)
+
+if TYPE_CHECKING:
+    from .layout import Layout as Layout
+    from .model import ChangeRow as ChangeRow
+    from .model import LesionRecord as LesionRecord
+    from .model import Session as Session
+    from .model import SessionRow as SessionRow
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -1,0 +1,343 @@
+"""What a cohort is made of: sessions that were found, a row for each that was worked on, changes between them.
+
+Rows are plain values: they travel between processes, are kept as one JSON file each, and become the lines of
+``cohort.csv``. Volumes are in ml, lengths in mm, times in seconds; a value that is not known is None, never 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..anatomy.regions import REGIONS
+from ..errors import CaseWarning, warnings_as_dicts, warnings_from
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION
+
+#: Where a session was found.
+BIDS, FOLDERS, TABLE, DICOM, ORTHANC = "bids", "folders", "table", "dicom", "orthanc"
+SOURCE_KINDS = (BIDS, FOLDERS, TABLE, DICOM, ORTHANC)
+
+#: What became of a session. A quarantined one ended the process that worked on it, twice.
+DONE, FAILED, QUARANTINED, NO_FLAIR = "done", "failed", "quarantined", "no-flair"
+STATUSES = (DONE, FAILED, QUARANTINED, NO_FLAIR)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session of one subject in the source, with the image that was chosen.
+
+    Attributes
+    ----------
+    subject, session : str
+        BIDS labels (letters and digits) without ``sub-`` and ``ses-``; ``session`` is empty where a subject has one
+        only and the source names none.
+    path : str
+        Absolute path of the image file or DICOM folder; empty where no FLAIR was found.
+    kind : str
+        One of :data:`SOURCE_KINDS`.
+    reason : str
+        Why this image, or why none: one sentence.
+    site, group, sex : str
+        Empty where not known.
+    age : float or None
+        Years.
+    date : str
+        Of the acquisition, ISO 8601; empty where not known.
+    series_uid : str
+        Of the DICOM series that was chosen, where ``path`` is a folder of several.
+    """
+
+    subject: str
+    session: str
+    path: str
+    kind: str
+    reason: str
+    site: str = ""
+    group: str = ""
+    age: float | None = None
+    sex: str = ""
+    date: str = ""
+    series_uid: str = ""
+
+    @property
+    def case(self) -> str:
+        """Name of the case and begin of its files' names: ``sub-01_ses-2``."""
+        return "_".join(part for part in (f"sub-{self.subject}", self.session and f"ses-{self.session}") if part)
+
+    @property
+    def has_flair(self) -> bool:
+        """Whether there is an image to segment."""
+        return bool(self.path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and for a worker."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Session:
+        """What :meth:`to_dict` made; unknown keys are left out."""
+        return cls(**_known(cls, values))
+
+
+@dataclass(frozen=True)
+class LesionRecord:
+    """One row of ``lesions.parquet``: a lesion with the case that it belongs to.
+
+    ``values`` are those of :meth:`flairseg.lesion_table.LesionRow.as_dict`, flat: ``centre_r_mm`` and so on.
+    """
+
+    case: str
+    subject: str
+    session: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """What came out for one session: one row of ``cohort.csv``.
+
+    Attributes
+    ----------
+    session : Session
+        What was worked on; under pseudonyms already.
+    status : str
+        One of :data:`STATUSES`.
+    code, message, advice : str
+        Of the error, where there is no result.
+    volumes_ml : dict of str to (float or None)
+        By class id; None for a class that the model does not know.
+    lesion_count, lesion_parts : int or None
+        ``lesion_parts``: confluent lesions counted by their parts.
+    regions : dict of str to dict
+        ``{region: {"count": n, "volume_ml": v}}``; empty where regions were not looked for.
+    largest_lesion_ml : float or None
+    expected_correction_ml : float or None
+        :func:`flairseg.study.queue.expected_correction_ml`: how uncertain the model is, the order of the reading room.
+    regions_with_lesions : int or None
+        Of the three regions of the McDonald criteria that a brain FLAIR shows
+        (:func:`flairseg.anatomy.dissemination.dissemination`); None where regions were not looked for.
+    warnings : tuple of CaseWarning
+        Of image and result, with codes.
+    trusted : bool
+        False where a warning says that the result cannot be trusted (:func:`flairseg.warning_codes.untrusted`).
+    quality : dict of str to (float or None)
+        Image quality before segmentation, by measure.
+    below_bar : tuple of str
+        Measures of ``quality`` that are below the stated bar; such cases are marked, not dropped.
+    seconds : dict of str to float
+        By stage and ``total``.
+    model, software : dict of str to str
+        ``id``, ``version``, ``sha256``; versions by package.
+    grid : dict
+        ``shape_kji``, ``spacing_mm``, ``plane``.
+    input_sha256 : str
+        Of voxels and affine (:func:`flairseg.io.same_input.fingerprint`).
+    file_sha256 : str
+        Of the input's bytes, with ``file_size`` (bytes) and ``file_mtime_ns`` as a shortcut.
+    options_sha256 : str
+        Of the options that change results.
+    files : dict of str to str
+        Results by what they are (``dseg``, ``lesion_mask``, ``summary``, ``overview``, ``key_slice``, ``lesions``),
+        relative to the output folder, with forward slashes.
+    attempts : int
+        How often the session was begun.
+    finished : str
+        UTC time, ISO 8601.
+    verdict, reader : str
+        What a reader decided in FLAIR Review, once verdicts were read back; empty before.
+    """
+
+    session: Session
+    status: str
+    code: str = ""
+    message: str = ""
+    advice: str = ""
+    volumes_ml: Mapping[str, float | None] = field(default_factory=dict)
+    lesion_count: int | None = None
+    lesion_parts: int | None = None
+    regions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    largest_lesion_ml: float | None = None
+    expected_correction_ml: float | None = None
+    regions_with_lesions: int | None = None
+    warnings: tuple[CaseWarning, ...] = ()
+    trusted: bool = True
+    quality: Mapping[str, float | None] = field(default_factory=dict)
+    below_bar: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=dict)
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    input_sha256: str = ""
+    file_sha256: str = ""
+    file_size: int = 0
+    file_mtime_ns: int = 0
+    options_sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 1
+    finished: str = ""
+    verdict: str = ""
+    reader: str = ""
+
+    @property
+    def case(self) -> str:
+        """The session's :attr:`Session.case`."""
+        return self.session.case
+
+    @property
+    def lesion_ml(self) -> float | None:
+        """Volume of the lesions."""
+        return self.volumes_ml.get(CLASS_BY_VALUE[LESION].id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values | {
+            "session": self.session.to_dict(),
+            "warnings": warnings_as_dicts(self.warnings),
+            "below_bar": list(self.below_bar),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SessionRow:
+        """What :meth:`to_dict` made; unknown keys are left out."""
+        known = _known(cls, values)
+        return cls(
+            **known
+            | {
+                "session": Session.from_dict(values["session"]),
+                "warnings": warnings_from(values.get("warnings")),
+                "below_bar": tuple(values.get("below_bar", ())),
+            }
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """One line of ``cohort.csv``: single values by column, those of :data:`COLUMNS` and ``quality_*``."""
+        said = self.session
+        values: dict[str, Any] = {
+            "case": self.case, "subject": said.subject, "session": said.session, "site": said.site,
+            "group": said.group, "age": said.age, "sex": said.sex, "date": said.date, "status": self.status,
+            "code": self.code, "message": self.message, "source": said.path, "source_kind": said.kind,
+            "chosen_because": said.reason, "lesion_count": self.lesion_count, "lesion_parts": self.lesion_parts,
+            "largest_lesion_ml": self.largest_lesion_ml, "regions_with_lesions": self.regions_with_lesions,
+            "expected_correction_ml": self.expected_correction_ml,
+            "warnings": " ".join(dict.fromkeys(w.code for w in self.warnings)),
+            "trusted": self.trusted if self.status == DONE else None,
+            "below_bar": " ".join(self.below_bar), "verdict": self.verdict, "reader": self.reader,
+            "seconds": self.seconds.get("total"), "model": self.model.get("id", ""),
+            "model_version": self.model.get("version", ""), "model_sha256": self.model.get("sha256", ""),
+            "flairseg": self.software.get("flairseg", ""), "input_sha256": self.input_sha256,
+            "file_sha256": self.file_sha256, "options_sha256": self.options_sha256, "attempts": self.attempts,
+            "finished": self.finished, "dseg": self.files.get("dseg", ""),
+            "overview": self.files.get("overview", ""),
+        }  # fmt: skip
+        values |= {f"{c.id}_ml": self.volumes_ml.get(c.id) for c in CLASSES}
+        for region in REGIONS:
+            found = self.regions.get(region, {})
+            values |= {f"lesions_{region}": found.get("count")}
+            values |= {f"lesion_ml_{region}": found.get("volume_ml")}
+        spacing = self.grid.get("spacing_mm") or (None, None, None)
+        values |= dict(zip(("voxel_i_mm", "voxel_j_mm", "voxel_k_mm"), spacing, strict=True))
+        values |= {f"quality_{name}": value for name, value in self.quality.items()}
+        return {name: values.get(name) for name in (*COLUMNS, *sorted(set(values) - set(COLUMNS)))}
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """What changed between two sessions of one subject: one row of ``changes.csv``.
+
+    Attributes
+    ----------
+    subject : str
+    first, last : str
+        Cases that were compared: each session with the one before, and the last with the first.
+    first_date, last_date : str
+    days : int or None
+    status, code, message, advice
+        As in :class:`SessionRow`.
+    counts : dict of str to int
+        Lesions by state (:data:`flairseg.change.states.STATES`).
+    lesion_change_ml, ventricles_change_ml, ventricles_change_percent : float or None
+    ventricles_beyond_noise : bool or None
+    correlation : float or None
+        Of the registered images.
+    warnings : tuple of CaseWarning
+    seconds : float or None
+    files : dict of str to str
+        ``summary``, ``picture``, ``table``, ``change``: relative to the output folder.
+    key : str
+        Hash of what the comparison was made of.
+    finished : str
+    """
+
+    subject: str
+    first: str
+    last: str
+    status: str
+    first_date: str = ""
+    last_date: str = ""
+    days: int | None = None
+    code: str = ""
+    message: str = ""
+    advice: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    lesion_change_ml: float | None = None
+    ventricles_change_ml: float | None = None
+    ventricles_change_percent: float | None = None
+    ventricles_beyond_noise: bool | None = None
+    correlation: float | None = None
+    warnings: tuple[CaseWarning, ...] = ()
+    seconds: float | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    finished: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the comparison and begin of its files' names."""
+        return f"{self.last}_since-{self.first.partition('_ses-')[2] or self.first}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values | {"warnings": warnings_as_dicts(self.warnings)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ChangeRow:
+        """What :meth:`to_dict` made; unknown keys are left out."""
+        return cls(**_known(cls, values) | {"warnings": warnings_from(values.get("warnings"))})
+
+    def flat(self) -> dict[str, Any]:
+        """One line of ``changes.csv``."""
+        from ..change.states import STATES
+
+        values = {name: getattr(self, name) for name in _CHANGE_COLUMNS}
+        values |= {f"lesions_{state.id}": self.counts.get(state.id) for state in STATES}
+        return values | {
+            "warnings": " ".join(dict.fromkeys(w.code for w in self.warnings)),
+            "summary": self.files.get("summary", ""),
+        }
+
+
+_CHANGE_COLUMNS = (
+    "subject", "first", "last", "first_date", "last_date", "days", "status", "code", "message", "lesion_change_ml",
+    "ventricles_change_ml", "ventricles_change_percent", "ventricles_beyond_noise", "correlation", "seconds",
+    "finished",
+)  # fmt: skip
+
+
+def _known(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in dataclasses.fields(cls)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+#: Columns of ``cohort.csv``, in order; ``quality_*`` follow.
+COLUMNS = (
+    "case", "subject", "session", "site", "group", "age", "sex", "date", "status", "code", "message",
+    *(f"{c.id}_ml" for c in CLASSES), "lesion_count", "lesion_parts", "largest_lesion_ml", "regions_with_lesions",
+    *(f"lesions_{region}" for region in REGIONS), *(f"lesion_ml_{region}" for region in REGIONS),
+    "expected_correction_ml", "warnings", "trusted", "below_bar", "verdict", "reader", "voxel_i_mm", "voxel_j_mm",
+    "voxel_k_mm", "seconds", "model", "model_version", "model_sha256", "flairseg", "input_sha256", "file_sha256",
+    "options_sha256", "attempts", "finished", "source", "source_kind", "chosen_because", "dseg", "overview",
+)  # fmt: skip
