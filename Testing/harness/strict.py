@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import CodeType, FrameType
 
 from . import names
 from .values import BoundSignal, Method, as_method, give, is_signal, take
@@ -21,7 +22,7 @@ from .values import BoundSignal, Method, as_method, give, is_signal, take
 FREE, TESTS, PRODUCT = 0, 1, 2
 _HARNESS = Path(__file__).parent
 _REPOSITORY = _HARNESS.parents[1]
-_OPCODES_OF_ATTRIBUTES = {dis.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR") if name in dis.opmap}
+_ATTRIBUTE_INSTRUCTIONS = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "STORE_ATTR", "DELETE_ATTR")
 _LOOKING_UP = ("getattr", "hasattr", "setattr", "attrgetter")
 
 
@@ -45,12 +46,6 @@ def freedom(filename: str) -> int:
     return FREE if path.is_relative_to(sys.base_prefix) else PRODUCT
 
 
-#: Per instruction of a code object, how it looks up attributes. The code objects are kept, so that ids stay theirs.
-_instructions: dict[tuple[int, int], int] = {}
-_NOT_AT_ALL, _BY_A_CALL, _BY_DOT = 0, 1, 2
-_kept_code: dict[int, object] = {}
-
-
 #: Functions that Qt calls and Python may override: PySide6 asks every object for them, whoever's code runs.
 _VIRTUAL = frozenset(
     (
@@ -62,20 +57,31 @@ _VIRTUAL = frozenset(
 )
 
 
-def looks_up(frame, name: str) -> bool:
-    """Whether the Python instruction that a frame is at looks this attribute up itself."""
-    code = frame.f_code
-    key = id(code), frame.f_lasti
-    known = _instructions.get(key)
+#: By id of a code object: itself, so that the id stays its own, and what :func:`_attributes_by_offset` found in it.
+_known_code: dict[int, tuple[CodeType, dict[int, str]]] = {}
+
+
+def _attributes_by_offset(code: CodeType) -> dict[int, str]:
+    """Offset of each instruction of a code object that looks an attribute up, and the attribute's name."""
+    known = _known_code.get(id(code))
     if known is None:
-        _kept_code[id(code)] = code
-        if code.co_code[frame.f_lasti] in _OPCODES_OF_ATTRIBUTES:
-            known = _BY_DOT
-        else:
-            known = _BY_A_CALL if any(function in code.co_names for function in _LOOKING_UP) else _NOT_AT_ALL
-        _instructions[key] = known
-    if known != _BY_A_CALL:
-        return known == _BY_DOT
+        found = {i.offset: i.argval for i in dis.get_instructions(code) if i.opname in _ATTRIBUTE_INSTRUCTIONS}
+        known = _known_code[id(code)] = (code, found)
+    return known[1]
+
+
+def looks_up(frame: FrameType, name: str) -> bool:
+    """Whether the Python instruction that a frame is at looks this attribute up itself.
+
+    An instruction that reads or writes another attribute runs Qt, too: with the last reference to an object goes the
+    object, and PySide6 looks for a ``disconnectNotify`` of it.
+    """
+    code = frame.f_code
+    asked = _attributes_by_offset(code).get(frame.f_lasti)
+    if asked is not None:
+        return asked == name
+    if not any(function in code.co_names for function in _LOOKING_UP):
+        return False
     # getattr(thing, "name"), or a function of Qt's that PySide6 runs? A name that is made up on the way is not checked.
     return name in code.co_consts and name not in _VIRTUAL and not name.endswith("Event")
 

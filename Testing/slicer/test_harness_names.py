@@ -10,6 +10,7 @@ import keyword
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,6 +124,11 @@ def as_the_extension(expression: str, **variables):
     return eval(compile(expression, str(EXTENSION / "FlairSegLib" / "panel" / "anything.py"), "eval"), variables)
 
 
+def as_code_of_the_extension(statement: str, **variables) -> None:
+    """Run a statement, likewise."""
+    exec(compile(statement, str(EXTENSION / "FlairSegLib" / "panel" / "anything.py"), "exec"), variables)
+
+
 def instances() -> dict[str, object]:
     """An object of every class of the table that the harness has and that can be made without arguments."""
     import ctk
@@ -228,6 +234,31 @@ def test_what_pyside_itself_asks_an_object_for_is_none_of_the_codes_business(sli
     as_the_extension(source, getattr=getattr, button=button, layout=layout, timer=timer, slot=slot)
     assert holder.sizeHint == button.sizeHint  # the stand-in's own sizeHint was asked
     assert holder.sizeHint.width() > 100
+
+
+@pytest.mark.parametrize("line", ["holder.task = None", "del holder.task", "holder.task.timer.objectName"])
+def test_functions_that_qt_calls_itself_are_none_of_the_codes_business(slicer, monkeypatch, line):
+    """An instruction that looks up another attribute lets an object go: PySide6 asks that for ``disconnectNotify``."""
+    import qt
+
+    escaped = []
+    monkeypatch.setattr(sys, "unraisablehook", escaped.append)
+    monkeypatch.setattr(sys, "excepthook", lambda *what: escaped.append(what))
+
+    class Task:
+        def __init__(self):
+            self.timer = qt.QTimer()
+            self.timer.timeout.connect(self.poll)
+
+        def poll(self):
+            pass
+
+    as_code_of_the_extension(line, holder=SimpleNamespace(task=Task()))
+    assert not escaped, escaped
+    with pytest.raises(AttributeError, match="QTimer has no attribute named 'disconnectNotify'"):
+        as_the_extension("timer.disconnectNotify", timer=qt.QTimer())
+    with pytest.raises(AttributeError, match="QTimer has no attribute named 'connectNotify'"):
+        as_the_extension("timer.connectNotify(None)", timer=qt.QTimer())
 
 
 # What changes when a call in a panel does not fit the application

