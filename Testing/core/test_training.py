@@ -16,14 +16,16 @@ from Testing.core.small_data import PATIENTS, write_anatomy, write_patients
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
+from flairseg.adapt import augment  # noqa: E402
+from flairseg.adapt.networks import PlainUNet  # noqa: E402
 from flairseg.models.card import load_card  # noqa: E402
 
-from models.training import augment, train, train_pix2pix  # noqa: E402
+from models.training import train, train_pix2pix  # noqa: E402
 from models.training.config import TrainingConfig, dump_config, load_config  # noqa: E402
 from models.training.evaluate import markdown, summarise  # noqa: E402
 from models.training.export import export_onnx, load_average, write_model  # noqa: E402
 from models.training.losses import dice_cross_entropy  # noqa: E402
-from models.training.networks import PatchDiscriminator, Pix2PixGenerator, PlainUNet  # noqa: E402
+from models.training.networks import PatchDiscriminator, Pix2PixGenerator  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = {

@@ -19,13 +19,13 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flairseg[study]'")
 pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip install 'flairseg[study]'")
 
+from flairseg.adapt.networks import PlainUNet  # noqa: E402
 from flairseg.reading import read_volume  # noqa: E402
 
 from models.training import compare_systems, cost, plot_curves, predict_folds  # noqa: E402
 from models.training.config import TrainingConfig, dump_config, load_config  # noqa: E402
 from models.training.data import folds, load_tabriz  # noqa: E402
 from models.training.export import export_onnx, round_to_half  # noqa: E402
-from models.training.networks import PlainUNet  # noqa: E402
 from models.training.train import build_network, run_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]

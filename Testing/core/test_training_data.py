@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from flairseg.adapt.framed import FramedCase, dequantise, frame_case, quantise
 from flairseg.models.card import PipelineConfig
 from flairseg.slicestack import SliceStack
 from hypothesis import given, settings
@@ -98,7 +99,7 @@ def test_the_newest_accepted_version_counts(tmp_path):
 
 def test_framed_labels_lie_on_the_framed_image(tmp_path):
     case = data.load_tabriz(write_patients(tmp_path, ["a1"]))[0]
-    framed = data.frame_case(case, SMALL_FRAME)
+    framed = frame_case(case, SMALL_FRAME)
     assert framed.labels.shape == framed.mask.shape == framed.prepared.slices.shape == (6, 64, 48)
     lesion, ventricle = framed.prepared.slices[framed.labels == 3], framed.prepared.slices[framed.labels == 1]
     assert np.median(lesion) > 2.5  # painted at 1.8 times the brain
@@ -148,9 +149,7 @@ def test_rule_agrees_with_the_hand(path):
     pytest.importorskip("matplotlib", reason="matplotlib reads the hand-drawn pictures")
     patient = path.parents[1] / "tabriz" / "sub-101228"
     flair, truth = (SliceStack.from_volume(data.read(patient / name)) for name in ("flair.nii.gz", "labels.nii.gz"))
-    brain = data.frame_case(
-        data.Case("x", data.read(patient / "flair.nii.gz"), truth.restore(truth.array)), SMALL_FRAME
-    )
+    brain = frame_case(data.Case("x", data.read(patient / "flair.nii.gz"), truth.restore(truth.array)), SMALL_FRAME)
     rule = normal_rim(flair.array, truth.array == 1, truth.array == 3, brain.prepared.mask, flair.spacing[1])
     drawn = data.hand_drawn_101228(path.parent) & (truth.array == 0)
     assert dice(rule & (truth.array == 0), drawn) > 0.7
@@ -269,9 +268,9 @@ def test_pools_repeat_with_their_seed_and_are_whole_or_absent(anatomy, tmp_path)
 
 @given(st.floats(-6, 8))
 def test_bytes_hold_intensities_to_half_a_step(value):
-    stored = synthetic.quantise(np.array([value]))
+    stored = quantise(np.array([value]))
     assert stored.dtype == np.uint8
-    assert abs(synthetic.dequantise(stored)[0] - value) <= 14 / 255 / 2 + 1e-5
+    assert abs(dequantise(stored)[0] - value) <= 14 / 255 / 2 + 1e-5
 
 
 def test_label_map_stand_in_is_symmetric():
@@ -283,11 +282,11 @@ def test_label_map_stand_in_is_symmetric():
 
 
 def test_slices_with_a_class_are_drawn_three_times_as_often(tmp_path):
-    case = data.frame_case(data.load_tabriz(write_patients(tmp_path, ["a1"]))[0], SMALL_FRAME)
+    case = frame_case(data.load_tabriz(write_patients(tmp_path, ["a1"]))[0], SMALL_FRAME)
     labels = np.zeros_like(case.labels)
     labels[2, 30, 20] = 3
     labels[:, 0, 0] = 0
-    source = ArraySource([data.FramedCase("a1", case.prepared, labels, case.mask)])
+    source = ArraySource([FramedCase("a1", case.prepared, labels, case.mask)])
     rng = np.random.default_rng(0)
     shown = np.mean([source.draw(rng)[1].any() for _ in range(4000)])
     assert abs(shown - 3 / 8) < 0.03
@@ -302,7 +301,7 @@ def test_pseudo_labels_are_drawn_with_their_own_mask(tmp_path):
     source, rng = PseudoSource(tmp_path / "pseudo.npz"), np.random.default_rng(0)
     for _ in range(10):
         image, label, mask = source.draw(rng)
-        assert np.allclose(image, synthetic.dequantise(label[None]))
+        assert np.allclose(image, dequantise(label[None]))
         assert (mask == (label % 2 == 0)).all()
 
 

@@ -16,14 +16,10 @@ from Testing.core.small_data import SPACING_KJI, painted_patient, write_anatomy,
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
-from flairseg.volume import Volume  # noqa: E402
-
-from models.training import banks, calibrate, checkpoint, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
-from models.training.augment import Geometry  # noqa: E402
-from models.training.config import load_config  # noqa: E402
-from models.training.data import data_folder, folds  # noqa: E402
-from models.training.networks import LightUNet  # noqa: E402
-from models.training.partial import (  # noqa: E402
+from flairseg.adapt import banks, checkpoint, framed  # noqa: E402
+from flairseg.adapt.augment import Geometry  # noqa: E402
+from flairseg.adapt.networks import LightUNet  # noqa: E402
+from flairseg.adapt.partial import (  # noqa: E402
     LARGEST_WEIGHT,
     NO_HYPERINTENSITY,
     NO_LESION,
@@ -34,6 +30,11 @@ from models.training.partial import (  # noqa: E402
     partial_dice,
     partial_loss,
 )
+from flairseg.volume import Volume  # noqa: E402
+
+from models.training import calibrate, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
+from models.training.config import load_config  # noqa: E402
+from models.training.data import data_folder, folds  # noqa: E402
 from models.training.synthetic_wide import WideFlair  # noqa: E402
 
 CONFIGS = Path(__file__).resolve().parents[2] / "models" / "training" / "configs"
@@ -180,7 +181,7 @@ def test_small_lesions_weigh_more_by_the_square_root_of_their_size():
 
 
 def a_bank(labels: np.ndarray, subjects=None) -> banks.Bank:
-    images = synthetic.quantise(labels.astype(np.float32) - 3)
+    images = framed.quantise(labels.astype(np.float32) - 3)
     return banks.Bank(images, labels, np.ones(labels.shape, bool), np.asarray(subjects or ["x"] * len(labels)))
 
 
@@ -261,7 +262,7 @@ def test_every_set_has_the_classes_it_draws_and_no_others(everything, tmp_path):
     assert set(np.unique(mslesseg.labels)) == set(np.unique(muslim.labels)) == {LESION, NO_LESION}
     assert set(mslesseg.subjects) == {"mslesseg-P14", "mslesseg-P18"}  # visits of one person are one subject
     assert set(muslim.subjects) == {"muslim-5", "muslim-6", "muslim-8"}  # 13 and 19 are kept apart
-    bright = synthetic.dequantise(mslesseg.images)
+    bright = framed.dequantise(mslesseg.images)
     assert np.median(bright[mslesseg.labels == LESION]) > np.median(bright[mslesseg.masks]) + 2
     again = sites.load_site("muslim", everything / "gone", config, tmp_path)  # from the cache
     assert (again.labels == muslim.labels).all()
@@ -403,7 +404,7 @@ def test_its_own_labels_are_the_sure_ones():
             self.slices = symmetric
             yield symmetric[:, None]
 
-    from models.training.data import FramedCase
+    from flairseg.adapt.framed import FramedCase
 
     case = FramedCase("x", Slices(), np.zeros((2, 8, 8), np.uint8), np.ones((2, 8, 8), bool))
     bank = train_sites.own_labels(Fixed(), [case], load_config(LIGHT).preprocessing, 0.75)

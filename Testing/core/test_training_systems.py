@@ -27,11 +27,12 @@ from Testing.core.small_data import write_anatomy, write_patients
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
+from flairseg.adapt import augment, checkpoint  # noqa: E402
+from flairseg.adapt.framed import FramedCase  # noqa: E402
+from flairseg.adapt.networks import PlainUNet  # noqa: E402
 from flairseg.preprocessing import Prepared  # noqa: E402
 
 from models.training import (  # noqa: E402
-    augment,
-    checkpoint,
     export,
     plan_nnunet,
     pseudo,
@@ -42,7 +43,6 @@ from models.training import (  # noqa: E402
     train_pix2pix,
 )
 from models.training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
-from models.training.data import FramedCase  # noqa: E402
 from models.training.losses import (  # noqa: E402
     LOSSES,
     binary_cross_entropy,
@@ -52,7 +52,7 @@ from models.training.losses import (  # noqa: E402
     dice_cross_entropy,
     dice_of_sigmoids,
 )
-from models.training.networks import NnUNet2D, PlainUNet  # noqa: E402
+from models.training.networks import NnUNet2D  # noqa: E402
 from models.training.optimisers import Schedule, build_optimiser  # noqa: E402
 from models.training.validation import FIGURES, validate  # noqa: E402
 

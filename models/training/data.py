@@ -7,14 +7,13 @@ functions that run at inference time.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from flairseg.adapt.framed import Case
 from flairseg.io.label_maps import read_label_map
 from flairseg.io.label_meanings import OWN
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
-from flairseg.preprocessing import Prepared, PreprocessingConfig, preprocess
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive
 from flairseg.slicestack import SliceStack
 from flairseg.volume import Volume, volume_from_sitk
@@ -55,28 +54,6 @@ def read(path: Path) -> Volume:
     import SimpleITK as sitk
 
     return volume_from_sitk(sitk.ReadImage(str(path)), path.name.split(".")[0])
-
-
-@dataclass
-class Case:
-    """One annotated patient.
-
-    Attributes
-    ----------
-    name : str
-        Patient.
-    volume : Volume
-        FLAIR on its own grid.
-    labels : ndarray of uint8, shape (K, J, I)
-        Classes 0..3 on that grid; class 2 by rule or by hand.
-    hand_drawn_normal : bool
-        Whether class 2 was drawn by hand.
-    """
-
-    name: str
-    volume: Volume
-    labels: np.ndarray
-    hand_drawn_normal: bool = False
 
 
 def split_hand_drawn(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,25 +140,3 @@ def folds(names: list[str], count: int = 5, seed: int = 0) -> list[list[str]]:
         for name in fold_of.keys() & set(scans[1:]):
             fold_of[name] = fold_of.get(scans[0], fold_of[name])
     return [sorted(name for name, fold in fold_of.items() if fold == n) for n in range(count)]
-
-
-@dataclass
-class FramedCase:
-    """A case as the network sees it."""
-
-    name: str
-    prepared: Prepared
-    labels: np.ndarray
-    mask: np.ndarray
-
-
-def frame_case(case: Case, config: PreprocessingConfig) -> FramedCase:
-    """Run the card's preprocessing and bring labels and brain mask into the same frame."""
-    stack = SliceStack.from_volume(case.volume, config.plane)
-    prepared = preprocess(stack, config)
-    labels = SliceStack.from_volume(case.volume.with_array(case.labels), config.plane).array
-    memberships = np.stack([prepared.frame.apply((labels == c).astype(np.float32)) for c in range(1, 4)])
-    background = 1 - memberships.sum(0, keepdims=True)
-    framed = np.concatenate([background, memberships]).argmax(0).astype(np.uint8)
-    mask = prepared.frame.apply(prepared.mask.astype(np.float32)) > 0.5
-    return FramedCase(case.name, prepared, framed, mask)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flairseg.adapt.framed import FramedCase, frame_case
 
 from .config import TrainingConfig, load_config
-from .data import FramedCase, data_folder, frame_case, load_tabriz
+from .data import data_folder, load_tabriz
 
 #: nnU-Net takes only names of this form.
 DATASET = "Dataset001_Flair"

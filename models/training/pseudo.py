@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from flairseg.adapt.framed import quantise
 from flairseg.decoding import decode
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models.card import PipelineConfig
@@ -24,7 +25,6 @@ from flairseg.volume import Volume
 from .config import TrainingConfig, load_config
 from .data import HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back, split_hand_drawn
 from .export import load_average
-from .synthetic import quantise
 
 #: The pictures of 110497 were scaled to fill their frame; this pixel size and slice distance suit its middle slices.
 HAND_DRAWN_SPACING_MM = (6.8, 0.75, 0.75)

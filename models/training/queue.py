@@ -18,7 +18,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .checkpoint import FINISHED, STOPPED, StopRequest
+from flairseg.adapt.checkpoint import FINISHED, STOPPED, StopRequest
+
 from .config import TrainingConfig, load_config, shared_budget
 from .train import run_folder
 

@@ -12,22 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from flairseg.adapt.banks import Bank, bank_of
+from flairseg.adapt.framed import Case, FramedCase, frame_case
+from flairseg.adapt.partial import NO_HYPERINTENSITY, lesions_only
 from flairseg.labels import LESION
 from flairseg.preprocessing import PreprocessingConfig
 from flairseg.volume import Volume
 
-from .banks import Bank, bank_of
 from .data import (
     HELD_BACK_LONGITUDINAL,
-    Case,
-    FramedCase,
     folds,
-    frame_case,
     load_tabriz,
     read,
     refuse_held_back,
 )
-from .partial import NO_HYPERINTENSITY, lesions_only
 from .pseudo import HAND_DRAWN_SLICES, hand_drawn_110497
 
 log = logging.getLogger("flairseg.training")
@@ -52,7 +50,7 @@ def _folder(data: Path, name: str) -> Path:
 
 
 def slices_of(case: FramedCase, labels: np.ndarray, every: int = 1) -> tuple[str, np.ndarray, ...]:
-    """A framed case of single slices as :func:`~models.training.banks.bank_of` takes it, slices without brain left out.
+    """A framed case of single slices as :func:`~flairseg.adapt.banks.bank_of` takes it, slices without brain left out.
 
     Parameters
     ----------

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from flairseg.adapt.framed import FramedCase, dequantise
 from flairseg.labels import LESION
-
-from .data import FramedCase
-from .synthetic import dequantise
 
 #: Mean and deviation of a brain in the stored unit (brain-median) over the annotated patients, by normalisation.
 POOL_UNITS = {"brain-median": (0.0, 1.0), "zscore": (-0.2, 1.4)}

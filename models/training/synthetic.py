@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flairseg.adapt.framed import quantise
 from scipy import ndimage
 
 from .data import HELD_BACK_LESIONS, refuse_held_back
@@ -410,13 +411,3 @@ def make_pool(
     part = path.with_suffix(".part.npz")
     np.savez(part, images=images, labels=labels)
     part.replace(path)
-
-
-def quantise(normalised: np.ndarray) -> np.ndarray:
-    """Normalised intensities -6..8 as bytes (a step is a quarter of a typical noise level)."""
-    return np.clip((normalised + 6) / 14 * 255, 0, 255).round().astype(np.uint8)
-
-
-def dequantise(stored: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`quantise`, float32."""
-    return stored.astype(np.float32) * np.float32(14 / 255) - 6

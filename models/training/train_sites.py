@@ -20,15 +20,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from flairseg.adapt.augment import Geometry
+from flairseg.adapt.banks import Bank, bank_of, draw_crops
+from flairseg.adapt.checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
+from flairseg.adapt.framed import FramedCase, frame_case
+from flairseg.adapt.partial import UNKNOWN, partial_loss
 from flairseg.models.card import PipelineConfig
 
-from .augment import Geometry
-from .banks import Bank, bank_of, draw_crops, pool_bank
-from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config
-from .data import FramedCase, data_folder, folds, frame_case, load_tabriz
+from .data import data_folder, folds, load_tabriz
 from .optimisers import Schedule, build_optimiser
-from .partial import UNKNOWN, partial_loss
+from .pools import pool_bank
 from .pseudo import ensemble
 from .sites import left_out, load_site, slices_of, unlabelled
 from .synthetic import make_pool

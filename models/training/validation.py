@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import torch
+from flairseg.adapt.framed import FramedCase
 from flairseg.decoding import classify, decode
 from flairseg.evaluation.curves import average_precision
 from flairseg.labels import LESION, NUMBER_OF_CLASSES
 from flairseg.models.card import PipelineConfig
 
-from .data import FramedCase
 from .metrics import class_dice
 
 #: Figures of :func:`validate`, in order.

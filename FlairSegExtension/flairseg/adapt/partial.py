@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, NUMBER_OF_CLASSES, VENTRICLES
 from scipy import ndimage
 from torch.nn import functional
+
+from ..labels import BACKGROUND, LESION, NORMAL_WMH, NUMBER_OF_CLASSES, VENTRICLES
 
 #: Label values of training maps beyond the classes 0 to 3.
 NO_LESION, NO_HYPERINTENSITY, UNKNOWN = 4, 5, 6

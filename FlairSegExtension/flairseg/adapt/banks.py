@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from scipy import ndimage
 from torch.nn import functional
 
+from ..labels import LESION, NORMAL_WMH, VENTRICLES
 from .augment import Geometry, intensity
+from .framed import dequantise, quantise
 from .partial import NO_LESION, UNKNOWN, lesion_weights
-from .synthetic import dequantise, quantise
 
 #: How often a slice is drawn, relative to an empty one: with any class, and with a lesion of few pixels.
 CHANCE_OF_FOREGROUND, CHANCE_OF_SMALL_LESIONS = 3.0, 4.5
@@ -31,9 +30,9 @@ class Bank:
     Attributes
     ----------
     images : ndarray of uint8, shape (n, rows, columns)
-        Normalised intensities, see :func:`~models.training.synthetic.quantise`.
+        Normalised intensities, see :func:`~flairseg.adapt.framed.quantise`.
     labels : ndarray of uint8, same shape
-        Training labels, see :mod:`models.training.partial`.
+        Training labels, see :mod:`flairseg.adapt.partial`.
     masks : ndarray of bool, same shape
         Brain.
     subjects : ndarray of str, shape (n,)
@@ -80,17 +79,6 @@ def bank_of(cases: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]) -> Bank
     subjects = np.concatenate([[name] * len(images) for name, images, *_ in cases])
     images, labels, masks = (np.concatenate([case[n] for case in cases]) for n in (1, 2, 3))
     return Bank(quantise(images), labels.astype(np.uint8), masks.astype(bool), subjects)
-
-
-def pool_bank(paths: list[Path]) -> Bank:
-    """Synthetic slices stored by :func:`~models.training.synthetic.make_pool`; of three neighbours the middle one."""
-    images, labels = [], []
-    for path in paths:
-        with np.load(path) as stored:
-            images.append(stored["images"][:, stored["images"].shape[1] // 2])
-            labels.append(stored["labels"])
-    images, labels = np.concatenate(images), np.concatenate(labels)
-    return Bank(images, labels, np.ones(labels.shape, bool), np.full(len(images), "synthetic"))
 
 
 def place_crop(

@@ -1,0 +1,65 @@
+"""An annotated case as the network sees it: preprocessing of the model card, labels and brain mask in its frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..preprocessing import Prepared, PreprocessingConfig, preprocess
+from ..slicestack import SliceStack
+from ..volume import Volume
+
+
+@dataclass
+class Case:
+    """One annotated patient.
+
+    Attributes
+    ----------
+    name : str
+        Patient.
+    volume : Volume
+        FLAIR on its own grid.
+    labels : ndarray of uint8, shape (K, J, I)
+        Classes 0..3 on that grid; class 2 by rule or by hand.
+    hand_drawn_normal : bool
+        Whether class 2 was drawn by hand.
+    """
+
+    name: str
+    volume: Volume
+    labels: np.ndarray
+    hand_drawn_normal: bool = False
+
+
+@dataclass
+class FramedCase:
+    """A case as the network sees it."""
+
+    name: str
+    prepared: Prepared
+    labels: np.ndarray
+    mask: np.ndarray
+
+
+def frame_case(case: Case, config: PreprocessingConfig) -> FramedCase:
+    """Run the card's preprocessing and bring labels and brain mask into the same frame."""
+    stack = SliceStack.from_volume(case.volume, config.plane)
+    prepared = preprocess(stack, config)
+    labels = SliceStack.from_volume(case.volume.with_array(case.labels), config.plane).array
+    memberships = np.stack([prepared.frame.apply((labels == c).astype(np.float32)) for c in range(1, 4)])
+    background = 1 - memberships.sum(0, keepdims=True)
+    framed = np.concatenate([background, memberships]).argmax(0).astype(np.uint8)
+    mask = prepared.frame.apply(prepared.mask.astype(np.float32)) > 0.5
+    return FramedCase(case.name, prepared, framed, mask)
+
+
+def quantise(normalised: np.ndarray) -> np.ndarray:
+    """Normalised intensities -6..8 as bytes (a step is a quarter of a typical noise level)."""
+    return np.clip((normalised + 6) / 14 * 255, 0, 255).round().astype(np.uint8)
+
+
+def dequantise(stored: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`quantise`, float32."""
+    return stored.astype(np.float32) * np.float32(14 / 255) - 6
