@@ -16,7 +16,7 @@ from Testing.core.small_data import SPACING_KJI, painted_patient, write_anatomy,
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
-from flairseg.adapt import banks, checkpoint, framed  # noqa: E402
+from flairseg.adapt import banks, framed  # noqa: E402
 from flairseg.adapt.augment import Geometry  # noqa: E402
 from flairseg.adapt.networks import LightUNet  # noqa: E402
 from flairseg.adapt.partial import (  # noqa: E402
@@ -32,7 +32,7 @@ from flairseg.adapt.partial import (  # noqa: E402
 )
 from flairseg.volume import Volume  # noqa: E402
 
-from models.training import calibrate, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
+from models.training import calibrate, checkpoint, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
 from models.training.config import load_config  # noqa: E402
 from models.training.data import data_folder, folds  # noqa: E402
 from models.training.synthetic_wide import WideFlair  # noqa: E402

@@ -27,12 +27,13 @@ from Testing.core.small_data import write_anatomy, write_patients
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
-from flairseg.adapt import augment, checkpoint  # noqa: E402
+from flairseg.adapt import augment  # noqa: E402
 from flairseg.adapt.framed import FramedCase  # noqa: E402
 from flairseg.adapt.networks import PlainUNet  # noqa: E402
 from flairseg.preprocessing import Prepared  # noqa: E402
 
 from models.training import (  # noqa: E402
+    checkpoint,
     export,
     plan_nnunet,
     pseudo,

@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from flairseg.adapt.checkpoint import FINISHED
 from flairseg.adapt.framed import Case
 from flairseg.atomic import all_or_none
 from flairseg.nifti import write_nifti
 from flairseg.pipeline import segment
 
+from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
 from .data import data_folder, folds, load_tabriz
 from .evaluate import fold_card, fold_network

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from flairseg.adapt.checkpoint import FINISHED
 from flairseg.decoding import decode
 from flairseg.phantom import make_phantom
 from flairseg.preprocessing import preprocess
@@ -21,6 +20,7 @@ from flairseg.slicestack import SliceStack
 
 from .calibrate import decoded
 from .card_markdown import render
+from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
 from .data import read
 from .evaluate import card_entry, compare, summarise

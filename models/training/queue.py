@@ -18,8 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flairseg.adapt.checkpoint import FINISHED, STOPPED, StopRequest
-
+from .checkpoint import FINISHED, STOPPED, StopRequest
 from .config import TrainingConfig, load_config, shared_budget
 from .train import run_folder
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from flairseg.adapt import augment
-from flairseg.adapt.checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from flairseg.adapt.framed import frame_case
 from flairseg.adapt.networks import LightUNet, PlainUNet
 
+from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, load_tabriz, load_verdicts
 from .losses import LOSSES, channel_targets, deeply_supervised

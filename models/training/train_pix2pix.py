@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from flairseg.adapt.checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
+from flairseg.adapt import augment
 from flairseg.adapt.framed import frame_case
 from flairseg.models.card import PipelineConfig
 from torch.nn import functional
 
-from . import augment
+from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, load_tabriz
 from .networks import PatchDiscriminator, Pix2PixGenerator

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from flairseg.adapt.augment import Geometry
 from flairseg.adapt.banks import Bank, bank_of, draw_crops
-from flairseg.adapt.checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from flairseg.adapt.framed import FramedCase, frame_case
 from flairseg.adapt.partial import UNKNOWN, partial_loss
 from flairseg.models.card import PipelineConfig
 
+from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, load_tabriz
 from .optimisers import Schedule, build_optimiser
