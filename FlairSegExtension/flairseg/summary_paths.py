@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .volume import affine_from_itk
+from .errors import InvalidGeometryError
+from .image.geometry import VolumeGeometry
+from .image.headers import placed_by_header
 
 #: How far any corner of an image may be from where the summary's grid has it, mm.
 PLACEMENT_TOLERANCE_MM = 0.5
@@ -110,13 +112,15 @@ def _on_grid(path: Path, grid: Mapping[str, Any] | None) -> bool:
     found = _header_grid(path)
     if found is None:
         return True
-    size, affine = found
-    corners = np.array([[i, j, k, 1] for i in (0, size[0]) for j in (0, size[1]) for k in (0, size[2])], float).T
-    return size[::-1] == shape and float(np.abs((affine - expected) @ corners).max()) <= PLACEMENT_TOLERANCE_MM
+    named = VolumeGeometry(shape, expected)
+    return any(
+        VolumeGeometry(found.shape, affine).matches(named, PLACEMENT_TOLERANCE_MM)
+        for affine in (found.ijk_to_ras, *found.alternatives)
+    )
 
 
-def _header_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray] | None:
-    """Size (I, J, K) and affine (RAS, mm) of an image file; None for a folder and for what is no 3-D image."""
+def _header_grid(path: Path) -> VolumeGeometry | None:
+    """Grid of an image file by its header; None for a folder, a header in error and what is no 3-D image."""
     import SimpleITK as sitk
 
     if path.is_dir():
@@ -129,4 +133,9 @@ def _header_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray] | None:
         return None
     if reader.GetDimension() != 3:
         return None
-    return tuple(reader.GetSize()), affine_from_itk(reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())
+    geometry = VolumeGeometry.from_sitk(reader)
+    try:
+        placed = placed_by_header(path, geometry.ijk_to_ras)
+    except InvalidGeometryError:
+        return None
+    return VolumeGeometry(geometry.shape, placed.ijk_to_ras, placed.alternatives)

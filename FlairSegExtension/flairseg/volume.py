@@ -72,16 +72,6 @@ class Volume:
         return replace(self, array=array)
 
 
-def affine_from_itk(spacing, direction, origin) -> np.ndarray:
-    """RAS affine (4 x 4) from ITK's spacing (3), direction (9, row-major, LPS) and origin (3, LPS)."""
-    return VolumeGeometry.from_itk((1, 1, 1), spacing, direction, origin).ijk_to_ras.copy()
-
-
-def itk_from_affine(ijk_to_ras: np.ndarray) -> tuple[tuple, tuple, tuple]:
-    """ITK's (spacing, direction, origin), LPS, from a RAS affine (4 x 4)."""
-    return VolumeGeometry((1, 1, 1), ijk_to_ras).to_itk()
-
-
 def volume_from_sitk(image, name: str = "volume", warnings: tuple[str, ...] = ()) -> Volume:
     """A :class:`Volume` from a scalar 3-D ``SimpleITK.Image``."""
     import SimpleITK as sitk

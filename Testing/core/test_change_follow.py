@@ -217,9 +217,9 @@ def test_the_written_transform_lays_a_study_on_the_grid(followed, pair, tmp_path
     files = write_followup(followed, tmp_path, "case")
     registered = sitk.ReadImage(str(files["flair_2"]))
     study = sitk.GetImageFromArray(pair[1][0].array)
-    from flairseg.volume import itk_from_affine
+    from flairseg.image.geometry import VolumeGeometry
 
-    spacing, direction, origin = itk_from_affine(pair[1][0].ijk_to_ras)
+    spacing, direction, origin = VolumeGeometry((1, 1, 1), pair[1][0].ijk_to_ras).to_itk()
     study.SetSpacing(spacing), study.SetDirection(direction), study.SetOrigin(origin)
 
     ours = sitk.Resample(study, registered, sitk.ReadTransform(str(files["transform_2"])), sitk.sitkLinear, 0.0)
@@ -372,9 +372,9 @@ def test_one_study_cannot_be_followed(pair):
 def test_labels_are_read_whatever_their_storage_order(pair, tmp_path, order):
     (volume, labels), _ = pair
     image = sitk.GetImageFromArray(labels)
-    from flairseg.volume import itk_from_affine
+    from flairseg.image.geometry import VolumeGeometry
 
-    spacing, direction, origin = itk_from_affine(volume.ijk_to_ras)
+    spacing, direction, origin = VolumeGeometry((1, 1, 1), volume.ijk_to_ras).to_itk()
     image.SetSpacing(spacing), image.SetDirection(direction), image.SetOrigin(origin)
     if order == "left-handed":
         image = sitk.Flip(image, (True, False, False))

@@ -196,3 +196,54 @@ def test_without_pydicom_the_remedy_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingDependencyError, match="pydicom"):
         read_label_map(DCMQI)
+
+
+# --- evaluation of folders
+
+
+def test_segmentation_objects_are_matched_by_name_and_images_beside_them_are_not(source, series, tmp_path):
+    """Predictions of FlairSeg as DICOM, references as SEG in a folder per case, with the series beside them."""
+    import shutil
+
+    from flairseg.evaluation import evaluate, match_folders
+
+    masks = regions("lesion", "ventricles")
+    pixels = (masks["lesion"] * 2 + masks["ventricles"]).astype(np.uint8)
+    names = [("Ventricles", "Brain ventricle"), ("MS lesion", "Lesion")]
+    (tmp_path / "theirs" / "p7").mkdir(parents=True)
+    saved(segmentation(source, pixels, names, "BINARY", omit_empty_frames=True), tmp_path / "theirs" / "p7" / "seg.dcm")
+    for file in sorted(Path(series).iterdir())[:3]:
+        shutil.copy(file, tmp_path / "theirs" / "p7" / f"{file.stem}.dcm")
+    wrong = pixels.copy()
+    wrong[5, 2:5, 2:5] = 2  # on a slice that the reference, which has no empty frames, leaves out
+    (tmp_path / "ours").mkdir()
+    saved(segmentation(source, wrong, names, "LABELMAP"), tmp_path / "ours" / "p7_seg.dcm")
+    cases, told = match_folders({"m": tmp_path / "ours"}, tmp_path / "theirs")
+    assert [c.case for c in cases] == ["p7"]
+    assert not told
+    assert cases[0].reference.name == "seg.dcm"
+    (lesions,) = [row for row in evaluate(cases).rows if row.class_id == "lesion"]
+    true, false = 2 * 6 * 5, 9
+    assert lesions.dice == pytest.approx(2 * true / (2 * true + false))
+
+
+def test_false_positives_on_other_slices_of_a_coarser_grid_count_against_a_segmentation_object(source, tmp_path):
+    import SimpleITK as sitk
+    from flairseg.evaluation import evaluate
+    from flairseg.evaluation.inputs import EvaluationCase
+    from flairseg.volume import volume_to_sitk
+
+    masks = regions("lesion")
+    pixels = masks["lesion"].astype(np.uint8)
+    reference = saved(segmentation(source, pixels, [("MS lesion", "Lesion")], "BINARY"), tmp_path / "seg.dcm")
+    affine = AFFINE.copy()
+    affine[:3, :2] /= 2
+    affine[:2, 3] += 0.5
+    fine = in_order(pixels, source).repeat(2, axis=1).repeat(2, axis=2) * 3
+    fine[5 if source.volume.ijk_to_ras[2, 2] > 0 else 0, 4:10, 4:10] = 3
+    prediction = tmp_path / "p.nii.gz"
+    fine = fine if source.volume.ijk_to_ras[2, 2] > 0 else fine[::-1]
+    sitk.WriteImage(volume_to_sitk(Volume(np.ascontiguousarray(fine), affine, "p")), str(prediction))
+    result = evaluate([EvaluationCase("c", "m", prediction, reference)])
+    (lesions,) = [row for row in result.rows if row.class_id == "lesion"]
+    assert lesions.predicted_ml == pytest.approx((60 + 9) * 20 / 1000, rel=0.05)

@@ -19,6 +19,7 @@ from flairseg.anatomy.regions import (
     WHITE_MATTER,
     Fit,
 )
+from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.lesion_table import (
     COLUMNS,
@@ -32,7 +33,6 @@ from flairseg.lesion_table import (
     table_csv,
 )
 from flairseg.lesions import find_lesions, through_plane_axis
-from flairseg.volume import itk_from_affine
 from scipy import ndimage
 
 THICK = np.diag([0.9, 0.9, 6.8, 1.0])
@@ -68,7 +68,7 @@ def test_figures_are_those_of_simpleitk(affine):
     labels = blobs(1)
     rows = lesion_table(labels, affine)
     image = sitk.GetImageFromArray((labels == LESION).astype(np.uint8))
-    spacing, direction, origin = itk_from_affine(affine)
+    spacing, direction, origin = VolumeGeometry((1, 1, 1), affine).to_itk()
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     image.SetOrigin(origin)

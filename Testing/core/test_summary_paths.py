@@ -81,6 +81,38 @@ def test_another_patients_image_of_the_same_name_is_not_taken(tmp_path, monkeypa
     assert find_input("../other/flair.nii.gz", tmp_path / "out", GRID) == right.resolve()
 
 
+@pytest.mark.parametrize("case", ["sform-moved", "metres", "nrrd-in-cm"])
+def test_the_image_is_recognised_by_the_placement_that_it_was_read_with(tmp_path, case):
+    """The summary holds the rule's grid: the sform of two placements, and mm; ITK's own reading is another."""
+    import nibabel
+    from flairseg.reading import read_components
+
+    path = tmp_path / f"flair{'.nrrd' if 'nrrd' in case else '.nii.gz'}"
+    array = np.zeros((24, 24, 20), np.int16)
+    if case == "nrrd-in-cm":
+        import nrrd
+
+        directions = np.diag([-0.1, -0.1, 0.3])
+        nrrd.write(str(path), array, {"space": "right-anterior-superior", "space directions": directions,
+                                      "space origin": [1.0, 2.0, 3.0], "space units": ["cm"] * 3})  # fmt: skip
+    else:
+        scanner = np.diag([-1.0, -1.0, 3.0, 1.0]) if case == "sform-moved" else np.diag([-1e-3, -1e-3, 3e-3, 1])
+        moved = scanner.copy()
+        turn = np.radians(12)
+        moved[:2, :2] = scanner[:2, :2] @ [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+        moved[:3, 3] = (9, -7, 4) if case == "sform-moved" else 0
+        made = nibabel.Nifti1Image(array, scanner)
+        made.set_sform(moved if case == "sform-moved" else scanner, 2)
+        made.set_qform(scanner, 1)
+        made.header.set_xyzt_units("mm" if case == "sform-moved" else "meter")
+        nibabel.save(made, path)
+    read, _ = read_components(path)
+    grid = {"shape_kji": list(read.array.shape), "ijk_to_ras": read.ijk_to_ras.tolist()}
+    assert find_input("flair" + path.name[5:], tmp_path, grid) == path
+    grid["ijk_to_ras"][0][3] += 30
+    assert find_input("flair" + path.name[5:], tmp_path, grid) is None
+
+
 def test_nothing_named_and_odd_names_are_not_found(tmp_path):
     for named in ("", "  ", "\0", "x" * 5000, ".", ".."):
         found = find_input(named, tmp_path, GRID)

@@ -279,6 +279,27 @@ def test_held_back_persons_are_refused_in_every_set(everything, tmp_path):
         sites.unlabelled(tmp_path, small_recipe().preprocessing)
 
 
+def test_a_mask_on_another_grid_than_its_image_is_refused_and_a_flipped_one_placed(tmp_path):
+    import SimpleITK as sitk
+    from flairseg.errors import GridMismatchError
+
+    from models.training.data import read, read_lesions
+
+    image, labels = painted_patient(0)
+    mask = (labels == 3).astype(np.uint8)
+    for array, name in ((image.astype(np.int16), "flair"), (mask, "lesions")):
+        write_image(array, SPACING_KJI[::-1], tmp_path / f"{name}.nii.gz")
+    volume, path = read(tmp_path / "flair.nii.gz"), tmp_path / "lesions.nii.gz"
+    sitk.WriteImage(sitk.DICOMOrient(sitk.ReadImage(str(path)), "RIA"), str(path))
+    assert np.array_equal(read_lesions(path, volume), mask > 0)
+    assert mask.any()
+    moved = sitk.ReadImage(str(path))
+    moved.SetOrigin((3.0, 4.0, 5.0))
+    sitk.WriteImage(moved, str(path))
+    with pytest.raises(GridMismatchError):
+        read_lesions(path, volume)
+
+
 def test_a_set_that_is_not_there_is_left_out_and_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert sites.load_site("mslesseg", tmp_path, small_recipe().preprocessing, tmp_path) is None

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from flairseg.volume import Volume, itk_from_affine
+from flairseg.image.geometry import VolumeGeometry
+from flairseg.volume import Volume
 
 #: RAS -> storage: any 3 x 3 signed permutation may be used as orientation; this is the usual axial LAS-like one (LPS).
 AXIAL = np.diag([-1.0, -1.0, 1.0])
@@ -127,7 +128,7 @@ def to_sitk(volume: Volume, path: Path) -> Path:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(volume.array)
-    spacing, direction, origin = itk_from_affine(volume.ijk_to_ras)
+    spacing, direction, origin = VolumeGeometry((1, 1, 1), volume.ijk_to_ras).to_itk()
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     image.SetOrigin(origin)
@@ -141,7 +142,7 @@ def to_dicom(volume: Volume, folder: Path, modality: str = "MR", series: int = 1
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
     folder.mkdir(parents=True, exist_ok=True)
-    spacing, direction, _ = itk_from_affine(volume.ijk_to_ras)
+    spacing, direction, _ = VolumeGeometry((1, 1, 1), volume.ijk_to_ras).to_itk()
     direction = np.reshape(direction, (3, 3))
     root = "1.2.826.0.1.3680043.10.9999."
     for k, image in enumerate(volume.array):

@@ -7,16 +7,18 @@ functions that run at inference time.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from flairseg.adapt.framed import Case
 from flairseg.io.label_maps import read_label_map
-from flairseg.io.label_meanings import OWN
+from flairseg.io.label_meanings import OWN, PRESETS
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
+from flairseg.reading import read_components
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive
 from flairseg.slicestack import SliceStack
-from flairseg.volume import Volume, volume_from_sitk
+from flairseg.volume import Volume
 from scipy import ndimage
 
 from .normal_rule import normal_rim
@@ -50,10 +52,18 @@ def refuse_held_back(name: str, held_back: frozenset[str] = HELD_BACK) -> None:
 
 
 def read(path: Path) -> Volume:
-    """Read one image of the training data."""
-    import SimpleITK as sitk
+    """Read one image of the training data: voxels in the file's own type, placed as everywhere in FlairSeg."""
+    return replace(read_components(path)[0], name=path.name.split(".")[0])
 
-    return volume_from_sitk(sitk.ReadImage(str(path)), path.name.split(".")[0])
+
+def read_labels(path: Path, image: Volume) -> np.ndarray:
+    """Classes of a label map that holds FlairSeg's values, on an image's grid: uint8 (K, J, I)."""
+    return read_label_map(path, image.geometry, OWN).labels
+
+
+def read_lesions(path: Path, image: Volume) -> np.ndarray:
+    """Where a binary mask marks lesions, on an image's grid: bool (K, J, I)."""
+    return read_label_map(path, image.geometry, PRESETS["binary"]).labels == LESION
 
 
 def split_hand_drawn(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +106,7 @@ def load_tabriz(folder: Path) -> list[Case]:
         name = patient.name.removeprefix("sub-")
         refuse_held_back(name)
         volume = read(patient / "flair.nii.gz")
-        truth = volume.with_array(read_label_map(patient / "labels.nii.gz", volume.geometry, OWN).labels)
+        truth = volume.with_array(read_labels(patient / "labels.nii.gz", volume))
         stack = SliceStack.from_volume(volume)
         labels = SliceStack.from_volume(truth).array.astype(np.uint8)
         drawn = folder / "tabriz_normal_abnormal" / f"{name}_1.png"

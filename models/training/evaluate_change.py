@@ -37,7 +37,7 @@ from flairseg.segmentation import Segmentation
 from flairseg.volume import volume_to_sitk
 from scipy import ndimage
 
-from .data import HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back
+from .data import HELD_BACK_LONGITUDINAL, data_folder, read, read_lesions, refuse_held_back
 
 PATIENTS = ("patient01", "patient03")
 LEVELS = (0.5, 0.35, 0.3, 0.15)
@@ -67,8 +67,9 @@ def load(folder: Path, model: str | None) -> Pair:
     refuse_held_back(folder.name, HELD_BACK_LONGITUDINAL)
     studies = tuple(segment(read(folder / f"study{n}_flair.nii.gz"), model) for n in (1, 2))
     transforms = tuple(sitk.ReadTransform(str(folder / f"study{n}_to_common.txt")) for n in (1, 2))
-    grid = sitk.ReadImage(str(folder / "change_mask.nii.gz"))
-    return Pair(folder.name, studies, transforms, grid, sitk.GetArrayFromImage(grid) > 0)
+    path = folder / "change_mask.nii.gz"
+    common = read(path)
+    return Pair(folder.name, studies, transforms, volume_to_sitk(common), read_lesions(path, common))
 
 
 def covered(pair: Pair) -> dict[float, float]:

@@ -21,7 +21,7 @@ from flairseg.volume import Volume
 
 from .calibrate import decoded
 from .config import TrainingConfig, load_config
-from .data import data_folder, read, refuse_held_back
+from .data import data_folder, read, read_lesions, refuse_held_back
 from .evaluate import card_entry, fold_card, fold_network, summarise
 from .export import load_average, write_model
 from .metrics import compare
@@ -60,8 +60,9 @@ def scans(data: Path) -> Iterator[Drawn]:
 
 
 def _drawn(site: str, person: str, path: Path) -> Drawn:
-    lesions = read(path.with_name("lesions.nii.gz")).array > 0
-    return Drawn(site, f"{site}-{person}", path.parent.name, read(path), np.where(lesions, LESION, 0).astype(np.uint8))
+    image = read(path)
+    lesions = read_lesions(path.with_name("lesions.nii.gz"), image)
+    return Drawn(site, f"{site}-{person}", path.parent.name, image, np.where(lesions, LESION, 0).astype(np.uint8))
 
 
 def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, dict[str, float]]]:

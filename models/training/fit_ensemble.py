@@ -37,7 +37,7 @@ from flairseg.volume import Volume
 from .card_markdown import render
 from .compare_systems import find_systems
 from .config import shared_budget
-from .data import data_folder, folds, read, refuse_held_back
+from .data import data_folder, folds, read, read_labels, refuse_held_back
 from .evaluate import card_entry, compare, summarise
 from .predict_folds import LABELS, PROBABILITIES, REFERENCES
 from .vote_search import Fitted, Patient, fit
@@ -136,9 +136,10 @@ def read_chances(path: Path) -> np.ndarray:
 
 def load_patient(predictions: Path, name: str, voters: Sequence[Voter]) -> Patient:
     """A patient's predictions, cut to the voxels that matter."""
-    truth = read(predictions / REFERENCES / f"{name}{LABELS}")
+    reference = predictions / REFERENCES / f"{name}{LABELS}"
+    grid = read(reference)
     members = [read_chances(predictions / voter.recipe / f"{name}{PROBABILITIES}") for voter in voters]
-    return Patient.of(name, members, truth.array.astype(np.uint8), truth.voxel_mm3)
+    return Patient.of(name, members, read_labels(reference, grid), grid.voxel_mm3)
 
 
 def fit_nested(

@@ -22,7 +22,7 @@ from .calibrate import decoded
 from .card_markdown import render
 from .checkpoint import FINISHED
 from .config import TrainingConfig, load_config
-from .data import read
+from .data import read, read_labels
 from .evaluate import card_entry, compare, summarise
 from .export import TOLERANCE_ON_SLICES, largest_difference, load_average, write_model
 from .predict_folds import LABELS, REFERENCES
@@ -41,11 +41,11 @@ def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:
     """
     figures = {}
     for reference in sorted((predictions / REFERENCES).glob(f"*{LABELS}")):
-        truth, ours = read(reference), read(predictions / config.name / reference.name)
+        truth = read(reference)
+        labels = read_labels(reference, truth)
+        ours = read_labels(predictions / config.name / reference.name, truth)
         spacing = tuple(reversed(truth.spacing))
-        figures[reference.name.removesuffix(LABELS)] = compare(
-            ours.array.astype(np.uint8), truth.array.astype(np.uint8), spacing
-        )
+        figures[reference.name.removesuffix(LABELS)] = compare(ours, labels, spacing)
     known = set(config.pipeline["output_classes"])
     unknown = [
         name

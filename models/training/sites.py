@@ -24,6 +24,7 @@ from .data import (
     folds,
     load_tabriz,
     read,
+    read_lesions,
     refuse_held_back,
 )
 from .pseudo import HAND_DRAWN_SLICES, hand_drawn_110497
@@ -88,9 +89,10 @@ def mslesseg(data: Path, config: PreprocessingConfig) -> Bank:
     for visit in sorted(_folder(data, "mslesseg").glob("*/flair.nii.gz")):
         person = visit.parent.name.split("_")[0]
         refuse_held_back(person, HELD_BACK_MSLESSEG)
-        volume, truth = read(visit), read(visit.with_name("lesions.nii.gz"))
+        volume = read(visit)
+        truth = volume.with_array(read_lesions(visit.with_name("lesions.nii.gz"), volume))
         for thickness in MSLESSEG_THICKNESS:
-            flair, lesions = averaged(volume, thickness), averaged(truth.with_array(truth.array > 0), thickness)
+            flair, lesions = averaged(volume, thickness), averaged(truth, thickness)
             case = Case(f"mslesseg-{person}", flair, np.where(lesions.array > 0.5, LESION, 0).astype(np.uint8))
             framed = frame_case(case, config)
             every = EVERY if thickness == 1 else 1
@@ -106,9 +108,10 @@ def muslim(data: Path, config: PreprocessingConfig) -> Bank:
         path = folder / entry["slice"] / "flair.nii.gz"
         if entry["held_back"] or entry["patient"] in HELD_BACK_MUSLIM or not path.exists():
             continue
-        lesions = read(path.with_name("lesions.nii.gz")).array > 0
+        image = read(path)
+        lesions = read_lesions(path.with_name("lesions.nii.gz"), image)
         framed = frame_case(
-            Case(f"muslim-{entry['patient']}", read(path), np.where(lesions, LESION, 0).astype(np.uint8)), config
+            Case(f"muslim-{entry['patient']}", image, np.where(lesions, LESION, 0).astype(np.uint8)), config
         )
         parts.append(slices_of(framed, lesions_only(framed.labels == LESION)))
     return bank_of(parts)

@@ -109,7 +109,7 @@ def _run(
     )
     cases, notes = _cases(options)
     if pseudonymiser is not None:
-        cases, notes = _pseudonymised(cases, pseudonymiser), [note.partition(":")[0] + "." for note in notes]
+        cases, notes = _pseudonymised(cases, pseudonymiser), [n.reworded(n.partition(":")[0] + ".") for n in notes]
     mappings = _mappings(options, {case.method for case in cases} | {REFERENCE})
     logs = [read_training_log(path) for path in options.training_logs]
     check_destination(options.output, options.overwrite)
@@ -180,9 +180,10 @@ def _pseudonymised(cases: Sequence[EvaluationCase], pseudonymiser: Pseudonymiser
 def _without_names(result: EvaluationResult, pseudonymiser: Pseudonymiser) -> EvaluationResult:
     """The result with the names taken out of its warnings and errors."""
     clean = pseudonymiser.text
+    warnings = pseudonymiser.warnings
     return replace(
         result,
-        cases=tuple(replace(c, warnings=tuple(clean(text) for text in c.warnings)) for c in result.cases),
+        cases=tuple(replace(c, warnings=warnings(c.warnings)) for c in result.cases),
         refusals=tuple(replace(r, message=clean(r.message), advice=clean(r.advice)) for r in result.refusals),
     )
 

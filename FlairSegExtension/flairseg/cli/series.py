@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import CaseWarning, FlairSegError
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -53,7 +53,8 @@ def show_series(folder: Path) -> int:
         results.print(Text(reason), soft_wrap=True)
     if scan.damaged:
         names = ", ".join(path.name for path in scan.damaged[:5])
-        show_warning(messages, f"{len(scan.damaged)} DICOM files cannot be read ({names}).")
+        text = f"{len(scan.damaged)} DICOM files cannot be read ({names})."
+        show_warning(messages, CaseWarning(text, "damaged-files"))
     if failure is not None:
         show_error(messages, failure)
         return REFUSED

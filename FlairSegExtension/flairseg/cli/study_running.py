@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import CaseWarning, FlairSegError
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -50,7 +50,7 @@ def new_protocol(
                 error.place, error.problem, "Change --id, --arm, --rater, --repeats or the names of the images."
             ) from error
         for sentence in draft.left_out:
-            show_warning(messages, f"Left out: {sentence}.")
+            show_warning(messages, CaseWarning(f"Left out: {sentence}.", "image-left-out"))
         written = write_draft(draft, path)
         _say(results, str(written), f"  {len(draft.content['cases'])} cases. Look through it, then check and lock it.")
         return WRITTEN
@@ -150,10 +150,10 @@ def exclude_case(folder: Path, case: str, reason: str, coordinator: Path | None)
         study = Study(folder, coordinator)
         study.exclude(case, reason)
         if AFTER_UNSEALING in study.excluded()[case]:
-            show_warning(
-                messages,
-                "The key was open already, so results could be known when this case was left out. The report says so.",
+            text = (
+                "The key was open already, so results could be known when this case was left out. The report says so."
             )
+            show_warning(messages, CaseWarning(text, "excluded-after-unsealing"))
         _say(results, case, "  left out of the results; its answers stay in the records.")
         return WRITTEN
 
@@ -202,10 +202,11 @@ def _run(what: Callable[[Console, Console], int]) -> int:
         return INTERRUPTED
 
 
-def _inside(coordinator: Path) -> str:
-    return (
+def _inside(coordinator: Path) -> CaseWarning:
+    return CaseWarning(
         f"Protocol and key lie inside of the study, in {coordinator}. If raters can open that folder, move it to where "
-        "they cannot, and name it with --coordinator from then on."
+        "they cannot, and name it with --coordinator from then on.",
+        "key-inside-study",
     )
 
 

@@ -6,6 +6,7 @@ the positions, so that a slice is where its header puts it. highdicom, which wri
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 _OFF_GRID = 0.05
 #: Direction cosines and pixel spacing (mm) of all frames agree this closely.
 _SAME = 1e-3
+#: Within these the file meta information names the class of the object.
+_META_BYTES = 1024
 #: Files of a folder that are looked at.
 _MOST_FILES = 5000
 
@@ -102,6 +105,18 @@ def read(path: Path) -> RawLabels:
     return RawLabels(
         path, "dicom-seg", layers, geometry, segments, signed="labels" if any(s.id for s in segments) else ""
     )
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file is a DICOM Segmentation object, by its file meta information; needs no pydicom."""
+    try:
+        with path.open("rb") as stream:
+            meta = stream.read(_META_BYTES)
+    except OSError:
+        return False
+    # Group 2 comes first and is never compressed; an odd UID is padded by a zero byte.
+    found = re.search(rb"\x02\x00\x02\x00UI..([0-9.]+)", meta, re.DOTALL)
+    return meta[128:132] == b"DICM" and found is not None and found[1].decode() in _SEGMENTATIONS
 
 
 def _is_dicom(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..dicom.read_seg import is_segmentation
 from ..errors import CaseWarning, FlairSegError
 from ..image.geometry import VolumeGeometry
 from ..io.label_maps import read_label_map
@@ -32,7 +33,7 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
     reference : Volume
         Labels (K, J, I), RAS mm.
     path : Path
-        Its file: a segmentation of 3D Slicer is cropped by nature.
+        Its file: segmentations of 3D Slicer and DICOM are cropped by nature.
     masks : sequence of (Path, LabelMapping or None, str)
         The masks of all methods, so that all are compared on one grid. One that cannot be read is left out, which
         reading it again will tell.
@@ -41,7 +42,7 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
     -------
     Volume
         The very reference where nothing is marked beside it; else with background around it and a warning. It grows
-        over masks on its own lattice of voxels, and over every mask if it is a segmentation file of 3D Slicer: what
+        over masks on its own lattice of voxels, and over every mask if it is a segmentation of 3D Slicer or DICOM: what
         lies beside a whole image was not looked at by its reader.
     """
     low, high = np.zeros(3, int), np.asarray(reference.array.shape, int)
@@ -70,7 +71,8 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
 
 
 def _is_cropped(path: Path) -> bool:
-    return path.name.lower().endswith(".seg.nrrd")
+    """Whether a file leaves out where nothing is marked: Slicer's segmentations, DICOM SEG without empty frames."""
+    return path.name.lower().endswith(".seg.nrrd") or path.is_dir() or is_segmentation(path)
 
 
 def _beside(reference: VolumeGeometry, mask: Mask, any_grid: bool) -> tuple[np.ndarray, np.ndarray, float] | None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..dicom.read_seg import is_segmentation
+from ..errors import CaseWarning
 from ..io.csv_tables import on_disk, table_text
 from ..io.names import MASK_WORDS, bids_name, is_common, stem_of
 from ..reading import ENDINGS
@@ -169,14 +171,14 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
 
 def match_folders(
     predictions: Mapping[str, str | Path], references: str | Path, images: str | Path | None = None
-) -> tuple[list[EvaluationCase], list[str]]:
+) -> tuple[list[EvaluationCase], list[CaseWarning]]:
     """Cases of folders whose files have the same case name.
 
-    A case's name is that of its BIDS entities, else its file's name without the known endings (``.nii.gz``, ...) and
-    without what says what it is (``_labels``, ``_truth``, ``_flair_labels``, ...). A file that is called nothing else
-    (``sub-01/labels.nii.gz``), by a tool's fixed name (``space-flair_seg-lst.nii.gz``) or as others are in other
-    folders has the name of its folder. Names match in either Unicode form. ``<stem>_probabilities`` beside a prediction
-    is used.
+    Files are images of the known endings and DICOM Segmentation objects (``.dcm``). A case's name is that of its BIDS
+    entities, else its file's name without the known endings (``.nii.gz``, ...) and without what says what it is
+    (``_labels``, ``_truth``, ``_flair_labels``, ...). A file that is called nothing else (``sub-01/labels.nii.gz``), by
+    a tool's fixed name (``space-flair_seg-lst.nii.gz``) or as others are in other folders has the name of its folder.
+    Names match in either Unicode form. ``<stem>_probabilities`` beside a prediction is used.
 
     Parameters
     ----------
@@ -190,8 +192,8 @@ def match_folders(
     -------
     list of EvaluationCase
         Sorted by case, then in the order of the methods.
-    list of str
-        What could not be matched, in words.
+    list of CaseWarning
+        What could not be matched.
 
     Raises
     ------
@@ -215,10 +217,12 @@ def match_folders(
             )
         alone = sorted(masks.keys() - truth.keys())
         if alone:
-            told.append(f"{method} has {len(alone)} masks without a reference, left out: {_some(alone)}.")
+            text = f"{method} has {len(alone)} masks without a reference, left out: {_some(alone)}."
+            told.append(CaseWarning(text, "mask-without-reference"))
         lacking = sorted(truth.keys() - masks.keys())
         if lacking:
-            told.append(f"{method} has no mask of {len(lacking)} references: {_some(lacking)}.")
+            text = f"{method} has no mask of {len(lacking)} references: {_some(lacking)}."
+            told.append(CaseWarning(text, "reference-without-mask"))
         for case in both:
             matched.add(case)
             cases.append(
@@ -265,8 +269,13 @@ def _images_in(folder: Path, depth: int) -> Iterator[Path]:
         if entry.is_dir():
             if depth:
                 yield from _images_in(entry, depth - 1)
-        elif any(entry.name.lower().endswith(e) for e in ENDINGS):
+        elif any(entry.name.lower().endswith(e) for e in ENDINGS) or _is_dicom_seg(entry):
             yield entry
+
+
+def _is_dicom_seg(path: Path) -> bool:
+    """Whether a file is a DICOM Segmentation object; images and reports of the same folders are none."""
+    return path.suffix.lower() == ".dcm" and is_segmentation(path)
 
 
 def _name_of(path: Path, top: Path, repeated: bool = False) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UnsuitableMaskError
+from ..errors import CaseWarning, UnsuitableMaskError
 from ..image.geometry import GRID_TOLERANCE_VOXELS
+from ..image.headers import reconciled
 from ..io.label_maps import LabelMap, read_label_map
 from ..io.label_meanings import LabelMapping
 from ..io.names import stem_of
@@ -18,11 +19,6 @@ from ..reading import read_components
 from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .foreign import REFERENCE
 
-_RECONCILED = (
-    "has two placements in its header (sform and qform), or its reference has; they agree in one of them, which was "
-    "taken: these are the same voxels."
-)
-
 
 @dataclass(frozen=True)
 class Placed:
@@ -31,13 +27,13 @@ class Placed:
     Attributes
     ----------
     array : ndarray, shape of the reference
-    warnings : tuple of str
+    warnings : tuple of CaseWarning
     scores : ndarray of float32 or None
         The probabilities that a probability mask was thresholded from.
     """
 
     array: np.ndarray
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[CaseWarning, ...] = ()
     scores: np.ndarray | None = None
 
 
@@ -82,11 +78,11 @@ def read_prediction(path: Path, mapping: LabelMapping | None, method: str, refer
     """
     found = read_label_map(path, None, mapping, doubtful="warn", subject=method)
     volume = _volume(found)
-    placed = place(volume, reference, linear=False)
+    placed = place(volume, reference, linear=False, file=path.name)
     scores = None
     if found.scores is not None:
         scores = place(replace(volume, array=found.scores), reference, linear=True).array
-    return Placed(placed.array, (*found.warnings, *(f"{path.name} {text}" for text in placed.warnings)), scores)
+    return Placed(placed.array, (*found.warnings, *placed.warnings), scores)
 
 
 def _volume(found: LabelMap) -> Volume:
@@ -102,7 +98,7 @@ def _volume(found: LabelMap) -> Volume:
 
 def read_probabilities(
     path: Path, mapping: LabelMapping | None, reference: Volume
-) -> tuple[dict[int, np.ndarray], list[str]]:
+) -> tuple[dict[int, np.ndarray], list[CaseWarning]]:
     """Probabilities of the classes on the reference's grid, by linear interpolation where the grids differ.
 
     Parameters
@@ -117,8 +113,7 @@ def read_probabilities(
     -------
     dict of int to ndarray of float32, shape of the reference
         By class value.
-    list of str
-        Warnings.
+    list of CaseWarning
 
     Raises
     ------
@@ -139,16 +134,16 @@ def read_probabilities(
             code="number-of-probabilities",
         )
     found: dict[int, np.ndarray] = {}
-    told: dict[str, None] = dict.fromkeys(grid.warnings)
+    told: dict[CaseWarning, None] = dict.fromkeys(grid.warnings)
     for value, part in wanted.items():
-        placed = place(replace(grid, array=checked_probabilities(part, path.name)), reference, linear=True)
+        placed = place(replace(grid, array=checked_probabilities(part, path.name)), reference, True, path.name)
         found[value] = placed.array
         # What lies outside of the reference was told with the mask.
-        told |= dict.fromkeys(f"{path.name} {text}" for text in placed.warnings if "outside" not in text)
+        told |= dict.fromkeys(warning for warning in placed.warnings if warning.code != "mask-outside-reference")
     return found, list(told)
 
 
-def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
+def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Placed:
     """Bring an array onto the reference's grid by where its voxels are in space.
 
     Parameters
@@ -159,6 +154,8 @@ def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
         Its grid alone is looked at.
     linear : bool
         Interpolate linearly instead of taking the nearest voxel.
+    file : str
+        What warnings call it; the volume's name where it is not given.
 
     Returns
     -------
@@ -173,8 +170,9 @@ def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
     """
     target = reference.geometry
     own, other = target.reconcile(volume.geometry)
+    file = file or volume.name
     if own.matches(target):
-        return Placed(volume.array, (_RECONCILED,) if other else ())
+        return Placed(volume.array, (reconciled(file),) if other else ())
     outside = _outside(volume.array, target.index_map(own), target.shape)
     if outside == 1:
         raise UnsuitableMaskError(
@@ -189,15 +187,14 @@ def place(volume: Volume, reference: Volume, linear: bool) -> Placed:
         moved = _resampled(volume, reference, linear)
         how = "linear interpolation" if linear else "the nearest voxel"
         sizes = (_grid_words(v) for v in (volume, reference))
-        warnings.append("lies on another grid than its reference ({}; {}): brought onto it by {}.".format(*sizes, how))
-        if own.shape == target.shape and np.allclose(own.spacing, target.spacing, rtol=1e-3):
-            warnings.append(
-                "has the size of its reference but another position or direction in its header, which was believed."
-            )
+        text = "{} lies on another grid than its reference ({}; {}): brought onto it by {}.".format(file, *sizes, how)
+        warnings.append(CaseWarning(text, "mask-resampled"))
+        if target.same_size(own):
+            text = "has the size of its reference but another position or direction in its header, which was believed."
+            warnings.append(CaseWarning(f"{file} {text}", "mask-moved"))
     if outside > 0:
-        warnings.append(
-            f"has {100 * outside:.2g} % of its marked voxels outside of its reference; they are not counted."
-        )
+        text = f"has {100 * outside:.2g} % of its marked voxels outside of its reference; they are not counted."
+        warnings.append(CaseWarning(f"{file} {text}", "mask-outside-reference"))
     return Placed(moved, tuple(warnings))
 
 
@@ -229,7 +226,7 @@ def _read(path: Path) -> tuple[Volume, np.ndarray]:
         if bad.any():
             components = np.where(bad, 0, components)
             told = f"{path.name} holds {int(bad.sum())} voxels that are NaN or infinite; they count as 0."
-            grid = replace(grid, warnings=(*grid.warnings, told))
+            grid = replace(grid, warnings=(*grid.warnings, CaseWarning(told, "labels-not-finite")))
     return grid, components
 
 

@@ -317,26 +317,33 @@ class _Run:
             len(with_scores),
         )
 
-    def _notes(self, empty: Sequence) -> list[str]:
-        notes = []
+    def _notes(self, empty: Sequence) -> list[CaseWarning]:
+        notes: list[CaseWarning] = []
+
+        def note(text: str, code: str) -> None:
+            notes.append(CaseWarning(text, code))
+
         absent = [i for i, v in EVALUATED.items() if not self._references_know(v)]
         if absent:
-            notes.append(f"The references have no {_titles(absent)}, so nobody has figures for that.")
+            note(
+                f"The references have no {_titles(absent)}, so nobody has figures for that.", "class-not-in-references"
+            )
         if LESION_ID not in absent and NORMAL_WMH_ID in absent:
             undivided = ALL_WMH not in absent
-            notes.append(
+            note(
                 "The references do not tell normal from abnormal WMH: "
                 + (
                     "“all WMH” compares both of a method together with theirs."
                     if undivided
                     else "what a method calls normal WMH is compared with nothing, and “all WMH” is left out. If they "
                     "mark all of it, state reference:wmh-challenge."
-                )
+                ),
+                "references-undivided",
             )
         for method in self.methods.values():
             lacking = [i for i in EVALUATED if i not in method.classes and i not in absent]
             if lacking:
-                notes.append(f"{method.name} knows no {_titles(lacking)}: it has no figures for that.")
+                note(f"{method.name} knows no {_titles(lacking)}: it has no figures for that.", "class-not-in-method")
         for row in empty:
             for cases, which in (
                 (row.both, "both masks are empty, every figure but the volumes is undefined and left out"),
@@ -345,12 +352,17 @@ class _Run:
             ):
                 if cases:
                     title = CLASS_TITLES[row.class_id]
-                    notes.append(f"{row.method}, {title}: in {len(cases)} case{'s' * (len(cases) > 1)} {which}.")
-        moved = sum("lies on another grid" in text for info in self.infos.values() for text in info.warnings)
+                    many = f"{len(cases)} case{'s' * (len(cases) > 1)}"
+                    note(f"{row.method}, {title}: in {many} {which}.", "empty-masks")
+        moved = sum(text.code == "mask-resampled" for info in self.infos.values() for text in info.warnings)
         if moved:
-            notes.append(f"{moved} case{'s' * (moved > 1)} with files on another grid: see the cases' warnings.")
+            note(
+                f"{moved} case{'s' * (moved > 1)} with files on another grid: see the cases' warnings.",
+                "mask-resampled",
+            )
         if self.refusals:
-            notes.append(f"{len(self.refusals)} case{'s' * (len(self.refusals) > 1)} could not be evaluated.")
+            many = f"{len(self.refusals)} case{'s' * (len(self.refusals) > 1)}"
+            note(f"{many} could not be evaluated.", "cases-not-evaluated")
         return notes
 
 

@@ -302,6 +302,12 @@ class VolumeGeometry:
         limit = self.tolerance_mm(other) if tolerance_mm is None else tolerance_mm
         return self.displacement_mm(other) <= limit
 
+    def same_size(self, other: VolumeGeometry) -> bool:
+        """Whether two grids have the same shape and voxel size, wherever they lie; tolerance as for :meth:`matches`."""
+        last = np.maximum(np.array(self.shape[::-1]) - 1, 1)
+        lengths = np.abs(np.subtract(self.spacing, other.spacing)) * last
+        return self.shape == other.shape and bool((lengths <= self.tolerance_mm(other)).all())
+
     def differences(self, other: VolumeGeometry, tolerance_mm: float | None = None) -> tuple[str, ...]:
         """What makes two grids differ, one phrase each, both values named (this one first); empty if they match."""
         if self.matches(other, tolerance_mm):

@@ -228,19 +228,27 @@ def header_warnings(path: str | Path) -> tuple[CaseWarning, ...]:
     return ()
 
 
-def placed_by_header(path: Path, ijk_to_ras: np.ndarray) -> np.ndarray:
-    """The affine (4 x 4, mm, RAS) of an image or label map by the rule of this module.
+def placed_by_header(path: Path, ijk_to_ras: np.ndarray) -> Placed:
+    """Where an image or label map lies by the rules of this module; two voxel sizes are told, not refused.
 
     Parameters
     ----------
     path : Path
     ijk_to_ras : ndarray, shape (4, 4)
-        As ITK read it, which takes the qform of some NIfTI files that have two placements, and the sform of others.
+        As ITK read it, which knows no unit, and takes the qform of some NIfTI files that have two placements and the
+        sform of others.
+
+    Raises
+    ------
+    InvalidGeometryError
+        As for :func:`nifti_placement`.
     """
     head = first_bytes(path, HEADER_BYTES)
-    if head[344:347] != b"n+1":
-        return ijk_to_ras
-    return nifti_placement(parse_header(head, path.name), path.name, strict=False).ijk_to_ras
+    if head[344:347] == b"n+1":
+        return nifti_placement(parse_header(head, path.name), path.name, strict=False)
+    if head[:4] == b"NRRD" or b"NDims" in head or b"ObjectType" in head:
+        return text_placement(path, ijk_to_ras, strict=False)
+    return Placed(np.asarray(ijk_to_ras, float))
 
 
 # --- NIfTI

@@ -105,7 +105,7 @@ def read_image(path: Path) -> Volume:
     try:
         read_header(path)
         found = volume_from_sitk(sitk.ReadImage(str(path)), path.parent.name)
-        return replace(found, ijk_to_ras=placed_by_header(path, found.ijk_to_ras))
+        return replace(found, ijk_to_ras=placed_by_header(path, found.ijk_to_ras).ijk_to_ras)
     except (FlairSegError, RuntimeError) as error:
         raise DamagedCaseError(f"{path.name} cannot be read.", "Bring the file back from a backup.") from error
 

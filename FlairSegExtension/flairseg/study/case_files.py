@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..compact import CompactAnswer
-from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError
 from ..io.label_maps import LabelMap, read_label_map
 from ..io.label_meanings import OWN
 from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES
@@ -171,7 +171,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
         try:
             probabilities = grid.turn(_read_probabilities(item.probabilities, grid.file))
         except FlairSegError as error:
-            warnings.append(str(error))
+            warnings.append(CaseWarning(str(error), "probabilities-left-out"))
     labels, origin = None, ""
     beside = _beside(item.labels)
     if beside is not None:
@@ -182,14 +182,15 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
             if not np.array_equal(corrected, original):
                 labels, origin = corrected, f"the corrections in {beside.name}"
         except FlairSegError as error:
-            warnings.append(f"{beside.name} is left out, the labels are those of {item.labels.name}. {error}")
+            text = f"{beside.name} is left out, the labels are those of {item.labels.name}. {error}"
+            warnings.append(CaseWarning(text, "corrections-left-out"))
     if archive is not None and item.versions:
         try:
             saved = archive.load(item.case)
             kept = read_label_map(saved.saved.path / "labels.nii.gz", grid.volume.geometry, OWN)
             labels, origin = kept.labels, f"version {saved.saved.version} of the archive"
         except FlairSegError as error:
-            warnings.append(f"The archived version is left out. {error}")
+            warnings.append(CaseWarning(f"The archived version is left out. {error}", "version-left-out"))
     return CaseFiles(
         item,
         volume,

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
+from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..io.label_maps import read_label_map
 from ..io.names import case_name, is_common, stem_of
 from ..io.safe_names import folded, marked
@@ -331,9 +331,10 @@ def _scored(found: _Found) -> QueueItem:
         content = _json(found.summary)
         try:
             known, by_lesions = _from_content(content), _from_lesions(content.get("lesions"))
-            warnings += map(str, warnings_from(content.get("warnings")))
+            warnings += warnings_from(content.get("warnings"))
         except (AttributeError, KeyError, TypeError, ValueError):
-            warnings.append(f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it.")
+            text = f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it."
+            warnings.append(CaseWarning(text, "summary-left-out"))
     score, why = None, "No probabilities and no lesion table: not known."
     if found.labels is None:
         why = "Not segmented yet."
@@ -342,7 +343,7 @@ def _scored(found: _Found) -> QueueItem:
             score = expected_correction_ml(found.labels, found.probabilities)
             why = f"{score:.2f} ml of lesion are expected to be corrected (from the class probabilities)."
         except FlairSegError as error:
-            warnings.append(str(error))
+            warnings.append(CaseWarning(str(error), "probabilities-left-out"))
     if score is None and found.labels is not None and by_lesions is not None:
         score = by_lesions
         why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's mean probability)."

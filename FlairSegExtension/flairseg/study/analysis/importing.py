@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ...errors import InputNotFoundError
+from ...errors import CaseWarning, InputNotFoundError
 from ...io.csv_tables import TableText, table_text
 from ..records import Answer, Rating
 from .response_types import EMPTY, Reading, looks_like, number_of, reading_of
@@ -88,7 +88,7 @@ def read_ratings(paths: Sequence[str | Path], types: Mapping[str, str] | None = 
     """
     types = {key.strip(): kind for key, kind in (types or {}).items()}
     files = _files(paths)
-    remarks: list[str] = []
+    remarks: list[CaseWarning] = []
     found: list[tuple[Rating, _Cell]] = []
     for path in files:
         found += _read_file(path, types, remarks)
@@ -128,7 +128,7 @@ def _files(paths: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def _table_of(path: Path, remarks: list[str]) -> TableText:
+def _table_of(path: Path, remarks: list[CaseWarning]) -> TableText:
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
             raise InvalidRatingsError(f"{path.name} is larger than 64 MB.", "A table of ratings is smaller: is it one?")
@@ -138,13 +138,14 @@ def _table_of(path: Path, remarks: list[str]) -> TableText:
     table = table_text(data)
     if table.encoding == "cp1252":
         # What Excel writes on a Western Windows; every byte means something.
-        remarks.append(f"{path.name} is not UTF-8; it was read as Windows-1252.")
+        text = f"{path.name} is not UTF-8; it was read as Windows-1252."
+        remarks.append(CaseWarning(text, "table-encoding-guessed"))
     if "\0" in table.body:
         raise InvalidRatingsError(f"{path.name} is not a text file.", "Save the table as CSV (UTF-8).")
     return table
 
 
-def _read_file(path: Path, types: Mapping[str, str], remarks: list[str]) -> list[tuple[Rating, _Cell]]:
+def _read_file(path: Path, types: Mapping[str, str], remarks: list[CaseWarning]) -> list[tuple[Rating, _Cell]]:
     """Ratings of one file, their values still text, each with the cell that it came from."""
     table = _table_of(path, remarks)
     reader = csv.reader(io.StringIO(table.body, newline=""), delimiter=table.delimiter, strict=True)
@@ -265,7 +266,7 @@ def _plain(text: str) -> str:
     return text[1:] if len(text) > 1 and text[0] == "'" and text[1] in "=+-@\t\r" else text
 
 
-def _typed(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str], remarks: list[str]) -> list[Rating]:
+def _typed(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str], remarks: list[CaseWarning]) -> list[Rating]:
     """The ratings with values of their question's type.
 
     A question whose type is not known, or that has none, gets what its answers look like: one remark lists all of them,
@@ -296,7 +297,7 @@ def _readings(
     found: Sequence[tuple[Rating, _Cell]],
     answers: Mapping[str, Sequence[str]],
     types: Mapping[str, str],
-    remarks: list[str],
+    remarks: list[CaseWarning],
 ) -> dict[str, Reading]:
     """How each question is read; what is not known, contradicts itself or is of no use is told all at once."""
     declared = _declared(found, types)
@@ -309,7 +310,7 @@ def _readings(
             reading = looks_like(texts)
             unknown.setdefault(said, []).append(f"{question!r} ({reading.kind})")
         elif reading.remark:
-            remarks.append(f"Question {question!r} ({said}): {reading.remark}.")
+            remarks.append(CaseWarning(f"Question {question!r} ({said}): {reading.remark}.", "answers-read-with-care"))
         readings[question] = reading
     named = [kind for kind in types.values() if kind in unknown]
     if named:
@@ -323,16 +324,19 @@ def _readings(
     untyped = unknown.pop("", [])
     if untyped:
         plural = "s have" if len(untyped) > 1 else " has"
-        remarks.append(f"Question{plural} no response type; the answers look like: {', '.join(untyped)}.")
+        text = f"Question{plural} no response type; the answers look like: {', '.join(untyped)}."
+        remarks.append(CaseWarning(text, "response-type-guessed"))
     if unknown:
         listed = "; ".join(f"{kind!r} of {', '.join(questions)}" for kind, questions in unknown.items())
-        remarks.append(
+        text = (
             f"Response types that are not known were read by what the answers look like: {listed}. State each once, by "
             "its name or by a question, such as Stars=Likert_5."
         )
+        remarks.append(CaseWarning(text, "response-type-guessed"))
     used = answers.keys() | {rating.response_type for rating, _ in found}
     for key in types.keys() - used:
-        remarks.append(f"The type that was stated for {key!r} is of no use: no question and no type is called that.")
+        text = f"The type that was stated for {key!r} is of no use: no question and no type is called that."
+        remarks.append(CaseWarning(text, "stated-type-unused"))
     return readings
 
 
