@@ -2,7 +2,7 @@
 #   make demo     segment a digital phantom and look at the result
 #   make test     the test suite
 #   make help     the rest
-# PYTHON=/path/to/python3.12 chooses the interpreter; PYTEST_ARGS="-k phantom" chooses tests.
+# PYTHON=/path/to/python3.12 chooses the interpreter; PYTEST_ARGS="-k phantom" chooses tests, without coverage.
 # WORKERS=0 runs the tests in one process, for a debugger; otherwise in one per core, file by file.
 # BENCH_ARGS="--only follow,report" measures some steps alone and leaves the Slicer module out.
 # GUI_ARGS=--large makes the benchmark of the Slicer module take a volume of 200 slices as well.
@@ -15,6 +15,8 @@ PYTEST_ARGS ?=
 WORKERS ?= auto
 BENCH_ARGS ?=
 GUI_ARGS ?=
+# Of the whole suite alone: a part of it covers a part of the core.
+COVERAGE := --cov --cov-report=term --cov-fail-under=90
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak lint bench docs docs-pictures readme clean
@@ -29,10 +31,10 @@ environment-demo environment-test environment-lint environment-docs: environment
 demo: environment-demo ## make a phantom, segment it with the default model, show how well that went
 	@$(BIN)/python tools/demo.py --output demo --seed $(SEED)
 
-test: environment-test ## run the whole suite with coverage of the core
+test: environment-test ## run the whole suite with coverage of the core, or by PYTEST_ARGS a part without
 	@sh tools/system_libraries.sh $(BIN)/python
 	@sh tools/postgresql_server.sh
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(or $(PYTEST_ARGS),$(COVERAGE))
 
 soak: environment-test ## kill -9 a few hundred writers of the store on SQLite and PostgreSQL, count what is lost (minutes)
 	@sh tools/postgresql_server.sh

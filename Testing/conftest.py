@@ -1,16 +1,53 @@
-"""Databases for the tests of the event store; PostgreSQL where a server can be had."""
+"""What the whole suite shares: threads, the order of files among workers, a list of slow tests, databases."""
 
 from __future__ import annotations
 
 import itertools
+import os
+from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from flairseg.review.store import ReviewStore
 
 from Testing.faults import postgresql
 
+if TYPE_CHECKING:
+    from flairseg.review.store import ReviewStore
+
 _numbers = itertools.count(1)
+
+# Set before anything here imports NumPy, PyTorch or ITK, which read them once. The suite has a worker per core; more
+# threads in each would wait for a core, and OpenBLAS's without leaving it.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+#: What a test may take, s, without the marker ``slow``.
+SLOW_S = 20.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files in the order in which xdist hands them out: those with slow tests first, then by the number of their tests.
+
+    A long file that begins last keeps one worker busy while the others have ended. Within a file nothing moves.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    tests = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, -tests[item.path], item.path))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """List tests that take long and are not marked; nothing fails by a clock."""
+    seconds, marked = Counter(), set()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid] += report.duration
+            marked |= {report.nodeid} if "slow" in report.keywords else set()
+    long = {name: taken for name, taken in seconds.items() if taken > SLOW_S and name not in marked}
+    for name, taken in sorted(long.items(), key=lambda pair: -pair[1]):
+        terminalreporter.write_line(f"over {SLOW_S:.0f} s without the marker slow: {taken:.0f} s {name}")
 
 
 @pytest.fixture(scope="session")
@@ -41,5 +78,7 @@ def address(request, tmp_path) -> str:
 @pytest.fixture
 def store(address) -> Iterator[ReviewStore]:
     """An empty store of each kind, open."""
+    from flairseg.review.store import ReviewStore
+
     with ReviewStore(address) as made:
         yield made
