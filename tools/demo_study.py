@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from demo import flairseg
+from flairseg.io.reader import read_volume
 from flairseg.labels import LESION
 from flairseg.phantom import make_phantom, write_phantom
-from flairseg.reading import read_volume
 from flairseg.study.acceptance import lesion_numbers
 from flairseg.study.images import write_neutral
 from rich.console import Console

@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from flairseg.reading import read_volume
+from flairseg.io.reader import read_volume
 from flairseg.study import StudySession
 from flairseg.study.acceptance import LesionMap
 from flairseg.study.records import ACCEPTABLE, UNACCEPTABLE

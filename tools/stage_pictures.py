@@ -22,15 +22,9 @@ from scipy import ndimage
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "FlairSegExtension")]
 
-from flairseg.decoding import classify, gray_probabilities  # noqa: E402
+from flairseg.image.slice_stack import SliceStack  # noqa: E402
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH, VENTRICLES  # noqa: E402
 from flairseg.phantom import make_phantom  # noqa: E402
-from flairseg.postprocessing import (  # noqa: E402
-    drop_outside_brain,
-    fill_holes,
-    remove_small_components,
-    smooth_edges,
-)
 from flairseg.preprocessing import brain_mask, denoise_s1, neighbour_offset  # noqa: E402
 from flairseg.preprocessing.brain_mask import (  # noqa: E402
     ELLIPSE_MARGIN,
@@ -44,7 +38,13 @@ from flairseg.preprocessing.brain_mask import (  # noqa: E402
 )
 from flairseg.preprocessing.framing import frame_brain_fill, frame_brain_mm  # noqa: E402
 from flairseg.preprocessing.normalisation import normalise_brain_median, normalise_periphery  # noqa: E402
-from flairseg.slicestack import SliceStack  # noqa: E402
+from flairseg.segmentation.decoding import classify, gray_probabilities  # noqa: E402
+from flairseg.segmentation.postprocessing import (  # noqa: E402
+    drop_outside_brain,
+    fill_holes,
+    remove_small_components,
+    smooth_edges,
+)
 
 SEED = 0
 #: S1's gray levels of the classes, and the abnormal threshold that it found best.

@@ -1,4 +1,6 @@
-"""Volume nodes -> :class:`flairseg.proposal.Candidate`: what Slicer knows of a loaded volume, without copying it."""
+"""Volume nodes -> :class:`flairseg.image.flair_selection.Candidate`: what Slicer knows of a loaded volume, without
+copying it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from pathlib import PurePath
 import numpy as np
 import slicer
 import vtk
-from flairseg import proposal
-from flairseg.volume import Volume
+from flairseg.image import flair_selection as proposal
+from flairseg.image.volume import Volume
 
 from . import segment_tags
 
@@ -74,7 +76,7 @@ def candidate(node) -> proposal.Candidate:
 
 def slices(node, plane: str = "native") -> int:
     """Number of slices that a model sees when it slices a volume in a plane; 0 for a volume without voxels."""
-    from flairseg.slicestack import SliceStack
+    from flairseg.image.slice_stack import SliceStack
 
     if node is None or not all(candidate_shape(node)):
         return 0

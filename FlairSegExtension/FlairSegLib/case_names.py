@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flairseg.io.names import case_name, is_common
+from flairseg.files.names import case_name, is_common
 
 from . import dicom_source
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 import vtk
-from flairseg.change.states import GAINED, LOST, STATES
+from flairseg.longitudinal.states import GAINED, LOST, STATES
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -94,7 +94,7 @@ def add_nodes(
         Half-way grid of the arrays, mm.
     difference : ndarray of float32, shape (K, J, I)
     change : ndarray of uint8, shape (K, J, I)
-        Values of :data:`flairseg.change.states.CODES`.
+        Values of :data:`flairseg.longitudinal.states.CODES`.
     title : str
         Begin of the nodes' names.
 

@@ -23,15 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import slicer
-from flairseg import wire
 from flairseg.errors import Cancelled, FlairSegError, NotEnoughMemoryError, WorkerError
 from flairseg.progress import CancelToken
+from flairseg.worker import protocol as wire
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flairseg.volume import Volume
+    from flairseg.image.volume import Volume
 
 #: Folder that holds the package ``flairseg``.
 PACKAGE_FOLDER = Path(wire.__file__).resolve().parents[1]
@@ -126,7 +126,7 @@ class WorkerProcess:
         self._requests.put((header, (volume.array,)))
 
     def task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
-        """Start one of :mod:`flairseg.tasks`; its number comes back with its events."""
+        """Start one of :mod:`flairseg.worker.handlers`; its number comes back with its events."""
         self._requests.put(({"kind": "task", "run": run, "task": name}, wire.encode_value(arguments)))
 
     def kill(self) -> None:
@@ -264,7 +264,7 @@ class WorkerThread:
         threading.Thread(target=self._work, args=arguments, name="flairseg-run", daemon=True).start()
 
     def task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
-        """Start one of :mod:`flairseg.tasks`; its number comes back with its events."""
+        """Start one of :mod:`flairseg.worker.handlers`; its number comes back with its events."""
         target, arguments = self._do_task, (run, name, arguments)
         threading.Thread(target=target, args=arguments, name="flairseg-task", daemon=True).start()
 
@@ -285,7 +285,7 @@ class WorkerThread:
 
     def _do_task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
         with self._told(run):
-            from flairseg import tasks
+            from flairseg.worker import handlers as tasks
 
             value = tasks.run(name, arguments, self._progress(run), self._token)
             # As a process would hand it over.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 
 import slicer
-from flairseg.lesions import through_plane_axis
-from flairseg.slicestack import dominant_axes
+from flairseg.image.slice_stack import dominant_axes
+from flairseg.lesions.components import through_plane_axis
 
 from . import views
 

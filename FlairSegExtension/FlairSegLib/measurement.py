@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from flairseg.anatomy.lesion_table import LesionRow, Measured, lesion_table
+from flairseg.anatomy.packing import unpack_regions
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH
-from flairseg.lesion_table import LesionRow, Measured, lesion_table
-from flairseg.lesions import LesionMap, count_edits, count_voxels, find_lesions
-from flairseg.packed_regions import unpack_regions
+from flairseg.lesions.components import LesionMap, count_edits, count_voxels, find_lesions
 
 from .segment_voxels import Snapshot
 

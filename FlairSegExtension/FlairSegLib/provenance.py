@@ -11,12 +11,12 @@ import re
 from typing import TYPE_CHECKING
 
 import slicer
-from flairseg.segmentation import provenance_tags
+from flairseg.segmentation.result import provenance_tags
 
 from . import segment_tags
 
 if TYPE_CHECKING:
-    from flairseg.segmentation import Segmentation
+    from flairseg.segmentation.result import Segmentation
 
 PENDING = "pending"
 #: Attribute of the node: number of this result among those of its volume, from 1.

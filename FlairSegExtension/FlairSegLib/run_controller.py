@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import qt
-from flairseg import wire
 from flairseg.errors import (
     Cancelled,
     CaseWarning,
@@ -23,6 +22,7 @@ from flairseg.errors import (
     InputNotFoundError,
     RunInProgressError,
 )
+from flairseg.worker import protocol as wire
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 

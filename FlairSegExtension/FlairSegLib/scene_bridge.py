@@ -1,4 +1,5 @@
-"""Volume node -> :class:`flairseg.volume.Volume`, and :class:`flairseg.segmentation.Segmentation` -> segmentation node.
+"""Volume node -> :class:`flairseg.image.volume.Volume`, and :class:`flairseg.segmentation.result.Segmentation` ->
+segmentation node.
 
 MRML and FlairSeg speak the same frame: arrays K, J, I as ``slicer.util`` gives them, affines I, J, K -> RAS in mm. So
 the voxels are handed over as they lie in the node, never as they lie in a file (Slicer re-orders the slices of
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 import vtk
-from flairseg.compact import CompactAnswer
 from flairseg.errors import (
     CaseWarning,
     InputChangedError,
@@ -22,11 +22,12 @@ from flairseg.errors import (
     InvalidGeometryError,
     UnsupportedImageError,
 )
+from flairseg.files.headers import header_warnings
 from flairseg.image.geometry import VolumeGeometry
-from flairseg.image.headers import header_warnings
+from flairseg.image.packed import CompactAnswer
+from flairseg.image.volume import Volume
 from flairseg.labels import CLASSES
-from flairseg.segmentation import Segmentation
-from flairseg.volume import Volume
+from flairseg.segmentation.result import Segmentation
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -35,7 +36,7 @@ from .segment_voxels import grid_of, new_segment
 
 #: Node references of a segmentation node.
 INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
-#: The model's own labels, as :attr:`flairseg.compact.CompactAnswer.labels_text`, and the affine of their grid (16
+#: The model's own labels, as :attr:`flairseg.image.packed.CompactAnswer.labels_text`, and the affine of their grid (16
 #: numbers, row by row, IJK -> RAS before parent transforms).
 LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
 #: The regions of the brain on a volume node, kept as the labels are.
@@ -150,7 +151,7 @@ def segmentation_to_node(segmentation: Segmentation, volume_node):
 
     Parameters
     ----------
-    segmentation : flairseg.segmentation.Segmentation
+    segmentation : flairseg.segmentation.result.Segmentation
         Its ``labels``: uint8, (K, J, I), on the volume node's grid. Where they come from, the device that was used and
         the warnings are noted on the node.
     volume_node : vtkMRMLScalarVolumeNode
@@ -233,7 +234,7 @@ class KeptAnswer:
     then : ndarray, shape (4, 4)
         Affine of the labels' grid, IJK -> RAS.
     levels : ndarray of uint8, shape (k, j, i, 3) or (k, j, i, 4), or None
-        Voxels of the hidden volume, see :class:`~flairseg.compact.CompactAnswer`. Not a copy: numpy keeps Slicer's
+        Voxels of the hidden volume, see :class:`~flairseg.image.packed.CompactAnswer`. Not a copy: numpy keeps Slicer's
         memory alive, and nobody edits that volume.
     levels_affine : ndarray, shape (4, 4), or None
         Where they lie.
@@ -311,7 +312,7 @@ def keep_regions(volume_node, text: str) -> None:
     ----------
     volume_node : vtkMRMLScalarVolumeNode
     text : str
-        Region codes on the volume's grid as :attr:`flairseg.compact.CompactAnswer.labels_text`.
+        Region codes on the volume's grid as :attr:`flairseg.image.packed.CompactAnswer.labels_text`.
     """
     volume_node.SetAttribute(REGIONS_GRID_ATTRIBUTE, _sheet(_local_matrix(volume_node)))
     volume_node.SetAttribute(REGIONS_ATTRIBUTE, text)

@@ -1,6 +1,7 @@
 """Work other than segmenting, done as a run is: started, watched and cancelled from the GUI thread, which never waits.
 
-What is done is one of :mod:`flairseg.tasks`, in a process of its own that is started when needed and leaves some time
+What is done is one of :mod:`flairseg.worker.handlers`, in a process of its own that is started when needed and
+leaves some time
 after the last task: most cases are read without one.
 """
 
@@ -69,10 +70,10 @@ class TaskController(RunController):
         Parameters
         ----------
         task : str
-            One of :data:`flairseg.tasks.TASKS`.
+            One of :data:`flairseg.worker.handlers.TASKS`.
         take : callable
             Steps that copy what is needed out of the scene and return the task's arguments, see
-            :func:`flairseg.wire.encode_value`.
+            :func:`flairseg.worker.protocol.encode_value`.
         receive : callable
             Called with the task's answer; steps that put it into the scene, which is changed in the last one only.
         nodes : sequence of vtkMRMLNode

@@ -10,42 +10,31 @@ when the name is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from . import _lazy
+from ._version import __version__ as __version__
 
-_LAZY = {
-    "segment": "pipeline",
-    "Segmentation": "segmentation",
-    "Volume": "volume",
-    "read_volume": "reading",
+_NAMES = {
+    "segment": "segmentation.pipeline",
+    "Segmentation": "segmentation.result",
+    "Volume": "image.volume",
+    "read_volume": "io.reader",
     "read_label_map": "io.label_maps",
-    "write_segmentation": "writing",
-    "render_overview": "overview",
+    "write_segmentation": "segmentation.writing",
+    "render_overview": "segmentation.overview",
 }
 
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = ["__version__", *sorted(_NAMES)]
 
 if TYPE_CHECKING:
+    from .image.volume import Volume as Volume
     from .io.label_maps import read_label_map as read_label_map
-    from .overview import render_overview as render_overview
-    from .pipeline import segment as segment
-    from .reading import read_volume as read_volume
-    from .segmentation import Segmentation as Segmentation
-    from .volume import Volume as Volume
-    from .writing import write_segmentation as write_segmentation
+    from .io.reader import read_volume as read_volume
+    from .segmentation.overview import render_overview as render_overview
+    from .segmentation.pipeline import segment as segment
+    from .segmentation.result import Segmentation as Segmentation
+    from .segmentation.writing import write_segmentation as write_segmentation
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Names of the package, the lazy ones included."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)
+_lazy.install()

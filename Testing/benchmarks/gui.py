@@ -186,8 +186,8 @@ def command_line(path: Path, output: Path) -> float:
 def write_phantom(grid: str, folder: Path) -> Path:
     """The head of seed 0 on a grid, as NIfTI."""
     import SimpleITK as sitk
+    from flairseg.image.volume import volume_to_sitk
     from flairseg.phantom import make_phantom
-    from flairseg.volume import volume_to_sitk
 
     shape = GRIDS[grid]
     spacing = [extent / size for extent, size in zip(EXTENT_MM, reversed(shape), strict=True)]

@@ -69,7 +69,7 @@ def _scan(grid: str, seed: int = 0):
 def _write(path: Path, phantom) -> None:
     """A phantom's FLAIR as ``path``, its truth beside it."""
     import SimpleITK as sitk
-    from flairseg.volume import volume_to_sitk
+    from flairseg.image.volume import volume_to_sitk
 
     volume = phantom.volume
     sitk.WriteImage(volume_to_sitk(volume), str(path))
@@ -103,7 +103,7 @@ def _dicom_inputs(folder: Path) -> None:
     import numpy as np
 
     sys.path.insert(0, str(ROOT))
-    from flairseg.volume import Volume
+    from flairseg.image.volume import Volume
 
     from Testing.core.dicom_series import Study, write_localizer, write_series
 
@@ -156,8 +156,8 @@ def lesions(folder: Path) -> Callable[[], Seconds]:
     import numpy as np
     from flairseg import read_volume
     from flairseg.anatomy import find_regions
+    from flairseg.anatomy.lesion_table import Measured, lesion_table
     from flairseg.labels import LESION
-    from flairseg.lesion_table import Measured, lesion_table
 
     volume = read_volume(folder / "flair1.nii.gz")
     drawn = read_volume(folder / "truth1.nii.gz").array.astype(np.uint8)
@@ -183,8 +183,8 @@ def lesions(folder: Path) -> Callable[[], Seconds]:
 
 def follow(folder: Path) -> Callable[[], Seconds]:
     """A follow-up pair, files to files, with the lesions' regions, as the command does it."""
-    from flairseg.change import follow as follow_studies
-    from flairseg.change import write_followup
+    from flairseg.longitudinal import follow as follow_studies
+    from flairseg.longitudinal import write_followup
 
     studies = [folder / "flair1.nii.gz", folder / "flair2.nii.gz"]
 
@@ -217,12 +217,12 @@ def report(folder: Path) -> Callable[[], Seconds]:
 def dicom(folder: Path) -> Callable[[], Seconds]:
     """From a study's folder to its FLAIR, and what goes back: SEG and SR."""
     import numpy as np
+    from flairseg.anatomy.lesion_table import lesion_table
     from flairseg.dicom import find_flair, read_series
     from flairseg.dicom.making import Algorithm
     from flairseg.dicom.seg import make_seg, write_seg
     from flairseg.dicom.sr import write_sr
     from flairseg.labels import CLASSES
-    from flairseg.lesion_table import lesion_table
 
     labels = np.load(folder / "truth.npy")
     algorithm = Algorithm("bench", "1.0")
@@ -277,8 +277,8 @@ def evaluate(folder: Path) -> Callable[[], Seconds]:
 
 def compare(folder: Path) -> Callable[[], Seconds]:
     """Two models on one case, and what is written of it."""
-    from flairseg.comparison import compare as compare_models
-    from flairseg.comparison import write_comparison
+    from flairseg.comparison.comparing import compare as compare_models
+    from flairseg.comparison.writing import write_comparison
 
     models = [folder / name for name in COMPARED]
 

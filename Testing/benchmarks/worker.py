@@ -40,8 +40,8 @@ def answer(**values: object) -> None:
 def inputs(folder: str) -> None:
     """Scan the head of seed 0 on every grid of :data:`GRIDS`."""
     import SimpleITK as sitk
+    from flairseg.image.volume import volume_to_sitk
     from flairseg.phantom import make_phantom
-    from flairseg.volume import volume_to_sitk
 
     paths = {}
     for name, shape in GRIDS.items():

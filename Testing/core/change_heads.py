@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from flairseg.change import rigid
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
+from flairseg.longitudinal import rigid
 
 from Testing.core.tiny import AXIAL, LESIONS_MM, affine, grid, paint
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 
 from Testing.core.tiny import make_head, make_model, to_nifti
 
@@ -55,6 +55,6 @@ def model(model_folder) -> Path:
 @pytest.fixture(scope="session")
 def segmentation(head, model):
     """``head`` segmented by the tiny model; treat as read-only."""
-    from flairseg.pipeline import segment
+    from flairseg.segmentation.pipeline import segment
 
     return segment(head, model, "cpu")

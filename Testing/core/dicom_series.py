@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     EnhancedMRImageStorage,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from flairseg.nifti import write_nifti
-from flairseg.volume import Volume
+from flairseg.files.nifti import write_nifti
+from flairseg.image.volume import Volume
 from scipy import ndimage
 
 SHAPE = (6, 36, 40)

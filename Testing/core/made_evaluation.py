@@ -36,8 +36,8 @@ from flairseg.evaluation.results import (
     TrainingLog,
     VolumeGroup,
 )
-from flairseg.study.analysis.intervals import Estimate
-from flairseg.study.analysis.reliability import bland_altman
+from flairseg.statistics.intervals import Estimate
+from flairseg.statistics.reliability import bland_altman
 
 from Testing.core.tiny import AXIAL, make_head
 

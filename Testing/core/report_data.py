@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flairseg.report.case import Case, Review
 from flairseg.report.gathering import from_segmentation
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
 
 #: What comes in headers and names of people who mean no good, and of Unicode.
 HOSTILE = '"></title><script>alert(1)</script>\u202e\x07\x00../../etc/passwd\n{{ 7*7 }}' + "W" * 10_000

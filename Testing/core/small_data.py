@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from flairseg.image.volume import Volume
 from flairseg.review.cases import REJECTED, CaseArchive, Verdict
-from flairseg.volume import Volume
 
 from Testing.core.analytic_head import head_stack
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import flairseg
 import pytest
 from flairseg import errors
-from flairseg.atomic import output_error, results_exist
 from flairseg.cli.advice import PHRASES, advice
 from flairseg.cli.console import show_error
+from flairseg.files.atomic import output_error, results_exist
 from rich.console import Console
 
 PACKAGE = Path(flairseg.__file__).parent

@@ -12,14 +12,14 @@ from hypothesis.extra import numpy as hnp
 
 pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip install 'flairseg[study]'")
 
-from flairseg.study.analysis.comparison import mcnemar_exact
-from flairseg.study.analysis.intervals import over_cases, wilson
-from flairseg.study.analysis.reliability import (
+from flairseg.statistics.intervals import over_cases, wilson
+from flairseg.statistics.reliability import (
     bland_altman,
     intraclass_correlations,
     mean_squares,
     repeatability_coefficient,
 )
+from flairseg.study.analysis.comparison import mcnemar_exact
 
 #: Shrout PE, Fleiss JL. Psychol Bull 1979;86:420-428, table 2: six targets, four judges.
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]])

@@ -19,14 +19,15 @@ pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip ins
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flairseg[study]'")
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'flairseg[study]'")
 
+from flairseg import _optional as needed
 from flairseg.errors import Cancelled, MissingDependencyError, OutputError
+from flairseg.files.csv_tables import cell
 from flairseg.progress import CancelToken
-from flairseg.reporting import dependencies as needed
 from flairseg.reporting.page import plain
+from flairseg.statistics.intervals import Estimate
 from flairseg.study.analysis import dependencies, lesions
 from flairseg.study.analysis.checklists import TO_COMPLETE, checklists
 from flairseg.study.analysis.figures import draw_figures
-from flairseg.study.analysis.intervals import Estimate
 from flairseg.study.analysis.lesions import (
     REFERENCE_HALF_MM,
     CaseFrame,
@@ -37,7 +38,7 @@ from flairseg.study.analysis.lesions import (
 from flairseg.study.analysis.methods import methods_paragraph
 from flairseg.study.analysis.report import REPORT, analyse, render
 from flairseg.study.analysis.results import BETWEEN_ARMS, INTER, INTRA, RULE, StudyDescription, compute
-from flairseg.study.analysis.tables import TABLES, cell
+from flairseg.study.analysis.tables import TABLES
 from flairseg.study.analysis.tidy import Exclusion, InvalidRatingsError, Question, likert_points, tabulate
 from flairseg.study.records import (
     ACCEPTABILITY,

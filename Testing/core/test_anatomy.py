@@ -12,6 +12,7 @@ import pytest
 from flairseg.anatomy import RegionMap, find_regions
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
 from flairseg.anatomy.finding import doubts, interpolated
+from flairseg.anatomy.lesion_table import lesion_table
 from flairseg.anatomy.regions import (
     BRAIN_STEM,
     CEREBELLUM,
@@ -24,12 +25,11 @@ from flairseg.anatomy.regions import (
     lesion_regions,
 )
 from flairseg.errors import Cancelled
+from flairseg.io.reader import read_volume
 from flairseg.labels import VENTRICLES
-from flairseg.lesion_table import lesion_table
-from flairseg.lesions import find_lesions
+from flairseg.lesions.components import find_lesions
 from flairseg.phantom import Phantom, Tissue, make_phantom
 from flairseg.progress import CancelToken
-from flairseg.reading import read_volume
 from scipy import ndimage
 
 from Testing.core.real_data import cases
@@ -84,9 +84,8 @@ def test_the_atlas_has_its_parts_where_heads_have_them():
 def test_importing_the_package_loads_nothing_heavy():
     import subprocess
 
-    code = (
-        "import sys, flairseg.anatomy, flairseg.lesion_table; print('scipy' in sys.modules, 'SimpleITK' in sys.modules)"
-    )
+    imports = "import sys, flairseg.anatomy, flairseg.anatomy.lesion_table; "
+    code = imports + "print('scipy' in sys.modules, 'SimpleITK' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 

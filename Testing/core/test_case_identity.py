@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from flairseg.cli import app
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 from typer.testing import CliRunner
 
 from Testing.core.tiny import make_head, to_nifti
@@ -99,8 +99,8 @@ def test_pseudonyms_depend_on_the_case_and_the_key_alone(tmp_path, head, head_fi
     assert set(alone) < set(together)
     (name,) = alone
     # The digest is keyed: who has the image cannot look it up.
-    from flairseg.io.same_input import fingerprint
-    from flairseg.reading import read_volume
+    from flairseg.files.same_input import fingerprint
+    from flairseg.io.reader import read_volume
 
     assert alone[name]["input_sha256"] == together[name]["input_sha256"] != fingerprint(read_volume(two))
     assert segment(two, "-o", tmp_path / "alone", *key, "--overwrite").exit_code == 0

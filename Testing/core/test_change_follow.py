@@ -11,12 +11,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg.anatomy import RegionMap
-from flairseg.change import CODES, STATES, follow, render_followup, write_followup
-from flairseg.change.followup import FollowUp
-from flairseg.change.judging import OFF_BRAIN
-from flairseg.change.parenchyma import parenchyma
-from flairseg.change.studies import Study, load_study
-from flairseg.change.writing import ENDINGS, followup_csv, followup_files
 from flairseg.cli.app import app
 from flairseg.errors import (
     Cancelled,
@@ -26,10 +20,16 @@ from flairseg.errors import (
     OutputError,
     UnsupportedImageError,
 )
-from flairseg.lesions import find_lesions
-from flairseg.nifti import write_nifti
-from flairseg.postprocessing import lesion_components
+from flairseg.files.nifti import write_nifti
+from flairseg.lesions.components import find_lesions
+from flairseg.longitudinal import CODES, STATES, follow, render_followup, write_followup
+from flairseg.longitudinal.followup import FollowUp
+from flairseg.longitudinal.judging import OFF_BRAIN
+from flairseg.longitudinal.parenchyma import parenchyma
+from flairseg.longitudinal.studies import Study, load_study
+from flairseg.longitudinal.writing import ENDINGS, followup_csv, followup_files
 from flairseg.progress import CancelToken
+from flairseg.segmentation.postprocessing import lesion_components
 from typer.testing import CliRunner
 
 from Testing.core.change_heads import LEFT_HANDED, scan, turned
@@ -293,7 +293,7 @@ def test_a_lesion_that_two_studies_show_together_is_in_every_file(pair, tmp_path
         probabilities = np.stack([1 - lesion, 0 * lesion, 0 * lesion, lesion])
         studies.append(Study(volume, labels, probabilities, None, False, volume.name))
     queue = iter(studies)
-    monkeypatch.setattr("flairseg.change.followup.load_study", lambda *_: next(queue))
+    monkeypatch.setattr("flairseg.longitudinal.followup.load_study", lambda *_: next(queue))
 
     result = follow([first, last])
 
@@ -394,7 +394,7 @@ def test_labels_of_another_grid_or_kind_are_refused(pair, tmp_path):
     write_nifti(tmp_path / "other.nii.gz", labels, last.with_array(labels))
     shifted = volume.ijk_to_ras.copy()
     shifted[0, 3] += 3.0
-    from flairseg.volume import Volume
+    from flairseg.image.volume import Volume
 
     write_nifti(tmp_path / "shifted.nii.gz", labels, Volume(labels, shifted))
     with pytest.raises(GridMismatchError, match="does not lie on the grid"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flairseg.change import noise
-from flairseg.change.judging import NOT_SUPPORTED, OFF_BRAIN, SEEN_BESIDE, Pair, judge
-from flairseg.change.matching import Presence, Track
-from flairseg.change.noise import Evidence
-from flairseg.change.states import ENLARGING, NEW, RESOLVED, SHRINKING, STABLE
+from flairseg.longitudinal import noise
+from flairseg.longitudinal.judging import NOT_SUPPORTED, OFF_BRAIN, SEEN_BESIDE, Pair, judge
+from flairseg.longitudinal.matching import Presence, Track
+from flairseg.longitudinal.noise import Evidence
+from flairseg.longitudinal.states import ENLARGING, NEW, RESOLVED, SHRINKING, STABLE
 
 SHAPE = (12, 20, 20)
 #: The lesion: two steps of the common grid through the slices, 6 x 6 voxels; the inner 4 x 6 are in both studies.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from flairseg.change import rigid
-from flairseg.change.registration import prepare, register
-from flairseg.change.space import common_space, snapped_axes
 from flairseg.errors import RegistrationError
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
+from flairseg.longitudinal import rigid
+from flairseg.longitudinal.registration import prepare, register
+from flairseg.longitudinal.space import common_space, snapped_axes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

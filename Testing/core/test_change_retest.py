@@ -1,17 +1,17 @@
 """A scan against another scan of the same, unchanged head, by the default model: nothing is new there.
 
-``python -m models.training.measure_follow`` is the long version: twenty trials, real scans among them.
+``python -m training.measure_follow`` is the long version: twenty trials, real scans among them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from flairseg.change import follow
+from flairseg.longitudinal import follow
 from flairseg.phantom import make_phantom
-from flairseg.pipeline import segment
+from flairseg.segmentation.pipeline import segment
 
-from models.training.measure_follow import repositioned
+from training.measure_follow import repositioned
 
 MODEL = "flairseg2d-v1.0"
 SHAPE, SPACING = (18, 176, 160), (1.3, 1.3, 7.0)

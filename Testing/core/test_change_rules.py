@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg.change.adding import add_lesions
-from flairseg.change.followup import FollowedLesion, _overall
-from flairseg.change.judging import BETWEEN, WITHIN_NOISE, Judgement, Pair, judge
-from flairseg.change.matching import Presence, Track
-from flairseg.change.noise import Evidence, volume_noise_mm3
-from flairseg.change.picture import MOST_SLICES, _covering, _slices
-from flairseg.change.states import STATE_BY_ID
+from flairseg.longitudinal.adding import add_lesions
+from flairseg.longitudinal.followup import FollowedLesion, _overall
+from flairseg.longitudinal.judging import BETWEEN, WITHIN_NOISE, Judgement, Pair, judge
+from flairseg.longitudinal.matching import Presence, Track
+from flairseg.longitudinal.noise import Evidence, volume_noise_mm3
+from flairseg.longitudinal.picture import MOST_SLICES, _covering, _slices
+from flairseg.longitudinal.states import STATE_BY_ID
 
 #: Voxel of the studies and of the common grid, mm3: 0.9 x 0.9 x 3 mm.
 VOXEL = 2.43
@@ -136,7 +136,7 @@ def test_a_change_is_shown_where_it_is_large():
 def test_followed_lesions_have_the_slices_of_their_study_from_1(monkeypatch):
     from types import SimpleNamespace
 
-    from flairseg.change.followup import FollowUp
+    from flairseg.longitudinal.followup import FollowUp
 
     lesion = FollowedLesion(1, "new", ("new",), drawn(12, (False, True)), judged("new"))
     result = SimpleNamespace(centre_common=lambda _lesion: (0.0, 0.0, 0.0))

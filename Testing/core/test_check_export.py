@@ -11,10 +11,10 @@ import pytest
 from Testing.core.tiny import make_head
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: flairseg[training]")
-from models.training import check_export  # noqa: E402
-from models.training.check_export import Check, check  # noqa: E402
-from models.training.config import load_config  # noqa: E402
-from models.training.train import build_network  # noqa: E402
+from training import check_export  # noqa: E402
+from training.check_export import Check, check  # noqa: E402
+from training.config import load_config  # noqa: E402
+from training.train import build_network  # noqa: E402
 
 
 @pytest.fixture

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg import comparison as comparison_module
 from flairseg import errors
 from flairseg.cli import app
 from flairseg.cli import compare as compare_command
-from flairseg.comparison import Compared, Comparison, choose_models, compare, table_csv, write_comparison
-from flairseg.comparison_picture import choose_slices, render_comparison
+from flairseg.comparison import comparing as comparison_module
+from flairseg.comparison import writing as comparison_writing
+from flairseg.comparison.comparing import Compared, Comparison, choose_models, compare
+from flairseg.comparison.picture import choose_slices, render_comparison
+from flairseg.comparison.writing import table_csv, write_comparison
 from flairseg.models import load_card, store
-from flairseg.pipeline import segment
 from flairseg.progress import CancelToken
+from flairseg.segmentation.pipeline import segment
 from typer.testing import CliRunner
 
 from Testing.core.tiny import LESION_ONLY, make_ensemble, make_head, make_model, to_nifti
@@ -266,7 +268,7 @@ def test_a_failure_while_writing_leaves_nothing(compared, tmp_path, monkeypatch)
     def full(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(comparison_module, "_write_picture", full)
+    monkeypatch.setattr(comparison_writing, "_write_picture", full)
     with pytest.raises(errors.OutputError, match="full"):
         write_comparison(compared, tmp_path / "out", "case")
     assert not (tmp_path / "out").exists()

@@ -7,8 +7,15 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import scipy.special
-from flairseg.decoding import classify, decode, exclusive_probabilities, gray_probabilities, sigmoid, softmax
 from flairseg.models.card import PipelineConfig
+from flairseg.segmentation.decoding import (
+    classify,
+    decode,
+    exclusive_probabilities,
+    gray_probabilities,
+    sigmoid,
+    softmax,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays

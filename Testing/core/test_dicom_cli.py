@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from flairseg.cli import app
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 from typer.testing import CliRunner
 
 from Testing.core.dicom_series import Study, write_localizer, write_series

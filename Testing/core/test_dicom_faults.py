@@ -6,12 +6,13 @@ import numpy as np
 import pydicom
 import pytest
 from flairseg import errors
-from flairseg.dicom import export_labels, read_flair
+from flairseg.dicom import read_flair
 from flairseg.dicom.making import Algorithm
 from flairseg.dicom.source import valid_date, valid_time
 from flairseg.errors import CaseWarning
-from flairseg.reading import read_volume
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
+from flairseg.io.reader import read_volume
+from flairseg.segmentation.dicom_results import export_labels
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from Testing.core.dicom_series import Study, write_series

@@ -12,23 +12,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from flairseg import __version__, errors
-from flairseg.dicom import (
-    Algorithm,
-    export_labels,
-    make_pdf,
-    make_seg,
-    make_sr,
-    read_flair,
-    source_of,
-    write_pdf,
-    write_results,
-    write_seg,
-    write_sr,
-)
+from flairseg.dicom import Algorithm, make_pdf, make_seg, make_sr, read_flair, write_pdf, write_seg, write_sr
 from flairseg.dicom.grid import onto
+from flairseg.image.volume import Volume
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
-from flairseg.privacy import Pseudonymiser
-from flairseg.volume import Volume
+from flairseg.privacy.pseudonyms import Pseudonymiser
+from flairseg.segmentation.dicom_results import export_labels, source_of, write_results
 
 from Testing.core.dicom_series import Study, write_series
 from Testing.core.tiny import AXIAL, affine, make_head, to_nifti
@@ -624,7 +613,7 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
 
     with monkeypatch.context() as patch:
         patch.setattr("flairseg.dicom.making.finished", lambda data, _p: data)
-        patch.setattr("flairseg.dicom.results.save", full_disk)
+        patch.setattr("flairseg.segmentation.dicom_results.save", full_disk)
         with pytest.raises(errors.OutputError, match="full"):
             write_results(result, read.source, out, "a", summary, overwrite=True)
         with pytest.raises(errors.OutputError, match="full"):
@@ -661,7 +650,7 @@ def _emptied(segmentation) -> dict:
 
 def test_without_highdicom_writing_is_refused_with_the_remedy(tmp_path, drawn, monkeypatch):
     read = read_flair(write_series(drawn[0], tmp_path / "s", "ge"))
-    monkeypatch.setattr("flairseg.reporting.dependencies.find_spec", lambda _name: None)
+    monkeypatch.setattr("flairseg._optional.find_spec", lambda _name: None)
     with pytest.raises(errors.MissingDependencyError, match="highdicom") as caught:
         make_seg(drawn[1], read.source, ALGORITHM)
     assert "flairseg[dicom]" in caught.value.advice

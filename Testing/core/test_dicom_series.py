@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from flairseg import errors
 from flairseg.cli.advice import advice
 from flairseg.dicom import find_flair, list_series, read_flair, read_series
+from flairseg.image.volume import Volume
+from flairseg.io.reader import read_volume
 from flairseg.progress import CancelToken
-from flairseg.reading import read_volume
-from flairseg.volume import Volume
 from pydicom.uid import generate_uid
 
 from Testing.core import dicom_series
@@ -711,7 +711,7 @@ def test_without_pydicom_a_plain_series_still_reads(tmp_path, flair, monkeypatch
         path.rename(tmp_path / "two" / f"b{path.name}")
     with pytest.raises(errors.UnsupportedImageError, match=r"2 DICOM series \(3, 3 files\)"):
         read_volume(tmp_path / "two")
-    monkeypatch.setattr("flairseg.reporting.dependencies.find_spec", lambda _name: None)
+    monkeypatch.setattr("flairseg._optional.find_spec", lambda _name: None)
     with pytest.raises(errors.MissingDependencyError, match="pydicom") as caught:
         find_flair(folder)
     assert "flairseg[dicom]" in caught.value.advice

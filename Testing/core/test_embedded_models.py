@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg import inference
-from flairseg.decoding import classify, decode
-from flairseg.inference import CUDA_PROVIDER, Generator
+from flairseg.image.checks import check_volume
+from flairseg.image.slice_stack import SliceStack
 from flairseg.models import load_card
 from flairseg.phantom import make_phantom
-from flairseg.pipeline import predict
 from flairseg.preprocessing import Prepared, preprocess
-from flairseg.reading import check_volume
-from flairseg.slicestack import SliceStack
+from flairseg.segmentation import inference
+from flairseg.segmentation.decoding import classify, decode
+from flairseg.segmentation.inference import CUDA_PROVIDER, Generator
+from flairseg.segmentation.pipeline import predict
 
 MODELS = sorted(path.parent for path in (Path(__file__).resolve().parents[2] / "models").glob("*/model.onnx"))
 #: Largest difference of probabilities between two ways to run a network. A voxel whose classes are nearer may flip.

@@ -10,18 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg import errors, inference, wire
+from flairseg import errors
 from flairseg.cli import app
-from flairseg.compact import CompactAnswer
-from flairseg.decoding import classify
-from flairseg.ensemble import Vote
+from flairseg.image.packed import CompactAnswer
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesions import find_lesions
+from flairseg.lesions.components import find_lesions
 from flairseg.models import find_model, list_models, load_card, store
 from flairseg.models.install import install_model
-from flairseg.models.members import networks
-from flairseg.pipeline import segment
+from flairseg.models.store import networks
 from flairseg.progress import CancelToken
+from flairseg.segmentation import inference
+from flairseg.segmentation.decoding import classify
+from flairseg.segmentation.ensemble import Vote
+from flairseg.segmentation.pipeline import segment
+from flairseg.worker import protocol as wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -367,7 +369,8 @@ def test_cancel_between_and_within_members(ensemble, small):
 
 
 def test_members_share_brain_masks_and_stay_warm(ensemble, small, monkeypatch):
-    from flairseg import pipeline, preprocessing
+    from flairseg import preprocessing
+    from flairseg.segmentation import pipeline
 
     masks, sessions = [], []
     real_mask, real_create = preprocessing.brain_mask, inference._create

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import flairseg
 import pytest
-from flairseg import errors, wire
+from flairseg import errors
 from flairseg.errors import CaseWarning, FlairSegError
 from flairseg.study.errors import ProtocolError
+from flairseg.worker import protocol as wire
 
 
 def all_error_classes() -> list[type[FlairSegError]]:
@@ -49,7 +50,9 @@ def test_every_class_survives_the_pipe_and_a_pickle():
     assert (again.place, again.problem) == ("cases[3]", "no mask")
 
 
-@pytest.mark.parametrize("name", ["os:error", "flairseg.wire:Path", "flairseg.nowhere:Error", "", "OutputError"])
+@pytest.mark.parametrize(
+    "name", ["os:error", "flairseg.worker.protocol:Path", "flairseg.nowhere:Error", "", "OutputError"]
+)
 def test_a_name_that_is_no_error_of_ours_becomes_the_base_class(name):
     error = wire.decode_error({"type": name, "message": "m", "advice": "a"})
     assert type(error) is FlairSegError

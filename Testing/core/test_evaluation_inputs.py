@@ -12,8 +12,8 @@ from flairseg.evaluation.errors import InvalidManifestError, InvalidMappingError
 from flairseg.evaluation.foreign import OWN, PRESETS, with_threshold
 from flairseg.evaluation.inputs import DEFAULT_METHOD
 from flairseg.evaluation.masks import place, read_prediction, read_probabilities, read_reference
+from flairseg.image.volume import volume_to_sitk
 from flairseg.io.label_maps import read_label_map
-from flairseg.volume import volume_to_sitk
 
 from Testing.core.evaluation_cases import (
     AFFINE,

@@ -12,8 +12,8 @@ from flairseg.evaluation.coverage import grown
 from flairseg.evaluation.errors import InvalidManifestError, NothingToEvaluateError
 from flairseg.evaluation.inputs import EvaluationCase
 from flairseg.evaluation.masks import read_reference
-from flairseg.io.csv_tables import is_ambiguous_number, on_disk, table_text
-from flairseg.volume import Volume, volume_to_sitk
+from flairseg.files.csv_tables import is_ambiguous_number, on_disk, table_text
+from flairseg.image.volume import Volume, volume_to_sitk
 
 from Testing.core.evaluation_cases import AFFINE, SHAPE, reference_labels, write_labels
 

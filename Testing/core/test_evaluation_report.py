@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flairseg[study]'")
 pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install 'flairseg[study]'")
 
+from flairseg import _optional as dependencies
 from flairseg.errors import Cancelled, InputNotFoundError, MissingDependencyError, OutputError
 from flairseg.evaluation import report
 from flairseg.evaluation.figures import overlays
@@ -26,7 +27,6 @@ from flairseg.evaluation.results import CLASS_TITLES, EVALUATED, EvaluationResul
 from flairseg.evaluation.sections import sections
 from flairseg.evaluation.sections.accuracy import MOST_PATIENT_ROWS
 from flairseg.evaluation.sections.overview import few_patients
-from flairseg.reporting import dependencies
 from flairseg.reporting.drawing import Picture, style
 
 from Testing.core.made_evaluation import made_evaluation

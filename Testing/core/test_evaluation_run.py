@@ -17,9 +17,9 @@ from flairseg.evaluation.errors import NothingToEvaluateError
 from flairseg.evaluation.inputs import EvaluationCase
 from flairseg.evaluation.results import EVALUATED, FIGURES
 from flairseg.evaluation.tables import case_table, everything, summary_table
-from flairseg.postprocessing import remove_small_components
+from flairseg.image.volume import volume_to_sitk
 from flairseg.progress import CancelToken
-from flairseg.volume import volume_to_sitk
+from flairseg.segmentation.postprocessing import remove_small_components
 from typer.testing import CliRunner
 
 from Testing.core.evaluation_cases import (

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg.decoding import classify
-from flairseg.ensemble import Vote
+from flairseg.files.nifti import write_nifti
 from flairseg.labels import LESION
 from flairseg.models import find_model, load_card
-from flairseg.nifti import write_nifti
-from flairseg.pipeline import segment
-from flairseg.postprocessing import grow_lesions
+from flairseg.segmentation.decoding import classify
+from flairseg.segmentation.ensemble import Vote
+from flairseg.segmentation.pipeline import segment
+from flairseg.segmentation.postprocessing import grow_lesions
 from scipy import ndimage
 
 from Testing.core.tiny import LESION_ONLY, make_head, make_model
 
-training = pytest.importorskip("models.training.fit_ensemble", reason="PyTorch is not installed: flairseg[training]")
-from models.training import vote_search  # noqa: E402
-from models.training.vote_search import THRESHOLDS, Counter, Patient, fit, voted  # noqa: E402
+training = pytest.importorskip("training.fit_ensemble", reason="PyTorch is not installed: flairseg[training]")
+from training import vote_search  # noqa: E402
+from training.vote_search import THRESHOLDS, Counter, Patient, fit, voted  # noqa: E402
 
 SHAPE = (6, 24, 20)
 KNOWN = [(1, 2, 3), (3,), (1, 2, 3)]

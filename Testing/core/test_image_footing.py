@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg import quality
 from flairseg.errors import CaseWarning, UnusableIntensitiesError
+from flairseg.image.checks import check_volume
 from flairseg.image.footing import DARKEST, common_footing, footed
+from flairseg.image.slice_stack import SliceStack
+from flairseg.io.reader import read_volume
 from flairseg.models.store import find_model
-from flairseg.preprocessing import preprocess
+from flairseg.preprocessing import image_quality, preprocess
 from flairseg.preprocessing.brain_mask import brain_mask
-from flairseg.reading import check_volume, read_volume
-from flairseg.slicestack import SliceStack
+from flairseg.segmentation import quality
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,7 +174,7 @@ def test_an_almost_empty_brain_mask_and_an_empty_result_are_told(head):
     assert "brain-mask-small" in {w.code for w in quality.assess(stack, few, labels)}
     # One slice through the ventricles is enough to expect something; a slice of the vertex is not.
     area_cm2 = mask.sum(axis=(1, 2)) * 2.5**2 / 100
-    assert area_cm2[middle] > quality.AREA_CM2[0]
+    assert area_cm2[middle] > image_quality.AREA_CM2[0]
     for index, expected in ((middle, {"nothing-found"}), (0, set())):
         one = SliceStack.from_volume(replace(volume, array=volume.array[index : index + 1]))
         part = np.ascontiguousarray(mask[index : index + 1])

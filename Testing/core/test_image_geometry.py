@@ -12,7 +12,7 @@ from flairseg.image.geometry import (
     flip_lps,
     flip_lps_points,
 )
-from flairseg.volume import Volume, volume_from_sitk, volume_to_sitk
+from flairseg.image.volume import Volume, volume_from_sitk, volume_to_sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg.errors import FlairSegError, InvalidGeometryError, UnreadableImageError
-from flairseg.image.headers import header_warnings, placed_by_header
-from flairseg.reading import read_components, read_volume
+from flairseg.files.headers import header_warnings, placed_by_header
+from flairseg.io.reader import read_components, read_volume
 from scipy.spatial.transform import Rotation
 
 AFFINE = np.diag([-0.9, 0.9, 6.8, 1.0])

@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime
 import pytest
-from flairseg import errors, inference
-from flairseg.inference import CPU_PROVIDER, CUDA_PROVIDER, Generator
+from flairseg import errors
 from flairseg.models import load_card
+from flairseg.segmentation import inference
+from flairseg.segmentation.inference import CPU_PROVIDER, CUDA_PROVIDER, Generator
 
 from Testing.core.tiny import FRAME, make_model
 

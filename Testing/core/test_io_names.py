@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.errors import FlairSegError, OutputError
-from flairseg.io import dicom_identity, names
-from flairseg.io.names import (
+from flairseg.files import dicom_identity, names
+from flairseg.files.names import (
     case_name,
     case_of_labels,
     is_common,
@@ -19,9 +19,9 @@ from flairseg.io.names import (
     name_inputs,
     result_stem,
 )
-from flairseg.io.safe_names import folded, safe_name
-from flairseg.io.same_input import already_there, fingerprint, refuse_other_input
-from flairseg.volume import Volume
+from flairseg.files.safe_names import folded, safe_name
+from flairseg.files.same_input import already_there, fingerprint, refuse_other_input
+from flairseg.image.volume import Volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -324,7 +324,7 @@ def test_safe_names_are_handed_back_as_they_are(name):
 
 
 def test_words_of_a_description_alone():
-    from flairseg.dicom.descriptions import technical_words
+    from flairseg.privacy.descriptions import technical_words
 
     assert technical_words("Ax T2 FLAIR Doe^Jane 19800131") == "Ax T2 FLAIR"
     assert technical_words("t2_tirm_tra_dark-fluid_3mm") == "t2_tirm_tra_dark-fluid_3mm"

@@ -17,13 +17,13 @@ from flairseg.errors import (
     UnreadableImageError,
     UnsuitableMaskError,
 )
+from flairseg.files.nifti import DESCRIPTION, write_nifti
 from flairseg.image.geometry import VolumeGeometry
+from flairseg.image.volume import Volume
 from flairseg.io.label_maps import read_label_map
 from flairseg.io.label_meanings import OWN, PRESETS, parse_meaning
 from flairseg.io.raw_labels import CHANGE_MAP_DESCRIPTION, LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
 from flairseg.io.segment_names import class_of_name, is_generic
-from flairseg.nifti import DESCRIPTION, write_nifti
-from flairseg.volume import Volume
 
 SHAPE = (12, 40, 36)
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, 1.5, 0, -31], [0, 0, 4.0, 7], [0, 0, 0, 1]])

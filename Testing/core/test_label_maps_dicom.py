@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flairseg.dicom import Algorithm, read_flair, write_seg
 from flairseg.errors import UnreadableImageError, UnsuitableMaskError
+from flairseg.image.volume import Volume
 from flairseg.io.label_maps import read_label_map
 from flairseg.io.label_meanings import parse_meaning
-from flairseg.volume import Volume
 
 from Testing.core.dicom_series import write_series
 
@@ -231,7 +231,7 @@ def test_false_positives_on_other_slices_of_a_coarser_grid_count_against_a_segme
     import SimpleITK as sitk
     from flairseg.evaluation import evaluate
     from flairseg.evaluation.inputs import EvaluationCase
-    from flairseg.volume import volume_to_sitk
+    from flairseg.image.volume import volume_to_sitk
 
     masks = regions("lesion")
     pixels = masks["lesion"].astype(np.uint8)

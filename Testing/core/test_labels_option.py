@@ -8,12 +8,12 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from flairseg.change.studies import load_study
 from flairseg.cli import app
 from flairseg.cli.label_options import files_and_meanings, meanings_by_name
 from flairseg.errors import FlairSegError, InvalidMappingError, UnsuitableMaskError
 from flairseg.io.label_meanings import PRESETS
-from flairseg.reading import read_volume
+from flairseg.io.reader import read_volume
+from flairseg.longitudinal.studies import load_study
 from flairseg.report.gathering import from_files
 from flairseg.study.images import read_arm, read_tool
 from flairseg.study.protocol import parse_protocol

@@ -9,7 +9,7 @@ from flairseg.cli import app
 from flairseg.errors import OutputError
 from flairseg.io.label_maps import read_label_map
 from flairseg.labels import LESION
-from flairseg.writing import file_names, write_segmentation
+from flairseg.segmentation.writing import file_names, write_segmentation
 from typer.testing import CliRunner
 
 

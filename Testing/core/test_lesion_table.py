@@ -9,6 +9,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg.anatomy import REGIONS, RegionMap, dissemination
+from flairseg.anatomy.lesion_table import (
+    COLUMNS,
+    Measured,
+    lesion_diameter,
+    lesion_parts,
+    lesion_table,
+    load_by_region,
+    split_count,
+    summary_entries,
+    table_csv,
+)
 from flairseg.anatomy.regions import (
     BRAIN_STEM,
     CEREBELLUM,
@@ -21,18 +32,7 @@ from flairseg.anatomy.regions import (
 )
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesion_table import (
-    COLUMNS,
-    Measured,
-    lesion_diameter,
-    lesion_parts,
-    lesion_table,
-    load_by_region,
-    split_count,
-    summary_entries,
-    table_csv,
-)
-from flairseg.lesions import find_lesions, through_plane_axis
+from flairseg.lesions.components import find_lesions, through_plane_axis
 from scipy import ndimage
 
 THICK = np.diag([0.9, 0.9, 6.8, 1.0])
@@ -358,7 +358,9 @@ def test_what_an_edit_did_not_touch_is_not_measured_again(monkeypatch):
     measured = Measured()
     before = lesion_table(labels, THICK, measured=measured)
     calls = []
-    monkeypatch.setattr("flairseg.lesion_table.lesion_diameter", lambda *a: calls.append(1) or lesion_diameter(*a))
+    monkeypatch.setattr(
+        "flairseg.anatomy.lesion_table.lesion_diameter", lambda *a: calls.append(1) or lesion_diameter(*a)
+    )
     assert lesion_table(labels, THICK, measured=measured) == before
     assert not calls
     lesions = find_lesions(labels, THICK)
@@ -377,7 +379,7 @@ def test_the_command_measures_a_label_map(tmp_path):
     import json
 
     from flairseg.cli import app
-    from flairseg.nifti import write_nifti
+    from flairseg.files.nifti import write_nifti
     from typer.testing import CliRunner
 
     from Testing.core.tiny import make_head, to_nifti

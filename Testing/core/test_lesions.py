@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesions import (
+from flairseg.lesions.components import (
     bounding_box,
     changed_box,
     count_edits,

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from flairseg import errors, preprocessing
 from flairseg.models import card as card_module
-from flairseg.models import find_model, list_models, load_card, store
+from flairseg.models import find_model, list_models, load_card, schema, store
 from flairseg.models.card import CHOICES, PipelineConfig
 from flairseg.preprocessing.normalisation import NORMALISATIONS
 
@@ -213,8 +213,8 @@ def test_a_card_does_not_stand_for_other_weights(tmp_path, model):
 
 
 def test_without_schema_the_dataclasses_still_check(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_PACKAGE", tmp_path / "a" / "b")
-    assert store.schema_path() is None
+    monkeypatch.setattr(schema, "_PACKAGE", tmp_path / "a" / "b")
+    assert schema.schema_path() is None
     assert load_card(model).id == "tiny-v1.0"
     with pytest.raises(errors.InvalidModelError, match="plane"):
         load_card(changed(model, tmp_path, pipeline__plane="diagonal"))

@@ -18,7 +18,7 @@ import pytest
 import SimpleITK as sitk
 from flairseg.errors import FlairSegError
 from flairseg.image.geometry import VolumeGeometry
-from flairseg.reading import read_components, read_volume
+from flairseg.io.reader import read_components, read_volume
 from scipy.spatial.transform import Rotation
 
 #: Warnings that say that a header leaves its geometry open, or that readers differ about it.

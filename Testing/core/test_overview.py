@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg import overview
+from flairseg.image.volume import Volume
 from flairseg.labels import CLASSES
-from flairseg.overview import _layout, _outline, render_overview
-from flairseg.pipeline import Segmentation
-from flairseg.volume import Volume
+from flairseg.rendering.slices import _outline
+from flairseg.segmentation import overview
+from flairseg.segmentation.overview import _layout, render_overview
+from flairseg.segmentation.pipeline import Segmentation
 from scipy import ndimage
 
 from Testing.core.tiny import affine, make_head

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from flairseg.anatomy.packing import pack_regions, unpack_regions
 from flairseg.anatomy.regions import CODE_NAMES, RegionMap
-from flairseg.compact import CompactAnswer
-from flairseg.packed_regions import pack_regions, unpack_regions
+from flairseg.image.packed import CompactAnswer
 
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, 2, 0, -40], [0, 0, 6, -10], [0, 0, 0, 1]])
 

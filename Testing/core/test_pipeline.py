@@ -11,17 +11,18 @@ from types import SimpleNamespace
 import flairseg
 import numpy as np
 import pytest
-from flairseg import errors, pipeline
-from flairseg.decoding import decode
-from flairseg.inference import Generator
+from flairseg import errors
+from flairseg.image.checks import check_volume
+from flairseg.image.slice_stack import SliceStack
+from flairseg.image.volume import Volume
 from flairseg.models import load_card
 from flairseg.models.card import PipelineConfig
-from flairseg.pipeline import STAGES, predict, segment
 from flairseg.preprocessing import preprocess
 from flairseg.progress import CancelToken
-from flairseg.reading import check_volume
-from flairseg.slicestack import SliceStack
-from flairseg.volume import Volume
+from flairseg.segmentation import pipeline
+from flairseg.segmentation.decoding import decode
+from flairseg.segmentation.inference import Generator
+from flairseg.segmentation.pipeline import STAGES, predict, segment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -288,7 +289,7 @@ def test_memory_of_a_large_case_stays_near_its_results(tmp_path, model):
 import resource, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 from Testing.core.tiny import make_head
-from flairseg.pipeline import segment
+from flairseg.segmentation.pipeline import segment
 import scipy.ndimage, skimage.measure, SimpleITK, onnxruntime
 small, _ = make_head()
 segment(small, {str(model)!r}, "cpu")

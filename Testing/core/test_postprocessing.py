@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from flairseg.labels import LESION, VENTRICLES
 from flairseg.models.card import PipelineConfig
-from flairseg.postprocessing import (
+from flairseg.segmentation.postprocessing import (
     clean_labels,
     drop_outside_brain,
     fill_holes,

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from flairseg.image.slice_stack import SliceStack
+from flairseg.image.volume import volume_from_sitk
 from flairseg.models.card import CHOICES, PipelineConfig
 from flairseg.phantom import Tissue, make_phantom
 from flairseg.preprocessing import (
@@ -20,8 +22,6 @@ from flairseg.preprocessing import (
     slab_width,
 )
 from flairseg.preprocessing.normalisation import NORMALISATIONS
-from flairseg.slicestack import SliceStack
-from flairseg.volume import volume_from_sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from flairseg.image.slice_stack import SliceStack
 from flairseg.labels import LESION
 from flairseg.models.card import PipelineConfig
 from flairseg.preprocessing import preprocess, strip_skull
 from flairseg.preprocessing.framing import BORDER_PX, frame_native, frame_resample, frame_resize
 from flairseg.preprocessing.normalisation import NORMALISATIONS, normalise_divide_255
-from flairseg.slicestack import SliceStack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

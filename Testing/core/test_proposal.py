@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flairseg.proposal import (
-    COLOUR,
-    DIFFUSION,
-    LABEL_MAP,
-    SERIES,
-    Candidate,
-    examine,
-    look,
-    propose,
-)
+from flairseg.image.flair_selection import COLOUR, DIFFUSION, LABEL_MAP, SERIES, Candidate, examine, propose
+from flairseg.preprocessing.image_quality import look
 
 BRAIN = {"shape": (24, 256, 256), "spacing": (6.0, 0.9, 0.9)}
 
@@ -177,8 +169,8 @@ def test_nothing_says_anything():
 
 
 def test_a_closer_look_at_the_voxels():
+    from flairseg.image.volume import Volume
     from flairseg.phantom import make_phantom
-    from flairseg.volume import Volume
 
     scan = make_phantom(0, shape=(16, 96, 96), spacing_mm=(2.4, 2.4, 8.0)).volume
     assert look(scan) == []

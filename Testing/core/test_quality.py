@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg import quality
-from flairseg.preprocessing import brain_mask
-from flairseg.quality import Figures, assess, image_doubts, measure
-from flairseg.reading import check_volume, read_volume
-from flairseg.slicestack import SliceStack
-from flairseg.volume import Volume
+from flairseg.image.checks import check_volume
+from flairseg.image.slice_stack import SliceStack
+from flairseg.image.volume import Volume
+from flairseg.io.reader import read_volume
+from flairseg.preprocessing import brain_mask, image_quality
+from flairseg.preprocessing.image_quality import Figures, image_doubts, measure
+from flairseg.segmentation.quality import assess
 from scipy import ndimage
 
 from Testing.core.tiny import AXIAL, affine, make_head
@@ -162,7 +163,7 @@ def test_constant_middles_and_tiny_brains_are_measured_without_failing():
     mask[:, 30:34, 30:34] = True
     assert np.isnan(measure(stack, mask).dark_share)
     # A thin slab of brain: deep enough to measure, too small for statistics.
-    assert np.isnan(quality._white_matter(np.ones((1, 9, 9)), np.full((1, 9, 9), 2.0), (1.0, 1.0))[0])
+    assert np.isnan(image_quality._white_matter(np.ones((1, 9, 9)), np.full((1, 9, 9), 2.0), (1.0, 1.0))[0])
 
 
 # --- real images

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg import errors
-from flairseg.io.names import case_name
-from flairseg.reading import check_volume, read_volume
-from flairseg.volume import Volume
+from flairseg.files.names import case_name
+from flairseg.image.checks import check_volume
+from flairseg.image.volume import Volume
+from flairseg.io.reader import read_volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

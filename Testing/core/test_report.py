@@ -20,13 +20,13 @@ from flairseg.errors import (
     UnreadableImageError,
     UnsuitableMaskError,
 )
-from flairseg.nifti import write_nifti
-from flairseg.overview import FOOTER
+from flairseg.files.nifti import write_nifti
+from flairseg.rendering.slices import FOOTER
 from flairseg.report import CaseReport, report_for_segmentation
 from flairseg.report.case import REGIONS, Review, change_of, rows_of
 from flairseg.report.gathering import from_files
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
-from flairseg.writing import write_segmentation
+from flairseg.segmentation.writing import write_segmentation
 from pypdfium2 import PdfDocument
 from typer.testing import CliRunner
 
@@ -514,7 +514,7 @@ def test_a_missing_package_is_named(segmentation, monkeypatch, package, kind):
 
     real = importlib.util.find_spec
     hide = lambda name, *rest: None if name == package else real(name, *rest)  # noqa: E731
-    monkeypatch.setattr("flairseg.reporting.dependencies.find_spec", hide)
+    monkeypatch.setattr("flairseg._optional.find_spec", hide)
     report = CaseReport.from_segmentation(segmentation, regions=False)
     with pytest.raises(MissingDependencyError, match=package) as caught:
         getattr(report, kind)()
@@ -574,7 +574,7 @@ def test_no_byte_of_a_name_is_in_a_pseudonymised_report(tmp_path, segmentation):
     (pdf,) = out.glob("*.pdf")
     text = " ".join(pages(pdf.read_bytes()))
     assert not [secret for secret in secrets if secret.lower() in text.lower()]
-    from flairseg.privacy import Pseudonymiser
+    from flairseg.privacy.pseudonyms import Pseudonymiser
 
     pseudonymiser = Pseudonymiser.from_key_file(key)
     assert pdf.name == f"{pseudonymiser.case('Doe_Jane')}_v001_report.pdf"

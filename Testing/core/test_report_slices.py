@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flairseg.image.volume import Volume
 from flairseg.report.gathering import from_segmentation
 from flairseg.report.slices import MOST, MOST_SLICES, Slices, outlines_of, scale_bar_mm
-from flairseg.volume import Volume
 
 from Testing.core.report_data import case_with, followup, spots
 from Testing.core.tiny import affine, make_head
@@ -97,8 +97,8 @@ def test_a_sagittal_stack_is_drawn_with_the_face_to_the_left():
 
 
 def case_of(volume: Volume, labels: np.ndarray):
-    from flairseg.lesion_table import lesion_table
-    from flairseg.lesions import find_lesions
+    from flairseg.anatomy.lesion_table import lesion_table
+    from flairseg.lesions.components import find_lesions
     from flairseg.report.case import Case, rows_of
     from flairseg.report.gathering import _numbered
 

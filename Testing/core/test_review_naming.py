@@ -6,8 +6,8 @@ import os
 import unicodedata
 
 import pytest
-from flairseg.io.safe_names import MAXIMUM_FOLDER_BYTES as MAXIMUM_BYTES
-from flairseg.io.safe_names import folder_name, marked, same_on_some_disk
+from flairseg.files.safe_names import MAXIMUM_FOLDER_BYTES as MAXIMUM_BYTES
+from flairseg.files.safe_names import folder_name, marked, same_on_some_disk
 from hypothesis import given
 from hypothesis import strategies as st
 

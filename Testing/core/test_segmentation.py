@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg import wire
-from flairseg.compact import CompactAnswer
+from flairseg.image.packed import CompactAnswer
 from flairseg.progress import STAGES
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
+from flairseg.worker import protocol as wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -22,14 +22,14 @@ SHAPES = npst.array_shapes(min_dims=3, max_dims=3, max_side=6)
 
 
 def test_it_is_light_to_import():
-    code = "import sys, flairseg.wire, json; print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, flairseg.worker.protocol, json; print(json.dumps(sorted(sys.modules)))"
     loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
-    assert not loaded & {"scipy", "skimage", "SimpleITK", "onnxruntime", "PIL", "flairseg.pipeline"}
+    assert not loaded & {"scipy", "skimage", "SimpleITK", "onnxruntime", "PIL", "flairseg.segmentation.pipeline"}
 
 
 def test_the_old_name_is_the_same_class():
     import flairseg
-    from flairseg import pipeline
+    from flairseg.segmentation import pipeline
 
     assert pipeline.Segmentation is Segmentation is flairseg.Segmentation
 

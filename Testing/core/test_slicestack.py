@@ -7,8 +7,8 @@ from itertools import permutations, product
 import nibabel as nib
 import numpy as np
 import pytest
-from flairseg.slicestack import SliceStack, choose_plane, dominant_axes
-from flairseg.volume import Volume
+from flairseg.image.slice_stack import SliceStack, choose_plane, dominant_axes
+from flairseg.image.volume import Volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

@@ -13,12 +13,12 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from flairseg.reading import read_volume
+from flairseg.image.volume import Volume
+from flairseg.io.reader import read_volume
 from flairseg.study import Room, Study, StudySession, lock
 from flairseg.study.errors import BlindedImageError, ProtocolError, StudyStateError, TamperedError
 from flairseg.study.images import Mirror, read_labels
 from flairseg.study.key import KEY_NAME, code_of, open_key
-from flairseg.volume import Volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from flairseg.errors import FlairSegError
+from flairseg.files.nifti import write_nifti
+from flairseg.image.volume import Volume
 from flairseg.labels import LESION
-from flairseg.nifti import write_nifti
 from flairseg.review.cases import ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
 from flairseg.study.case_files import SceneGrid, read_case
 from flairseg.study.queue import work_list
-from flairseg.volume import Volume
 
 SHAPE = (6, 24, 20)
 RIGHT_HANDED = np.array([[-2.0, 0, 0, 20], [0, -2, 0, 25], [0, 0, 5, -10], [0, 0, 0, 1]])
@@ -58,7 +58,7 @@ def write_case(folder, affine=RIGHT_HANDED, name="p1", probabilities=True):
 def write_segments(path, labels, grid, value=7):
     """As 3D Slicer saves a segmentation that was corrected: label values of its own."""
     import SimpleITK as sitk
-    from flairseg.volume import volume_to_sitk
+    from flairseg.image.volume import volume_to_sitk
 
     image = volume_to_sitk(grid.with_array((value * (labels == LESION)).astype(np.uint8)))
     for key, text in (

@@ -62,7 +62,7 @@ def test_the_guide_s_commands_and_options_exist():
 
 @pytest.mark.parametrize(("cases", "low", "high"), [(20, 70, 97), (50, 79, 96), (100, 83, 94)])
 def test_the_guide_s_interval_widths(cases, low, high):
-    intervals = pytest.importorskip("flairseg.study.analysis.intervals")
+    intervals = pytest.importorskip("flairseg.statistics.intervals")
     pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip install 'flairseg[study]'")
     found = intervals.wilson(round(0.9 * cases), cases)
     assert (round(100 * found.low), round(100 * found.high)) == (low, high)

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 from flairseg.errors import Cancelled, InputNotFoundError, UnreadableImageError
-from flairseg.nifti import write_nifti
+from flairseg.files.nifti import write_nifti
+from flairseg.image.volume import Volume
 from flairseg.progress import CancelToken
 from flairseg.review.cases import ACCEPTED, REJECTED, CaseArchive, Verdict
 from flairseg.study.queue import (
@@ -20,7 +21,6 @@ from flairseg.study.queue import (
     with_states,
     work_list,
 )
-from flairseg.volume import Volume
 
 SHAPE = (4, 16, 16)
 AFFINE = np.diag([-1.0, -1.0, 5.0, 1.0])  # voxels of 0.005 ml

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg.nifti import write_nifti
+from flairseg.files.nifti import write_nifti
+from flairseg.files.summary_paths import absolute_source, find_input, input_for_summary
+from flairseg.image.volume import Volume
 from flairseg.study.queue import work_list
-from flairseg.summary_paths import absolute_source, find_input, input_for_summary
-from flairseg.volume import Volume
 
 AFFINE = np.diag([-1.0, -1.0, 3.0, 1.0])
 GRID = {"shape_kji": [3, 4, 5], "ijk_to_ras": AFFINE.tolist()}
@@ -85,7 +85,7 @@ def test_another_patients_image_of_the_same_name_is_not_taken(tmp_path, monkeypa
 def test_the_image_is_recognised_by_the_placement_that_it_was_read_with(tmp_path, case):
     """The summary holds the rule's grid: the sform of two placements, and mm; ITK's own reading is another."""
     import nibabel
-    from flairseg.reading import read_components
+    from flairseg.io.reader import read_components
 
     path = tmp_path / f"flair{'.nrrd' if 'nrrd' in case else '.nii.gz'}"
     array = np.zeros((24, 24, 20), np.int16)

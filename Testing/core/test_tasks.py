@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from flairseg import tasks, wire
 from flairseg.errors import FlairSegError, MissingDependencyError, OutputError, WorkerError
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
+from flairseg.worker import handlers as tasks
+from flairseg.worker import protocol as wire
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst

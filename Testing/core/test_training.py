@@ -18,14 +18,14 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 from flairseg.adapt import augment  # noqa: E402
 from flairseg.adapt.networks import PlainUNet  # noqa: E402
-from flairseg.models.card import load_card  # noqa: E402
+from flairseg.models.store import load_card  # noqa: E402
 
-from models.training import train, train_pix2pix  # noqa: E402
-from models.training.config import TrainingConfig, dump_config, load_config  # noqa: E402
-from models.training.evaluate import markdown, summarise  # noqa: E402
-from models.training.export import export_onnx, load_average, write_model  # noqa: E402
-from models.training.losses import dice_cross_entropy  # noqa: E402
-from models.training.networks import PatchDiscriminator, Pix2PixGenerator  # noqa: E402
+from training import train, train_pix2pix  # noqa: E402
+from training.config import TrainingConfig, dump_config, load_config  # noqa: E402
+from training.evaluate import markdown, summarise  # noqa: E402
+from training.export import export_onnx, load_average, write_model  # noqa: E402
+from training.losses import dice_cross_entropy  # noqa: E402
+from training.networks import PatchDiscriminator, Pix2PixGenerator  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = {
@@ -281,8 +281,8 @@ KILLED = """
 import os, signal, sys
 import torch
 from pathlib import Path
-from models.training import train
-from models.training.config import load_config
+from training import train
+from training.config import load_config
 
 torch.set_num_threads(1)
 draw, calls = train.draw_batch, []
@@ -359,9 +359,7 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path, monkeypatch):
     assert checkpoint_of(path)["step"] == 1
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "models" / "training" / "configs").glob("*.json")), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.json")), ids=lambda p: p.stem)
 def test_every_recipe_can_be_read_and_built(path):
     config = load_config(path, steps=3)
     assert config.steps == 3

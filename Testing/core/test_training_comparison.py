@@ -20,16 +20,16 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip insta
 pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip install 'flairseg[study]'")
 
 from flairseg.adapt.networks import PlainUNet  # noqa: E402
-from flairseg.reading import read_volume  # noqa: E402
+from flairseg.io.reader import read_volume  # noqa: E402
 
-from models.training import compare_systems, cost, plot_curves, predict_folds  # noqa: E402
-from models.training.config import TrainingConfig, dump_config, load_config  # noqa: E402
-from models.training.data import folds, load_tabriz  # noqa: E402
-from models.training.export import export_onnx, round_to_half  # noqa: E402
-from models.training.train import build_network, run_folder  # noqa: E402
+from training import compare_systems, cost, plot_curves, predict_folds  # noqa: E402
+from training.config import TrainingConfig, dump_config, load_config  # noqa: E402
+from training.data import folds, load_tabriz  # noqa: E402
+from training.export import export_onnx, round_to_half  # noqa: E402
+from training.train import build_network, run_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "models" / "training" / "configs"
+CONFIGS = ROOT / "training" / "configs"
 
 
 def test_batch_norm_keeps_its_half_precision_weights_exact(tmp_path):

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg.adapt.framed import FramedCase, dequantise, frame_case, quantise
+from flairseg.image.slice_stack import SliceStack
 from flairseg.models.card import PipelineConfig
-from flairseg.slicestack import SliceStack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from models.training import data, metrics, synthetic
-from models.training.normal_rule import DEVIATIONS, RIM_MM, THRESHOLD_RANGE, brightness_threshold, normal_rim
-from models.training.sources import ArraySource, PoolSource, PseudoSource
 from Testing.core import real_data
 from Testing.core.analytic_head import dice
 from Testing.core.small_data import PATIENTS, label_map, painted_patient, write_anatomy, write_patients, write_verdict
+from training import data, metrics, synthetic
+from training.normal_rule import DEVIATIONS, RIM_MM, THRESHOLD_RANGE, brightness_threshold, normal_rim
+from training.sources import ArraySource, PoolSource, PseudoSource
 
 SMALL_FRAME = PipelineConfig(frame_size=(64, 48), frame_spacing_mm=3.6, neighbour_mm=14.0)
 

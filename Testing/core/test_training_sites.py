@@ -30,14 +30,14 @@ from flairseg.adapt.partial import (  # noqa: E402
     partial_dice,
     partial_loss,
 )
-from flairseg.volume import Volume  # noqa: E402
+from flairseg.image.volume import Volume  # noqa: E402
 
-from models.training import calibrate, checkpoint, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
-from models.training.config import load_config  # noqa: E402
-from models.training.data import data_folder, folds  # noqa: E402
-from models.training.synthetic_wide import WideFlair  # noqa: E402
+from training import calibrate, checkpoint, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
+from training.config import load_config  # noqa: E402
+from training.data import data_folder, folds  # noqa: E402
+from training.synthetic_wide import WideFlair  # noqa: E402
 
-CONFIGS = Path(__file__).resolve().parents[2] / "models" / "training" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 LIGHT = CONFIGS / "flairseg2d-light.json"
 
 
@@ -283,7 +283,7 @@ def test_a_mask_on_another_grid_than_its_image_is_refused_and_a_flipped_one_plac
     import SimpleITK as sitk
     from flairseg.errors import GridMismatchError
 
-    from models.training.data import read, read_lesions
+    from training.data import read, read_lesions
 
     image, labels = painted_patient(0)
     mask = (labels == 3).astype(np.uint8)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg.decoding import decode
 from flairseg.evaluation.curves import average_precision
 from flairseg.labels import LESION
 from flairseg.models.card import PipelineConfig
+from flairseg.segmentation.decoding import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -32,7 +32,7 @@ from flairseg.adapt.framed import FramedCase  # noqa: E402
 from flairseg.adapt.networks import PlainUNet  # noqa: E402
 from flairseg.preprocessing import Prepared  # noqa: E402
 
-from models.training import (  # noqa: E402
+from training import (  # noqa: E402
     checkpoint,
     export,
     plan_nnunet,
@@ -43,8 +43,8 @@ from models.training import (  # noqa: E402
     train,
     train_pix2pix,
 )
-from models.training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
-from models.training.losses import (  # noqa: E402
+from training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
+from training.losses import (  # noqa: E402
     LOSSES,
     binary_cross_entropy,
     binary_cross_entropy_dice,
@@ -53,12 +53,12 @@ from models.training.losses import (  # noqa: E402
     dice_cross_entropy,
     dice_of_sigmoids,
 )
-from models.training.networks import NnUNet2D  # noqa: E402
-from models.training.optimisers import Schedule, build_optimiser  # noqa: E402
-from models.training.validation import FIGURES, validate  # noqa: E402
+from training.networks import NnUNet2D  # noqa: E402
+from training.optimisers import Schedule, build_optimiser  # noqa: E402
+from training.validation import FIGURES, validate  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "models" / "training" / "configs"
+CONFIGS = ROOT / "training" / "configs"
 #: Each system as small as it gets: what its recipe says, but for size and length.
 SMALL = {
     "s1-pix2pix": {"network": {"kind": "pix2pix", "width": 1}},
@@ -730,8 +730,8 @@ def test_fold_zero_of_every_system_comes_first_and_all_patients_last(tmp_path, m
     assert names[-len(systems) :] == systems
     assert len(names) == len(set(names)) == (shared_budget()["folds"] + 1) * len(systems) + 1
     modules = {job.folder.name: job.command(tmp_path)[2] for job in jobs}
-    assert modules["s1-pix2pix-fold0"] == "models.training.train_pix2pix"
-    assert modules["s4-deepwml"] == "models.training.train"
+    assert modules["s1-pix2pix-fold0"] == "training.train_pix2pix"
+    assert modules["s4-deepwml"] == "training.train"
     waiting = next(job for job in jobs if job.folder.name == "s5-unet25d-fold0")
     assert not waiting.ready(tmp_path)
     (tmp_path / "s5-pretrain").mkdir()
@@ -756,7 +756,7 @@ def test_the_queue_stops_and_goes_on_and_no_failure_stops_the_rest(data, tmp_pat
     jobs = [job for job in queue.plan(tmp_path, names, tmp_path) if job.config.fold == 0]
     assert [job.folder.name for job in jobs] == ["s3-unet-fold0", "s4-deepwml-fold0", "broken-fold0"]
     script = (
-        "import sys; from pathlib import Path; from models.training import queue; p = Path(sys.argv[1]);"
+        "import sys; from pathlib import Path; from training import queue; p = Path(sys.argv[1]);"
         "jobs = [j for j in queue.plan(p, sys.argv[2:], p) if j.config.fold == 0];"
         "sys.exit(len(queue.run(jobs, p, 3, 0, 0.05)))"
     )

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from flairseg.change import follow
 from flairseg.cli.app import app
 from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.longitudinal import follow
 from flairseg.models import load_card
-from flairseg.pipeline import segment
 from flairseg.report import CaseReport
 from flairseg.report.case import describes
+from flairseg.segmentation.pipeline import segment
 from typer.testing import CliRunner
 
 from Testing.core.test_report import Page

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg.image.geometry import VolumeGeometry
-from flairseg.volume import Volume, volume_from_sitk, volume_to_sitk
+from flairseg.image.volume import Volume, volume_from_sitk, volume_to_sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

@@ -8,10 +8,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from flairseg import wire
 from flairseg.cli.console import REFUSED, UNTRUSTED, WRITTEN, strict_code
+from flairseg.cli.warning_codes import INFORMATION, WARNINGS, table, untrusted
 from flairseg.errors import CaseWarning, warnings_as_dicts, warnings_from
-from flairseg.warning_codes import INFORMATION, WARNINGS, table, untrusted
+from flairseg.worker import protocol as wire
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,9 +120,9 @@ def test_summary_holds_objects(segmentation):
 def test_what_was_read_is_in_every_json_file_without_names(segmentation, tmp_path):
     from dataclasses import replace
 
-    from flairseg.comparison import Comparison
-    from flairseg.privacy import Pseudonymiser
-    from flairseg.segmentation import read_entries
+    from flairseg.comparison.comparing import Comparison
+    from flairseg.privacy.pseudonyms import Pseudonymiser
+    from flairseg.segmentation.result import read_entries
 
     told = (CaseWarning("Series 4 of Doe_Jane was taken.", "series-chosen"),)
     volume = replace(segmentation.volume, name="Doe_Jane", information=told, images=(16, 17))

@@ -15,7 +15,8 @@ from pathlib import Path
 import flairseg
 import numpy as np
 import pytest
-from flairseg import errors, wire
+from flairseg import errors
+from flairseg.worker import protocol as wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst

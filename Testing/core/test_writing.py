@@ -17,16 +17,19 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from flairseg import atomic, errors, writing
-from flairseg.atomic import all_or_none, check_folder, shielded
-from flairseg.io.names import case_name
-from flairseg.io.same_input import fingerprint
+from flairseg import errors
+from flairseg.files import atomic
+from flairseg.files.atomic import all_or_none, check_folder, shielded
+from flairseg.files.names import case_name
+from flairseg.files.nifti import read_header, write_nifti
+from flairseg.files.same_input import fingerprint
+from flairseg.image.nifti_geometry import NiftiGeometry
+from flairseg.image.volume import Volume, volume_from_sitk
+from flairseg.io.reader import read_volume
 from flairseg.labels import CLASSES
-from flairseg.nifti import NiftiGeometry, read_header, write_nifti
-from flairseg.pipeline import segment
-from flairseg.reading import read_volume
-from flairseg.volume import Volume, volume_from_sitk
-from flairseg.writing import check_destination, write_segmentation
+from flairseg.segmentation import writing
+from flairseg.segmentation.pipeline import segment
+from flairseg.segmentation.writing import check_destination, write_segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -401,8 +404,8 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from flairseg import errors
-from flairseg.pipeline import segment
-from flairseg.writing import write_segmentation
+from flairseg.segmentation.pipeline import segment
+from flairseg.segmentation.writing import write_segmentation
 case = segment(sys.argv[1], sys.argv[2], "cpu")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
@@ -431,7 +434,7 @@ def run_python(code: str, *arguments, **more) -> subprocess.CompletedProcess:
 KILLED = """
 import os, signal, sys
 from flairseg import writing
-from flairseg.pipeline import segment
+from flairseg.segmentation.pipeline import segment
 case = segment(sys.argv[1], sys.argv[2], "cpu")
 writing._WRITERS[sys.argv[4]] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 writing.write_segmentation(case, sys.argv[3], "case")
@@ -483,7 +486,7 @@ def test_shielded_respects_signals_that_are_ignored():
 
 DEFAULT_SIGNAL = """
 import os, signal
-from flairseg.atomic import shielded
+from flairseg.files.atomic import shielded
 with shielded():
     os.kill(os.getpid(), signal.SIGTERM)
     print("whole", flush=True)

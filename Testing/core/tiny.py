@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from flairseg.image.geometry import VolumeGeometry
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 
 #: RAS -> storage: any 3 x 3 signed permutation may be used as orientation; this is the usual axial LAS-like one (LPS).
 AXIAL = np.diag([-1.0, -1.0, 1.0])

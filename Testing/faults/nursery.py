@@ -18,12 +18,12 @@ from contextlib import suppress
 import numpy as np
 import SimpleITK  # noqa: F401 - imported before the fork, like the databases' drivers
 from flairseg.errors import FlairSegError
+from flairseg.image.volume import Volume
 from flairseg.review import database  # noqa: F401
 from flairseg.review.cases import ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
 from flairseg.review.outbox import Outbox
 from flairseg.review.recorder import VerdictRecorder
 from flairseg.review.store import ReviewStore
-from flairseg.volume import Volume
 
 
 def say(**what) -> None:

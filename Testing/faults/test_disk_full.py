@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.errors import OutputError
+from flairseg.image.volume import Volume
 from flairseg.review.cases import ACCEPTED, CaseArchive, Verdict
 from flairseg.review.errors import OutboxError, StoreFullError
 from flairseg.review.events import Event
 from flairseg.review.outbox import Outbox
 from flairseg.review.store import ReviewStore
-from flairseg.volume import Volume
 
 PAYLOAD = {"text": "x" * 4000}
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 
 
 def make_head() -> tuple[Volume, np.ndarray]:

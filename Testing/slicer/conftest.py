@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
 
 from Testing.harness.small_case import make_head, write_intensity_model
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from flairseg.image.volume import Volume
 from flairseg.labels import LESION
-from flairseg.segmentation import Segmentation
-from flairseg.volume import Volume
-from flairseg.writing import write_segmentation
+from flairseg.segmentation.result import Segmentation
+from flairseg.segmentation.writing import write_segmentation
 
 from Testing.harness.interaction import wait_until
 from Testing.harness.segment_editor import brush
@@ -32,7 +32,7 @@ def write_result(folder: Path, case: str, head, doubt: float, created: str = "20
     flair = Volume(volume.array, affine, case)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case}.nii.gz"
-    from flairseg.nifti import write_nifti
+    from flairseg.files.nifti import write_nifti
 
     write_nifti(path, flair.array, flair, np.int16)
     probabilities = np.zeros((4, *labels.shape), np.float32)

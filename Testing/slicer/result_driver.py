@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+from flairseg.image.volume import Volume
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH
-from flairseg.pipeline import Segmentation
-from flairseg.volume import Volume
+from flairseg.segmentation.pipeline import Segmentation
 
 from Testing.harness.interaction import wait_until
 from Testing.harness.segment_editor import brush

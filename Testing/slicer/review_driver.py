@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from flairseg.image.volume import Volume
 from flairseg.labels import BACKGROUND, LESION
-from flairseg.volume import Volume
 from PySide6 import QtCore, QtTest
 from PySide6.QtCore import Qt
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from flairseg.anatomy.packing import pack_regions
 from flairseg.anatomy.regions import WHITE_MATTER, RegionMap
+from flairseg.image.volume import Volume
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
-from flairseg.packed_regions import pack_regions
-from flairseg.segmentation import Segmentation
-from flairseg.volume import Volume
+from flairseg.segmentation.result import Segmentation
 
 from Testing.core import tiny
 from Testing.harness.interaction import click, run_event_loop, wait_until

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flairseg.errors import UnsuitableMaskError
 from flairseg.image.geometry import VolumeGeometry
+from flairseg.image.volume import Volume, volume_to_sitk
 from flairseg.io.label_maps import read_label_map
-from flairseg.pipeline import segment
-from flairseg.volume import Volume, volume_to_sitk
-from flairseg.writing import write_segmentation
+from flairseg.segmentation.pipeline import segment
+from flairseg.segmentation.writing import write_segmentation
 
 from Testing.slicer.helpers import on_grid, stored_as
 

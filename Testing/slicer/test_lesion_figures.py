@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from flairseg.anatomy.lesion_table import COLUMNS, lesion_table, load_by_region
+from flairseg.anatomy.packing import pack_regions, unpack_regions
 from flairseg.anatomy.regions import BRAIN_STEM, CORTEX, WHITE_MATTER, RegionMap
 from flairseg.labels import LESION, NORMAL_WMH
-from flairseg.lesion_table import COLUMNS, lesion_table, load_by_region
-from flairseg.packed_regions import pack_regions, unpack_regions
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
 
 from Testing.core import tiny
 from Testing.harness.interaction import click, press, run_event_loop, wait_until

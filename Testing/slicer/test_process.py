@@ -182,7 +182,9 @@ def test_without_onnxruntime_the_user_is_told_what_to_install(slicer, logic, mod
 
 
 def test_without_scikit_image_the_user_is_told_what_to_install(logic, volume_node, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith(("flairseg.pipeline", "flairseg.preprocessing"))]:
+    for name in [
+        name for name in sys.modules if name.startswith(("flairseg.segmentation.pipeline", "flairseg.preprocessing"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(vars(flairseg), "segment", raising=False)
     monkeypatch.setitem(sys.modules, "skimage", None)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
 
 from Testing.harness.interaction import press, run_event_loop, wait_until
 from Testing.harness.render_count import RenderCount

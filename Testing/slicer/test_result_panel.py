@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models import load_card
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
 
 from Testing.harness.interaction import click, press, run_event_loop, wait_until
 from Testing.slicer.result_driver import LARGE, segmented, tag

@@ -142,9 +142,9 @@ def test_a_case_that_is_left_comes_again_at_the_end(queue, results):
 
 
 def test_what_another_reader_judged_meanwhile_is_opened_as_that_reader_left_it(queue, results, head):
+    from flairseg.image.volume import Volume
     from flairseg.review.cases import Verdict
     from flairseg.study.case_files import SceneGrid
-    from flairseg.volume import Volume
 
     queue.list(results)
     volume, labels = head
@@ -261,7 +261,7 @@ def test_a_case_without_result_is_segmented_in_the_other_module(queue, results, 
     assert queue.ui.segmentRow.isVisible()
     assert not queue.tab.result.widget.isVisible()
     # As a run in the module FLAIR Segmentation would leave it.
-    from flairseg.segmentation import Segmentation
+    from flairseg.segmentation.result import Segmentation
     from FlairSegLib import scene_bridge
 
     volume_node = queue.tab.loader.current.volume

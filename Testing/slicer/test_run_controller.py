@@ -157,7 +157,7 @@ def test_the_worker_stays_warm_between_runs(runs, model, volume_node):
 def test_nothing_heavy_is_imported_here_and_the_event_loop_goes_on(slicer, runs, model, volume_node):
     from Testing.harness.interaction import EventLoopProbe
 
-    heavy = ("skimage", "onnxruntime", "flairseg.pipeline", "flairseg.preprocessing")
+    heavy = ("skimage", "onnxruntime", "flairseg.segmentation.pipeline", "flairseg.preprocessing")
     before = {name for name in sys.modules if name.startswith(heavy)}
     with EventLoopProbe() as probe:
         runs.controller.start(volume_node, str(model), "cpu")

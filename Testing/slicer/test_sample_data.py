@@ -95,7 +95,7 @@ def test_the_phantom_is_made_here_and_is_proposed_as_the_flair(registered, slice
         raise AssertionError("the phantom needs no network")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
-    from flairseg import proposal
+    from flairseg.image import flair_selection as proposal
     from flairseg.phantom import make_phantom
     from FlairSegLib import candidates, sample_data
 

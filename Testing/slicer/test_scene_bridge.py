@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flairseg.errors import FlairSegError, InputNotFoundError, InvalidGeometryError, UnsupportedImageError
 from flairseg.labels import CLASSES, LESION
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
 
 from Testing.slicer.helpers import STORAGE_ORDERS, labels_of, on_grid, rigid, stored_as, world_affine
 

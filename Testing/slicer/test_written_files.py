@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flairseg.image.volume import volume_to_sitk
+from flairseg.io.reader import read_volume
 from flairseg.labels import CLASSES
-from flairseg.pipeline import segment
-from flairseg.reading import read_volume
-from flairseg.volume import volume_to_sitk
-from flairseg.writing import write_segmentation
+from flairseg.segmentation.pipeline import segment
+from flairseg.segmentation.writing import write_segmentation
 
 from Testing.slicer.helpers import STORAGE_ORDERS, labels_of, stored_as
 
@@ -16,7 +16,7 @@ from Testing.slicer.helpers import STORAGE_ORDERS, labels_of, stored_as
 @pytest.mark.parametrize("codes", STORAGE_ORDERS)
 def test_slicer_loads_the_segmentation_over_the_image(slicer, head, model, tmp_path, codes):
     import SimpleITK as sitk
-    from flairseg.volume import Volume
+    from flairseg.image.volume import Volume
 
     array, matrix = stored_as(head[0].array, head[0].ijk_to_ras, codes)
     path = tmp_path / f"{codes}.nii.gz"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+from flairseg.image.volume import Volume
 from flairseg.labels import LESION
-from flairseg.segmentation import Segmentation
-from flairseg.volume import Volume
+from flairseg.segmentation.result import Segmentation
 
 from Testing.core import tiny
 

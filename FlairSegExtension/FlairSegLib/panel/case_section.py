@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import qt
 import slicer
-from flairseg import proposal
 from flairseg.errors import FlairSegError
+from flairseg.image import flair_selection as proposal
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -235,7 +235,13 @@ class CaseSection(VTKObservationMixin):
             if current is not None and _state(current) == state and self._looks[state]:
                 self._warn(current)
 
-        self._task = background.run(lambda: proposal.look(volume), done, failed)
+        def look() -> list[str]:
+            # Not before it is wanted: it loads scikit-image, which may not be installed yet.
+            from flairseg.preprocessing import image_quality
+
+            return image_quality.look(volume)
+
+        self._task = background.run(look, done, failed)
 
     def _cancel_look(self) -> None:
         if self._task is not None:

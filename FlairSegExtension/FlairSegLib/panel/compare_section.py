@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import qt
 import slicer
-from flairseg import tasks, wire
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.worker import handlers as tasks
+from flairseg.worker import protocol as wire
 from slicer.i18n import tr as _
 
 from .. import scene_bridge
@@ -289,8 +290,8 @@ def received(value: dict, volume, volume_node) -> Steps:
     Parameters
     ----------
     value : dict
-        As :func:`flairseg.tasks.compare` answers.
-    volume : flairseg.volume.Volume
+        As :func:`flairseg.worker.handlers.compare` answers.
+    volume : flairseg.image.volume.Volume
         What was compared on.
     volume_node : vtkMRMLScalarVolumeNode
 

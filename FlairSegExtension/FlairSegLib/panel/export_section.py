@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ctk
 import qt
 import slicer
-from flairseg import tasks
 from flairseg.errors import InputNotFoundError, OutputError, warnings_as_dicts, warnings_from
-from flairseg.exporting import DICOM, HTML, OUTPUTS, PDF
+from flairseg.worker import handlers as tasks
+from flairseg.worker.export import DICOM, HTML, OUTPUTS, PDF
 from slicer.i18n import tr as _
 
 from .. import dependencies, dicom_source, scene_bridge, segment_tags, segment_voxels
@@ -75,7 +75,7 @@ class ExportSection(TaskSection):
 
     @property
     def wanted(self) -> list[str]:
-        """What is ticked, of :data:`flairseg.exporting.OUTPUTS`."""
+        """What is ticked, of :data:`flairseg.worker.export.OUTPUTS`."""
         return [name for name, box in self._boxes().items() if box.checked]
 
     def update(self) -> None:

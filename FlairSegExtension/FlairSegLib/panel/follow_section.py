@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import qt
 import slicer
-from flairseg import tasks
 from flairseg.anatomy.regions import UNKNOWN
-from flairseg.change.states import STATE_BY_ID
 from flairseg.errors import InputNotFoundError, warnings_from
 from flairseg.labels import CLASS_BY_VALUE, VENTRICLES
+from flairseg.longitudinal.states import STATE_BY_ID
+from flairseg.worker import handlers as tasks
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flairseg.anatomy.lesion_table import split_count
 from flairseg.anatomy.regions import (
     DEEP_WHITE_MATTER,
     INFRATENTORIAL,
@@ -13,14 +14,13 @@ from flairseg.anatomy.regions import (
     UNKNOWN,
 )
 from flairseg.labels import CLASSES, LESION
-from flairseg.lesion_table import split_count
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from flairseg.lesion_table import LesionRow
-    from flairseg.lesions import Lesion
+    from flairseg.anatomy.lesion_table import LesionRow
+    from flairseg.lesions.components import Lesion
 
     from ..measurement import Measurement
 
@@ -184,7 +184,7 @@ def load_line(load: Mapping[str, Mapping[str, float]]) -> str:
     Parameters
     ----------
     load : mapping
-        As :func:`flairseg.lesion_table.load_by_region` gives it.
+        As :func:`flairseg.anatomy.lesion_table.load_by_region` gives it.
     """
     names = region_names()
     parts = [

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import qt
 import slicer
-from flairseg.atomic import all_or_none
+from flairseg.anatomy.lesion_table import dissemination_of_rows, load_by_region, table_csv
 from flairseg.errors import FlairSegError
+from flairseg.files.atomic import all_or_none
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesion_table import dissemination_of_rows, load_by_region, table_csv
-from flairseg.lesions import changed_box, find_lesions, other_wmh_class, rethresholded
+from flairseg.lesions.components import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
 from .. import background, keys, phrasing, views
@@ -24,8 +24,8 @@ from .result_section import class_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flairseg.lesion_table import LesionRow
-    from flairseg.lesions import Box, Lesion
+    from flairseg.anatomy.lesion_table import LesionRow
+    from flairseg.lesions.components import Box, Lesion
 
     from ..measurement import Measurement
 
@@ -549,7 +549,7 @@ def propose(
     seen_from: float,
     outlined_to: float,
 ) -> Proposal:
-    """Lesions drawn anew by :func:`flairseg.lesions.rethresholded`, and how many and large they would be."""
+    """Lesions drawn anew by :func:`flairseg.lesions.components.rethresholded`, and how many and large they would be."""
     grid, labels = measured.grid, measured.labels
     fitting = original if original is not None and original.shape == labels.shape else None
     after = rethresholded(labels, probabilities, seen_from, outlined_to, grid.voxel_volume_mm3, fitting)

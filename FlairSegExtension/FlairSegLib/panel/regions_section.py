@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flairseg import tasks
 from flairseg.errors import warnings_from
+from flairseg.worker import handlers as tasks
 from slicer.i18n import tr as _
 
 from .. import dependencies, scene_bridge, segment_voxels

@@ -11,7 +11,7 @@ import slicer
 from flairseg import __version__
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_VALUE
-from flairseg.lesions import count_edits
+from flairseg.lesions.components import count_edits
 from flairseg.review.events import utc_now
 from flairseg.review.recorder import open_recorder
 from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from flairseg.image.volume import Volume
     from flairseg.review.recorder import Recorded
-    from flairseg.volume import Volume
 
     from ..measurement import Measurement
     from ..segment_voxels import Snapshot

@@ -17,7 +17,7 @@ import vtk
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_ID
 from flairseg.review.cases import CaseArchive
-from flairseg.segmentation import Segmentation
+from flairseg.segmentation.result import Segmentation
 from flairseg.study.case_files import read_case
 from flairseg.study.queue import with_states
 from slicer.i18n import tr as _
@@ -29,9 +29,9 @@ from ..panel.result_panel import versions_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from flairseg.image.volume import Volume
     from flairseg.study.case_files import CaseFiles
     from flairseg.study.queue import QueueItem
-    from flairseg.volume import Volume
 
 #: For how long the GUI thread fills nodes before the event loop has its turn, s.
 STEP_S = 0.012

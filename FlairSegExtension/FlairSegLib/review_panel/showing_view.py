@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 from flairseg.image.geometry import spacing_of
-from flairseg.reading import read_volume
+from flairseg.io.reader import read_volume
 from slicer.i18n import tr as _
 
 from .. import segment_voxels, views

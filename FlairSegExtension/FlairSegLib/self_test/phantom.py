@@ -10,7 +10,7 @@ import slicer
 from flairseg.labels import CLASSES, LESION, VENTRICLES
 
 if TYPE_CHECKING:
-    from flairseg.volume import Volume
+    from flairseg.image.volume import Volume
 
 #: Dice that the phantom of seed 0 reaches with room to spare; a flipped or shifted mask stays below 0.3.
 LEAST_DICE = {VENTRICLES: 0.8, LESION: 0.6}
@@ -22,7 +22,7 @@ class Case:
 
     Attributes
     ----------
-    volume : flairseg.volume.Volume
+    volume : flairseg.image.volume.Volume
     truth : ndarray of uint8, shape (K, J, I)
         Its classes.
     """

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+from flairseg.files.nifti import write_nifti
 from flairseg.labels import NUMBER_OF_CLASSES
 from flairseg.models import find_model
-from flairseg.nifti import write_nifti
 from flairseg.review.cases import CaseArchive
-from flairseg.segmentation import Segmentation
-from flairseg.writing import write_segmentation
+from flairseg.segmentation.result import Segmentation
+from flairseg.segmentation.writing import write_segmentation
 
 from . import phantom, study
 from .recorder import StepSkipped, check, wait

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+from flairseg.image.volume import Volume
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH
-from flairseg.postprocessing import lesion_components
 from flairseg.review.cases import CaseArchive
-from flairseg.volume import Volume
+from flairseg.segmentation.postprocessing import lesion_components
 
 from .. import dependencies, views
 from . import phantom

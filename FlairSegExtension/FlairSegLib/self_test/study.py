@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+from flairseg.image.volume import Volume
 from flairseg.labels import LESION
 from flairseg.study import Study, check_study, lock
 from flairseg.study.images import write_neutral
 from flairseg.study.records import ACCEPTABILITY, ACCEPTABLE
-from flairseg.volume import Volume
 
 #: A name that must not be seen while a case is on screen.
 SOURCE = "SelfTestSource"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.slice_stack import SliceStack
+from ..image.volume import Volume
 from ..preprocessing import Prepared, PreprocessingConfig, preprocess
-from ..slicestack import SliceStack
-from ..volume import Volume
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import _lazy
 from .dissemination import dissemination
 from .regions import CODE_NAMES, REGIONS, UNKNOWN, RegionMap, lesion_regions
 
@@ -18,12 +19,4 @@ if TYPE_CHECKING:
 
 __all__ = ["CODE_NAMES", "REGIONS", "UNKNOWN", "RegionMap", "dissemination", "find_regions", "lesion_regions"]
 
-
-def __getattr__(name: str):
-    """``find_regions`` with its libraries, when it is first asked for."""
-    if name != "find_regions":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .finding import find_regions
-
-    globals()[name] = find_regions
-    return find_regions
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), {"find_regions": "finding"})

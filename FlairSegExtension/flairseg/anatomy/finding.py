@@ -15,12 +15,12 @@ import numpy as np
 from scipy import ndimage
 
 from ..image.footing import footed
+from ..image.slice_stack import SliceStack
+from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
-from ..lesions import bounding_box, through_plane_axis
+from ..lesions.components import bounding_box, through_plane_axis
 from ..preprocessing.brain_mask import brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..slicestack import SliceStack
-from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .atlas import TISSUES, Atlas, load_atlas
 from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
 from .registration import Alignment, align, relative_image

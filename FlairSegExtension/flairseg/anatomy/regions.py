@@ -35,7 +35,7 @@ import numpy as np
 from ..errors import CaseWarning
 from ..image.geometry import spacing_of
 from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
-from ..lesions import LesionMap, through_plane_axis
+from ..lesions.components import LesionMap, through_plane_axis
 
 PERIVENTRICULAR = "periventricular"
 JUXTACORTICAL = "juxtacortical"

@@ -18,8 +18,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points
+from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
-from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .atlas import Atlas
 from .regions import Fit
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+from .._version import __version__
 from ..models.store import DEFAULT_MODEL
 from .label_options import LabelMeaning, MethodMeanings, StudyLabels
 from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap

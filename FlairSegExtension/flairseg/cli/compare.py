@@ -30,9 +30,9 @@ from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment import _Bars, _learned, _told
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
-    from ..io.names import NamedInput
-    from ..privacy import Pseudonymiser
+    from ..comparison.comparing import Comparison
+    from ..files.names import NamedInput
+    from ..privacy.pseudonyms import Pseudonymiser
 
 #: In place of a list: every model that is installed.
 ALL = "all"
@@ -54,7 +54,7 @@ def compare_models(
     pseudonymiser: Pseudonymiser | None = None
     try:
         with interruptible():
-            from ..io.names import name_inputs
+            from ..files.names import name_inputs
 
             try:
                 pseudonymiser = start(messages, *pseudonyms)
@@ -97,7 +97,8 @@ def _compare(
     pseudonymiser: Pseudonymiser | None,
     messages,
 ) -> Comparison:
-    from ..comparison import check_comparison, choose_models, compare, write_comparison
+    from ..comparison.comparing import choose_models, compare
+    from ..comparison.writing import check_comparison, write_comparison
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     cards = choose_models(None if names == [ALL] else names)

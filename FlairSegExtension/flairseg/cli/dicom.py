@@ -15,12 +15,12 @@ from ..errors import (
     MissingDependencyError,
     UnsupportedImageError,
 )
-from ..summary_paths import absolute_source
+from ..files.summary_paths import absolute_source
 
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
-    from ..pipeline import Segmentation
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
+    from ..segmentation.pipeline import Segmentation
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class DicomOptions:
     def check(self, path: Path, stem: str, overwrite: bool) -> None:
         """Refuse, before any work is done, what could not be written in the end."""
         if self.folder is not None:
-            from ..dicom import check_dicom_destination
+            from ..segmentation.dicom_results import check_dicom_destination
 
             if not _may_be_dicom(path):
                 raise UnsupportedImageError(
@@ -57,7 +57,7 @@ class DicomOptions:
         if not _may_be_dicom(path) or (find_spec("pydicom") is None and self.folder is None and self.series is None):
             return None
         from ..dicom import read_flair
-        from ..reading import read_volume
+        from ..io.reader import read_volume
 
         if pseudonymiser is not None:
             learn_headers(path, pseudonymiser)
@@ -79,7 +79,7 @@ class DicomOptions:
         """Write the objects; what the reader should know about them."""
         if self.folder is None:
             return []
-        from ..dicom import write_results
+        from ..segmentation.dicom_results import write_results
 
         date = read.source.study_date
         if pseudonymiser is not None:

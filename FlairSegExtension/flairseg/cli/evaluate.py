@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..evaluation.inputs import EvaluationCase
     from ..evaluation.results import EvaluationResult, Refusal
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 #: What the progress bar calls each stage, and where in the whole it ends.
 _STAGES = {

@@ -31,8 +31,8 @@ from .label_options import files_and_meanings
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
-    from ..change import FollowUp
-    from ..privacy import Pseudonymiser
+    from ..longitudinal import FollowUp
+    from ..privacy.pseudonyms import Pseudonymiser
 
 #: What the progress bar calls each stage.
 STAGE_NAMES = {
@@ -101,9 +101,9 @@ def _follow(
     regions: bool,
     name: str | None,
 ) -> FollowUp:
-    from ..change import follow, followup_stem, write_followup
-    from ..change.writing import check_destination
-    from ..io.names import case_name
+    from ..files.names import case_name
+    from ..longitudinal import follow, followup_stem, write_followup
+    from ..longitudinal.writing import check_destination
 
     stem = followup_stem(studies, output, name)
     if pseudonymiser is not None:
@@ -136,7 +136,7 @@ def _date(text: str) -> str:
 
 def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
     """The same result without names and with moved dates."""
-    from ..io.same_input import fingerprint
+    from ..files.same_input import fingerprint
 
     studies = tuple(
         replace(
@@ -169,8 +169,8 @@ def _as_told(error: Exception) -> FlairSegError:
 
 def _print(console: Console, result: FollowUp) -> None:
     """What changed, and the studies."""
-    from ..change import STATES
     from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
+    from ..longitudinal import STATES
 
     table = Table(box=box.ROUNDED, header_style="bold")
     table.add_column("Study")

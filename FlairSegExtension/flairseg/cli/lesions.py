@@ -66,16 +66,16 @@ def _measure(
 ) -> tuple[list[Path], str, tuple[str, ...]]:
     """Files, what to say, warnings."""
     from ..anatomy import find_regions
-    from ..atomic import all_or_none, check_folder, results_exist
+    from ..anatomy.lesion_table import lesion_table, split_count, summary_entries, table_csv
+    from ..files.atomic import all_or_none, check_folder, results_exist
+    from ..files.names import case_of_labels, mask_result_stem
+    from ..files.safe_names import safe_name
+    from ..files.same_input import FINGERPRINT, already_there, refuse_other_input
+    from ..files.summary_paths import absolute_source, input_for_summary
     from ..io.label_maps import read_label_map
-    from ..io.names import case_of_labels, mask_result_stem
-    from ..io.safe_names import safe_name
-    from ..io.same_input import FINGERPRINT, already_there, refuse_other_input
+    from ..io.reader import read_volume
     from ..labels import LESION
-    from ..lesion_table import lesion_table, split_count, summary_entries, table_csv
-    from ..reading import read_volume
     from ..study.canonical import file_sha256
-    from ..summary_paths import absolute_source, input_for_summary
 
     mapping = meaning_of(meaning)
     case = safe_name(name) if name and name.strip() else case_of_labels(labels_path)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from ..errors import FlairSegError, ModelNotFoundError
 from ..models.card import ModelCard
-from ..models.store import DEFAULT_MODEL, ENVIRONMENT, survey
+from ..models.store import DEFAULT_MODEL, ENVIRONMENT, survey, verify_model
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
 
 
@@ -28,7 +28,7 @@ def show_models() -> int:
             problems.append((where, card))
             continue
         try:
-            card.verify()
+            verify_model(card)
             state, style = "intact", "green"
         except FlairSegError as error:
             problems.append((card.id, error))

@@ -33,7 +33,7 @@ def write_phantom(output: Path, seed: int, overwrite: bool) -> int:
 
 def _write(output: Path, seed: int, overwrite: bool) -> dict[str, Path]:
     from .. import phantom
-    from ..atomic import check_folder
+    from ..files.atomic import check_folder
     from ..phantom.io import ENDINGS
 
     existing = [name for e in ENDINGS.values() if os.path.lexists(output / (name := f"phantom-{seed}{e}"))]

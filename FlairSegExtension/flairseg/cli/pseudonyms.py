@@ -20,7 +20,7 @@ from ..errors import FlairSegError
 from .console import show_error
 
 if TYPE_CHECKING:
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 #: The three options as they are handed to a command: wanted or not, key file, map file.
 PseudonymOptions = tuple[bool, Path | None, Path | None]
@@ -67,7 +67,7 @@ def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path |
         If the options contradict each other, the key cannot be used or the map cannot be written: all of it before any
         work is done.
     """
-    from ..privacy import pseudonymiser_for
+    from ..privacy.pseudonyms import pseudonymiser_for
 
     new = pseudonymise and key is not None and not os.path.lexists(key)
     pseudonymiser = pseudonymiser_for(pseudonymise, key, names)

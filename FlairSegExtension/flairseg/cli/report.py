@@ -26,7 +26,7 @@ from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment import _told
 
 if TYPE_CHECKING:
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
 
 def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
     """Refuse, before any work is done, options that fit no case or leave it open which."""
-    from ..atomic import check_folder
+    from ..files.atomic import check_folder
     from ..report.texts import load_texts
 
     load_texts(options.language)

@@ -34,9 +34,9 @@ from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
-    from ..io.names import NamedInput
-    from ..pipeline import Segmentation
-    from ..privacy import Pseudonymiser
+    from ..files.names import NamedInput
+    from ..privacy.pseudonyms import Pseudonymiser
+    from ..segmentation.pipeline import Segmentation
 
 #: What the progress bar calls each stage.
 STAGE_NAMES = {
@@ -71,7 +71,7 @@ def segment_cases(
     code = WRITTEN
     try:
         with interruptible():
-            from ..io.names import name_inputs
+            from ..files.names import name_inputs
             from ..models.store import find_model
 
             inputs = list({Path(p).absolute(): p for p in inputs}.values())
@@ -140,8 +140,8 @@ def _segment_case(
     dicom: DicomOptions = NO_DICOM,
     lesion_mask: bool = False,
 ) -> Segmentation:
-    from ..pipeline import STAGES, segment
-    from ..writing import check_destination, write_segmentation
+    from ..segmentation.pipeline import STAGES, segment
+    from ..segmentation.writing import check_destination, write_segmentation
 
     check_destination(output, item.stem, overwrite)
     dicom.check(item.path, item.stem, overwrite)
@@ -157,7 +157,9 @@ def _segment_case(
         case = dicom.named(case, item.path, spent)
     case = replace(case, volume=replace(case.volume, name=item.case))
     if pseudonymiser is not None:
-        case = pseudonymiser.segmentation(case, item.case)
+        from ..segmentation.pseudonymised import pseudonymised
+
+        case = pseudonymised(case, pseudonymiser, item.case)
     progress(STAGES["regions"], "write")
     if read is not None:
         case.warnings.extend(dicom.write(case, read, item.stem, pseudonymiser, overwrite))
@@ -170,8 +172,8 @@ def _named_by_series(
     item: NamedInput, read: DicomVolume, output: Path, overwrite: bool, pseudonymiser: Pseudonymiser | None
 ) -> NamedInput:
     """The input named by the header of the series that was taken: a folder may hold several studies."""
-    from ..io.names import result_stem
-    from ..writing import check_destination
+    from ..files.names import result_stem
+    from ..segmentation.writing import check_destination
 
     case = read.volume.name
     if pseudonymiser is not None:
@@ -187,10 +189,10 @@ def _refuse_other_input(
     item: NamedInput, output: Path, read: DicomVolume | None, pseudonymiser: Pseudonymiser | None
 ) -> None:
     """Refuse, before the model runs, to replace the results of another input."""
-    from ..io.same_input import fingerprint
-    from ..reading import read_volume
-    from ..summary_paths import absolute_source
-    from ..writing import check_same_input
+    from ..files.same_input import fingerprint
+    from ..files.summary_paths import absolute_source
+    from ..io.reader import read_volume
+    from ..segmentation.writing import check_same_input
 
     source = absolute_source(item.path) if pseudonymiser is None else item.case
     try:

@@ -26,9 +26,9 @@ def show_series(folder: Path) -> int:
     messages, results = messages_console(), results_console()
     try:
         with interruptible():
+            from .._optional import require
             from ..dicom import find_flair, list_series
             from ..dicom.find import directory_of, listed
-            from ..reporting.dependencies import require
 
             failure: FlairSegError | None = None
             try:

@@ -107,7 +107,7 @@ class Layout:
         return self.case_folder(case) / f"{case}{CASE_ENDINGS[kind]}"
 
     def change_folder(self, change: ChangeRow) -> Path:
-        """Folder of a comparison's files, named as by :func:`flairseg.change.writing.write_followup`."""
+        """Folder of a comparison's files, named as by :func:`flairseg.longitudinal.writing.write_followup`."""
         return self.root / "changes" / change.name
 
     def relative(self, path: Path) -> str:

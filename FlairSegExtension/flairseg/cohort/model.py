@@ -85,7 +85,7 @@ class Session:
 class LesionRecord:
     """One row of ``lesions.parquet``: a lesion with the case that it belongs to.
 
-    ``values`` are those of :meth:`flairseg.lesion_table.LesionRow.as_dict`, flat: ``centre_r_mm`` and so on.
+    ``values`` are those of :meth:`flairseg.anatomy.lesion_table.LesionRow.as_dict`, flat: ``centre_r_mm`` and so on.
     """
 
     case: str
@@ -121,7 +121,7 @@ class SessionRow:
     warnings : tuple of CaseWarning
         Of image and result, with codes.
     trusted : bool
-        False where a warning says that the result cannot be trusted (:func:`flairseg.warning_codes.untrusted`).
+        False where a warning says that the result cannot be trusted (:func:`flairseg.cli.warning_codes.untrusted`).
     quality : dict of str to (float or None)
         Image quality before segmentation, by measure.
     below_bar : tuple of str
@@ -133,7 +133,7 @@ class SessionRow:
     grid : dict
         ``shape_kji``, ``spacing_mm``, ``plane``.
     input_sha256 : str
-        Of voxels and affine (:func:`flairseg.io.same_input.fingerprint`).
+        Of voxels and affine (:func:`flairseg.files.same_input.fingerprint`).
     file_sha256 : str
         Of the input's bytes, with ``file_size`` (bytes) and ``file_mtime_ns`` as a shortcut.
     options_sha256 : str
@@ -257,7 +257,7 @@ class ChangeRow:
     status, code, message, advice
         As in :class:`SessionRow`.
     counts : dict of str to int
-        Lesions by state (:data:`flairseg.change.states.STATES`).
+        Lesions by state (:data:`flairseg.longitudinal.states.STATES`).
     lesion_change_ml, ventricles_change_ml, ventricles_change_percent : float or None
     ventricles_beyond_noise : bool or None
     correlation : float or None
@@ -310,7 +310,7 @@ class ChangeRow:
 
     def flat(self) -> dict[str, Any]:
         """One line of ``changes.csv``."""
-        from ..change.states import STATES
+        from ..longitudinal.states import STATES
 
         values = {name: getattr(self, name) for name in _CHANGE_COLUMNS}
         values |= {f"lesions_{state.id}": self.counts.get(state.id) for state in STATES}

@@ -10,7 +10,6 @@ from .find import FoundFlair, Listed, find_flair
 from .making import Algorithm
 from .pdf import make_pdf, write_pdf
 from .read import DicomVolume, read_flair, read_series
-from .results import check_dicom_destination, export_labels, source_of, write_results
 from .seg import make_seg, write_seg
 from .series import Series, Stack, list_series
 from .source import Source
@@ -24,8 +23,6 @@ __all__ = [
     "Series",
     "Source",
     "Stack",
-    "check_dicom_destination",
-    "export_labels",
     "find_flair",
     "list_series",
     "make_pdf",
@@ -33,9 +30,7 @@ __all__ = [
     "make_sr",
     "read_flair",
     "read_series",
-    "source_of",
     "write_pdf",
-    "write_results",
     "write_seg",
     "write_sr",
 ]

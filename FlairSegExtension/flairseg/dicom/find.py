@@ -1,7 +1,7 @@
 """Which series of a DICOM folder is the FLAIR: by its headers, and by its look when they lie or are silent.
 
-The weighing of one series is :mod:`flairseg.proposal`'s, the look :func:`flairseg.proposal.look`; here are the choice
-among several and the words for it.
+One series is judged by :mod:`flairseg.image.flair_selection`, its voxels by
+:func:`flairseg.preprocessing.image_quality.look`; this module chooses among several.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import proposal
 from ..errors import (
     FlairSegError,
     InputNotFoundError,
@@ -20,10 +19,12 @@ from ..errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from ..io.names import stem_of
+from ..files.names import stem_of
+from ..image import flair_selection as proposal
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .scan import Scan
 from .series import Series, Stack, list_series
+from .stack_reading import read_stack
 
 #: From this score on the scanner's own values say FLAIR; below it, only words that somebody wrote.
 CERTAIN = 6.0
@@ -50,7 +51,7 @@ class Listed:
     ----------
     series : Series
     stack : Stack
-    verdict : flairseg.proposal.Verdict
+    verdict : flairseg.image.flair_selection.Verdict
         From its headers.
     look : tuple of str or None
         What its voxels say against a FLAIR; None where they were not looked at.
@@ -148,7 +149,7 @@ def find_flair(
     MissingDependencyError
         If pydicom is not installed.
     """
-    from ..reporting.dependencies import require
+    from .._optional import require
 
     require(("pydicom",), "Reading the headers of DICOM series", "dicom")
     return _find(directory_of(folder), series, by_look, Reporter(progress, cancel))
@@ -322,13 +323,13 @@ def _is_mr(entry: Listed) -> bool:
 
 def _look(entries: Sequence[Listed], listing: list[Listed], reporter: Reporter) -> list[Listed]:
     """The entries with what their voxels say, in ``listing`` too."""
-    from .read import read_stack
+    from ..preprocessing.image_quality import look
 
     seen = []
     for n, entry in enumerate(entries):
         reporter.update(n / max(1, len(entries)))
         try:
-            doubts = tuple(proposal.look(read_stack(entry.stack, stem_of(entry.stack.frames[0].path.parent))))
+            doubts = tuple(look(read_stack(entry.stack, stem_of(entry.stack.frames[0].path.parent))))
         except FlairSegError as error:
             doubts = (error.message,)
         looked = replace(entry, look=doubts)

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from .. import __version__
-from ..atomic import all_or_none
+from .._optional import missing_packages, require
+from .._version import __version__
 from ..errors import MissingDependencyError, OutputError
-from ..reporting.dependencies import missing_packages, require
+from ..files.atomic import all_or_none
+from ..privacy.deidentify import clean_dataset
 from .text import quiet
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 MANUFACTURER = MODEL = "FlairSeg"
 RESEARCH_USE = "Research use only - not a medical device"
@@ -113,7 +114,7 @@ def finished(data: Dataset, pseudonymiser: Pseudonymiser | None) -> Dataset:
     """A data set as it is saved: pseudonymised if that was asked for."""
     if pseudonymiser is None:
         return data
-    cleaned = pseudonymiser.dataset(data, keep=_OWN_TEXTS)
+    cleaned = clean_dataset(data, pseudonymiser, keep=_OWN_TEXTS)
     _restore_own_words(data, cleaned, nested=False)
     for keyword in _EMPTY_SEQUENCES:
         if keyword in data and keyword not in cleaned:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
+from .._version import __version__
 from ..errors import UnreadableImageError
 from .making import (
     MANUFACTURER,
@@ -25,7 +25,7 @@ from .text import plain
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 
 def write_pdf(
@@ -91,7 +91,7 @@ def make_pdf(
     MissingDependencyError
         If pydicom is not installed.
     """
-    from ..reporting.dependencies import require
+    from .._optional import require
 
     require(("pydicom",), "Writing DICOM", "dicom")
     from pydicom.dataset import Dataset, FileMetaDataset

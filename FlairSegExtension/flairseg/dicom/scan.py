@@ -31,7 +31,7 @@ KEYWORDS = (
     "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-#: Header entries that tell sequences apart, as :class:`flairseg.proposal.Candidate` takes them.
+#: Header entries that tell sequences apart, as :class:`flairseg.image.flair_selection.Candidate` takes them.
 TELLING = (
     "Modality", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "ScanningSequence",
     "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "InversionTime",

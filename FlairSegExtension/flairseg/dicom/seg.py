@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..errors import InvalidGeometryError
 from ..labels import CLASSES, LabelClass
 from .grid import onto
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from ..labels import CodedConcept
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 
 def write_seg(

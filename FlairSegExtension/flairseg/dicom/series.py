@@ -10,10 +10,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .. import proposal
 from ..errors import CaseWarning, FlairSegError, UnsupportedImageError
+from ..image import flair_selection as proposal
+from ..image.checks import MAXIMUM_VOXELS
 from ..image.geometry import directions_of, spacing_of
-from ..reading import MAXIMUM_VOXELS
 from .copies import without_copies
 from .placing import affine_of, place
 from .scan import TRAITS, Frame, Image, Scan, scan
@@ -37,7 +37,7 @@ class Stack:
     header : mapping of str to str
         What tells sequences apart; ``EchoTime`` is this stack's own.
     kind : str
-        As in :mod:`flairseg.proposal`.
+        As in :mod:`flairseg.image.flair_selection`.
     what : str
         What sets it apart from the other stacks of its series, in words; empty where it is the only one.
     warnings, information : tuple of CaseWarning

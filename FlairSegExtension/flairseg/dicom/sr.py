@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..labels import CLASS_BY_ID, CLASSES, LESION, CodedConcept, LabelClass
 from .codes import CENTRE, CONFIDENCE, PARTS, PEAK, REGIONS, VENTRICLE_DISTANCE
 from .making import (
@@ -37,7 +37,7 @@ from .text import quiet
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from ..privacy import Pseudonymiser
+    from ..privacy.pseudonyms import Pseudonymiser
 
 #: Longest list of lesions in a report; more would be no reading matter, and the largest come first.
 MAXIMUM_LESIONS = 500

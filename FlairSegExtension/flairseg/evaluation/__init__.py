@@ -11,10 +11,11 @@ The figures need NumPy and SciPy; an evaluation also statsmodels, its report mat
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-_LAZY = {
+from .. import _lazy
+
+_NAMES = {
     "evaluate": "running",
     "choose_conventions": "conventions",
     "read_manifest": "inputs",
@@ -28,7 +29,7 @@ _LAZY = {
     "write_evaluation": "writing",
 }
 
-__all__ = sorted(_LAZY)
+__all__ = sorted(_NAMES)
 
 if TYPE_CHECKING:
     from .conventions import choose_conventions as choose_conventions
@@ -43,11 +44,4 @@ if TYPE_CHECKING:
     from .running import evaluate as evaluate
     from .writing import write_evaluation as write_evaluation
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from ..study.analysis.intervals import Estimate, over_cases
-from ..study.analysis.reliability import bland_altman, intraclass_correlations
+from ..statistics.intervals import Estimate, over_cases
+from ..statistics.reliability import bland_altman, intraclass_correlations
 from .resampling import in_patients, mean_over_patients
 from .results import LoadAgreement, PairedTest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..study.analysis.intervals import CONFIDENCE, RESAMPLES
+from ..statistics.intervals import CONFIDENCE, RESAMPLES
 from .components import OverlapRule
 from .errors import InvalidMappingError
 from .results import Conventions

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dicom.read_seg import is_segmentation
 from ..errors import CaseWarning, FlairSegError
+from ..image.checks import MAXIMUM_VOXELS
 from ..image.geometry import VolumeGeometry
+from ..image.volume import Volume
+from ..io.dicom_segmentations import is_segmentation
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import LabelMapping
-from ..reading import MAXIMUM_VOXELS
-from ..volume import Volume
 
 #: A mask of a method: its file, what its values mean, the method.
 Mask = tuple[Path, LabelMapping | None, str]

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dicom.read_seg import is_segmentation
 from ..errors import CaseWarning
-from ..io.csv_tables import on_disk, table_text
-from ..io.names import MASK_WORDS, bids_name, is_common, stem_of
-from ..reading import ENDINGS
+from ..files.csv_tables import on_disk, table_text
+from ..files.kinds import ENDINGS
+from ..files.names import MASK_WORDS, bids_name, is_common, stem_of
+from ..io.dicom_segmentations import is_segmentation
 from .errors import InvalidManifestError
 from .foreign import REFERENCE
 
@@ -24,7 +24,8 @@ REQUIRED = ("case", "prediction", "reference")
 OPTIONAL = ("method", "probabilities", "site", "disease", "image")
 #: The method's name where the table does not give one.
 DEFAULT_METHOD = "prediction"
-#: What a file is, by the end of its name, as :data:`~flairseg.io.names.MASK_WORDS`; the rest of the name is the case.
+#: What a file is, by the end of its name, as :data:`~flairseg.files.names.MASK_WORDS`; the rest of the name is the
+#: case.
 _PROBABILITIES = ("_probabilities", "_probability", "_prob", "_probs", "_pmap")
 #: Folders below the one that is given in which files are looked for: subject, session, kind.
 _DEPTH = 3

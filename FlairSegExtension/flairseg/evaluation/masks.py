@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CaseWarning, UnsuitableMaskError
+from ..files.headers import reconciled
+from ..files.names import stem_of
 from ..image.geometry import GRID_TOLERANCE_VOXELS
-from ..image.headers import reconciled
+from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from ..io.label_maps import LabelMap, read_label_map
 from ..io.label_meanings import LabelMapping
-from ..io.names import stem_of
 from ..io.probability_maps import probabilities as checked_probabilities
+from ..io.reader import read_components
 from ..labels import LESION, NUMBER_OF_CLASSES
-from ..reading import read_components
-from ..volume import Volume, volume_from_sitk, volume_to_sitk
 from .foreign import REFERENCE
 
 

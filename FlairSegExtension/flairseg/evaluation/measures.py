@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.volume import Volume
 from ..labels import LESION, NORMAL_WMH
-from ..lesions import through_plane_axis
-from ..postprocessing import remove_small_components
-from ..volume import Volume
+from ..lesions.components import through_plane_axis
+from ..segmentation.postprocessing import remove_small_components
 from .components import LesionMatch, OverlapRule, component_confusion, match_lesions
 from .curves import ScoreCounts
 from .overlap import Overlap, confusion

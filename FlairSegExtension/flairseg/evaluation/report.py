@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..atomic import all_or_none, check_folder, results_exist
+from .. import _optional as dependencies
+from ..files.atomic import all_or_none, check_folder, results_exist
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..reporting import dependencies
 from ..reporting.page import render_page
 from .sections import sections
 from .sections.overview import coverage, few_patients, key_figures, share_with_probabilities

@@ -1,6 +1,6 @@
 """Resamples of patients, the unit of every interval: voxels, lesions and slices of a patient are not independent.
 
-Sums over patients go through :func:`flairseg.study.analysis.intervals.over_cases` (BCa). What is no function of sums
+Sums over patients go through :func:`flairseg.statistics.intervals.over_cases` (BCa). What is no function of sums
 - areas under curves, medians over slices - is resampled here, with percentile limits.
 """
 
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ..study.analysis.intervals import CONFIDENCE, FEW_CASES, FEW_CASES_NOTE, Estimate, estimate, over_cases, stream
+from ..statistics.intervals import CONFIDENCE, FEW_CASES, FEW_CASES_NOTE, Estimate, estimate, over_cases, stream
 
 PERCENTILE = "percentile bootstrap over patients"
 #: Resamples for figures whose every resample is costly: limits are stable to a few per cent of their width.

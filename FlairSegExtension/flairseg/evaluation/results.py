@@ -1,7 +1,7 @@
 """What an evaluation found: plain numbers and arrays, from which tables, figures and the report are made.
 
 Everything is computed by :func:`flairseg.evaluation.evaluate`; nothing here computes. A figure that is not defined for
-a case is NaN in arrays and rows, and None in an :class:`~flairseg.study.analysis.intervals.Estimate`; it is left out of
+a case is NaN in arrays and rows, and None in an :class:`~flairseg.statistics.intervals.Estimate`; it is left out of
 means and counted. Arrays have axis order K, J, I. Percentages are 0..100 only where the name says so.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from ..errors import FlairSegError
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
-from ..study.analysis.intervals import Estimate
-from ..study.analysis.reliability import LimitsOfAgreement
+from ..statistics.intervals import Estimate
+from ..statistics.reliability import LimitsOfAgreement
 
 #: Ids of the classes, as in :mod:`flairseg.labels`.
 VENTRICLES_ID, NORMAL_WMH_ID, LESION_ID = (CLASS_BY_VALUE[value].id for value in (VENTRICLES, NORMAL_WMH, LESION))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-from .. import __version__
+from .._version import __version__
 from ..errors import Cancelled, CaseWarning, FlairSegError
+from ..image.volume import Volume
 from ..labels import LESION, VENTRICLES
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..volume import Volume
 from . import statistics
 from .conventions import choose_conventions
 from .coverage import grown
@@ -91,7 +91,7 @@ def evaluate(
     Cancelled
         When the user cancelled.
     """
-    from ..reporting.dependencies import require
+    from .._optional import require
 
     require(("statsmodels",), "An evaluation", "study")
     cases = list(cases)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..study.analysis.intervals import Estimate, over_cases, stream, wilson
+from ..statistics.intervals import Estimate, over_cases, stream, wilson
 from .overlap import Overlap
 from .resampling import in_patients, median_over_slices
 from .results import GroupPair, GroupTests, SliceCurve, SliceLevel, VolumeGroup

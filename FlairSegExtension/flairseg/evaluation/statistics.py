@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..study.analysis.intervals import Estimate, over_cases
+from ..statistics.intervals import Estimate, over_cases
 from .agreement import load_agreement, paired_tests
 from .components import lesion_f1
 from .curves import ScoreCounts, pooled, resampled_areas

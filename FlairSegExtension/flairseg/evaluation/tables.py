@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..study.analysis.tables import cell
+from ..files.csv_tables import cell
 from .results import LESION_FIGURES, VOXEL_FIGURES, CaseRow, EvaluationResult, LesionCaseRow
 
 CASES, SUMMARY, EVERYTHING = "cases.csv", "summary.csv", "evaluation.json"

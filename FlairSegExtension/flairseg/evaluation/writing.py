@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..atomic import all_or_none, check_folder, results_exist
+from ..files.atomic import all_or_none, check_folder, results_exist
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .report import REPORT, render, require_report
 from .results import EvaluationResult

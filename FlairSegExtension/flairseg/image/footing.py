@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import CaseWarning, UnusableIntensitiesError
 
 if TYPE_CHECKING:
-    from ..volume import Volume
+    from .volume import Volume
 
 #: Share of the outer faces that has one value exactly: a background that was filled in. Scanners give 0.64 and more
 #: or nothing like it (23 real FLAIR volumes).
@@ -36,7 +36,8 @@ BELOW_SHARE = 0.02
 GAP = 0.3
 #: The 1st percentile of masked brain, as a share of its median, in images with a true zero.
 DARKEST = 0.12
-#: Air of a CT, Hounsfield units: such images are left alone, since :mod:`flairseg.quality` knows them by it.
+#: Air of a CT, Hounsfield units: such images are left alone, since :mod:`flairseg.segmentation.quality` knows them
+#: by it.
 HOUNSFIELD_AIR = (-1100.0, -900.0)
 _MOST_SAMPLES = 2_000_000
 _FEWEST = 1000

@@ -1,1 +1,1 @@
-"""Files in and out: label maps of FlairSeg and of other programs, names of cases, which input results belong to."""
+"""Images and label maps read: files of FlairSeg and of other programs, and DICOM folders."""

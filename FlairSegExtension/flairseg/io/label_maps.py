@@ -19,11 +19,12 @@ from typing import Literal
 import numpy as np
 
 from ..errors import CaseWarning, GridMismatchError
+from ..files.headers import reconciled
 from ..image.geometry import VolumeGeometry
-from ..image.headers import reconciled
 from .label_meanings import LabelMapping
 from .label_reading import FoundLabel, LabelReading, class_of_segment
-from .raw_labels import RawLabels, read_raw
+from .raw_labels import RawLabels
+from .raw_reading import read_raw
 
 
 @dataclass(frozen=True)

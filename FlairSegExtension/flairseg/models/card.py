@@ -16,11 +16,11 @@ from typing import Any
 
 from ..errors import InvalidModelError, ModelNotFoundError
 from ..labels import BACKGROUND, CLASS_BY_VALUE
-from .members import ENSEMBLE_STAGES, Member, digest, members_of, networks
+from .members import ENSEMBLE_STAGES, Member, digest, members_of
+from .schema import schema_path
 
 CARD_NAME = "card.json"
 NO_SUCH_PATH = "Check the path, or choose one of the installed models."
-SCHEMA_NAME = "card.schema.json"
 
 #: Variants that each stage knows, by field of :class:`PipelineConfig`. The schema repeats them; a test compares the two
 #: with the registries of ``flairseg.preprocessing``.
@@ -72,7 +72,7 @@ class PipelineConfig:
     flip_average : bool
         Average the output with that of the left-right mirrored slice.
     fill_holes, smooth_edges : bool
-        Clean-up stages, see ``flairseg.postprocessing``.
+        Clean-up stages, see ``flairseg.segmentation.postprocessing``.
     min_lesion_mm3, min_normal_mm3, min_ventricle_mm3 : float
         26-connected components of the class below this volume are removed; 0 keeps all.
     lesion_growth : float
@@ -223,12 +223,13 @@ class ModelCard:
     def verify(self) -> None:
         """Compare the weights with the card's sha256; the answer is remembered until the file changes.
 
-        Of an ensemble, compare the card's members and weights with its digest, and each member with its own sha256.
+        Of an ensemble, compare the card's members and weights with its digest; :func:`.store.verify_model` looks at
+        each member too.
 
         Raises
         ------
         ModelNotFoundError
-            If the weights, or a member, are not there.
+            If the weights are not there.
         InvalidModelError
             If they cannot be read or hash to something else.
         """
@@ -238,7 +239,6 @@ class ModelCard:
                     f"The members or weights of the ensemble {self.id} were altered (sha256 differs).",
                     "Get its card again from its source.",
                 )
-            networks(self)
             return
         try:
             stat = self.path.stat()
@@ -280,15 +280,13 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_card(path: str | Path, verify: bool = True) -> ModelCard:
-    """Read and check a model card.
+def read_card(path: str | Path) -> ModelCard:
+    """Read and check a model card; its weights are not looked at.
 
     Parameters
     ----------
     path : str or Path
         The card, a folder that holds ``card.json``, or an ``.onnx`` file with ``card.json`` beside it.
-    verify : bool
-        Also compare the weights with the card's sha256.
 
     Returns
     -------
@@ -297,9 +295,9 @@ def load_card(path: str | Path, verify: bool = True) -> ModelCard:
     Raises
     ------
     ModelNotFoundError
-        If the card or the weights do not exist.
+        If the card does not exist.
     InvalidModelError
-        If the card is not valid or the weights are not those it describes.
+        If the card is not valid.
     """
     given = Path(path)
     card_path = _card_path(given)
@@ -322,7 +320,7 @@ def load_card(path: str | Path, verify: bool = True) -> ModelCard:
             raise ValueError("weights.file must be a plain file name")
         if given.suffix.lower() == ".onnx" and given.name != name:
             raise ValueError(f"it describes {name}, not {given.name}")
-        card = ModelCard(
+        return ModelCard(
             id=str(raw["id"]),
             title=str(raw["title"]),
             version=str(raw["version"]),
@@ -337,9 +335,6 @@ def load_card(path: str | Path, verify: bool = True) -> ModelCard:
         raise _invalid(card_path, f"{error.args[0]} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise _invalid(card_path, str(error)) from error
-    if verify:
-        card.verify()
-    return card
 
 
 def schema_problem(raw: Any) -> str | None:
@@ -347,8 +342,6 @@ def schema_problem(raw: Any) -> str | None:
 
     Also None where jsonschema or the schema is not installed: the checks of the dataclasses stay.
     """
-    from .store import schema_path
-
     path = schema_path()
     try:
         import jsonschema

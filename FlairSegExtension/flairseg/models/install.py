@@ -18,10 +18,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from ..atomic import shielded, sync
 from ..errors import InvalidModelError, ModelNotFoundError, OutputError
+from ..files.atomic import shielded, sync
 from . import store
-from .card import CARD_NAME, ModelCard, load_card
+from .card import CARD_NAME, ModelCard, read_card
+from .store import load_card, verify_model
 
 #: Text beside the card that is taken along.
 _DESCRIPTION = "card.md"
@@ -66,7 +67,7 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
     with _opener(source) as opened, _staging(target) as staging:
         _copy(opened, CARD_NAME, staging, CARD_BYTES, source)
         # Where the weights are is known from the card, so the card is read first and checked again with them.
-        card = load_card(staging / CARD_NAME, verify=False)
+        card = read_card(staging / CARD_NAME)
         if not card.members:
             weights = card.path.name
             _copy(opened, weights, staging, WEIGHTS_BYTES, source)
@@ -74,7 +75,7 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
                 raise InvalidModelError(f"{weights} is empty.", _AGAIN)
         _copy(opened, _DESCRIPTION, staging, CARD_BYTES, source, optional=True)
         # The members of an ensemble are installed before it: beside its place, or where any model may be.
-        replace(card, path=target / card.id / card.path.name).verify() if card.members else card.verify()
+        verify_model(replace(card, path=target / card.id / card.path.name) if card.members else card)
         _check_id(card)
         installed = _same_model(card, target)
         if installed is not None:

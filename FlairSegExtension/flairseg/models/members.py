@@ -13,13 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import InvalidModelError, ModelNotFoundError
 from ..labels import CLASS_BY_ID, CLASS_BY_VALUE, LESION
-
-if TYPE_CHECKING:
-    from .card import ModelCard
 
 #: What an ensemble's own card may say about the pipeline; how slices are prepared stands in its members' cards.
 ENSEMBLE_STAGES = frozenset(
@@ -97,64 +93,3 @@ def digest(members: Sequence[Member]) -> str:
         for member in members
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
-
-
-def networks(card: ModelCard, verify: bool = True) -> list[ModelCard]:
-    """The cards of what a model runs: the model itself or, of an ensemble, its members in their order.
-
-    A member is looked for beside the ensemble's own folder, then as any model is (:func:`.store.find_model`).
-
-    Parameters
-    ----------
-    card : ModelCard
-    verify : bool
-        Also compare each one's weights with its sha256.
-
-    Returns
-    -------
-    list of ModelCard
-
-    Raises
-    ------
-    ModelNotFoundError
-        A member, or its weights, is not there; the message names it.
-    InvalidModelError
-        A member is damaged, is not the one that the ensemble was made with, or is an ensemble itself.
-    """
-    members = card.members
-    if not members:
-        if verify:
-            card.verify()
-        return [card]
-    return [_member_card(member, card, verify) for member in members]
-
-
-def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard:
-    from .card import CARD_NAME, load_card
-    from .store import find_model
-
-    beside = ensemble.path.parent.parent / member.id / CARD_NAME
-    try:
-        found = load_card(beside, verify) if beside.is_file() else find_model(member.id, verify)
-    except ModelNotFoundError as error:
-        raise ModelNotFoundError(
-            f"The model {member.id} is missing, which is a member of {ensemble.id}.",
-            f"Install {member.id} first.",
-            code="model-member-missing",
-            model=member.id,
-        ) from error
-    except InvalidModelError as error:
-        raise InvalidModelError(
-            f"The model {member.id}, a member of {ensemble.id}, cannot be used. {error.message}", error.advice
-        ) from error
-    if found.members:
-        raise InvalidModelError(
-            f"The model {member.id}, a member of {ensemble.id}, is an ensemble itself.",
-            "Get the ensemble's card again from its source.",
-        )
-    if found.id != member.id or found.sha256 != member.sha256:
-        raise InvalidModelError(
-            f"The model {member.id} is not the one that {ensemble.id} was made with (sha256 differs).",
-            f"Install the {member.id} that belongs to this ensemble, or use a member by itself.",
-        )
-    return found

@@ -7,11 +7,52 @@ import sys
 from pathlib import Path
 
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError
-from .card import CARD_NAME, NO_SUCH_PATH, SCHEMA_NAME, ModelCard, load_card
+from .card import CARD_NAME, NO_SUCH_PATH, ModelCard, read_card
+from .members import Member
 
 DEFAULT_MODEL = "flairseg2d-v1.0"
 ENVIRONMENT = "FLAIRSEG_MODELS"
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def load_card(path: str | Path, verify: bool = True) -> ModelCard:
+    """Read and check a model card.
+
+    Parameters
+    ----------
+    path : str or Path
+        The card, a folder that holds ``card.json``, or an ``.onnx`` file with ``card.json`` beside it.
+    verify : bool
+        Also compare the weights with the card's sha256, those of an ensemble's members too.
+
+    Returns
+    -------
+    ModelCard
+
+    Raises
+    ------
+    ModelNotFoundError
+        If the card or the weights do not exist.
+    InvalidModelError
+        If the card is not valid or the weights are not those it describes.
+    """
+    card = read_card(path)
+    if verify:
+        verify_model(card)
+    return card
+
+
+def verify_model(card: ModelCard) -> None:
+    """:meth:`ModelCard.verify`, and the same for each member of an ensemble.
+
+    Raises
+    ------
+    ModelNotFoundError, InvalidModelError
+        As :meth:`ModelCard.verify` and :func:`networks`.
+    """
+    card.verify()
+    if card.members:
+        networks(card)
 
 
 def search_folders() -> list[tuple[str, Path]]:
@@ -46,14 +87,6 @@ def _cache_home() -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "flairseg"
     return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "flairseg"
-
-
-def schema_path() -> Path | None:
-    """``card.schema.json`` of the installed package or the repository."""
-    for folder in (_PACKAGE / "data" / "models", _PACKAGE.parents[1] / "models"):
-        if (folder / SCHEMA_NAME).is_file():
-            return folder / SCHEMA_NAME
-    return None
 
 
 def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCard:
@@ -157,3 +190,61 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def networks(card: ModelCard, verify: bool = True) -> list[ModelCard]:
+    """The cards of what a model runs: the model itself or, of an ensemble, its members in their order.
+
+    A member is looked for beside the ensemble's own folder, then as any model is (:func:`find_model`).
+
+    Parameters
+    ----------
+    card : ModelCard
+    verify : bool
+        Also compare each one's weights with its sha256.
+
+    Returns
+    -------
+    list of ModelCard
+
+    Raises
+    ------
+    ModelNotFoundError
+        A member, or its weights, is not there; the message names it.
+    InvalidModelError
+        A member is damaged, is not the one that the ensemble was made with, or is an ensemble itself.
+    """
+    members = card.members
+    if not members:
+        if verify:
+            card.verify()
+        return [card]
+    return [_member_card(member, card, verify) for member in members]
+
+
+def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard:
+    beside = ensemble.path.parent.parent / member.id / CARD_NAME
+    try:
+        found = load_card(beside, verify) if beside.is_file() else find_model(member.id, verify)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"The model {member.id} is missing, which is a member of {ensemble.id}.",
+            f"Install {member.id} first.",
+            code="model-member-missing",
+            model=member.id,
+        ) from error
+    except InvalidModelError as error:
+        raise InvalidModelError(
+            f"The model {member.id}, a member of {ensemble.id}, cannot be used. {error.message}", error.advice
+        ) from error
+    if found.members:
+        raise InvalidModelError(
+            f"The model {member.id}, a member of {ensemble.id}, is an ensemble itself.",
+            "Get the ensemble's card again from its source.",
+        )
+    if found.id != member.id or found.sha256 != member.sha256:
+        raise InvalidModelError(
+            f"The model {member.id} is not the one that {ensemble.id} was made with (sha256 differs).",
+            f"Install the {member.id} that belongs to this ensemble, or use a member by itself.",
+        )
+    return found

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import all_or_none
+from ..files.atomic import all_or_none
+from ..files.nifti import write_nifti
+from ..image.slice_stack import SliceStack
 from ..io.raw_labels import LABELS_DESCRIPTION
 from ..labels import CLASSES
-from ..nifti import write_nifti
-from ..slicestack import SliceStack
 from .acquisition import WHITE_MATTER_UNITS
 from .phantom import Phantom
 

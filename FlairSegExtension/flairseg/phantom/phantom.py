@@ -9,8 +9,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from ..image.volume import Volume
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..volume import Volume
 from .acquisition import PLANES, average, label, make_grid, nearest, receive
 from .fields import FINE
 from .head import build_head

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
-from ..slicestack import SliceStack
+from ..image.slice_stack import SliceStack
 from .brain_mask import brain_mask
 from .denoise import denoise_s1
 from .framing import Frame, frame_brain_fill, frame_brain_mm, frame_native, frame_resample, frame_resize

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import warnings_from
+from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
-from ..volume import Volume
 
 #: States of a review beside the three that a reader can decide.
 NOT_REVIEWED, UNREADABLE = "not_reviewed", "unreadable"

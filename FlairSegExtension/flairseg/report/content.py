@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
+from .._version import __version__
 from ..anatomy.dissemination import SMALLEST_MM
 from ..errors import warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH
-from ..overview import FOOTER
+from ..rendering.slices import FOOTER
 from ..reporting.layout import Table, cells
 from .case import (
     NOT_REVIEWED,
@@ -695,7 +695,7 @@ def _images_used(case: Case, texts: Texts) -> list[tuple[str, str]]:
 
 
 def _grid(case: Case, texts: Texts) -> Mapping[str, Any]:
-    from ..slicestack import choose_plane
+    from ..image.slice_stack import choose_plane
 
     k, j, i = case.volume.array.shape
     x, y, z = (texts.number(mm, 3) for mm in case.volume.spacing)

@@ -13,14 +13,16 @@ import numpy as np
 
 from ..anatomy import UNKNOWN
 from ..anatomy import dissemination as disseminated
+from ..anatomy.lesion_table import lesion_table
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
+from ..files.kinds import ENDINGS as IMAGE_ENDINGS
+from ..files.names import mask_case_name, stem_of, without_mask_words
+from ..files.summary_paths import find_input
+from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
-from ..io.names import mask_case_name, stem_of, without_mask_words
-from ..lesion_table import lesion_table
-from ..lesions import LesionMap, find_lesions
-from ..reading import ENDINGS as IMAGE_ENDINGS
-from ..reading import read_volume
+from ..io.reader import read_volume
+from ..lesions.components import LesionMap, find_lesions
 from ..review.verdict import from_json
 from ..review.version_folder import (
     LABELS,
@@ -31,9 +33,7 @@ from ..review.version_folder import (
     version_name,
     versions_in,
 )
-from ..summary_paths import find_input
-from ..volume import Volume
-from ..writing import ENDINGS
+from ..segmentation.writing import ENDINGS
 from .case import (
     ACCEPTED_AFTER_EDITS,
     UNREADABLE,
@@ -53,8 +53,8 @@ from .case import (
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
-    from ..privacy import Pseudonymiser
-    from ..segmentation import Segmentation
+    from ..privacy.pseudonyms import Pseudonymiser
+    from ..segmentation.result import Segmentation
 
 #: Longest JSON file that is read, bytes: a summary with thousands of lesions has one.
 _MAXIMUM_JSON_BYTES = 50_000_000
@@ -159,7 +159,7 @@ def from_files(
     UnsuitableMaskError
         If nothing says what the labels mean.
     FlairSegError
-        As :func:`~flairseg.reading.read_volume` for the FLAIR.
+        As :func:`~flairseg.io.reader.read_volume` for the FLAIR.
     """
     files = _find(path)
     summary = {} if files.summary is None else _read_json(files.summary)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._optional import require
 from ..labels import CLASS_BY_VALUE
-from ..reporting.dependencies import require
 from .slices import NUMBER_HEIGHT, SliceView, scale_bar_mm
 
 if TYPE_CHECKING:

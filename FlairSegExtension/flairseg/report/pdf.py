@@ -12,8 +12,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._optional import require
 from ..labels import CLASS_BY_VALUE
-from ..reporting.dependencies import require
 from .rtl import visual
 from .slices import NUMBER_HEIGHT, scale_bar_mm
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..atomic import all_or_none, results_exist
+from ..files.atomic import all_or_none, results_exist
 from . import gathering
 from .case import Case, Review
 from .content import Content, content_of
@@ -19,8 +19,8 @@ from .texts import DEFAULT, load_texts
 
 if TYPE_CHECKING:
     from ..io.label_meanings import LabelMapping
-    from ..privacy import Pseudonymiser
-    from ..segmentation import Segmentation
+    from ..privacy.pseudonyms import Pseudonymiser
+    from ..segmentation.result import Segmentation
 
 #: Endings of the files that :meth:`CaseReport.write` makes.
 ENDINGS = {"html": "_report.html", "pdf": "_report.pdf"}

@@ -49,7 +49,7 @@ def safe(text: object, limit: int = NAME) -> str:
 
 def file_stem(name: str) -> str:
     """A name as the stem of a file: no separators, no reserved names, bounded; the rule of the case archive."""
-    from ..io.safe_names import folder_name
+    from ..files.safe_names import folder_name
 
     try:
         return folder_name(name)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ..image.slice_stack import SliceStack
 from ..labels import CLASSES, VENTRICLES
-from ..overview import EDGES, gray_window, head_box, slice_position
-from ..slicestack import SliceStack
+from ..rendering.slices import EDGES, gray_window, head_box, slice_position
 from .case import Case
 
 #: Key slices: at least, at most.

@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import output_error, shielded, sync
 from ..errors import FlairSegError, GridMismatchError, OutputError
+from ..files.atomic import output_error, shielded, sync
+from ..files.nifti import write_nifti
+from ..files.safe_names import folder_name, marked, same_on_some_disk
+from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN
 from ..io.raw_labels import LABELS_DESCRIPTION
-from ..io.safe_names import folder_name, marked, same_on_some_disk
 from ..labels import BACKGROUND, CLASS_BY_VALUE
-from ..nifti import write_nifti
-from ..volume import Volume
 from .errors import CaseNotFoundError, DamagedCaseError, InvalidVerdictError
 from .events import utc_now
 from .verdict import (
@@ -417,7 +417,7 @@ def _checked_labels(labels: np.ndarray, volume: Volume) -> np.ndarray:
 
 
 def _read_reference(path: Path) -> Volume:
-    from ..reading import read_volume
+    from ..io.reader import read_volume
 
     if path.is_dir():
         raise InvalidVerdictError(

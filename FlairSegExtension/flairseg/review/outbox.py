@@ -23,8 +23,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..atomic import sync
 from ..errors import FlairSegError
+from ..files.atomic import sync
 from .errors import EventConflictError, InvalidEventError, OutboxError
 from .events import Anchor, Event, NewEvent, canonical_json, new_event
 

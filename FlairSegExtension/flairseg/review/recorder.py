@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FlairSegError
-from ..io.safe_names import folder_name
+from ..files.safe_names import folder_name
 from .cases import CaseArchive, SavedCase
 from .outbox import Outbox, Receipt
 from .verdict import Verdict
 
 if TYPE_CHECKING:
-    from ..volume import Volume
+    from ..image.volume import Volume
     from .store import ReviewStore
 
 #: Kind of the event that a saved verdict makes.

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlairSegError
-from ..image.headers import placed_by_header
-from ..nifti import read_header
-from ..volume import Volume, volume_from_sitk
+from ..files.headers import placed_by_header
+from ..files.nifti import read_header
+from ..image.volume import Volume, volume_from_sitk
 from .errors import DamagedCaseError
 
 FLAIR, FLAIR_REFERENCE, LABELS, VERDICT = "flair.nii.gz", "flair.json", "labels.nii.gz", "verdict.json"

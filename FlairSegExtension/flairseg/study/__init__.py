@@ -11,10 +11,11 @@ Pure Python; knows neither Slicer nor Qt. Research use only, not a medical devic
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-_LAZY = {
+from .. import _lazy
+
+_NAMES = {
     "Acceptance": "acceptance",
     "Protocol": "protocol",
     "Room": "room",
@@ -29,7 +30,7 @@ _LAZY = {
     "write_tables": "ratings",
 }
 
-__all__ = sorted(_LAZY)
+__all__ = sorted(_NAMES)
 
 if TYPE_CHECKING:
     from .acceptance import Acceptance as Acceptance
@@ -45,11 +46,4 @@ if TYPE_CHECKING:
     from .study import Study as Study
     from .study import lock as lock
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..compact import CompactAnswer
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError
+from ..image.packed import CompactAnswer
+from ..image.volume import Volume
 from ..io.label_maps import LabelMap, read_label_map
 from ..io.label_meanings import OWN
+from ..io.reader import read_volume
 from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES
-from ..lesions import Box
-from ..reading import read_volume
+from ..lesions.components import Box
 from ..review.cases import CaseArchive
-from ..volume import Volume
 from .queue import QueueItem, summary_of
 
 #: 3D Slicer's own segmentation beside ``<stem>_labels.nii.gz``.

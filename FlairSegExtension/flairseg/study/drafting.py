@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..atomic import all_or_none
 from ..errors import InputNotFoundError, OutputError
+from ..files.atomic import all_or_none
+from ..files.kinds import ENDINGS
+from ..files.names import stem_of
 from ..io.label_meanings import LabelMapping
-from ..io.names import stem_of
 from ..labels import CLASS_BY_VALUE, LESION
-from ..reading import ENDINGS
 from .protocol import PROTOCOL_FORMAT, parse_protocol
 from .records import ACCEPTABILITY
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FlairSegError
+from ..files.nifti import write_nifti
+from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping, parse_meaning
+from ..io.reader import read_volume
 from ..labels import CLASS_BY_VALUE, LESION
-from ..nifti import write_nifti
-from ..reading import read_volume
-from ..volume import Volume
 from .acceptance import without_small_lesions
 from .canonical import file_sha256
 from .errors import BlindedImageError

@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
+from ..files.kinds import ENDINGS
+from ..files.names import case_name, is_common, stem_of
+from ..files.safe_names import folded, marked
+from ..files.summary_paths import find_input
 from ..io.label_maps import read_label_map
-from ..io.names import case_name, is_common, stem_of
-from ..io.safe_names import folded, marked
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
-from ..reading import ENDINGS
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
-from ..summary_paths import find_input
 
 #: State of a case that nobody has judged yet, and of one that has no segmentation.
 OPEN = "open"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..atomic import all_or_none, results_exist
+from ..files.atomic import all_or_none, results_exist
 from .acceptance import DelineatedLesion, delineated_lesions
 from .images import read_neutral_labels
 from .key import KeyEntry, SealedKey

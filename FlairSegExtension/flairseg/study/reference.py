@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import all_or_none
+from ..files.atomic import all_or_none
 from ..labels import LESION
 from .acceptance import LesionMap
 from .canonical import content_sha256

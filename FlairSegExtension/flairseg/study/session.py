@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import all_or_none
 from ..errors import FlairSegError
+from ..files.atomic import all_or_none
+from ..io.reader import read_volume
 from ..labels import CLASSES
-from ..reading import read_volume
 from .acceptance import Acceptance, acceptance_of
 from .blinding import ImageCache
 from .errors import AnswerRefusedError, StudyStateError, TamperedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from .. import __version__
+from .._version import __version__
 
 
 def software(application: str = "") -> dict[str, str]:

@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..atomic import check_folder, output_error, sync
+from ..files.atomic import check_folder, output_error, sync
 from ..review.errors import StoreUnavailableError
 from .blinding import make_images
 from .canonical import content_sha256

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...errors import FlairSegError
-from ...overview import gray_window, head_box
+from ...image.slice_stack import SliceStack
+from ...image.volume import Volume
+from ...rendering.slices import gray_window, head_box
 from ...reporting.drawing import Picture
 from ...reporting.wording import counted, figure
-from ...slicestack import SliceStack
-from ...volume import Volume
 from ..results import (
     ALL_WMH,
     CLASS_TITLES,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...reporting.drawing import Figure, Picture
 from ...reporting.layout import Cell, Footnotes, Section, Table, cells, rest
 from ...reporting.wording import between, counted, figure, listed
-from ...study.analysis.intervals import FEW_CASES, Estimate
+from ...statistics.intervals import FEW_CASES, Estimate
 from ..figures.matrices import short_count
 from ..results import CLASS_TITLES, EVALUATED, FIGURES, LESION_CLASSES, LESION_FIGURES, VOXEL_FIGURES, EvaluationResult
 from .phrases import LONGEST_LIST, classes, heading, interval, spread, with_interval

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...reporting.drawing import Figure, Picture
 from ...reporting.layout import Cell, Footnotes, KeyFigure, Section, Table, cells, rest
 from ...reporting.wording import between, counted, figure, listed, percent
-from ...study.analysis.intervals import FEW_CASES
+from ...statistics.intervals import FEW_CASES
 from ..results import ALL_WMH, CLASS_TITLES, FIGURES, LESION_ID, NORMAL_WMH_ID, VENTRICLES_ID, EvaluationResult
 from .phrases import FEWEST_PAIRS_TESTED, LONGEST_LIST, classes, heading, interval, means, spread
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from ...reporting.wording import UNDEFINED, between, figure
-from ...study.analysis.intervals import Estimate
+from ...statistics.intervals import Estimate
 from ..results import EVALUATED, FIGURES, EvaluationResult, SummaryRow
 
 #: Rows of one list that the report shows; the CSV files have all of them.

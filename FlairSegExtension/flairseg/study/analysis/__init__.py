@@ -11,10 +11,11 @@ an analysis runs. Research use only, not a medical device.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-_LAZY = {
+from ... import _lazy
+
+_NAMES = {
     "analyse": "report",
     "analyse_study": "from_study",
     "compute": "results",
@@ -26,7 +27,7 @@ _LAZY = {
     "brain_frame": "lesions",
 }
 
-__all__ = sorted(_LAZY)
+__all__ = sorted(_NAMES)
 
 if TYPE_CHECKING:
     from .dependencies import missing_packages as missing_packages
@@ -39,11 +40,4 @@ if TYPE_CHECKING:
     from .results import compute as compute
     from .tidy import Exclusion as Exclusion
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .intervals import Estimate, estimate, over_cases, wilson
+from ...statistics.intervals import Estimate, estimate, over_cases, wilson
 from .wording import counted
 
 MISSING = -1

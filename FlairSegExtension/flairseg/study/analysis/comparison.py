@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from .intervals import Estimate, over_cases
+from ...statistics.intervals import Estimate, over_cases
 from .rates import MAJORITY, majority
 from .tidy import Question, RatingTable
 from .wording import counted

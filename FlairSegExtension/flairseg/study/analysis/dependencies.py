@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...reporting import dependencies
-from ...reporting.dependencies import REPORT
+from ... import _optional as dependencies
+from ..._optional import REPORT
 
 #: Import names of the extra ``study``: statistics first, then what draws and writes the report.
 STATISTICS = ("statsmodels", "pandas", "scipy")

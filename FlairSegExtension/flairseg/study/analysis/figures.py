@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...reporting.drawing import COLOURS, FAINT, GRID, TEXT, WIDTH, Figure, canvas, cycle, finished, label, style
+from ...statistics.intervals import Estimate
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE
 from .agreement import AC1, AC2, COHEN, FLEISS, PERCENT, WEIGHTED
-from .intervals import Estimate
 from .lesions import MapPoint
 from .rates import ALL_RATERS, RateRow
 from .results import ALL_ARMS, BETWEEN_ARMS, INTER, INTRA, RULE, AgreementRow, LimitsRow, Results

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UnreadableImageError, UnusableIntensitiesError
+from ...io.reader import read_volume
 from ...progress import CancelToken, ProgressCallback
-from ...reading import read_volume
 from .. import checking
 from ..key import SealedKey
 from ..protocol import BLIND_FULL, BLIND_NONE, BLIND_SOURCE, Protocol
@@ -96,7 +96,7 @@ def analyse_study(
 
 def describe(protocol: Protocol, chain_verified: bool | None = None, remarks: Iterable[str] = ()) -> StudyDescription:
     """A protocol in the words of a methods section."""
-    from ... import __version__
+    from ..._version import __version__
 
     washout = []
     if protocol.washout.cases:

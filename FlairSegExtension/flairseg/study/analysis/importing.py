@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...errors import CaseWarning, InputNotFoundError
-from ...io.csv_tables import TableText, table_text
+from ...files.csv_tables import TableText, table_text
 from ..records import Answer, Rating
 from .response_types import EMPTY, Reading, looks_like, number_of, reading_of
 from .results import StudyDescription

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...statistics.intervals import Estimate, over_cases
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE, MarkRow
-from .intervals import Estimate, over_cases
 from .rates import ALL_RATERS
 from .tidy import RatingTable
 
 if TYPE_CHECKING:
-    from ...volume import Volume
+    from ...image.volume import Volume
 
 #: RAS, mm.
 Point = tuple[float, float, float]
@@ -178,8 +178,8 @@ def brain_frame(volume: Volume) -> CaseFrame:
         If no brain is found.
     """
     from ...errors import UnusableIntensitiesError
+    from ...image.slice_stack import SliceStack
     from ...preprocessing.brain_mask import brain_mask
-    from ...slicestack import SliceStack
 
     stack = SliceStack.from_volume(volume, "native")
     mask = stack.restore(brain_mask(stack.array, stack.spacing))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...statistics.intervals import RESAMPLES
 from .agreement import AC1, AC2
-from .intervals import RESAMPLES
 from .lesions import SAME_PLACE_MM
 from .results import Results
 from .tidy import BINARY

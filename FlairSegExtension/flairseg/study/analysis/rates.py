@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...statistics.intervals import Estimate, over_cases, wilson
 from .agreement import MISSING
-from .intervals import Estimate, over_cases, wilson
 from .tidy import Question, RatingTable
 
 ALL_RATERS = "all raters"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ...atomic import all_or_none, check_folder, results_exist
+from ...files.atomic import all_or_none, check_folder, results_exist
 from ...progress import CancelToken, ProgressCallback, Reporter
 from ...reporting.page import render_page
 from ..records import CorrectionRow, MarkRow, Rating

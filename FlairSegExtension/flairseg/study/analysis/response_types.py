@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 
-from ...io.csv_tables import is_ambiguous_number
+from ...files.csv_tables import is_ambiguous_number
 from ..records import ACCEPTABILITY, ACCEPTABLE, NO, NUMERIC, TEXT, UNACCEPTABLE, YES, YES_NO, Answer
 from .tidy import LIKERT_POINTS, category_type, likert_points
 

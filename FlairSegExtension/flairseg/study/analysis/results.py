@@ -10,15 +10,20 @@ from itertools import combinations
 
 import numpy as np
 
-from ... import __version__
+from ..._version import __version__
 from ...progress import CancelToken, ProgressCallback, Reporter
+from ...statistics.intervals import Estimate
+from ...statistics.reliability import (
+    LimitsOfAgreement,
+    bland_altman,
+    intraclass_correlations,
+    repeatability_coefficient,
+)
 from ..records import ACCEPTABILITY, CorrectionRow, MarkRow, Rating
 from .agreement import Coefficient, coefficients
 from .comparison import ComparisonRow, compare_arms
-from .intervals import Estimate
 from .lesions import CaseFrame, LesionRow, MapPoint, MarkAgreementRow, lesion_rows, map_points, mark_agreement
 from .rates import RateRow, rates
-from .reliability import LimitsOfAgreement, bland_altman, intraclass_correlations, repeatability_coefficient
 from .tidy import BINARY, NOMINAL, NUMBER, ORDERED, Exclusion, Question, RatingTable, tabulate
 from .timing import TimingRow, TimingTest, timing_rows, timing_tests
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from ...reporting.drawing import Figure
 from ...reporting.layout import Cell, Footnotes, KeyFigure, Section, Table, cells, rest
+from ...statistics.intervals import FEW_CASES, FEW_CASES_NOTE, Estimate
 from ..records import CONFIDENCE_QUESTION, FALSE_NEGATIVE, FALSE_POSITIVE
 from .agreement import AC2, PERCENT, WEIGHTED
 from .figures import ORDER
-from .intervals import FEW_CASES, FEW_CASES_NOTE, Estimate
 from .lesions import SAME_PLACE_MM
 from .rates import MAJORITY
 from .results import ALL_ARMS, BETWEEN_ARMS, INTER, INTRA, RULE, AgreementRow, Results, ordinal, question_names

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from ...files.csv_tables import cell
+from ...statistics.intervals import Estimate
 from ..records import RATING_COLUMNS, MarkRow
-from .intervals import Estimate
 from .results import Results
 
 #: File name -> what is in it.
@@ -23,8 +23,6 @@ TABLES = {
     "marks.csv": "every false-positive and false-negative mark",
 }
 _MARK_COLUMNS = tuple(MarkRow("", "", "", 0, "", None, (0.0, 0.0, 0.0)).to_row())
-#: A cell that starts so would be run by a spreadsheet as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_tables(results: Results) -> dict[str, str]:
@@ -174,12 +172,3 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     for row in rows:
         writer.writerow([cell(row.get(column)) for column in columns])
     return stream.getvalue()
-
-
-def cell(value: Any) -> Any:
-    """A value as a cell: nothing for what is missing, and an apostrophe before text that a spreadsheet would run."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return value

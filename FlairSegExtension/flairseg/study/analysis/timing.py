@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .intervals import CONFIDENCE, Estimate, estimate
+from ...statistics.intervals import CONFIDENCE, Estimate, estimate
 from .rates import ALL_RATERS
 from .tidy import RatingTable
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...reporting.wording import UNDEFINED, counted, figure, p_value, percent
-from .intervals import Estimate
+from ...statistics.intervals import Estimate
 
 __all__ = ["UNDEFINED", "counted", "figure", "p_value", "percent", "percent_with_interval", "with_interval"]
 

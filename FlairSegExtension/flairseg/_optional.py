@@ -1,0 +1,40 @@
+"""What is needed beyond the method's own libraries, and what to do where it is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+from .errors import MissingDependencyError
+
+#: Import names of what draws and writes a report.
+REPORT = ("matplotlib", "jinja2")
+
+
+def missing_packages(names: Iterable[str]) -> list[str]:
+    """Those of the packages (import names) that are not installed; nothing is imported."""
+    return [name for name in names if find_spec(name) is None]
+
+
+def require(names: Iterable[str], task: str, extra: str) -> None:
+    """Refuse, in words, a task whose packages are not installed.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Import names.
+    task : str
+        What needs them; it begins a sentence.
+    extra : str
+        The extra of the ``flairseg`` package that brings them.
+
+    Raises
+    ------
+    MissingDependencyError
+    """
+    missing = missing_packages(names)
+    if missing:
+        raise MissingDependencyError(
+            f"{task} needs {', '.join(missing)}, which Python here does not have.",
+            f'Install it with: pip install "flairseg[{extra}]"',
+        )

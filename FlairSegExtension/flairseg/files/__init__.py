@@ -1,0 +1,1 @@
+"""Files: atomic writing, names of cases and results, headers of images, tables, and which input results belong to."""

@@ -1,0 +1,246 @@
+"""All files or none: written under a temporary folder beside their place, then renamed; interrupts wait for the end.
+
+Renaming within one folder is atomic for each file, so no program ever sees a half-written one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError
+
+_TEMPORARY = ".flairseg-"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+_ANOTHER = "Choose another output folder."
+
+
+@contextmanager
+def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a temporary folder to write ``names`` into; put them in place when the block ends without an error.
+
+    After any error or interrupt none of the files is there, what was there before is as it was, and folders made for
+    them are gone again.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files belong; created if need be.
+    names : iterable of str
+        File names that the block writes.
+    replace : iterable of str
+        Files in ``folder`` that the new ones replace; those not among ``names`` are removed.
+
+    Yields
+    ------
+    Path
+        The temporary folder.
+
+    Raises
+    ------
+    OutputError
+        If anything cannot be written.
+    """
+    names, replace = list(names), list(replace)
+    created, temporary, done = _make_folder(folder), None, False
+    try:
+        with shielded():
+            temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
+        yield temporary
+        for name in names:
+            sync(temporary / name)
+        with shielded():
+            _put_in_place(temporary, folder, names, replace)
+            done = True
+    except OSError as error:
+        raise output_error(folder, error) from error
+    finally:
+        with shielded():
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+            if not done:
+                _remove_folders(created)
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Hold Ctrl-C (SIGINT) and SIGTERM back until the block has ended; then they take effect.
+
+    Signals reach Python's main thread only; elsewhere the block just runs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[tuple[int, object]] = []
+    previous = {s: signal.getsignal(s) for s in _SIGNALS}
+    # None: a handler that was not set from Python and could not be put back.
+    previous = {s: handler for s, handler in previous.items() if handler is not None}
+    for number in previous:
+        signal.signal(number, lambda n, frame: held.append((n, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    for number, frame in held:
+        handler = previous[number]
+        if callable(handler):
+            handler(number, frame)
+        elif handler == signal.SIG_DFL:
+            os.kill(os.getpid(), number)
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file (or a folder's list of files) has reached the disk; go on where folders cannot be."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # Windows opens no folders.
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+def results_exist(what: str, path: Path) -> OutputError:
+    """The error for results that would be replaced without the user having asked for it.
+
+    Parameters
+    ----------
+    what : str
+        Start of a sentence, as in ``Results of sub-01``.
+    path : Path
+        One file that is there.
+    """
+    return OutputError(
+        f"{what} exist already: {path}.",
+        "Nothing was replaced. Allow existing results to be replaced, or choose another output folder.",
+        code="results-exist",
+        path=path,
+    )
+
+
+def unusable_name() -> OutputError:
+    """The error for an output folder whose name is no UTF-8 text."""
+    return OutputError("The name of the output folder is no UTF-8 text.", _ANOTHER, code="output-name-not-text")
+
+
+def _read_only(folder: Path) -> OutputError:
+    return OutputError(
+        f"{folder} may not be written to.",
+        "Choose another output folder, or ask for the permission.",
+        code="output-read-only",
+        path=folder,
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work is done, a folder that cannot be written to.
+
+    Raises
+    ------
+    OutputError
+        If the folder, or the nearest one above it that exists, is a file or may not be written to.
+    """
+    try:
+        nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+        usable, writable = nearest.is_dir(), os.access(nearest, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    if not usable:
+        raise OutputError(f"{nearest} is not a folder.", _ANOTHER, code="output-no-folder", path=nearest)
+    if not writable:
+        raise _read_only(nearest)
+
+
+def output_error(folder: Path, error: OSError) -> OutputError:
+    """The typed error, with advice, for an operating system's one."""
+    number = error.errno
+    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return OutputError(
+            f"The disk of {folder} is full; nothing was written.",
+            "Free some space, or choose an output folder on another disk.",
+            code="disk-full",
+            path=folder,
+        )
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return _read_only(folder)
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return OutputError(f"{folder} is not a folder.", _ANOTHER, code="output-no-folder", path=folder)
+    if number == errno.ENAMETOOLONG:
+        return OutputError(
+            f"The path of {folder} is too long.", "Choose a shorter path.", code="output-path-too-long", path=folder
+        )
+    return OutputError(
+        f"The results cannot be written to {folder}: {error.strerror or error}.", "Check the disk and its free space."
+    )
+
+
+def _put_in_place(temporary: Path, folder: Path, names: list[str], replace: list[str]) -> None:
+    """Rename the finished files to their places; if that fails half-way, bring back what was there."""
+    old = [name for name in dict.fromkeys([*names, *replace]) if os.path.lexists(folder / name)]
+    backup = temporary / "old"
+    backup.mkdir()
+    touched: list[str] = []
+    try:
+        for name in old:
+            _keep_copy(folder / name, backup / name)
+        for name in names:
+            touched.append(name)
+            os.replace(temporary / name, folder / name)
+        for name in old:
+            if name not in names:
+                touched.append(name)
+                (folder / name).unlink()
+    except OSError:
+        for name in touched:
+            if name in old:
+                os.replace(backup / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        raise
+    sync(folder)
+
+
+def _keep_copy(path: Path, copy: Path) -> None:
+    try:
+        os.link(path, copy, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Create a folder; the ones that were not there before, outermost first."""
+    missing: list[Path] = []
+    try:
+        for path in (folder, *folder.parents):
+            if path.exists():
+                break
+            missing.insert(0, path)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_folders(missing)
+        raise output_error(folder, error) from error
+    return missing
+
+
+def _remove_folders(created: list[Path]) -> None:
+    """Take back folders that were created for results which then did not come; filled ones stay."""
+    for path in reversed(created):
+        try:
+            path.rmdir()
+        except OSError:
+            continue

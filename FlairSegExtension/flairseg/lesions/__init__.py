@@ -1,0 +1,24 @@
+"""Single lesions: components, their measurements, and edits of their class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _lazy
+
+_NAMES = {
+    "Lesion": "components",
+    "LesionMap": "components",
+    "find_lesions": "components",
+    "through_plane_axis": "components",
+}
+
+__all__ = sorted(_NAMES)
+
+if TYPE_CHECKING:
+    from .components import Lesion as Lesion
+    from .components import LesionMap as LesionMap
+    from .components import find_lesions as find_lesions
+    from .components import through_plane_axis as through_plane_axis
+
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

@@ -1,0 +1,580 @@
+"""Single lesions: which they are, how large, how certain, how far from the ventricles; and how they change class.
+
+A lesion is a 26-connected component of label 3; a region of normal white matter hyperintensity (WMH) is one of label 2.
+Everything here takes arrays K, J, I, works slice by slice or within bounding boxes, and is fast enough to run again
+after each stroke of a reader's brush. Numbers stay with their lesion while it is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..image.geometry import dominant_axes, spacing_of, voxel_volume_of
+from ..labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+
+#: Three slices, one for each array axis K, J, I.
+Box = tuple[slice, slice, slice]
+
+#: What S5 calls no lesion: less than 3 mm across.
+SMALLEST_LESION_MM3 = 10.7
+#: Regions that vanished and are remembered: more than an undo history holds.
+_REMEMBERED = 200
+#: Surface voxels of one region that are compared with the ventricles; more would not change the distance by a voxel.
+_SURFACE_VOXELS = 4000
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion, or one region of normal WMH.
+
+    Attributes
+    ----------
+    number : int
+        Its name in the list; stays with it while it is edited (see :func:`numbered_like`).
+    value : int
+        Class, as in :data:`flairseg.labels.CLASSES`.
+    voxels : int
+    volume_mm3 : float
+    centre_ras : tuple of float
+        Centre of mass, mm, RAS.
+    anchor_ras : tuple of float
+        The voxel of the region nearest to its centre of mass, mm, RAS: always inside, also in a ring or a band.
+    slices : tuple of int
+        First and last slice (from 0) along the through-plane axis.
+    largest_slice : int
+        Slice (from 0) in which its area is largest.
+    box : Box
+        Bounding box, K, J, I.
+    probabilities : tuple of float
+        Mean probability of the classes 0..3 over the region; empty where no probabilities are known.
+    peak_probability : float or None
+        Highest probability of the region's own class.
+    ventricle_distance_mm : float or None
+        Smallest distance between voxel centres of the region and of the ventricles; None without ventricles.
+    touches_ventricles : bool
+        Whether they share a face, an edge or a corner.
+    disagreement : float or None
+        Mean over the region of how much an ensemble's members disagree about lesions, 0..1 (see
+        :mod:`flairseg.segmentation.ensemble`); None for a single model.
+    """
+
+    number: int
+    value: int
+    voxels: int
+    volume_mm3: float
+    centre_ras: tuple[float, float, float]
+    anchor_ras: tuple[float, float, float]
+    slices: tuple[int, int]
+    largest_slice: int
+    box: Box = field(compare=False)
+    probabilities: tuple[float, ...] = ()
+    peak_probability: float | None = None
+    ventricle_distance_mm: float | None = None
+    touches_ventricles: bool = False
+    disagreement: float | None = None
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume in millilitres."""
+        return self.volume_mm3 / 1000
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean probability of its own class over the region, 0..1; None where no probabilities are known."""
+        return self.probabilities[self.value] if self.probabilities else None
+
+    @property
+    def runner_up(self) -> int | None:
+        """The class that the model held for the next likely, on average; None where no probabilities are known."""
+        if not self.probabilities:
+            return None
+        return max((c for c in range(len(self.probabilities)) if c != self.value), key=self.probabilities.__getitem__)
+
+    @property
+    def margin(self) -> float | None:
+        """Confidence minus the mean probability of :attr:`runner_up`; negative where the model would say otherwise."""
+        if not self.probabilities:
+            return None
+        return self.probabilities[self.value] - self.probabilities[self.runner_up]
+
+
+@dataclass(frozen=True)
+class LesionMap:
+    """The regions of a label map, and which voxel belongs to which.
+
+    Attributes
+    ----------
+    lesions : tuple of Lesion
+        Lesions first, then the other classes that were asked for; each largest first.
+    components : ndarray of int32
+        :attr:`Lesion.number` of each voxel within ``box``; 0 elsewhere.
+    box : Box
+        Part of the grid that ``components`` covers, K, J, I.
+    shape : tuple of int
+        Of the whole grid, K, J, I.
+    vanished : tuple of (int, Box, ndarray of bool)
+        Number, bounding box and mask of regions that were there before an edit: they get their numbers back if the edit
+        is undone.
+    """
+
+    lesions: tuple[Lesion, ...]
+    components: np.ndarray
+    box: Box
+    shape: tuple[int, int, int]
+    vanished: tuple[tuple[int, Box, np.ndarray], ...] = ()
+
+    def get(self, number: int) -> Lesion | None:
+        """The region of that number, if there is one."""
+        return next((lesion for lesion in self.lesions if lesion.number == number), None)
+
+    def mask(self, number: int) -> tuple[Box, np.ndarray]:
+        """Bounding box (K, J, I) of a region and, within it, which voxels belong to it (bool).
+
+        Raises
+        ------
+        KeyError
+            If there is no region of that number.
+        """
+        lesion = self.get(number)
+        if lesion is None:
+            raise KeyError(number)
+        within = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(lesion.box, self.box, strict=True))
+        return lesion.box, self.components[within] == number
+
+    def at(self, kji: Sequence[int]) -> Lesion | None:
+        """The region that holds a voxel (K, J, I of the whole grid)."""
+        if not all(s.start <= n < s.stop for n, s in zip(kji, self.box, strict=True)):
+            return None
+        return self.get(int(self.components[tuple(n - s.start for n, s in zip(kji, self.box, strict=True))]))
+
+
+def find_lesions(
+    labels: np.ndarray,
+    ijk_to_ras: np.ndarray,
+    probabilities: np.ndarray | None = None,
+    values: Sequence[int] = (LESION,),
+    previous: LesionMap | None = None,
+    disagreement: np.ndarray | None = None,
+) -> LesionMap:
+    """Number and measure the 26-connected regions of some classes.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+    ijk_to_ras : ndarray, shape (4, 4)
+        Affine of the grid, mm.
+    probabilities : ndarray of float, shape (4, K, J, I), optional
+        Or of uint8: 0..255 for 0..1.
+    values : sequence of int
+        Classes; 2 (normal WMH) and 3 (lesion) make sense.
+    previous : LesionMap, optional
+        The regions before an edit: numbers stay with their region (:func:`numbered_like`).
+    disagreement : ndarray of float, shape (K, J, I), optional
+        Of an ensemble's members, 0..1.
+
+    Returns
+    -------
+    LesionMap
+
+    Raises
+    ------
+    ValueError
+        If the probabilities or the disagreement are not on the labels' grid.
+    """
+    from scipy import ndimage
+
+    if probabilities is not None and probabilities.shape[1:] != labels.shape:
+        raise ValueError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
+    if disagreement is not None and disagreement.shape != labels.shape:
+        raise ValueError(f"disagreement {disagreement.shape} does not fit labels {labels.shape}")
+    box = bounding_box(labels, values)
+    if box is None:
+        empty = (slice(0, 0),) * 3
+        nothing = LesionMap((), np.zeros((0, 0, 0), np.int32), empty, labels.shape)
+        return nothing if previous is None else numbered_like(nothing, previous)
+    part = labels[box]
+    components = np.zeros(part.shape, np.int32)
+    classes = [BACKGROUND]
+    for value in values:
+        own, count = ndimage.label(part == value, structure=np.ones((3, 3, 3), bool))
+        components[own > 0] = own[own > 0] + (len(classes) - 1)
+        classes += [value] * count
+    regions = _measured(components, classes, box, ijk_to_ras, probabilities, disagreement)
+    regions = _with_ventricle_distance(regions, components, box, labels, ijk_to_ras)
+    order = sorted(regions, key=lambda r: (-r.value, -r.voxels, r.number))
+    lookup = np.zeros(len(classes), np.int32)
+    for number, region in enumerate(order, start=1):
+        lookup[region.number] = number
+    found = LesionMap(
+        tuple(replace(region, number=number) for number, region in enumerate(order, start=1)),
+        lookup[components],
+        box,
+        labels.shape,
+    )
+    return found if previous is None else numbered_like(found, previous)
+
+
+def numbered_like(found: LesionMap, previous: LesionMap) -> LesionMap:
+    """Give regions the numbers that they had before an edit.
+
+    A region takes the number of the earlier one with which it shares most voxels; where several want the same one (a
+    lesion cut in two), the largest share gets it. A region that vanished and comes back takes its number again. New
+    regions get numbers above all that were used.
+
+    Parameters
+    ----------
+    found, previous : LesionMap
+        Of the same grid, after and before.
+
+    Returns
+    -------
+    LesionMap
+        ``found`` with other numbers; the order of ``lesions`` is kept.
+    """
+    if found.shape != previous.shape:
+        return found
+    shares = [*_shares(found, previous), *_shares_of_vanished(found, previous)]
+    new_number: dict[int, int] = {}
+    taken = set()
+    for _, now, before in sorted(shares, key=lambda share: (-share[0], *share[1:])):
+        if now not in new_number and before not in taken:
+            new_number[now] = before
+            taken.add(before)
+    gone = [x.number for x in previous.lesions if x.number not in taken]
+    vanished = [v for v in previous.vanished if v[0] not in taken] + [(n, *previous.mask(n)) for n in gone]
+    used = [x.number for x in previous.lesions] + [number for number, _, _ in previous.vanished]
+    unused = max(used, default=0) + 1
+    lookup = np.zeros(max((lesion.number for lesion in found.lesions), default=0) + 1, np.int32)
+    lesions = []
+    for lesion in found.lesions:
+        if lesion.number not in new_number:
+            new_number[lesion.number] = unused
+            unused += 1
+        lookup[lesion.number] = new_number[lesion.number]
+        lesions.append(replace(lesion, number=new_number[lesion.number]))
+    return replace(
+        found,
+        lesions=tuple(lesions),
+        components=lookup[found.components],
+        vanished=tuple(vanished[-_REMEMBERED:]),
+    )
+
+
+def other_wmh_class(value: int) -> int:
+    """The class into which a region is flipped: lesion to normal WMH, everything else to lesion."""
+    return NORMAL_WMH if value == LESION else LESION
+
+
+def reclassified(labels: np.ndarray, lesion_map: LesionMap, numbers: Iterable[int], value: int) -> np.ndarray:
+    """Labels in which whole regions have another class, or none (0, background).
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+        Not changed.
+    lesion_map : LesionMap
+        Of these labels.
+    numbers : iterable of int
+    value : int
+        New class.
+
+    Returns
+    -------
+    ndarray of uint8, shape (K, J, I)
+
+    Raises
+    ------
+    KeyError
+        If a region does not exist.
+    """
+    out = labels.copy()
+    for number in numbers:
+        box, mask = lesion_map.mask(number)
+        out[box][mask] = value
+    return out
+
+
+def rethresholded(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    seen_from: float,
+    outlined_to: float,
+    voxel_mm3: float,
+    original: np.ndarray | None = None,
+    smallest_mm3: float = SMALLEST_LESION_MM3,
+) -> np.ndarray:
+    """Lesions drawn anew from the model's probabilities, with what the reader edited left alone.
+
+    A lesion needs a voxel of at least ``seen_from``; it reaches out to where the probability falls below
+    ``outlined_to`` (hysteresis threshold, Canny 1986). Ventricles are never touched. A voxel that is no lesion any more
+    becomes normal WMH where the model holds that for more likely than background, else background.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+        Not changed.
+    probabilities : ndarray of float, shape (4, K, J, I)
+        Or of uint8: 0..255 for 0..1.
+    seen_from, outlined_to : float
+        0..1; an outline above the core is taken as the core.
+    voxel_mm3 : float
+    original : ndarray of uint8, shape (K, J, I), optional
+        The model's own labels: where ``labels`` differ, the reader decided and nothing changes. Without it, all voxels
+        are taken for the model's.
+    smallest_mm3 : float
+        Smaller new regions are dropped.
+
+    Returns
+    -------
+    ndarray of uint8, shape (K, J, I)
+    """
+    from scipy import ndimage
+
+    scale = 255.0 if probabilities.dtype == np.uint8 else 1.0
+    low = min(outlined_to, seen_from) * scale
+    high = seen_from * scale
+    out = labels.copy()
+    candidate = np.zeros(labels.shape, np.uint8)
+    chance = probabilities[LESION]
+    for k in range(labels.shape[0]):
+        free = labels[k] != VENTRICLES
+        if original is not None:
+            free &= labels[k] == original[k]
+            # What the reader painted or kept by hand is a core of its own.
+            candidate[k][(labels[k] == LESION) & (labels[k] != original[k])] = 1
+        candidate[k][free & (chance[k] >= low)] = 1
+        dropped = free & (labels[k] == LESION)
+        if dropped.any():
+            instead = probabilities[NORMAL_WMH, k][dropped] > probabilities[BACKGROUND, k][dropped]
+            out[k][dropped] = np.where(instead, NORMAL_WMH, BACKGROUND)
+    box = bounding_box(candidate, (1,))
+    if box is None:
+        return out
+    regions, count = ndimage.label(candidate[box], structure=np.ones((3, 3, 3), bool))
+    inside = regions > 0
+    numbers = regions[inside]
+    edited = np.zeros(numbers.shape, bool)
+    if original is not None:
+        edited = (labels[box][inside] != original[box][inside]) & (labels[box][inside] == LESION)
+    core = (chance[box][inside] >= high) | edited
+    keep = np.bincount(numbers[core], minlength=count + 1) > 0
+    keep &= np.bincount(numbers, minlength=count + 1) * voxel_mm3 >= smallest_mm3 - 1e-3 * voxel_mm3
+    keep[numbers[edited]] = True
+    keep[0] = False
+    out[box][keep[regions]] = LESION
+    return out
+
+
+def count_edits(original: np.ndarray, current: np.ndarray, values: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Voxels that each class gained and lost.
+
+    Parameters
+    ----------
+    original, current : ndarray of uint8, shape (K, J, I)
+        Labels 0..3 before and after.
+    values : iterable of int
+        Classes.
+
+    Returns
+    -------
+    dict of int to (int, int)
+        Class to voxels (added, removed).
+    """
+    table = np.zeros(16, np.int64)
+    for before, after in zip(original, current, strict=True):
+        changed = before != after
+        if changed.any():
+            table += np.bincount(before[changed] * 4 + after[changed], minlength=16)
+    matrix = table.reshape(4, 4)
+    return {value: (int(matrix[:, value].sum()), int(matrix[value].sum())) for value in values}
+
+
+def count_voxels(labels: np.ndarray) -> np.ndarray:
+    """Voxels of each class 0..3 of labels (uint8; K, J, I), slice by slice."""
+    return sum((np.bincount(part.ravel(), minlength=4)[:4] for part in labels), np.zeros(4, np.int64))
+
+
+def changed_box(before: np.ndarray, after: np.ndarray) -> Box | None:
+    """Smallest box (K, J, I) that holds all voxels in which two label maps differ; None if they are equal."""
+    differs = np.zeros(after.shape[0], bool)
+    rows, columns = np.zeros(after.shape[1], bool), np.zeros(after.shape[2], bool)
+    for k, (a, b) in enumerate(zip(before, after, strict=True)):
+        _note(a != b, k, differs, rows, columns)
+    return _box_of(differs, rows, columns)
+
+
+def bounding_box(labels: np.ndarray, values: Sequence[int]) -> Box | None:
+    """Smallest box (K, J, I) around some classes; None where they have no voxel."""
+    slices = np.zeros(labels.shape[0], bool)
+    rows, columns = np.zeros(labels.shape[1], bool), np.zeros(labels.shape[2], bool)
+    for k, part in enumerate(labels):
+        mask = part == values[0]
+        for value in values[1:]:
+            mask |= part == value
+        _note(mask, k, slices, rows, columns)
+    return _box_of(slices, rows, columns)
+
+
+def through_plane_axis(ijk_to_ras: np.ndarray) -> int:
+    """Array axis (0 K, 1 J, 2 I) that runs through the slices: the clearly largest spacing, else foot to head."""
+    from ..image.slice_stack import THICK_SLICE_MM, THICK_SLICE_RATIO
+
+    spacing = spacing_of(ijk_to_ras)
+    second, largest = np.sort(spacing)[1:]
+    if largest >= THICK_SLICE_MM and largest >= THICK_SLICE_RATIO * second:
+        return 2 - int(np.argmax(spacing))
+    return 2 - int(np.flatnonzero(dominant_axes(ijk_to_ras) == 2)[0])
+
+
+def _note(mask: np.ndarray, k: int, slices: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+    in_columns = mask.any(axis=0)
+    if in_columns.any():
+        slices[k] = True
+        columns |= in_columns
+        rows |= mask.any(axis=1)
+
+
+def _box_of(*axes: np.ndarray) -> Box | None:
+    if not axes[0].any():
+        return None
+    found = [np.flatnonzero(axis) for axis in axes]
+    return tuple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
+
+
+def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
+    """(Voxels that two regions share, number now, number before) of all regions that overlap."""
+    both = tuple(
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(found.box, previous.box, strict=True)
+    )
+    if any(s.start >= s.stop for s in both):
+        return []
+    new, old = (_part(m, both) for m in (found, previous))
+    shared = (new > 0) & (old > 0)
+    # One number for each pair: sorting pairs of numbers would keep Python from all other threads.
+    base = int(old.max(initial=0)) + 1
+    pairs, voxels = np.unique(new[shared].astype(np.int64) * base + old[shared], return_counts=True)
+    return [(int(n), *divmod(int(pair), base)) for n, pair in zip(voxels, pairs, strict=True)]
+
+
+def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
+    """The same for regions that had vanished; regions with half of the voxels or more count as come back."""
+    out = []
+    for number, box, mask in previous.vanished:
+        inside = all(o.start <= s.start and s.stop <= o.stop for s, o in zip(box, found.box, strict=True))
+        if not inside:
+            continue
+        numbers, voxels = np.unique(_part(found, box)[mask], return_counts=True)
+        out += [
+            (int(n), int(now), number)
+            for now, n in zip(numbers, voxels, strict=True)
+            if now > 0 and 2 * n >= np.count_nonzero(mask)
+        ]
+    return out
+
+
+def _part(lesion_map: LesionMap, box: Box) -> np.ndarray:
+    return lesion_map.components[
+        tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, lesion_map.box, strict=True))
+    ]
+
+
+def _measured(
+    components: np.ndarray,
+    classes: Sequence[int],
+    box: Box,
+    ijk_to_ras: np.ndarray,
+    probabilities: np.ndarray | None,
+    disagreement: np.ndarray | None = None,
+) -> list[Lesion]:
+    """Size, place and probabilities of each component; ``classes[n]`` is the class of component n."""
+    offset = np.array([s.start for s in box])
+    where = np.nonzero(components)
+    numbers = components[where]
+    kji = np.stack(where, axis=1) + offset
+    voxels = np.bincount(numbers, minlength=len(classes))
+    means = peaks = None
+    if probabilities is not None:
+        scale = 255.0 if probabilities.dtype == np.uint8 else 1.0
+        values = probabilities[(slice(None), *kji.T)].astype(np.float32) / np.float32(scale)
+        means = np.stack([np.bincount(numbers, v, len(classes)) for v in values]) / np.maximum(voxels, 1)
+        own = values[np.asarray(classes)[numbers], np.arange(numbers.size)]
+        peaks = np.zeros(len(classes))
+        np.maximum.at(peaks, numbers, own)
+    apart = None
+    if disagreement is not None:
+        apart = np.bincount(numbers, disagreement[tuple(kji.T)], len(classes)) / np.maximum(voxels, 1)
+    centres = (
+        np.stack([np.bincount(numbers, axis, len(classes)) for axis in kji.T], axis=1) / np.maximum(voxels, 1)[:, None]
+    )
+    order = np.argsort(numbers, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(voxels[1:])])
+    normal = through_plane_axis(ijk_to_ras)
+    voxel_mm3 = voxel_volume_of(ijk_to_ras)
+    out = []
+    for n in range(1, len(classes)):
+        own = kji[order[starts[n - 1] : starts[n]]]
+        first, last = own.min(axis=0), own.max(axis=0)
+        nearest = own[np.argmin(((own - centres[n]) ** 2).sum(axis=1))]
+        area = np.bincount(own[:, normal])
+        out.append(
+            Lesion(
+                number=n,
+                value=classes[n],
+                voxels=int(voxels[n]),
+                volume_mm3=float(voxels[n]) * voxel_mm3,
+                centre_ras=_to_ras(centres[n], ijk_to_ras),
+                anchor_ras=_to_ras(nearest, ijk_to_ras),
+                slices=(int(own[:, normal].min()), int(own[:, normal].max())),
+                largest_slice=int(np.argmax(area)),
+                box=tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)),
+                probabilities=() if means is None else tuple(round(float(p), 4) for p in means[:, n]),
+                peak_probability=None if peaks is None else float(peaks[n]),
+                disagreement=None if apart is None else round(float(apart[n]), 4),
+            )
+        )
+    return out
+
+
+def _to_ras(kji: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[float, float, float]:
+    return tuple(float(x) for x in ijk_to_ras[:3, :3] @ kji[::-1] + ijk_to_ras[:3, 3])
+
+
+def _with_ventricle_distance(
+    lesions: list[Lesion], components: np.ndarray, box: Box, labels: np.ndarray, ijk_to_ras: np.ndarray
+) -> list[Lesion]:
+    """Distances from the surface of each region to that of the ventricles, by a k-d tree."""
+    from scipy.spatial import cKDTree
+
+    ventricles = _surface(labels, VENTRICLES)
+    if not lesions or ventricles.size == 0:
+        return lesions
+    matrix = ijk_to_ras[:3, :3][:, ::-1]  # columns K, J, I
+    tree = cKDTree(ventricles @ matrix.T)
+    out = []
+    for lesion in lesions:
+        within = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(lesion.box, box, strict=True))
+        own = np.argwhere(components[within] == lesion.number) + [s.start for s in lesion.box]
+        own = own[:: max(1, -(-len(own) // _SURFACE_VOXELS))]
+        distances, which = tree.query(own @ matrix.T)
+        apart = np.abs(ventricles[which] - own).max(axis=1)
+        out.append(
+            replace(lesion, ventricle_distance_mm=float(distances.min()), touches_ventricles=bool(apart.min() <= 1))
+        )
+    return out
+
+
+def _surface(labels: np.ndarray, value: int) -> np.ndarray:
+    """Voxels of a class (K, J, I, one per row) with a neighbour in the slice that is of another class."""
+    box = bounding_box(labels, (value,))
+    if box is None:
+        return np.zeros((0, 3), np.int64)
+    found = []
+    for k in range(box[0].start, box[0].stop):
+        mask = np.pad(labels[k][box[1:]] == value, 1)
+        inner = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+        rows, columns = np.nonzero(mask[1:-1, 1:-1] & ~inner)
+        found.append(np.stack([np.full(rows.size, k), rows + box[1].start, columns + box[2].start], axis=1))
+    return np.concatenate(found)

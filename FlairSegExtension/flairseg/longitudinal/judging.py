@@ -1,0 +1,187 @@
+"""What happened to one lesion between two studies: the rule, in one place.
+
+New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, more than the
+volume of an unchanged lesion varies between repeated scans, nothing drawn before, the model's earlier probability low
+(absent, not merely below the threshold), its place covered by the earlier study and brain tissue there (not fluid, bone
+or air, see :mod:`.parenchyma`), the subtraction brighter than normal tissue of this pair, and nothing of it in the
+earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and shrinking need a change of
+volume beyond the noise of repeated scans and the same support by the images where tissue was gained or lost. Split and
+merged need that, and another number of parts. All else is stable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import noise
+from .matching import Track
+from .noise import Evidence, Witness
+from .states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
+
+#: Notes on what the volumes say and the images do not.
+NOT_SUPPORTED = "the subtraction does not support a change"
+WITHIN_NOISE = "its volume is within the noise of repeated scans"
+BETWEEN = "seen in a study in between alone, and not beyond the noise"
+OFF_BRAIN = "not within the brain tissue of the other study"
+SEEN_BESIDE = "the other study shows it too, spread over neighbouring slices"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one lesion and one pair of studies.
+
+    Attributes
+    ----------
+    state : str or None
+        As in :data:`~flairseg.longitudinal.states.STATES`; None where it is in neither study.
+    change_mm3 : float
+        Later less earlier volume.
+    change_percent : float or None
+        Of the earlier volume; None where that is zero.
+    noise_mm3 : float
+        How far the volume of an unchanged lesion of this size strays.
+    beyond_noise : bool
+        Whether volume and images are beyond the noise: true for every state but stable.
+    evidence : Evidence
+        Of the images, where tissue was gained (or lost, if more was lost).
+    note : str
+        Why something that looks like a change was not called one; empty otherwise.
+    """
+
+    state: str | None
+    change_mm3: float
+    change_percent: float | None
+    noise_mm3: float
+    beyond_noise: bool
+    evidence: Evidence
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is known of a pair of studies; all arrays have the common grid's shape (K, J, I).
+
+    Attributes
+    ----------
+    witness : Witness
+        Tells what stands out of the subtraction.
+    probabilities : tuple of two ndarray of float
+        Of lesion.
+    reliefs : tuple of two ndarray of float
+        Each study less the mean of its surroundings.
+    covered : ndarray of bool
+        What both studies cover.
+    tissue : tuple of two ndarray of bool
+        Brain tissue of each study, from :func:`~flairseg.longitudinal.parenchyma.parenchyma`.
+    axis, reach : int
+        Array axis through the slices, and how many steps of the common grid the thicker slice has.
+    voxel_mm3 : float
+        The larger voxel of the studies' own grids.
+    """
+
+    witness: Witness
+    probabilities: tuple[np.ndarray, np.ndarray]
+    reliefs: tuple[np.ndarray, np.ndarray]
+    covered: np.ndarray
+    tissue: tuple[np.ndarray, np.ndarray]
+    axis: int
+    reach: int
+    voxel_mm3: float
+
+
+def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
+    """Decide what happened to a lesion between two studies.
+
+    Parameters
+    ----------
+    track : Track
+    earlier, later : int
+        Places of the two studies.
+    pair : Pair
+
+    Returns
+    -------
+    Judgement
+    """
+    before, after = track.presences[earlier].volume_mm3, track.presences[later].volume_mm3
+    if before == 0 and after == 0:
+        return Judgement(None, 0.0, None, 0.0, False, Evidence(0.0, 0.0))
+    change = after - before
+    percent = 100 * change / before if before > 0 else None
+    floor = noise.volume_noise_mm3((before + after) / 2, pair.voxel_mm3)
+    was, now = track.inside[earlier], track.inside[later]
+    region = track.voxels[now & ~was] if change >= 0 else track.voxels[was & ~now]
+    evidence = pair.witness.ask(region)
+    supported = evidence.brighter() if change >= 0 else evidence.darker()
+    if before == 0 or after == 0:
+        note = _not_called(track, region, max(before, after), pair, 0 if before == 0 else 1, supported)
+        note = note or (WITHIN_NOISE if abs(change) <= floor else "")
+        state = STABLE if note else (NEW if before == 0 else RESOLVED)
+        return Judgement(state, change, percent, floor, not note, evidence, note)
+    if abs(change) <= floor:
+        parts = (track.presences[earlier].parts, track.presences[later].parts)
+        note = "" if parts[0] == parts[1] else f"parts {parts[0]} to {parts[1]}, volume within the noise"
+        return Judgement(STABLE, change, percent, floor, False, evidence, note)
+    if not supported:
+        return Judgement(STABLE, change, percent, floor, False, evidence, NOT_SUPPORTED)
+    absent = 0 if change >= 0 else 1
+    if not _within_tissue(region, pair, absent):
+        return Judgement(STABLE, change, percent, floor, False, evidence, OFF_BRAIN)
+    if _seen_beside(region, pair, absent):
+        return Judgement(STABLE, change, percent, floor, False, evidence, SEEN_BESIDE)
+    return Judgement(_of_volume(track, earlier, later, change), change, percent, floor, True, evidence)
+
+
+def _of_volume(track: Track, earlier: int, later: int, change: float) -> str:
+    parts = track.presences[earlier].parts, track.presences[later].parts
+    if change > 0:
+        return MERGED if parts[0] > 1 and parts[1] < parts[0] else ENLARGING
+    return SPLIT if parts[1] > 1 and parts[1] > parts[0] else SHRINKING
+
+
+def _not_called(track: Track, region: np.ndarray, volume: float, pair: Pair, absent: int, supported: bool) -> str:
+    """Why a lesion that is drawn in one study alone is neither new nor resolved; empty if it is.
+
+    ``absent`` is the place in the pair (0 earlier, 1 later) of the study that does not have it.
+    """
+    across = max(p.extent_mm for p in track.presences)
+    least = max(noise.SMALLEST_MM3, (noise.SMALLEST_VOXELS - 0.01) * pair.voxel_mm3)
+    if volume < least or across < noise.SMALLEST_MM:
+        return "smaller than the least that is called new or resolved"
+    where = tuple(region.T)
+    if not len(region) or pair.covered[where].mean() < 0.9:
+        return "outside what both studies cover"
+    if not _within_tissue(region, pair, absent):
+        return OFF_BRAIN
+    if pair.probabilities[absent][where].mean() >= noise.ABSENT:
+        return "not absent from the other study: the model hesitates there"
+    if not supported:
+        return NOT_SUPPORTED
+    return SEEN_BESIDE if _seen_beside(region, pair, absent) else ""
+
+
+def _within_tissue(region: np.ndarray, pair: Pair, absent: int) -> bool:
+    """Whether most of a region was (or became) brain tissue in the study that does not have it.
+
+    Lesions arise in tissue. What was fluid or bone before is something else, and what turned to fluid did not heal.
+    """
+    return float(pair.tissue[absent][tuple(region.T)].mean()) >= 0.5
+
+
+def _seen_beside(region: np.ndarray, pair: Pair, absent: int) -> bool:
+    """Whether a region stands out in the study that is said not to have it, there or within a slice of there.
+
+    Thick slices average: the same lesion is bright where one slice holds it whole, and half as bright in two slices
+    where it lies across their border. Re-positioning alone makes the one out of the other.
+    """
+    present, other = pair.reliefs[1 - absent], pair.reliefs[absent]
+    stands_out = float(present[tuple(region.T)].mean())
+    size = other.shape[pair.axis]
+    for step in range(-pair.reach, pair.reach + 1):
+        moved = region.copy()
+        moved[:, pair.axis] = np.clip(moved[:, pair.axis] + step, 0, size - 1)
+        if float(other[tuple(moved.T)].mean()) >= noise.SEEN_SHARE * stands_out:
+            return True
+    return False

@@ -1,0 +1,195 @@
+"""What one study brings to a follow-up: its FLAIR, its labels (the model's or a reader's) and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputNotFoundError, InvalidGeometryError, UnsuitableMaskError, UnsupportedImageError
+from ..files.summary_paths import absolute_source
+from ..image.checks import check_volume
+from ..image.footing import footed
+from ..image.volume import Volume
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import LabelMapping
+from ..io.reader import read_volume
+from ..labels import LESION, NUMBER_OF_CLASSES
+from ..models.card import ModelCard
+from ..segmentation.result import Segmentation
+
+
+@dataclass(frozen=True)
+class Study:
+    """One time point.
+
+    Attributes
+    ----------
+    volume : Volume
+        FLAIR, float32 (K, J, I).
+    labels : ndarray of uint8, shape (K, J, I)
+        Classes 0..3 on the same grid.
+    probabilities : ndarray of float, shape (4, K, J, I), or None
+        The model's; None where the labels were given.
+    card : ModelCard or None
+        The model; None where the labels were given.
+    given : bool
+        Whether the labels came from outside (drawn, corrected or accepted by a reader) and no model was run.
+    source : str
+        What was named as input.
+    date : str or None
+        Date of the study, YYYY-MM-DD, where known.
+    warnings : tuple of str
+    added : int
+        Lesions that this study alone does not show clearly, added to its labels because two studies show them together.
+    input_sha256 : str
+        :func:`flairseg.files.same_input.fingerprint` of the volume where names are pseudonyms: keyed.
+    """
+
+    volume: Volume
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    card: ModelCard | None
+    given: bool
+    source: str
+    date: str | None = None
+    warnings: tuple[str, ...] = ()
+    added: int = 0
+    input_sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.volume.name
+
+
+def load_study(
+    item: Volume | Segmentation | str | Path,
+    labels: np.ndarray | str | Path | None = None,
+    model: str | Path | ModelCard | None = None,
+    device: str = "auto",
+    date: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+    cancel=None,
+    mapping: LabelMapping | None = None,
+) -> Study:
+    """A study from whatever a caller has; the model runs on it only where no labels are given.
+
+    Parameters
+    ----------
+    item : Volume, Segmentation or path
+        A path is read as by :func:`flairseg.read_volume`; in a DICOM folder the FLAIR is found where pydicom is
+        installed. A segmentation is taken as it is.
+    labels : ndarray or path, optional
+        Classes 0..3 on the volume's grid (K, J, I), or a file that
+        :func:`flairseg.io.label_maps.read_label_map` reads: an accepted or corrected version, or
+        another program's mask.
+    model, device, progress, cancel
+        As for :func:`flairseg.segment`.
+    date : str, optional
+        YYYY-MM-DD; for a DICOM folder it is read from the headers.
+    mapping : LabelMapping, optional
+        What the values of a label file mean, where it does not say so itself.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    FlairSegError
+        What reading and segmenting raise, for label files as well; InvalidGeometryError or UnsupportedImageError for
+        arrays that do not fit.
+    """
+    if isinstance(item, Segmentation):
+        probabilities = item.probabilities
+        if probabilities is None and item.compact is not None:
+            probabilities = item.compact.full_probabilities()
+        if labels is None:
+            return Study(
+                item.volume, np.asarray(item.labels), probabilities, item.card, False, item.source, date,
+                tuple(item.warnings),
+            )  # fmt: skip
+        item = item.volume
+    if isinstance(item, Volume):
+        volume, source = check_volume(item), item.name
+    else:
+        source = absolute_source(item)
+        volume, found = _read(Path(item))
+        date = date or found
+    if labels is not None:
+        fitting, told = _fitting_labels(labels, volume, mapping)
+        volume = footed(volume)
+        warnings = (*volume.warnings, *told)
+        return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)
+    from ..segmentation.pipeline import segment
+
+    done = segment(volume, model, device, progress, cancel)
+    return Study(done.volume, done.labels, done.probabilities, done.card, False, source, date, tuple(done.warnings))
+
+
+def _read(path: Path) -> tuple[Volume, str | None]:
+    """Volume and date of a study."""
+    if find_spec("pydicom") is not None and path.is_dir():
+        from ..dicom import read_flair
+
+        try:
+            read = read_flair(path)
+        except InputNotFoundError:
+            # A folder with other images gets the advice that fits.
+            return read_volume(path), None
+        return read.volume, read.source.study_date or None
+    return read_volume(path), dicom_date(path)
+
+
+def dicom_date(path: Path) -> str | None:
+    """Date of a DICOM study from one header of its folder (tags StudyDate, then AcquisitionDate); None if unknown."""
+    if not path.is_dir():
+        return None
+    import SimpleITK as sitk
+
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path))
+    if not names:
+        return None
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(names[0])
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    for tag in ("0008|0020", "0008|0022"):
+        text = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+        if len(text) == 8 and text.isdigit():
+            return f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    return None
+
+
+def _fitting_labels(
+    labels: np.ndarray | str | Path, volume: Volume, mapping: LabelMapping | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as uint8 in the volume's own voxel order and what is to be said about them, or a typed error."""
+    if not isinstance(labels, np.ndarray):
+        found = read_label_map(labels, volume.geometry, mapping)
+        if LESION not in found.classes:
+            raise UnsuitableMaskError(
+                f"{found.path.name} has no class of lesions, so nothing could be followed.",
+                "Give a label map with the lesions, or say which of its values they are.",
+                code="no-lesion-class",
+                file=found.path.name,
+            )
+        return found.labels, found.warnings
+    if labels.shape != volume.array.shape:
+        raise InvalidGeometryError(
+            f"The labels have {labels.shape} voxels, the image {volume.array.shape} (slices, rows, columns).",
+            "Give the labels of this very study, on its own grid.",
+        )
+    values = np.unique(labels)
+    if values.size and (values.min() < 0 or values.max() >= NUMBER_OF_CLASSES or (values % 1 != 0).any()):
+        raise UnsupportedImageError(
+            f"The given labels hold other values than 0 to {NUMBER_OF_CLASSES - 1}.",
+            "Give a label map of FlairSeg (1 ventricles, 2 normal WMH, 3 lesions), not an image.",
+        )
+    return np.ascontiguousarray(labels, dtype=np.uint8), ()

@@ -1,0 +1,1 @@
+"""Drawing: slices with the outlines of the classes, from arrays and geometry."""

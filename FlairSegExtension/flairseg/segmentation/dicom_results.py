@@ -1,0 +1,278 @@
+"""A case's DICOM objects, all or none: SEG, SR and, where a report can be made, its PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..dicom.find import directory_of, listed
+from ..dicom.grid import onto
+from ..dicom.making import Algorithm, finished, require_writers, save
+from ..dicom.pdf import make_pdf
+from ..dicom.seg import make_seg
+from ..dicom.series import list_series
+from ..dicom.source import Source
+from ..dicom.sr import make_sr
+from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputError
+from ..files.atomic import all_or_none, check_folder, results_exist
+from ..files.same_input import already_there
+from ..image.geometry import voxel_volume_of
+from ..labels import CLASSES
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from ..privacy.pseudonyms import Pseudonymiser
+    from .result import Segmentation
+
+#: Ending of each object's file. DICOM says nothing of names; viewers ask for the ending.
+ENDINGS = {"seg": "_seg.dcm", "sr": "_sr.dcm", "pdf": "_report.dcm"}
+
+
+def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = False) -> None:
+    """Refuse, before any work is done, what could not be written in the end.
+
+    Raises
+    ------
+    OutputError
+        If objects of that stem exist and may not be replaced, or the folder cannot be written to.
+    MissingDependencyError
+        If pydicom or highdicom is not installed.
+    """
+    require_writers()
+    folder = Path(folder)
+    existing = [] if overwrite else already_there(folder, [f"{stem}{e}" for e in ENDINGS.values()])
+    if existing:
+        raise results_exist(f"DICOM results of {stem}", folder / existing[0])
+    check_folder(folder)
+
+
+def write_results(
+    segmentation: Segmentation,
+    source: Source,
+    folder: str | Path,
+    stem: str,
+    summary: Mapping[str, Any] | None = None,
+    pdf: bytes | str | Path | None = None,
+    kind: str = "AUTOMATIC",
+    pseudonymiser: Pseudonymiser | None = None,
+    overwrite: bool = False,
+    check: Callable[[], None] | None = None,
+) -> dict[str, Path]:
+    """Write ``<stem>_seg.dcm``, ``<stem>_sr.dcm`` and, with a PDF, ``<stem>_report.dcm``, all or none.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+        On the grid of ``source``.
+    source : Source
+        The series that it was made from (:attr:`DicomVolume.source`).
+    folder : path
+        Created if need be.
+    stem : str
+        Safe name of the case, from :func:`flairseg.files.names.name_inputs`.
+    summary : mapping, optional
+        ``volumes_ml`` and ``lesions`` as in ``summary.json``; default: those of the segmentation.
+    pdf : bytes or path, optional
+        The report.
+    kind : str
+        ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL``.
+    pseudonymiser : Pseudonymiser, optional
+        Cleans every object in the same way, so that they still refer to each other.
+    overwrite : bool
+        Replace what exists of this stem.
+    check : callable, optional
+        Called between objects; may raise to cancel.
+
+    Returns
+    -------
+    dict of str to Path
+        ``seg``, ``sr`` and perhaps ``pdf``.
+
+    Raises
+    ------
+    OutputError
+        If the files exist or cannot be written.
+    FlairSegError
+        As for :func:`make_seg`, :func:`make_sr` and :func:`make_pdf`.
+    """
+    check_dicom_destination(folder, stem, overwrite)
+    summary = segmentation.summary() if summary is None else summary
+    algorithm = Algorithm.of(segmentation.card, kind)
+    objects = {
+        "seg": make_seg(segmentation.labels, source, algorithm, segmentation.volume.ijk_to_ras),
+    }
+    _call(check)
+    objects["sr"] = make_sr(objects["seg"], source, summary["volumes_ml"], summary["lesions"], algorithm)
+    if pdf is not None:
+        objects["pdf"] = make_pdf(pdf, source, based_on=list(objects.values()))
+    return _put(objects, Path(folder), stem, pseudonymiser, check)
+
+
+def export_labels(
+    labels: np.ndarray,
+    ijk_to_ras: np.ndarray,
+    files: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    stem: str,
+    algorithm: Algorithm,
+    lesions: Sequence[Mapping[str, Any]] | None = None,
+    pdf: bytes | str | Path | None = None,
+    pseudonymiser: Pseudonymiser | None = None,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Labels of any origin (Slicer's editor, a NIfTI file) as DICOM objects of the series that they were drawn on.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+        0 background, 1 ventricles, 2 normal WMH, 3 lesion.
+    ijk_to_ras : ndarray, shape (4, 4)
+        Their affine, RAS mm. The axes may run otherwise than in the DICOM files; the voxels must be the same.
+    files : path or sequence of path
+        The source's folder (other series may lie in it), or its files.
+    folder, stem
+        As for :func:`write_results`.
+    algorithm : Algorithm
+        What made the labels; ``kind`` says whether a reader corrected them.
+    lesions : sequence of mapping, optional
+        Rows of the lesion table; default: volume, centre and region-less rows from the labels.
+    pdf, pseudonymiser, overwrite
+        As for :func:`write_results`.
+
+    Returns
+    -------
+    dict of str to Path
+        ``seg``, ``sr`` and perhaps ``pdf``.
+
+    Raises
+    ------
+    InvalidGeometryError
+        If no series in ``files`` has these voxels.
+    NoFlairError
+        If there is no DICOM image at all.
+    OutputError
+        If the files exist or cannot be written.
+    """
+    check_dicom_destination(folder, stem, overwrite)
+    labels = np.asarray(labels, dtype=np.uint8)
+    source, labels = source_of(labels, ijk_to_ras, files)
+    voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
+    volumes = {c.id: float(np.count_nonzero(labels == c.value)) * voxel_ml for c in CLASSES}
+    rows = _rows(labels, source) if lesions is None else lesions
+    seg = make_seg(labels, source, algorithm)
+    objects = {"seg": seg, "sr": make_sr(seg, source, volumes, rows, algorithm)}
+    if pdf is not None:
+        objects["pdf"] = make_pdf(pdf, source, based_on=list(objects.values()))
+    return _put(objects, Path(folder), stem, pseudonymiser, None)
+
+
+def source_of(
+    labels: np.ndarray, ijk_to_ras: np.ndarray, files: str | Path | Sequence[str | Path]
+) -> tuple[Source, np.ndarray]:
+    """The series whose voxels labels were drawn on, and the labels in its order.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (K, J, I)
+    ijk_to_ras : ndarray, shape (4, 4)
+        Affine of the labels, RAS mm.
+    files : path or sequence of path
+        A folder, a DICOMDIR, or files.
+
+    Returns
+    -------
+    source : Source
+        Of several series with these voxels the one that most looks like a FLAIR by its headers.
+    labels : ndarray, shape (K, J, I)
+        In the order of ``source.frames``.
+
+    Raises
+    ------
+    InvalidGeometryError
+        If no series has these voxels.
+    NoFlairError
+        If there is no DICOM image at all.
+    MissingDependencyError
+        If pydicom is not installed.
+    """
+    require_writers()
+    found, _ = list_series(directory_of(files) if isinstance(files, str | Path) else files)
+    if not found:
+        raise NoFlairError("There is no DICOM image in what was named as the source.", "Name the source's folder.")
+    fitting = []
+    problem: FlairSegError | None = None
+    for series in found:
+        for stack in series.stacks:
+            if stack.problem is not None or not stack.placed:
+                continue
+            try:
+                turned = onto(labels, ijk_to_ras, stack.shape, stack.ijk_to_ras)
+            except InvalidGeometryError as error:
+                problem = error
+                continue
+            fitting.append((listed(series, stack).verdict.score, Source.of(series, stack), turned))
+    if not fitting:
+        raise problem or InvalidGeometryError("No series there makes a volume.", "Name the source's folder.")
+    _, source, turned = max(fitting, key=lambda entry: entry[0])
+    return source, turned
+
+
+def _rows(labels: np.ndarray, source: Source) -> list[dict[str, Any]]:
+    """Rows of the lesions as far as the labels alone tell."""
+    from ..lesions.components import find_lesions
+
+    found = find_lesions(labels, source.ijk_to_ras, None)
+    return [
+        {
+            "number": lesion.number,
+            "volume_ml": lesion.volume_ml,
+            "centre_ras_mm": list(lesion.centre_ras),
+            "ventricle_distance_mm": lesion.ventricle_distance_mm,
+        }
+        for lesion in found.lesions
+    ]
+
+
+def _put(
+    objects: Mapping[str, Dataset],
+    folder: Path,
+    stem: str,
+    pseudonymiser: Pseudonymiser | None,
+    check: Callable[[], None] | None,
+) -> dict[str, Path]:
+    names = {name: f"{stem}{ENDINGS[name]}" for name in objects}
+    objects = {name: finished(data, pseudonymiser) for name, data in objects.items()}
+    for name, data in objects.items():
+        _refuse_other_study(folder / names[name], data, stem)
+    with all_or_none(folder, names.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
+        for name, data in objects.items():
+            _call(check)
+            save(data, temporary / names[name])
+    return {name: folder / file for name, file in names.items()}
+
+
+def _refuse_other_study(path: Path, made: Dataset, stem: str) -> None:
+    """Refuse to replace an object of another study."""
+    import pydicom
+
+    if not path.is_file():
+        return
+    try:
+        there = str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+    except (OSError, ValueError, AttributeError, pydicom.errors.InvalidDicomError):
+        there = ""
+    if there != str(made.StudyInstanceUID):
+        raise OutputError(
+            f"The DICOM results of {stem} in {path.parent} belong to another study.",
+            "They were kept. Choose another folder, or give this case a name of its own.",
+            code="other-input", stem=stem, folder=str(path.parent),
+        )  # fmt: skip
+
+
+def _call(check: Callable[[], None] | None) -> None:
+    if check is not None:
+        check()

@@ -1,0 +1,260 @@
+"""One case from a volume to its segmentation: the order of the stages, and what is known about the result.
+
+Source of the order: S1 (preprocess, frame, generate, decode, inverse frame, clean up).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UnusableIntensitiesError
+from ..files.summary_paths import absolute_source
+from ..image.checks import check_volume
+from ..image.footing import footed
+from ..image.slice_stack import SliceStack
+from ..image.volume import Volume
+from ..io.reader import read_volume
+from ..models.card import ModelCard, PipelineConfig
+from ..models.store import find_model, networks
+from ..preprocessing import Prepared, brain_mask, preprocess
+from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
+from . import quality
+from .decoding import classify, decode
+from .ensemble import Vote, Voted
+from .inference import Generator, onnxruntime_version, reserve_sessions
+from .postprocessing import clean_labels
+from .result import Segmentation
+
+#: Probabilities below this are kept as zero.
+SMALLEST_PROBABILITY = np.float32(1e-4)
+
+
+def segment(
+    volume: Volume | str | Path,
+    model: str | Path | ModelCard | None = None,
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+    regions: bool = False,
+) -> Segmentation:
+    """Segment one FLAIR.
+
+    Parameters
+    ----------
+    volume : Volume or path
+        A volume (any real type, RAS affine in mm), or what :func:`flairseg.read_volume` reads.
+    model : str, Path or ModelCard, optional
+        Model id or path; default the embedded model.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    progress : callable, optional
+        Called as ``progress(fraction, stage)`` in the caller's thread.
+    cancel : CancelToken or callable, optional
+        Checked between steps and batches.
+    regions : bool
+        Also find the regions of the lesions (seconds more), see :meth:`Segmentation.with_regions`.
+
+    Returns
+    -------
+    Segmentation
+        On the volume's own grid. ``volume`` is the input with its intensities on the common footing
+        (:mod:`flairseg.image.footing`).
+
+    Raises
+    ------
+    FlairSegError
+        Every error of reading, models and inference is a subclass of it, with advice; ``Cancelled`` on cancel.
+    """
+    began = time.perf_counter()
+    reporter = Reporter(progress, cancel)
+    with reporter.stage("read", 0.0, STAGES["read"]):
+        card = model if isinstance(model, ModelCard) else find_model(model)
+        source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
+        checked = footed(check_volume(volume) if isinstance(volume, Volume) else read_volume(volume))
+    answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
+    warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))
+    seconds = {**reporter.seconds, **answer.seconds, "total": time.perf_counter() - began}
+    result = Segmentation(
+        replace(checked, warnings=()), answer.labels, answer.probabilities, card, device, answer.used, answer.provider,
+        source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
+    )  # fmt: skip
+    return result.with_regions(progress, cancel) if regions else result
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a model says about a volume, on its own grid: labels are cleaned. ``seconds`` are those of the members."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    used: str
+    provider: str
+    warnings: list[str]
+    disagreement: np.ndarray | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
+    config = card.pipeline
+    with reporter.stage("preprocess", STAGES["read"], STAGES["preprocess"]):
+        stack = SliceStack.from_volume(volume, config.plane)
+        prepared = preprocess(stack, config, reporter.update)
+    with reporter.stage("inference", STAGES["preprocess"], STAGES["inference"]):
+        generator = Generator(card, device)
+        labels, probabilities = predict(prepared, generator, stack.plane, reporter.update)
+    with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
+        labels = clean_labels(labels, probabilities, stack.spacing, config, prepared.mask)
+        _refuse_nothing(prepared.mask, labels)
+        reporter.update(0.5)
+        doubts = quality.assess(stack, prepared.mask, labels, card.classes)
+        labels = np.ascontiguousarray(stack.restore(labels))
+        probabilities = stack.restore(probabilities)
+    return _Answer(labels, probabilities, generator.used, generator.provider, [*doubts, *generator.warnings])
+
+
+def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
+    """An ensemble: its members one after another, each with its own preprocessing; one answer at a time is kept."""
+    cards = networks(card)
+    reserve_sessions(len(cards))
+    vote = Vote(volume.array.shape)
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    ran: list[Generator] = []
+    seconds: dict[str, float] = {}
+    share = (STAGES["inference"] - STAGES["read"]) / len(cards)
+    prepared_by = (STAGES["preprocess"] - STAGES["read"]) / (STAGES["inference"] - STAGES["read"])
+    for n, (member, network) in enumerate(zip(card.members, cards, strict=True)):
+        began, start = time.perf_counter(), STAGES["read"] + n * share
+        with reporter.stage("preprocess", start, start + prepared_by * share):
+            stack = SliceStack.from_volume(volume, network.pipeline.plane)
+            prepared = preprocess(stack, network.pipeline, reporter.update, masks)
+        with reporter.stage("inference", start + prepared_by * share, start + share):
+            ran.append(Generator(network, device))
+            _, probabilities = predict(prepared, ran[-1], stack.plane, lambda done: reporter.update(0.95 * done))
+            del prepared
+            vote.add(stack.restore(probabilities), member.weights, lambda done: reporter.update(0.95 + 0.05 * done))
+            del probabilities
+        seconds[member.id] = time.perf_counter() - began
+    with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
+        voted = vote.result(card.pipeline.thresholds)
+        del vote
+        reporter.update(0.3)
+        stack = SliceStack.from_volume(volume, card.pipeline.plane)
+        brain = masks.get((stack.plane, "none"))
+        if brain is None:
+            brain = brain_mask(stack.array, stack.spacing)
+        labels = clean_vote(voted, stack, card.pipeline, brain)
+        _refuse_nothing(brain, labels)
+        reporter.update(0.7)
+        doubts = quality.assess(stack, brain, labels, card.classes)
+        labels = np.ascontiguousarray(stack.restore(labels))
+    # "auto" may fall back to the CPU for one member only: then the CPU is what the result rests on.
+    slowest = next((generator for generator in ran if generator.used == "cpu"), ran[0])
+    warnings = [*doubts, *(warning for generator in ran for warning in generator.warnings)]
+    return _Answer(labels, voted.probabilities, slowest.used, slowest.provider, warnings, voted.disagreement, seconds)
+
+
+def _refuse_nothing(brain: np.ndarray, labels: np.ndarray) -> None:
+    """Refuse an image without a brain in which nothing was found: 0 ml would be a statement."""
+    if not brain.any() and not labels.any():
+        raise UnusableIntensitiesError(
+            "No brain was found in the image, and nothing else: is it a FLAIR of the head?",
+            "Look at it in a viewer; give the image as the scanner made it.",
+            code="no-brain-found",
+        )
+
+
+def clean_vote(voted: Voted, stack: SliceStack, config: PipelineConfig, brain: np.ndarray | None) -> np.ndarray:
+    """Clean an ensemble's labels as its card asks for.
+
+    Parameters
+    ----------
+    voted : Voted
+        On the volume's grid.
+    stack : SliceStack
+        Slices of the same volume, in the plane of the ensemble's card.
+    config : PipelineConfig
+        Of the ensemble.
+    brain : ndarray of bool, shape (slices, rows, columns), optional
+        Rough brain mask.
+
+    Returns
+    -------
+    ndarray of uint8, shape (slices, rows, columns)
+        In the stack's order.
+    """
+    labels, probabilities = stack.arrange(voted.labels), stack.arrange(voted.probabilities)
+    return clean_labels(labels, probabilities, stack.spacing, config, brain)
+
+
+def predict(
+    prepared: Prepared, generator: Generator, plane: str, step: Callable[[float], None] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run the network over a prepared stack and bring its answer back to the stack's grid, batch by batch.
+
+    Batches run side by side in ``generator.workers`` threads: small networks use several cores better so than by
+    splitting each layer. Only the batches in work exist in float32 on the full grid; what is kept is float16.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        From :func:`flairseg.preprocessing.preprocess`.
+    generator : Generator
+    plane : str
+        Plane of the stack: it says what a left-right mirror image is.
+    step : callable, optional
+        Called in this thread with the fraction done after each batch; may raise to cancel.
+
+    Returns
+    -------
+    labels : ndarray of uint8, shape (slices, rows, columns)
+        By the card's thresholds, not yet cleaned.
+    probabilities : ndarray of float16, shape (4, slices, rows, columns)
+    """
+    config = generator.card.pipeline
+    labels = np.empty(prepared.mask.shape, dtype=np.uint8)
+    probabilities = np.empty((4, *labels.shape), dtype=np.float16)
+
+    def run(start: int) -> int:
+        stop = min(start + generator.batch_size, len(labels))
+        batch = prepared.batch(start, stop)
+        answer = decode(generator.run(batch), config)
+        mirrored = _mirror(batch, plane) if config.flip_average else None
+        if mirrored is not None:
+            other = decode(generator.run(np.ascontiguousarray(mirrored)), config)
+            answer = (answer + (other if plane == "sagittal" else other[..., ::-1])) / np.float32(2)
+        restored = prepared.restore(answer, start)
+        labels[start:stop] = classify(restored, config.thresholds)
+        # float16 knows nothing between 0 and 6e-8, and converts what lies below 6e-5 thirty times slower.
+        restored[restored < SMALLEST_PROBABILITY] = 0
+        probabilities[:, start:stop] = restored
+        return stop - start
+
+    done = 0
+    with ThreadPoolExecutor(generator.workers, "flairseg") as pool:
+        try:
+            pending = [pool.submit(run, start) for start in range(0, len(labels), generator.batch_size)]
+            for future in as_completed(pending):
+                done += future.result()
+                if step is not None:
+                    step(done / len(labels))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return labels, probabilities
+
+
+def _mirror(batch: np.ndarray, plane: str) -> np.ndarray | None:
+    """The batch as the left-right mirrored head would show it; None where nothing would change.
+
+    Columns of axial and coronal slices run right to left. Mirrored sagittal slices look the same, but their neighbours
+    swap.
+    """
+    if plane != "sagittal":
+        return batch[..., ::-1]
+    return batch[:, ::-1] if batch.shape[1] > 1 else None

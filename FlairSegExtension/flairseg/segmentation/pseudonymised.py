@@ -1,0 +1,49 @@
+"""A result under a pseudonym."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..files.names import is_common
+from ..files.same_input import fingerprint
+
+if TYPE_CHECKING:
+    from ..privacy.pseudonyms import Pseudonymiser
+    from .result import Segmentation
+
+
+def pseudonymised(segmentation: Segmentation, pseudonymiser: Pseudonymiser, stem: str | None = None) -> Segmentation:
+    """The same result under a pseudonym: name, source, warnings; the moment of its making is removed.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+    pseudonymiser : Pseudonymiser
+    stem : str, optional
+        Name of the case; default: the volume's.
+
+    Returns
+    -------
+    Segmentation
+        Its ``volume.name`` is the pseudonym, which is also the stem to write it under.
+    """
+    stem = segmentation.volume.name if stem is None else stem
+    pseudonym = pseudonymiser.learn_path(segmentation.source, stem)
+    if not is_common(segmentation.volume.name):
+        pseudonymiser.learn(segmentation.volume.name, pseudonym)
+    digest = segmentation.input_sha256 or fingerprint(segmentation.volume)
+    volume = replace(
+        segmentation.volume,
+        name=pseudonym,
+        warnings=pseudonymiser.warnings(segmentation.volume.warnings),
+        information=pseudonymiser.warnings(segmentation.volume.information),
+    )
+    return replace(
+        segmentation,
+        volume=volume,
+        source=pseudonym,
+        warnings=list(pseudonymiser.warnings(segmentation.warnings)),
+        created="",
+        input_sha256=pseudonymiser.content_digest(digest),
+    )

@@ -1,0 +1,78 @@
+"""Warnings about an image that does not look like a brain FLAIR, and about a result that is not plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import CaseWarning
+from ..image.slice_stack import SliceStack
+from ..labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from ..preprocessing.image_quality import AREA_CM2, COVERAGE_MM, NOT_SURE, image_doubts, measure
+
+#: Volumes beyond which a result cannot be right, ml.
+IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
+
+
+def assess(
+    stack: SliceStack, mask: np.ndarray, labels: np.ndarray, classes: Sequence[int] = tuple(CLASS_BY_VALUE)
+) -> list[str]:
+    """Warnings about an image that does not look like a brain FLAIR, or a result that cannot be right.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The image.
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask.
+    labels : ndarray of uint8, shape (slices, rows, columns)
+        The result.
+    classes : sequence of int
+        Class values that the model knows: what it does not know it cannot have missed.
+
+    Returns
+    -------
+    list of str
+        Empty for a plausible FLAIR and result.
+    """
+    doubts = image_doubts(measure(stack, mask))
+    return doubts + result_doubts(stack, mask, labels, bool(doubts), VENTRICLES in classes)
+
+
+def result_doubts(
+    stack: SliceStack,
+    mask: np.ndarray,
+    labels: np.ndarray,
+    image_is_doubtful: bool = False,
+    ventricles_are_known: bool = True,
+) -> list[str]:
+    """What speaks against the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
+    doubts = []
+    voxel_ml = float(np.prod(stack.spacing)) / 1000
+    volumes = np.bincount(labels.ravel(), minlength=4) * voxel_ml
+    for value, limit in IMPLAUSIBLE_ML.items():
+        if volumes[value] > limit:
+            name = CLASS_BY_VALUE[value].name
+            text = f"{name}: {volumes[value]:.0f} ml were found, more than is plausible. Check the result."
+            doubts.append(CaseWarning(text, "volume-implausible"))
+    if image_is_doubtful or not mask.any():
+        return doubts
+    covered = np.count_nonzero(mask.any(axis=(1, 2))) * stack.spacing[0] >= COVERAGE_MM
+    if not volumes[1:].any() and ventricles_are_known and (covered or _shows_brain(stack, mask)):
+        text = "Nothing was found, neither ventricles nor hyperintensities, although the image shows a brain."
+        doubts.append(CaseWarning(f"{text} {NOT_SURE}", "nothing-found"))
+    elif volumes[VENTRICLES] == 0 and covered and ventricles_are_known:
+        text = "No ventricles were found although the image covers a whole brain. Check the result."
+        doubts.append(CaseWarning(text, "no-ventricles"))
+    elif volumes[VENTRICLES] > 0:
+        brain = float(np.median(stack.array[mask & (labels == 0)])) if (mask & (labels == 0)).any() else 0.0
+        if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
+            text = "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
+            doubts.append(CaseWarning(text, "ventricles-bright"))
+    return doubts
+
+
+def _shows_brain(stack: SliceStack, mask: np.ndarray) -> bool:
+    """Whether a slice shows a cross-section of the brain as large as at the level of the ventricles."""
+    return float(mask.sum(axis=(1, 2)).max()) * stack.spacing[1] * stack.spacing[2] / 100 >= AREA_CM2[0]

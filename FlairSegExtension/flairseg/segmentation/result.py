@@ -1,0 +1,209 @@
+"""What came out for one case. Light to import: a process that only shows a result loads none of what made it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._version import __version__
+from ..errors import warnings_as_dicts
+from ..image.packed import CompactAnswer
+from ..image.volume import Volume
+from ..labels import CLASS_BY_VALUE, CLASSES
+from ..models.card import ModelCard
+from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
+
+if TYPE_CHECKING:
+    from ..anatomy.lesion_table import LesionRow
+    from ..anatomy.regions import RegionMap
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What came out for one case.
+
+    Attributes
+    ----------
+    volume : Volume
+        The FLAIR as it was segmented (float32, K, J, I).
+    labels : ndarray of uint8, shape (K, J, I)
+        0 background, 1 ventricles, 2 normal WMH, 3 lesion.
+    probabilities : ndarray of float16, shape (4, K, J, I)
+        Before thresholds and clean-up; sum 1. May be a view in another memory order. None where only ``compact`` came
+        over from another process.
+    card : ModelCard
+        The model.
+    device_requested, device_used, provider : str
+        ``auto``, ``cpu`` or ``cuda``; what ran; onnxruntime's name of it.
+    source : str
+        Absolute path of the input, or the volume's name where a volume was given.
+    seconds : dict of str to float
+        Wall-clock seconds per stage and in total; of an ensemble also of each member, by its id.
+    warnings : list of str
+        What the reader should know before trusting the result.
+    created : str
+        UTC time, ISO 8601.
+    runtime : str
+        Version of onnxruntime.
+    compact : CompactAnswer, optional
+        The answer as it is kept with a segmentation node, see :meth:`compact_answer`.
+    disagreement : ndarray of float16, shape (K, J, I), optional
+        How much an ensemble's members disagree about lesions, 0..1, see :mod:`flairseg.segmentation.ensemble`; None
+        for a single
+        model, and where only ``compact`` came over from another process.
+    regions : RegionMap, optional
+        The anatomy of the case, see :meth:`with_regions`; None where it was not looked for.
+    input_sha256 : str
+        :func:`flairseg.files.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
+        files are written.
+    """
+
+    volume: Volume
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    card: ModelCard
+    device_requested: str
+    device_used: str
+    provider: str
+    source: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    runtime: str = ""
+    compact: CompactAnswer | None = field(default=None, repr=False)
+    disagreement: np.ndarray | None = field(default=None, repr=False)
+    regions: RegionMap | None = field(default=None, repr=False)
+    input_sha256: str = ""
+
+    def compact_answer(self) -> CompactAnswer:
+        """Labels and probabilities as they are kept with a segmentation node."""
+        return self.compact or CompactAnswer.pack(self.labels, self.probabilities, self.disagreement)
+
+    def volumes_ml(self) -> dict[int, float]:
+        """Volume of each class in millilitres, by class value (1, 2, 3)."""
+        voxels = np.bincount(self.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
+        return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}
+
+    def known_volumes_ml(self) -> dict[int, float | None]:
+        """The same, with None for empty classes that the model does not know: it never looks for them."""
+        return {value: ml if ml or value in self.card.classes else None for value, ml in self.volumes_ml().items()}
+
+    @property
+    def lesion_count(self) -> int:
+        """Number of lesions (26-connected components of label 3)."""
+        from .postprocessing import lesion_components
+
+        return lesion_components(self.labels)[1]
+
+    def lesions(self) -> list[dict[str, Any]]:
+        """One row per lesion, largest first, as in ``summary.json``: :meth:`.lesion_table.LesionRow.as_dict`."""
+        return [row.as_dict() for row in self.lesion_rows()]
+
+    def lesion_rows(self) -> list[LesionRow]:
+        """One row per lesion, largest first; regions are ``unknown`` before :meth:`with_regions`."""
+        from ..anatomy.lesion_table import lesion_table
+
+        probabilities, disagreement = self.probabilities, self.disagreement
+        if probabilities is None and self.compact is not None:
+            probabilities, disagreement = self.compact.full_probabilities(), self.compact.full_disagreement()
+        return lesion_table(self.labels, self.volume.ijk_to_ras, probabilities, self.regions, disagreement=disagreement)
+
+    def with_regions(
+        self,
+        progress: ProgressCallback | None = None,
+        cancel: CancelToken | Callable[[], bool] | None = None,
+    ) -> Segmentation:
+        """The same with the regions of its lesions found (:func:`flairseg.anatomy.find_regions`).
+
+        Parameters
+        ----------
+        progress : callable, optional
+            ``progress(fraction, "regions")``, the fraction being that of the whole case.
+        cancel : CancelToken or callable, optional
+
+        Returns
+        -------
+        Segmentation
+            With ``regions``, its warnings and its seconds.
+
+        Raises
+        ------
+        flairseg.errors.Cancelled
+            When the user cancelled.
+        """
+        from ..anatomy import find_regions
+
+        reporter = Reporter(progress, cancel)
+        with reporter.stage("regions", STAGES["postprocess"], STAGES["regions"]):
+            regions = find_regions(self.volume, self.labels, lambda fraction, _: reporter.update(fraction))
+        spent = reporter.seconds["regions"]
+        seconds = {**self.seconds, "regions": spent, "total": self.seconds.get("total", 0.0) + spent}
+        warnings = list(dict.fromkeys([*self.warnings, *regions.warnings]))
+        return replace(self, regions=regions, seconds=seconds, warnings=warnings)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything about the case but its voxels, ready for JSON, with the keys of the project's contract."""
+        from ..anatomy.lesion_table import summary_entries
+
+        volumes = self.known_volumes_ml()
+        rows = self.lesion_rows()
+        stages = {name: round(self.seconds.get(name, 0.0), 3) for name in (*STAGES, "total")}
+        return {
+            "case": self.volume.name,
+            "input": self.source,
+            "input_sha256": self.input_sha256,
+            "model": self._model_entry(),
+            "software": {
+                "flairseg": __version__,
+                "onnxruntime": self.runtime,
+                "python": platform.python_version(),
+            },
+            "device": {"requested": self.device_requested, "used": self.device_used},
+            "grid": {
+                "shape_kji": list(self.labels.shape),
+                "spacing_mm": [round(s, 6) for s in self.volume.spacing],
+                "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
+            },
+            "volumes_ml": {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES},
+            "lesion_count": len(rows),
+            **summary_entries(rows, self.regions is not None),
+            "warnings": warnings_as_dicts(self.warnings),
+            **read_entries(self.volume),
+            "seconds": stages,
+        }
+
+    def _model_entry(self) -> dict[str, Any]:
+        """The model as it stands in ``summary.json``; an ensemble with its members."""
+        entry: dict[str, Any] = {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256}
+        members = [
+            {
+                "id": member.id,
+                "sha256": member.sha256,
+                "weights": {CLASS_BY_VALUE[value].id: weight for value, weight in member.weights.items()},
+                "seconds": round(self.seconds.get(member.id, 0.0), 3),
+            }
+            for member in self.card.members
+        ]
+        return {**entry, "members": members} if members else entry
+
+
+def read_entries(volume: Volume) -> dict[str, Any]:
+    """What JSON files say of how a volume was read: ``information``, and of DICOM ``images`` (used, found)."""
+    images = {} if volume.images is None else {"images": dict(zip(("used", "found"), volume.images, strict=True))}
+    return {"information": warnings_as_dicts(volume.information), **images}
+
+
+def provenance_tags(segmentation: Segmentation) -> dict[str, str]:
+    """Tags that every segment carries: which model and software made it, when, and that no one has touched it yet."""
+    return {
+        "FlairSeg.model": segmentation.card.id,
+        "FlairSeg.model_sha256": segmentation.card.sha256,
+        "FlairSeg.version": __version__,
+        "FlairSeg.created": segmentation.created,
+        "FlairSeg.algorithm_type": "AUTOMATIC",
+    }

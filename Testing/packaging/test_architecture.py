@@ -1,0 +1,124 @@
+"""The shape of the package: few files in its root, imports one way, old paths that still work, generated lists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flairseg import _lazy
+
+from tools import cmake_lists
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "FlairSegExtension" / "flairseg"
+
+
+def test_the_root_of_the_package_holds_at_most_eight_files():
+    names = sorted(path.name for path in CORE.glob("*.py"))
+    assert len(names) <= 8, names
+
+
+def test_packages_import_those_below_them_alone():
+    """The contracts of pyproject.toml: layers, and no circle among the modules of any package."""
+    pytest.importorskip("importlinter", reason="import-linter is not installed: pip install 'flairseg[test]'")
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(CORE.parent), "PATH": "", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 kept, 0 broken" in done.stdout
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the core by its dotted name."""
+    found = {}
+    for path in CORE.rglob("*.py"):
+        name = ".".join(path.relative_to(CORE.parent).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
+    """Modules that a module imports anywhere: at its top, in functions, for annotations."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            found |= {f"{module}.{a.name}" if f"{module}.{a.name}" in known else module for a in node.names}
+    return found & set(known) - {name}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions and for annotations count: such a circle is one of the design."""
+    known = modules()
+    graph = {name: imports(name, path, known) for name, path in known.items()}
+    assert sum(map(len, graph.values())) > 1000
+    while leaves := [name for name, targets in graph.items() if not targets & set(graph)]:
+        for name in leaves:
+            del graph[name]
+    assert not graph, f"in a circle, or above one: {sorted(graph)}"
+
+
+@pytest.mark.parametrize("old", [*_lazy.MOVED, "flairseg.change.followup"])
+def test_old_paths_import_the_same_module_with_a_warning(old, monkeypatch):
+    monkeypatch.delitem(sys.modules, old, raising=False)
+    with pytest.warns(DeprecationWarning, match=f"{old} is ".replace(".", r"\.")):
+        found = importlib.import_module(old)
+    assert found is importlib.import_module(_lazy.new_path(old))
+    assert found.__name__ == found.__spec__.name == _lazy.new_path(old)
+
+
+def test_names_of_modules_that_became_packages_are_still_there():
+    for statement in (
+        "from flairseg.segmentation import Segmentation",
+        "from flairseg.comparison import compare, write_comparison",
+        "from flairseg.lesions import find_lesions",
+        "from flairseg.privacy import Pseudonymiser",
+        "from flairseg.change import follow",
+    ):
+        exec(statement, {})
+
+
+def test_paths_that_never_were_are_not_found():
+    assert _lazy.new_path("flairseg.volumes") is None
+    with pytest.raises(ModuleNotFoundError, match=r"flairseg\.volumes"):
+        importlib.import_module("flairseg.volumes")
+
+
+def test_nothing_in_the_repository_uses_an_old_path():
+    folders = ("FlairSegExtension", "Testing", "tools", "training", "docs")
+    known = {old for old in _lazy.MOVED if old not in modules()}
+    offenders = []
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            offenders += [f"{path}:{node.lineno}: {name}" for name in names if name in known]
+    assert not offenders
+
+
+def test_the_lists_of_cmake_are_those_of_git():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git working tree")
+    text = (ROOT / "FlairSegExtension" / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert cmake_lists.with_lists(text, cmake_lists.shipped(ROOT)) == text, "run python tools/cmake_lists.py"
+
+
+def test_a_file_goes_into_the_list_of_its_module():
+    made = cmake_lists.lists(["FlairSeg.py", "FlairSegReview.py", "FlairSegLib/review_panel/a.py", "flairseg/x.json"])
+    assert made["MODULE_PYTHON_SCRIPTS"] == ["FlairSeg.py"]
+    assert made["MODULE_PYTHON_RESOURCES"] == ["flairseg/x.json"]
+    assert made["REVIEW_PYTHON_SCRIPTS"] == ["FlairSegReview.py", "FlairSegLib/review_panel/a.py"]
+    assert made["REVIEW_PYTHON_RESOURCES"] == []

@@ -1,1 +1,0 @@
-"""Model cards, weights and the code that trains them."""

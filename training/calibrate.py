@@ -1,0 +1,243 @@
+"""Temperature and threshold from left-out patients: ``python -m training.calibrate --evaluation FOLDER``.
+
+Reads the out-of-fold probabilities that :mod:`training.evaluate` kept, finds the temperature at which lesion
+probabilities are those of readers (Guo et al. 2017, ICML), then the threshold of lesions; of every fold's patients on
+those of the other folds alone, so that figures of a fold decoded so (``training.evaluate --decoding``) owe
+nothing to its own patients. Then how many of the lesions of each confidence (mean probability, as the panel shows it)
+readers drew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from flairseg.evaluation.components import match_lesions
+from flairseg.evaluation.overlap import Overlap
+from flairseg.labels import LESION
+from scipy import ndimage, optimize
+
+from .config import TrainingConfig, load_config
+from .data import folds
+
+#: Below this probability of a lesion, and without one drawn, a voxel tells nothing about calibration.
+LEAST_PROBABILITY = 1e-3
+#: Temperatures that are considered.
+TEMPERATURES = (0.3, 8.0)
+BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+#: Lesion thresholds that are tried.
+THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(21))
+
+
+@dataclass
+class Patient:
+    """Voxels of one patient that say something: log probabilities (4, n) and whether readers drew a lesion (n,)."""
+
+    name: str
+    log_probabilities: np.ndarray
+    drawn: np.ndarray
+
+
+def telling_voxels(name: str, probabilities: np.ndarray, reference: np.ndarray) -> Patient:
+    """The voxels of a patient that say something about calibration.
+
+    Parameters
+    ----------
+    name : str
+    probabilities : ndarray of float, shape (4, ...)
+    reference : ndarray of uint8, shape (...)
+        Class values.
+    """
+    telling = (probabilities[LESION] >= LEAST_PROBABILITY) | (reference == LESION)
+    return Patient(name, np.log(np.clip(probabilities[:, telling], 1e-7, 1)), reference[telling] == LESION)
+
+
+def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Lesion probabilities (n,) of log probabilities (4, n) at a temperature; 1 leaves them as they are."""
+    scaled = log_probabilities.astype(np.float64) / temperature
+    scaled = np.exp(scaled - scaled.max(0))
+    return scaled[LESION] / scaled.sum(0)
+
+
+def surprise(patients: list[Patient], temperature: float) -> float:
+    """Mean negative log likelihood of "lesion or not", patients weighing the same."""
+    out = []
+    for patient in patients:
+        p = np.clip(tempered(patient.log_probabilities, temperature), 1e-7, 1 - 1e-7)
+        out.append(-float(np.mean(np.where(patient.drawn, np.log(p), np.log1p(-p)))))
+    return float(np.mean(out))
+
+
+def best_temperature(patients: list[Patient]) -> float:
+    """The temperature of the least surprise."""
+    found = optimize.minimize_scalar(
+        lambda logarithm: surprise(patients, float(np.exp(logarithm))),
+        bounds=np.log(TEMPERATURES),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    return float(np.exp(found.x))
+
+
+def calibration_error(patients: list[Patient], temperatures: list[float], bins: int = 10) -> float:
+    """Expected calibration error of lesion probabilities, equal bins, all patients' telling voxels together."""
+    p = np.concatenate([tempered(one.log_probabilities, t) for one, t in zip(patients, temperatures, strict=True)])
+    drawn = np.concatenate([one.drawn for one in patients])
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    gaps = [abs(p[place == b].mean() - drawn[place == b].mean()) * (place == b).mean() for b in np.unique(place)]
+    return float(np.sum(gaps))
+
+
+def lesion_confidences(
+    probabilities: np.ndarray, labels: np.ndarray, reference: np.ndarray, temperature: float
+) -> list[tuple[float, bool]]:
+    """Confidence of each lesion found, and whether readers drew one there (one voxel of overlap, 26-connected).
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (4, K, J, I)
+    labels, reference : ndarray of uint8, shape (K, J, I)
+    temperature : float
+    """
+    components, count = ndimage.label(labels == LESION, np.ones((3, 3, 3)))
+    inside = components > 0
+    p = tempered(np.log(np.clip(probabilities[:, inside], 1e-7, 1)), temperature)
+    places = components[inside]
+    sizes = np.bincount(places, minlength=count + 1)[1:]
+    means = np.bincount(places, p, count + 1)[1:] / sizes
+    hits = np.bincount(places, reference[inside] == LESION, count + 1)[1:] > 0
+    return list(zip(means.tolist(), hits.tolist(), strict=True))
+
+
+def reliability(lesions: list[tuple[float, bool]], bins: tuple[float, ...] = BINS) -> list[dict[str, float]]:
+    """For each bin of confidence: lesions, their mean confidence, and the share that readers drew."""
+    values, hits = np.array([one for one, _ in lesions]), np.array([hit for _, hit in lesions])
+    rows = []
+    for low, high in pairwise(bins):
+        inside = (values >= low) & ((values < high) | (high == bins[-1]))
+        if inside.any():
+            rows.append({"from": low, "to": high, "lesions": int(inside.sum()),
+                         "confidence": float(values[inside].mean()), "drawn": float(hits[inside].mean())})  # fmt: skip
+    return rows
+
+
+def classified(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (4, ...) at a temperature, float32."""
+    scaled = np.log(np.clip(probabilities, 1e-7, 1)) / temperature
+    scaled = np.exp(scaled - scaled.max(0))
+    return np.float32(scaled / scaled.sum(0))
+
+
+def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float) -> np.ndarray:
+    """What each of :data:`THRESHOLDS` is worth on one patient: the mean of lesion Dice and lesion F1.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (4, K, J, I)
+        Tempered.
+    reference : ndarray of uint8, shape (K, J, I)
+    voxel_mm3, least_mm3 : float
+        Of a voxel, and of the smallest lesion that the pipeline leaves.
+    """
+    drawn, out = reference == LESION, []
+    for threshold in THRESHOLDS:
+        components, _ = ndimage.label(probabilities[LESION] >= threshold, np.ones((3, 3, 3)))
+        sizes = np.bincount(components.ravel()) * voxel_mm3
+        lesions = (components > 0) & (sizes >= least_mm3)[components]
+        out.append((Overlap.of(lesions, drawn).dice + match_lesions(lesions, drawn).f1) / 2)
+    return np.array(out)
+
+
+def best_threshold(tables: list[np.ndarray]) -> dict[str, float]:
+    """The lesion threshold that is best for the mean of some patients, by class value as a card has it."""
+    return {str(LESION): THRESHOLDS[int(np.nanmean(tables, 0).argmax())]}
+
+
+@torch.no_grad()
+def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
+    """Divide a network's logits by a temperature, in its last layer and in place: labels stay, probabilities calm."""
+    for parameter in network.last.parameters():
+        parameter.div_(temperature)
+    return network
+
+
+def decoded(config: TrainingConfig, network: torch.nn.Module, setting: dict) -> TrainingConfig:
+    """The recipe with a setting's thresholds; the network is tempered in place by its temperature."""
+    temper(network, setting["temperature"])
+    return replace(config, pipeline={**config.pipeline, "thresholds": setting["thresholds"]})
+
+
+def read_patients(evaluation: Path) -> dict[str, dict[str, np.ndarray]]:
+    """``probabilities``, ``labels``, ``reference`` and ``spacing`` of each patient."""
+    out = {}
+    for path in sorted(evaluation.glob("*.npz")):
+        with np.load(path) as one:
+            out[path.stem] = {key: one[key] for key in one.files}
+    return out
+
+
+def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float, untempered: bool = False) -> dict:
+    """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability.
+
+    ``untempered`` fits the threshold on the probabilities as they are and leaves them so (temperature 1); what a
+    temperature would do is told all the same. The follow-up's constants hold for probabilities as networks give them.
+    """
+    telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
+
+    @cache
+    def table(name: str, temperature: float) -> np.ndarray:
+        one = patients[name]
+        probabilities = classified(one["probabilities"], temperature)
+        return threshold_table(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3)
+
+    def setting(names: list[str]) -> dict:
+        temperature = best_temperature([telling[name] for name in names])
+        used = 1.0 if untempered else temperature
+        thresholds = best_threshold([table(name, used) for name in names])
+        return {"temperature": round(used, 4), "fitted": round(temperature, 4), "thresholds": thresholds}
+
+    settings, before, after = [], [], []
+    temperature_of = {}
+    for away in folds(list(patients), count):
+        settings.append(setting([name for name in patients if name not in away]))
+        for name in away:
+            temperature_of[name] = settings[-1]["fitted"]
+            arrays = [patients[name][key] for key in ("probabilities", "labels", "reference")]
+            before += lesion_confidences(*arrays, 1.0)
+            after += lesion_confidences(*arrays, temperature_of[name])
+    everybody = list(telling.values())
+    return {
+        "folds": settings,
+        "all": setting(list(patients)),
+        "error_before": calibration_error(everybody, [1.0] * len(everybody)),
+        "error_left_out": calibration_error(everybody, [temperature_of[one.name] for one in everybody]),
+        "lesions_before": reliability(before),
+        "lesions_left_out": reliability(after),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--evaluation", type=Path, required=True, help="what training.evaluate wrote")
+    parser.add_argument(
+        "--untempered", action="store_true", help="fit the threshold alone, for probabilities as they are"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON")
+    arguments = parser.parse_args()
+    config = load_config(arguments.config)
+    patients, least = read_patients(arguments.evaluation), config.pipeline["min_lesion_mm3"]
+    result = fit(patients, config.folds, least, arguments.untempered)
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

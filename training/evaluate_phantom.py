@@ -1,0 +1,44 @@
+"""A model on the digital phantom, which no model is trained on.
+
+``python -m training.evaluate_phantom --model models/flairseg2d-v1.0 --output runs/evaluation/phantom.json``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from flairseg.phantom import make_phantom
+from flairseg.segmentation.pipeline import segment
+
+from .evaluate import card_entry, markdown, summarise
+from .metrics import compare
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    figures = {}
+    for seed in range(arguments.seeds):
+        phantom = make_phantom(seed)
+        labels = segment(phantom.volume, model=arguments.model / "model.onnx").labels
+        figures[phantom.volume.name] = compare(labels, phantom.labels, tuple(reversed(phantom.volume.spacing)))
+    summary = summarise(figures)
+    entry = card_entry(
+        summary,
+        "Digital phantom, default scan",
+        arguments.seeds,
+        f"python -m training.evaluate_phantom --model {arguments.model.as_posix()} --output phantom.json",
+        f"Mean ± SD over the heads of seeds 0 to {arguments.seeds - 1}.",
+    )
+    arguments.output.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
+    print(markdown(summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Lesions on the other sites, through the shipped pipeline: MSLesSeg and Muslim's slices.
+
+``python -m training.evaluate_sites --config CONFIG --runs runs`` segments every person by the fold that left
+this person out (cross-validation over persons of all sites); ``--model FOLDER`` segments everybody with one model, for
+one that was trained on none of them; ``--checkpoint RUN`` with a run of the recipe, such as its pre-training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from flairseg.image.volume import Volume
+from flairseg.labels import LESION
+from flairseg.segmentation.pipeline import segment
+
+from .calibrate import decoded
+from .config import TrainingConfig, load_config
+from .data import data_folder, read, read_lesions, refuse_held_back
+from .evaluate import card_entry, fold_card, fold_network, summarise
+from .export import load_average, write_model
+from .metrics import compare
+from .sites import HELD_BACK_MSLESSEG, HELD_BACK_MUSLIM, left_out, load_site
+from .train import run_folder
+
+#: Heading of each site in a card.
+TITLES = {
+    "mslesseg": "MSLesSeg (3D FLAIR, 1 mm, skull-stripped)",
+    "muslim": "Muslim et al. (single slices, many scanners, 8-bit)",
+}
+
+
+@dataclass
+class Drawn:
+    """A scan with its lesions: site, person (as in the banks), file name, image, and labels on its grid (3 or 0)."""
+
+    site: str
+    person: str
+    name: str
+    volume: Volume
+    labels: np.ndarray
+
+
+def scans(data: Path) -> Iterator[Drawn]:
+    """Scans of both sites that may be tuned on; sites that are not there give none."""
+    for path in sorted((data / "mslesseg").glob("*/flair.nii.gz")):
+        person = path.parent.name.split("_")[0]
+        refuse_held_back(person, HELD_BACK_MSLESSEG)
+        yield _drawn("mslesseg", person, path)
+    listed = data / "muslim_slices" / "slices.json"
+    for entry in json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []:
+        path = listed.parent / entry["slice"] / "flair.nii.gz"
+        if path.exists() and not entry["held_back"] and entry["patient"] not in HELD_BACK_MUSLIM:
+            yield _drawn("muslim", str(entry["patient"]), path)
+
+
+def _drawn(site: str, person: str, path: Path) -> Drawn:
+    image = read(path)
+    lesions = read_lesions(path.with_name("lesions.nii.gz"), image)
+    return Drawn(site, f"{site}-{person}", path.parent.name, image, np.where(lesions, LESION, 0).astype(np.uint8))
+
+
+def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Lesion figures of every scan, by site and name; ``model_of`` names the ONNX file for a person."""
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    for scan in scans(data):
+        labels = segment(scan.volume, model=model_of(scan.person)).labels
+        # Only lesions were drawn: what the model calls ventricle or normal is neither right nor wrong.
+        ours = np.where(labels == LESION, LESION, 0).astype(np.uint8)
+        row = compare(ours, scan.labels, tuple(reversed(scan.volume.spacing)))
+        figures.setdefault(scan.site, {})[scan.name] = {k: v for k, v in row.items() if k.startswith("lesion_")}
+    return figures
+
+
+def fold_models(
+    config: TrainingConfig, runs: Path, folder: Path, cache: Path, settings: list[dict] | None = None
+) -> Callable[[str], Path]:
+    """For each person the ONNX file of the fold that left the person out; ``settings``: see ``evaluate``."""
+    away: dict[str, int] = {}
+    for site in TITLES:
+        bank = load_site(site, data_folder(), config.preprocessing, cache)
+        for fold in range(config.folds) if bank is not None else ():
+            away |= dict.fromkeys(left_out(bank, fold, config.folds), fold)
+    for fold in set(away.values()):
+        of_fold = replace(config, fold=fold)
+        network = fold_network(of_fold, run_folder(of_fold, runs) / "last.pt")
+        decoding = decoded(config, network, settings[fold]) if settings else config
+        write_model(decoding, network, folder / f"fold{fold}", fold_card(config, fold))
+    return lambda person: folder / f"fold{away[person]}" / "model.onnx"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--checkpoint", type=Path, help="segment everybody with this run of the recipe")
+    parser.add_argument("--model", type=Path, help="segment everybody with this model")
+    parser.add_argument("--decoding", type=Path, help="what training.calibrate wrote")
+    parser.add_argument("--output", type=Path, required=True, help="JSON")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="flairseg-sites-") as temporary:
+        folder = Path(temporary)
+        if arguments.model:
+            choose, how = (lambda person: arguments.model / "model.onnx"), f"--model {arguments.model.as_posix()}"
+        else:
+            config, how = load_config(arguments.config), f"--config {arguments.config.as_posix()} --runs runs"
+            if arguments.checkpoint:
+                write_model(config, load_average(config, arguments.checkpoint), folder / "one", fold_card(config, 0))
+                choose = lambda person: folder / "one" / "model.onnx"  # noqa: E731
+            else:
+                fitted = json.loads(arguments.decoding.read_text(encoding="utf-8")) if arguments.decoding else {}
+                how += " --decoding runs/decoding.json" * bool(fitted)
+                choose = fold_models(config, arguments.runs, folder, arguments.runs / "cache", fitted.get("folds"))
+        figures = judge(choose, data_folder())
+    entries = [
+        card_entry(summarise(of_site), TITLES[site], len(of_site), f"python -m training.evaluate_sites {how}")
+        for site, of_site in figures.items()
+    ]
+    arguments.output.write_text(json.dumps({"entries": entries, "scans": figures}, indent=2) + "\n", encoding="utf-8")
+    for site, of_site in figures.items():
+        for name, row in of_site.items():
+            print(f"{site} {name}: lesion Dice {row['lesion_dice']:.3f}")
+        mean, deviation = summarise(of_site)["lesion_dice"]
+        print(f"{site}: lesion Dice {mean:.3f} ± {deviation:.3f} over {len(of_site)}")
+
+
+if __name__ == "__main__":
+    main()

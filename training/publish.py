@@ -1,0 +1,193 @@
+"""Make a published system's model folder: ``python -m training.publish --recipe s4-deepwml --runs runs``.
+
+The run on all patients (``<runs>/<recipe>/last.pt``) becomes ``models/<id>/model.onnx``; its card takes the fields in
+``cards/<id>.json``, what the run cost (``finished.json``), and the figures of the out-of-fold predictions that
+:mod:`training.predict_folds` wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from flairseg.image.slice_stack import SliceStack
+from flairseg.phantom import make_phantom
+from flairseg.preprocessing import preprocess
+from flairseg.segmentation.decoding import decode
+
+from .calibrate import decoded
+from .card_markdown import render
+from .checkpoint import FINISHED
+from .config import TrainingConfig, load_config
+from .data import read, read_labels
+from .evaluate import card_entry, compare, summarise
+from .export import TOLERANCE_ON_SLICES, largest_difference, load_average, write_model
+from .predict_folds import LABELS, REFERENCES
+
+HERE = Path(__file__).parent
+CONFIGS, CARDS, MODELS = HERE / "configs", HERE / "cards", HERE.parent / "models"
+
+
+def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:
+    """The card's ``results`` entry of a recipe's out-of-fold predictions; classes that it does not know are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a patient of the references has no prediction.
+    """
+    figures = {}
+    for reference in sorted((predictions / REFERENCES).glob(f"*{LABELS}")):
+        truth = read(reference)
+        labels = read_labels(reference, truth)
+        ours = read_labels(predictions / config.name / reference.name, truth)
+        spacing = tuple(reversed(truth.spacing))
+        figures[reference.name.removesuffix(LABELS)] = compare(ours, labels, spacing)
+    known = set(config.pipeline["output_classes"])
+    unknown = [
+        name
+        for name, values in (("ventricles", {1}), ("normal_wmh", {2}), ("lesion", {3}), ("all_wmh", {2, 3}))
+        if not values <= known
+    ]
+    summary = {
+        key: value
+        for key, value in summarise(figures).items()
+        if not any(key.startswith(f"{name}_") for name in unknown)
+    }
+    return card_entry(
+        summary,
+        f"Tabriz (1.5 T, 6-8 mm), {config.folds}-fold cross-validation over patients",
+        len(figures),
+        f"python -m training.predict_folds --recipe {config.name} && python -m training.publish --recipe {config.name}",
+        "Mean ± SD over patients, each segmented by the fold that never saw it, through the shipped pipeline. The "
+        "shipped weights are those of the run on all patients, at the same budget.",
+    )
+
+
+def measured(paths: list[Path]) -> list[dict]:
+    """Entries of a card's ``results`` from JSON files, each an entry or a list of them under ``entries``."""
+    out: list[dict] = []
+    for path in paths:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        out += content.get("entries", [content])
+    return out
+
+
+def in_words(fitted: dict) -> str:
+    """What :mod:`~training.calibrate` found, for a card."""
+    used, best = fitted["all"]["temperature"], fitted["all"]["fitted"]
+    divided = f"logits divided by {used:.3f}" if used != 1 else "probabilities as the network gives them"
+    bins = {key: "; ".join(
+        f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % drawn"
+        for row in fitted[key]
+    ) for key in ("lesions_before", "lesions_left_out")}  # fmt: skip
+    return (
+        f"{divided}, lesion threshold fitted on left-out patients; in cross-validation on those of the "
+        "other folds (python -m training.calibrate). Share of the lesions found by argmax that readers drew, "
+        f"by mean probability: {bins['lesions_before']}. At a temperature of {best:.2f}, of the patients of the other "
+        f"folds: {bins['lesions_left_out']}. Calibration error of lesion probabilities {fitted['error_before']:.3f}, "
+        f"at that temperature {fitted['error_left_out']:.3f}"
+    )
+
+
+def cost(folder: Path) -> str:
+    """What a complete run cost, in words."""
+    spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+    return (
+        f"{spent['steps']} steps of batch {spent['batch']}, {spent['minutes']} minutes of wall time on one thread of a "
+        f"2-core {spent['machine']} CPU that did other things as well, PyTorch {spent['torch']}"
+    )
+
+
+def phantom_slices(config: TrainingConfig) -> torch.Tensor:
+    """What the network sees of the digital phantom: Tensor, shape (slices, channels, rows, columns)."""
+    stack = SliceStack.from_volume(make_phantom(0).volume, config.pipeline["plane"])
+    return torch.from_numpy(np.concatenate(list(preprocess(stack, config.preprocessing).batches(8))))
+
+
+@torch.inference_mode()
+def draws(network: torch.nn.Module, slices: torch.Tensor, config: TrainingConfig) -> bool:
+    """Whether a network gives any pixel of some slices to a class other than background."""
+    answers = decode(torch.cat([network.eval()(one[None]) for one in slices]).numpy(), config.preprocessing)
+    return bool((answers[:, 1:] > 0.5).any())
+
+
+def publish(
+    recipe: str,
+    runs: Path,
+    predictions: Path,
+    models: Path = MODELS,
+    results: list[Path] | None = None,
+    decoding: Path | None = None,
+) -> tuple[Path, float]:
+    """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom.
+
+    Parameters
+    ----------
+    recipe : str
+    runs, predictions, models : Path
+    results : list of Path, optional
+        Measured results for the card (JSON: an entry, or ``entries``), in place of the out-of-fold predictions'.
+    decoding : Path, optional
+        Temperature and thresholds (``all``) that :mod:`~training.calibrate` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the recipe has no card fields.
+    RuntimeError
+        If the network draws nothing in the phantom, or ONNX and PyTorch differ on it.
+    """
+    config = load_config(CONFIGS / f"{recipe}.json")
+    found = sorted(CARDS.glob(f"{recipe}-v*.json"))
+    if not found:
+        raise FileNotFoundError(f"no card fields {CARDS / recipe}-v*.json")
+    card = json.loads(found[-1].read_text(encoding="utf-8"))
+    card["training"]["time"] = cost(runs / recipe)
+    card["results"] = measured(results) if results else [out_of_fold_entry(config, predictions)]
+    folder = models / card["id"]
+    network, slices = load_average(config, runs / recipe / "last.pt"), phantom_slices(config)
+    if not draws(network, slices, config):
+        raise RuntimeError(f"{recipe} draws nothing in the phantom: train it again, with another --seed")
+    if decoding:
+        fitted = json.loads(decoding.read_text(encoding="utf-8"))
+        config = decoded(config, network, fitted["all"])
+        card["training"]["decoding"] = in_words(fitted)
+    write_model(config, network, folder, card)
+    onnx, output = folder / "model.onnx", config.pipeline["output"]
+    difference = largest_difference(network, onnx, slices, TOLERANCE_ON_SLICES, output)
+    written = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    written["training"]["export"] = (
+        f"largest difference between ONNX and PyTorch {difference:.1g} (probabilities of {len(slices)} slices of the "
+        "digital phantom)"
+    )
+    (folder / "card.json").write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "card.md").write_text(render(written), encoding="utf-8")
+    return folder, difference
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", action="append", required=True, help="may be repeated")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--predictions", type=Path, default=Path("runs/predictions"))
+    parser.add_argument("--result", type=Path, action="append", help="measured results (JSON), repeatable")
+    parser.add_argument("--decoding", type=Path, help="what training.calibrate wrote")
+    arguments = parser.parse_args()
+    for recipe in arguments.recipe:
+        folder, difference = publish(
+            recipe,
+            arguments.runs,
+            arguments.predictions,
+            results=arguments.result,
+            decoding=arguments.decoding,
+        )
+        print(f"{folder}: largest difference to PyTorch {difference:.2g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Data sets of other scanners as banks of slices, with the classes that each of them knows.
+
+A set that is not there is left out, and why is said (:class:`Absent`); folds leave whole persons out of every set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from flairseg.adapt.banks import Bank, bank_of
+from flairseg.adapt.framed import Case, FramedCase, frame_case
+from flairseg.adapt.partial import NO_HYPERINTENSITY, lesions_only
+from flairseg.image.volume import Volume
+from flairseg.labels import LESION
+from flairseg.preprocessing import PreprocessingConfig
+
+from .data import (
+    HELD_BACK_LONGITUDINAL,
+    folds,
+    load_tabriz,
+    read,
+    read_lesions,
+    refuse_held_back,
+)
+from .pseudo import HAND_DRAWN_SLICES, hand_drawn_110497
+
+log = logging.getLogger("flairseg.training")
+
+#: Never to be trained or tuned on, by set (see the data's README).
+HELD_BACK_MSLESSEG = frozenset({"P39"})
+HELD_BACK_MUSLIM = frozenset({13, 19, 25, 34})
+#: MSLesSeg's 1 mm slices are learnt as they are and averaged by so many.
+MSLESSEG_THICKNESS = (1, 3, 5)
+#: Of unaveraged slices every so manyth is kept: neighbours show the same.
+EVERY = 3
+
+
+class Absent(Exception):
+    """A data set is not there; its message says which and where it was looked for."""
+
+
+def _folder(data: Path, name: str) -> Path:
+    if not (data / name).is_dir():
+        raise Absent(f"{name} left out: no folder {data / name}")
+    return data / name
+
+
+def slices_of(case: FramedCase, labels: np.ndarray, every: int = 1) -> tuple[str, np.ndarray, ...]:
+    """A framed case of single slices as :func:`~flairseg.adapt.banks.bank_of` takes it, slices without brain left out.
+
+    Parameters
+    ----------
+    case : FramedCase
+    labels : ndarray of uint8, shape (slices, rows, columns)
+        Training labels.
+    every : int
+        Keep each so manyth slice.
+    """
+    kept = np.flatnonzero(case.mask.any(axis=(1, 2)))[::every]
+    if not len(kept):
+        log.warning("%s left out: no brain was found in it", case.name)
+    images = [case.prepared.channels(k) for k in kept]
+    return case.name, np.concatenate(images) if images else labels[:0].astype(np.float32), labels[kept], case.mask[kept]
+
+
+def tabriz(data: Path, config: PreprocessingConfig) -> Bank:
+    """The annotated Tabriz patients, all classes; and 110497, of whom the hyperintensities were drawn alone."""
+    cases = [frame_case(case, config) for case in load_tabriz(_folder(data, "tabriz").parent)]
+    parts = [slices_of(case, case.labels) for case in cases]
+    if (data / "tabriz_normal_abnormal" / "110497_1.png").exists():
+        volume, normal, abnormal = hand_drawn_110497(data / "tabriz_normal_abnormal")
+        framed = frame_case(Case("110497", volume, np.where(abnormal, 3, normal * 2).astype(np.uint8), True), config)
+        labels = np.where(framed.labels, framed.labels, NO_HYPERINTENSITY).astype(np.uint8)
+        _, *arrays = slices_of(replace(framed, mask=np.ones_like(framed.mask)), labels)
+        middle = slice(HAND_DRAWN_SLICES.start, HAND_DRAWN_SLICES.stop)
+        images, labels, _ = (array[middle] for array in arrays)
+        parts.append(("110497", images, labels, framed.mask[middle]))
+    return bank_of(parts)
+
+
+def mslesseg(data: Path, config: PreprocessingConfig) -> Bank:
+    """MSLesSeg: lesions alone, 3D FLAIR, stripped, axial slices of several thicknesses."""
+    parts = []
+    for visit in sorted(_folder(data, "mslesseg").glob("*/flair.nii.gz")):
+        person = visit.parent.name.split("_")[0]
+        refuse_held_back(person, HELD_BACK_MSLESSEG)
+        volume = read(visit)
+        truth = volume.with_array(read_lesions(visit.with_name("lesions.nii.gz"), volume))
+        for thickness in MSLESSEG_THICKNESS:
+            flair, lesions = averaged(volume, thickness), averaged(truth, thickness)
+            case = Case(f"mslesseg-{person}", flair, np.where(lesions.array > 0.5, LESION, 0).astype(np.uint8))
+            framed = frame_case(case, config)
+            every = EVERY if thickness == 1 else 1
+            parts.append(slices_of(framed, lesions_only(framed.labels == LESION), every))
+    return bank_of(parts)
+
+
+def muslim(data: Path, config: PreprocessingConfig) -> Bank:
+    """Muslim's single slices of many scanners: lesions alone, pixel size estimated."""
+    folder = _folder(data, "muslim_slices")
+    parts = []
+    for entry in json.loads((folder / "slices.json").read_text(encoding="utf-8")):
+        path = folder / entry["slice"] / "flair.nii.gz"
+        if entry["held_back"] or entry["patient"] in HELD_BACK_MUSLIM or not path.exists():
+            continue
+        image = read(path)
+        lesions = read_lesions(path.with_name("lesions.nii.gz"), image)
+        framed = frame_case(
+            Case(f"muslim-{entry['patient']}", image, np.where(lesions, LESION, 0).astype(np.uint8)), config
+        )
+        parts.append(slices_of(framed, lesions_only(framed.labels == LESION)))
+    return bank_of(parts)
+
+
+def averaged(volume: Volume, count: int) -> Volume:
+    """The volume with ``count`` neighbouring K slices averaged into one, float32; what is left over is dropped."""
+    whole = len(volume.array) // count * count
+    array = volume.array[:whole].astype(np.float32)
+    array = array.reshape(-1, count, *array.shape[1:]).mean(1)
+    affine = volume.ijk_to_ras.copy()
+    affine[:3, 3] += affine[:3, 2] * (count - 1) / 2
+    affine[:3, 2] *= count
+    return Volume(array, affine, volume.name)
+
+
+def unlabelled(data: Path, config: PreprocessingConfig) -> list[FramedCase]:
+    """FLAIR without labels, for self-training: Ljubljana's follow-up scans and four Tabriz patients; labels all 0."""
+    cases = []
+    for name, pattern, held_back in (
+        ("ljubljana_longitudinal", "*/study*_flair.nii.gz", HELD_BACK_LONGITUDINAL),
+        ("tabriz_unlabelled", "sub-*/flair.nii.gz", frozenset()),
+    ):
+        try:
+            paths = sorted(_folder(data, name).glob(pattern))
+        except Absent as reason:
+            log.warning("%s", reason)
+            continue
+        for path in paths:
+            refuse_held_back(path.parent.name)
+            refuse_held_back(path.parent.name, held_back)
+            volume = read(path)
+            case = Case(path.parent.name, volume, np.zeros(volume.array.shape, np.uint8))
+            cases.append(frame_case(replace(case, volume=volume), config))
+    return cases
+
+
+#: Sets with annotations, by the name that a recipe's ``mix`` gives them.
+SITES: dict[str, Callable[[Path, PreprocessingConfig], Bank]] = {
+    "tabriz": tabriz,
+    "mslesseg": mslesseg,
+    "muslim": muslim,
+}
+
+
+def left_out(bank: Bank, fold: int | None, count: int) -> list[str]:
+    """Subjects of a bank that a fold leaves out; none without a fold. 110497 is in no fold: it is always learnt."""
+    if fold is None:
+        return []
+    names = sorted(set(bank.subjects.tolist()) - {"110497"})
+    return folds(names, count)[fold] if len(names) >= count else [names[fold]] if fold < len(names) else []
+
+
+def load_site(name: str, data: Path, config: PreprocessingConfig, cache: Path) -> Bank | None:
+    """A set's bank, kept in ``cache``; None, with the reason in the log, where the set is not there."""
+    path = cache / f"bank-{name}.npz"
+    if not path.exists():
+        try:
+            bank = SITES[name](data, config)
+        except Absent as reason:
+            log.warning("%s", reason)
+            return None
+        cache.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{np.random.SeedSequence().entropy}.part.npz")
+        np.savez(part, images=bank.images, labels=bank.labels, masks=bank.masks, subjects=bank.subjects)
+        part.replace(path)
+    with np.load(path) as stored:
+        return Bank(stored["images"], stored["labels"], stored["masks"], stored["subjects"])

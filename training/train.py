@@ -1,0 +1,245 @@
+"""Train a network on slices: ``python -m training.train --config training/configs/....json``.
+
+Resumable (stop or kill it at any moment and start it again with the same arguments), seeded, logged to CSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import logging
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from flairseg.adapt import augment
+from flairseg.adapt.framed import frame_case
+from flairseg.adapt.networks import LightUNet, PlainUNet
+
+from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
+from .config import TrainingConfig, dump_config, load_config
+from .data import data_folder, folds, load_tabriz, load_verdicts
+from .losses import LOSSES, channel_targets, deeply_supervised
+from .networks import NnUNet2D, Pix2PixGenerator
+from .optimisers import Schedule, build_optimiser
+from .sources import ArraySource, PoolSource, PseudoSource
+from .synthetic import make_pool
+from .validation import FIGURES, validate
+
+log = logging.getLogger("flairseg.training")
+COLUMNS = ("step", "loss", "seconds", *FIGURES, "learning_rate", "slices")
+
+
+def half_convolutions(config: TrainingConfig) -> bool:
+    """Whether to convolve in bf16: as the recipe says, else where the processor has instructions for it."""
+    return has_bf16() if config.amp is None else config.amp
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 in hardware; emulated it takes twice the time of float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def build_network(config: TrainingConfig) -> torch.nn.Module:
+    """Network of a recipe."""
+    arguments = {key: value for key, value in config.network.items() if key != "kind"}
+    kinds = {"pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D, "light": LightUNet}
+    return kinds[config.network["kind"]](**arguments)
+
+
+def run_folder(config: TrainingConfig, output: Path) -> Path:
+    """Where a recipe's run keeps its checkpoint and log."""
+    return output / (config.name if config.fold is None else f"{config.name}-fold{config.fold}")
+
+
+def initial_weights(config: TrainingConfig, output: Path) -> Path:
+    """The checkpoint that a recipe starts from: as it is named, or under the output folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is at neither place.
+    """
+    named = Path(config.init)
+    for path in (named, output / named.parent.name / named.name):
+        if path.exists():
+            return path
+    raise FileNotFoundError(f"{config.name} starts from {named}, which is not there: train that recipe first")
+
+
+def build_sources(
+    config: TrainingConfig, cache: Path
+) -> tuple[dict[str, ArraySource | PoolSource | PseudoSource], list]:
+    """Training sources named in ``config.mix`` and the framed validation cases of the fold."""
+    sources: dict[str, ArraySource | PoolSource | PseudoSource] = {}
+    validation: list = []
+    wanted = {name for name, share in config.mix.items() if share > 0}
+    if "tabriz" in wanted or config.fold is not None:
+        cases = load_tabriz(data_folder())
+        left_out = folds([case.name for case in cases], config.folds)[config.fold] if config.fold is not None else []
+        framed = [frame_case(case, config.preprocessing) for case in cases]
+        validation = [case for case in framed if case.name in left_out]
+        trained = [case for case in framed if case.name not in left_out]
+        sources["tabriz"] = ArraySource(trained, config.slices, config.window)
+    if "verdicts" in wanted:
+        accepted = load_verdicts(data_folder() / "cases")
+        framed = [frame_case(case, config.preprocessing) for case in accepted]
+        sources["verdicts"] = ArraySource(framed, config.slices, config.window)
+    if "synthetic" in wanted:
+        pools = [_pool(cache, config.synthetic["count"], seed) for seed in config.synthetic["seeds"]]
+        sources["synthetic"] = PoolSource(pools, config.pipeline["normalisation"], config.pipeline["input_slices"])
+    if "pseudo" in wanted:
+        sources["pseudo"] = PseudoSource(Path(config.pseudo))
+    return {name: source for name, source in sources.items() if name in wanted}, validation
+
+
+def _pool(cache: Path, count: int, seed: int) -> Path:
+    """The stored pool of synthetic slices of a seed, drawn if it is not there yet."""
+    path = cache / f"synthetic-{seed}-{count}.npz"
+    if not path.exists():
+        log.info("drawing %d synthetic slices", count)
+        make_pool(data_folder(), path, count, seed)
+    return path
+
+
+def draw_batch(
+    config: TrainingConfig, sources: dict, rng: np.random.Generator, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """An augmented batch: images (N, channels, H, W) and labels (N, H, W)."""
+    samples = [sources[name].draw(rng) for name, share in config.mix.items() for _ in range(share)]
+    images, labels, masks = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+    geometry, layers = augment.Geometry(**config.augmentation), torch.cat([images, masks[:, None].float()], 1)
+    layers, labels = augment.geometric(layers, labels.long(), geometry, generator)
+    images, masks = layers[:, :-1], layers[:, -1:]
+    if config.altered:
+        changed = augment.intensity(images, masks, generator)
+        chosen = torch.rand(len(images), generator=generator) < config.altered
+        images = torch.where(chosen[:, None, None, None], changed, images)
+    return augment.crop(images, labels, tuple(config.crop), generator) if config.crop else (images, labels)
+
+
+def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
+    """Train, or go on training, and return the path of the last checkpoint.
+
+    Stops early, with everything saved, when the process gets SIGTERM or Ctrl-C; ``finished.json`` in the run's folder
+    says that a run is complete.
+    """
+    folder = run_folder(config, output)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "last.pt"
+    torch.manual_seed(config.seed)
+    network = build_network(config).to(memory_format=torch.channels_last)
+    if config.init:
+        network.load_state_dict(torch.load(initial_weights(config, output), weights_only=True)["ema"])
+    average = copy.deepcopy(network)
+    optimiser = build_optimiser(config, network)
+    generator = torch.Generator().manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    sources, validation = build_sources(config, cache)
+    slices = len(sources["tabriz"].index) if "tabriz" in sources else config.steps * config.batch
+    schedule = Schedule(config, round(slices / config.batch))
+    step, losses, spent = 0, [], 0.0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["ema"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.state.update(state["schedule"])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        rng.bit_generator.state = state["rng"]
+        step, losses, spent = state["step"], state["losses"], state["seconds"]
+        log.info("resumed at step %d", step)
+    curve = Curve(folder / "log.csv", COLUMNS, step)
+    loss_of, pipeline, half = LOSSES[config.loss], config.preprocessing, half_convolutions(config)
+    weights = torch.tensor(config.class_weights) if config.class_weights else None
+    clip = config.optimiser.get("clip_norm", 5.0)
+    began = time.time() - spent
+
+    def save() -> None:
+        save_checkpoint(
+            checkpoint,
+            {
+                "network": network.state_dict(),
+                "ema": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state,
+                "generator": generator.get_state(),
+                "torch": torch.get_rng_state(),
+                "rng": rng.bit_generator.state,
+                "step": step,
+                "losses": losses,
+                "seconds": time.time() - began,
+                "config": dump_config(config),
+            },
+        )
+
+    network.train()
+    with StopRequest() as stop:
+        while step < config.steps and not stop.asked:
+            rate = schedule.rate(step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            images, labels = draw_batch(config, sources, rng, generator)
+            target = channel_targets(labels, pipeline.output, pipeline.output_classes)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                logits = network(images.contiguous(memory_format=torch.channels_last))
+            if isinstance(logits, list):
+                loss = deeply_supervised(loss_of, logits, target, weights)
+            else:
+                loss = loss_of(logits, target, weights)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+            optimiser.step()
+            step += 1
+            decay = min(config.ema, step / (step + 20))
+            with torch.no_grad():
+                for mine, theirs in zip(average.parameters(), network.parameters(), strict=True):
+                    mine.lerp_(theirs, 1 - decay)
+            losses.append(loss.item())
+            schedule.saw(losses[-1])
+            judged = step % config.validate_every == 0 or step == config.steps
+            if judged or step % config.checkpoint_every == 0 or stop.asked:
+                # Running statistics are the network's own, at every checkpoint.
+                average.load_state_dict({**network.state_dict(), **dict(average.named_parameters())})
+            if judged:
+                figures = validate(average, validation, pipeline, half) or [float("nan")] * len(FIGURES)
+                row = [step, round(float(np.mean(losses)), 5), round(time.time() - began, 1), *figures]
+                log.info("step %d loss %.4f %s s, %s", *row[:3], dict(zip(FIGURES, figures, strict=True)))
+                curve.append([*row, f"{rate:.3g}", step * config.batch])
+                losses = []
+            if judged or step % config.checkpoint_every == 0 or stop.asked:
+                save()
+    if step >= config.steps:
+        mark_finished(folder, steps=step, batch=config.batch, minutes=round((time.time() - began) / 60, 1))
+    return checkpoint
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--published", action="store_true", help="the published width and schedule (needs a GPU)")
+    parser.add_argument("--output", type=Path, default=Path("runs"))
+    parser.add_argument("--cache", type=Path, help="where synthetic slices are kept (default: OUTPUT/cache)")
+    parser.add_argument("--fold", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--init")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    config = load_config(
+        arguments.config, arguments.published, fold=arguments.fold, steps=arguments.steps, init=arguments.init
+    )
+    train(config, arguments.output, arguments.cache or arguments.output / "cache")
+    if not (run_folder(config, arguments.output) / FINISHED).exists():
+        sys.exit(STOPPED)
+
+
+if __name__ == "__main__":
+    main()
