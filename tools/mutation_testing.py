@@ -1,0 +1,459 @@
+"""Mutation testing of the code that decides figures, from the geometry of an image to the metrics of an evaluation.
+
+    pip install -e '.[mutation]'
+    python tools/mutation_testing.py --output mutants.jsonl                     all groups, 70 mutants each
+    python tools/mutation_testing.py --output mutants.jsonl --group lesions     one group
+    python tools/mutation_testing.py --output again.jsonl --again mutants.jsonl the survivors of an earlier run, again
+
+Cosmic Ray's operators make the mutants. Places are drawn at random (``--seed``) and one mutant is drawn at each, since
+operators that have eleven variants at one place would crowd out the rest. Left out are places in type annotations and
+``is`` exchanged for ``==`` (and ``is not`` for ``!=``) or the reverse: those change nothing that a test could see.
+
+Tests run in a copy of the tree. A process collects them once; each mutant has a fork of it, in which the changed
+function gets the code of the mutant and the tests run that reach its line (a first run with coverage tells which). A
+mutant outside of functions (constants, defaults, decorators) takes a process that imports the changed module. A mutant
+counts as killed when a test fails or the time is up. ``--again`` runs all tests of the group, not only those that
+coverage names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import importlib
+import inspect
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import CodeType
+
+import coverage
+import hypothesis
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "FlairSegExtension/flairseg"
+
+#: Group -> modules in the package; tests that cover them (files, or one test), in Testing/core.
+GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "geometry": (
+        ("image/geometry.py", "image/headers.py", "image/kinds.py", "image/footing.py", "volume.py"),
+        ("image_geometry", "image_headers", "image_footing", "volume"),
+    ),
+    "reading": (
+        ("reading.py", "nifti.py", "slicestack.py"),
+        ("reading", "slicestack"),
+    ),
+    "label maps": (
+        (
+            "io/label_maps.py",
+            "io/label_meanings.py",
+            "io/label_reading.py",
+            "io/raw_labels.py",
+            "io/segment_names.py",
+            "io/probability_maps.py",
+        ),
+        ("label_maps", "label_maps_dicom"),
+    ),
+    "regions": (
+        ("anatomy/regions.py", "anatomy/dissemination.py"),
+        ("lesion_table", "anatomy.py::test_juxtacortical_is_contact_by_a_face_in_the_slice"),
+    ),
+    "lesions": (
+        ("lesions.py", "lesion_table.py"),
+        ("lesions", "lesion_table"),
+    ),
+    "judging": (
+        ("change/judging.py", "change/noise.py", "change/matching.py", "change/states.py", "change/faint.py"),
+        ("change_judging", "change_rules"),
+    ),
+    "metrics": (
+        (
+            "evaluation/overlap.py",
+            "evaluation/surface.py",
+            "evaluation/components.py",
+            "evaluation/measures.py",
+            "evaluation/curves.py",
+            "evaluation/slices.py",
+        ),
+        ("evaluation_metrics",),
+    ),
+}
+
+#: Imported before the first fork, so that each run of the tests starts with them.
+_LIBRARIES = (
+    "numpy",
+    "scipy.ndimage",
+    "scipy.stats",
+    "SimpleITK",
+    "skimage.measure",
+    "nibabel",
+    "pydicom",
+    "PIL.Image",
+)
+#: How pytest runs.
+OPTIONS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+#: Exchanges that no test can see.
+_SAME = ("Is_Eq", "Eq_Is", "IsNot_NotEq", "NotEq_IsNot")
+#: A mutant has this many times the seconds of the unchanged code, and 30 s, before it counts as an endless loop.
+_PATIENCE = 4.0
+
+
+@dataclass
+class Mutant:
+    """One change of one file: the ``nth`` (from 0) place where the lines ``before`` stand becomes ``after``."""
+
+    group: str
+    module: str
+    line: int
+    operator: str
+    before: str
+    after: str
+    nth: int = 0
+    outcome: str = ""
+    seconds: float = 0.0
+
+    def apply(self, code: str) -> str | None:
+        """The changed code; None where the lines are no longer there."""
+        at = -1
+        for _ in range(self.nth + 1):
+            at = code.find(self.before, at + 1)
+            if at < 0:
+                return None
+        return code[:at] + self.after + code[at + len(self.before) :]
+
+
+# --- making mutants
+
+
+def _annotations(node: object) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Start and end of each type annotation below a parso node."""
+    for child in getattr(node, "children", ()):
+        kind = child.type
+        if kind == "annassign":
+            part = child.children[1]
+            yield part.start_pos, part.end_pos
+        elif kind == "tfpdef":
+            yield child.children[-1].start_pos, child.children[-1].end_pos
+        elif kind == "funcdef" and child.annotation is not None:
+            yield child.annotation.start_pos, child.annotation.end_pos
+        yield from _annotations(child)
+
+
+def places_of(code: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
+    """Operators and their occurrences by the place (line, column) that they change."""
+    tree = get_ast(code)
+    nodes, hidden = list(ast_nodes(tree)), list(_annotations(tree))
+    found: dict[tuple[int, int], list[tuple[str, int]]] = {}
+    for name in operator_names():
+        operator_class = get_operator(name)
+        if operator_class.arguments() or name.endswith(_SAME):
+            continue
+        operator = operator_class()
+        starts = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, start in enumerate(starts):
+            if not any(low <= start < high for low, high in hidden):
+                found.setdefault(start, []).append((name, occurrence))
+    return found
+
+
+def make(group: str, module: str, code: str, name: str, occurrence: int) -> Mutant | None:
+    """A mutant of a module; None where the operator changes nothing."""
+    try:
+        changed = mutate_code(code, get_operator(name)(), occurrence)
+    except AttributeError:  # Cosmic Ray's ExceptionReplacer at a dotted name
+        return None
+    return None if changed is None or changed == code else _mutant(group, module, code, changed, name)
+
+
+def _mutant(group: str, module: str, code: str, changed: str, operator: str) -> Mutant:
+    old, new = code.splitlines(keepends=True), changed.splitlines(keepends=True)
+    blocks = [b for b in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if b[0] != "equal"]
+    first, last = blocks[0][1], max(blocks[-1][2], blocks[0][1] + 1)
+    before = "".join(old[first:last])
+    after = "".join(new[first : last + len(new) - len(old)])
+    nth = "".join(old[:first]).count(before)
+    return Mutant(group, module, first + 1, operator.rpartition("/")[2], before, after, nth)
+
+
+def draw(group: str, modules: Iterable[str], number: int, seed: int) -> list[Mutant]:
+    """``number`` mutants of some modules of the package, each at another place."""
+    codes = {module: (ROOT / PACKAGE / module).read_text(encoding="utf-8") for module in modules}
+    places = [(m, place, makers) for m, code in codes.items() for place, makers in sorted(places_of(code).items())]
+    chance = random.Random(seed)
+    chance.shuffle(places)
+    drawn: list[tuple[str, tuple[int, int], Mutant]] = []
+    for module, place, makers in places:
+        if len(drawn) == number:
+            break
+        mutant = make(group, module, codes[module], *chance.choice(makers))
+        if mutant is not None:
+            drawn.append((module, place, mutant))
+    return [mutant for _, _, mutant in sorted(drawn, key=lambda found: found[:2])]
+
+
+# --- running tests
+
+
+def copy_tree(folder: Path) -> Path:
+    """A copy of what the tests of the core need; what they only read is linked."""
+    leave = shutil.ignore_patterns("__pycache__", ".pytest_cache")
+    for name in ("FlairSegExtension", "Testing"):
+        shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    for entry in ROOT.iterdir():
+        if not (folder / entry.name).exists() and entry.name not in (".git", ".hypothesis", ".venv"):
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def _await(process: int, limit_s: float) -> str:
+    """``survived``, ``killed`` or ``timeout`` of a forked run of tests, which leads its own process group."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+        time.sleep(0.02)
+    os.killpg(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return "timeout"
+
+
+def swap(mutant: Mutant, code: str, changed: str) -> bool:
+    """Give the imported function that holds a mutant its changed code; False where the mutant is in no function."""
+    path: list[str] = []
+    inside: ast.AST = ast.parse(code)
+    while not isinstance(inside, ast.FunctionDef):
+        nodes = (n for n in inside.body if isinstance(n, (ast.ClassDef, ast.FunctionDef)))
+        inside = next((n for n in nodes if n.body[0].lineno <= mutant.line <= n.end_lineno), None)
+        if inside is None:
+            return False
+        path.append(inside.name)
+    found = importlib.import_module("flairseg." + mutant.module.removesuffix(".py").replace("/", "."))
+    for name in path:
+        found = vars(found)[name]
+    found = getattr(found, "fget", None) or getattr(found, "func", None) or getattr(found, "__func__", found)
+    found = inspect.unwrap(found)
+    compiled = compile(changed, found.__code__.co_filename, "exec", dont_inherit=True)
+    for name in path:
+        parts = [c for c in compiled.co_consts if isinstance(c, CodeType) and c.co_name == name]
+        if len(parts) != 1:
+            return False
+        compiled = parts[0]
+    found.__code__ = compiled
+    return True
+
+
+class Runs:
+    """pytest plugin: collects once, then runs the tests in one fork for each mutant.
+
+    Attributes
+    ----------
+    seconds : dict
+        Seconds of each test of the unchanged code.
+    reached : dict
+        Module -> line -> tests that reach it, with the phase: ``test_x.py::test_y|call``.
+    """
+
+    def __init__(self, tree: Path, mutants: list[Mutant], report: Callable[[Mutant], None], whole: bool) -> None:
+        self.tree, self.mutants, self.report, self.whole = tree, mutants, report, whole
+        self.seconds: dict[str, float] = {}
+        self.reached: dict[str, dict[int, list[str]]] = {}
+        self.coverage: coverage.Coverage | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """The unchanged code first, then every mutant; the forks go on to pytest's own loop."""
+        items = {item.nodeid: item for item in session.items}
+        process = os.fork()
+        if process == 0:
+            os.setsid()
+            self.coverage = coverage.Coverage(self._data, include=[f"{self.tree / PACKAGE}/*"])
+            self.coverage.start()
+            return None
+        if _await(process, 1800) != "survived":
+            raise RuntimeError("a test of the unchanged code fails")
+        self._read()
+        for mutant in self.mutants:
+            if self._judge(mutant, session, items):
+                return None
+            self.report(mutant)
+        return True
+
+    def _judge(self, mutant: Mutant, session: pytest.Session, items: dict[str, pytest.Item]) -> bool:
+        """Whether this is the fork, which shall run the tests; the outcome is noted in the other process."""
+        file = self.tree / PACKAGE / mutant.module
+        code = file.read_text(encoding="utf-8")
+        changed = mutant.apply(code)
+        if changed is None:
+            mutant.outcome = "gone"
+            return False
+        chosen = list(items) if self.whole else self.tests_of(mutant)
+        file.write_text(changed, encoding="utf-8")
+        start = time.monotonic()
+        process = os.fork()
+        if process == 0:
+            os.setsid()
+            session.items[:] = [items[name] for name in chosen]
+            if not swap(mutant, code, changed):
+                os.execv(sys.executable, [sys.executable, "-m", "pytest", *OPTIONS, *chosen])
+            return True
+        mutant.outcome = _await(process, 30 + _PATIENCE * sum(self.seconds[name] for name in chosen))
+        mutant.seconds = round(time.monotonic() - start, 2)
+        file.write_text(code, encoding="utf-8")
+        shutil.rmtree(os.environ["PYTEST_DEBUG_TEMPROOT"])
+        Path(os.environ["PYTEST_DEBUG_TEMPROOT"]).mkdir()
+        return False
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """Tests that reach the mutant's lines, files with the quickest first.
+
+        What a fixture reaches counts for all tests of its file: they share it. A line that no test reaches by itself
+        (constants, which importing reaches) counts for all tests that reach the module.
+        """
+        lines = self.reached.get(mutant.module, {})
+        here = range(mutant.line, mutant.line + max(mutant.before.count("\n"), 1))
+        reaching = {c for line in here for c in lines.get(line, ()) if c}
+        if not reaching:
+            reaching = {c for found in lines.values() for c in found if c}
+        shared = {c.partition("::")[0] for c in reaching if not c.endswith("|call")}
+        names = {c.rpartition("|")[0] for c in reaching}
+        chosen = [t for t in self.seconds if t in names or t.partition("::")[0] in shared]
+        cost: Counter[str] = Counter()
+        for test in chosen:
+            cost[test.partition("::")[0]] += self.seconds[test]
+        return sorted(chosen, key=lambda t: (cost[t.partition("::")[0]], t.partition("::")[0]))
+
+    # --- the run of the unchanged code
+
+    @property
+    def _data(self) -> Path:
+        return self.tree / "coverage.sqlite"
+
+    def _read(self) -> None:
+        self.seconds = json.loads(self._data.with_suffix(".json").read_text(encoding="utf-8"))
+        found = coverage.CoverageData(str(self._data))
+        found.read()
+        for module in {m.module for m in self.mutants}:
+            self.reached[module] = found.contexts_by_lineno(str(self.tree / PACKAGE / module))
+
+    def _phase(self, item: pytest.Item, phase: str) -> None:
+        if self.coverage is not None:
+            self.coverage.switch_context(f"{item.nodeid}|{phase}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note the phase."""
+        self._phase(item, "setup")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Note the phase."""
+        self._phase(item, "call")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Note the phase."""
+        self._phase(item, "teardown")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add a phase's seconds."""
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Keep what the run of the unchanged code has found."""
+        if self.coverage is not None:
+            self.coverage.stop()
+            self.coverage.save()
+            self._data.with_suffix(".json").write_text(json.dumps(self.seconds), encoding="utf-8")
+
+
+def run_group(name: str, mutants: list[Mutant], output: Path, whole: bool) -> None:
+    """Run a group's tests against mutants, in a process of its own; each outcome becomes a line of ``output``.
+
+    ``whole`` takes all tests of the group against each mutant, not only those that reach its line.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_tree(Path(folder).resolve())
+        process = os.fork()
+        if process:
+            os.waitpid(process, 0)
+            if (tree / "failed").exists():
+                raise SystemExit((tree / "pytest.log").read_text(encoding="utf-8", errors="replace")[-3000:])
+            return
+        code = 70
+        try:
+            os.chdir(tree)
+            paths = [str(tree / "FlairSegExtension"), str(tree)]
+            sys.path[:0] = paths
+            (tree / "tmp").mkdir()
+            os.environ.update(PYTHONPATH=os.pathsep.join(paths), PYTEST_DEBUG_TEMPROOT=str(tree / "tmp"))
+            sys.stdout.flush()
+            screen = os.fdopen(os.dup(1), "w")
+            log = os.open(tree / "pytest.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+
+            def report(mutant: Mutant) -> None:
+                with output.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(asdict(mutant)) + "\n")
+                changes = f"\n- {mutant.before.strip()}\n+ {mutant.after.strip()}" if mutant.outcome != "killed" else ""
+                print(
+                    f"{mutant.outcome:8} {mutant.seconds:6.1f} s {mutant.module}:{mutant.line}{changes}",
+                    file=screen,
+                    flush=True,
+                )
+
+            files = [f"Testing/core/test_{t}" + ("" if "::" in t else ".py") for t in GROUPS[name][1]]
+            code = int(pytest.main([*OPTIONS, *files], plugins=[Runs(tree, mutants, report, whole)]))
+            if code:
+                (tree / "failed").touch()
+        finally:
+            os._exit(code)
+
+
+def main() -> None:
+    """Draw mutants, run tests against them, write the outcome of each, and print what survives."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines, one a mutant; added to")
+    parser.add_argument("--group", action="append", choices=GROUPS, help="default: all groups")
+    parser.add_argument("--mutants", type=int, default=70, help="mutants of a group")
+    parser.add_argument("--seed", type=int, default=14)
+    parser.add_argument("--again", type=Path, help="run the survivors of an earlier --output instead of drawing")
+    options = parser.parse_args()
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+    hypothesis.settings.register_profile("mutation", phases=phases, database=None, deadline=None)
+    hypothesis.settings.load_profile("mutation")
+    earlier = [Mutant(**json.loads(line)) for line in options.again.open(encoding="utf-8")] if options.again else []
+    for name in options.group or GROUPS:
+        modules, _ = GROUPS[name]
+        if options.again:
+            mutants = [m for m in earlier if m.group == name and m.outcome != "killed"]
+        else:
+            mutants = draw(name, modules, options.mutants, options.seed)
+        if mutants:
+            run_group(name, mutants, options.output, whole=bool(options.again))
+    done = [Mutant(**json.loads(line)) for line in options.output.open(encoding="utf-8")]
+    for name in GROUPS:
+        counts = Counter(m.outcome for m in done if m.group == name)
+        print(f"{name:12} {counts.total():4} mutants: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+
+
+if __name__ == "__main__":
+    main()
