@@ -49,47 +49,35 @@ PACKAGE = "FlairSegExtension/flairseg"
 
 #: Group -> modules in the package; tests that cover them (files, or one test), in Testing/core.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "geometry": (
-        ("image/geometry.py", "image/headers.py", "image/kinds.py", "image/footing.py", "volume.py"),
-        ("image_geometry", "image_headers", "image_footing", "volume"),
+    "judging": (
+        tuple(f"longitudinal/{name}.py" for name in ("judging", "noise", "matching", "states", "faint")),
+        ("change_judging", "change_matching", "change_rules"),
     ),
-    "reading": (
-        ("reading.py", "nifti.py", "slicestack.py"),
-        ("reading", "slicestack"),
-    ),
-    "label maps": (
-        (
-            "io/label_maps.py",
-            "io/label_meanings.py",
-            "io/label_reading.py",
-            "io/raw_labels.py",
-            "io/segment_names.py",
-            "io/probability_maps.py",
-        ),
-        ("label_maps", "label_maps_dicom"),
+    "lesions": (
+        ("lesions/components.py", "anatomy/lesion_table.py", "segmentation/decoding.py"),
+        ("lesions", "lesion_table", "decoding"),
     ),
     "regions": (
         ("anatomy/regions.py", "anatomy/dissemination.py"),
         ("lesion_table", "anatomy.py::test_juxtacortical_is_contact_by_a_face_in_the_slice"),
     ),
-    "lesions": (
-        ("lesions.py", "lesion_table.py"),
-        ("lesions", "lesion_table"),
-    ),
-    "judging": (
-        ("change/judging.py", "change/noise.py", "change/matching.py", "change/states.py", "change/faint.py"),
-        ("change_judging", "change_rules"),
-    ),
     "metrics": (
-        (
-            "evaluation/overlap.py",
-            "evaluation/surface.py",
-            "evaluation/components.py",
-            "evaluation/measures.py",
-            "evaluation/curves.py",
-            "evaluation/slices.py",
-        ),
+        tuple(f"evaluation/{name}.py" for name in ("overlap", "surface", "components", "curves")),
         ("evaluation_metrics",),
+    ),
+    "label maps": (
+        tuple(
+            f"io/{name}.py" for name in ("label_maps", "label_meanings", "label_reading", "raw_labels", "segment_names")
+        ),
+        ("label_maps", "label_maps_dicom"),
+    ),
+    "geometry": (
+        ("image/geometry.py", "image/footing.py", "image/volume.py", "files/headers.py", "files/kinds.py"),
+        ("image_geometry", "image_headers", "image_footing", "volume"),
+    ),
+    "reading": (
+        ("io/reader.py", "files/nifti.py", "image/slice_stack.py"),
+        ("reading", "slicestack"),
     ),
 }
 
@@ -232,16 +220,34 @@ def _await(process: int, limit_s: float) -> str:
     return "timeout"
 
 
-def swap(mutant: Mutant, code: str, changed: str) -> bool:
-    """Give the imported function that holds a mutant its changed code; False where the mutant is in no function."""
+def function_at(code: str, line: int) -> list[str]:
+    """Names from the module down to the outermost function whose body holds a line; empty outside of functions."""
     path: list[str] = []
     inside: ast.AST = ast.parse(code)
     while not isinstance(inside, ast.FunctionDef):
         nodes = (n for n in inside.body if isinstance(n, (ast.ClassDef, ast.FunctionDef)))
-        inside = next((n for n in nodes if n.body[0].lineno <= mutant.line <= n.end_lineno), None)
+        inside = next((n for n in nodes if n.body[0].lineno <= line <= n.end_lineno), None)
         if inside is None:
-            return False
+            return []
         path.append(inside.name)
+    return path
+
+
+def statement_at(code: str, line: int) -> range:
+    """Lines of the smallest statement that holds a line; of a compound statement those of its head."""
+    found = range(line, line + 1)
+    for node in ast.walk(ast.parse(code)):  # parents come first
+        if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno:
+            body = getattr(node, "body", None)
+            found = range(node.lineno, max(body[0].lineno, line + 1) if body else node.end_lineno + 1)
+    return found
+
+
+def swap(mutant: Mutant, code: str, changed: str) -> bool:
+    """Give the imported function that holds a mutant its changed code; False where the mutant is in no function."""
+    path = function_at(code, mutant.line)
+    if not path:
+        return False
     found = importlib.import_module("flairseg." + mutant.module.removesuffix(".py").replace("/", "."))
     for name in path:
         found = vars(found)[name]
@@ -253,6 +259,8 @@ def swap(mutant: Mutant, code: str, changed: str) -> bool:
         if len(parts) != 1:
             return False
         compiled = parts[0]
+    if compiled.co_freevars != found.__code__.co_freevars:
+        return False
     found.__code__ = compiled
     return True
 
@@ -301,7 +309,10 @@ class Runs:
         if changed is None:
             mutant.outcome = "gone"
             return False
-        chosen = list(items) if self.whole else self.tests_of(mutant)
+        chosen = list(items) if self.whole else self.tests_of(mutant, code)
+        if not chosen:
+            mutant.outcome = "not reached"
+            return False
         file.write_text(changed, encoding="utf-8")
         start = time.monotonic()
         process = os.fork()
@@ -318,17 +329,15 @@ class Runs:
         Path(os.environ["PYTEST_DEBUG_TEMPROOT"]).mkdir()
         return False
 
-    def tests_of(self, mutant: Mutant) -> list[str]:
+    def tests_of(self, mutant: Mutant, code: str) -> list[str]:
         """Tests that reach the mutant's lines, files with the quickest first.
 
-        What a fixture reaches counts for all tests of its file: they share it. A line that no test reaches by itself
-        (constants, which importing reaches) counts for all tests that reach the module.
+        What a fixture reaches counts for all tests of its file: they share it. A line outside of functions counts for
+        all tests that reach the module.
         """
         lines = self.reached.get(mutant.module, {})
-        here = range(mutant.line, mutant.line + max(mutant.before.count("\n"), 1))
+        here = statement_at(code, mutant.line) if function_at(code, mutant.line) else lines
         reaching = {c for line in here for c in lines.get(line, ()) if c}
-        if not reaching:
-            reaching = {c for found in lines.values() for c in found if c}
         shared = {c.partition("::")[0] for c in reaching if not c.endswith("|call")}
         names = {c.rpartition("|")[0] for c in reaching}
         chosen = [t for t in self.seconds if t in names or t.partition("::")[0] in shared]

@@ -1,0 +1,155 @@
+"""Which lesions of two studies are one, and what counts as a faint one, on grids small enough to count by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flairseg.image.volume import Volume
+from flairseg.longitudinal.faint import faint_tracks
+from flairseg.longitudinal.harmonise import Difference
+from flairseg.longitudinal.matching import Track, match
+from flairseg.longitudinal.space import CommonSpace
+from flairseg.longitudinal.studies import Study
+
+#: 1 x 1 x 3 mm, a corner at (-20, -10, 5).
+AFFINE = np.array([[1.0, 0, 0, -20], [0, 1, 0, -10], [0, 0, 3, 5], [0, 0, 0, 1]])
+SHAPE = (8, 30, 40)
+#: The second study's head lies 5 mm further to the right (R): five voxels along I.
+SHIFT = 5
+MOTION = np.eye(4)
+MOTION[0, 3] = SHIFT
+
+
+def study(*boxes: tuple, shift: int = 0, probabilities: np.ndarray | None = None) -> Study:
+    """A study with lesions in boxes (K, J, I of the common grid)."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for k, j, i in boxes:
+        labels[k, j, slice(i.start + shift, i.stop + shift)] = 3
+    return Study(Volume(np.zeros(SHAPE, np.float32), AFFINE, "a"), labels, probabilities, None, False, "a")
+
+
+def matched(first: list[tuple], second: list[tuple]) -> list[Track]:
+    """Tracks of two studies, the second one moved."""
+    studies = [study(*first), study(*second, shift=SHIFT)]
+    space = CommonSpace(Volume(np.zeros(SHAPE, np.uint8), AFFINE, "g"), (np.eye(4), MOTION), "axial")
+    members = [space.carry(s.labels == 3, s.volume, n) for n, s in enumerate(studies)]
+    return match(studies, space, members)
+
+
+def box(k: int, j: int, i: int, nk: int = 1, nj: int = 3, ni: int = 3) -> tuple[slice, slice, slice]:
+    return slice(k, k + nk), slice(j, j + nj), slice(i, i + ni)
+
+
+def test_a_lesion_is_measured_in_each_study_on_its_own_grid():
+    small, large = box(5, 20, 25), box(2, 5, 6, 3, 4, 7)
+    first, second = matched([small, large], [box(2, 5, 6, 2, 4, 7)])
+    assert first.volumes_mm3 == pytest.approx((3 * 4 * 7 * 3, 2 * 4 * 7 * 3)), "largest first"
+    one, other = first.presences
+    assert (one.parts, one.slices, one.numbers) == (1, (2, 4), (1,))
+    # Middle of K 2..4, J 5..8, I 6..12; the other one of K 2..3, five voxels to the right.
+    assert one.centre_ras == pytest.approx((-20 + 9, -10 + 6.5, 5 + 3 * 3))
+    assert other.centre_ras == pytest.approx((-20 + 14, -10 + 6.5, 5 + 3 * 2.5))
+    assert (other.slices, other.numbers) == ((2, 3), (1,))
+    # The longest side of the box: 3 slices of 3 mm, against 7 pixels of 1 mm.
+    assert (one.extent_mm, other.extent_mm) == pytest.approx((9.0, 7.0))
+    assert len(first.voxels) == 3 * 4 * 7
+    assert first.inside.sum(axis=1).tolist() == [84, 56]
+    assert (first.voxels[:, 0][first.inside[0] & ~first.inside[1]] == 4).all()
+    alone, absent = second.presences
+    assert alone.volume_mm3 == pytest.approx(27.0)
+    assert (alone.numbers, alone.slices) == ((2,), (5, 5))
+    assert (absent.volume_mm3, absent.parts, absent.centre_ras, absent.slices, absent.numbers) == (0, 0, None, None, ())
+    assert second.inside.tolist() == [[True] * 9, [False] * 9]
+
+
+@pytest.mark.parametrize(
+    ("step", "joined"),
+    # In the slice 1.5 mm: one pixel, also askew (1.41 mm). Through the slices the neighbouring one.
+    [((0, 0, 1), 1), ((0, 0, 2), 0), ((0, 1, 0), 1), ((0, 2, 0), 0), ((0, 1, 1), 1), ((1, 0, 0), 1), ((2, 0, 0), 0)],
+)
+@pytest.mark.parametrize("back", [False, True])
+def test_lesions_join_as_far_as_the_tolerance_goes(step, joined, back):
+    """Steps between the nearest voxels of the two studies."""
+    here = box(3, 12, 15, 1, 2, 2)
+    k, j, i = step
+    there = box(3 + k, 12 + j + (j > 0), 15 + i + (i > 0), 1, 2, 2)
+    tracks = matched([there], [here]) if back else matched([here], [there])
+    assert len(tracks) == (1 if joined else 2)
+    assert sum(t.volumes_mm3[0] > 0 for t in tracks) == sum(t.volumes_mm3[1] > 0 for t in tracks) == 1
+
+
+@pytest.mark.parametrize(("gap", "parts"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_pieces_a_pixel_apart_in_the_slice_are_one(gap, parts, axis):
+    other = [3, 10, 12]
+    other[axis] += 3 + gap
+    (track,) = matched([box(3, 10, 12), box(*other)], [box(3, 8, 10, 1, 12, 12)])
+    assert track.presences[0].parts == parts
+    assert track.presences[0].numbers == (1, 2)
+    assert track.volumes_mm3 == pytest.approx((54.0, 432.0))
+
+
+def test_pieces_in_the_next_slice_but_one_are_two():
+    (track,) = matched([box(2, 10, 12), box(4, 10, 12)], [box(2, 10, 12, 3)])
+    assert (track.presences[0].parts, track.presences[1].parts) == (2, 1)
+    (track,) = matched([box(2, 10, 12), box(3, 10, 12)], [box(2, 10, 12, 2)])
+    assert track.presences[0].parts == 1
+
+
+def test_without_lesions_there_are_no_tracks():
+    assert matched([], []) == []
+    (alone,) = matched([], [box(3, 3, 3)])
+    assert alone.volumes_mm3 == pytest.approx((0.0, 27.0))
+
+
+# --- lesions that one study alone does not show
+
+
+def faint(chance: float, contrast: float, voxels: int = 4, known: bool = True, last: bool = True, **kept: bool) -> list:
+    """Faint tracks of a row of voxels: ``chance`` in one study, the later one brighter by ``contrast``."""
+    row = (3, 12, slice(10, 10 + voxels))
+    chances = [np.zeros(SHAPE), np.zeros(SHAPE)]
+    chances[int(last)][row] = chance
+    array = np.zeros(SHAPE, np.float32)
+    array[row] = contrast
+    drawn, brain = np.zeros(SHAPE, bool), np.ones(SHAPE, bool)
+    drawn[row], brain[row] = kept.get("drawn", False), kept.get("brain", True)
+    given = np.zeros((4, *SHAPE), np.float16) if known else None
+    studies = [study(probabilities=given), study(probabilities=given)]
+    space = CommonSpace(Volume(np.zeros(SHAPE, np.uint8), AFFINE, "g"), (np.eye(4), MOTION), "axial")
+    difference = Difference(array, np.ones(SHAPE, np.float32), 1.0, 1.0, (array, array))
+    return faint_tracks(studies, space, chances, drawn, difference, brain)
+
+
+def test_a_faint_lesion_has_the_figures_of_its_voxels():
+    (track,) = faint(0.3, 0.2)
+    there, absent = track.presences[1], track.presences[0]
+    assert there.volume_mm3 == pytest.approx(12.0)
+    assert absent.volume_mm3 == 0
+    # I 10..13 on the common grid, 15..18 in the study.
+    assert there.centre_ras == pytest.approx((-20 + 16.5, -10 + 12, 5 + 3 * 3))
+    assert (there.parts, there.slices, there.numbers) == (1, (3, 3), ())
+    assert there.extent_mm == pytest.approx(4.0)
+    assert track.voxels.tolist() == [[3, 12, i] for i in (10, 11, 12, 13)]
+    assert track.inside.tolist() == [[False] * 4, [True] * 4]
+    (gone,) = faint(0.3, -0.2, last=False)
+    assert gone.volumes_mm3 == pytest.approx((12.0, 0.0))
+    assert gone.presences[0].centre_ras == pytest.approx((-20 + 11.5, 2, 14))
+
+
+@pytest.mark.parametrize(
+    ("case", "found"),
+    [
+        ({"chance": 0.11, "contrast": 0.13}, 1),
+        ({"chance": 0.09, "contrast": 0.5}, 0),  # seen less than a little
+        ({"chance": 0.9, "contrast": 0.12}, 0),  # below the least contrast, 0.125
+        ({"chance": 0.9, "contrast": -0.5}, 0),  # darker
+        ({"chance": 0.9, "contrast": 0.5, "last": False}, 0),
+        ({"chance": 0.9, "contrast": 0.5, "voxels": 3}, 0),  # 9 mm3, below 10.7
+        ({"chance": 0.9, "contrast": 0.5, "known": False}, 0),  # a reader's labels
+        ({"chance": 0.9, "contrast": 0.5, "drawn": True}, 0),
+        ({"chance": 0.9, "contrast": 0.5, "brain": False}, 0),
+    ],
+)
+def test_what_counts_as_faint(case, found):
+    assert len(faint(**case)) == found
