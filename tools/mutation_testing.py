@@ -59,7 +59,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "regions": (
         ("anatomy/regions.py", "anatomy/dissemination.py"),
-        ("lesion_table", "anatomy.py::test_juxtacortical_is_contact_by_a_face_in_the_slice"),
+        ("regions", "lesion_table", "anatomy.py::test_juxtacortical_is_contact_by_a_face_in_the_slice"),
     ),
     "metrics": (
         tuple(f"evaluation/{name}.py" for name in ("overlap", "surface", "components", "curves")),

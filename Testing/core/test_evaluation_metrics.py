@@ -391,3 +391,131 @@ def test_components_go_to_the_class_that_marks_most_of_them():
     prediction[0, 8, 0:2] = 3  # invented
     prediction[0, 10, 0:2] = prediction[0, 10, 4:6] = 2  # invented, twice
     assert component_confusion(prediction, reference).tolist() == [[0, 2, 1], [1, 1, 0], [0, 1, 1]]
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lesion_of_just_the_least_volume_counts():
+    """Three voxels of 0.7 mm3 are 2.1 mm3 on paper and 2.0999999999999996 in double precision."""
+    mask = np.zeros((1, 5, 9), bool)
+    mask[0, 0, 0:3] = mask[0, 2, 0:2] = mask[0, 4, 0:4] = True
+    assert 3 * 0.7 < 2.1
+    match = match_lesions(mask, mask, voxel_mm3=0.7, minimum_mm3=2.1)
+    assert (match.reference, match.prediction, match.found, match.right) == (2, 2, 2, 2)
+    # The dropped one in the middle moves no numbers: each lesion meets itself.
+    assert match_lesions(mask, mask, 0.7, OverlapRule("iou", 1.0), 2.1).found == 2
+
+
+def test_shares_and_minima_at_their_ends():
+    assert [OverlapRule("fraction", 1.0).minimum, OverlapRule("iou", 1.0).minimum] == [1.0, 1.0]
+    assert OverlapRule("voxels", 1.0) == OverlapRule()
+    with pytest.raises(ValueError, match="rule"):
+        OverlapRule("voxels", 0.9)
+    three, same = np.zeros((2, 1, 1, 10), bool)
+    three[0, 0, 2:5] = same[0, 0, 2:5] = True
+    assert match_lesions(three, same, rule=OverlapRule("fraction", 1.0)).found == 1
+    assert match_lesions(three, same, rule=OverlapRule("voxels", 3)).found == 1
+    assert match_lesions(three, same, rule=OverlapRule("voxels", 4)).found == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (OverlapRule(), "at least 1 voxel shared"),
+        (OverlapRule("voxels", 3), "at least 3 voxels shared"),
+        (OverlapRule("fraction", 0.25), "at least 25 % of it shared"),
+        (OverlapRule("iou", 0.5), "intersection over union with one lesion of the other side at least 0.5"),
+    ],
+)
+def test_a_rule_says_what_it_asks_for(rule, text):
+    assert str(rule) == text
+
+
+def test_iou_is_that_of_the_best_single_lesion():
+    """A reference of 10 voxels that two predictions share: 6 of 6 and 3 of 3."""
+    prediction, reference = np.zeros((2, 1, 1, 12), bool)
+    reference[0, 0, 0:10] = prediction[0, 0, 0:6] = prediction[0, 0, 7:10] = True
+    for minimum, found, right in ((0.3, 1, 2), (0.31, 1, 1), (0.6, 1, 1), (0.61, 0, 0)):
+        match = match_lesions(prediction, reference, rule=OverlapRule("iou", minimum))
+        assert (match.found, match.right) == (found, right)
+    assert match_lesions(prediction, reference, rule=OverlapRule("fraction", 0.9)).found == 1
+
+
+def test_a_distance_of_just_the_tolerance_agrees():
+    ours, theirs = np.zeros((2, 3, 4, 4), bool)
+    ours[0, 0, 0] = theirs[0, 0, 0] = theirs[0, 3, 3] = ours[2, 0, 0] = True
+    found = surface_distances(ours, theirs, (6.0, 1.0, 1.0))
+    # Ours: 0 and 12 mm; theirs: 0 and the diagonal of 3 mm and 3 mm.
+    assert found.nsd(3 * 2**0.5) == pytest.approx(0.75)
+    assert found.nsd(4.2) == pytest.approx(0.5)
+    assert found.nsd(12.0) == 1.0
+    assert found.hd95 == pytest.approx(0.95 * 12)
+
+
+def test_curves_of_four_voxels_are_those_on_paper():
+    counts = ScoreCounts.of(np.array([0.25, 0.5, 0.5, 0.75], np.float32), np.array([False, True, False, True]))
+    recall, precision, thresholds = counts.precision_recall_curve()
+    assert recall.tolist() == [0.5, 1, 1]
+    assert precision.tolist() == pytest.approx([1, 2 / 3, 1 / 2])
+    assert thresholds.tolist() == [0.75, 0.5, 0.25]
+    alarms, hits, thresholds = counts.roc_curve()
+    assert (alarms.tolist(), hits.tolist()) == ([0, 0, 0.5, 1], [0, 0.5, 1, 1])
+    assert thresholds.tolist() == [np.inf, 0.75, 0.5, 0.25]
+    assert counts.average_precision() == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert counts.roc_auc() == 3.5 / 4
+    assert (counts.total_positives, counts.total_negatives) == (2, 2)
+
+
+@pytest.mark.parametrize("points", [2, 5, 60])
+def test_thinned_curves_keep_their_ends(points):
+    counts = ScoreCounts.of(*scored(7, "single"))
+    for thinned, whole in (
+        (counts.precision_recall_curve(points), counts.precision_recall_curve(10**6)),
+        (counts.roc_curve(points), counts.roc_curve(10**6)),
+    ):
+        assert len(thinned[0]) <= points
+        for few, all_ in zip(thinned, whole, strict=True):
+            assert (few[0], few[-1]) == (all_[0], all_[-1])
+            assert len(few) == len(thinned[0])
+    assert len(counts.roc_curve(10**6)[0]) == len(counts.scores) + 1
+    # Without positives nothing orders the points: every n-th is kept.
+    none = ScoreCounts.of(np.linspace(0, 1, 101, dtype=np.float32), np.zeros(101, bool))
+    assert len(none.precision_recall_curve(50)[2]) == 34
+
+
+def test_levels_hold_every_voxel_in_order():
+    scores = np.array([0.0, 0.25, 0.25, 0.5, 1.0, 1.0], np.float32)
+    truth = np.array([0, 1, 0, 1, 1, 1], bool)
+    levels = ScoreCounts.of(scores, truth).on_levels()
+    places = np.flatnonzero(levels.sum(axis=0))
+    # Sixteen values of float16 share a level: 0.25, 0.5 and 1 are 0x3400, 0x3800 and 0x3C00.
+    assert places.tolist() == [0, 0x340, 0x380, 0x3C0]
+    assert LEVELS == 0x3C1
+    assert levels[:, places].tolist() == [[0, 1, 1, 2], [1, 1, 0, 0]]
+
+
+def test_scores_that_round_alike_are_pooled():
+    """0.3 and its neighbour in single precision are one number in half precision, 0.300048828125."""
+    near = np.nextafter(np.float32(0.3), np.float32(1))
+    parts = [ScoreCounts.of(np.array([0.3, 0.6], np.float32), np.array([True, False])),
+             ScoreCounts.of(np.array([near, near], np.float32), np.array([True, False]))]  # fmt: skip
+    exact = pooled(parts)
+    assert (len(exact.scores), exact.rounded) == (3, False)
+    from dataclasses import replace
+
+    rounded = pooled([parts[0], replace(parts[1], rounded=True)])
+    assert rounded.scores[0] == np.float32(np.float16(0.3))
+    assert (rounded.positives.tolist(), rounded.negatives.tolist(), rounded.rounded) == ([2, 0], [1, 1], True)
+
+
+def test_votes_of_normal_wmh_are_counted_like_those_of_lesions():
+    reference, prediction = np.zeros((2, 1, 12, 12), np.uint8)
+    reference[0, 0, 0:4] = 2  # called a lesion by two of four voxels, normal by one
+    prediction[0, 0, 0:2], prediction[0, 0, 2] = 3, 2
+    reference[0, 2, 0:4] = 2  # called normal
+    prediction[0, 2, 0:4] = 2
+    reference[0, 4, 0:4] = 3  # missed
+    reference[0, 6, 0:4] = 1  # ventricles are neither
+    prediction[0, 6, 0:4] = 3
+    assert component_confusion(prediction, reference).tolist() == [[0, 0, 1], [0, 1, 1], [1, 0, 0]]

@@ -238,3 +238,124 @@ def test_boxes(labels):
     assert changed_box(labels, edited) is None
     edited[1, 2, 3] = edited[5, 6, 7] = LESION
     assert changed_box(labels, edited) == (slice(1, 6), slice(2, 7), slice(3, 8))
+
+
+# --- limits
+
+
+def ramp(levels: list[float], shape: tuple[int, int, int] = (3, 8, 40)) -> tuple[np.ndarray, np.ndarray]:
+    """Labels without lesions, and a row of lesion probabilities; background where they are below a half."""
+    probabilities = np.zeros((4, *shape), np.float32)
+    probabilities[LESION, 1, 4, : len(levels)] = levels
+    probabilities[BACKGROUND] = 1 - probabilities[LESION]
+    return np.zeros(shape, np.uint8), probabilities
+
+
+def test_rethresholding_takes_what_reaches_both_levels():
+    labels, probabilities = ramp([0.25, 0.5, 0.25, 0.24, 0.25, 0.49, 0.25])
+    drawn = rethresholded(labels, probabilities, 0.5, 0.25, 100.0)
+    assert np.argwhere(drawn).tolist() == [[1, 4, 0], [1, 4, 1], [1, 4, 2]], "0.49 is no core, 0.24 no outline"
+    # An outline above the core is the core.
+    assert np.array_equal(
+        rethresholded(labels, probabilities, 0.3, 0.9, 100.0), rethresholded(labels, probabilities, 0.3, 0.3, 100.0)
+    )
+    quantised = np.where(probabilities == np.float32(0.25), 64, np.rint(probabilities * 255)).astype(np.uint8)
+    quantised[LESION, 1, 4, 1] = 128
+    assert np.array_equal(rethresholded(labels, quantised, 0.5, 0.25, 100.0), drawn)
+
+
+@pytest.mark.parametrize(("voxels", "kept"), [(1, False), (2, False), (3, True)])
+def test_new_regions_have_10_7_mm3(voxels, kept):
+    labels, probabilities = ramp([0.9] * voxels)
+    drawn = rethresholded(labels, probabilities, 0.5, 0.4, 10.7 / 3)
+    assert (drawn == LESION).sum() == (voxels if kept else 0)
+    assert (rethresholded(labels, probabilities, 0.5, 0.4, 10.7 / 3, smallest_mm3=0.0) == LESION).sum() == voxels
+    # What a reader painted stays, however small.
+    edited = labels.copy()
+    edited[0, 0, 0] = LESION
+    assert rethresholded(edited, probabilities, 0.5, 0.4, 1.0, labels)[0, 0, 0] == LESION
+
+
+def test_what_is_no_lesion_any_more_goes_to_the_likelier_of_normal_and_background():
+    labels, probabilities = ramp([0.2, 0.2, 0.2])
+    labels[1, 4, :3] = LESION
+    probabilities[BACKGROUND, 1, 4, :3] = 0.4
+    probabilities[NORMAL_WMH, 1, 4, :3] = 0.39, 0.4, 0.41
+    drawn = rethresholded(labels, probabilities, 0.5, 0.4, 1.0)
+    assert drawn[1, 4, :3].tolist() == [BACKGROUND, BACKGROUND, NORMAL_WMH]
+    labels[1, 4, 0] = VENTRICLES
+    probabilities[LESION] = 1.0
+    again = rethresholded(labels, probabilities, 0.5, 0.4, 1.0)
+    assert again[1, 4, 0] == VENTRICLES
+    assert (again == LESION).sum() == labels.size - 1
+
+
+def test_a_lesion_comes_back_with_half_of_its_voxels():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3, 5, 5:11] = LESION
+    labels[8, 20, 20] = LESION
+    before = find_lesions(labels, AFFINE)
+    without = find_lesions(reclassified(labels, before, [1], BACKGROUND), AFFINE, previous=before)
+    assert [(number, mask.sum()) for number, _, mask in without.vanished] == [(1, 6)]
+    # Beside another lesion and alone: what else there is does not decide.
+    for beside in (LESION, BACKGROUND):
+        for voxels, number in ((3, 1), (2, 3)):
+            part = np.zeros(SHAPE, np.uint8)
+            part[3, 5, 5 : 5 + voxels] = LESION
+            part[8, 20, 20] = beside
+            again = find_lesions(part, AFFINE, previous=without)
+            assert again.at((3, 5, 5)).number == number
+            assert getattr(again.at((8, 20, 20)), "number", None) == (2 if beside else None)
+
+
+def test_classes_follow_each_other_and_the_largest_is_first(labels):
+    labels[9, 0, 0] = NORMAL_WMH
+    found = find_lesions(labels, AFFINE, values=(NORMAL_WMH, LESION))
+    assert [(x.number, x.value, x.voxels) for x in found.lesions] == [
+        (1, LESION, 80), (2, LESION, 4), (3, NORMAL_WMH, 80), (4, NORMAL_WMH, 1)
+    ]  # fmt: skip
+    assert bounding_box(labels, (NORMAL_WMH, LESION)) == (slice(2, 10), slice(0, 24), slice(0, 30))
+    assert found.box == (slice(2, 10), slice(0, 24), slice(0, 30))
+    assert found.lesions[0].largest_slice == 4
+    assert found.lesions[2].box == (slice(2, 6), slice(14, 16), slice(10, 20))
+
+
+@pytest.mark.parametrize(
+    ("kji", "touches", "mm"),
+    # From the ventricle's corner at K 5, J 13, I 19; steps of 4, 2 and 1 mm.
+    [((6, 14, 20), True, 21**0.5), ((5, 13, 21), False, 2.0), ((7, 13, 19), False, 8.0), ((5, 15, 19), False, 4.0)],
+)
+def test_contact_with_the_ventricles_is_by_a_corner_at_least(kji, touches, mm):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2:6, 10:14, 10:20] = VENTRICLES
+    labels[kji] = LESION
+    (lesion,) = find_lesions(labels, AFFINE).lesions
+    assert (lesion.touches_ventricles, lesion.ventricle_distance_mm) == (touches, pytest.approx(mm))
+
+
+def test_disagreement_is_the_mean_over_the_region(labels):
+    disagreement = np.zeros(SHAPE, np.float32)
+    disagreement[4:8, 20:24, 25:30] = 0.25
+    disagreement[4, 20, 25] = 0.65
+    large, small = find_lesions(labels, AFFINE, disagreement=disagreement).lesions
+    assert large.disagreement == pytest.approx(0.255)  # 0.25 + 0.4 / 80
+    assert small.disagreement == 0.0
+    with pytest.raises(ValueError, match="disagreement"):
+        find_lesions(labels, AFFINE, disagreement=disagreement[1:])
+
+
+def test_every_voxel_of_a_lesion_answers_for_it_and_no_other(labels):
+    found = find_lesions(labels, AFFINE)
+    for kji in np.ndindex(SHAPE):
+        lesion = found.at(kji)
+        assert (lesion is not None) == (labels[kji] == LESION)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "axis"),
+    [
+        ((1.0, 1.0, 3.0), 0), ((3.0, 1.0, 1.0), 2), ((1.0, 4.0, 1.0), 1), ((1.0, 1.2, 1.0), 0), ((1.2, 1.0, 1.0), 0),
+    ],
+)  # fmt: skip
+def test_slices_run_through_the_clearly_largest_spacing_else_foot_to_head(spacing, axis):
+    assert through_plane_axis(np.diag([*spacing, 1.0])) == axis

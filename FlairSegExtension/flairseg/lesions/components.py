@@ -446,10 +446,8 @@ def _box_of(*axes: np.ndarray) -> Box | None:
 
 def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
     """(Voxels that two regions share, number now, number before) of all regions that overlap."""
-    both = tuple(
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(found.box, previous.box, strict=True)
-    )
-    if any(s.start >= s.stop for s in both):
+    both = _common(found.box, previous.box)
+    if both is None:
         return []
     new, old = (_part(m, both) for m in (found, previous))
     shared = (new > 0) & (old > 0)
@@ -463,16 +461,23 @@ def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int
     """The same for regions that had vanished; regions with half of the voxels or more count as come back."""
     out = []
     for number, box, mask in previous.vanished:
-        inside = all(o.start <= s.start and s.stop <= o.stop for s, o in zip(box, found.box, strict=True))
-        if not inside:
+        both = _common(box, found.box)
+        if both is None:
             continue
-        numbers, voxels = np.unique(_part(found, box)[mask], return_counts=True)
+        own = tuple(slice(b.start - s.start, b.stop - s.start) for b, s in zip(both, box, strict=True))
+        numbers, voxels = np.unique(_part(found, both)[mask[own]], return_counts=True)
         out += [
             (int(n), int(now), number)
             for now, n in zip(numbers, voxels, strict=True)
             if now > 0 and 2 * n >= np.count_nonzero(mask)
         ]
     return out
+
+
+def _common(one: Box, other: Box) -> Box | None:
+    """Where two boxes overlap; None if they do not."""
+    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return None if any(s.start >= s.stop for s in both) else both
 
 
 def _part(lesion_map: LesionMap, box: Box) -> np.ndarray:
