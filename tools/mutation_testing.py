@@ -5,6 +5,8 @@
     python tools/mutation_testing.py --output mutants.jsonl --group lesions     one group
     python tools/mutation_testing.py --output again.jsonl --again mutants.jsonl the survivors of an earlier run, again
 
+A run that was stopped goes on where it was, and one with more ``--mutants`` keeps those that it has.
+
 Cosmic Ray's operators make the mutants. Places are drawn at random (``--seed``) and one mutant is drawn at each, since
 operators that have eleven variants at one place would crowd out the rest. Left out are places in type annotations and
 ``is`` exchanged for ``==`` (and ``is not`` for ``!=``) or the reverse: those change nothing that a test could see.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import gc
 import importlib
 import inspect
 import json
@@ -93,7 +96,7 @@ _LIBRARIES = (
     "PIL.Image",
 )
 #: How pytest runs.
-OPTIONS = ("-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0")
+OPTIONS = ("-x", "-q", "-s", "--tb=no", "--no-summary", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 #: Exchanges that no test can see.
 _SAME = ("Is_Eq", "Eq_Is", "IsNot_NotEq", "NotEq_IsNot")
 #: A mutant has this many times the seconds of the unchanged code, and 30 s, before it counts as an endless loop.
@@ -113,6 +116,11 @@ class Mutant:
     nth: int = 0
     outcome: str = ""
     seconds: float = 0.0
+
+    @property
+    def key(self) -> tuple:
+        """What tells it from other mutants."""
+        return self.group, self.module, self.line, self.before, self.after, self.nth
 
     def apply(self, code: str) -> str | None:
         """The changed code; None where the lines are no longer there."""
@@ -286,6 +294,7 @@ class Runs:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """The unchanged code first, then every mutant; the forks go on to pytest's own loop."""
         items = {item.nodeid: item for item in session.items}
+        gc.freeze()
         process = os.fork()
         if process == 0:
             os.setsid()
@@ -434,6 +443,13 @@ def run_group(name: str, mutants: list[Mutant], output: Path, whole: bool) -> No
             os._exit(code)
 
 
+def read(file: Path) -> list[Mutant]:
+    """Mutants of an output file; none where there is no file."""
+    if not file.exists():
+        return []
+    return [Mutant(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 def main() -> None:
     """Draw mutants, run tests against them, write the outcome of each, and print what survives."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -449,18 +465,19 @@ def main() -> None:
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutation", phases=phases, database=None, deadline=None)
     hypothesis.settings.load_profile("mutation")
-    earlier = [Mutant(**json.loads(line)) for line in options.again.open(encoding="utf-8")] if options.again else []
+    earlier = read(options.again) if options.again else []
+    done = {m.key for m in read(options.output)}
     for name in options.group or GROUPS:
         modules, _ = GROUPS[name]
         if options.again:
             mutants = [m for m in earlier if m.group == name and m.outcome != "killed"]
         else:
             mutants = draw(name, modules, options.mutants, options.seed)
+            mutants = [m for m in mutants if m.key not in done]
         if mutants:
             run_group(name, mutants, options.output, whole=bool(options.again))
-    done = [Mutant(**json.loads(line)) for line in options.output.open(encoding="utf-8")]
     for name in GROUPS:
-        counts = Counter(m.outcome for m in done if m.group == name)
+        counts = Counter(m.outcome for m in read(options.output) if m.group == name)
         print(f"{name:12} {counts.total():4} mutants: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
 
 

@@ -192,3 +192,133 @@ def test_an_image_without_a_brain_in_which_nothing_is_found_is_refused():
     with pytest.raises(UnusableIntensitiesError) as error:
         segment(replace(head, array=array))
     assert error.value.code == "no-brain-found"
+
+
+# --- levels at their limits
+
+
+def block(inner: np.ndarray, outer: np.ndarray | float, shape=(20, 50, 50)) -> np.ndarray:
+    """A volume whose outer faces (8528 voxels) hold ``outer`` and whose inside (41 472) holds ``inner``, shuffled."""
+    rng = np.random.default_rng(4)
+    inside = np.zeros(shape, bool)
+    inside[1:-1, 1:-1, 1:-1] = True
+    out = np.zeros(shape, np.float32)
+    out[inside] = rng.permutation(np.resize(inner, inside.sum()))
+    out[~inside] = rng.permutation(np.resize(outer, (~inside).sum()))
+    return out
+
+
+def evenly(low: float, high: float, n: int) -> np.ndarray:
+    return np.linspace(low, high, n, dtype=np.float32)
+
+
+def outcome(array: np.ndarray) -> str | None:
+    found, told = common_footing(array)
+    if told is None:
+        assert found is array
+    return None if told is None else told.code
+
+
+@pytest.mark.parametrize(
+    ("share", "code"),
+    # The 1st percentile, as a share of the range from it to the 95th.
+    [(0.055, None), (0.065, "intensities-shifted"), (-0.055, None), (-0.065, "intensities-shifted")],
+)
+def test_noisy_air_within_6_percent_of_the_range_is_0(share, code):
+    """Evenly spread grey levels, the darkest on the faces: percentiles 1 and 95 are 0.94 of the spread apart."""
+    low = 94 * share - 1
+    levels = evenly(low, low + 100, 50_000)
+    array = block(levels[8528:], levels[:8528])
+    assert outcome(array) == code
+    if code:
+        found, told = common_footing(array)
+        assert found.max() == pytest.approx(99, abs=0.01)
+        assert float(told.split("background is at ")[1].split(",")[0]) == pytest.approx(low + 1, rel=1e-3)
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.18, "intensities-shifted"), (0.22, None)])
+def test_faces_far_above_the_darkest_voxels_are_tissue(share, code):
+    """Inside from 1000 to 1100; the median of the faces lies by a share of the range above the 1st percentile."""
+    inner = evenly(1000, 1100, 41_472)
+    faces = np.full(8528, 0.0, np.float32)
+    for _ in range(3):  # the faces count among the voxels themselves
+        level, bright = np.percentile(np.concatenate([inner, faces + 1000]), [1, 95])
+        faces = evenly(-1, 1, 8528) + np.float32(level + share * (bright - level) - 1000)
+    assert outcome(block(inner, faces + np.float32(1000))) == code
+
+
+@pytest.mark.parametrize(("level", "code"), [(-1090, None), (-910, None), (-1200, "shifted"), (-800, "shifted")])
+def test_air_of_a_ct_is_left_where_it_is(level, code):
+    """By noise and by a constant background."""
+    levels = evenly(level - 20, level + 1980, 50_000)  # the 1st percentile is the level
+    for array in (block(levels[8528:], levels[:8528]), block(evenly(level + 10, level + 2000, 41_472), float(level))):
+        assert outcome(array) == (code and f"intensities-{code}")
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.51, "background-within-tissue"), (0.49, "intensities-shifted")])
+def test_half_of_the_faces_of_one_value_are_a_background(share, code):
+    """The other half is darker: beside a background that was filled in too dark, beside noise the 1st percentile."""
+    faces = evenly(290, 299, 8528)
+    faces[: int(share * 8528)] = 300
+    array = block(evenly(310, 400, 41_472), faces)
+    found, told = common_footing(array)
+    assert told.code == code
+    if code == "intensities-shifted":
+        np.testing.assert_allclose(found.max(), 400 - np.percentile(array, 1), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("plateau", "code"), [(0.9, None), (1.1, "intensities-shifted"), (-1.2, "intensities-shifted")]
+)
+def test_a_background_within_1_percent_of_the_range_is_0(plateau, code):
+    """Tissue from 10 to 110, its 95th percentile at 105."""
+    array = block(evenly(10, 110, 41_472), plateau)
+    assert outcome(array) == code
+    if code:
+        found, _ = common_footing(array)
+        np.testing.assert_allclose(found, array - np.float32(plateau), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("plateau", "code"),
+    # Tissue from 50 to 110: 1st percentile 50.6, median 80. The gap is 0.29 and 0.31 of the way from 38.6 and 37.4.
+    [(38.6, "intensities-shifted"), (37.4, "background-within-tissue"), (0.0, None)],
+)
+def test_a_gap_between_background_and_tissue_tells_what_was_filled_in(plateau, code):
+    array = block(evenly(50, 110, 41_472), plateau)
+    assert outcome(array) == code
+    if code == "background-within-tissue":
+        found, told = common_footing(array)
+        level = 50.6 - 0.12 / 0.88 * (80 - 50.6)
+        inner = (slice(1, -1),) * 3
+        np.testing.assert_allclose(found[inner], array[inner] - level, atol=0.01)
+        assert found[0].max() == 0
+        assert f"{level:.4g}" in told
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.018, None), (0.022, "background-within-tissue")])
+def test_two_percent_of_the_tissue_may_be_darker_than_the_background(share, code):
+    tissue = evenly(1, 100, 41_472)
+    tissue[: int(share * tissue.size)] = evenly(-30, -1, int(share * tissue.size))
+    assert outcome(block(tissue, 0.0)) == code
+
+
+@pytest.mark.parametrize(("voxels", "code"), [(99, None), (101, "intensities-shifted")])
+def test_a_handful_of_voxels_is_no_tissue(voxels, code):
+    """Two thousandths of 50 000."""
+    inner = np.full(41_472, 300, np.float32)
+    inner[:voxels] = evenly(301, 400, voxels)
+    assert outcome(block(inner, 300.0)) == code
+
+
+def test_a_single_slice_has_edges_and_what_is_not_finite_stays():
+    flat = np.full((1, 60, 60), 500, np.float32)
+    flat[0, 2:-2, 2:-2] = evenly(510, 600, 56 * 56).reshape(56, 56)
+    flat[0, 30, 30] = np.nan
+    found, told = common_footing(flat)
+    assert told.code == "intensities-shifted"
+    assert found[0, 0, 0] == 0
+    assert np.isnan(found[0, 30, 30])
+    assert found[0, 2, 2] == pytest.approx(10)
+    nothing = np.full((3, 4, 5), np.nan, np.float32)
+    assert common_footing(nothing)[0] is nothing
