@@ -72,7 +72,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple(
             f"io/{name}.py" for name in ("label_maps", "label_meanings", "label_reading", "raw_labels", "segment_names")
         ),
-        ("label_maps", "label_maps_dicom"),
+        ("label_limits", "label_maps", "label_maps_dicom"),
     ),
     "geometry": (
         ("image/geometry.py", "image/footing.py", "image/volume.py", "files/headers.py", "files/kinds.py"),

@@ -83,12 +83,3 @@ class RawLabels:
     whole: VolumeGeometry | None = None
     signed: str = ""
     warnings: tuple[CaseWarning, ...] = ()
-
-
-# --- 3D Slicer
-
-
-# --- MITK
-
-
-# --- who wrote it
