@@ -80,7 +80,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "reading": (
         ("io/reader.py", "files/nifti.py", "image/slice_stack.py"),
-        ("reading", "slicestack"),
+        ("nifti_limits", "reading", "slicestack"),
     ),
 }
 
