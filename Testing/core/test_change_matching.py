@@ -96,6 +96,19 @@ def test_pieces_in_the_next_slice_but_one_are_two():
     assert track.presences[0].parts == 1
 
 
+def test_each_of_several_lesions_meets_its_own():
+    """Three lesions in each study, or two in one of them, known by their sizes."""
+    sizes = [(5, 9), (4, 6), (3, 4)]
+    first = [box(3, 2 + 9 * n, 4 + 8 * n, 1, 3, one) for n, (one, _) in enumerate(sizes)]
+    second = [box(3, 2 + 9 * n, 4 + 8 * n, 1, 3, two) for n, (_, two) in enumerate(sizes)]
+    expected = sorted(((9.0 * one, 9.0 * two) for one, two in sizes), key=max, reverse=True)
+    assert [t.volumes_mm3 for t in matched(first, second)] == [pytest.approx(pair) for pair in expected]
+    tracks = matched(first[1:], second)
+    assert [t.volumes_mm3 for t in tracks] == [pytest.approx(v) for v in ((0, 81.0), (36.0, 54.0), (27.0, 36.0))]
+    tracks = matched(first, second[1:])
+    assert [t.volumes_mm3 for t in tracks] == [pytest.approx(v) for v in ((36.0, 54.0), (45.0, 0), (27.0, 36.0))]
+
+
 def test_without_lesions_there_are_no_tracks():
     assert matched([], []) == []
     (alone,) = matched([], [box(3, 3, 3)])
