@@ -43,9 +43,6 @@ from types import CodeType
 import coverage
 import hypothesis
 import pytest
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "FlairSegExtension/flairseg"
@@ -151,6 +148,9 @@ def _annotations(node: object) -> Iterator[tuple[tuple[int, int], tuple[int, int
 
 def places_of(code: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
     """Operators and their occurrences by the place (line, column) that they change."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.plugins import get_operator, operator_names
+
     tree = get_ast(code)
     nodes, hidden = list(ast_nodes(tree)), list(_annotations(tree))
     found: dict[tuple[int, int], list[tuple[str, int]]] = {}
@@ -168,6 +168,9 @@ def places_of(code: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
 
 def make(group: str, module: str, code: str, name: str, occurrence: int) -> Mutant | None:
     """A mutant of a module; None where the operator changes nothing."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
     try:
         changed = mutate_code(code, get_operator(name)(), occurrence)
     except AttributeError:  # Cosmic Ray's ExceptionReplacer at a dotted name

@@ -64,3 +64,15 @@ def test_every_decision_record_is_listed_and_says_what_follows():
         text = path.read_text(encoding="utf-8")
         assert re.search(rf"^{path.stem}$", index, flags=re.MULTILINE)
         assert all(f"**{part}.**" in text for part in ("Context", "Decision", "Consequences")), path.name
+
+
+def test_mutation_testing_names_modules_and_tests_that_are_there():
+    from tools import mutation_testing as tool
+
+    assert len(tool.GROUPS) >= 7
+    for modules, tests in tool.GROUPS.values():
+        assert all((ROOT / tool.PACKAGE / module).is_file() for module in modules)
+        for test in tests:
+            name, _, function = test.partition("::")
+            file = ROOT / "Testing" / "core" / f"test_{name.removesuffix('.py')}.py"
+            assert f"def {function}" in file.read_text(encoding="utf-8")
