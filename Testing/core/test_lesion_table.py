@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 from flairseg.anatomy import REGIONS, RegionMap, dissemination
 from flairseg.anatomy.lesion_table import (
     COLUMNS,
+    LesionRow,
     Measured,
     lesion_diameter,
     lesion_parts,
@@ -406,3 +408,57 @@ def test_the_command_measures_a_label_map(tmp_path):
     bad = CliRunner().invoke(app, [*command[:1], str(tmp_path / "bad.nii.gz"), *command[2:], "--overwrite"])
     assert bad.exit_code == 2
     assert "What to do" in bad.output
+
+
+# --- limits
+
+
+def dumb_bell(half: int, waist: int, length: int = 9) -> np.ndarray:
+    """In one slice two bars of ``2 half + 1`` rows, joined by one of ``2 waist + 1``."""
+    mask = np.zeros((1, 41, 3 * length), bool)
+    mask[0, 20 - half : 21 + half, :length] = mask[0, 20 - half : 21 + half, 2 * length :] = True
+    mask[0, 20 - waist : 21 + waist, length : 2 * length] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("pixel_mm", "half", "waist", "parts"),
+    # The middle row of n + 1 + n rows is n + 1 pixels from the border: the rise above the waist in mm is theirs.
+    [(1.0, 3, 2, 2), (1.0, 3, 3, 1), (0.5, 4, 3, 1), (0.5, 4, 2, 2), (2.0, 3, 2, 2), (0.7, 4, 3, 1), (0.7, 4, 2, 2)],
+)
+def test_parts_rise_by_a_millimetre_and_a_voxel(pixel_mm, half, waist, parts):
+    mask = dumb_bell(half, waist)
+    found = lesion_parts(mask, np.diag([pixel_mm, pixel_mm, 30.0, 1.0]))
+    assert found.max() == parts
+    assert np.array_equal(found > 0, mask)
+    if parts == 2:
+        assert len(np.unique(found[0, :, 0][mask[0, :, 0]])) == 1
+        assert found[0, 20, 2] != found[0, 20, -3]
+
+
+def test_a_row_is_rounded_as_its_files_have_it():
+    row = LesionRow(
+        4, LESION, 1234.5678, 12.3456, (1.26, -2.34, 3.0), (0, 6), 0.98765, 0.12345, 7.77, "periventricular", 2, 0.55555
+    )
+    assert row.as_dict() == {
+        "number": 4, "volume_mm3": 1234.57, "volume_ml": 1.2346, "diameter_mm": 12.35,
+        "centre_ras_mm": [1.3, -2.3, 3.0], "slices": [1, 7], "slices_index": [0, 6], "confidence": 0.988,
+        "peak_probability": 0.123, "ventricle_distance_mm": 7.8, "region": "periventricular", "parts": 2,
+        "disagreement": 0.556,
+    }  # fmt: skip
+    plain = replace(row, confidence=None, peak_probability=None, ventricle_distance_mm=None, disagreement=None)
+    assert [plain.as_dict()[key] for key in ("confidence", "peak_probability", "ventricle_distance_mm")] == [None] * 3
+    assert "disagreement" not in plain.as_dict()
+    assert load_by_region([row, row])["periventricular"] == {"count": 2, "volume_ml": 2.4691}
+    (read,) = csv.DictReader(io.StringIO(table_csv([row])))
+    assert (read["volume_ml"], read["diameter_mm"], read["disagreement"]) == ("1.2346", "12.35", "0.556")
+
+
+def test_a_row_of_voxels_is_as_long_as_its_ends_are_apart():
+    for shape in ((1, 1, 9), (1, 9, 1), (9, 1, 1)):
+        mask = np.ones(shape, bool)
+        step = (0.9, 0.9, 6.8)[2 - shape.index(9)]
+        assert lesion_diameter(mask, THICK) == pytest.approx(8 * step)
+    assert lesion_diameter(np.ones((1, 1, 1), bool), THICK) == 0.0
+    assert lesion_diameter(np.ones((1, 1, 2), bool), THICK) == pytest.approx(0.9)
+    assert lesion_diameter(np.ones((2, 3, 4), bool), THICK) == pytest.approx(np.hypot(6.8, np.hypot(1.8, 2.7)))
