@@ -47,8 +47,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "FlairSegExtension/flairseg"
 
-#: Group -> modules in the package; tests that cover them, in Testing/core: files, single tests, and what of the files is
-#: left out (with a minus) because it takes long and sees no more.
+#: Group -> modules in the package; tests that cover them, in Testing/core: files, single tests, and (with a minus) what
+#: of the files is left out because it takes long and sees no more.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "judging": (
         tuple(f"longitudinal/{name}.py" for name in ("judging", "noise", "matching", "states", "faint")),
