@@ -40,20 +40,20 @@ class Task:
 
     def cancel(self) -> None:
         """Forget the task: neither callback is called any more. The thread ends when its function does."""
-        self._timer.stop()
+        if self not in _tasks:
+            return
         _tasks.discard(self)
+        self._timer.stop()
+        # PythonQt keeps a slot for as long as its sender lives, and with it the task, its callbacks and all they hold.
+        self._timer.deleteLater()
+        self._function = self._on_done = self._on_failed = None
 
     def _start(self) -> None:
         _tasks.add(self)
         self._timer.start()
-        threading.Thread(target=self._work, name="flairseg-background", daemon=True).start()
-
-    def _work(self) -> None:
-        try:
-            answer = True, self._function()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told in its own thread
-            answer = False, error
-        self._answers.put(answer)
+        # The thread knows nothing of the task: whoever lets the task go, and its timer with it, is the GUI thread.
+        work = self._function, self._answers
+        threading.Thread(target=_work, args=work, name="flairseg-background", daemon=True).start()
 
     def _poll(self) -> None:
         threads.share()
@@ -61,8 +61,17 @@ class Task:
             succeeded, answer = self._answers.get_nowait()
         except queue.Empty:
             return
+        answered = self._on_done if succeeded else self._on_failed
         self.cancel()
-        (self._on_done if succeeded else self._on_failed)(answer)
+        answered(answer)
+
+
+def _work(function: Callable[[], Any], answers: queue.Queue[tuple[bool, Any]]) -> None:
+    try:
+        answer = True, function()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told in its own thread
+        answer = False, error
+    answers.put(answer)
 
 
 def run(function: Callable[[], Any], onDone: Callable[[Any], None], onFailed: Callable[[Exception], None]) -> Task:

@@ -21,16 +21,24 @@ _VIEWS = {
 }
 
 
+#: Splitters in splitters hand sizes on over several turns of the event loop, ms.
+SETTLING_MS = 40
+
+
 class SliceLayout:
-    """Turns to slices once, and back when something is to be seen in 3D."""
+    """Turns to slices once, and back when something is to be seen in 3D.
+
+    The views get their size when the event loop turns: a dozen changes each, and what is fitted before is fitted to
+    another size. They are drawn once, when that is over.
+    """
 
     def __init__(self) -> None:
         self._before: int | None = None
-        # The views get their size when the event loop turns; what is fitted before is fitted to another one.
-        self._fitting = qt.QTimer()
-        self._fitting.setSingleShot(True)
-        self._fitting.setInterval(0)
-        self._fitting.timeout.connect(views.fit)
+        self._paused = False
+        self._settling = qt.QTimer()
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(SETTLING_MS)
+        self._settling.timeout.connect(self._settled)
 
     @property
     def turned(self) -> bool:
@@ -53,22 +61,38 @@ class SliceLayout:
         number, node = _NUMBERS[plane], manager.layoutLogic().GetLayoutNode()
         if not node.IsLayoutDescription(number):
             node.AddLayoutDescription(number, layout_description(plane))
-        with slicer.util.RenderBlocker():
-            manager.setLayout(number)
-        self._fitting.start()
+        self._set(manager, number)
         return True
 
     def back(self) -> None:
         """The layout of before, unless the user has chosen another since."""
         if self.turned:
-            with slicer.util.RenderBlocker():
-                slicer.app.layoutManager().setLayout(self._before)
-            self._fitting.start()
+            self._set(slicer.app.layoutManager(), self._before)
         self._before = None
 
     def cleanup(self) -> None:
         """The panel goes; the layout stays as it is."""
-        self._fitting.stop()
+        self._settling.stop()
+        self._resume()
+
+    def _set(self, manager, number: int) -> None:
+        """Change the layout, and draw nothing until the views have their size."""
+        if not self._paused:
+            self._paused = True
+            slicer.app.pauseRender()
+        self._settling.start()
+        manager.setLayout(number)
+
+    def _settled(self) -> None:
+        try:
+            views.fit()
+        finally:
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            slicer.app.resumeRender()
 
 
 def _with_3d() -> tuple[int, ...]:

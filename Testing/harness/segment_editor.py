@@ -97,7 +97,7 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
     )
     effectButtonStyle, setEffectButtonStyle = kept_with_setter(int, "effectButtonStyle", 2)
     effectColumnCount, setEffectColumnCount = kept_with_setter(int, "effectColumnCount", 5, then="_redraw")
-    readOnly, setReadOnly = kept_with_setter(bool, "readOnly", False, then="_redraw")
+    readOnly, setReadOnly = kept_with_setter(bool, "readOnly", False, then="_locked")
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -420,8 +420,15 @@ class qMRMLSegmentEditorWidget(_SceneWidget, QtWidgets.QWidget):
         self._history_changed()
 
     def _history_changed(self):
-        self._undo.setEnabled(bool(self._logic.CanUndo()))
-        self._redo.setEnabled(bool(self._logic.CanRedo()))
+        self._undo.setEnabled(bool(not self.readOnly and self._logic.CanUndo()))
+        self._redo.setEnabled(bool(not self.readOnly and self._logic.CanRedo()))
+
+    def _locked(self, locked):
+        # As Slicer does: the widget is shown anew only where it has a node.
+        if locked:
+            self.setActiveEffect(None)
+        self.updateWidgetFromMRML()
+        self._redraw()
 
     # Views and keys
 

@@ -113,6 +113,38 @@ class Method:
         return f"{self.__name__} (instance of {self.owner})"
 
 
+#: Address of a Qt object -> slots that are connected to its signals. PySide6 alone would let a bound method's object go.
+_kept_slots: dict[int, list] = {}
+
+
+def keep_slot(sender, slot) -> None:
+    """Keep a connected slot until its sender is destroyed or the slot disconnected, as PythonQt does.
+
+    PythonQt's reference is hidden from the garbage collector, as this one is: an object that holds a sender connected
+    to itself is never freed.
+    """
+    address = _address(sender)
+    if address not in _kept_slots:
+        _kept_slots[address] = []
+        sender.destroyed.connect(lambda: _kept_slots.pop(address, None))
+    _kept_slots[address].append(slot)
+
+
+def drop_slot(sender, slot=None) -> None:
+    """Let a slot go that was disconnected; without one all of them."""
+    kept = _kept_slots.get(_address(sender), [])
+    if slot is None:
+        kept.clear()
+    elif slot in kept:
+        kept.remove(slot)
+
+
+def _address(sender) -> int:
+    from shiboken6 import getCppPointer
+
+    return getCppPointer(sender)[0]
+
+
 class BoundSignal:
     """A signal of a Qt object: ``connect``, ``disconnect``, and called to emit it."""
 
@@ -123,6 +155,7 @@ class BoundSignal:
 
     def connect(self, slot, *more) -> bool:
         self.wrapped.connect(take(slot), *more)
+        keep_slot(self._sender, take(slot))
         return True
 
     def disconnect(self, slot=None) -> bool:
@@ -130,6 +163,7 @@ class BoundSignal:
             self.wrapped.disconnect()
         else:
             self.wrapped.disconnect(take(slot))
+        drop_slot(self._sender, None if slot is None else take(slot))
         return True
 
     def emit(self, *arguments) -> None:

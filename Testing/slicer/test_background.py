@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
+import numpy as np
 import pytest
 
 
@@ -62,3 +65,28 @@ def test_many_tasks_and_none_is_kept(background):
     wait(lambda: len(said) == 20)
     assert sorted(said) == list(range(20))
     assert not background._tasks
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_a_task_held_is_freed_once_it_is_over(background, slicer, cancelled):
+    """PythonQt keeps a slot, and all that hangs on it, for as long as its sender lives: a snapshot a stroke, megabytes."""
+    from Testing.harness.interaction import run_event_loop
+
+    said, go = [], threading.Event()
+
+    def begin() -> list[weakref.ref]:
+        voxels, callback = np.zeros(3), said.append
+        task = background.run(lambda: go.wait(10) and voxels.sum(), lambda answer: callback(answer), said.append)
+        return [weakref.ref(voxels), weakref.ref(task)]
+
+    held = begin()
+    if cancelled:
+        next(iter(background._tasks)).cancel()
+    go.set()
+    for _ in range(100):
+        run_event_loop(0.05)
+        gc.collect()
+        if all(reference() is None for reference in held):
+            break
+    assert all(reference() is None for reference in held)
+    assert len(said) == int(not cancelled)

@@ -94,6 +94,23 @@ def test_views_are_drawn_three_times_at_most_for_what_a_reader_does(slicer, pane
     assert count.most == 0, "the time of work is no reason to draw the views"
 
 
+def test_the_first_result_of_a_session_is_drawn_three_times_at_most_with_the_turn_to_slices(slicer, panel, head):
+    volume, _ = head
+    node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, "FLAIR 042")
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    settle(panel)
+    manager = slicer.app.layoutManager()
+    height = manager.sliceWidget("Red").sliceView().height
+    with RenderCount() as count:
+        panel.run.onStarted()
+        run_event_loop(0.3)
+        assert panel.sliceLayout.turned
+        assert manager.sliceWidget("Red").sliceView().height > height, "the views were resized"
+        assert max(count.requests.values()) == 1, count.requests
+        deliver(slicer, panel, head, node)
+    assert count.most <= MOST_RENDERS, count.requests
+
+
 def test_a_case_of_the_queue_draws_the_views_three_times_at_most(slicer, queue, head, tmp_path):
     for case, doubt in (("a", 0.3), ("b", 0.1)):
         write_result(tmp_path / "results", case, head, doubt)

@@ -81,3 +81,21 @@ def test_a_layout_that_the_user_chose_stays(slicer, manager, layout, head):
     layout.back()
     assert manager.layout == alone
     assert not layout.turn(None)
+
+
+def test_views_are_drawn_again_whatever_comes_between(slicer, manager, layout, head):
+    from Testing.harness.interaction import run_event_loop
+    from Testing.harness.render_count import RenderCount
+
+    volume, _ = segmented(slicer, head)
+    red = manager.sliceWidget("Red").mrmlSliceNode()
+    for leave in (layout.back, layout.cleanup, lambda: run_event_loop(0.2)):
+        assert layout.turn(volume)
+        leave()
+        layout.back()
+        layout.cleanup()
+        run_event_loop(0.1)
+        with RenderCount() as count:
+            red.SetSliceOffset(red.GetSliceOffset() + 1)
+            run_event_loop(0.1)
+        assert count.renders["Red"] == 1

@@ -155,6 +155,66 @@ def test_a_second_verdict_makes_a_second_version(slicer, result, case):
     assert "v002" in shown(result.panel.ui.verdictMessageLabel)
 
 
+def can_undo_and_redo(result) -> tuple[bool, bool]:
+    return result.panel.ui.undoButton.enabled, result.panel.ui.redoButton.enabled
+
+
+def test_what_was_edited_before_a_verdict_can_be_undone_once_the_case_is_open_again(slicer, result, case):
+    _, node = case
+    ui = result.panel.ui
+    as_loaded = result.labels()
+    assert can_undo_and_redo(result) == (False, False)
+    result.paint((8, 60, 60), 6.0)
+    painted = result.labels()
+    press("N")
+    press("Del")
+    result.settle()
+    deleted = result.labels()
+    assert can_undo_and_redo(result) == (True, False)
+    for version in ("v001", "v002"):
+        click(ui.acceptEditedButton)
+        assert can_undo_and_redo(result) == (False, False), "saved as it is"
+        result.settle()
+        assert versions(result)[-1] == version
+        assert can_undo_and_redo(result) == (False, False), "the verdict stands"
+        press("Ctrl+Z")
+        assert np.array_equal(result.labels(), deleted)
+        click(ui.reopenButton)
+        result.settle()
+        assert can_undo_and_redo(result) == (True, False)
+    click(ui.undoButton)
+    result.settle()
+    assert np.array_equal(result.labels(), painted)
+    assert can_undo_and_redo(result) == (True, True)
+    click(ui.undoButton)
+    result.settle()
+    assert np.array_equal(result.labels(), as_loaded)
+    assert can_undo_and_redo(result) == (False, True)
+    assert ui.acceptButton.enabled
+    click(ui.redoButton)
+    click(ui.redoButton)
+    result.settle()
+    assert np.array_equal(result.labels(), deleted)
+    assert can_undo_and_redo(result) == (True, False)
+
+
+def test_undo_offers_nothing_where_another_version_is_shown(slicer, result, case, head):
+    volume, node = case
+    press("N")
+    press("X")
+    result.settle()
+    assert can_undo_and_redo(result) == (True, False)
+    before = result.labels(node)
+    _, second = segmented(slicer, head, volume_node=volume)
+    result.show(second)
+    assert can_undo_and_redo(result) == (False, False)
+    press("Ctrl+Z")
+    result.settle()
+    assert np.array_equal(result.labels(node), before)
+    result.panel.setSegmentation(None)
+    assert can_undo_and_redo(result) == (False, False)
+
+
 def test_a_rejection_needs_a_reason(slicer, result, case):
     _, node = case
     ui = result.panel.ui

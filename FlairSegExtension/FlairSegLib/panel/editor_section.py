@@ -62,7 +62,12 @@ class EditorSection:
         for name in ("SegmentsTableResizableFrame", "SegmentsTableView"):
             for part in slicer.util.findChildren(editor, name=name):
                 part.setVisible(False)
-        # One pair of buttons for undo and redo: that of the panel, which stays in view.
+        # One pair of buttons for undo and redo: that of the panel, which stays in view. The editor's own, now hidden,
+        # go on to know what can be undone.
+        self._history = [
+            (own, next(iter(slicer.util.findChildren(editor, name=name)), None))
+            for own, name in (("undoButton", "UndoButton"), ("redoButton", "RedoButton"))
+        ]
         editor.setUndoEnabled(False)
         self._preparation = qt.QTimer()
         self._preparation.setSingleShot(True)
@@ -170,6 +175,7 @@ class EditorSection:
             self._bind()
             self.ui.segmentEditor.saveStateForUndo()
             segment_voxels.write(self._node, grid, box, before, after)
+        self.show_history()
         return True
 
     def undo(self) -> None:
@@ -177,12 +183,23 @@ class EditorSection:
         if self.editable and self._bound:
             with slicer.util.RenderBlocker():
                 self.ui.segmentEditor.undo()
+        self.show_history()
 
     def redo(self) -> None:
         """Do again what was taken back."""
         if self.editable and self._bound:
             with slicer.util.RenderBlocker():
                 self.ui.segmentEditor.redo()
+        self.show_history()
+
+    def show_history(self) -> None:
+        """Enable the panel's undo and redo where there is something to take back, or to do again."""
+        usable = self.editable and self._bound
+        for own, editors in self._history:
+            button = getattr(self.ui, own, None)
+            if button is not None:
+                # Enabled by itself: what it is laid in is hidden, and may be disabled.
+                button.setEnabled(usable and (editors is None or editors.isEnabledTo(editors.parentWidget())))
 
     @property
     def _bound(self) -> bool:
@@ -236,6 +253,7 @@ class EditorSection:
     def _update(self) -> None:
         usable = self.editable and self._volume is not None
         self.ui.segmentEditor.setEnabled(usable)
+        self.show_history()
         if self._node is None:
             messages.hide(self.ui.editorMessageLabel)
         elif self._volume is None:

@@ -461,8 +461,6 @@ class LesionsSection:
         editable = lesion is not None and not self._locked
         self.ui.flipButton.setEnabled(editable)
         self.ui.deleteButton.setEnabled(editable)
-        for button in (self.ui.undoButton, self.ui.redoButton):
-            button.setEnabled(self._node is not None and not self._locked)
         for button in (self.ui.previousButton, self.ui.nextButton):
             button.setEnabled(bool(self._rows))
         to_lesion = lesion is not None and other_wmh_class(lesion.value) == LESION

@@ -268,6 +268,7 @@ class ResultPanel(VTKObservationMixin):
         if self._node is None:
             return
         self.verdict.measured(None)
+        self.editor.show_history()
         self._settling.start()
 
     def _restyled(self) -> None:
