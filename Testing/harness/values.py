@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from functools import lru_cache, partial
 
@@ -113,26 +115,38 @@ class Method:
         return f"{self.__name__} (instance of {self.owner})"
 
 
-#: Address of a Qt object -> slots that are connected to its signals. PySide6 alone would let a bound method's object go.
-_kept_slots: dict[int, list] = {}
+#: Address of a Qt object -> slots that are connected to its signals; None: PySide6's way.
+_kept_slots: dict[int, list] | None = None
 
 
-def keep_slot(sender, slot) -> None:
-    """Keep a connected slot until its sender is destroyed or the slot disconnected, as PythonQt does.
+@contextmanager
+def slots_kept() -> Iterator[None]:
+    """Keep a slot that is connected meanwhile until its sender is destroyed or the slot disconnected, as PythonQt does.
 
-    PythonQt's reference is hidden from the garbage collector, as this one is: an object that holds a sender connected
-    to itself is never freed.
+    PySide6 lets the object of a bound method go; PythonQt keeps it, by a reference that the garbage collector does not
+    see: an object that holds a sender connected to itself is never freed.
     """
-    address = _address(sender)
-    if address not in _kept_slots:
-        _kept_slots[address] = []
-        sender.destroyed.connect(lambda: _kept_slots.pop(address, None))
-    _kept_slots[address].append(slot)
+    global _kept_slots
+    _kept_slots = {}
+    try:
+        yield
+    finally:
+        _kept_slots = None
 
 
-def drop_slot(sender, slot=None) -> None:
+def _keep_slot(sender, slot) -> None:
+    if _kept_slots is None:
+        return
+    kept, address = _kept_slots, _address(sender)
+    if address not in kept:
+        kept[address] = []
+        sender.destroyed.connect(lambda: kept.pop(address, None))
+    kept[address].append(slot)
+
+
+def _drop_slot(sender, slot=None) -> None:
     """Let a slot go that was disconnected; without one all of them."""
-    kept = _kept_slots.get(_address(sender), [])
+    kept = [] if _kept_slots is None else _kept_slots.get(_address(sender), [])
     if slot is None:
         kept.clear()
     elif slot in kept:
@@ -155,7 +169,7 @@ class BoundSignal:
 
     def connect(self, slot, *more) -> bool:
         self.wrapped.connect(take(slot), *more)
-        keep_slot(self._sender, take(slot))
+        _keep_slot(self._sender, take(slot))
         return True
 
     def disconnect(self, slot=None) -> bool:
@@ -163,7 +177,7 @@ class BoundSignal:
             self.wrapped.disconnect()
         else:
             self.wrapped.disconnect(take(slot))
-        drop_slot(self._sender, None if slot is None else take(slot))
+        _drop_slot(self._sender, None if slot is None else take(slot))
         return True
 
     def emit(self, *arguments) -> None:

@@ -69,8 +69,9 @@ def test_many_tasks_and_none_is_kept(background):
 
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_what_a_task_held_is_freed_once_it_is_over(background, slicer, cancelled):
-    """PythonQt keeps a slot, and all that hangs on it, for as long as its sender lives: a snapshot a stroke, megabytes."""
+    """PythonQt keeps a slot, and all that hangs on it, while its sender lives: a snapshot a stroke, megabytes."""
     from Testing.harness.interaction import run_event_loop
+    from Testing.harness.values import slots_kept
 
     said, go = [], threading.Event()
 
@@ -79,14 +80,15 @@ def test_what_a_task_held_is_freed_once_it_is_over(background, slicer, cancelled
         task = background.run(lambda: go.wait(10) and voxels.sum(), lambda answer: callback(answer), said.append)
         return [weakref.ref(voxels), weakref.ref(task)]
 
-    held = begin()
-    if cancelled:
-        next(iter(background._tasks)).cancel()
-    go.set()
-    for _ in range(100):
-        run_event_loop(0.05)
-        gc.collect()
-        if all(reference() is None for reference in held):
-            break
+    with slots_kept():
+        held = begin()
+        if cancelled:
+            next(iter(background._tasks)).cancel()
+        go.set()
+        for _ in range(100):
+            run_event_loop(0.05)
+            gc.collect()
+            if all(reference() is None for reference in held):
+                break
     assert all(reference() is None for reference in held)
     assert len(said) == int(not cancelled)

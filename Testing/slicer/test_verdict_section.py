@@ -159,8 +159,7 @@ def can_undo_and_redo(result) -> tuple[bool, bool]:
     return result.panel.ui.undoButton.enabled, result.panel.ui.redoButton.enabled
 
 
-def test_what_was_edited_before_a_verdict_can_be_undone_once_the_case_is_open_again(slicer, result, case):
-    _, node = case
+def test_what_was_edited_before_a_verdict_can_be_undone_once_the_case_is_open_again(result, case):
     ui = result.panel.ui
     as_loaded = result.labels()
     assert can_undo_and_redo(result) == (False, False)
