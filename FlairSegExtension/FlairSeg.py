@@ -61,11 +61,12 @@ class FlairSeg(ScriptedLoadableModule):
 
 
 def registerWithSlicer() -> None:
-    """What other modules are told once Slicer has started: sample data, and the list of terms."""
-    from FlairSegLib import sample_data, terminology
+    """What Slicer is told once it has started: sample data, the list of terms, the layouts of saved scenes."""
+    from FlairSegLib import own_layouts, sample_data, terminology
 
     sample_data.register()
     terminology.load()
+    own_layouts.register()
 
 
 class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -10,14 +10,15 @@ import slicer
 from flairseg.image.slice_stack import dominant_axes
 from flairseg.lesions.components import through_plane_axis
 
-from . import views
+from . import own_layouts, views
+from .own_layouts import FIRST_LAYOUT
 
-#: Numbers of our layouts: Slicer's own are below 1000.
-FIRST_LAYOUT = 17_040
 #: Views of this group follow each other, and leave Red, Green and Yellow alone.
 VIEW_GROUP = 1704
 #: Bars of the views, from left to right.
 _COLOURS = ("#6f9bc8", "#d8a24a", "#8a8f98", "#7fb28a")
+#: Fewest views side by side.
+_FEWEST = 2
 #: Slices run along this axis of RAS -> the plane that shows them as they were acquired.
 _ORIENTATIONS = ("Sagittal", "Coronal", "Axial")
 
@@ -77,12 +78,7 @@ class LinkedViews:
         self._restore()
         plane = plane_of(shown[0].volume)
         number = FIRST_LAYOUT + len(shown)
-        node = manager.layoutLogic().GetLayoutNode()
-        description = layout_description([one.title for one in shown], plane)
-        if node.IsLayoutDescription(number):
-            node.SetLayoutDescription(number, description)
-        else:
-            node.AddLayoutDescription(number, description)
+        own_layouts.describe(number, layout_description([one.title for one in shown], plane))
         manager.setLayout(number)
         # The views get their size when the event loop turns; what is fitted before is fitted to another one.
         slicer.app.processEvents()
@@ -162,6 +158,14 @@ class LinkedViews:
                 composite.SetLinkedControl(False)
                 composite.SetBackgroundVolumeID(None)
         self._composites = []
+
+
+def descriptions() -> dict[int, str]:
+    """Number and description of each of these layouts; titles and plane are set when they are shown."""
+    counts = range(_FEWEST, len(_COLOURS) + 1)
+    return {
+        FIRST_LAYOUT + n: layout_description([str(view + 1) for view in range(n)], _ORIENTATIONS[-1]) for n in counts
+    }
 
 
 def layout_description(titles: Sequence[str], orientation: str) -> str:

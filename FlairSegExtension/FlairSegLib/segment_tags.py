@@ -49,6 +49,14 @@ def set_tag(segment, key: str, value: str) -> None:
             segment.SetTag(key, value)
 
 
+def set_attribute(node, key: str, value: str) -> None:
+    """Set an attribute of a node without telling anybody: views are drawn at each announced change."""
+    before = node.GetDisableModifiedEvent()
+    node.SetDisableModifiedEvent(1)
+    node.SetAttribute(key, value)
+    node.SetDisableModifiedEvent(before)
+
+
 @contextmanager
 def unannounced(segment) -> Iterator[None]:
     """Keep a change of a segment's tags from the observers of its segmentation.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import qt
 import slicer
 
-from . import views
-from .linked_views import FIRST_LAYOUT, plane_of
+from . import own_layouts, views
+from .linked_views import plane_of
+from .own_layouts import FIRST_LAYOUT
 
 #: Numbers of our layouts, one for each plane in the large view; those of :mod:`.linked_views` end below.
 _NUMBERS = {"Axial": FIRST_LAYOUT + 10, "Coronal": FIRST_LAYOUT + 11, "Sagittal": FIRST_LAYOUT + 12}
@@ -58,9 +59,8 @@ class SliceLayout:
             return False
         self._before = int(manager.layout)
         plane = plane_of(volume_node)
-        number, node = _NUMBERS[plane], manager.layoutLogic().GetLayoutNode()
-        if not node.IsLayoutDescription(number):
-            node.AddLayoutDescription(number, layout_description(plane))
+        number = _NUMBERS[plane]
+        own_layouts.describe(number, layout_description(plane))
         self._set(manager, number)
         return True
 
@@ -121,6 +121,11 @@ def _rendered(volume_node) -> bool:
     """Whether a volume is rendered in 3D."""
     displays = (volume_node.GetNthDisplayNode(n) for n in range(volume_node.GetNumberOfDisplayNodes()))
     return any(d is not None and d.IsA("vtkMRMLVolumeRenderingDisplayNode") and d.GetVisibility() for d in displays)
+
+
+def descriptions() -> dict[int, str]:
+    """Number and description of each of these layouts."""
+    return {number: layout_description(plane) for plane, number in _NUMBERS.items()}
 
 
 def layout_description(plane: str) -> str:

@@ -111,6 +111,27 @@ def test_from_looking_to_acceptance_and_back_after_a_reload(slicer, result, head
         assert result.panel.tracker.seconds == pytest.approx(verdict["active_seconds"], abs=6)
 
 
+def test_the_time_of_work_is_in_a_scene_that_is_saved_while_the_panel_is_shown(slicer, result, head, tmp_path):
+    """Nothing is told before a scene is saved: neither ``StartSaveEvent`` nor any other event comes."""
+    _, node = segmented(slicer, head)
+    result.show(node)
+    told = []
+    node.AddObserver("ModifiedEvent", lambda caller, event: told.append(event))
+    now = [100.0]
+    result.panel.tracker._clock = lambda: now[0]
+    for _ in range(3):
+        result.panel.tracker.touch()
+        now[0] += 11.0
+    result.panel._clock_timer.timeout.emit()
+    assert not told, "each change that is told draws the views"
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    (node,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    result.show(node)
+    assert result.panel.tracker.seconds == pytest.approx(22.0, abs=0.1)
+
+
 def test_painting_takes_voxels_from_the_other_classes_and_erasing_gives_them_to_none(slicer, result, head):
     _, node = segmented(slicer, head)
     result.show(node)

@@ -82,7 +82,10 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
     assert queue.column(TASK, "referenceTable") == ["Delineate alone"]
     begin(queue)
     assert queue.nodes("vtkMRMLScalarVolumeNode") == ["p1"]
+    undo = queue.ui.segmentEditor.findChild("QToolButton", "UndoButton")
+    assert (undo.isVisible(), undo.enabled) == (True, False), "the editor's own: there is no other here"
     assert queue.draw(ras(head, A), 8) > 0
+    assert undo.enabled
     first = drawn(queue).copy()
     save(queue)
     assert queue.nodes("vtkMRMLScalarVolumeNode") == []

@@ -99,3 +99,19 @@ def test_views_are_drawn_again_whatever_comes_between(slicer, manager, layout, h
             red.SetSliceOffset(red.GetSliceOffset() + 1)
             run_event_loop(0.1)
         assert count.renders["Red"] == 1
+
+
+def test_slicer_knows_all_layouts_of_ours_before_a_panel_is_shown(slicer, main_window, load_module):
+    """A scene names the number of its layout alone: opened in another session it would show no view."""
+    from FlairSegLib import linked_views, slice_layout
+
+    main_window()
+    load_module("FlairSeg")
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    ours = {**slice_layout.descriptions(), **linked_views.descriptions()}
+    assert len(ours) == 6
+    for number, description in ours.items():
+        assert node.IsLayoutDescription(number)
+        assert node.GetLayoutDescription(number) == description
+        node.SetViewArrangement(number)
+        assert node.GetCurrentLayoutDescription() == description, "Slicer can read it"

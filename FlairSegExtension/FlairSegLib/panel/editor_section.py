@@ -62,13 +62,15 @@ class EditorSection:
         for name in ("SegmentsTableResizableFrame", "SegmentsTableView"):
             for part in slicer.util.findChildren(editor, name=name):
                 part.setVisible(False)
-        # One pair of buttons for undo and redo: that of the panel, which stays in view. The editor's own, now hidden,
-        # go on to know what can be undone.
         self._history = [
-            (own, next(iter(slicer.util.findChildren(editor, name=name)), None))
+            (getattr(ui, own), next(iter(slicer.util.findChildren(editor, name=name)), None))
             for own, name in (("undoButton", "UndoButton"), ("redoButton", "RedoButton"))
+            if hasattr(ui, own)
         ]
-        editor.setUndoEnabled(False)
+        if self._history:
+            # One pair of buttons for undo and redo: that of the panel, which stays in view. The editor's own, hidden
+            # then, go on to know what can be undone.
+            editor.setUndoEnabled(False)
         self._preparation = qt.QTimer()
         self._preparation.setSingleShot(True)
         self._preparation.setInterval(0)
@@ -195,11 +197,9 @@ class EditorSection:
     def show_history(self) -> None:
         """Enable the panel's undo and redo where there is something to take back, or to do again."""
         usable = self.editable and self._bound
-        for own, editors in self._history:
-            button = getattr(self.ui, own, None)
-            if button is not None:
-                # Enabled by itself: what it is laid in is hidden, and may be disabled.
-                button.setEnabled(usable and (editors is None or editors.isEnabledTo(editors.parentWidget())))
+        for button, editors in self._history:
+            # Enabled by itself: what the editor's is laid in is hidden, and may be disabled.
+            button.setEnabled(usable and (editors is None or editors.isEnabledTo(editors.parentWidget())))
 
     @property
     def _bound(self) -> bool:

@@ -112,10 +112,8 @@ class ResultPanel(VTKObservationMixin):
         # Copying the voxels is a step of its own: the panel is drawn before it.
         self._first_count = _timer(0, self._count, single=True)
         self._style_timer = _timer(0, self.result.refresh, single=True)
-        # Only shown: an attribute of the node that changes every few seconds would draw the views each time.
-        self._clock_timer = _timer(CLOCK_MS, lambda: self.verdict.show_work(self.tracker.seconds))
+        self._clock_timer = _timer(CLOCK_MS, self._tick)
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartSaveEvent, self._saving)
         self.addObserver(scene, scene.NodeAddedEvent, self._scene_changed)
         self.addObserver(scene, scene.NodeRemovedEvent, self._scene_changed)
         self._scene_timer = _timer(SETTLING_MS, self._follow_scene, single=True)
@@ -370,13 +368,16 @@ class ResultPanel(VTKObservationMixin):
         text = f"{self.tracker.seconds:.1f}"
         self.verdict.show_work(self.tracker.seconds)
         if self.tracker.seconds > 0:
-            node.SetAttribute(segment_tags.ACTIVE_SECONDS, text)
+            segment_tags.set_attribute(node, segment_tags.ACTIVE_SECONDS, text)
         if tags and self.tracker.seconds > 0:
             for segment_id in segment_voxels.segments_by_class(node).values():
                 segment_tags.set_tag(node.GetSegmentation().GetSegment(segment_id), segment_tags.ACTIVE_SECONDS, text)
 
-    def _saving(self, caller=None, event=None) -> None:
-        self._note_work(tags=True)
+    def _tick(self) -> None:
+        """The clock goes on. A scene says nothing before it is saved, so what it is to know is noted all the time."""
+        self.verdict.show_work(self.tracker.seconds)
+        if self._node is not None and self._node.GetScene() is not None and self.tracker.seconds > 0:
+            segment_tags.set_attribute(self._node, segment_tags.ACTIVE_SECONDS, f"{self.tracker.seconds:.1f}")
 
     # Sections
 
