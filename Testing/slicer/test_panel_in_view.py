@@ -47,6 +47,54 @@ def test_whatever_is_scrolled_to(panel):
     assert whole(ui.confirmRejectButton)
 
 
+@pytest.fixture
+def small(main_window):
+    """A window of 1280 x 800 at 150 %."""
+    return lambda module: main_window(module, width=853, height=533, panel_width=310)
+
+
+def assert_in_view(window, ui) -> None:
+    scroll = window.panel
+    assert (scroll.verticalScrollBar().maximum, scroll.horizontalScrollBar().maximum) == (0, 0)
+    for name in IN_VIEW:
+        assert whole(getattr(ui, name)), name
+
+
+def test_in_a_small_window(slicer, small, load_module, head):
+    load_module("FlairSeg")
+    window = small("FlairSeg")
+    widget = slicer.modules.flairseg.widgetRepresentation().self()
+    _, node = segmented(slicer, head)
+    run_event_loop(0.3)
+    widget.result.setSegmentation(node)
+    wait_until(lambda: not widget.result.busy, 30)
+    run_event_loop(0.2)
+    ui = widget.result.ui
+    assert_in_view(window, ui)
+    assert widget.ui.contentArea.horizontalScrollBar().maximum == 0
+    click(ui.rejectButton)
+    run_event_loop(0.1)
+    for name in ("reasonSelector", "reasonEdit", "confirmRejectButton", "cancelRejectButton"):
+        assert whole(getattr(ui, name)), name
+
+
+def test_a_case_of_the_queue_in_a_small_window(slicer, small, load_module, head, tmp_path):
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.slicer.queue_driver import QueueDriver, write_result
+
+    load_module("FlairSegReview")
+    window = small("FlairSegReview")
+    tab = slicer.modules.flairsegreview.widgetRepresentation().self().queue
+    write_result(tmp_path / "results", "a", head, 0.3)
+    queue = QueueDriver(slicer, tab, window, FlairSegSettings())
+    queue.list(tmp_path / "results")
+    queue.open("a")
+    run_event_loop(0.2)
+    assert_in_view(window, tab.result.ui)
+    assert tab.ui.queueArea.horizontalScrollBar().maximum == 0
+
+
 def test_one_pair_of_each_tool(panel, slicer):
     """Brush, eraser, undo and redo are offered once."""
     import qt
