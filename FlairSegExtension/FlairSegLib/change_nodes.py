@@ -17,7 +17,7 @@ from flairseg.longitudinal.states import GAINED, LOST, STATES
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import scene_bridge, segment_tags, views
+from . import drawing, scene_bridge, segment_tags, views
 from .task_controller import in_thread
 
 #: Colours of what a lesion that is older than the last study gained and lost: between enlarging and new, and paler than
@@ -114,13 +114,13 @@ def add_nodes(
     try:
         studies, transforms = [], []
         for number, (volume_node, motion) in enumerate(zip(volume_nodes, to_halfway, strict=True), start=1):
-            with slicer.util.RenderBlocker():
+            with drawing.once():
                 transforms.append(_transform(scene, volume_node, motion, number))
                 added.append(transforms[-1])
                 studies.append(_aligned(scene, volume_node, transforms[-1], number))
                 added.append(studies[-1])
             yield 0.9
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             volume = _difference(scene, image, ijk_to_ras, window, title)
             added.append(volume)
             added.append(_change(scene, layer, set(np.flatnonzero(present)), volume, title))

@@ -10,7 +10,7 @@ import slicer
 from flairseg.image.slice_stack import dominant_axes
 from flairseg.lesions.components import through_plane_axis
 
-from . import own_layouts, views
+from . import drawing, own_layouts, views
 from .own_layouts import FIRST_LAYOUT
 
 #: Views of this group follow each other, and leave Red, Green and Yellow alone.
@@ -82,7 +82,7 @@ class LinkedViews:
         manager.setLayout(number)
         # The views get their size when the event loop turns; what is fitted before is fitted to another one.
         slicer.app.processEvents()
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             return self._fill(manager, shown, visible, plane)
 
     def _fill(self, manager, shown: Sequence[Shown], visible: Sequence, plane: str) -> list:
@@ -110,7 +110,7 @@ class LinkedViews:
     def close(self) -> None:
         """Back to the layout of before; segmentations are shown where they were."""
         manager = slicer.app.layoutManager()
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._restore()
             if self.open and manager is not None:
                 manager.setLayout(self._layout)

@@ -31,7 +31,7 @@ from flairseg.segmentation.result import Segmentation
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import provenance
+from . import drawing, provenance
 from .segment_voxels import grid_of, new_segment
 
 #: Node references of a segmentation node.
@@ -211,7 +211,7 @@ def segmentation_steps(
     _ = answer.labels_text
     yield 0.95
     _check_on_grid(segmentation, volume_node)
-    with slicer.util.RenderBlocker():
+    with drawing.once():
         return _add_nodes(segmentation, volume_node, layer, levels, answer, name, shown)
 
 

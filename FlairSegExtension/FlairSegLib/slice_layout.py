@@ -8,7 +8,7 @@ from __future__ import annotations
 import qt
 import slicer
 
-from . import own_layouts, views
+from . import drawing, own_layouts, views
 from .linked_views import plane_of
 from .own_layouts import FIRST_LAYOUT
 
@@ -79,7 +79,7 @@ class SliceLayout:
         """Change the layout, and draw nothing until the views have their size."""
         if not self._paused:
             self._paused = True
-            slicer.app.pauseRender()
+            drawing.pause()
         self._settling.start()
         manager.setLayout(number)
 
@@ -92,7 +92,7 @@ class SliceLayout:
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
-            slicer.app.resumeRender()
+            drawing.resume()
 
 
 def _with_3d() -> tuple[int, ...]:

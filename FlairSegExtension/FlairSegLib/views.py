@@ -1,14 +1,12 @@
-"""What the views show of a segmentation: where they look, how strong the colours are, the surface on demand.
-
-A view of Slicer that has waited for longer than a frame is drawn at the next change, while the change is being made.
-What belongs together is changed while rendering is paused, and drawn once.
-"""
+"""What the views show of a segmentation: where they look, how strong the colours are, the surface on demand."""
 
 from __future__ import annotations
 
 import numpy as np
 import slicer
 import vtk
+
+from . import drawing
 
 #: Width of what is shown when zoomed to a lesion: the lesion with its surroundings, mm.
 ZOOM_MINIMUM_MM = 45.0
@@ -18,7 +16,7 @@ ZOOM_FACTOR = 3.0
 def center_on(point_world: tuple[float, float, float]) -> None:
     """Show a point (world RAS, mm) in the middle of all slice views."""
     node = slicer.vtkMRMLSliceNode
-    with slicer.util.RenderBlocker():
+    with drawing.once():
         node.JumpAllSlices(slicer.mrmlScene, *point_world, node.CenteredJumpSlice)
 
 
@@ -42,7 +40,7 @@ def ijk_to_world(volume_node) -> np.ndarray:
 def zoom_to(extent_mm: float) -> None:
     """Enlarge all slice views so that something of that size fills about a third of them; their centres stay."""
     width = max(ZOOM_MINIMUM_MM, ZOOM_FACTOR * extent_mm)
-    with slicer.util.RenderBlocker():
+    with drawing.once():
         for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
             x, y, z = node.GetFieldOfView()
             if min(x, y) > 0:
@@ -55,7 +53,7 @@ def fit() -> None:
     manager = slicer.app.layoutManager()
     if manager is None:
         return
-    with slicer.util.RenderBlocker():
+    with drawing.once():
         for name in manager.sliceViewNames():
             manager.sliceWidget(name).sliceController().fitSliceToBackground()
 
@@ -69,24 +67,32 @@ def display_of(node):
 
 def set_fill_opacity(node, opacity: float) -> None:
     """Strength of the coloured areas in slices, 0..1."""
-    display_of(node).SetOpacity2DFill(opacity)
+    with drawing.once():
+        display_of(node).SetOpacity2DFill(opacity)
 
 
 def set_outline_opacity(node, opacity: float) -> None:
     """Strength of the outlines in slices, 0..1."""
-    display_of(node).SetOpacity2DOutline(opacity)
+    with drawing.once():
+        display_of(node).SetOpacity2DOutline(opacity)
 
 
 def toggle_overlay(node) -> bool:
     """Hide the colours, or show them again; whether they are shown now."""
-    display = display_of(node)
-    display.SetVisibility(not display.GetVisibility())
-    return bool(display.GetVisibility())
+    show_overlay(node, not display_of(node).GetVisibility())
+    return bool(display_of(node).GetVisibility())
+
+
+def show_overlay(node, shown: bool) -> None:
+    """Show the colours, or hide them."""
+    with drawing.once():
+        display_of(node).SetVisibility(shown)
 
 
 def set_segment_visible(node, segment_id: str, visible: bool) -> None:
     """Show or hide one segment, in slices and in 3D."""
-    display_of(node).SetSegmentVisibility(segment_id, visible)
+    with drawing.once():
+        display_of(node).SetSegmentVisibility(segment_id, visible)
 
 
 def has_surface(node) -> bool:
@@ -111,5 +117,5 @@ def show_volume(volume_node) -> None:
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     if any(c.GetBackgroundVolumeID() == volume_node.GetID() for c in composites):
         return
-    with slicer.util.RenderBlocker():
+    with drawing.once():
         slicer.util.setSliceViewerLayers(background=volume_node, fit=True)

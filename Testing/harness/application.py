@@ -63,6 +63,10 @@ class Application(Guarded):
     def connect(self, signature, slot) -> None:
         """Without Qt nothing is ever signalled."""
 
+    def layoutManager(self):
+        """There is no main window here."""
+        return None
+
     def pauseRender(self) -> None:
         """Nothing renders by itself here."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -24,6 +25,10 @@ _SLICE_VIEWS = {
 }
 
 
+#: The application draws 60 times a second at most.
+_FRAME_S = 1 / 60
+
+
 class _Picture(QtWidgets.QWidget):
     """Shows what a view rendered; renders again, once per turn of the event loop, when asked to."""
 
@@ -35,6 +40,7 @@ class _Picture(QtWidgets.QWidget):
         self._name = "3D" if view.node.IsA("vtkMRMLViewNode") else view.node.GetLayoutName()
         self._image = None
         self._pauses, self._waits, self._interrupted = 0, False, False
+        self._since = 0.0
         self._timer = QtCore.QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(5)
@@ -50,10 +56,13 @@ class _Picture(QtWidgets.QWidget):
         if not self.isVisible():
             return
         if self._pauses:
+            if not (self._waits or self._interrupted):
+                self._since = time.perf_counter()
             self._waits = True
             return
         render_count.requested(self._name)
         if not self._timer.isActive():
+            self._since = time.perf_counter()
             self._timer.start()
 
     def pauseRender(self):
@@ -70,9 +79,15 @@ class _Picture(QtWidgets.QWidget):
             return self._pauses
         waits, interrupted = self._waits, self._interrupted
         self._waits = self._interrupted = False
-        if waits:
-            self.schedule()
-        elif interrupted:
+        if not waits and not interrupted:
+            return self._pauses
+        if waits and self.isVisible():
+            render_count.requested(self._name)
+        # As ctkVTKAbstractView does: what has waited for longer than a frame is drawn in this call.
+        if time.perf_counter() - self._since > _FRAME_S:
+            if self.isVisible():
+                self.render_now()
+        else:
             self._timer.start()
         return self._pauses
 

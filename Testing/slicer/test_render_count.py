@@ -111,6 +111,55 @@ def test_the_first_result_of_a_session_is_drawn_three_times_at_most_with_the_tur
     assert count.most <= MOST_RENDERS, count.requests
 
 
+def test_one_view_is_drawn_in_each_turn_of_the_event_loop(slicer, panel, head, monkeypatch):
+    """Three views at a time block the event loop for three times as long."""
+    import qt
+
+    from Testing.harness import render_count
+
+    volume, _ = head
+    node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, "FLAIR 042")
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    settle(panel)
+    deliver(slicer, panel, head, node)
+    turns, drawn = [0], []
+
+    def turn() -> None:
+        turns[0] += 1
+
+    beat = qt.QTimer()
+    beat.timeout.connect(turn)
+    beat.start(0)
+    monkeypatch.setattr(render_count, "rendered", lambda view: drawn.append((turns[0], view)))
+    for key in ("N", "X", "Ctrl+Z", "O"):
+        drawn.clear()
+        press(key)
+        settle(panel)
+        assert {view for _, view in drawn} >= {"Red", "Green", "Yellow"}
+        assert drawn[0][1] == "Red", "the largest first"
+        assert len({when for when, _ in drawn}) == len(drawn), f"{key}: {drawn}"
+    beat.stop()
+
+
+def test_a_view_that_waits_for_its_turn_may_be_gone(slicer, panel, head):
+    from FlairSegLib import drawing
+
+    class Gone:
+        def resumeRender(self):
+            raise ValueError("Trying to call 'resumeRender' on a destroyed qMRMLSliceView object")
+
+    volume, _ = head
+    node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, "FLAIR 042")
+    settle(panel)
+    with RenderCount() as count:
+        with drawing.once():
+            slicer.util.setSliceViewerLayers(background=node, fit=True)
+        drawing._views._held.insert(1, Gone())
+        wait_until(lambda: not drawing._views._held and not drawing._views._timer.isActive(), 30)
+        run_event_loop(0.1)
+    assert min(count.renders[view] for view in ("Red", "Green", "Yellow")) >= 1, count.renders
+
+
 def test_a_case_of_the_queue_draws_the_views_three_times_at_most(slicer, queue, head, tmp_path):
     for case, doubt in (("a", 0.3), ("b", 0.1)):
         write_result(tmp_path / "results", case, head, doubt)

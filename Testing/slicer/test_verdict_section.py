@@ -236,6 +236,19 @@ def test_a_rejection_needs_a_reason(slicer, result, case):
     assert not ui.rejectRow.isVisible()
 
 
+def test_one_reject_is_offered_at_a_time(result, case):
+    ui = result.panel.ui
+    buttons = (ui.acceptButton, ui.rejectButton, ui.confirmRejectButton, ui.cancelRejectButton)
+    assert [button.isVisible() for button in buttons] == [True, True, False, False]
+    click(ui.rejectButton)
+    assert [button.isVisible() for button in buttons] == [False, False, True, True]
+    assert ui.readerEdit.isVisible()
+    click(ui.cancelRejectButton)
+    assert [button.isVisible() for button in buttons] == [True, True, False, False]
+    press("Shift+R")
+    assert [button.isVisible() for button in buttons] == [False, False, True, True]
+
+
 def test_typing_a_reason_does_not_press_the_panels_keys(result, case):
     ui = result.panel.ui
     click(ui.rejectButton)

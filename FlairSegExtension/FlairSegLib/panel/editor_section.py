@@ -9,7 +9,7 @@ import slicer
 from flairseg.labels import LESION
 from slicer.i18n import tr as _
 
-from .. import keys, segment_voxels
+from .. import drawing, keys, segment_voxels
 from ..editor_guard import GuardedEditor
 from . import messages
 
@@ -173,7 +173,7 @@ class EditorSection:
         """
         if not self.editable:
             return False
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._bind()
             self.ui.segmentEditor.saveStateForUndo()
             segment_voxels.write(self._node, grid, box, before, after)
@@ -183,14 +183,14 @@ class EditorSection:
     def undo(self) -> None:
         """Take back the last stroke or command."""
         if self.editable and self._bound:
-            with slicer.util.RenderBlocker():
+            with drawing.once():
                 self.ui.segmentEditor.undo()
         self.show_history()
 
     def redo(self) -> None:
         """Do again what was taken back."""
         if self.editable and self._bound:
-            with slicer.util.RenderBlocker():
+            with drawing.once():
                 self.ui.segmentEditor.redo()
         self.show_history()
 
@@ -211,7 +211,7 @@ class EditorSection:
         """Tell the editor of the segmentation, unless it knows."""
         if self._node is None:
             return
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             if not self._bound:
                 self._ensure_editor_node()
             self.ui.segmentEditor.setSourceVolumeNode(self._volume)

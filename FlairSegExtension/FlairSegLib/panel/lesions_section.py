@@ -16,7 +16,7 @@ from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENT
 from flairseg.lesions.components import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
-from .. import background, keys, phrasing, views
+from .. import background, drawing, keys, phrasing, views
 from . import information, lesion_words, messages
 from .file_names import file_stem
 from .result_section import class_name
@@ -413,7 +413,7 @@ class LesionsSection:
         if lesion is None or self._node is None:
             return
         self._next_row = self._row_of(lesion.number)
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             if self.ui.zoomCheckBox.checked:
                 self._zoom(lesion)
             views.center_on(views.to_world(self._node, lesion.anchor_ras))
@@ -427,7 +427,7 @@ class LesionsSection:
 
     def _zoom_changed(self, checked: bool = False) -> None:
         self._on_activity()
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             if not checked:
                 views.fit()
             self._look()

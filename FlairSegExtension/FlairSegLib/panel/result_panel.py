@@ -14,7 +14,7 @@ from flairseg.review.verdict import PENDING
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import background, keys, measurement, phrasing, scene_bridge, segment_tags, segment_voxels, views
+from .. import background, drawing, keys, measurement, phrasing, scene_bridge, segment_tags, segment_voxels, views
 from ..edit_tracker import EditTracker
 from ..shortcuts import Shortcuts
 from . import lesion_words, messages
@@ -155,7 +155,7 @@ class ResultPanel(VTKObservationMixin):
         volumeNode : vtkMRMLScalarVolumeNode, optional
             Its FLAIR, for a segmentation that names none (a file that was loaded).
         """
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._set_segmentation(node, volumeNode)
 
     def _set_segmentation(self, node, volumeNode) -> None:
@@ -305,7 +305,7 @@ class ResultPanel(VTKObservationMixin):
         if self._again:
             self._again = False
             self._count()
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._note_edits()
             self.result.measured(measured)
             self._show_summary()

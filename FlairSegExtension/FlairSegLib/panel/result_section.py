@@ -187,7 +187,7 @@ class ResultSection:
 
     def _overlay_changed(self, checked: bool = True) -> None:
         if not self._filling and self._node is not None:
-            views.display_of(self._node).SetVisibility(checked)
+            views.show_overlay(self._node, checked)
 
     def _surface_changed(self, checked: bool = False) -> None:
         if not self._filling and self._node is not None:

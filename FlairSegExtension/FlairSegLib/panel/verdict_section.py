@@ -330,6 +330,7 @@ class VerdictSection:
             self.ui.reasonSelector.setCurrentIndex(0)
             self.ui.reasonEdit.setText("")
         self._reason_changed()
+        self._show_choices()
 
     def _reader_changed(self, text: str = "") -> None:
         self._settings.readerName = text
@@ -368,15 +369,20 @@ class VerdictSection:
         pending = self.verdict == PENDING
         if self._measured is not None:
             self._edited = self._measured.edited
-        # One of the two is possible at a time; the other would take the room of a narrow panel.
-        self.ui.acceptButton.setVisible(pending and not self._edited)
-        self.ui.acceptEditedButton.setVisible(pending and self._edited)
-        self.ui.rejectButton.setVisible(pending)
+        self._show_choices()
         self.ui.readerWidget.setVisible(pending)
         self.ui.reopenButton.setVisible(not pending and not self._saving)
         self.ui.readerEdit.setEnabled(pending and not self._saving)
         self._reason_changed()
         self.show_work(self._seconds)
+
+    def _show_choices(self) -> None:
+        """The buttons of the verdict; while a reason is asked for, there is another Reject beside it."""
+        offered = self.verdict == PENDING and not self.ui.rejectButton.checked
+        # One of the two is possible at a time; the other would take the room of a narrow panel.
+        self.ui.acceptButton.setVisible(offered and not self._edited)
+        self.ui.acceptEditedButton.setVisible(offered and self._edited)
+        self.ui.rejectButton.setVisible(offered)
 
     def _show_saved(self, waits: bool = False) -> None:
         node, verdict = self._node, self.verdict

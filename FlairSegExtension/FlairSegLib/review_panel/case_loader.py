@@ -23,7 +23,7 @@ from flairseg.study.queue import with_states
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .. import background, provenance, scene_bridge, segment_tags, segment_voxels, views
+from .. import background, drawing, provenance, scene_bridge, segment_tags, segment_voxels, views
 from ..panel.result_panel import versions_of
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class CaseLoader:
     def _read(self, answer: tuple[CaseFiles, tuple | None]) -> None:
         files, difference = answer
         self._task = None
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._volume = add_volume(files.volume, files.shown, files.item.case)
         self._steps = self._fill(files, difference)
         self._timer.start()
@@ -203,7 +203,7 @@ class CaseLoader:
 
     def _tick(self) -> None:
         # The last step fills the scene and the panel.
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._step()
 
     def _step(self) -> None:

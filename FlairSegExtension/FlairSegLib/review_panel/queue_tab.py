@@ -10,7 +10,7 @@ import slicer
 from flairseg.review.verdict import DECISIONS
 from slicer.i18n import tr as _
 
-from .. import phrasing
+from .. import drawing, phrasing
 from ..panel import messages
 from ..panel.editor_section import REVIEW_TAG
 from ..panel.result_panel import ResultPanel, versions_of, volume_of
@@ -176,7 +176,7 @@ class QueueTab:
     def _answer(self, leave: Callable[[], None]) -> None:
         then, self._then = self._then, None
         self.ui.askRow.setVisible(False)
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self.result.setSegmentation(None)
             self.ui.segmentRow.setVisible(False)
             leave()

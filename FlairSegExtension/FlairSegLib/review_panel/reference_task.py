@@ -12,7 +12,7 @@ from flairseg.study import reference_desk as desk
 from flairseg.study.reference import DELINEATE_ACCEPTED, JUDGE_DOTS
 from slicer.i18n import tr as _
 
-from .. import background, segment_voxels, views
+from .. import background, drawing, segment_voxels, views
 from ..edit_tracker import EditTracker
 from ..panel import messages
 from ..panel.editor_section import ERASE, PAINT, REFERENCE_TAG, EditorSection
@@ -114,7 +114,7 @@ class ReferenceTask:
         self._judged = dict(work.judged)
         self._to_judge = []
         self._warned = False
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._put_into_the_scene(work, reader)
         self._place = next((n for n, dot in enumerate(work.dots) if dot.id not in self._judged), 0)
         self.editor.lock(False)

@@ -15,7 +15,7 @@ from flairseg.image.geometry import spacing_of
 from flairseg.io.reader import read_volume
 from slicer.i18n import tr as _
 
-from .. import segment_voxels, views
+from .. import drawing, segment_voxels, views
 from .marks import MarkPoints
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ShowingView:
         self.clear()
         volume = read_volume(showing.flair)
         self._set_layout(rules.layout, volume.ijk_to_ras)
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._volume = slicer.util.addVolumeFromArray(volume.array, ijkToRAS=volume.ijk_to_ras, name=_("Image"))
             self._mask = _add_mask(showing.label_array, self._volume)
             self._style(rules, before)
@@ -126,7 +126,7 @@ class ShowingView:
         """Take the showing out of the scene and let go of the views."""
         self._ready = False
         self._release()
-        with slicer.util.RenderBlocker():
+        with drawing.once():
             self._marks.clear()
             for node in (self._mask, self._volume):
                 if node is not None and node.GetScene() is not None:
