@@ -41,7 +41,7 @@ class Shortcuts:
     def release(self) -> None:
         """Give the keys back to Slicer."""
         for shortcut in self._bound:
+            # Its window keeps it until the event loop turns: a key may release itself.
             shortcut.setEnabled(False)
-            shortcut.setParent(None)
             shortcut.deleteLater()
         self._bound = []
