@@ -86,7 +86,7 @@ class _Views:
 def _shown() -> list:
     """The views that are seen, the largest slice first, 3D last; none where there is no main window."""
     manager = slicer.app.layoutManager()
-    if manager is None:
+    if manager is None or slicer.util.mainWindow() is None:
         return []
     slices = [manager.sliceWidget(name) for name in manager.sliceViewNames()]
     shown = [widget.sliceView() for widget in slices if widget is not None and widget.visible]

@@ -233,3 +233,16 @@ def test_results_of_a_comparison_and_of_a_follow_up_are_drawn_three_times_at_mos
         run_event_loop(0.1)
     assert followed.events["added vtkMRMLSegmentationNode"] == 1
     assert followed.most <= MOST_RENDERS
+
+
+def test_without_a_window_no_view_is_made(slicer, head):
+    from FlairSegLib import drawing
+
+    from Testing.slicer.result_driver import segmented
+
+    before = len(slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+    with drawing.once():
+        segmented(slicer, head)
+    assert len(slicer.util.getNodesByClass("vtkMRMLSliceNode")) == before
+    assert not drawing._views._held
+    assert drawing._views.depth == 0
