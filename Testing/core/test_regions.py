@@ -18,7 +18,7 @@ from flairseg.anatomy.regions import (
     lesion_regions,
 )
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesions import find_lesions
+from flairseg.lesions.components import find_lesions
 
 #: Slices, rows, columns: 5 mm, 1 mm, 1 mm.
 SHAPE, STEPS = (9, 40, 40), (5.0, 1.0, 1.0)

@@ -20,6 +20,8 @@ CHANCE_OF_FOREGROUND, CHANCE_OF_SMALL_LESIONS = 3.0, 4.5
 SMALL_LESION_PIXELS = 15
 #: Share of crops that are placed on a foreground pixel, and how far from their middle, as a share of their size.
 ON_FOREGROUND, OFF_CENTRE = 0.7, 0.4
+#: How much more a pixel weighs in the cross entropy where the model is known to have been wrong.
+EMPHASIS = 2.0
 _WEIGHT_STEP = 0.1
 
 
@@ -37,20 +39,30 @@ class Bank:
         Brain.
     subjects : ndarray of str, shape (n,)
         Whose slice it is: what folds are made of.
+    importance : ndarray of float, shape (n,), optional
+        How often a slice is drawn, relative to the others of its kind; 1 where it is not given.
+    emphasis : ndarray of bool, shape (n, rows, columns), optional
+        Pixels that weigh :data:`EMPHASIS` times as much: where a model is known to have been wrong.
     """
 
     images: np.ndarray
     labels: np.ndarray
     masks: np.ndarray
     subjects: np.ndarray
+    importance: np.ndarray | None = None
+    emphasis: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not len(self.images):
             raise ValueError("no slices to train on")
         weights = np.stack([lesion_weights(one) for one in self.labels])
+        if self.emphasis is not None:
+            weights = np.where(self.emphasis, EMPHASIS * weights, weights)
         self._weights = np.round(weights / _WEIGHT_STEP).astype(np.uint8)
-        chances = [_chance(one) for one in self.labels]
-        self.chances = np.asarray(chances) / np.sum(chances)
+        chances = np.array([_chance(one) for one in self.labels])
+        if self.importance is not None:
+            chances = chances * self.importance
+        self.chances = chances / np.sum(chances)
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Image (float32), labels, mask and cross-entropy weights (float32) of a random slice, each (rows, columns)."""
@@ -60,8 +72,12 @@ class Bank:
 
     def without(self, subjects: list[str]) -> Bank:
         """The bank without some subjects."""
-        kept = ~np.isin(self.subjects, subjects)
-        return Bank(self.images[kept], self.labels[kept], self.masks[kept], self.subjects[kept])
+        return self.part(~np.isin(self.subjects, subjects))
+
+    def part(self, kept: np.ndarray) -> Bank:
+        """The bank with some of its slices: indices, or bool of shape (n,)."""
+        optional = (None if one is None else one[kept] for one in (self.importance, self.emphasis))
+        return Bank(self.images[kept], self.labels[kept], self.masks[kept], self.subjects[kept], *optional)
 
 
 def _chance(labels: np.ndarray) -> float:

@@ -1,12 +1,15 @@
 """Labels of data sets that know only some classes: unknown is not background.
 
 Beside the four classes a pixel may be "no lesion" (of a set that draws lesions alone: background, ventricle or normal
-hyperintensity), "no hyperintensity" (where ventricles were not drawn: background or ventricle) or unknown. The losses
+hyperintensity), "no hyperintensity" (where ventricles were not drawn: background or ventricle), and so on for every set
+of classes that a reader may have reviewed, or unknown. The losses
 add up the probabilities of what a pixel may be (marginal loss, Fang and Yan 2020, IEEE TMI 39:3619; Shi et al. 2021,
 Medical Image Analysis 70:101979) and leave out what is not known.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -17,13 +20,20 @@ from ..labels import BACKGROUND, LESION, NORMAL_WMH, NUMBER_OF_CLASSES, VENTRICL
 
 #: Label values of training maps beyond the classes 0 to 3.
 NO_LESION, NO_HYPERINTENSITY, UNKNOWN = 4, 5, 6
+NO_VENTRICLE, NO_NORMAL, BACKGROUND_OR_NORMAL, BACKGROUND_OR_LESION = 7, 8, 9, 10
 #: Classes that a pixel with a training label may be of.
 MAY_BE: dict[int, tuple[int, ...]] = {
     **{value: (value,) for value in range(NUMBER_OF_CLASSES)},
     NO_LESION: (BACKGROUND, VENTRICLES, NORMAL_WMH),
     NO_HYPERINTENSITY: (BACKGROUND, VENTRICLES),
     UNKNOWN: (BACKGROUND, VENTRICLES, NORMAL_WMH, LESION),
+    NO_VENTRICLE: (BACKGROUND, NORMAL_WMH, LESION),
+    NO_NORMAL: (BACKGROUND, VENTRICLES, LESION),
+    BACKGROUND_OR_NORMAL: (BACKGROUND, NORMAL_WMH),
+    BACKGROUND_OR_LESION: (BACKGROUND, LESION),
 }
+#: Training label of a pixel that is none of the classes that were reviewed.
+_LABEL_OF = {classes: label for label, classes in MAY_BE.items()}
 #: Lesions of fewer pixels than this in the slice weigh more, by the square root, up to so many times.
 FULL_SIZE_PIXELS = 40
 LARGEST_WEIGHT = 2.5
@@ -32,6 +42,25 @@ LARGEST_WEIGHT = 2.5
 def decides(label: int, value: int) -> bool:
     """Whether a training label tells that a pixel is, or is not, of a class."""
     return MAY_BE[label] == (value,) or value not in MAY_BE[label]
+
+
+def training_labels(labels: np.ndarray, reviewed: Collection[int]) -> np.ndarray:
+    """Training labels of a label map of which only some classes were reviewed; the others are unknown, not background.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, any shape
+        Classes 0..3; values of classes that were not reviewed are disregarded.
+    reviewed : collection of int
+        Class values 1..3.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+        Keys of :data:`MAY_BE`.
+    """
+    others = tuple(value for value in range(NUMBER_OF_CLASSES) if value == BACKGROUND or value not in reviewed)
+    return np.where(np.isin(labels, list(reviewed)), labels, _LABEL_OF[others]).astype(np.uint8)
 
 
 def lesions_only(lesions: np.ndarray) -> np.ndarray:
@@ -64,15 +93,15 @@ def marginal_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: 
     ----------
     logits : Tensor of float32, shape (N, 4, H, W)
     labels : Tensor of int64, shape (N, H, W)
-        Training labels 0..6.
+        Training labels, see :data:`MAY_BE`.
     weights : Tensor, shape (N, H, W)
     """
     log_probabilities = functional.log_softmax(logits, 1)
     likelihood = log_probabilities.gather(1, labels.clamp(max=LESION)[:, None])[:, 0]
-    for value in (NO_LESION, NO_HYPERINTENSITY):
+    for value, classes in MAY_BE.items():
         those = labels == value
-        if those.any():
-            summed = torch.logsumexp(log_probabilities[:, list(MAY_BE[value])], 1)
+        if len(classes) > 1 and value != UNKNOWN and those.any():
+            summed = torch.logsumexp(log_probabilities[:, list(classes)], 1)
             likelihood = torch.where(those, summed, likelihood)
     known = labels != UNKNOWN
     return -(likelihood * weights)[known].sum() / known.sum().clamp(min=1)
@@ -89,7 +118,7 @@ def partial_dice(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     for value in range(1, NUMBER_OF_CLASSES):
         truth, ours = (labels == value).float(), probabilities[:, value]
         if partial:
-            ours = ours * sum((labels == other).float() for other in range(UNKNOWN) if decides(other, value))
+            ours = ours * sum((labels == other).float() for other in MAY_BE if decides(other, value))
         total = total + 1 - (2 * (ours * truth).sum() + 1) / (ours.sum() + truth.sum() + 1)
     return total / (NUMBER_OF_CLASSES - 1)
 

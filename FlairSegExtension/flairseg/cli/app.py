@@ -12,6 +12,7 @@ from .._version import __version__
 from ..models.store import DEFAULT_MODEL
 from .label_options import LabelMeaning, MethodMeanings, StudyLabels
 from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
+from .site import add_site_commands
 from .study import study_app
 
 app = typer.Typer(
@@ -137,7 +138,7 @@ def segment(
             "--model",
             "-m",
             help="Model id, or path to a .onnx file with its card.json beside it.",
-            show_default=DEFAULT_MODEL,
+            show_default=f"the model in use, {DEFAULT_MODEL} if none was chosen",
         ),
     ] = None,
     device: Annotated[
@@ -439,7 +440,7 @@ def follow(
             "--model",
             "-m",
             help="Model id, or path to a .onnx file with its card.json beside it.",
-            show_default=DEFAULT_MODEL,
+            show_default=f"the model in use, {DEFAULT_MODEL} if none was chosen",
         ),
     ] = None,
     device: Annotated[
@@ -614,14 +615,6 @@ def lesions(
 
 
 @app.command()
-def models() -> None:
-    """List the models that can be used, where they were found, and whether their weights are intact."""
-    from .models import show_models
-
-    raise typer.Exit(show_models())
-
-
-@app.command()
 def phantom(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the files; created if need be.", show_default=False)
@@ -637,3 +630,6 @@ def phantom(
     from .phantom import write_phantom
 
     raise typer.Exit(write_phantom(output, seed, overwrite))
+
+
+add_site_commands(app)

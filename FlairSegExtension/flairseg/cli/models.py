@@ -1,20 +1,97 @@
-"""``flairseg models``: what is installed, from where, and whether it is intact."""
+"""``flairseg models``: what is installed and intact, which one is used when none is named, and changes of that."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import FlairSegError, ModelNotFoundError
 from ..models.card import ModelCard
-from ..models.store import DEFAULT_MODEL, ENVIRONMENT, survey, verify_model
+from ..models.store import ENVIRONMENT, default_model, find_model, survey, verify_model
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
+
+#: Verdict of an adapted model that may be used without asking twice (``flairseg.adapt.proof.BETTER``).
+_BETTER = "better"
+
+
+def change_models(
+    use: str | None, anyway: bool, rollback: bool, remove: str | None, export: str | None, file: Path | None,
+    install: Path | None,
+) -> int:  # fmt: skip
+    """Install, choose, go back, remove or export, then say what is in use; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    try:
+        if install is not None:
+            _install(results, install)
+        if use is not None:
+            _use(results, use, anyway)
+        if rollback:
+            _roll_back(results)
+        if remove is not None:
+            from ..models.choosing import remove as remove_model
+
+            results.print(Text(f"Removed {remove} from {remove_model(remove).parent}."), soft_wrap=True)
+        if export is not None:
+            _export(results, export, file)
+    except FlairSegError as error:
+        show_error(messages, error)
+        return REFUSED
+    return WRITTEN
+
+
+def _install(results: Console, path: Path) -> ModelCard:
+    from ..models.install import install_model
+
+    card = install_model(path)
+    results.print(Text(f"Installed {card.id} (sha256 {card.sha256[:16]})."), soft_wrap=True)
+    return card
+
+
+def _use(results: Console, named: str, anyway: bool) -> None:
+    """Choose a model: one that is installed, or a folder or file, which is installed first."""
+    from ..models.choosing import ModelInUseError
+    from ..models.choosing import use as use_model
+
+    card = find_model(named)
+    proof = card.raw.get("adaptation")
+    if proof is not None and proof["verdict"] != _BETTER and not anyway:
+        raise ModelInUseError(
+            f"{card.id} was not shown to be better than {proof['parent']['id']}: {proof['verdict']}.",
+            "Use it only for a reason of your own.",
+            code="model-not-better",
+            model=card.id,
+        )
+    if card.sha256 not in {one.sha256 for _, one in survey() if isinstance(one, ModelCard) and one.id == card.id}:
+        card = _install(results, card.path.parent)
+    if find_model(card.id).sha256 != card.sha256:
+        raise ModelInUseError(f"Another model is called {card.id} and comes first.", f"Remove it from ${ENVIRONMENT}.")
+    use_model(card)
+    results.print(Text(f"In use: {card.id} (sha256 {card.sha256[:16]}), where no model is named."), soft_wrap=True)
+
+
+def _roll_back(results: Console) -> None:
+    from ..models.choosing import rollback
+
+    rollback()
+    card = find_model()
+    results.print(Text(f"In use again: {card.id} (sha256 {card.sha256[:16]})."), soft_wrap=True)
+
+
+def _export(results: Console, named: str, file: Path | None) -> None:
+    from ..models.export import export_model
+
+    card = find_model(named)
+    path = export_model(card, file or Path(f"{card.id}.zip"))
+    results.print(Text(f"Wrote {path}. Elsewhere: flairseg models --install {path.name}"), soft_wrap=True)
 
 
 def show_models() -> int:
     """Print the table; exit code 2 if there is no model or one is damaged."""
     messages, results = messages_console(), results_console()
-    found = survey()
+    found, default = survey(), default_model()
     table = Table(title="Models", title_justify="left", title_style="bold", caption="* used when no --model is given")
     table.add_column("Id", no_wrap=True)
     for column in ("Title", "Licence"):
@@ -34,18 +111,28 @@ def show_models() -> int:
             problems.append((card.id, error))
             gone = isinstance(error, ModelNotFoundError)
             state, style = "missing" if gone else "damaged", "bold red"
-        name = f"{card.id} *" if card.id == DEFAULT_MODEL else card.id
+        name = f"{card.id} *" if card.id == default else card.id
         table.add_row(
-            Text(name), Text(card.title), Text(card.licence), _size(card), Text(where), Text(state, style=style)
+            Text(name), Text(_title(card)), Text(card.licence), _size(card), Text(where), Text(state, style=style)
         )
     if table.row_count:
         results.print(table)
     else:
         advice = f"Reinstall FlairSeg, or name folders with models in ${ENVIRONMENT}."
         problems.append(("", FlairSegError("No usable model was found.", advice)))
+    try:
+        find_model(verify=False)
+    except FlairSegError as error:
+        if table.row_count:
+            problems.append(("model in use", error))
     for about, error in problems:
         show_error(messages, error, about)
     return REFUSED if problems else WRITTEN
+
+
+def _title(card: ModelCard) -> str:
+    adapted = card.raw.get("adaptation")
+    return card.title if adapted is None else f"{card.title} (from {adapted['parent']['id']}: {adapted['verdict']})"
 
 
 def _size(card: ModelCard) -> str:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .card import ModelCard, PipelineConfig
-from .store import DEFAULT_MODEL, find_model, list_models, load_card
+from .store import DEFAULT_MODEL, default_model, find_model, list_models, load_card
 
-__all__ = ["DEFAULT_MODEL", "ModelCard", "PipelineConfig", "find_model", "list_models", "load_card"]
+__all__ = ["DEFAULT_MODEL", "ModelCard", "PipelineConfig", "default_model", "find_model", "list_models", "load_card"]

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InvalidModelError, ModelNotFoundError
 from ..labels import BACKGROUND, CLASS_BY_VALUE
+from .adaptation import card_digest
 from .members import ENSEMBLE_STAGES, Member, digest, members_of
 from .schema import schema_path
 
@@ -318,6 +319,8 @@ def read_card(path: str | Path) -> ModelCard:
             name, sha256 = raw["weights"]["file"], raw["weights"]["sha256"]
         if Path(name).name != name:
             raise ValueError("weights.file must be a plain file name")
+        if "adaptation" in raw and raw["adaptation"].get("digest") != card_digest(raw):
+            raise ValueError("it was altered since the model was adapted (digest differs)")
         if given.suffix.lower() == ".onnx" and given.name != name:
             raise ValueError(f"it describes {name}, not {given.name}")
         return ModelCard(

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError
 from .card import CARD_NAME, NO_SUCH_PATH, ModelCard, read_card
 from .members import Member
+from .switch import Choice, chosen
 
 DEFAULT_MODEL = "flairseg2d-v1.0"
 ENVIRONMENT = "FLAIRSEG_MODELS"
@@ -55,6 +56,18 @@ def verify_model(card: ModelCard) -> None:
         networks(card)
 
 
+def default_model() -> str:
+    """Id of the model that is used when none is named: the user's choice, else :data:`DEFAULT_MODEL`.
+
+    A choice that cannot be read counts as none here; :func:`find_model` reports it.
+    """
+    try:
+        choice = chosen(user_cache())
+    except InvalidModelError:
+        choice = None
+    return DEFAULT_MODEL if choice is None else choice.id
+
+
 def search_folders() -> list[tuple[str, Path]]:
     """Folders that may hold ``<model id>/card.json``, first hit wins.
 
@@ -95,7 +108,8 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     Parameters
     ----------
     model : str or Path, optional
-        Id (``name-v1.0``), or a path to an ``.onnx`` file, a card or a model folder. Default: :data:`DEFAULT_MODEL`.
+        Id (``name-v1.0``), or a path to an ``.onnx`` file, a card or a model folder. Default: the user's choice
+        (:mod:`.switch`), else :data:`DEFAULT_MODEL`.
     verify : bool
         Also compare the weights with the card's sha256.
 
@@ -110,6 +124,9 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     InvalidModelError
         If the card is not valid or the weights are not those it describes.
     """
+    choice = chosen(user_cache()) if model is None else None
+    if choice is not None:
+        return _chosen_model(choice, verify)
     name = DEFAULT_MODEL if model is None else model
     if isinstance(name, Path) or _looks_like_path(str(name)):
         path = Path(name).expanduser()
@@ -130,6 +147,27 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
         code="unknown-model",
         model=name,
     )
+
+
+def _chosen_model(choice: Choice, verify: bool) -> ModelCard:
+    """The model that the user chose, as it was then: another one is never taken in its place."""
+    try:
+        card = find_model(choice.id, verify)
+    except FlairSegError as error:
+        raise type(error)(
+            f"The model in use, {choice.id}, cannot be used. {error.message}",
+            "Install it again, or go back to the model before.",
+            code="model-in-use-missing",
+            model=choice.id,
+        ) from error
+    if card.sha256 != choice.sha256:
+        raise InvalidModelError(
+            f"The model {choice.id} is not the one that was chosen (sha256 differs).",
+            "Choose it again if it is to be used, or go back to the model before.",
+            code="model-in-use-changed",
+            model=choice.id,
+        )
+    return card
 
 
 def list_models() -> list[ModelCard]:

@@ -1,0 +1,121 @@
+"""The card of an adapted model: its parent, what it learnt from in counts, its proof, and a digest over all of that."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..models.adaptation import card_digest
+from ..models.card import CARD_NAME, ModelCard, file_sha256
+from ..models.store import search_folders
+
+#: Between a base's name and the version of a model that was adapted from it.
+SITE = "-site"
+
+
+def free_id(base: ModelCard) -> str:
+    """``<name>-site-v1.<n>`` with the first minor version that no model has."""
+    name = base.id.rpartition("-v")[0].removesuffix(SITE) + SITE
+    taken = {path.name for _, folder in search_folders() for path in folder.iterdir()}
+    minor = next(n for n in range(10**6) if f"{name}-v1.{n}" not in taken)
+    return f"{name}-v1.{minor}"
+
+
+def adapted_card(
+    base: ModelCard,
+    model_id: str,
+    weights: Path,
+    proof: Mapping[str, Any] | None = None,
+    counts: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    minutes: float = 0.0,
+    reference: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Content of ``card.json`` for an adapted model.
+
+    Parameters
+    ----------
+    base : ModelCard
+    model_id : str
+    weights : Path
+        Its ONNX file.
+    proof : mapping, optional
+        Verdict, comparisons and no-harm check; without it the card is one of a fold, for the run itself.
+    counts : mapping, optional
+        What the cases were; never names.
+    seed : int
+    minutes : float
+    reference : mapping, optional
+        Figures of the cases that later ones are compared with (:mod:`.drift`).
+    """
+    raw = copy.deepcopy(base.raw)
+    for key in ("results", "training"):
+        raw.pop(key, None)
+    raw |= {
+        "id": model_id,
+        "version": model_id.rpartition("-v")[2],
+        "title": f"{base.title.removesuffix(', adapted to a site')}, adapted to a site",
+        "weights": {
+            "file": weights.name,
+            "sha256": file_sha256(weights),
+            "bytes": weights.stat().st_size,
+            **{k: v for k, v in base.raw["weights"].items() if k == "parameters"},
+        },
+        "results": [],
+    }
+    if proof is None:
+        return raw
+    counts = counts or {}
+    word = str(proof["verdict"])
+    raw["summary"] = f"{base.id} adapted to {counts.get('patients')} patients of one site; on left-out ones: {word}."
+    raw["training_data"] = [
+        *base.raw["training_data"],
+        {
+            "name": f"{counts.get('cases')} reviewed cases of {counts.get('patients')} patients of one site",
+            "licence": "not distributed",
+            "used_for": "local adaptation",
+        },
+    ]
+    raw["results"] = [
+        {
+            "data": "The site's own cases, each by a model that was adapted without its patient",
+            "cases": counts.get("cases"),
+            "figures": {
+                one["key"]: {name: _rounded(one[name]) for name in ("base", "adapted", "gain", "low", "high", "p")}
+                for one in proof["comparisons"]
+            },
+        }
+    ]
+    raw["limitations"] = [
+        *base.raw.get("limitations", []),
+        "Adapted to one site's scanner and readers: elsewhere the base, or an adaptation there, is the model to use.",
+    ]
+    raw["adaptation"] = {
+        "parent": {"id": base.id, "sha256": base.sha256},
+        "verdict": word,
+        "reasons": list(proof["reasons"]),
+        "seed": seed,
+        "minutes": round(minutes, 1),
+        "data": dict(counts),
+        "no_harm": [
+            {**one, "base": _rounded(one["base"]), "adapted": _rounded(one["adapted"])} for one in proof["no_harm"]
+        ],
+        "trainings": [{k: v for k, v in one.items() if k != "checks"} for one in proof["trainings"]],
+        "reference": dict(reference or {}),
+    }
+    raw["adaptation"]["digest"] = card_digest(raw)
+    return raw
+
+
+def write_card(raw: Mapping[str, Any], folder: Path) -> Path:
+    """Write ``card.json`` into a folder."""
+    path = folder / CARD_NAME
+    path.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or value != value else round(float(value), 4)

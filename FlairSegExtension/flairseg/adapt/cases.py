@@ -1,0 +1,311 @@
+"""Reviewed cases of a site, read for adaptation: the newest version of each, what was reviewed, how much it weighs.
+
+Layout: ``<case>/v<NNN>/{flair.nii.gz or flair.json, labels.nii.gz, verdict.json}``, as :mod:`flairseg.review.cases`
+writes it. Of ``verdict.json`` only ``case``, ``version`` and ``verdict`` are required here; ``classes`` (segment ids)
+says which classes were reviewed. Cases are numbered in the order of their names, and from then on called by number:
+names reach neither the report nor the card.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..image.checks import check_volume
+from ..image.footing import footed
+from ..image.volume import Volume
+from ..io.label_maps import read_label_map
+from ..io.label_meanings import OWN
+from ..io.reader import read_volume
+from ..labels import CLASS_BY_ID, CLASS_BY_VALUE
+from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
+from ..review.errors import DamagedCaseError
+from ..review.version_folder import FLAIR_REFERENCE, LABELS, VERDICT, flair_file, problems_in, version_name, versions_in
+
+#: Weight of a case whose mask is the model's own, accepted as it was: it confirms, and teaches less than a correction.
+CONFIRMED_WEIGHT = 0.5
+#: Endings of case names that name a visit, not a person.
+_VISIT = re.compile(
+    r"[-_ .](?:ses-[^_]+|t\d{1,2}|v(?:isit)?[-_]?\d{1,3}|tp-?\d+|study-?\d+|(?:19|20)\d{2}-?\d{2}-?\d{2}|"
+    r"baseline|follow-?up-?\d*|flair)$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class ReviewedCase:
+    """The newest version of one case that can be learnt from; images are read when they are needed (:func:`load`).
+
+    Attributes
+    ----------
+    number : int
+        From 1, in the order of names: what the report calls the case.
+    name, patient : str
+        Of the case and of whose it is; they stay on this computer.
+    folder : Path
+        Of the version.
+    verdict : str
+        Accepted, or accepted after edits.
+    reviewed : tuple of int
+        Class values 1..3 that were reviewed; the others are unknown, not background.
+    weight : float
+        How much the case counts in training.
+    rejected : Path or None
+        The newest earlier version that was rejected: where its labels differ, the model was wrong.
+    decided_at : str
+        ISO 8601, empty if the verdict does not say.
+    model : str
+        sha256 of the model whose result was reviewed; empty if a human drew the mask.
+    active_seconds : float or None
+    stated : bool
+        Whether the user said who the patient is; else names and looks tell.
+    """
+
+    number: int
+    name: str
+    patient: str
+    folder: Path
+    verdict: str
+    reviewed: tuple[int, ...]
+    weight: float = 1.0
+    rejected: Path | None = None
+    decided_at: str = ""
+    model: str = ""
+    active_seconds: float | None = None
+    stated: bool = False
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A case that is not learnt from, and why.
+
+    Attributes
+    ----------
+    number : int
+        As :attr:`ReviewedCase.number`.
+    code : str
+        Stable identifier in kebab case, see :mod:`.checks`.
+    reason : str
+        One sentence without names.
+    """
+
+    number: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedCase:
+    """Image and labels of a reviewed case.
+
+    Attributes
+    ----------
+    volume : Volume
+        FLAIR, intensities as :func:`flairseg.segment` sees them.
+    labels : ndarray of uint8, shape (K, J, I)
+        Classes 0..3.
+    corrected : ndarray of bool, shape (K, J, I)
+        Where the rejected version of the case was wrong.
+    """
+
+    volume: Volume
+    labels: np.ndarray
+    corrected: np.ndarray
+
+
+def read_cases(
+    folder: str | Path, patients: Mapping[str, str] | None = None
+) -> tuple[list[ReviewedCase], list[LeftOut]]:
+    """The cases of a folder, newest versions; no image is read.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder of cases.
+    patients : mapping of str to str, optional
+        Case -> patient, for cases whose names do not tell.
+
+    Returns
+    -------
+    tuple
+        Cases that may be learnt from, and those that may not, with the reason.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such folder or no case in it.
+    """
+    folder = Path(folder)
+    try:
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and versions_in(path))
+    except OSError as error:
+        raise InputNotFoundError(f"There is no folder of cases {folder}.", "Check the path.") from error
+    if not found:
+        raise InputNotFoundError(
+            f"There are no reviewed cases in {folder}.",
+            "Choose the folder in which accepted and corrected cases are kept.",
+            code="no-reviewed-cases",
+        )
+    cases, left_out = [], []
+    for number, path in enumerate(found, 1):
+        one = _newest(number, path, patients or {})
+        (cases if isinstance(one, ReviewedCase) else left_out).append(one)
+    return cases, left_out
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Case -> patient from a CSV file with the columns ``case, patient``.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is no such table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return {row["case"].strip(): row["patient"].strip() for row in csv.DictReader(stream)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
+        raise UnreadableImageError(
+            f"{path.name} is no table of cases and patients.", "Its columns are case, patient; CSV, UTF-8."
+        ) from error
+
+
+def patient_of(case: str) -> str:
+    """The person that a case's name speaks of: its BIDS subject, else the name without what names a visit."""
+    subject = re.match(r"sub-[^_]+", case)
+    if subject:
+        return subject.group()
+    while (shorter := _VISIT.sub("", case)) != case and shorter:
+        case = shorter
+    return case
+
+
+def load(case: ReviewedCase) -> LoadedCase:
+    """Read a case's image and labels.
+
+    Raises
+    ------
+    FlairSegError
+        If a file is missing, damaged, or was changed since it was saved; or labels and image have different grids.
+    """
+    content = _content(case.folder)
+    if isinstance(content.get("hashes"), dict):
+        for problem in problems_in(case.folder, content):
+            raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Bring the file back from a backup.")
+    volume = footed(check_volume(read_volume(_image(case.folder))))
+    labels = read_label_map(case.folder / LABELS, volume.geometry, OWN).labels
+    corrected = np.zeros(labels.shape, bool)
+    if case.rejected is not None:
+        try:
+            wrong = read_label_map(case.rejected / LABELS, volume.geometry, OWN).labels
+            corrected = (wrong != labels) & (np.isin(wrong, case.reviewed) | np.isin(labels, case.reviewed))
+        except FlairSegError:
+            # The earlier version only adds emphasis: the case is whole without it.
+            pass
+    return LoadedCase(volume, labels, corrected)
+
+
+def fingerprint(cases: list[ReviewedCase]) -> str:
+    """sha256 over the verdicts, labels and images of cases: does a run that was stopped go on with the same ones?"""
+    digest = hashlib.sha256()
+    for case in cases:
+        digest.update(f"{case.name}\0{case.patient}\0".encode("utf-8", "surrogateescape"))
+        for path in (case.folder / VERDICT, case.folder / LABELS, _image(case.folder)):
+            if path.is_file():
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            else:
+                digest.update(str(sorted(p.name for p in path.iterdir())).encode())
+    return digest.hexdigest()
+
+
+def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedCase | LeftOut:
+    versions = [folder / version_name(n) for n in versions_in(folder)]
+    newest = versions[-1]
+    try:
+        content = _content(newest)
+        name, verdict = str(content["case"]), str(content["verdict"])
+        reviewed = _reviewed(content)
+        edits, model = content.get("edits") or {}, content.get("model") or {}
+        by_hand = verdict == ACCEPTED_AFTER_EDITS or not model
+        seconds = content.get("active_seconds")
+        decided_at = str((content.get("times") or {}).get("decided_at") or "")
+        if verdict == REJECTED:
+            return LeftOut(number, "rejected", "Its newest version was rejected, and nobody has corrected it since.")
+        if verdict not in (ACCEPTED, ACCEPTED_AFTER_EDITS):
+            return LeftOut(number, "verdict-unknown", f"Its verdict {verdict!r} is none that can be learnt from.")
+        if not reviewed:
+            return LeftOut(number, "no-class-reviewed", "No class of it was reviewed.")
+        return ReviewedCase(
+            number,
+            name,
+            patients.get(name) or patient_of(name),
+            newest,
+            verdict,
+            reviewed,
+            1.0 if by_hand or any(sum(counts.values()) for counts in edits.values()) else CONFIRMED_WEIGHT,
+            _rejected_before(versions),
+            decided_at,
+            str(model.get("sha256", "")),
+            None if seconds is None else float(seconds),
+            bool(patients.get(name)),
+        )
+    except (DamagedCaseError, KeyError, TypeError, ValueError, AttributeError):
+        return LeftOut(number, "verdict-damaged", "Its verdict.json cannot be read.")
+
+
+def _reviewed(content: Mapping[str, Any]) -> tuple[int, ...]:
+    """Class values that were reviewed; all where the verdict does not say."""
+    if content.get("classes") is None:
+        return tuple(CLASS_BY_VALUE)
+    return tuple(sorted(CLASS_BY_ID[name].value for name in content["classes"]))
+
+
+def _rejected_before(versions: list[Path]) -> Path | None:
+    for path in reversed(versions[:-1]):
+        try:
+            if _content(path).get("verdict") == REJECTED and (path / LABELS).is_file():
+                return path
+        except DamagedCaseError:
+            continue
+    return None
+
+
+def _content(version: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((version / VERDICT).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise TypeError("no object")
+        return content
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedCaseError(f"{VERDICT} cannot be read.", "Bring the file back from a backup.") from error
+
+
+def _image(version: Path) -> Path:
+    """Image of a version: a file, or a DICOM folder that ``flair.json`` refers to.
+
+    Raises
+    ------
+    DamagedCaseError
+        If there is none.
+    """
+    try:
+        return flair_file(version)
+    except DamagedCaseError:
+        try:
+            named = json.loads((version / FLAIR_REFERENCE).read_text(encoding="utf-8"))["file"]
+            path = Path(os.path.normpath(version / named))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise
+        if path.is_dir():
+            return path
+        raise

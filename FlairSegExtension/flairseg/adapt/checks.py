@@ -1,0 +1,218 @@
+"""What is checked before a case is learnt from, and in whose company; a case that fails is left out and says why.
+
+Codes of what is left out: ``rejected``, ``verdict-unknown``, ``verdict-damaged``, ``no-class-reviewed``
+(:mod:`.cases`); ``damaged``, ``another-contrast``, ``empty-mask``, ``mask-outside-brain``, ``mask-misplaced``,
+``wrong-class``, ``duplicate`` (here).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import FlairSegError
+from ..image.slice_stack import SliceStack
+from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from ..models.card import PipelineConfig
+from ..preprocessing.image_quality import image_doubts, measure
+from .cases import LeftOut, ReviewedCase, load
+from .evidence import Evidence, weigh
+from .framed import Case, dequantise, frame_case, quantise
+
+#: A mask that fits its image so many times better elsewhere does not belong there. Right masks of ten Tabriz patients
+#: and three MSLesSeg scans: 1.00 each. Moved by two pixels (1.8 mm): 1.5 and more with ventricles drawn, 1.2 to 1.4 for
+#: large lesions alone, which are caught from three pixels on.
+MISPLACED_GAIN = 1.25
+#: Share of the drawn voxels that may lie outside the rough brain mask.
+OUTSIDE_SHARE = 0.35
+#: Correlation of two brains' thumbnails from which they are one image, and one person. Visits of one person: 0.72 and
+#: more (two persons, both with several scans); different persons: up to 0.61 in one space, 0.45 else.
+SAME_IMAGE, SAME_PERSON = 0.997, 0.68
+#: Grid of a thumbnail: slices, rows, columns.
+THUMBNAIL = (10, 28, 24)
+#: Lesions that the base finds in a case of which the reader drew none, ml: more than this is not believed.
+UNSEEN_ML = 1.0
+#: Every so manyth slice of a thin-slice scan is looked at for a displacement, to have about so many.
+_LOOKED_AT = 60
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A case that may be learnt from, in the model's frame.
+
+    Attributes
+    ----------
+    case : ReviewedCase
+    images : ndarray of uint8, shape (slices, rows, columns)
+        Slices with brain, normalised, as bytes.
+    labels : ndarray of uint8, same shape
+        Classes 0..3.
+    masks, corrected : ndarray of bool, same shape
+        Brain; where a rejected version was wrong.
+    volume_ml : dict of int to float
+        Class value -> drawn volume.
+    evidence : Evidence
+    digest : str
+        sha256 of the image's voxels.
+    thumbnail : ndarray of float32, shape :data:`THUMBNAIL`
+    spacing : tuple of float
+        mm per (slice, row, column) of the scan.
+    """
+
+    case: ReviewedCase
+    images: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray
+    corrected: np.ndarray
+    volume_ml: dict[int, float]
+    evidence: Evidence
+    digest: str
+    thumbnail: np.ndarray
+    spacing: tuple[float, float, float]
+
+
+def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
+    """Read a case, check image and mask, and bring both into the model's frame."""
+    try:
+        loaded = load(case)
+        framed = frame_case(Case(case.name, loaded.volume, loaded.labels), config)
+    except FlairSegError as error:
+        return LeftOut(case.number, "damaged", f"It cannot be read ({error.code}).")
+    stack = SliceStack.from_volume(loaded.volume, config.plane)
+    doubts = image_doubts(measure(stack, framed.prepared.mask))
+    if doubts:
+        return LeftOut(case.number, "another-contrast", f"{str(doubts[0]).split('.')[0]}.")
+    drawn = np.isin(loaded.labels, case.reviewed)
+    if not drawn.any():
+        return LeftOut(case.number, "empty-mask", "Nothing was drawn in it.")
+    arranged = SliceStack.from_volume(loaded.volume.with_array(drawn), config.plane).array
+    outside = float((arranged & ~framed.prepared.mask).sum() / arranged.sum())
+    if outside > OUTSIDE_SHARE:
+        return LeftOut(
+            case.number, "mask-outside-brain", f"{100 * outside:.0f} % of what was drawn lies outside the brain."
+        )
+    every = max(1, len(framed.labels) // _LOOKED_AT)
+    known = np.where(np.isin(framed.labels, case.reviewed), framed.labels, BACKGROUND)
+    evidence = weigh(framed.prepared.slices[::every], known[::every], framed.mask[::every])
+    fault = _fault(case, evidence, config.frame_spacing_mm)
+    if fault is not None:
+        return fault
+    corrected = SliceStack.from_volume(loaded.volume.with_array(loaded.corrected), config.plane).array
+    kept = np.flatnonzero(framed.mask.any(axis=(1, 2)))
+    return Examined(
+        case,
+        quantise(framed.prepared.slices[kept]),
+        framed.labels[kept],
+        framed.mask[kept],
+        (framed.prepared.frame.apply(corrected.astype(np.float32)) > 0.5)[kept],
+        {v: float((loaded.labels == v).sum()) * loaded.volume.geometry.voxel_volume_ml for v in CLASS_BY_VALUE},
+        evidence,
+        hashlib.sha256(np.ascontiguousarray(loaded.volume.array, np.float32).tobytes()).hexdigest(),
+        thumbnail(framed.prepared.slices[kept], framed.mask[kept]),
+        stack.spacing,
+    )
+
+
+def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float) -> LeftOut | None:
+    """What the contrast of a mask says against it."""
+    for name, contrast in (("lesions", evidence.lesion_contrast), ("ventricles", -evidence.ventricle_contrast)):
+        if contrast < 0 and evidence.gain == float("inf") and evidence.how == "shifted":
+            brighter = "brighter" if name == "lesions" else "darker"
+            return LeftOut(
+                case.number, "wrong-class", f"What was drawn as {name} is not {brighter} than what surrounds it."
+            )
+    if evidence.gain < MISPLACED_GAIN:
+        return None
+    slices, rows, columns = evidence.shift_px
+    if evidence.how != "shifted":
+        return LeftOut(case.number, "mask-misplaced", f"The mask fits the image better {evidence.how}.")
+    away = f"{pixel_mm * float(np.hypot(rows, columns)):.1f} mm"
+    if slices:
+        away += f" and {abs(slices)} slice{'s' * (abs(slices) > 1)}"
+    return LeftOut(case.number, "mask-misplaced", f"The mask fits the image better {away} away.")
+
+
+def thumbnail(slices: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The brain on a small grid, brain box to grid, mean 0 and norm 1 within the brain: what scans are compared by.
+
+    Parameters
+    ----------
+    slices : ndarray of float32, shape (slices, rows, columns)
+    masks : ndarray of bool, same shape
+    """
+    box = ndimage.find_objects(masks.astype(np.uint8))[0]
+    image = np.where(masks, np.clip(slices, -4, 4), 0)[box].astype(np.float32)
+    factors = [n / m for n, m in zip(THUMBNAIL, image.shape, strict=True)]
+    # Averages what a coarse grid would miss.
+    image = ndimage.gaussian_filter(image, [max(0.0, 0.4 * (1 / f - 1)) for f in factors])
+    grid = [np.linspace(0, m - 1, n) for n, m in zip(THUMBNAIL, image.shape, strict=True)]
+    small = ndimage.map_coordinates(image, np.meshgrid(*grid, indexing="ij"), order=1)
+    small -= small.mean()
+    return (small / max(float(np.linalg.norm(small)), 1e-6)).astype(np.float32)
+
+
+def apart(examined: list[Examined]) -> tuple[list[Examined], list[LeftOut]]:
+    """Leave out repeated images, and give scans that look like one person's the same patient.
+
+    Of scans with the same voxels, or that look all but the same, the one that was judged last stays. Patients that the
+    user stated stay apart.
+    """
+    kept: list[Examined] = []
+    left_out = []
+    for one in sorted(examined, key=lambda e: (e.case.decided_at, e.case.number), reverse=True):
+        twin = next((k for k in kept if k.digest == one.digest or _alike(k, one) > SAME_IMAGE), None)
+        if twin is not None:
+            left_out.append(
+                LeftOut(one.case.number, "duplicate", f"Its image is that of case {twin.case.number}, judged later.")
+            )
+            continue
+        alike = (k for k in kept if not (k.case.stated and one.case.stated) and _alike(k, one) > SAME_PERSON)
+        person = next((k.case.patient for k in alike), None)
+        if person is not None:
+            one = replace(one, case=replace(one.case, patient=person))
+        kept.append(one)
+    return sorted(kept, key=lambda e: e.case.number), sorted(left_out, key=lambda e: e.number)
+
+
+def _alike(a: Examined, b: Examined) -> float:
+    return float((a.thumbnail * b.thumbnail).sum())
+
+
+def against_base(examined: Examined, base: np.ndarray, reference: np.ndarray, voxel_ml: float) -> LeftOut | None:
+    """What the base model's result says against a mask.
+
+    Parameters
+    ----------
+    examined : Examined
+    base, reference : ndarray of uint8, shape (K, J, I)
+        Result of the base, and the reviewed labels.
+    voxel_ml : float
+    """
+    case = examined.case
+    found = base == LESION
+    if LESION not in case.reviewed:
+        return None
+    drawn = reference == LESION
+    if not drawn.any() and found.sum() * voxel_ml > UNSEEN_ML:
+        return LeftOut(
+            case.number,
+            "empty-mask",
+            f"No lesion was drawn in it; the base model finds {found.sum() * voxel_ml:.1f} ml. Draw them, or leave "
+            "lesions out of the classes that were reviewed.",
+        )
+    for other in (VENTRICLES, NORMAL_WMH):
+        if other in case.reviewed and found.sum() * voxel_ml > UNSEEN_ML / 2:
+            here, there = (found & drawn).sum(), (found & (reference == other)).sum()
+            if there > 2 * here and there > 0.3 * found.sum():
+                return LeftOut(
+                    case.number, "wrong-class", f"Lesions seem to have been drawn as {CLASS_BY_VALUE[other].name}."
+                )
+    return None
+
+
+def normalised(examined: Examined) -> np.ndarray:
+    """Images of a case, float32, normalised."""
+    return dequantise(examined.images)

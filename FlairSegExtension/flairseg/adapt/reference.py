@@ -1,0 +1,86 @@
+"""Figures of a case that later cases are compared with: what its image is like, and how sure the model is.
+
+Taken of every case at adaptation, kept in the card as mean and standard deviation, and taken again by
+:mod:`.drift` and :mod:`.active`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..labels import LESION, VENTRICLES
+from .framed import dequantise
+
+if TYPE_CHECKING:
+    from ..segmentation.result import Segmentation
+
+#: Figures of a case -> what they are.
+FEATURES: dict[str, str] = {
+    "confidence": "mean probability of lesion voxels",
+    "lesion_log_ml": "logarithm of 1 + lesion volume in ml",
+    "ventricle_log_ml": "logarithm of 1 + ventricle volume in ml",
+    "image_spread": "standard deviation of the brain's normalised intensity",
+    "image_dark": "5th percentile of the brain's normalised intensity",
+    "image_bright": "95th percentile of the brain's normalised intensity",
+    "image_texture": "mean absolute difference of neighbouring pixels in the brain, normalised",
+}
+
+
+def case_features(result: Segmentation, images: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    """Figures of one case.
+
+    Parameters
+    ----------
+    result : Segmentation
+        By the model in use.
+    images : ndarray of uint8, shape (slices, rows, columns)
+        Framed slices, normalised, as bytes.
+    masks : ndarray of bool, same shape
+        Brain.
+    """
+    lesion = result.labels == LESION
+    sure = float(result.probabilities[LESION][lesion].astype(np.float32).mean()) if lesion.any() else 1.0
+    voxel_ml = result.volume.geometry.voxel_volume_ml
+    return {
+        "confidence": sure,
+        "lesion_log_ml": float(np.log1p(lesion.sum() * voxel_ml)),
+        "ventricle_log_ml": float(np.log1p((result.labels == VENTRICLES).sum() * voxel_ml)),
+        **image_features(dequantise(images), masks),
+    }
+
+
+def image_features(slices: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    """Figures of an image alone.
+
+    Parameters
+    ----------
+    slices : ndarray of float32, shape (slices, rows, columns)
+        Normalised.
+    masks : ndarray of bool, same shape
+    """
+    brain = slices[masks]
+    beside = masks[:, :, 1:] & masks[:, :, :-1]
+    dark, bright = np.percentile(brain, (5, 95)) if brain.size else (0.0, 0.0)
+    return {
+        "image_spread": float(brain.std()) if brain.size else 0.0,
+        "image_dark": float(dark),
+        "image_bright": float(bright),
+        "image_texture": float(np.abs(np.diff(slices, axis=2))[beside].mean()) if beside.any() else 0.0,
+    }
+
+
+def reference_of(features: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Mean, standard deviation and count of the figures over cases, for the card."""
+    return {
+        "cases": len(features),
+        "figures": {
+            name: {
+                "mean": round(float(np.mean([one[name] for one in features])), 5),
+                "sd": round(float(np.std([one[name] for one in features], ddof=1)), 5) if len(features) > 1 else 0.0,
+            }
+            for name in FEATURES
+        },
+    }

@@ -1,0 +1,471 @@
+"""A whole adaptation: cases checked, folds trained and tested, the model trained on all, proof, card.
+
+Every part is kept when it is finished (:mod:`.work`); the output appears whole, when all is done.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._version import __version__
+from ..errors import FlairSegError
+from ..files.atomic import all_or_none, check_folder, results_exist
+from ..labels import CLASS_BY_VALUE, LESION
+from ..models.card import CARD_NAME, ModelCard
+from ..models.store import find_model, load_card
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..segmentation.inference import available_cores
+from ..segmentation.pipeline import segment
+from .cards import adapted_card, free_id, write_card
+from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
+from .checks import Examined, against_base, apart, examine
+from .page import write_page
+from .proof import Comparison, Harm, case_figures, compare, folds_of, verdict
+from .reference import case_features, reference_of
+from .work import Work
+
+if TYPE_CHECKING:
+    from .banks import Bank
+    from .tuning import Settings, Tuned
+
+#: Cases and patients that an adaptation takes.
+FEWEST_PATIENTS, MOST_CASES = 3, 200
+#: Optimiser steps of one training: what it takes, and what it needs at least.
+MOST_STEPS, FEWEST_STEPS = 240, 60
+#: Share of the time that is planned, and of a step that checks and set-up take on top.
+_PLANNED, _OVERHEAD = 0.9, 1.35
+MODEL, PAGE, PROOF = "model.onnx", "proof.html", "proof.json"
+
+
+class TooFewCasesError(FlairSegError):
+    """Too few cases, or patients, are left to learn from."""
+
+
+class TimeTooShortError(FlairSegError):
+    """The time named does not suffice for folds and final training."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came out of an adaptation.
+
+    Attributes
+    ----------
+    card : ModelCard
+        Of the adapted model.
+    verdict : str
+        ``better``, ``no difference shown`` or ``worse``.
+    reasons : list of str
+    comparisons : list of Comparison
+    harms : list of Harm
+    left_out : list of LeftOut
+    cases, patients : int
+        That were learnt from.
+    minutes : float
+    """
+
+    card: ModelCard
+    verdict: str
+    reasons: list[str]
+    comparisons: list[Comparison]
+    harms: list[Harm]
+    left_out: list[LeftOut]
+    cases: int
+    patients: int
+    minutes: float
+
+
+def adapt(
+    folder: str | Path,
+    output: str | Path,
+    base: str | Path | None = None,
+    minutes: float = 20.0,
+    patients: Mapping[str, str] | None = None,
+    model_id: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+    settings: Settings | None = None,
+) -> Adapted:
+    """Adapt a model to the reviewed cases of a site, and prove whether it became better.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Reviewed cases, see :mod:`.cases`.
+    output : str or Path
+        Folder for the model: ``card.json``, ``model.onnx``, ``proof.html``, ``proof.json``.
+    base : str or Path, optional
+        Model id or path; default the model in use.
+    minutes : float
+        Time that all of it may take. What is finished is kept, and a second call goes on.
+    patients : mapping of str to str, optional
+        Case -> patient, for names that do not tell.
+    model_id : str, optional
+        Id of the new model; default the base's name with ``-site`` and the first free version.
+    seed : int
+    overwrite : bool
+        Replace a model in ``output``.
+    progress, cancel
+        As for :func:`flairseg.segment`.
+    settings : Settings, optional
+        Of the fine-tuning; default as measured for the default model. ``steps`` is the most that is planned.
+
+    Returns
+    -------
+    Adapted
+
+    Raises
+    ------
+    TooFewCasesError
+        If fewer than three patients are left after the checks.
+    TimeTooShortError
+        If the time does not suffice.
+    MissingDependencyError
+        If PyTorch is not installed.
+    FlairSegError
+        For the errors of models, images and output folders.
+    """
+    from .requirements import require_torch
+
+    require_torch()
+    from .tuning import Settings as TuningSettings
+
+    output = Path(output)
+    if (output / CARD_NAME).exists() and not overwrite:
+        raise results_exist("A model", output / CARD_NAME)
+    check_folder(output)
+    card = find_model(base)
+    found, left_out = read_cases(folder, patients)
+    if len(found) > MOST_CASES:
+        found = sorted(found, key=lambda c: (c.decided_at, c.number))[-MOST_CASES:]
+    run = _Run(card, output, minutes, seed, settings or TuningSettings(steps=MOST_STEPS), Reporter(progress, cancel))
+    run.start(found, left_out)
+    return run.finish(model_id or free_id(card))
+
+
+class _Run:
+    """State of one adaptation."""
+
+    def __init__(
+        self, card: ModelCard, output: Path, minutes: float, seed: int, settings: Settings, reporter: Reporter
+    ) -> None:
+        from .weights import trainable_network
+
+        self.card, self.output, self.minutes, self.seed = card, output, minutes, seed
+        self.settings, self.reporter = settings, reporter
+        self.began = time.monotonic()
+        self.network = trainable_network(card).eval()
+        self.examined: list[Examined] = []
+        self.left_out: list[LeftOut] = []
+        self.base_figures: list[dict[str, float]] = []
+        self.features: list[dict[str, float]] = []
+
+    # --- cases
+
+    def start(self, found: list[ReviewedCase], left_out: list[LeftOut]) -> None:
+        """Check the cases, and segment those that are kept with the base."""
+        key = {
+            "cases": fingerprint(found),
+            "base": self.card.sha256,
+            "seed": self.seed,
+            "settings": repr(self.settings),
+            "software": __version__,
+        }
+        self.work = Work(self.output, key)
+        with self.reporter.stage("check", 0.0, 0.12):
+            looked_at: list[Examined] = []
+            for n, case in enumerate(found):
+                one = examine(case, self.card.pipeline)
+                looked_at.append(one) if isinstance(one, Examined) else left_out.append(one)
+                self.reporter.update((n + 1) / len(found))
+            kept, repeated = apart(looked_at)
+            left_out += repeated
+        with self.reporter.stage("base", 0.12, 0.25):
+            self.case_seconds = []
+            for n, one in enumerate(kept):
+                began = time.monotonic()
+                answer = self.work.once(f"base-{one.case.number}", partial(self._with_base, one))
+                self.case_seconds.append(time.monotonic() - began)
+                if "code" in answer:
+                    left_out.append(LeftOut(one.case.number, answer["code"], answer["reason"]))
+                else:
+                    self.examined.append(one)
+                    self.base_figures.append(_figures_from(answer["figures"]))
+                    self.features.append(answer["features"])
+                self.reporter.update((n + 1) / max(1, len(kept)))
+        self.left_out = sorted(left_out, key=lambda one: one.number)
+        self.patients = [one.case.patient for one in self.examined]
+        if len(set(self.patients)) < FEWEST_PATIENTS:
+            raise TooFewCasesError(
+                f"{len(set(self.patients))} patients are left to learn from ({_told(self.left_out)}); "
+                f"{FEWEST_PATIENTS} are needed, 5 to show a difference.",
+                "Review and correct more cases first.",
+                code="too-few-reviewed-cases",
+                patients=len(set(self.patients)),
+            )
+
+    def _with_base(self, one: Examined) -> dict[str, Any]:
+        loaded = load(one.case)
+        result = segment(loaded.volume, self.card, cancel=self._cancelled)
+        voxel_ml = loaded.volume.geometry.voxel_volume_ml
+        doubt = against_base(one, result.labels, loaded.labels, voxel_ml)
+        if doubt is not None:
+            return {"code": doubt.code, "reason": doubt.reason}
+        figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
+        return {"figures": _json_figures(figures), "features": case_features(result, one.images, one.masks)}
+
+    def _cancelled(self) -> bool:
+        """For runs of other parts: they stop where this one is cancelled."""
+        self.reporter.check()
+        return False
+
+    # --- training
+
+    def finish(self, model_id: str) -> Adapted:
+        """Train, prove and write."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(available_cores())
+        try:
+            plan = self.work.once("plan", self._plan)
+            folds = folds_of(self.patients, self.seed, plan["folds"])
+            adapted, trainings = self._folds(folds, plan)
+            with self.reporter.stage("train", 0.8, 0.92):
+                last = self._trained("all", [], plan)
+            trainings.append(last)
+        finally:
+            torch.set_num_threads(threads)
+        comparisons = compare(self.base_figures, adapted, self.patients, self.seed)
+        with self.reporter.stage("no-harm", 0.92, 0.98):
+            harms = [Harm(**one) for one in self.work.once("harm", self._harms)]
+            word, reasons = verdict(comparisons, harms)
+        with self.reporter.stage("write", 0.98, 1.0):
+            return self._write(model_id, word, reasons, comparisons, harms, adapted, trainings, folds)
+
+    def _plan(self) -> dict[str, Any]:
+        """Steps and folds that fit the time, from the speed of a few steps on these cases."""
+        from .replay import replay_bank
+        from .tuning import tune
+
+        site, replay = self._bank([]), replay_bank(self.card.pipeline)
+        probe = replace(self.settings, steps=6, check_every=6, patience=1)
+        ticks: list[float] = []
+
+        def tick(done: float) -> None:
+            self.reporter.check()
+            ticks.append(time.monotonic())
+
+        tune(self.network, site, replay, self.card.pipeline, probe, tick)
+        # The first steps also load what PyTorch loads late; a check costs about as much as a few steps.
+        step = float(np.median(np.diff(ticks)))
+        spent = time.monotonic() - self.began
+        per_case = float(np.mean(self.case_seconds)) if self.case_seconds else 1.0
+        left = self.minutes * 60 * _PLANNED - spent - per_case * (len(self.examined) + 4)
+        for folds in (5, 3):
+            trainings = len(folds_of(self.patients, self.seed, folds)) + 1
+            steps = int(left / trainings / (step * _OVERHEAD))
+            if steps >= FEWEST_STEPS:
+                break
+        wanted = min(self.settings.steps, steps)
+        if wanted < min(FEWEST_STEPS, self.settings.steps):
+            need = (spent + per_case * (len(self.examined) + 4) + trainings * FEWEST_STEPS * step * _OVERHEAD) / 60
+            raise TimeTooShortError(
+                f"{self.minutes:.0f} minutes do not suffice here; it takes about {need / _PLANNED + 1:.0f}.",
+                "Give more time, or fewer cases.",
+                code="adaptation-time-too-short",
+                minutes=round(need / _PLANNED + 1),
+            )
+        return {"steps": wanted, "folds": folds, "step_seconds": step}
+
+    def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[list[dict[str, float]], list[dict]]:
+        """Figures of each case by the model that never saw its patient, and what the trainings took."""
+        figures: list[dict[str, float] | None] = [None] * len(self.examined)
+        trainings = []
+        for n, away in enumerate(folds):
+            start, stop = (0.25 + 0.55 * (n + share) / len(folds) for share in (0, 1))
+            with self.reporter.stage("prove", start, stop):
+                name = f"fold-{n + 1}"
+                trainings.append(self._trained(name, away, plan))
+                for m, one in enumerate(self.examined):
+                    if one.case.patient in away:
+                        kept = self.work.once(
+                            f"{name}-case-{one.case.number}", lambda one=one, name=name: self._tested(one, name)
+                        )
+                        figures[m] = _figures_from(kept)
+                        self.reporter.update(1.0)
+        return [one for one in figures if one is not None], trainings
+
+    def _tested(self, one: Examined, name: str) -> dict[str, float | None]:
+        loaded = load(one.case)
+        result = segment(loaded.volume, load_card(self.work.folder / name), cancel=self._cancelled)
+        voxel_ml = loaded.volume.geometry.voxel_volume_ml
+        return _json_figures(case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml))
+
+    def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> dict[str, Any]:
+        """Train without some patients; the model's folder is ``name`` in the work folder."""
+
+        def make() -> dict[str, Any]:
+            from .replay import replay_bank
+            from .tuning import tune
+            from .weights import weights_of, write_weights
+
+            steps = plan["steps"]
+            settings = replace(self.settings, steps=steps)
+            deadline = time.monotonic() + 3 * steps * plan["step_seconds"] * _OVERHEAD + 30
+            tuned: Tuned = tune(
+                self.network,
+                self._bank(away),
+                replay_bank(self.card.pipeline),
+                self.card.pipeline,
+                settings,
+                lambda done: self.reporter.update(0.9 * done),
+                deadline,
+            )
+            target = self.work.folder / name
+            target.mkdir(exist_ok=True)
+            write_weights(self.card.path, weights_of(tuned.network), target / MODEL)
+            write_card(adapted_card(self.card, "fold-v0.0", target / MODEL), target)
+            return {
+                "steps": tuned.steps,
+                "best_step": tuned.best_step,
+                "stopped": tuned.stopped,
+                "seconds": round(tuned.seconds, 1),
+                "checks": [[step, round(site, 4), round(replay, 4)] for step, site, replay in tuned.checks],
+            }
+
+        return self.work.once(name, make)
+
+    def _bank(self, away: list[str]) -> Bank:
+        from .banks import Bank
+        from .partial import training_labels
+
+        chosen = [one for one in self.examined if one.case.patient not in away]
+        return Bank(
+            np.concatenate([one.images for one in chosen]),
+            np.concatenate([training_labels(one.labels, one.case.reviewed) for one in chosen]),
+            np.concatenate([one.masks for one in chosen]),
+            np.concatenate([np.full(len(one.images), str(one.case.number)) for one in chosen]),
+            # Patients weigh the same, however many slices and scans they have.
+            np.concatenate([np.full(len(one.images), self._importance(one, chosen)) for one in chosen]),
+            np.concatenate([one.corrected for one in chosen]),
+        )
+
+    @staticmethod
+    def _importance(one: Examined, chosen: list[Examined]) -> float:
+        own = sum(len(other.images) for other in chosen if other.case.patient == one.case.patient)
+        return one.case.weight / own
+
+    # --- proof
+
+    def _harms(self) -> list[dict[str, Any]]:
+        from .harm import harms
+
+        adapted = load_card(self.work.folder / "all")
+        return [asdict(one) for one in harms(self.card, adapted, self.reporter)]
+
+    def _write(
+        self,
+        model_id: str,
+        word: str,
+        reasons: list[str],
+        comparisons: list[Comparison],
+        harms: list[Harm],
+        adapted: list[dict[str, float]],
+        trainings: list[dict],
+        folds: list[list[str]],
+    ) -> Adapted:
+        minutes = (time.monotonic() - self.began) / 60
+        proof = {
+            "verdict": word,
+            "reasons": reasons,
+            "comparisons": [asdict(one) for one in comparisons],
+            "no_harm": [{**asdict(one), "harmed": one.harmed} for one in harms],
+            "cases": [
+                {
+                    "case": one.case.number,
+                    "fold": _fold_of(one, folds),
+                    "base": _json_figures(base),
+                    "adapted": _json_figures(ours),
+                }
+                for one, base, ours in zip(self.examined, self.base_figures, adapted, strict=True)
+            ],
+            "left_out": [asdict(one) for one in self.left_out],
+            "trainings": trainings,
+        }
+        counts = self._counts()
+        with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
+            os.replace(self.work.folder / "all" / MODEL, temporary / MODEL)
+            raw = adapted_card(
+                self.card, model_id, temporary / MODEL, proof, counts, self.seed, minutes, reference_of(self.features)
+            )
+            write_card(raw, temporary)
+            card = load_card(temporary)
+            write_page(temporary / PAGE, card, proof, counts)
+            (temporary / PROOF).write_text(_json_text(_finite(proof)), encoding="utf-8")
+        self.work.remove()
+        card = load_card(self.output)
+        return Adapted(
+            card, word, reasons, comparisons, harms, self.left_out, len(self.examined), len(set(self.patients)), minutes
+        )
+
+    def _counts(self) -> dict[str, Any]:
+        """What the cases are, in counts."""
+        cases = [one.case for one in self.examined]
+        reviewed = {CLASS_BY_VALUE[v].id: sum(v in c.reviewed for c in cases) for v in CLASS_BY_VALUE}
+        return {
+            "cases": len(cases),
+            "patients": len(set(self.patients)),
+            "accepted_unedited": sum(c.weight < 1 for c in cases),
+            "corrected": sum(c.weight >= 1 for c in cases),
+            "with_rejected_version": sum(c.rejected is not None for c in cases),
+            "reviewed": reviewed,
+            "lesion_ml": round(float(sum(one.volume_ml[LESION] for one in self.examined)), 1),
+            "left_out": _by_code(self.left_out),
+        }
+
+
+def _fold_of(one: Examined, folds: list[list[str]]) -> int:
+    return next(n for n, away in enumerate(folds, 1) if one.case.patient in away)
+
+
+def _by_code(left_out: list[LeftOut]) -> dict[str, int]:
+    return {code: sum(one.code == code for one in left_out) for code in sorted({one.code for one in left_out})}
+
+
+def _told(left_out: list[LeftOut]) -> str:
+    counted = ", ".join(f"{count} {code}" for code, count in _by_code(left_out).items())
+    return f"left out: {counted}" if counted else "none was left out"
+
+
+def _json_figures(figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: None if value != value else float(value) for key, value in figures.items()}
+
+
+def _figures_from(kept: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: float("nan") if value is None else value for key, value in kept.items()}
+
+
+def _finite(content: Any) -> Any:
+    """JSON knows no NaN: null in its place."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and content != content else content
+
+
+def _json_text(content: Any) -> str:
+    import json
+
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

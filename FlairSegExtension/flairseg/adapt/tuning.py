@@ -1,0 +1,290 @@
+"""Fine-tuning on few cases: norms, biases and the last layer first, then everything at a low rate, with rehearsal.
+
+What few parameters can do is done by few (biases: Ben Zaken et al. 2022, ACL; last layers first: Kumar et al. 2022,
+ICLR), then all weights follow at a low rate that falls to 0. Synthetic slices are learnt again in every batch
+(:mod:`.replay`). Slices of the site and synthetic ones that are kept apart say when to stop; what is returned is the
+running average of the weights at the best of these checks, or the base itself if it never got better.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..labels import BACKGROUND, NUMBER_OF_CLASSES
+from ..models.card import PipelineConfig
+from .augment import Geometry
+from .banks import Bank, draw_crops
+from .framed import dequantise
+from .partial import lesion_weights, partial_loss
+
+#: Logit of a class that a network does not put out.
+_NEVER = -30.0
+#: Slices of a site that are kept apart: each so manyth; and at most so many are looked at.
+HELD_EVERY, MOST_HELD = 6, 36
+
+
+_GEOMETRY = Geometry(rotation_deg=12, shear_deg=4, zoom=0.12, flip=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is fine-tuned.
+
+    Attributes
+    ----------
+    steps : int
+        At most.
+    site, replay : int
+        Crops of each batch from the site's cases and from the synthetic slices.
+    crop : tuple of int
+        (rows, columns).
+    first_share : float
+        Share of the steps in which norms, biases and the last layer alone are trained.
+    first_rate, rate : float
+        Learning rates (Adam) of the first part and of all weights; the latter falls to 0 along a cosine.
+    average : float
+        Decay of the running average of the weights.
+    check_every, patience : int
+        Steps between checks; checks without an improvement after which it stops.
+    altered : float
+        Share of the crops whose intensities are altered.
+    geometry : Geometry
+    seed : int
+    """
+
+    steps: int = 240
+    site: int = 5
+    replay: int = 3
+    crop: tuple[int, int] = (128, 128)
+    first_share: float = 0.15
+    first_rate: float = 1e-3
+    rate: float = 3e-4
+    average: float = 0.95
+    check_every: int = 20
+    patience: int = 5
+    altered: float = 0.3
+    geometry: Geometry = _GEOMETRY
+    seed: int = 0
+
+
+@dataclass
+class Tuned:
+    """A fine-tuned network.
+
+    Attributes
+    ----------
+    network : Module
+        The best running average.
+    best_step, steps : int
+        Of the best check (0: the base), and steps run.
+    checks : list of (int, float, float)
+        Step, loss on the site's kept slices, loss on kept synthetic slices.
+    stopped : str
+        ``steps`` (all were run), ``patience`` or ``time``.
+    seconds : float
+    """
+
+    network: nn.Module
+    best_step: int
+    steps: int
+    checks: list[tuple[int, float, float]] = field(default_factory=list)
+    stopped: str = "steps"
+    seconds: float = 0.0
+
+
+def class_logits(output: torch.Tensor, config: PipelineConfig) -> torch.Tensor:
+    """Logits of the four exclusive classes, as :func:`flairseg.segmentation.decoding.decode` reads an output.
+
+    Parameters
+    ----------
+    output : Tensor, shape (N, channels, H, W)
+        Logits, by ``config.output`` and ``config.output_classes``.
+    config : PipelineConfig
+
+    Returns
+    -------
+    Tensor of float32, shape (N, 4, H, W)
+    """
+    output = output.float()
+    if config.output == "softmax":
+        classes, known = config.output_classes, output
+    else:
+        classes = (BACKGROUND, *config.output_classes)
+        none = functional.logsigmoid(-output).sum(1, keepdim=True)
+        known = torch.cat([none, functional.logsigmoid(output)], 1)
+    if tuple(classes) == tuple(range(NUMBER_OF_CLASSES)):
+        return known
+    out = known.new_full((len(known), NUMBER_OF_CLASSES, *known.shape[2:]), _NEVER)
+    out[:, list(classes)] = known
+    return out
+
+
+def hold_out(bank: Bank, seed: int) -> tuple[Bank, Bank]:
+    """Split a bank into slices to learn from and slices that say when to stop: each :data:`HELD_EVERY` th of a subject.
+
+    A subject of fewer slices than that gives none.
+    """
+    held = np.zeros(len(bank.images), bool)
+    for subject in np.unique(bank.subjects):
+        places = np.flatnonzero(bank.subjects == subject)
+        held[places[seed % HELD_EVERY :: HELD_EVERY]] = len(places) >= HELD_EVERY
+    if not held.any() or held.all():
+        return bank, bank
+    return bank.part(~held), bank.part(held)
+
+
+def tune(
+    base: nn.Module,
+    site: Bank,
+    replay: Bank,
+    config: PipelineConfig,
+    settings: Settings,
+    report: Callable[[float], None] | None = None,
+    deadline: float = math.inf,
+) -> Tuned:
+    """Fine-tune a network; the base is left as it is.
+
+    Parameters
+    ----------
+    base : Module
+    site, replay : Bank
+    config : PipelineConfig
+        Of the base's card.
+    settings : Settings
+    report : callable, optional
+        Called with the share of the steps done after each; may raise to cancel.
+    deadline : float
+        :func:`time.monotonic` at which it stops with the best so far.
+
+    Returns
+    -------
+    Tuned
+    """
+    began = time.monotonic()
+    network = copy.deepcopy(base).to(memory_format=torch.channels_last).eval()
+    average = copy.deepcopy(network)
+    generator, rng = torch.Generator().manual_seed(settings.seed), np.random.default_rng(settings.seed)
+    learnt, held = hold_out(site, settings.seed)
+    rehearsed, rehearsed_held = hold_out(replay, settings.seed)
+    looks = [_look(held), _look(rehearsed_held)]
+    result = Tuned(base, 0, 0)
+    best = _check(base, looks, config, result, 0)
+    optimiser = torch.optim.Adam(_first_parameters(network), lr=0.0)
+    switched, bad = False, 0
+    turn = settings.first_share * settings.steps
+    for step in range(settings.steps):
+        if step >= turn and not switched:
+            optimiser = torch.optim.Adam(network.parameters(), lr=0.0)
+            switched = True
+        for group in optimiser.param_groups:
+            group["lr"] = _rate(step, turn, settings)
+        banks = [learnt] * settings.site + [rehearsed] * settings.replay
+        batch = draw_crops(banks, settings.crop, settings.geometry, settings.altered, rng, generator)
+        _step(network, average, optimiser, batch, config, settings.average, step)
+        result.steps = step + 1
+        if report is not None:
+            report((step + 1) / settings.steps)
+        late = time.monotonic() > deadline
+        if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps or late:
+            score = _check(average, looks, config, result, step + 1)
+            if score < best:
+                best, bad = score, 0
+                result.network, result.best_step = copy.deepcopy(average), step + 1
+            else:
+                bad += 1
+        if late or bad >= settings.patience:
+            result.stopped = "time" if late else "patience"
+            break
+    result.network = result.network.eval()
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 in hardware; emulated it takes twice the time of float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _first_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Norms, biases and the last layer."""
+    norms = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm)
+    of_norms = {id(p) for module in network.modules() if isinstance(module, norms) for p in module.parameters()}
+    return [
+        parameter
+        for name, parameter in network.named_parameters()
+        if id(parameter) in of_norms or name.endswith("bias") or name.startswith("last.")
+    ]
+
+
+def _rate(step: int, turn: float, settings: Settings) -> float:
+    if step < turn:
+        return settings.first_rate
+    done = (step - turn) / max(1.0, settings.steps - turn)
+    warm = min(1.0, (step - turn + 1) / 10)
+    return settings.rate * warm * (1 + math.cos(math.pi * done)) / 2
+
+
+def _step(
+    network: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    config: PipelineConfig,
+    decay: float,
+    step: int,
+) -> None:
+    images, labels, weights = batch
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
+        output = network(images.contiguous(memory_format=torch.channels_last))
+    loss = partial_loss(class_logits(output, config), labels, weights)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(trained, 5.0)
+    optimiser.step()
+    with torch.no_grad():
+        mine, theirs = list(average.parameters()), list(network.parameters())
+        torch._foreach_lerp_(
+            [p.detach() for p in mine], [p.detach() for p in theirs], 1 - min(decay, step / (step + 9))
+        )
+
+
+def _look(bank: Bank) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Whole slices in batches for a check: images, labels, weights."""
+    chosen = np.unique(np.linspace(0, len(bank.images) - 1, min(MOST_HELD, len(bank.images))).round().astype(int))
+    batches = []
+    for start in range(0, len(chosen), 6):
+        part = chosen[start : start + 6]
+        labels = bank.labels[part]
+        batches.append(
+            (
+                torch.from_numpy(dequantise(bank.images[part]))[:, None],
+                torch.from_numpy(labels.astype(np.int64)),
+                torch.from_numpy(np.stack([lesion_weights(one) for one in labels])),
+            )
+        )
+    return batches
+
+
+@torch.inference_mode()
+def _check(network: nn.Module, looks: list[list], config: PipelineConfig, result: Tuned, step: int) -> float:
+    """The site's loss plus what the synthetic slices have lost since step 0, on kept slices; both are noted."""
+    losses = []
+    network.eval()
+    for batches in looks:
+        values = [
+            float(partial_loss(class_logits(network(images), config), labels, weights))
+            for images, labels, weights in batches
+        ]
+        losses.append(float(np.mean(values)))
+    result.checks.append((step, *losses))
+    return losses[0] + max(0.0, losses[1] - result.checks[0][2])

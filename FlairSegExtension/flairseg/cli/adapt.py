@@ -1,0 +1,128 @@
+"""``flairseg adapt``: a model learns from reviewed cases, with proof. Options and help are in ``site_commands``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import FlairSegError
+from ..progress import ProgressCallback
+from .console import (
+    INTERRUPTED,
+    REFUSED,
+    WRITTEN,
+    interruptible,
+    messages_console,
+    results_console,
+    show_error,
+    show_information,
+)
+
+if TYPE_CHECKING:
+    from ..adapt.running import Adapted
+
+#: What the progress bar calls each stage.
+STAGE_NAMES = {
+    "check": "checking cases",
+    "base": "segmenting with the base",
+    "prove": "adapting without each patient",
+    "train": "adapting to all cases",
+    "no-harm": "checking what was known before",
+    "write": "writing",
+}
+
+
+def minutes_of(text: str) -> float:
+    """Minutes of a time such as ``20m``, ``1h`` or ``90s``; a bare number is minutes.
+
+    Raises
+    ------
+    FlairSegError
+        If it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if not found or float(found[1]) <= 0:
+        raise FlairSegError(f"{text!r} is no time.", "Write minutes such as 20m, or hours such as 1h.", code="no-time")
+    return float(found[1]) * {"s": 1 / 60, "m": 1.0, "": 1.0, "h": 60.0}[found[2]]
+
+
+def adapt_model(
+    cases: Path,
+    output: Path,
+    base: str | None,
+    time: str,
+    patients: Path | None,
+    model_id: str | None,
+    seed: int,
+    overwrite: bool,
+) -> int:
+    """Adapt a model; the exit code of the command."""
+    messages, results = messages_console(), results_console()
+    try:
+        with interruptible():
+            try:
+                from ..adapt.cases import read_patients
+                from ..adapt.running import adapt
+
+                minutes = minutes_of(time)
+                whose = read_patients(patients) if patients is not None else None
+                with bar(messages) as progress:
+                    done = adapt(cases, output, base, minutes, whose, model_id, seed, overwrite, progress)
+            except FlairSegError as error:
+                show_error(messages, error)
+                return REFUSED
+    except KeyboardInterrupt:
+        messages.print(
+            "Interrupted. What was finished is kept: the same command goes on. The model in use is unchanged."
+        )
+        return INTERRUPTED
+    _show(messages, results, done, output)
+    return WRITTEN
+
+
+class bar:
+    """A progress bar that is a progress callback; a context manager."""
+
+    def __init__(self, messages: Console) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=messages, transient=True)
+        self._task = self._progress.add_task("starting", total=1.0)
+
+    def __enter__(self) -> ProgressCallback:
+        self._progress.start()
+        return self._update
+
+    def __exit__(self, *unused: object) -> None:
+        self._progress.stop()
+
+    def _update(self, fraction: float, stage: str) -> None:
+        self._progress.update(self._task, completed=fraction, description=STAGE_NAMES.get(stage, stage))
+
+
+def _show(messages: Console, results: Console, done: Adapted, output: Path) -> None:
+    from ..adapt.proof import BETTER, FIGURES
+
+    for one in done.left_out:
+        show_information(messages, f"Left out ({one.code}): {one.reason}", f"case {one.number}")
+    table = Table(box=box.SIMPLE, title=f"{done.cases} cases, {done.patients} patients", title_justify="left")
+    for column in ("Figure", "Base", "Adapted", "Gain", "95 % interval", "p"):
+        table.add_column(column, justify="left" if column == "Figure" else "right", no_wrap=True)
+    for one in done.comparisons:
+        digits = 0 if one.key == "edit_voxels" else 3
+        interval = "-" if one.low != one.low else f"{one.low:.{digits}f} to {one.high:.{digits}f}"
+        numbers = (f"{value:.{digits}f}" for value in (one.base, one.adapted, one.gain))
+        table.add_row(FIGURES[one.key][0], *numbers, interval, f"{one.p:.3f}")
+    results.print(table)
+    results.print(Text(f"{done.card.id}: {done.verdict}. {' '.join(done.reasons)}"), soft_wrap=True)
+    results.print(Text(f"Proof: {output / 'proof.html'}"), soft_wrap=True)
+    if done.verdict == BETTER:
+        results.print(Text(f"To use it: flairseg models --use {output}"), soft_wrap=True)
+    else:
+        results.print("The model in use stays.")

@@ -1,0 +1,95 @@
+"""Choosing the model that is used when none is named: use, go back, remove."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError, OutputError
+from .card import ModelCard
+from .store import find_model, user_cache
+from .switch import Choice, choice_of, chosen, read_state, write_state
+
+#: Choices that are remembered.
+_REMEMBERED = 50
+_BY_ID = "Choose a model by its id."
+
+
+class ModelInUseError(FlairSegError):
+    """The model cannot be removed or chosen: it is in use, comes with FlairSeg, or was not shown to be better."""
+
+
+def use(card: ModelCard) -> None:
+    """Make an installed model the one that is used when none is named.
+
+    Raises
+    ------
+    OutputError
+        If the choice cannot be written; the old one stays in force.
+    """
+    state = read_state(user_cache())
+    new = {"id": card.id, "sha256": card.sha256}
+    if state["current"] != new:
+        write_state(
+            user_cache(), {**state, "current": new, "history": [*state["history"], state["current"]][-_REMEMBERED:]}
+        )
+
+
+def rollback() -> Choice | None:
+    """Go back to the model that was used before; the choice that is then in force (None: the one of FlairSeg).
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is nothing to go back to, or that model is not installed any more.
+    """
+    state = read_state(user_cache())
+    if not state["history"]:
+        raise ModelNotFoundError("No other model was in use before.", _BY_ID, code="no-model-before")
+    before = choice_of(state["history"][-1])
+    if before is not None and find_model(before.id).sha256 != before.sha256:
+        raise InvalidModelError(
+            f"The model {before.id} is not the one that was in use before (sha256 differs).",
+            _BY_ID,
+        )
+    write_state(user_cache(), {**state, "current": state["history"][-1], "history": state["history"][:-1]})
+    return before
+
+
+def remove(model_id: str) -> Path:
+    """Remove a model from the user's models; where it was.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no such model is among them.
+    ModelInUseError
+        If it is in use.
+    OutputError
+        If it cannot be removed.
+    """
+    current = chosen(user_cache())
+    folder = user_cache() / model_id
+    if Path(model_id).name != model_id or not folder.is_dir():
+        raise ModelNotFoundError(
+            f"No model {model_id} is among the user's models.",
+            "Models that come with FlairSeg cannot be removed.",
+            code="not-users-model",
+            model=model_id,
+        )
+    if current is not None and current.id == model_id:
+        raise ModelInUseError(
+            f"{model_id} is the model in use.", "Go back to another one first.", code="model-in-use", model=model_id
+        )
+    away = Path(tempfile.mkdtemp(prefix=".flairseg-removed-", dir=folder.parent))
+    try:
+        # One rename, so that a kill leaves all of the model or nothing that is taken for one.
+        os.replace(folder, away / model_id)
+        shutil.rmtree(away)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be removed: {error.strerror or error}.", "Check its permissions."
+        ) from error
+    return folder

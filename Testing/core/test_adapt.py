@@ -1,0 +1,452 @@
+"""Local adaptation: cases and their checks, weights out of ONNX and back, fine-tuning, proof, resuming, the card."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
+
+from flairseg.adapt import cases as reading  # noqa: E402
+from flairseg.adapt import checks, harm, partial, proof, replay, tuning, weights  # noqa: E402
+from flairseg.adapt.banks import EMPHASIS, Bank  # noqa: E402
+from flairseg.adapt.cases import LeftOut, patient_of, read_cases  # noqa: E402
+from flairseg.adapt.running import TooFewCasesError, adapt  # noqa: E402
+from flairseg.adapt.tuning import Settings, class_logits, tune  # noqa: E402
+from flairseg.adapt.work import FOLDER  # noqa: E402
+from flairseg.errors import Cancelled, InvalidModelError, OutputError  # noqa: E402
+from flairseg.models.card import PipelineConfig  # noqa: E402
+from flairseg.models.store import find_model, load_card  # noqa: E402
+from flairseg.segmentation.decoding import decode  # noqa: E402
+from flairseg.segmentation.pipeline import segment  # noqa: E402
+
+from Testing.core.site_cases import SITE_PIPELINE, make_base, site_head, write_case, write_site  # noqa: E402
+from Testing.core.tiny import make_head  # noqa: E402
+
+CONFIG = PipelineConfig.from_dict(SITE_PIPELINE)
+FAST = Settings(40, 3, 1, (64, 64), 0.5, 0.02, 0.002, check_every=20)
+PATIENTS = {f"p{n}": f"p{n}" for n in range(1, 10)}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return load_card(make_base(tmp_path_factory.mktemp("models")))
+
+
+@pytest.fixture
+def small_phantom(monkeypatch):
+    monkeypatch.setattr(harm, "PHANTOMS", ((1, (10, 64, 64), (3.6, 3.6, 14.0)),))
+
+
+def examined(folder, name, volume, labels, **content):
+    write_case(folder, name, volume, labels, **content)
+    found, _ = read_cases(folder)
+    return checks.examine(next(c for c in found if c.name == name), CONFIG)
+
+
+# --- labels of which only some classes were reviewed ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reviewed", [r for n in (1, 2, 3) for r in itertools.combinations((1, 2, 3), n)])
+def test_what_was_not_reviewed_is_unknown_and_not_background(reviewed):
+    labels = np.arange(4, dtype=np.uint8)[None]
+    told = partial.training_labels(labels, reviewed)[0]
+    for value in range(4):
+        expected = {value} if value in reviewed else {0, 1, 2, 3} - set(reviewed)
+        assert set(partial.MAY_BE[int(told[value])]) == expected
+
+
+@pytest.mark.parametrize("label", sorted(partial.MAY_BE))
+def test_the_loss_is_least_where_a_pixel_is_what_it_may_be(label):
+    labels = torch.full((1, 4, 4), label)
+    weights_ = torch.ones(1, 4, 4)
+    losses = {}
+    for value in range(4):
+        logits = torch.zeros(1, 4, 4, 4)
+        logits[:, value] = 8.0
+        losses[value] = float(partial.marginal_cross_entropy(logits, labels, weights_))
+    allowed = [losses[v] for v in partial.MAY_BE[label]]
+    forbidden = [losses[v] for v in range(4) if v not in partial.MAY_BE[label]]
+    assert max(allowed) < 0.01
+    assert all(loss > 6 for loss in forbidden)
+
+
+@pytest.mark.parametrize(("output", "classes"), [("softmax", (0, 1, 2, 3)), ("sigmoid", (1, 2, 3)), ("sigmoid", (3,))])
+def test_training_reads_an_output_as_the_pipeline_does(output, classes):
+    config = PipelineConfig(output=output, output_classes=classes, input_slices=1)
+    logits = torch.randn(2, len(classes), 5, 6, generator=torch.Generator().manual_seed(1)) * 3
+    ours = torch.softmax(class_logits(logits, config), 1).numpy()
+    assert np.allclose(ours, decode(logits.numpy(), config), atol=1e-5)
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["flairseg2d-v1.0", "tiny"])
+def test_weights_go_out_of_onnx_and_back_bit_by_bit(model, base, tmp_path):
+    card = base if model == "tiny" else find_model(model)
+    network = weights.trainable_network(card)
+    assert weights.difference(network, card) < 1e-4
+    weights.write_weights(card.path, weights.weights_of(network), tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == card.path.read_bytes()
+
+
+def test_changed_weights_arrive_in_onnxruntime(base, tmp_path):
+    network = weights.trainable_network(base)
+    with torch.no_grad():
+        network.last.bias.add_(torch.arange(len(network.last.bias)) * 0.5)
+    weights.write_weights(base.path, weights.weights_of(network), tmp_path / "model.onnx")
+    card = replace(base, path=tmp_path / "model.onnx")
+    assert weights.difference(network, card) < 1e-4
+    assert weights.difference(weights.trainable_network(base), card) > 0.1
+
+
+@pytest.mark.parametrize("model", ["s3-unet-v1.0", "s1-pix2pix-v1.0", "ensemble-v1.0"])
+def test_models_that_cannot_be_trained_further_are_refused(model):
+    with pytest.raises(weights.NotTrainableError, match=model):
+        weights.trainable_network(find_model(model))
+
+
+def test_weights_that_do_not_fit_are_refused(base, tmp_path):
+    kept = weights.weights_of(weights.trainable_network(base))
+    kept["last.bias"] = kept["last.bias"][:-1]
+    with pytest.raises(InvalidModelError, match=r"last\.bias"):
+        weights.write_weights(base.path, kept, tmp_path / "model.onnx")
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "patient"),
+    [
+        ("sub-01_ses-2", "sub-01"), ("P14_T1", "P14"), ("12345_20240131", "12345"), ("12345_2024-01-31_v2", "12345"),
+        ("anna-baseline", "anna"), ("T1", "T1"), ("case7", "case7"), ("x_followup2", "x"),
+    ],
+)  # fmt: skip
+def test_visits_of_one_person_have_one_patient(case, patient):
+    assert patient_of(case) == patient
+
+
+def test_the_newest_version_counts_with_what_was_reviewed(tmp_path):
+    volume, labels = site_head(1)
+    wrong = np.where(labels == 3, 0, labels)
+    write_case(tmp_path, "a", volume, wrong, "rejected", 1, reason="missed", model={"sha256": "ab"})
+    write_case(tmp_path, "a", volume, labels, "accepted_after_edits", 2, model={"sha256": "ab"}, classes=["lesion"])
+    write_case(tmp_path, "b", volume, labels, "accepted", model={"sha256": "ab"})
+    write_case(tmp_path, "c", volume, labels, "accepted_after_edits")
+    write_case(tmp_path, "c", volume, labels, "rejected", 2, reason="moved")
+    write_case(tmp_path, "d", volume, labels, "accepted", model={}, classes=None)
+    write_case(tmp_path, "e", volume, labels, classes=[])
+    (write_case(tmp_path, "f", volume, labels) / "verdict.json").write_text("{")
+    found, left_out = read_cases(tmp_path)
+    a, b, d = found
+    assert (a.reviewed, b.reviewed, d.reviewed) == ((3,), (1, 3), (1, 2, 3))
+    assert (a.weight, b.weight, d.weight) == (1.0, reading.CONFIRMED_WEIGHT, 1.0)
+    assert [(one.number, one.code) for one in left_out] == [
+        (3, "rejected"), (5, "no-class-reviewed"), (6, "verdict-damaged"),
+    ]  # fmt: skip
+    loaded = reading.load(a)
+    assert np.array_equal(loaded.corrected, labels == 3)
+    assert not reading.load(b).corrected.any()
+
+
+def test_a_changed_file_is_not_learnt_from(tmp_path):
+    volume, labels = site_head(1)
+    one = examined(tmp_path, "a", volume, labels, hashes={"labels.nii.gz": "0" * 64})
+    assert isinstance(one, LeftOut)
+    assert one.code == "damaged"
+
+
+# --- what is wrong with a mask ----------------------------------------------------------------------------------------
+
+
+def test_a_right_mask_lies_where_its_image_says(tmp_path):
+    volume, labels = site_head(1, gain=0.6)
+    one = examined(tmp_path, "a", volume, labels)
+    assert one.evidence.gain < 1.02
+    assert one.evidence.shift_px == (0, 0, 0)
+    assert one.volume_ml[3] == pytest.approx((labels == 3).sum() * volume.geometry.voxel_volume_ml)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "code"),
+    [
+        ("rows", lambda m: np.roll(m, 4, 1), "mask-misplaced"),
+        ("columns", lambda m: np.roll(m, -3, 2), "mask-misplaced"),
+        ("slices", lambda m: np.roll(m, 1, 0), "mask-misplaced"),
+        ("mirrored", lambda m: m[:, :, ::-1], "mask-misplaced"),
+        ("exchanged", lambda m: np.choose(m, [0, 3, 2, 1]), "wrong-class"),
+        ("empty", np.zeros_like, "empty-mask"),
+        ("outside", lambda m: np.where(np.arange(m.shape[1])[None, :, None] < 6, 3, 0), "mask-outside-brain"),
+    ],
+)
+def test_poisoned_masks_are_left_out(name, spoil, code, tmp_path):
+    volume, labels = site_head(2)
+    one = examined(tmp_path, "a", volume, np.broadcast_to(spoil(labels), labels.shape))
+    assert isinstance(one, LeftOut), name
+    assert one.code == code
+
+
+@pytest.mark.parametrize("contrast", ["t1", "t2", "ct"])
+def test_another_contrast_is_left_out(contrast, tmp_path):
+    volume, labels = make_head(contrast=contrast)
+    one = examined(tmp_path, "a", volume, labels)
+    assert one.code == "another-contrast"
+
+
+def test_one_image_under_several_names_counts_once(tmp_path):
+    volume, labels = site_head(1)
+    for n, day in ((1, 3), (2, 5), (3, 4)):
+        scaled = volume.with_array((volume.array * (1.0 if n < 3 else 1.5)).astype(np.int16))
+        write_case(tmp_path, f"p{n}", scaled, labels, times={"decided_at": f"2026-01-0{day}"})
+    found, _ = read_cases(tmp_path, PATIENTS)
+    kept, left_out = checks.apart([checks.examine(case, CONFIG) for case in found])
+    assert [one.case.number for one in kept] == [2]
+    assert {one.number: one.code for one in left_out} == {1: "duplicate", 3: "duplicate"}
+
+
+def test_scans_that_look_like_one_person_are_one_patient(tmp_path):
+    for n in (1, 2):
+        write_case(tmp_path, f"p{n}", *site_head(n))
+    for stated, patients in ((None, 1), (PATIENTS, 2)):
+        found, _ = read_cases(tmp_path, stated)
+        kept, left_out = checks.apart([checks.examine(case, CONFIG) for case in found])
+        assert not left_out
+        assert len({one.case.patient for one in kept}) == patients
+
+
+def test_a_reader_who_draws_nothing_where_the_base_finds_much_is_not_believed(tmp_path):
+    volume, labels = site_head(1)
+    one = examined(tmp_path, "a", volume, np.where(labels == 3, 0, labels))
+    much = np.where(labels == 1, 3, 0).astype(np.uint8)
+    assert checks.against_base(one, much, np.where(labels == 3, 0, labels), 0.01).code == "empty-mask"
+    assert checks.against_base(one, much * 0, np.where(labels == 3, 0, labels), 0.01) is None
+    assert checks.against_base(one, much, labels, 0.01).code == "wrong-class"
+
+
+# --- banks and fine-tuning --------------------------------------------------------------------------------------------
+
+
+def test_confirmed_cases_are_drawn_less_and_corrections_weigh_more():
+    labels = np.zeros((2, 8, 8), np.uint8)
+    corrected = np.zeros(labels.shape, bool)
+    corrected[1, 2, 2] = True
+    bank = Bank(labels, labels, labels == 0, np.array(["a", "b"]), np.array([0.5, 1.0]), corrected)
+    assert bank.chances.tolist() == pytest.approx([1 / 3, 2 / 3])
+    kept = bank.part(np.array([1]))
+    *_, pixel_weights = kept.draw(np.random.default_rng(0))
+    assert pixel_weights[2, 2] == pytest.approx(EMPHASIS)
+    assert pixel_weights[0, 0] == 1
+
+
+def test_slices_that_stop_training_are_not_learnt():
+    labels = np.zeros((20, 8, 8), np.uint8)
+    images = np.arange(20, dtype=np.uint8)[:, None, None] + labels
+    bank = Bank(images, labels, labels == 0, np.array(["a"] * 14 + ["b"] * 6))
+    learnt, held = tuning.hold_out(bank, 1)
+    assert not set(learnt.images[:, 0, 0]) & set(held.images[:, 0, 0])
+    assert set(held.subjects) == {"a", "b"}
+
+
+@pytest.fixture(scope="module")
+def site_bank(tmp_path_factory):
+    folder = write_site(tmp_path_factory.mktemp("cases"), 3, gain=0.6)
+    found, _ = read_cases(folder, PATIENTS)
+    all_of = [checks.examine(case, CONFIG) for case in found]
+    assert all(isinstance(one, checks.Examined) for one in all_of)
+    labels = [partial.training_labels(one.labels, one.case.reviewed) for one in all_of]
+    subjects = [np.full(len(one.images), one.case.name) for one in all_of]
+    images, masks = ([getattr(one, name) for one in all_of] for name in ("images", "masks"))
+    return Bank(*map(np.concatenate, (images, labels, masks, subjects)))
+
+
+def test_the_base_stays_and_a_seed_repeats(base, site_bank):
+    network = weights.trainable_network(base)
+    before = weights.weights_of(network)
+    rehearsed = replay.replay_bank(CONFIG)
+    settings = replace(FAST, steps=6, check_every=3)
+    first, again = (tune(network, site_bank, rehearsed, CONFIG, settings) for _ in range(2))
+    other = tune(network, site_bank, rehearsed, CONFIG, replace(settings, seed=5))
+    assert all(np.array_equal(value, weights.weights_of(network)[name]) for name, value in before.items())
+    assert first.checks == again.checks != other.checks
+    assert first.best_step > 0
+
+
+def test_the_first_part_trains_biases_and_the_last_layer_alone(base, site_bank):
+    network = weights.trainable_network(base)
+    settings = replace(FAST, steps=4, check_every=4, first_share=1.0)
+    tuned = tune(network, site_bank, replay.replay_bank(CONFIG), CONFIG, settings)
+    before, after = weights.weights_of(network), weights.weights_of(tuned.network)
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert "last.weight" in changed
+    assert {name for name in changed if not name.endswith("bias")} == {"last.weight"}
+
+
+def test_no_improvement_gives_the_base_back(base, site_bank):
+    network = weights.trainable_network(base)
+    settings = replace(FAST, steps=40, check_every=2, patience=3, first_rate=5.0, rate=5.0)
+    tuned = tune(network, site_bank, replay.replay_bank(CONFIG), CONFIG, settings)
+    assert (tuned.best_step, tuned.stopped) == (0, "patience")
+    assert tuned.steps == 6
+    after = weights.weights_of(tuned.network)
+    assert all(np.array_equal(value, after[name]) for name, value in weights.weights_of(network).items())
+
+
+def test_replay_is_synthetic_and_fits_any_frame():
+    default = find_model("flairseg2d-v1.0").pipeline
+    bank = replay.replay_bank(default)
+    assert bank.images.shape == (replay.LEARNT, *default.frame_size)
+    assert replay.replay_bank(CONFIG).images.shape == (replay.LEARNT, *CONFIG.frame_size)
+    images, labels = replay.check_slices(default)
+    assert len(images) == replay.CHECKED
+    assert {1, 2, 3} <= set(np.unique(labels))
+    assert images[labels == 3].mean() > images[labels == 1].mean() + 2
+    small, there = replay.check_slices(CONFIG)
+    assert small[there == 3].mean() > small[there == 1].mean() + 2
+
+
+# --- proof ------------------------------------------------------------------------------------------------------------
+
+
+def figures_with(dice: float) -> dict[str, float]:
+    return {**dict.fromkeys(proof.FIGURES, math.nan), "lesion_dice": dice}
+
+
+def compared(before, after, patients=None):
+    names = patients or [f"p{n}" for n in range(len(before))]
+    return proof.compare([figures_with(x) for x in before], [figures_with(x) for x in after], names, 0)
+
+
+def test_figures_of_a_case_leave_out_what_was_not_reviewed():
+    reference = np.zeros((2, 10, 10), np.uint8)
+    reference[:, :4, :4] = 3
+    reference[:, 6:, 6:] = 1
+    result = reference.copy()
+    result[:, 3, :4] = 0
+    result[:, 0, 9] = 1
+    figures = proof.case_figures(result, reference, (3,), 0.5)
+    assert figures["lesion_dice"] == pytest.approx(2 * 24 / (24 + 32))
+    assert figures["edit_voxels"] == 8
+    assert figures["lesion_volume_error_ml"] == 4.0
+    assert math.isnan(figures["ventricles_dice"])
+    assert proof.case_figures(result, reference, (1, 3), 0.5)["edit_voxels"] == 10
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ([0.5] * 5, [0.6, 0.62, 0.58, 0.61, 0.6], proof.BETTER),
+        ([0.5] * 4, [0.6, 0.62, 0.58, 0.61], proof.NO_DIFFERENCE),  # too few patients to tell
+        ([0.5] * 6, [0.7, 0.4, 0.7, 0.4, 0.7, 0.4], proof.NO_DIFFERENCE),
+        ([0.5] * 5, [0.504, 0.505, 0.503, 0.506, 0.504], proof.NO_DIFFERENCE),  # too small to be of use
+        ([0.5] * 5, [0.4, 0.42, 0.41, 0.38, 0.4], proof.WORSE),
+        ([0.5] * 3, [0.4, 0.42, 0.41], proof.WORSE),
+    ],
+)
+def test_the_verdict(before, after, word):
+    assert proof.verdict(compared(before, after), [])[0] == word
+
+
+def test_what_was_forgotten_makes_it_worse():
+    found = compared([0.5] * 5, [0.6, 0.62, 0.58, 0.61, 0.6])
+    assert proof.verdict(found, [proof.Harm("phantom", 0.80, 0.795)])[0] == proof.BETTER
+    word, reasons = proof.verdict(found, [proof.Harm("phantom", 0.80, 0.78)])
+    assert word == proof.WORSE
+    assert "phantom" in reasons[0]
+
+
+def test_patients_count_once_and_p_is_that_of_all_sign_flips():
+    (lesion,) = compared([0.5] * 6, [0.6, 0.7, 0.8, 0.6, 0.4, 0.55], ["a", "a", "a", "b", "c", "d"])
+    assert lesion.patients == 4
+    assert lesion.gain == pytest.approx(np.mean([0.2, 0.1, -0.1, 0.05]))
+    gains = np.array([0.2, 0.1, -0.1, 0.05])
+    flips = np.array([gains @ signs for signs in itertools.product((-1, 1), repeat=4)])
+    assert lesion.p == pytest.approx((flips >= gains.sum() - 1e-12).mean())
+
+
+def test_patients_are_never_in_their_own_fold():
+    for count in (3, 6, 7, 23):
+        patients = [f"p{n % count}" for n in range(2 * count)]
+        folds = proof.folds_of(patients, 1)
+        assert sorted(itertools.chain(*folds)) == sorted(set(patients))
+        assert len(folds) == (count if count <= 6 else 5)
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return write_site(tmp_path_factory.mktemp("site"), 5, gain=0.6)
+
+
+def run(site, output, base, **arguments):
+    return adapt(site, output, base.path.parent, 1e4, PATIENTS, settings=FAST, **arguments)
+
+
+def test_a_site_whose_lesions_are_fainter_gets_a_better_model(site, base, tmp_path, small_phantom, monkeypatch):
+    stages = []
+    done = run(site, tmp_path / "out", base, progress=lambda fraction, stage: stages.append((fraction, stage)))
+    assert done.verdict == proof.BETTER, done.reasons
+    assert next(one for one in done.comparisons if one.key == "lesion_dice").gain > 0.3
+    fractions = [fraction for fraction, _ in stages]
+    assert fractions == sorted(fractions)
+    assert list(dict.fromkeys(stage for _, stage in stages)) == ["check", "base", "prove", "train", "no-harm", "write"]
+    # A model like any other, that says where it comes from, and no name in anything that was written.
+    card = load_card(tmp_path / "out")
+    volume, labels = site_head(9, gain=0.6)
+    ours, before = (segment(volume, one).labels for one in (card, base))
+    assert (ours == 3)[labels == 3].mean() > 0.6 > (before == 3)[labels == 3].mean()
+    made = card.raw["adaptation"]
+    assert made["parent"] == {"id": base.id, "sha256": base.sha256}
+    assert made["data"]["cases"] == made["data"]["patients"] == 5
+    for path in (tmp_path / "out").iterdir():
+        if path.suffix in (".json", ".html"):
+            assert "p3" not in path.read_text(encoding="utf-8").replace("tp3", "")
+    page = (tmp_path / "out" / "proof.html").read_text(encoding="utf-8")
+    assert "better" in page
+    assert "<script" not in page
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "card.json", "model.onnx", "proof.html", "proof.json",
+    ]  # fmt: skip
+    with pytest.raises(OutputError):
+        run(site, tmp_path / "out", base)
+    # Whatever is changed in the card afterwards is noticed.
+    changed = json.loads((tmp_path / "out" / "card.json").read_text())
+    changed["adaptation"]["data"]["patients"] = 50
+    (tmp_path / "out" / "card.json").write_text(json.dumps(changed))
+    with pytest.raises(InvalidModelError, match="altered"):
+        load_card(tmp_path / "out")
+
+
+def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path, small_phantom, monkeypatch):
+    whole = run(site, tmp_path / "whole", base)
+    asked = itertools.count()
+    with pytest.raises(Cancelled):
+        run(site, tmp_path / "out", base, cancel=lambda: next(asked) > 150)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FOLDER]
+    finished = {path.name for path in (tmp_path / "out" / FOLDER).glob("*.json")}
+    assert {"base-1.json", "plan.json", "fold-1.json"} <= finished
+    assert "all.json" not in finished
+    trained = []
+    really = tuning.tune
+    monkeypatch.setattr(tuning, "tune", lambda *a, **k: trained.append(1) or really(*a, **k))
+    again = run(site, tmp_path / "out", base)
+    assert 0 < len(trained) < 6
+    assert again.card.sha256 == whole.card.sha256
+    assert again.comparisons == whole.comparisons
+
+
+def test_too_few_patients_are_refused_and_told_why(base, tmp_path):
+    volume, labels = site_head(1)
+    for n in range(1, 6):
+        write_case(tmp_path / "cases", f"p{n}", volume, labels, times={"decided_at": f"2026-01-0{n}"})
+    with pytest.raises(TooFewCasesError, match="4 duplicate") as caught:
+        run(tmp_path / "cases", tmp_path / "out", base)
+    assert caught.value.fields["patients"] == 1
