@@ -29,6 +29,13 @@ PHRASES: dict[str, str] = {
     "onnx-not-loaded": "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
     "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
     "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
+    "model-in-use-missing": "Install it again, or go back: `flairseg models --rollback`.",
+    "model-in-use-changed": "Choose it again with `flairseg models --use {model}`, or go back: `flairseg models --rollback`.",
+    "model-in-use": "Go back first with `flairseg models --rollback`, or choose another one with --use.",
+    "model-not-better": "To use it all the same, add --anyway.",
+    "no-model-before": "Choose one with `flairseg models --use ID`.",
+    "adaptation-time-too-short": "Give it more with --time {minutes}m, or fewer cases.",
+    "adaptation-packages-missing": "Install them with `pip install 'flairseg[adapt]'`.",
     "model-member-missing": "Install {model} first; `flairseg models` lists what is installed.",
     "unnamed-labels": "Say what they mean with --labels {prefix}{suggestion} (classes: 1 ventricles, 2 normal_wmh, "
     "3 lesion, 0 background), or with a preset such as --labels {prefix}binary.",

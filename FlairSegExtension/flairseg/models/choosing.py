@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError, OutputError
-from .card import ModelCard
+from .card import CARD_NAME, ModelCard
 from .store import find_model, user_cache
 from .switch import Choice, choice_of, chosen, read_state, write_state
 
@@ -72,7 +72,7 @@ def remove(model_id: str) -> Path:
     """
     current = chosen(user_cache())
     folder = user_cache() / model_id
-    if Path(model_id).name != model_id or not folder.is_dir():
+    if Path(model_id).name != model_id or not model_id or not (folder / CARD_NAME).is_file():
         raise ModelNotFoundError(
             f"No model {model_id} is among the user's models.",
             "Models that come with FlairSeg cannot be removed.",
