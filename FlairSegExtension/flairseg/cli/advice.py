@@ -30,7 +30,7 @@ PHRASES: dict[str, str] = {
     "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
     "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
     "model-in-use-missing": "Install it again, or go back: `flairseg models --rollback`.",
-    "model-in-use-changed": "Choose it again with `flairseg models --use {model}`, or go back: `flairseg models --rollback`.",
+    "model-in-use-changed": "Choose it again (`flairseg models --use {model}`), or go back with --rollback.",
     "model-in-use": "Go back first with `flairseg models --rollback`, or choose another one with --use.",
     "model-not-better": "To use it all the same, add --anyway.",
     "no-model-before": "Choose one with `flairseg models --use ID`.",

@@ -13,9 +13,6 @@ from ..models.card import ModelCard
 from ..models.store import ENVIRONMENT, default_model, find_model, survey, verify_model
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
 
-#: Verdict of an adapted model that may be used without asking twice (``flairseg.adapt.proof.BETTER``).
-_BETTER = "better"
-
 
 def change_models(
     use: str | None, anyway: bool, rollback: bool, remove: str | None, export: str | None, file: Path | None,
@@ -52,23 +49,17 @@ def _install(results: Console, path: Path) -> ModelCard:
 
 def _use(results: Console, named: str, anyway: bool) -> None:
     """Choose a model: one that is installed, or a folder or file, which is installed first."""
-    from ..models.choosing import ModelInUseError
+    from ..models.choosing import ModelInUseError, check_better
     from ..models.choosing import use as use_model
 
     card = find_model(named)
-    proof = card.raw.get("adaptation")
-    if proof is not None and proof["verdict"] != _BETTER and not anyway:
-        raise ModelInUseError(
-            f"{card.id} was not shown to be better than {proof['parent']['id']}: {proof['verdict']}.",
-            "Use it only for a reason of your own.",
-            code="model-not-better",
-            model=card.id,
-        )
+    if not anyway:
+        check_better(card)
     if card.sha256 not in {one.sha256 for _, one in survey() if isinstance(one, ModelCard) and one.id == card.id}:
         card = _install(results, card.path.parent)
     if find_model(card.id).sha256 != card.sha256:
         raise ModelInUseError(f"Another model is called {card.id} and comes first.", f"Remove it from ${ENVIRONMENT}.")
-    use_model(card)
+    use_model(card, anyway)
     results.print(Text(f"In use: {card.id} (sha256 {card.sha256[:16]}), where no model is named."), soft_wrap=True)
 
 

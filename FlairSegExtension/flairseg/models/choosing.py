@@ -15,20 +15,50 @@ from .switch import Choice, choice_of, chosen, read_state, write_state
 #: Choices that are remembered.
 _REMEMBERED = 50
 _BY_ID = "Choose a model by its id."
+#: Verdict of an adapted model that may be chosen without asking twice (:mod:`flairseg.adapt.proof`).
+_BETTER = "better"
 
 
 class ModelInUseError(FlairSegError):
     """The model cannot be removed or chosen: it is in use, comes with FlairSeg, or was not shown to be better."""
 
 
-def use(card: ModelCard) -> None:
-    """Make an installed model the one that is used when none is named.
+def check_better(card: ModelCard) -> None:
+    """Refuse an adapted model that was not shown to be better than its parent.
 
     Raises
     ------
+    ModelInUseError
+        With the verdict.
+    """
+    proof = card.raw.get("adaptation")
+    if proof is not None and proof["verdict"] != _BETTER:
+        raise ModelInUseError(
+            f"{card.id} was not shown to be better than {proof['parent']['id']}: {proof['verdict']}.",
+            "Use it only for a reason of your own.",
+            code="model-not-better",
+            model=card.id,
+        )
+
+
+def use(card: ModelCard, anyway: bool = False) -> None:
+    """Make an installed model the one that is used when none is named.
+
+    Parameters
+    ----------
+    card : ModelCard
+    anyway : bool
+        Also an adapted model that was not shown to be better.
+
+    Raises
+    ------
+    ModelInUseError
+        See :func:`check_better`.
     OutputError
         If the choice cannot be written; the old one stays in force.
     """
+    if not anyway:
+        check_better(card)
     state = read_state(user_cache())
     new = {"id": card.id, "sha256": card.sha256}
     if state["current"] != new:
