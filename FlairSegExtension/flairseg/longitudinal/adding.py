@@ -1,35 +1,81 @@
-"""Lesions that two studies show together are added to the label map of their study, so that all files agree.
+"""What two studies show together is added to the label map of its study, so that all files agree.
 
-A lesion that is called new or resolved has to be in the label map, the lesion table, the change map and the picture
-alike. What :mod:`.faint` finds is in no label map: it is added to that of its study and matched and judged again like
+A change that is called has to be in the label map, the lesion table, the change map and the picture alike. Regions of
+change (:mod:`.joint`) that the label map of their study does not show are added to it, matched and judged again like
 any other lesion; what is not called then is not added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
-from ..labels import BACKGROUND, LESION
+from ..labels import LESION, VENTRICLES
+from ..lesions.components import bounding_box
 from ..segmentation.postprocessing import lesion_components
-from . import rigid
+from . import noise, rigid
+from .joint import JointReading
 from .judging import Judgement
 from .matching import Track, match
+from .noise import Witness
 from .space import CommonSpace
-from .states import NEW, RESOLVED
+from .states import STABLE
 from .studies import Study
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A region of change that a study's label map does not show: ``voxels`` (n, 3), K, J, I of the common grid."""
+
+    study: int
+    voxels: np.ndarray
+
+
+def unseen(
+    reading: JointReading, witness: Witness, members: Sequence[np.ndarray], space: CommonSpace
+) -> list[Candidate]:
+    """Regions of change, last study against the first, that the label map of their study does not show.
+
+    A region is shown where the label map has the smallest lesion within it, or half of it.
+
+    Parameters
+    ----------
+    reading : JointReading
+    witness : Witness
+        Whose evidence a region has to have.
+    members : sequence of ndarray of float, shape (K, J, I) of the common grid
+        Share of lesion in each voxel, for each study.
+    space : CommonSpace
+
+    Returns
+    -------
+    list of Candidate
+    """
+    out = []
+    for study, one, sign in ((len(members) - 1, reading.gained, 1), (0, reading.lost, -1)):
+        labels, _ = ndimage.label(one.called, np.ones((3, 3, 3)))
+        for n, box in enumerate(ndimage.find_objects(labels), start=1):
+            own = labels[box] == n
+            shown = float(members[study][box][own].sum())
+            if shown * space.grid.voxel_mm3 >= noise.SMALLEST_MM3 or 2 * shown >= np.count_nonzero(own):
+                continue
+            voxels = np.argwhere(own) + [s.start for s in box]
+            if sign * witness.ask(voxels).significance >= noise.SIGNIFICANT:
+                out.append(Candidate(study, voxels))
+    return out
 
 
 def add_lesions(
     studies: Sequence[Study],
     space: CommonSpace,
     members: Sequence[np.ndarray],
-    candidates: Sequence[Track],
+    candidates: Sequence[Candidate],
     verdict: Callable[[Track], Judgement],
-) -> tuple[list[Study], list[Track]] | None:
-    """Add candidates to the label maps of their studies and match anew.
+) -> tuple[list[Study], list[Track]]:
+    """Add candidates to the label maps of their studies and match all lesions.
 
     Parameters
     ----------
@@ -37,39 +83,47 @@ def add_lesions(
     space : CommonSpace
     members : sequence of ndarray of float, shape (K, J, I) of the common grid
         Share of lesion in each voxel, for each study, before anything is added.
-    candidates : sequence of Track
-        From :func:`.faint.faint_tracks`: each in one study.
+    candidates : sequence of Candidate
+        From :func:`unseen`.
     verdict : callable
         What is said of a track, last study against first.
 
     Returns
     -------
-    (list of Study, list of Track) or None
-        Studies with the added lesions in their labels (``added`` counts them), and all lesions matched anew; None if no
-        candidate is called new or resolved once it is a lesion like the others.
+    (list of Study, list of Track)
+        Studies with what was added in their labels (``added`` counts the lesions), and all lesions matched. What is not
+        called a change once it is lesion like the others is not added.
     """
-    wanted = [track for track in candidates if verdict(track).state in (NEW, RESOLVED)]
-    while wanted:
-        drawn = [
-            _drawn(study, space, n, [t.voxels for t in wanted if t.inside[n].any()]) for n, study in enumerate(studies)
-        ]
+    wanted = list(candidates)
+    while True:
+        drawn = [_drawn(study, space, n, [c.voxels for c in wanted if c.study == n]) for n, study in enumerate(studies)]
         carried = [
             member if study is own else space.carry(study.labels == LESION, study.volume, n)
             for n, (study, own, member) in enumerate(zip(drawn, studies, members, strict=True))
         ]
         tracks = match(drawn, space, carried)
-        refused = [t for t in wanted if not _is_called(t, tracks, verdict)]
-        if not refused:
+        kept = _called(wanted, tracks, space, verdict)
+        if len(kept) == len(wanted):
             return drawn, tracks
-        wanted = [t for t in wanted if not any(t is other for other in refused)]
-    return None
+        wanted = kept
 
 
-def _is_called(candidate: Track, tracks: Sequence[Track], verdict: Callable[[Track], Judgement]) -> bool:
-    """Whether the lesion that a candidate has become is new or resolved."""
-    places = set(map(tuple, candidate.voxels))
-    own = [track for track in tracks if places & set(map(tuple, track.voxels))]
-    return bool(own) and all(verdict(track).state in (NEW, RESOLVED) for track in own)
+def _called(
+    candidates: Sequence[Candidate], tracks: Sequence[Track], space: CommonSpace, verdict: Callable[[Track], Judgement]
+) -> list[Candidate]:
+    """The candidates that have become part of lesions that changed, and of no others."""
+    number = np.zeros(space.grid.array.shape, np.int32)
+    for n, track in enumerate(tracks, start=1):
+        number[tuple(track.voxels.T)] = n
+    states: dict[int, str | None] = {}
+    out = []
+    for candidate in candidates:
+        own = np.unique(number[tuple(candidate.voxels.T)])
+        own = own[own > 0]
+        states |= {int(n): verdict(tracks[n - 1]).state for n in own if int(n) not in states}
+        if own.size and all(states[int(n)] not in (None, STABLE) for n in own):
+            out.append(candidate)
+    return out
 
 
 def _drawn(study: Study, space: CommonSpace, number: int, outlines: Sequence[np.ndarray]) -> Study:
@@ -92,7 +146,9 @@ def _drawn(study: Study, space: CommonSpace, number: int, outlines: Sequence[np.
     within = ((index >= 0) & (index < marked.shape)).all(axis=1)
     kji, index = kji[within], index[within]
     chosen = kji[marked[tuple(index.T)]]
-    chosen = chosen[labels[tuple(chosen.T)] == BACKGROUND]
+    # What has come or gone since is no normal hyperintensity, whatever one study alone looks like.
+    chosen = chosen[labels[tuple(chosen.T)] != VENTRICLES]
     labels[tuple(chosen.T)] = LESION
-    added = lesion_components(labels)[1] - lesion_components(study.labels)[1]
+    box = bounding_box(labels, (LESION,))
+    added = 0 if box is None else lesion_components(labels[box])[1] - lesion_components(study.labels[box])[1]
     return replace(study, labels=labels, added=added)

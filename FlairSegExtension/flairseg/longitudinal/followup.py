@@ -32,11 +32,11 @@ from ..progress import CancelToken, ProgressCallback, Reporter
 from ..segmentation.postprocessing import lesion_components
 from ..segmentation.result import Segmentation, read_entries
 from . import noise, rigid
-from .adding import add_lesions
-from .faint import faint_tracks
+from .adding import add_lesions, unseen
 from .harmonise import difference, harmonise
+from .joint import REGISTRATION_MM, read_jointly
 from .judging import BETWEEN, Judgement, Pair, judge
-from .matching import Track, match
+from .matching import Track
 from .noise import Witness
 from .parenchyma import parenchyma
 from .registration import Registration, prepare, register
@@ -326,30 +326,29 @@ def compare_studies(
     tissue = brain & ~wide
     images = harmonise([c.image for c in carried], tissue, spacing)
     tell(0.5)
-    tracks = match(studies, space, [c.member for c in carried])
-    tell(0.65)
     axis = _slice_axis(space)
     solid = [parenchyma(image, c.brain, spacing, axis) for image, c in zip(images, carried, strict=True)]
     reach = max(1, round(max(max(s.volume.spacing) for s in studies) / spacing[axis]))
     pairs = [(0, len(studies) - 1)] + ([(n, n + 1) for n in range(len(studies) - 1)] if len(studies) > 2 else [])
     judged: dict[tuple[int, int], list[Judgement]] = {}
-    overall = None
+    overall, tracks = None, []
+    thickness = [max(s.volume.spacing) for s in studies]
+    astray = max([REGISTRATION_MM, *(r.consistency_mm for r in registrations)])
     for n, (a, b) in enumerate(pairs):
-        apart = difference(images[a], images[b], tissue, spacing, axis)
+        apart = difference(images[a], images[b], tissue, spacing, axis, (thickness[a], thickness[b]))
         overall = overall or apart
         witness = Witness(apart, tissue & _solid(images[a], images[b]))
-        pair = Pair(
-            witness, (carried[a].probability, carried[b].probability), apart.reliefs,
-            carried[a].covered & carried[b].covered, (solid[a], solid[b]), axis, reach,
-            max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3),
-        )  # fmt: skip
+        probabilities = (carried[a].probability, carried[b].probability)
+        covered, within = carried[a].covered & carried[b].covered, (solid[a], solid[b])
+        voxel_mm3 = max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3)
+        joint = read_jointly(apart, probabilities, within, brain, covered, spacing, axis, reach, voxel_mm3, astray)
+        pair = Pair(witness, probabilities, apart.reliefs, covered, within, axis, reach, voxel_mm3, joint)
         if n == 0:
-            faint = faint_tracks(studies, space, [c.probability for c in carried], wide, apart, brain)
+            members = [c.member for c in carried]
             verdict = partial(judge, earlier=a, later=b, pair=pair)
-            added = add_lesions(studies, space, [c.member for c in carried], faint, verdict)
-            studies, tracks = added or (studies, tracks)
+            studies, tracks = add_lesions(studies, space, members, unseen(joint, witness, members, space), verdict)
         judged[a, b] = [judge(track, a, b, pair) for track in tracks]
-        tell(0.65 + 0.3 * (n + 1) / len(pairs))
+        tell(0.6 + 0.35 * (n + 1) / len(pairs))
     consecutive = [(n, n + 1) for n in range(len(studies) - 1)]
     order = {s.id: n for n, s in enumerate(STATES)}
     found = []

@@ -26,6 +26,8 @@ BLUR_MM = 0.8
 #: A difference is taken against its surroundings: their mean (Gaussian of this scale, mm, normal tissue only) is
 #: subtracted, so that what remains of coils and tissue contrast does not look like change.
 SURROUND_MM = 8.0
+#: Scale over which noise is measured a second time, mm: it differs between places as well.
+LOCAL_MM = 12.0
 #: Classes of edge strength in which noise is measured.
 EDGE_CLASSES = 12
 #: Fewest voxels in which noise can be measured.
@@ -105,8 +107,28 @@ def harmonise(
     return tuple(out)
 
 
+def slice_blur_mm(thickness_mm: Sequence[float]) -> tuple[float, ...]:
+    """Standard deviations by which slices are blurred through plane to be as thick as the thickest, mm.
+
+    A slice profile is taken for a box: its variance is a twelfth of the squared thickness, and variances add up. What
+    thinner slices show more sharply would otherwise look like change.
+
+    Parameters
+    ----------
+    thickness_mm : sequence of float
+        Distance of the slices of each study.
+    """
+    thickest = max(thickness_mm)
+    return tuple(float(np.sqrt((thickest**2 - own**2) / 12)) for own in thickness_mm)
+
+
 def difference(
-    earlier: np.ndarray, later: np.ndarray, tissue: np.ndarray, spacing: tuple[float, float, float], axis: int
+    earlier: np.ndarray,
+    later: np.ndarray,
+    tissue: np.ndarray,
+    spacing: tuple[float, float, float],
+    axis: int,
+    thickness_mm: tuple[float, float] = (1.0, 1.0),
 ) -> Difference:
     """Subtract two harmonised studies and measure the noise of the result in normal tissue.
 
@@ -119,14 +141,18 @@ def difference(
     spacing : tuple of float
         Millimetres along K, J, I.
     axis : int
-        Array axis that runs through the slices; it is not blurred.
+        Array axis that runs through the slices; only the study with the thinner slices is blurred along it.
+    thickness_mm : tuple of float
+        Distance of the slices of each study.
 
     Returns
     -------
     Difference
     """
-    sigma = [0.0 if n == axis else BLUR_MM / s for n, s in enumerate(spacing)]
-    first, second = (ndimage.gaussian_filter(image, sigma) for image in (earlier, later))
+    first, second = (
+        ndimage.gaussian_filter(image, [(through if n == axis else BLUR_MM) / s for n, s in enumerate(spacing)])
+        for image, through in zip((earlier, later), slice_blur_mm(thickness_mm), strict=True)
+    )
     wide = [SURROUND_MM / s for s in spacing]
     # Far from normal tissue there are no surroundings to go by.
     weight = np.maximum(_smooth(tissue.astype(np.float32), wide), 0.05)
@@ -135,6 +161,7 @@ def difference(
     strength = _edges((first + second) / 2)
     flat, edge = _noise_of(array[tissue], strength[tissue])
     noise = np.sqrt(flat**2 + (edge * strength) ** 2).astype(np.float32)
+    noise *= _local_excess(array, noise, tissue, spacing)
     return Difference(array, noise, flat, edge, reliefs)
 
 
@@ -142,19 +169,29 @@ def _mapped(image: np.ndarray, own: np.ndarray, target: np.ndarray) -> np.ndarra
     """Grey levels moved from their landmarks to the common ones; a straight line beyond the outermost."""
     if (np.diff(own) <= 0).any():
         return image
-    out = np.interp(image, own, target).astype(np.float32)
-    slope = (target[-1] - target[0]) / (own[-1] - own[0])
-    below, above = image < own[0], image > own[-1]
-    out[below] = target[0] + slope * (image[below] - own[0])
-    out[above] = target[-1] + slope * (image[above] - own[-1])
+    out, piece = np.full(image.shape, target[0], np.float32), np.empty(image.shape, np.float32)
+    whole = (target[-1] - target[0]) / (own[-1] - own[0])
+    # Each stretch adds what of the image lies in it.
+    edges = [-np.inf, *own, np.inf]
+    for n, slope in enumerate([whole, *(np.diff(target) / np.diff(own)), whole]):
+        np.clip(image, np.float32(edges[n]), np.float32(edges[n + 1]), out=piece)
+        piece -= np.float32(own[max(n - 1, 0)])
+        piece *= np.float32(slope)
+        out += piece
     return out
 
 
 def _smooth(array: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
     """Gaussian of a large sigma, on every n-th voxel and back: sensitivities need no more."""
     steps = [max(1, int(s / 3)) for s in sigma]
-    offsets = tuple(slice(step // 2, None, step) for step in steps)
-    block = ndimage.uniform_filter(array, steps)[offsets]
+    # A last block counts if more than half of it lies within.
+    counts = [max(1, -(-(n - step // 2) // step)) for n, step in zip(array.shape, steps, strict=True)]
+    lengths = [count * step for count, step in zip(counts, steps, strict=True)]
+    padded = array[tuple(slice(length) for length in lengths)]
+    missing = [(0, length - n) for length, n in zip(lengths, padded.shape, strict=True)]
+    padded = np.pad(padded, missing, mode="symmetric") if any(m for _, m in missing) else padded
+    blocks = [size for count, step in zip(counts, steps, strict=True) for size in (count, step)]
+    block = padded.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32)
     block = ndimage.gaussian_filter(block, [s / step for s, step in zip(sigma, steps, strict=True)])
     axes = [
         np.clip((np.arange(n) - step // 2) / step, 0, size - 1)
@@ -172,6 +209,21 @@ def _edges(image: np.ndarray) -> np.ndarray:
     """Gradient magnitude per step of the grid: a step is what slices and pixels can be apart."""
     squared = sum(np.square(np.gradient(image, axis=n)) for n in range(3) if image.shape[n] > 1)
     return np.sqrt(squared).astype(np.float32)
+
+
+def _local_excess(
+    array: np.ndarray, noise: np.ndarray, tissue: np.ndarray, spacing: tuple[float, float, float]
+) -> np.ndarray:
+    """Factor by which the noise around each voxel exceeds what holds for the whole brain; 1 and more.
+
+    Pulsation and susceptibility make some places noisier than others. Single outliers count as three standard
+    deviations at most: what changed is not noise.
+    """
+    wide = [LOCAL_MM / mm for mm in spacing]
+    squared = np.square(noise)
+    found = _smooth(np.where(tissue, np.minimum(np.square(array), 9 * squared), 0), wide)
+    expected = _smooth(np.where(tissue, squared, 0), wide)
+    return np.sqrt(np.maximum(found / np.maximum(expected, 1e-9), 1.0)).astype(np.float32)
 
 
 def _noise_of(values: np.ndarray, strength: np.ndarray) -> tuple[float, float]:

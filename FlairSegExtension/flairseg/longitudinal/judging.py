@@ -1,12 +1,11 @@
 """What happened to one lesion between two studies: the rule, in one place.
 
-New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, more than the
-volume of an unchanged lesion varies between repeated scans, nothing drawn before, the model's earlier probability low
-(absent, not merely below the threshold), its place covered by the earlier study and brain tissue there (not fluid, bone
-or air, see :mod:`.parenchyma`), the subtraction brighter than normal tissue of this pair, and nothing of it in the
-earlier study's neighbouring slices. Resolved is the same the other way round. Enlarging and shrinking need a change of
-volume beyond the noise of repeated scans and the same support by the images where tissue was gained or lost. Split and
-merged need that, and another number of parts. All else is stable.
+New is what the earlier study does not have and a region of change (:mod:`.joint`) has: images and model say jointly,
+beyond the noise of repeated scans, that lesion came; and it has at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi
+et al. 2019) and three voxels. Resolved is the same the other way round. Enlarging and shrinking lesions have such a
+region at their edge and a volume that changed by at least as much; or their volume changed beyond the noise of
+repeated scans, and the images support it where tissue was gained or lost. Split and merged need that, and another
+number of parts. All else is stable.
 """
 
 from __future__ import annotations
@@ -16,13 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import noise
+from .joint import JointReading, smallest_mm3
 from .matching import Track
 from .noise import Evidence, Witness
 from .states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
 
 #: Notes on what the volumes say and the images do not.
 NOT_SUPPORTED = "the subtraction does not support a change"
-WITHIN_NOISE = "its volume is within the noise of repeated scans"
+WITHIN_NOISE = "what images and model say together is within the noise of repeated scans"
+TOO_SMALL = "smaller than the least that is called new or resolved"
+NOT_COVERED = "outside what both studies cover"
+HESITATES = "not absent from the other study: the model hesitates there"
 BETWEEN = "seen in a study in between alone, and not beyond the noise"
 OFF_BRAIN = "not within the brain tissue of the other study"
 SEEN_BESIDE = "the other study shows it too, spread over neighbouring slices"
@@ -41,13 +44,16 @@ class Judgement:
     change_percent : float or None
         Of the earlier volume; None where that is zero.
     noise_mm3 : float
-        How far the volume of an unchanged lesion of this size strays.
+        What a change of volume has to reach: the smallest lesion where images and model show jointly a region of
+        change, or one study has nothing at all; else how far the volume of an unchanged lesion of this size strays.
     beyond_noise : bool
-        Whether volume and images are beyond the noise: true for every state but stable.
+        Whether volume and evidence are beyond the noise: true for every state but stable.
     evidence : Evidence
         Of the images, where tissue was gained (or lost, if more was lost).
     note : str
         Why something that looks like a change was not called one; empty otherwise.
+    log_odds : float
+        Highest joint evidence for that change within the lesion.
     """
 
     state: str | None
@@ -57,6 +63,7 @@ class Judgement:
     beyond_noise: bool
     evidence: Evidence
     note: str = ""
+    log_odds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class Pair:
         Array axis through the slices, and how many steps of the common grid the thicker slice has.
     voxel_mm3 : float
         The larger voxel of the studies' own grids.
+    joint : JointReading
+        What came and what went by images and model together.
     """
 
     witness: Witness
@@ -89,6 +98,7 @@ class Pair:
     axis: int
     reach: int
     voxel_mm3: float
+    joint: JointReading
 
 
 def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
@@ -110,28 +120,47 @@ def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
         return Judgement(None, 0.0, None, 0.0, False, Evidence(0.0, 0.0))
     change = after - before
     percent = 100 * change / before if before > 0 else None
-    floor = noise.volume_noise_mm3((before + after) / 2, pair.voxel_mm3)
     was, now = track.inside[earlier], track.inside[later]
-    region = track.voxels[now & ~was] if change >= 0 else track.voxels[was & ~now]
-    evidence = pair.witness.ask(region)
-    supported = evidence.brighter() if change >= 0 else evidence.darker()
+    gained = change >= 0
+    region = track.voxels[now & ~was] if gained else track.voxels[was & ~now]
+    reading = pair.joint.towards(gained)
+    everywhere = tuple(track.voxels.T)
+    evidence, log_odds = pair.witness.ask(region), float(reading.log_odds[everywhere].max())
+    least = smallest_mm3(pair.voxel_mm3)
+    stands_out = evidence.significance * (1 if gained else -1) >= noise.SIGNIFICANT
+    jointly = stands_out and bool(reading.called[everywhere].any()) and abs(change) >= least
+
+    def verdict(state: str, floor: float, note: str = "") -> Judgement:
+        return Judgement(state, change, percent, floor, state != STABLE, evidence, note, log_odds)
+
     if before == 0 or after == 0:
-        note = _not_called(track, region, max(before, after), pair, 0 if before == 0 else 1, supported)
-        note = note or (WITHIN_NOISE if abs(change) <= floor else "")
-        state = STABLE if note else (NEW if before == 0 else RESOLVED)
-        return Judgement(state, change, percent, floor, not note, evidence, note)
+        if jointly:
+            return verdict(NEW if before == 0 else RESOLVED, least)
+        supported = evidence.brighter() if gained else evidence.darker()
+        return verdict(STABLE, least, _why_not(track, region, abs(change), pair, 0 if gained else 1, supported))
+    if jointly:
+        return verdict(_of_volume(track, earlier, later, change), least)
+    return verdict(*_by_volume(track, earlier, later, change, region, evidence, pair))
+
+
+def _by_volume(
+    track: Track, earlier: int, later: int, change: float, region: np.ndarray, evidence: Evidence, pair: Pair
+) -> tuple[str, float, str]:
+    """State, noise (mm3) and note of a lesion that both studies have, by its volumes and the images."""
+    volumes = [track.presences[n].volume_mm3 for n in (earlier, later)]
+    floor = noise.volume_noise_mm3(sum(volumes) / 2, pair.voxel_mm3)
     if abs(change) <= floor:
         parts = (track.presences[earlier].parts, track.presences[later].parts)
         note = "" if parts[0] == parts[1] else f"parts {parts[0]} to {parts[1]}, volume within the noise"
-        return Judgement(STABLE, change, percent, floor, False, evidence, note)
-    if not supported:
-        return Judgement(STABLE, change, percent, floor, False, evidence, NOT_SUPPORTED)
+        return STABLE, floor, note
+    if not (evidence.brighter() if change >= 0 else evidence.darker()):
+        return STABLE, floor, NOT_SUPPORTED
     absent = 0 if change >= 0 else 1
     if not _within_tissue(region, pair, absent):
-        return Judgement(STABLE, change, percent, floor, False, evidence, OFF_BRAIN)
+        return STABLE, floor, OFF_BRAIN
     if _seen_beside(region, pair, absent):
-        return Judgement(STABLE, change, percent, floor, False, evidence, SEEN_BESIDE)
-    return Judgement(_of_volume(track, earlier, later, change), change, percent, floor, True, evidence)
+        return STABLE, floor, SEEN_BESIDE
+    return _of_volume(track, earlier, later, change), floor, ""
 
 
 def _of_volume(track: Track, earlier: int, later: int, change: float) -> str:
@@ -141,25 +170,24 @@ def _of_volume(track: Track, earlier: int, later: int, change: float) -> str:
     return SPLIT if parts[1] > 1 and parts[1] > parts[0] else SHRINKING
 
 
-def _not_called(track: Track, region: np.ndarray, volume: float, pair: Pair, absent: int, supported: bool) -> str:
-    """Why a lesion that is drawn in one study alone is neither new nor resolved; empty if it is.
+def _why_not(track: Track, region: np.ndarray, volume: float, pair: Pair, absent: int, supported: bool) -> str:
+    """Why a lesion that is drawn in one study alone is neither new nor resolved.
 
     ``absent`` is the place in the pair (0 earlier, 1 later) of the study that does not have it.
     """
     across = max(p.extent_mm for p in track.presences)
-    least = max(noise.SMALLEST_MM3, (noise.SMALLEST_VOXELS - 0.01) * pair.voxel_mm3)
-    if volume < least or across < noise.SMALLEST_MM:
-        return "smaller than the least that is called new or resolved"
+    if volume < smallest_mm3(pair.voxel_mm3) or across < noise.SMALLEST_MM:
+        return TOO_SMALL
     where = tuple(region.T)
     if not len(region) or pair.covered[where].mean() < 0.9:
-        return "outside what both studies cover"
+        return NOT_COVERED
     if not _within_tissue(region, pair, absent):
         return OFF_BRAIN
     if pair.probabilities[absent][where].mean() >= noise.ABSENT:
-        return "not absent from the other study: the model hesitates there"
+        return HESITATES
     if not supported:
         return NOT_SUPPORTED
-    return SEEN_BESIDE if _seen_beside(region, pair, absent) else ""
+    return SEEN_BESIDE if _seen_beside(region, pair, absent) else WITHIN_NOISE
 
 
 def _within_tissue(region: np.ndarray, pair: Pair, absent: int) -> bool:

@@ -38,8 +38,7 @@ class Presence:
     Attributes
     ----------
     volume_mm3 : float
-        On the study's own grid, so that all lesions add up to the study's lesion table; 0 where it is absent. (On the
-        common grid for what no lesion table has, see :mod:`.faint`.)
+        On the study's own grid, so that all lesions add up to the study's lesion table; 0 where it is absent.
     parts : int
         Number of separate pieces, those within the tolerance taken as one.
     centre_ras : tuple of float or None
@@ -161,9 +160,13 @@ def _nodes(study: Study, space: CommonSpace, member: np.ndarray, number: int) ->
         filled[tuple(np.clip(index, 0, np.array(shape) - 1))] = True
     # Pieces a pixel apart in plane are one: a bridge of one pixel comes and goes with the noise.
     fine = np.asarray(space.spacing)[::-1] < 1.5 * min(space.spacing)
-    wide = ndimage.binary_dilation(filled, np.ones(np.where(fine, 3, 1)))
-    labels, count = ndimage.label(wide, np.ones((3, 3, 3)))
-    labels[~filled] = 0
+    labels, count = np.zeros(shape, np.int32), 0
+    (box,) = ndimage.find_objects(filled.view(np.uint8)) or [None]
+    if box is not None:
+        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        wide = ndimage.binary_dilation(filled[box], np.ones(np.where(fine, 3, 1)))
+        labels[box], count = ndimage.label(wide, np.ones((3, 3, 3)))
+        labels[~filled] = 0
     voxels = np.argwhere(labels)
     voxel_node = labels[tuple(voxels.T)]
     own = np.argwhere(study.labels == LESION)

@@ -48,6 +48,8 @@ SMALLEST_CONTRAST = 0.125
 SEEN_SHARE = 0.5
 #: Brain that is neither fluid nor vessel, in shares of the brain's median (white matter is about 0.95).
 SOLID = (0.75, 1.5)
+#: Regions of change hold a voxel of at least this joint evidence of images and model (:mod:`.joint`), log-odds.
+JOINT_LOG_ODDS = 3.0
 #: A lesion counts as absent from a study where the model's mean probability in it stays below this.
 ABSENT = 0.25
 _MAD = 1.4826

@@ -168,7 +168,7 @@ def _steps(volumes: Sequence[Volume], planes: set[str]) -> np.ndarray:
 
 def _corners(mask: np.ndarray, volume: Volume, common_to_study: np.ndarray) -> np.ndarray:
     """Corners of the box around a study's brain, in the common space (8, 3)."""
-    found = np.argwhere(mask)
-    low, high = found.min(axis=0), found.max(axis=0)
+    along = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    low, high = [int(found[0]) for found in along], [int(found[-1]) for found in along]
     corners = np.array([[i, j, k, 1] for k in (low[0], high[0]) for j in (low[1], high[1]) for i in (low[2], high[2])])
     return rigid.apply(rigid.invert(common_to_study), (corners @ volume.ijk_to_ras.T)[:, :3])
