@@ -51,8 +51,8 @@ PACKAGE = "FlairSegExtension/flairseg"
 #: of the files is left out because it takes long and sees no more.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "judging": (
-        tuple(f"longitudinal/{name}.py" for name in ("judging", "noise", "matching", "states", "faint")),
-        ("change_judging", "change_matching", "change_rules"),
+        tuple(f"longitudinal/{name}.py" for name in ("judging", "noise", "matching", "states", "joint", "adding")),
+        ("change_judging", "change_joint", "change_matching", "change_rules"),
     ),
     "lesions": (
         ("lesions/components.py", "anatomy/lesion_table.py", "segmentation/decoding.py"),

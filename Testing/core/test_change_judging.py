@@ -7,7 +7,8 @@ import pytest
 from flairseg.image.volume import Volume
 from flairseg.longitudinal import noise
 from flairseg.longitudinal.harmonise import Difference
-from flairseg.longitudinal.judging import NOT_SUPPORTED, OFF_BRAIN, SEEN_BESIDE, Pair, judge
+from flairseg.longitudinal.joint import JointReading, Reading
+from flairseg.longitudinal.judging import HESITATES, NOT_SUPPORTED, OFF_BRAIN, SEEN_BESIDE, WITHIN_NOISE, Pair, judge
 from flairseg.longitudinal.matching import Presence, Track
 from flairseg.longitudinal.noise import Evidence, Witness
 from flairseg.longitudinal.states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
@@ -27,7 +28,17 @@ class Agreeing:
         return Evidence(0.5 * self.sign, 10.0 * self.sign)
 
 
-def pair(sign: float = 1.0, other: np.ndarray | None = None, absent: int = 0, **changes: object) -> Pair:
+def joint(called: bool) -> JointReading:
+    """Images and model say jointly that the box changed, one way and the other, or that nothing did."""
+    place = np.zeros(SHAPE, bool)
+    place[BOX] = called
+    reading = Reading(np.where(place, 5.0, -5.0).astype(np.float32), place)
+    return JointReading(reading, reading)
+
+
+def pair(
+    sign: float = 1.0, other: np.ndarray | None = None, absent: int = 0, called: bool = True, **changes: object
+) -> Pair:
     """Two studies in which the lesion stands out of the one by 1, and of the other as ``other`` says."""
     reliefs = [np.zeros(SHAPE), np.zeros(SHAPE)]
     reliefs[1 - absent][BOX] = 1.0
@@ -42,7 +53,8 @@ def pair(sign: float = 1.0, other: np.ndarray | None = None, absent: int = 0, **
         "tissue": (everywhere, everywhere),
         "axis": 0,
         "reach": 2,
-        "voxel_mm3": 5.0,
+        "voxel_mm3": 3.0,
+        "joint": joint(called),
     }
     return Pair(**{**known, **changes})
 
@@ -87,7 +99,7 @@ def test_a_change_of_volume_counts_beyond_the_noise(sign, state, share):
     change = share * 435.24
     before, after = 1000 - sign * change / 2, 1000 + sign * change / 2
     absent = 0 if sign > 0 else 1
-    verdict = judge(track(before, after), 0, 1, pair(sign, absent=absent))
+    verdict = judge(track(before, after), 0, 1, pair(sign, absent=absent, called=False))
     assert verdict.noise_mm3 == pytest.approx(435.24, abs=0.1)
     assert verdict.beyond_noise == (share > 1)
     assert verdict.state == (state if share > 1 else STABLE)
@@ -98,16 +110,37 @@ def test_the_images_have_to_support_it():
     assert (verdict.state, verdict.note) == (STABLE, NOT_SUPPORTED)
 
 
+@pytest.mark.parametrize(("sign", "state"), [(1, ENLARGING), (-1, SHRINKING)])
+@pytest.mark.parametrize(("change", "beyond"), [(10.0, False), (12.0, True)])
+def test_a_region_of_change_makes_the_smallest_lesion_the_noise(sign, state, change, beyond):
+    """Far below the noise of the volume (435 mm3), but images and model say jointly where it changed."""
+    absent = 0 if sign > 0 else 1
+    verdict = judge(track(1000 - sign * change / 2, 1000 + sign * change / 2), 0, 1, pair(sign, absent=absent))
+    assert verdict.state == (state if beyond else STABLE)
+    assert verdict.beyond_noise is beyond
+    assert verdict.noise_mm3 == pytest.approx(10.7 if beyond else 435.24, abs=0.1)
+    assert verdict.log_odds == 5.0
+
+
+@pytest.mark.parametrize(("absent", "state"), [(0, NEW), (1, RESOLVED)])
+@pytest.mark.parametrize("called", [True, False])
+def test_new_and_resolved_need_images_and_model_together(absent, state, called):
+    volumes = (0.0, 1000.0) if absent == 0 else (1000.0, 0.0)
+    verdict = judge(track(*volumes), 0, 1, pair(1.0 if absent == 0 else -1.0, absent=absent, called=called))
+    assert (verdict.state, verdict.note) == ((state, "") if called else (STABLE, WITHIN_NOISE))
+    assert verdict.log_odds == (5.0 if called else -5.0)
+
+
 # --- what shows in the neighbouring slices of the other study
 
 
 @pytest.mark.parametrize("absent", [0, 1])
 @pytest.mark.parametrize("step", [-2, -1, 0, 1, 2])
 def test_a_lesion_that_the_other_study_shows_in_a_neighbouring_slice_is_not_new(absent, step):
-    """Half of its contrast within the reach of a slice: re-positioning alone makes one out of the other."""
+    """Near half of its contrast within the reach of a slice: re-positioning alone makes one out of the other."""
     sign = 1.0 if absent == 0 else -1.0
     other = np.zeros(SHAPE)
-    other[(slice(4 + step, 6 + step), *BOX[1:])] = 0.55
+    other[(slice(4 + step, 6 + step), *BOX[1:])] = 0.45
     volumes = (0.0, 1000.0) if absent == 0 else (1000.0, 0.0)
     verdict = judge(track(*volumes), 0, 1, pair(sign, other, absent))
     assert (verdict.state, verdict.note) == (STABLE, SEEN_BESIDE)
@@ -119,7 +152,7 @@ def test_what_the_other_study_does_not_show_is_new_or_resolved(absent, state, pl
     sign = 1.0 if absent == 0 else -1.0
     other = np.zeros(SHAPE)
     if place == "faint":
-        other[BOX] = 0.45
+        other[BOX] = 0.35
     if place == "farther":
         other[(slice(8, 10), *BOX[1:])] = 1.0
     volumes = (0.0, 1000.0) if absent == 0 else (1000.0, 0.0)
@@ -146,7 +179,7 @@ def test_what_was_no_tissue_has_no_new_lesion():
 def test_new_means_absent_by_probability_too(chance, state):
     earlier = np.full(SHAPE, chance)
     verdict = judge(track(0.0, 1000.0), 0, 1, pair(probabilities=(earlier, np.zeros(SHAPE))))
-    assert verdict.state == state
+    assert (verdict.state, verdict.note) == (state, "" if state == NEW else HESITATES)
 
 
 # --- the least that is called new or resolved
@@ -189,9 +222,9 @@ def test_half_of_a_lesion_in_tissue_is_enough():
         assert judge(track(0.0, 1000.0), 0, 1, pair(tissue=(tissue, everywhere))).state == state
     nothing = np.zeros(SHAPE, bool)
     # Growth and shrinkage need it of the study that has less, where the difference is.
-    assert judge(track(600.0, 1400.0), 0, 1, pair(tissue=(nothing, everywhere))).note == OFF_BRAIN
-    assert judge(track(600.0, 1400.0), 0, 1, pair(tissue=(everywhere, nothing))).state == ENLARGING
-    back = {"sign": -1.0, "absent": 1}
+    assert judge(track(600.0, 1400.0), 0, 1, pair(called=False, tissue=(nothing, everywhere))).note == OFF_BRAIN
+    assert judge(track(600.0, 1400.0), 0, 1, pair(called=False, tissue=(everywhere, nothing))).state == ENLARGING
+    back = {"sign": -1.0, "absent": 1, "called": False}
     assert judge(track(1400.0, 600.0), 0, 1, pair(**back, tissue=(everywhere, nothing))).note == OFF_BRAIN
     assert judge(track(1400.0, 600.0), 0, 1, pair(**back, tissue=(nothing, everywhere))).state == SHRINKING
 

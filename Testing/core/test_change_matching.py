@@ -1,12 +1,10 @@
-"""Which lesions of two studies are one, and what counts as a faint one, on grids small enough to count by hand."""
+"""Which lesions of two studies are one, on grids small enough to count by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from flairseg.image.volume import Volume
-from flairseg.longitudinal.faint import faint_tracks
-from flairseg.longitudinal.harmonise import Difference
 from flairseg.longitudinal.matching import Track, match
 from flairseg.longitudinal.space import CommonSpace
 from flairseg.longitudinal.studies import Study
@@ -20,12 +18,12 @@ MOTION = np.eye(4)
 MOTION[0, 3] = SHIFT
 
 
-def study(*boxes: tuple, shift: int = 0, probabilities: np.ndarray | None = None) -> Study:
+def study(*boxes: tuple, shift: int = 0) -> Study:
     """A study with lesions in boxes (K, J, I of the common grid)."""
     labels = np.zeros(SHAPE, np.uint8)
     for k, j, i in boxes:
         labels[k, j, slice(i.start + shift, i.stop + shift)] = 3
-    return Study(Volume(np.zeros(SHAPE, np.float32), AFFINE, "a"), labels, probabilities, None, False, "a")
+    return Study(Volume(np.zeros(SHAPE, np.float32), AFFINE, "a"), labels, None, None, False, "a")
 
 
 def matched(first: list[tuple], second: list[tuple]) -> list[Track]:
@@ -113,56 +111,3 @@ def test_without_lesions_there_are_no_tracks():
     assert matched([], []) == []
     (alone,) = matched([], [box(3, 3, 3)])
     assert alone.volumes_mm3 == pytest.approx((0.0, 27.0))
-
-
-# --- lesions that one study alone does not show
-
-
-def faint(chance: float, contrast: float, voxels: int = 4, known: bool = True, last: bool = True, **kept: bool) -> list:
-    """Faint tracks of a row of voxels: ``chance`` in one study, the later one brighter by ``contrast``."""
-    row = (3, 12, slice(10, 10 + voxels))
-    chances = [np.zeros(SHAPE), np.zeros(SHAPE)]
-    chances[int(last)][row] = chance
-    array = np.zeros(SHAPE, np.float32)
-    array[row] = contrast
-    drawn, brain = np.zeros(SHAPE, bool), np.ones(SHAPE, bool)
-    drawn[row], brain[row] = kept.get("drawn", False), kept.get("brain", True)
-    given = np.zeros((4, *SHAPE), np.float16) if known else None
-    studies = [study(probabilities=given), study(probabilities=given)]
-    space = CommonSpace(Volume(np.zeros(SHAPE, np.uint8), AFFINE, "g"), (np.eye(4), MOTION), "axial")
-    difference = Difference(array, np.ones(SHAPE, np.float32), 1.0, 1.0, (array, array))
-    return faint_tracks(studies, space, chances, drawn, difference, brain)
-
-
-def test_a_faint_lesion_has_the_figures_of_its_voxels():
-    (track,) = faint(0.3, 0.2)
-    there, absent = track.presences[1], track.presences[0]
-    assert there.volume_mm3 == pytest.approx(12.0)
-    assert absent.volume_mm3 == 0
-    # I 10..13 on the common grid, 15..18 in the study.
-    assert there.centre_ras == pytest.approx((-20 + 16.5, -10 + 12, 5 + 3 * 3))
-    assert (there.parts, there.slices, there.numbers) == (1, (3, 3), ())
-    assert there.extent_mm == pytest.approx(4.0)
-    assert track.voxels.tolist() == [[3, 12, i] for i in (10, 11, 12, 13)]
-    assert track.inside.tolist() == [[False] * 4, [True] * 4]
-    (gone,) = faint(0.3, -0.2, last=False)
-    assert gone.volumes_mm3 == pytest.approx((12.0, 0.0))
-    assert gone.presences[0].centre_ras == pytest.approx((-20 + 11.5, 2, 14))
-
-
-@pytest.mark.parametrize(
-    ("case", "found"),
-    [
-        ({"chance": 0.11, "contrast": 0.13}, 1),
-        ({"chance": 0.09, "contrast": 0.5}, 0),  # seen less than a little
-        ({"chance": 0.9, "contrast": 0.12}, 0),  # below the least contrast, 0.125
-        ({"chance": 0.9, "contrast": -0.5}, 0),  # darker
-        ({"chance": 0.9, "contrast": 0.5, "last": False}, 0),
-        ({"chance": 0.9, "contrast": 0.5, "voxels": 3}, 0),  # 9 mm3, below 10.7
-        ({"chance": 0.9, "contrast": 0.5, "known": False}, 0),  # a reader's labels
-        ({"chance": 0.9, "contrast": 0.5, "drawn": True}, 0),
-        ({"chance": 0.9, "contrast": 0.5, "brain": False}, 0),
-    ],
-)
-def test_what_counts_as_faint(case, found):
-    assert len(faint(**case)) == found

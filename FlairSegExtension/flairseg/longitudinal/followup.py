@@ -52,7 +52,7 @@ SHARES = {"segment": 0.55, "register": 0.75, "compare": 0.85, "regions": 0.95, "
 #: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
 KEEP_OUT_MM = 2.5
 #: Studies whose slices differ in thickness by more than this factor: small changes mean less, and the reader is told.
-SLICE_RATIO = 1.5
+SLICE_RATIO = 1.25
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,7 @@ class FollowUp:
             "beyond_noise": verdict.beyond_noise,
             "contrast": round(verdict.evidence.contrast, 3),
             "significance": round(verdict.evidence.significance, 1),
+            "joint_log_odds": round(verdict.log_odds, 1),
             "note": verdict.note,
             "parts": [p.parts for p in presences],
             "lesion_numbers": [list(p.numbers) for p in presences],
@@ -555,6 +556,7 @@ def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
         "smallest_mm": noise.SMALLEST_MM,
         "smallest_voxels": noise.SMALLEST_VOXELS,
         "significance": noise.SIGNIFICANT,
+        "joint_log_odds": noise.JOINT_LOG_ODDS,
         "smallest_contrast": noise.SMALLEST_CONTRAST,
         "absent_below_probability": noise.ABSENT,
         "subtraction_noise_flat": round(apart.flat_noise, 4),
@@ -577,8 +579,8 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
     thick = [max(s.volume.spacing) for s in studies]
     if max(thick) > SLICE_RATIO * min(thick):
         text = (
-            f"The slices differ much in thickness ({min(thick):.1f} to {max(thick):.1f} mm): small lesions seen in the "
-            "thinner ones alone may be older."
+            f"The slices differ in thickness ({min(thick):.1f} to {max(thick):.1f} mm): the thinner ones were blurred "
+            "for the subtraction, and small lesions seen in them alone may be older."
         )
         out.append(CaseWarning(text, "slice-thickness-differs"))
     if space.plane == "mixed":

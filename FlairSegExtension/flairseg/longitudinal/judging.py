@@ -1,11 +1,13 @@
 """What happened to one lesion between two studies: the rule, in one place.
 
-New is what the earlier study does not have and a region of change (:mod:`.joint`) has: images and model say jointly,
-beyond the noise of repeated scans, that lesion came; and it has at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi
-et al. 2019) and three voxels. Resolved is the same the other way round. Enlarging and shrinking lesions have such a
-region at their edge and a volume that changed by at least as much; or their volume changed beyond the noise of
-repeated scans, and the images support it where tissue was gained or lost. Split and merged need that, and another
-number of parts. All else is stable.
+New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, nothing drawn
+before, the model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier
+study and brain tissue there (not fluid, bone or air, see :mod:`.parenchyma`), the subtraction brighter than normal
+tissue of this pair, nothing of it in the earlier study's neighbouring slices, and a region of change within it
+(:mod:`.joint`): images and model say jointly that lesion came. Resolved is the same the other way round. Enlarging and
+shrinking lesions have such a region at their edge and a volume that changed by at least as much as a new lesion has; or
+their volume changed beyond the noise of repeated scans, and the images support it where tissue was gained or lost.
+Split and merged need that, and another number of parts. All else is stable.
 """
 
 from __future__ import annotations
@@ -126,20 +128,21 @@ def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
     reading = pair.joint.towards(gained)
     everywhere = tuple(track.voxels.T)
     evidence, log_odds = pair.witness.ask(region), float(reading.log_odds[everywhere].max())
-    least = smallest_mm3(pair.voxel_mm3)
-    stands_out = evidence.significance * (1 if gained else -1) >= noise.SIGNIFICANT
-    jointly = stands_out and bool(reading.called[everywhere].any()) and abs(change) >= least
+    called, least = track.voxels[reading.called[everywhere]], smallest_mm3(pair.voxel_mm3)
+    absent = 0 if gained else 1
 
     def verdict(state: str, floor: float, note: str = "") -> Judgement:
         return Judgement(state, change, percent, floor, state != STABLE, evidence, note, log_odds)
 
     if before == 0 or after == 0:
-        if jointly:
-            return verdict(NEW if before == 0 else RESOLVED, least)
         supported = evidence.brighter() if gained else evidence.darker()
-        return verdict(STABLE, least, _why_not(track, region, abs(change), pair, 0 if gained else 1, supported))
-    if jointly:
-        return verdict(_of_volume(track, earlier, later, change), least)
+        note = _why_not(track, region, abs(change), pair, absent, supported) or ("" if len(called) else WITHIN_NOISE)
+        return verdict(STABLE if note else NEW if before == 0 else RESOLVED, least, note)
+    if len(called) and abs(change) >= least and not _seen_beside(called, pair, absent):
+        # Only where images and model say that it changed: the rest of its outline moves with the noise.
+        local = pair.witness.ask(called)
+        if local.brighter() if gained else local.darker():
+            return verdict(_of_volume(track, earlier, later, change), least)
     return verdict(*_by_volume(track, earlier, later, change, region, evidence, pair))
 
 
@@ -171,7 +174,7 @@ def _of_volume(track: Track, earlier: int, later: int, change: float) -> str:
 
 
 def _why_not(track: Track, region: np.ndarray, volume: float, pair: Pair, absent: int, supported: bool) -> str:
-    """Why a lesion that is drawn in one study alone is neither new nor resolved.
+    """Why a lesion that is drawn in one study alone is neither new nor resolved; empty if nothing speaks against it.
 
     ``absent`` is the place in the pair (0 earlier, 1 later) of the study that does not have it.
     """
@@ -187,7 +190,7 @@ def _why_not(track: Track, region: np.ndarray, volume: float, pair: Pair, absent
         return HESITATES
     if not supported:
         return NOT_SUPPORTED
-    return SEEN_BESIDE if _seen_beside(region, pair, absent) else WITHIN_NOISE
+    return SEEN_BESIDE if _seen_beside(region, pair, absent) else ""
 
 
 def _within_tissue(region: np.ndarray, pair: Pair, absent: int) -> bool:

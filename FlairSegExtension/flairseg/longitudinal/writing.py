@@ -40,7 +40,7 @@ _MOST_STUDIES = 50
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = (
     "number", "state", "region", "change_mm3", "change_percent", "noise_mm3", "beyond_noise", "contrast",
-    "significance", "note",
+    "significance", "joint_log_odds", "note",
 )  # fmt: skip
 
 
