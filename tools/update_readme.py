@@ -145,7 +145,7 @@ def keys_section() -> str:
 
 def warnings_section() -> str:
     """The codes of all warnings."""
-    from flairseg.cli.warning_codes import table as codes
+    from flairseg.segmentation.warning_codes import table as codes
 
     return codes()
 

@@ -141,12 +141,80 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
     arguments = ("segment", head_file, "-o", tmp_path, "-m", model)
     assert run(*arguments, "-p").exit_code == 0
     before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    # The same again is done already; anything else is refused.
     result = run(*arguments)
-    assert result.exit_code == 2
-    assert "--overwrite" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "1 already done" in result.stderr
+    for more in (("--threshold", 0.2), ("--lesion-mask",)):
+        refused = run(*arguments, *more)
+        assert refused.exit_code == 2, more
+        assert "--overwrite" in refused.stderr
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
     assert run(*arguments, "--overwrite").exit_code == 0
     assert names(tmp_path) == files_of("head-a")
+
+
+def test_an_image_that_changed_is_not_already_done(head, model, tmp_path):
+    path = to_nifti(head, tmp_path / "scan-b.nii.gz")
+    arguments = ("segment", path, "-o", tmp_path / "out", "-m", model)
+    assert run(*arguments).exit_code == 0
+    to_nifti(type(head)(head.array + 1, head.ijk_to_ras), path)
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert "exist already" in refused.stderr
+
+
+def test_json_lines_and_quiet(head_file, model, tmp_path):
+    """For pipelines: a line a case and one at the end on standard output, and nothing else there."""
+    (tmp_path / "bad.nii.gz").write_bytes(b"nonsense")
+    arguments = (
+        "segment",
+        head_file,
+        tmp_path / "bad.nii.gz",
+        "-o",
+        tmp_path / "out",
+        "-m",
+        model,
+        "--json",
+        "--quiet",
+    )
+    result = run(*arguments)
+    assert result.exit_code == 2
+    first, second, end = map(json.loads, result.stdout.splitlines())
+    assert (first["case"], first["status"], second["status"]) == ("head-a", "done", "failed")
+    assert first["volumes_ml"]["lesion"] > 0
+    assert second["advice"]
+    assert end == {"event": "end", "done": 1, "already_done": 0, "failed": 1}
+    assert "[1/2]" not in result.stderr
+    again = [json.loads(line) for line in run(*arguments).stdout.splitlines()]
+    assert again[0]["status"] == "already-done"
+    assert again[0]["volumes_ml"] == first["volumes_ml"]
+
+
+def test_options_out_of_a_file(head_file, model, tmp_path):
+    config = tmp_path / "options.json"
+    config.write_text(json.dumps({"model": str(model), "output": str(tmp_path / "out"), "lesion-mask": True}))
+    assert run("segment", head_file, "--config", config).exit_code == 0
+    assert "head-a_lesions.nii.gz" in names(tmp_path / "out")
+    # What is typed wins, and a misspelled option is an error.
+    assert run("segment", head_file, "--config", config, "-o", tmp_path / "two").exit_code == 0
+    assert (tmp_path / "two").is_dir()
+    config.write_text(json.dumps({"modle": str(model)}))
+    result = run("segment", head_file, "-o", tmp_path / "three", "--config", config)
+    assert result.exit_code == 2
+    assert "modle" in result.stderr
+
+
+def test_a_lower_threshold_marks_more(head_file, model, tmp_path):
+    volumes = []
+    for level in (0.9, 0.1):
+        out = tmp_path / str(level)
+        assert run("segment", head_file, "-o", out, "-m", model, "--threshold", level).exit_code == 0
+        summary = json.loads((out / "head-a_summary.json").read_text())
+        assert summary["model"]["thresholds"]["lesion"] == level
+        volumes.append(summary["volumes_ml"]["lesion"])
+    assert volumes[0] < volumes[1]
+    assert run("segment", head_file, "-o", tmp_path / "no", "-m", model, "--threshold", 2).exit_code == 2
 
 
 def test_warnings_reach_the_screen_and_the_summary(model, tmp_path):
@@ -252,13 +320,13 @@ def test_progress_on_a_terminal(monkeypatch, tmp_path):
                 progress(fraction, stage)
         bars.case("refused")(0.1, "read")
         bars.drop()
-        assert not any("refused" in task.description for task in bars._progress.tasks)
-        assert len(bars._progress.tasks) == 2
+        # However many cases there are, the screen shows the call and the present case.
+        assert [task.description for task in bars._progress.tasks] == ["2 cases"]
     console.file.seek(0)
     text = console.file.read()
     assert "short" in text
     assert "[2/2]" in text
-    assert "done" in text
+    assert "2 cases" in text
 
 
 # --- models

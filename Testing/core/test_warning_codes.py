@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from flairseg.cli.console import REFUSED, UNTRUSTED, WRITTEN, strict_code
-from flairseg.cli.warning_codes import INFORMATION, WARNINGS, table, untrusted
 from flairseg.errors import CaseWarning, warnings_as_dicts, warnings_from
+from flairseg.segmentation.warning_codes import INFORMATION, WARNINGS, table, untrusted
 from flairseg.worker import protocol as wire
 from rich.console import Console
 

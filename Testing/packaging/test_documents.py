@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 #: Import name -> name on the package index, where they differ.
 #: Import name -> distribution; MarkupSafe comes with Jinja2.
-DISTRIBUTIONS = {"skimage": "scikit-image", "PIL": "pillow", "markupsafe": "jinja2"}
+DISTRIBUTIONS = {"skimage": "scikit-image", "PIL": "pillow", "markupsafe": "jinja2", "dask_jobqueue": "dask-jobqueue"}
 
 
 def text(name: str) -> str:
@@ -127,6 +127,7 @@ def test_the_core_imports_what_is_declared_and_nothing_else():
     # What an extra brings is imported in its own rooms alone, so that everything else works without it.
     rooms = {
         "adapt": (("adapt",),),
+        "cohort": (("cohort",),),
         "dicom": (("dicom",), ("privacy",), ("io", "dicom_segmentations.py"), ("segmentation", "dicom_results.py")),
         "report": (("report",), ("reporting",)),
         "review": (("review",),),

@@ -25,6 +25,13 @@ PHRASES: dict[str, str] = {
     "pseudonym-map-taken": "Name another --pseudonym-map file.",
     "pseudonym-map-of-another-key": "Name the same --pseudonym-key as before, or another --pseudonym-map file.",
     "pseudonyms-not-asked-for": "Add --pseudonymise, or leave --pseudonym-key and --pseudonym-map out.",
+    "pseudonym-key-needed": "Name a --pseudonym-key file, apart from the results; it is made if it is not there.",
+    "pseudonym-key-inside": "Name --pseudonym-key and --pseudonym-map files in another folder.",
+    "cohort-in-progress": "Wait until it has ended, or choose another --output folder.",
+    "output-is-source": "Choose another --output folder.",
+    "quarantined": "Often the memory of a worker was too small for the image: allow more with --memory, then add "
+    "--retry-failed.",
+    "no-workers": "Start workers for it (`dask worker ADDRESS --nthreads 1`) in an environment with this FlairSeg.",
     "network-failed": "Try --device cpu; if that fails too, the model does not fit its card.",
     "onnx-not-loaded": "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
     "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",

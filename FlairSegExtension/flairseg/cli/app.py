@@ -10,6 +10,9 @@ import typer
 
 from .._version import __version__
 from ..models.store import DEFAULT_MODEL
+from .cohort_command import EXAMPLES as COHORT_EXAMPLES
+from .cohort_command import cohort
+from .config import Config
 from .label_options import LabelMeaning, MethodMeanings, StudyLabels
 from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
 from .site import add_site_commands
@@ -189,6 +192,19 @@ def segment(
             rich_help_panel="DICOM",
         ),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            help="Probability from which on a voxel is lesion; lower ones mark more.",
+            show_default="the model's",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Each case as a line of JSON on standard output, for programs.")
+    ] = False,
+    config: Config = None,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
@@ -231,8 +247,14 @@ def segment(
             strict,
             lesion_mask,
             name or (),
+            threshold,
+            quiet,
+            as_json,
         )
     )
+
+
+app.command(epilog=COHORT_EXAMPLES)(cohort)
 
 
 @app.command(epilog=_EVALUATE_EXAMPLES)

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ..io.dicom_names import learn_headers
 from ..labels import CLASSES, LESION
 from .console import (
     INTERRUPTED,
@@ -25,7 +26,6 @@ from .console import (
     show_warning,
     strict_code,
 )
-from .dicom import learn_headers
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment import _Bars, _learned, _told
 

@@ -52,7 +52,7 @@ def show_information(console: Console, text: str, about: str = "") -> None:
 
 def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bool) -> int:
     """The exit code: with ``--strict`` and all written, 3 where a warning says that a result cannot be trusted."""
-    from .warning_codes import untrusted
+    from ..segmentation.warning_codes import untrusted
 
     found = list(dict.fromkeys(w.code for w in untrusted(warnings))) if strict and code == WRITTEN else []
     if not found:

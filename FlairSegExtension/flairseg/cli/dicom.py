@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import (
     CaseWarning,
-    FlairSegError,
     InputNotFoundError,
     MissingDependencyError,
     UnsupportedImageError,
 )
 from ..files.summary_paths import absolute_source
+from ..io.dicom_names import learn_headers, may_be_dicom
 
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
@@ -43,7 +43,7 @@ class DicomOptions:
         if self.folder is not None:
             from ..segmentation.dicom_results import check_dicom_destination
 
-            if not _may_be_dicom(path):
+            if not may_be_dicom(path):
                 raise UnsupportedImageError(
                     f"{path.name} is no DICOM: there is no study that DICOM objects could belong to.",
                     "Give the DICOM folder of the study, or leave --dicom-out away.",
@@ -54,7 +54,7 @@ class DicomOptions:
         self, path: Path, progress: Callable[[float, str], None], pseudonymiser: Pseudonymiser | None
     ) -> DicomVolume | None:
         """The FLAIR of a DICOM folder; None for other files, and where pydicom is missing and nobody asked for it."""
-        if not _may_be_dicom(path) or (find_spec("pydicom") is None and self.folder is None and self.series is None):
+        if not may_be_dicom(path) or (find_spec("pydicom") is None and self.folder is None and self.series is None):
             return None
         from ..dicom import read_flair
         from ..io.reader import read_volume
@@ -90,43 +90,6 @@ class DicomOptions:
 
 
 NO_DICOM = DicomOptions()
-
-
-def learn_headers(path: Path, pseudonymiser: Pseudonymiser) -> None:
-    """Let the pseudonymiser know the names in a DICOM input's headers, so that no message or error repeats them.
-
-    Of each series the header of one file is read and its description, in which people write names, is reduced to its
-    technical words.
-    """
-    if not _may_be_dicom(path) or find_spec("pydicom") is None:
-        return
-    from ..dicom import list_series
-    from ..dicom.scan import read_header
-    from ..dicom.text import bad_value, quiet
-
-    try:
-        found, _ = list_series(path)
-    except FlairSegError:
-        # Reading tells it; then the names that a header may have are not known, and no message has them.
-        return
-    for series in found:
-        pseudonymiser.learn_description(series.description)
-        for stack in series.stacks[:1]:
-            with quiet():
-                try:
-                    pseudonymiser.learn_dataset(read_header(stack.frames[0].path, force=True))
-                except bad_value():
-                    continue
-
-
-def _may_be_dicom(path: Path) -> bool:
-    try:
-        if path.is_dir():
-            return True
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except (OSError, ValueError):
-        return False
 
 
 def _report(case: Segmentation, study_date: str, dates_moved: bool) -> tuple[bytes | None, list[str]]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import FlairSegError
+from ..io.dicom_names import learn_headers
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -26,7 +27,6 @@ from .console import (
     show_warning,
     strict_code,
 )
-from .dicom import learn_headers
 from .label_options import files_and_meanings
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +33,7 @@ from .console import (
 )
 from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+from .segment_again import AlreadyDone, raise_if_done
 
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.pipeline import Segmentation
 
+#: Cases that the table on the screen lists; all are in the files.
+LISTED = 50
+#: Terminals narrower than this get no bar, the stage alone.
+_BAR_WIDTH = 70
 #: What the progress bar calls each stage.
 STAGE_NAMES = {
     "read": "reading",
@@ -62,27 +69,32 @@ def segment_cases(
     strict: bool = False,
     lesion_mask: bool = False,
     names: Sequence[str] = (),
+    threshold: float | None = None,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
     finished: list[tuple[str, Segmentation]] = []
+    told_by = _Lines(as_json)
     pseudonymiser: Pseudonymiser | None = None
-    refused = 0
+    refused = already = 0
     code = WRITTEN
     try:
         with interruptible():
             from ..files.names import name_inputs
+            from ..models.card import with_lesion_threshold
             from ..models.store import find_model
 
             inputs = list({Path(p).absolute(): p for p in inputs}.values())
             try:
                 named = name_inputs(inputs, output, names, one_name_one_input=pseudonyms[0])
-                card = find_model(model)
+                card = with_lesion_threshold(find_model(model), threshold)
                 pseudonymiser = start(messages, *pseudonyms)
             except FlairSegError as error:
                 show_error(messages, error)
                 return REFUSED
-            with _Bars(messages, len(inputs)) as bars:
+            with _Bars(messages, len(inputs), quiet) as bars:
                 if pseudonymiser is not None:
                     named = [_learned(item, pseudonymiser) for item in named]
                 for item in named:
@@ -94,13 +106,21 @@ def segment_cases(
                             item, output, card, device, probabilities, overwrite, progress, pseudonymiser, regions,
                             dicom, lesion_mask,
                         )  # fmt: skip
+                    except AlreadyDone as there:
+                        already += 1
+                        bars.drop()
+                        told_by.already(there.summary)
+                        continue
                     except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                         refused += 1
                         bars.drop()
-                        show_error(bars.console, told(_told(error), pseudonymiser), item.case)
+                        shown = told(_told(error), pseudonymiser)
+                        show_error(bars.console, shown, item.case)
+                        told_by.refused(item.case, shown)
                         continue
                     finished.append((case.volume.name, case))
-                    for text in case.volume.information:
+                    told_by.done(case)
+                    for text in () if quiet else case.volume.information:
                         show_information(bars.console, text, case.volume.name)
                     for warning in case.warnings:
                         show_warning(bars.console, warning, case.volume.name)
@@ -110,13 +130,18 @@ def segment_cases(
         code = INTERRUPTED
     if not finish(messages, pseudonymiser, pseudonyms[2]):
         code = code or REFUSED
-    if finished:
-        results.print(_table(finished))
+    told_by.end(len(finished), already, refused)
+    if already and not quiet:
+        messages.print(f"{already} already done.", soft_wrap=True)
+    if finished and not (quiet or as_json):
+        results.print(_table(finished[-LISTED:]))
+        if len(finished) > LISTED:
+            results.print(f"The last {LISTED} of {len(finished)} cases are listed.", soft_wrap=True)
         results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
         if dicom.folder is not None:
             results.print(Text.assemble("DICOM objects are in ", (str(dicom.folder), "bold"), "."), soft_wrap=True)
         results.print("Research use only - not a medical device.", style="dim")
-    if refused:
+    if refused and not quiet:
         messages.print(f"{refused} of {len(inputs)} inputs could not be segmented.", soft_wrap=True)
     return strict_code(messages, code, [w for _, case in finished for w in case.warnings], strict)
 
@@ -143,8 +168,13 @@ def _segment_case(
     from ..segmentation.pipeline import STAGES, segment
     from ..segmentation.writing import check_destination, write_segmentation
 
-    check_destination(output, item.stem, overwrite)
-    dicom.check(item.path, item.stem, overwrite)
+    wanted = _wanted(probabilities and bool(card.members), probabilities, lesion_mask)
+    try:
+        check_destination(output, item.stem, overwrite)
+        dicom.check(item.path, item.stem, overwrite)
+    except OutputError as error:
+        raise_if_done(error, item, output, card, wanted, regions, dicom, pseudonymiser)
+        raise
     began = time.perf_counter()
     read = dicom.read(item.path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)
     spent = time.perf_counter() - began
@@ -166,6 +196,14 @@ def _segment_case(
     write_segmentation(case, output, item.stem, probabilities, overwrite, lesion_mask=lesion_mask)
     progress(1.0, "write")
     return case
+
+
+def _wanted(disagreement: bool, probabilities: bool, lesion_mask: bool) -> set[str]:
+    """The files of a case that were asked for, as :func:`flairseg.segmentation.writing.file_names` calls them."""
+    wanted = {"labels", "segmentation", "overview", "lesions", "summary"}
+    wanted |= {"probabilities"} if probabilities else set()
+    wanted |= {"disagreement"} if disagreement else set()
+    return wanted | ({"lesion_mask"} if lesion_mask else set())
 
 
 def _named_by_series(
@@ -244,24 +282,54 @@ def _table(finished: Sequence[tuple[str, Segmentation]]) -> Table:
     return table
 
 
-class _Bars:
-    """One progress bar per case on a terminal; one line per case in a log file."""
+class _Lines:
+    """Each case as a line of JSON on standard output, where that was asked for."""
 
-    def __init__(self, console: Console, count: int) -> None:
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+
+    def _write(self, event: str, **values: object) -> None:
+        if self._wanted:
+            sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
+            sys.stdout.flush()
+
+    def done(self, case: Segmentation) -> None:
+        """A case that was segmented: its ``summary.json``."""
+        self._write("case", status="done", **case.summary())
+
+    def already(self, summary: Mapping[str, object]) -> None:
+        """A case whose results were there."""
+        self._write("case", status="already-done", **summary)
+
+    def refused(self, case: str, error: FlairSegError) -> None:
+        """A case without a result."""
+        known = {"code": error.code, "message": error.message, "advice": error.advice}
+        self._write("case", status="failed", case=case, **known)
+
+    def end(self, done: int, already: int, refused: int) -> None:
+        """The counts of the call."""
+        self._write("end", done=done, already_done=already, failed=refused)
+
+
+class _Bars:
+    """The present case and, of several, how far the call is: two lines on a terminal; one line per case in a log."""
+
+    def __init__(self, console: Console, count: int, quiet: bool = False) -> None:
         self.console = console
         self._count = count
         self._number = 0
+        self._quiet = quiet
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        if console.is_terminal:
-            self._progress = Progress(
-                SpinnerColumn(finished_text="[green]✓[/green]" if console.encoding.lower().startswith("utf") else "+"),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=28),
-                TextColumn("{task.fields[stage]}", style="dim"),
-                TimeElapsedColumn(),
-                console=console,
-            )
+        self._all: TaskID | None = None
+        if console.is_terminal and not quiet:
+            wide = console.width >= _BAR_WIDTH
+            columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+            columns += [BarColumn(bar_width=28)] if wide else []
+            columns += [TextColumn("{task.fields[stage]}", style="dim")]
+            self._progress = Progress(SpinnerColumn(), *columns, TimeElapsedColumn(), console=console)
+            if count > 1:
+                self._all = self._progress.add_task(f"{count} cases", total=count, stage="")
 
     def __enter__(self) -> _Bars:
         (self._progress or nullcontext()).__enter__()
@@ -272,26 +340,34 @@ class _Bars:
             self._progress.stop()
 
     def case(self, stem: str) -> Callable[[float, str], None]:
-        """Start the bar of the next case; what to call with its progress."""
+        """Start the bar of the next case, in place of the one before; what to call with its progress."""
         self._number += 1
         title = f"[{self._number}/{self._count}] {stem}" if self._count > 1 else stem
         if self._progress is None:
-            self.console.print(title, markup=False, soft_wrap=True)
+            if not self._quiet:
+                self.console.print(title, markup=False, soft_wrap=True)
             return lambda fraction, stage: None
         progress = self._progress
-        task = self._task = progress.add_task(_shortened(title), total=1.0, stage="")
+        self.drop()
+        if self._all is not None:
+            progress.update(self._all, completed=self._number - 1)
+        task = self._task = progress.add_task(_shortened(title, min(40, self.console.width // 2)), total=1.0, stage="")
 
         def update(fraction: float, stage: str) -> None:
             name = STAGE_NAMES.get(stage, stage) if fraction < 1 else "done"
             progress.update(task, completed=fraction, stage=name)
+            if fraction >= 1 and self._all is not None:
+                progress.update(self._all, completed=self._number)
 
         return update
 
     def drop(self) -> None:
-        """Take the bar of the present case away: it was refused, and the error says why."""
+        """Take the bar of the present case away."""
         if self._progress is not None and self._task is not None:
             self._progress.remove_task(self._task)
+            self._task = None
 
 
 def _shortened(title: str, width: int = 40) -> str:
+    width = max(width, 20)
     return title if len(title) <= width else title[: width - 14] + "..." + title[-11:]

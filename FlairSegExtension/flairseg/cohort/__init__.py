@@ -14,20 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 _LAZY = {
     "ChangeRow": "model",
+    "ClusterOptions": "clusters",
+    "CohortTable": "table",
     "Layout": "layout",
     "LesionRecord": "model",
     "Session": "model",
+    "RunOptions": "running",
     "SessionRow": "model",
+    "find_sessions": "discovery",
+    "run": "running",
 }
 
 __all__ = sorted(_LAZY)
 
 if TYPE_CHECKING:
+    from .clusters import ClusterOptions as ClusterOptions
+    from .discovery import find_sessions as find_sessions
     from .layout import Layout as Layout
     from .model import ChangeRow as ChangeRow
     from .model import LesionRecord as LesionRecord
     from .model import Session as Session
     from .model import SessionRow as SessionRow
+    from .running import RunOptions as RunOptions
+    from .running import run as run
+    from .table import CohortTable as CohortTable
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from .model import ChangeRow, Session
 
 #: Of the BIDS derivatives; the entity ``desc`` is explained in ``descriptions.tsv``.
-DSEG, LESION_MASK = "dseg", "desc-lesion_mask"
+DSEG, LESION_MASK, PROBSEG = "dseg", "desc-lesion_mask", "probseg"
 #: Begin of a case's files that are no BIDS derivatives, by what they are.
 CASE_ENDINGS = {
     "summary": "_summary.json",
@@ -83,6 +83,10 @@ class Layout:
     def row(self, case: str) -> Path:
         """The row of a session; it is written last, so that who sees it sees all files of the case."""
         return self.work / "rows" / f"{case}.json"
+
+    def begun(self, case: str) -> Path:
+        """There while a session is worked on; longer by one byte for each time that it was begun and not ended."""
+        return self.work / "begun" / case
 
     def change_row(self, name: str) -> Path:
         """The row of a comparison, see :attr:`flairseg.cohort.model.ChangeRow.name`."""

@@ -46,7 +46,9 @@ class Session:
     date : str
         Of the acquisition, ISO 8601; empty where not known.
     series_uid : str
-        Of the DICOM series that was chosen, where ``path`` is a folder of several.
+        Of the DICOM series that was chosen.
+    files : tuple of str
+        Files of that series relative to ``path``, where the folder holds other files too.
     """
 
     subject: str
@@ -60,6 +62,7 @@ class Session:
     sex: str = ""
     date: str = ""
     series_uid: str = ""
+    files: tuple[str, ...] = ()
 
     @property
     def case(self) -> str:
@@ -78,7 +81,7 @@ class Session:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Session:
         """What :meth:`to_dict` made; unknown keys are left out."""
-        return cls(**_known(cls, values))
+        return cls(**_known(cls, values) | {"files": tuple(values.get("files", ()))})
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ class SessionRow:
     warnings : tuple of CaseWarning
         Of image and result, with codes.
     trusted : bool
-        False where a warning says that the result cannot be trusted (:func:`flairseg.cli.warning_codes.untrusted`).
+        False where a warning says that the result cannot be trusted
+        (:func:`flairseg.segmentation.warning_codes.untrusted`).
     quality : dict of str to (float or None)
         Image quality before segmentation, by measure.
     below_bar : tuple of str
@@ -131,11 +135,11 @@ class SessionRow:
     model, software : dict of str to str
         ``id``, ``version``, ``sha256``; versions by package.
     grid : dict
-        ``shape_kji``, ``spacing_mm``, ``plane``.
+        ``shape_kji``, ``spacing_mm`` (along I, J, K).
     input_sha256 : str
         Of voxels and affine (:func:`flairseg.files.same_input.fingerprint`).
-    file_sha256 : str
-        Of the input's bytes, with ``file_size`` (bytes) and ``file_mtime_ns`` as a shortcut.
+    file_sha256, file_stamp : str
+        Of the input's bytes; of its files' names, sizes and times, as a shortcut. Keyed under pseudonyms.
     options_sha256 : str
         Of the options that change results.
     files : dict of str to str
@@ -171,8 +175,7 @@ class SessionRow:
     grid: Mapping[str, Any] = field(default_factory=dict)
     input_sha256: str = ""
     file_sha256: str = ""
-    file_size: int = 0
-    file_mtime_ns: int = 0
+    file_stamp: str = ""
     options_sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 1

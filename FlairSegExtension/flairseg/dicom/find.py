@@ -223,6 +223,29 @@ def _choice(
     return FoundFlair(chosen.series, chosen.stack, reason, tuple(listing), other)
 
 
+def choose_flair(
+    found: list[Series], scan: Scan, folder: str | Path, series: str | None = None, by_look: bool = False
+) -> FoundFlair:
+    """The FLAIR among series that were listed already, see :func:`find_flair`.
+
+    Parameters
+    ----------
+    found : list of Series
+    scan : Scan
+        From the same :func:`list_series`.
+    folder : path
+        Where they lie, for messages.
+    series, by_look
+        As for :func:`find_flair`.
+
+    Raises
+    ------
+    FlairSegError
+        As for :func:`find_flair`.
+    """
+    return _choice(Path(folder), found, scan, series, by_look, Reporter(None, None))
+
+
 def directory_of(path: str | Path) -> Path:
     """The folder whose tree is meant: that of a DICOMDIR file, or the path itself."""
     path = Path(path)

@@ -84,6 +84,25 @@ def read_flair(
     return replace(read, volume=_with_reason(read.volume, found), found=found)
 
 
+def read_found(found: FoundFlair, name: str, cancel: CancelToken | Callable[[], bool] | None = None) -> DicomVolume:
+    """Read a FLAIR that :func:`flairseg.dicom.find.choose_flair` found, with the reason as :func:`read_flair` gives it.
+
+    Parameters
+    ----------
+    found : FoundFlair
+    name : str
+        Name of the case.
+    cancel : CancelToken or callable, optional
+
+    Raises
+    ------
+    FlairSegError
+        As for :func:`read_series`.
+    """
+    read = read_series(found.series, found.stack, name, None, cancel)
+    return replace(read, volume=_with_reason(read.volume, found), found=found)
+
+
 def read_plainly(folder: str | Path) -> Volume:
     """The FLAIR of a folder as :func:`flairseg.read_volume` wants it: by its headers alone, with or without pydicom.
 

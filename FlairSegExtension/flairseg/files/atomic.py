@@ -71,6 +71,53 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
                 _remove_folders(created)
 
 
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write one file whole, replacing what is there: under a temporary name beside it, then renamed.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is created if need be.
+    content : bytes or str
+        Text is written as UTF-8, line ends as they are.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what was there before is as it was.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files for their owner alone.
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise output_error(path.parent, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The permissions that new files of this process do not get; asking for it means to set it."""
+    global _mask
+    if _mask is None:
+        _mask = os.umask(0o022)
+        os.umask(_mask)
+    return _mask
+
+
+_mask: int | None = None
+
+
 @contextmanager
 def shielded() -> Iterator[None]:
     """Hold Ctrl-C (SIGINT) and SIGTERM back until the block has ended; then they take effect.

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,7 @@ def write_followup(
     stem: str | None = None,
     overwrite: bool = False,
     check: Callable[[], None] | None = None,
+    kinds: Collection[str] | None = None,
 ) -> dict[str, Path]:
     """Write the files of a follow-up; after any failure there is none of them, and what existed before is as it was.
 
@@ -105,6 +106,8 @@ def write_followup(
         Replace an existing follow-up of this stem and these inputs, all of it.
     check : callable, optional
         Called between files; may raise to cancel.
+    kinds : collection of str, optional
+        Which of the files, as :func:`followup_files` calls them; default: all.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def write_followup(
         inputs = [(s.source, s.input_sha256 or fingerprint(s.volume)) for s in result.studies]
         refuse_other_input(folder / f"{stem}{ENDINGS['summary']}", stem, inputs, "studies")
     count = len(result.studies)
-    wanted = followup_files(stem, count)
+    wanted = {kind: name for kind, name in followup_files(stem, count).items() if kinds is None or kind in kinds}
     every = list(followup_files(stem, max(count, _MOST_STUDIES)).values())
     grid = result.space.grid
     with all_or_none(folder, wanted.values(), every) as temporary:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidModelError, ModelNotFoundError
-from ..labels import BACKGROUND, CLASS_BY_VALUE
+from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION
 from .adaptation import card_digest
 from .members import ENSEMBLE_STAGES, Member, digest, members_of
 from .schema import schema_path
@@ -258,6 +258,27 @@ class ModelCard:
                 f"The weights of model {self.id} are not those that its card describes (sha256 differs).",
                 "The file is damaged or was replaced: reinstall FlairSeg, or copy model and card again.",
             )
+
+
+def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard:
+    """The card with another probability from which on a voxel is lesion; None: the card as it is.
+
+    Raises
+    ------
+    InvalidModelError
+        Code ``threshold-out-of-range``: not between 0 and 1.
+    """
+    if threshold is None:
+        return card
+    if not 0 < threshold < 1:
+        raise InvalidModelError(
+            f"A threshold of {threshold:g} is no probability between 0 and 1.",
+            "Give a value such as 0.3: lower ones mark more lesions.",
+            code="threshold-out-of-range",
+            threshold=threshold,
+        )
+    thresholds = MappingProxyType({**card.pipeline.thresholds, LESION: float(threshold)})
+    return replace(card, pipeline=replace(card.pipeline, thresholds=thresholds))
 
 
 _HASHES: dict[tuple[str, int, int, int], str] = {}

@@ -149,6 +149,11 @@ class Pseudonymiser:
             ) from error
         return cls(secret)
 
+    @property
+    def secret(self) -> bytes:
+        """The key, for a worker of the same run; never written."""
+        return self._secret
+
     # --- names
 
     def case(self, name: str) -> str:

@@ -44,6 +44,7 @@ class _Session:
 
 _sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
 _reserved = 0
+_limit: int | None = None
 _lock = threading.Lock()
 
 
@@ -139,10 +140,15 @@ class Generator:
 
 
 def available_cores() -> int:
-    """Cores that this process may use (a cluster or container may allow fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use: a cluster, a container or :func:`limit_cores` may allow fewer than there are."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return there if _limit is None else max(1, min(there, _limit))
+
+
+def limit_cores(count: int | None) -> None:
+    """Use at most so many cores from now on: several processes share a machine. None: all that are there."""
+    global _limit
+    _limit = count
 
 
 def onnxruntime_version() -> str:

@@ -209,9 +209,21 @@ def expected_correction_ml(labels: Path, probabilities: Path) -> float:
         raise UnreadableImageError(
             f"{probabilities.name} or {labels.name} cannot be read.", "Segment the case again."
         ) from error
-    drawn = found.labels == LESION
-    voxels = float((1.0 - lesion[drawn]).sum() + lesion[~drawn & (lesion >= FLOOR)].sum())
-    return voxels * found.geometry.voxel_volume_ml
+    return expected_correction(found.labels, lesion) * found.geometry.voxel_volume_ml
+
+
+def expected_correction(labels: np.ndarray, lesion: np.ndarray) -> float:
+    """The score in voxels.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+    lesion : ndarray of float, same shape
+        Probability of lesion.
+    """
+    drawn = np.asarray(labels) == LESION
+    removed = float((1.0 - lesion[drawn].astype(np.float32)).sum())
+    return removed + float(lesion[~drawn & (lesion >= FLOOR)].astype(np.float32).sum())
 
 
 # --- finding cases ---------------------------------------------------------------------------------------------------

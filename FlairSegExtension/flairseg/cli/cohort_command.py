@@ -1,0 +1,225 @@
+"""The options of ``flairseg cohort``; what it does is in :mod:`flairseg.cli.cohort`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..models.store import DEFAULT_MODEL
+from .config import Config
+from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
+
+EXAMPLES = """[bold]Examples[/bold]
+
+[cyan]flairseg cohort study-bids --output study-bids/derivatives/flairseg[/cyan]
+
+[cyan]flairseg cohort sessions.csv --output results --dry-run[/cyan]
+
+[cyan]flairseg cohort dicom-export --output results --jobs 8 --memory 4GB --retry-failed[/cyan]
+
+[cyan]flairseg cohort study-bids --output results --slurm --jobs 50 --partition short --walltime 02:00:00[/cyan]
+
+[bold]Exit codes[/bold]   0 every session with a FLAIR has a result   2 sessions failed, or the run could not go on
+3 not trusted (--strict)   130 interrupted
+"""
+_CLUSTER, _RESULTS = "Where it runs", "Results"
+
+
+class SourceKind(str, Enum):
+    """What the source is."""
+
+    bids = "bids"
+    folders = "folders"
+    table = "table"
+    dicom = "dicom"
+    orthanc = "orthanc"
+
+
+class CohortDevice(str, Enum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def cohort(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="BIDS data set, folder of folders, table (.csv, .tsv) or list of files, or tree of DICOM studies.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder of the results, a BIDS derivative data set.", show_default=False),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model id, or path to a .onnx file with its card.json beside it.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
+    device: Annotated[CohortDevice, typer.Option("--device", "-d", help="Where the network runs.")] = CohortDevice.auto,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            help="Probability from which on a voxel is lesion; lower ones mark more.",
+            show_default="the model's",
+        ),
+    ] = None,
+    covariates: Annotated[
+        Path | None,
+        typer.Option(
+            "--covariates",
+            metavar="TABLE",
+            show_default=False,
+            help="Table with subject (and session) and any of site, age, group, sex, date.",
+        ),
+    ] = None,
+    kind: Annotated[
+        SourceKind | None, typer.Option("--kind", help="What the source is.", show_default="as found")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and how long it takes.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try sessions again that failed with the same image and options.")
+    ] = False,
+    regions: Annotated[
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion.", rich_help_panel=_RESULTS)
+    ] = True,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow/--no-follow", help="Compare the sessions of a subject.", rich_help_panel=_RESULTS),
+    ] = True,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", "-p", help="Also keep the class probabilities.", rich_help_panel=_RESULTS),
+    ] = False,
+    overview: Annotated[
+        bool,
+        typer.Option("--overview/--no-overview", help="A picture of each session.", rich_help_panel=_RESULTS),
+    ] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write cohort.html.", rich_help_panel=_RESULTS)] = True,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Sessions at once; of a batch system: its jobs.",
+            show_default="as cores and memory allow",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    memory: Annotated[
+        str,
+        typer.Option(
+            "--memory",
+            help="Memory of each worker (4GB); what passes it is ended and started again.",
+            show_default="an equal share",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = "",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="A running Dask scheduler: tcp://host:8786.",
+            show_default=False,
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = "",
+    slurm: Annotated[bool, typer.Option("--slurm", help="Workers are SLURM jobs.", rich_help_panel=_CLUSTER)] = False,
+    pbs: Annotated[bool, typer.Option("--pbs", help="Workers are PBS jobs.", rich_help_panel=_CLUSTER)] = False,
+    lsf: Annotated[bool, typer.Option("--lsf", help="Workers are LSF jobs.", rich_help_panel=_CLUSTER)] = False,
+    cores: Annotated[
+        int, typer.Option("--cores", min=1, help="Cores of each batch job.", rich_help_panel=_CLUSTER)
+    ] = 2,
+    walltime: Annotated[
+        str, typer.Option("--walltime", help="Of each batch job.", rich_help_panel=_CLUSTER)
+    ] = "04:00:00",
+    queue: Annotated[
+        str,
+        typer.Option(
+            "--partition", help="Partition or queue of the batch system.", show_default=False, rich_help_panel=_CLUSTER
+        ),
+    ] = "",
+    account: Annotated[
+        str,
+        typer.Option("--account", help="Account of the batch system.", show_default=False, rich_help_panel=_CLUSTER),
+    ] = "",
+    job_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--job-option",
+            help="A further directive of the job script, such as --gres=gpu:1.",
+            show_default=False,
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    job_prologue: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--job-prologue",
+            help="A command of the job script before the worker starts.",
+            show_default=False,
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
+    dashboard: Annotated[
+        str,
+        typer.Option(
+            "--dashboard",
+            metavar="ADDRESS",
+            help="Where the dashboard of local workers listens.",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = "127.0.0.1:8787",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table; failures only.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Each event as a line of JSON on standard output, for programs.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="End with exit code 3 where a warning says that a result cannot be trusted."),
+    ] = False,
+    config: Config = None,
+    pseudonymise: Pseudonymise = False,
+    pseudonym_key: PseudonymKey = None,
+    pseudonym_map: PseudonymMap = None,
+) -> None:
+    """Segment a whole study: from a data set to one table, BIDS derivatives and one page.
+
+    The FLAIR of each session is found, segmented and measured; sessions of one subject are compared. Results appear as
+    sessions end: [green]cohort.csv[/green] and [green]cohort.parquet[/green] (a row a session),
+    [green]lesions.parquet[/green], [green]changes.csv[/green], [green]failures.csv[/green] (with what helps),
+    [green]cohort.html[/green], [green]methods.md[/green], and label maps as BIDS derivatives. The same call again does
+    what is missing or changed.
+    """
+    from ..cohort.clusters import LSF, PBS, SLURM, ClusterOptions
+    from ..cohort.running import RunOptions
+    from .cohort import run_cohort
+
+    batch = [name for name, wanted in ((SLURM, slurm), (PBS, pbs), (LSF, lsf)) if wanted]
+    if len(batch) + bool(scheduler) > 1:
+        raise typer.BadParameter("Choose one of --scheduler, --slurm, --pbs and --lsf.")
+    cluster = ClusterOptions(
+        jobs, memory, scheduler, "".join(batch), cores, walltime, queue, account, tuple(job_option or ()),
+        tuple(job_prologue or ()), dashboard,
+    )  # fmt: skip
+    options = RunOptions(
+        model=model, device=device.value, threshold=threshold, regions=regions, probabilities=probabilities,
+        overview=overview, follow=follow, covariates=covariates, kind=kind.value if kind else None,
+        retry_failed=retry_failed, pseudonymise=pseudonymise, pseudonym_key=pseudonym_key,
+        pseudonym_map=pseudonym_map, page=page, cluster=cluster,
+    )  # fmt: skip
+    raise typer.Exit(run_cohort(source, output, options, dry_run, quiet, as_json, strict))

@@ -1,0 +1,92 @@
+"""A call of ``flairseg segment`` that is repeated: results that are there and are what was asked for are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FlairSegError, OutputError
+from ..labels import CLASS_BY_VALUE
+
+if TYPE_CHECKING:
+    from ..files.names import NamedInput
+    from ..models.card import ModelCard
+    from ..privacy.pseudonyms import Pseudonymiser
+    from .dicom import DicomOptions
+
+
+class AlreadyDone(Exception):
+    """The results of a case are there, made of the same image by the same model."""
+
+    def __init__(self, summary: Mapping[str, Any]) -> None:
+        super().__init__("already done")
+        self.summary = summary
+
+
+def raise_if_done(
+    error: OutputError,
+    item: NamedInput,
+    output: Path,
+    card: ModelCard,
+    wanted: set[str],
+    regions: bool,
+    dicom: DicomOptions,
+    pseudonymiser: Pseudonymiser | None,
+) -> None:
+    """Raise :class:`AlreadyDone` where what exists is what was asked for.
+
+    That is: every file that was asked for, of an image with the same voxels and affine, by the same model with the same
+    thresholds, with regions if they were asked for. Where anything differs, nothing is raised and the refusal stands.
+
+    Parameters
+    ----------
+    error : OutputError
+        Why nothing could be written.
+    item : NamedInput
+    output : Path
+    card : ModelCard
+    wanted : set of str
+        Kinds of files.
+    regions : bool
+    dicom : DicomOptions
+        DICOM objects carry no hash of their image: where they are asked for, the refusal stands.
+    pseudonymiser : Pseudonymiser or None
+    """
+    from ..segmentation.writing import file_names
+
+    if error.code != "results-exist" or dicom.folder is not None:
+        return
+    names = file_names(item.stem)
+    if not all((output / names[kind]).is_file() for kind in wanted):
+        return
+    try:
+        summary = json.loads((output / names["summary"]).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if _is_of(summary, card, regions) and summary.get("input_sha256") == _digest(item, dicom, pseudonymiser):
+        raise AlreadyDone(summary)
+
+
+def _is_of(summary: Any, card: ModelCard, regions: bool) -> bool:
+    if not isinstance(summary, dict) or not isinstance(summary.get("model"), dict):
+        return False
+    made = summary["model"]
+    thresholds = {CLASS_BY_VALUE[value].id: level for value, level in card.pipeline.thresholds.items()}
+    same = made.get("sha256") == card.sha256 and made.get("thresholds", {}) == thresholds
+    return same and ("regions" in summary or not regions)
+
+
+def _digest(item: NamedInput, dicom: DicomOptions, pseudonymiser: Pseudonymiser | None) -> str:
+    """The input's fingerprint as its summary would hold it; empty where it cannot be read."""
+    from ..files.same_input import fingerprint
+    from ..image.footing import footed
+    from ..io.reader import read_volume
+
+    try:
+        read = dicom.read(item.path, lambda fraction, stage: None, pseudonymiser)
+        digest = fingerprint(footed(read_volume(item.path) if read is None else read.volume))
+    except FlairSegError:
+        return ""
+    return digest if pseudonymiser is None else pseudonymiser.content_digest(digest)

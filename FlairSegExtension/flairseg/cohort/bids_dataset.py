@@ -1,0 +1,136 @@
+"""The files that make the output folder a BIDS derivative data set.
+
+https://bids-specification.readthedocs.io/en/stable/derivatives/introduction.html; names of colours and columns of
+lookup tables: "Imaging derivatives", segmentations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..files.atomic import write_whole
+from ..labels import CLASSES
+from .layout import Layout
+from .model import BIDS, DONE, Session, SessionRow
+from .tables import csv_text
+
+#: Version of BIDS that is followed.
+BIDS_VERSION = "1.10.0"
+_PAGE = "https://github.com/flairseg/FlairSeg"
+#: What has no place in BIDS. Folders without a slash behind them: the validator knows no other.
+_IGNORED = (
+    "cohort.*", "lesions.parquet", "changes.csv", "failures.csv", "run.json", "methods.md", "cases", "changes", "work",
+)  # fmt: skip
+_README = """# FlairSeg: segmentation of FLAIR in a cohort
+
+Derivatives made by FlairSeg {version} with the model {model}: ventricles, normal periventricular
+white matter hyperintensity and lesions. Research use only - not a medical device.
+
+- `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels, values in `dseg.tsv`; `*_desc-lesion_mask.nii.gz`: lesions alone.
+- `cohort.csv`, `cohort.parquet`: one row a session; `lesions.parquet`: one row a lesion; `changes.csv`: one row a
+  comparison of two sessions; `failures.csv`: sessions without a result, and what helps.
+- `cohort.html`: the same to look at. `run.json`, `methods.md`: what was run, with versions and hashes.
+- `cases/`: summary, lesion table and pictures of each session; `changes/`: those of each comparison; `work/`: what a
+  run needs to go on.
+"""
+
+
+def write_dataset(layout: Layout, source: Path | None, kind: str, model: Mapping[str, Any]) -> None:
+    """Write ``dataset_description.json``, README, lookup tables and ``.bidsignore``.
+
+    Parameters
+    ----------
+    layout : Layout
+    source : Path or None
+        Where the images are from; None: not to be told.
+    kind : str
+        Of the source.
+    model : mapping
+        ``id``, ``version``, ``sha256``.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    description: dict[str, Any] = {
+        "Name": "FlairSeg: ventricles, normal WMH and lesions of FLAIR",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "License": "n/a",
+        "GeneratedBy": [
+            {
+                "Name": "FlairSeg",
+                "Version": __version__,
+                "Description": f"Model {model.get('id')} (sha256 {model.get('sha256')}). Research use only.",
+                "CodeURL": _PAGE,
+            }
+        ],
+    }
+    if source is not None:
+        description["SourceDatasets"] = [{"URL": source.as_uri()}]
+        if kind == BIDS:
+            description["DatasetLinks"] = {"raw": source.as_uri()}
+    root = layout.root
+    write_whole(root / "dataset_description.json", json.dumps(description, indent=2) + "\n")
+    write_whole(root / "README.md", _README.format(version=__version__, model=model.get("id")))
+    write_whole(root / ".bidsignore", "\n".join(_IGNORED) + "\n")
+    lines = [
+        {"index": 0, "name": "Background", "abbreviation": "BG", "color": "#000000"},
+        *(
+            {"index": c.value, "name": c.name, "abbreviation": c.id, "color": "#{:02x}{:02x}{:02x}".format(*c.rgb)}
+            for c in CLASSES
+        ),
+    ]
+    write_whole(root / "dseg.tsv", tsv_text(("index", "name", "abbreviation", "color"), lines))
+    meaning = [{"desc_id": "desc-lesion", "description": "Lesions (abnormal WMH) alone, of the segmentation dseg."}]
+    write_whole(root / "descriptions.tsv", tsv_text(("desc_id", "description"), meaning))
+
+
+def write_participants(layout: Layout, rows: Iterable[SessionRow]) -> None:
+    """Write ``participants.tsv`` of the subjects that have results, with what is known of them.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    people: dict[str, Session] = {}
+    for row in sorted(rows, key=lambda r: r.case):
+        if row.status == DONE:
+            people.setdefault(row.session.subject, row.session)
+    columns = [
+        "participant_id",
+        *(c for c in ("age", "sex", "group", "site") if any(_has(p, c) for p in people.values())),
+    ]
+    lines = [
+        {"participant_id": f"sub-{p.subject}", "age": p.age, "sex": p.sex, "group": p.group, "site": p.site}
+        for p in people.values()
+    ]
+    write_whole(layout.root / "participants.tsv", tsv_text(columns, lines))
+    meanings = {
+        "age": {"Description": "Age at the first session", "Units": "year"},
+        "sex": {"Description": "Sex, as the source has it"},
+        "group": {"Description": "Group, as the source has it"},
+        "site": {"Description": "Site, as the source has it"},
+    }
+    content = {name: meanings[name] for name in columns[1:]}
+    write_whole(layout.root / "participants.json", json.dumps(content, indent=2) + "\n")
+
+
+def _has(person: Session, column: str) -> bool:
+    return getattr(person, column) not in (None, "")
+
+
+def tsv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as BIDS wants tables: tabs, ``n/a`` for what is not known."""
+    cells = ([str("n/a" if row.get(c) in (None, "") else row.get(c)) for c in columns] for row in rows)
+    lines = ["\t".join(columns), *("\t".join(c.replace("\t", " ").replace("\n", " ") for c in line) for line in cells)]
+    return "\n".join(lines) + "\n"
+
+
+__all__ = ["csv_text", "tsv_text", "write_dataset", "write_participants"]

@@ -1,0 +1,349 @@
+"""One session from its image to its files and its row; the same in a worker of a cluster and in this process.
+
+Nothing of a session is handed over but its name: the worker knows from :class:`Work` where the image lies, so that
+neither tasks nor logs nor dashboards hold a path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import CaseWarning, FlairSegError, NotEnoughMemoryError, warnings_from
+from ..files.same_input import fingerprint
+from ..files.summary_paths import absolute_source
+from ..image.volume import Volume
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION
+from ..models.card import ModelCard, with_lesion_threshold
+from ..models.store import load_card, networks
+from ..privacy.pseudonyms import Pseudonymiser
+from ..segmentation.inference import Generator, limit_cores, reserve_sessions
+from ..segmentation.pipeline import segment
+from ..segmentation.result import Segmentation
+from ..segmentation.warning_codes import untrusted
+from . import begun, case_files
+from .inputs import content_sha256, input_files, read_session, stamp
+from .layout import Layout
+from .model import DONE, FAILED, QUARANTINED, Session, SessionRow
+from .options import CaseOptions
+from .rows import drop_row, read_row, write_row
+
+#: Errors that every further session would meet too: the run stops.
+FATAL = frozenset({"disk-full", "output-read-only", "output-no-folder", "output-path-too-long", "other-model"})
+#: Deaths of processes after which a session is left alone.
+MOST_DEATHS = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process needs to know to work on the sessions of a run; sent to each worker once.
+
+    Attributes
+    ----------
+    layout : Layout
+        As the workers see the output folder.
+    options : CaseOptions
+    sessions : dict of str to Session
+        By case: where the image lies.
+    shown : dict of str to Session
+        By case: what may be written of the session. The same, or its pseudonym.
+    secret : bytes or None
+        Of the pseudonyms.
+    cores : int or None
+        That one worker may use.
+    mode : str
+        ``in-process`` or ``workers``.
+    raw : str
+        The BIDS data set that results may link to; empty: none.
+    """
+
+    layout: Layout
+    options: CaseOptions
+    sessions: Mapping[str, Session]
+    shown: Mapping[str, Session]
+    secret: bytes | None = None
+    cores: int | None = None
+    mode: str = begun.IN_PROCESS
+    raw: str = ""
+
+    def pseudonymiser(self) -> Pseudonymiser | None:
+        """A new one under the run's key, which knows no names yet; None: no pseudonyms."""
+        return None if self.secret is None else Pseudonymiser(self.secret)
+
+
+_cards: dict[tuple[str, str, float | None], ModelCard] = {}
+
+
+def prepare(work: Work) -> ModelCard:
+    """Make this process ready: its share of the cores, and the model's sessions open; twice is once.
+
+    Raises
+    ------
+    FlairSegError
+        Code ``other-model``: the model here is not the one of the run; also what loading a model raises.
+    """
+    options = work.options
+    key = (options.model, options.model_sha256, options.threshold)
+    if key in _cards:
+        return _cards[key]
+    if work.cores is not None:
+        limit_cores(work.cores)
+        _limit_itk(work.cores)
+    card = load_card(options.model)
+    if card.sha256 != options.model_sha256:
+        raise FlairSegError(
+            f"The model {card.id} on this computer is not the one that the run was started with (sha256 differs).",
+            "Install the same version of the model on every computer of the cluster.",
+            code="other-model",
+        )
+    members = networks(card) if card.members else (card,)
+    reserve_sessions(len(members))
+    for member in members:
+        Generator(member, options.device)
+    _cards[key] = with_lesion_threshold(card, options.threshold)
+    return _cards[key]
+
+
+def _limit_itk(cores: int) -> None:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(cores)
+
+
+def work_on(case: str, work: Work) -> dict[str, Any]:
+    """Work on one session.
+
+    Parameters
+    ----------
+    case : str
+    work : Work
+
+    Returns
+    -------
+    dict
+        ``row``: :meth:`SessionRow.to_dict`, which is on disk by then; or ``fatal``: the error that ends the run, as
+        code, message and advice.
+    """
+    shown = work.shown[case]
+    deaths = begun.begin(work.layout, case, work.mode)
+    try:
+        if deaths >= MOST_DEATHS:
+            row, lesions = _quarantined(shown, work, deaths), ()
+        else:
+            row, lesions = _attempt(case, work, deaths)
+        # Under pseudonyms the moment of processing is left out, see :mod:`flairseg.privacy`.
+        row = replace(row, finished="" if work.secret is not None else now())
+        write_row(work.layout, row, lesions)
+        return {"row": row.to_dict()}
+    except FlairSegError as error:
+        return {"fatal": {"code": error.code, "message": error.message, "advice": error.advice}}
+    finally:
+        begun.end(work.layout, case)
+
+
+def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[str, Any]]]:
+    """The row of a session, and its lesions; an error of the session becomes its row, a fatal one is raised."""
+    session, shown, pseudonymiser = work.sessions[case], work.shown[case], work.pseudonymiser()
+    known: dict[str, Any] = {"options_sha256": work.options.sha256, "attempts": deaths + 1}
+    try:
+        card = prepare(work)
+        learn_names(session, shown, pseudonymiser)
+        known |= {"file_stamp": keyed(stamp(session), pseudonymiser)}
+        known |= {"file_sha256": keyed(content_sha256(session), pseudonymiser)}
+        before = read_row(work.layout, case)
+        if before is not None and is_same_work(before, known) and case_files.are_there(work.layout, before):
+            # Only the file's time changed.
+            row = replace(before, session=shown, file_stamp=known["file_stamp"])
+            return row, [dict(lesion) for lesion in _kept_lesions(work.layout, case)]
+        return _segmented(session, shown, card, work, pseudonymiser, known)
+    except (FlairSegError, MemoryError) as error:
+        told = typed(error)
+    except Exception as error:  # noqa: BLE001 - a defect in one session must not cost the others
+        told = typed(error)
+    if told.code in FATAL:
+        raise told
+    if pseudonymiser is not None:
+        told = told.reworded(pseudonymiser.text)
+    drop_row(work.layout, case)
+    case_files.remove(work.layout, shown)
+    return failed_row(shown, told, known), []
+
+
+def _kept_lesions(layout: Layout, case: str) -> list[Mapping[str, Any]]:
+    import json
+
+    return json.loads(layout.row(case).read_text(encoding="utf-8")).get("lesions", [])
+
+
+def is_same_work(row: SessionRow, known: Mapping[str, Any]) -> bool:
+    """Whether a row was made of the same content with the same options."""
+    return (
+        row.status == DONE
+        and bool(row.file_sha256)
+        and row.file_sha256 == known["file_sha256"]
+        and row.options_sha256 == known["options_sha256"]
+    )
+
+
+def keyed(digest: str, pseudonymiser: Pseudonymiser | None) -> str:
+    """A hash of the input, under the key where there are pseudonyms: nobody who has the image can look it up."""
+    return digest if pseudonymiser is None or not digest else pseudonymiser.content_digest(digest)
+
+
+def learn_names(session: Session, shown: Session, pseudonymiser: Pseudonymiser | None) -> None:
+    """Let the pseudonymiser know what must not be in any message of this session."""
+    from ..io.dicom_names import learn_headers
+
+    if pseudonymiser is None:
+        return
+    from pathlib import Path
+
+    from .pseudonyms import learn_session
+
+    learn_session(session, shown, pseudonymiser)
+    learn_headers(Path(session.path), pseudonymiser, input_files(session) if session.files else ())
+
+
+def typed(error: BaseException) -> FlairSegError:
+    """An error as a row tells it."""
+    if isinstance(error, FlairSegError):
+        return error
+    if isinstance(error, MemoryError):
+        return NotEnoughMemoryError(
+            "There is not enough memory for this image.",
+            "Allow more memory for each worker, or resample the image to larger voxels.",
+        )
+    return FlairSegError(
+        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        "This is a defect of FlairSeg: please report it with this message.",
+        code="unexpected-error",
+    )
+
+
+def failed_row(shown: Session, error: FlairSegError, known: Mapping[str, Any]) -> SessionRow:
+    """The row of a session without a result."""
+    return SessionRow(shown, FAILED, error.code, error.message, error.advice, trusted=False, **known)
+
+
+def quarantined(deaths: int) -> FlairSegError:
+    """The error of what ended its process too often."""
+    return FlairSegError(
+        f"The process that worked on this ended {deaths} times while it did; it was left alone.",
+        "Often the memory of a worker was too small for the image: allow more, then try the failed sessions again.",
+        code="quarantined",
+    )
+
+
+def _quarantined(shown: Session, work: Work, deaths: int) -> SessionRow:
+    pseudonymiser = work.pseudonymiser()
+    known = {"file_stamp": keyed(stamp(work.sessions[shown.case]), pseudonymiser)}
+    row = failed_row(shown, quarantined(deaths), {**known, "options_sha256": work.options.sha256, "attempts": deaths})
+    case_files.remove(work.layout, shown)
+    return replace(row, status=QUARANTINED)
+
+
+def now() -> str:
+    """The present moment in UTC, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _segmented(
+    session: Session,
+    shown: Session,
+    card: ModelCard,
+    work: Work,
+    pseudonymiser: Pseudonymiser | None,
+    known: dict[str, Any],
+) -> tuple[SessionRow, list[dict[str, Any]]]:
+    volume = read_session(session)
+    quality, doubts, below = measured_quality(volume)
+    result = segment(volume, card, work.options.device, regions=work.options.regions)
+    result = replace(
+        result,
+        volume=replace(result.volume, name=shown.case),
+        source=absolute_source(session.path),
+        warnings=list(dict.fromkeys([*doubts, *result.warnings])),
+        input_sha256=fingerprint(result.volume),
+    )
+    if pseudonymiser is not None:
+        result = under_pseudonym(result, shown, pseudonymiser)
+    drop_row(work.layout, shown.case)
+    raw = os.path.relpath(session.path, work.raw).replace(os.sep, "/") if work.raw else ""
+    files = case_files.write(work.layout, shown, result, work.options, raw)
+    summary = result.summary()
+    row = row_of(shown, summary)
+    row = replace(
+        row,
+        quality=quality,
+        below_bar=below,
+        files=files,
+        expected_correction_ml=expected_correction_ml(result),
+        **known,
+    )
+    return row, summary["lesions"]
+
+
+def measured_quality(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning, ...], tuple[str, ...]]:
+    """Image quality before segmentation: measures, warnings, and the measures below their bar."""
+    try:
+        from .image_quality import measure
+    except ImportError:
+        return {}, (), ()
+    return measure(volume)
+
+
+def under_pseudonym(result: Segmentation, shown: Session, pseudonymiser: Pseudonymiser) -> Segmentation:
+    """The result without names, called as its session is shown."""
+    volume = replace(
+        result.volume,
+        name=shown.case,
+        warnings=pseudonymiser.warnings(result.volume.warnings),
+        information=pseudonymiser.warnings(result.volume.information),
+    )
+    return replace(
+        result,
+        volume=volume,
+        source=shown.case,
+        warnings=list(pseudonymiser.warnings(result.warnings)),
+        created="",
+        input_sha256=pseudonymiser.content_digest(result.input_sha256),
+    )
+
+
+def expected_correction_ml(result: Segmentation) -> float | None:
+    """The score of the reading room's queue; None where there are no probabilities."""
+    from ..study.queue import expected_correction
+
+    if result.probabilities is None:
+        return None
+    voxels = expected_correction(result.labels, result.probabilities[LESION])
+    return round(voxels * result.volume.voxel_mm3 / 1000, 4)
+
+
+def row_of(shown: Session, summary: Mapping[str, Any]) -> SessionRow:
+    """The row of a session that was segmented, by its ``summary.json``."""
+    volumes = summary["volumes_ml"]
+    lesions = [lesion["volume_ml"] for lesion in summary["lesions"]]
+    known = volumes[CLASS_BY_VALUE[LESION].id] is not None
+    found = summary.get("dissemination")
+    warnings = warnings_from(summary["warnings"])
+    return SessionRow(
+        shown,
+        DONE,
+        volumes_ml={c.id: volumes[c.id] for c in CLASSES},
+        lesion_count=summary["lesion_count"] if known else None,
+        lesion_parts=summary["lesion_parts"] if known else None,
+        regions=summary.get("regions", {}),
+        largest_lesion_ml=max(lesions) if lesions else None,
+        regions_with_lesions=None if found is None else len(found["regions_with_lesions"]),
+        warnings=warnings,
+        trusted=not untrusted(warnings),
+        seconds=summary["seconds"],
+        model={key: summary["model"][key] for key in ("id", "version", "sha256")},
+        software=summary["software"],
+        grid={key: summary["grid"][key] for key in ("shape_kji", "spacing_mm")},
+        input_sha256=summary["input_sha256"],
+    )

@@ -1,0 +1,99 @@
+"""Who does the tasks: this process, one after another, or the workers of a Dask cluster. The run sees no difference."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from . import begun, tasks
+from .case import Work, prepare
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Attributes
+    ----------
+    task : Task
+    value : dict or None
+        What the task returned; None: its worker was lost, or did not answer.
+    worker : str
+        Who did it.
+    problem : str
+        Why there is no value.
+    """
+
+    task: Task
+    value: dict[str, Any] | None
+    worker: str = ""
+    problem: str = ""
+
+
+class Executor(Protocol):
+    """Takes tasks and gives outcomes, in any order."""
+
+    #: What :class:`flairseg.cohort.case.Work` is told.
+    mode: str
+    #: Where people can watch it; empty: nowhere.
+    dashboard: str
+
+    def start(self, work: Work) -> None:
+        """Make ready; once, before the first task."""
+
+    def capacity(self) -> int:
+        """How many tasks it should hold now, so that no worker waits and nothing piles up."""
+
+    def workers(self) -> int:
+        """How many tasks are done at once."""
+
+    def submit(self, task: Task) -> None:
+        """Take a task."""
+
+    def next(self, timeout: float) -> Outcome | None:
+        """The next outcome; None if there is none within ``timeout`` seconds."""
+
+    def close(self) -> None:
+        """End; tasks that are not done are given up."""
+
+
+class InProcess:
+    """One task after another in this process, each when its outcome is asked for."""
+
+    mode = begun.IN_PROCESS
+    dashboard = ""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._waiting: deque[Task] = deque()
+
+    def start(self, work: Work) -> None:
+        """Keep what the tasks need, and open the model."""
+        tasks.remember(self._run, work)
+        prepare(work)
+
+    def capacity(self) -> int:
+        """One."""
+        return 1
+
+    def workers(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, task: Task) -> None:
+        """Put a task behind the others."""
+        self._waiting.append(task)
+
+    def next(self, timeout: float) -> Outcome | None:
+        """Do the oldest task."""
+        if not self._waiting:
+            return None
+        task = self._waiting.popleft()
+        return Outcome(task, tasks.perform(self._run, task.kind, task.cases), "this process")
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._waiting.clear()
+        tasks.forget(self._run)

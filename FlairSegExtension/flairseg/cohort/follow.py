@@ -1,0 +1,175 @@
+"""Sessions of one subject compared: each with the one before, and the last with the first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+from ..errors import CaseWarning, FlairSegError
+from ..files.same_input import fingerprint
+from ..image.volume import Volume
+from ..labels import CLASS_BY_VALUE, LESION, VENTRICLES
+from ..longitudinal import follow, write_followup
+from ..longitudinal.followup import FollowUp
+from ..longitudinal.writing import followup_files
+from . import begun
+from .bids_labels import in_order
+from .case import FATAL, MOST_DEATHS, Work, learn_names, quarantined, typed
+from .inputs import read_session
+from .layout import Layout
+from .model import DONE, FAILED, ChangeRow, SessionRow
+from .options import FORMAT
+from .rows import read_row, write_change
+
+#: The files of a comparison that are kept; images and transforms can be made again.
+KEPT = ("change", "picture", "table", "summary")
+
+
+def pairs(rows: Sequence[SessionRow]) -> list[tuple[SessionRow, SessionRow]]:
+    """Which sessions of one subject are compared: those with results, by date and label.
+
+    Parameters
+    ----------
+    rows : sequence of SessionRow
+        Of one subject.
+    """
+    by_session = {row.session: row for row in rows if row.status == DONE}
+    done = [by_session[session] for session in in_order(by_session)]
+    found = list(pairwise(done))
+    return [*found, (done[0], done[-1])] if len(done) > 2 else found
+
+
+def change_key(first: SessionRow, last: SessionRow) -> str:
+    """Hash of what a comparison is made of."""
+    parts = [FORMAT, *(x for row in (first, last) for x in (row.case, row.file_sha256, row.options_sha256))]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def planned(first: SessionRow, last: SessionRow) -> ChangeRow:
+    """The row of a comparison before it is made."""
+    one, other = first.session, last.session
+    days = None
+    if one.date and other.date:
+        days = (date.fromisoformat(other.date) - date.fromisoformat(one.date)).days
+    return ChangeRow(
+        one.subject, first.case, last.case, FAILED, one.date, other.date, days, key=change_key(first, last)
+    )
+
+
+def is_current(layout: Layout, row: ChangeRow, wanted: ChangeRow, retry_failed: bool) -> bool:
+    """Whether a comparison need not be made again."""
+    if row.key != wanted.key or (row.status != DONE and retry_failed):
+        return False
+    return row.status != DONE or all((layout.root / name).is_file() for name in row.files.values())
+
+
+def compare(first: str, last: str, work: Work) -> dict[str, Any]:
+    """Compare two sessions that have results.
+
+    Parameters
+    ----------
+    first, last : str
+        Cases.
+    work : Work
+
+    Returns
+    -------
+    dict
+        ``change``: :meth:`ChangeRow.to_dict`, which is on disk by then; or ``fatal``, as for
+        :func:`flairseg.cohort.case.work_on`.
+    """
+    name = ""
+    try:
+        rows = [row for case in (first, last) if (row := read_row(work.layout, case)) is not None]
+        if len(rows) < 2:
+            return {"change": None}
+        plan = planned(rows[0], rows[1])
+        name = plan.name
+        deaths = begun.begin(work.layout, name, work.mode)
+        try:
+            if deaths >= MOST_DEATHS:
+                raise quarantined(deaths)
+            row = _compared(plan, rows, work)
+        except Exception as error:
+            told = typed(error)
+            if told.code in FATAL:
+                raise told from error
+            if (pseudonymiser := work.pseudonymiser()) is not None:
+                for case in (first, last):
+                    learn_names(work.sessions[case], work.shown[case], pseudonymiser)
+                told = told.reworded(pseudonymiser.text)
+            row = replace(plan, code=told.code, message=told.message, advice=told.advice)
+        write_change(work.layout, row)
+        return {"change": row.to_dict()}
+    except FlairSegError as error:
+        return {"fatal": {"code": error.code, "message": error.message, "advice": error.advice}}
+    finally:
+        if name:
+            begun.end(work.layout, name)
+
+
+def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> ChangeRow:
+    layout, pseudonymiser = work.layout, work.pseudonymiser()
+    volumes: list[Volume] = []
+    for row in rows:
+        session, shown = work.sessions[row.case], work.shown[row.case]
+        learn_names(session, shown, pseudonymiser)
+        volumes.append(replace(read_session(session), name=row.case))
+    result = follow(
+        volumes,
+        labels=[layout.root / row.files["dseg"] for row in rows],
+        dates=[row.session.date or None for row in rows] if all(row.session.date for row in rows) else None,
+        regions=False,
+    )
+    if pseudonymiser is not None:
+        studies = tuple(
+            replace(
+                study,
+                volume=replace(study.volume, information=pseudonymiser.warnings(study.volume.information)),
+                warnings=pseudonymiser.warnings(study.warnings),
+                input_sha256=pseudonymiser.content_digest(fingerprint(study.volume)),
+            )
+            for study in result.studies
+        )
+        warnings = list(pseudonymiser.warnings(result.warnings))
+        result = replace(result, studies=studies, warnings=warnings, created="")
+    folder = layout.change_folder(plan)
+    # What is there was made of these sessions as they were before.
+    remove(layout, plan)
+    write_followup(result, folder, plan.name, overwrite=True, kinds=KEPT)
+    names = followup_files(plan.name, 2)
+    files = {kind: layout.relative(folder / names[kind]) for kind in KEPT}
+    return _row(plan, result, files)
+
+
+def _row(plan: ChangeRow, result: FollowUp, files: dict[str, str]) -> ChangeRow:
+    summary = result.summary()
+    ventricles = summary[CLASS_BY_VALUE[VENTRICLES].id]
+    lesion = CLASS_BY_VALUE[LESION].id
+    loads = [study["volumes_ml"][lesion] for study in summary["studies"]]
+    return replace(
+        plan,
+        status=DONE,
+        counts=summary["counts"],
+        lesion_change_ml=None if None in loads else round(loads[-1] - loads[0], 4),
+        ventricles_change_ml=ventricles["change_ml"],
+        ventricles_change_percent=ventricles["change_percent"],
+        ventricles_beyond_noise=ventricles["beyond_noise"],
+        correlation=summary["registration"][-1]["correlation"],
+        warnings=tuple(map(CaseWarning.of, result.warnings)),
+        seconds=summary["seconds"].get("total"),
+        files=files,
+        finished=summary["created"],
+    )
+
+
+def remove(layout: Layout, row: ChangeRow) -> None:
+    """Take a comparison away whose sessions are compared no more."""
+    shutil.rmtree(layout.change_folder(row), ignore_errors=True)
+    layout.change_row(row.name).unlink(missing_ok=True)

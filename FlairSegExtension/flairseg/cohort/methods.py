@@ -1,0 +1,50 @@
+"""The methods paragraph of a cohort: what was done, with versions, for a paper to quote and correct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CITED = {
+    "onnxruntime": "ONNX Runtime", "SimpleITK": "SimpleITK", "scipy": "SciPy", "scikit-image": "scikit-image",
+    "dask": "Dask",
+}  # fmt: skip
+
+
+def methods_paragraph(run: Mapping[str, Any]) -> str:
+    """The paragraph as Markdown.
+
+    Parameters
+    ----------
+    run : mapping
+        As ``run.json``.
+    """
+    software, model, sessions = run["software"], run["model"], run["sessions"]
+    done, failed = sessions.get("done", 0), sessions.get("failed", 0) + sessions.get("quarantined", 0)
+    none = sessions.get("no-flair", 0)
+    text = (
+        f"FLAIR images of {_count(done, 'session')} of {_count(run['subjects'], 'subject')} were segmented into "
+        f"ventricles, normal periventricular white matter hyperintensity and lesions with FlairSeg "
+        f"{software['flairseg']} (model {model['id']}, version {model['version']}, sha256 {model['sha256'][:12]})."
+    )
+    if run["options"].get("threshold") is not None:
+        text += f" Voxels with a probability of lesion of {run['options']['threshold']:g} and more were called lesion."
+    if run["options"].get("regions"):
+        text += " Lesions were assigned to regions by atlas-to-subject registration."
+    if run.get("comparisons"):
+        text += (
+            f" Sessions of the same subject ({_count(run['comparisons'], 'comparison')}) were registered to the "
+            "half-way space; changes within test-retest variability were not counted."
+        )
+    if failed or none:
+        text += (
+            f" No result was obtained for {_count(failed + none, 'session')} ({failed} failed, {none} without FLAIR)."
+        )
+    names = [f"{shown} {software[name]}" for name, shown in _CITED.items() if name in software]
+    text += f" Processing used Python {software['python']}, {', '.join(names)}."
+    text += " FlairSeg is for research use only and is not a medical device."
+    return f"# Methods\n\n{text}\n"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,65 @@
+"""What a cohort is run with: choices that change results, and choices that do not."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._version import __version__
+from ..models.card import ModelCard
+
+#: Version of what a row and the files of a case hold; a higher one makes results anew.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class CaseOptions:
+    """What is done with each session.
+
+    Attributes
+    ----------
+    model : str
+        Path of the network or card, as every worker sees it.
+    model_sha256 : str
+        What it must hash to there.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    threshold : float or None
+        Probability from which on a voxel is lesion; None: the card's.
+    regions, lesion_mask, probabilities, overview : bool
+        Which of the results are made.
+    """
+
+    model: str
+    model_sha256: str
+    device: str = "auto"
+    threshold: float | None = None
+    regions: bool = True
+    lesion_mask: bool = True
+    probabilities: bool = False
+    overview: bool = True
+
+    @classmethod
+    def of(cls, card: ModelCard, **chosen: Any) -> CaseOptions:
+        """Options for a model that was found here."""
+        return cls(str(card.path.absolute()), card.sha256, **chosen)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that changes results: where the model lies and what runs it do not."""
+        said = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("model", "device")}
+        text = json.dumps({**said, "flairseg": __version__, "format": FORMAT}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for ``run.json`` and for a worker."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CaseOptions:
+        """What :meth:`to_dict` made."""
+        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values})

@@ -1,0 +1,126 @@
+"""The rows of a cohort on disk: one JSON file a session, written whole and last; all tables are made from them.
+
+A row that is there means that all files of its case are there. Rows of different sessions never share a file, so any
+number of workers write them without a lock, and what ends a process ends the row that it is at, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..files.atomic import write_whole
+from .layout import Layout
+from .model import ChangeRow, LesionRecord, SessionRow
+
+
+def write_row(layout: Layout, row: SessionRow, lesions: Sequence[dict[str, Any]] = ()) -> None:
+    """Write the row of a session with its lesions.
+
+    Parameters
+    ----------
+    layout : Layout
+    row : SessionRow
+    lesions : sequence of dict
+        As :meth:`flairseg.anatomy.lesion_table.LesionRow.as_dict` gives them.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    content = {**row.to_dict(), "lesions": list(lesions)}
+    write_whole(layout.row(row.case), json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def write_change(layout: Layout, row: ChangeRow) -> None:
+    """Write the row of a comparison.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_whole(layout.change_row(row.name), json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
+
+
+def read_row(layout: Layout, case: str) -> SessionRow | None:
+    """The row of a session; None where there is none that can be read."""
+    content = _content(layout.row(case))
+    return None if content is None else _session_row(content)
+
+
+def read_rows(layout: Layout) -> dict[str, SessionRow]:
+    """All rows by case, in the order of their names; files that cannot be read count as not there."""
+    rows = (_session_row(content) for content in _contents(layout.row("x").parent))
+    return {row.case: row for row in rows if row is not None}
+
+
+def read_change(layout: Layout, name: str) -> ChangeRow | None:
+    """The row of a comparison; None where there is none that can be read."""
+    content = _content(layout.change_row(name))
+    return None if content is None else _change_row(content)
+
+
+def read_changes(layout: Layout) -> dict[str, ChangeRow]:
+    """All rows of comparisons by name."""
+    rows = (_change_row(content) for content in _contents(layout.change_row("x").parent))
+    return {row.name: row for row in rows if row is not None}
+
+
+def read_lesions(layout: Layout) -> Iterator[LesionRecord]:
+    """The lesions of all sessions, case by case: only one case is in memory."""
+    for content in _contents(layout.row("x").parent):
+        row = _session_row(content)
+        if row is None:
+            continue
+        for lesion in content.get("lesions", ()):
+            values = dict(lesion)
+            values |= dict(zip(("first_slice", "last_slice"), values.pop("slices", (None, None)), strict=True))
+            centre = values.pop("centre_ras_mm", (None,) * 3)
+            values |= dict(zip(("centre_r_mm", "centre_a_mm", "centre_s_mm"), centre, strict=True))
+            values.pop("slices_index", None)
+            yield LesionRecord(row.case, row.session.subject, row.session.session, values)
+
+
+def drop_row(layout: Layout, case: str) -> None:
+    """Take the row of a session away before its files are replaced."""
+    with suppress(FileNotFoundError):
+        layout.row(case).unlink()
+
+
+def _session_row(content: dict[str, Any]) -> SessionRow | None:
+    try:
+        return SessionRow.from_dict(content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _change_row(content: dict[str, Any]) -> ChangeRow | None:
+    try:
+        return ChangeRow.from_dict(content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _contents(folder: Path) -> Iterator[dict[str, Any]]:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    except OSError:
+        return
+    for name in names:
+        content = _content(folder / name)
+        if content is not None:
+            yield content
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,339 @@
+"""A cohort from its source to its tables: look through the source, compare with what is there, do what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._optional import require
+from .._version import __version__
+from ..errors import FlairSegError
+from ..files.atomic import check_folder, write_whole
+from ..models.card import ModelCard, with_lesion_threshold
+from ..models.store import find_model
+from ..privacy.pseudonyms import Pseudonymiser
+from . import begun
+from .bids_dataset import write_dataset, write_participants
+from .case import Work, now
+from .clusters import ClusterOptions, Share, make_executor, share_of
+from .discovery import Source, find_sessions
+from .engine import Engine, Listener
+from .layout import Layout
+from .lock import RunLock
+from .methods import methods_paragraph
+from .model import BIDS, DONE, NO_FLAIR, ChangeRow, Session, SessionRow
+from .options import CaseOptions
+from .plan import Plan, make_plan
+from .pseudonyms import cohort_pseudonymiser, shown_sessions
+from .rows import read_changes, read_rows, write_row
+from .table import CohortTable
+from .tables import write_lesions, write_tables
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that can be chosen for a run.
+
+    Attributes
+    ----------
+    model : str, Path or None
+        Id or path; None: the default model.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    threshold : float or None
+        Probability from which on a voxel is lesion; None: the model's own.
+    regions, lesion_mask, probabilities, overview : bool
+        Which results are made of each session.
+    follow : bool
+        Compare the sessions of a subject.
+    covariates : Path or None
+        Table with site, age, group, sex, date by subject and session.
+    kind : str or None
+        Of the source; None: as found.
+    retry_failed : bool
+        Try again what failed before with the same input and options.
+    pseudonymise : bool
+    pseudonym_key, pseudonym_map : Path or None
+    page : bool
+        Write ``cohort.html``.
+    cluster : ClusterOptions
+        Where it runs.
+    """
+
+    model: str | Path | None = None
+    device: str = "auto"
+    threshold: float | None = None
+    regions: bool = True
+    lesion_mask: bool = True
+    probabilities: bool = False
+    overview: bool = True
+    follow: bool = True
+    covariates: Path | None = None
+    kind: str | None = None
+    retry_failed: bool = False
+    pseudonymise: bool = False
+    pseudonym_key: Path | None = None
+    pseudonym_map: Path | None = None
+    page: bool = True
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before it begins: what was found, and what is to be done."""
+
+    source: Source
+    layout: Layout
+    card: ModelCard
+    case_options: CaseOptions
+    options: RunOptions
+    pseudonymiser: Pseudonymiser | None
+    sessions: Mapping[str, Session]
+    plan: Plan
+    rows: Mapping[str, SessionRow]
+    share: Share
+
+    @property
+    def workers(self) -> int:
+        """How many sessions are worked on at once."""
+        cluster = self.options.cluster
+        return self.share.workers if cluster.is_local else cluster.jobs or 1
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
+def prepare_run(
+    source: str | Path,
+    output: str | Path,
+    options: RunOptions,
+    step: Callable[[float], None] | None = None,
+) -> Prepared:
+    """Look through the source and plan; nothing is written but a new key of pseudonyms.
+
+    Raises
+    ------
+    FlairSegError
+        Of the parts: source, model, key, output folder.
+    """
+    require(("pyarrow",), "The tables of a cohort", "cohort")
+    layout = Layout(Path(output).absolute())
+    card = with_lesion_threshold(find_model(options.model), options.threshold)
+    check_folder(layout.root)
+    pseudonymiser = cohort_pseudonymiser(
+        options.pseudonymise, options.pseudonym_key, options.pseudonym_map, layout.root
+    )
+    found = find_sessions(source, options.covariates, options.kind, step, layout.root)
+    _refuse_output_in_source(layout.root, found)
+    shown = shown_sessions(found.sessions, pseudonymiser)
+    sessions = dict(zip(shown, found.sessions, strict=True))
+    chosen = CaseOptions.of(
+        card, device=options.device, threshold=options.threshold, regions=options.regions,
+        lesion_mask=options.lesion_mask, probabilities=options.probabilities, overview=options.overview,
+    )  # fmt: skip
+    rows = read_rows(layout)
+    plan = make_plan(layout, shown, sessions, rows, chosen, options.retry_failed, pseudonymiser)
+    share = share_of(options.cluster, len(plan.todo))
+    return Prepared(found, layout, card, chosen, options, pseudonymiser, sessions, plan, rows, share)
+
+
+def _refuse_output_in_source(root: Path, source: Source) -> None:
+    """Results among the images of a folder of folders would be found as images by the next run."""
+    if source.kind != BIDS and source.path.is_dir() and root == source.path:
+        raise FlairSegError(
+            f"The output folder is the source itself: {root}.",
+            "Choose another output folder.",
+            code="output-is-source",
+            path=str(root),
+        )
+
+
+def run(
+    source: str | Path,
+    output: str | Path,
+    *,
+    listener: Listener | None = None,
+    jobs: int | None = None,
+    scheduler: str = "",
+    **options: Any,
+) -> CohortTable:
+    """Segment a whole study: one row a session, BIDS derivatives, comparisons, one page.
+
+    Repeated, it does what is missing, what changed (content of the image, model, options) and, if asked, what failed.
+    In a script, call it below ``if __name__ == "__main__":``, as everything that starts processes.
+
+    Parameters
+    ----------
+    source : path
+        A BIDS data set, a folder of folders, a table (CSV, TSV) or list of files, or a tree of DICOM studies.
+    output : path
+        Folder of the results, a BIDS derivative data set.
+    listener : callable, optional
+        Called with each event, a dict: ``event`` is ``plan``, ``start``, ``session``, ``change``, ``end``.
+    jobs : int, optional
+        Sessions at once on this machine; default: as many as cores and memory allow.
+    scheduler : str, optional
+        Address of a running Dask scheduler, ``tcp://host:8786``.
+    **options
+        Fields of :class:`RunOptions`; ``cluster`` takes the place of ``jobs`` and ``scheduler``.
+
+    Returns
+    -------
+    CohortTable
+        Lazy: rows, changes and data frames are read when asked for.
+
+    Raises
+    ------
+    FlairSegError
+        What every session would meet: no such source, model, or folder; a full disk; another run in the same folder.
+        A session that fails is a row.
+
+    Examples
+    --------
+    >>> import flairseg.cohort
+    >>> table = flairseg.cohort.run("study", "derivatives/flairseg", jobs=2)   # doctest: +SKIP
+    >>> table.to_pandas()[["case", "lesion_ml", "warnings"]]                   # doctest: +SKIP
+    """
+    options.setdefault("cluster", ClusterOptions(jobs=jobs, scheduler=scheduler))
+    return execute(prepare_run(source, output, RunOptions(**options)), _ignore if listener is None else listener)
+
+
+def execute(prepared: Prepared, listener: Listener) -> CohortTable:
+    """Do what was planned.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    listener : callable
+        As for :func:`run`.
+
+    Returns
+    -------
+    CohortTable
+
+    Raises
+    ------
+    FlairSegError
+        As for :func:`run`.
+    KeyboardInterrupt
+        Passed on; finished sessions are kept, and the tables hold them.
+    """
+    layout, options, plan = prepared.layout, prepared.options, prepared.plan
+    name = hashlib.sha256(f"{layout.root}{time.time_ns()}".encode()).hexdigest()[:8]
+    began = time.monotonic()
+    with RunLock(layout.lock, {"started": now()}):
+        begun.forget_interrupted(layout)
+        source = prepared.source.path if prepared.pseudonymiser is None else None
+        write_dataset(layout, source, prepared.source.kind, _model(prepared.card))
+        listener({"event": "plan", **plan.to_dict(prepared.workers)})
+        rows, changes = dict(prepared.rows), read_changes(layout)
+        _note_missing(layout, plan, rows)
+        executor = make_executor(options.cluster, name, prepared.share, layout.work)
+        work = Work(
+            layout, prepared.case_options, prepared.sessions, plan.shown,
+            secret=_secret(prepared), cores=_cores(prepared), mode=executor.mode,
+            raw=str(source) if source is not None and prepared.source.kind == BIDS else "",
+        )  # fmt: skip
+        listener({"event": "start", "workers": prepared.workers, "dashboard": executor.dashboard})
+        engine = Engine(work, executor, rows, changes, listener, options.follow, options.retry_failed)
+        try:
+            engine.run(plan.todo)
+        finally:
+            _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
+        _finish(prepared, engine.rows, engine.changes)
+        counts = engine.counts()
+        listener({"event": "end", "sessions": counts, "seconds": round(time.monotonic() - began, 1)})
+    return CohortTable(layout)
+
+
+def _note_missing(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) -> None:
+    """Rows of the sessions without a FLAIR; those that had one before lose it."""
+    for case in plan.without:
+        shown = plan.shown[case]
+        row = SessionRow(shown, NO_FLAIR, NO_FLAIR, shown.reason or "No FLAIR was found.", trusted=False)
+        if rows.get(case) != row:
+            rows[case] = row
+            write_row(layout, row)
+
+
+def _secret(prepared: Prepared) -> bytes | None:
+    return None if prepared.pseudonymiser is None else prepared.pseudonymiser.secret
+
+
+def _cores(prepared: Prepared) -> int | None:
+    cluster = prepared.options.cluster
+    if cluster.batch:
+        return cluster.cores
+    return prepared.share.cores if cluster.is_local else None
+
+
+def _model(card: ModelCard) -> dict[str, str]:
+    return {"id": card.id, "version": card.version, "sha256": card.sha256}
+
+
+def _write_run(
+    prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
+) -> dict[str, Any]:
+    """Tables and ``run.json``, also of a run that was ended."""
+    layout = prepared.layout
+    write_tables(layout, rows, changes)
+    write_lesions(layout)
+    content = run_content(prepared, rows, changes, seconds)
+    write_whole(layout.run_json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_whole(layout.methods, methods_paragraph(content))
+    return content
+
+
+def _finish(prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow]) -> None:
+    layout = prepared.layout
+    write_participants(layout, rows.values())
+    if prepared.pseudonymiser is not None and prepared.options.pseudonym_map is not None:
+        prepared.pseudonymiser.write_map(prepared.options.pseudonym_map)
+
+
+def run_content(
+    prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
+) -> dict[str, Any]:
+    """What ``run.json`` holds: options, versions, hashes, counts. No names under pseudonyms."""
+    options, hidden = prepared.options, prepared.pseudonymiser is not None
+    statuses = [row.status for row in rows.values()]
+    return {
+        "flairseg_cohort": 1,
+        "source": "removed" if hidden else str(prepared.source.path),
+        "source_kind": prepared.source.kind,
+        "model": _model(prepared.card),
+        "thresholds": {str(k): v for k, v in prepared.card.pipeline.thresholds.items()},
+        "options": {k: v for k, v in prepared.case_options.to_dict().items() if k != "model" or not hidden},
+        "options_sha256": prepared.case_options.sha256,
+        "follow": options.follow,
+        "pseudonyms": hidden,
+        "cluster": dataclasses.asdict(options.cluster) | {"workers": prepared.workers},
+        "software": versions(),
+        "sessions": {status: statuses.count(status) for status in dict.fromkeys(statuses)},
+        "subjects": len({row.session.subject for row in rows.values() if row.status == DONE}),
+        "comparisons": sum(change.status == DONE for change in changes.values()),
+        "seconds": round(seconds, 1),
+        "finished": "" if hidden else now(),
+        "notice": "Research use only - not a medical device.",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the results."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"flairseg": __version__, "python": platform.python_version()}
+    for package in ("onnxruntime", "numpy", "scipy", "scikit-image", "SimpleITK", "dask", "distributed", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,151 @@
+"""Sessions out of a table: one row a session with ``path``, and subject, session, site, age, group as far as known."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+from ..errors import InputNotFoundError, UnreadableImageError
+from ..files.csv_tables import on_disk, table_text
+from ..files.names import IMAGE_ENDINGS, stem_of
+from .bids_labels import date_in, label_of, subject_and_session
+from .model import TABLE, Session
+
+#: What columns may be called, lower case, by what they hold.
+COLUMN_NAMES: dict[str, tuple[str, ...]] = {
+    "subject": ("subject", "participant_id", "participant", "subject_id", "patient", "patient_id", "id", "case"),
+    "session": ("session", "session_id", "ses", "visit", "timepoint", "time_point"),
+    "path": ("path", "flair", "file", "filename", "image", "folder"),
+    "site": ("site", "center", "centre", "scanner", "institution", "hospital"),
+    "age": ("age", "age_years", "age_at_scan"),
+    "group": ("group", "diagnosis", "dx", "phenotype", "arm", "cohort"),
+    "sex": ("sex", "gender"),
+    "date": ("date", "scan_date", "acq_time", "study_date", "acquisition_date"),
+}
+#: What tables write where a value is not known; ``n/a`` is BIDS'.
+_MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "unknown"})
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV, TSV or plain list, by the names of :data:`COLUMN_NAMES`; other columns are left out.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such file.
+    UnreadableImageError
+        Code ``unreadable-table``: not a table, or without rows.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"There is no table {path}.", "Check the path for typing errors.") from error
+    except OSError as error:
+        raise UnreadableImageError(
+            f"The table {path.name} cannot be read: {error.strerror or error}.", "Check its permissions."
+        ) from error
+    text = table_text(data)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else text.delimiter
+    lines = [line for line in csv.reader(StringIO(text.body), delimiter=delimiter) if any(c.strip() for c in line)]
+    if not lines:
+        raise _unreadable(path, "it holds no rows")
+    names = [_meaning(cell) for cell in lines[0]]
+    if not any(names):
+        if all(len(line) == 1 for line in lines):
+            # A list of files, without a head.
+            return [{"path": line[0].strip()} for line in lines]
+        raise _unreadable(path, f"none of its columns ({', '.join(lines[0][:8])}) has a name that is known")
+    return [{n: c.strip() for n, c in zip(names, line, strict=False) if n and _known(c)} for line in lines[1:]]
+
+
+def _unreadable(path: Path, why: str) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"The table {path.name} cannot be used: {why}.",
+        "Give a CSV or TSV file with a column path, and subject, session, site, age, group as far as known.",
+        code="unreadable-table",
+        file=path.name,
+    )
+
+
+def _meaning(cell: str) -> str:
+    plain = cell.strip().lower().replace(" ", "_")
+    return next((name for name, said in COLUMN_NAMES.items() if plain in said), "")
+
+
+def _known(cell: str) -> bool:
+    return cell.strip().lower() not in _MISSING
+
+
+def table_sessions(path: Path) -> list[Session]:
+    """Sessions of a table or list; relative paths start at the table's folder.
+
+    Raises
+    ------
+    InputNotFoundError, UnreadableImageError
+        As for :func:`read_rows`; code ``unreadable-table`` also where there is no column of paths.
+    """
+    rows = read_rows(path)
+    if not any("path" in row for row in rows):
+        raise _unreadable(path, "it has no column of paths")
+    found = []
+    for number, row in enumerate(rows, start=2):
+        if "path" not in row:
+            found.append(_without_path(row, number, path))
+            continue
+        image = on_disk(Path(path.parent, row["path"]).absolute())
+        named, visit = subject_and_session(_parts(Path(row["path"])))
+        subject = label_of(row.get("subject", "")) or label_of(named or stem_of(image))
+        session = label_of(row.get("session", "") or visit, "ses")
+        plain = Session(subject, session, str(image), TABLE, f"Named in row {number} of {path.name}.")
+        found.append(with_covariates(plain, row))
+    return found
+
+
+def _without_path(row: Mapping[str, str], number: int, path: Path) -> Session:
+    subject = label_of(row.get("subject", "")) or f"row{number}"
+    reason = f"Row {number} of {path.name} names no file."
+    return with_covariates(Session(subject, label_of(row.get("session", ""), "ses"), "", TABLE, reason), row)
+
+
+def _parts(path: Path) -> list[str]:
+    folders = [p for p in path.parts[:-1] if p not in ("..", ".", path.anchor)]
+    last = stem_of(path) if path.name.lower().endswith(IMAGE_ENDINGS) else path.name
+    return [*folders[-2:], last]
+
+
+def with_covariates(session: Session, row: Mapping[str, str]) -> Session:
+    """The session with what a row says of it; what is known already stays where the row is silent."""
+    date = row.get("date", "")
+    return replace(
+        session,
+        site=row.get("site", session.site),
+        group=row.get("group", session.group),
+        sex=row.get("sex", session.sex),
+        age=_number(row.get("age", ""), session.age),
+        date=date_in(date) or session.date,
+    )
+
+
+def _number(text: str, otherwise: float | None) -> float | None:
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        return otherwise
+    return value if 0 <= value < 130 else otherwise
+
+
+def join_covariates(sessions: Iterable[Session], rows: Sequence[Mapping[str, str]]) -> list[Session]:
+    """Sessions with the covariates of a table: by subject and session where it names sessions, else by subject."""
+    by_subject: dict[tuple[str, str], Mapping[str, str]] = {}
+    for row in rows:
+        key = (label_of(row.get("subject", "")).lower(), label_of(row.get("session", ""), "ses").lower())
+        by_subject.setdefault(key, row)
+    out = []
+    for session in sessions:
+        subject = session.subject.lower()
+        row = by_subject.get((subject, session.session.lower())) or by_subject.get((subject, "")) or {}
+        out.append(with_covariates(session, row))
+    return out

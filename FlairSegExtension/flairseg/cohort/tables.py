@@ -1,0 +1,142 @@
+"""The tables of a cohort, made of its rows: CSV for people, Parquet for programs; each replaced whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..files.atomic import all_or_none, write_whole
+from .layout import Layout
+from .model import COLUMNS, DONE, ChangeRow, LesionRecord, SessionRow
+from .rows import read_lesions
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: Columns of whole numbers and of truth values; those that end in ``_ml`` and their like are decimals, others text.
+_WHOLE = frozenset({"lesion_count", "lesion_parts", "regions_with_lesions", "attempts"})
+_TRUTH = frozenset({"trusted"})
+_DECIMAL = frozenset({"age", "seconds"})
+#: Columns of ``lesions.parquet`` after case, subject and session.
+_LESION_COLUMNS = (
+    "number", "region", "volume_mm3", "volume_ml", "diameter_mm", "parts", "first_slice", "last_slice", "centre_r_mm",
+    "centre_a_mm", "centre_s_mm", "ventricle_distance_mm", "confidence", "peak_probability", "disagreement",
+)  # fmt: skip
+_LESION_WHOLE = frozenset({"number", "parts", "first_slice", "last_slice"})
+_FAILURE_COLUMNS = ("case", "subject", "session", "status", "code", "message", "advice", "attempts", "source")
+#: Rows of a group of ``lesions.parquet``: so many are in memory.
+_LESIONS_AT_ONCE = 50_000
+#: Characters that make a spreadsheet take a cell for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_tables(layout: Layout, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow]) -> None:
+    """Write ``cohort.csv``, ``cohort.parquet``, ``failures.csv`` and, where there is one, ``changes.csv``.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written; those of before are as they were.
+    """
+    ordered = sorted(rows.values(), key=lambda row: row.case)
+    flat = [row.flat() for row in ordered]
+    columns = list(dict.fromkeys([*COLUMNS, *(name for row in flat for name in row)]))
+    write_whole(layout.table_csv, csv_text(columns, flat))
+    _write_parquet(layout.table_parquet, _typed(flat, columns))
+    failed = [row for row in ordered if row.status != DONE]
+    write_whole(layout.failures_csv, csv_text(_FAILURE_COLUMNS, [_failure(row) for row in failed]))
+    if changes:
+        lines = [change.flat() for change in sorted(changes.values(), key=lambda c: c.name)]
+        write_whole(layout.changes_csv, csv_text(list(lines[0]), lines))
+
+
+def _failure(row: SessionRow) -> dict[str, Any]:
+    return {**{name: row.flat().get(name) for name in _FAILURE_COLUMNS}, "advice": row.advice}
+
+
+def write_lesions(layout: Layout) -> None:
+    """Write ``lesions.parquet``, a piece at a time.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    schema = _lesion_schema()
+    with (
+        all_or_none(layout.root, [layout.lesions_parquet.name], [layout.lesions_parquet.name]) as folder,
+        pq.ParquetWriter(folder / layout.lesions_parquet.name, schema, compression="zstd") as writer,
+    ):
+        for piece in _pieces(read_lesions(layout)):
+            writer.write_table(_lesion_table(piece, schema))
+
+
+def _pieces(records: Iterator[LesionRecord]) -> Iterator[list[LesionRecord]]:
+    while piece := list(islice(records, _LESIONS_AT_ONCE)):
+        yield piece
+
+
+def _lesion_schema() -> pyarrow.Schema:
+    import pyarrow as pa
+
+    text = [("case", pa.string()), ("subject", pa.string()), ("session", pa.string())]
+    kinds = {name: pa.int64() if name in _LESION_WHOLE else pa.float64() for name in _LESION_COLUMNS}
+    return pa.schema([*text, *(kinds | {"region": pa.string()}).items()])
+
+
+def _lesion_table(records: Sequence[LesionRecord], schema: pyarrow.Schema) -> pyarrow.Table:
+    import pyarrow as pa
+
+    lines = [{"case": r.case, "subject": r.subject, "session": r.session, **r.values} for r in records]
+    return pa.Table.from_pylist([{name: line.get(name) for name in schema.names} for line in lines], schema=schema)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV (RFC 4180, UTF-8, one header line); None is an empty cell, and no cell is a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _typed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pyarrow.Table:
+    import pyarrow as pa
+
+    schema = pa.schema([(name, _kind(name)) for name in columns])
+    return pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows], schema=schema)
+
+
+def _kind(name: str) -> pyarrow.DataType:
+    import pyarrow as pa
+
+    if name in _WHOLE or name.startswith("lesions_"):
+        return pa.int64()
+    if name in _TRUTH:
+        return pa.bool_()
+    if name in _DECIMAL or name.endswith(("_ml", "_mm")) or name.startswith(("quality_", "lesion_ml_")):
+        return pa.float64()
+    return pa.string()
+
+
+def _write_parquet(path: Any, table: pyarrow.Table) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_whole(path, sink.getvalue().to_pybytes())

@@ -1,0 +1,69 @@
+"""What runs in a worker: a named task about a named case, nothing else; everything more is known there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .case import Work, work_on
+
+#: Kinds of tasks. ``nothing`` measures what scheduling costs.
+SEGMENT, FOLLOW, NOTHING = "segment", "follow", "nothing"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work.
+
+    Attributes
+    ----------
+    kind : str
+        :data:`SEGMENT`, :data:`FOLLOW` or :data:`NOTHING`.
+    cases : tuple of str
+        What it is about: one case, or two that are compared.
+    tries : int
+        How often it was handed out before.
+    avoid : str
+        Worker that failed at it.
+    """
+
+    kind: str
+    cases: tuple[str, ...]
+    tries: int = 0
+    avoid: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name on a scheduler and its dashboard."""
+        return f"{self.kind}-{'_since_'.join(reversed(self.cases))}" + (f"-{self.tries}" if self.tries else "")
+
+
+_works: dict[str, Work] = {}
+
+
+def remember(run: str, work: Work) -> None:
+    """What this process has to know for the tasks of a run."""
+    _works[run] = work
+
+
+def forget(run: str) -> None:
+    """The run is over."""
+    _works.pop(run, None)
+
+
+def perform(run: str, kind: str, cases: tuple[str, ...]) -> dict[str, Any]:
+    """Do a task of a run.
+
+    Returns
+    -------
+    dict
+        As :func:`flairseg.cohort.case.work_on` and :func:`flairseg.cohort.follow.compare`; empty for ``nothing``.
+    """
+    if kind == NOTHING:
+        return {}
+    work = _works[run]
+    if kind == SEGMENT:
+        return work_on(cases[0], work)
+    from .follow import compare
+
+    return compare(cases[0], cases[1], work)

@@ -1,0 +1,456 @@
+"""A cohort from its source to its tables: files, rows, resumption, failures, comparisons, pseudonyms."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from flairseg import cohort, segment
+from flairseg.cohort import begun, case, follow
+from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
+from flairseg.cohort.lock import RunLock
+from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, Session, SessionRow
+from flairseg.errors import CaseWarning, FlairSegError, OutputError, RunInProgressError
+from flairseg.io.label_maps import read_label_map
+
+from Testing.core.cohort_data import BREAKAGES, bids_dataset, bids_image, head
+
+COLUMNS = ("case", "status", "ventricles_ml", "lesion_ml", "lesion_count")
+
+
+class Events(list):
+    """Listens, and keeps what it hears."""
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        json.dumps(event)
+        self.append(dict(event))
+
+    def cases(self) -> list[str]:
+        return [e["case"] for e in self if e["event"] == "session"]
+
+
+def run(source: Path, output: Path, model: Path, **options: Any) -> tuple[cohort.CohortTable, Events]:
+    events = Events()
+    defaults = {"jobs": 1, "device": "cpu", "regions": False, "overview": False, "follow": False, "page": False}
+    table = cohort.run(source, output, model=model, listener=events, **{**defaults, **options})
+    return table, events
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, model) -> tuple[Path, Path, cohort.CohortTable]:
+    """Source and output of a cohort of four sessions: one subject followed, one without a FLAIR. Read-only."""
+    root = bids_dataset(tmp_path_factory.mktemp("study") / "bids", {"01": 2, "02": 0})
+    bids_image(root, "03", name="T1w")
+    output = root / "derivatives" / "flairseg"
+    table, _ = run(root, output, model, follow=True, overview=True, probabilities=True)
+    return root, output, table
+
+
+# --- what is written
+
+
+def test_every_session_has_a_row(study):
+    _, output, table = study
+    assert {row.case: row.status for row in table} == {
+        "sub-01_ses-1": DONE, "sub-01_ses-2": DONE, "sub-02": DONE, "sub-03": NO_FLAIR,
+    }  # fmt: skip
+    with (output / "cohort.csv").open() as stream:
+        rows = {row["case"]: row for row in csv.DictReader(stream)}
+    frame = pq.read_table(output / "cohort.parquet").to_pylist()
+    assert [row["case"] for row in frame] == sorted(rows)
+    for row in frame:
+        text = rows[row["case"]]
+        assert text["lesion_ml"] == ("" if row["lesion_ml"] is None else repr(row["lesion_ml"]))
+        assert text["status"] == row["status"]
+    assert rows["sub-03"]["lesion_ml"] == ""
+    assert "T1w" in rows["sub-03"]["message"]
+    assert (output / "failures.csv").read_text().count("\n") == 2
+
+
+def test_rows_are_those_of_single_runs(study, model):
+    root, output, table = study
+    row = next(row for row in table if row.case == "sub-01_ses-2")
+    alone = segment(root / "sub-01/ses-2/anat/sub-01_ses-2_FLAIR.nii.gz", model, "cpu")
+    volumes = alone.summary()["volumes_ml"]
+    assert row.volumes_ml == volumes
+    assert row.lesion_count == alone.lesion_count
+    written = read_label_map(output / row.files["dseg"])
+    assert (written.labels == alone.labels).all()
+    assert sum(r["case"] == row.case for r in pq.read_table(output / "lesions.parquet").to_pylist()) == row.lesion_count
+
+
+def test_changes_of_a_subject_are_followed(study):
+    _, output, table = study
+    (change,) = table.changes()
+    assert (change.first, change.last, change.status) == ("sub-01_ses-1", "sub-01_ses-2", DONE)
+    assert sum(change.counts.values()) > 0
+    assert all((output / name).is_file() for name in change.files.values())
+    assert change.name in (output / change.files["summary"]).name
+    assert "sub-01_ses-2" in (output / "changes.csv").read_text()
+
+
+def test_methods_and_run_say_what_was_run(study, model):
+    _, output, _ = study
+    run_json = json.loads((output / "run.json").read_text())
+    assert run_json["sessions"] == {"done": 3, "no-flair": 1}
+    text = (output / "methods.md").read_text()
+    for word in ("3 sessions of 2 subjects", run_json["software"]["SimpleITK"], run_json["model"]["sha256"][:12]):
+        assert word in text
+
+
+def test_official_validator(study):
+    """The derivatives are BIDS by the validator of the BIDS community."""
+    program = Path(sys.executable).with_name("bids-validator-deno")
+    if not program.exists():
+        pytest.skip("bids-validator-deno has no wheel for this platform")
+    _, output, _ = study
+    done = subprocess.run([program, output, "--format", "json"], capture_output=True, text=True, timeout=120)
+    if not done.stdout.strip():
+        pytest.skip(f"bids-validator-deno does not run here: {done.stderr[:200]}")
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
+    assert sorted(json.loads(done.stdout)["summary"]["subjects"]) == ["01", "02"]
+
+
+def test_the_table_is_lazy(study):
+    _, output, _ = study
+    table = cohort.CohortTable.open(output)
+    assert table.counts() == {DONE: 3, NO_FLAIR: 1}
+    assert table.dataset().to_table(columns=["case"]).num_rows == 4
+    assert [row.case for row in table.failures()] == ["sub-03"]
+    assert len(table.to_pandas()) == 4
+
+
+# --- resumption
+
+
+@pytest.fixture
+def small(tmp_path, model) -> tuple[Path, Path, Path]:
+    """Source, output and model of two sessions that were run."""
+    root = bids_dataset(tmp_path / "bids", {"01": 0, "02": 0})
+    run(root, tmp_path / "out", model)
+    return root, tmp_path / "out", model
+
+
+def test_a_second_run_does_nothing(small):
+    root, output, model = small
+    before = {p: p.stat().st_mtime_ns for p in output.rglob("*.nii.gz")}
+    table, events = run(root, output, model)
+    assert events.cases() == []
+    assert table.counts() == {DONE: 2}
+    assert {p: p.stat().st_mtime_ns for p in output.rglob("*.nii.gz")} == before
+
+
+def test_what_is_missing_is_made(small):
+    root, output, model = small
+    (output / "sub-01" / "anat" / "sub-01_dseg.nii.gz").unlink()
+    (output / "work" / "rows" / "sub-02.json").write_text("{ half")
+    bids_image(root, "03")
+    _, events = run(root, output, model)
+    assert events.cases() == ["sub-01", "sub-02", "sub-03"]
+
+
+def test_what_changed_is_made_anew(small):
+    root, output, model = small
+    bids_image(root, "01", seed=99)
+    before = cohort.CohortTable.open(output).rows()[0]
+    table, events = run(root, output, model)
+    assert events.cases() == ["sub-01"]
+    assert table.rows()[0].input_sha256 != before.input_sha256
+
+
+def test_a_file_of_the_same_content_is_not_segmented_again(small, monkeypatch):
+    root, output, model = small
+    path = root / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz"
+    os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr(case, "segment", lambda *a, **k: pytest.fail("segmented again"))
+    table, _ = run(root, output, model)
+    assert table.counts() == {DONE: 2}
+    monkeypatch.setattr(case, "work_on", lambda *a: pytest.fail("looked at again"))
+    _, events = run(root, output, model)
+    assert events.cases() == []
+
+
+def test_another_threshold_makes_all_anew(small):
+    root, output, model = small
+    table, events = run(root, output, model, threshold=0.2)
+    assert events.cases() == ["sub-01", "sub-02"]
+    assert json.loads((output / table.rows()[0].files["summary"]).read_text())["model"]["thresholds"]["lesion"] == 0.2
+    with pytest.raises(FlairSegError) as caught:
+        run(root, output, model, threshold=1.5)
+    assert caught.value.code == "threshold-out-of-range"
+
+
+def test_failures_are_tried_again_when_asked(small):
+    root, output, model = small
+    path = bids_image(root, "03")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    table, events = run(root, output, model)
+    assert events.cases() == ["sub-03"]
+    assert (table.rows()[2].status, bool(table.rows()[2].advice)) == (FAILED, True)
+    assert run(root, output, model)[1].cases() == []
+    assert run(root, output, model, retry_failed=True)[1].cases() == ["sub-03"]
+    path.write_bytes(whole)
+    table, events = run(root, output, model)
+    assert (events.cases(), table.rows()[2].status) == (["sub-03"], DONE)
+
+
+def test_files_of_a_session_that_fails_now_are_gone(small):
+    root, output, model = small
+    (root / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz").write_bytes(b"")
+    table, _ = run(root, output, model)
+    assert table.rows()[0].status == FAILED
+    assert not (output / "sub-01").exists()
+    assert not (output / "cases" / "sub-01").exists()
+
+
+# --- what can go wrong
+
+
+def test_twenty_broken_sessions(tmp_path, model):
+    """Every broken session is a row with code and advice; whole ones beside them are done."""
+    root = bids_dataset(tmp_path / "bids", {"whole": 0})
+    for n, (name, write) in enumerate(BREAKAGES.items()):
+        folder = root / f"sub-broken{n:02d}" / "anat"
+        folder.mkdir(parents=True)
+        write(folder / f"sub-broken{n:02d}_FLAIR.nii.gz", head(n))
+        assert name
+    table, _ = run(root, tmp_path / "out", model)
+    rows = {row.case: row for row in table}
+    assert len(rows) == len(BREAKAGES) + 1
+    assert rows.pop("sub-whole").status == DONE
+    for row in rows.values():
+        assert row.status in (FAILED, NO_FLAIR), row
+        assert row.message
+        assert row.code != "unexpected-error", row.message
+        assert row.advice or row.status == NO_FLAIR
+
+
+def test_two_runs_in_one_folder(small):
+    root, output, model = small
+    held = (
+        "import sys, time; from pathlib import Path; from flairseg.cohort.lock import RunLock\n"
+        "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    path = output / "work" / "run.lock"
+    with subprocess.Popen([sys.executable, "-c", held, path], stdout=subprocess.PIPE, env=_environment()) as other:
+        try:
+            assert other.stdout.readline().strip() == b"held"
+            with pytest.raises(RunInProgressError) as caught:
+                run(root, output, model)
+            assert str(other.pid) in caught.value.message
+        finally:
+            other.kill()
+            other.wait()
+    # The lock of a dead process is none.
+    assert run(root, output, model)[0].counts() == {DONE: 2}
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+def test_a_lock_of_another_computer_counts_while_it_is_fresh(tmp_path):
+    path = tmp_path / "run.lock"
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
+    with pytest.raises(RunInProgressError):
+        RunLock(path)
+    os.utime(path, (1e9, 1e9))
+    RunLock(path).release()
+    assert path.read_text() == ""
+
+
+def test_a_full_disk_ends_the_run(tmp_path, model, monkeypatch):
+    root = bids_dataset(tmp_path / "bids", {"01": 0, "02": 0})
+
+    def full(*arguments, **named):
+        raise OutputError("The disk is full.", "Free some space.", code="disk-full")
+
+    monkeypatch.setattr(case.case_files, "write", full)
+    with pytest.raises(FlairSegError) as caught:
+        run(root, tmp_path / "out", model)
+    assert caught.value.code == "disk-full"
+    assert cohort.CohortTable.open(tmp_path / "out").rows() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_source(small):
+    root, output, model = small
+    bids_image(root, "03")
+    shutil.copytree(root, root.with_name("copy"))
+    for path in root.with_name("copy").rglob("*"):
+        path.chmod(path.stat().st_mode & 0o555)
+    assert run(root.with_name("copy"), output, model)[0].counts() == {DONE: 3}
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path, model):
+    root = bids_dataset(tmp_path / "bids", {"01": 0, "02": 0, "03": 0})
+
+    def interrupt(event):
+        if event["event"] == "session":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cohort.run(root, tmp_path / "out", model=model, jobs=1, device="cpu", regions=False, listener=interrupt)
+    assert cohort.CohortTable.open(tmp_path / "out").counts() == {DONE: 1}
+    assert (tmp_path / "out" / "cohort.csv").read_text().count("\n") == 2
+    _, events = run(root, tmp_path / "out", model, overview=True)
+    assert events.cases() == ["sub-02", "sub-03"]
+
+
+def test_a_session_that_kills_its_process_is_left_alone(small):
+    root, output, model = small
+    bids_image(root, "03")
+    layout = cohort.Layout(output)
+    for _ in range(2):
+        # What a process leaves behind that is killed while it works on a session.
+        begun.begin(layout, "sub-03", begun.IN_PROCESS)
+    table, _ = run(root, output, model)
+    row = table.rows()[2]
+    assert (row.status, row.code) == (QUARANTINED, "quarantined")
+    assert run(root, output, model)[1].cases() == []
+    assert run(root, output, model, retry_failed=True)[0].rows()[2].status == DONE
+
+
+def test_workers_that_ended_with_their_run_are_not_counted(small):
+    root, output, model = small
+    bids_image(root, "03")
+    layout = cohort.Layout(output)
+    for _ in range(3):
+        begun.begin(layout, "sub-03", begun.WORKERS)
+    assert run(root, output, model)[0].rows()[2].status == DONE
+
+
+# --- pseudonyms
+
+
+def test_pseudonyms_end_to_end(tmp_path, model):
+    root = tmp_path / "Hospital-Doe" / "sub-DoeJane"
+    for day in ("2023-01-02", "2024-03-04"):
+        bids_image(root.parent, "DoeJane", day.replace("-", ""), seed=int(day[:4]))
+    broken = bids_image(root.parent, "RoeRichard", "20240505")
+    broken.write_bytes(broken.read_bytes()[:100])
+    (root.parent / "participants.tsv").write_text(
+        "participant_id\tage\tsite\nsub-DoeJane\t94\tStMary\nsub-RoeRichard\t50\tStMary\n"
+    )
+    output, key = tmp_path / "out", tmp_path / "apart" / "key"
+    names = tmp_path / "apart" / "names.json"
+    hidden = {"pseudonymise": True, "pseudonym_key": key, "follow": True, "overview": True}
+    table, events = run(root.parent, output, model, pseudonym_map=names, **hidden)
+    assert table.counts() == {DONE: 2, FAILED: 1}
+    assert len(table.changes()) == 1
+    words = ("doejane", "hospital", "jane", "roerichard", "stmary", "20230102", "20240304", "2024-03-04", "20240505")
+    texts = [json.dumps(e) for e in events] + [str(p.relative_to(output)) for p in output.rglob("*")]
+    texts += [
+        p.read_text(errors="replace")
+        for p in output.rglob("*")
+        if p.is_file() and p.suffix not in (".gz", ".jpg", ".png")
+    ]
+    for word in words:
+        assert not [text[:200] for text in texts if word in text.lower()], word
+    assert {row.session.session for row in table if row.status == DONE} == {"1", "2"}
+    assert next(row for row in table if row.status == DONE).session.age == 90
+    assert "DoeJane" in names.read_text()
+    # The same key goes on with the same names.
+    again, events = run(root.parent, output, model, **hidden)
+    assert events.cases() == []
+    assert again.counts() == table.counts()
+
+
+@pytest.mark.parametrize(("key", "code"), [(None, "pseudonym-key-needed"), ("out/key", "pseudonym-key-inside")])
+def test_a_key_is_needed_and_lies_apart(tmp_path, model, key, code):
+    root = bids_dataset(tmp_path / "bids", {"01": 0})
+    with pytest.raises(FlairSegError) as caught:
+        run(root, tmp_path / "out", model, pseudonymise=True, pseudonym_key=key and tmp_path / key)
+    assert caught.value.code == code
+    assert not (tmp_path / "out").exists()
+
+
+# --- the data model
+
+
+def test_rows_survive_json():
+    session = Session("01", "2", "/data/a.nii.gz", "bids", "", age=40.0, files=("a", "b"))
+    row = SessionRow(
+        session, DONE, volumes_ml={"lesion": 1.5}, warnings=(CaseWarning("odd", "looks-like-t1"),), trusted=False,
+        quality={"noise": 0.1}, below_bar=("noise",), grid={"spacing_mm": [1, 1, 3]},
+    )  # fmt: skip
+    assert SessionRow.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+    assert row.flat()["quality_noise"] == 0.1
+    assert row.flat()["warnings"] == "looks-like-t1"
+    change = ChangeRow("01", "sub-01_ses-1", "sub-01_ses-2", DONE, counts={"new": 1})
+    assert ChangeRow.from_dict(json.loads(json.dumps(change.to_dict()))) == change
+
+
+def test_which_sessions_are_compared():
+    def row(label: str, status: str = DONE, date: str = "") -> SessionRow:
+        return SessionRow(Session("1", label, "/x", "bids", "", date=date), status, file_sha256=label)
+
+    def names(rows: list[SessionRow]) -> list[str]:
+        return [f"{a.session.session}-{b.session.session}" for a, b in follow.pairs(rows)]
+
+    assert names([row("10"), row("2"), row("1")]) == ["1-2", "2-10", "1-10"]
+    assert names([row("a", date="2024-01-01"), row("b", date="2023-01-01")]) == ["b-a"]
+    assert names([row("1"), row("2", FAILED)]) == []
+    plan = follow.planned(row("1", date="2024-01-01"), row("2", date="2024-03-01"))
+    assert plan.days == 60
+    assert plan.key != follow.planned(replace(row("1"), file_sha256="other"), row("2")).key
+
+
+# --- where it runs
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4GB", 4 * 10**9), ("3.5 GiB", int(3.5 * 2**30)), ("800m", 8 * 10**8), ("1024", 1024)]
+)
+def test_sizes(text, size):
+    assert bytes_of(text) == size
+
+
+def test_a_size_is_refused():
+    with pytest.raises(FlairSegError, match="no size"):
+        bytes_of("much")
+
+
+def test_shares_of_a_machine():
+    giga = 1 << 30
+    assert share_of(ClusterOptions(), 100, 64 * giga, 8).workers == 8
+    # Memory for two only.
+    assert share_of(ClusterOptions(), 100, 8 * giga, 8).workers == 2
+    assert share_of(ClusterOptions(), 1, 64 * giga, 8) == Share(1, 8, int(0.85 * 64 * giga))
+    assert share_of(ClusterOptions(jobs=4), 100, 64 * giga, 8).cores == 2
+    assert share_of(ClusterOptions(jobs=2, memory="4GiB"), 100, 64 * giga, 8).memory_bytes == 4 * giga
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        ("slurm", ("#SBATCH --cpus-per-task=4", "#SBATCH -p short", "#SBATCH --gres=gpu:1", "module load python")),
+        ("pbs", ("#PBS -l select=1:ncpus=4:mem=6000MB", "#PBS -q short")),
+        ("lsf", ("#BSUB -n 4", "#BSUB -q short")),
+    ],
+)
+def test_job_scripts(tmp_path, batch, words):
+    pytest.importorskip("dask_jobqueue")
+    options = ClusterOptions(
+        jobs=3, batch=batch, memory="6GB", cores=4, queue="short", job_options=("--gres=gpu:1",),
+        prologue=("module load python",),
+    )  # fmt: skip
+    cluster = batch_cluster(options, tmp_path)
+    try:
+        script = cluster.job_script()
+    finally:
+        cluster.close()
+    for word in (*words, "dask_worker", "--nthreads 1"):
+        assert word in script
