@@ -19,17 +19,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..labels import BACKGROUND, NUMBER_OF_CLASSES
+from ..labels import BACKGROUND, LESION, NUMBER_OF_CLASSES, VENTRICLES
 from ..models.card import PipelineConfig
 from .augment import Geometry
 from .banks import Bank, draw_crops
 from .framed import dequantise
-from .partial import lesion_weights, partial_loss
+from .partial import MAY_BE, decides, lesion_weights, partial_loss
 
 #: Logit of a class that a network does not put out.
 _NEVER = -30.0
 #: Slices of a site that are kept apart: each so manyth; and at most so many are looked at.
 HELD_EVERY, MOST_HELD = 6, 36
+#: What kept synthetic slices may lose of their Dice without counting against a check.
+FORGIVEN = 0.01
 
 
 _GEOMETRY = Geometry(rotation_deg=12, shear_deg=4, zoom=0.12, flip=True)
@@ -87,7 +89,7 @@ class Tuned:
     best_step, steps : int
         Of the best check (0: the base), and steps run.
     checks : list of (int, float, float)
-        Step, loss on the site's kept slices, loss on kept synthetic slices.
+        Step, Dice on the site's kept slices, Dice on kept synthetic slices.
     stopped : str
         ``steps`` (all were run), ``patience`` or ``time``.
     seconds : float
@@ -277,14 +279,27 @@ def _look(bank: Bank) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
 
 @torch.inference_mode()
 def _check(network: nn.Module, looks: list[list], config: PipelineConfig, result: Tuned, step: int) -> float:
-    """The site's loss plus what the synthetic slices have lost since step 0, on kept slices; both are noted."""
-    losses = []
+    """Score of a network, less is better: minus the site's Dice, plus what the synthetic slices have lost of theirs.
+
+    Dice and not the loss: cross entropy rises with confidence long before masks get worse (Guo et al. 2017, ICML).
+    """
     network.eval()
-    for batches in looks:
-        values = [
-            float(partial_loss(class_logits(network(images), config), labels, weights))
-            for images, labels, weights in batches
-        ]
-        losses.append(float(np.mean(values)))
-    result.checks.append((step, *losses))
-    return losses[0] + max(0.0, losses[1] - result.checks[0][2])
+    site, replay = (_dice(network, batches, config) for batches in looks)
+    result.checks.append((step, site, replay))
+    return max(0.0, result.checks[0][2] - replay - FORGIVEN) - site
+
+
+def _dice(network: nn.Module, batches: list, config: PipelineConfig) -> float:
+    """Dice of lesions over all slices together, where they are known; of ventricles where no lesion was drawn."""
+    overlap, size, drawn = (np.zeros(NUMBER_OF_CLASSES) for _ in range(3))
+    for images, labels, _ in batches:
+        found = class_logits(network(images), config).argmax(1)
+        for value in (LESION, VENTRICLES):
+            deciding = torch.tensor([one for one in MAY_BE if decides(one, value)])
+            known = torch.isin(labels, deciding)
+            ours, theirs = (found == value) & known, labels == value
+            overlap[value] += 2 * float((ours & theirs).sum())
+            size[value] += float(ours.sum() + theirs.sum())
+            drawn[value] += float(theirs.sum())
+    value = LESION if drawn[LESION] else VENTRICLES
+    return float(overlap[value] / max(size[value], 1.0))

@@ -1,7 +1,8 @@
-"""Commands of a site: ``adapt`` a model to its cases, watch for ``drift``, and manage ``models``."""
+"""Commands of a site: ``adapt`` a model to its cases, watch for ``drift``, order the ``queue``, manage ``models``."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -107,7 +108,63 @@ def models(
     raise typer.Exit(show_models())
 
 
+def drift(
+    cases: Annotated[Path, typer.Argument(metavar="CASES", help="Folder of reviewed cases.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Id or path of the model.", show_default="the model in use")
+    ] = None,
+    images: Annotated[
+        bool,
+        typer.Option("--images/--no-images", help="Also chart confidence and image statistics; takes seconds a case."),
+    ] = True,
+) -> None:
+    """Watch for drift: control charts of the cases that were reviewed with a model, in order of time.
+
+    Charts how often results are accepted without edits, how much is edited, how confident the model is and what the
+    images are like, against the first 15 cases with the model (or those of the adaptation). The alarm rule and its
+    simulated rate of false alarms are printed.
+
+    [bold]Exit codes[/bold]   0 no change shown   2 refused   3 alarm   130 interrupted
+    """
+    from .drift import watch_drift
+
+    raise typer.Exit(watch_drift(cases, model, images))
+
+
+class QueueOrder(str, Enum):
+    """What comes first in the review queue."""
+
+    correction = "correction"
+    learning = "learning"
+
+
+def queue(
+    source: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Folder of results, or CSV list of cases.", show_default=False)
+    ],
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="Folder of reviewed cases: gives each its state.", show_default=False)
+    ] = None,
+    order: Annotated[
+        QueueOrder,
+        typer.Option(
+            "--order",
+            help="[bold]correction[/bold]: most to correct first. [bold]learning[/bold]: uncertain and unlike each "
+            "other first, for adaptation.",
+        ),
+    ] = QueueOrder.correction,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write.", show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """List the cases of a folder in the order in which to review them."""
+    from .queue import show_queue
+
+    raise typer.Exit(show_queue(source, cases, order is QueueOrder.learning, output, overwrite))
+
+
 def add_site_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     app.command(epilog=_ADAPT_EXAMPLES)(adapt)
+    app.command()(drift)
+    app.command()(queue)
     app.command(epilog=_MODELS_EXAMPLES)(models)

@@ -1,0 +1,189 @@
+"""Has something changed since the model was chosen? Charts over the cases that were reviewed with it, in order of time.
+
+A chart each of: how often results are accepted without edits, how much is edited, how sure the model is, and what the
+images are like. The baseline is the first cases with the model; for confidence and images that of the adaptation, where
+the card has it. Rule and rate of false alarms: :mod:`.charts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FlairSegError
+from ..image.slice_stack import SliceStack
+from ..models.card import ModelCard
+from ..models.store import find_model
+from ..preprocessing import preprocess
+from ..progress import CancelToken, ProgressCallback, Reporter
+from ..review.cases import ACCEPTED, CaseArchive
+from ..segmentation.pipeline import segment
+from .cases import LoadedCase, ReviewedCase, load, read_cases
+from .charts import BOTH, HIGH, HORIZON, LOW, Chart, chart, chart_of, false_alarm_rate, limit_for
+from .framed import quantise
+from .reference import FEATURES, case_features
+
+#: Cases with the model from which the baseline is taken, and the least that there must be after them.
+BASELINE, FEWEST_AFTER = 15, 1
+#: Charts -> (what they show, side that alarms).
+CHARTS: dict[str, tuple[str, int]] = {
+    "accepted": ("accepted without edits", LOW),
+    "edited": ("logarithm of 1 + edited voxels", HIGH),
+    **{name: (what, LOW if name == "confidence" else BOTH) for name, what in FEATURES.items()},
+}
+#: Of these the adaptation's own cases are the baseline, where the card has them.
+_OF_CARD = tuple(FEATURES)
+
+
+class TooFewForDriftError(FlairSegError):
+    """Too few cases were reviewed with the model."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What the charts say.
+
+    Attributes
+    ----------
+    model : str
+        Id of the model.
+    baseline, watched : int
+        Cases of the baseline, and since.
+    charts : list of Chart
+    limit : float
+    false_alarms : float
+        Simulated rate over :data:`~.charts.HORIZON` cases, all charts together.
+    from_card : bool
+        Whether confidence and images are compared with those of the adaptation.
+    """
+
+    model: str
+    baseline: int
+    watched: int
+    charts: list[Chart]
+    limit: float
+    false_alarms: float
+    from_card: bool
+
+    @property
+    def alarms(self) -> list[Chart]:
+        """Charts that passed the limit."""
+        return [one for one in self.charts if one.alarm is not None]
+
+
+def watch(
+    folder: str | Path,
+    model: str | Path | None = None,
+    images: bool = True,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> Drift:
+    """Chart the cases of a folder that were reviewed with a model.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Reviewed cases, rejected ones too.
+    model : str or Path, optional
+        Default the model in use.
+    images : bool
+        Also confidence and images: seconds a case.
+    progress, cancel
+        As for :func:`flairseg.segment`.
+
+    Raises
+    ------
+    TooFewForDriftError
+        If there is no case beyond the baseline.
+    FlairSegError
+        As :func:`.cases.read_cases`.
+    """
+    card, reporter = find_model(model), Reporter(progress, cancel)
+    with reporter.stage("read", 0.0, 0.1):
+        events = reviewed_with(folder, card)
+    if len(events) < BASELINE + FEWEST_AFTER:
+        raise TooFewForDriftError(
+            f"{len(events)} cases were reviewed with {card.id}; the first {BASELINE} are the baseline.",
+            "Review more cases with this model first.",
+            code="too-few-for-drift",
+        )
+    figures: dict[str, list[float]] = {name: [one[name] for one in events] for name in ("accepted", "edited")}
+    if images:
+        with reporter.stage("measure", 0.1, 1.0):
+            cases = {case.folder: case for case in read_cases(folder)[0]}
+            measured = []
+            for n, one in enumerate(events):
+                measured.append(_measured(cases.get(one["path"]), card))
+                reporter.update((n + 1) / len(events))
+            figures |= {name: [one.get(name, float("nan")) for one in measured] for name in FEATURES}
+    return charted(figures, card)
+
+
+def charted(figures: Mapping[str, Sequence[float]], card: ModelCard) -> Drift:
+    """Charts of figures of cases in order of time.
+
+    Parameters
+    ----------
+    figures : mapping of str to sequence of float
+        Some of :data:`CHARTS`; NaN where unknown.
+    card : ModelCard
+    """
+    sides = tuple(CHARTS[name][1] for name in figures)
+    limit = limit_for(BASELINE, sides)
+    known: dict[str, Any] = (card.raw.get("adaptation") or {}).get("reference", {})
+    from_card = known.get("cases", 0) >= BASELINE
+    charts = []
+    for name, values in figures.items():
+        before, after = values[:BASELINE], values[BASELINE:]
+        if from_card and name in _OF_CARD:
+            reference = known["figures"][name]
+            charts.append(chart_of(name, reference["mean"], reference["sd"], after, limit, CHARTS[name][1]))
+        else:
+            charts.append(chart(name, before, after, limit, CHARTS[name][1]))
+    watched = len(next(iter(figures.values()))) - BASELINE
+    return Drift(card.id, BASELINE, watched, charts, limit, false_alarm_rate(limit, BASELINE, sides), from_card)
+
+
+def reviewed_with(folder: str | Path, card: ModelCard) -> list[dict[str, Any]]:
+    """First verdict on each case that names the model, in order of time: ``path``, ``accepted`` (0, 1), ``edited``."""
+    first: dict[str, dict[str, Any]] = {}
+    for saved, content in CaseArchive(folder).verdicts():
+        if (content.get("model") or {}).get("sha256") != card.sha256 or saved.case in first:
+            continue
+        edits = content.get("edits") or {}
+        voxels = sum(sum(counts.values()) for counts in edits.values())
+        first[saved.case] = {
+            "path": saved.path,
+            "when": str((content.get("times") or {}).get("decided_at") or ""),
+            "accepted": float(content["verdict"] == ACCEPTED and voxels == 0),
+            # What a rejected result would have taken to edit is not known.
+            "edited": float(np.log1p(voxels)) if content["verdict"] != "rejected" else float("nan"),
+        }
+    return sorted(first.values(), key=lambda one: (one["when"], str(one["path"])))
+
+
+def _measured(case: ReviewedCase | None, card: ModelCard) -> dict[str, float]:
+    """Figures of a case's image and of what the model makes of it; empty where it cannot be read."""
+    if case is None:
+        return {}
+    try:
+        loaded: LoadedCase = load(case)
+        result = segment(loaded.volume, card)
+    except FlairSegError:
+        return {}
+    prepared = preprocess(SliceStack.from_volume(loaded.volume, card.pipeline.plane), card.pipeline)
+    masks = prepared.frame.apply(prepared.mask.astype(np.float32)) > 0.5
+    kept = np.flatnonzero(masks.any(axis=(1, 2)))
+    return case_features(result, quantise(prepared.slices[kept]), masks[kept])
+
+
+#: For the rule in words.
+RULE = (
+    "Alarm where an exponentially weighted moving average (weight 0.2) of a figure, in units of its own standard "
+    f"deviation, passes {{limit:.1f}}; simulated over {HORIZON} cases without any change, some chart does so in "
+    "{rate:.1%} of runs."
+)
