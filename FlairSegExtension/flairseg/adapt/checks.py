@@ -118,11 +118,12 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
 
 def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float) -> LeftOut | None:
     """What the contrast of a mask says against it."""
-    for name, contrast in (("lesions", evidence.lesion_contrast), ("ventricles", -evidence.ventricle_contrast)):
+    for value, contrast in ((LESION, evidence.lesion_contrast), (VENTRICLES, -evidence.ventricle_contrast)):
         if contrast < 0 and evidence.gain == float("inf") and evidence.how == "shifted":
-            brighter = "brighter" if name == "lesions" else "darker"
+            wanted = "brighter" if value == LESION else "darker"
+            drawn = CLASS_BY_VALUE[value].name
             return LeftOut(
-                case.number, "wrong-class", f"What was drawn as {name} is not {brighter} than what surrounds it."
+                case.number, "wrong-class", f"What was drawn as {drawn} is not {wanted} than what surrounds it."
             )
     if evidence.gain < MISPLACED_GAIN:
         return None
