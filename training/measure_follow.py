@@ -22,59 +22,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
-from flairseg.image.volume import Volume, volume_to_sitk
+from flairseg.image.volume import Volume
 from flairseg.longitudinal import rigid
 from flairseg.longitudinal.followup import FollowUp, follow
+from flairseg.longitudinal.grading import repositioned
 from flairseg.phantom import make_phantom
-from scipy import ndimage
 
 from .data import HELD_BACK, HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back
 
 PHANTOMS = 4
 #: Tabriz patients that get a second copy.
 TWICE = 3
-#: Largest turn about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
-TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
-
-
-def repositioned(volume: Volume, seed: int) -> tuple[Volume, np.ndarray]:
-    """A scan of the same head in another position, and the motion (RAS, 4 x 4) from the scan to the copy.
-
-    Parameters
-    ----------
-    volume : Volume
-    seed : int
-        Of the motion, the coil and the noise.
-
-    Returns
-    -------
-    Volume
-        On a grid of the same shape, float32.
-    ndarray, shape (4, 4)
-    """
-    rng = np.random.default_rng(seed)
-    centre = volume.ijk_to_ras @ [*((np.array(volume.array.shape[::-1]) - 1) / 2), 1.0]
-    motion = random_motion(rng, centre[:3])
-    image = sitk.Cast(volume_to_sitk(volume), sitk.sitkFloat32)
-    moved = sitk.Resample(image, image, rigid.to_sitk(rigid.invert(motion)), sitk.sitkBSpline, 0.0)
-    array = sitk.GetArrayFromImage(moved)
-    level = float(np.median(array[array > array.mean()]))
-    coil = ndimage.zoom(
-        rng.normal(0, 0.06, (3, 3, 3)), np.array(array.shape) / 3, order=1, grid_mode=True, mode="nearest"
-    )
-    array = array * (1 + coil) + rng.normal(0, NOISE * level, array.shape)
-    return replace(volume, array=(rng.uniform(0.6, 1.6) * array).astype(np.float32), name=f"{volume.name}-copy"), motion
-
-
-def random_motion(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
-    """A rigid motion (RAS, 4 x 4) about ``centre``, of the size of re-positioning between visits."""
-    from scipy.spatial.transform import Rotation
-
-    out = np.eye(4)
-    out[:3, :3] = Rotation.from_euler("xyz", rng.uniform(-TURN_DEG, TURN_DEG, 3), degrees=True).as_matrix()
-    out[:3, 3] = centre + rng.uniform(-SHIFT_MM, SHIFT_MM, 3) - out[:3, :3] @ centre
-    return out
 
 
 def trials(folder: Path, phantoms: int) -> Iterator[tuple[str, Callable[[], tuple[Volume, Volume, np.ndarray]]]]:
@@ -130,6 +88,7 @@ def record(name: str, result: FollowUp, motion: np.ndarray) -> dict:
                 "state": lesion.state,
                 "contrast": lesion.judgement.evidence.contrast,
                 "significance": lesion.judgement.evidence.significance,
+                "log_odds": lesion.judgement.log_odds,
                 "note": lesion.judgement.note,
             }
             for lesion in result.lesions
@@ -167,7 +126,10 @@ def print_figures(records: list[dict]) -> None:
     print("inconsistency, mm:", _quantiles([r["consistency_mm"] for r in records]))
     print("scale, percent:", _quantiles([abs(r["scale_percent"]) for r in records]))
     print("correlation, smallest:", round(min(r["correlation"] for r in records), 3))
-    print(f"new lesions in {len(records)} trials: {sum(r['counts']['new'] for r in records)}")
+    odds = [lesion["log_odds"] for lesion in alone if "log_odds" in lesion]
+    print("joint evidence of those, log-odds:", _quantiles(odds))
+    changed = {state: sum(r["counts"][state] for r in records) for state in states if state != "stable"}
+    print(f"of {len(lesions)} lesions in {len(records)} trials:", ", ".join(f"{n} {s}" for s, n in changed.items()))
 
 
 def _quantiles(values) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flairseg.longitudinal import follow
+from flairseg.longitudinal.grading import repositioned
 from flairseg.phantom import make_phantom
 from flairseg.segmentation.pipeline import segment
-
-from training.measure_follow import repositioned
 
 MODEL = "flairseg2d-v1.0"
 SHAPE, SPACING = (18, 176, 160), (1.3, 1.3, 7.0)

@@ -14,6 +14,7 @@ PHRASES: dict[str, str] = {
     "other-input": "Nothing was replaced. Choose another --output folder, or give this case another name with --name.",
     "binary-references": "If value 1 marks lesions in the references, add --labels reference:binary.",
     "no-class-in-common": "Say what values mean: --labels reference:1=lesion, --labels METHOD:1=lesion.",
+    "self-grade-needs-model": "Leave out --labels, or --self-grade.",
     "case-name-taken": "Give each input a --name, in their order, or process it alone into another --output folder.",
     "names-do-not-match": "Write --name once for each input, in their order, or not at all.",
     "output-no-folder": "Choose another --output folder.",

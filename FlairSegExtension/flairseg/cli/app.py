@@ -479,6 +479,14 @@ def follow(
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
     ] = True,
+    self_grade: Annotated[
+        bool,
+        typer.Option(
+            "--self-grade",
+            help="Also grade the follow-up on these scans: lesions of known size are injected into the last study, and "
+            "a re-positioned copy of it shows what is called falsely. Takes about three times as long.",
+        ),
+    ] = False,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
@@ -516,6 +524,7 @@ def follow(
             regions,
             strict,
             name,
+            self_grade,
         )
     )
 

@@ -32,6 +32,7 @@ from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
     from ..longitudinal import FollowUp
+    from ..longitudinal.grading import SelfGrade
     from ..privacy.pseudonyms import Pseudonymiser
 
 #: What the progress bar calls each stage.
@@ -40,6 +41,7 @@ STAGE_NAMES = {
     "register": "registering",
     "compare": "comparing",
     "regions": "finding regions",
+    "grade": "grading on injected lesions",
     "write": "writing",
 }
 #: Given instead of a label map: this study is segmented by the model.
@@ -58,6 +60,7 @@ def follow_studies(
     regions: bool = True,
     strict: bool = False,
     name: str | None = None,
+    self_grade: bool = False,
 ) -> int:
     """Follow one patient; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -68,7 +71,18 @@ def follow_studies(
             try:
                 pseudonymiser = start(messages, wanted, key, names)
                 result = _follow(
-                    studies, output, labels, dates, model, device, overwrite, messages, pseudonymiser, regions, name
+                    studies,
+                    output,
+                    labels,
+                    dates,
+                    model,
+                    device,
+                    overwrite,
+                    messages,
+                    pseudonymiser,
+                    regions,
+                    name,
+                    self_grade,
                 )
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, told(_as_told(error), pseudonymiser))
@@ -79,6 +93,8 @@ def follow_studies(
             for warning in result.warnings:
                 show_warning(messages, warning)
             _print(results, result)
+            if result.self_grade is not None:
+                _print_grade(results, result.self_grade)
             results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
             results.print("Research use only - not a medical device.", style="dim")
             code = WRITTEN if finish(messages, pseudonymiser, names) else REFUSED
@@ -100,6 +116,7 @@ def _follow(
     pseudonymiser: Pseudonymiser | None,
     regions: bool,
     name: str | None,
+    self_grade: bool,
 ) -> FollowUp:
     from ..files.names import case_name
     from ..longitudinal import follow, followup_stem, write_followup
@@ -116,7 +133,7 @@ def _follow(
     when = [None if text == NO_LABELS else _date(text) for text in dates] or None
     with _bar(messages) as tell:
         maps = {"labels": given or None, "mappings": mappings or None}
-        result = follow(studies, model, device, tell, dates=when, regions=regions, **maps)
+        result = follow(studies, model, device, tell, dates=when, regions=regions, self_grade=self_grade, **maps)
         if pseudonymiser is not None:
             result = _pseudonymised(result, pseudonymiser)
         tell(0.95, "write")
@@ -201,6 +218,20 @@ def _print(console: Console, result: FollowUp) -> None:
             f"Ventricles {ventricles['change_ml']:+.2f} ml ({ventricles['change_percent']:+.1f} %): {verdict} of "
             f"±{ventricles['noise_percent']:g} %."
         )
+
+
+def _print_grade(console: Console, grade: SelfGrade) -> None:
+    """What was found of injected lesions, and what was called where nothing changed."""
+    table = Table(box=box.ROUNDED, header_style="bold", title="Self-grade: injected lesions found")
+    for size in grade.sizes:
+        table.add_column(f"{size.volume_mm3:g} mm³", justify="right")
+    table.add_row(*(f"{size.found} of {size.injected}" for size in grade.sizes))
+    console.print(table)
+    listed = ", ".join(f"{state} {mm3:.0f} mm³" for state, mm3 in grade.false_changes)
+    console.print(
+        f"Falsely called changes in a re-positioned copy of the last study: {len(grade.false_changes)} of "
+        f"{grade.compared} lesions{f' ({listed})' if listed else ''}."
+    )
 
 
 class _bar:

@@ -46,9 +46,12 @@ from .studies import Study, load_study
 
 if TYPE_CHECKING:
     from ..anatomy import RegionMap
+    from .grading import SelfGrade
 
 #: Share of the whole at which segmenting, registering and comparing end; writing takes the rest.
 SHARES = {"segment": 0.55, "register": 0.75, "compare": 0.85, "regions": 0.95, "write": 1.0}
+#: Share of the whole after which a follow-up that is graded is graded.
+GRADE_FROM = 0.4
 #: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
 KEEP_OUT_MM = 2.5
 #: Studies whose slices differ in thickness by more than this factor: small changes mean less, and the reader is told.
@@ -120,6 +123,8 @@ class FollowUp:
     seconds : dict of str to float
     created : str
         UTC time, ISO 8601.
+    self_grade : SelfGrade or None
+        What a follow-up of these scans finds of injected lesions, where that was asked for.
     """
 
     studies: tuple[Study, ...]
@@ -135,6 +140,7 @@ class FollowUp:
     warnings: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    self_grade: SelfGrade | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -156,6 +162,7 @@ class FollowUp:
                 "beyond_noise": self.ventricles.beyond_noise,
             },
             "noise_floor": self.noise_floor,
+            **({} if self.self_grade is None else {"self_grade": self.self_grade.as_dict()}),
             "registration": [
                 {
                     "from_study": 1,
@@ -230,6 +237,7 @@ def follow(
     dates: Sequence[str | None] | None = None,
     regions: bool = False,
     mappings: Sequence[LabelMapping | None] | None = None,
+    self_grade: bool = False,
 ) -> FollowUp:
     """Compare two or more studies of one patient.
 
@@ -250,6 +258,9 @@ def follow(
         Also find the region of each lesion (seconds more), see :func:`with_regions`.
     mappings : sequence, optional
         For each label file what its values mean, or None where it says so itself.
+    self_grade : bool
+        Also inject lesions into the last study, and compare it with a re-positioned copy of itself
+        (:func:`flairseg.longitudinal.grading.grade`); takes about three times as long. Stage ``grade``.
 
     Returns
     -------
@@ -276,16 +287,24 @@ def follow(
             f"There are {len(studies)} studies, but {len(labels)} label maps and {len(dates)} dates.",
             "Give one of each for every study, or none.",
         )
-    with reporter.stage("segment", 0.0, SHARES["segment"]):
+    share = {name: (GRADE_FROM if self_grade else 1.0) * end for name, end in SHARES.items()}
+    with reporter.stage("segment", 0.0, share["segment"]):
         loaded = _load(studies, labels, mappings, dates, model, device, reporter, cancel)
+    if self_grade:
+        from .grading import grade, refuse_given
+
+        refuse_given(loaded)
     with _anatomy_beside(loaded[-1]) if regions else nullcontext() as anatomy:
-        with reporter.stage("register", SHARES["segment"], SHARES["register"]):
+        with reporter.stage("register", share["segment"], share["register"]):
             space, registrations, masks = _register(loaded, reporter)
-        with reporter.stage("compare", SHARES["register"], SHARES["compare"]):
+        with reporter.stage("compare", share["register"], share["compare"]):
             out = compare_studies(loaded, space, registrations, masks, reporter.update)
         if anatomy is not None:
-            with reporter.stage("regions", SHARES["compare"], SHARES["regions"]):
+            with reporter.stage("regions", share["compare"], share["regions"]):
                 out = with_regions(out, _awaited(anatomy, reporter))
+    if self_grade:
+        with reporter.stage("grade", share["regions"], SHARES["regions"]):
+            out = replace(out, self_grade=grade(out, model, device, reporter.update, cancel))
     out.seconds.update(reporter.seconds)
     out.seconds["total"] = time.perf_counter() - began
     return out

@@ -110,6 +110,15 @@ class ChangedLesion:
 
 
 @dataclass(frozen=True)
+class Grade:
+    """How the follow-up did on its own scans: (mm3, injected, found), and (state, mm3) of what was called falsely."""
+
+    sizes: tuple[tuple[float, int, int], ...]
+    false_changes: tuple[tuple[str, float], ...]
+    compared: int
+
+
+@dataclass(frozen=True)
 class Change:
     """What ``followup.json`` says, as far as it can be understood; the last study against the first."""
 
@@ -122,6 +131,7 @@ class Change:
     ventricles_beyond_noise: bool | None = None
     noise: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    grade: Grade | None = None
 
     def last_counts(self) -> dict[str, int] | None:
         """How many lesions are in each state between the last two studies; None if that is not told of every one."""
@@ -342,7 +352,25 @@ def change_of(content: object) -> Change | None:
         ventricles.get("beyond_noise") if isinstance(ventricles.get("beyond_noise"), bool) else None,
         {str(k): _shown(v) for k, v in mapping(found.get("noise_floor")).items() if _shown(v)},
         warnings_from(found.get("warnings")),
+        _grade(mapping(found.get("self_grade"))),
     )
+
+
+def _grade(entry: Mapping[str, Any]) -> Grade | None:
+    """The self-grade of a follow-up; None where it has none, or one that cannot be understood."""
+    sizes = []
+    for size in map(mapping, sequence(entry.get("injected"))):
+        mm3, injected, found = number(size.get("volume_mm3")), whole(size.get("count")), whole(size.get("found"))
+        if mm3 is None or not injected or found is None or not 0 <= found <= injected:
+            return None
+        sizes.append((mm3, injected, found))
+    compared = whole(entry.get("compared"))
+    if not sizes or compared is None:
+        return None
+    called = [(c.get("state"), number(c.get("volume_mm3"))) for c in map(mapping, sequence(entry.get("false_changes")))]
+    if any(state not in STATES or mm3 is None for state, mm3 in called):
+        return None
+    return Grade(tuple(sizes), tuple(called), compared)
 
 
 def _study(entry: Mapping[str, Any]) -> Study:

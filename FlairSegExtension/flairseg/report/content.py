@@ -28,6 +28,7 @@ from .case import (
     Case,
     Change,
     ChangedLesion,
+    Grade,
     Row,
     mapping,
     number,
@@ -538,6 +539,8 @@ def _followup(case: Case, texts: Texts) -> Section | None:
         listed = "; ".join(f"{safe(name, 40)} {safe(value, 60)}" for name, value in pairs)
         notes += [told] if told else []
         notes += [f"{texts('followup.noise')}: {safe(listed, 2 * SENTENCE)}."] if listed else []
+    if change.grade is not None:
+        notes += _grade(change.grade, texts)
     if not change.lesions:
         return Section("followup", title, (texts("followup.none"), *notes))
     shown = change.studies[-6:]
@@ -568,6 +571,20 @@ def _followup(case: Case, texts: Texts) -> Section | None:
     )  # fmt: skip
     table = Table("", head, tuple(rows), numbers_from=3)
     return Section("followup", title, (texts("followup.caption"), *notes), table)
+
+
+def _grade(grade: Grade, texts: Texts) -> list[str]:
+    """What the follow-up found of lesions injected into these scans, and what it called falsely, by size."""
+    found = "; ".join(
+        texts("grade.size", volume=texts.number(mm3, 0), found=str(found), injected=str(injected))
+        for mm3, injected, found in grade.sizes
+    )
+    false = "; ".join(
+        texts("grade.called", state=texts.member("state", state), volume=texts.number(mm3, 0))
+        for state, mm3 in grade.false_changes[:_MOST_SENTENCES]
+    )
+    called = texts("grade.false", count=str(len(grade.false_changes)), lesions=str(grade.compared))
+    return [texts("grade.found", sizes=found), f"{called} {false}." if false else called]
 
 
 def _numbers_here(row: ChangedLesion, case: Case) -> str:

@@ -1,0 +1,264 @@
+"""A follow-up graded on the scans at hand: lesions of known size that it finds, changes that it calls where none is.
+
+Lesions are injected into the last study (:mod:`.injecting`), which is segmented and compared with the first study anew:
+how many are called new, by size? And the last study is compared with a re-positioned copy of itself, in which nothing
+has changed: what is called there is false. Both say what this pair of scans allows, with its slices, noise and
+contrast; neither says what a reader would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import FlairSegError
+from ..image.volume import Volume, volume_to_sitk
+from ..labels import LESION
+from ..models.card import ModelCard
+from . import rigid
+from .injecting import Injected, inject, own_contrast
+from .space import CommonSpace, common_space
+from .states import ENLARGING, MERGED, NEW, RESOLVED, STABLE
+from .studies import Study
+
+if TYPE_CHECKING:
+    from .followup import FollowedLesion, FollowUp
+
+#: Volumes of the injected lesions, mm3 (balls of 3, 4, 5, 6, 8 and 10 mm across), and how many of each.
+SIZES_MM3, EACH = (14.0, 34.0, 65.0, 113.0, 268.0, 524.0), 3
+#: Largest turn about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
+TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
+NOTICE = (
+    "Artificial lesions of the contrast of the scan's own in the last study, and a re-positioned copy of it in which "
+    "nothing changed: what this pair of scans allows, not what a reader would see."
+)
+
+
+@dataclass(frozen=True)
+class SizeGrade:
+    """Injected lesions of one size: volume (mm3), how many there were, how many were called new or a growth."""
+
+    volume_mm3: float
+    injected: int
+    found: int
+
+
+@dataclass(frozen=True)
+class SelfGrade:
+    """How well a follow-up does on its own scans.
+
+    Attributes
+    ----------
+    sizes : tuple of SizeGrade
+        Smallest first.
+    contrast : float
+        Of the injected lesions, shares of the brain's median.
+    false_changes : tuple of (str, float)
+        State and volume (mm3, the larger of the two) of each change called in a copy in which nothing changed.
+    compared : int
+        Lesions in that copy that could have been called.
+    seed : int
+    """
+
+    sizes: tuple[SizeGrade, ...]
+    contrast: float
+    false_changes: tuple[tuple[str, float], ...]
+    compared: int
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "injected": [{"volume_mm3": s.volume_mm3, "count": s.injected, "found": s.found} for s in self.sizes],
+            "contrast": round(self.contrast, 3),
+            "false_changes": [{"state": state, "volume_mm3": round(mm3, 1)} for state, mm3 in self.false_changes],
+            "compared": self.compared,
+            "seed": self.seed,
+            "text": NOTICE,
+        }
+
+
+def grade(
+    result: FollowUp,
+    model: str | ModelCard | None = None,
+    device: str = "auto",
+    step: Callable[[float], None] | None = None,
+    cancel: object = None,
+    seed: int = 0,
+) -> SelfGrade:
+    """Grade a follow-up on its own scans; costs two segmentations, a registration and two comparisons.
+
+    Parameters
+    ----------
+    result : FollowUp
+        Of studies that a model segmented.
+    model, device, cancel
+        As for :func:`flairseg.segment`: those of the follow-up.
+    step : callable, optional
+        Called with the fraction done; may raise to cancel.
+    seed : int
+        Of places, shapes, motion and noise.
+
+    Returns
+    -------
+    SelfGrade
+
+    Raises
+    ------
+    FlairSegError
+        If the labels of the first or last study were given: a model can be graded, a reader cannot.
+    """
+    tell = step or (lambda fraction: None)
+    refuse_given(result.studies)
+    rng = np.random.default_rng(seed)
+    sizes, contrast, found = _sensitivity(result, model, device, cancel, rng, lambda f: tell(0.5 * f))
+    tell(0.5)
+    false, compared = _false_changes(result.studies[-1], model, device, cancel, rng, lambda f: tell(0.5 + 0.5 * f))
+    tell(1.0)
+    grades = tuple(
+        SizeGrade(mm3, int(np.sum(sizes == mm3)), int(np.sum(found[sizes == mm3])))
+        for mm3 in SIZES_MM3
+        if (sizes == mm3).any()
+    )
+    return SelfGrade(grades, contrast, false, compared, seed)
+
+
+def refuse_given(studies: Sequence[Study]) -> None:
+    """Raise where labels were given."""
+    if studies[0].given or studies[-1].given:
+        raise FlairSegError(
+            "A follow-up can be graded only where a model segmented its first and last study.",
+            "Leave out the label maps, or the grading.",
+            code="self-grade-needs-model",
+        )
+
+
+def repositioned(volume: Volume, seed: int) -> tuple[Volume, np.ndarray]:
+    """A scan of the same head in another position, and the motion (RAS, 4 x 4) from the scan to the copy.
+
+    Parameters
+    ----------
+    volume : Volume
+    seed : int
+        Of the motion, the coil and the noise.
+
+    Returns
+    -------
+    Volume
+        On a grid of the same shape, float32.
+    ndarray, shape (4, 4)
+    """
+    import SimpleITK as sitk
+
+    rng = np.random.default_rng(seed)
+    centre = volume.ijk_to_ras @ [*((np.array(volume.array.shape[::-1]) - 1) / 2), 1.0]
+    motion = random_motion(rng, centre[:3])
+    image = sitk.Cast(volume_to_sitk(volume), sitk.sitkFloat32)
+    moved = sitk.Resample(image, image, rigid.to_sitk(rigid.invert(motion)), sitk.sitkBSpline, 0.0)
+    array = sitk.GetArrayFromImage(moved)
+    level = float(np.median(array[array > array.mean()]))
+    coil = ndimage.zoom(
+        rng.normal(0, 0.06, (3, 3, 3)), np.array(array.shape) / 3, order=1, grid_mode=True, mode="nearest"
+    )
+    array = array * (1 + coil) + rng.normal(0, NOISE * level, array.shape)
+    return replace(volume, array=(rng.uniform(0.6, 1.6) * array).astype(np.float32), name=f"{volume.name}-copy"), motion
+
+
+def random_motion(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
+    """A rigid motion (RAS, 4 x 4) about ``centre``, of the size of re-positioning between visits."""
+    from scipy.spatial.transform import Rotation
+
+    out = np.eye(4)
+    out[:3, :3] = Rotation.from_euler("xyz", rng.uniform(-TURN_DEG, TURN_DEG, 3), degrees=True).as_matrix()
+    out[:3, 3] = centre + rng.uniform(-SHIFT_MM, SHIFT_MM, 3) - out[:3, :3] @ centre
+    return out
+
+
+# --- steps
+
+
+def _sensitivity(
+    result: FollowUp, model, device: str, cancel, rng: np.random.Generator, tell: Callable[[float], None]
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """(Volumes of the injected lesions, their contrast, which were found)."""
+    from .followup import compare_studies
+    from .registration import head_mask
+
+    first, last = result.studies[0], result.studies[-1]
+    mask = head_mask(last.volume)
+    avoid = last.labels == LESION
+    for lesion in result.lesions:
+        kji = _on_grid(lesion.track.voxels, result.space, last.volume)
+        avoid[tuple(kji.T)] = True
+    contrast = own_contrast(last.volume, last.labels, mask)
+    wanted = rng.permutation(np.repeat(SIZES_MM3, EACH))
+    volume, injected = inject(last.volume, mask, avoid, wanted, [contrast] * len(wanted), rng)
+    again = _segmented(volume, last, model, device, cancel, lambda f: tell(0.7 * f))
+    space = CommonSpace(
+        result.space.grid, (result.space.common_to_study[0], result.space.common_to_study[-1]), result.space.plane
+    )
+    compared = compare_studies(
+        [first, again],
+        space,
+        [result.registrations[-1]],
+        [head_mask(first.volume), mask],
+        lambda f: tell(0.7 + 0.3 * f),
+    )
+    called = np.zeros(space.grid.array.shape, bool)
+    for lesion in compared.lesions:
+        if lesion.state in (NEW, ENLARGING, MERGED):
+            called[tuple(lesion.track.voxels[lesion.track.inside[-1]].T)] = True
+    found = np.array([_reached(one, called, space, last.volume) for one in injected], bool)
+    return np.array([one.volume_mm3 for one in injected]), contrast, found
+
+
+def _false_changes(
+    study: Study, model, device: str, cancel, rng: np.random.Generator, tell: Callable[[float], None]
+) -> tuple[tuple[tuple[str, float], ...], int]:
+    """What is called in a copy in which nothing changed, and how many lesions were compared."""
+    from .followup import compare_studies
+    from .registration import prepare, register
+
+    volume, _ = repositioned(study.volume, int(rng.integers(2**31)))
+    copy = _segmented(volume, study, model, device, cancel, lambda f: tell(0.6 * f))
+    prepared = [prepare(study.volume), prepare(copy.volume)]
+    found = register(*prepared, lambda f: tell(0.6 + 0.2 * f))
+    masks = [one.mask for one in prepared]
+    space = common_space([study.volume, copy.volume], [np.eye(4), found.a_to_b], masks, prepared[0].centre_ras)
+    compared = compare_studies([study, copy], space, [found], masks, lambda f: tell(0.8 + 0.2 * f))
+    changed = sorted(
+        ((lesion.state, _volume(lesion)) for lesion in compared.lesions if lesion.state != STABLE),
+        key=lambda pair: -pair[1],
+    )
+    return tuple(changed), len(compared.lesions)
+
+
+def _volume(lesion: FollowedLesion) -> float:
+    volumes = lesion.track.volumes_mm3
+    return float(volumes[0] if lesion.state == RESOLVED else max(volumes))
+
+
+def _segmented(volume: Volume, like: Study, model, device: str, cancel, tell: Callable[[float], None]) -> Study:
+    from ..segmentation.pipeline import segment
+
+    done = segment(volume, model or like.card, device, lambda fraction, stage: tell(fraction), cancel)
+    return replace(like, volume=done.volume, labels=done.labels, probabilities=done.probabilities, warnings=(), added=0)
+
+
+def _on_grid(voxels: np.ndarray, space: CommonSpace, volume: Volume) -> np.ndarray:
+    """Voxels (K, J, I) of the common grid as those of the last study that they lie in, without those outside of it."""
+    to_voxels = np.linalg.inv(volume.ijk_to_ras) @ space.common_to_study[-1] @ space.grid.ijk_to_ras
+    kji = np.round(rigid.apply(to_voxels, voxels[:, ::-1]))[:, ::-1].astype(int)
+    return kji[((kji >= 0) & (kji < volume.array.shape)).all(axis=1)]
+
+
+def _reached(one: Injected, called: np.ndarray, space: CommonSpace, volume: Volume) -> bool:
+    """Whether a called change has a voxel of an injected lesion."""
+    to_common = np.linalg.inv(space.grid.ijk_to_ras) @ rigid.invert(space.common_to_study[-1]) @ volume.ijk_to_ras
+    kji = np.round(rigid.apply(to_common, one.voxels[:, ::-1]))[:, ::-1].astype(int)
+    kji = kji[((kji >= 0) & (kji < called.shape)).all(axis=1)]
+    return bool(called[tuple(kji.T)].any())
