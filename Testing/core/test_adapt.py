@@ -17,10 +17,11 @@ from flairseg.adapt import cases as reading  # noqa: E402
 from flairseg.adapt import checks, harm, partial, proof, replay, tuning, weights  # noqa: E402
 from flairseg.adapt.banks import EMPHASIS, Bank  # noqa: E402
 from flairseg.adapt.cases import LeftOut, patient_of, read_cases  # noqa: E402
-from flairseg.adapt.running import TooFewCasesError, adapt  # noqa: E402
+from flairseg.adapt.running import AdaptedBaseError, TooFewCasesError, _published, adapt  # noqa: E402
 from flairseg.adapt.tuning import Settings, class_logits, tune  # noqa: E402
 from flairseg.adapt.work import FOLDER  # noqa: E402
 from flairseg.errors import Cancelled, InvalidModelError, OutputError  # noqa: E402
+from flairseg.models.adaptation import card_digest  # noqa: E402
 from flairseg.models.card import PipelineConfig  # noqa: E402
 from flairseg.models.store import find_model, load_card  # noqa: E402
 from flairseg.segmentation.decoding import decode  # noqa: E402
@@ -459,3 +460,26 @@ def test_too_few_patients_are_refused_and_told_why(base, tmp_path):
     with pytest.raises(TooFewCasesError, match="4 duplicate") as caught:
         run(tmp_path / "cases", tmp_path / "out", base)
     assert caught.value.fields["patients"] == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_has_seen_the_cases_is_no_base(base, tmp_path, monkeypatch):
+    adapted = tmp_path / "models" / "site-v1.0"
+    shutil.copytree(base.path.parent, adapted)
+    raw = json.loads((adapted / "card.json").read_text())
+    raw |= {"id": "site-v1.0", "version": "1.0"}
+    raw["adaptation"] = {
+        "parent": {"id": base.id, "sha256": base.sha256}, "verdict": "better", "seed": 0, "minutes": 1.0, "data": {},
+        "no_harm": [],
+    }  # fmt: skip
+    raw["adaptation"]["digest"] = card_digest(raw)
+    (adapted / "card.json").write_text(json.dumps(raw))
+    with pytest.raises(AdaptedBaseError, match="site-v1"):
+        adapt(tmp_path, tmp_path / "out", adapted)
+    monkeypatch.setenv("FLAIRSEG_MODELS", str(base.path.parent))
+    assert _published(load_card(adapted), stated=False).id == base.id
+    raw["adaptation"]["parent"]["sha256"] = "0" * 64
+    raw["adaptation"]["digest"] = card_digest(raw)
+    (adapted / "card.json").write_text(json.dumps(raw))
+    with pytest.raises(InvalidModelError, match=base.id):
+        _published(load_card(adapted), stated=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import FlairSegError
+from ..errors import FlairSegError, InvalidModelError
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..labels import CLASS_BY_VALUE, LESION
 from ..models.card import CARD_NAME, ModelCard
@@ -47,6 +48,10 @@ MODEL, PAGE, PROOF = "model.onnx", "proof.html", "proof.json"
 
 class TooFewCasesError(FlairSegError):
     """Too few cases, or patients, are left to learn from."""
+
+
+class AdaptedBaseError(FlairSegError):
+    """The model to adapt was adapted to a site itself."""
 
 
 class TimeTooShortError(FlairSegError):
@@ -105,7 +110,7 @@ def adapt(
     output : str or Path
         Folder for the model: ``card.json``, ``model.onnx``, ``proof.html``, ``proof.json``.
     base : str or Path, optional
-        Model id or path; default the model in use.
+        Model id or path; default the model in use, or what it was adapted from.
     minutes : float
         Time that all of it may take. What is finished is kept, and a second call goes on.
     patients : mapping of str to str, optional
@@ -144,13 +149,47 @@ def adapt(
     if (output / CARD_NAME).exists() and not overwrite:
         raise results_exist("A model", output / CARD_NAME)
     check_folder(output)
-    card = find_model(base)
+    card = _published(find_model(base), stated=base is not None)
     found, left_out = read_cases(folder, patients)
     if len(found) > MOST_CASES:
         found = sorted(found, key=lambda c: (c.decided_at, c.number))[-MOST_CASES:]
     run = _Run(card, output, minutes, seed, settings or TuningSettings(steps=MOST_STEPS), Reporter(progress, cancel))
-    run.start(found, left_out)
+    try:
+        run.start(found, left_out)
+    except TooFewCasesError:
+        run.work.remove()
+        with suppress(OSError):
+            output.rmdir()
+        raise
     return run.finish(model_id or free_id(card))
+
+
+def _published(card: ModelCard, stated: bool) -> ModelCard:
+    """The model to start from: never one that has learnt from a site's cases, or the proof would test it on them.
+
+    Raises
+    ------
+    AdaptedBaseError
+        If the user named an adapted model.
+    InvalidModelError
+        If the parent of the model in use is not the one that it was adapted from.
+    """
+    while (adaptation := card.raw.get("adaptation")) is not None:
+        parent = adaptation["parent"]
+        if stated:
+            raise AdaptedBaseError(
+                f"{card.id} was adapted to a site already: a proof on the same site's cases would flatter it.",
+                f"Adapt its parent, {parent['id']}, to all cases.",
+                code="base-is-adapted",
+                parent=parent["id"],
+            )
+        card = find_model(parent["id"])
+        if card.sha256 != parent["sha256"]:
+            raise InvalidModelError(
+                f"The model {card.id} is not the one that the model in use was adapted from (sha256 differs).",
+                "Install the parent of the model in use again, or name the model to adapt.",
+            )
+    return card
 
 
 class _Run:

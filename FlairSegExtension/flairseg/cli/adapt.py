@@ -18,6 +18,7 @@ from .console import (
     INTERRUPTED,
     REFUSED,
     WRITTEN,
+    as_told,
     interruptible,
     messages_console,
     results_console,
@@ -75,8 +76,8 @@ def adapt_model(
                 whose = read_patients(patients) if patients is not None else None
                 with bar(messages) as progress:
                     done = adapt(cases, output, base, minutes, whose, model_id, seed, overwrite, progress)
-            except FlairSegError as error:
-                show_error(messages, error)
+            except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
+                show_error(messages, as_told(error))
                 return REFUSED
     except KeyboardInterrupt:
         messages.print(

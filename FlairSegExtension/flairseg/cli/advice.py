@@ -41,6 +41,7 @@ PHRASES: dict[str, str] = {
     "model-in-use-changed": "Choose it again (`flairseg models --use {model}`), or go back with --rollback.",
     "model-in-use": "Go back first with `flairseg models --rollback`, or choose another one with --use.",
     "model-not-better": "To use it all the same, add --anyway.",
+    "base-is-adapted": "Name its parent: --base {parent}.",
     "no-model-before": "Choose one with `flairseg models --use ID`.",
     "adaptation-time-too-short": "Give it more with --time {minutes}m, or fewer cases.",
     "adaptation-packages-missing": "Install them with `pip install 'flairseg[adapt]'`.",

@@ -63,6 +63,18 @@ def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bo
     return UNTRUSTED
 
 
+def as_told(error: Exception) -> FlairSegError:
+    """The error as a user is told it: one of FlairSeg's as it is, lack of memory, or else a defect."""
+    if isinstance(error, FlairSegError):
+        return error
+    if isinstance(error, MemoryError):
+        return FlairSegError("There is not enough memory.", "Close other programs and try again.")
+    return FlairSegError(
+        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        "This is a defect of FlairSeg: please report it with this message.",
+    )
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM end a run like Ctrl-C, with ``KeyboardInterrupt``; further signals cannot disturb the tidying up."""

@@ -8,13 +8,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
 from .adapt import bar
 from .console import (
     INTERRUPTED,
     REFUSED,
     UNTRUSTED,
     WRITTEN,
+    as_told,
     interruptible,
     messages_console,
     results_console,
@@ -32,8 +32,8 @@ def watch_drift(cases: Path, model: str | None, images: bool) -> int:
 
                 with bar(messages) as progress:
                     found = watch(cases, model, images, progress)
-            except FlairSegError as error:
-                show_error(messages, error)
+            except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
+                show_error(messages, as_told(error))
                 return REFUSED
     except KeyboardInterrupt:
         messages.print("Interrupted.")

@@ -45,7 +45,12 @@ def adapt(
     ],
     base: Annotated[
         str | None,
-        typer.Option("--base", "-b", help="Id or path of the model to adapt.", show_default="the model in use"),
+        typer.Option(
+            "--base",
+            "-b",
+            help="Id or path of the model to adapt, a published one.",
+            show_default="of the model in use",
+        ),
     ] = None,
     time: Annotated[str, typer.Option("--time", "-t", help="What all of it may take: 20m, 1h.")] = "20m",
     patients: Annotated[

@@ -1,0 +1,165 @@
+"""What local adaptation gains on Tabriz from a base that has never seen it: ``python -m training.measure_adaptation``.
+
+``--base models/<id>`` is a model folder whose recipe left Tabriz out. For each count of patients and each seed the base
+is adapted to so many patients (ventricles and lesions reviewed, normal hyperintensity unknown, as Tabriz is annotated)
+and tested on the others; with ``--elsewhere`` also on MSLesSeg and Muslim's slices. Scans of one person stay together.
+One JSON line a run goes to ``--output``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from flairseg.adapt.banks import Bank, bank_of
+from flairseg.adapt.framed import Case, FramedCase, frame_case
+from flairseg.adapt.partial import training_labels
+from flairseg.adapt.proof import case_figures
+from flairseg.adapt.replay import replay_bank
+from flairseg.adapt.tuning import Settings, class_logits, tune
+from flairseg.adapt.weights import trainable_network
+from flairseg.image.footing import footed
+from flairseg.image.slice_stack import SliceStack
+from flairseg.io.reader import read_volume
+from flairseg.labels import LESION, VENTRICLES
+from flairseg.models.card import PipelineConfig
+from flairseg.models.store import load_card
+from flairseg.segmentation.decoding import classify
+from flairseg.segmentation.postprocessing import clean_labels
+
+from .data import SAME_PERSON, data_folder, read, refuse_held_back
+from .sites import HELD_BACK_MUSLIM
+
+#: Classes that Tabriz's readers drew, and those of the other sets.
+DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A test case: framed, with its labels on the slice stack's own grid and what of them is known."""
+
+    person: str
+    framed: FramedCase
+    reference: np.ndarray
+    spacing: tuple[float, float, float]
+    reviewed: tuple[int, ...]
+
+
+def scan(person: str, flair: Path, labels: np.ndarray, reviewed: tuple[int, ...], config: PipelineConfig) -> Scan:
+    """Read and frame one scan; ``labels`` on its grid."""
+    volume = footed(read_volume(flair))
+    stack = SliceStack.from_volume(volume.with_array(labels), config.plane)
+    return Scan(person, frame_case(Case(person, volume, labels), config), stack.array, stack.spacing, reviewed)
+
+
+def tabriz_scans(data: Path, config: PipelineConfig) -> list[Scan]:
+    """The annotated Tabriz patients; both scans of one person under one name."""
+    persons = {name: group[0] for group in SAME_PERSON for name in group}
+    scans = []
+    for folder in sorted((data / "tabriz").glob("sub-*")):
+        name = folder.name.removeprefix("sub-")
+        refuse_held_back(name)
+        labels = read(folder / "labels.nii.gz").array.astype(np.uint8)
+        scans.append(scan(persons.get(name, name), folder / "flair.nii.gz", labels, DRAWN, config))
+    return scans
+
+
+def other_scans(data: Path, config: PipelineConfig) -> dict[str, list[Scan]]:
+    """MSLesSeg's scans and Muslim's slices: lesions alone."""
+    found: dict[str, list[Scan]] = {"mslesseg": [], "muslim": []}
+    for flair in sorted((data / "mslesseg").glob("*/flair.nii.gz")):
+        lesions = read(flair.with_name("lesions.nii.gz")).array > 0
+        person = flair.parent.name.split("_")[0]
+        found["mslesseg"].append(scan(person, flair, LESION * lesions.astype(np.uint8), LESIONS_ALONE, config))
+    for entry in json.loads((data / "muslim_slices" / "slices.json").read_text(encoding="utf-8")):
+        flair = data / "muslim_slices" / entry["slice"] / "flair.nii.gz"
+        if entry["held_back"] or entry["patient"] in HELD_BACK_MUSLIM or not flair.exists():
+            continue
+        lesions = read(flair.with_name("lesions.nii.gz")).array > 0
+        person = f"muslim-{entry['patient']}"
+        found["muslim"].append(scan(person, flair, LESION * lesions.astype(np.uint8), LESIONS_ALONE, config))
+    return found
+
+
+@torch.inference_mode()
+def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict[str, float]:
+    """Figures of a scan through the pipeline's stages, in PyTorch."""
+    parts, done = [], 0
+    for batch in one.framed.prepared.batches(8):
+        answer = torch.softmax(class_logits(network(torch.from_numpy(batch)), config), 1).numpy()
+        parts.append(one.framed.prepared.restore(answer, done))
+        done += len(batch)
+    probabilities = np.concatenate(parts, 1)
+    labels = classify(probabilities, config.thresholds)
+    labels = clean_labels(labels, probabilities, one.spacing, config, one.framed.prepared.mask)
+    return case_figures(labels, one.reference, one.reviewed, float(np.prod(one.spacing)) / 1000)
+
+
+def site_bank(scans: list[Scan]) -> Bank:
+    """What is learnt from some scans."""
+    parts = []
+    for one in scans:
+        kept = np.flatnonzero(one.framed.mask.any(axis=(1, 2)))
+        labels = training_labels(one.framed.labels, one.reviewed)[kept]
+        parts.append((one.person, one.framed.prepared.slices[kept], labels, one.framed.mask[kept]))
+    return bank_of(parts)
+
+
+def over_persons(rows: list[dict[str, float]], scans: list[Scan], key: str) -> float:
+    """Mean over persons of the mean over each one's scans."""
+    values: dict[str, list[float]] = {}
+    for row, one in zip(rows, scans, strict=True):
+        if row[key] == row[key]:
+            values.setdefault(one.person, []).append(row[key])
+    return float(np.mean([np.mean(one) for one in values.values()])) if values else float("nan")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", type=Path, required=True, help="model folder")
+    parser.add_argument("--patients", type=int, nargs="+", default=[1, 3, 5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--elsewhere", action="store_true", help="also test on MSLesSeg and Muslim's slices")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON: fields of adapt.tuning.Settings")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines")
+    arguments = parser.parse_args()
+    card = load_card(arguments.base)
+    config, network = card.pipeline, trainable_network(card).eval()
+    sets = {"tabriz": tabriz_scans(data_folder(), config)}
+    sets |= other_scans(data_folder(), config) if arguments.elsewhere else {}
+    base = {name: [figures(network, one, config) for one in scans] for name, scans in sets.items()}
+    persons, replay = sorted({one.person for one in sets["tabriz"]}), replay_bank(config)
+    for seed in arguments.seeds:
+        order = np.random.default_rng(seed).permutation(persons).tolist()
+        for count in arguments.patients:
+            learnt = order[:count]
+            began = time.process_time()
+            settings = replace(Settings(**arguments.settings), seed=seed)
+            site = site_bank([one for one in sets["tabriz"] if one.person in learnt])
+            tuned = tune(network, site, replay, config, settings)
+            row = {"patients": count, "seed": seed, "cpu_seconds": round(time.process_time() - began, 1),
+                   "steps": tuned.steps, "best_step": tuned.best_step, "checks": tuned.checks}  # fmt: skip
+            for name, scans in sets.items():
+                tested = [n for n, one in enumerate(scans) if name != "tabriz" or one.person not in learnt]
+                if not tested:
+                    continue
+                own = [scans[n] for n in tested]
+                ours = [figures(tuned.network, one, config) for one in own]
+                theirs = [base[name][n] for n in tested]
+                row[name] = {
+                    key: [round(over_persons(side, own, key), 4) for side in (theirs, ours)]
+                    for key in ("lesion_dice", "lesion_f1", "ventricles_dice")
+                }
+            print(json.dumps({key: value for key, value in row.items() if key != "checks"}), flush=True)
+            with arguments.output.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({**row, "settings": asdict(settings)}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
