@@ -138,17 +138,16 @@ class Walkthrough:
         wait_until(lambda: self.panel.run.controller.workerPid is not None, RUN_S)
 
     def cancelled(self) -> None:
-        """Segment, then Cancel in the middle of the run: in effect within a second, the scene as before."""
+        """Segment, then Cancel in the middle of the run: in effect with the click, the scene as before."""
         before = self._scene()
         click(self.ui.segmentButton)
         check(self.ui.segmentButton.text == "Cancel", "Segment did not become Cancel")
         wait_until(lambda: self.ui.progressBar.value > 0, RUN_S)
-        began = time.perf_counter()
         click(self.ui.segmentButton)
-        wait_until(lambda: not self.panel.run.running, 5)
-        self.facts["cancel_seconds"] = time.perf_counter() - began
+        # No wait: how long that takes on a busy machine says nothing.
+        self.facts["cancelled_by_the_click"] = not self.panel.run.running
+        check(self.facts["cancelled_by_the_click"], "the run goes on after Cancel")
         check("Cancelled" in shown(self.ui.statusLabel), shown(self.ui.statusLabel))
-        check(self.facts["cancel_seconds"] < 1.0, f"Cancel took {self.facts['cancel_seconds']:.2f} s")
         run_event_loop(0.5)
         check(self._scene() == before, "the scene is not as it was before the run")
 
