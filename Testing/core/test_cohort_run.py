@@ -433,6 +433,12 @@ def test_shares_of_a_machine():
     assert share_of(ClusterOptions(jobs=2, memory="4GiB"), 100, 64 * giga, 8).memory_bytes == 4 * giga
 
 
+def test_too_little_memory_is_refused():
+    with pytest.raises(FlairSegError) as caught:
+        share_of(ClusterOptions(jobs=2, memory="100MB"), 10)
+    assert caught.value.code == "memory-too-small"
+
+
 @pytest.mark.parametrize(
     ("batch", "words"),
     [

@@ -23,6 +23,8 @@ BATCH_SYSTEMS = {SLURM: "SLURMCluster", PBS: "PBSCluster", LSF: "LSFCluster"}
 #: Memory that one session takes at most, measured with the default model on 512 x 512 x 40 and on 1 mm isotropic
 #: FLAIRs, with a margin. Where less is there, fewer workers run.
 NEEDED_BYTES = 3 << 30
+#: What a worker with a loaded model holds before any image is read.
+LEAST_BYTES = 600 * 10**6
 #: Share of the machine's memory that workers may take together.
 SHARE = 0.85
 #: Seconds within which a running scheduler has to answer.
@@ -123,10 +125,21 @@ def share_of(options: ClusterOptions, sessions: int, memory: int | None = None, 
     Returns
     -------
     Share
+
+    Raises
+    ------
+    FlairSegError
+        Code ``not-a-size`` or ``memory-too-small``.
     """
     memory = available_memory() if memory is None else memory
     cores = available_cores() if cores is None else cores
     each = bytes_of(options.memory) if options.memory else 0
+    if options.is_local and 0 < each < LEAST_BYTES:
+        raise FlairSegError(
+            f"A worker with {options.memory} of memory could not even load the model.",
+            f"Give each worker {LEAST_BYTES / 1e9:.1f} GB or more; {NEEDED_BYTES / 1e9:.1f} GB suit most images.",
+            code="memory-too-small",
+        )
     fitting = max(1, int(SHARE * memory) // (each or NEEDED_BYTES))
     workers = options.jobs or min(cores, fitting)
     workers = max(1, min(workers, sessions or 1))

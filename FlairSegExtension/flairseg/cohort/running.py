@@ -247,8 +247,8 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
         try:
             engine.run(plan.todo)
         finally:
-            _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
-        _finish(prepared, engine.rows, engine.changes)
+            content = _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
+        _finish(prepared, engine.rows, engine.changes, content)
         counts = engine.counts()
         listener({"event": "end", "sessions": counts, "seconds": round(time.monotonic() - began, 1)})
     return CohortTable(layout)
@@ -292,11 +292,28 @@ def _write_run(
     return content
 
 
-def _finish(prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow]) -> None:
+def _finish(
+    prepared: Prepared,
+    rows: Mapping[str, SessionRow],
+    changes: Mapping[str, ChangeRow],
+    content: Mapping[str, Any],
+) -> None:
+    """What is made once, of the whole cohort."""
     layout = prepared.layout
     write_participants(layout, rows.values())
+    if prepared.options.page:
+        _write_page(layout, list(rows.values()), list(changes.values()), content)
     if prepared.pseudonymiser is not None and prepared.options.pseudonym_map is not None:
         prepared.pseudonymiser.write_map(prepared.options.pseudonym_map)
+
+
+def _write_page(layout: Layout, rows: list[SessionRow], changes: list[ChangeRow], content: Mapping[str, Any]) -> None:
+    """``cohort.html``, where the module that makes it is installed."""
+    try:
+        from .page import write_page
+    except ImportError:
+        return
+    write_page(layout, rows, changes, content)
 
 
 def run_content(
