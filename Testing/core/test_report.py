@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from flairseg.report.case import REGIONS, Review, change_of, rows_of
 from flairseg.report.gathering import from_files
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
 from flairseg.segmentation.writing import write_segmentation
+from PIL import Image
 from pypdfium2 import PdfDocument
 from typer.testing import CliRunner
 
@@ -471,6 +474,30 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
         (tmp_path / "followup.json").write_text(text)
         with pytest.raises(UnreadableImageError):
             from_files(files["labels"], flair, followup=tmp_path / "followup.json")
+
+
+def test_the_picture_of_a_follow_up_is_shown_whole(files, tmp_path, segmentation):
+    path = tmp_path / "head_followup.json"
+    path.write_text(json.dumps(followup("head")), encoding="utf-8")
+    plain = from_files(files["summary"], files["flair"], followup=path, regions=False)
+    assert plain.change.sheet == b""
+    beside = tmp_path / "head_followup.png"
+    beside.write_bytes(b"no picture")
+    assert from_files(files["summary"], files["flair"], followup=path, regions=False).change.sheet == b""
+    pixels = np.zeros((1500, 900, 3), np.uint8)
+    pixels[40:60, 80:100] = (230, 41, 41)
+    Image.fromarray(pixels).save(beside)
+
+    case = from_files(files["summary"], files["flair"], followup=path, regions=False)
+
+    html, sheets = checked(case)
+    shown = [value.partition(",")[2] for name, value in Page(html).attributes if name == "href"]
+    pictures = [Image.open(BytesIO(base64.b64decode(content))) for content in shown]
+    (whole,) = [picture for picture in pictures if picture.size == (900, 1500)]
+    assert np.array_equal(np.asarray(whole), pixels)
+    assert 'viewBox="0 0 900 1500"' in html
+    assert any("outlined whole" in sheet for sheet in sheets)
+    assert len(sheets) > len(checked(plain)[1])
 
 
 # --- writing

@@ -120,7 +120,10 @@ class Grade:
 
 @dataclass(frozen=True)
 class Change:
-    """What ``followup.json`` says, as far as it can be understood; the last study against the first."""
+    """What ``followup.json`` says, as far as it can be understood; the last study against the first.
+
+    ``sheet`` is the picture that lies beside it (first study, last study, subtraction), PNG; empty if there is none.
+    """
 
     studies: tuple[Study, ...]
     lesions: tuple[ChangedLesion, ...]
@@ -132,6 +135,7 @@ class Change:
     noise: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     grade: Grade | None = None
+    sheet: bytes = field(default=b"", repr=False)
 
     def last_counts(self) -> dict[str, int] | None:
         """How many lesions are in each state between the last two studies; None if that is not told of every one."""

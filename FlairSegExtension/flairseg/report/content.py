@@ -7,7 +7,7 @@ HTML and PDF show this and nothing else, so they cannot differ. Every text from 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -105,6 +105,8 @@ class Section:
     table: Table | None = None
     pictures: tuple[Picture, ...] = ()
     caption: str = ""
+    sheet: bytes = field(default=b"", repr=False)
+    sheet_caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -570,7 +572,10 @@ def _followup(case: Case, texts: Texts) -> Section | None:
         texts("followup.percent"), texts("lesions.slices"),
     )  # fmt: skip
     table = Table("", head, tuple(rows), numbers_from=3)
-    return Section("followup", title, (texts("followup.caption"), *notes), table)
+    told = texts("followup.sheet") if change.sheet else ""
+    return Section(
+        "followup", title, (texts("followup.caption"), *notes), table, sheet=change.sheet, sheet_caption=told
+    )
 
 
 def _grade(grade: Grade, texts: Texts) -> list[str]:

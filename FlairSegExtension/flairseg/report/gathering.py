@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 #: Longest JSON file that is read, bytes: a summary with thousands of lesions has one.
 _MAXIMUM_JSON_BYTES = 50_000_000
+#: Largest picture of a follow-up that is shown.
+_MAXIMUM_PICTURE_BYTES, _MAXIMUM_PIXELS = 30_000_000, 60_000_000
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _GIVE = (
     "Give <name>_labels.nii.gz or <name>_summary.json of flairseg segment, or the folder <case>/v<NNN> of a version."
@@ -198,6 +201,8 @@ def from_files(
         digest = ""
         image = replace(image, name=pseudonym)
     case = _case(name, image, labels, summary, review, change, study_date, _card(summary), tuple(warnings), regions)
+    if case.change is not None and pseudonymiser is None:  # names and dates are written into the picture
+        case = replace(case, change=replace(case.change, sheet=_sheet_beside(followup)))
     return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None)
 
 
@@ -367,6 +372,24 @@ def _find_flair(flair: Path | None, files: _Files, summary: Mapping[str, Any]) -
     raise InputNotFoundError(
         f"The FLAIR that {files.labels.name} was made from was not found.", "Name it.", code="flair-not-found"
     )
+
+
+def _sheet_beside(followup: Path) -> bytes:
+    """The picture of a follow-up, PNG, made anew from its pixels; empty where there is none, or no usable one."""
+    from PIL import Image
+
+    path = followup.with_name(followup.name.removesuffix(".json") + ".png")
+    try:
+        if path.stat().st_size > _MAXIMUM_PICTURE_BYTES:
+            return b""
+        with Image.open(path, formats=("PNG",)) as picture:
+            if picture.width * picture.height > _MAXIMUM_PIXELS:
+                return b""
+            stream = io.BytesIO()
+            picture.convert("RGB").save(stream, "PNG", compress_level=6)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b""
+    return stream.getvalue()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .slices import NUMBER_HEIGHT, SliceView, scale_bar_mm
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from .content import Content
+    from .content import Content, Section
 
 TEMPLATES = Path(__file__).with_name("templates")
 #: Paper sizes and what CSS calls them.
@@ -41,7 +41,7 @@ def render_html(content: Content, paper: str = "a4") -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"drawing": drawing, "css": css_string}
+    environment.filters |= {"drawing": drawing, "css": css_string, "sheet": sheet}
     return environment.get_template("report.html.j2").render(
         report=content, paper=PAPERS[paper], print_share=_print_share(content, paper)
     )
@@ -62,6 +62,18 @@ def css_string(text: str) -> Markup:
     plain = (c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):x} " for c in text)
     # Nothing is left in it that HTML or CSS would take for markup.
     return Markup('"{}"').format("".join(plain))
+
+
+def sheet(section: Section) -> Markup:
+    """The whole picture of a section as an SVG element; its pixels were encoded here (:mod:`.gathering`)."""
+    from markupsafe import Markup
+
+    # Width and height are the first two numbers of a PNG's header chunk.
+    width, height = (int.from_bytes(section.sheet[n : n + 4], "big") for n in (16, 20))
+    return Markup(
+        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{label}"><image href="data:image/png;base64,{png}" '
+        'width="{w}" height="{h}"/></svg>'
+    ).format(w=width, h=height, label=section.sheet_caption, png=base64.b64encode(section.sheet).decode())
 
 
 def drawing(view: SliceView) -> Markup:

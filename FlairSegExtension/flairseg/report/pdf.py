@@ -35,6 +35,8 @@ _CAPTION_HEIGHT = 9.0
 #: Widths of key images, points: more does not help, less is not legible.
 _WIDEST, _NARROWEST = 200.0, 82.0
 _GALLERY_COLUMNS = 5
+#: Greatest height of a whole picture, points: it fits on a page of either paper, with its caption.
+_SHEET_HEIGHT = 620.0
 #: Tables of fewer rows are not parted by the end of a page.
 _KEPT_ROWS = 15
 
@@ -276,9 +278,22 @@ class _Setter:
         if section.table is not None:
             table = self._table(section.table, self._width, striped=True)
             whole = [title, *lines, Spacer(1, 2), table]
-            return [KeepTogether(whole)] if len(section.table.rows) <= _KEPT_ROWS else [CondPageBreak(90), *whole]
+            kept = len(section.table.rows) <= _KEPT_ROWS
+            return [*([KeepTogether(whole)] if kept else [CondPageBreak(90), *whole]), *self._sheet(section)]
         kept = len(lines) if section.id == "references" else 1
         return [KeepTogether([title, *lines[:kept]]), *lines[kept:]]
+
+    def _sheet(self, section: Section) -> list[Any]:
+        """A whole picture with its caption; it fits on a page."""
+        from reportlab.lib.utils import ImageReader
+        from reportlab.platypus import Image, KeepTogether, Spacer
+
+        if not section.sheet:
+            return []
+        width, height = ImageReader(BytesIO(section.sheet)).getSize()
+        share = min(self._width / width, _SHEET_HEIGHT / height)
+        picture = Image(BytesIO(section.sheet), width * share, height * share)
+        return [KeepTogether([Spacer(1, 6), picture, self._paragraph(section.sheet_caption, "small")])]
 
     def _table(self, table: Table, width: float, strong: int | None = None, striped: bool = False):
         from reportlab.platypus import LongTable
