@@ -45,18 +45,27 @@ class Nursery:
 
     def run(self, job: dict, kill_after_s: float | None = None) -> list[dict]:
         """What a child said; it is killed after that time (None: it ends by itself)."""
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        self.begin(job)
         pid = self._read("pid")["pid"]
         timer = None
         if kill_after_s is not None:
             timer = threading.Timer(kill_after_s, _kill, [pid])
             timer.start()
+        said = self.end()
+        if timer is not None:
+            timer.cancel()
+        return said
+
+    def begin(self, job: dict) -> None:
+        """Start a child without waiting for it."""
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+
+    def end(self) -> list[dict]:
+        """What the child said until it was gone, which is the last entry."""
         said = []
         while "gone" not in (line := self._line()):
             said.append(line)
-        if timer is not None:
-            timer.cancel()
         return [*said, line]
 
     def moments(self, job: dict, seed: int) -> Iterator[float]:

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 from flairseg.review.cases import CaseArchive
 from flairseg.review.store import ReviewStore
 
-from Testing.faults.campaign import ROOT
+from Testing.faults.campaign import Nursery
 
 RATERS, ANSWERS = 8, 15
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork: Linux or macOS")
 
 
-def run_together(jobs: list[dict]) -> list[list[dict]]:
-    """Each job in a nursery of its own, all beginning at one moment; what each said."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "FlairSegExtension")])}
-    start_at = time.time() + 4
-    processes = []
-    for job in jobs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "Testing.faults.nursery"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        process.stdin.write(json.dumps({**job, "start_at": start_at}) + "\n")
-        process.stdin.close()
-        processes.append(process)
-    said = []
-    for process in processes:
-        said.append([json.loads(line) for line in process.stdout])
-        process.stdout.close()
-        assert process.wait(60) == 0
+@pytest.fixture(scope="module")
+def nurseries() -> Iterator[list[Nursery]]:
+    """A process for each rater, which forks one for each job: libraries are imported once for all tests."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(Nursery())) for _ in range(RATERS)]
+
+
+def run_together(nurseries: list[Nursery], jobs: list[dict]) -> list[list[dict]]:
+    """Each job in a process of its own, all beginning at one moment; what each said."""
+    start_at = time.time() + 0.5
+    for nursery, job in zip(nurseries, jobs, strict=True):
+        nursery.begin({**job, "start_at": start_at})
+    said = [nursery.end() for nursery in nurseries]
+    assert [lines[-1]["gone"] for lines in said] == [0] * RATERS
     return said
 
 
@@ -52,7 +43,7 @@ def acknowledged(said: list[list[dict]]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("streams", [1, RATERS], ids=["one stream", "a stream each"])
-def test_eight_raters_at_once(address, streams):
+def test_eight_raters_at_once(nurseries, address, streams):
     """They also create the store at the same moment."""
     jobs = [
         {
@@ -64,7 +55,7 @@ def test_eight_raters_at_once(address, streams):
         }
         for n in range(RATERS)
     ]
-    acks = acknowledged(run_together(jobs))
+    acks = acknowledged(run_together(nurseries, jobs))
     assert len(acks) == RATERS * ANSWERS
     with ReviewStore(address) as store:
         assert store.verify() == []
@@ -75,7 +66,7 @@ def test_eight_raters_at_once(address, streams):
 
 
 @pytest.mark.slow
-def test_eight_readers_save_the_same_case(address, tmp_path):
+def test_eight_readers_save_the_same_case(nurseries, address, tmp_path):
     """Every save gets a number of its own; names that some disks hold for one get folders of their own."""
     jobs = [
         {
@@ -88,7 +79,7 @@ def test_eight_readers_save_the_same_case(address, tmp_path):
         }
         for _ in range(RATERS)
     ]
-    said = run_together(jobs)
+    said = run_together(nurseries, jobs)
     versions = [line["version"] for lines in said for line in lines if "ack" in line]
     assert sorted(versions) == list(range(1, 3 * RATERS + 1))
     archive = CaseArchive(tmp_path / "cases")
