@@ -216,7 +216,7 @@ def _decimals(values: Sequence[float]) -> list[str]:
     return [pydicom.valuerep.format_number_as_ds(float(v) + 0.0) for v in values]
 
 
-def _stored(array: np.ndarray, maker: Vendor) -> np.ndarray:
+def _stored(array: np.ndarray | np.generic, maker: Vendor) -> np.ndarray:
     slope, intercept = maker.rescale or (1.0, 0.0)
     return np.round((array - intercept) / slope)
 
@@ -248,7 +248,7 @@ def _root(
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated = data.BitsStored = 16
     data.HighBit = 15
-    data.PixelRepresentation = int(_stored(volume.array, maker).min() < 0)
+    data.PixelRepresentation = int(_stored(volume.array.min(), maker) < 0)
     del data.Laterality
     return data
 

@@ -10,12 +10,11 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Qt, Signal
-from vtk.util.numpy_support import vtk_to_numpy
 
 from . import render_count
 from .ctk_widgets import ctkDoubleSlider
 from .mrml_widgets import Observer
-from .slice_view import SliceView
+from .slice_view import SliceView, picture
 
 #: Name, orientation, colour of the bar, letter: as in Slicer.
 _SLICE_VIEWS = {
@@ -355,15 +354,7 @@ class ThreeDView:
         self.window.SetSize(max(width, 8), max(height, 8))
 
     def render(self):
-        self.window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.SetInputBufferTypeToRGB()
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        image = grab.GetOutput()
-        width, height, _ = image.GetDimensions()
-        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1].copy()
+        return picture(self.window)
 
     def reset(self) -> None:
         """Look at everything from the front."""

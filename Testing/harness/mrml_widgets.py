@@ -157,7 +157,12 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
         scene = self.mrmlScene()
         if scene is None:
             return []
-        nodes = (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes()))
+        if len(self.nodeTypes) == 1:
+            # In the order of the scene as well; most of its nodes are colour tables, which need not come to Python.
+            (kind,) = self.nodeTypes
+            nodes = (scene.GetNthNodeByClass(i, kind) for i in range(scene.GetNumberOfNodesByClass(kind)))
+        else:
+            nodes = (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes()))
         return [node for node in nodes if self._is_listed(node)]
 
     def _is_listed(self, node) -> bool:

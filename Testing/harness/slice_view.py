@@ -25,6 +25,21 @@ _DISPLAYABLE_MANAGERS = (
 _NUMBERS = itertools.count(1)
 
 
+def picture(window: vtk.vtkRenderWindow) -> np.ndarray:
+    """A window as it stands, drawn once, shape (height, width, 3), uint8 RGB, first row on top."""
+    window.Render()
+    grab = vtk.vtkWindowToImageFilter()
+    grab.SetInput(window)
+    grab.SetInputBufferTypeToRGB()
+    grab.ReadFrontBufferOff()
+    # What was drawn a line above is still in the back buffer of an off-screen window.
+    grab.ShouldRerenderOff()
+    grab.Update()
+    image = grab.GetOutput()
+    width, height, _ = image.GetDimensions()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1].copy()
+
+
 class SliceView:
     """A slice view of the scene.
 
@@ -97,15 +112,7 @@ class SliceView:
     def render(self) -> np.ndarray:
         """The view as it stands, shape (height, width, 3), uint8 RGB, first row on top."""
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())
-        self.window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.SetInputBufferTypeToRGB()
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        image = grab.GetOutput()
-        width, height, _ = image.GetDimensions()
-        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(height, width, -1)[::-1].copy()
+        return picture(self.window)
 
     def pixel(self, ras: tuple[float, float, float]) -> tuple[int, int]:
         """(row, column) in :meth:`render`'s picture at which a point of the shown plane (RAS, mm) is drawn."""
