@@ -45,7 +45,7 @@ def write_result(folder: Path, case: str, head, doubt: float, created: str = "20
         sha256="ab" * 32,
         version="0.1",
         title="Intensity bands",
-        pipeline=SimpleNamespace(plane="native"),
+        pipeline=SimpleNamespace(plane="native", thresholds={}),
         classes=(1, 2, 3),
         members=(),
     )
