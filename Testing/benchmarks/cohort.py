@@ -172,8 +172,9 @@ def soak(folder: Path, sessions: int, kills: int, jobs: int, seed: int = 0) -> d
             _forget_some(folder, rng)
         run = _start(folder, model, jobs)
         while run.poll() is None and sum(killed.values()) < kills:
-            time.sleep(rng.uniform(1.0, 6.0))
-            killed[_kill(run, rng)] += 1
+            time.sleep(rng.uniform(0.5, 4.0))
+            if (what := _kill(run, rng)) is not None:
+                killed[what] += 1
         _end(run)
         now = {row.case: row.finished for row in cohort.CohortTable.open(folder / "out") if row.status == DONE}
         lost += [case for case in finished if case not in now and case not in _forgotten]
@@ -213,21 +214,28 @@ def _start(folder: Path, model: Path, jobs: int, *more: str) -> subprocess.Popen
     return subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
 
 
-def _kill(run: subprocess.Popen[bytes], rng: random.Random) -> str:
-    """A worker, more often than not; else the whole run, which holds the scheduler too."""
+def _kill(run: subprocess.Popen[bytes], rng: random.Random) -> str | None:
+    """A worker, more often than not; else the whole run, which holds the scheduler too. None: nothing to kill."""
     try:
         children = psutil.Process(run.pid).children(recursive=True)
     except psutil.Error:
-        return "missed"
+        return None
     workers = [c for c in children if _is_worker(c)]
-    if not workers or rng.random() < 0.25:
+    if not workers:
+        # Starting: killed now and then too.
+        if rng.random() > 0.02:
+            return None
+        run.kill()
+        run.wait()
+        return "run while it started"
+    if rng.random() < 0.15:
         run.kill()
         run.wait()
         return "run and scheduler"
     try:
         os.kill(rng.choice(workers).pid, signal.SIGKILL)
     except ProcessLookupError:
-        return "missed"
+        return None
     return "worker"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import signal
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -29,12 +31,15 @@ _FIRST_WORKER_S = 120.0
 class CohortPlugin(WorkerPlugin):
     """Tells each worker, also one that joins later, what the tasks of a run need, and opens the model there."""
 
-    def __init__(self, run: str, work: Work) -> None:
+    def __init__(self, run: str, work: Work, own: bool = False) -> None:
         self.name = f"flairseg-{run}"
-        self._run, self._work = run, work
+        self._run, self._work, self._own = run, work, own
 
     def setup(self, worker: Any) -> None:
         """Called by Dask when the worker starts. What goes wrong here the first task tells."""
+        if self._own and threading.current_thread() is threading.main_thread():
+            # Ctrl-C reaches every process of the terminal; the run ends its workers itself.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         tasks.remember(self._run, self._work)
         with suppress(FlairSegError):
             prepare(self._work)
@@ -91,7 +96,7 @@ class DaskExecutor:
                 "Start workers for it, in an environment where FlairSeg of this version is installed.",
                 code="no-workers",
             ) from error
-        self._client.register_plugin(CohortPlugin(self._run, work))
+        self._client.register_plugin(CohortPlugin(self._run, work, self._cluster is not None))
         self._look()
 
     def capacity(self) -> int:
