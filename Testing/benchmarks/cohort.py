@@ -178,7 +178,7 @@ def soak(folder: Path, sessions: int, kills: int, jobs: int, seed: int = 0) -> d
         _end(run)
         now = {row.case: row.finished for row in cohort.CohortTable.open(folder / "out") if row.status == DONE}
         lost += [case for case in finished if case not in now and case not in _forgotten]
-        half += [str(p) for p in (folder / "out").rglob("*.nii.gz") if not _whole(p)]
+        half += [str(p) for p in (folder / "out").rglob("*.nii.gz") if not _is_temporary(p) and not _whole(p)]
         finished = now
         _forgotten.clear()
     run = _start(folder, model, jobs, "--retry-failed")
@@ -186,6 +186,7 @@ def soak(folder: Path, sessions: int, kills: int, jobs: int, seed: int = 0) -> d
     rows = list(cohort.CohortTable.open(folder / "out"))
     return {
         "kills": dict(killed), "runs": rounds + 1, "sessions": sessions, "rows": len(rows),
+        "leftovers": [str(p) for p in (folder / "out").rglob("*") if _is_temporary(p)],
         "twice": [c for c, n in Counter(row.case for row in rows).items() if n > 1], "lost": lost, "half_written": half,
         "statuses": dict(Counter(row.status for row in rows)),
         "quarantined": sum(row.status == QUARANTINED for row in rows),
@@ -250,6 +251,10 @@ def _end(run: subprocess.Popen[bytes]) -> None:
     if run.poll() is None:
         run.kill()
         run.wait()
+
+
+def _is_temporary(path: Path) -> bool:
+    return any(part.startswith(".flairseg-") for part in path.parts)
 
 
 def _whole(path: Path) -> bool:

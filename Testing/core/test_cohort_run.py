@@ -206,6 +206,19 @@ def test_failures_are_tried_again_when_asked(small):
     assert (events.cases(), table.rows()[2].status) == (["sub-03"], DONE)
 
 
+def test_what_a_killed_process_left_is_taken_away(small):
+    """A temporary folder of a case that was not finished, and of a table."""
+    root, output, model = small
+    (output / "work" / "rows" / "sub-01.json").unlink()
+    for folder in (output / "sub-01" / "anat", output / "cases" / "sub-01", output):
+        (folder / ".flairseg-x1").mkdir()
+        (folder / ".flairseg-x1" / "sub-01_dseg.nii.gz").write_bytes(b"half")
+    (output / "work" / "rows" / ".flairseg-x2").write_text("half")
+    _, events = run(root, output, model)
+    assert events.cases() == ["sub-01"]
+    assert list(output.rglob(".flairseg-*")) == []
+
+
 def test_files_of_a_session_that_fails_now_are_gone(small):
     root, output, model = small
     (root / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz").write_bytes(b"")

@@ -96,8 +96,12 @@ def _announce(messages: Console, prepared: Prepared, quiet: bool) -> None:
         parts.append(f"{len(plan.gone)} more from earlier runs")
     text = f"{'; '.join(parts)}."
     if plan.todo:
+        cluster = prepared.options.cluster
         expected = clock(plan.seconds(prepared.workers))
-        text += f" {len(plan.todo)} to segment, {prepared.workers} at once: about {expected}."
+        pace = f"{prepared.workers} at once: about {expected}"
+        if cluster.scheduler and cluster.jobs is None:
+            pace = f"{plan.seconds_each:.0f} s each on one worker"
+        text += f" {len(plan.todo)} to segment, {pace}."
     messages.print(Text(text), soft_wrap=True)
 
 

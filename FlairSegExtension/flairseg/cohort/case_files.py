@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ..files.atomic import all_or_none
+from ..files.atomic import all_or_none, remove_leftovers
 from ..files.summary_paths import input_for_summary
 from ..labels import CLASSES
 from ..segmentation.result import Segmentation
@@ -50,6 +50,8 @@ def write(layout: Layout, shown: Session, result: Segmentation, options: CaseOpt
     OutputError
         If they cannot be written.
     """
+    for folder in (layout.anat(shown), layout.case_folder(shown.case)):
+        remove_leftovers(folder)
     wanted = ["dseg"]
     wanted += ["lesion_mask"] if options.lesion_mask else []
     wanted += ["probabilities"] if options.probabilities else []
@@ -111,6 +113,7 @@ def are_there(layout: Layout, row: SessionRow) -> bool:
 def remove(layout: Layout, shown: Session) -> None:
     """Take the files of a session away of which the present run has none: what is there is never stale."""
     anat = layout.anat(shown)
+    remove_leftovers(anat)
     for suffix, _, _ in _DERIVATIVES.values():
         for ending in (".nii.gz", ".json"):
             layout.derivative(shown, suffix, ending).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from typing import Any
 from .._optional import require
 from .._version import __version__
 from ..errors import FlairSegError
-from ..files.atomic import check_folder, write_whole
+from ..files.atomic import check_folder, remove_leftovers, write_whole
 from ..models.card import ModelCard, with_lesion_threshold
 from ..models.store import find_model
 from ..privacy.pseudonyms import Pseudonymiser
@@ -231,6 +231,8 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
     began = time.monotonic()
     with RunLock(layout.lock, {"started": now()}):
         begun.forget_interrupted(layout)
+        for folder in (layout.root, layout.work, layout.row("x").parent, layout.change_row("x").parent):
+            remove_leftovers(folder)
         source = prepared.source.path if prepared.pseudonymiser is None else None
         write_dataset(layout, source, prepared.source.kind, _model(prepared.card))
         listener({"event": "plan", **plan.to_dict(prepared.workers)})

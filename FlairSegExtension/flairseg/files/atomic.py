@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
@@ -104,6 +104,25 @@ def write_whole(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Take away what a process left in a folder that was killed while it wrote: temporary files and folders.
+
+    Parameters
+    ----------
+    folder : Path
+        Into which nobody writes at the moment; need not exist.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if not name.startswith(_TEMPORARY):
+                continue
+            path = folder / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
