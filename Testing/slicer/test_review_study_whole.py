@@ -52,6 +52,7 @@ def read_until_killed(room: Path, answers: int) -> dict:
     return json.loads(line)
 
 
+@pytest.mark.slow
 def test_two_raters_with_pauses_and_a_kill_to_the_report(rater, study, tmp_path):
     pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip install 'flairseg[study]'")
     rng = np.random.default_rng(5)
