@@ -144,6 +144,16 @@ def test_regions_come_on_request_and_say_so(segmentation):
     assert segmentation.regions is None
 
 
+def test_a_report_of_labels_whose_model_is_not_here(segmentation, tmp_path):
+    """A card that is an id alone: the export of a case that was segmented on another computer."""
+    from flairseg.worker.export import HTML, write_export
+
+    model = {"id": "gone-v9.9", "sha256": "ab" * 32}
+    regions = np.zeros(segmentation.labels.shape, np.uint8)
+    write_export(segmentation.volume, segmentation.labels, tmp_path, "case", [HTML], model=model, regions=regions)
+    assert "gone-v9.9" in (tmp_path / "case_report.html").read_text(encoding="utf-8")
+
+
 def test_a_result_for_another_grid_is_refused(segmentation, head):
     fields, blocks = wire.encode_result(segmentation)
     with pytest.raises(wire.ProtocolError):

@@ -180,8 +180,10 @@ class Segmentation:
     def _model_entry(self) -> dict[str, Any]:
         """The model as it stands in ``summary.json``; an ensemble with its members."""
         entry: dict[str, Any] = {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256}
-        if thresholds := self.card.pipeline.thresholds:
-            entry["thresholds"] = {CLASS_BY_VALUE[value].id: level for value, level in thresholds.items()}
+        # Of a model that is not on this computer nothing but its id is known.
+        pipeline = getattr(self.card, "pipeline", None)
+        if pipeline is not None and pipeline.thresholds:
+            entry["thresholds"] = {CLASS_BY_VALUE[value].id: level for value, level in pipeline.thresholds.items()}
         members = [
             {
                 "id": member.id,
