@@ -520,6 +520,30 @@ def test_both_files_or_none_and_nothing_is_overwritten(segmentation, tmp_path, m
     assert written["pdf"].read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", ["html", "pdf"])
+def test_overwriting_replaces_the_report_of_the_same_image_only(segmentation, tmp_path, kind):
+    only = {"html": kind == "html", "pdf": kind == "pdf", "regions": False, "overwrite": True}
+    (path,) = report_for_segmentation(segmentation, tmp_path, **only).values()
+    before = path.read_bytes()
+    brighter = replace(segmentation.volume, array=segmentation.volume.array + 1)
+    with pytest.raises(OutputError, match="another image") as caught:
+        report_for_segmentation(replace(segmentation, volume=brighter), tmp_path, **only)
+    assert caught.value.code == "other-report"
+    assert path.read_bytes() == before
+    edited = np.where(segmentation.labels == 3, 0, segmentation.labels)
+    report_for_segmentation(segmentation, tmp_path, labels=edited, **only)
+    assert path.read_bytes() != before, "of the same image, after edits of its labels"
+    path.write_bytes(b"something else")
+    with pytest.raises(OutputError, match="does not say of which"):
+        report_for_segmentation(segmentation, tmp_path, **only)
+
+
+def test_a_report_of_files_and_of_the_result_in_memory_are_of_one_image(files, segmentation, tmp_path):
+    report_for_segmentation(segmentation, tmp_path, regions=False)
+    code, said = run(files["summary"], "-o", tmp_path, "--flair", files["flair"], "--no-regions", "--overwrite")
+    assert code == 0, said
+
+
 def test_the_same_case_gives_the_same_files_on_either_paper(segmentation):
     from flairseg.report.content import content_of
     from flairseg.report.html import render_html

@@ -6,6 +6,8 @@ grouping and the same checks as with pydicom (:mod:`.series`), so that both give
 
 from __future__ import annotations
 
+import re
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,10 @@ _TAGS = {
     "ImagePositionPatient": "0020|0032", "ImageOrientationPatient": "0020|0037", "RescaleSlope": "0028|1053",
     "RescaleIntercept": "0028|1052", "PixelPaddingValue": "0028|0120", "PixelPaddingRangeLimit": "0028|0121",
 }  # fmt: skip
+#: Transfer syntax whose data set is compressed as a whole.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+#: A Modality LUT Sequence and its first item, implicit and explicit, in either byte order.
+_TABLE = re.compile(rb"\x28\x00\x00\x30(SQ..)?.{4}\xfe\xff\x00\xe0|\x00\x28\x30\x00SQ...{4}\xff\xfe\xe0\x00", re.DOTALL)
 #: Attributes of one value in which a backslash is no separator.
 _SINGLE = frozenset(("SeriesDescription", "ProtocolName", "Manufacturer"))
 
@@ -62,6 +68,8 @@ class GdcmHeader:
         found = {name: reader.GetMetaData(tag).strip("\0 ") for name, tag in _TAGS.items() if tag in keys}
         size = reader.GetSize()
         # GDCM keeps the size out of its dictionary for some files.
+        if _has_modality_table(path):
+            found["ModalityLUTSequence"] = "present"
         self._values = {"Columns": str(size[0]), "Rows": str(size[1]), **{k: v for k, v in found.items() if v}}
 
     def get(self, keyword: str) -> Any:
@@ -70,6 +78,17 @@ class GdcmHeader:
         if text is None or "\\" not in text or keyword in _SINGLE:
             return text
         return text.split("\\")
+
+
+def _has_modality_table(path: Path) -> bool:
+    """Whether a Modality LUT lies before the pixels of a file; GDCM tells of no sequences."""
+    raw = path.read_bytes()
+    if _DEFLATED in raw[:1024]:
+        # The file meta information ends where its first element (0002,0000) says.
+        start = 144 + int.from_bytes(raw[140:144], "little")
+        raw = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw[start:])
+    head = raw.partition(b"\xe0\x7f\x10\x00")[0].partition(b"\x7f\xe0\x00\x10")[0]
+    return _TABLE.search(head) is not None
 
 
 def stored_frame(path: Path, slope: float, intercept: float) -> np.ndarray:

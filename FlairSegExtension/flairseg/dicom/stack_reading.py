@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import CaseWarning, UnreadableImageError, UnusableIntensitiesError
+from ..errors import CaseWarning, MissingDependencyError, UnreadableImageError, UnusableIntensitiesError
 from ..image.volume import Volume
+from .gdcm import has_pydicom
 from .pixels import stored_frames
 from .scan import Frame, read_header
 from .series import Stack
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PIXEL_KEYWORDS = (
+    "ModalityLUTSequence",
     "PhotometricInterpretation", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelRepresentation",
     "BitsAllocated",
@@ -62,8 +64,7 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
                     f"{path.name} cannot be read: its pixels are not as many as its header says.",
                     "Copy the series again, whole.",
                 )
-            slope, intercept = _rescale(header, stack.frames[k])
-            array[k] = stored.astype(np.float64) * slope + intercept
+            array[k] = _values(stored, header, stack.frames[k])
             outside = is_padding(stored, header)
             if outside is not None and outside.any():
                 padding.append((k, outside))
@@ -134,6 +135,22 @@ def _blank(array: np.ndarray, padding: list[tuple[int, np.ndarray]], inverted: b
     array[~inside] = array[inside].max() if inverted else array[inside].min()
     text_ = f"{100 * count / array.size:.2g} % of the image is padding (PixelPaddingValue) and counts as background."
     return CaseWarning(text_, "padding")
+
+
+def _values(stored: np.ndarray, header: Dataset, frame: Frame) -> np.ndarray:
+    """Values of a frame by the header's Modality LUT (DICOM PS3.3, C.11.1), a table or a line: float64."""
+    if item(header, "ModalityLUTSequence") is None or number(header, "RescaleSlope"):
+        slope, intercept = _rescale(header, frame)
+        return stored.astype(np.float64) * slope + intercept
+    if not has_pydicom():
+        raise MissingDependencyError(
+            "The pixels of the DICOM series are to be read by a table (Modality LUT), which needs pydicom.",
+            "Install it with: pip install 'flairseg[dicom]'.",
+            packages=["pydicom"],
+        )
+    from pydicom.pixels import apply_modality_lut
+
+    return apply_modality_lut(stored, header).astype(np.float64)
 
 
 def _rescale(header: Dataset, frame: Frame) -> tuple[float, float]:

@@ -188,6 +188,9 @@ class Case:
         Of the file that the labels were read from; empty if there was none.
     dates_moved : bool
         Whether names are pseudonyms and dates moved.
+    image_sha256 : str
+        :func:`flairseg.io.same_input.fingerprint` of the image, keyed under pseudonyms; computed when the report is
+        written where it is empty.
     """
 
     name: str
@@ -205,6 +208,7 @@ class Case:
     warnings: tuple[str, ...] = ()
     labels_sha256: str = ""
     dates_moved: bool = False
+    image_sha256: str = ""
 
     @property
     def volumes_ml(self) -> dict[int, float]:

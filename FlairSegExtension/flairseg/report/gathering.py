@@ -22,6 +22,7 @@ from ..files.summary_paths import find_input
 from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
+from ..files.same_input import fingerprint
 from ..io.reader import read_volume
 from ..lesions.components import LesionMap, find_lesions
 from ..review.verdict import from_json
@@ -104,7 +105,7 @@ def from_segmentation(
     changed = labels is not None and not np.array_equal(labels, segmentation.labels)
     shown = replace(segmentation, labels=np.asarray(labels, np.uint8), compact=None) if changed else segmentation
     summary = shown.summary()
-    return _case(
+    case = _case(
         segmentation.volume.name,
         shown.volume,
         shown.labels,
@@ -116,6 +117,7 @@ def from_segmentation(
         tuple(segmentation.warnings),
         regions,
     )
+    return replace(case, image_sha256=segmentation.input_sha256)
 
 
 def from_files(
@@ -181,8 +183,9 @@ def from_files(
     labels = found.labels
     name = text(summary.get("case")) or files.name
     warnings = (*warnings_from(summary.get("warnings")), *image.warnings, *found.warnings)
-    digest = file_sha256(files.labels)
+    digest, image_digest = file_sha256(files.labels), fingerprint(image)
     if pseudonymiser is not None:
+        image_digest = pseudonymiser.content_digest(image_digest)
         pseudonym = pseudonymiser.learn_path(path, name)
         for other in (files.labels, image.name, text(summary.get("input"))):
             if str(other).strip():
@@ -203,7 +206,7 @@ def from_files(
     case = _case(name, image, labels, summary, review, change, study_date, _card(summary), tuple(warnings), regions)
     if case.change is not None and pseudonymiser is None:  # names and dates are written into the picture
         case = replace(case, change=replace(case.change, sheet=_sheet_beside(followup)))
-    return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None)
+    return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None, image_sha256=image_digest)
 
 
 # --- the case

@@ -22,8 +22,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 PAPERS = {"a4": "A4", "letter": "letter"}
 
 
-def render_html(content: Content, paper: str = "a4") -> str:
-    """HTML text of a report; ``paper`` (a key of :data:`PAPERS`) is what it prints on.
+def render_html(content: Content, paper: str = "a4", image_sha256: str = "") -> str:
+    """HTML text of a report; ``paper`` (a key of :data:`PAPERS`) is what it prints on, ``image_sha256`` what it is of.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def render_html(content: Content, paper: str = "a4") -> str:
     )
     environment.filters |= {"drawing": drawing, "css": css_string, "sheet": sheet}
     return environment.get_template("report.html.j2").render(
-        report=content, paper=PAPERS[paper], print_share=_print_share(content, paper)
+        report=content, paper=PAPERS[paper], print_share=_print_share(content, paper), image=image_sha256
     )
 
 

@@ -41,8 +41,8 @@ _SHEET_HEIGHT = 620.0
 _KEPT_ROWS = 15
 
 
-def render_pdf(content: Content, paper: str = "a4") -> bytes:
-    """The bytes of a PDF file; ``paper`` is ``a4`` or ``letter``.
+def render_pdf(content: Content, paper: str = "a4", image_sha256: str = "") -> bytes:
+    """The bytes of a PDF file; ``paper`` is ``a4`` or ``letter``, ``image_sha256`` what the report is of.
 
     Raises
     ------
@@ -50,17 +50,18 @@ def render_pdf(content: Content, paper: str = "a4") -> bytes:
         If ReportLab is not installed.
     """
     require(("reportlab",), "The PDF report", "report")
-    return _Setter(content, paper).bytes()
+    return _Setter(content, paper, image_sha256).bytes()
 
 
 class _Setter:
     """Sets one report."""
 
-    def __init__(self, content: Content, paper: str) -> None:
+    def __init__(self, content: Content, paper: str, image_sha256: str) -> None:
         from reportlab.lib.pagesizes import A4, LETTER
         from reportlab.lib.styles import ParagraphStyle
 
         self._content = content
+        self._keywords = [f"flairseg-image {image_sha256}"] if image_sha256 else []
         self._size = {"a4": A4, "letter": LETTER}[paper]
         self._glyphs = _register_fonts()
         mm = _POINTS_PER_MM
@@ -108,6 +109,7 @@ class _Setter:
             subject=self._content.disclaimer,
             creator=self._content.footer,
             author="",
+            keywords=self._keywords,
             lang=self._content.language,
             invariant=1,
             pageCompression=1,

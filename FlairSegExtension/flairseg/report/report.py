@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import OutputError
 from ..files.atomic import all_or_none, results_exist
+from ..files.same_input import already_there, fingerprint
 from . import gathering
 from .case import Case, Review
 from .content import Content, content_of
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.result import Segmentation
 
+#: How HTML and PDF files name the image that they are of.
+_IMAGE = re.compile(rb"flairseg-image[^0-9a-f]{1,12}(?:content=.)?([0-9a-f]{64})")
 #: Endings of the files that :meth:`CaseReport.write` makes.
 ENDINGS = {"html": "_report.html", "pdf": "_report.pdf"}
 
@@ -92,6 +97,11 @@ class CaseReport:
         return cls(case, language, paper)
 
     @cached_property
+    def image_sha256(self) -> str:
+        """What the files say of the image that they are of, so that another case's report is not replaced."""
+        return self.case.image_sha256 or fingerprint(self.case.volume)
+
+    @cached_property
     def content(self) -> Content:
         """What it says."""
         return content_of(self.case, self._texts)
@@ -110,7 +120,7 @@ class CaseReport:
         MissingDependencyError
             If Jinja2 is not installed.
         """
-        return render_html(self.content, self.paper)
+        return render_html(self.content, self.paper, self.image_sha256)
 
     def pdf(self) -> bytes:
         """The PDF file's bytes.
@@ -122,7 +132,7 @@ class CaseReport:
         """
         from .pdf import render_pdf
 
-        return render_pdf(self.content, self.paper)
+        return render_pdf(self.content, self.paper, self.image_sha256)
 
     def write_html(self, path: str | Path, overwrite: bool = False) -> Path:
         """Write the HTML file; errors as for :meth:`html` and :meth:`write`."""
@@ -140,13 +150,14 @@ class CaseReport:
         Raises
         ------
         OutputError
-            If a file is there already and may not be replaced, or cannot be written.
+            If a file is there already and may not be replaced (``overwrite`` replaces reports of the same image only:
+            code ``other-report``), or cannot be written.
         MissingDependencyError
             As for :meth:`html` and :meth:`pdf`.
         """
         stem = self.stem if stem is None else stem
         wanted = {kind: stem + ENDINGS[kind] for kind, asked in (("html", html), ("pdf", pdf)) if asked}
-        _refuse_existing(Path(folder), wanted.values(), overwrite)
+        self._check(Path(folder), wanted.values(), overwrite)
         raw = {name: self.html().encode("utf-8") if kind == "html" else self.pdf() for kind, name in wanted.items()}
         with all_or_none(Path(folder), raw) as temporary:
             for name, content in raw.items():
@@ -154,16 +165,31 @@ class CaseReport:
         return {kind: Path(folder) / name for kind, name in wanted.items()}
 
     def _write(self, path: Path, raw: bytes, overwrite: bool) -> Path:
-        _refuse_existing(path.parent, [path.name], overwrite)
+        self._check(path.parent, [path.name], overwrite)
         with all_or_none(path.parent, [path.name]) as temporary:
             (temporary / path.name).write_bytes(raw)
         return path
 
+    def _check(self, folder: Path, names: Iterable[str], overwrite: bool) -> None:
+        """Refuse to replace what the user did not ask to be replaced, and reports of another image."""
+        for name in already_there(folder, names):
+            if not overwrite:
+                raise results_exist("Reports", folder / name)
+            if _image_of(folder / name) != self.image_sha256:
+                raise OutputError(
+                    f"{name} in {folder} is the report of another image, or does not say of which.",
+                    "It was kept. Choose another folder, or move it away.",
+                    code="other-report", file=name, folder=str(folder),
+                )  # fmt: skip
 
-def _refuse_existing(folder: Path, names, overwrite: bool) -> None:
-    for name in () if overwrite else names:
-        if (folder / name).exists():
-            raise results_exist("Reports", folder / name)
+
+def _image_of(path: Path) -> str:
+    """The fingerprint of the image in a report's HTML ``meta`` element or PDF keywords; empty where there is none."""
+    try:
+        found = _IMAGE.search(path.read_bytes())
+    except OSError:
+        return ""
+    return "" if found is None else found[1].decode("ascii")
 
 
 def report_for_segmentation(

@@ -247,7 +247,7 @@ def _put(
     names = {name: f"{stem}{ENDINGS[name]}" for name in objects}
     objects = {name: finished(data, pseudonymiser) for name, data in objects.items()}
     for name, data in objects.items():
-        _refuse_other_study(folder / names[name], data, stem)
+        _refuse_other_series(folder / names[name], data, stem)
     with all_or_none(folder, names.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
         for name, data in objects.items():
             _call(check)
@@ -255,22 +255,29 @@ def _put(
     return {name: folder / file for name, file in names.items()}
 
 
-def _refuse_other_study(path: Path, made: Dataset, stem: str) -> None:
-    """Refuse to replace an object of another study."""
+def _refuse_other_series(path: Path, made: Dataset, stem: str) -> None:
+    """Refuse to replace an object of another study, or one that refers to another series of it."""
     import pydicom
 
     if not path.is_file():
         return
     try:
-        there = str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+        tags = ["StudyInstanceUID", "ReferencedSeriesSequence"]
+        there = _source_uids(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags))
     except (OSError, ValueError, AttributeError, pydicom.errors.InvalidDicomError):
-        there = ""
-    if there != str(made.StudyInstanceUID):
+        there = []
+    if there != _source_uids(made):
         raise OutputError(
-            f"The DICOM results of {stem} in {path.parent} belong to another study.",
+            f"The DICOM results of {stem} in {path.parent} belong to another study or series.",
             "They were kept. Choose another folder, or give this case a name of its own.",
             code="other-input", stem=stem, folder=str(path.parent),
         )  # fmt: skip
+
+
+def _source_uids(data: Dataset) -> list[str]:
+    """UIDs of the study, and of the series that an object refers to."""
+    series = data.get("ReferencedSeriesSequence") or ()
+    return [str(data.StudyInstanceUID), *(str(one.SeriesInstanceUID) for one in series)]
 
 
 def _call(check: Callable[[], None] | None) -> None:
