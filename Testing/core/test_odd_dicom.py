@@ -16,8 +16,8 @@ import pydicom
 import pytest
 from flairseg.dicom.stack import MISALIGNED_MM
 from flairseg.errors import FlairSegError
-from flairseg.reading import read_volume
-from flairseg.volume import Volume
+from flairseg.image.volume import Volume
+from flairseg.io.reader import read_volume
 from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut
 from pydicom.uid import (

@@ -392,7 +392,7 @@ def test_one_dicom_file_is_not_a_series(tmp_path, head):
 
 def test_nifti_2_is_told(tmp_path, head):
     nib.save(nib.Nifti2Image(head.array.T, head.ijk_to_ras), tmp_path / "two.nii")
-    refused(tmp_path / "two.nii", errors.UnreadableImageError, "NIfTI-2", "Export")
+    refused(tmp_path / "two.nii", errors.UnreadableImageError, "NIfTI-2", "Convert it to NIfTI-1")
 
 
 def test_several_volumes_colour_and_complex(tmp_path, head):

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import CaseWarning, InvalidGeometryError
 from ..image.geometry import VolumeGeometry, spacing_of
+from .metaimage import metaimage_fields
 from .nifti import HEADER_BYTES, NiftiHeader, first_bytes, parse_header
 
 #: Two statements of a voxel edge are one if they differ by no more than this (relative): 3 % of a volume.
@@ -325,14 +326,15 @@ def _text_header(path: Path) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _fields(text: str, separator: str) -> dict[str, str]:
-    lines = (line.partition(separator) for line in text.splitlines() if not line.startswith("#"))
+def _fields(text: str) -> dict[str, str]:
+    """The fields of a NRRD header, in lower case; key/value pairs (``:=``) are none of them."""
+    lines = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
     return {key.strip().lower(): value.strip() for key, sign, value in lines if sign and not value.startswith("=")}
 
 
 def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bool, str, str]:
     """Share of the axes whose size a NRRD header gives; whether it gives an orientation; unit; negative sizes."""
-    fields = _fields(text, ":")
+    fields = _fields(text)
     vectors = re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
     spacings = fields.get("spacings", "").split()
     known = [value for value in spacings if value.lower().lstrip("+-") not in ("nan", "")]
@@ -363,11 +365,11 @@ def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bool, s
 
 def _metaimage(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bool, str, str]:
     """As :func:`_nrrd`, for MetaImage."""
-    fields = _fields(text, "=")
-    sizes = fields.get("elementspacing", fields.get("elementsize", "")).split()
-    oriented = any(key in fields for key in ("transformmatrix", "rotation", "orientation"))
+    fields = metaimage_fields(text)
+    sizes = fields.get("ElementSpacing", fields.get("ElementSize", "")).split()
+    oriented = any(key in fields for key in ("TransformMatrix", "Rotation", "Orientation"))
     negative = " x ".join(sizes) if any(value.startswith("-") for value in sizes) else ""
-    return float(bool(sizes)), oriented, fields.get("distanceunits", "").strip("?"), negative
+    return float(bool(sizes)), oriented, fields.get("DistanceUnits", "").strip("?"), negative
 
 
 # --- what is said

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 from ..errors import UnreadableImageError
+from .nifti import first_bytes
 
 #: Known endings and the kind of file that each promises; the longest ending counts.
 ENDINGS = {
@@ -16,33 +19,46 @@ ENDINGS = {
     ".mhd": "MetaImage",
 }
 _EXPORT = "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer."
-_UNPACK = "Unpack it and give the image, or the folder of the DICOM series, that is inside."
+_UNPACK = "Unpack it ({command} {file}) and give the image, or the folder of the DICOM series, that is inside."
+_READS = "FlairSeg reads .nii and .nii.gz."
 _DCM2NIIX = "Convert it to .nii.gz with dcm2niix, or export the series as DICOM."
 _PAIR = (
-    "Convert the pair to one .nii.gz, for instance with 3D Slicer (load the .hdr, save as .nii.gz), FSL's "
-    "fslchfiletype NIFTI_GZ or nibabel."
+    "Convert the pair to one .nii.gz, for instance with FSL: fslchfiletype NIFTI_GZ {file}, with nibabel: nib-convert "
+    "{header} {stem}.nii.gz, or with 3D Slicer (load the .hdr, save as .nii.gz)."
 )
 _ANALYZE = (
     "Convert it to .nii.gz with a program that knows which side is left (SPM's and FSL's Analyze files differ), and "
     "check the sides."
 )
-_MGH = "Convert it to .nii.gz with FreeSurfer's mri_convert, or load it in 3D Slicer and save it as .nii.gz."
+_MGH = (
+    "Convert it to .nii.gz, for instance with FreeSurfer: mri_convert {file} {stem}.nii.gz, with nibabel: nib-convert "
+    "{file} {stem}.nii.gz, or with 3D Slicer."
+)
+_NIFTI_2 = (
+    'Convert it to NIfTI-1, for instance with nibabel: python -c "import nibabel as n; '
+    'n.save(n.Nifti1Image.from_image(n.load({source})), {target})".'
+)
+_NO_HEADER = "Copy the .hdr file that belongs to it beside it, then convert the two to one .nii.gz."
+_MGH_KIND, _MISNAMED_MGH = "FreeSurfer volume", "FreeSurfer volume under another name"
 #: Kinds that FlairSeg does not read -> what helps.
 ADVICE = {
-    "FreeSurfer volume": _MGH,
+    _MGH_KIND: _MGH,
+    _MISNAMED_MGH: "Convert it with FreeSurfer: mri_convert -it mgz {file} {stem}_1.nii.gz.",
     "NIfTI pair (.hdr and .img)": _PAIR,
-    "NIfTI-2": _EXPORT,
+    "NIfTI-2": _NIFTI_2,
     "Analyze 7.5 header": _ANALYZE,
-    "voxel file (.img) of a NIfTI or Analyze pair": _PAIR,
-    "tar archive": _UNPACK,
-    "zip archive": _UNPACK,
-    "7-Zip archive": _UNPACK,
-    "RAR archive": _UNPACK,
-    "bzip2 file": "Unpack it (bunzip2); FlairSeg reads .nii and .nii.gz.",
-    "xz file": "Unpack it (unxz); FlairSeg reads .nii and .nii.gz.",
-    "Zstandard file": "Unpack it (unzstd); FlairSeg reads .nii and .nii.gz.",
-    "MINC file": "Convert it to .nii.gz with mnc2nii, or load it in 3D Slicer and save it as .nii.gz.",
-    "AFNI data set": "Convert it to .nii.gz with AFNI's 3dAFNItoNIFTI.",
+    "Analyze 7.5 image": _ANALYZE,
+    "voxel file (.img) without its header (.hdr)": _NO_HEADER,
+    "tar archive": _UNPACK.replace("{command}", "tar -xf"),
+    "zip archive": _UNPACK.replace("{command}", "unzip"),
+    "7-Zip archive": _UNPACK.replace("{command}", "7z x"),
+    "RAR archive": _UNPACK.replace("{command}", "unrar x"),
+    "bzip2 file": f"Unpack it: bunzip2 {{file}}. {_READS}",
+    "xz file": f"Unpack it: unxz {{file}}. {_READS}",
+    "Zstandard file": f"Unpack it: unzstd {{file}}. {_READS}",
+    "MINC file": "Convert it to .nii.gz: mnc2nii {file} {stem}.nii, or load it in 3D Slicer and save it as .nii.gz.",
+    "HDF5 file": _EXPORT,
+    "AFNI data set": "Convert it with AFNI: 3dAFNItoNIFTI -prefix {stem}.nii.gz {file}.",
     "Philips PAR/REC file": _DCM2NIIX,
     "PNG picture": _EXPORT,
     "JPEG picture": _EXPORT,
@@ -62,13 +78,12 @@ _MAGIC = (
     (b"\xfd7zXZ", "xz file"),
     (b"\x28\xb5\x2f\xfd", "Zstandard file"),
     (b"CDF", "MINC file"),
-    (b"\x89HDF", "MINC file"),
+    (b"\x89HDF", "HDF5 file"),
     (b"# === DATA DESCRIPTION FILE", "Philips PAR/REC file"),
 )
 #: Endings that tell the kind where the content does not.
 _NAMES = (
-    ((".mgz", ".mgh", ".mgh.gz"), "FreeSurfer volume"),
-    ((".img", ".img.gz"), "voxel file (.img) of a NIfTI or Analyze pair"),
+    ((".mgz", ".mgh", ".mgh.gz"), _MGH_KIND),
     ((".hdr", ".hdr.gz"), "Analyze 7.5 header"),
     ((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), "tar archive"),
     ((".mnc", ".mnc.gz"), "MINC file"),
@@ -76,6 +91,8 @@ _NAMES = (
     ((".par", ".rec"), "Philips PAR/REC file"),
 )
 _HEADER_LENGTH = 348
+#: Endings that are no part of the name of what a command makes.
+_FOREIGN_ENDING = r"(\.nii|\.hdr|\.img|\.mgz|\.mgh|\.mnc|\.brik|\.head)?(\.gz|\.bz2|\.xz)?$"
 
 
 def ending_of(path: Path) -> str | None:
@@ -102,6 +119,8 @@ def kind_of(path: Path, head: bytes, content: bytes) -> str | None:
     if zipped and found in (None, "NIfTI"):
         by_name = _by_name(path) if found is None else None
         return by_name or "NIfTI (gzip)"
+    if found == "HDF5 file" and path.suffix.lower() == ".mnc":
+        return "MINC file"
     return found or _by_name(path)
 
 
@@ -119,7 +138,7 @@ def _by_content(content: bytes) -> str | None:
     if content[257:262] == b"ustar":
         return "tar archive"
     if content[:4] == b"\0\0\0\1" and len(content) > 284:
-        return "FreeSurfer volume"
+        return _MGH_KIND
     if any(int.from_bytes(content[:4], order) == _HEADER_LENGTH for order in ("little", "big")):
         return "Analyze 7.5 header"
     if any(key in content for key in (b"ObjectType", b"NDims")):
@@ -129,7 +148,32 @@ def _by_content(content: bytes) -> str | None:
 
 def _by_name(path: Path) -> str | None:
     name = path.name.lower()
+    if name.endswith((".img", ".img.gz")):
+        return _voxel_file(path)
     return next((kind for endings, kind in _NAMES if name.endswith(endings)), None)
+
+
+def _voxel_file(path: Path) -> str:
+    """What the voxels of an ``.img`` file are, by the header beside it."""
+    stem = path.name[: path.name.lower().rindex(".img")]
+    for ending in (".hdr", ".hdr.gz", ".HDR"):
+        try:
+            kind = _by_content(first_bytes(path.with_name(stem + ending), _HEADER_LENGTH))
+        except OSError:
+            continue
+        return "Analyze 7.5 image" if kind == "Analyze 7.5 header" else "NIfTI pair (.hdr and .img)"
+    return "voxel file (.img) without its header (.hdr)"
+
+
+def _advice(path: Path, kind: str) -> str:
+    """What helps, with the file in the commands as a shell takes it."""
+    stem = re.sub(_FOREIGN_ENDING, "", path.name, flags=re.IGNORECASE)
+    zipped = ".gz" * path.name.lower().endswith(".gz")
+    names = {"file": path.name, "stem": stem, "header": f"{stem}.hdr{zipped}"}
+    if kind == _MGH_KIND and _by_name(path) != kind:
+        kind = _MISNAMED_MGH
+    quoted = {key: shlex.quote(name) for key, name in names.items()}
+    return ADVICE.get(kind, _EXPORT).format(source=repr(path.name), target=repr(f"{stem}_1.nii.gz"), **quoted)
 
 
 def wrong_kind(path: Path, ending: str | None, kind: str | None, empty: bool) -> UnreadableImageError:
@@ -156,7 +200,7 @@ def wrong_kind(path: Path, ending: str | None, kind: str | None, empty: bool) ->
         article = "an" if kind[0] in "AE" else "a"
         return UnreadableImageError(
             f"{path.name} is {article} {kind}{promise}.",
-            ADVICE.get(kind, _EXPORT),
+            _advice(path, kind),
             code="foreign-format",
             kind=kind,
             file=path.name,

@@ -25,6 +25,9 @@ HEADER_BYTES = 348
 _VOX_OFFSET = 352
 _DATATYPES = {np.dtype(np.uint8): (2, 8), np.dtype(np.int16): (4, 16), np.dtype(np.float32): (16, 32)}
 _FLOATS = {16: np.float32, 64: np.float64}
+#: Bits of a voxel by ``datatype``.
+_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64, 1536: 128,
+         1792: 128, 2048: 256, 2304: 32}  # fmt: skip
 #: Bytes read at a time; a multiple of every voxel size.
 _CHUNK = 1 << 20
 _COPY_AGAIN = "Copy or export the file again: its end is missing or its content is damaged."
@@ -143,6 +146,8 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
         raise UnsupportedImageError(f"{name} holds no voxels.", "Export the image again.")
     shape = dim[1 : dim[0] + 1]
     datatype, bits = struct.unpack(order + "2h", raw[70:74])
+    # The type alone says how long a voxel is; bitpix repeats it, not always rightly.
+    bits = _BITS.get(datatype, bits)
     offset = struct.unpack(order + "f", raw[108:112])[0]
     geometry = NiftiGeometry(
         struct.unpack(order + "4f", raw[76:92]),

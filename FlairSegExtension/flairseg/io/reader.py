@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..files.headers import nifti_placement, text_placement
 from ..files.kinds import ENDINGS, ending_of, kind_of, wrong_kind
+from ..files.metaimage import check_whole
 from ..files.names import case_name, is_text, stem_of
 from ..files.nifti import NiftiHeader, first_bytes, read_header
 from ..image.checks import EXPORT_AGAIN, RESAMPLE, check_grid, check_volume
@@ -109,12 +110,8 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     if ending is None or _kind(path, head) != ENDINGS[ending]:
         raise wrong_kind(path, ending, _kind(path, head), empty=not head)
     header = read_header(path) if ENDINGS[ending].startswith("NIfTI") else None
-    if header is not None and header.trailing:
-        raise UnreadableImageError(
-            f"{path.name} holds more voxels than its header announces ({' x '.join(map(str, header.shape))}).",
-            "Its header is damaged, or several files were joined: export it again.",
-            code="trailing-data",
-        )
+    if header is not None:
+        _check_trailing(path, header)
     placed = None
     if header is not None:
         # Masks are measured on the grid of their image: what they say about voxel sizes is no reason to refuse them.
@@ -201,6 +198,8 @@ def _execute(path: Path):
     """The image, or a typed error in place of ITK's."""
     import SimpleITK as sitk
 
+    if ending_of(path) in (".mha", ".mhd"):
+        check_whole(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -250,8 +249,19 @@ def _thickness_warning(path: Path) -> CaseWarning:
     )
 
 
+def _check_trailing(path: Path, header: NiftiHeader) -> None:
+    """Refuse a file that goes on behind the voxels of its header: a part of the head, or of the lesions, is there."""
+    if header.trailing:
+        raise UnreadableImageError(
+            f"{path.name} holds more voxels than its header announces ({' x '.join(map(str, header.shape))}).",
+            "Its header is damaged, or several files were joined: export it again.",
+            code="trailing-data",
+        )
+
+
 def _read_nifti(path: Path) -> Volume:
     header = read_header(path)
+    _check_trailing(path, header)
     if any(n > 1 for n in header.shape[3:]):
         _raise_several(path, header)
     placed = nifti_placement(header, path.name)

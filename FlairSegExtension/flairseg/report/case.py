@@ -189,7 +189,7 @@ class Case:
     dates_moved : bool
         Whether names are pseudonyms and dates moved.
     image_sha256 : str
-        :func:`flairseg.io.same_input.fingerprint` of the image, keyed under pseudonyms; computed when the report is
+        :func:`flairseg.files.same_input.fingerprint` of the image, keyed under pseudonyms; computed when the report is
         written where it is empty.
     """
 

@@ -18,11 +18,11 @@ from ..anatomy.lesion_table import lesion_table
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..files.kinds import ENDINGS as IMAGE_ENDINGS
 from ..files.names import mask_case_name, stem_of, without_mask_words
+from ..files.same_input import fingerprint
 from ..files.summary_paths import find_input
 from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
-from ..files.same_input import fingerprint
 from ..io.reader import read_volume
 from ..lesions.components import LesionMap, find_lesions
 from ..review.verdict import from_json
