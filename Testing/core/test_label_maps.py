@@ -581,3 +581,42 @@ def test_files_of_earlier_versions_are_known_by_their_names(tmp_path):
     assert read_label_map(signed(tmp_path / "x_labels.nii.gz", truth(1), DESCRIPTION), GRID).warnings == ()
     assert refused(signed(tmp_path / "x_change.nii.gz", truth(), DESCRIPTION)).code == "change-map-not-labels"
     assert refused(signed(tmp_path / "x.nii.gz", truth(1), DESCRIPTION)).code == "unnamed-labels"
+
+
+# --- grey levels that are whole numbers
+
+
+def whole_numbers(tmp_path, array: np.ndarray):
+
+    path = tmp_path / "m.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+@pytest.mark.parametrize("top", [10, 100, 255])
+@pytest.mark.parametrize("meaning", ["binary", "probability", "lst", "lesion"])
+def test_per_cent_and_grey_levels_as_whole_numbers_are_no_mask(tmp_path, meaning, top):
+    """Every value from 1 to 100 occurs, as in a map of a hundred numbered lesions; but they change voxel by voxel."""
+    grey = np.random.default_rng(0).integers(0, top + 1, (10, 20, 20)).astype(np.int16)
+    assert set(np.unique(grey)) == set(range(top + 1))
+    with pytest.raises(UnsuitableMaskError) as caught:
+        read_label_map(whole_numbers(tmp_path, grey), None, parse_meaning(meaning))
+    assert caught.value.code == "neither-mask-nor-probabilities"
+
+
+def test_numbered_lesions_are_a_mask_even_where_they_touch(tmp_path):
+    numbered = np.zeros((10, 20, 20), np.int16)
+    for n in range(20):
+        numbered[1 + n // 10 * 4 : 4 + n // 10 * 4, 2:18, 2 * (n % 10) : 2 * (n % 10) + 2] = n + 1
+    found = read_label_map(whole_numbers(tmp_path, numbered), None, parse_meaning("binary"))
+    assert np.array_equal(found.labels == 3, numbered > 0)
+    assert [w.code for w in found.warnings if w.code == "several-values-in-mask"]
+
+
+@pytest.mark.parametrize(("high", "hint"), [(1.2, "Scale"), (15.0, "Scale"), (97.0, "per cent"), (255.0, "255")])
+def test_what_helps_with_fractions_above_1_depends_on_how_far(tmp_path, high, hint):
+    fractions = np.random.default_rng(0).uniform(0, high, (10, 20, 20)).astype(np.float32)
+    with pytest.raises(UnsuitableMaskError) as caught:
+        read_label_map(whole_numbers(tmp_path, fractions), None, parse_meaning("probability"))
+    assert caught.value.code == "not-probabilities"
+    assert hint in caught.value.advice

@@ -38,8 +38,8 @@ PLACED_OTHERWISE = {"positions-missing", "spacing-unknown", "slice-distance-vari
 #: Warnings, and lines of information, that say that images of the series are not used.
 LEFT_OUT = {"images-left-out", "part-of-the-head", "captures-left-out", "copies-left-out"}
 #: Series by reader (SimpleITK's GDCM stands for an installation without pydicom), and enhanced files.
-SERIES = {"pydicom": 100, "GDCM": 50}
-ENHANCED = 40
+SERIES = {"pydicom": 80, "GDCM": 30}
+ENHANCED = 30
 
 
 def draw_volume(rng: np.random.Generator) -> Volume:

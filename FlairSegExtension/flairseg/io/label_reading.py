@@ -20,6 +20,10 @@ _DESCRIBED = ("slicer", "mitk", "dicom-seg")
 WHOLE = 1e-3
 #: Volumes (ml) that a class cannot reach in a head. Tissue classes (FSL FAST: CSF, grey, white) have the same values.
 LARGEST_ML = {VENTRICLES: 900.0, LESION: 400.0}
+#: Neighbours within a mask of which more than this share differ are grey levels, not numbers of components.
+GREY_SHARE = 0.5
+#: Fewer such neighbours tell nothing.
+FEWEST_DIFFERENT = 20
 #: Values of a list that are shown.
 _SHOWN = 12
 #: Parts of the file names of other programs, and the preset that reads their files.
@@ -155,15 +159,16 @@ class LabelReading:
                 for n, counts in enumerate(counted)
                 for value, count in counts.items()
             ]
-            self._check_binary(sorted({v for counts in counted for v in counts}))
+            self._check_binary(sorted({v for counts in counted for v in counts}), layers)
             inside = (layers != 0).any(axis=0)
         return np.where(inside, np.uint8(mapping.nonzero), np.uint8(BACKGROUND))
 
-    def _check_binary(self, values: list[int]) -> None:
+    def _check_binary(self, values: list[int], layers: np.ndarray) -> None:
         """Whether whole numbers can be a mask: one value, labels 1..N of the same thing, but no grey levels."""
         if not values or (len(values) == 1 and values[0] > 0):
             return
-        if values[0] < 0 or (values != list(range(1, len(values) + 1)) and values[-1] > _SHOWN):
+        numbered = values == list(range(1, len(values) + 1))
+        if values[0] < 0 or (not numbered and values[-1] > _SHOWN) or any(map(_is_grey, layers)):
             raise UnsuitableMaskError(
                 f"{self.name} holds {len(values)} different values from {values[0]} to {values[-1]}: neither a binary "
                 "mask nor probabilities from 0 to 1.",
@@ -378,6 +383,18 @@ def class_of_segment(segment: Segment) -> int | None:
 
 def _called(segment: Segment) -> set[str]:
     return {text.casefold() for text in (segment.id, segment.name) if text}
+
+
+def _is_grey(layer: np.ndarray) -> bool:
+    """Whether values change from voxel to voxel, as per cent and grey levels do, and numbers of components do not."""
+    touching = different = 0
+    for axis in range(layer.ndim):
+        moved = np.moveaxis(layer, axis, 0)
+        one, other = moved[:-1], moved[1:]
+        both = (one != 0) & (other != 0)
+        touching += int(np.count_nonzero(both))
+        different += int(np.count_nonzero(both & (one != other)))
+    return different >= FEWEST_DIFFERENT and different > GREY_SHARE * touching
 
 
 def _counts(layer: np.ndarray) -> dict[int, int]:

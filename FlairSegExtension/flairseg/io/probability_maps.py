@@ -6,6 +6,9 @@ import numpy as np
 
 from ..errors import UnsuitableMaskError
 
+#: A largest value above this may be per cent; below, it is neither that nor a probability.
+PER_CENT = 20.0
+
 
 def probabilities(array: np.ndarray, name: str, slack: float = 0.05) -> np.ndarray:
     """Probabilities of one class, clipped to 0..1.
@@ -30,7 +33,8 @@ def probabilities(array: np.ndarray, name: str, slack: float = 0.05) -> np.ndarr
     """
     low, high = float(array.min(initial=0)), float(array.max(initial=0))
     if low < -slack or high > 1 + slack:
-        hint = "Divide them by 100." if 1 < high <= 100 + 100 * slack else "Scale them to 0..1 (divide 0..255 by 255)."
+        per_cent = low >= -100 * slack and PER_CENT < high <= 100 + 100 * slack
+        hint = "If they are per cent, divide them by 100." if per_cent else "Scale them to 0..1 (divide 0..255 by 255)."
         raise UnsuitableMaskError(
             f"{name} holds values from {low:.4g} to {high:.4g}, so they are no probabilities from 0 to 1.",
             hint,
