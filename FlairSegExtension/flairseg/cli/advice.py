@@ -11,6 +11,7 @@ from ..errors import FlairSegError
 #: Code of an error -> advice; ``{name}`` is filled in from the error's fields.
 PHRASES: dict[str, str] = {
     "results-exist": "Nothing was replaced. Add --overwrite to replace it, or choose another --output folder.",
+    "nothing-marked": "Check that they are the right files. If no lesion was found, add --labels {who}:binary.",
     "other-report": "Nothing was replaced. Choose another --output folder, or move that report away.",
     "other-input": "Nothing was replaced. Choose another --output folder, or give this case another name with --name.",
     "binary-references": "If value 1 marks lesions in the references, add --labels reference:binary.",

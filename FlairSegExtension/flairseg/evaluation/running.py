@@ -240,6 +240,14 @@ class _Run:
         """The error for masks and references that hold different classes: every table would be empty."""
         theirs = [i for i, v in EVALUATED.items() if self._references_know(v)]
         ours = [i for i, v in EVALUATED.items() if any(self._known(name) >= set(v) for name in self.methods)]
+        if not ours or not theirs:
+            who = "masks" if theirs else "references"
+            return NothingToEvaluateError(
+                f"Nothing can be compared: the {who} mark nothing in any case.",
+                "Check that they are the right files. If no lesion was found, state that they are binary masks.",
+                code="nothing-marked",
+                who="METHOD" if theirs else "reference",
+            )
         message = f"Nothing can be compared: the references hold {_titles(theirs)}, the masks {_titles(ours)}."
         if self.reference_classes == {VENTRICLES} and REFERENCE not in self.mappings:
             return NothingToEvaluateError(

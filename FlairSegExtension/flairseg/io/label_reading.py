@@ -421,7 +421,8 @@ def _suggestion(name: str, found: list[FoundLabel]) -> str:
     named = next((label.name for label in found if label.name), "")
     if named:
         first = next((label.name for label in found if may_be_lesions(label.name)), named)
-        return f"'{first}=lesion'" if " " in first else f"{first}=lesion"
+        meaning = f"{first}={'normal_wmh' if 'norm' in first.lower() else 'lesion'}"
+        return f"'{meaning}'" if " " in first else meaning
     if len(values & {*FREESURFER_VENTRICLES, 2, 3, 41, 42}) >= 4:
         return "samseg" if 99 in values else "wmh-synthseg" if 77 in values else "synthseg"
     tool = _tool_of(name)
