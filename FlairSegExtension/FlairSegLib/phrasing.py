@@ -34,15 +34,7 @@ def _phrases() -> dict[str, str]:
 
 def advice(error: BaseException) -> str:
     """What helps, in terms of the panels; the error's own advice where there is no phrase."""
-    if not isinstance(error, FlairSegError):
-        return ""
-    phrase = _phrases().get(error.code)
-    if phrase is None:
-        return error.advice
-    try:
-        return phrase.format_map(error.fields)
-    except KeyError:
-        return error.advice
+    return error.advice_of(_phrases()) if isinstance(error, FlairSegError) else ""
 
 
 def text(error: BaseException) -> str:

@@ -9,7 +9,7 @@ No message carries a patient's name or identifier beyond the path the user typed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 
 
@@ -42,6 +42,19 @@ class FlairSegError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.advice}".strip()
+
+    def advice_of(self, phrases: Mapping[str, str]) -> str:
+        """What helps in a front end's own words; :attr:`advice` where it has none for this code.
+
+        Parameters
+        ----------
+        phrases : mapping of str to str
+            Code -> text with the names of fields in braces.
+        """
+        try:
+            return phrases[self.code].format_map(self.fields)
+        except KeyError:
+            return self.advice
 
     def reworded(self, change: Callable[[str], str]) -> FlairSegError:
         """The same error with its texts changed, for instance without names: message, advice and text fields."""

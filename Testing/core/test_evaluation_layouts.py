@@ -259,7 +259,10 @@ def test_numbers_that_may_be_read_in_two_ways(text, comma, ambiguous):
 def test_masks_that_mark_nothing_are_told_as_such_and_compared_once_stated(tmp_path, empty):
     full, none = in_the_box(), np.zeros(SHAPE, np.uint8)
     pair = (none, full) if empty == "masks" else (full, none)
-    files = [cropped(labels, tmp_path / f"{n}.nii.gz", box=tuple(slice(0, n) for n in SHAPE)) for n, labels in enumerate(pair)]
+    files = [
+        cropped(labels, tmp_path / f"{n}.nii.gz", box=tuple(slice(0, n) for n in SHAPE))
+        for n, labels in enumerate(pair)
+    ]
     case = EvaluationCase("c", "m", *files)
     with pytest.raises(NothingToEvaluateError, match=f"the {empty} mark nothing") as caught:
         evaluate([case])

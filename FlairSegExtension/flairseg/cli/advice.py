@@ -75,10 +75,4 @@ PHRASES: dict[str, str] = {
 
 def advice(error: FlairSegError) -> str:
     """What helps, with the options of the command line; the error's own advice where there is no phrase."""
-    phrase = PHRASES.get(error.code)
-    if phrase is None:
-        return error.advice
-    try:
-        return phrase.format_map(error.fields)
-    except KeyError:
-        return error.advice
+    return error.advice_of(PHRASES)
