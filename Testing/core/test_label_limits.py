@@ -181,7 +181,7 @@ def test_probabilities_count_from_their_threshold_on(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("high", "hint"), [(1.05, None), (1.06, "100"), (100.0, "100"), (105.0, "100"), (106.0, "255")]
+    ("high", "hint"), [(1.05, None), (1.06, "255"), (20.0, "255"), (20.1, "100"), (105.0, "100"), (106.0, "255")]
 )
 def test_a_twentieth_beyond_0_and_1_is_overshoot(high, hint):
     array = np.array([0.0, 0.5, high])

@@ -23,7 +23,7 @@ LARGEST_ML = {VENTRICLES: 900.0, LESION: 400.0}
 #: Neighbours within a mask of which more than this share differ are grey levels, not numbers of components.
 GREY_SHARE = 0.5
 #: Fewer such neighbours tell nothing.
-FEWEST_DIFFERENT = 20
+FEWEST_DIFFERENT = 100
 #: Values of a list that are shown.
 _SHOWN = 12
 #: Parts of the file names of other programs, and the preset that reads their files.
