@@ -12,10 +12,10 @@ operators that have eleven variants at one place would crowd out the rest. Left 
 ``is`` exchanged for ``==`` (and ``is not`` for ``!=``) or the reverse: those change nothing that a test could see.
 
 Tests run in a copy of the tree. A process collects them once; each mutant has a fork of it, in which the changed
-function gets the code of the mutant and the tests run that reach its line (a first run with coverage tells which). A
-mutant outside of functions (constants, defaults, decorators) takes a process that imports the changed module. A mutant
-counts as killed when a test fails or the time is up. ``--again`` runs all tests of the group, not only those that
-coverage names.
+function gets the code of the mutant and the tests run that reach its line (a first run with coverage tells which). Of
+a mutant outside of functions the constants are changed in that fork; what survives so (defaults, decorators) is tested
+once more in a process that imports the changed module. A mutant counts as killed when a test fails or the time is up.
+``--again`` runs all tests of the group, not only those that coverage names.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 
 import coverage
 import hypothesis
@@ -125,6 +125,11 @@ class Mutant:
     nth: int = 0
     outcome: str = ""
     seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its module as it is imported."""
+        return "flairseg." + self.module.removesuffix(".py").replace("/", ".")
 
     @property
     def key(self) -> tuple:
@@ -266,12 +271,12 @@ def statement_at(code: str, line: int) -> range:
     return found
 
 
-def swap(mutant: Mutant, code: str, changed: str) -> bool:
-    """Give the imported function that holds a mutant its changed code; False where the mutant is in no function."""
+def swapped(mutant: Mutant, code: str, changed: str) -> tuple[FunctionType, CodeType] | None:
+    """The imported function that holds a mutant, and the code that it has in the mutant; None outside of functions."""
     path = function_at(code, mutant.line)
     if not path:
-        return False
-    found = importlib.import_module("flairseg." + mutant.module.removesuffix(".py").replace("/", "."))
+        return None
+    found = importlib.import_module(mutant.name)
     for name in path:
         found = vars(found)[name]
     found = getattr(found, "fget", None) or getattr(found, "func", None) or getattr(found, "__func__", found)
@@ -280,12 +285,23 @@ def swap(mutant: Mutant, code: str, changed: str) -> bool:
     for name in path:
         parts = [c for c in compiled.co_consts if isinstance(c, CodeType) and c.co_name == name]
         if len(parts) != 1:
-            return False
+            return None
         compiled = parts[0]
-    if compiled.co_freevars != found.__code__.co_freevars:
-        return False
-    found.__code__ = compiled
-    return True
+    return (found, compiled) if compiled.co_freevars == found.__code__.co_freevars else None
+
+
+def rebind(mutant: Mutant, changed: str) -> None:
+    """Give every module that has a constant of a mutant's module the one of the mutant, in this process."""
+    module = importlib.import_module(mutant.name)
+    fresh = {key: vars(module)[key] for key in ("__name__", "__package__", "__file__", "__spec__", "__loader__")}
+    exec(compile(changed, module.__file__, "exec", dont_inherit=True), fresh)
+    for name, value in fresh.items():
+        before = vars(module).get(name)
+        if name.startswith("__") or callable(value) or inspect.ismodule(value) or repr(value) == repr(before):
+            continue
+        for other in list(sys.modules.values()):
+            if other is not None and vars(other).get(name) is before:
+                setattr(other, name, value)
 
 
 class Runs:
@@ -337,16 +353,28 @@ class Runs:
         if not chosen:
             mutant.outcome = "not reached"
             return False
+        try:
+            swap = swapped(mutant, code, changed)
+        except SyntaxError:
+            mutant.outcome = "killed"
+            return False
         file.write_text(changed, encoding="utf-8")
         start = time.monotonic()
-        process = os.fork()
-        if process == 0:
-            os.setsid()
-            session.items[:] = [items[name] for name in chosen]
-            if not swap(mutant, code, changed):
-                os.execv(sys.executable, [sys.executable, "-m", "pytest", *OPTIONS, *chosen])
-            return True
-        mutant.outcome = _await(process, 30 + _PATIENCE * sum(self.seconds[name] for name in chosen))
+        for anew in (False, True):
+            process = os.fork()
+            if process == 0:
+                os.setsid()
+                if anew:
+                    os.execv(sys.executable, [sys.executable, "-m", "pytest", *OPTIONS, *chosen])
+                session.items[:] = [items[name] for name in chosen]
+                if swap is None:
+                    rebind(mutant, changed)
+                else:
+                    swap[0].__code__ = swap[1]
+                return True
+            mutant.outcome = _await(process, 30 + _PATIENCE * sum(self.seconds[name] for name in chosen))
+            if mutant.outcome != "survived" or swap is not None:
+                break
         mutant.seconds = round(time.monotonic() - start, 2)
         file.write_text(code, encoding="utf-8")
         shutil.rmtree(os.environ["PYTEST_DEBUG_TEMPROOT"])

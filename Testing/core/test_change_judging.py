@@ -329,3 +329,16 @@ def test_what_cannot_be_tested_has_no_significance():
     array = np.full(sparse.shape, 0.2, np.float32)
     scattered = Witness(Difference(array, np.ones_like(array), 1.0, 0.0, (array, array)), sparse)
     assert scattered.ask(region) == Evidence(pytest.approx(0.2), 0.0)
+
+
+@pytest.mark.parametrize("edge", ["first", "last"])
+def test_what_falls_out_of_the_image_counts_for_nothing(edge):
+    """Tissue in one column at the edge; three quarters of the outline always lie two columns beyond it."""
+    shape = (3, 40, 12)
+    tissue = np.zeros(shape, bool)
+    tissue[:, :, 0 if edge == "first" else -1] = True
+    near, far = (1, 9) if edge == "first" else (10, 2)
+    region = np.array([(1, j, near) for j in range(15)] + [(1, j, far) for j in range(5, 10)])
+    score = np.random.default_rng(2).normal(0.0, 1.0, shape).astype(np.float32)
+    asked = Witness(Difference(score, np.ones(shape, np.float32), 1.0, 0.0, (score, score)), tissue)
+    assert asked.ask(region).significance == 0.0
