@@ -107,6 +107,43 @@ def test_each_of_several_lesions_meets_its_own():
     assert [t.volumes_mm3 for t in tracks] == [pytest.approx(v) for v in ((36.0, 54.0), (45.0, 0), (27.0, 36.0))]
 
 
+def test_a_thin_tail_belongs_to_its_lesion():
+    """Half a voxel off the common grid a tail of one voxel fills none of it: its voxels go to what is nearest in mm."""
+    body, tail, other = box(3, 12, 10, 2), box(3, 13, 13, 1, 1, 4), box(3, 19, 15, 2, 3, 4)
+    own = study(body, tail, other)
+    half = np.eye(4)
+    half[:3, 3] = 0, 0.5, 1.5
+    space = CommonSpace(Volume(np.zeros(SHAPE, np.uint8), AFFINE, "g"), (half, half), "axial")
+    member = space.carry(own.labels == 3, own.volume, 0)
+    tracks = match([own, own], space, [member, member])
+    # 2 x 3 x 4 voxels; 2 x 3 x 3 and the tail of four, which ends 4 mm from the one and 6 mm from the other.
+    assert sorted(t.volumes_mm3 for t in tracks) == [pytest.approx((66.0, 66.0)), pytest.approx((72.0, 72.0))]
+
+
+@pytest.mark.parametrize(("apart_mm", "joined"), [(3.0, True), (4.5, False)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_thick_slices_join_by_their_thickness(apart_mm, joined, axis):
+    """Slices of 6 mm on a grid of 1.5 mm steps, along each array axis: 0.6 of a slice is 3.6 mm."""
+    fine, coarse = [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]
+    fine[2 - axis], coarse[2 - axis] = 1.5, 6.0
+    shape = [20, 20, 20]
+    shape[axis] = 6
+    labels = np.zeros(shape, np.uint8)
+    place = [slice(8, 11)] * 3
+    place[axis] = slice(1, 2)
+    labels[tuple(place)] = 3
+    affine = np.diag([*coarse, 1.0])
+    one = Study(Volume(np.zeros(shape, np.float32), affine), labels, None, None, False, "a")
+    # The lesion fills 3 mm on either side of its slice: so far from the first lesion's end begins the second one.
+    motion = np.eye(4)
+    motion[2 - axis, 3] = -(6.0 + apart_mm)
+    whole = [20, 20, 20]
+    whole[axis] = 24
+    space = CommonSpace(Volume(np.zeros(whole, np.uint8), np.diag([*fine, 1.0])), (np.eye(4), motion), "axial")
+    members = [space.carry(labels == 3, one.volume, n) for n in range(2)]
+    assert len(match([one, one], space, members)) == (1 if joined else 2)
+
+
 def test_without_lesions_there_are_no_tracks():
     assert matched([], []) == []
     (alone,) = matched([], [box(3, 3, 3)])
