@@ -17,6 +17,7 @@ from flairseg.lesions.components import (
     rethresholded,
     through_plane_axis,
 )
+from scipy import ndimage
 
 #: 1 x 2 x 4 mm (I, J, K), slices from the feet up; a left-handed grid, as most clinical files have.
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, 2, 0, -40], [0, 0, 4, -10], [0, 0, 0, 1]])
@@ -323,7 +324,19 @@ def test_classes_follow_each_other_and_the_largest_is_first(labels):
 @pytest.mark.parametrize(
     ("kji", "touches", "mm"),
     # From the ventricle's corner at K 5, J 13, I 19; steps of 4, 2 and 1 mm.
-    [((6, 14, 20), True, 21**0.5), ((5, 13, 21), False, 2.0), ((7, 13, 19), False, 8.0), ((5, 15, 19), False, 4.0)],
+    [
+        ((6, 14, 20), True, 21**0.5),
+        ((5, 13, 21), False, 2.0),
+        ((7, 13, 19), False, 8.0),
+        ((5, 15, 19), False, 4.0),
+        # Beside the middle of each of its faces.
+        ((4, 12, 22), False, 3.0),
+        ((4, 12, 7), False, 3.0),
+        ((4, 7, 14), False, 6.0),
+        ((4, 16, 14), False, 6.0),
+        ((0, 12, 14), False, 8.0),
+        ((8, 12, 14), False, 12.0),
+    ],
 )
 def test_contact_with_the_ventricles_is_by_a_corner_at_least(kji, touches, mm):
     labels = np.zeros(SHAPE, np.uint8)
@@ -331,6 +344,28 @@ def test_contact_with_the_ventricles_is_by_a_corner_at_least(kji, touches, mm):
     labels[kji] = LESION
     (lesion,) = find_lesions(labels, AFFINE).lesions
     assert (lesion.touches_ventricles, lesion.ventricle_distance_mm) == (touches, pytest.approx(mm))
+
+
+def test_distances_are_those_of_all_pairs_of_voxels():
+    """Ventricles and lesions of any shape; touching is within one voxel along every axis."""
+    from scipy.spatial.distance import cdist
+
+    rng = np.random.default_rng(8)
+    noise = ndimage.gaussian_filter(rng.normal(size=(12, 24, 26)), 2.0)
+    labels = np.where(noise > np.quantile(noise, 0.7), VENTRICLES, BACKGROUND).astype(np.uint8)
+    labels[noise < np.quantile(noise, 0.04)] = LESION
+    free = np.argwhere(labels == BACKGROUND)
+    labels[tuple(free[rng.choice(len(free), 25, replace=False)].T)] = LESION
+    found = find_lesions(labels, AFFINE)
+    ventricles = np.argwhere(labels == VENTRICLES)
+    steps = (4, 2, 1)
+    assert len(found.lesions) > 10
+    assert {lesion.touches_ventricles for lesion in found.lesions} == {True, False}
+    for lesion in found.lesions:
+        box, mask = found.mask(lesion.number)
+        own = np.argwhere(mask) + [s.start for s in box]
+        assert lesion.ventricle_distance_mm == pytest.approx(cdist(own * steps, ventricles * steps).min())
+        assert lesion.touches_ventricles == (cdist(own, ventricles, "chebyshev").min() <= 1)
 
 
 def test_disagreement_is_the_mean_over_the_region(labels):

@@ -557,29 +557,39 @@ def _with_ventricle_distance(
     if not lesions or ventricles.size == 0:
         return lesions
     matrix = ijk_to_ras[:3, :3][:, ::-1]  # columns K, J, I
-    tree = cKDTree(ventricles @ matrix.T)
+    tree, neighbours = cKDTree(ventricles @ matrix.T), cKDTree(ventricles)
     out = []
     for lesion in lesions:
         within = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(lesion.box, box, strict=True))
         own = np.argwhere(components[within] == lesion.number) + [s.start for s in lesion.box]
+        # The nearest voxel in mm may lie two pixels away in the slice while another one, in the next slice, touches.
+        touching = neighbours.query(own, p=np.inf, distance_upper_bound=1.5)[0]
         own = own[:: max(1, -(-len(own) // _SURFACE_VOXELS))]
-        distances, which = tree.query(own @ matrix.T)
-        apart = np.abs(ventricles[which] - own).max(axis=1)
+        distances, _ = tree.query(own @ matrix.T)
         out.append(
-            replace(lesion, ventricle_distance_mm=float(distances.min()), touches_ventricles=bool(apart.min() <= 1))
+            replace(
+                lesion,
+                ventricle_distance_mm=float(distances.min()),
+                touches_ventricles=bool(np.isfinite(touching).any()),
+            )
         )
     return out
 
 
 def _surface(labels: np.ndarray, value: int) -> np.ndarray:
-    """Voxels of a class (K, J, I, one per row) with a neighbour in the slice that is of another class."""
+    """Voxels of a class (K, J, I, one per row) with a face neighbour that is of another class, or off the grid."""
     box = bounding_box(labels, (value,))
     if box is None:
         return np.zeros((0, 3), np.int64)
+    first, last = box[0].start, box[0].stop
+    empty = np.zeros(tuple(s.stop - s.start + 2 for s in box[1:]), bool)
+    below, here = empty, np.pad(labels[first][box[1:]] == value, 1)
     found = []
-    for k in range(box[0].start, box[0].stop):
-        mask = np.pad(labels[k][box[1:]] == value, 1)
-        inner = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-        rows, columns = np.nonzero(mask[1:-1, 1:-1] & ~inner)
+    for k in range(first, last):
+        above = np.pad(labels[k + 1][box[1:]] == value, 1) if k + 1 < last else empty
+        inner = here[:-2, 1:-1] & here[2:, 1:-1] & here[1:-1, :-2] & here[1:-1, 2:]
+        inner &= below[1:-1, 1:-1] & above[1:-1, 1:-1]
+        rows, columns = np.nonzero(here[1:-1, 1:-1] & ~inner)
         found.append(np.stack([np.full(rows.size, k), rows + box[1].start, columns + box[2].start], axis=1))
+        below, here = here, above
     return np.concatenate(found)
