@@ -392,6 +392,7 @@ def run(site, output, base, **arguments):
     return adapt(site, output, base.path.parent, 1e4, PATIENTS, **{"settings": FAST, **arguments})
 
 
+@pytest.mark.slow
 def test_a_site_whose_lesions_are_fainter_gets_a_better_model(site, base, tmp_path, small_phantom, monkeypatch):
     stages = []
     done = run(site, tmp_path / "out", base, progress=lambda fraction, stage: stages.append((fraction, stage)))
@@ -427,6 +428,7 @@ def test_a_site_whose_lesions_are_fainter_gets_a_better_model(site, base, tmp_pa
         load_card(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path, small_phantom, monkeypatch):
     few = tmp_path / "cases"
     few.mkdir()

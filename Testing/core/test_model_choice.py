@@ -120,6 +120,7 @@ choosing.use(card)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_choice(models):
     found = set()

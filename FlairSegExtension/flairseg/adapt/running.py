@@ -275,7 +275,8 @@ class _Run:
         import torch
 
         threads = torch.get_num_threads()
-        torch.set_num_threads(available_cores())
+        # As many as the user or a queue allows: waiting threads of OpenMP cost what others could use.
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or available_cores()))
         try:
             plan = self.work.once("plan", self._plan)
             folds = folds_of(self.patients, self.seed, plan["folds"])
