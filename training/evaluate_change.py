@@ -31,9 +31,10 @@ from flairseg.image.geometry import VolumeGeometry
 from flairseg.image.volume import volume_to_sitk
 from flairseg.labels import LESION
 from flairseg.longitudinal import rigid
-from flairseg.longitudinal.followup import FollowUp, follow
+from flairseg.longitudinal.followup import follow
 from flairseg.longitudinal.harmonise import harmonise
 from flairseg.longitudinal.noise import SMALLEST_MM3
+from flairseg.longitudinal.result import FollowUp
 from flairseg.longitudinal.states import GAINED, LOST, STATE_BY_ID
 from flairseg.segmentation.pipeline import segment
 from flairseg.segmentation.result import Segmentation

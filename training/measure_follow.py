@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from flairseg.image.volume import Volume
 from flairseg.longitudinal import rigid
-from flairseg.longitudinal.followup import FollowUp, follow
+from flairseg.longitudinal.followup import follow
 from flairseg.longitudinal.grading import repositioned
+from flairseg.longitudinal.result import FollowUp
 from flairseg.phantom import make_phantom
 
 from .data import HELD_BACK, HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back

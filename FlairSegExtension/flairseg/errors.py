@@ -74,7 +74,9 @@ def _changed(value: object, change: Callable[[str], str]) -> object:
     return value
 
 
-def rebuilt(kind: type[FlairSegError], message: str, advice: str, code: str, fields: dict) -> FlairSegError:
+def rebuilt(
+    kind: type[FlairSegError], message: str, advice: str, code: str, fields: dict[str, object]
+) -> FlairSegError:
     """An error of this class as it was, without going through the constructor of a subclass."""
     error = kind.__new__(kind)
     FlairSegError.__init__(error, message, advice, code=code, **fields)
@@ -104,7 +106,7 @@ class CaseWarning(str):
         warning.code = code
         return warning
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override] # str has one
         return str(self), self.code
 
     def reworded(self, message: str) -> CaseWarning:

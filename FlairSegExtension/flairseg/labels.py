@@ -68,7 +68,8 @@ class LabelClass:
     @property
     def rgb_unit(self) -> tuple[float, float, float]:
         """The colour as three floats in [0, 1], as VTK and MRML want it."""
-        return tuple(channel / 255.0 for channel in self.rgb)
+        red, green, blue = self.rgb
+        return red / 255.0, green / 255.0, blue / 255.0
 
 
 _SLICER_CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"

@@ -23,9 +23,9 @@ from flairseg.errors import (
 from flairseg.files.nifti import write_nifti
 from flairseg.lesions.components import find_lesions
 from flairseg.longitudinal import CODES, STATES, follow, render_followup, write_followup
-from flairseg.longitudinal.followup import FollowUp
 from flairseg.longitudinal.judging import OFF_BRAIN
 from flairseg.longitudinal.parenchyma import parenchyma
+from flairseg.longitudinal.result import FollowUp
 from flairseg.longitudinal.studies import Study, load_study
 from flairseg.longitudinal.writing import ENDINGS, followup_csv, followup_files
 from flairseg.progress import CancelToken

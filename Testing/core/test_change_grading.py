@@ -9,8 +9,9 @@ import pytest
 from flairseg.errors import FlairSegError
 from flairseg.image.volume import Volume
 from flairseg.longitudinal import followup
-from flairseg.longitudinal.grading import SIZES_MM3, SelfGrade, SizeGrade, grade, repositioned
+from flairseg.longitudinal.grading import SIZES_MM3, grade, repositioned
 from flairseg.longitudinal.injecting import CONTRAST, inject, own_contrast
+from flairseg.longitudinal.result import SelfGrade, SizeGrade
 from flairseg.longitudinal.studies import Study
 from flairseg.report.case import change_of
 from flairseg.report.content import _grade

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from flairseg.longitudinal.adding import Candidate, _called
-from flairseg.longitudinal.followup import FollowedLesion, _overall
+from flairseg.longitudinal.comparing import _overall
 from flairseg.longitudinal.joint import JointReading, Reading
 from flairseg.longitudinal.judging import BETWEEN, TOO_SMALL, WITHIN_NOISE, Judgement, Pair, judge
 from flairseg.longitudinal.matching import Presence, Track
 from flairseg.longitudinal.noise import Evidence
 from flairseg.longitudinal.picture import MOST_SLICES, _covering, _slices
+from flairseg.longitudinal.result import FollowedLesion
 from flairseg.longitudinal.states import STATE_BY_ID
 
 #: Voxel of the studies and of the common grid, mm3: 0.9 x 0.9 x 3 mm.
@@ -139,7 +140,7 @@ def test_a_change_is_shown_where_it_is_large():
 
 
 def test_followed_lesions_have_the_slices_of_their_study_from_1(monkeypatch):
-    from flairseg.longitudinal.followup import FollowUp
+    from flairseg.longitudinal.result import FollowUp
 
     lesion = FollowedLesion(1, "new", ("new",), drawn(12, (False, True)), judged("new"))
     result = SimpleNamespace(centre_common=lambda _lesion: (0.0, 0.0, 0.0))

@@ -68,7 +68,7 @@ def geometric(
     theta[:, 1, 0] = sin / scale / aspect * flip
     theta[:, 1, 1] = (sin * shear + cos) / scale
     theta[:, :, 2] = shift
-    grid = functional.affine_grid(theta, (count, 1, height, width), align_corners=False)
+    grid = functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
     air = images.amin((1, 2, 3), keepdim=True)
     moved = functional.grid_sample(images - air, grid, mode="bilinear", align_corners=False) + air
     onehot = functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()[:, 1:]

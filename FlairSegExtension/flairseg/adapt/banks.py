@@ -170,7 +170,9 @@ def draw_crops(
     weights : Tensor of float32, shape (N, rows, columns)
     """
     drawn = [bank.draw(rng) for bank in banks]
-    centres = torch.from_numpy(np.stack([place_crop(rng, *one[1:], size) for one in drawn])).float()
+    centres = torch.from_numpy(
+        np.stack([place_crop(rng, labels, mask, weights, size) for _, labels, mask, weights in drawn])
+    ).float()
     parts = [torch.from_numpy(np.stack(part)).float()[:, None] for part in zip(*drawn, strict=True)]
     images, labels, masks, weights = parts
     grid = crops(images, centres, size, geometry, generator)
@@ -178,7 +180,9 @@ def draw_crops(
     moved = functional.grid_sample(images - air, grid, align_corners=False) + air
     # One is added so that what comes from outside, 0, is told from class 0.
     layers = torch.cat([labels + 1, masks, weights], 1)
-    labels, masks, weights = functional.grid_sample(layers, grid, mode="nearest", align_corners=False).split(1, 1)
+    labels, masks, weights = torch.split(
+        functional.grid_sample(layers, grid, mode="nearest", align_corners=False), 1, 1
+    )
     outside = labels < 0.5
     labels = torch.where(outside, torch.zeros(()), labels - 1).long()[:, 0]
     whole_unknown = torch.tensor([bool((one[1] >= NO_LESION).any()) for one in drawn])

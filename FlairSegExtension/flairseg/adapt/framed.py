@@ -8,7 +8,8 @@ import numpy as np
 
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
-from ..preprocessing import Prepared, PreprocessingConfig, preprocess
+from ..models.card import PipelineConfig
+from ..preprocessing import Prepared, preprocess
 
 
 @dataclass
@@ -43,7 +44,7 @@ class FramedCase:
     mask: np.ndarray
 
 
-def frame_case(case: Case, config: PreprocessingConfig) -> FramedCase:
+def frame_case(case: Case, config: PipelineConfig) -> FramedCase:
     """Run the card's preprocessing and bring labels and brain mask into the same frame."""
     stack = SliceStack.from_volume(case.volume, config.plane)
     prepared = preprocess(stack, config)

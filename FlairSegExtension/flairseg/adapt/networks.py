@@ -75,7 +75,8 @@ class PlainUNet(nn.Module):
             skips.append(features)
         for up, block, skip in zip(self.up, self.decoder, skips[-2::-1], strict=True):
             features = block(self.dropout(torch.cat([up(features), skip], 1)))
-        return self.last(features)
+        out: torch.Tensor = self.last(features)
+        return out
 
 
 class LightUNet(nn.Module):

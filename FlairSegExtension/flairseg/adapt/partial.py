@@ -83,7 +83,8 @@ def lesion_weights(labels: np.ndarray) -> np.ndarray:
     sizes = np.bincount(components.ravel())
     weights = np.clip(np.sqrt(FULL_SIZE_PIXELS / np.maximum(sizes, 1)), 1.0, LARGEST_WEIGHT)
     weights[0] = 1.0
-    return weights[components].astype(np.float32)
+    out: np.ndarray = weights[components].astype(np.float32)
+    return out
 
 
 def marginal_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

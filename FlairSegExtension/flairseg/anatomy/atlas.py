@@ -55,17 +55,20 @@ class Atlas:
 
     def __getitem__(self, tissue: str) -> np.ndarray:
         """Probability of one tissue, (K, J, I)."""
-        return self.probabilities[TISSUES.index(tissue)]
+        out: np.ndarray = self.probabilities[TISSUES.index(tissue)]
+        return out
 
     @cached_property
     def brain(self) -> np.ndarray:
         """Probability of brain with its ventricles, (K, J, I)."""
-        return self.probabilities[1:].sum(axis=0)
+        out: np.ndarray = self.probabilities[1:].sum(axis=0)
+        return out
 
     @cached_property
     def ventricles(self) -> np.ndarray:
         """Probability of any ventricle, (K, J, I)."""
-        return self["lateral_ventricles"] + self["third_ventricle"] + self["fourth_ventricle"]
+        out: np.ndarray = self["lateral_ventricles"] + self["third_ventricle"] + self["fourth_ventricle"]
+        return out
 
     def outline(self, ventricle_weight: float) -> np.ndarray:
         """Brain less ``ventricle_weight`` times the ventricles, (K, J, I)."""

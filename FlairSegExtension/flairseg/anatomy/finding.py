@@ -8,13 +8,14 @@ doi:10.1016/j.neuroimage.2005.02.018, who combine atlas priors with intensities 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
 
 from ..image.footing import footed
+from ..image.geometry import triple
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
@@ -139,15 +140,15 @@ def _anatomy(
     image = relative_image(volume, labels, brain)
     small = sitk.BinShrink(volume_to_sitk(volume.with_array(image)), shrink) if max(shrink) > 1 else None
     coarse = volume.with_array(image) if small is None else volume_from_sitk(small)
-    at = tuple(slice(s // 2, None, s) for s in shrink[::-1])
-    own = tuple(slice(0, n) for n in coarse.array.shape)
+    at = triple(slice(s // 2, None, s) for s in shrink[::-1])
+    own = triple(slice(0, n) for n in coarse.array.shape)
     labels_small, brain_small = (a[at][own] for a in (labels, brain))
     box = _box(alignment, coarse)
     step(0.1)
     atlas = alignment.atlas
     # The atlas is smooth: it is read off at every second or third voxel and interpolated in between.
-    steps = tuple(max(1, int(PRIOR_MM / mm + 0.5)) for mm in coarse.spacing[::-1])
-    sparse_box = tuple(slice(s.start, s.stop + step - 1, step) for s, step in zip(box, steps, strict=True))
+    steps = triple(max(1, int(PRIOR_MM / mm + 0.5)) for mm in coarse.spacing[::-1])
+    sparse_box = triple(slice(s.start, s.stop + step - 1, step) for s, step in zip(box, steps, strict=True))
     kji = alignment.atlas_kji(coarse.ijk_to_ras, sparse_box)
     size = _size(box)
     priors = {name: interpolated(_sampled(atlas[name], kji, "constant"), steps, size) for name in TISSUES}
@@ -160,12 +161,13 @@ def _anatomy(
     step(0.9)
     codes_small, lateral_small = np.zeros(_size(own), np.uint8), np.zeros(_size(own), bool)
     codes_small[box], lateral_small[box] = part, lateral
-    return tuple(_enlarged(a, shrink[::-1], labels.shape) for a in (codes_small, lateral_small))
+    return _enlarged(codes_small, shrink[::-1], labels.shape), _enlarged(lateral_small, shrink[::-1], labels.shape)
 
 
 def _sampled(array: np.ndarray, kji: np.ndarray, beyond: str) -> np.ndarray:
     """Linear interpolation of an atlas's array at points (3, K, J, I)."""
-    return ndimage.map_coordinates(array, kji, order=1, mode=beyond, prefilter=False)
+    out: np.ndarray = ndimage.map_coordinates(array, kji, order=1, mode=beyond, prefilter=False)
+    return out
 
 
 def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]) -> np.ndarray:
@@ -193,15 +195,16 @@ def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int
     return array
 
 
-def _size(box: tuple[slice, ...]) -> tuple[int, ...]:
+def _size(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:
     """Voxels of a box along each axis."""
-    return tuple(s.stop - s.start for s in box)
+    return triple(s.stop - s.start for s in box)
 
 
 def _shrink(volume: Volume, brain: np.ndarray) -> list[int]:
     """How many voxels (I, J, K) are averaged into one."""
     shrink = [max(1, int(FINEST_MM / mm + 0.5)) for mm in volume.spacing]
-    voxels = float(np.prod(_size(bounding_box(brain, (True,)))))
+    box = bounding_box(brain, (True,))
+    voxels = 0.0 if box is None else float(np.prod(_size(box)))
     while voxels / np.prod(shrink) > MOST_VOXELS:
         finest = int(np.argmin(np.array(volume.spacing) * shrink))
         shrink[finest] += 1
@@ -221,7 +224,7 @@ def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
     ends = np.array(np.meshgrid(*[(0, n - 1) for n in size[::-1]], indexing="ij")).reshape(3, -1)
     to_grid = np.linalg.inv(volume.ijk_to_ras) @ np.linalg.inv(alignment.matrix) @ alignment.atlas.ijk_to_ras
     ijk = to_grid[:3, :3] @ ends + to_grid[:3, 3:]
-    return tuple(
+    return triple(
         slice(int(np.clip(np.floor(a.min()), 0, n - 1)), int(np.clip(np.ceil(a.max()) + 1, 1, n)))
         for a, n in zip(ijk[::-1], volume.array.shape, strict=True)
     )
@@ -239,7 +242,12 @@ def _lateral_side(atlas: Atlas) -> np.ndarray:
 
 
 def _codes(
-    image: np.ndarray, labels: np.ndarray, rough: np.ndarray, priors: dict[str, np.ndarray], spacing_ijk, normal: int
+    image: np.ndarray,
+    labels: np.ndarray,
+    rough: np.ndarray,
+    priors: dict[str, np.ndarray],
+    spacing_ijk: tuple[float, float, float],
+    normal: int,
 ) -> np.ndarray:
     """Tissue of each voxel of a box."""
     spacing = spacing_ijk[::-1]
@@ -291,7 +299,7 @@ def _gauss(values: np.ndarray, mean_and_sd: tuple[float, float]) -> np.ndarray:
     return np.exp(-0.5 * ((values - mean) / sd) ** 2) / sd
 
 
-def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, spacing) -> np.ndarray:
+def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Brightness of white matter around each voxel."""
     # Shading is slow: every 5 mm will do.
     steps = [max(1, int(5.0 / mm)) for mm in spacing]
@@ -299,7 +307,8 @@ def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, s
     image, white, unlabelled = image[coarse], white[coarse], unlabelled[coarse]
     sigma = [SHADING_MM / (mm * step) for mm, step in zip(spacing, steps, strict=True)]
     weight = np.where(unlabelled, np.maximum(white - 0.5, 0), 0).astype(np.float32)
-    level = np.float32(np.median(image[weight > 0.2])) if (weight > 0.2).any() else np.float32(1.0)
+    first = float(np.median(image[weight > 0.2])) if (weight > 0.2).any() else 1.0
+    level = np.full_like(image, first, dtype=np.float32)
     for _ in range(2):
         sound = weight * (np.abs(image / level - 1) < 0.2)
         total = ndimage.gaussian_filter(sound, sigma, truncate=2.5)
@@ -317,4 +326,5 @@ def _without_specks(mask: np.ndarray, normal: int, least: int) -> np.ndarray:
     pieces, _ = ndimage.label(mask, structure=structure)
     large = np.bincount(pieces.ravel()) >= least
     large[0] = False
-    return large[pieces]
+    out: np.ndarray = large[pieces]
+    return out

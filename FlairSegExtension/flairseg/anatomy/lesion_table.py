@@ -103,7 +103,7 @@ class Measured:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple, tuple[float, int]] = {}
+        self._known: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def get(self, box: tuple[slice, slice, slice], mask: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[float, int]:
         """Diameter (mm) and number of parts of a lesion: its box (K, J, I) and, within it, its voxels (bool)."""
@@ -256,7 +256,8 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     if not large[1:].all():
         parts = watershed(-depth, np.where(large[markers], markers, 0), mask=padded, connectivity=near)
     lookup = np.cumsum(large) * large
-    return lookup[parts].astype(np.int32)[1:-1, 1:-1, 1:-1]
+    out: np.ndarray = lookup[parts].astype(np.int32)[1:-1, 1:-1, 1:-1]
+    return out
 
 
 def split_count(rows: Iterable[LesionRow]) -> int:

@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import CaseWarning
-from ..image.geometry import spacing_of
+from ..image.geometry import spacing_of, triple
 from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
-from ..lesions.components import LesionMap, through_plane_axis
+from ..lesions.components import Box, Lesion, LesionMap, through_plane_axis
 
 PERIVENTRICULAR = "periventricular"
 JUXTACORTICAL = "juxtacortical"
@@ -154,7 +154,7 @@ def lesion_regions(lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -
     return {lesion.number: _region(lesion, lesions, labels, regions) for lesion in lesions.lesions}
 
 
-def _region(lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -> str:
+def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -> str:
     box, mask = lesions.mask(lesion.number)
     codes = regions.codes[box][mask]
     if np.mean((codes == BRAIN_STEM) | (codes == CEREBELLUM)) >= INFRATENTORIAL_SHARE:
@@ -175,7 +175,7 @@ def _margins(regions: RegionMap) -> tuple[int, int, int]:
     """Voxels (K, J, I) around a lesion that are looked at."""
     reach = [max(1, int(RIM_MM / mm) + 1) for mm in regions.spacing[::-1]]
     reach[regions.normal] = 1
-    return tuple(reach)
+    return triple(reach)
 
 
 #: Normal periventricular hyperintensity is followed this far from the lesion, mm: the thickest rims are not thicker.
@@ -219,11 +219,11 @@ def _touches_cortex(lesion: np.ndarray, codes: np.ndarray, normal: int, voxels: 
         grown[tuple(front)] |= cortex[tuple(back)]
         grown[tuple(back)] |= cortex[tuple(front)]
     touching = np.count_nonzero(grown & lesion)
-    return touching >= max(min(2, voxels), CORTEX_SHARE * voxels)
+    return bool(touching >= max(min(2, voxels), CORTEX_SHARE * voxels))
 
 
-def _widened(box, by: tuple[int, int, int], shape: tuple[int, ...]):
+def _widened(box: Box, by: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[Box, Box]:
     """A box with a margin that stays on the grid, and where the box lies in it."""
-    wide = tuple(slice(max(s.start - b, 0), min(s.stop + b, n)) for s, b, n in zip(box, by, shape, strict=True))
-    inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
+    wide = triple(slice(max(s.start - b, 0), min(s.stop + b, n)) for s, b, n in zip(box, by, shape, strict=True))
+    inner = triple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
     return wide, inner

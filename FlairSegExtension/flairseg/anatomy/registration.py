@@ -13,15 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points
+from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points, triple
 from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
 from .atlas import Atlas
 from .regions import Fit
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 #: Grid of the coarse search and of the affine fits, mm.
 SEARCH_MM, AFFINE_MM = 6.0, 4.0
@@ -71,7 +75,7 @@ class Alignment:
         """Where the voxels of a box (K, J, I) of a grid lie in the atlas: its K, J, I, float32, shape (3, K, J, I)."""
         in_atlas = self.matrix @ ijk_to_ras
         points = _affine_points(np.linalg.inv(self.atlas.ijk_to_ras) @ in_atlas, box)
-        if self.bending is None:
+        if self.bending is None or self.bending_ijk_to_ras is None:
             return points
         at = _affine_points(np.linalg.inv(self.bending_ijk_to_ras) @ in_atlas, box)
         shifts_mm = [ndimage.map_coordinates(one, at, order=1, mode="nearest", prefilter=False) for one in self.bending]
@@ -109,12 +113,12 @@ class Case:
     has_ventricles : bool
     """
 
-    image: object
-    outline: object
-    rim: object
-    surroundings: object
-    brain: object
-    ventricles: object
+    image: sitk.Image
+    outline: sitk.Image
+    rim: sitk.Image
+    surroundings: sitk.Image
+    brain: sitk.Image
+    ventricles: sitk.Image
     has_ventricles: bool
 
 
@@ -125,8 +129,9 @@ def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> Case:
     shrink = [max(1, round(AFFINE_MM / mm)) for mm in volume.spacing]
     shrink = [min(s, n) for s, n in zip(shrink, volume.array.shape[::-1], strict=True)]
 
-    def coarse(array: np.ndarray):
-        return sitk.BinShrink(volume_to_sitk(volume.with_array(array.astype(np.float32))), shrink)
+    def coarse(array: np.ndarray) -> sitk.Image:
+        out: sitk.Image = sitk.BinShrink(volume_to_sitk(volume.with_array(array.astype(np.float32))), shrink)
+        return out
 
     image = relative_image(volume, labels, brain)
     rim = _dilated(brain, volume.spacing, RIM_MM)
@@ -153,7 +158,8 @@ def relative_image(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> np.
     median = float(np.median(array[healthy])) if healthy.any() else float(array.max())
     array = np.clip((array - low) / max(median - low, 1e-6), 0, BRIGHTEST)
     array[labels > VENTRICLES] = 1.0
-    return array
+    out: np.ndarray = array
+    return out
 
 
 def _dilated(mask: np.ndarray, spacing_ijk: tuple[float, float, float], reach_mm: float) -> np.ndarray:
@@ -216,25 +222,26 @@ def align(
 
 
 @lru_cache(maxsize=2)
-def _outline_image(atlas: Atlas, with_ventricles: bool):
+def _outline_image(atlas: Atlas, with_ventricles: bool) -> sitk.Image:
     """The atlas's outline as the search and the first affine fit match it."""
     return _atlas_image(atlas, atlas.outline(VENTRICLE_WEIGHT if with_ventricles else 0.0), 3.0)
 
 
 @lru_cache(maxsize=1)
-def _contrast_image(atlas: Atlas):
+def _contrast_image(atlas: Atlas) -> sitk.Image:
     """The atlas as FLAIR would show it."""
     return _atlas_image(atlas, atlas.contrast, 1.0)
 
 
-def _atlas_image(atlas: Atlas, array: np.ndarray, sigma_mm: float):
+def _atlas_image(atlas: Atlas, array: np.ndarray, sigma_mm: float) -> sitk.Image:
     import SimpleITK as sitk
 
     image = volume_to_sitk(Volume(np.ascontiguousarray(array, np.float32), atlas.ijk_to_ras))
-    return sitk.SmoothingRecursiveGaussian(image, sigma_mm)
+    out: sitk.Image = sitk.SmoothingRecursiveGaussian(image, sigma_mm)
+    return out
 
 
-def _search(case: Case, outline) -> list:
+def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
     """The best starts of a grid of angles and shifts, best first, apart from each other."""
     from itertools import product
 
@@ -266,17 +273,17 @@ def _search(case: Case, outline) -> list:
             found = ndimage.map_coordinates(target, index[::-1], order=1, mode="constant")
             scored.append((float(np.square(found - values).mean()), pitch, roll, yaw, dy, dz))
     scored.sort()
-    chosen: list[tuple] = []
+    chosen: list[tuple[float, ...]] = []
     for one in scored:
         if all(max(abs(a - b) for a, b in zip(one[1:4], other[1:4], strict=True)) > 8 for other in chosen):
             chosen.append(one)
         if len(chosen) == FOLLOWED:
             break
     starts = []
-    for _, pitch, roll, yaw, dy, dz in chosen:
+    for _, *angles, dy, dz in chosen:
         start = sitk.AffineTransform(3)
         start.SetCenter(here.tolist())
-        start.SetMatrix(_turn(pitch, roll, yaw).ravel().tolist())
+        start.SetMatrix(_turn(*angles).ravel().tolist())
         start.SetTranslation((there + np.array([0.0, dy, dz]) - here).tolist())
         starts.append(start)
     return starts
@@ -285,10 +292,11 @@ def _search(case: Case, outline) -> list:
 def _turn(pitch: float, roll: float, yaw: float) -> np.ndarray:
     from scipy.spatial.transform import Rotation
 
-    return Rotation.from_euler("xyz", (pitch, roll, yaw), degrees=True).as_matrix()
+    out: np.ndarray = Rotation.from_euler("xyz", (pitch, roll, yaw), degrees=True).as_matrix()
+    return out
 
 
-def _grown(image, like, reach_mm: float):
+def _grown(image: sitk.Image, like: sitk.Image, reach_mm: float) -> sitk.Image:
     """Where an occupancy image has something within reach, on another image's grid."""
     import SimpleITK as sitk
 
@@ -296,7 +304,7 @@ def _grown(image, like, reach_mm: float):
     return sitk.Resample(near, like, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
 
 
-def _middle(image, negative: bool = False) -> np.ndarray:
+def _middle(image: sitk.Image, negative: bool = False) -> np.ndarray:
     """Centre of mass (LPS mm) of an image, or of what is negative in it."""
     import SimpleITK as sitk
 
@@ -306,7 +314,14 @@ def _middle(image, negative: bool = False) -> np.ndarray:
     return np.array(image.TransformContinuousIndexToPhysicalPoint([float(x) for x in kji[::-1]]))
 
 
-def _affine(fixed, mask, moving, start, metric: str, rounds: int):
+def _affine(
+    fixed: sitk.Image,
+    mask: sitk.Image | None,
+    moving: sitk.Image,
+    start: sitk.Transform,
+    metric: str,
+    rounds: int,
+) -> tuple[sitk.AffineTransform, float]:
     """Affine map (LPS) that makes two images agree, and the metric's final value (smaller is better)."""
     import SimpleITK as sitk
 
@@ -332,7 +347,7 @@ def _affine(fixed, mask, moving, start, metric: str, rounds: int):
     return result, method.GetMetricValue()
 
 
-def _ras_matrix(transform) -> np.ndarray:
+def _ras_matrix(transform: sitk.Transform) -> np.ndarray:
     """The RAS matrix (4 x 4) of a linear ITK transform (LPS)."""
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     columns = [np.array(transform.TransformPoint(tuple(row))) - origin for row in np.eye(3)]
@@ -345,7 +360,7 @@ def _ras_matrix(transform) -> np.ndarray:
 # --- bending
 
 
-def _bend(case: Case, contrast, transform) -> tuple[np.ndarray, np.ndarray, float]:
+def _bend(case: Case, contrast: sitk.Image, transform: sitk.Transform) -> tuple[np.ndarray, np.ndarray, float]:
     """Smooth displacement: where in the atlas a point of the affinely moved case belongs.
 
     Returns the displacement (3, K, J, I; RAS mm), the affine of its grid and the correlation that it reaches.
@@ -390,10 +405,11 @@ def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")
     atlas = alignment.atlas
     spacing, shape = case.brain.GetSpacing(), case.brain.GetSize()[::-1]
     ras = volume_from_sitk(case.brain).ijk_to_ras
-    kji = alignment.atlas_kji(ras, tuple(slice(0, n) for n in shape))
+    kji = alignment.atlas_kji(ras, triple(slice(0, n) for n in shape))
     inside = ndimage.map_coordinates(atlas.brain, kji, order=1) > 0.5
     brain = sitk.GetArrayFromImage(case.brain) > 0.5
-    dice = 2 * np.count_nonzero(inside & brain) / max(np.count_nonzero(inside) + np.count_nonzero(brain), 1)
+    both = int(np.count_nonzero(inside)) + int(np.count_nonzero(brain))
+    dice = 2 * int(np.count_nonzero(inside & brain)) / max(both, 1)
     apart = float("nan")
     if case.has_ventricles:
         expected = ndimage.map_coordinates(atlas.ventricles, kji, order=1) > 0.4

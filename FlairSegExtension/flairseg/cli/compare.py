@@ -69,14 +69,14 @@ def compare_models(
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.", soft_wrap=True)
         return INTERRUPTED
-    failed = [one for one in comparison.models if one.error is not None]
+    failed = [(one.card.id, one.error) for one in comparison.models if one.error is not None]
     for text in comparison.volume.information:
         show_information(messages, text)
     for one in comparison.models:
         for warning in one.segmentation.warnings if one.segmentation is not None else ():
             show_warning(messages, warning, one.card.id)
-    for one in failed:
-        show_error(messages, told(one.error, pseudonymiser), one.card.id)
+    for model, failure in failed:
+        show_error(messages, told(failure, pseudonymiser), model)
     for table in (_volumes(comparison), *_agreement(comparison)):
         results.print(table)
     results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
@@ -129,7 +129,8 @@ class _PerModel:
             self._model, self._bar = model, self._start_bar(model)
             self._number = int(fraction * self._count + 1e-6)
         # A full bar says "done", which the command says once the model's result is there.
-        self._bar(min(fraction * self._count - self._number, 0.99), name)
+        if self._bar is not None:
+            self._bar(min(fraction * self._count - self._number, 0.99), name)
 
     def finish(self) -> None:
         """The present bar is full."""

@@ -20,7 +20,7 @@ from ..io.dicom_names import learn_headers, may_be_dicom
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
     from ..privacy.pseudonyms import Pseudonymiser
-    from ..segmentation.pipeline import Segmentation
+    from ..segmentation.result import Segmentation
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,10 @@ from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..errors import CaseWarning
     from ..evaluation.inputs import EvaluationCase
     from ..evaluation.results import EvaluationResult, Refusal
+    from ..io.label_meanings import LabelMapping
     from ..privacy.pseudonyms import Pseudonymiser
 
 #: What the progress bar calls each stage, and where in the whole it ends.
@@ -136,7 +138,7 @@ def _run(
     return result, [(paths[name], what) for name, what in FILES.items()]
 
 
-def _cases(options: EvaluateOptions) -> tuple[list[EvaluationCase], list[str]]:
+def _cases(options: EvaluateOptions) -> tuple[list[EvaluationCase], list[CaseWarning]]:
     """The cases of the table or of the folders, and what was left out."""
     from ..evaluation.inputs import match_folders, read_manifest
 
@@ -188,7 +190,7 @@ def _without_names(result: EvaluationResult, pseudonymiser: Pseudonymiser) -> Ev
     )
 
 
-def _mappings(options: EvaluateOptions, known: set[str]) -> dict:
+def _mappings(options: EvaluateOptions, known: set[str]) -> dict[str, LabelMapping]:
     from ..evaluation.foreign import OWN, REFERENCE, with_threshold
 
     mappings = meanings_by_name(options.labels, known, REFERENCE)

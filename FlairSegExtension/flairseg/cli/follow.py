@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
     from ..longitudinal import FollowUp
-    from ..longitudinal.grading import SelfGrade
+    from ..longitudinal.result import SelfGrade
     from ..privacy.pseudonyms import Pseudonymiser
 
 #: What the progress bar calls each stage.
@@ -132,8 +132,10 @@ def _follow(
     given, mappings = files_and_meanings(labels, NO_LABELS)
     when = [None if text == NO_LABELS else _date(text) for text in dates] or None
     with _bar(messages) as tell:
-        maps = {"labels": given or None, "mappings": mappings or None}
-        result = follow(studies, model, device, tell, dates=when, regions=regions, self_grade=self_grade, **maps)
+        result = follow(
+            studies, model, device, tell, labels=given or None, dates=when, regions=regions, mappings=mappings or None,
+            self_grade=self_grade,
+        )  # fmt: skip
         if pseudonymiser is not None:
             result = _pseudonymised(result, pseudonymiser)
         tell(0.95, "write")
@@ -245,7 +247,7 @@ class _bar:
                 TextColumn("{task.fields[stage]}", style="dim"), TimeElapsedColumn(), console=console,
             )  # fmt: skip
 
-    def __enter__(self):
+    def __enter__(self) -> Callable[[float, str], None]:
         if self._progress is None:
             return lambda fraction, stage: None
         progress = self._progress

@@ -116,8 +116,8 @@ def show_models() -> int:
     except FlairSegError as error:
         if table.row_count:
             problems.append(("model in use", error))
-    for about, error in problems:
-        show_error(messages, error, about)
+    for about, problem in problems:
+        show_error(messages, problem, about)
     return REFUSED if problems else WRITTEN
 
 

@@ -38,8 +38,9 @@ from .segment_again import AlreadyDone, raise_if_done
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
     from ..files.names import NamedInput
+    from ..models.card import ModelCard
     from ..privacy.pseudonyms import Pseudonymiser
-    from ..segmentation.pipeline import Segmentation
+    from ..segmentation.result import Segmentation
 
 #: Cases that the table on the screen lists; all are in the files.
 LISTED = 50
@@ -155,7 +156,7 @@ def _learned(item: NamedInput, pseudonymiser: Pseudonymiser) -> NamedInput:
 def _segment_case(
     item: NamedInput,
     output: Path,
-    card,
+    card: ModelCard,
     device: str,
     probabilities: bool,
     overwrite: bool,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
@@ -19,6 +21,9 @@ from .console import (
     show_error,
     show_warning,
 )
+
+if TYPE_CHECKING:
+    from ..dicom.find import Listed
 
 
 def show_series(folder: Path) -> int:
@@ -40,7 +45,7 @@ def show_series(folder: Path) -> int:
                         failure = error
                         require(("pydicom",), "Reading the headers of DICOM series", "dicom")
                         series, scan = list_series(directory_of(folder))
-                        listing, reason = [listed(s, stack) for s in series for stack in s.stacks], ""
+                        listing, reason = tuple(listed(s, stack) for s in series for stack in s.stacks), ""
             except FlairSegError as error:
                 show_error(messages, error)
                 return REFUSED
@@ -61,7 +66,7 @@ def show_series(folder: Path) -> int:
     return WRITTEN
 
 
-def _table(listing) -> Table:
+def _table(listing: Sequence[Listed]) -> Table:
     table = Table(box=box.ROUNDED, header_style="bold")
     table.add_column("Series", justify="right")
     table.add_column("Description", overflow="fold")

@@ -16,7 +16,7 @@ from ..files.same_input import fingerprint
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, LESION, VENTRICLES
 from ..longitudinal import follow, write_followup
-from ..longitudinal.followup import FollowUp
+from ..longitudinal.result import FollowUp
 from ..longitudinal.writing import followup_files
 from . import begun
 from .bids_labels import in_order

@@ -43,10 +43,10 @@ def render_comparison(comparison: Comparison, rows: int = ROWS) -> Image.Image:
     """
     stack = SliceStack.from_volume(comparison.volume)
     shown = [one for one in comparison.models if one.segmentation is not None]
-    labels = [stack.arrange(one.segmentation.labels) for one in shown]
+    labels = [stack.arrange(one.segmentation.labels) for one in shown if one.segmentation is not None]
     everything = np.zeros(stack.array.shape, np.uint8)
-    for one in labels:
-        np.maximum(everything, one, out=everything)
+    for part in labels:
+        np.maximum(everything, part, out=everything)
     slices = choose_slices(labels, rows)
     box = head_box(stack, everything)
     tile = _tile_size(stack, box, len(shown) + 1)

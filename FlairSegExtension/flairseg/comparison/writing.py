@@ -88,7 +88,9 @@ def write_comparison(
     summary = {**comparison.summary(), "input": source, FINGERPRINT: digest, "files": sorted(files.values())}
     with all_or_none(folder, files.values(), [*files.values(), *_earlier(folder, stem)]) as temporary:
         for one in comparison.models:
-            for kind in _MODEL_ENDINGS if one.segmentation is not None else ():
+            if one.segmentation is None:
+                continue
+            for kind in _MODEL_ENDINGS:
                 write_part(one.segmentation, kind, temporary / files[f"{one.card.id}:{kind}"])
                 if check is not None:
                     check()

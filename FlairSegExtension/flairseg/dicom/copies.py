@@ -28,7 +28,7 @@ def without_copies(images: Sequence[Image]) -> tuple[list[Image], CaseWarning | 
     repeated : CaseWarning or None
         That different images share a SOPInstanceUID.
     """
-    seen: dict[tuple, list[Image]] = {}
+    seen: dict[tuple[object, ...], list[Image]] = {}
     digests: dict[Path, bytes | None] = {}
     kept: list[Image] = []
     for image in images:
@@ -48,13 +48,13 @@ def without_copies(images: Sequence[Image]) -> tuple[list[Image], CaseWarning | 
     return kept, CaseWarning(text, "uid-shared")
 
 
-def _place(image: Image) -> tuple:
+def _place(image: Image) -> tuple[object, ...]:
     """What tells an image from another slice or kind, without its pixels and without what a copy may change."""
     first = image.frames[0]
     return tuple(_frame_place(frame) for frame in image.frames) if first.frames_in_file > 1 else _frame_place(first)
 
 
-def _frame_place(frame: Frame) -> tuple:
+def _frame_place(frame: Frame) -> tuple[object, ...]:
     number = frame.instance_number if frame.position is None else None
     # The file's name is a trait of multi-frame files, and no difference between copies.
     return frame.position, frame.orientation, frame.shape, number, frame.echo_time, frame.b_value, frame.traits[0]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import (
     FlairSegError,
@@ -352,7 +353,7 @@ def _look(entries: Sequence[Listed], listing: list[Listed], reporter: Reporter) 
     for n, entry in enumerate(entries):
         reporter.update(n / max(1, len(entries)))
         try:
-            doubts = tuple(look(read_stack(entry.stack, stem_of(entry.stack.frames[0].path.parent))))
+            doubts: tuple[str, ...] = tuple(look(read_stack(entry.stack, stem_of(entry.stack.frames[0].path.parent))))
         except FlairSegError as error:
             doubts = (error.message,)
         looked = replace(entry, look=doubts)
@@ -393,7 +394,7 @@ _PREFERENCES: tuple[tuple[str, Callable[[Listed], object]], ...] = (
 )
 
 
-def _preference(entry: Listed) -> tuple:
+def _preference(entry: Listed) -> tuple[Any, ...]:
     return tuple(rule(entry) for _, rule in _PREFERENCES)
 
 

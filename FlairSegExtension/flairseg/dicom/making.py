@@ -99,7 +99,7 @@ def device_uid() -> str:
     return f"2.25.{uuid5(NAMESPACE_URL, f'flairseg/{__version__}').int}"
 
 
-def coding_schemes() -> list:
+def coding_schemes() -> list[Dataset]:
     """What a reader of the object is told about the private scheme."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 

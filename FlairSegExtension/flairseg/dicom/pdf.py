@@ -24,6 +24,7 @@ from .text import plain
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.sr.coding import Code
 
     from ..privacy.pseudonyms import Pseudonymiser
 
@@ -141,15 +142,16 @@ def _content(pdf: bytes | str | Path) -> bytes:
     try:
         content = pdf if isinstance(pdf, bytes) else Path(pdf).read_bytes()
     except OSError as error:
+        name = "" if isinstance(pdf, bytes) else Path(pdf).name
         raise UnreadableImageError(
-            f"The report {Path(pdf).name} cannot be read: {error.strerror or error}.", "Make the report again."
+            f"The report {name} cannot be read: {error.strerror or error}.", "Make the report again."
         ) from error
     if not content.startswith(b"%PDF-"):
         raise UnreadableImageError("The report to encapsulate is no PDF.", "Make the report again, as PDF.")
     return content
 
 
-def _code(code) -> Dataset:
+def _code(code: Code) -> Dataset:
     from pydicom import Dataset
 
     out = Dataset()

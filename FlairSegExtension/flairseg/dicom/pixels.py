@@ -101,7 +101,8 @@ def _syntax(data: Dataset) -> UID:
 
     implicit, little = data.original_encoding
     plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    return data.file_meta.get("TransferSyntaxUID", plain)
+    out: UID = data.file_meta.get("TransferSyntaxUID", plain)
+    return out
 
 
 def _by_pydicom(path: Path, header: Dataset, numbers: Sequence[int]) -> Iterator[np.ndarray]:

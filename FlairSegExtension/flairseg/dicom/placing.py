@@ -57,8 +57,8 @@ def place(
             "The headers give its pixels no size.", "Take the series from the PACS again.", code="spacing-unknown"
         )
     if not placed:
-        step, told = _unplaced(frames)
-        return affine_of(first, None, step), np.arange(len(frames)), [told, *remarks]
+        step, assumed = _unplaced(frames)
+        return affine_of(first, None, step), np.arange(len(frames)), [assumed, *remarks]
     if len(frames) == 1:
         return affine_of(first, first, abs(first.between or first.thickness or 1.0)), np.array([0]), remarks
     where = "this series" + (f" ({what})" if what else "")

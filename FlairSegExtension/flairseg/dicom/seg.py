@@ -32,6 +32,7 @@ from .source import Source
 from .text import quiet
 
 if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
     from highdicom.sr import CodedConcept as DicomCode
     from pydicom import Dataset
 
@@ -140,7 +141,7 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     return made
 
 
-def _segment(label_class: LabelClass, algorithm: Algorithm):
+def _segment(label_class: LabelClass, algorithm: Algorithm) -> SegmentDescription:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 

@@ -295,8 +295,9 @@ def _stack(frames: list[Frame], what: str, image: Image, numbers: Collection[int
     header = dict(first.header)
     if first.echo_time is not None:
         header["EchoTime"] = f"{first.echo_time:g}"
-    kind, problem, warnings = _kind(first, image), None, []
+    kind, warnings = _kind(first, image), []
     placed = all(f.position is not None and f.orientation is not None for f in frames)
+    problem: FlairSegError | None = None
     if "MOSAIC" in header.get("ImageType", "").upper():
         problem = UnsupportedImageError(
             "This is a mosaic: all slices of a time point in one picture.",

@@ -197,8 +197,8 @@ class Source:
         out = deepcopy(common)
         out.SOPClassUID, out.SOPInstanceUID = frame.sop_class_uid, frame.sop_instance_uid
         out.InstanceNumber = frame.instance_number
-        out.ImagePositionPatient = [_decimal(x) for x in frame.position]
-        out.ImageOrientationPatient = [_decimal(x) for x in frame.orientation]
+        out.ImagePositionPatient = [_decimal(x) for x in frame.position or ()]
+        out.ImageOrientationPatient = [_decimal(x) for x in frame.orientation or ()]
         out.PixelSpacing = [_decimal(x) for x in frame.spacing or (1.0, 1.0)]
         out.SliceThickness = _decimal(frame.thickness or self._step())
         out.SpacingBetweenSlices = _decimal(self._step())
@@ -217,13 +217,13 @@ class Source:
         measures.PixelSpacing = [_decimal(x) for x in first.spacing or (1.0, 1.0)]
         measures.SliceThickness = _decimal(first.thickness or self._step())
         measures.SpacingBetweenSlices = _decimal(self._step())
-        plane.ImageOrientationPatient = [_decimal(x) for x in first.orientation]
+        plane.ImageOrientationPatient = [_decimal(x) for x in first.orientation or ()]
         shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([plane])
         out.SharedFunctionalGroupsSequence = Sequence([shared])
         groups = []
         for k in self.in_series_order():
             group, place = Dataset(), Dataset()
-            place.ImagePositionPatient = [_decimal(x) for x in self.frames[k].position]
+            place.ImagePositionPatient = [_decimal(x) for x in self.frames[k].position or ()]
             group.PlanePositionSequence = Sequence([place])
             groups.append(group)
         out.PerFrameFunctionalGroupsSequence = Sequence(groups)

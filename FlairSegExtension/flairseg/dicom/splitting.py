@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -43,7 +44,7 @@ def split(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     # Phase images lie where the magnitude lies, and are never part of one volume with it.
     parts = _split_by(parts, lambda fs: _alike(fs, lambda f: f.traits[0]), TRAITS[0])
     for n, trait in enumerate(TRAITS[1:], start=1):
-        parts = _split_by(parts, lambda fs, n=n: _where_needed(fs, n), trait)
+        parts = _split_by(parts, partial(_where_needed, trait=n), trait)
     return [(members, ", ".join(words)) for members, words in parts]
 
 
@@ -125,10 +126,10 @@ def _hardly_turned(parts: _Parts) -> _Parts:
     with_plane = [part for part in parts if _placed(part)]
     if not with_plane:
         return []
-    main = np.reshape(max(with_plane, key=len)[0].orientation, (2, 3))
+    main = np.reshape(np.asarray(max(with_plane, key=len)[0].orientation, np.float64), (2, 3))
     out = []
     for part in with_plane:
-        own = np.reshape(part[0].orientation, (2, 3))
+        own = np.reshape(np.asarray(part[0].orientation, np.float64), (2, 3))
         cosine = float((main * own).sum(axis=1).min())
         if cosine >= np.cos(np.radians(SLIGHTLY_TURNED_DEG)):
             out.append(part)

@@ -35,7 +35,15 @@ from .source import Source
 from .text import quiet
 
 if TYPE_CHECKING:
+    from highdicom.sr import (
+        AlgorithmIdentification,
+        Measurement,
+        MeasurementsAndQualitativeEvaluations,
+        SourceImageForMeasurementGroup,
+        VolumetricROIMeasurementsAndQualitativeEvaluations,
+    )
     from pydicom import Dataset
+    from pydicom.sr.coding import Code
 
     from ..privacy.pseudonyms import Pseudonymiser
 
@@ -121,7 +129,9 @@ def make_sr(
     lesions = list(lesions)
     # A model that does not know a class has nothing to say of it; lesions always have their number.
     told = [c for c in CLASSES if c.value == LESION or _number(volumes_ml.get(c.id)) is not None]
-    groups = [_class_group(c, seg, source, volumes_ml, len(lesions), algorithm) for c in told]
+    groups: list[VolumetricROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations] = [
+        _class_group(c, seg, source, volumes_ml, len(lesions), algorithm) for c in told
+    ]
     groups += [_lesion_group(row, source, algorithm) for row in lesions[:MAXIMUM_LESIONS]]
     device = hd.sr.DeviceObserverIdentifyingAttributes(
         uid=device_uid(),
@@ -170,7 +180,7 @@ def _class_group(
     volumes_ml: Mapping[str, float],
     lesion_count: int,
     algorithm: Algorithm,
-):
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -197,15 +207,17 @@ def _class_group(
     )
 
 
-def _lesion_group(row: Mapping[str, Any], source: Source, algorithm: Algorithm):
+def _lesion_group(
+    row: Mapping[str, Any], source: Source, algorithm: Algorithm
+) -> MeasurementsAndQualitativeEvaluations:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     millimetre = codes.UCUM.Millimeter
     label_class = CLASS_BY_ID[next(c.id for c in CLASSES if c.value == LESION)]
-    volume = _number(row.get("volume_mm3"))
-    if volume is None and _number(row.get("volume_ml")) is not None:
-        volume = 1000 * _number(row["volume_ml"])
+    volume, volume_ml = _number(row.get("volume_mm3")), _number(row.get("volume_ml"))
+    if volume is None and volume_ml is not None:
+        volume = 1000 * volume_ml
     centre = _centre(row.get("centre_ras_mm"))
     wanted = [
         (codes.SCT.Volume, volume, codes.UCUM.CubicMillimeter, None),
@@ -231,7 +243,7 @@ def _lesion_group(row: Mapping[str, Any], source: Source, algorithm: Algorithm):
     )
 
 
-def _slice_of(centre: Sequence[float], source: Source):
+def _slice_of(centre: Sequence[float], source: Source) -> SourceImageForMeasurementGroup:
     """The source image through a point (RAS, mm)."""
     import highdicom as hd
 
@@ -244,14 +256,14 @@ def _slice_of(centre: Sequence[float], source: Source):
     )
 
 
-def _measurement(name, value: float, unit, derivation=None):
+def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Measurement:
     import highdicom as hd
 
     # A decimal string has 16 characters; six figures are more than any of these is known to.
     return hd.sr.Measurement(name, float(f"{value:.6g}"), unit, derivation=derivation)
 
 
-def _algorithm(algorithm: Algorithm):
+def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -276,5 +288,5 @@ def _number(value: object) -> float | None:
 def _centre(value: object) -> tuple[float, ...] | None:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
         return None
-    found = [_number(part) for part in value]
-    return None if None in found else tuple(found)
+    found = [number for number in map(_number, value) if number is not None]
+    return tuple(found) if len(found) == 3 else None

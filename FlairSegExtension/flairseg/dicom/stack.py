@@ -61,7 +61,8 @@ def is_orientation(orientation: Sequence[float] | np.ndarray) -> bool:
 def mean_orientation(orientations: np.ndarray) -> np.ndarray:
     """Two unit vectors at right angles, shape (6,), nearest to the mean of ImageOrientationPatient (K, 6)."""
     if np.ptp(orientations, axis=0).max() == 0:
-        return orientations[0]
+        out: np.ndarray = orientations[0]
+        return out
     row, column = orientations.mean(axis=0).reshape(2, 3)
     row = row / np.linalg.norm(row)
     column = column - (column @ row) * row

@@ -165,21 +165,23 @@ def _average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarr
     found, wrong = np.cumsum(positives, axis=-1), np.cumsum(negatives, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(positives > 0, found / (found + wrong), 0.0)
-        return (precision * positives).sum(axis=-1) / found[..., -1]
+        out: np.ndarray = (precision * positives).sum(axis=-1) / found[..., -1]
+        return out
 
 
 def _roc_auc(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     found = np.cumsum(positives, axis=-1, dtype=np.float64)
     above = found - positives / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (above * negatives).sum(axis=-1) / (found[..., -1] * np.sum(negatives, axis=-1))
+        out: np.ndarray = (above * negatives).sum(axis=-1) / (found[..., -1] * np.sum(negatives, axis=-1))
+        return out
 
 
 def _merged(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], rounded: bool = False) -> ScoreCounts:
     scores, positives, negatives = (np.concatenate(column) for column in zip(*parts, strict=True))
     distinct, which = np.unique(scores, return_inverse=True)
-    counts = (_sums(which, part, len(distinct)) for part in (positives, negatives))
-    return ScoreCounts(distinct, *counts, rounded)
+    size = len(distinct)
+    return ScoreCounts(distinct, _sums(which, positives, size), _sums(which, negatives, size), rounded)
 
 
 def _halved(counts: ScoreCounts) -> ScoreCounts:

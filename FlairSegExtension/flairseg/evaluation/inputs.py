@@ -7,7 +7,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -332,6 +332,6 @@ def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
     return candidates[0]
 
 
-def _some(names) -> str:
-    names = sorted(names)
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
+def _some(names: Iterable[str]) -> str:
+    known = sorted(names)
+    return ", ".join(known[:5]) + (", ..." if len(known) > 5 else "") if known else "none"

@@ -134,7 +134,7 @@ def read_probabilities(
             code="number-of-probabilities",
         )
     found: dict[int, np.ndarray] = {}
-    told: dict[CaseWarning, None] = dict.fromkeys(grid.warnings)
+    told = dict.fromkeys(map(CaseWarning.of, grid.warnings))
     for value, part in wanted.items():
         placed = place(replace(grid, array=checked_probabilities(part, path.name)), reference, True, path.name)
         found[value] = placed.array

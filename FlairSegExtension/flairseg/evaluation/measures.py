@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import LESION, NORMAL_WMH
 from ..lesions.components import through_plane_axis
@@ -85,7 +86,7 @@ def measure(
     probabilities : mapping of int to ndarray of float32, shape (K, J, I)
         By class value; may be empty.
     """
-    spacing_kji = tuple(reversed(reference.spacing))
+    spacing_kji = triple(reversed(reference.spacing))
     voxel_mm3, axis = reference.voxel_mm3, through_plane_axis(reference.ijk_to_ras)
     rule = OverlapRule(conventions.overlap_rule, conventions.overlap_minimum)
     surfaces, lesions, slices, scores = {}, {}, {}, {}
@@ -117,7 +118,8 @@ def _mask(labels: np.ndarray, values: tuple[int, ...]) -> np.ndarray:
     mask = labels == values[0]
     for value in values[1:]:
         mask |= labels == value
-    return mask
+    out: np.ndarray = mask
+    return out
 
 
 def _there(labels: np.ndarray) -> frozenset[int]:

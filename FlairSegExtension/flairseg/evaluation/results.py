@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import FlairSegError
+from ..errors import CaseWarning, FlairSegError
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from ..statistics.intervals import Estimate
 from ..statistics.reliability import LimitsOfAgreement
@@ -128,7 +128,7 @@ class CaseInfo:
     shape_kji : tuple of int
     spacing_mm : tuple of float
         Along I, J, K.
-    warnings : tuple of str
+    warnings : tuple of CaseWarning
         Of its reference and of each method's files, these with the method's name in front.
     """
 
@@ -137,7 +137,7 @@ class CaseInfo:
     disease: str = ""
     shape_kji: tuple[int, int, int] = (0, 0, 0)
     spacing_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[CaseWarning, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,13 @@ import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
 
 from .._version import __version__
 from ..errors import Cancelled, CaseWarning, FlairSegError
+from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import LESION, VENTRICLES
 from ..progress import CancelToken, ProgressCallback, Reporter
@@ -159,8 +163,8 @@ class _Run:
             case.case,
             case.site,
             case.disease,
-            tuple(int(n) for n in reference.array.shape),
-            tuple(round(s, 6) for s in reference.spacing),
+            triple(int(n) for n in reference.array.shape),
+            triple(round(s, 6) for s in reference.spacing),
             tuple(_about(_REFERENCE_WORD, text) for text in reference.warnings),
         )
         return reference
@@ -181,13 +185,14 @@ class _Run:
             told = tuple(_about(case.method, text) for text in warnings)
             self.infos[case.case] = replace(info, warnings=(*info.warnings, *told))
 
-    def _measured(self, case: EvaluationCase, reference: Volume) -> tuple[CaseMeasures, list[str]]:
+    def _measured(self, case: EvaluationCase, reference: Volume) -> tuple[CaseMeasures, list[CaseWarning]]:
         mapping = self.mappings.get(case.method)
         placed = read_prediction(case.prediction, mapping, case.method, reference)
         prediction = without_small_lesions(reference.with_array(placed.array), self.conventions.minimum_lesion_mm3)
-        warnings, probabilities = list(placed.warnings), {}
+        warnings = [CaseWarning.of(text) for text in placed.warnings]
+        probabilities: dict[int, np.ndarray] = {}
         source = case.probabilities
-        if source is None and placed.scores is not None:
+        if source is None and placed.scores is not None and mapping is not None and mapping.nonzero is not None:
             probabilities = {mapping.nonzero: placed.scores}
         elif source is not None:
             probabilities, told = read_probabilities(source, mapping, reference)
@@ -272,7 +277,7 @@ class _Run:
         seed, methods = self.conventions.seed, list(self.methods.values())
         infos = [self.infos[case] for case in sorted(self.infos)]
         groups = statistics.groups_of(infos)
-        parts: dict[str, list] = {name: [] for name in _COLLECTED}
+        parts: dict[str, list[Any]] = {name: [] for name in _COLLECTED}
         for n, method in enumerate(methods):
             self.reporter.update(n / (len(methods) + 1))
             rows = statistics.case_rows(method, self.infos)
@@ -281,7 +286,7 @@ class _Run:
             slice_levels, slice_curves = statistics.slice_rows(method, self.conventions)
             volume_groups, group_tests = statistics.group_rows(method, seed)
             self.reporter.check()
-            found = {
+            found: dict[str, Sequence[Any]] = {
                 "rows": rows,
                 "lesion_rows": lesion_rows,
                 "summary": statistics.summary(method, rows, lesion_rows, groups, seed),
@@ -325,7 +330,7 @@ class _Run:
             len(with_scores),
         )
 
-    def _notes(self, empty: Sequence) -> list[CaseWarning]:
+    def _notes(self, empty: Sequence[Any]) -> list[CaseWarning]:
         notes: list[CaseWarning] = []
 
         def note(text: str, code: str) -> None:

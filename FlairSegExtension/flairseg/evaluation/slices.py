@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,8 +59,11 @@ class SliceCounts:
     def of(cls, prediction: np.ndarray, reference: np.ndarray, voxel_ml: float, axis: int = 0) -> SliceCounts:
         """Count two masks (bool, K, J, I) along the array axis that runs through the slices."""
         others = tuple(n for n in range(3) if n != axis)
-        counts = (np.count_nonzero(mask, axis=others) for mask in (reference, prediction, prediction & reference))
-        return cls(*(c.astype(np.int64) for c in counts), voxel_ml)
+
+        def counted(mask: np.ndarray) -> np.ndarray:
+            return np.asarray(np.count_nonzero(mask, axis=others), np.int64)
+
+        return cls(counted(reference), counted(prediction), counted(prediction & reference), voxel_ml)
 
     @property
     def covered(self) -> np.ndarray:
@@ -255,7 +258,7 @@ def _shapiro(values: np.ndarray) -> tuple[float, float]:
     return float(result.statistic), float(result.pvalue)
 
 
-def _statistic(numerator: Sequence[int], denominator: Sequence[int]):
+def _statistic(numerator: Sequence[int], denominator: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
     """Figure of counts (..., 4) in the order TP, FN, TN, FP: sums of columns over sums of columns."""
 
     def compute(counts: np.ndarray) -> np.ndarray:

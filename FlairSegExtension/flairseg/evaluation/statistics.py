@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from .results import (
     Conventions,
     Curve,
     EmptyCases,
+    GroupTests,
     LesionCaseRow,
     LoadAgreement,
     NormalAbnormalRow,
@@ -48,6 +50,7 @@ from .results import (
     SliceCurve,
     SliceLevel,
     SummaryRow,
+    VolumeGroup,
 )
 from .slices import slice_level, volume_groups
 
@@ -252,12 +255,11 @@ def _summary_row(
 ) -> SummaryRow:
     defined = values[np.isfinite(values)]
     mean = mean_over_patients(values, name, seed)
-    spread = [math.nan] * 6
-    if defined.size:
-        sd = float(defined.std(ddof=1)) if defined.size > 1 else math.nan
-        low, median, high = (float(q) for q in np.percentile(defined, (25, 50, 75)))
-        spread = [sd, median, low, high, float(defined.min()), float(defined.max())]
-    return SummaryRow(grouping, group, method, class_id, figure, mean, *spread, int(values.size - defined.size))
+    sd = float(defined.std(ddof=1)) if defined.size > 1 else math.nan
+    known = defined if defined.size else [math.nan]
+    least, low, median, high, most = (float(q) for q in np.percentile(known, (0, 25, 50, 75, 100)))
+    undefined = int(values.size - defined.size)
+    return SummaryRow(grouping, group, method, class_id, figure, mean, sd, median, low, high, least, most, undefined)
 
 
 def pooled_rows(
@@ -271,8 +273,10 @@ def pooled_rows(
             continue
         for class_id in method.classes:
 
-            def row(figure: str, estimate: Estimate, class_id: str = class_id, where=(grouping, group)) -> None:
-                found.append(PooledRow(*where, method.name, class_id, figure, estimate))
+            def row(
+                figure: str, estimate: Estimate, class_id: str = class_id, where: tuple[str, str] = (grouping, group)
+            ) -> None:
+                found.append(PooledRow(where[0], where[1], method.name, class_id, figure, estimate))
 
             counts = np.array(
                 [(o.tp, o.fp, o.fn) for o in (method.cases[case].overlap(class_id) for case in cases)], dtype=float
@@ -340,12 +344,17 @@ def normal_abnormal(method: Measured, seed: int) -> list[NormalAbnormalRow]:
                 "precision": (tp, tp + fp),
                 "dice": (2 * tp, 2 * tp + fp + fn),
             }
-            estimates = (
-                ratio_over_patients(*part, f"normal-abnormal/{level}/{first}/{method.name}/{name}", seed)
+            found_of = {
+                name: ratio_over_patients(*part, f"normal-abnormal/{level}/{first}/{method.name}/{name}", seed)
                 for name, part in parts.items()
-            )
-            sums = (int(x) for x in counts.sum(axis=0))
-            found.append(NormalAbnormalRow(method.name, level, population, *sums, *estimates))
+            }
+            sums = [int(x) for x in counts.sum(axis=0)]
+            found.append(
+                NormalAbnormalRow(
+                    method.name, level, population, sums[0], sums[1], sums[2], sums[3],
+                    found_of["sensitivity"], found_of["specificity"], found_of["precision"], found_of["dice"],
+                )
+            )  # fmt: skip
     return found
 
 
@@ -365,10 +374,11 @@ def curves(method: Measured, seed: int) -> list[Curve]:
         labelled = [method.cases[case].overlap(class_id) for case in cases]
         total = sum(labelled[1:], labelled[0])
         note = _RESAMPLED_LEVELS + (" Scores were rounded to half precision." if counts.rounded else "")
-        for kind, area, drawn in (
+        kinds: tuple[tuple[Literal["pr", "roc"], float, np.ndarray], ...] = (
             ("pr", counts.average_precision(), resampled[0]),
             ("roc", counts.roc_auc(), resampled[1]),
-        ):
+        )
+        for kind, area, drawn in kinds:
             x, y, thresholds = counts.precision_recall_curve() if kind == "pr" else counts.roc_curve()
             point = (total.recall, total.precision) if kind == "pr" else (1 - total.specificity, total.recall)
             found.append(
@@ -403,7 +413,7 @@ def slice_rows(method: Measured, conventions: Conventions) -> tuple[list[SliceLe
     return levels, moved
 
 
-def group_rows(method: Measured, seed: int):
+def group_rows(method: Measured, seed: int) -> tuple[list[VolumeGroup], list[GroupTests]]:
     """Volume groups of lesions with their tests; see :func:`~.slices.volume_groups`."""
     if LESION_ID not in method.classes:
         return [], []

@@ -58,8 +58,7 @@ def summary_table(result: EvaluationResult) -> str:
     for row in result.summary:
         spread = ("undefined", "sd", "median", "lower_quartile", "upper_quartile", "minimum", "maximum")
         rows.append({**_named(row, row.mean), "over": "patients", **{name: getattr(row, name) for name in spread}})
-    for row in result.pooled:
-        rows.append({**_named(row, row.estimate), "over": "pooled"})
+    rows += [{**_named(row, row.estimate), "over": "pooled"} for row in result.pooled]
     return _csv(_SUMMARY_COLUMNS, rows)
 
 

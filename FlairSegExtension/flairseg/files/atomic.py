@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 from ..errors import OutputError
 
@@ -146,19 +147,19 @@ def shielded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    held: list[tuple[int, object]] = []
+    held: list[tuple[int, FrameType | None]] = []
     previous = {s: signal.getsignal(s) for s in _SIGNALS}
     # None: a handler that was not set from Python and could not be put back.
     previous = {s: handler for s, handler in previous.items() if handler is not None}
-    for number in previous:
-        signal.signal(number, lambda n, frame: held.append((n, frame)))
+    for caught in previous:
+        signal.signal(caught, lambda n, frame: held.append((n, frame)))
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for caught, handler in previous.items():
+            signal.signal(caught, handler)
     for number, frame in held:
-        handler = previous[number]
+        handler = previous[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
         elif handler == signal.SIG_DFL:

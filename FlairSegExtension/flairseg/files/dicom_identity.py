@@ -115,4 +115,5 @@ def _header(file: Path) -> tuple[str, str]:
 def _text(reader: Any, tag: str) -> str:
     if not reader.HasMetaDataKey(tag):
         return ""
-    return reader.GetMetaData(tag).encode("utf-8", "replace").decode("utf-8").strip("\0 ")
+    out: str = reader.GetMetaData(tag).encode("utf-8", "replace").decode("utf-8").strip("\0 ")
+    return out

@@ -18,13 +18,14 @@ https://itk.org/Wiki/ITK/MetaIO/Documentation.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import CaseWarning, InvalidGeometryError
-from ..image.geometry import VolumeGeometry, spacing_of
+from ..image.geometry import VolumeGeometry, spacing_of, triple
 from .metaimage import metaimage_fields
 from .nifti import HEADER_BYTES, NiftiHeader, first_bytes, parse_header
 
@@ -96,7 +97,7 @@ def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Plac
     else:
         affine, source = np.diag([-pixdim[0], -pixdim[1], pixdim[2], 1.0]), "pixdim"
     warnings = [_unit_warning(name, geometry.unit_mm, spacing_of(affine))]
-    if source == "sform":
+    if sform is not None:
         warnings.append(_size_conflict(header, name, spacing_of(sform), pixdim, strict))
     if min(geometry.pixdim[1 : 1 + min(3, len(header.shape))]) < 0:
         given = " x ".join(f"{s:.4g}" for s in geometry.pixdim[1:])
@@ -265,9 +266,9 @@ def _check_numbers(header: NiftiHeader, name: str) -> None:
         raise InvalidGeometryError(
             f"The header of {name} places the image at NaN or infinity.", _EXPORT, code="invalid-affine"
         )
-    if geometry.sform_code > 0:
-        sform = VolumeGeometry((1, 1, 1), geometry.sform_affine())
-        singular = sform.voxel_volume_mm3 <= 1e-12 * geometry.unit_mm**3
+    sform = geometry.sform_affine()
+    if sform is not None:
+        singular = VolumeGeometry((1, 1, 1), sform).voxel_volume_mm3 <= 1e-12 * geometry.unit_mm**3
     else:
         singular = 0.0 in geometry.pixdim[1 : 1 + min(3, len(header.shape))]
     if singular:
@@ -302,7 +303,7 @@ def _size_conflict(
 
 
 def _apart(header: NiftiHeader, sform: np.ndarray, qform: np.ndarray) -> CaseWarning | None:
-    shape = (*header.shape[:3], 1, 1)[:3][::-1]
+    shape = triple((*header.shape[:3], 1, 1)[:3][::-1])
     first, second = VolumeGeometry(shape, sform), VolumeGeometry(shape, qform)
     if first.matches(second, PLACEMENT_TOLERANCE_MM):
         return None
@@ -385,5 +386,5 @@ def _unit_warning(name: str, unit_mm: float, spacing: tuple[float, ...]) -> Case
     )
 
 
-def _size(values: object) -> str:
+def _size(values: Iterable[float]) -> str:
     return " x ".join(f"{float(v):.4g}" for v in values)

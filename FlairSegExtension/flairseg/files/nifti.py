@@ -14,6 +14,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -135,7 +136,8 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     """Parse the first 348 bytes of a NIfTI-1 file; errors as for :func:`read_header`."""
     if len(raw) < HEADER_BYTES:
         raise UnreadableImageError(f"{name} is truncated: not even its header is whole.", _COPY_AGAIN)
-    order = next((o for o in "<>" if struct.unpack(o + "i", raw[:4])[0] == HEADER_BYTES), None)
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    order = next((o for o in orders if struct.unpack(o + "i", raw[:4])[0] == HEADER_BYTES), None)
     if order is None or raw[344:347] != b"n+1":
         raise UnreadableImageError(
             f"{name} is not a NIfTI-1 file.",
@@ -149,10 +151,12 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     # The type alone says how long a voxel is; bitpix repeats it, not always rightly.
     bits = _BITS.get(datatype, bits)
     offset = struct.unpack(order + "f", raw[108:112])[0]
+    qform_code, sform_code = struct.unpack(order + "2h", raw[252:256])
     geometry = NiftiGeometry(
         struct.unpack(order + "4f", raw[76:92]),
         raw[123],
-        *struct.unpack(order + "2h", raw[252:256]),
+        qform_code,
+        sform_code,
         struct.unpack(order + "6f", raw[256:280]),
         struct.unpack(order + "12f", raw[280:328]),
     )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidGeometryError
-from ..image.geometry import VolumeGeometry
+from ..image.geometry import VolumeGeometry, triple
 from .headers import placed_by_header
 
 #: How far any corner of an image may be from where the summary's grid has it, mm.
@@ -104,9 +104,11 @@ def _candidates(named: str, folder: Path) -> Iterator[Path]:
 
 def _on_grid(path: Path, grid: Mapping[str, Any] | None) -> bool:
     """Whether the header of an image says the summary's grid; True where either does not tell."""
+    if grid is None:
+        return True
     try:
-        shape = tuple(int(n) for n in grid["shape_kji"])
-        expected = np.asarray(grid["ijk_to_ras"], float).reshape(4, 4)
+        shape = triple(int(n) for n in grid["shape_kji"])
+        expected = np.asarray(grid["ijk_to_ras"], np.float64).reshape(4, 4)
     except (KeyError, TypeError, ValueError):
         return True
     found = _header_grid(path)
@@ -133,7 +135,7 @@ def _header_grid(path: Path) -> VolumeGeometry | None:
         return None
     if reader.GetDimension() != 3:
         return None
-    geometry = VolumeGeometry.from_sitk(reader)
+    geometry = VolumeGeometry.from_itk(reader.GetSize(), reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())
     try:
         placed = placed_by_header(path, geometry.ijk_to_ras)
     except InvalidGeometryError:

@@ -14,11 +14,16 @@ error is found in every image. Callers may pass another tolerance in mm.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ..errors import GridMismatchError, InvalidGeometryError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 #: Largest displacement of a corner voxel centre between grids that count as one, in units of the smallest voxel edge.
 GRID_TOLERANCE_VOXELS = 0.1
@@ -27,9 +32,18 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LETTERS = ("LR", "PA", "IS")
 
 
+Item = TypeVar("Item")
+
+
+def triple(values: Iterable[Item]) -> tuple[Item, Item, Item]:
+    """Exactly three values as a tuple."""
+    first, second, third = values
+    return first, second, third
+
+
 def spacing_of(ijk_to_ras: np.ndarray) -> tuple[float, float, float]:
     """Voxel size in mm along I, J, K of an affine (4 x 4 or 3 x 3)."""
-    return tuple(float(s) for s in np.linalg.norm(np.asarray(ijk_to_ras, float)[:3, :3], axis=0))
+    return triple(float(s) for s in np.linalg.norm(np.asarray(ijk_to_ras, float)[:3, :3], axis=0))
 
 
 def voxel_volume_of(ijk_to_ras: np.ndarray) -> float:
@@ -55,7 +69,8 @@ def directions_of(ijk_to_ras: np.ndarray) -> np.ndarray:
         raise InvalidGeometryError(
             "A voxel axis of the image has no length.", "Export the image again.", code="no-voxel-size"
         )
-    return np.asarray(ijk_to_ras, float)[:3, :3] / spacing
+    out: np.ndarray = np.asarray(ijk_to_ras, float)[:3, :3] / spacing
+    return out
 
 
 def dominant_axes(ijk_to_ras: np.ndarray) -> np.ndarray:
@@ -72,7 +87,8 @@ def dominant_axes(ijk_to_ras: np.ndarray) -> np.ndarray:
 
 def flip_lps(matrix: np.ndarray) -> np.ndarray:
     """A map between points (4 x 4) in RAS, written for LPS, or the reverse."""
-    return _LPS_TO_RAS @ np.asarray(matrix, float) @ _LPS_TO_RAS
+    out: np.ndarray = _LPS_TO_RAS @ np.asarray(matrix, float) @ _LPS_TO_RAS
+    return out
 
 
 def flip_lps_points(points: np.ndarray) -> np.ndarray:
@@ -84,7 +100,8 @@ def flip_lps_points(points: np.ndarray) -> np.ndarray:
 
 def lps_affine(ijk_to_ras: np.ndarray) -> np.ndarray:
     """An affine from indices to RAS (4 x 4) as one to LPS, or the reverse."""
-    return _LPS_TO_RAS @ np.asarray(ijk_to_ras, float)
+    out: np.ndarray = _LPS_TO_RAS @ np.asarray(ijk_to_ras, float)
+    return out
 
 
 @dataclass(frozen=True)
@@ -125,7 +142,7 @@ class Placement:
                 return None
             here.append(slice(low, high))
             there.append(slice(low - first, high - first))
-        return tuple(here), tuple(there)
+        return triple(here), triple(there)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,10 +205,10 @@ class VolumeGeometry:
         affine = np.eye(4)
         affine[:3, :3] = np.reshape(direction, (3, 3)) * np.asarray(spacing, float)
         affine[:3, 3] = origin
-        return cls(tuple(size)[::-1], lps_affine(affine))
+        return cls(triple(size[::-1]), lps_affine(affine))
 
     @classmethod
-    def from_sitk(cls, image: object) -> VolumeGeometry:
+    def from_sitk(cls, image: sitk.Image) -> VolumeGeometry:
         """Of a 3-D ``SimpleITK.Image``."""
         return cls.from_itk(image.GetSize(), image.GetSpacing(), image.GetDirection(), image.GetOrigin())
 
@@ -258,7 +275,8 @@ class VolumeGeometry:
         """Centres of the eight corner voxels, RAS mm: ndarray (8, 3)."""
         last = np.array(self.shape[::-1]) - 1
         ijk = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * last
-        return ijk @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
+        out: np.ndarray = ijk @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
+        return out
 
     def index_map(self, other: VolumeGeometry) -> np.ndarray:
         """Affine (4 x 4) from indices (I, J, K) of another grid to indices of this one."""
@@ -284,7 +302,7 @@ class VolumeGeometry:
 
     def displacement_mm(self, other: VolumeGeometry) -> float:
         """Largest distance in mm between the same corner voxel (by index, over this shape) of two grids."""
-        shape = tuple(max(n, 2) for n in self.shape)
+        shape = triple(max(n, 2) for n in self.shape)
         here, there = (VolumeGeometry(shape, g.ijk_to_ras).corners for g in (self, other))
         return float(np.linalg.norm(here - there, axis=1).max())
 
@@ -391,12 +409,12 @@ class VolumeGeometry:
         ends = whole[:3, :3] @ np.stack([np.zeros(3), np.array(source.shape[::-1]) - 1], axis=1) + whole[:3, 3:]
         start = ends.min(axis=1)
         along = [int(np.flatnonzero(row)[0]) for row in turn]  # which I, J, K axis of the part runs along each
-        order = tuple(2 - along[2 - axis] for axis in range(3))
+        order = triple(2 - along[2 - axis] for axis in range(3))
         return Placement(
             order,
-            tuple(bool(turn[2 - axis, along[2 - axis]] < 0) for axis in range(3)),
-            tuple(int(n) for n in start[::-1]),
-            tuple(source.shape[axis] for axis in order),
+            triple(bool(turn[2 - axis, along[2 - axis]] < 0) for axis in range(3)),
+            triple(int(n) for n in start[::-1]),
+            triple(source.shape[axis] for axis in order),
         )
 
     def place(

@@ -16,6 +16,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from ..labels import NUMBER_OF_CLASSES
+from .geometry import triple
 
 _LEVELS = 255
 #: Classes whose probability is kept; background is what they leave.
@@ -64,7 +65,7 @@ class CompactAnswer:
     @property
     def box(self) -> tuple[slice, slice, slice]:
         """Where the box lies on the grid, K, J, I."""
-        return tuple(slice(a, a + n) for a, n in zip(self.start, self.labels.shape, strict=True))
+        return triple(slice(a, a + n) for a, n in zip(self.start, self.labels.shape, strict=True))
 
     @classmethod
     def pack(
@@ -86,11 +87,11 @@ class CompactAnswer:
             raise ValueError("disagreement and probabilities are not on one grid")
         table = _level_table()
 
-        def levels_of(k: int) -> np.ndarray:
+        def levels_of(probabilities: np.ndarray, k: int) -> np.ndarray:
             part = np.asarray(probabilities[1:, k], np.float16)
             return table[part.view(np.uint16)]
 
-        def disagreement_of(k: int) -> np.ndarray:
+        def disagreement_of(disagreement: np.ndarray, k: int) -> np.ndarray:
             return table[np.ascontiguousarray(disagreement[k], np.float16).view(np.uint16)]
 
         rows, columns = (np.zeros(n, bool) for n in labels.shape[1:])
@@ -98,7 +99,7 @@ class CompactAnswer:
         for k in range(len(labels)):
             something = labels[k] != 0
             if probabilities is not None:
-                something |= levels_of(k).any(axis=0)
+                something |= levels_of(probabilities, k).any(axis=0)
             if something.any():
                 slices.append(k)
                 rows |= something.any(axis=1)
@@ -106,16 +107,18 @@ class CompactAnswer:
         if not slices:
             slices, rows, columns = [0], np.array([True]), np.array([True])
         spans = [(found[0], found[-1] + 1) for found in (slices, np.nonzero(rows)[0], np.nonzero(columns)[0])]
-        box = tuple(slice(int(first), int(last)) for first, last in spans)
+        box = triple(slice(int(first), int(last)) for first, last in spans)
         kept = np.ascontiguousarray(labels[box], np.uint8)
         levels = None
         if probabilities is not None:
             levels = np.empty((*kept.shape, _CHANCES + (disagreement is not None)), np.uint8)
             for k in range(len(kept)):
-                levels[k, ..., :_CHANCES] = np.moveaxis(levels_of(box[0].start + k)[:, box[1], box[2]], 0, -1)
+                levels[k, ..., :_CHANCES] = np.moveaxis(
+                    levels_of(probabilities, box[0].start + k)[:, box[1], box[2]], 0, -1
+                )
                 if disagreement is not None:
-                    levels[k, ..., _CHANCES] = disagreement_of(box[0].start + k)[box[1], box[2]]
-        return cls(tuple(labels.shape), tuple(s.start for s in box), kept, levels)
+                    levels[k, ..., _CHANCES] = disagreement_of(disagreement, box[0].start + k)[box[1], box[2]]
+        return cls(triple(labels.shape), triple(s.start for s in box), kept, levels)
 
     def full_labels(self) -> np.ndarray:
         """Labels on the whole grid, uint8, K, J, I."""

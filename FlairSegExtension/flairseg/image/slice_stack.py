@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import dominant_axes
+from .geometry import dominant_axes, triple
 from .volume import Volume
 
 #: RAS sign of each canonical in-plane axis, by plane: (rows, columns) as (RAS axis, sign of increasing index).
@@ -80,7 +80,7 @@ class SliceStack:
             spacing.append(volume.spacing[voxel_axis])
         array = np.transpose(volume.array, order)
         array = array[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
-        return cls(array, tuple(spacing), plane, tuple(order), tuple(flips))
+        return cls(array, triple(spacing), plane, triple(order), triple(flips))
 
     def source_index(self, index: int) -> tuple[int, int]:
         """Where slice ``index`` comes from: the volume's array axis (0 K, 1 J, 2 I) and the index along it."""

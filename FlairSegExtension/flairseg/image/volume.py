@@ -14,6 +14,8 @@ import numpy as np
 from .geometry import VolumeGeometry
 
 if TYPE_CHECKING:
+    import SimpleITK as sitk
+
     from .nifti_geometry import NiftiGeometry
 
 
@@ -72,7 +74,7 @@ class Volume:
         return replace(self, array=array)
 
 
-def volume_from_sitk(image, name: str = "volume", warnings: tuple[str, ...] = ()) -> Volume:
+def volume_from_sitk(image: sitk.Image, name: str = "volume", warnings: tuple[str, ...] = ()) -> Volume:
     """A :class:`Volume` from a scalar 3-D ``SimpleITK.Image``."""
     import SimpleITK as sitk
 
@@ -80,7 +82,7 @@ def volume_from_sitk(image, name: str = "volume", warnings: tuple[str, ...] = ()
     return Volume(sitk.GetArrayFromImage(image), geometry.ijk_to_ras.copy(), name, warnings)
 
 
-def volume_to_sitk(volume: Volume):
+def volume_to_sitk(volume: Volume) -> sitk.Image:
     """A ``SimpleITK.Image`` with the volume's voxels and grid."""
     import SimpleITK as sitk
 

@@ -147,22 +147,25 @@ def _groups(path: Path, data: Dataset) -> list[Dataset]:
     return groups
 
 
-def _of(keyword: str, data: Dataset, group: Dataset | None) -> Dataset | None:
-    """First item of a functional group: the frame's own, else the one shared by all frames."""
+def _of(keyword: str, data: Dataset, group: Dataset | None) -> Dataset:
+    """First item of a functional group: the frame's own, else the one shared by all frames; ValueError without."""
     shared = data.get("SharedFunctionalGroupsSequence") or [None]
     for place in (group, shared[0]):
         found = None if place is None else place.get(keyword)
         if found:
-            return found[0]
-    return None
+            out: Dataset = found[0]
+            return out
+    raise ValueError(f"no {keyword}")
 
 
 def _grid(path: Path, data: Dataset, groups: list[Dataset]) -> tuple[VolumeGeometry, np.ndarray]:
     """Grid of all slices, and the slice (K) of each frame."""
-    orientations = np.array([_of("PlaneOrientationSequence", data, g).ImageOrientationPatient for g in groups], float)
-    positions = np.array([_of("PlanePositionSequence", data, g).ImagePositionPatient for g in groups], float)
+    orientations = np.array(
+        [_of("PlaneOrientationSequence", data, g).ImageOrientationPatient for g in groups], np.float64
+    )
+    positions = np.array([_of("PlanePositionSequence", data, g).ImagePositionPatient for g in groups], np.float64)
     measures = _of("PixelMeasuresSequence", data, groups[0])
-    spacing = np.array([_of("PixelMeasuresSequence", data, g).PixelSpacing for g in groups], float)
+    spacing = np.array([_of("PixelMeasuresSequence", data, g).PixelSpacing for g in groups], np.float64)
     if np.ptp(orientations, axis=0).max() > _SAME or np.ptp(spacing, axis=0).max() > _SAME:
         raise _irregular(path, "its frames have different orientations or pixel sizes")
     row, column = orientations[0].reshape(2, 3)

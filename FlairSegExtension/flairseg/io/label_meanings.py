@@ -136,9 +136,11 @@ def parse_meaning(text: str) -> LabelMapping:
         class_value = _class_value(target, text)
         if key == _ANY and len(parts) == 1:
             return LabelMapping(meaning, nonzero=class_value)
-        kept: dict = values if re.fullmatch(r"-?\d+", key) else names
-        key = int(key) if kept is values else key
-        if kept.setdefault(key, class_value) != class_value:
+        if re.fullmatch(r"-?\d+", key):
+            kept = values.setdefault(int(key), class_value)
+        else:
+            kept = names.setdefault(key, class_value)
+        if kept != class_value:
             raise InvalidMappingError(
                 f"{text} gives {key} two classes.", "Give it one.", code="label-with-two-classes", text=text
             )

@@ -82,7 +82,7 @@ class LabelReading:
             raise self._several(len(layers))
         if self.mapping is not None and self.mapping.nonzero is not None:
             self.classes = self.mapping.targets
-            return self._nonzero(layers)
+            return self._nonzero(layers, self.mapping, self.mapping.nonzero)
         whole = self._whole(layers)
         counted = [_counts(layer) for layer in whole]
         names = {(s.layer, s.value): s for s in self.raw.segments}
@@ -140,30 +140,30 @@ class LabelReading:
                 prefix=self.prefix,
                 suggestion="probability",
             )
-        return rounded.astype(np.int64)
+        out: np.ndarray = rounded.astype(np.int64)
+        return out
 
-    def _nonzero(self, layers: np.ndarray) -> np.ndarray:
-        """Labels of a binary mask or of probabilities, as the mapping says."""
-        mapping = self.mapping
+    def _nonzero(self, layers: np.ndarray, mapping: LabelMapping, target: int) -> np.ndarray:
+        """Labels of a binary mask or of probabilities, as the mapping says: one class, ``target``."""
         fractions = layers.dtype.kind == "f" and float(np.abs(np.rint(layers) - layers).max(initial=0)) > WHOLE
         if fractions:
             if len(layers) != 1:
                 raise self._several(len(layers))
             self.scores = probabilities(layers[0], self.name)
             inside = self.scores >= mapping.threshold
-            self.found = [FoundLabel(0, 1, "", int(np.count_nonzero(inside)), mapping.nonzero)]
+            self.found = [FoundLabel(0, 1, "", int(np.count_nonzero(inside)), target)]
         else:
             counted = [_counts(layer) for layer in layers]
             self.found = [
-                FoundLabel(n, value, "", count, mapping.nonzero)
+                FoundLabel(n, value, "", count, target)
                 for n, counts in enumerate(counted)
                 for value, count in counts.items()
             ]
-            self._check_binary(sorted({v for counts in counted for v in counts}), layers)
+            self._check_binary(sorted({v for counts in counted for v in counts}), layers, mapping, target)
             inside = (layers != 0).any(axis=0)
-        return np.where(inside, np.uint8(mapping.nonzero), np.uint8(BACKGROUND))
+        return np.where(inside, np.uint8(target), np.uint8(BACKGROUND))
 
-    def _check_binary(self, values: list[int], layers: np.ndarray) -> None:
+    def _check_binary(self, values: list[int], layers: np.ndarray, mapping: LabelMapping, target: int) -> None:
         """Whether whole numbers can be a mask: one value, labels 1..N of the same thing, but no grey levels."""
         if not values or (len(values) == 1 and values[0] > 0):
             return
@@ -178,7 +178,7 @@ class LabelReading:
             )
         self._warn(
             f"{self.name} holds the values {_listed(values)}; all of them count as "
-            f"{CLASS_BY_VALUE[self.mapping.nonzero].short_name.lower()}, as {self.mapping.name} says.",
+            f"{CLASS_BY_VALUE[target].short_name.lower()}, as {mapping.name} says.",
             "several-values-in-mask",
         )
 
@@ -190,15 +190,15 @@ class LabelReading:
         """Layer and value -> class (0 background); refuses what nothing names."""
         present = {(n, value): count for n, counts in enumerate(counted) for value, count in counts.items()}
         if self.mapping is not None and not self.mapping.own:
-            return self._mapped(present, names)
+            return self._mapped(present, names, self.mapping)
         if self.raw.kind in _DESCRIBED:
             return self._named(present, names)
         return {(0, value): class_value for value, class_value in self._plain(counted[0]).items()}
 
     def _mapped(
-        self, present: dict[tuple[int, int], int], names: dict[tuple[int, int], Segment]
+        self, present: dict[tuple[int, int], int], names: dict[tuple[int, int], Segment], mapping: LabelMapping
     ) -> dict[tuple[int, int], int]:
-        mapping, classes = self.mapping, {}
+        classes: dict[tuple[int, int], int] = {}
         wanted = {name.casefold(): target for name, target in mapping.names.items()}
         missing = [n for n in mapping.names if not any(n.casefold() in _called(s) for s in names.values())]
         if missing:
@@ -220,7 +220,9 @@ class LabelReading:
         if present and not classes:
             raise self._refused(present, names, f"and {mapping.name} names none of them", code="labels-not-in-mapping")
         if rest and not mapping.rest:
-            shown = ", ".join(str(FoundLabel(*k, names[k].title if k in names else "", present[k], None)) for k in rest)
+            shown = ", ".join(
+                str(FoundLabel(k[0], k[1], names[k].title if k in names else "", present[k], None)) for k in rest
+            )
             self._warn(f"{mapping.name} does not name {shown} of {self.name}: background.", "unmapped-labels")
         only = {value for _, value in present}
         if mapping.name in PRESETS and only == {1} and mapping.values.get(1) not in (None, LESION):
@@ -237,7 +239,8 @@ class LabelReading:
         self, present: dict[tuple[int, int], int], names: dict[tuple[int, int], Segment]
     ) -> dict[tuple[int, int], int]:
         classes: dict[tuple[int, int], int] = {}
-        other, unknown = [], [key for key in present if key not in names]
+        other: list[tuple[int, int]] = []
+        unknown = [key for key in present if key not in names]
         for key, segment in names.items():
             class_value = self._checked_class(segment)
             if class_value is None and self.mapping is not None and is_generic(segment.title):
@@ -255,7 +258,7 @@ class LabelReading:
             why = "nothing says what they mean" if unknown else "none is called a lesion, a ventricle or normal WMH"
             raise self._refused(refused, names, f"and {why}", code="unnamed-labels")
         if other:
-            shown = ", ".join(str(FoundLabel(*k, names[k].title, present[k], None)) for k in other)
+            shown = ", ".join(str(FoundLabel(k[0], k[1], names[k].title, present[k], None)) for k in other)
             self._warn(f"Segments of {self.name} that are none of FlairSeg's classes are left out: {shown}.",
                        "other-segments")  # fmt: skip
             classes |= dict.fromkeys(other, BACKGROUND)

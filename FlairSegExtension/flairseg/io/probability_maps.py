@@ -43,4 +43,5 @@ def probabilities(array: np.ndarray, name: str, slack: float = 0.05) -> np.ndarr
             low=low,
             high=high,
         )
-    return np.clip(array, 0, 1).astype(np.float32)
+    out: np.ndarray = np.clip(array, 0, 1).astype(np.float32)
+    return out

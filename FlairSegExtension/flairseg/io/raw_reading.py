@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CaseWarning, InputNotFoundError, UnsuitableMaskError
-from ..image.geometry import VolumeGeometry
+from ..image.geometry import VolumeGeometry, triple
 from .raw_labels import PROVENANCE, RawLabels, Segment
 
 #: Key of MITK's description of labels in a NRRD header.
@@ -176,7 +176,8 @@ def _is_single_voxel(path: Path, fields: dict[str, str]) -> bool:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    return max(reader.GetSize()) == 1
+    out: bool = max(reader.GetSize()) == 1
+    return out
 
 
 def _empty_segmentation(path: Path, fields: dict[str, str]) -> RawLabels:
@@ -203,7 +204,7 @@ def _reference_geometry(fields: dict[str, str], own: VolumeGeometry | None) -> V
             numbers = [float(text) for text in rest.split("|")[0].split(";") if text.strip()]
             affine, extent = np.array(numbers[:16]).reshape(4, 4), [int(n) for n in numbers[16:22]]
             affine[:3, 3] += affine[:3, :3] @ extent[::2]
-            shape = tuple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
+            shape = triple(extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in (2, 1, 0))
             whole = VolumeGeometry(shape, affine)
         except (ValueError, IndexError, TypeError):
             return None

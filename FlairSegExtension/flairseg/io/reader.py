@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from ..files.names import case_name, is_text, stem_of
 from ..files.nifti import NiftiHeader, first_bytes, read_header
 from ..image.checks import EXPORT_AGAIN, RESAMPLE, check_grid, check_volume
 from ..image.volume import Volume, volume_from_sitk
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 #: Enough of a file to tell what it is.
 _FIRST_BYTES = 512
@@ -194,7 +198,7 @@ def _kind(path: Path, head: bytes) -> str | None:
         return kind_of(path, head, head)
 
 
-def _execute(path: Path):
+def _execute(path: Path) -> sitk.Image:
     """The image, or a typed error in place of ITK's."""
     import SimpleITK as sitk
 
@@ -217,7 +221,7 @@ def _itk_error(path: Path, error: RuntimeError) -> Exception:
     )
 
 
-def _check_scalar(path: Path, dimension: int, size: tuple[int, ...], image) -> None:
+def _check_scalar(path: Path, dimension: int, size: tuple[int, ...], image: sitk.Image) -> None:
     """Refuse time series, colour and complex images."""
     import SimpleITK as sitk
 
@@ -235,7 +239,7 @@ def _check_scalar(path: Path, dimension: int, size: tuple[int, ...], image) -> N
         )
 
 
-def _single_slice(path: Path, image) -> Volume:
+def _single_slice(path: Path, image: sitk.Image) -> Volume:
     """A 2-D image as a volume of one slice of 1 mm."""
     import SimpleITK as sitk
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..image.geometry import dominant_axes, spacing_of, voxel_volume_of
+from ..image.geometry import dominant_axes, spacing_of, triple, voxel_volume_of
 from ..labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 
 #: Three slices, one for each array axis K, J, I.
@@ -96,9 +96,8 @@ class Lesion:
     @property
     def margin(self) -> float | None:
         """Confidence minus the mean probability of :attr:`runner_up`; negative where the model would say otherwise."""
-        if not self.probabilities:
-            return None
-        return self.probabilities[self.value] - self.probabilities[self.runner_up]
+        second = self.runner_up
+        return None if second is None else self.probabilities[self.value] - self.probabilities[second]
 
 
 @dataclass(frozen=True)
@@ -441,7 +440,7 @@ def _box_of(*axes: np.ndarray) -> Box | None:
     if not axes[0].any():
         return None
     found = [np.flatnonzero(axis) for axis in axes]
-    return tuple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
+    return triple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
 
 
 def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
@@ -476,7 +475,7 @@ def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int
 
 def _common(one: Box, other: Box) -> Box | None:
     """Where two boxes overlap; None if they do not."""
-    both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    both = triple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
     return None if any(s.start >= s.stop for s in both) else both
 
 
@@ -534,7 +533,7 @@ def _measured(
                 anchor_ras=_to_ras(nearest, ijk_to_ras),
                 slices=(int(own[:, normal].min()), int(own[:, normal].max())),
                 largest_slice=int(np.argmax(area)),
-                box=tuple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)),
+                box=triple(slice(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)),
                 probabilities=() if means is None else tuple(round(float(p), 4) for p in means[:, n]),
                 peak_probability=None if peaks is None else float(peaks[n]),
                 disagreement=None if apart is None else round(float(apart[n]), 4),
@@ -544,7 +543,7 @@ def _measured(
 
 
 def _to_ras(kji: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[float, float, float]:
-    return tuple(float(x) for x in ijk_to_ras[:3, :3] @ kji[::-1] + ijk_to_ras[:3, 3])
+    return triple(float(x) for x in ijk_to_ras[:3, :3] @ kji[::-1] + ijk_to_ras[:3, 3])
 
 
 def _with_ventricle_distance(

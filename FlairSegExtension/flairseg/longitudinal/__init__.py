@@ -16,9 +16,9 @@ from .states import CODES, GAINED, LOST, STATES, State
 
 _NAMES = {
     "follow": "followup",
-    "FollowUp": "followup",
-    "FollowedLesion": "followup",
-    "VentricleChange": "followup",
+    "FollowUp": "result",
+    "FollowedLesion": "result",
+    "VentricleChange": "result",
     "Registration": "registration",
     "CommonSpace": "space",
     "Study": "studies",
@@ -30,12 +30,12 @@ _NAMES = {
 __all__ = ["CODES", "GAINED", "LOST", "STATES", "State", *sorted(_NAMES)]
 
 if TYPE_CHECKING:
-    from .followup import FollowedLesion as FollowedLesion
-    from .followup import FollowUp as FollowUp
-    from .followup import VentricleChange as VentricleChange
     from .followup import follow as follow
     from .picture import render_followup as render_followup
     from .registration import Registration as Registration
+    from .result import FollowedLesion as FollowedLesion
+    from .result import FollowUp as FollowUp
+    from .result import VentricleChange as VentricleChange
     from .space import CommonSpace as CommonSpace
     from .studies import Study as Study
     from .writing import followup_stem as followup_stem

@@ -9,8 +9,7 @@ contrast; neither says what a reader would have seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -20,66 +19,17 @@ from ..image.volume import Volume, volume_to_sitk
 from ..labels import LESION
 from ..models.card import ModelCard
 from . import rigid
+from .comparing import compare_studies
 from .injecting import Injected, inject, own_contrast
+from .result import FollowedLesion, FollowUp, SelfGrade, SizeGrade
 from .space import CommonSpace, common_space
 from .states import ENLARGING, MERGED, NEW, RESOLVED, STABLE
 from .studies import Study
-
-if TYPE_CHECKING:
-    from .followup import FollowedLesion, FollowUp
 
 #: Volumes of the injected lesions, mm3 (balls of 3, 4, 5, 6, 8 and 10 mm across), and how many of each.
 SIZES_MM3, EACH = (14.0, 34.0, 65.0, 113.0, 268.0, 524.0), 3
 #: Largest turn about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
 TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
-NOTICE = (
-    "Artificial lesions of the contrast of the scan's own in the last study, and a re-positioned copy of it in which "
-    "nothing changed: what this pair of scans allows, not what a reader would see."
-)
-
-
-@dataclass(frozen=True)
-class SizeGrade:
-    """Injected lesions of one size: volume (mm3), how many there were, how many were called new or a growth."""
-
-    volume_mm3: float
-    injected: int
-    found: int
-
-
-@dataclass(frozen=True)
-class SelfGrade:
-    """How well a follow-up does on its own scans.
-
-    Attributes
-    ----------
-    sizes : tuple of SizeGrade
-        Smallest first.
-    contrast : float
-        Of the injected lesions, shares of the brain's median.
-    false_changes : tuple of (str, float)
-        State and volume (mm3, the larger of the two) of each change called in a copy in which nothing changed.
-    compared : int
-        Lesions in that copy that could have been called.
-    seed : int
-    """
-
-    sizes: tuple[SizeGrade, ...]
-    contrast: float
-    false_changes: tuple[tuple[str, float], ...]
-    compared: int
-    seed: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {
-            "injected": [{"volume_mm3": s.volume_mm3, "count": s.injected, "found": s.found} for s in self.sizes],
-            "contrast": round(self.contrast, 3),
-            "false_changes": [{"state": state, "volume_mm3": round(mm3, 1)} for state, mm3 in self.false_changes],
-            "compared": self.compared,
-            "seed": self.seed,
-            "text": NOTICE,
-        }
 
 
 def grade(
@@ -185,7 +135,6 @@ def _sensitivity(
     result: FollowUp, model, device: str, cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(Volumes of the injected lesions, their contrast, which were found)."""
-    from .followup import compare_studies
     from .registration import head_mask
 
     first, last = result.studies[0], result.studies[-1]
@@ -220,7 +169,6 @@ def _false_changes(
     study: Study, model, device: str, cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[tuple[tuple[str, float], ...], int]:
     """What is called in a copy in which nothing changed, and how many lesions were compared."""
-    from .followup import compare_studies
     from .registration import prepare, register
 
     volume, _ = repositioned(study.volume, int(rng.integers(2**31)))

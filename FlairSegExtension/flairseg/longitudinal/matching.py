@@ -17,6 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..image.geometry import triple
 from ..labels import LESION
 from ..lesions.components import find_lesions, through_plane_axis
 from . import rigid
@@ -146,7 +147,8 @@ def _reach(studies: Sequence[Study], space: CommonSpace) -> np.ndarray:
         place = int(np.argmax(along))
         tolerance[place] = max(tolerance[place], SLICE_TOLERANCE * float(np.linalg.norm(normal)))
     # Always the neighbouring pixel, or grids coarser than the tolerance would allow none at all.
-    return np.maximum((tolerance / np.asarray(space.spacing))[::-1], 1.001)
+    out: np.ndarray = np.maximum((tolerance / np.asarray(space.spacing))[::-1], 1.001)
+    return out
 
 
 def _nodes(study: Study, space: CommonSpace, member: np.ndarray, number: int) -> _Nodes:
@@ -199,7 +201,7 @@ def _track(studies: Sequence[Study], nodes: Sequence[_Nodes], chosen: Sequence[n
             Presence(
                 float(len(kji) * study.volume.voxel_mm3),
                 len(own),
-                tuple(float(x) for x in centre),
+                triple(float(x) for x in centre),
                 (int(along.min()), int(along.max())),
                 tuple(int(n) for n in np.unique(node.own_number[mine])),
                 float(((np.ptp(kji, axis=0) + 1) * study.volume.spacing[::-1]).max()),

@@ -35,7 +35,8 @@ def parenchyma(image: np.ndarray, brain: np.ndarray, spacing: tuple[float, float
     distance = sum(np.square(along) for along in np.meshgrid(*offsets, indexing="ij"))
     disk = distance <= (OPENING_MM / 2) ** 2
     solid = brain & (image > noise.SOLID[0])
-    return ndimage.binary_dilation(ndimage.binary_erosion(solid, disk, border_value=1), disk)
+    out: np.ndarray = ndimage.binary_dilation(ndimage.binary_erosion(solid, disk, border_value=1), disk)
+    return out
 
 
 def _steps(mm: float, through: bool) -> int:

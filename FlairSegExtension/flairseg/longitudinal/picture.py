@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from ..image.slice_stack import SliceStack
-from .followup import FollowUp
+from ..rendering.slices import draw_text, fitted_text, text_width
+from .result import FollowUp
 from .states import GAINED, LOST, STATE_BY_ID, STATES
 
 FOOTER = "Research use only - not a medical device"
@@ -177,7 +178,7 @@ def _legend(sheet: Image.Image, result: FollowUp, lines: list[str]) -> None:
         text = f"{state.name}  {result.counts[state.id]}"
         draw.rounded_rectangle((x, 39, x + 12, 51), radius=3, fill=state.rgb)
         _text(sheet, (x + 18, 37), text, 14, _TEXT)
-        x += 18 + int(_font(14).getlength(text)) + 24
+        x += 18 + text_width(text, 14) + 24
     v = result.ventricles
     if v.change_percent is not None:
         verdict = "beyond" if v.beyond_noise else "within"
@@ -188,15 +189,6 @@ def _legend(sheet: Image.Image, result: FollowUp, lines: list[str]) -> None:
         _text(sheet, (_PAD, 62), text, 14, _TEXT, sheet.width - 2 * _PAD)
     for n, line in enumerate(lines):
         _text(sheet, (_PAD, 86 + 19 * n), line, 13, _WARNING, sheet.width - 2 * _PAD)
-
-
-_fonts: dict[int, ImageFont.FreeTypeFont] = {}
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    if size not in _fonts:
-        _fonts[size] = ImageFont.load_default(size)
-    return _fonts[size]
 
 
 def _text(
@@ -210,9 +202,4 @@ def _text(
     shadow: bool = False,
 ) -> None:
     """One line, cut to ``width`` pixels where that is given."""
-    if width is not None and _font(size).getlength(text) > width:
-        while text and _font(size).getlength(text + "...") > width:
-            text = text[:-1]
-        text += "..."
-    stroke = {"stroke_width": 1, "stroke_fill": (0, 0, 0)} if shadow else {}
-    ImageDraw.Draw(image).text(xy, text, font=_font(size), fill=fill, anchor=anchor, **stroke)
+    draw_text(image, xy, text if width is None else fitted_text(text, size, width), size, fill, anchor, shadow)

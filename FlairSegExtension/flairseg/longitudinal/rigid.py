@@ -6,10 +6,14 @@ A motion is a 4 x 4 matrix with a rotation and a shift. ``a_to_b`` takes points 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..image.geometry import flip_lps
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 
 def invert(motion: np.ndarray) -> np.ndarray:
@@ -56,10 +60,11 @@ def angle_deg(motion: np.ndarray) -> float:
 
 def apply(motion: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (..., 3), RAS mm, moved."""
-    return points @ motion[:3, :3].T + motion[:3, 3]
+    out: np.ndarray = points @ motion[:3, :3].T + motion[:3, 3]
+    return out
 
 
-def to_sitk(motion: np.ndarray):
+def to_sitk(motion: np.ndarray) -> sitk.AffineTransform:
     """A motion (RAS) as a ``SimpleITK.AffineTransform`` (LPS)."""
     import SimpleITK as sitk
 
@@ -70,7 +75,7 @@ def to_sitk(motion: np.ndarray):
     return transform
 
 
-def from_sitk(transform) -> np.ndarray:
+def from_sitk(transform: sitk.Transform) -> np.ndarray:
     """The RAS matrix (4 x 4) of a linear ``SimpleITK`` transform (LPS)."""
     out = np.eye(4)
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))

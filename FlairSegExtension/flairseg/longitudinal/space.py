@@ -161,9 +161,11 @@ def _steps(volumes: Sequence[Volume], planes: set[str]) -> np.ndarray:
         spacing[n, dominant_axes(volume.ijk_to_ras)] = volume.spacing
     steps = np.maximum(spacing.min(axis=0), FINEST_MM)
     if len(planes) == 1:
-        return steps / np.ceil(steps / THICKEST_MM - 1e-6)
+        out: np.ndarray = steps / np.ceil(steps / THICKEST_MM - 1e-6)
+        return out
     # Slices in different planes have no plane in common: nearly isotropic steps do justice to all of them.
-    return np.maximum(steps, 1.0)
+    out: np.ndarray = np.maximum(steps, 1.0)
+    return out
 
 
 def _corners(mask: np.ndarray, volume: Volume, common_to_study: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..io.label_meanings import LabelMapping
 from ..io.reader import read_volume
 from ..labels import LESION, NUMBER_OF_CLASSES
 from ..models.card import ModelCard
+from ..progress import CancelToken
 from ..segmentation.result import Segmentation
 
 
@@ -73,7 +74,7 @@ def load_study(
     device: str = "auto",
     date: str | None = None,
     progress: Callable[[float, str], None] | None = None,
-    cancel=None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
     mapping: LabelMapping | None = None,
 ) -> Study:
     """A study from whatever a caller has; the model runs on it only where no labels are given.

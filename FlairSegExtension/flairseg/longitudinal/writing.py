@@ -18,7 +18,7 @@ from ..files.same_input import already_there, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
 from ..io.raw_labels import CHANGE_MAP_DESCRIPTION
 from . import rigid
-from .followup import FollowUp
+from .result import FollowUp
 
 #: Endings of the files whose number does not depend on the studies'; the summary comes last, as with a segmentation.
 ENDINGS = {

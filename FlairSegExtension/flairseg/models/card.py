@@ -176,7 +176,8 @@ class PipelineConfig:
         converted = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         if "thresholds" in converted:
             converted["thresholds"] = MappingProxyType({int(k): float(v) for k, v in values["thresholds"].items()})
-        return cls(**converted)
+        values_of: Any = converted
+        return cls(**values_of)
 
 
 @dataclass(frozen=True)

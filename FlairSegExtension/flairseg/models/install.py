@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from ..errors import InvalidModelError, ModelNotFoundError, OutputError
 from ..files.atomic import shielded, sync
@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 _AGAIN = "Get the model again from its source."
 
 #: Opens one of a model's files, or returns None if it is not there.
-_Opener = Callable[[str], "BinaryIO | None"]
+_Opener = Callable[[str], "IO[bytes] | None"]
 
 
 def install_model(source: str | Path, folder: str | Path | None = None) -> ModelCard:
@@ -161,7 +161,7 @@ def _folder_of_card(folder: Path) -> Path:
 
 
 def _from_folder(folder: Path) -> _Opener:
-    def opened(name: str) -> BinaryIO | None:
+    def opened(name: str) -> IO[bytes] | None:
         try:
             return (folder / name).open("rb")
         except FileNotFoundError:
@@ -195,7 +195,7 @@ def _archive(source: Path) -> Iterator[_Opener]:
             if not info.is_dir() and PurePosixPath(info.filename).parent == beside
         }
 
-        def opened(name: str) -> BinaryIO | None:
+        def opened(name: str) -> IO[bytes] | None:
             if name not in members:
                 return None
             try:
@@ -245,7 +245,7 @@ def _copy(opened: _Opener, name: str, staging: Path, limit: int, source: Path, o
             raise _cannot_write(staging, error) from error
 
 
-def _read(stream: BinaryIO, name: str) -> bytes:
+def _read(stream: IO[bytes], name: str) -> bytes:
     try:
         return stream.read(_CHUNK)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from .. import labels as classes
-from ..image.geometry import VolumeGeometry
+from ..image.geometry import VolumeGeometry, triple
 from .fields import Lattice
 from .head import Head
 
@@ -118,9 +118,10 @@ def average(
 def nearest(field: np.ndarray, lattice: Lattice, head: Head, grid: VolumeGeometry) -> np.ndarray:
     """Value of a field at the node nearest to each voxel's centre, shape (K, J, I), 0 outside."""
     to_node = _voxel_to_node(lattice, head, grid)
-    return ndimage.affine_transform(
+    out: np.ndarray = ndimage.affine_transform(
         field, to_node[:3, :3][::-1, ::-1], to_node[:3, 3][::-1], output_shape=grid.shape, order=0, mode="constant"
     )
+    return out
 
 
 def _voxel_to_node(lattice: Lattice, head: Head, grid: VolumeGeometry) -> np.ndarray:
@@ -128,7 +129,8 @@ def _voxel_to_node(lattice: Lattice, head: Head, grid: VolumeGeometry) -> np.nda
     to_node = np.eye(4)
     to_node[:3, :3] = np.diag(1 / (head.scale * lattice.step))
     to_node[:3, 3] = -np.asarray(lattice.low, float) / lattice.step
-    return to_node @ grid.ijk_to_ras
+    out: np.ndarray = to_node @ grid.ijk_to_ras
+    return out
 
 
 def _window(lattice: Lattice, head: Head, grid: VolumeGeometry) -> tuple[slice, slice, slice] | None:
@@ -142,7 +144,7 @@ def _window(lattice: Lattice, head: Head, grid: VolumeGeometry) -> tuple[slice, 
         if first >= stop:
             return None
         window.append(slice(first, stop))
-    return tuple(window)
+    return triple(window)
 
 
 def _slice_profile(distance_mm: float) -> tuple[np.ndarray, np.ndarray]:
@@ -209,4 +211,5 @@ def label(shares: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     values = np.array([classes.VENTRICLES, classes.NORMAL_WMH, classes.LESION], np.uint8)
     out = values[np.argmax(np.stack(shares), axis=0)]
     out[background] = classes.BACKGROUND
-    return out
+    result: np.ndarray = out
+    return result

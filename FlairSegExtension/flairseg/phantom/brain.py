@@ -139,7 +139,8 @@ def _egg(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         np.abs(x / (69.0 * taper)) ** power + np.abs((y + 16.0) / 88.0) ** power + np.abs((z - 12.0) / 67.0) ** power
     ) ** np.float32(1 / power)
     slopes = np.gradient(radial, COARSE.step)
-    return (radial - 1) / np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2 + 1e-6)
+    out: np.ndarray = (radial - 1) / np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2 + 1e-6)
+    return out
 
 
 def tentorium(side: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -254,7 +255,8 @@ def _fissures(box: Lattice, warp: np.ndarray) -> np.ndarray:
     round_midbrain = np.abs(np.hypot(side, y + 22.0) - 19.0 - 1.5 * warp)
     ends = np.maximum(np.maximum(np.abs(z + 9.0) - 8.0, y + 20.0), 0)
     ambient = np.hypot(round_midbrain, ends) - 1.2
-    return np.minimum(np.minimum(lateral, insular), np.minimum(stem, ambient)).astype(np.float32)
+    out: np.ndarray = np.minimum(np.minimum(lateral, insular), np.minimum(stem, ambient)).astype(np.float32)
+    return out
 
 
 def paint_cerebrum(canvas: Canvas, rng: np.random.Generator, cerebrum: Cerebrum, hull: BrainHull) -> None:
@@ -295,4 +297,5 @@ def paint_hindbrain(canvas: Canvas, rng: np.random.Generator, hull: BrainHull) -
     opening = 0.65 * np.clip(1 - depth / 14.0, 0, 1)
     canvas.paint(soft(sheet - opening) * soft(-depth) * 0.7, Tissue.CSF, part)
     canvas.paint(soft(-stem), Tissue.BRAIN_STEM, part, np.float32(SIGNAL[Tissue.BRAIN_STEM]) * texture)
-    return np.maximum(depth - 3.0, stem)
+    out: np.ndarray = np.maximum(depth - 3.0, stem)
+    return out

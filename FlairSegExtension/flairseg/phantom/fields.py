@@ -7,15 +7,23 @@ proportions of the MNI space. Signed distances are negative inside a shape, in a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
 
+from ..image.geometry import triple
+
 #: Lower and upper end (x, y, z in mm) of the canonical head frame: both multiples of the coarse spacing.
 FRAME_LOW = (-88, -126, -92)
 FRAME_HIGH = (88, 108, 104)
+
+
+#: Slices (z, y, x) of a lattice.
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Lattice:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of nodes along (z, y, x)."""
-        return tuple(round((h - o) / self.step) + 1 for o, h in zip(self.low[::-1], self.high[::-1], strict=True))
+        return triple(round((h - o) / self.step) + 1 for o, h in zip(self.low[::-1], self.high[::-1], strict=True))
 
     @property
     def x(self) -> np.ndarray:
@@ -58,7 +66,9 @@ class Lattice:
         nodes = self.shape[2 - axis]
         return np.float32(self.low[axis]) + np.float32(self.step) * np.arange(nodes, dtype=np.float32)
 
-    def box(self, low, high) -> tuple[Lattice, tuple[slice, slice, slice]]:
+    def box(
+        self, low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray
+    ) -> tuple[Lattice, tuple[slice, slice, slice]]:
         """The part of the lattice between two corners (x, y, z in mm), and its slices (z, y, x) in this one.
 
         The corners are widened to the next even node, so that the box of a fine lattice nests in a coarse one.
@@ -71,11 +81,11 @@ class Lattice:
             first.append(min(max(lower, 0), nodes - 1))
             last.append(min(max(upper, first[-1]), nodes - 1))
         part = Lattice(
-            tuple(o + self.step * n for o, n in zip(self.low, first, strict=True)),
-            tuple(o + self.step * n for o, n in zip(self.low, last, strict=True)),
+            triple(o + self.step * n for o, n in zip(self.low, first, strict=True)),
+            triple(o + self.step * n for o, n in zip(self.low, last, strict=True)),
             self.step,
         )
-        return part, tuple(slice(a, b + 1) for a, b in zip(first[::-1], last[::-1], strict=True))
+        return part, triple(slice(a, b + 1) for a, b in zip(first[::-1], last[::-1], strict=True))
 
     def coarser(self) -> Lattice:
         """The lattice of every second node."""
@@ -106,7 +116,7 @@ def refine(coarse: np.ndarray) -> np.ndarray:
 
 def coarse_part(part: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
     """Slices of :data:`COARSE` that cover the box ``part`` (slices of :data:`FINE`, on even nodes)."""
-    return tuple(slice(s.start // 2, (s.stop - 1) // 2 + 1) for s in part)
+    return triple(slice(s.start // 2, (s.stop - 1) // 2 + 1) for s in part)
 
 
 def refine_box(coarse: np.ndarray, part: tuple[slice, slice, slice]) -> np.ndarray:
@@ -116,7 +126,8 @@ def refine_box(coarse: np.ndarray, part: tuple[slice, slice, slice]) -> np.ndarr
 
 def sample(field: np.ndarray, lattice: Lattice, points: np.ndarray) -> np.ndarray:
     """Linear interpolation of a field at points (N, 3) in x, y, z mm; shape (N,)."""
-    return ndimage.map_coordinates(field, lattice.index(points), order=1, mode="nearest")
+    out: np.ndarray = ndimage.map_coordinates(field, lattice.index(points), order=1, mode="nearest")
+    return out
 
 
 class Noise:
@@ -154,16 +165,17 @@ class Noise:
         values /= values.std()
         self._spline = ndimage.spline_filter(values, order=3, mode="grid-wrap").astype(np.float32)
 
-    def at(self, x, y, z) -> np.ndarray:
+    def at(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Noise at coordinates in mm (arrays that broadcast against each other), float32."""
         shape = np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(z))
         index = np.empty((3, *shape), np.float32)
         for row, coordinate in zip(index, (z, y, x), strict=True):
             row[...] = coordinate
         index /= self.step
-        return ndimage.map_coordinates(
+        out: np.ndarray = ndimage.map_coordinates(
             self._spline, index, order=3, mode="grid-wrap", prefilter=False, output=np.float32
         )
+        return out
 
     def on(self, lattice: Lattice) -> np.ndarray:
         """Noise on every node of a lattice, shape of the lattice, float32: separable cubic B-spline interpolation."""
@@ -186,7 +198,15 @@ def _spline_weights(positions: np.ndarray, nodes: int) -> np.ndarray:
     return weights
 
 
-def ellipsoid(x, y, z, centre, radii, yaw_deg: float = 0.0, pitch_deg: float = 0.0) -> np.ndarray:
+def ellipsoid(
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    centre: Sequence[float],
+    radii: Sequence[float],
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
+) -> np.ndarray:
     """Approximate signed distance to an ellipsoid.
 
     Parameters
@@ -210,25 +230,34 @@ def ellipsoid(x, y, z, centre, radii, yaw_deg: float = 0.0, pitch_deg: float = 0
     a, b, c = (np.float32(r) for r in radii)
     scaled = np.sqrt((u / a) ** 2 + (v / b) ** 2 + (w / c) ** 2)
     slope = np.sqrt((u / a**2) ** 2 + (v / b**2) ** 2 + (w / c**2) ** 2)
-    return scaled * (scaled - 1) / np.maximum(slope, np.float32(1e-4))
+    out: np.ndarray = scaled * (scaled - 1) / np.maximum(slope, np.float32(1e-4))
+    return out
 
 
-def cone(x, y, z, start, stop, start_radius: float, stop_radius: float) -> np.ndarray:
+def cone(
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    start: Sequence[float],
+    stop: Sequence[float],
+    start_radius: float,
+    stop_radius: float,
+) -> np.ndarray:
     """Signed distance to a capsule whose radius runs linearly from one end (x, y, z in mm) to the other."""
     axis = np.subtract(stop, start).astype(np.float32)
     u, v, w = (np.float32(1) * c - np.float32(o) for c, o in zip((x, y, z), start, strict=True))
     along = np.clip((u * axis[0] + v * axis[1] + w * axis[2]) / np.float32(axis @ axis), 0, 1)
     distance = np.sqrt((u - along * axis[0]) ** 2 + (v - along * axis[1]) ** 2 + (w - along * axis[2]) ** 2)
-    return distance - (np.float32(start_radius) + along * np.float32(stop_radius - start_radius))
-
-
-def tube(x, y, z, nodes, blend: float = 2.0) -> np.ndarray:
-    """Signed distance to a chain of cones through ``nodes``, each (x, y, z, radius) in mm."""
-    out = None
-    for a, b in pairwise(nodes):
-        part = cone(x, y, z, a[:3], b[:3], a[3], b[3])
-        out = part if out is None else smooth_min(out, part, blend)
+    out: np.ndarray = distance - (np.float32(start_radius) + along * np.float32(stop_radius - start_radius))
     return out
+
+
+def tube(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, nodes: Iterable[Sequence[float]], blend: float = 2.0
+) -> np.ndarray:
+    """Signed distance to a chain of cones through ``nodes``, each (x, y, z, radius) in mm."""
+    parts = (cone(x, y, z, a[:3], b[:3], a[3], b[3]) for a, b in pairwise(nodes))
+    return reduce(lambda whole, part: smooth_min(whole, part, blend), parts)
 
 
 def smooth_min(a: np.ndarray, b: np.ndarray, width: float | np.ndarray) -> np.ndarray:
@@ -239,7 +268,8 @@ def smooth_min(a: np.ndarray, b: np.ndarray, width: float | np.ndarray) -> np.nd
     blend = np.maximum(width - blend, 0, out=blend)
     blend *= blend
     blend *= np.float32(0.25) / width
-    return np.minimum(a, b) - blend
+    out: np.ndarray = np.minimum(a, b) - blend
+    return out
 
 
 def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
@@ -251,10 +281,12 @@ def soft(distance: np.ndarray, width: float = 1.0) -> np.ndarray:
     """Occupancy 0..1 from a signed distance (negative inside): a linear ramp ``width`` mm wide centred on 0."""
     share = np.multiply(distance, np.float32(-1.0 / width), dtype=np.float32)
     share += np.float32(0.5)
-    return np.clip(share, 0, 1, out=share)
+    out: np.ndarray = np.clip(share, 0, 1, out=share)
+    return out
 
 
 def step_up(value: np.ndarray, low: float, high: float) -> np.ndarray:
     """Smooth step: 0 below ``low``, 1 above ``high``."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    out: np.ndarray = t * t * (3 - 2 * t)
+    return out

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.geometry import triple
 from ..progress import Reporter
 from .brain import HINDBRAIN_HIGH, HINDBRAIN_LOW, build_hull, fold_cerebrum, paint_cerebrum, paint_hindbrain
 from .fields import COARSE, FINE, Lattice, Noise, coarse_part, soft
@@ -179,9 +180,9 @@ def _place(number: int, lesion: Lesion, share: np.ndarray, box: Lattice, scale: 
     else:
         centre = list(lesion.centre)
     volume = total * box.step**3 * float(np.prod(scale))
-    return PlacedLesion(number, lesion, volume, tuple(float(c) for c in scale * centre))
+    return PlacedLesion(number, lesion, volume, triple(float(c) for c in scale * centre))
 
 
 def _nest(inner: tuple[slice, slice, slice], outer: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
     """Slices of a box within another box that contains it."""
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+    return triple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))

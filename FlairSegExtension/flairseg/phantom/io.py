@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from ..io.raw_labels import LABELS_DESCRIPTION
 from ..labels import CLASSES
 from .acquisition import WHITE_MATTER_UNITS
 from .phantom import Phantom
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FOOTER = "Digital phantom, no patient data. Research use only - not a medical device"
 #: Ending of each file of a phantom, after its name.
@@ -31,7 +35,7 @@ _MAXIMUM_TILES = 24
 _BRIGHTEST = 2.1  # of white matter, shown as white
 
 
-def write_phantom(phantom: Phantom, folder: str | os.PathLike) -> dict[str, Path]:
+def write_phantom(phantom: Phantom, folder: str | os.PathLike[str]) -> dict[str, Path]:
     """Write a phantom: image, ground truth, lesion table and picture.
 
     The files are ``phantom-<seed>_flair.nii.gz``, ``phantom-<seed>_truth.nii.gz``, ``phantom-<seed>_lesions.json`` and
@@ -66,7 +70,7 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike) -> dict[str, Path
     return {key: folder / name for key, name in names.items()}
 
 
-def lesion_table(phantom: Phantom) -> dict:
+def lesion_table(phantom: Phantom) -> dict[str, Any]:
     """The lesion table with the phantom's parameters, ready for JSON; lengths in mm, volumes in cubic mm, RAS."""
     return {
         "phantom": phantom.parameters,
@@ -81,7 +85,7 @@ def draw_phantom(
     columns: int | None = None,
     slices: Sequence[int] | None = None,
     tile_pixels: int = 256,
-):
+) -> Image.Image:
     """Contact sheet of a phantom's slices.
 
     Parameters
@@ -108,9 +112,8 @@ def draw_phantom(
     if image.plane == "sagittal":  # its rows run backwards: turn the head upright, face to the left
         pixels, classes, pixel_mm = pixels.transpose(0, 2, 1), classes.transpose(0, 2, 1), pixel_mm[::-1]
     count = len(pixels)
-    if slices is None:
-        slices = np.unique(np.linspace(0, count - 1, min(count, _MAXIMUM_TILES)).round().astype(int))
-    chosen = list(slices)
+    spread = np.unique(np.linspace(0, count - 1, min(count, _MAXIMUM_TILES)).round().astype(int))
+    chosen = [int(n) for n in spread] if slices is None else list(slices)
     columns = columns or min(len(chosen), math.ceil(math.sqrt(1.25 * len(chosen))))
     rows = math.ceil(len(chosen) / columns)
     extent = np.array(pixels.shape[1:]) * pixel_mm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -184,13 +185,18 @@ def _fits(anatomy: Anatomy, place: str, points: np.ndarray, radius: float) -> np
     if place == "periventricular":
         lateral = anatomy.lateral_wall(points)
         near = (lateral > 0.35 * radius) & (lateral < 1.3 * radius + 0.5) & (np.abs(points[:, 0]) > 8)
-        return near & (gray > 1.0 + 0.5 * radius) & (depth > radius + 3.0)
+        out: np.ndarray = near & (gray > 1.0 + 0.5 * radius) & (depth > radius + 3.0)
+        return out
     if place == "juxtacortical":
-        return (np.abs(depth - 2.7 - 0.75 * radius) < 0.8) & (wall > 12.0) & (gray > 10.0) & (np.abs(points[:, 0]) > 12)
-    return (depth > 3.0 + radius) & (wall > 5.0 + radius) & (gray > 2.0 + radius) & (np.abs(points[:, 0]) > 10)
+        out = (np.abs(depth - 2.7 - 0.75 * radius) < 0.8) & (wall > 12.0) & (gray > 10.0) & (np.abs(points[:, 0]) > 12)
+        return out
+    out = (depth > 3.0 + radius) & (wall > 5.0 + radius) & (gray > 2.0 + radius) & (np.abs(points[:, 0]) > 10)
+    return out
 
 
-def _shape(rng: np.random.Generator, anatomy: Anatomy, place: str, point: np.ndarray, radius: float):
+def _shape(
+    rng: np.random.Generator, anatomy: Anatomy, place: str, point: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Axes (3, 3) and semi-axes (3,) of a lesion: Dawson's fingers stand on the ventricle, the others are blobs."""
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     stretch = rng.uniform(0.8, 1.25, 3)
@@ -212,9 +218,10 @@ def _shape(rng: np.random.Generator, anatomy: Anatomy, place: str, point: np.nda
     return turn, radius * stretch / np.prod(stretch) ** (1 / 3)
 
 
-def _gradient(function, point: np.ndarray) -> np.ndarray:
+def _gradient(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
     offsets = 1.5 * np.eye(3)
-    return function(point + offsets) - function(point - offsets)
+    out: np.ndarray = function(point + offsets) - function(point - offsets)
+    return out
 
 
 def lesion_distance(lesion: Lesion, box: Lattice, ragged: Noise) -> np.ndarray:
@@ -226,7 +233,8 @@ def lesion_distance(lesion: Lesion, box: Lattice, ragged: Noise) -> np.ndarray:
     scaled = np.sqrt((local * local).sum(axis=-1))
     slope = np.sqrt(((local / lesion.radii.astype(np.float32)) ** 2).sum(axis=-1))
     distance = scaled * (scaled - 1) / np.maximum(slope, 1e-4)
-    return distance + np.float32(min(0.17 * lesion.radius, 0.8)) * ragged.at(box.x, box.y, box.z)
+    out: np.ndarray = distance + np.float32(min(0.17 * lesion.radius, 0.8)) * ragged.at(box.x, box.y, box.z)
+    return out
 
 
 def paint_box(lesion: Lesion) -> tuple[Lattice, tuple[slice, slice, slice]]:

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
+from ..image.geometry import triple
 from ..image.volume import Volume
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .acquisition import PLANES, average, label, make_grid, nearest, receive
@@ -69,7 +71,7 @@ class Phantom:
     labels: np.ndarray
     tissue: np.ndarray
     lesions: tuple[LesionRecord, ...]
-    parameters: dict
+    parameters: dict[str, Any]
 
 
 def make_phantom(
@@ -149,7 +151,7 @@ def make_phantom(
     with report.stage("scan", 0.6, 0.9):
         signal = average(head.signal, FINE, head, grid, report.check)
         report.update(0.6)
-        shares = tuple(average(share, head.truth_lattice, head, grid, report.check) for share in head.shares)
+        shares = triple(average(share, head.truth_lattice, head, grid, report.check) for share in head.shares)
         labels = label(shares)
         del shares
         tissue = nearest(head.tissue, FINE, head, grid)
@@ -179,33 +181,33 @@ def make_phantom(
     return Phantom(Volume(image, grid.ijk_to_ras, f"phantom-{seed}"), labels, tissue, lesions, parameters)
 
 
-def _whole(name: str, value, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
     return int(value)
 
 
-def _real(name: str, value, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+def _real(name: str, value: object, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         raise ValueError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
     return float(value)
 
 
-def _three(name: str, values) -> tuple:
+def _three(name: str, values: Any) -> tuple[Any, Any, Any]:
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != 3:
         raise ValueError(f"{name} must hold three numbers, not {values!r}")
-    return tuple(values)
+    return triple(values)
 
 
-def _shape(shape) -> tuple[int, int, int]:
-    sizes = tuple(_whole("shape", int(s) if isinstance(s, np.integer) else s, 2, 2048) for s in _three("shape", shape))
+def _shape(shape: Any) -> tuple[int, int, int]:
+    sizes = triple(_whole("shape", int(s) if isinstance(s, np.integer) else s, 2, 2048) for s in _three("shape", shape))
     if math.prod(sizes) > MAXIMUM_VOXELS:
         raise ValueError(f"shape {sizes} has more than {MAXIMUM_VOXELS} voxels")
     return sizes
 
 
-def _spacing(spacing_mm) -> tuple[float, float, float]:
-    return tuple(_real("spacing_mm", s, 0.2, 20.0) for s in _three("spacing_mm", spacing_mm))
+def _spacing(spacing_mm: Any) -> tuple[float, float, float]:
+    return triple(_real("spacing_mm", s, 0.2, 20.0) for s in _three("spacing_mm", spacing_mm))
 
 
 def _orientation(plane: str, orientation: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .fields import COARSE, FINE, Lattice, Noise, cone, ellipsoid, refine, smooth_min, soft, step_up
+from .fields import COARSE, FINE, Box, Lattice, Noise, cone, ellipsoid, refine, smooth_min, soft, step_up
 from .tissues import SIGNAL, Tissue
 
 _SKULL_MM = 5.8
@@ -39,7 +39,7 @@ class Canvas:
         self,
         share: np.ndarray,
         tissue: Tissue,
-        part: tuple[slice, ...] | type(...) = ...,
+        part: tuple[slice, ...] = (),
         signal: float | np.ndarray | None = None,
     ) -> None:
         """Lay a tissue over what is there.
@@ -56,7 +56,7 @@ class Canvas:
         """
         target = self.signal[part]
         level = SIGNAL[tissue] if signal is None else signal
-        change = np.subtract(np.float32(level) if np.isscalar(level) else level, target)
+        change = np.subtract(level if isinstance(level, np.ndarray) else np.float32(level), target)
         change *= share
         target += change
         self.tissue[part][share >= 0.5] = tissue
@@ -137,7 +137,7 @@ def _union(shapes: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _paint_muscles(
-    canvas: Canvas, box: Lattice, part, strands: np.ndarray, grain: np.ndarray, skin: np.ndarray
+    canvas: Canvas, box: Lattice, part: Box, strands: np.ndarray, grain: np.ndarray, skin: np.ndarray
 ) -> None:
     """Muscles crossed by fat planes, jaw, cheek bone, spinal canal and ears."""
     x, y, z = box.x, box.y, box.z
@@ -186,7 +186,7 @@ def _paint_muscles(
     canvas.paint(soft(pinna, 2.0) * soft(-1.0 - skin), Tissue.SKIN, part, 0.7)
 
 
-def _paint_skull_base(canvas: Canvas, box: Lattice, part, rough: np.ndarray) -> None:
+def _paint_skull_base(canvas: Canvas, box: Lattice, part: Box, rough: np.ndarray) -> None:
     """Central skull base, clivus with its marrow, petrous bone and mastoid cells."""
     x, y, z = box.x, box.y, box.z
     side = np.abs(x)
@@ -200,7 +200,7 @@ def _paint_skull_base(canvas: Canvas, box: Lattice, part, rough: np.ndarray) -> 
     canvas.paint(soft(cells, 2.0), Tissue.MARROW, part)
 
 
-def _paint_orbits(canvas: Canvas, box: Lattice, part) -> None:
+def _paint_orbits(canvas: Canvas, box: Lattice, part: Box) -> None:
     """Orbits: bony wall, fat, muscles and optic nerve, globe and lens."""
     x, y, z = box.x, box.y, box.z
     side = np.abs(x)
@@ -224,7 +224,7 @@ def _paint_orbits(canvas: Canvas, box: Lattice, part) -> None:
     canvas.paint(soft(ellipsoid(side, y, z, (32.5, 73, -34), (4.5, 2.2, 4.5))), Tissue.EYE, part, 0.45)
 
 
-def _paint_sinuses(canvas: Canvas, box: Lattice, part, rough: np.ndarray) -> None:
+def _paint_sinuses(canvas: Canvas, box: Lattice, part: Box, rough: np.ndarray) -> None:
     """Air of the nose and the sinuses, with septum, conchae and ethmoid cells."""
     x, y, z = box.x, box.y, box.z
     side = np.abs(x)

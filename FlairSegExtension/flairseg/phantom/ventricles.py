@@ -6,6 +6,7 @@ head. The shapes are tubes around centre lines, cut by the septum and dented by 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,8 @@ class Ventricles:
     @property
     def distance(self) -> np.ndarray:
         """Signed distance to all ventricles."""
-        return np.minimum(self.lateral, self.midline)
+        out: np.ndarray = np.minimum(self.lateral, self.midline)
+        return out
 
 
 def build_ventricles(rng: np.random.Generator) -> Ventricles:
@@ -124,7 +126,7 @@ def build_ventricles(rng: np.random.Generator) -> Ventricles:
 def _lateral(x: np.ndarray, y: np.ndarray, z: np.ndarray, scale: float) -> np.ndarray:
     """Signed distance to the lateral ventricle of one side (x positive towards its own side)."""
 
-    def sized(nodes, floor: float = 0.0):
+    def sized(nodes: Iterable[Sequence[float]], floor: float = 0.0) -> list[tuple[float, ...]]:
         return [(*node[:3], max(node[3] * scale, floor)) for node in nodes]
 
     cavity = tube(x, y, z, sized(_BODY), blend=3.0)
@@ -155,13 +157,15 @@ def _midline(box: Lattice, third_width: float, size: float) -> np.ndarray:
     fourth = smooth_min(fourth, roof, 3.0)
     floor = y + 39.5 - 0.10 * (z + 33.0) - 0.1 * np.abs(x)
     fourth = smooth_max(fourth, floor, 1.5)
-    return np.minimum(smooth_min(third, foramen, 1.5), smooth_min(aqueduct, fourth, 2.0))
+    out: np.ndarray = np.minimum(smooth_min(third, foramen, 1.5), smooth_min(aqueduct, fourth, 2.0))
+    return out
 
 
 def nuclei_distance(box: Lattice) -> np.ndarray:
     """Signed distance (mm, negative inside) to the deep gray nuclei of both sides."""
     side = np.abs(box.x)
-    return np.minimum.reduce([ellipsoid(side, box.y, box.z, *shape) for shape in NUCLEI.values()])
+    out: np.ndarray = np.minimum.reduce([ellipsoid(side, box.y, box.z, *shape) for shape in NUCLEI.values()])
+    return out
 
 
 def paint_nuclei(canvas: Canvas, ventricles: Ventricles) -> None:

@@ -35,16 +35,45 @@ FRAMINGS: dict[str, Callable[[np.ndarray, tuple[float, float, float], Preprocess
 class PreprocessingConfig(Protocol):
     """What :func:`preprocess` reads of a model card's pipeline."""
 
-    denoise: str
-    brain_mask: str
-    normalisation: str
-    skull_strip: bool
-    framing: str
-    frame_size: tuple[int, int]
-    frame_spacing_mm: float
-    input_slices: int
-    neighbour_mm: float
-    slab_mm: float
+    @property
+    def denoise(self) -> str:
+        """Name of the denoiser."""
+
+    @property
+    def brain_mask(self) -> str:
+        """Name of the brain mask."""
+
+    @property
+    def normalisation(self) -> str:
+        """Name of the normalisation."""
+
+    @property
+    def skull_strip(self) -> bool:
+        """Whether what is outside of the brain is set to 0."""
+
+    @property
+    def framing(self) -> str:
+        """Name of the framing."""
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Rows and columns of a frame."""
+
+    @property
+    def frame_spacing_mm(self) -> float:
+        """Pixel size of a frame, mm."""
+
+    @property
+    def input_slices(self) -> int:
+        """Neighbouring slices that the network sees together."""
+
+    @property
+    def neighbour_mm(self) -> float:
+        """Distance of these slices, mm."""
+
+    @property
+    def slab_mm(self) -> float:
+        """Thickness over which thin slices are averaged, mm; 0: not at all."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +100,8 @@ class Prepared:
     def channels(self, index: int) -> np.ndarray:
         """Generator input of one slice, float32 (channels, rows, columns): below, itself, above (2.5D, source: S5)."""
         if self.neighbour == 0:
-            return self.slices[index][None]
+            out: np.ndarray = self.slices[index][None]
+            return out
         last = len(self.slices) - 1
         below, above = max(index - self.neighbour, 0), min(index + self.neighbour, last)
         return self.slices[[below, index, above]]

@@ -61,7 +61,8 @@ class Ellipse:
         along = dr * np.cos(self.orientation) + dc * np.sin(self.orientation)
         across = -dr * np.sin(self.orientation) + dc * np.cos(self.orientation)
         major, minor = (max(axis * margin, 1e-6) for axis in self.semi_axes)
-        return (along / major) ** 2 + (across / minor) ** 2 <= 1.0
+        out: np.ndarray = (along / major) ** 2 + (across / minor) ** 2 <= 1.0
+        return out
 
 
 def tissue_threshold(slices: np.ndarray) -> float:
@@ -132,7 +133,8 @@ def moments_ellipse(mask: np.ndarray) -> Ellipse | None:
     mean, spread = (rr + cc) / 2, np.hypot((rr - cc) / 2, rc)
     semi_axes = 2 * np.sqrt(mean + spread), 2 * np.sqrt(max(mean - spread, 0.0))
     orientation = np.arctan2(2 * rc, rr - cc) / 2
-    return Ellipse(tuple(map(float, centre[:, 0])), tuple(map(float, semi_axes)), float(orientation))
+    middle, sizes = (float(centre[0, 0]), float(centre[1, 0])), (float(semi_axes[0]), float(semi_axes[1]))
+    return Ellipse(middle, sizes, float(orientation))
 
 
 def refine_contour(mask: np.ndarray, smoothing_px: float = 2.0) -> np.ndarray:
@@ -201,7 +203,10 @@ def brain_mask_slice(
     score = area * (mean_depth / max(depth.max(), 1e-6)) ** 2
     score[0] = 0.0  # what is not in any piece
     main = (score >= PARTNER_SHARE * score.max())[labels]
-    inside = moments_ellipse(_fill_holes(main)).contains(image.shape, ELLIPSE_MARGIN)
+    ellipse = moments_ellipse(_fill_holes(main))
+    if ellipse is None:
+        return empty
+    inside = ellipse.contains(image.shape, ELLIPSE_MARGIN)
     share = np.bincount(labels.ravel(), weights=inside.ravel()) / np.maximum(area, 1)
     keep = (share > 0.8) & (mean_depth > 2 * radius)
     keep[0] = False
@@ -287,17 +292,20 @@ def _resizing_matrix(old: int, new: int) -> sparse.csr_array:
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
     """Fill the holes of one slice: as ``scipy.ndimage.binary_fill_holes``, several times faster."""
     background, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
-    return (background != background[0, 0])[1:-1, 1:-1]
+    out: np.ndarray = (background != background[0, 0])[1:-1, 1:-1]
+    return out
 
 
 def _erode(mask: np.ndarray, radius: int) -> np.ndarray:
     """Binary erosion by a disk; the border of the image does not erode."""
-    return ndimage.binary_erosion(mask, morphology.disk(radius), border_value=1)
+    out: np.ndarray = ndimage.binary_erosion(mask, morphology.disk(radius), border_value=1)
+    return out
 
 
 def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     """Binary dilation by a disk."""
-    return ndimage.binary_dilation(mask, morphology.disk(radius))
+    out: np.ndarray = ndimage.binary_dilation(mask, morphology.disk(radius))
+    return out
 
 
 def _grow_from_middle(slices: np.ndarray, threshold: float, spacing_mm: float, slice_mm: float) -> np.ndarray:

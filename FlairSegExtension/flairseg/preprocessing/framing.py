@@ -156,7 +156,7 @@ def frame_brain_mm(mask: np.ndarray, spacing_mm: tuple[float, float], size: tupl
     if (scale == 1.0).all():
         offset = np.round(offset)
     count = len(mask)
-    return Frame(np.tile(scale, (count, 1)), np.tile(offset, (count, 1)), tuple(size), tuple(grid))
+    return Frame(np.tile(scale, (count, 1)), np.tile(offset, (count, 1)), (size[0], size[1]), (grid[0], grid[1]))
 
 
 def frame_brain_fill(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
@@ -190,7 +190,7 @@ def frame_brain_fill(mask: np.ndarray, spacing_mm: tuple[float, float], size: tu
         pixel = max(float((side * spacing / room).max()), 0.3)
         scale[k] = pixel / spacing
         offset[k] = centre - scale[k] * (np.asarray(size) - 1) / 2.0
-    return Frame(scale, offset, tuple(size), tuple(grid))
+    return Frame(scale, offset, (size[0], size[1]), (grid[0], grid[1]))
 
 
 def frame_resample(grid: tuple[int, int, int], spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
@@ -210,10 +210,10 @@ def frame_resample(grid: tuple[int, int, int], spacing_mm: tuple[float, float], 
     Frame
         The same for all slices. Slices of the frame's own shape are left as they are.
     """
-    count, *shape = grid
+    count, shape = grid[0], grid[1:]
     spacing = np.asarray(spacing_mm, dtype=float)
     pixel = float((np.asarray(shape) * spacing / np.asarray(size)).max())
-    return _centred(count, tuple(shape), (np.asarray(shape) - 1) / 2.0, pixel / spacing, size)
+    return _centred(count, shape, (np.asarray(shape) - 1) / 2.0, pixel / spacing, size)
 
 
 def frame_resize(grid: tuple[int, int, int], size: tuple[int, int]) -> Frame:
@@ -231,8 +231,8 @@ def frame_resize(grid: tuple[int, int, int], size: tuple[int, int]) -> Frame:
     Frame
         The same for all slices.
     """
-    count, *shape = grid
-    return _centred(count, tuple(shape), (np.asarray(shape) - 1) / 2.0, np.asarray(shape) / np.asarray(size), size)
+    count, shape = grid[0], grid[1:]
+    return _centred(count, shape, (np.asarray(shape) - 1) / 2.0, np.asarray(shape) / np.asarray(size), size)
 
 
 def frame_native(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
@@ -275,4 +275,4 @@ def _centred(count: int, grid: tuple[int, int], centre: np.ndarray, scale: np.nd
     offset = centre - scale * (np.asarray(size) - 1) / 2.0
     if (scale == 1.0).all():
         offset = np.round(offset)
-    return Frame(np.tile(scale, (count, 1)), np.tile(offset, (count, 1)), tuple(size), grid)
+    return Frame(np.tile(scale, (count, 1)), np.tile(offset, (count, 1)), (size[0], size[1]), grid)

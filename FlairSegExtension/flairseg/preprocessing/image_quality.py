@@ -81,7 +81,7 @@ class Figures:
     head_mm: float = float("nan")
 
 
-def image_doubts(figures: Figures) -> list[str]:
+def image_doubts(figures: Figures) -> list[CaseWarning]:
     """What speaks against a brain FLAIR, strongest first; at most one statement on what it is instead."""
     if figures.correlation < NOISE_CORRELATION:
         return _doubt("The image looks like noise: neighbouring pixels hardly resemble each other.", "looks-like-noise")
@@ -120,7 +120,7 @@ def image_doubts(figures: Figures) -> list[str]:
     return []
 
 
-def _doubt(text: str, code: str) -> list[str]:
+def _doubt(text: str, code: str) -> list[CaseWarning]:
     return [CaseWarning(f"{text} {NOT_SURE}", code)]
 
 
@@ -151,19 +151,21 @@ def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
     coverage = float(np.count_nonzero(areas) * stack.spacing[0])
     nothing = float("nan")
     if not mask.any():
-        return Figures(air, correlation, 0.0, 0.0, *[nothing] * 5)
+        return Figures(air, correlation, 0.0, 0.0, nothing, nothing, nothing, nothing, nothing)
     # Slices that show most brain, at a coarse pixel size.
     chosen = np.flatnonzero(areas > 0.6 * areas.max())
     chosen = chosen[:: max(1, -(-len(chosen) // WORKING_SLICES))]
     steps = [max(1, round(WORKING_MM / mm)) for mm in stack.spacing[1:]]
     grid = (chosen, slice(None, None, steps[0]), slice(None, None, steps[1]))
-    pixel = tuple(mm * step for mm, step in zip(stack.spacing[1:], steps, strict=True))
+    pixel = (stack.spacing[1] * steps[0], stack.spacing[2] * steps[1])
     image, brain = stack.array[grid].astype(np.float32), mask[grid]
     relative = _relative(image, brain, stack.array)
     depth = np.stack([ndimage.distance_transform_edt(one, sampling=pixel) for one in brain])
     inner = depth > 20.0
     if not inner.any():
-        return Figures(air, correlation, float(areas.max()), coverage, *[nothing] * 5, _head_mm(stack))
+        return Figures(
+            air, correlation, float(areas.max()), coverage, nothing, nothing, nothing, nothing, nothing, _head_mm(stack)
+        )
     dark = float(np.mean(relative[inner] < DARK_LEVEL))
     bright = float(np.mean(relative[inner] > BRIGHT_LEVEL))
     inside = relative[depth > 4.0]
@@ -214,10 +216,11 @@ def _local_mean(image: np.ndarray, inside: np.ndarray, sigma: list[float]) -> np
     """Gaussian mean of the pixels inside a mask, never below a tenth of the brain's median."""
     weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
     total = ndimage.gaussian_filter(np.where(inside, image, np.float32(0)), sigma)
-    return np.maximum(total / np.maximum(weight, 1e-3), 0.1)
+    out: np.ndarray = np.maximum(total / np.maximum(weight, 1e-3), 0.1)
+    return out
 
 
-def look(volume: Volume) -> list[str]:
+def look(volume: Volume) -> list[CaseWarning]:
     """What a closer look at the voxels says against a brain FLAIR: T1, T2, CT, noise, no brain.
 
     Takes half a second, so call it outside the thread that draws; it uses SciPy and scikit-image.
@@ -229,7 +232,7 @@ def look(volume: Volume) -> list[str]:
 
     Returns
     -------
-    list of str
+    list of CaseWarning
         At most one statement of :func:`flairseg.segmentation.result.image_doubts`.
 
     Raises

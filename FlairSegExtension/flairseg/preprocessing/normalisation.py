@@ -101,7 +101,8 @@ def normalise_minmax(slices: np.ndarray, mask: np.ndarray | None = None) -> np.n
     """
     slices = np.asarray(slices, dtype=np.float32)
     low, high = np.percentile(slices, [0.1, 99.9])
-    return np.clip((slices - np.float32(low)) / np.float32(max(float(high - low), 1e-6)), 0.0, 1.0)
+    out: np.ndarray = np.clip((slices - np.float32(low)) / np.float32(max(float(high - low), 1e-6)), 0.0, 1.0)
+    return out
 
 
 def normalise_divide_255(slices: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:

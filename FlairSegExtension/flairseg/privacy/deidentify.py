@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -282,7 +282,7 @@ def _clean_time(dataset: Dataset, element: DataElement, date: str) -> None:
         del dataset[element.tag]
 
 
-def _each(element: DataElement, change) -> object:
+def _each(element: DataElement, change: Callable[[str], str]) -> object:
     if element.is_empty:
         return element.value
     if element.VM > 1:

@@ -121,7 +121,8 @@ def fitted_text(text: str, size: int, width: int) -> str:
     return text + "..."
 
 
-_fonts: dict[int, ImageFont.FreeTypeFont] = {}
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_fonts: dict[int, _Font] = {}
 
 
 def text_width(text: str, size: int) -> int:
@@ -129,7 +130,7 @@ def text_width(text: str, size: int) -> int:
     return int(_font(size).getlength(text))
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> _Font:
     if size not in _fonts:
         _fonts[size] = ImageFont.load_default(size)
     return _fonts[size]
@@ -145,5 +146,7 @@ def draw_text(
     shadow: bool = False,
 ) -> None:
     """Draw one line of text; a shadow keeps it legible on bright tissue."""
-    stroke = {"stroke_width": 1, "stroke_fill": (0, 0, 0)} if shadow else {}
-    ImageDraw.Draw(image).text(xy, text, font=_font(size), fill=fill, anchor=anchor, **stroke)
+    stroke, width = ((0, 0, 0), 1) if shadow else (None, 0)
+    ImageDraw.Draw(image).text(
+        xy, text, font=_font(size), fill=fill, anchor=anchor, stroke_width=width, stroke_fill=stroke
+    )

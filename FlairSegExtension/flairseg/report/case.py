@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import warnings_from
+from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
@@ -281,13 +282,15 @@ def text(value: object) -> str:
 def point(value: object) -> tuple[float, float, float] | None:
     """Three finite numbers, else None."""
     found = [number(v) for v in sequence(value)]
-    return tuple(found) if len(found) == 3 and None not in found else None
+    known = [v for v in found if v is not None]
+    return triple(known) if len(found) == len(known) == 3 else None
 
 
 def span(value: object) -> tuple[int, int] | None:
     """First and last of a range of slices, else None."""
     found = [whole(v) for v in sequence(value)]
-    return (found[0], found[-1]) if len(found) >= 2 and None not in found and found[0] <= found[-1] else None
+    known = [v for v in found if v is not None]
+    return (known[0], known[-1]) if len(found) == len(known) >= 2 and known[0] <= known[-1] else None
 
 
 def slices_of(entry: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -300,12 +303,13 @@ def rows_of(content: object) -> tuple[Row, ...]:
     rows = []
     for entry in map(mapping, sequence(content)):
         own, ml, mm3 = whole(entry.get("number")), number(entry.get("volume_ml")), number(entry.get("volume_mm3"))
-        if own is None or (ml is None and mm3 is None):
+        volume_ml = ml if mm3 is None else mm3 / 1000
+        if own is None or volume_ml is None:
             continue
         rows.append(
             Row(
                 own,
-                mm3 / 1000 if mm3 is not None else ml,
+                volume_ml,
                 number(entry.get("diameter_mm")),
                 point(entry.get("centre_ras_mm")),
                 slices_of(entry),
@@ -344,6 +348,7 @@ def change_of(content: object) -> Change | None:
     counts = mapping(found.get("counts"))
     stated = {state: whole(counts.get(state)) for state in STATES}
     counted = {state: sum(row.state == state for row in lesions) for state in STATES}
+    counted |= {state: count for state, count in stated.items() if count is not None}
     ventricles = mapping(found.get(_VENTRICLES))
     per_study = [number(v) for v in sequence(ventricles.get("volumes_ml"))]
     if len(per_study) == len(studies):
@@ -353,7 +358,7 @@ def change_of(content: object) -> Change | None:
     return Change(
         studies,
         lesions,
-        {state: counted[state] if stated[state] is None else stated[state] for state in STATES},
+        counted,
         number(ventricles.get("change_ml")),
         number(ventricles.get("change_percent")),
         number(ventricles.get("noise_percent")),

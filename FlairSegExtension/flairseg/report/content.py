@@ -6,7 +6,7 @@ HTML and PDF show this and nothing else, so they cannot differ. Every text from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -19,10 +19,10 @@ from ..errors import warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH
 from ..rendering.slices import FOOTER
 from ..reporting.layout import Table, cells
+from ..review.verdict import REJECTED
 from .case import (
     NOT_REVIEWED,
     REGIONS,
-    REJECTED,
     STATES,
     UNREADABLE,
     Case,
@@ -514,7 +514,7 @@ def _centre(centre: tuple[float, float, float] | None, texts: Texts) -> str:
     )
 
 
-_CELLS = {
+_CELLS: dict[str, Callable[[Row, Texts], str]] = {
     "number": lambda row, texts: str(row.number),
     "region": lambda row, texts: texts.member("region", row.region or "unknown"),
     "ml": lambda row, texts: texts.number(row.volume_ml, 3 if row.volume_ml < 0.0995 else 2),

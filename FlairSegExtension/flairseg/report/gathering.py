@@ -25,7 +25,7 @@ from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
 from ..io.reader import read_volume
 from ..lesions.components import LesionMap, find_lesions
-from ..review.verdict import from_json
+from ..review.verdict import ACCEPTED_AFTER_EDITS, from_json
 from ..review.version_folder import (
     LABELS,
     VERDICT,
@@ -37,7 +37,6 @@ from ..review.version_folder import (
 )
 from ..segmentation.writing import ENDINGS
 from .case import (
-    ACCEPTED_AFTER_EDITS,
     UNREADABLE,
     Case,
     Change,
@@ -54,6 +53,7 @@ from .case import (
 )
 
 if TYPE_CHECKING:
+    from ..anatomy.regions import RegionMap
     from ..models.card import ModelCard
     from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.result import Segmentation
@@ -173,7 +173,7 @@ def from_files(
     if not summary:
         summary = {key: verdict_content[key] for key in ("model", "software", "case") if key in verdict_content}
     change = None if followup is None else _read_json(followup)
-    if change is not None and change_of(change) is None:
+    if followup is not None and change is not None and change_of(change) is None:
         raise UnreadableImageError(
             f"{followup.name} is no follow-up of two or more studies.", "Give the followup.json of flairseg follow."
         )
@@ -238,7 +238,9 @@ def _case(
         rows, dissemination = _unless_unknown(rows, measured or dissemination)
         warnings = (*warnings, *region_warnings)
     if dissemination is None and rows and all(row.region is not None for row in rows):
-        dissemination = dissemination_of(disseminated([r.region for r in rows], [r.diameter_mm for r in rows]))
+        dissemination = dissemination_of(
+            disseminated([r.region or UNKNOWN for r in rows], [r.diameter_mm for r in rows])
+        )
     date = study_date or text(summary.get("study_date")) or text(summary.get("date")) or _date_in(change, name)
     return Case(
         name,
@@ -282,14 +284,15 @@ def _measured(
     """The lesions measured here; probabilities are kept from the rows that are known."""
     from ..anatomy import find_regions
 
-    region_map, warnings = None, ()
+    region_map: RegionMap | None = None
+    warnings: tuple[str, ...] = ()
     if regions and found.lesions:
         try:
             region_map = find_regions(volume, labels)
             warnings = tuple(region_map.warnings)
         except FlairSegError as error:
-            told = f"The regions of the lesions could not be found: {error.message}"
-            warnings = (CaseWarning(told, "regions-unknown"),)
+            text_of = f"The regions of the lesions could not be found: {error.message}"
+            warnings = (CaseWarning(text_of, "regions-unknown"),)
     table = lesion_table(labels, volume.ijk_to_ras, regions=region_map, lesions=found)
     before = {row.number: row for row in known}
     rows = []
@@ -305,7 +308,7 @@ def _measured(
                 region=row.region if region_map is not None else old.region,
             )
         rows.append(row)
-    told = None
+    told: Dissemination | None = None
     if region_map is not None:
         told = dissemination_of(disseminated([r.region for r in table], [r.diameter_mm for r in table]))
     return tuple(rows), told, warnings

@@ -18,6 +18,9 @@ from .rtl import visual
 from .slices import NUMBER_HEIGHT, scale_bar_mm
 
 if TYPE_CHECKING:
+    from reportlab.pdfgen.canvas import Canvas
+    from reportlab.platypus import BaseDocTemplate, Flowable, Paragraph
+
     from ..reporting.layout import Table
     from .content import Block, Content, Picture, Section
 
@@ -129,7 +132,7 @@ class _Setter:
         """Text in the order and with the letters that the fonts can set."""
         return "".join(c if ord(c) in self._glyphs else "\ufffd" for c in visual(text))
 
-    def _paragraph(self, text: str, style: str):
+    def _paragraph(self, text: str, style: str) -> Paragraph:
         from reportlab.platypus import Paragraph
 
         return Paragraph(escape(self._shown(text), quote=False), self._styles[style])
@@ -147,7 +150,7 @@ class _Setter:
         # What is longer than anything should be is set smaller rather than on a second page.
         return [KeepInFrame(self._width, self._height - 1, [*above, grid, *below], mode="shrink")]
 
-    def _title(self):
+    def _title(self) -> Flowable:
         from reportlab.platypus import Table
 
         row = [
@@ -163,7 +166,7 @@ class _Setter:
         ]
         return Table([row], [0.58 * self._width, 0.42 * self._width], style=style)
 
-    def _facts(self):
+    def _facts(self) -> Flowable:
         from reportlab.platypus import Table
 
         cells = [
@@ -195,14 +198,14 @@ class _Setter:
             out += [Spacer(1, 3), Table([[self._paragraph(notice.text, "notice")]], [self._width], style=style)]
         return out
 
-    def _legend(self):
+    def _legend(self) -> Flowable:
         return _legend(
             self._shown(self._content.key_title),
             [(self._shown(name), rgb) for name, rgb in self._content.legend],
             self._width,
         )
 
-    def _key_images(self, room: float):
+    def _key_images(self, room: float) -> Flowable:
         """The key images as large as the room allows, in the arrangement that makes them largest."""
         pictures = self._content.pictures
         view = pictures[0].view
@@ -222,7 +225,7 @@ class _Setter:
             width = min((self._width - (columns - 1) * _GAP) / columns, max(room - _CAPTION_HEIGHT - _GAP, 50) / aspect)
         return _grid([(self._shown(p.caption), p) for p in pictures], columns, width, self._width)
 
-    def _columns(self):
+    def _columns(self) -> Flowable:
         from reportlab.platypus import Table
 
         gap = 14.0
@@ -232,7 +235,7 @@ class _Setter:
         style = [("VALIGN", (0, 0), (-1, -1), "TOP"), *_PADDING]
         return Table([[left, "", right]], [width, gap, width], style=style)
 
-    def _foot(self):
+    def _foot(self) -> Flowable:
         from reportlab.platypus import Table
 
         gap = 14.0
@@ -297,7 +300,7 @@ class _Setter:
         picture = Image(BytesIO(section.sheet), width * share, height * share)
         return [KeepTogether([Spacer(1, 6), picture, self._paragraph(section.sheet_caption, "small")])]
 
-    def _table(self, table: Table, width: float, strong: int | None = None, striped: bool = False):
+    def _table(self, table: Table, width: float, strong: int | None = None, striped: bool = False) -> Flowable:
         from reportlab.platypus import LongTable
 
         def row(texts: Sequence[str], style: str) -> list[Any]:
@@ -345,7 +348,7 @@ class _Setter:
 
     # --- every page
 
-    def _draw_head(self, canvas, document) -> None:
+    def _draw_head(self, canvas: Canvas, document: BaseDocTemplate) -> None:
         """The line at the top of the details."""
         mm = _POINTS_PER_MM
         y = self._size[1] - _TOP * mm - 7
@@ -362,22 +365,22 @@ class _Setter:
         canvas.line(_SIDE * mm, y - 4, self._size[0] - _SIDE * mm, y - 4)
         canvas.restoreState()
 
-    def _canvas(self, *arguments, **options):
+    def _canvas(self, *arguments: Any, **options: Any) -> Canvas:
         """A canvas that knows how many pages there are when it draws the foot of each."""
         from reportlab.pdfgen.canvas import Canvas
 
         setter = self
 
         class Counted(Canvas):
-            def __init__(self, *arguments, **options):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
                 super().__init__(*arguments, **options)
-                self._pages = []
+                self._pages: list[dict[str, Any]] = []
 
-            def showPage(self):
+            def showPage(self) -> None:
                 self._pages.append(dict(self.__dict__))
                 self._startPage()
 
-            def save(self):
+            def save(self) -> None:
                 pages = self._pages
                 for number, state in enumerate(pages, 1):
                     self.__dict__.update(state)
@@ -387,7 +390,7 @@ class _Setter:
 
         return Counted(*arguments, **options)
 
-    def _draw_foot(self, canvas, page: int, pages: int) -> None:
+    def _draw_foot(self, canvas: Canvas, page: int, pages: int) -> None:
         mm = _POINTS_PER_MM
         y = 9.5 * mm
         left, right = _SIDE * mm, self._size[0] - _SIDE * mm
@@ -426,9 +429,10 @@ def _register_fonts() -> frozenset[int]:
     return frozenset(faces[0]) & frozenset(faces[1])
 
 
-def _height(flowable, width: float, height: float) -> float:
+def _height(flowable: Flowable, width: float, height: float) -> float:
     """Height that a flowable takes, with the room before and after it."""
-    return flowable.wrap(width, height)[1] + flowable.getSpaceBefore() + flowable.getSpaceAfter()
+    out: float = flowable.wrap(width, height)[1] + flowable.getSpaceBefore() + flowable.getSpaceAfter()
+    return out
 
 
 def _fitting(text: str, width: float, size: float) -> str:
@@ -441,17 +445,17 @@ def _fitting(text: str, width: float, size: float) -> str:
     return text + "…"
 
 
-def _legend(title: str, entries: list[tuple[str, tuple[int, int, int]]], width: float):
+def _legend(title: str, entries: list[tuple[str, tuple[int, int, int]]], width: float) -> Flowable:
     """Title of the key images and the colours of the outlines, on one line."""
     from reportlab.lib.colors import Color
     from reportlab.pdfbase.pdfmetrics import stringWidth
     from reportlab.platypus import Flowable
 
     class Legend(Flowable):
-        def wrap(self, *available):
+        def wrap(self, *available: float) -> tuple[float, float]:
             return width, 17
 
-        def draw(self):
+        def draw(self) -> None:
             canvas = self.canv
             canvas.setFont(_BOLD, 8)
             canvas.setFillColor(_ACCENT)
@@ -471,7 +475,7 @@ def _legend(title: str, entries: list[tuple[str, tuple[int, int, int]]], width: 
 
 def _grid(
     pictures: Sequence[tuple[str, Picture]], columns: int, picture_width: float, width: float, centred: bool = True
-):
+) -> Flowable:
     """Pictures in rows, captions below them, as one flowable."""
     from reportlab.platypus import Flowable
 
@@ -480,10 +484,10 @@ def _grid(
     row_heights = [max(heights[n] for n in row) + _CAPTION_HEIGHT + _GAP for row in rows]
 
     class Grid(Flowable):
-        def wrap(self, *available):
+        def wrap(self, *available: float) -> tuple[float, float]:
             return width, sum(row_heights)
 
-        def draw(self):
+        def draw(self) -> None:
             used = columns * picture_width + (columns - 1) * _GAP
             left = (width - used) / 2 if centred else 0
             top = sum(row_heights)
@@ -502,7 +506,7 @@ def _grid(
     return Grid()
 
 
-def _draw_picture(canvas, picture: Picture, x: float, y: float, width: float, height: float) -> None:
+def _draw_picture(canvas: Canvas, picture: Picture, x: float, y: float, width: float, height: float) -> None:
     """A slice with its lower left corner at x, y (points)."""
     from PIL import Image
     from reportlab.lib.colors import Color
@@ -538,7 +542,7 @@ def _draw_picture(canvas, picture: Picture, x: float, y: float, width: float, he
     canvas.restoreState()
 
 
-def _haloed(canvas, text: str, x: float, y: float, size: float, gray: float = 1.0) -> None:
+def _haloed(canvas: Canvas, text: str, x: float, y: float, size: float, gray: float = 1.0) -> None:
     """Light text with a dark rim, legible on any tissue; x is its middle."""
     from reportlab.pdfbase.pdfmetrics import stringWidth
 

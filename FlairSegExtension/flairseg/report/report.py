@@ -76,8 +76,8 @@ class CaseReport:
 
         Parameters and errors as for :func:`flairseg.report.gathering.from_files`.
         """
-        optional = (None if p is None else Path(p) for p in (flair, verdict, followup))
-        case = gathering.from_files(Path(path), *optional, study_date, pseudonymiser, regions, meaning)
+        image, judged, before = (None if p is None else Path(p) for p in (flair, verdict, followup))
+        case = gathering.from_files(Path(path), image, judged, before, study_date, pseudonymiser, regions, meaning)
         return cls(case, language, paper)
 
     @classmethod

@@ -70,8 +70,8 @@ def _forms() -> dict[str, dict[str, str]]:
     """Letter (or pair that becomes one) -> ``isolated``, ``initial``, ``medial``, ``final`` -> form."""
     forms: dict[str, dict[str, str]] = {}
     for code in _PRESENTATION:
-        kind, *letters = unicodedata.decomposition(chr(code)).split()[:4] or [""]
-        letters = "".join(chr(int(letter, 16)) for letter in letters)
+        kind, *codes = unicodedata.decomposition(chr(code)).split()[:4] or [""]
+        letters = "".join(chr(int(letter, 16)) for letter in codes)
         if kind[1:-1] in ("isolated", "initial", "medial", "final") and " " not in letters and 1 <= len(letters) <= 2:
             forms.setdefault(letters, {}).setdefault(kind[1:-1], chr(code))
     return forms

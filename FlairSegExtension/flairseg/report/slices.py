@@ -36,6 +36,9 @@ NUMBER_HEIGHT, _NUMBER_GAP, _MOST_NUMBERS = 0.036, 0.008, 14
 #: Width of a digit as a share of its height.
 DIGIT = 0.64
 
+#: Left, top, right and bottom of a number beside a lesion.
+_Box = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class Number:
@@ -257,7 +260,9 @@ class Slices:
             yield Number(str(n), x, y)
 
     @staticmethod
-    def _free(box, taken: Sequence, lesions: np.ndarray, mm: tuple[float, float], width: float, height: float) -> bool:
+    def _free(
+        box: _Box, taken: Sequence[_Box], lesions: np.ndarray, mm: tuple[float, float], width: float, height: float
+    ) -> bool:
         x0, y0, x1, y1 = box
         if x0 < 0.05 * width or x1 > 0.95 * width or y0 < 0 or y1 > 0.94 * height:
             return False

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -73,7 +73,8 @@ def style() -> Iterator[None]:
     """The house's style, for what is drawn inside."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    settings: Any = _STYLE
+    with mpl.rc_context(settings), warnings.catch_warnings():
         # Letters that the measuring font lacks are shown by the browser's own fonts.
         warnings.filterwarnings("ignore", message=".*Glyph.*missing.*")
         warnings.filterwarnings("ignore", message=".*constrained_layout not applied.*")

@@ -56,7 +56,7 @@ class Database:
         self.read_only = read_only
         url = _url(address)
         self.is_sqlite = url is None or url.get_backend_name() == "sqlite"
-        if self.is_sqlite:
+        if url is None or self.is_sqlite:
             self.name = str(address) if url is None else str(url.database)
             self._file = SqliteFile(Path(self.name), read_only, patience_s)
             self._engine = self._file.engine()

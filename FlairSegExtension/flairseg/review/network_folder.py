@@ -46,6 +46,8 @@ def mount_type(mountinfo: str, folder: Path) -> str:
 
 
 def _is_windows_network(folder: Path) -> bool:
+    if sys.platform != "win32":
+        return False
     import ctypes
 
     drive = folder.resolve().drive

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -218,7 +218,8 @@ class Outbox:
         if everything:
             self._look_around_at = time.monotonic() + LOOK_AROUND_S
         try:
-            for journal in self._journals() if everything else [self._journal]:
+            own = [] if self._journal is None else [self._journal]
+            for journal in self._journals() if everything else own:
                 while batch := journal.waiting(_BATCH):
                     if self._store is None:
                         self._store = self._factory()
@@ -349,7 +350,7 @@ class _Journal:
     def _notes_path(self) -> Path:
         return self.path.with_name(self.path.name.removesuffix(_JOURNAL) + _DELIVERED)
 
-    def _note(self, notes) -> None:
+    def _note(self, notes: Iterable[Mapping[str, Any]]) -> None:
         content = b"".join(_line(note) for note in notes)
         with self._notes_path.open("ab") as stream:
             # An unfinished line of a killed process must not swallow the next one.
@@ -381,7 +382,7 @@ class _Journal:
             return
 
 
-def _line(content: dict[str, Any]) -> bytes:
+def _line(content: Mapping[str, Any]) -> bytes:
     raw = canonical_json(content)
     return hashlib.sha256(raw).hexdigest()[:_CHECK_DIGITS].encode() + b" " + raw + b"\n"
 
@@ -390,7 +391,8 @@ def _content(line: bytes) -> dict[str, Any] | None:
     check, _, raw = line.rstrip(b"\n").partition(b" ")
     if hashlib.sha256(raw).hexdigest()[:_CHECK_DIGITS].encode() != check:
         return None
-    return json.loads(raw)
+    out: dict[str, Any] | None = json.loads(raw)
+    return out
 
 
 def _outbox_error(folder: Path, error: OSError) -> OutboxError:

@@ -104,13 +104,8 @@ def server_warnings(connection: sa.Connection) -> list[str]:
     StoreError
         If the database cannot hold every text.
     """
-    settings = dict(
-        connection.execute(
-            sa.text(
-                "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_encoding')"
-            )
-        ).all()
-    )
+    wanted = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'server_encoding')"
+    settings = {row.name: row.setting for row in connection.execute(sa.text(wanted))}
     warnings = []
     if settings.get("server_encoding") != "UTF8":
         raise StoreError(

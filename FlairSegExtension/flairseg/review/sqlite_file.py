@@ -97,7 +97,8 @@ class SqliteFile:
             try:
                 if connection.execute("PRAGMA journal_mode").fetchone()[0].lower() == wanted:
                     return wanted
-                return connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0].lower()
+                out: str = connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0].lower()
+                return out
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > until:
                     raise

@@ -261,11 +261,11 @@ def _head(connection: sa.Connection, stream: str) -> Event | None:
     return None if row is None else _event(row)
 
 
-class _Unreadable(dict):
+class _Unreadable(dict[str, Any]):
     """Payload of an event whose text is not what :func:`canonical_json` writes: its hash cannot fit."""
 
 
-def _event(row: sa.Row) -> Event:
+def _event(row: sa.Row[Any]) -> Event:
     try:
         payload = json.loads(row.payload)
         if not isinstance(payload, dict) or canonical_json(payload).decode("ascii") != row.payload:

@@ -195,7 +195,8 @@ def from_json(content: Mapping[str, Any]) -> Verdict:
 
 def schema() -> dict[str, Any]:
     """``verdict.schema.json``."""
-    return json.loads(Path(__file__).with_name(SCHEMA_NAME).read_text(encoding="utf-8"))
+    out: dict[str, Any] = json.loads(Path(__file__).with_name(SCHEMA_NAME).read_text(encoding="utf-8"))
+    return out
 
 
 def schema_fault(content: Mapping[str, Any]) -> str | None:

@@ -122,7 +122,8 @@ def read_verdict(version: Path) -> dict[str, Any]:
         content = json.loads((version / VERDICT).read_text(encoding="utf-8"))
         if not isinstance(content["case"], str) or not isinstance(content["hashes"], dict):
             raise TypeError("case or hashes")
-        return content
+        out: dict[str, Any] = content
+        return out
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedCaseError(
             f"{version.parent.name}/{version.name}/{VERDICT} cannot be read.", "Bring the file back from a backup."

@@ -67,14 +67,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     out = np.asarray(logits, dtype=np.float32)
     out = np.exp(out - out.max(axis=1, keepdims=True))
     out /= out.sum(axis=1, keepdims=True)
-    return out
+    result: np.ndarray = out
+    return result
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Logistic function, safe for large values; float32, same shape."""
     from scipy.special import expit
 
-    return expit(np.asarray(logits, dtype=np.float32))
+    out: np.ndarray = expit(np.asarray(logits, dtype=np.float32))
+    return out
 
 
 def exclusive_probabilities(independent: np.ndarray) -> np.ndarray:

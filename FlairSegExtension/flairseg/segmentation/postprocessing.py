@@ -123,7 +123,7 @@ def drop_outside_brain(
     -------
     ndarray of uint8, same shape
     """
-    if not brain.any() or not labels.any():
+    if not brain.any():
         return labels
     # Every fourth pixel of a rough mask is enough to measure a centimetre by.
     step = 4
@@ -131,6 +131,8 @@ def drop_outside_brain(
     for axis, spacing in enumerate((spacing_mm[0], spacing_mm[1] * step, spacing_mm[2] * step)):
         near = ndimage.maximum_filter1d(near, 2 * int(margin_mm / spacing) + 1, axis=axis, mode="constant")
     box = _bounding_box(labels)
+    if box is None:
+        return labels
     components, count = ndimage.label(labels[box] != BACKGROUND, structure=CONNECTIVITY_26)
     voxels = np.argwhere(components > 0) + [s.start for s in box]
     within = near[voxels[:, 0], voxels[:, 1] // step, voxels[:, 2] // step] > 0
@@ -155,7 +157,8 @@ def lesion_components(labels: np.ndarray) -> tuple[np.ndarray, int]:
     int
         Count.
     """
-    return ndimage.label(labels == LESION, structure=CONNECTIVITY_26)
+    out: tuple[np.ndarray, int] = ndimage.label(labels == LESION, structure=CONNECTIVITY_26)
+    return out
 
 
 def remove_small_components(

@@ -17,7 +17,7 @@ IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
 
 def assess(
     stack: SliceStack, mask: np.ndarray, labels: np.ndarray, classes: Sequence[int] = tuple(CLASS_BY_VALUE)
-) -> list[str]:
+) -> list[CaseWarning]:
     """Warnings about an image that does not look like a brain FLAIR, or a result that cannot be right.
 
     Parameters
@@ -33,7 +33,7 @@ def assess(
 
     Returns
     -------
-    list of str
+    list of CaseWarning
         Empty for a plausible FLAIR and result.
     """
     doubts = image_doubts(measure(stack, mask))
@@ -46,9 +46,9 @@ def result_doubts(
     labels: np.ndarray,
     image_is_doubtful: bool = False,
     ventricles_are_known: bool = True,
-) -> list[str]:
+) -> list[CaseWarning]:
     """What speaks against the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
-    doubts = []
+    doubts: list[CaseWarning] = []
     voxel_ml = float(np.prod(stack.spacing)) / 1000
     volumes = np.bincount(labels.ravel(), minlength=4) * voxel_ml
     for value, limit in IMPLAUSIBLE_ML.items():

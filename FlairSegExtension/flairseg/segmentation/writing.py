@@ -197,13 +197,19 @@ def _write_lesion_mask(segmentation: Segmentation, path: Path) -> None:
     read_header(path)
 
 
+def _known(array: np.ndarray | None) -> np.ndarray:
+    if array is None:
+        raise ValueError("the segmentation does not have it")
+    return array
+
+
 def _write_probabilities(segmentation: Segmentation, path: Path) -> None:
-    write_nifti(path, segmentation.probabilities, segmentation.volume, np.float32)
+    write_nifti(path, _known(segmentation.probabilities), segmentation.volume, np.float32)
     read_header(path)
 
 
 def _write_disagreement(segmentation: Segmentation, path: Path) -> None:
-    write_nifti(path, segmentation.disagreement, segmentation.volume, np.float32)
+    write_nifti(path, _known(segmentation.disagreement), segmentation.volume, np.float32)
     read_header(path)
 
 

@@ -60,10 +60,10 @@ def estimate(
     value: float, low: float = math.nan, high: float = math.nan, n: int = 0, interval: str = "", note: str = ""
 ) -> Estimate:
     """An :class:`Estimate` in which whatever is not a finite number is None."""
-    finite = [float(number) if math.isfinite(number) else None for number in (value, low, high)]
-    if finite[1] is None or finite[2] is None:
-        finite[1:], interval = [None, None], ""
-    return Estimate(*finite, n=n, interval=interval, note=note)
+    known = float(value) if math.isfinite(value) else None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Estimate(known, n=n, note=note)
+    return Estimate(known, float(low), float(high), n, interval, note)
 
 
 def wilson(successes: int, total: int) -> Estimate:

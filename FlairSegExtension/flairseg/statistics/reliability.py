@@ -97,7 +97,10 @@ def _icc_limits(
     items, errors = n - 1, (n - 1) * (k - 1)
 
     def single(ratio: float) -> float:
-        return (ratio - 1) / (ratio + k - 1)
+        return (ratio - 1) / (ratio + k - 1) if math.isfinite(ratio) else 1.0
+
+    def of_mean(ratio: float) -> float:
+        return 1 - 1 / ratio if ratio > 0 else math.nan
 
     def f_limits(error: float, error_freedom: int) -> tuple[float, float]:
         if error <= scale:
@@ -107,10 +110,10 @@ def _icc_limits(
 
     one, three = f_limits(within, n * (k - 1)), f_limits(residual, errors)
     limits = {
-        _SINGLE: tuple(single(r) if math.isfinite(r) else 1.0 for r in one),
-        _SINGLE_MEAN: tuple(1 - 1 / r if r > 0 else math.nan for r in one),
-        _CONSISTENCY: tuple(single(r) if math.isfinite(r) else 1.0 for r in three),
-        _CONSISTENCY_MEAN: tuple(1 - 1 / r if r > 0 else math.nan for r in three),
+        _SINGLE: (single(one[0]), single(one[1])),
+        _SINGLE_MEAN: (of_mean(one[0]), of_mean(one[1])),
+        _CONSISTENCY: (single(three[0]), single(three[1])),
+        _CONSISTENCY_MEAN: (of_mean(three[0]), of_mean(three[1])),
     }
     limits[_AGREEMENT], limits[_AGREEMENT_MEAN] = _agreement_limits(n, k, between, judges, residual, scale)
     return limits

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image.geometry import voxel_volume_of
+from ..image.geometry import triple, voxel_volume_of
 from ..labels import LESION
 from .records import ACCEPTABLE, FALSE_NEGATIVE, FALSE_POSITIVE, UNACCEPTABLE, Mark
 
@@ -191,7 +191,7 @@ class LesionMap:
             anchor = points[np.linalg.norm(points - centre, axis=1).argmin()]
             lesions.append(
                 DelineatedLesion(
-                    number, tuple(map(float, centre)), tuple(map(float, anchor)), len(points), len(points) * voxel_ml
+                    number, triple(map(float, centre)), triple(map(float, anchor)), len(points), len(points) * voxel_ml
                 )
             )
         return tuple(lesions)
@@ -250,9 +250,10 @@ def voxel_at(ras_to_ijk: np.ndarray, shape: tuple[int, ...], ras: Iterable[float
     index = np.floor((ras_to_ijk @ np.append(point, 1.0))[:3] + 0.5).astype(np.int64)[::-1]
     if (index < 0).any() or (index >= np.asarray(shape)).any():
         return None
-    return tuple(int(n) for n in index)
+    return triple(int(n) for n in index)
 
 
 def _to_ras(ijk_to_ras: np.ndarray, kji: np.ndarray) -> np.ndarray:
     """(N, 3) RAS mm of voxel centres given as (N, 3) K, J, I."""
-    return kji[:, ::-1] @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+    out: np.ndarray = kji[:, ::-1] @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+    return out

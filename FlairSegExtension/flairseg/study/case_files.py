@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError
+from ..image.geometry import triple
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
 from ..io.label_maps import LabelMap, read_label_map
@@ -74,7 +75,7 @@ class CaseFiles:
         for axis in range(3):
             where = np.nonzero(changed.any(axis=tuple(a for a in range(3) if a != axis)))[0]
             spans.append(slice(int(where[0]), int(where[-1]) + 1))
-        box = tuple(spans)
+        box = triple(spans)
         return box, before[box], self.labels[box]
 
 

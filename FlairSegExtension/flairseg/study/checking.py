@@ -294,8 +294,8 @@ def _answers(room: Room, events: list[Recorded]) -> Iterator[Finding]:
                 yield Finding(RECORD, where, f"its answer to {question!r} is not the one that was chosen.")
         counts = event.payload.get(COUNTS, {})
         rule = room.rules.acceptability
-        again = acceptance_of(counts.get(DELINEATED, 0), marks, *(() if rule is None else (rule.threshold,)))
-        if again.to_payload() != dict(counts):
+        proposed = acceptance_of(counts.get(DELINEATED, 0), marks, *(() if rule is None else (rule.threshold,)))
+        if proposed.to_payload() != dict(counts):
             yield Finding(RECORD, where, f"its counts do not follow from its marks (proposed: {counts.get(PROPOSED)}).")
 
 

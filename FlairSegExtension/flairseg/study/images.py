@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import FlairSegError
 from ..files.nifti import write_nifti
+from ..image.geometry import triple
 from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping, parse_meaning
@@ -49,7 +50,7 @@ class Mirror:
         """The mirror of a volume's grid."""
         axes = volume.geometry.directions
         affine = tuple(tuple(float(x) for x in row) for row in volume.ijk_to_ras)
-        return cls(int(np.abs(axes[0]).argmax()), tuple(int(n) for n in volume.array.shape), affine)
+        return cls(int(np.abs(axes[0]).argmax()), triple(int(n) for n in volume.array.shape), affine)
 
     def flip(self, array: np.ndarray) -> np.ndarray:
         """An array (K, J, I) seen in the mirror; twice gives the array."""
@@ -60,7 +61,7 @@ class Mirror:
         affine = np.asarray(self.ijk_to_ras)
         ijk = np.linalg.solve(affine, np.append(np.asarray(ras, float), 1.0))
         ijk[self.axis] = self.shape[2 - self.axis] - 1 - ijk[self.axis]
-        return tuple(float(x) for x in (affine @ ijk)[:3])
+        return triple(float(x) for x in (affine @ ijk)[:3])
 
 
 def read_labels(
@@ -179,6 +180,7 @@ def write_neutral(path: Path, array: np.ndarray, grid: Volume) -> None:
 
     Labels become uint8, whole numbers int16, others float32. ``OSError`` if it cannot be written.
     """
+    kind: type[np.number]
     if array.dtype == np.uint8:
         kind = np.uint8
     elif float(np.abs(array).max(initial=0)) <= 32767 and bool((array == np.rint(array)).all()):

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..image.geometry import triple
 from .canonical import content_sha256
 from .errors import StudyStateError, TamperedError
 from .images import Mirror
@@ -62,7 +63,7 @@ class KeyEntry:
 
     def to_source(self, ras: tuple[float, float, float]) -> tuple[float, float, float]:
         """A point of the shown frame in the frame of the source image, RAS mm."""
-        return self.mirror.point(ras) if self.mirror is not None else tuple(float(x) for x in ras)
+        return self.mirror.point(ras) if self.mirror is not None else triple(float(x) for x in ras)
 
 
 @dataclass(frozen=True)

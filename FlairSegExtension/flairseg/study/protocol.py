@@ -4,7 +4,7 @@ It is checked in two ways: against ``protocol.schema.json`` with jsonschema wher
 dataclasses below, whose checks hold everywhere (Slicer's Python has no jsonschema). A key that is not known is an
 error: a mistyped ``repeat`` must not silently mean one showing instead of two.
 
-Once the study is locked (:mod:`.locking`), the sha256 over the protocol's canonical JSON stands in every record.
+Once the study is locked (:mod:`.study`), the sha256 over the protocol's canonical JSON stands in every record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ..labels import CLASS_BY_ID, CLASS_BY_VALUE, LESION
 from .canonical import content_sha256
@@ -448,6 +448,12 @@ class _Reader:
             raise self.fail(key, f"it is not a whole number from {least} to {most}")
         return value
 
+    @overload
+    def number(self, key: str, default: float, least: float, most: float, above: bool = False) -> float: ...
+
+    @overload
+    def number(self, key: str, default: None, least: float, most: float, above: bool = False) -> float | None: ...
+
     def number(self, key: str, default: float | None, least: float, most: float, above: bool = False) -> float | None:
         """A number, or the default (None included) where the key is missing or null."""
         value = self.get(key)
@@ -463,7 +469,8 @@ class _Reader:
         value = self._required(key, default)
         if value not in allowed:
             raise self.fail(key, f"it is {value!r}, not one of {', '.join(allowed)}")
-        return value
+        out: str = value
+        return out
 
     def items(self, key: str, make: Callable[[_Reader], _T], least: int = 1) -> tuple[_T, ...]:
         value = self._required(key, [] if least == 0 else None)
@@ -489,7 +496,7 @@ class _Reader:
         return value
 
 
-def _protocol(reader: _Reader, raw: dict) -> Protocol:
+def _protocol(reader: _Reader, raw: dict[str, Any]) -> Protocol:
     version = reader.get("flairseg_study")
     if version != PROTOCOL_FORMAT or isinstance(version, bool):
         raise reader.fail("flairseg_study", f"it is {version!r}; this FlairSeg reads version {PROTOCOL_FORMAT}")
@@ -515,9 +522,16 @@ def _protocol(reader: _Reader, raw: dict) -> Protocol:
 
 def _rules(reader: _Reader) -> dict[str, Any]:
     """What :class:`Rules` is made of."""
-    rules = {
+    questions = reader.items("questions", _question)
+    _unique([q.id for q in questions], reader.place("questions"), "question")
+    for n, question in enumerate(questions):
+        if question.id in (CONFIDENCE_QUESTION, COMMENT_QUESTION):
+            raise reader.fail(f"questions[{n}].id", f"{question.id!r} is asked for by the switch of that name")
+    if sum(question.type == ACCEPTABILITY for question in questions) > 1:
+        raise reader.fail("questions", f"more than one is of type {ACCEPTABILITY}; a showing has one set of marks")
+    return {
         "title": reader.text("title"),
-        "questions": reader.items("questions", _question),
+        "questions": questions,
         "instructions": reader.text("instructions", ""),
         "blinding": reader.choice("blinding", BLINDING, BLIND_FULL),
         "time_limit_s": reader.number("time_limit_s", None, 0, 86400, above=True),
@@ -527,14 +541,6 @@ def _rules(reader: _Reader) -> dict[str, Any]:
         "correction": reader.truth("correction", False),
         "display": _display(reader.inner("display")),
     }
-    questions = rules["questions"]
-    _unique([q.id for q in questions], reader.place("questions"), "question")
-    for n, question in enumerate(questions):
-        if question.id in (CONFIDENCE_QUESTION, COMMENT_QUESTION):
-            raise reader.fail(f"questions[{n}].id", f"{question.id!r} is asked for by the switch of that name")
-    if sum(question.type == ACCEPTABILITY for question in questions) > 1:
-        raise reader.fail("questions", f"more than one is of type {ACCEPTABILITY}; a showing has one set of marks")
-    return rules
 
 
 def _case(reader: _Reader) -> StudyCase:

@@ -171,6 +171,8 @@ def _entries(key: SealedKey, rater: str) -> Sequence[KeyEntry]:
 
 def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState) -> list[Rating]:
     event, answers = showing.answer, showing.answers()
+    if event is None:
+        return []
     payload = event.payload
     first = payload["answers"]
     counts = payload.get(COUNTS, {})
@@ -215,7 +217,8 @@ def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState) -
 
 
 def _marks(room: Room, rater: str, entry: KeyEntry, showing: ShowingState) -> list[MarkRow]:
-    found = [Mark.from_payload(payload) for payload in showing.answer.payload.get(MARKS, ())]
+    answer = showing.answer
+    found = [] if answer is None else [Mark.from_payload(payload) for payload in answer.payload.get(MARKS, ())]
     lesions: dict[int, DelineatedLesion] = {}
     if any(mark.lesion is not None for mark in found):
         shown = next(s for s in room.showings if s.code == entry.code)

@@ -540,7 +540,8 @@ def combined(masks: Sequence[np.ndarray], how: str) -> np.ndarray:
     """Boolean masks of one shape made into one: ``union``, ``intersection`` or ``majority`` (more than half)."""
     votes = np.sum([np.asarray(mask, bool) for mask in masks], axis=0)
     needed = {UNION: 1, INTERSECTION: len(masks), MAJORITY: len(masks) // 2 + 1}[how]
-    return votes >= needed
+    out: np.ndarray = votes >= needed
+    return out
 
 
 def dots_of(

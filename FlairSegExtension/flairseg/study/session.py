@@ -28,6 +28,7 @@ import numpy as np
 
 from ..errors import FlairSegError
 from ..files.atomic import all_or_none
+from ..image.geometry import triple
 from ..io.reader import read_volume
 from ..labels import CLASSES
 from .acceptance import Acceptance, acceptance_of
@@ -285,12 +286,13 @@ class StudySession:
     @property
     def confidence(self) -> int | None:
         """1..5, or None while not chosen."""
-        return self._showing_state().drafts.get(CONFIDENCE_QUESTION)
+        chosen = self._showing_state().drafts.get(CONFIDENCE_QUESTION)
+        return chosen if isinstance(chosen, int) else None
 
     @property
     def comment(self) -> str:
         """The comment so far."""
-        return self._showing_state().drafts.get(COMMENT_QUESTION) or ""
+        return str(self._showing_state().drafts.get(COMMENT_QUESTION) or "")
 
     @property
     def display(self) -> dict[str, Any]:
@@ -478,7 +480,7 @@ class StudySession:
         """Stop the clock; the caller hides the image. Twice is once."""
         if self._paused or self.current is None:
             return
-        self._timer.pause()
+        self._on_screen()[1].pause()
         self._paused = True
         self._write_showing(SESSION_PAUSED, {})
 
@@ -486,7 +488,7 @@ class StudySession:
         """Go on after :meth:`pause`. Twice is once."""
         if not self._paused or self.current is None:
             return
-        self._timer.resume()
+        self._on_screen()[1].resume()
         self._paused = False
         self._write_showing(SESSION_RESUMED, {})
 
@@ -716,8 +718,14 @@ class StudySession:
         nearest = int(distances.argmin())
         return marks[nearest] if distances[nearest] <= MARK_TOLERANCE_MM else None
 
+    def _on_screen(self) -> tuple[Showing, ActivityTimer]:
+        """The current showing and its clock, answered or not."""
+        if self.current is None or self._timer is None:
+            raise AnswerRefusedError("No case is shown.", "Go to the next case first.")
+        return self.current, self._timer
+
     def _place(self, kind: str, ras: tuple[float, float, float], lesion: int | None) -> Mark:
-        mark = Mark(uuid.uuid4().hex, kind, tuple(float(x) for x in ras), lesion)
+        mark = Mark(uuid.uuid4().hex, kind, triple(float(x) for x in ras), lesion)
         self._write_showing(MARK_PLACED, {MARK: mark.to_payload()}, alive=True)
         return mark
 
@@ -731,16 +739,16 @@ class StudySession:
 
     def _final(self, kind: str, content: dict[str, Any]) -> str:
         """Write the event that ends a showing. Its id follows from study, rater and code: it can exist only once."""
-        showing, state = self.current, self._showing_state()
+        (showing, clock), state = self._on_screen(), self._showing_state()
         self._write_display()
-        self._timer.touch()
+        clock.touch()
         now = timestamp(self._clock.now())
         event_id = self._write_showing(
             kind,
             {**content, SHOWN_AT: state.shown_at, ANSWERED_AT: now, DISPLAY: state.display, SOFTWARE: self._software},
             event_id=answer_event_id(self.room.study_id, self.room.rater, showing.code),
         )
-        self._timer.pause()
+        clock.pause()
         return event_id
 
     def _leave(self) -> None:
@@ -764,7 +772,8 @@ class StudySession:
         """Write an event of the current showing, with the time it took so far."""
         if alive:
             self.touch()
-        showing, seconds = self.current, self._timer.seconds()
+        showing, clock = self._on_screen()
+        seconds = clock.seconds()
         return self._write(
             kind,
             {
@@ -817,7 +826,8 @@ def _check_study(room: Room, log: EventLog) -> None:
 
 def _checked(text: str, check: Any, value: Answer) -> Answer:
     try:
-        return check(value)
+        out: Answer = check(value)
+        return out
     except ValueError as error:
         raise AnswerRefusedError(
             f"{value!r} is no answer to \N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}: {error}.",

@@ -38,9 +38,17 @@ from .timing import Seconds
 class Recorded(Protocol):
     """An event as the store or the outbox gives it."""
 
-    event_id: str
-    kind: str
-    payload: Mapping[str, Any]
+    @property
+    def event_id(self) -> str:
+        """Unique among all events."""
+
+    @property
+    def kind(self) -> str:
+        """What happened."""
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        """What belongs to it."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import FlairSegError, warnings_as_dicts, warnings_from
 from ..files.atomic import all_or_none, check_folder
+from ..image.geometry import triple
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE
@@ -44,7 +45,7 @@ class _Unknown:
     id: str
     version: str = ""
     sha256: str = ""
-    members: tuple = ()
+    members: tuple[()] = ()
     classes: tuple[int, ...] = tuple(CLASS_BY_VALUE)
 
 
@@ -167,9 +168,9 @@ def _segmentation(
     """The case in the shape in which everything else takes it."""
     probabilities = disagreement = None
     if levels is not None and levels_start is not None:
-        start = tuple(int(n) for n in levels_start)
+        start = triple(int(n) for n in levels_start)
         box = tuple(slice(a, a + n) for a, n in zip(start, levels.shape[:3], strict=True))
-        answer = CompactAnswer(labels.shape, start, np.ascontiguousarray(labels[box]), levels)
+        answer = CompactAnswer(triple(labels.shape), start, np.ascontiguousarray(labels[box]), levels)
         probabilities, disagreement = answer.full_probabilities(), answer.full_disagreement()
     card = _card(model) or _Unknown(model.get("id") or "unknown", sha256=model.get("sha256", ""))
     return Segmentation(

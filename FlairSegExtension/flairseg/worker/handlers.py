@@ -1,4 +1,4 @@
-"""What Slicer has a process do besides segmenting: named functions of plain values and arrays, see :mod:`.wire`.
+"""What Slicer has a process do besides segmenting: named functions of plain values and arrays, see :mod:`.protocol`.
 
 Each takes its arguments as one dict, a progress callback and a cancel token, and returns a dict. Whatever goes wrong
 becomes a typed error. A volume is ``{"array": (K, J, I), "ijk_to_ras": 4 x 4 in mm, RAS, "name": str}``.

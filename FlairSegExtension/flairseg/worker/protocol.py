@@ -11,10 +11,10 @@ kind       direction fields
 ready      to Slicer ``protocol``, ``version``, ``pid``: the process listens
 warm       to worker ``model``, ``device``: load packages and network ahead of the first run
 segment    to worker ``run``, ``model``, ``device``, ``name``, ``ijk_to_ras``; block: the voxels (K, J, I)
-progress   to Slicer ``run``, ``fraction``, ``stage``: few, see :mod:`.worker`
+progress   to Slicer ``run``, ``fraction``, ``stage``: few, see :mod:`.server`
 result     to Slicer ``run`` and what :func:`encode_result` adds; blocks: labels and probability levels in their box,
            see :class:`~flairseg.image.packed.CompactAnswer`
-task       to worker ``run``, ``task``: one of :mod:`.tasks`; blocks: its arguments, see :func:`encode_value`
+task       to worker ``run``, ``task``: one of :mod:`.handlers`; blocks: its arguments, see :func:`encode_value`
 done       to Slicer ``run``; blocks: what the task answered
 error      to Slicer ``run`` (null for warm), ``type`` (``module:class``), ``message``, ``advice``, ``code``, ``fields``
 ========== ========= ===============================================================================================
@@ -33,6 +33,7 @@ import numpy as np
 
 from .. import errors
 from ..errors import FlairSegError, WorkerError, warnings_as_dicts, warnings_from
+from ..image.geometry import triple
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
 from ..models.card import ModelCard, PipelineConfig
@@ -76,7 +77,7 @@ def write_message(stream: BinaryIO, header: dict[str, Any], blocks: Sequence[np.
     _write_all(stream, memoryview(line))
     for array in arrays:
         if array.size:
-            _write_all(stream, memoryview(array.reshape(-1).view(np.uint8)))
+            _write_all(stream, array.reshape(-1).view(np.uint8).data)
     stream.flush()
 
 
@@ -182,7 +183,7 @@ def decode_result(fields: dict[str, Any], blocks: Sequence[np.ndarray], volume: 
         If the fields and blocks make no segmentation of this volume.
     """
     try:
-        shape, start = (tuple(int(n) for n in fields[key]) for key in ("shape", "start"))
+        shape, start = (triple(int(n) for n in fields[key]) for key in ("shape", "start"))
         if shape != volume.array.shape:
             raise ValueError("another grid")
         answer = CompactAnswer(shape, start, *blocks)
@@ -296,9 +297,9 @@ def _layout(block: Any) -> tuple[np.dtype, tuple[int, ...]]:
 
 def _read_block(stream: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     array = np.empty(shape, dtype)
-    waiting = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    waiting = array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
     while waiting:
-        count = stream.readinto(waiting[:_PIECE])
+        count = stream.readinto(waiting[:_PIECE])  # type: ignore[attr-defined] # every binary stream here has it
         if not count:
             raise ProtocolError("a block that is cut short")
         waiting = waiting[count:]

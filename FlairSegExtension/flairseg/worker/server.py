@@ -2,7 +2,8 @@
 
 It stays alive between runs, so that packages and network are loaded once, does one thing after another, and leaves when
 its stdin closes - also in the middle of a run, also when Slicer crashed. A run is cancelled by ending the process. The
-messages are those of :mod:`.wire`. What libraries print goes to stderr: file descriptor 1 is pointed there before any
+messages are those of :mod:`.protocol`. What libraries print goes to stderr: file descriptor 1 is pointed there
+before any
 of them is loaded, and the messages use a copy of the real one.
 """
 
@@ -74,7 +75,7 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(inward, "rb", buffering=1 << 16), os.fdopen(outward, "wb", buffering=0)
 
 
-def _listen(source: BinaryIO, requests: queue.Queue) -> None:
+def _listen(source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[np.ndarray]]]) -> None:
     """Read requests in a thread of its own, so that a closed stdin is noticed in the middle of a run."""
     try:
         while (message := wire.read_message(source)) is not None:
@@ -113,7 +114,7 @@ def _send_error(sink: BinaryIO, run: Any, error: Exception) -> None:
     wire.write_message(sink, {"kind": "error", "run": run, **wire.encode_error(error)})
 
 
-def _segment(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]):
+def _segment(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> Segmentation:
     if len(blocks) != 1:
         raise WorkerError("A request without voxels arrived.", "Restart Slicer after updating FlairSeg.")
     segment = _load()
@@ -133,12 +134,13 @@ def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> d
 
 def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:
     """Tells Slicer how far a run is, now and then."""
-    sent = [0.0, ""]
+    sent_at, sent_stage = 0.0, ""
 
     def progress(fraction: float, stage: str) -> None:
+        nonlocal sent_at, sent_stage
         now = time.monotonic()
-        if stage != sent[1] or now - sent[0] >= SECONDS_BETWEEN_PROGRESS:
-            sent[:] = now, stage
+        if stage != sent_stage or now - sent_at >= SECONDS_BETWEEN_PROGRESS:
+            sent_at, sent_stage = now, stage
             message = {"kind": "progress", "run": header.get("run"), "fraction": float(fraction), "stage": stage}
             wire.write_message(sink, message)
 

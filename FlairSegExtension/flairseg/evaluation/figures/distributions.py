@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -135,8 +135,9 @@ def violins(axes: Axes, groups: Sequence[np.ndarray], shown: Sequence[Look]) -> 
             axes.text(0.02, y, "undefined", va="center", fontsize=7, color=FAINT, transform=axes.get_yaxis_transform())
             continue
         if values.size >= FEWEST_FOR_DENSITY and np.ptp(values) > 0:
-            body = axes.violinplot([values], [y], orientation="horizontal", widths=0.84, showextrema=False)["bodies"][0]
-            body.set(facecolor=look.colour, alpha=0.22, edgecolor=look.colour, linewidth=0.8)
+            violin = axes.violinplot([values], [y], orientation="horizontal", widths=0.84, showextrema=False)
+            bodies: Any = violin["bodies"]
+            bodies[0].set(facecolor=look.colour, alpha=0.22, edgecolor=look.colour, linewidth=0.8)
         jitter = generator.uniform(-0.17, 0.17, values.size)
         axes.scatter(values, y + jitter, s=11 if total < 200 else 5, color=look.colour, alpha=0.7, lw=0,
                      rasterized=total > _VECTOR_POINTS)  # fmt: skip

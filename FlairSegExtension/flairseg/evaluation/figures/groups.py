@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ...reporting.wording import counted, figure
 from ..results import CLASS_TITLES, EVALUATED, EvaluationResult, VolumeGroup
 from .distributions import FEWEST_FOR_DENSITY
 from .methods import Look, column_label, looks, method_labels, portions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Figures of a group, with their titles; S4 calls recall sensitivity.
 GROUP_FIGURES = {"dice": "Dice", "recall": "sensitivity", "precision": "precision"}
@@ -78,7 +82,7 @@ def _groups(
     return finished(sheet, f"groups-{class_id}-{number}", caption, alt)
 
 
-def _box(axes, x: int, values: np.ndarray) -> None:
+def _box(axes: Axes, x: int, values: np.ndarray) -> None:
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
     if values.size >= FEWEST_FOR_DENSITY:
         axes.bar(x, high - low, bottom=low, width=0.62, fill=False, ec=FAINT, lw=0.9, zorder=3)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...image.geometry import triple
 from ...labels import CLASSES
 from ...reporting.drawing import FAINT, TEXT, Figure, canvas, finished
 from ...reporting.wording import figure
@@ -94,7 +95,7 @@ def matrix(axes: Axes, counts: np.ndarray, ticks: Sequence[str], heading: str) -
         rgb = _RGB.get(name)
         if rgb is not None:
             # Darker than the class's own colour, so that it can be read as text.
-            tick.set_color(tuple(0.72 * channel for channel in rgb))
+            tick.set_color(triple(0.72 * channel for channel in rgb))
             tick.set_fontweight("bold")
     axes.tick_params(length=0)
     axes.set_title(heading, fontsize=8, fontweight="normal")

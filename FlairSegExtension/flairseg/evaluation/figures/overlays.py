@@ -225,7 +225,7 @@ def _tile(
     gray: np.ndarray | None, truth: np.ndarray, mask: np.ndarray | None, plane: str, size: tuple[int, int]
 ) -> Image.Image:
     if plane == "sagittal":
-        gray, truth, mask = (None if x is None else x.T for x in (gray, truth, mask))
+        gray, truth, mask = None if gray is None else gray.T, truth.T, None if mask is None else mask.T
     if gray is None:
         pixels = np.full((size[1], size[0]), _GRAYS // 6, dtype=np.uint8)
     else:
@@ -244,15 +244,17 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _annotate(tile: Image.Image, row: str, stack: SliceStack, k: int, first_row: bool) -> None:
-    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(12)
-    outline = {"stroke_width": 1, "stroke_fill": 0}
+    draw = ImageDraw.Draw(tile)
+
+    def write(xy: tuple[int, int], text: str, anchor: str = "la", size: int = 12) -> None:
+        font = ImageFont.load_default(size)
+        draw.text(xy, text, font=font, fill=_WHITE, anchor=anchor, stroke_width=1, stroke_fill=0)
+
     draw.fontmode = "1"  # no shades between: they would fall on the palette's colours
     if row:
-        draw.text((4, 2), row, font=ImageFont.load_default(14), fill=_WHITE, **outline)
+        write((4, 2), row, size=14)
     if first_row:
-        draw.text(
-            (tile.width - 4, 2), str(stack.source_index(k)[1] + 1), font=font, fill=_WHITE, anchor="ra", **outline
-        )
-        left, right = _EDGES[stack.plane]
-        draw.text((3, tile.height // 2), left, font=font, fill=_WHITE, anchor="lm", **outline)
-        draw.text((tile.width - 3, tile.height // 2), right, font=font, fill=_WHITE, anchor="rm", **outline)
+        write((tile.width - 4, 2), str(stack.source_index(k)[1] + 1), "ra")
+        left, right = _EDGES[stack.plane][0], _EDGES[stack.plane][1]
+        write((3, tile.height // 2), left, "lm")
+        write((tile.width - 3, tile.height // 2), right, "rm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from ...reporting.drawing import FAINT, GRID, Figure, canvas, finished
 from ...reporting.wording import counted, figure
 from ..results import CLASS_TITLES, TrainingLog
 from .methods import looks, method_labels
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 #: Columns that count how far a run has come, the first one there is used, and what the axis says.
 _PROGRESS = {"epoch": "epoch", "step": "step", "iteration": "iteration", "slices": "slices seen"}
@@ -83,11 +88,11 @@ def training_figure(
         sheet.suptitle(heading, x=0.01, ha="left", fontsize=10, fontweight="bold")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    handles: dict[str, object] = {}
+    handles: dict[str, Artist] = {}
     for axes in grid[: len(panels)]:
         for handle, said in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(said, handle)
-    sheet.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+    sheet.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=min(5, len(handles)))
     begun = f"{what}: " if what else ""
     caption = (
         f"{begun}{counted(len(drawn), 'training run')}: mean training loss between validations, and Dice and AUC-PR of "
@@ -105,7 +110,7 @@ def _known(log: TrainingLog, column: str) -> bool:
     return column in log.columns and bool(np.isfinite(np.asarray(log.columns[column], float)).any())
 
 
-def _validation_loss(axes, log: TrainingLog, axis: str, colour: str) -> None:
+def _validation_loss(axes: Axes, log: TrainingLog, axis: str, colour: str) -> None:
     column = next((c for c in _VALIDATION_LOSSES if _known(log, c)), None)
     if column is not None:
         axes.plot(log.columns[axis], log.columns[column], color=colour, ls=":", lw=1.2)

@@ -115,9 +115,9 @@ def _group_tests(result: EvaluationResult, class_id: str) -> list[Table]:
         made.append(Table(caption, columns, tuple(rows), notes.listed, 2))
     if pairs:
         caption = f"{CLASS_TITLES[class_id]}: Mann-Whitney between groups, p adjusted after Bonferroni."
-        columns = ("Method", "Figure", "Groups", "n slices", "U", "p", "p (Bonferroni)")
+        heads = ("Method", "Figure", "Groups", "n slices", "U", "p", "p (Bonferroni)")
         shown = tuple(pairs[:LONGEST_LIST])
-        made.append(Table(caption, columns, shown, rest(pairs, LONGEST_LIST), 3, folded=len(pairs) > 12))
+        made.append(Table(caption, heads, shown, rest(pairs, LONGEST_LIST), 3, folded=len(pairs) > 12))
     return made
 
 

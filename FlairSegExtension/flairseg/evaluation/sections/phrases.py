@@ -45,7 +45,7 @@ def share(estimate: Estimate) -> str:
     """``95.3 (89.4 to 98.0)``, per cent."""
     if estimate.value is None:
         return UNDEFINED
-    if estimate.low is None:
+    if estimate.low is None or estimate.high is None:
         return figure(100 * estimate.value, 1)
     return f"{figure(100 * estimate.value, 1)} ({between(100 * estimate.low, 100 * estimate.high, 1)})"
 

@@ -65,7 +65,8 @@ def category_counts(ratings: np.ndarray, categories: int) -> np.ndarray:
     ndarray of float, shape (items, categories)
     """
     ratings = np.asarray(ratings, dtype=int)
-    return (ratings[:, :, None] == np.arange(categories)).sum(axis=1).astype(float)
+    out: np.ndarray = (ratings[:, :, None] == np.arange(categories)).sum(axis=1).astype(float)
+    return out
 
 
 def contingency(first: np.ndarray, second: np.ndarray, categories: int) -> np.ndarray:
@@ -161,7 +162,7 @@ class Coefficient:
 
 
 def coefficients(
-    ratings: np.ndarray, categories: int, ordered: bool, clusters: Sequence[int], name: str, seed: int
+    ratings: np.ndarray, categories: int, ordered: bool, clusters: Sequence[int] | np.ndarray, name: str, seed: int
 ) -> list[Coefficient]:
     """Every coefficient that suits a question, with bootstrap intervals over cases.
 
@@ -187,7 +188,7 @@ def coefficients(
     counts = category_counts(ratings, categories)
     answered = counts.sum(axis=1)
     two = answered >= 2
-    clusters = np.asarray(clusters, dtype=int)
+    cluster_of = np.asarray(clusters, dtype=int)
     plain, quadratic = np.eye(categories), quadratic_weights(categories)
     items = int(two.sum())
     one_category = items > 0 and np.count_nonzero(counts[two].sum(axis=0)) == 1
@@ -202,7 +203,7 @@ def coefficients(
         point: float,
         note: str = "",
     ) -> None:
-        sums = _by_cluster(rows, clusters[kept])
+        sums = _by_cluster(rows, cluster_of[kept])
         figure = over_cases(sums, statistic, f"{name}/{what}", seed, point) if items else estimate(math.nan)
         if not figure.defined:
             note = undefined or _NO_ITEMS
@@ -263,7 +264,8 @@ def _count_sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _percent(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[..., 1] / sums[..., 0]
+        out: np.ndarray = sums[..., 1] / sums[..., 0]
+        return out
 
 
 def _fleiss(sums: np.ndarray) -> np.ndarray:

@@ -202,7 +202,7 @@ class _Facts:
         rates = [r for r in results.rates if primary is not None and r.question == primary.id and r.unit == "showing"]
         last = {r.arm: r for r in rates}
         self.main = "; ".join(f"{arm or 'all'}: {percent_with_interval(r.wilson)}" for arm, r in last.items())
-        self.main = f"{primary.categories[1].capitalize()}: {self.main} (Wilson)." if primary and last else ""
+        self.main = f"{str(primary.categories[1]).capitalize()}: {self.main} (Wilson)." if primary and last else ""
         self.errors = "Sections “Lesions” and “Error map”." if results.lesions else ""
         self.learning = "Section “Time”." if results.timing_tests else ""
 

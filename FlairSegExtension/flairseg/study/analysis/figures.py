@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,10 @@ _VIEWS = {
     "coronal": (0, 2, "RLIS"),
     "sagittal": (1, 2, "APIS"),
 }
-_OUTLINES = {"brain": {"fc": "#f2f4f7", "ec": "#9aa2ad", "lw": 1.1}, "inside": {"fc": "#dfe4ea", "lw": 0}}
+_OUTLINES: dict[str, dict[str, Any]] = {
+    "brain": {"fc": "#f2f4f7", "ec": "#9aa2ad", "lw": 1.1},
+    "inside": {"fc": "#dfe4ea", "lw": 0},
+}
 #: More marks than this are drawn as pixels: thousands of them would make the report slow to open.
 _VECTOR_MARKS = 400
 _VECTOR_POINTS = 1500
@@ -61,7 +64,7 @@ def draw_figures(results: Results) -> list[Figure]:
 def _bars(axes: Axes, rows: Sequence[tuple[str, Estimate, str, str]], xlabel: str, limits: tuple[float, float]) -> None:
     """Points with intervals below each other: (label, estimate, colour, marker), first row on top."""
     for y, (_, estimate, colour, marker) in enumerate(rows):
-        if not estimate.defined:
+        if estimate.value is None:
             axes.text(limits[0], y, " not defined, see the table", va="center", fontsize=7.5, color=FAINT)
             continue
         if estimate.low is not None and estimate.high is not None:
@@ -78,7 +81,9 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, Estimate, str, str]], xlabel: st
 
 def _acceptance(results: Results) -> Figure | None:
     question = results.table.primary
-    rows = [row for row in results.rates if question is not None and row.question == question.id]
+    if question is None:
+        return None
+    rows = [row for row in results.rates if row.question == question.id]
     if not rows:
         return None
     colours = dict(zip(results.table.arms, cycle(len(results.table.arms)), strict=True))
@@ -108,8 +113,8 @@ def _rate_marker(row: RateRow) -> str:
 
 
 def _times_hundred(e: Estimate) -> Estimate:
-    values = [None if x is None else 100 * x for x in (e.value, e.low, e.high)]
-    return Estimate(*values, n=e.n)
+    value, low, high = (None if x is None else 100 * x for x in (e.value, e.low, e.high))
+    return Estimate(value, low, high, n=e.n)
 
 
 def _agreement(results: Results) -> Figure | None:
@@ -368,7 +373,8 @@ def _error_map(results: Results) -> Figure | None:
     head = json.loads(_SCHEMATIC.read_text(encoding="utf-8"))["outlines"]
     arms = [arm for arm in results.table.arms if any(p.arm == arm for p in results.map_points)][:6]
     sheet = canvas(0.35 + 2.35 * len(arms))
-    sheet.get_layout_engine().set(hspace=0.06)
+    layout: Any = sheet.get_layout_engine()
+    layout.set(hspace=0.06)
     panels = sheet.subplots(len(arms), 3, squeeze=False)
     for arm, row in zip(arms, panels, strict=True):
         points = [p for p in results.map_points if p.arm == arm]
@@ -403,16 +409,17 @@ def _count(points: Sequence[MapPoint], arm: str, kind: str) -> int:
     return sum(p.arm == arm and p.kind == kind for p in points)
 
 
-def _projection(axes: Axes, view: str, outlines: dict[str, list], points: Sequence[MapPoint]) -> None:
+def _projection(axes: Axes, view: str, outlines: dict[str, list[Any]], points: Sequence[MapPoint]) -> None:
     across, up, letters = _VIEWS[view]
-    for name, look in _OUTLINES.items():
+    for name, drawn_as in _OUTLINES.items():
         for outline in outlines[name]:
-            axes.fill(*np.array(outline, dtype=float).T, **look)
+            axes.fill(*np.array(outline, dtype=float).T, **drawn_as)
     for kind in (FALSE_NEGATIVE, FALSE_POSITIVE):
         places = np.array([p.point for p in points if p.kind == kind], dtype=float)
         if len(places):
-            crosses, colour = kind == FALSE_POSITIVE, _ERROR_COLOURS[kind]
-            look = {"c": colour, "marker": "x"} if crosses else {"facecolors": "none", "edgecolors": colour}
+            colour = _ERROR_COLOURS[kind]
+            rings: dict[str, Any] = {"facecolors": "none", "edgecolors": colour}
+            look: dict[str, Any] = {"c": colour, "marker": "x"} if kind == FALSE_POSITIVE else rings
             drawn = axes.scatter(places[:, across], places[:, up], s=9, lw=0.7, alpha=0.6, **look)
             drawn.set_rasterized(len(points) > _VECTOR_MARKS)
     axes.set_aspect("equal")

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from ...errors import CaseWarning, InputNotFoundError
 from ...files.csv_tables import TableText, table_text
@@ -227,7 +228,7 @@ def _long_row(cells: dict[str, _Cell]) -> list[tuple[Rating, _Cell]]:
     case, question, rater = (_required(cells, name) for name in ("case", "question", "rater"))
     kind = _optional(cells, "response_type")
     repeat = _integer(cells["repeat"]) if _optional(cells, "repeat") else 0
-    extra = {}
+    extra: dict[str, Any] = {}
     for name in (f.name for f in fields(Rating)):
         if name in ("case", "arm", "rater", "repeat", "question", "value", "response_type", "first_value"):
             continue
@@ -410,7 +411,7 @@ def _repeats_from_zero(ratings: Sequence[Rating]) -> list[Rating]:
 
 
 def _refuse_double(found: Sequence[tuple[Rating, _Cell]], ratings: Sequence[Rating]) -> None:
-    seen: dict[tuple, _Cell] = {}
+    seen: dict[tuple[object, ...], _Cell] = {}
     for rating, (_, cell) in zip(ratings, found, strict=True):
         key = (rating.case, rating.arm, rating.rater, rating.repeat, rating.question)
         if key in seen:

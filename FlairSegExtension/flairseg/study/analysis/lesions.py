@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...image.geometry import triple
 from ...statistics.intervals import Estimate, over_cases
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE, MarkRow
 from .rates import ALL_RATERS
@@ -47,7 +48,7 @@ class LesionRow:
 def lesion_rows(table: RatingTable, seed: int) -> list[LesionRow]:
     """Lesion-level precision and sensitivity per arm and rater, with bootstrap intervals over cases."""
     rows = []
-    groups = [(rater, (rater,)) for rater in table.raters]
+    groups: list[tuple[str, tuple[str, ...]]] = [(rater, (rater,)) for rater in table.raters]
     if len(table.raters) > 1:
         groups.append((ALL_RATERS, table.raters))
     counts = ["delineated", "false_positives", "false_negatives"]
@@ -61,20 +62,24 @@ def lesion_rows(table: RatingTable, seed: int) -> list[LesionRow]:
             name = f"lesions/{arm}/{label}"
             precision = over_cases(sums, _precision, f"{name}/precision", seed)
             sensitivity = over_cases(sums, _sensitivity, f"{name}/sensitivity", seed)
-            totals = [int(x) for x in sums.sum(axis=0)]
-            rows.append(LesionRow(arm, label, len(shown), *totals, _said(precision), _said(sensitivity)))
+            delineated, wrong, missed = (int(x) for x in sums.sum(axis=0))
+            rows.append(
+                LesionRow(arm, label, len(shown), delineated, wrong, missed, _said(precision), _said(sensitivity))
+            )
     return rows
 
 
 def _precision(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (sums[..., 0] - sums[..., 1]) / sums[..., 0]
+        out: np.ndarray = (sums[..., 0] - sums[..., 1]) / sums[..., 0]
+        return out
 
 
 def _sensitivity(sums: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         true = sums[..., 0] - sums[..., 1]
-        return true / (true + sums[..., 2])
+        out: np.ndarray = true / (true + sums[..., 2])
+        return out
 
 
 def _said(figure: Estimate) -> Estimate:
@@ -99,7 +104,7 @@ def mark_agreement(table: RatingTable, marks: Sequence[MarkRow], seed: int) -> l
     Marks are paired one to one within :data:`SAME_PLACE_MM` so that the sum of distances is smallest; a false positive
     lies at the centre of its lesion, which is the same for everybody.
     """
-    found: dict[tuple, list[Point]] = {}
+    found: dict[tuple[object, ...], list[Point]] = {}
     for mark in marks:
         key = (mark.kind, mark.arm, mark.rater, mark.repeat, mark.case)
         found.setdefault(key, []).append(mark.lesion_centre_ras or mark.ras)
@@ -115,8 +120,8 @@ def mark_agreement(table: RatingTable, marks: Sequence[MarkRow], seed: int) -> l
                 sums = []
                 for case in table.cases:
                     if (case, arm, *one) in shown and (case, arm, *other) in shown:
-                        sets = [found.get((kind, arm, *who, case), []) for who in (one, other)]
-                        sums.append([common_places(*sets), len(sets[0]), len(sets[1])])
+                        ours, theirs = (found.get((kind, arm, *who, case), []) for who in (one, other))
+                        sums.append([common_places(ours, theirs), len(ours), len(theirs)])
                 if sums:
                     rows.append(_mark_row(kind, arm, label, np.array(sums, dtype=float), seed))
     return rows
@@ -125,7 +130,8 @@ def mark_agreement(table: RatingTable, marks: Sequence[MarkRow], seed: int) -> l
 def _mark_row(kind: str, arm: str, label: str, sums: np.ndarray, seed: int) -> MarkAgreementRow:
     def share(s: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return 2 * s[..., 0] / (s[..., 1] + s[..., 2])
+            out: np.ndarray = 2 * s[..., 0] / (s[..., 1] + s[..., 2])
+            return out
 
     common, one, other = (int(x) for x in sums.sum(axis=0))
     figure = over_cases(sums, share, f"marks/{kind}/{arm}/{label}", seed)
@@ -216,5 +222,5 @@ def map_points(marks: Iterable[MarkRow], frames: Mapping[str, CaseFrame]) -> lis
         frame = frames.get(mark.case)
         place = place - middle if frame is None else (place - frame.centre) / frame.half * REFERENCE_HALF_MM
         if all(math.isfinite(x) for x in place):
-            points.append(MapPoint(mark.kind, mark.arm, tuple(float(x) for x in place)))
+            points.append(MapPoint(mark.kind, mark.arm, triple(float(x) for x in place)))
     return points

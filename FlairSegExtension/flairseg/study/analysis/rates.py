@@ -56,7 +56,7 @@ def rates(table: RatingTable, question: Question, seed: int) -> list[RateRow]:
     """
     rows: list[RateRow] = []
     for arm in table.arms:
-        groups = [(rater, (rater,)) for rater in table.raters]
+        groups: list[tuple[str, tuple[str, ...]]] = [(rater, (rater,)) for rater in table.raters]
         if len(table.raters) > 1:
             groups.append((ALL_RATERS, table.raters))
         for label, raters in groups:
@@ -81,7 +81,8 @@ def _of_showings(
 
     def share(s: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return s[..., 0] / s[..., 1]
+            out: np.ndarray = s[..., 0] / s[..., 1]
+            return out
 
     total, yes = int(answered.sum()), int(positive.sum())
     clustered = over_cases(sums, share, f"rate/{question.id}/{arm}/{rater}", seed) if total else wilson(yes, total)

@@ -340,8 +340,8 @@ def _ends(text: str) -> tuple[float, float] | None:
         number = float(_with_point(match[2] or match[3]))
         upper = match[4] or match[1] in (">", ">=", "≥", "over", "above", "more than")
         return (number, float("inf")) if upper else (float("-inf"), number)
-    number = _number_or_none(text.strip().rstrip("%"))
-    return None if number is None else (number, number)
+    alone = _number_or_none(text.strip().rstrip("%"))
+    return None if alone is None else (alone, alone)
 
 
 # --- the others

@@ -255,7 +255,7 @@ def ordinal(number: int) -> str:
 
 def _arm_groups(table: RatingTable) -> list[tuple[str, tuple[str, ...]]]:
     """Each arm, and all of them where there are several."""
-    groups = [(arm, (arm,)) for arm in table.arms]
+    groups: list[tuple[str, tuple[str, ...]]] = [(arm, (arm,)) for arm in table.arms]
     return [*groups, (ALL_ARMS, table.arms)] if len(table.arms) > 1 else groups
 
 

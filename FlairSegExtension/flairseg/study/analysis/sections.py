@@ -65,11 +65,10 @@ def key_figures(results: Results) -> list[KeyFigure]:
     timed = [row for row in results.timing if row.median is not None]
     if timed:
         for arm in table.arms[:2]:
-            last = [row for row in timed if row.arm == arm][-1:]
-            for row in last:
+            for taken in [row for row in timed if row.arm == arm][-1:]:
                 name = f"median time{f': {arm}' if arm and len(table.arms) > 1 else ''}"
-                quartiles = f"quartiles {figure(row.lower_quartile, 0)} to {figure(row.upper_quartile, 0)} s"
-                found.append(KeyFigure(name, f"{figure(row.median, 0)} s", quartiles))
+                quartiles = f"quartiles {figure(taken.lower_quartile, 0)} to {figure(taken.upper_quartile, 0)} s"
+                found.append(KeyFigure(name, f"{figure(taken.median, 0)} s", quartiles))
     return found
 
 
@@ -211,7 +210,7 @@ def _acceptance(results: Results, figures: tuple[Figure, ...]) -> Section:
         columns = (
             "Arm",
             "Rater",
-            question.categories[1].capitalize(),
+            str(question.categories[1]).capitalize(),
             "Missing",
             "Rate (95 % Wilson)",
             "95 % bootstrap over cases",
@@ -264,8 +263,8 @@ def _arms(results: Results) -> Section:
 
 
 def _points(estimate: Estimate) -> str:
-    scaled = [None if x is None else 100 * x for x in (estimate.value, estimate.low, estimate.high)]
-    return with_interval(Estimate(*scaled), 1)
+    value, low, high = (None if x is None else 100 * x for x in (estimate.value, estimate.low, estimate.high))
+    return with_interval(Estimate(value, low, high), 1)
 
 
 def _agreement(results: Results, figures: tuple[Figure, ...]) -> Section:
@@ -367,11 +366,11 @@ def _errors(results: Results, figures: tuple[Figure, ...]) -> Section:
 def _numbers(results: Results, figures: tuple[Figure, ...]) -> Section:
     if not results.limits:
         return Section("numbers", "Counts and volumes")
-    icc: dict[tuple, dict[str, Estimate]] = {}
-    for row in results.agreement:
-        if row.coefficient.startswith("ICC"):
-            key = (row.scope, row.question, row.arm, row.raters)
-            icc.setdefault(key, {}).setdefault(row.coefficient, row.estimate)
+    icc: dict[tuple[str, ...], dict[str, Estimate]] = {}
+    for coefficient in results.agreement:
+        if coefficient.coefficient.startswith("ICC"):
+            key = (coefficient.scope, coefficient.question, coefficient.arm, coefficient.raters)
+            icc.setdefault(key, {}).setdefault(coefficient.coefficient, coefficient.estimate)
     icc_notes, limit_notes, seen = _Footnotes(), _Footnotes(), set()
     icc_rows, limit_rows = [], []
     order = {variable: n for n, variable in enumerate(dict.fromkeys(row.variable for row in results.limits))}
@@ -463,8 +462,8 @@ def _time(results: Results, figures: tuple[Figure, ...]) -> Section:
             )
             for test in results.timing_tests
         )
-        columns = ("What", "Method", "Ratio of times", "p", "n", "Remark")
-        tables.append(Table("What time depends on.", columns, tests, (), 2))
+        heads = ("What", "Method", "Ratio of times", "p", "n", "Remark")
+        tables.append(Table("What time depends on.", heads, tests, (), 2))
     return Section("time", "Time", (), tuple(tables), figures)
 
 

@@ -85,19 +85,19 @@ def _agreement(results: Results) -> str:
                     "note": _joined(part.note, row.limits.note if name == "bias" else ""),
                 }
             )
-    for row in results.mark_agreement:
+    for shared in results.mark_agreement:
         rows.append(
             {
                 "scope": "marks",
-                "question": row.kind,
-                "arm": row.arm,
-                "raters": row.between,
+                "question": shared.kind,
+                "arm": shared.arm,
+                "raters": shared.between,
                 "showing": "",
                 "coefficient": "Share of common places",
-                "items": sum(row.marks),
-                **_estimate(row.share),
-                "interval": row.share.interval,
-                "note": row.share.note,
+                "items": sum(shared.marks),
+                **_estimate(shared.share),
+                "interval": shared.share.interval,
+                "note": shared.share.note,
             }
         )
     return _csv(columns, rows)

@@ -222,7 +222,7 @@ class RatingTable:
         return self._spread(dict(zip(_keys(self.showings), self.showings[column], strict=True)), arms, columns)
 
     def _spread(
-        self, known: Mapping[tuple, float], arms: Sequence[str], columns: Sequence[tuple[str, int]]
+        self, known: Mapping[tuple[str, str, str, int], float], arms: Sequence[str], columns: Sequence[tuple[str, int]]
     ) -> tuple[np.ndarray, np.ndarray]:
         rows, clusters = [], []
         for arm, (n, case) in product(arms, enumerate(self.cases)):
@@ -339,7 +339,7 @@ def _unsuitable(rating: Rating, wanted: str) -> InvalidRatingsError:
 
 
 def _refuse_double(ratings: Sequence[Rating]) -> None:
-    seen: set[tuple] = set()
+    seen: set[tuple[object, ...]] = set()
     for r in ratings:
         key = (r.case, r.arm, r.rater, r.repeat, r.question)
         if key in seen:

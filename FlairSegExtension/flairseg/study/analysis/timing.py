@@ -58,7 +58,7 @@ class TimingTest:
 def timing_rows(table: RatingTable) -> list[TimingRow]:
     """Median and quartiles of the active seconds per arm and rater."""
     rows = []
-    groups = [(rater, (rater,)) for rater in table.raters]
+    groups: list[tuple[str, tuple[str, ...]]] = [(rater, (rater,)) for rater in table.raters]
     if len(table.raters) > 1:
         groups.append((ALL_RATERS, table.raters))
     for arm in table.arms:
@@ -67,10 +67,12 @@ def timing_rows(table: RatingTable) -> list[TimingRow]:
             if shown.empty:
                 continue
             seconds = shown["active_seconds"].dropna().to_numpy(dtype=float)
-            quartiles = np.quantile(seconds, (0.5, 0.25, 0.75)).tolist() if seconds.size else [None] * 3
+            median, low, high = np.quantile(seconds, (0.5, 0.25, 0.75)).tolist() if seconds.size else [None] * 3
             total = float(seconds.sum()) / 60 if seconds.size else None
             rows.append(
-                TimingRow(arm, label, len(shown), int(seconds.size), *quartiles, total, int(shown["timed_out"].sum()))
+                TimingRow(
+                    arm, label, len(shown), int(seconds.size), median, low, high, total, int(shown["timed_out"].sum())
+                )
             )
     return rows
 
@@ -99,8 +101,8 @@ def _paired_tests(table: RatingTable) -> list[TimingTest]:
     tests = []
     means = table.showings.groupby(["case", "arm"])["active_seconds"].mean()
     for arm_a, arm_b in combinations(table.arms, 2):
-        pairs = [(means.get((c, arm_a), math.nan), means.get((c, arm_b), math.nan)) for c in table.cases]
-        pairs = np.array(pairs, dtype=float)
+        both = [(means.get((c, arm_a), math.nan), means.get((c, arm_b), math.nan)) for c in table.cases]
+        pairs = np.array(both, dtype=float)
         pairs = pairs[np.isfinite(pairs).all(axis=1)]
         what, method = f"{arm_a} against {arm_b}", PAIRED_TEST
         differences = pairs[:, 0] - pairs[:, 1]
@@ -158,13 +160,19 @@ def _mixed_model(table: RatingTable) -> list[TimingTest]:
         TimingTest(
             what,
             method,
-            estimate(*np.exp([fit.fe_params[x], *limits[x]]), n, "Wald"),
+            _ratio(fit.fe_params[x], limits[x], n),
             _finite(pvalues[x]),
             n,
             note,
         )
         for x, what in enumerate(told, start=1)
     ]
+
+
+def _ratio(effect: float, limits: np.ndarray, n: int) -> Estimate:
+    """A difference of logarithms and its limits as a ratio."""
+    value, low, high = (float(v) for v in np.exp([effect, limits[0], limits[1]]))
+    return estimate(value, low, high, n, "Wald")
 
 
 def _learning(table: RatingTable) -> list[TimingTest]:
@@ -190,9 +198,11 @@ def _learning(table: RatingTable) -> list[TimingTest]:
 def order_of(rows: pd.DataFrame) -> np.ndarray:
     """Place of each showing in its rater's order: as recorded, else by the time when it was shown; nan if unknown."""
     if rows["position"].notna().all():
-        return rows["position"].to_numpy(dtype=float)
+        out: np.ndarray = rows["position"].to_numpy(dtype=float)
+        return out
     if rows["shown_at"].notna().all():
-        return rows.groupby("rater")["shown_at"].rank(method="first").to_numpy(dtype=float) - 1
+        out = rows.groupby("rater")["shown_at"].rank(method="first").to_numpy(dtype=float) - 1
+        return out
     return np.full(len(rows), math.nan)
 
 

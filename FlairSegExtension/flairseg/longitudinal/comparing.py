@@ -1,0 +1,234 @@
+"""The comparison of studies that are segmented and registered: what changed beyond the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import CaseWarning
+from ..image.slice_stack import choose_plane
+from ..labels import LESION, VENTRICLES
+from . import noise
+from .adding import add_lesions, unseen
+from .harmonise import difference, harmonise
+from .joint import REGISTRATION_MM, read_jointly
+from .judging import BETWEEN, Judgement, Pair, judge
+from .noise import Witness
+from .parenchyma import parenchyma
+from .registration import Registration
+from .space import CommonSpace
+from .states import GAINED, LOST, RESOLVED, STABLE, STATE_BY_ID, STATES
+from .studies import Study
+
+if TYPE_CHECKING:
+    pass
+from .result import FollowedLesion, FollowUp, VentricleChange
+
+#: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
+KEEP_OUT_MM = 2.5
+#: Studies whose slices differ in thickness by more than this factor: small changes mean less, and the reader is told.
+SLICE_RATIO = 1.25
+
+
+def compare_studies(
+    studies: Sequence[Study],
+    space: CommonSpace,
+    registrations: Sequence[Registration],
+    masks: Sequence[np.ndarray],
+    step: Callable[[float], None] | None = None,
+) -> FollowUp:
+    """The comparison itself, once the studies are segmented and registered.
+
+    Parameters
+    ----------
+    studies : sequence of Study
+        In order of time.
+    space : CommonSpace
+    registrations : sequence of Registration
+        First study to each later one.
+    masks : sequence of ndarray of bool
+        Brain masks, each on its study's grid (K, J, I).
+    step : callable, optional
+        Called with the fraction done; may raise to cancel.
+
+    Returns
+    -------
+    FollowUp
+    """
+    tell = step or (lambda fraction: None)
+    carried = [_carry(space, study, mask, n) for n, (study, mask) in enumerate(zip(studies, masks, strict=True))]
+    tell(0.35)
+    brain = np.logical_and.reduce([c.brain for c in carried])
+    spacing = space.spacing[::-1]
+    out_of = np.maximum.reduce([c.member for c in carried]) > 0.1
+    radius = [max(1, round(KEEP_OUT_MM / s)) if s < 1.5 * min(spacing) else 1 for s in spacing]
+    wide = ndimage.maximum_filter(out_of.astype(np.uint8), [2 * r + 1 for r in radius]) > 0
+    tissue = brain & ~wide
+    images = harmonise([c.image for c in carried], tissue, spacing)
+    tell(0.5)
+    axis = _slice_axis(space)
+    solid = [parenchyma(image, c.brain, spacing, axis) for image, c in zip(images, carried, strict=True)]
+    reach = max(1, round(max(max(s.volume.spacing) for s in studies) / spacing[axis]))
+    pairs = [(0, len(studies) - 1)] + ([(n, n + 1) for n in range(len(studies) - 1)] if len(studies) > 2 else [])
+    judged: dict[tuple[int, int], list[Judgement]] = {}
+    overall, tracks = None, []
+    thickness = [max(s.volume.spacing) for s in studies]
+    astray = max([REGISTRATION_MM, *(r.consistency_mm for r in registrations)])
+    for n, (a, b) in enumerate(pairs):
+        apart = difference(images[a], images[b], tissue, spacing, axis, (thickness[a], thickness[b]))
+        overall = overall or apart
+        witness = Witness(apart, tissue & _solid(images[a], images[b]))
+        probabilities = (carried[a].probability, carried[b].probability)
+        covered, within = carried[a].covered & carried[b].covered, (solid[a], solid[b])
+        voxel_mm3 = max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3)
+        joint = read_jointly(apart, probabilities, within, brain, covered, spacing, axis, reach, voxel_mm3, astray)
+        pair = Pair(witness, probabilities, apart.reliefs, covered, within, axis, reach, voxel_mm3, joint)
+        if n == 0:
+            members = [c.member for c in carried]
+            verdict = partial(judge, earlier=a, later=b, pair=pair)
+            studies, tracks = add_lesions(studies, space, members, unseen(joint, witness, members, space), verdict)
+        judged[a, b] = [judge(track, a, b, pair) for track in tracks]
+        tell(0.6 + 0.35 * (n + 1) / len(pairs))
+    consecutive = [(n, n + 1) for n in range(len(studies) - 1)]
+    order = {s.id: n for n, s in enumerate(STATES)}
+    found = []
+    for n, track in enumerate(tracks):
+        between = [judged[pair][n] for pair in consecutive]
+        verdict = _overall(judged[pairs[0]][n], between)
+        found.append((verdict, tuple(one.state or "absent" for one in between), track))
+    found.sort(key=lambda f: (order[f[0].state], -max(f[2].volumes_mm3)))
+    lesions = tuple(
+        FollowedLesion(n, verdict.state, between, track, verdict)
+        for n, (verdict, between, track) in enumerate(found, start=1)
+    )
+    change_map = _paint(lesions, space)
+    floor = _noise_floor(overall, spacing, studies)
+    warnings = _warnings(studies, registrations, space)
+    tell(1.0)
+    return FollowUp(
+        tuple(studies), space, images, overall.array, overall.noise, change_map, lesions, _ventricles(studies),
+        tuple(registrations), floor, warnings,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """A study on the common grid."""
+
+    image: np.ndarray
+    member: np.ndarray
+    probability: np.ndarray
+    brain: np.ndarray
+    covered: np.ndarray
+
+
+def _carry(space: CommonSpace, study: Study, mask: np.ndarray, number: int) -> _Carried:
+    volume = study.volume
+    member = space.carry(study.labels == LESION, volume, number)
+    probability = member
+    if study.probabilities is not None:
+        probability = space.carry(study.probabilities[LESION], volume, number)
+    covered = space.covered(volume, number)
+    return _Carried(
+        space.carry(volume.array, volume, number), member, probability,
+        (space.carry(mask, volume, number) > 0.5) & covered, covered,
+    )  # fmt: skip
+
+
+def _solid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where both studies show brain, not fluid: lesions lie there, and it is quieter than the edges of sulci."""
+    return (np.minimum(first, second) > noise.SOLID[0]) & (np.maximum(first, second) < noise.SOLID[1])
+
+
+def _slice_axis(space: CommonSpace) -> int:
+    """Array axis of the common grid that runs through the slices."""
+    from ..lesions.components import through_plane_axis
+
+    return through_plane_axis(space.grid.ijk_to_ras)
+
+
+def _overall(verdict: Judgement, between: Sequence[Judgement]) -> Judgement:
+    """Last study against the first; what was there in between alone is resolved if one interval says so."""
+    if verdict.state is not None:
+        return verdict
+    went = [one for one in between if one.state == RESOLVED]
+    return went[-1] if went else replace(verdict, state=STABLE, note=BETWEEN)
+
+
+def _paint(lesions: Sequence[FollowedLesion], space: CommonSpace) -> np.ndarray:
+    """The change map; what is rare is painted last."""
+    out = np.zeros(space.grid.array.shape, np.uint8)
+    for lesion in sorted(lesions, key=lambda f: f.state != "stable"):
+        track = lesion.track
+        first, last = track.inside[0], track.inside[-1]
+        out[tuple(track.voxels.T)] = STATE_BY_ID[lesion.state].code
+        if lesion.state in ("enlarging", "merged"):
+            out[tuple(track.voxels[last & ~first].T)] = GAINED
+        elif lesion.state in ("shrinking", "split"):
+            out[tuple(track.voxels[first & ~last].T)] = LOST
+    return out
+
+
+def _ventricles(studies: Sequence[Study]) -> VentricleChange:
+    volumes = tuple(float(np.count_nonzero(s.labels == VENTRICLES)) * s.volume.voxel_mm3 / 1000 for s in studies)
+    change = volumes[-1] - volumes[0]
+    percent = 100 * change / volumes[0] if volumes[0] > 0 else None
+    floor = noise.ventricle_noise_percent([s.volume for s in studies])
+    return VentricleChange(volumes, change, percent, floor, percent is not None and abs(percent) > floor)
+
+
+def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
+    return {
+        "surface_mm": noise.SURFACE_MM,
+        "smallest_mm3": noise.SMALLEST_MM3,
+        "smallest_mm": noise.SMALLEST_MM,
+        "smallest_voxels": noise.SMALLEST_VOXELS,
+        "significance": noise.SIGNIFICANT,
+        "joint_log_odds": noise.JOINT_LOG_ODDS,
+        "smallest_contrast": noise.SMALLEST_CONTRAST,
+        "absent_below_probability": noise.ABSENT,
+        "subtraction_noise_flat": round(apart.flat_noise, 4),
+        "subtraction_noise_per_gradient": round(apart.edge_noise, 4),
+        "text": noise.TEXT,
+    }
+
+
+def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], space: CommonSpace) -> list[str]:
+    out = [
+        CaseWarning.of(text).reworded(f"Study {n}: {text}")
+        for n, s in enumerate(studies, start=1)
+        for text in s.warnings
+    ]
+    out += [
+        text if len(studies) == 2 else CaseWarning.of(text).reworded(f"Studies 1 and {n}: {text}")
+        for n, r in enumerate(registrations, start=2)
+        for text in r.warnings
+    ]
+    thick = [max(s.volume.spacing) for s in studies]
+    if max(thick) > SLICE_RATIO * min(thick):
+        text = (
+            f"The slices differ in thickness ({min(thick):.1f} to {max(thick):.1f} mm): the thinner ones were blurred "
+            "for the subtraction, and small lesions seen in them alone may be older."
+        )
+        out.append(CaseWarning(text, "slice-thickness-differs"))
+    if space.plane == "mixed":
+        planes = " and ".join(sorted({choose_plane(s.volume) for s in studies}))
+        text = f"The studies were sliced in different planes ({planes}): expect more noise at every edge."
+        out.append(CaseWarning(text, "planes-differ"))
+    ids = {s.card.id for s in studies if s.card is not None}
+    if len(ids) > 1 or len({s.given for s in studies}) > 1:
+        text = (
+            "The labels of the studies come from different sources (models or readers): differences between those "
+            "look like change."
+        )
+        out.append(CaseWarning(text, "labels-of-different-sources"))
+    dates = [s.date for s in studies if s.date]
+    if dates != sorted(dates):
+        text = "The studies are not in the order of their dates: new and resolved may be the wrong way round."
+        out.append(CaseWarning(text, "dates-out-of-order"))
+    return list(dict.fromkeys(out))
