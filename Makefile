@@ -40,11 +40,12 @@ soak: environment-test ## kill -9 a few hundred writers of the store on SQLite a
 	@sh tools/postgresql_server.sh
 	@PYTHONPATH=.:FlairSegExtension $(BIN)/python -m Testing.faults.soak --rounds $(ROUNDS)
 
-lint: environment-lint ## ruff check and format, spelling, direction of imports
+lint: environment-lint ## ruff check and format, spelling, direction of imports, types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/codespell FlairSegExtension Testing docs models tools training *.md
 	@$(BIN)/lint-imports
+	@$(BIN)/mypy
 
 bench: environment-test ## speed, memory, how the Slicer module feels: reported, not asserted (bench/benchmark.json)
 	@sh tools/system_libraries.sh $(BIN)/python

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,7 +160,7 @@ def _other_kind(card: ModelCard) -> NotTrainableError:
     return NotTrainableError(f"The network of {card.id} is of a kind that cannot be adapted.", _ELSEWHERE)
 
 
-def _load(path: Path):
+def _load(path: Path) -> Any:
     import onnx
 
     try:
@@ -168,7 +169,7 @@ def _load(path: Path):
         raise InvalidModelError(f"{path} is no ONNX model.", "Get the model again from its source.") from error
 
 
-def _initializers(model) -> list:
+def _initializers(model: Any) -> list[tuple[Any, np.ndarray]]:
     """Floating-point initialisers with their arrays, in the file's order."""
     from onnx import numpy_helper
 

@@ -241,7 +241,7 @@ class _Setter:
         gap = 14.0
         width = (self._width - gap) / 2
         left, right = (self._block(block, width) for block in self._content.foot)
-        style = [
+        style: list[tuple[Any, ...]] = [
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
             ("LINEABOVE", (0, 0), (-1, 0), 0.5, _LINE),
             *_PADDING,
@@ -311,7 +311,7 @@ class _Setter:
 
         rows = [row(table.columns, "head")]
         rows += [row([c.text for c in r], "strong" if n == strong else "cell") for n, r in enumerate(table.rows)]
-        style = [
+        style: list[tuple[Any, ...]] = [
             ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
             ("VALIGN", (0, 1), (-1, -1), "TOP"),
             ("LINEBELOW", (0, 0), (-1, 0), 0.7, "#9aa4b0"),

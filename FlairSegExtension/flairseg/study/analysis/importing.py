@@ -174,7 +174,8 @@ def _read_file(path: Path, types: Mapping[str, str], remarks: list[CaseWarning])
                 for name, cell in zip(header, row, strict=False)
                 if name
             }
-            found += take(cells)
+            if take is not None:
+                found += take(cells)
     except csv.Error as error:
         raise InvalidRatingsError(
             f"{path.name}, line {reader.line_num + table.skipped_lines}: the row cannot be read ({error}).",
