@@ -104,8 +104,8 @@ test)
     pip_install --no-deps 'monai>=1.5'
     ;;
 lint)
-    say "Installing FlairSeg and the linter ..."
-    pip_install -e '.[dev]'
+    say "Installing FlairSeg, the linters and the libraries whose types are checked ..."
+    pip_install -e '.[dev,dicom,postgres,report,review,study]'
     ;;
 docs)
     say "Installing FlairSeg and what its documentation needs ..."
