@@ -166,7 +166,8 @@ def _segment_case(
     dicom: DicomOptions = NO_DICOM,
     lesion_mask: bool = False,
 ) -> Segmentation:
-    from ..segmentation.pipeline import STAGES, segment
+    from ..progress import STAGES
+    from ..segmentation.pipeline import segment
     from ..segmentation.writing import check_destination, write_segmentation
 
     wanted = _wanted(probabilities and bool(card.members), probabilities, lesion_mask)

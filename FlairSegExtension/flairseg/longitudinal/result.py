@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +20,6 @@ from .registration import Registration
 from .space import CommonSpace
 from .states import CODES, STATES
 from .studies import Study
-
-if TYPE_CHECKING:
-    from .result import SelfGrade
-
 
 NOTICE = (
     "Artificial lesions of the contrast of the scan's own in the last study, and a re-positioned copy of it in which "

@@ -164,7 +164,7 @@ def _steps(volumes: Sequence[Volume], planes: set[str]) -> np.ndarray:
         out: np.ndarray = steps / np.ceil(steps / THICKEST_MM - 1e-6)
         return out
     # Slices in different planes have no plane in common: nearly isotropic steps do justice to all of them.
-    out: np.ndarray = np.maximum(steps, 1.0)
+    out = np.maximum(steps, 1.0)
     return out
 
 
