@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CaseWarning, UnsuitableMaskError
-from ..labels import BACKGROUND, CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
+from ..labels import BACKGROUND, CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from .label_meanings import FREESURFER_VENTRICLES, PRESETS, LabelMapping
 from .probability_maps import probabilities
 from .raw_labels import RawLabels, Segment
@@ -424,7 +424,7 @@ def _suggestion(name: str, found: list[FoundLabel]) -> str:
     named = next((label.name for label in found if label.name), "")
     if named:
         first = next((label.name for label in found if may_be_lesions(label.name)), named)
-        meaning = f"{first}={'normal_wmh' if 'norm' in first.lower() else 'lesion'}"
+        meaning = f"{first}={CLASS_BY_VALUE[NORMAL_WMH if 'norm' in first.lower() else LESION].id}"
         return f"'{meaning}'" if " " in first else meaning
     if len(values & {*FREESURFER_VENTRICLES, 2, 3, 41, 42}) >= 4:
         return "samseg" if 99 in values else "wmh-synthseg" if 77 in values else "synthseg"
