@@ -20,6 +20,7 @@ from flairseg.cohort import begun, case, follow
 from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
 from flairseg.cohort.lock import RunLock
 from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, Session, SessionRow
+from flairseg.cohort.running import prepare_run
 from flairseg.errors import CaseWarning, FlairSegError, OutputError, RunInProgressError
 from flairseg.io.label_maps import read_label_map
 
@@ -99,6 +100,30 @@ def test_changes_of_a_subject_are_followed(study):
     assert "sub-01_ses-2" in (output / "changes.csv").read_text()
 
 
+def test_comparisons_that_are_missing_are_made_by_the_next_run(study, model, tmp_path, monkeypatch):
+    root, output, _ = study
+    copy = tmp_path / "out"
+    shutil.copytree(output, copy)
+    options = cohort.RunOptions(model=model, device="cpu", regions=False, probabilities=True)
+    assert prepare_run(root, copy, options).plan.comparisons == 0
+    next((copy / "work" / "changes").iterdir()).unlink()
+    assert prepare_run(root, copy, options).plan.comparisons == 1
+    made: list[tuple[str, str]] = []
+    monkeypatch.setattr(follow, "compare", lambda first, last, work: made.append((first, last)) or {"change": None})
+    _, events = run(root, copy, model, follow=True, overview=True, probabilities=True)
+    assert (made, events.cases()) == ([("sub-01_ses-1", "sub-01_ses-2")], [])
+
+
+def test_nothing_to_do_starts_nothing(study, model, monkeypatch):
+    """Neither a model is loaded nor a cluster started, batch jobs least of all."""
+    root, output, _ = study
+    monkeypatch.setattr("flairseg.cohort.running.make_executor", lambda *a: pytest.fail("started"))
+    monkeypatch.setattr("flairseg.cohort.executors.prepare", lambda *a: pytest.fail("loaded"))
+    cluster = ClusterOptions(batch="slurm", jobs=9)
+    table, _ = run(root, output, model, follow=True, overview=True, probabilities=True, cluster=cluster)
+    assert table.counts() == {DONE: 3, NO_FLAIR: 1}
+
+
 def test_methods_and_run_say_what_was_run(study, model):
     _, output, _ = study
     run_json = json.loads((output / "run.json").read_text())
@@ -149,6 +174,15 @@ def test_a_second_run_does_nothing(small):
     assert events.cases() == []
     assert table.counts() == {DONE: 2}
     assert {p: p.stat().st_mtime_ns for p in output.rglob("*.nii.gz")} == before
+
+
+def test_a_session_that_lost_its_image_loses_its_files(small):
+    root, output, model = small
+    path = root / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz"
+    path.rename(path.with_name("sub-01_T1w.nii.gz"))
+    table, _ = run(root, output, model)
+    assert table.rows()[0].status == NO_FLAIR
+    assert not (output / "sub-01").exists()
 
 
 def test_what_is_missing_is_made(small):

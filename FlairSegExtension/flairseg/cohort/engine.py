@@ -97,7 +97,8 @@ class Engine:
             for subject in self._cases.keys() - self._open.keys():
                 self._compare(subject)
         try:
-            self._executor.start(self._work)
+            if self._queue:
+                self._executor.start(self._work)
             self._drive()
         finally:
             self._executor.close()

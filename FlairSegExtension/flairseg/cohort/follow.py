@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
@@ -23,7 +23,7 @@ from .bids_labels import in_order
 from .case import FATAL, MOST_DEATHS, Work, learn_names, quarantined, typed
 from .inputs import read_session
 from .layout import Layout
-from .model import DONE, FAILED, ChangeRow, SessionRow
+from .model import DONE, FAILED, ChangeRow, Session, SessionRow
 from .options import FORMAT
 from .rows import read_row, write_change
 
@@ -67,6 +67,26 @@ def is_current(layout: Layout, row: ChangeRow, wanted: ChangeRow, retry_failed: 
     if row.key != wanted.key or (row.status != DONE and retry_failed):
         return False
     return row.status != DONE or all((layout.root / name).is_file() for name in row.files.values())
+
+
+def outstanding(
+    layout: Layout,
+    shown: Mapping[str, Session],
+    rows: Mapping[str, SessionRow],
+    changes: Mapping[str, ChangeRow],
+    retry_failed: bool,
+) -> int:
+    """How many comparisons of the sessions that have results are not there or not current."""
+    by_subject: dict[str, list[SessionRow]] = {}
+    for case, session in shown.items():
+        if case in rows:
+            by_subject.setdefault(session.subject, []).append(rows[case])
+    plans = (planned(*pair) for own in by_subject.values() for pair in pairs(own))
+    return sum(
+        there is None or not is_current(layout, there, plan, retry_failed)
+        for plan in plans
+        for there in (changes.get(plan.name),)
+    )
 
 
 def compare(first: str, last: str, work: Work) -> dict[str, Any]:

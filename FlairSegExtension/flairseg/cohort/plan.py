@@ -41,6 +41,8 @@ class Plan:
         Have no FLAIR.
     gone : tuple of str
         Have results, and are in the source no more.
+    comparisons : int
+        Of sessions that have results: to be made.
     seconds_each : float
         What one session takes on one worker.
     measured : bool
@@ -53,6 +55,7 @@ class Plan:
     failed: frozenset[str] = frozenset()
     without: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    comparisons: int = 0
     seconds_each: float = SECONDS_A_SESSION
     measured: bool = False
 
@@ -77,6 +80,7 @@ class Plan:
             "failed_before": len(self.failed),
             "no_flair": len(self.without),
             "gone": len(self.gone),
+            "comparisons": self.comparisons,
             "seconds_each": round(self.seconds_each, 1),
             "seconds_measured": self.measured,
             "workers": workers,
@@ -123,7 +127,7 @@ def make_plan(
     gone = tuple(case for case, row in rows.items() if case not in shown and row.status == DONE)
     spent = [row.seconds["total"] for row in rows.values() if row.seconds.get("total")]
     each = statistics.median(spent) if spent else SECONDS_A_SESSION
-    return Plan(shown, todo, frozenset(done), frozenset(failed), tuple(without), gone, each, bool(spent))
+    return Plan(shown, todo, frozenset(done), frozenset(failed), tuple(without), gone, 0, each, bool(spent))
 
 
 def _reason(

@@ -19,12 +19,13 @@ from ..files.atomic import check_folder, remove_leftovers, write_whole
 from ..models.card import ModelCard, with_lesion_threshold
 from ..models.store import find_model
 from ..privacy.pseudonyms import Pseudonymiser
-from . import begun
+from . import begun, case_files, follow
 from .bids_dataset import write_dataset, write_participants
 from .case import Work, now
 from .clusters import ClusterOptions, Share, make_executor, share_of
 from .discovery import Source, find_sessions
 from .engine import Engine, Listener
+from .executors import InProcess
 from .layout import Layout
 from .lock import RunLock
 from .methods import methods_paragraph
@@ -141,7 +142,10 @@ def prepare_run(
     )  # fmt: skip
     rows = read_rows(layout)
     plan = make_plan(layout, shown, sessions, rows, chosen, options.retry_failed, pseudonymiser)
-    share = share_of(options.cluster, len(plan.todo))
+    if options.follow:
+        waiting = follow.outstanding(layout, shown, rows, read_changes(layout), options.retry_failed)
+        plan = dataclasses.replace(plan, comparisons=waiting)
+    share = share_of(options.cluster, len(plan.todo) + plan.comparisons)
     return Prepared(found, layout, card, chosen, options, pseudonymiser, sessions, plan, rows, share)
 
 
@@ -238,7 +242,8 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
         listener({"event": "plan", **plan.to_dict(prepared.workers)})
         rows, changes = dict(prepared.rows), read_changes(layout)
         _note_missing(layout, plan, rows)
-        executor = make_executor(options.cluster, name, prepared.share, layout.work)
+        busy = bool(plan.todo or plan.comparisons)
+        executor = make_executor(options.cluster, name, prepared.share, layout.work) if busy else InProcess(name)
         work = Work(
             layout, prepared.case_options, prepared.sessions, plan.shown,
             secret=_secret(prepared), cores=_cores(prepared), mode=executor.mode,
@@ -263,6 +268,7 @@ def _note_missing(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) -> No
         row = SessionRow(shown, NO_FLAIR, NO_FLAIR, shown.reason or "No FLAIR was found.", trusted=False)
         if rows.get(case) != row:
             rows[case] = row
+            case_files.remove(layout, shown)
             write_row(layout, row)
 
 
