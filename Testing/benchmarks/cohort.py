@@ -138,7 +138,7 @@ def synthetic(folder: Path, sessions: int, jobs: int, follow: bool) -> dict[str,
     memory.start()
     began = time.monotonic()
     table = cohort.run(folder / "bids", folder / "out", model=model, jobs=jobs, follow=follow, **RUN)
-    spent = time.monotonic() - began
+    spent, used = time.monotonic() - began, memory.report()
     rows = {row.case: row for row in table}
     wrong = [c for c, row in rows.items() if (row.status in (DONE,)) == (c in broken)]
     sample = [row for row in rows.values() if row.status == DONE][:: max(1, len(rows) // 20)]
@@ -148,7 +148,7 @@ def synthetic(folder: Path, sessions: int, jobs: int, follow: bool) -> dict[str,
         "sessions": len(rows), "broken": len(broken), "ways": len(set(broken.values())), "counts": table.counts(),
         "wrong": wrong, "compared_with_single_runs": len(sample), "differing": differing, "codes": dict(codes),
         "comparisons": len(table.changes()), "seconds": round(spent, 1), "jobs": jobs,
-        "seconds_a_session": round(spent / max(1, len(rows)), 3), "memory": memory.report(),
+        "seconds_a_session": round(spent / max(1, len(rows)), 3), "memory": used,
     }  # fmt: skip
 
 

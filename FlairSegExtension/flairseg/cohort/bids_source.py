@@ -94,8 +94,8 @@ def _session(subject: Path, visit: Path) -> Session:
     reason = "The only FLAIR of the session, by its name."
     if len(ranked) > 1:
         why = next((words for words, rule in _PREFERENCES if rule(best) != rule(ranked[1])), "it comes first by name")
-        others = ", ".join(i.path.name for i in ranked[1:4])
-        reason = f"Of {len(ranked)} FLAIRs it was taken because {why}; not taken: {others}."
+        left = ", ".join(i.path.name for i in ranked[1:4])
+        reason = f"Of {len(ranked)} FLAIRs it was taken because {why}; not taken: {left}."
     date = _acquired(subject, visit, best.path)
     return Session(label_of(subject.name), label, str(best.path), BIDS, reason, date=date)
 

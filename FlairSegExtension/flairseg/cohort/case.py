@@ -130,8 +130,9 @@ def work_on(case: str, work: Work) -> dict[str, Any]:
     shown = work.shown[case]
     deaths = begun.begin(work.layout, case, work.mode)
     try:
+        lesions: list[dict[str, Any]] = []
         if deaths >= MOST_DEATHS:
-            row, lesions = _quarantined(shown, work, deaths), ()
+            row = _quarantined(shown, work, deaths)
         else:
             row, lesions = _attempt(case, work, deaths)
         # Under pseudonyms the moment of processing is left out, see :mod:`flairseg.privacy`.

@@ -15,7 +15,7 @@ from ..segmentation.inference import available_cores
 from .executors import Executor, InProcess
 
 if TYPE_CHECKING:
-    from distributed.deploy import Cluster
+    from distributed.deploy.cluster import Cluster
 
 SLURM, PBS, LSF = "slurm", "pbs", "lsf"
 #: Batch systems and the class of dask-jobqueue for each.
@@ -246,14 +246,14 @@ def batch_cluster(options: ClusterOptions, folder: Path) -> Any:
     memory = options.memory or "4GB"
     size = bytes_of(memory)
     # One task at a time for each job, which shares its cores out itself.
-    own: dict[str, Any] = {
+    own: dict[str, dict[str, Any]] = {
         SLURM: {"job_cpu": options.cores, "account": options.account or None},
         PBS: {
             "resource_spec": f"select=1:ncpus={options.cores}:mem={size // 10**6}MB",
             "account": options.account or None,
         },
         LSF: {"ncpus": options.cores, "mem": size, "project": options.account or None},
-    }[options.batch]
+    }
     return kind(
         cores=1,
         processes=1,
@@ -264,7 +264,7 @@ def batch_cluster(options: ClusterOptions, folder: Path) -> Any:
         job_extra_directives=list(options.job_options),
         job_script_prologue=list(options.prologue),
         log_directory=str(folder / "job-logs"),
-        **own,
+        **own[options.batch],
     )
 
 

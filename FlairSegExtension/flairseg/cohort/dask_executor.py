@@ -18,7 +18,7 @@ from .executors import Outcome
 from .tasks import Task
 
 if TYPE_CHECKING:
-    from distributed.deploy import Cluster
+    from distributed.deploy.cluster import Cluster
 
 #: Tasks that each worker has waiting besides the one that it works on.
 _WAITING = 1
@@ -80,8 +80,8 @@ class DaskExecutor:
         self, run: str, client: Client, cluster: Cluster | None = None, wait_s: float | None = _FIRST_WORKER_S
     ) -> None:
         self._run, self._client, self._cluster = run, client, cluster
-        self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._held: dict[str, tuple[Task, Future]] = {}
+        self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._held: dict[str, tuple[Task, Future[Any]]] = {}
         self._workers, self._looked = 1, 0.0
         self._wait_s = wait_s
         self.dashboard = str(client.dashboard_link or "")
@@ -123,7 +123,7 @@ class DaskExecutor:
         future = self._client.submit(
             perform, self._run, task.kind, task.cases, key=f"{task.key}-{self._run}", pure=False, **place
         )
-        self._held[future.key] = (task, future)
+        self._held[str(future.key)] = (task, future)
         future.add_done_callback(self._done.put)
 
     def _addresses(self) -> list[str]:
@@ -137,12 +137,12 @@ class DaskExecutor:
             if self._client.status not in ("running", "connecting"):
                 raise lost_scheduler() from None
             return None
-        task, _ = self._held.pop(future.key)
+        task, _ = self._held.pop(str(future.key))
         if future.status == "finished":
             worker, value = future.result()
             future.release()
             return Outcome(task, value, worker)
-        problem = future.status
+        problem = str(future.status)
         if future.status == "error":
             problem = type(future.exception()).__name__
         elif self._client.status != "running":

@@ -13,11 +13,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError, NoFlairError
 from ..files.dicom_identity import identifies
 from .bids_labels import date_in, label_of
 from .model import DICOM, ORTHANC, Session
+
+if TYPE_CHECKING:
+    from ..dicom.scan import Scan
+    from ..dicom.series import Series
 
 #: Orthanc's storage: two levels of two hexadecimal digits, then a UUID without an ending.
 _ORTHANC_STORAGE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -77,13 +82,13 @@ def dicom_sessions(
 
     series, scan = list_series(root if folders is None else list(folders), step)
     kind = ORTHANC if _is_orthanc(root, series) else DICOM
-    studies: dict[str, list] = {}
+    studies: dict[str, list[Series]] = {}
     for one in series:
         studies.setdefault(one.study_uid or str(_paths(one)[0].parent), []).append(one)
     return [_session(root, members, scan, kind) for members in studies.values()]
 
 
-def _session(root: Path, members: Sequence, scan, kind: str) -> Session:
+def _session(root: Path, members: Sequence[Series], scan: Scan, kind: str) -> Session:
     from ..dicom.find import choose_flair
 
     paths = [path for one in members for path in _paths(one)]
@@ -91,7 +96,7 @@ def _session(root: Path, members: Sequence, scan, kind: str) -> Session:
     folder = Path(os.path.commonpath([str(p.parent) for p in paths]))
     subject = label_of(person.patient) or label_of(_by_folder(root, folder))
     visit = person.date.replace("-", "")
-    more = {"age": person.age, "sex": person.sex, "date": person.date, "site": person.institution}
+    more: dict[str, Any] = {"age": person.age, "sex": person.sex, "date": person.date, "site": person.institution}
     try:
         found = choose_flair(list(members), scan, folder)
     except NoFlairError as error:
@@ -116,7 +121,7 @@ def _relative(folder: Path, paths: Iterable[Path]) -> tuple[str, ...]:
     return () if wanted >= there else tuple(sorted(wanted))
 
 
-def _paths(series) -> list[Path]:
+def _paths(series: Series) -> list[Path]:
     return sorted({frame.path for stack in series.stacks for frame in stack.frames})
 
 
@@ -125,7 +130,7 @@ def _by_folder(root: Path, folder: Path) -> str:
     return parts[0] if parts else folder.name
 
 
-def _is_orthanc(root: Path, series: Sequence) -> bool:
+def _is_orthanc(root: Path, series: Sequence[Series]) -> bool:
     """Whether the files lie as in Orthanc's storage, or in its archives: patient, study, ``MR`` and a description."""
     some = [path.relative_to(root) for one in series[:5] for path in _paths(one)[:1] if path.is_relative_to(root)]
     if not some:

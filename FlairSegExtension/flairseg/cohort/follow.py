@@ -106,7 +106,7 @@ def compare(first: str, last: str, work: Work) -> dict[str, Any]:
     """
     name = ""
     try:
-        rows = [row for case in (first, last) if (row := read_row(work.layout, case)) is not None]
+        rows = [found for case in (first, last) if (found := read_row(work.layout, case)) is not None]
         if len(rows) < 2:
             return {"change": None}
         plan = planned(rows[0], rows[1])
@@ -157,7 +157,7 @@ def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> Change
             )
             for study in result.studies
         )
-        warnings = list(pseudonymiser.warnings(result.warnings))
+        warnings: list[str] = list(pseudonymiser.warnings(result.warnings))
         result = replace(result, studies=studies, warnings=warnings, created="")
     folder = layout.change_folder(plan)
     # What is there was made of these sessions as they were before.
