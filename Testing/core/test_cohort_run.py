@@ -480,6 +480,11 @@ def test_shares_of_a_machine():
     assert share_of(ClusterOptions(jobs=2, memory="4GiB"), 100, 64 * giga, 8).memory_bytes == 4 * giga
 
 
+def test_without_dask_sessions_are_worked_on_one_after_another(monkeypatch):
+    monkeypatch.setattr("flairseg.cohort.clusters.find_spec", lambda name: None)
+    assert share_of(ClusterOptions(), 100, 64 << 30, 8).workers == 1
+
+
 def test_too_little_memory_is_refused():
     with pytest.raises(FlairSegError) as caught:
         share_of(ClusterOptions(jobs=2, memory="100MB"), 10)

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,7 @@ def share_of(options: ClusterOptions, sessions: int, memory: int | None = None, 
             code="memory-too-small",
         )
     fitting = max(1, int(SHARE * memory) // (each or NEEDED_BYTES))
-    workers = options.jobs or min(cores, fitting)
+    workers = options.jobs or (min(cores, fitting) if find_spec("distributed") else 1)
     workers = max(1, min(workers, sessions or 1))
     return Share(workers, max(1, cores // workers), each or int(SHARE * memory) // workers)
 
