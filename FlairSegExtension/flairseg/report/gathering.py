@@ -204,7 +204,8 @@ def from_files(
         digest = ""
         image = replace(image, name=pseudonym)
     case = _case(name, image, labels, summary, review, change, study_date, _card(summary), tuple(warnings), regions)
-    if case.change is not None and pseudonymiser is None:  # names and dates are written into the picture
+    # Names and dates are written into the picture.
+    if case.change is not None and followup is not None and pseudonymiser is None:
         case = replace(case, change=replace(case.change, sheet=_sheet_beside(followup)))
     return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None, image_sha256=image_digest)
 
