@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..errors import FlairSegError, ModelNotFoundError
 from ..models.card import ModelCard
-from ..models.store import ENVIRONMENT, default_model, find_model, survey, verify_model
+from ..models.store import DEFAULT_MODEL, ENVIRONMENT, default_model, find_model, survey, verify_model
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
 
 
@@ -114,7 +114,9 @@ def show_models() -> int:
     try:
         find_model(verify=False)
     except FlairSegError as error:
-        if table.row_count:
+        # Who has other models alone and chose none needs no default.
+        none_chosen = default == DEFAULT_MODEL and isinstance(error, ModelNotFoundError)
+        if table.row_count and not none_chosen:
             problems.append(("model in use", error))
     for about, problem in problems:
         show_error(messages, problem, about)
