@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from flairseg.errors import UnusableIntensitiesError
 from flairseg.image.volume import Volume
 from flairseg.labels import LESION
 from flairseg.segmentation.pipeline import segment
@@ -69,7 +70,11 @@ def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, di
     """Lesion figures of every scan, by site and name; ``model_of`` names the ONNX file for a person."""
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for scan in scans(data):
-        labels = segment(scan.volume, model=model_of(scan.person)).labels
+        try:
+            labels = segment(scan.volume, model=model_of(scan.person)).labels
+        except UnusableIntensitiesError as error:
+            print(f"{scan.site} {scan.name}: refused, counted as nothing found: {error.message}")
+            labels = np.zeros_like(scan.labels)
         # Only lesions were drawn: what the model calls ventricle or normal is neither right nor wrong.
         ours = np.where(labels == LESION, LESION, 0).astype(np.uint8)
         row = compare(ours, scan.labels, tuple(reversed(scan.volume.spacing)))

@@ -211,7 +211,7 @@ def coefficients(
         found.append(Coefficient(what, figure, int(np.count_nonzero(kept & two))))
 
     everything = np.ones(len(ratings), dtype=bool)
-    if items and ratings.shape[1] == 2 and len(np.unique(clusters[two])) == items:
+    if items and ratings.shape[1] == 2 and len(np.unique(cluster_of[two])) == items:
         # One pair a case: the pairs are independent, and Wilson's interval keeps its width when all agree.
         found.append(Coefficient(PERCENT, wilson(int(counts[two].max(axis=1).sum() - items), items), items))
     else:
