@@ -33,7 +33,8 @@ from Testing.core.site_cases import SITE_PIPELINE, make_base, site_head, write_c
 from Testing.core.tiny import make_head  # noqa: E402
 
 CONFIG = PipelineConfig.from_dict(SITE_PIPELINE)
-FAST = Settings(40, 3, 1, (64, 64), 0.5, 0.02, 0.002, check_every=20)
+#: The tiny base has no room for two scanners: nothing is rehearsed, and its last layer learns in a few large steps.
+FAST = Settings(75, 4, 0, (64, 64), 1.0, 0.05, average=0.9, check_every=15, patience=9, altered=0.0)
 PATIENTS = {f"p{n}": f"p{n}" for n in range(1, 10)}
 
 
@@ -266,11 +267,14 @@ def test_slices_that_stop_training_are_not_learnt():
     learnt, held = tuning.hold_out(bank, 1)
     assert not set(learnt.images[:, 0, 0]) & set(held.images[:, 0, 0])
     assert set(held.subjects) == {"a", "b"}
+    bank.labels[[3, 9]] = 3
+    _, held = tuning.hold_out(Bank(images, bank.labels, labels == 0, bank.subjects), 0)
+    assert (held.labels == 3).any()
 
 
 @pytest.fixture(scope="module")
 def site_bank(tmp_path_factory):
-    folder = write_site(tmp_path_factory.mktemp("cases"), 3, gain=0.6)
+    folder = write_site(tmp_path_factory.mktemp("cases"), 3, gain=0.7)
     found, _ = read_cases(folder, PATIENTS)
     all_of = [checks.examine(case, CONFIG) for case in found]
     assert all(isinstance(one, checks.Examined) for one in all_of)
@@ -284,17 +288,19 @@ def test_the_base_stays_and_a_seed_repeats(base, site_bank):
     network = weights.trainable_network(base)
     before = weights.weights_of(network)
     rehearsed = replay.replay_bank(CONFIG)
-    settings = replace(FAST, steps=6, check_every=3)
+    settings = replace(FAST, steps=24, check_every=12)
     first, again = (tune(network, site_bank, rehearsed, CONFIG, settings) for _ in range(2))
     other = tune(network, site_bank, rehearsed, CONFIG, replace(settings, seed=5))
     assert all(np.array_equal(value, weights.weights_of(network)[name]) for name, value in before.items())
     assert first.checks == again.checks != other.checks
-    assert first.best_step > 0
+    ours, theirs = (weights.weights_of(one.network) for one in (first, again))
+    assert all(np.array_equal(value, theirs[name]) for name, value in ours.items())
+    assert first.checks[-1] != first.checks[0]
 
 
 def test_the_first_part_trains_biases_and_the_last_layer_alone(base, site_bank):
     network = weights.trainable_network(base)
-    settings = replace(FAST, steps=4, check_every=4, first_share=1.0)
+    settings = replace(FAST, steps=60, first_share=1.0)
     tuned = tune(network, site_bank, replay.replay_bank(CONFIG), CONFIG, settings)
     before, after = weights.weights_of(network), weights.weights_of(tuned.network)
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
@@ -304,7 +310,7 @@ def test_the_first_part_trains_biases_and_the_last_layer_alone(base, site_bank):
 
 def test_no_improvement_gives_the_base_back(base, site_bank):
     network = weights.trainable_network(base)
-    settings = replace(FAST, steps=40, check_every=2, patience=3, first_rate=5.0, rate=5.0)
+    settings = replace(FAST, steps=40, check_every=2, patience=3, first_rate=50.0)
     tuned = tune(network, site_bank, replay.replay_bank(CONFIG), CONFIG, settings)
     assert (tuned.best_step, tuned.stopped) == (0, "patience")
     assert tuned.steps == 6
@@ -397,7 +403,7 @@ def test_patients_are_never_in_their_own_fold():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return write_site(tmp_path_factory.mktemp("site"), 5, gain=0.6)
+    return write_site(tmp_path_factory.mktemp("site"), 5, gain=0.7)
 
 
 def run(site, output, base, **arguments):
@@ -416,7 +422,7 @@ def test_a_site_whose_lesions_are_fainter_gets_a_better_model(site, base, tmp_pa
     assert list(dict.fromkeys(stage for _, stage in stages)) == ["check", "base", "prove", "train", "no-harm", "write"]
     # A model like any other, that says where it comes from, and no name in anything that was written.
     card = load_card(tmp_path / "out")
-    volume, labels = site_head(9, gain=0.6)
+    volume, labels = site_head(9, gain=0.7)
     ours, before = (segment(volume, one).labels for one in (card, base))
     assert (ours == 3)[labels == 3].mean() > 0.6 > (before == 3)[labels == 3].mean()
     made = card.raw["adaptation"]

@@ -138,6 +138,8 @@ def hold_out(bank: Bank, seed: int) -> tuple[Bank, Bank]:
     held = np.zeros(len(bank.images), bool)
     for subject in np.unique(bank.subjects):
         places = np.flatnonzero(bank.subjects == subject)
+        # Slices with lesions and those without are dealt out separately, or chance leaves the former out.
+        places = places[np.argsort(~(bank.labels[places] == LESION).any(axis=(1, 2)), kind="stable")]
         held[places[seed % HELD_EVERY :: HELD_EVERY]] = len(places) >= HELD_EVERY
     if not held.any() or held.all():
         return bank, bank
