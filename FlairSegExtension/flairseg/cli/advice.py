@@ -32,6 +32,8 @@ PHRASES: dict[str, str] = {
     "pseudonym-key-inside": "Name --pseudonym-key and --pseudonym-map files in another folder.",
     "cohort-in-progress": "Wait until it has ended, or choose another --output folder.",
     "output-is-source": "Choose another --output folder.",
+    "review-needs-images": "Pseudonymise the images first, or leave --queue and --study out.",
+    "study-exists": "It was kept. Name another --study file.",
     "quarantined": "Often the memory of a worker was too small for the image: allow more with --memory, then add "
     "--retry-failed.",
     "no-workers": "Start workers for it (`dask worker ADDRESS --nthreads 1`) in an environment with this FlairSeg.",

@@ -20,12 +20,14 @@ EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg cohort dicom-export --output results --jobs 8 --memory 4GB --retry-failed[/cyan]
 
+[cyan]flairseg cohort study-bids --output results --queue --cases archive --study protocol.json[/cyan]
+
 [cyan]flairseg cohort study-bids --output results --slurm --jobs 50 --partition short --walltime 02:00:00[/cyan]
 
 [bold]Exit codes[/bold]   0 every session with a FLAIR has a result   2 sessions failed, or the run could not go on
 3 not trusted (--strict)   130 interrupted
 """
-_CLUSTER, _RESULTS = "Where it runs", "Results"
+_CLUSTER, _RESULTS, _REVIEW = "Where it runs", "Results", "For readers"
 
 
 class SourceKind(str, Enum):
@@ -108,6 +110,47 @@ def cohort(
         typer.Option("--overview/--no-overview", help="A picture of each session.", rich_help_panel=_RESULTS),
     ] = True,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write cohort.html.", rich_help_panel=_RESULTS)] = True,
+    review_queue: Annotated[
+        bool,
+        typer.Option(
+            "--queue",
+            help="Write queue.csv for FLAIR Review: doubtful, uncertain and outlying sessions first.",
+            rich_help_panel=_REVIEW,
+        ),
+    ] = False,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases",
+            metavar="ARCHIVE",
+            help="Folder of cases of FLAIR Review: its verdicts go into the table.",
+            show_default=False,
+            rich_help_panel=_REVIEW,
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            "--study",
+            metavar="PROTOCOL",
+            help="Draft a rating study of a sample by site, group and lesion load: a JSON file that is not there yet.",
+            show_default=False,
+            rich_help_panel=_REVIEW,
+        ),
+    ] = None,
+    study_cases: Annotated[
+        int, typer.Option("--study-cases", min=1, help="Sessions of the study at most.", rich_help_panel=_REVIEW)
+    ] = 30,
+    rater: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rater",
+            help="Code of a rater of the study. Repeat it.",
+            show_default="R1 R2",
+            rich_help_panel=_REVIEW,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the study's sample.", rich_help_panel=_REVIEW)] = 1,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -206,6 +249,7 @@ def cohort(
     what is missing or changed.
     """
     from ..cohort.clusters import LSF, PBS, SLURM, ClusterOptions
+    from ..cohort.review import ReviewOptions
     from ..cohort.running import RunOptions
     from .cohort import run_cohort
 
@@ -216,10 +260,11 @@ def cohort(
         jobs, memory, scheduler, "".join(batch), cores, walltime, queue, account, tuple(job_option or ()),
         tuple(job_prologue or ()), dashboard,
     )  # fmt: skip
+    review = ReviewOptions(review_queue, cases, study, study_cases, tuple(rater or ("R1", "R2")), seed)
     options = RunOptions(
         model=model, device=device.value, threshold=threshold, regions=regions, probabilities=probabilities,
         overview=overview, follow=follow, covariates=covariates, kind=kind.value if kind else None,
         retry_failed=retry_failed, pseudonymise=pseudonymise, pseudonym_key=pseudonym_key,
-        pseudonym_map=pseudonym_map, page=page, cluster=cluster,
+        pseudonym_map=pseudonym_map, page=page, cluster=cluster, review=review,
     )  # fmt: skip
     raise typer.Exit(run_cohort(source, output, options, dry_run, quiet, as_json, strict))

@@ -87,6 +87,17 @@ class Told:
         self._changes += 1
         self._tell()
 
+    def _review(self, event: Mapping[str, Any]) -> None:
+        if self._quiet or self._json:
+            return
+        told = (
+            ("queued", "sessions in the work list queue.csv"), ("drafted", "sessions in the drafted study"),
+            ("left_out", "without an image of their own, left out"), ("verdicts", "verdicts in the table"),
+            ("outdated", "verdicts about earlier results, not taken"), ("damaged", "verdicts that cannot be read"),
+        )  # fmt: skip
+        parts = [f"{event[key]} {text}" for key, text in told if event[key]]
+        self._print(f"For readers: {'; '.join(parts) or 'nothing to review'}.")
+
     def _end(self, event: Mapping[str, Any]) -> None:
         self._last_line = 0.0
         self._tell()

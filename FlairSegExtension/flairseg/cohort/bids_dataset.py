@@ -23,7 +23,8 @@ BIDS_VERSION = "1.10.0"
 _PAGE = "https://github.com/flairseg/FlairSeg"
 #: What has no place in BIDS. Folders without a slash behind them: the validator knows no other.
 _IGNORED = (
-    "cohort.*", "lesions.parquet", "changes.csv", "failures.csv", "run.json", "methods.md", "cases", "changes", "work",
+    "cohort.*", "lesions.parquet", "changes.csv", "failures.csv", "run.json", "methods.md", "queue.csv", "cases",
+    "changes", "work",
 )  # fmt: skip
 _README = """# FlairSeg: segmentation of FLAIR in a cohort
 
@@ -33,6 +34,7 @@ white matter hyperintensity and lesions. Research use only - not a medical devic
 - `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels, values in `dseg.tsv`; `*_desc-lesion_mask.nii.gz`: lesions alone.
 - `cohort.csv`, `cohort.parquet`: one row a session; `lesions.parquet`: one row a lesion; `changes.csv`: one row a
   comparison of two sessions; `failures.csv`: sessions without a result, and what helps.
+- `queue.csv`: the sessions in the order in which to review them, where it was asked for.
 - `cohort.html`: the same to look at. `run.json`, `methods.md`: what was run, with versions and hashes.
 - `cases/`: summary, lesion table and pictures of each session; `changes/`: those of each comparison; `work/`: what a
   run needs to go on.

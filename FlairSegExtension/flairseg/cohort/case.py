@@ -29,7 +29,7 @@ from .inputs import content_sha256, input_files, read_session, stamp
 from .layout import Layout
 from .model import DONE, FAILED, QUARANTINED, Session, SessionRow
 from .options import CaseOptions
-from .rows import drop_row, read_row, write_row
+from .rows import drop_row, read_lesion_values, read_row, write_row
 
 #: Errors that every further session would meet too: the run stops.
 FATAL = frozenset({"disk-full", "output-read-only", "output-no-folder", "output-path-too-long", "other-model"})
@@ -136,7 +136,8 @@ def work_on(case: str, work: Work) -> dict[str, Any]:
         else:
             row, lesions = _attempt(case, work, deaths)
         # Under pseudonyms the moment of processing is left out, see :mod:`flairseg.privacy`.
-        row = replace(row, finished="" if work.secret is not None else now())
+        # A result that was kept was finished before: verdicts on it stand.
+        row = replace(row, finished="" if work.secret is not None else row.finished or now())
         write_row(work.layout, row, lesions)
         return {"row": row.to_dict()}
     except FlairSegError as error:
@@ -158,7 +159,7 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[
         if before is not None and is_same_work(before, known) and case_files.are_there(work.layout, before):
             # Only the file's time changed.
             row = replace(before, session=shown, file_stamp=known["file_stamp"])
-            return row, [dict(lesion) for lesion in _kept_lesions(work.layout, case)]
+            return row, read_lesion_values(work.layout, case)
         return _segmented(session, shown, card, work, pseudonymiser, known)
     except (FlairSegError, MemoryError) as error:
         told = typed(error)
@@ -171,12 +172,6 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[
     drop_row(work.layout, case)
     case_files.remove(work.layout, shown)
     return failed_row(shown, told, known), []
-
-
-def _kept_lesions(layout: Layout, case: str) -> list[Mapping[str, Any]]:
-    import json
-
-    return json.loads(layout.row(case).read_text(encoding="utf-8")).get("lesions", [])
 
 
 def is_same_work(row: SessionRow, known: Mapping[str, Any]) -> bool:
@@ -289,10 +284,8 @@ def _segmented(
 
 def measured_quality(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning, ...], tuple[str, ...]]:
     """Image quality before segmentation: measures, warnings, and the measures below their bar."""
-    try:
-        from .image_quality import measure
-    except ImportError:
-        return {}, (), ()
+    from .image_quality import measure
+
     return measure(volume)
 
 

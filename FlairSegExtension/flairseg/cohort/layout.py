@@ -55,6 +55,11 @@ class Layout:
         return self.root / "failures.csv"
 
     @property
+    def queue_csv(self) -> Path:
+        """The work list for FLAIR Review."""
+        return self.root / "queue.csv"
+
+    @property
     def page(self) -> Path:
         """The self-contained HTML page."""
         return self.root / "cohort.html"

@@ -87,6 +87,12 @@ def read_lesions(layout: Layout) -> Iterator[LesionRecord]:
             yield LesionRecord(row.case, row.session.subject, row.session.session, values)
 
 
+def read_lesion_values(layout: Layout, case: str) -> list[dict[str, Any]]:
+    """The lesions of one session as its row holds them; empty where there is no row that can be read."""
+    content = _content(layout.row(case)) or {}
+    return [dict(lesion) for lesion in content.get("lesions", ())]
+
+
 def drop_row(layout: Layout, case: str) -> None:
     """Take the row of a session away before its files are replaced."""
     with suppress(FileNotFoundError):

@@ -33,6 +33,7 @@ from .model import BIDS, DONE, NO_FLAIR, ChangeRow, Session, SessionRow
 from .options import CaseOptions
 from .plan import Plan, make_plan
 from .pseudonyms import cohort_pseudonymiser, shown_sessions
+from .review import ReviewOptions, review
 from .rows import read_changes, read_rows, write_row
 from .table import CohortTable
 from .tables import write_lesions, write_tables
@@ -64,6 +65,8 @@ class RunOptions:
     pseudonym_key, pseudonym_map : Path or None
     page : bool
         Write ``cohort.html``.
+    review : ReviewOptions
+        What readers get: work list, rating study; and where their verdicts are.
     cluster : ClusterOptions
         Where it runs.
     """
@@ -83,6 +86,7 @@ class RunOptions:
     pseudonym_key: Path | None = None
     pseudonym_map: Path | None = None
     page: bool = True
+    review: ReviewOptions = field(default_factory=ReviewOptions)
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
 
@@ -126,6 +130,7 @@ def prepare_run(
         Of the parts: source, model, key, output folder.
     """
     require(("pyarrow",), "The tables of a cohort", "cohort")
+    options.review.check(options.pseudonymise)
     layout = Layout(Path(output).absolute())
     card = with_lesion_threshold(find_model(options.model), options.threshold)
     check_folder(layout.root)
@@ -255,7 +260,8 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
             engine.run(plan.todo)
         finally:
             content = _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
-        _finish(prepared, engine.rows, engine.changes, content)
+        rows = _reviewed(prepared, engine.rows, engine.changes, listener)
+        _finish(prepared, rows, engine.changes, content)
         counts = engine.counts()
         listener({"event": "end", "sessions": counts, "seconds": round(time.monotonic() - began, 1)})
     return CohortTable(layout)
@@ -298,6 +304,20 @@ def _write_run(
     write_whole(layout.run_json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     write_whole(layout.methods, methods_paragraph(content))
     return content
+
+
+def _reviewed(
+    prepared: Prepared, rows: dict[str, SessionRow], changes: Mapping[str, ChangeRow], listener: Listener
+) -> dict[str, SessionRow]:
+    """The rows with the verdicts of readers; work list and study are written."""
+    wanted, layout = prepared.options.review, prepared.layout
+    if not wanted.any:
+        return rows
+    judged, found = review(layout, rows, prepared.sessions, wanted)
+    if judged != rows:
+        write_tables(layout, judged, changes)
+    listener({"event": "review", **found.to_dict()})
+    return judged
 
 
 def _finish(

@@ -71,6 +71,14 @@ WARNINGS: dict[str, WarningCode] = {
     "brain-size-implausible": _not_trusted("What looks like brain has an implausible size."),
     "no-dark-ventricles": _not_trusted("There are no dark ventricles in the middle of the image."),
     "tissue-uneven": _not_trusted("What should be brain is far from even."),
+    # Image quality of a cohort's sessions, see docs/cohorts.md
+    "image-noisy": WarningCode("The noise in the brain is beyond the bar."),
+    "image-ghosts": WarningCode("Ghosts beside the head are beyond the bar: motion or pulsation."),
+    "slices-displaced": WarningCode("Neighbouring slices are displaced: motion between slices."),
+    "slice-brightness-uneven": WarningCode("A slice differs much from its neighbours in brightness."),
+    "brain-cut-off": WarningCode("The image ends within the brain at the top or the bottom."),
+    "slices-empty": _not_trusted("Slices within the head have no signal."),
+    "slices-thick": WarningCode("The slices are farther apart than the bar."),
     # The result
     "nothing-found": _not_trusted("Nothing was found although the image shows a brain."),
     "volume-implausible": _not_trusted("A class has an implausible volume."),

@@ -94,14 +94,52 @@ def draft_protocol(
             f"No image in {images} has a mask of every arm.",
             "Name images and masks alike: <case>.nii.gz and <case>_labels.nii.gz.",
         )
+    return draft_of(StudyDesign(study_id, tuple(raters), repeats), cases, left_out)
+
+
+@dataclass(frozen=True)
+class StudyDesign:
+    """What a draft says beside its cases.
+
+    Attributes
+    ----------
+    study_id : str
+    raters : tuple of str
+        Codes.
+    repeats : int
+        Showings of each mask to each rater.
+    """
+
+    study_id: str
+    raters: tuple[str, ...]
+    repeats: int = 2
+
+
+def draft_of(design: StudyDesign, cases: Sequence[Mapping[str, Any]], left_out: Sequence[str] = ()) -> Draft:
+    """Draft a protocol of cases that are known already.
+
+    Parameters
+    ----------
+    design : StudyDesign
+    cases : sequence of mapping
+        As in the protocol: ``id``, ``flair``, ``arms`` with ``id``, ``mask`` and what is known of each.
+    left_out : sequence of str
+        What the draft says was left out.
+
+    Raises
+    ------
+    ProtocolError
+        If the result is not valid (an arm's, case's or rater's name that is no id).
+    """
+    repeats = design.repeats
     content = {
         "flairseg_study": PROTOCOL_FORMAT,
-        "id": study_id,
+        "id": design.study_id,
         "version": "1.0",
         "title": "Are these lesion masks acceptable?",
         "instructions": "Click on every delineated lesion that is none, and on every place where one is missing.",
-        "cases": cases,
-        "raters": [{"id": rater, "seed": 1000 + n} for n, rater in enumerate(raters, 1)],
+        "cases": [dict(case) for case in cases],
+        "raters": [{"id": rater, "seed": 1000 + n} for n, rater in enumerate(design.raters, 1)],
         "repeats": repeats,
         "mirror_repeats": False,
         "washout": {"cases": min(5, len(cases) - 1) if repeats > 1 else 0, "arms": min(1, len(cases) - 1), "days": 0},

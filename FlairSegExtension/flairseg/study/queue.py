@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ _LABELS = "_labels.nii.gz"
 _PROBABILITIES = "_probabilities.nii.gz"
 #: Endings of what a folder holds beside images.
 _DERIVED = ("_labels", "_probabilities", "_truth", "_mask", ".seg")
-_COLUMNS = ("case", "flair", "labels", "probabilities")
+_COLUMNS = ("case", "flair", "labels", "probabilities", "summary")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class QueueItem:
     warnings : tuple of str
     problem : str
         Why the case cannot be opened; empty if nothing is known against it.
+    priority : float or None
+        Of a list that orders its cases itself: higher comes first. None: ordered by the score.
     """
 
     case: str
@@ -87,6 +90,7 @@ class QueueItem:
     versions: int = 0
     warnings: tuple[str, ...] = ()
     problem: str = ""
+    priority: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class _Found:
     labels: Path | None = None
     probabilities: Path | None = None
     summary: Path | None = None
+    priority: float | None = None
+    why: str = ""
 
 
 def work_list(
@@ -113,7 +119,8 @@ def work_list(
     ----------
     source : path or iterable of paths
         A folder (searched with its subfolders for ``*_summary.json`` and for images without results); a CSV file with
-        the columns ``case, flair, labels, probabilities`` (``flair`` suffices); or images.
+        the columns ``case, flair, labels, probabilities, summary`` (``flair`` suffices) and, where the list orders its
+        cases itself, ``priority`` and ``why``; or images.
     archive : CaseArchive, optional
         Where verdicts are kept: gives each case its state.
     done : bool
@@ -126,8 +133,8 @@ def work_list(
     Returns
     -------
     list of QueueItem
-        Open cases by falling score, then those without one, then the judged ones; alike ones by name. A case with
-        which something is wrong is listed and says so in ``problem`` or ``warnings``.
+        Open cases by falling priority and score, then those without one, then the judged ones; alike ones by name. A
+        case with which something is wrong is listed and says so in ``problem`` or ``warnings``.
 
     Raises
     ------
@@ -300,7 +307,17 @@ def _from_csv(path: Path) -> Iterator[_Found]:
         }
         beside = _from_image(files["flair"])
         name = (row.get("case") or "").strip() or beside.case
-        yield replace(beside, case=name, **files)
+        told = {"priority": _number(row.get("priority")), "why": (row.get("why") or "").strip()}
+        yield replace(beside, case=name, **files, **told)
+
+
+def _number(text: str | None) -> float | None:
+    """A finite number of a list's cell; None where there is none."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _from_image(path: Path) -> _Found:
@@ -366,10 +383,11 @@ def _scored(found: _Found) -> QueueItem:
         found.probabilities,
         found.summary,
         expected_correction_ml=score,
-        why=why,
+        why=found.why or why,
         state=OPEN if found.labels is not None else NOT_SEGMENTED,
         warnings=tuple(warnings),
         problem=_problem(found),
+        priority=found.priority,
         **known,
     )
 
@@ -414,9 +432,10 @@ def _with_state(item: QueueItem, archive: CaseArchive | None) -> QueueItem:
     return replace(item, state=verdict, versions=len(versions))
 
 
-def _order(item: QueueItem) -> tuple[int, bool, float, str]:
-    score = item.expected_correction_ml
-    return STATES.index(item.state), score is None, -(score or 0.0), item.case
+def _order(item: QueueItem) -> tuple[int, bool, float, bool, float, str]:
+    score, priority = item.expected_correction_ml, item.priority
+    place = STATES.index(item.state), priority is None, -(priority or 0.0)
+    return *place, score is None, -(score or 0.0), item.case
 
 
 def _json(path: Path) -> Any:

@@ -1,0 +1,313 @@
+"""Quality of an image before it is segmented: what was measured, and which figures are beyond their bar.
+
+Every figure is cheap (together under half a second for a clinical stack) and is kept in the cohort's table as
+``quality_<name>``; a session beyond a bar is marked and gets a warning with a code, and is segmented all the same.
+What the image shows (FLAIR, T1, T2, CT) is judged by the rules of :mod:`flairseg.preprocessing.image_quality`.
+A figure that cannot be measured in an image (ghosts where the air was masked) is None, and is never beyond a bar.
+
+Contrast agent is not among them: enhancing sinuses and vessels are not told from bright fat by intensity alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import CaseWarning
+from ..image.checks import check_volume
+from ..image.footing import footed
+from ..image.slice_stack import SliceStack
+from ..image.volume import Volume
+from ..preprocessing import image_quality as contrast
+from ..preprocessing.brain_mask import brain_mask, tissue_threshold
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of image quality.
+
+    Attributes
+    ----------
+    unit : str
+        As shown behind the value; empty for shares and counts.
+    meaning : str
+        What is measured, one line.
+    bar : float or None
+        Values above it are marked; None: judged together with others by
+        :func:`flairseg.preprocessing.image_quality.image_doubts`.
+    source : str
+        Where the method comes from.
+    """
+
+    unit: str
+    meaning: str
+    bar: float | None
+    source: str
+
+
+#: The bars lie beyond what ten Tabriz and ten Ljubljana volumes and clean phantoms give, see ``docs/cohorts.md``.
+MEASURE_BY_NAME: dict[str, Measure] = {
+    "noise_percent": Measure(
+        "%", "Noise in the brain, of its median.", 8.0, "Immerkaer 1996, with the median of the Laplacian differences"
+    ),
+    "ghost_percent": Measure(
+        "%",
+        "Signal of the air beside the head less that of the corners, of the brain's median.",
+        5.0,
+        "after Giannelli 2010",
+    ),
+    "slice_shift_mm": Measure(
+        "mm", "Zigzag of the head from slice to slice: motion between interleaved slices.", 2.0, "FlairSeg"
+    ),
+    "slice_step_percent": Measure(
+        "%", "Largest step of the brain's brightness in one slice against its neighbours.", 20.0, "FlairSeg"
+    ),
+    "top_cut_cm2": Measure("cm2", "Cross-section of the brain in the uppermost layer.", 60.0, "FlairSeg"),
+    "bottom_cut_cm2": Measure("cm2", "Cross-section of the brain in the lowest layer.", 80.0, "FlairSeg"),
+    "empty_slices": Measure("", "Slices without signal between slices that show the head.", 0.0, "FlairSeg"),
+    "slice_mm": Measure("mm", "Distance of the slices.", 10.0, "header"),
+    "fluid_dark_percent": Measure("%", "Inner brain much darker than its median: fluid.", None, "FlairSeg"),
+    "fluid_bright_percent": Measure("%", "Inner brain much brighter than its median.", None, "FlairSeg"),
+    "white_matter_rank": Measure("", "Share of tissue darker than white matter.", None, "FlairSeg"),
+    "tissue_percent": Measure("%", "Brain about as bright as its median.", None, "FlairSeg"),
+    "pixel_correlation": Measure("", "Correlation of neighbouring pixels.", None, "FlairSeg"),
+    "brain_cm2": Measure("cm2", "Largest cross-section of the brain.", None, "FlairSeg"),
+}
+MEASURES = tuple(MEASURE_BY_NAME)
+
+#: Which figure a doubt about the contrast is about.
+_DOUBTED = {
+    "looks-like-noise": "pixel_correlation", "looks-like-ct": "tissue_percent", "no-brain-found": "brain_cm2",
+    "brain-size-implausible": "brain_cm2", "looks-like-t2": "fluid_bright_percent",
+    "looks-like-t1": "white_matter_rank", "no-dark-ventricles": "fluid_dark_percent",
+    "tissue-uneven": "tissue_percent", "brain-mask-small": "brain_cm2",
+}  # fmt: skip
+#: Slices that show so much of the largest cross-section of brain or head are compared with each other.
+_LARGE_SHARE = 0.6
+_MOST_SLICES = 24
+#: Distance of pixels that count as air from the head, and the fewest of them, per slice.
+_AIR_MARGIN_MM, _FEWEST_AIR = 8.0, 40
+#: Outermost part of the image that no air is taken from, of its size: filters darken it.
+_EDGE_SHARE = 0.04
+#: Air that has one value for so large a part was masked: there is nothing to measure in it.
+_MASKED_SHARE = 0.5
+#: Kernel of Immerkaer: the difference of two Laplacians, whose response to noise has 6 times its deviation.
+_IMMERKAER = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+_GAUSSIAN_MAD = 0.6745
+#: Share of the typical slice's tissue below which a slice within the head counts as empty.
+_EMPTY_SHARE = 0.02
+
+
+def measure(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning, ...], tuple[str, ...]]:
+    """Take the figures of an image and hold them against their bars.
+
+    Parameters
+    ----------
+    volume : Volume
+        As read.
+
+    Returns
+    -------
+    figures : dict of str to (float or None)
+        One for each of :data:`MEASURES`.
+    warnings : tuple of CaseWarning
+    beyond : tuple of str
+        Names of the figures that are beyond their bar.
+
+    Raises
+    ------
+    FlairSegError
+        If the volume cannot be segmented at all.
+    """
+    stack = SliceStack.from_volume(footed(check_volume(volume)), "native")
+    mask = brain_mask(stack.array, stack.spacing)
+    look = contrast.measure(stack, mask)
+    doubts = [CaseWarning.of(text) for text in contrast.image_doubts(look)]
+    values: dict[str, float | None] = {
+        **_within_slices(stack, mask),
+        **_between_slices(stack, mask),
+        **_cuts(stack, mask),
+        "slice_mm": stack.spacing[0],
+        "fluid_dark_percent": 100 * look.dark_share,
+        "fluid_bright_percent": 100 * look.bright_share,
+        "white_matter_rank": look.white_matter_rank,
+        "tissue_percent": 100 * look.tissue_share,
+        "pixel_correlation": look.correlation,
+        "brain_cm2": look.area_cm2,
+    }
+    figures = {name: _rounded(values[name]) for name in MEASURES}
+    beyond = [
+        name
+        for name, kind in MEASURE_BY_NAME.items()
+        if kind.bar is not None and (value := figures[name]) is not None and value > kind.bar
+    ]
+    warnings = [*doubts, *_warnings(figures, beyond)]
+    beyond += [_DOUBTED[doubt.code] for doubt in doubts if doubt.code in _DOUBTED]
+    return figures, tuple(warnings), tuple(dict.fromkeys(beyond))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), 3)
+
+
+def _warnings(figures: dict[str, float | None], beyond: list[str]) -> list[CaseWarning]:
+    """A warning for each kind of fault."""
+    found = []
+    if "noise_percent" in beyond:
+        text = f"The image is noisy: {figures['noise_percent']:.1f} % of the brain's brightness."
+        found.append(CaseWarning(text, "image-noisy"))
+    if "ghost_percent" in beyond:
+        text = f"There are ghosts beside the head ({figures['ghost_percent']:.1f} % of the brain's brightness): motion?"
+        found.append(CaseWarning(text, "image-ghosts"))
+    if "slice_shift_mm" in beyond:
+        text = f"Neighbouring slices are displaced by {figures['slice_shift_mm']:.1f} mm: motion between slices?"
+        found.append(CaseWarning(text, "slices-displaced"))
+    if "slice_step_percent" in beyond:
+        text = f"A slice differs from its neighbours by {figures['slice_step_percent']:.0f} % in brightness."
+        found.append(CaseWarning(text, "slice-brightness-uneven"))
+    ends = [end for end in ("top", "bottom") if f"{end}_cut_cm2" in beyond]
+    if ends:
+        areas = " and ".join(f"{figures[f'{end}_cut_cm2']:.0f} cm2 at the {end}" for end in ends)
+        text = f"The image ends within the brain ({areas}): a part is missing, and volumes are too small."
+        found.append(CaseWarning(text, "brain-cut-off"))
+    if "empty_slices" in beyond:
+        text = f"Slices without signal within the head: {figures['empty_slices']:.0f}. The result cannot be trusted."
+        found.append(CaseWarning(text, "slices-empty"))
+    if "slice_mm" in beyond:
+        text = f"The slices are {figures['slice_mm']:.1f} mm apart: small lesions are lost between them."
+        found.append(CaseWarning(text, "slices-thick"))
+    return found
+
+
+def _chosen(areas: np.ndarray) -> np.ndarray:
+    """Indices of up to :data:`_MOST_SLICES` slices with large areas."""
+    large = np.flatnonzero(areas > _LARGE_SHARE * areas.max()) if areas.any() else np.zeros(0, int)
+    return large[:: max(1, -(-len(large) // _MOST_SLICES))]
+
+
+def _within_slices(stack: SliceStack, mask: np.ndarray) -> dict[str, float | None]:
+    """Noise in the brain and ghosts in the air, of slices with much brain."""
+    chosen = _chosen(mask.sum(axis=(1, 2)))
+    if not len(chosen):
+        return {"noise_percent": None, "ghost_percent": None}
+    image, brain = stack.array[chosen].astype(np.float32), mask[chosen]
+    median = float(np.median(image[brain]))
+    if median <= 0:
+        return {"noise_percent": None, "ghost_percent": None}
+    noise = _noise(image, brain)
+    ghost = _ghosts(image, tissue_threshold(image[:, ::2, ::2]), stack.spacing[1:])
+    return {
+        "noise_percent": 100 * noise / median,
+        "ghost_percent": None if ghost is None else 100 * ghost / median,
+    }
+
+
+def _noise(image: np.ndarray, brain: np.ndarray) -> float:
+    """Standard deviation of the noise in the brain, in the image's unit.
+
+    The response of the kernel to an even or sloping background is 0; its median is taken, so that edges do not count.
+    Too low for images whose noise is smooth (interpolated in k-space).
+    """
+    responses = [
+        np.abs(ndimage.convolve(one, _IMMERKAER, mode="nearest"))[ndimage.binary_erosion(inside, iterations=3)]
+        for one, inside in zip(image, brain, strict=True)
+    ]
+    every = np.concatenate(responses)
+    return float(np.median(every)) / (6 * _GAUSSIAN_MAD) if every.size else float("nan")
+
+
+def _ghosts(image: np.ndarray, threshold: float, pixel_mm: tuple[float, float]) -> float | None:
+    """Mean signal of the air beside the head along an in-plane axis, less that of the corners at the same distance.
+
+    Ghosts of motion and of pulsation lie along the phase direction, as wide as the head; noise is in the corners too,
+    and so is a filter that darkens the image towards its edges. The phase direction need not be known: the axis with
+    more counts. None where the head fills the image, or where air was masked.
+    """
+    margins = [max(1, round(_AIR_MARGIN_MM / mm)) for mm in pixel_mm]
+    differences: tuple[list[float], list[float]] = ([], [])
+    for one in image:
+        # The scalp is thin, and dark bone parts it from the brain: filled first. Ghosts that touch it are opened away.
+        solid = ndimage.binary_fill_holes(one > threshold)
+        labels, count = ndimage.label(ndimage.binary_opening(solid, iterations=max(1, round(4.0 / pixel_mm[0]))))
+        if not count:
+            continue
+        head = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+        spans = [np.flatnonzero(head.any(axis=1 - axis))[[0, -1]] for axis in (0, 1)]
+        edges = [max(1, round(_EDGE_SHARE * size)) for size in one.shape]
+        around = one[edges[0] : -edges[0], edges[1] : -edges[1]]
+        index = [np.arange(edges[n], one.shape[n] - edges[n]) for n in (0, 1)]
+        inside = [(i >= s[0]) & (i <= s[1]) for i, s in zip(index, spans, strict=True)]
+        outside = [(i < s[0] - m) | (i > s[1] + m) for i, s, m in zip(index, spans, margins, strict=True)]
+        for axis in (0, 1):
+            lines = np.moveaxis(around, axis, 0)[outside[axis]]
+            band, corners = lines[:, inside[1 - axis]].ravel(), lines[:, outside[1 - axis]].ravel()
+            if min(band.size, corners.size) >= _FEWEST_AIR and not _is_masked(np.concatenate([band, corners])):
+                differences[axis].append(float(band.mean() - corners.mean()))
+    found = [float(np.median(d)) for d in differences if len(d) >= max(2, len(image) // 2)]
+    return max(0.0, *found) if found else None
+
+
+def _is_masked(air: np.ndarray) -> bool:
+    """Whether air has one value for the most part."""
+    _, counts = np.unique(air, return_counts=True)
+    return bool(counts.max() > _MASKED_SHARE * air.size)
+
+
+def _between_slices(stack: SliceStack, mask: np.ndarray) -> dict[str, float | None]:
+    """Displacement, brightness and gaps from slice to slice."""
+    steps = [max(1, round(1.0 / mm)) for mm in stack.spacing[1:]]
+    small = stack.array[:, :: steps[0], :: steps[1]].astype(np.float32)
+    threshold = tissue_threshold(small)
+    tissue = small > threshold
+    areas = tissue.sum(axis=(1, 2)).astype(float)
+    shown = np.flatnonzero(areas >= 0.25 * max(areas.max(), 1))
+    within = areas[shown[0] : shown[-1] + 1] if len(shown) else areas[:0]
+    empty = int(np.count_nonzero(within < _EMPTY_SHARE * np.median(within))) if len(within) else 0
+    brain = mask[:, :: steps[0], :: steps[1]]
+    brain_areas = brain.sum(axis=(1, 2))
+    large = (brain_areas > _LARGE_SHARE * brain_areas.max()) if brain_areas.any() else np.zeros(len(small), bool)
+    inner = np.flatnonzero(large[:-2] & large[1:-1] & large[2:]) + 1
+    if not len(inner):
+        return {"slice_shift_mm": None, "slice_step_percent": None, "empty_slices": empty}
+    brightness = np.array(
+        [np.median(one[where]) if where.any() else np.nan for one, where in zip(small, brain, strict=True)]
+    )
+    beside = (brightness[inner - 1] + brightness[inner + 1]) / 2
+    jumps = np.abs(brightness[inner] / np.maximum(beside, 1e-6) - 1)
+    return {
+        "slice_shift_mm": _zigzag_mm(tissue, inner, [mm * s for mm, s in zip(stack.spacing[1:], steps, strict=True)]),
+        "slice_step_percent": 100 * float(jumps.max()),
+        "empty_slices": empty,
+    }
+
+
+def _zigzag_mm(tissue: np.ndarray, inner: np.ndarray, pixel_mm: list[float]) -> float:
+    """Median distance of a head's middle from the middle of its neighbours', mm; the larger of rows and columns.
+
+    The middle is that of the outermost tissue of each row and column, of which the median is taken.
+    """
+    found = []
+    for axis in (1, 2):
+        lines = np.moveaxis(tissue, axis, 2)
+        first = lines.argmax(axis=2).astype(float)
+        last = lines.shape[2] - 1 - lines[:, :, ::-1].argmax(axis=2)
+        middle = np.where(lines.any(axis=2), (first + last) / 2, np.nan)
+        off = middle[inner] - (middle[inner - 1] + middle[inner + 1]) / 2
+        known = [line[np.isfinite(line)] for line in off]
+        moved = [abs(float(np.median(line))) for line in known if line.size]
+        found.append(float(np.median(moved)) * pixel_mm[axis - 1] if moved else 0.0)
+    return max(found)
+
+
+def _cuts(stack: SliceStack, mask: np.ndarray) -> dict[str, float | None]:
+    """Cross-section of the brain in the outermost layers of the image, up and down, cm2."""
+    if not mask.any():
+        return {"top_cut_cm2": None, "bottom_cut_cm2": None}
+    axis, up_last = {"axial": (0, True), "sagittal": (2, False), "coronal": (1, False)}[stack.plane]
+    layer_cm2 = np.prod([mm for n, mm in enumerate(stack.spacing) if n != axis]) / 100
+    first, last = (float(mask.take(n, axis).sum()) * layer_cm2 for n in (0, -1))
+    top, bottom = (last, first) if up_last else (first, last)
+    return {"top_cut_cm2": top, "bottom_cut_cm2": bottom}
