@@ -19,13 +19,13 @@ from flairseg.segmentation.warning_codes import WARNINGS
 from Testing.core.tiny import make_head
 
 DATA = Path(os.environ.get("FLAIRSEG_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-PIXEL_MM = 2.1
+PIXEL_MM = 1.8
 
 
 @pytest.fixture(scope="module")
 def phantom() -> Volume:
     """A scanned head with 2 % noise. Read-only."""
-    return make_phantom(1, shape=(14, 120, 120), spacing_mm=(PIXEL_MM, PIXEL_MM, 9.0)).volume
+    return make_phantom(1, shape=(20, 128, 128), spacing_mm=(PIXEL_MM, PIXEL_MM, 6.8)).volume
 
 
 def noisy(volume: Volume, deviation: float) -> Volume:
@@ -77,11 +77,11 @@ def cut_below(volume: Volume, slices: int) -> Volume:
 DEFECTS: dict[str, tuple[str, Callable[[Volume, float], Volume], tuple]] = {
     "noise_percent": ("image-noisy", noisy, (0.03, 0.15)),
     "ghost_percent": ("image-ghosts", moved, (1.0, 4.0)),
-    "slice_shift_mm": ("slices-displaced", displaced, (4.2,)),
+    "slice_shift_mm": ("slices-displaced", displaced, (3.6,)),
     "slice_step_percent": ("slice-brightness-uneven", darkened, (0.15, 0.5)),
     "empty_slices": ("slices-empty", emptied, (1, 2)),
-    "top_cut_cm2": ("brain-cut-off", cut_above, (4, 5)),
-    "bottom_cut_cm2": ("brain-cut-off", cut_below, (5, 7)),
+    "top_cut_cm2": ("brain-cut-off", cut_above, (4, 7)),
+    "bottom_cut_cm2": ("brain-cut-off", cut_below, (6, 8)),
 }
 
 

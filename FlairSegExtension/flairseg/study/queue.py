@@ -307,8 +307,8 @@ def _from_csv(path: Path) -> Iterator[_Found]:
         }
         beside = _from_image(files["flair"])
         name = (row.get("case") or "").strip() or beside.case
-        told = {"priority": _number(row.get("priority")), "why": (row.get("why") or "").strip()}
-        yield replace(beside, case=name, **files, **told)
+        priority, why = _number(row.get("priority")), (row.get("why") or "").strip()
+        yield replace(beside, case=name, priority=priority, why=why, **files)
 
 
 def _number(text: str | None) -> float | None:
