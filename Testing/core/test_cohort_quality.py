@@ -34,17 +34,6 @@ def noisy(volume: Volume, deviation: float) -> Volume:
     return volume.with_array(np.abs(volume.array + noise))
 
 
-def moved(volume: Volume, mm: float, axis: int = 1) -> Volume:
-    """The head moves to and fro by so much along the phase axis while the lines of k-space are taken."""
-    size = volume.array.shape[axis]
-    shape = [1, 1, 1]
-    shape[axis] = size
-    frequency = np.fft.fftfreq(size)
-    phase = np.exp(-2j * np.pi * frequency * mm / PIXEL_MM * np.sin(2 * np.pi * frequency * size / 5.3))
-    lines = np.fft.fft(volume.array.astype(float), axis=axis) * phase.reshape(shape)
-    return volume.with_array(np.abs(np.fft.ifft(lines, axis=axis)))
-
-
 def displaced(volume: Volume, mm: float) -> Volume:
     """Every other slice was taken after the head had moved by so much."""
     array = volume.array.copy()
@@ -76,7 +65,6 @@ def cut_below(volume: Volume, slices: int) -> Volume:
 #: Figure, its warning, the defect, and growing strengths of which the last is beyond the bar.
 DEFECTS: dict[str, tuple[str, Callable[[Volume, float], Volume], tuple]] = {
     "noise_percent": ("image-noisy", noisy, (0.03, 0.15)),
-    "ghost_percent": ("image-ghosts", moved, (1.0, 4.0)),
     "slice_shift_mm": ("slices-displaced", displaced, (3.6,)),
     "slice_step_percent": ("slice-brightness-uneven", darkened, (0.15, 0.5)),
     "empty_slices": ("slices-empty", emptied, (1, 2)),
@@ -96,7 +84,6 @@ def test_a_clean_phantom_is_not_marked(clean):
     assert (warnings, beyond) == ((), ())
     assert tuple(figures) == MEASURES
     assert all(value is not None for value in figures.values()), figures
-    assert figures["ghost_percent"] < 0.2 * MEASURE_BY_NAME["ghost_percent"].bar
 
 
 @pytest.mark.parametrize("name", DEFECTS)
@@ -110,19 +97,6 @@ def test_a_figure_grows_with_its_defect(phantom, clean, name):
     assert marked == [value > MEASURE_BY_NAME[name].bar for value in values]
     assert marked[-1], values
     assert code in [w.code for w in found[-1][1]]
-
-
-def test_ghosts_are_found_along_either_axis(phantom):
-    value = measure(moved(phantom, 4.0, axis=2))[0]["ghost_percent"]
-    assert value > MEASURE_BY_NAME["ghost_percent"].bar
-
-
-def test_noise_is_no_ghost_and_masked_air_cannot_be_measured(phantom):
-    assert measure(noisy(phantom, 0.12))[0]["ghost_percent"] < 1.0
-    masked = phantom.with_array(np.where(phantom.array > 900, phantom.array, 0))
-    figures, _, beyond = measure(masked)
-    assert figures["ghost_percent"] is None
-    assert "ghost_percent" not in beyond
 
 
 def test_storage_order_does_not_matter(phantom):

@@ -73,7 +73,6 @@ WARNINGS: dict[str, WarningCode] = {
     "tissue-uneven": _not_trusted("What should be brain is far from even."),
     # Image quality of a cohort's sessions, see docs/cohorts.md
     "image-noisy": WarningCode("The noise in the brain is beyond the bar."),
-    "image-ghosts": WarningCode("Ghosts beside the head are beyond the bar: motion or pulsation."),
     "slices-displaced": WarningCode("Neighbouring slices are displaced: motion between slices."),
     "slice-brightness-uneven": WarningCode("A slice differs much from its neighbours in brightness."),
     "brain-cut-off": WarningCode("The image ends within the brain at the top or the bottom."),
