@@ -219,19 +219,19 @@ def _between_slices(stack: SliceStack, mask: np.ndarray) -> dict[str, float | No
         return {"slice_shift_mm": None, "slice_step_percent": None, "empty_slices": empty}
     return {
         "slice_shift_mm": _zigzag_mm(tissue, inner, [mm * s for mm, s in zip(stack.spacing[1:], steps, strict=True)]),
-        "slice_step_percent": _largest_step(small, brain, large),
+        "slice_step_percent": _largest_step(small, tissue, areas > _LARGE_SHARE * areas.max()),
         "empty_slices": empty,
     }
 
 
-def _largest_step(image: np.ndarray, brain: np.ndarray, large: np.ndarray) -> float:
-    """Largest difference of a slice's brightness from its neighbours', %, where both neighbours show brain.
+def _largest_step(image: np.ndarray, tissue: np.ndarray, large: np.ndarray) -> float:
+    """Largest difference of a slice's brightness from its neighbours', %, where both neighbours show tissue.
 
-    The slice's own mask takes no part: a slice that lost its signal has none.
+    Neither the slice's own tissue nor the brain mask takes part: a slice that lost its signal has none.
     """
     steps = [0.0]
     for index in np.flatnonzero(large[:-2] & large[2:]) + 1:
-        where = brain[index - 1] & brain[index + 1]
+        where = tissue[index - 1] & tissue[index + 1]
         if where.any():
             before, own, after = (float(np.median(image[i][where])) for i in (index - 1, index, index + 1))
             steps.append(abs(2 * own / max(before + after, 1e-6) - 1))
