@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._optional import require
+from .._optional import REPORT, require
 from .._version import __version__
 from ..errors import FlairSegError
 from ..files.atomic import check_folder, remove_leftovers, write_whole
@@ -31,6 +31,7 @@ from .lock import RunLock
 from .methods import methods_paragraph
 from .model import BIDS, DONE, NO_FLAIR, ChangeRow, Session, SessionRow
 from .options import CaseOptions
+from .page import write_page
 from .plan import Plan, make_plan
 from .pseudonyms import cohort_pseudonymiser, shown_sessions
 from .review import ReviewOptions, review
@@ -131,6 +132,8 @@ def prepare_run(
     """
     require(("pyarrow",), "The tables of a cohort", "cohort")
     options.review.check(options.pseudonymise)
+    if options.page:
+        require(REPORT, "The page of a cohort", "cohort")
     layout = Layout(Path(output).absolute())
     card = with_lesion_threshold(find_model(options.model), options.threshold)
     check_folder(layout.root)
@@ -329,19 +332,11 @@ def _finish(
     """What is made once, of the whole cohort."""
     layout = prepared.layout
     write_participants(layout, rows.values())
-    if prepared.options.page:
-        _write_page(layout, list(rows.values()), list(changes.values()), content)
+    # The map first: without it, nobody can be found again.
     if prepared.pseudonymiser is not None and prepared.options.pseudonym_map is not None:
         prepared.pseudonymiser.write_map(prepared.options.pseudonym_map)
-
-
-def _write_page(layout: Layout, rows: list[SessionRow], changes: list[ChangeRow], content: Mapping[str, Any]) -> None:
-    """``cohort.html``, where the module that makes it is installed."""
-    try:
-        from .page import write_page
-    except ImportError:
-        return
-    write_page(layout, rows, changes, content)
+    if prepared.options.page:
+        write_page(layout, list(rows.values()), list(changes.values()), content)
 
 
 def run_content(
