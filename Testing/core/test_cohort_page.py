@@ -277,7 +277,7 @@ def test_eta_squared_of_ranks():
     for limit, level in ((found.low, 0.975), (found.high, 0.025)):
         assert stats.ncf.cdf(f, 2, 92, limit / (1 - limit) * 95) == pytest.approx(level, abs=1e-4)
     nothing, _ = effects.rank_eta_squared([np.arange(10.0), np.arange(10.0), np.arange(10.0)])
-    assert (nothing.value, nothing.low) == (0.0, 0.0)
+    assert (nothing.value, nothing.low) == (0.0, None)
     assert not effects.rank_eta_squared([np.ones(4), np.ones(4), np.ones(4)])[0].defined
 
 

@@ -82,7 +82,7 @@ def find_outliers(rows: Sequence[SessionRow]) -> list[Outlier]:
     rows : sequence of SessionRow
         Rows without a result are left out.
     """
-    done, found = with_result(rows), []
+    done, found = with_result(rows), list[Outlier]()
     for measure in (*RESULTS, *quality_measures(done)):
         values = measure.values(done)
         scale = np.log1p(np.maximum(values, 0)) if measure.skewed else values
@@ -121,7 +121,7 @@ def in_order(rows: Sequence[SessionRow], outliers: Sequence[Outlier] | None = No
 
 
 def _priority(row: SessionRow, share: float, outliers: Sequence[Outlier]) -> Priority:
-    points, reasons = 0.0, []
+    points, reasons = 0.0, list[str]()
     doubts = untrusted(row.warnings)
     if not row.trusted or doubts:
         points += UNTRUSTED

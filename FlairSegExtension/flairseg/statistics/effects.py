@@ -98,7 +98,7 @@ def cliffs_delta(first: np.ndarray, second: np.ndarray) -> Estimate:
         return Estimate(None, n=n1 + n2, note="At least two values of each group are needed.")
     a, b = np.sort(first), np.sort(second)
     # Row means of the dominance matrix sign(second - first), by ranks instead of the matrix.
-    of_first = (2 * n2 - np.searchsorted(b, a, "right") - np.searchsorted(b, a, "left") - n2) / n2
+    of_first = (n2 - np.searchsorted(b, a, "right") - np.searchsorted(b, a, "left")) / n2
     of_second = (np.searchsorted(a, b, "left") + np.searchsorted(a, b, "right") - n1) / n1
     delta = float(of_first.mean())
     ties = int((np.searchsorted(a, b, "right") - np.searchsorted(a, b, "left")).sum())
@@ -106,8 +106,7 @@ def cliffs_delta(first: np.ndarray, second: np.ndarray) -> Estimate:
     method = "Feng and Cliff"
     if abs(delta) == 1:
         smaller = min(n1, n2)
-        bound = (smaller - z**2) / (smaller + z**2)
-        low, high = sorted((math.copysign(bound, bound * delta), delta))
+        low, high = sorted((delta * (smaller - z**2) / (smaller + z**2), delta))
         return estimate(delta, low, high, n1 + n2, method, note)
     within = n1 * n2 - ties - n1 * n2 * delta**2
     squares = n2**2 * ((of_first - delta) ** 2).sum() + n1**2 * ((of_second - delta) ** 2).sum() - within
@@ -155,6 +154,8 @@ def rank_eta_squared(groups: Sequence[np.ndarray]) -> tuple[Estimate, float]:
     f = explained / (1 - explained) * (n - k) / (k - 1)
     tail = (1 - CONFIDENCE) / 2
     low, high = (_noncentral(f, k - 1, n - k, level) for level in (1 - tail, tail))
+    if high == 0:
+        return estimate(point, n=n, note="The groups are more alike than chance alone makes them: no interval."), p
     return estimate(point, low / (low + n), max(high / (high + n), point), n, "noncentral F", _rough(*groups)), p
 
 
