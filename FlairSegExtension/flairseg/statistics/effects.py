@@ -36,12 +36,13 @@ def resampled_medians(values: np.ndarray, name: str, seed: int) -> np.ndarray:
     ordered, rng = np.sort(np.asarray(values, dtype=float)), stream(seed, name)
     n, middle = len(ordered), (len(ordered) + 1) // 2
     lower = rng.beta(middle, n - middle + 1, RESAMPLES)
-    drawn = ordered[np.minimum((lower * n).astype(int), n - 1)]
+    drawn: np.ndarray = ordered[np.minimum((lower * n).astype(int), n - 1)]
     if n % 2:
         return drawn
     # The next order statistic is the least of n - middle uniform numbers above the lower one.
     upper = lower + (1 - lower) * rng.beta(1, n - middle, RESAMPLES)
-    return (drawn + ordered[np.minimum((upper * n).astype(int), n - 1)]) / 2
+    middles: np.ndarray = (drawn + ordered[np.minimum((upper * n).astype(int), n - 1)]) / 2
+    return middles
 
 
 def median_difference(
