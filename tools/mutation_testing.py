@@ -29,6 +29,7 @@ import inspect
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -108,8 +109,9 @@ _LIBRARIES = (
 OPTIONS = ("-x", "-q", "-s", "--tb=no", "--no-summary", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 #: Exchanges that no test can see.
 _SAME = ("Is_Eq", "Eq_Is", "IsNot_NotEq", "NotEq_IsNot")
-#: A mutant has this many times the seconds of the unchanged code, and 30 s, before it counts as an endless loop.
-_PATIENCE = 4.0
+#: A mutant has this many times the seconds of the unchanged code, and 30 s, of processor time before it counts as an
+#: endless loop; and twenty times that by the clock, since other work may share the machine.
+_PATIENCE, _WAIT = 4.0, 20.0
 
 
 @dataclass
@@ -235,13 +237,14 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def _await(process: int, limit_s: float) -> str:
+def _await(process: int, wall_s: float) -> str:
     """``survived``, ``killed`` or ``timeout`` of a forked run of tests, which leads its own process group."""
-    end = time.monotonic() + limit_s
+    end = time.monotonic() + wall_s
     while time.monotonic() < end:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
-            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+            code = os.waitstatus_to_exitcode(status)
+            return "timeout" if code == -signal.SIGXCPU else "survived" if code == 0 else "killed"
         time.sleep(0.02)
     os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
@@ -333,7 +336,7 @@ class Runs:
             self.coverage = coverage.Coverage(self._data, include=[f"{self.tree / PACKAGE}/*"])
             self.coverage.start()
             return None
-        if _await(process, 1800) != "survived":
+        if _await(process, 7200) != "survived":
             raise RuntimeError("a test of the unchanged code fails")
         self._read()
         for mutant in self.mutants:
@@ -362,10 +365,12 @@ class Runs:
             return False
         file.write_text(changed, encoding="utf-8")
         start = time.monotonic()
+        limit = 30 + _PATIENCE * sum(self.seconds[name] for name in chosen)
         for anew in (False, True):
             process = os.fork()
             if process == 0:
                 os.setsid()
+                resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
                 if anew:
                     os.execv(sys.executable, [sys.executable, "-m", "pytest", *OPTIONS, *chosen])
                 session.items[:] = [items[name] for name in chosen]
@@ -374,7 +379,7 @@ class Runs:
                 else:
                     swap[0].__code__ = swap[1]
                 return True
-            mutant.outcome = _await(process, 30 + _PATIENCE * sum(self.seconds[name] for name in chosen))
+            mutant.outcome = _await(process, _WAIT * limit)
             if mutant.outcome != "survived" or swap is not None:
                 break
         mutant.seconds = round(time.monotonic() - start, 2)
