@@ -6,7 +6,6 @@ import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ..files.atomic import write_whole
 from ..reporting.layout import Section
@@ -176,7 +175,7 @@ def _sheet_paragraphs(ordered: Sequence[Priority]) -> tuple[str, ...]:
 
 def _card(root: Path, one: Priority) -> dict[str, Any]:
     row = one.row
-    count = "" if row.lesion_count is None else f", {counted(row.lesion_count, 'lesion')}"
+    count = "" if row.lesion_count is None else f", {row.lesion_count} lesion{'' if row.lesion_count == 1 else 's'}"
     facts = "lesions not known" if row.lesion_ml is None else f"{figure(row.lesion_ml)} ml{count}"
     verdict = f"; verdict: {row.verdict}" if row.verdict else ""
     return {
@@ -215,4 +214,4 @@ def _picture(root: Path, name: str) -> str:
 def _link(root: Path, name: str) -> str:
     """A link beside the page; empty where the file is not there."""
     path = _inside(root, name)
-    return "" if path is None else quote(path.relative_to(root.resolve()).as_posix())
+    return "" if path is None else path.as_uri().removeprefix(root.resolve().as_uri() + "/")

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError
 from ..files.atomic import write_whole
+from ..labels import CLASS_BY_VALUE, VENTRICLES
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive
 from ..study.drafting import StudyDesign, draft_of, write_draft
 from .layout import Layout
@@ -38,7 +39,7 @@ QUEUE_COLUMNS = (
 _COMPARED: dict[str, Callable[[SessionRow], float | None]] = {
     "lesion volume": lambda row: row.lesion_ml,
     "number of lesions": lambda row: row.lesion_count,
-    "volume of the ventricles": lambda row: row.volumes_ml.get("ventricles"),
+    "volume of the ventricles": lambda row: row.volumes_ml.get(CLASS_BY_VALUE[VENTRICLES].id),
 }
 
 
