@@ -14,8 +14,8 @@ operators that have eleven variants at one place would crowd out the rest. Left 
 Tests run in a copy of the tree. A process collects them once; each mutant has a fork of it, in which the changed
 function gets the code of the mutant and the tests run that reach its line (a first run with coverage tells which). Of
 a mutant outside of functions the constants are changed in that fork; what survives so (defaults, decorators) is tested
-once more in a process that imports the changed module. A mutant counts as killed when a test fails or the time is up.
-``--again`` runs all tests of the group, not only those that coverage names.
+once more in a process that imports the changed module. A mutant is killed when a test fails; one whose time is up is
+told apart (timeout). ``--again`` runs all tests of the group, not only those that coverage names.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def results_section() -> str:
             cells = [f"[{card['id']}](models/{card['id']}/card.md)", entry["data"], str(entry.get("cases", ""))]
             rows.append([*cells, *(figure(figures.get(key)) for key in COLUMNS)])
     shown = [i for i in range(3 + len(COLUMNS)) if i < 3 or any(row[i] for row in rows)]
-    headings = ["model", "measured on", "patients", *COLUMNS.values()]
+    headings = ["model", "measured on", "cases", *COLUMNS.values()]
     return "\n".join(table([headings[i] for i in shown], [[row[i] for i in shown] for row in rows]))
 
 

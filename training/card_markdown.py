@@ -43,7 +43,7 @@ def _results(entry: dict) -> list[str]:
             f"Lesion level (26-connected, found if one voxel overlaps): F1 {lesion['f1']}, "
             f"recall {lesion['recall_by_lesion']}, precision {lesion['precision_by_lesion']}.",
         ]
-    lines += ["", f"Patients: {entry['cases']}. Command: `{entry['command']}`", ""]
+    lines += ["", f"Cases: {entry['cases']}. Command: `{entry['command']}`", ""]
     return lines
 
 

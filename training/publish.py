@@ -78,7 +78,7 @@ def measured(paths: list[Path]) -> list[dict]:
 
 def in_words(fitted: dict) -> str:
     """What :mod:`~training.calibrate` found, for a card."""
-    used, best = fitted["all"]["temperature"], fitted["all"]["fitted"]
+    used, best = fitted["all"]["temperature"], sorted(one["fitted"] for one in fitted["folds"])
     divided = f"logits divided by {used:.3f}" if used != 1 else "probabilities as the network gives them"
     bins = {key: "; ".join(
         f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % drawn"
@@ -87,9 +87,9 @@ def in_words(fitted: dict) -> str:
     return (
         f"{divided}, lesion threshold fitted on left-out patients; in cross-validation on those of the "
         "other folds (python -m training.calibrate). Share of the lesions found by argmax that readers drew, "
-        f"by mean probability: {bins['lesions_before']}. At a temperature of {best:.2f}, of the patients of the other "
-        f"folds: {bins['lesions_left_out']}. Calibration error of lesion probabilities {fitted['error_before']:.3f}, "
-        f"at that temperature {fitted['error_left_out']:.3f}"
+        f"by mean probability: {bins['lesions_before']}. At the temperatures that the other folds' patients give "
+        f"({best[0]:.1f} to {best[-1]:.1f}): {bins['lesions_left_out']}. Calibration error of lesion probabilities "
+        f"{fitted['error_before']:.3f}, at those {fitted['error_left_out']:.3f}"
     )
 
 

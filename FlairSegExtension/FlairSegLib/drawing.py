@@ -36,9 +36,11 @@ def pause() -> None:
 def resume() -> None:
     """Draw what waits to be drawn: the largest view now, the others one after the other."""
     _views.depth -= 1
-    if not _views.depth:
-        _views.hold()
-    slicer.app.resumeRender()
+    try:
+        if not _views.depth:
+            _views.hold()
+    finally:
+        slicer.app.resumeRender()
 
 
 class _Views:

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import flairseg
 import slicer
 from flairseg.errors import Cancelled, FlairSegError, NotEnoughMemoryError, WorkerError
 from flairseg.progress import CancelToken
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from flairseg.image.volume import Volume
 
 #: Folder that holds the package ``flairseg``.
-PACKAGE_FOLDER = Path(wire.__file__).resolve().parents[1]
+PACKAGE_FOLDER = Path(flairseg.__file__).resolve().parents[1]
 #: Characters kept of what the worker writes to stderr.
 _TAIL = 4000
 #: What Windows answers when memory ran out: no memory, commitment limit.

@@ -15,10 +15,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
 
 from flairseg.adapt import cases as reading  # noqa: E402
-from flairseg.adapt import checks, harm, partial, proof, replay, tuning, weights  # noqa: E402
+from flairseg.adapt import checks, harm, partial, proof, replay, running, tuning, weights  # noqa: E402
 from flairseg.adapt.banks import EMPHASIS, Bank  # noqa: E402
 from flairseg.adapt.cases import LeftOut, patient_of, read_cases  # noqa: E402
+from flairseg.adapt.evidence import Evidence  # noqa: E402
 from flairseg.adapt.framed import Case, frame_case  # noqa: E402
+from flairseg.adapt.reference import case_features  # noqa: E402
 from flairseg.adapt.running import AdaptedBaseError, TooFewCasesError, _published, adapt  # noqa: E402
 from flairseg.adapt.tuning import Settings, class_logits, tune  # noqa: E402
 from flairseg.adapt.work import FOLDER  # noqa: E402
@@ -238,6 +240,32 @@ def test_scans_that_look_like_one_person_are_one_patient(tmp_path):
         assert len({one.case.patient for one in kept}) == patients
 
 
+def test_all_scans_of_a_patient_go_along_when_one_looks_like_another_persons(tmp_path, monkeypatch):
+    """One scan of a patient in another fold than the rest would be trained on and tested."""
+    alike = {frozenset(("pa_ses-2", "pb_ses-1"))}
+    for n, name in enumerate(("pa_ses-1", "pa_ses-2", "pb_ses-1", "pb_ses-2", "pc_ses-1"), 1):
+        write_case(tmp_path, name, *site_head(n), times={"decided_at": f"2026-01-0{n}"})
+    found, _ = read_cases(tmp_path)
+    looked_at = [checks.examine(case, CONFIG) for case in found]
+    names = {id(one.images): one.case.folder.parent.name for one in looked_at}
+    monkeypatch.setattr(
+        checks, "_alike", lambda a, b: 0.8 * (frozenset((names[id(a.images)], names[id(b.images)])) in alike)
+    )
+    kept, left_out = checks.apart(looked_at)
+    assert not left_out
+    of = {names[id(one.images)]: one.case.patient for one in kept}
+    assert len({of[name] for name in of if name[:2] in ("pa", "pb")}) == 1
+    assert of["pc_ses-1"] not in (of["pa_ses-1"], of["pb_ses-1"])
+
+
+def test_a_displacement_is_told_in_the_slices_of_the_scan(tmp_path):
+    evidence = Evidence(gain=2.0, shift_px=(1, 0, 0), how="shifted", lesion_contrast=1.0, ventricle_contrast=-1.0)
+    write_case(tmp_path, "a", *site_head(1))
+    (case,), _ = read_cases(tmp_path)
+    assert "3 slices" in checks._fault(case, evidence, 0.9, every=3).reason
+    assert "1 slice " in checks._fault(case, evidence, 0.9, every=1).reason
+
+
 def test_a_reader_who_draws_nothing_where_the_base_finds_much_is_not_believed(tmp_path):
     volume, labels = site_head(1)
     one = examined(tmp_path, "a", volume, np.where(labels == 3, 0, labels))
@@ -375,6 +403,16 @@ def test_the_verdict(before, after, word):
     assert proof.verdict(compared(before, after), [])[0] == word
 
 
+def test_volumes_alone_prove_nothing():
+    """Where nobody has lesions Dice is undefined; an error in ml is not to be judged by limits of Dice."""
+    unknown = dict.fromkeys(proof.FIGURES, math.nan)
+    base = [unknown | {"lesion_volume_error_ml": 0.5}] * 5
+    ours = [unknown | {"lesion_volume_error_ml": error} for error in (0.1, 0.11, 0.12, 0.1, 0.1)]
+    found = proof.compare(base, ours, [f"p{n}" for n in range(5)], 0)
+    assert [one.key for one in found] == ["lesion_volume_error_ml"]
+    assert proof.verdict(found, []) == (proof.NO_DIFFERENCE, ["Nothing could be compared."])
+
+
 def test_what_was_forgotten_makes_it_worse():
     found = compared([0.5] * 5, [0.6, 0.62, 0.58, 0.61, 0.6])
     assert proof.verdict(found, [proof.Harm("phantom", 0.80, 0.795)])[0] == proof.BETTER
@@ -430,6 +468,14 @@ def test_a_site_whose_lesions_are_fainter_gets_a_model_that_finds_them(site, bas
     made = card.raw["adaptation"]
     assert made["parent"] == {"id": base.id, "sha256": base.sha256}
     assert made["data"]["cases"] == made["data"]["patients"] == 5
+    # Drift is judged against what this model makes of its cases, and not against what the base made of them.
+    cases = [checks.examine(case, base.pipeline) for case in read_cases(site, PATIENTS)[0]]
+    by_base = [
+        case_features(segment(reading.load(one.case).volume, base), one.images, one.masks)["lesion_log_ml"]
+        for one in cases
+    ]
+    assert made["reference"]["cases"] == 5
+    assert made["reference"]["figures"]["lesion_log_ml"]["mean"] > np.mean(by_base) + 0.2
     for path in (tmp_path / "out").iterdir():
         if path.suffix in (".json", ".html"):
             assert "p3" not in path.read_text(encoding="utf-8").replace("tp3", "")
@@ -470,6 +516,12 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path
     trained = []
     really = tuning.tune
     monkeypatch.setattr(tuning, "tune", lambda *a, **k: trained.append(1) or really(*a, **k))
+    # The last step of all fails: nothing that was trained is lost with it.
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "write_page", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(OutputError):
+            run(few, tmp_path / "out", base, settings=short)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FOLDER]
     again = run(few, tmp_path / "out", base, settings=short)
     assert len(trained) == 3  # of four: the first fold was finished
     assert again.card.sha256 == whole.card.sha256

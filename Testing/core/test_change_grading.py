@@ -103,6 +103,8 @@ def test_a_follow_up_that_sees_lesions_finds_the_large_injected_ones(monkeypatch
 
     assert [s.volume_mm3 for s in found.sizes] == list(SIZES_MM3)
     assert all(0 <= s.found <= s.injected == 3 for s in found.sizes)
+    assert found.compared > 0
+    assert len(found.false_changes) <= found.compared
     large = found.sizes[-1]
     assert large.found >= 2
     written = replace(result, self_grade=found).summary()["self_grade"]

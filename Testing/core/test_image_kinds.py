@@ -6,6 +6,7 @@ import gzip
 import shlex
 import shutil
 import struct
+import zlib
 from pathlib import Path
 
 import nibabel as nib
@@ -144,6 +145,39 @@ def test_damaged_voxels_beside_their_header_are_no_image(metaimage):
     assert refused(metaimage.with_name("d.mhd")).code == "damaged-voxels"
     data.unlink()
     assert refused(metaimage.with_name("d.mhd")).code == "damaged-voxels"
+
+
+def test_compressed_voxels_may_lie_elsewhere_or_in_many_files(metaimage, array):
+    """What ITK reads is not refused: a folder below, an absolute path, a list, a pattern, a size with a point."""
+    header, folder = metaimage.with_name("d.mhd"), metaimage.with_name("sub")
+    folder.mkdir()
+    metaimage.with_name("d.zraw").rename(folder / "d.zraw")
+    text = header.read_text()
+    for place in ("sub/d.zraw", folder / "d.zraw"):
+        header.write_text(text.replace("= d.zraw", f"= {place}"))
+        np.testing.assert_array_equal(read_volume(header).array, array.T)
+    header.write_text(header.read_text().replace("24 26 12", "24 26 12.0"))
+    np.testing.assert_array_equal(read_volume(header).array, array.T)
+    slices = array.T
+    for n, one in enumerate(slices):
+        metaimage.with_name(f"s{n:02d}.zraw").write_bytes(zlib.compress(np.ascontiguousarray(one).tobytes()))
+    bare = "".join(
+        line for line in text.splitlines(True) if not line.startswith(("ElementDataFile", "CompressedDataS"))
+    )
+    listed = "LIST\n" + "\n".join(f"s{n:02d}.zraw" for n in range(len(slices))) + "\n"
+    for place in (listed, f"s%02d.zraw 0 {len(slices) - 1} 1\n"):
+        header.write_text(f"{bare}ElementDataFile = {place}")
+        np.testing.assert_array_equal(read_volume(header).array, array.T)
+
+
+def test_a_damaged_file_in_another_folder_is_no_image(metaimage):
+    folder = metaimage.with_name("sub")
+    folder.mkdir()
+    raw = metaimage.with_name("d.zraw").read_bytes()
+    (folder / "d.zraw").write_bytes(raw[: len(raw) // 2])
+    header = metaimage.with_name("d.mhd")
+    header.write_text(header.read_text().replace("= d.zraw", "= sub/d.zraw"))
+    assert refused(header).code == "damaged-voxels"
 
 
 def test_names_of_metaimage_fields_count_by_their_case(tmp_path, array):

@@ -528,3 +528,23 @@ def test_odd_enhanced_files_are_read_as_each_frame_says_or_not_at_all(tmp_path):
     assert "refused without advice" not in found
     assert found["same"] >= ENHANCED // 4
     assert len(found) >= 3
+
+
+@pytest.mark.parametrize("lacking", ["LUTData", "LUTDescriptor"])
+def test_a_damaged_modality_lut_is_told_as_such(tmp_path, lacking):
+    rng = np.random.default_rng(5)
+    write_series(draw_volume(rng), tmp_path, "toshiba")
+    for path in tmp_path.iterdir():
+        data = pydicom.dcmread(path)
+        table = Dataset()
+        table.add_new("LUTDescriptor", "US", [4, 0, 16])
+        table.add_new("LUTData", "US", [0, 1, 2, 3])
+        table.ModalityLUTType = "US"
+        delattr(table, lacking)
+        data.ModalityLUTSequence = [table]
+        for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType"):
+            if keyword in data:
+                delattr(data, keyword)
+        data.save_as(path)
+    with pytest.raises(FlairSegError, match="Modality LUT is damaged"):
+        read_volume(tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pwd
 
 #: Where distributions put the server's programs, beside the search path.
 _PLACES = (
@@ -47,6 +50,8 @@ def why_not() -> str | None:
 
 
 def _owner() -> pwd.struct_passwd | None:
+    import pwd  # not on Windows, where tests ask only why there is no server
+
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
     return next((names[name] for name in _UNPRIVILEGED if name in names), None)
 

@@ -350,7 +350,9 @@ def test_slicers_own_python_is_preferred(slicer, monkeypatch, tmp_path):
     launcher.touch()
     assert job.find_python() == str(launcher)
     assert job.find_python("/mine/python") == "/mine/python"
-    assert job.environment()["PYTHONPATH"].split(os.pathsep)[0] == str(job.PACKAGE_FOLDER)
+    folder = Path(job.environment()["PYTHONPATH"].split(os.pathsep)[0])
+    assert folder == job.PACKAGE_FOLDER
+    assert (folder / "flairseg" / "worker" / "__main__.py").is_file()
 
 
 def alive(pid: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import slicer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 STEPS = 1000
 
 
-class TaskSection:
+class TaskSection(ABC):
     """Button, progress bar, stage and message around a :class:`~..task_controller.TaskController`.
 
     What a section adds: :meth:`_refusal`, :meth:`_begin` and :meth:`_done`.
@@ -91,7 +92,7 @@ class TaskSection:
         """The panel is shown."""
         self.update()
 
-    def exit(self) -> None:
+    def exit(self) -> None:  # noqa: B027 - nothing to do is right for most sections
         """Another module is shown; what is under way goes on."""
 
     def onSceneStartClose(self) -> None:
@@ -106,17 +107,17 @@ class TaskSection:
 
     # What a section adds
 
+    @abstractmethod
     def _refusal(self) -> str:
         """Why it cannot be started now; empty if it can."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin(self) -> None:
         """Hand the task to the controller."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _done(self, result) -> None:
         """Show what the controller's receiving steps returned."""
-        raise NotImplementedError
 
     def _words(self, stage: str) -> str:
         """A stage in plain words; those of a section's own are said by the section."""

@@ -1,7 +1,7 @@
 """Control charts: exponentially weighted moving averages, with limits for a stated rate of false alarms.
 
 EWMA (Roberts 1959, Technometrics 1:239) of each figure, standardised by a baseline. The limit is one number for all
-charts together: the share of simulated runs without any change in which some chart passes it is at most the rate that
+charts together: the share of simulated runs without any change in which some chart passes it is about the rate that
 was asked for, for normal and for heavy-tailed values, the uncertainty of the baseline included (Jones, Champ and Rigdon
 2001, Technometrics 43:156, show how much that is). Single values count as :data:`CLIPPED` deviations at most.
 """
@@ -111,7 +111,7 @@ def sided(averages: np.ndarray, side: int) -> np.ndarray:
 def limit_for(
     baseline: int, sides: tuple[int, ...], horizon: int = HORIZON, rate: float = FALSE_ALARMS, seed: int = 0
 ) -> float:
-    """The limit that some chart passes within ``horizon`` cases in at most a share ``rate`` of runs without change.
+    """The limit that some chart passes within ``horizon`` cases in about a share ``rate`` of runs without change.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from .cases import LeftOut, ReviewedCase, load
 from .evidence import Evidence, weigh
 from .framed import Case, dequantise, frame_case, quantise
 
-#: A mask that fits its image so many times better elsewhere does not belong there. Right masks of ten Tabriz patients
+#: A mask that fits its image so many times better elsewhere does not belong there. Right masks of seven Tabriz patients
 #: and three MSLesSeg scans: 1.00 each. Moved by two pixels (1.8 mm): 1.5 and more with ventricles drawn, 1.2 to 1.4 for
 #: large lesions alone, which are caught from three pixels on.
 MISPLACED_GAIN = 1.25
@@ -97,7 +97,7 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
     every = max(1, len(framed.labels) // _LOOKED_AT)
     known = np.where(np.isin(framed.labels, case.reviewed), framed.labels, BACKGROUND)
     evidence = weigh(framed.prepared.slices[::every], known[::every], framed.mask[::every])
-    fault = _fault(case, evidence, config.frame_spacing_mm)
+    fault = _fault(case, evidence, config.frame_spacing_mm, every)
     if fault is not None:
         return fault
     corrected = SliceStack.from_volume(loaded.volume.with_array(loaded.corrected), config.plane).array
@@ -116,8 +116,8 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
     )
 
 
-def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float) -> LeftOut | None:
-    """What the contrast of a mask says against it."""
+def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float, every: int) -> LeftOut | None:
+    """What the contrast of a mask, in every so manyth slice, says against it."""
     for value, contrast in ((LESION, evidence.lesion_contrast), (VENTRICLES, -evidence.ventricle_contrast)):
         if contrast < 0 and evidence.gain == float("inf") and evidence.how == "shifted":
             wanted = "brighter" if value == LESION else "darker"
@@ -128,6 +128,7 @@ def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float) -> LeftOut |
     if evidence.gain < MISPLACED_GAIN:
         return None
     slices, rows, columns = evidence.shift_px
+    slices *= every
     if evidence.how != "shifted":
         return LeftOut(case.number, "mask-misplaced", f"The mask fits the image better {evidence.how}.")
     away = f"{pixel_mm * float(np.hypot(rows, columns)):.1f} mm"
@@ -163,6 +164,7 @@ def apart(examined: list[Examined]) -> tuple[list[Examined], list[LeftOut]]:
     """
     kept: list[Examined] = []
     left_out = []
+    joined: dict[str, str] = {}
     for one in sorted(examined, key=lambda e: (e.case.decided_at, e.case.number), reverse=True):
         twin = next((k for k in kept if k.digest == one.digest or _alike(k, one) > SAME_IMAGE), None)
         if twin is not None:
@@ -171,11 +173,18 @@ def apart(examined: list[Examined]) -> tuple[list[Examined], list[LeftOut]]:
             )
             continue
         alike = (k for k in kept if not (k.case.stated and one.case.stated) and _alike(k, one) > SAME_PERSON)
-        person = next((k.case.patient for k in alike), None)
-        if person is not None:
-            one = replace(one, case=replace(one.case, patient=person))
-        kept.append(one)
+        own = joined.get(one.case.patient, one.case.patient)
+        person = next((k.case.patient for k in alike), own)
+        if person != own:
+            # All scans of the patient go along: one of them elsewhere would be trained on and tested.
+            joined = {name: person if into == own else into for name, into in joined.items()} | {own: person}
+            kept = [_of_patient(k, person) if k.case.patient == own else k for k in kept]
+        kept.append(_of_patient(one, person))
     return sorted(kept, key=lambda e: e.case.number), sorted(left_out, key=lambda e: e.number)
+
+
+def _of_patient(one: Examined, patient: str) -> Examined:
+    return replace(one, case=replace(one.case, patient=patient))
 
 
 def _alike(a: Examined, b: Examined) -> float:

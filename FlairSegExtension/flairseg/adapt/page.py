@@ -91,7 +91,7 @@ def _comparison_section(proof: Mapping[str, Any]) -> Section:
         "Base against adapted",
         (
             "Each case was segmented by a model adapted without any case of its patient. Means over patients; gains "
-            "are positive where the adapted model is better; intervals are BCa bootstrap over patients, p of an exact "
+            "are positive where the adapted model is better; intervals are BCa bootstrap over patients, p of a "
             "one-sided sign-flip test.",
         ),
         (table,),

@@ -2,7 +2,7 @@
 
 Every case is segmented by the base and by a model that was adapted without any case of its patient. Differences are
 averaged within a patient, then over patients; intervals are BCa bootstrap over patients
-(:mod:`flairseg.evaluation.resampling`), and p is of an exact sign-flip test (Fisher 1935; one-sided), so that with
+(:mod:`flairseg.evaluation.resampling`), and p is of a sign-flip test (Fisher 1935; one-sided), so that with
 fewer than five patients nothing is ever called better.
 """
 
@@ -191,12 +191,12 @@ class Harm:
 def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm]) -> tuple[str, list[str]]:
     """One of :data:`WORDS`, and why.
 
-    The primary figure is lesion Dice, or where no lesions were reviewed the first that there is. Better: its gain is
+    The primary figure is lesion Dice, or where no lesions were reviewed the first other Dice. Better: its gain is
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.
     Worse: its interval lies below 0, another figure fell so, or something was forgotten.
     """
     by_key = {one.key: one for one in comparisons}
-    primary = by_key.get("lesion_dice") or next(iter(comparisons), None)
+    primary = by_key.get("lesion_dice") or next((one for one in comparisons if one.key.endswith("_dice")), None)
     if primary is None:
         return NO_DIFFERENCE, ["Nothing could be compared."]
     title = FIGURES[primary.key][0]

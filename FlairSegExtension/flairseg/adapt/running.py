@@ -6,6 +6,7 @@ Every part is kept when it is finished (:mod:`.work`); the output appears whole,
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -240,7 +241,6 @@ class _Run:
                 else:
                     self.examined.append(one)
                     self.base_figures.append(_figures_from(answer["figures"]))
-                    self.features.append(answer["features"])
                 self.reporter.update((n + 1) / max(1, len(kept)))
         self.left_out = sorted(left_out, key=lambda one: one.number)
         self.patients = [one.case.patient for one in self.examined]
@@ -261,7 +261,7 @@ class _Run:
         if doubt is not None:
             return {"code": doubt.code, "reason": doubt.reason}
         figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
-        return {"figures": _json_figures(figures), "features": case_features(result, one.images, one.masks)}
+        return {"figures": _json_figures(figures)}
 
     def _cancelled(self) -> bool:
         """For runs of other parts: they stop where this one is cancelled."""
@@ -331,6 +331,7 @@ class _Run:
     def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[list[dict[str, float]], list[dict]]:
         """Figures of each case by the model that never saw its patient, and what the trainings took."""
         figures: list[dict[str, float] | None] = [None] * len(self.examined)
+        features: list[dict[str, float] | None] = [None] * len(self.examined)
         trainings = []
         for n, away in enumerate(folds):
             start, stop = (0.25 + 0.55 * (n + share) / len(folds) for share in (0, 1))
@@ -342,15 +343,18 @@ class _Run:
                         kept = self.work.once(
                             f"{name}-case-{one.case.number}", lambda one=one, name=name: self._tested(one, name)
                         )
-                        figures[m] = _figures_from(kept)
+                        figures[m], features[m] = _figures_from(kept["figures"]), kept["features"]
                         self.reporter.update(1.0)
+        # What drift is judged against is what the adapted model makes of cases that it has not seen, not the base.
+        self.features = [one for one in features if one is not None]
         return [one for one in figures if one is not None], trainings
 
-    def _tested(self, one: Examined, name: str) -> dict[str, float | None]:
+    def _tested(self, one: Examined, name: str) -> dict[str, Any]:
         loaded = load(one.case)
         result = segment(loaded.volume, load_card(self.work.folder / name), cancel=self._cancelled)
         voxel_ml = loaded.volume.geometry.voxel_volume_ml
-        return _json_figures(case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml))
+        figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
+        return {"figures": _json_figures(figures), "features": case_features(result, one.images, one.masks)}
 
     def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> dict[str, Any]:
         """Train without some patients; the model's folder is ``name`` in the work folder."""
@@ -445,7 +449,8 @@ class _Run:
         }
         counts = self._counts()
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
-            os.replace(self.work.folder / "all" / MODEL, temporary / MODEL)
+            # Copied: if page or card cannot be written, the run goes on from here the next time.
+            shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
             raw = adapted_card(
                 self.card, model_id, temporary / MODEL, proof, counts, self.seed, minutes, reference_of(self.features)
             )

@@ -24,7 +24,7 @@ from ..models.card import PipelineConfig
 from .augment import Geometry
 from .banks import Bank, draw_crops
 from .framed import dequantise
-from .partial import MAY_BE, decides, lesion_weights, partial_loss
+from .partial import MAY_BE, decides, partial_loss
 
 #: Logit of a class that a network does not put out.
 _NEVER = -30.0
@@ -262,8 +262,8 @@ def _step(
         )
 
 
-def _look(bank: Bank) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Whole slices in batches for a check: images, labels, weights."""
+def _look(bank: Bank) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Whole slices in batches for a check: images, labels."""
     chosen = np.unique(np.linspace(0, len(bank.images) - 1, min(MOST_HELD, len(bank.images))).round().astype(int))
     batches = []
     for start in range(0, len(chosen), 6):
@@ -273,7 +273,6 @@ def _look(bank: Bank) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
             (
                 torch.from_numpy(dequantise(bank.images[part]))[:, None],
                 torch.from_numpy(labels.astype(np.int64)),
-                torch.from_numpy(np.stack([lesion_weights(one) for one in labels])),
             )
         )
     return batches
@@ -294,7 +293,7 @@ def _check(network: nn.Module, looks: list[list], config: PipelineConfig, result
 def _dice(network: nn.Module, batches: list, config: PipelineConfig) -> float:
     """Dice of lesions over all slices together, where they are known; of ventricles where no lesion was drawn."""
     overlap, size, drawn = (np.zeros(NUMBER_OF_CLASSES) for _ in range(3))
-    for images, labels, _ in batches:
+    for images, labels in batches:
         found = class_logits(network(images), config).argmax(1)
         for value in (LESION, VENTRICLES):
             deciding = torch.tensor([one for one in MAY_BE if decides(one, value)])

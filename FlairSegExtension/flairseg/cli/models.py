@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import FlairSegError, ModelNotFoundError
+from ..models import store
 from ..models.card import ModelCard
-from ..models.store import DEFAULT_MODEL, ENVIRONMENT, default_model, find_model, survey, verify_model
+from ..models.store import ENVIRONMENT, default_model, find_model, survey, verify_model
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
 
 
@@ -115,7 +116,7 @@ def show_models() -> int:
         find_model(verify=False)
     except FlairSegError as error:
         # Who has other models alone and chose none needs no default.
-        none_chosen = default == DEFAULT_MODEL and isinstance(error, ModelNotFoundError)
+        none_chosen = default == store.DEFAULT_MODEL and isinstance(error, ModelNotFoundError)
         if table.row_count and not none_chosen:
             problems.append(("model in use", error))
     for about, problem in problems:

@@ -67,9 +67,9 @@ class GdcmHeader:
         keys = set(reader.GetMetaDataKeys())
         found = {name: reader.GetMetaData(tag).strip("\0 ") for name, tag in _TAGS.items() if tag in keys}
         size = reader.GetSize()
-        # GDCM keeps the size out of its dictionary for some files.
         if _has_modality_table(path):
             found["ModalityLUTSequence"] = "present"
+        # GDCM keeps the size out of its dictionary for some files.
         self._values = {"Columns": str(size[0]), "Rows": str(size[1]), **{k: v for k, v in found.items() if v}}
 
     def get(self, keyword: str) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import CaseWarning
 from ..files.names import case_name
@@ -21,9 +20,6 @@ from .series import Series, Stack
 from .source import Source
 from .stack_reading import read_stack
 from .text import bad_value, number, quiet
-
-if TYPE_CHECKING:
-    pass
 
 #: Share of the reading that finding the series takes.
 _FINDING = 0.4

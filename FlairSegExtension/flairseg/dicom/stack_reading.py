@@ -150,7 +150,12 @@ def _values(stored: np.ndarray, header: Dataset, frame: Frame) -> np.ndarray:
         )
     from pydicom.pixels import apply_modality_lut
 
-    return apply_modality_lut(stored, header).astype(np.float64)
+    try:
+        return apply_modality_lut(stored, header).astype(np.float64)
+    except bad_value() as error:
+        raise UnreadableImageError(
+            f"{frame.path.name} cannot be read: its Modality LUT is damaged.", "Take the series from the PACS again."
+        ) from error
 
 
 def _rescale(header: Dataset, frame: Frame) -> tuple[float, float]:

@@ -39,9 +39,12 @@ def check_whole(path: Path) -> None:
     fields = metaimage_fields(head[: found.start()].decode("latin-1") if found else "")
     if found is None or fields.get("CompressedData", "").lower() not in ("true", "1"):
         return
-    name, size = found[1].decode("utf-8", "replace"), int(fields.get("CompressedDataSize", "0") or 0)
+    name, size = found[1].decode("utf-8", "replace"), _number(fields.get("CompressedDataSize", ""))
+    if name.startswith("LIST") or "%" in name:
+        return
     local = name.upper() == "LOCAL"
-    data = path if local else path.with_name(name)
+    # Beside the header, below it, or anywhere by an absolute path.
+    data = path if local else path.parent / name
     # ITK takes the size of a file of its own for granted, but not that of voxels behind the header.
     whole = (size > 0 or not local) and _decompressed(data, found.end() if local else 0, size)
     if whole is False or (isinstance(whole, int) and whole < _announced(fields)):
@@ -61,10 +64,16 @@ def metaimage_fields(text: str) -> dict[str, str]:
 
 def _announced(fields: dict[str, str]) -> int:
     """Bytes of all voxels; 0 where the header does not tell."""
-    count = _BYTES.get(fields.get("ElementType", ""), 0) * int(fields.get("ElementNumberOfChannels", "1") or 1)
+    count = _BYTES.get(fields.get("ElementType", ""), 0) * _number(fields.get("ElementNumberOfChannels", "1"))
     for size in fields.get("DimSize", "0").split():
-        count *= int(size)
+        count *= _number(size)
     return count
+
+
+def _number(text: str) -> int:
+    """The whole number that a field begins with, as ITK reads it; 0 where there is none."""
+    found = re.match(r" *(\d+)", text)
+    return int(found[1]) if found else 0
 
 
 def _decompressed(path: Path, start: int, size: int) -> int | bool:

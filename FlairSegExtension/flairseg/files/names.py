@@ -354,6 +354,7 @@ __all__ = [
     "case_in_text",
     "case_name",
     "is_common",
+    "is_text",
     "mask_case_name",
     "name_inputs",
     "result_stem",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -21,13 +21,10 @@ from .judging import BETWEEN, Judgement, Pair, judge
 from .noise import Witness
 from .parenchyma import parenchyma
 from .registration import Registration
+from .result import FollowedLesion, FollowUp, VentricleChange
 from .space import CommonSpace
 from .states import GAINED, LOST, RESOLVED, STABLE, STATE_BY_ID, STATES
 from .studies import Study
-
-if TYPE_CHECKING:
-    pass
-from .result import FollowedLesion, FollowUp, VentricleChange
 
 #: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
 KEEP_OUT_MM = 2.5

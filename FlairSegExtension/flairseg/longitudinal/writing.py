@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import csv_tables
 from ..files.atomic import all_or_none, check_folder, results_exist, unusable_name
 from ..files.names import case_name, is_text, result_stem
 from ..files.nifti import write_nifti
@@ -36,8 +37,6 @@ STUDY_ENDINGS = {
 }
 #: Studies whose files of an earlier run are looked for.
 _MOST_STUDIES = 50
-#: Characters that make a spreadsheet take a cell for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = (
     "number", "state", "region", "change_mm3", "change_percent", "noise_mm3", "beyond_noise", "contrast",
     "significance", "joint_log_odds", "note",
@@ -177,10 +176,5 @@ def followup_csv(result: FollowUp) -> str:
     writer.writerow([*_COLUMNS, *volumes, "centre_r_mm", "centre_a_mm", "centre_s_mm", "shown_in_study"])
     for row in rows:
         cells = [*(row[c] for c in _COLUMNS), *row["volumes_mm3"], *row["centre_ras_mm"], row["shown_in_study"]]
-        writer.writerow([_harmless(cell) for cell in cells])
+        writer.writerow([csv_tables.cell(one) for one in cells])
     return out.getvalue()
-
-
-def _harmless(cell: object) -> object:
-    """A cell that no spreadsheet runs as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
