@@ -33,7 +33,8 @@ def panel(main_window, load_module, monkeypatch):
 
 
 def settle(panel) -> None:
-    wait_until(lambda: not panel.result.busy and panel.case._task is None, 60)
+    # A volume is proposed only when the scene has come to rest.
+    wait_until(lambda: not panel.result.busy and panel.case._task is None and not panel.case._settling.active, 60)
     run_event_loop(0.2)
     wait_until(lambda: not panel.result.busy, 60)
 
