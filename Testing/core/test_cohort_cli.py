@@ -89,6 +89,26 @@ def test_options_out_of_a_file(source, model, tmp_path):
     assert cohort.CohortTable.open(tmp_path / "out").counts()["done"] == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"queue": True}, (True, "")),
+        ({"partition": "short"}, (False, "short")),
+        ({"queue": True, "partition": "short"}, (True, "short")),
+    ],
+)
+def test_an_option_s_own_name_goes_before_another_one_s_variable(tmp_path, monkeypatch, content, expected):
+    """``--partition`` is called ``queue`` in the program; in a file, ``queue`` is ``--queue``."""
+    given: list[Any] = []
+    monkeypatch.setattr("flairseg.cli.cohort.run_cohort", lambda *arguments: given.append(arguments[2]) or 0)
+    config = tmp_path / "study.json"
+    config.write_text(json.dumps(content))
+    result = run(tmp_path, "-o", tmp_path / "out", "--config", config)
+    assert result.exit_code == 0, result.output
+    (options,) = given
+    assert (options.review.queue, options.cluster.queue) == expected
+
+
 def test_progress_on_narrow_and_wide_terminals(tmp_path):
     for width in (20, 40, 200):
         path = tmp_path / f"screen{width}"

@@ -47,7 +47,10 @@ def _use(context: typer.Context, path: Path | None) -> Path | None:
         content = read_config(path)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    known = {name.lstrip("-").replace("-", "_"): p for p in context.command.params for name in (*p.opts, p.name or "")}
+    parameters = context.command.params
+    known = {p.name or "": p for p in parameters}
+    # An option's own name goes before another one's variable.
+    known |= {name.lstrip("-").replace("-", "_"): p for p in parameters for name in p.opts}
     # Options may stand in a table named like the command.
     content = content.get(context.command.name or "", content)
     defaults: dict[str, Any] = {}
