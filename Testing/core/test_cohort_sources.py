@@ -43,9 +43,9 @@ def test_labels_of_names_in_other_scripts_stay_apart():
         (["p1", "2024-05-31", "flair"], ("p1", "2024-05-31")),
         (["p1", "baseline", "anat", "flair"], ("p1", "baseline")),
         (["P14_T1", "flair"], ("P14", "T1")),
-        (["site1", "p7", "ses-2"], ("site1_p7", "ses-2")),
+        (["site1", "p7", "ses-2"], ("site1/p7", "ses-2")),
         (["patient01", "study1"], ("patient01", "study1")),
-        (["siteA", "p7"], ("siteA_p7", "")),
+        (["siteA", "p7"], ("siteA/p7", "")),
     ],
 )
 def test_subject_and_visit_by_folders(parts, expected):
@@ -71,6 +71,45 @@ def test_sessions_get_labels_of_their_own():
     assert [s.session for s in twice] == ["m6", "m6b"]
     other = distinct([Session("A1", "", "/a", BIDS, ""), Session("a1", "", "/b", BIDS, "")])
     assert len({s.case.lower() for s in other}) == 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("1-12", "11-2"), ("site_a1", "sitea_1"), ("center1/12", "center11/2"), ("a/b_c", "a_b/c"), ("1-12", "112"),
+     ("A1", "a1"), ("Müller", "M-üller")],
+)  # fmt: skip
+def test_no_two_subjects_share_a_label(names):
+    """Images of two patients must never be compared as two visits of one, whatever separators their names lose."""
+    sessions = [Session(name, "", f"/{n}", BIDS, "") for n, name in enumerate(names)]
+    made = distinct(sessions)
+    assert len({s.subject.lower() for s in made}) == 2
+    assert all(s.subject.isalnum() and s.subject.isascii() and s.session == "" for s in made)
+    assert {s.path: s.subject for s in distinct(sessions[::-1])} == {s.path: s.subject for s in made}
+    # A name that is a label already is kept, and so is one that no other collides with.
+    assert [s.subject for s in made if s.subject == "112"] == ["112"] * ("112" in names)
+    assert [s.subject for s in distinct(sessions[:1])] == [label_of(names[0])]
+
+
+def test_folders_of_two_centres_are_two_subjects(tmp_path):
+    for name in ("center1/12/flair.nii.gz", "center11/2/flair.nii.gz", "center1/13/flair.nii.gz"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        to_nifti(head(), tmp_path / name)
+    table = tmp_path / "people.csv"
+    table.write_text("subject,site\ncenter11_2,B\ncenter1_12,A\ncenter113,C\n")
+    found = find_sessions(tmp_path, covariates=table)
+    assert (found.subjects, found.followed) == (3, 0)
+    sites = {"/".join(s.path.split("/")[-3:-1]): (s.site, s.subject.isalnum()) for s in found.sessions}
+    assert sites == {"center1/12": ("A", True), "center11/2": ("B", True), "center1/13": ("C", True)}
+
+
+def test_covariates_of_one_subject_are_not_those_of_another(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        to_nifti(head(), tmp_path / name)
+    listed, people = tmp_path / "sessions.csv", tmp_path / "people.csv"
+    listed.write_text("subject,path\n1-12,a.nii.gz\n3,b.nii.gz\n")
+    people.write_text("subject,age\n11-2,20\n1-12,60\n")
+    (one, other) = find_sessions(listed, covariates=people).sessions
+    assert (one.subject, one.age, other.age) == ("112", 60.0, None)
 
 
 def test_bids(tmp_path):

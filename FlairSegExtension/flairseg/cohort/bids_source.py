@@ -75,7 +75,7 @@ def bids_sessions(folder: Path) -> list[Session]:
         by_subject.setdefault(session.subject, []).append(session)
     out: list[Session] = []
     for subject_folder in _folders(folder):
-        members = by_subject.get(label_of(subject_folder.name), [])
+        members = by_subject.get(subject_folder.name, [])
         table = subject_folder / f"{subject_folder.name}_sessions.tsv"
         rows = [{"subject": subject_folder.name, **row} for row in _rows(table)]
         out += join_covariates(members, rows) if rows else members
@@ -88,7 +88,7 @@ def _session(subject: Path, visit: Path) -> Session:
     if not images:
         others = sorted({stem_of(p).rpartition("_")[2] for p in _images(visit)})
         there = f"there is {', '.join(others)}" if others else "there is no image"
-        return Session(label_of(subject.name), label, "", BIDS, f"No file is called _FLAIR; {there}.")
+        return Session(subject.name, label, "", BIDS, f"No file is called _FLAIR; {there}.")
     ranked = sorted(images, key=lambda i: (*(rule(i) for _, rule in _PREFERENCES), str(i.path)), reverse=True)
     best = ranked[0]
     reason = "The only FLAIR of the session, by its name."
@@ -97,7 +97,7 @@ def _session(subject: Path, visit: Path) -> Session:
         left = ", ".join(i.path.name for i in ranked[1:4])
         reason = f"Of {len(ranked)} FLAIRs it was taken because {why}; not taken: {left}."
     date = _acquired(subject, visit, best.path)
-    return Session(label_of(subject.name), label, str(best.path), BIDS, reason, date=date)
+    return Session(subject.name, label, str(best.path), BIDS, reason, date=date)
 
 
 def _acquired(subject: Path, visit: Path, image: Path) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError, NoFlairError
 from ..files.dicom_identity import identifies
-from .bids_labels import date_in, label_of
+from .bids_labels import date_in, first_name
 from .model import DICOM, ORTHANC, Session
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _session(root: Path, members: Sequence[Series], scan: Scan, kind: str) -> Se
     paths = [path for one in members for path in _paths(one)]
     person = _person(paths[0])
     folder = Path(os.path.commonpath([str(p.parent) for p in paths]))
-    subject = label_of(person.patient) or label_of(_by_folder(root, folder))
+    subject = first_name(person.patient, _by_folder(root, folder))
     visit = person.date.replace("-", "")
     more: dict[str, Any] = {"age": person.age, "sex": person.sex, "date": person.date, "site": person.institution}
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..files.names import IMAGE_ENDINGS, case_name, is_common, stem_of, without_mask_words
 from ..image import flair_selection as proposal
-from .bids_labels import date_in, is_visit, label_of, subject_and_session
+from .bids_labels import date_in, first_name, is_visit, label_of, subject_and_session
 from .dicom_source import dicom_sessions, is_dicom_folder
 from .model import FOLDERS, Session
 
@@ -77,12 +77,12 @@ def _session(root: Path, image: Path, named: Path | None, reason: str) -> Sessio
 
 
 def _names(root: Path, folder: Path, file: Path | None) -> tuple[str, str]:
-    """Labels of subject and visit by the folders below the root, and the file's stem where that tells sessions."""
+    """Name of the subject and label of the visit, by folders below the root and the stem that tells sessions."""
     parts = list(folder.relative_to(root).parts)
     if file is not None:
         parts.append(without_mask_words(stem_of(file))[0])
     subject, visit = subject_and_session(_plain(part) for part in parts)
-    return label_of(subject or (parts[0] if parts else case_name(folder))), label_of(visit, "ses")
+    return first_name(subject, parts[0] if parts else case_name(folder)), label_of(visit, "ses")
 
 
 def _plain(part: str) -> str:

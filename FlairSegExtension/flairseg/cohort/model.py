@@ -32,7 +32,8 @@ class Session:
     ----------
     subject, session : str
         BIDS labels (letters and digits) without ``sub-`` and ``ses-``; ``session`` is empty where a subject has one
-        only and the source names none.
+        only and the source names none. Before :func:`flairseg.cohort.bids_labels.distinct`, ``subject`` is the name
+        that the source has.
     path : str
         Absolute path of the image file or DICOM folder; empty where no FLAIR was found.
     kind : str

@@ -1,9 +1,10 @@
 """Pseudonyms of a whole cohort: subjects, visits, dates and sites, so that no name is in any file, path or task.
 
-Subjects get the label that :class:`flairseg.privacy.pseudonyms.Pseudonymiser` makes of their name: the same under one
-key, whatever else is in the cohort. Labels of visits stay where they are a word and a small number (``2``, ``m12``),
-else visits are counted. Dates move by the key's number of days, so intervals stay true; ages above 89 become 90 (45 CFR
-164.514(b)(2)(i)(C)). Which image was chosen is kept, why is not: the reason names files.
+Subjects get the label that :class:`flairseg.privacy.pseudonyms.Pseudonymiser` makes of their own label: the same under
+one key, whatever else is in the cohort, but for a second name of the same label (see
+:func:`flairseg.cohort.bids_labels.subject_labels`). Labels of visits stay where they are a word and a small number
+(``2``, ``m12``), else visits are counted. Dates move by the key's number of days, so intervals stay true; ages above 89
+become 90 (45 CFR 164.514(b)(2)(i)(C)). Which image was chosen is kept, why is not: the reason names files.
 """
 
 from __future__ import annotations

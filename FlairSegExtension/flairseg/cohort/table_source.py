@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import InputNotFoundError, UnreadableImageError
 from ..files.csv_tables import on_disk, table_text
 from ..files.names import IMAGE_ENDINGS, stem_of
-from .bids_labels import date_in, label_of, subject_and_session
+from .bids_labels import date_in, first_name, label_of, plain_name, subject_and_session, subject_labels, subjects_meant
 from .model import TABLE, Session
 
 #: What columns may be called, lower case, by what they hold.
@@ -97,7 +97,7 @@ def table_sessions(path: Path) -> list[Session]:
             continue
         image = on_disk(Path(path.parent, row["path"]).absolute())
         named, visit = subject_and_session(_parts(Path(row["path"])))
-        subject = label_of(row.get("subject", "")) or label_of(named or stem_of(image))
+        subject = first_name(row.get("subject", ""), named, stem_of(image))
         session = label_of(row.get("session", "") or visit, "ses")
         plain = Session(subject, session, str(image), TABLE, f"Named in row {number} of {path.name}.")
         found.append(with_covariates(plain, row))
@@ -105,7 +105,7 @@ def table_sessions(path: Path) -> list[Session]:
 
 
 def _without_path(row: Mapping[str, str], number: int, path: Path) -> Session:
-    subject = label_of(row.get("subject", "")) or f"row{number}"
+    subject = first_name(row.get("subject", ""), f"row{number}")
     reason = f"Row {number} of {path.name} names no file."
     return with_covariates(Session(subject, label_of(row.get("session", ""), "ses"), "", TABLE, reason), row)
 
@@ -138,14 +138,25 @@ def _number(text: str, otherwise: float | None) -> float | None:
 
 
 def join_covariates(sessions: Iterable[Session], rows: Sequence[Mapping[str, str]]) -> list[Session]:
-    """Sessions with the covariates of a table: by subject and session where it names sessions, else by subject."""
-    by_subject: dict[tuple[str, str], Mapping[str, str]] = {}
+    """Sessions with the covariates of a table: by subject and session where it names sessions, else by subject.
+
+    Parameters
+    ----------
+    sessions : iterable of Session
+        Of a source, their subjects called as it has them.
+    rows : sequence of mapping
+        Of :func:`read_rows`.
+    """
+    found = list(sessions)
+    labels = subject_labels(session.subject for session in found)
+    meant = subjects_meant((row.get("subject", "") for row in rows), labels)
+    by_subject: dict[tuple[str | None, str], Mapping[str, str]] = {}
     for row in rows:
-        key = (label_of(row.get("subject", "")).lower(), label_of(row.get("session", ""), "ses").lower())
-        by_subject.setdefault(key, row)
+        named = meant.get(plain_name(row.get("subject", "")))
+        by_subject.setdefault((named, label_of(row.get("session", ""), "ses").lower()), row)
     out = []
-    for session in sessions:
-        subject = session.subject.lower()
+    for session in found:
+        subject = plain_name(session.subject)
         row = by_subject.get((subject, session.session.lower())) or by_subject.get((subject, "")) or {}
         out.append(with_covariates(session, row))
     return out
