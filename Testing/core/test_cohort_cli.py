@@ -109,6 +109,20 @@ def test_an_option_s_own_name_goes_before_another_one_s_variable(tmp_path, monke
     assert (options.review.queue, options.cluster.queue) == expected
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_defect_is_told_without_a_traceback(source, model, tmp_path, monkeypatch, as_json):
+    def broken(*arguments):
+        raise ValueError("day is out of range for month")
+
+    monkeypatch.setattr("flairseg.cohort.running.execute", broken)
+    result = run(source, "-o", tmp_path / "out", "-m", model, *QUICK, *(["--json"] if as_json else []))
+    assert result.exit_code == 2, result.output
+    assert "should not (ValueError: day is out of range for month)" in result.stderr
+    assert "Traceback" not in result.output
+    if as_json:
+        assert json.loads(result.stdout.splitlines()[-1])["event"] == "error"
+
+
 def test_progress_on_narrow_and_wide_terminals(tmp_path):
     for width in (20, 40, 200):
         path = tmp_path / f"screen{width}"

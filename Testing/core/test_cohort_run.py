@@ -455,6 +455,18 @@ def test_which_sessions_are_compared():
     assert plan.key != follow.planned(replace(row("1"), file_sha256="other"), row("2")).key
 
 
+def test_a_day_that_there_is_not_does_not_end_the_run(small):
+    """A mistyped date of one session is no date; all others are compared."""
+    root, output, model = small
+    for session in ("1", "2"):
+        bids_image(root, "03", session, seed=int(session))
+        scans = root / "sub-03" / f"ses-{session}" / f"sub-03_ses-{session}_scans.tsv"
+        scans.write_text(f"filename\tacq_time\nanat/sub-03_ses-{session}_FLAIR.nii.gz\t2023-02-3{int(session) - 1}\n")
+    table, _ = run(root, output, model, follow=True)
+    (change,) = table.changes()
+    assert (change.status, change.days, table.counts()) == (DONE, None, {DONE: 4})
+
+
 # --- where it runs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from flairseg.cohort.bids_labels import distinct, label_of, split_visit, subject_and_session
+from flairseg.cohort.bids_labels import date_in, distinct, label_of, split_visit, subject_and_session
 from flairseg.cohort.discovery import find_sessions
 from flairseg.cohort.model import BIDS, DICOM, FOLDERS, ORTHANC, TABLE, Session
 from flairseg.errors import FlairSegError
@@ -61,6 +61,14 @@ def test_names_end_in_visits():
     assert split_visit("P14_T1") == ("P14", "T1")
     assert split_visit("smith_2024-05-31") == ("smith", "2024-05-31")
     assert split_visit("left_hand") == ("left_hand", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("20240229", "2024-02-29"), ("2024-05-31T10:00:00", "2024-05-31"), ("20230231", ""), ("2023-02-29", "")],
+)
+def test_only_days_that_there_are_are_dates(text, found):
+    assert date_in(text) == found
 
 
 def test_sessions_get_labels_of_their_own():

@@ -19,6 +19,7 @@ from .console import (
     REFUSED,
     UNTRUSTED,
     WRITTEN,
+    as_told,
     interruptible,
     messages_console,
     results_console,
@@ -55,8 +56,8 @@ def run_cohort(
                     from ..cohort.running import execute
 
                     table = execute(prepared, told)
-            except FlairSegError as error:
-                _tell_error(messages, error, as_json)
+            except Exception as error:  # noqa: BLE001 - a defect is told as such, without a traceback
+                _tell_error(messages, as_told(error), as_json)
                 return REFUSED
             return _told(messages, results, prepared, table, quiet or as_json, strict)
     except KeyboardInterrupt:

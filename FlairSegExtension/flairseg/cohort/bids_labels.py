@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import date
 from itertools import count
 
 from ..files.names import is_common
@@ -152,9 +153,12 @@ def _spelled(name: str) -> str:
 
 
 def date_in(text: str) -> str:
-    """ISO 8601 date that a text is or begins with; empty if it does not."""
+    """ISO 8601 date that a text is or begins with; empty if it does not, or if there is no such day."""
     found = _DATE.match(text.strip())
-    return f"{found['y']}-{found['m']}-{found['d']}" if found else ""
+    try:
+        return date(int(found["y"]), int(found["m"]), int(found["d"])).isoformat() if found else ""
+    except ValueError:
+        return ""
 
 
 def is_visit(name: str) -> bool:
