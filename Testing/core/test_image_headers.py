@@ -309,3 +309,33 @@ def test_the_limits_of_voxel_sizes_hold_in_single_precision(tmp_path, array, spa
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing
     assert read_volume(nifti(tmp_path / "l.nii.gz", array, affine=affine)).spacing == pytest.approx((spacing,) * 3)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize("suffix", ["_Eq_1", "_Eq"])
+def test_what_dcm2niix_made_of_uneven_slices_is_told(tmp_path, array, ending, suffix):
+    """It spaces the slices by their first distance, writes an interpolated image beside that, and exits with 0."""
+
+    def write(stem):
+        path = tmp_path / f"{stem}{ending}"
+        if ending.startswith(".nii"):
+            return nifti(path, array)
+        image = sitk.GetImageFromArray(array.T)
+        image.SetSpacing((0.9, 0.9, 6.8))
+        sitk.WriteImage(image, str(path))
+        return path
+
+    def told(path):
+        assert codes(read_volume(path)) == {w.code for w in header_warnings(path)}
+        return codes(read_volume(path))
+
+    first, other, named = write("FLAIR"), write("FLAIR_2"), write("FLAIR_Equal")
+    assert not told(first)
+    even = write(f"FLAIR{suffix}")
+    assert told(even) == {"slices-interpolated"}
+    assert told(first) == {"slices-spaced-by-the-first"}
+    (text,) = (str(w) for w in read_volume(first).warnings)
+    assert even.name in text
+    assert "cannot be trusted" in text
+    assert not told(other)
+    assert not told(named)

@@ -26,6 +26,7 @@ import numpy as np
 
 from ..errors import CaseWarning, InvalidGeometryError
 from ..image.geometry import VolumeGeometry, spacing_of, triple
+from .converted import converter_warnings
 from .metaimage import metaimage_fields
 from .nifti import HEADER_BYTES, NiftiHeader, first_bytes, parse_header
 
@@ -202,7 +203,7 @@ def text_placement(path: Path, ijk_to_ras: np.ndarray, strict: bool = True) -> P
 
 
 def header_warnings(path: str | Path) -> tuple[CaseWarning, ...]:
-    """What is doubtful about the geometry of an image file, from its header alone.
+    """What is doubtful about the geometry of an image file, from its header and its name alone.
 
     For front ends that get their voxels from another reader, such as 3D Slicer.
 
@@ -220,9 +221,9 @@ def header_warnings(path: str | Path) -> tuple[CaseWarning, ...]:
     try:
         head = first_bytes(path, HEADER_BYTES)
         if head[:4] == b"NRRD" or b"NDims" in head or b"ObjectType" in head:
-            return text_placement(path, np.eye(4)).warnings
+            return (*text_placement(path, np.eye(4)).warnings, *converter_warnings(path))
         if head[344:347] == b"n+1":
-            return nifti_placement(parse_header(head, path.name), path.name).warnings
+            return (*nifti_placement(parse_header(head, path.name), path.name).warnings, *converter_warnings(path))
     except InvalidGeometryError:
         raise
     except Exception:  # noqa: BLE001 - whatever else is wrong with the file, its reader says so

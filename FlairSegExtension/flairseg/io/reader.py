@@ -24,6 +24,7 @@ from ..errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from ..files.converted import converter_warnings
 from ..files.headers import nifti_placement, text_placement
 from ..files.kinds import ENDINGS, ending_of, kind_of, wrong_kind
 from ..files.metaimage import check_whole
@@ -79,6 +80,8 @@ def read_volume(path: str | Path) -> Volume:
         raise UnreadableImageError(f"The name of {stem_of(path)} is no UTF-8 text.", "Rename the file and its folders.")
     with _quiet_itk():
         volume = _read_dicom(path) if is_folder else _read_file(path)
+    if not is_folder:
+        volume = replace(volume, warnings=(*volume.warnings, *converter_warnings(path)))
     return check_volume(volume)
 
 

@@ -46,6 +46,10 @@ WARNINGS: dict[str, WarningCode] = {
     "unit-unknown": _not_trusted("Lengths in an unknown unit were taken for mm."),
     "slice-distance-varies": WarningCode("The distance between slices varies; the mean is used."),
     "slices-missing": _not_trusted("Slices lie farther apart than the header says: some are missing."),
+    "slices-interpolated": WarningCode("dcm2niix made the distances of the slices even: some are interpolated."),
+    "slices-spaced-by-the-first": _not_trusted(
+        "dcm2niix spaced the slices by the first of several distances (another file beside it is even)."
+    ),
     "wide-slice-gap": WarningCode("More than half of the head lies between the slices, or slices are missing."),
     "slices-turned": WarningCode("Slices are turned or shifted against each other."),
     "slabs-merged": WarningCode("The series consists of slabs that were put together."),
