@@ -2,28 +2,35 @@
 
     python -m Testing.benchmarks.cohort overhead --tasks 2000 --jobs 2
     python -m Testing.benchmarks.cohort synthetic --sessions 2000 --jobs 2 --folder /tmp/cohort
-    python -m Testing.benchmarks.cohort soak --kills 100 --sessions 200 --folder /tmp/soak
+    python -m Testing.benchmarks.cohort soak --kills 100 --sessions 200 --folder /tmp/soak [--apart]
     python -m Testing.benchmarks.cohort efficiency --sessions 24 --jobs 1 2 4
 
 Figures go to standard output as JSON. Sessions are painted heads segmented by a network without training, so that they
-take a second each; what is measured is everything around the network.
+take a second each; what is measured is everything around the network. CPU seconds are those of the processes concerned.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import os
 import random
-import signal
+import resource
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from flairseg import cohort
 from flairseg.cohort import executors
@@ -34,68 +41,113 @@ from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.tasks import NOTHING, Task
 
 from Testing.core.cohort_data import BREAKAGES, bids_image, head
+from Testing.core.processes import dask_workers
 from Testing.core.tiny import make_model
 
 #: Share of the sessions that are broken, and of the subjects that have two.
 BROKEN, FOLLOWED = 0.05, 0.5
-RUN = {"device": "cpu", "regions": False, "overview": False, "page": False}
+RUN = {"device": "cpu", "regions": False, "overview": False}
 
 
 class Memory(threading.Thread):
-    """Resident memory of this process and of its largest child, sampled."""
+    """Resident memory of this process (client and scheduler) and of its largest child (a worker), sampled.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    done : callable
+        How many tasks are finished: the abscissa of the slopes.
+    """
+
+    def __init__(self, done: Callable[[], int]) -> None:
         super().__init__(daemon=True)
-        self.samples: list[tuple[float, float, float]] = []
+        self.samples: list[tuple[int, float, float]] = []
+        self._done = done
         self._over = threading.Event()
 
     def run(self) -> None:
-        began, own = time.monotonic(), psutil.Process()
-        while not self._over.wait(2.0):
+        own = psutil.Process()
+        while not self._over.wait(1.0):
             children = []
             for child in own.children(recursive=True):
                 try:
                     children.append(child.memory_info().rss)
                 except psutil.Error:
                     continue
-            self.samples.append((time.monotonic() - began, own.memory_info().rss, max(children, default=0)))
+            self.samples.append((self._done(), own.memory_info().rss / 1e6, max(children, default=0) / 1e6))
 
     def report(self) -> dict[str, Any]:
-        """Megabytes in the second quarter and in the last: flat memory is the same in both."""
+        """Megabytes at a quarter of the tasks and at the end, and growth in MB for each 1,000 tasks in between.
+
+        The first quarter, in which workers start and models are loaded, does not count, nor what comes after the last
+        task (the page of the cohort, the end of the workers).
+        """
         self._over.set()
-        if len(self.samples) < 8:
+        self.join()
+        most = max((n for n, _, _ in self.samples), default=0)
+        late = np.array([s for s in self.samples if most / 4 <= s[0] < most and s[2] > 0], float)
+        if len(late) < 8 or np.ptp(late[:, 0]) == 0:
             return {}
-        quarter = len(self.samples) // 4
-        parts = {"second quarter": self.samples[quarter : 2 * quarter], "last quarter": self.samples[-quarter:]}
         return {
             name: {
-                "scheduler_mb": round(max(s[1] for s in part) / 1e6),
-                "worker_mb": round(max(s[2] for s in part) / 1e6),
+                "mb_at_a_quarter": round(float(np.median(late[:3, column]))),
+                "mb_at_the_end": round(float(np.median(late[-3:, column]))),
+                "mb_per_1000": round(1000 * float(np.polyfit(late[:, 0], late[:, column], 1)[0]), 2),
             }
-            for name, part in parts.items()
+            for column, name in ((1, "scheduler"), (2, "largest_worker"))
+        }
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of the children of this process so far, those that live and those that ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    living = 0.0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            times = child.cpu_times()
+        except psutil.Error:
+            continue
+        living += times.user + times.system
+    return ended.ru_utime + ended.ru_stime + living
+
+
+class Cpu:
+    """CPU seconds since it was made: whatever else the computer does, they are of the work alone."""
+
+    def __init__(self) -> None:
+        self._own, self._children, self._began = time.process_time(), cpu_of_children(), time.monotonic()
+
+    def report(self, tasks: int) -> dict[str, Any]:
+        """CPU of client and scheduler, of the workers, and both for each task."""
+        own, workers = time.process_time() - self._own, cpu_of_children() - self._children
+        return {
+            "wall_s": round(time.monotonic() - self._began, 1),
+            "scheduler_cpu_s": round(own, 1),
+            "workers_cpu_s": round(workers, 1),
+            "scheduler_cpu_ms_a_task": round(1000 * own / max(1, tasks), 2),
+            "workers_cpu_ms_a_task": round(1000 * workers / max(1, tasks), 2),
         }
 
 
 def overhead(tasks: int, jobs: int) -> dict[str, Any]:
-    """What handing a task out and taking its outcome in costs, through the executor and loop of a real run."""
-    folder = Path("/tmp") if jobs == 1 else Path(os.environ.get("TMPDIR", "/tmp"))
-    work = Work(cohort.Layout(folder), CaseOptions("none", "0"), {}, {})
-    executor = make_executor(ClusterOptions(jobs=jobs), "bench", Share(jobs, 1, 1 << 30), folder)
-    _start_without_model(executor, work)
-    memory = Memory()
-    memory.start()
-    began = time.monotonic()
-    waiting, in_flight, seen = tasks, 0, 0
-    while waiting or in_flight:
-        while waiting and in_flight < executor.capacity():
-            executor.submit(Task(NOTHING, (f"n{waiting}",)))
-            waiting, in_flight = waiting - 1, in_flight + 1
-        if executor.next(1.0) is not None:
-            in_flight, seen = in_flight - 1, seen + 1
-    spent = time.monotonic() - began
-    executor.close()
-    return {"tasks": seen, "jobs": jobs, "seconds": round(spent, 2), "ms_a_task": round(1000 * spent / tasks, 3),
-            "memory": memory.report()}  # fmt: skip
+    """What handing a task out and taking its outcome in costs, through the executor of a real run."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(cohort.Layout(Path(folder)), CaseOptions("none", "0"), {}, {})
+        cluster = ClusterOptions(jobs=jobs, dashboard="")
+        executor = make_executor(cluster, "bench", Share(jobs, 1, 1 << 30), Path(folder))
+        _start_without_model(executor, work)
+        waiting, in_flight, seen = tasks, 0, 0
+        memory = Memory(lambda: seen)
+        memory.start()
+        cpu = Cpu()
+        while waiting or in_flight:
+            while waiting and in_flight < executor.capacity():
+                executor.submit(Task(NOTHING, (f"n{waiting}",)))
+                waiting, in_flight = waiting - 1, in_flight + 1
+            if executor.next(1.0) is not None:
+                in_flight, seen = in_flight - 1, seen + 1
+        used, grown = cpu.report(tasks), memory.report()
+        executor.close()
+    return {"tasks": seen, "jobs": jobs, **used, "memory": grown}
 
 
 def _start_without_model(executor: Any, work: Work) -> None:
@@ -134,11 +186,15 @@ def synthetic(folder: Path, sessions: int, jobs: int, follow: bool) -> dict[str,
     """Generate, run, and account for every session; some are compared with single runs."""
     broken = make_cohort(folder / "bids", sessions)
     model = make_model(folder / "models")
-    memory = Memory()
+    events: Counter[str] = Counter()
+    memory = Memory(lambda: events["session"] + events["change"])
     memory.start()
-    began = time.monotonic()
-    table = cohort.run(folder / "bids", folder / "out", model=model, jobs=jobs, follow=follow, **RUN)
-    spent, used = time.monotonic() - began, memory.report()
+    cpu = Cpu()
+    table = cohort.run(
+        folder / "bids", folder / "out", model=model, jobs=jobs, follow=follow,
+        listener=lambda event: events.update([event["event"]]), **RUN,
+    )  # fmt: skip
+    used, grown = cpu.report(sessions), memory.report()
     rows = {row.case: row for row in table}
     wrong = [c for c, row in rows.items() if (row.status in (DONE,)) == (c in broken)]
     sample = [row for row in rows.values() if row.status == DONE][:: max(1, len(rows) // 20)]
@@ -147,8 +203,9 @@ def synthetic(folder: Path, sessions: int, jobs: int, follow: bool) -> dict[str,
     return {
         "sessions": len(rows), "broken": len(broken), "ways": len(set(broken.values())), "counts": table.counts(),
         "wrong": wrong, "compared_with_single_runs": len(sample), "differing": differing, "codes": dict(codes),
-        "comparisons": len(table.changes()), "seconds": round(spent, 1), "jobs": jobs,
-        "seconds_a_session": round(spent / max(1, len(rows)), 3), "memory": used,
+        "unaccounted": sorted({s.case for s in cohort.find_sessions(folder / "bids").sessions} ^ set(rows)),
+        "comparisons": dict(Counter(change.status for change in table.changes())), "jobs": jobs, **used,
+        "memory": grown,
     }  # fmt: skip
 
 
@@ -159,98 +216,164 @@ def _same_alone(folder: Path, row: Any, model: Path) -> bool:
     return alone.summary()["volumes_ml"] == dict(row.volumes_ml) and alone.lesion_count == row.lesion_count
 
 
-def soak(folder: Path, sessions: int, kills: int, jobs: int, seed: int = 0) -> dict[str, Any]:
-    """Kill workers and whole runs with SIGKILL at random while a cohort is worked on; look for what was lost."""
-    rng = random.Random(seed)
-    make_cohort(folder / "bids", sessions)
-    model = make_model(folder / "models")
-    rounds, killed, lost, half = 0, Counter(), [], []
-    finished: dict[str, str] = {}
-    while sum(killed.values()) < kills:
-        rounds += 1
-        if _all_done(folder, sessions):
-            _forget_some(folder, rng)
-        run = _start(folder, model, jobs)
-        while run.poll() is None and sum(killed.values()) < kills:
-            time.sleep(rng.uniform(0.5, 4.0))
-            if (what := _kill(run, rng)) is not None:
-                killed[what] += 1
-        _end(run)
-        now = {row.case: row.finished for row in cohort.CohortTable.open(folder / "out") if row.status == DONE}
-        lost += [case for case in finished if case not in now and case not in _forgotten]
-        half += [str(p) for p in (folder / "out").rglob("*.nii.gz") if not _is_temporary(p) and not _whole(p)]
-        finished = now
-        _forgotten.clear()
-    run = _start(folder, model, jobs, "--retry-failed")
-    run.wait()
-    rows = list(cohort.CohortTable.open(folder / "out"))
-    return {
-        "kills": dict(killed), "runs": rounds + 1, "sessions": sessions, "rows": len(rows),
-        "leftovers": [str(p) for p in (folder / "out").rglob("*") if _is_temporary(p)],
-        "twice": [c for c, n in Counter(row.case for row in rows).items() if n > 1], "lost": lost, "half_written": half,
-        "statuses": dict(Counter(row.status for row in rows)),
-        "quarantined": sum(row.status == QUARANTINED for row in rows),
-    }  # fmt: skip
+class Soak:
+    """A cohort that is worked on while its processes are killed with SIGKILL at random, and what became of it.
 
+    Parameters
+    ----------
+    folder : Path
+    sessions, jobs : int
+    apart : bool
+        Scheduler, workers and client are processes of their own; else the client holds scheduler and workers.
+    """
 
-_forgotten: set[str] = set()
+    def __init__(self, folder: Path, sessions: int, jobs: int, apart: bool, seed: int = 0) -> None:
+        self.output, self._source, self._sessions = folder / "out", folder / "bids", sessions
+        self._rng, self._jobs, self._apart = random.Random(seed), jobs, apart
+        make_cohort(self._source, sessions)
+        self._model = make_model(folder / "models")
+        self._scheduler: subprocess.Popen[bytes] | None = None
+        self._nannies: subprocess.Popen[bytes] | None = None
+        self._address = ""
+        self.killed: Counter[str] = Counter()
+        self.rounds = 0
+        self.codes: Counter[int] = Counter()
+        self.lost: list[str] = []
+        self.redone: list[str] = []
+        self.half: list[str] = []
+        self._known: dict[str, str] = {}
 
+    def run(self, kills: int, minutes: float) -> dict[str, Any]:
+        """Kill so often, or for so long, end one run in peace, and look at everything."""
+        until = time.monotonic() + 60 * minutes
+        try:
+            while self.killed.total() < kills and time.monotonic() < until:
+                self._round(kills, until)
+            self._start_cluster()
+            last = self._start("--retry-failed").wait()
+            self._look()
+        finally:
+            self._end_cluster()
+        rows = list(cohort.CohortTable.open(self.output))
+        begun = self.output / "work" / "begun"
+        return {
+            "kills": dict(self.killed), "apart": self._apart, "runs": self.rounds + 1, "sessions": self._sessions,
+            "exit_codes": {str(k): n for k, n in self.codes.items()}, "last_exit_code": last,
+            "rows": len(rows), "statuses": dict(Counter(row.status for row in rows)),
+            "lost": self.lost, "done_again": self.redone, "half_written": self.half,
+            "in_table_twice": [c for c, n in Counter(self._in_table()).items() if n > 1],
+            "not_in_table": sorted({row.case for row in rows} ^ set(self._in_table())),
+            "quarantined": [row.case for row in rows if row.status == QUARANTINED],
+            "leftovers": [str(p) for p in self.output.rglob("*") if _is_temporary(p)],
+            "markers": sorted(os.listdir(begun)) if begun.is_dir() else [],
+        }  # fmt: skip
 
-def _all_done(folder: Path, sessions: int) -> bool:
-    return len(list(cohort.CohortTable.open(folder / "out"))) >= sessions
+    def _round(self, kills: int, until: float) -> None:
+        self.rounds += 1
+        if len(list(cohort.CohortTable.open(self.output))) >= self._sessions:
+            self._forget_some()
+        self._start_cluster()
+        run = self._start()
+        while run.poll() is None and self.killed.total() < kills and time.monotonic() < until:
+            self._wait(run)
+            if (what := self._kill(run)) is not None:
+                self.killed[what] += 1
+        if run.poll() is None:
+            run.kill()
+        self.codes[run.wait()] += 1
+        self._look()
 
+    def _look(self) -> None:
+        now = {row.case: row.finished for row in cohort.CohortTable.open(self.output) if row.status == DONE}
+        self.lost += [case for case in self._known if case not in now]
+        self.redone += [case for case, moment in self._known.items() if now.get(case, moment) != moment]
+        self.half += [str(p) for p in self.output.rglob("*.nii.gz") if not _is_temporary(p) and not _whole(p)]
+        self._known = now
 
-def _forget_some(folder: Path, rng: random.Random) -> None:
-    """Take half of the rows away, so that there is something to do again."""
-    rows = sorted((folder / "out" / "work" / "rows").glob("*.json"))
-    for path in rng.sample(rows, len(rows) // 2):
-        _forgotten.add(path.stem)
-        path.unlink()
+    def _in_table(self) -> list[str]:
+        with (self.output / "cohort.csv").open(encoding="utf-8") as stream:
+            return [row["case"] for row in csv.DictReader(stream)]
 
+    def _forget_some(self) -> None:
+        """Take half of the rows away, so that there is something to do again."""
+        rows = sorted((self.output / "work" / "rows").glob("*.json"))
+        for path in self._rng.sample(rows, len(rows) // 2):
+            self._known.pop(path.stem, None)
+            path.unlink()
 
-def _start(folder: Path, model: Path, jobs: int, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "flairseg", "cohort", folder / "bids", "-o", folder / "out", "-m", model, "-j",
-               str(jobs), "--memory", "2GB", "--no-regions", "--no-overview", "--no-follow", "--no-page", "--quiet",
-               "--device", "cpu", "--dashboard", "", *more]  # fmt: skip
-    return subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    def _wait(self, run: subprocess.Popen[bytes]) -> None:
+        """Until up to three more sessions are finished, and a moment: whatever the pace of the computer."""
+        rows, until = self.output / "work" / "rows", time.monotonic() + 60
 
+        def count() -> int:
+            return len(list(rows.glob("*.json")))
 
-def _kill(run: subprocess.Popen[bytes], rng: random.Random) -> str | None:
-    """A worker, more often than not; else the whole run, which holds the scheduler too. None: nothing to kill."""
-    try:
-        children = psutil.Process(run.pid).children(recursive=True)
-    except psutil.Error:
-        return None
-    workers = [c for c in children if _is_worker(c)]
-    if not workers:
-        # Starting: killed now and then too.
-        if rng.random() > 0.02:
+        wanted = count() + self._rng.randint(0, 3)
+        while run.poll() is None and count() < wanted and time.monotonic() < until:
+            time.sleep(0.2)
+        time.sleep(self._rng.uniform(0.1, 2.0))
+
+    def _kill(self, run: subprocess.Popen[bytes]) -> str | None:
+        """Mostly a worker; else the run or, apart, the scheduler. None: nothing to kill."""
+        above = self._nannies if self._apart else run
+        try:
+            workers = dask_workers(psutil.Process(above.pid)) if above is not None else []
+        except psutil.Error:
+            workers = []
+        if run.poll() is not None:
             return None
+        if workers and self._rng.random() < 0.7:
+            try:
+                self._rng.choice(workers).kill()
+            except psutil.Error:
+                return None
+            return "worker"
+        if self._apart and self._scheduler is not None and self._rng.random() < 0.5:
+            self._scheduler.kill()
+            self._scheduler.wait()
+            return "scheduler"
         run.kill()
         run.wait()
-        return "run while it started"
-    if rng.random() < 0.15:
-        run.kill()
-        run.wait()
-        return "run and scheduler"
-    try:
-        os.kill(rng.choice(workers).pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return None
-    return "worker"
+        if self._apart:
+            return "client"
+        return "run and scheduler" if workers else "run while it started"
 
+    def _start(self, *more: str) -> subprocess.Popen[bytes]:
+        where = ["--scheduler", self._address] if self._apart else ["--memory", "2GB", "--dashboard", ""]
+        command = [sys.executable, "-m", "flairseg", "cohort", self._source, "-o", self.output, "-m", self._model, "-j",
+                   str(self._jobs), *where, "--no-regions", "--no-overview", "--no-follow", "--no-page", "--quiet",
+                   "--device", "cpu", *more]  # fmt: skip
+        return subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
 
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
+    def _start_cluster(self) -> None:
+        """A scheduler with workers, where there is none that lives."""
+        alive = [p is not None and p.poll() is None for p in (self._scheduler, self._nannies)]
+        if not self._apart or all(alive):
+            return
+        self._end_cluster()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._address = f"tcp://127.0.0.1:{port}"
+        python = [sys.executable, "-m"]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._scheduler = subprocess.Popen(
+            [*python, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard",
+             "--dashboard-address", "127.0.0.1:0"], **quiet)  # fmt: skip
+        self._nannies = subprocess.Popen(
+            [*python, "distributed.cli.dask_worker", self._address, "--nworkers", str(self._jobs), "--nthreads", "1",
+             "--memory-limit", "2GB", "--no-dashboard", "--local-directory", tempfile.gettempdir()],
+            **quiet)  # fmt: skip
 
-
-def _end(run: subprocess.Popen[bytes]) -> None:
-    if run.poll() is None:
-        run.kill()
-        run.wait()
+    def _end_cluster(self) -> None:
+        for process in (self._nannies, self._scheduler):
+            if process is not None and process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with suppress(psutil.Error):
+                        child.kill()
+                process.kill()
+                process.wait()
+        self._nannies = self._scheduler = None
 
 
 def _is_temporary(path: Path) -> bool:
@@ -270,17 +393,19 @@ def _whole(path: Path) -> bool:
 
 
 def efficiency(folder: Path, sessions: int, jobs: list[int]) -> list[dict[str, Any]]:
-    """The same cohort by one, two and more workers."""
+    """The same cohort by one, two and more workers; where others use the computer too, CPU tells more than time."""
     make_cohort(folder / "bids", sessions)
     model = make_model(folder / "models")
     lines: list[dict[str, Any]] = []
     for count in jobs:
-        began = time.monotonic()
-        cohort.run(folder / "bids", folder / f"out{count}", model=model, jobs=count, follow=False, **RUN)
-        spent = time.monotonic() - began
-        first = lines[0]["seconds"] if lines else spent
-        lines.append({"workers": count, "seconds": round(spent, 1), "speed_up": round(first / spent, 2),
-                      "efficiency": round(first / spent / count, 2), "cores": os.cpu_count()})  # fmt: skip
+        cpu = Cpu()
+        cohort.run(folder / "bids", folder / f"out{count}", model=model, jobs=count, follow=False, page=False, **RUN)
+        used = cpu.report(sessions)
+        total = used["scheduler_cpu_s"] + used["workers_cpu_s"]
+        first = lines[0] if lines else {"cpu_s": total, "wall_s": used["wall_s"]}
+        lines.append({"workers": count, "cpu_s": round(total, 1), "cores_used": round(total / used["wall_s"], 2),
+                      "speed_up": round(first["wall_s"] / used["wall_s"], 2),
+                      "cpu_efficiency": round(first["cpu_s"] / total, 2), "cores": os.cpu_count(), **used})  # fmt: skip
     return lines
 
 
@@ -293,13 +418,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, nargs="+", default=[2])
     parser.add_argument("--folder", type=Path, default=Path("cohort-bench"))
     parser.add_argument("--no-follow", action="store_true")
+    parser.add_argument("--apart", action="store_true", help="soak: scheduler, workers and client apart")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="soak: at most so long")
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.what == "overhead":
         found: Any = [overhead(given.tasks, jobs) for jobs in given.jobs]
     elif given.what == "synthetic":
         found = synthetic(given.folder, given.sessions, given.jobs[0], not given.no_follow)
     elif given.what == "soak":
-        found = soak(given.folder, given.sessions, given.kills, given.jobs[0])
+        found = Soak(given.folder, given.sessions, given.jobs[0], given.apart, given.seed).run(
+            given.kills, given.minutes
+        )
     elif given.what == "efficiency":
         found = efficiency(given.folder, given.sessions, given.jobs)
     else:

@@ -8,7 +8,6 @@ import math
 import os
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -55,6 +54,7 @@ from flairseg.study.records import (
     Rating,
 )
 
+from Testing.core.html_page import Page
 from Testing.core.simulated_study import simulate
 
 DESCRIPTION = StudyDescription(
@@ -71,26 +71,6 @@ def study():
 @pytest.fixture(scope="module")
 def report(study) -> str:
     return render(study)
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements with attributes, and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
 
 
 def rating(case="c1", rater="R1", value=ACCEPTABLE, kind=ACCEPTABILITY, question="ok", **more) -> Rating:

@@ -232,6 +232,8 @@ def test_strict_ends_with_3_and_writes_all_the_same(head_file, model, tmp_path):
     assert result.exit_code == 3
     assert names(tmp_path / "out") == files_of("scan-b")
     assert "Not to be trusted (looks-like-ct" in result.stderr
+    # Again: nothing is written, and what is there is trusted no more than before.
+    assert run("segment", path, "-o", tmp_path / "out", "-m", model, "--strict").exit_code == 3
     # A refused input goes before it, and a result without such a warning is as before.
     assert run("segment", path, tmp_path / "no", "-o", tmp_path / "two", "-m", model, "--strict").exit_code == 2
     assert run("segment", head_file, "-o", tmp_path / "three", "-m", model, "--strict").exit_code == 0

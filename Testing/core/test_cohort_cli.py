@@ -10,6 +10,7 @@ import pytest
 from flairseg import cohort
 from flairseg.cli import app
 from flairseg.cli.cohort_progress import Told, clock
+from flairseg.cohort import case
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -151,6 +152,7 @@ def test_a_log_gets_plain_lines_now_and_then(tmp_path):
                         "event": "session",
                         "case": f"sub-{n}",
                         "status": "failed",
+                        "code": "not-an-image",
                         "message": "Broken.",
                         "advice": "Mend.",
                     }
@@ -161,6 +163,20 @@ def test_a_log_gets_plain_lines_now_and_then(tmp_path):
     assert "Dashboard: http://127.0.0.1:8787/status" in text
     assert text.count("3/3 sessions") == 1
     assert "Failed (sub-1): Broken. Mend." in text
+
+
+def test_a_failure_is_told_with_the_options_that_help(tmp_path):
+    error = case.quarantined(2)
+    event = {"event": "session", "case": "sub-1", "status": "quarantined", "code": error.code,
+             "message": error.message, "advice": error.advice}  # fmt: skip
+    with (tmp_path / "log").open("w+") as stream:
+        with Told(Console(file=stream, width=80)) as told:
+            told({"event": "plan", "todo": 1})
+            told(event)
+        stream.seek(0)
+        text = stream.read()
+    assert "--memory" in text
+    assert "--retry-failed" in text
 
 
 @pytest.mark.parametrize(

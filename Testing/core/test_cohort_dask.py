@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,11 @@ from flairseg.errors import FlairSegError, WorkerError
 from Testing.core.cohort_data import bids_dataset
 
 distributed = pytest.importorskip("distributed")
+psutil = pytest.importorskip("psutil")
 
 from flairseg.cohort.dask_executor import DaskExecutor  # noqa: E402 - only where Dask is there
+
+from Testing.core.processes import dask_workers  # noqa: E402
 
 DEFAULTS = {"device": "cpu", "regions": False, "overview": False, "follow": False, "page": False}
 
@@ -39,7 +39,7 @@ def work_for(root: Path, cases: list[str]) -> Work:
 def threads():
     """A scheduler with two workers in this process: quick to start."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=clusters.FREE_PORT, silence_logs=50
     ) as made:
         yield made
 
@@ -179,7 +179,9 @@ def test_a_fatal_error_ends_the_run(tmp_path):
 
 
 def test_a_scheduler_without_workers(monkeypatch, tmp_path):
-    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, silence_logs=50) as empty:
+    with distributed.LocalCluster(
+        n_workers=0, processes=False, dashboard_address=clusters.FREE_PORT, silence_logs=50
+    ) as empty:
         executor = DaskExecutor("t4", distributed.Client(empty, set_as_default=False), wait_s=0.2)
         with pytest.raises(WorkerError) as caught:
             executor.start(work_for(tmp_path, ["a"]))
@@ -208,29 +210,39 @@ def test_in_process_does_what_a_worker_does():
 
 
 @pytest.mark.slow
-def test_workers_in_processes_and_one_that_is_killed(tmp_path, model):
+def test_workers_in_processes_and_one_that_is_killed(tmp_path, model, monkeypatch):
     """Two processes, of which one is killed with SIGKILL: every session has one row, as without it."""
     root = bids_dataset(tmp_path / "bids", {f"{n:02d}": 0 for n in range(8)})
     alone = cohort.run(root, tmp_path / "alone", model=model, jobs=1, **DEFAULTS)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
     events: list[dict[str, Any]] = []
+    killed: list[int] = []
+    used: list[Path] = []
 
     def listen(event: dict[str, Any]) -> None:
         events.append(dict(event))
-        if len(events) == 4:
-            threading.Thread(target=_kill_a_child).start()
+        if sum(e["event"] == "session" for e in events) == 2 and not killed:
+            used.extend(scratch.iterdir())
+            killed.append(_kill_a_worker())
 
     table = cohort.run(root, tmp_path / "out", model=model, jobs=2, listener=listen, **DEFAULTS)
+    (pid,) = killed
+    assert not psutil.pid_exists(pid)
     cases = [e["case"] for e in events if e["event"] == "session"]
     assert sorted(cases) == sorted(row.case for row in alone)
     volumes = {row.case: row.volumes_ml for row in table}
     assert volumes == {row.case: row.volumes_ml for row in alone}
     assert QUARANTINED not in table.counts()
+    # A dashboard at a port of its own, and nothing left behind by the workers.
+    assert re.search(r"127\.0\.0\.1:[1-9]\d+", next(e["dashboard"] for e in events if e["event"] == "start"))
+    assert used
+    assert list(scratch.iterdir()) == []
 
 
-def _kill_a_child() -> None:
-    import psutil
-
-    workers = [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
-    if workers:
-        os.kill(workers[0].pid, signal.SIGKILL)
-    time.sleep(0)
+def _kill_a_worker() -> int:
+    """Kill a worker of this process; its process id."""
+    worker = dask_workers(psutil.Process())[0]
+    worker.kill()
+    return worker.pid

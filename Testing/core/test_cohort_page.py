@@ -8,7 +8,6 @@ import math
 import re
 import time
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
 
@@ -24,31 +23,9 @@ from flairseg.statistics.intervals import RESAMPLES
 from scipy import stats
 
 from Testing.core.cohort_rows import RUN, change, failed, many, row
+from Testing.core.html_page import Page
 
 EVIL = '"><script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>'
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements with attributes, and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
-
-    def of(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def written(root: Path, rows, changes=(), run=RUN) -> Page:
@@ -328,6 +305,9 @@ def test_a_subject_counts_once_with_its_first_usable_session():
     ]  # fmt: skip
     found = {one.session.subject: one.session.session for one in first_usable(rows)}
     assert found == {"1": "9", "2": "2", "4": ""}
+    # Where one session has no date, dates do not tell which was the first.
+    (first,) = first_usable([row("1", "2", date="2020-01-01"), row("1", "1")])
+    assert first.session.session == "1"
 
 
 def test_two_groups():

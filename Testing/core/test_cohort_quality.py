@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +14,9 @@ from flairseg.io.reader import read_volume
 from flairseg.phantom import make_phantom
 from flairseg.segmentation.warning_codes import WARNINGS
 
+from Testing.core import real_data
 from Testing.core.tiny import make_head
 
-DATA = Path(os.environ.get("FLAIRSEG_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 PIXEL_MM = 1.8
 
 
@@ -137,7 +135,7 @@ def test_what_is_no_head_has_figures_without_a_value():
                                  "status": "done", "quality": figures}).flat()["quality_slice_mm"] == 6.0  # fmt: skip
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="real images are not here (FLAIRSEG_DATA)")
+@pytest.mark.skipif(not real_data.folder().is_dir(), reason="real images are not here (FLAIRSEG_DATA)")
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -148,5 +146,5 @@ def test_what_is_no_head_has_figures_without_a_value():
     ],
 )
 def test_real_images(path, expected):
-    _, warnings, _ = measure(read_volume(DATA / path))
+    _, warnings, _ = measure(read_volume(real_data.folder() / path))
     assert tuple(w.code for w in warnings) == expected

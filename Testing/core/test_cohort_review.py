@@ -71,6 +71,14 @@ def test_few_sessions_have_no_outliers():
     assert priorities([row("1", correction=None)])["sub-1"].value == 0.0
 
 
+def test_an_outlier_among_equal_values():
+    """Where more than half of the values are alike, the median deviation is 0 and the one that differs stands out."""
+    rows = [replace(one, lesion_count=0 if n else 40) for n, one in enumerate(cohort(12))]
+    order = priorities(rows)
+    assert "number of lesions" in order["sub-00"].why
+    assert order["sub-00"].outlying_sd == max(p.outlying_sd or 0.0 for p in order.values()) > 3.5
+
+
 def test_flair_review_keeps_the_order_of_the_list(tmp_path):
     """The list's priority decides, not the score that the files give."""
     layout = Layout(tmp_path)

@@ -17,10 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from flairseg import cohort, segment
 from flairseg.cohort import begun, case, follow
+from flairseg.cohort.bids_dataset import write_participants
+from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
 from flairseg.cohort.lock import RunLock
 from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, Session, SessionRow
+from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.running import prepare_run
+from flairseg.cohort.tables import write_tables
 from flairseg.errors import CaseWarning, FlairSegError, OutputError, RunInProgressError
 from flairseg.io.label_maps import read_label_map
 
@@ -455,6 +459,55 @@ def test_which_sessions_are_compared():
     assert plan.key != follow.planned(replace(row("1"), file_sha256="other"), row("2")).key
 
 
+def test_participants_have_the_age_of_their_first_session(tmp_path):
+    def row(label: str, age: float, date: str = "") -> SessionRow:
+        return SessionRow(Session("01", label, "/x", "bids", "", age=age, date=date), DONE)
+
+    def age(rows: list[SessionRow]) -> str:
+        write_participants(cohort.Layout(tmp_path), rows)
+        (person,) = csv.DictReader((tmp_path / "participants.tsv").open(), delimiter="\t")
+        return person["age"]
+
+    assert age([row("10", 41.0), row("2", 33.0)]) == "33.0"
+    assert age([row("a", 50.0, "2024-01-01"), row("b", 49.0, "2023-01-01")]) == "49.0"
+
+
+def test_the_table_of_changes_goes_with_the_last_comparison(tmp_path):
+    layout = cohort.Layout(tmp_path)
+    change = ChangeRow("01", "sub-01_ses-1", "sub-01_ses-2", DONE)
+    write_tables(layout, {}, {change.name: change})
+    assert "sub-01_ses-2" in layout.changes_csv.read_text()
+    write_tables(layout, {}, {})
+    assert not layout.changes_csv.exists()
+
+
+def test_results_of_earlier_options_are_not_credited_to_these(small):
+    """A session that left the source keeps its result, which the paragraph about the present model leaves out."""
+    root, output, model = small
+    shutil.rmtree(root / "sub-02")
+    run(root, output, model, threshold=0.3)
+    said = json.loads((output / "run.json").read_text())
+    assert (said["sessions"], said["of_earlier_options"], said["subjects"]) == ({DONE: 2}, 1, 1)
+    text = (output / "methods.md").read_text()
+    assert "FLAIR images of 1 session of 1 subject" in text
+    assert "1 further session" in text
+
+
+def test_a_marker_that_cannot_be_written_ends_the_run_with_its_reason(small, monkeypatch):
+    """In a worker an error outside of the task's answer would read as a lost worker."""
+    root, output, model = small
+    bids_image(root, "03")
+    work = Work(
+        cohort.Layout(output), CaseOptions(str(model), "0"), *[{"sub-03": Session("03", "", "/x", "bids", "")}] * 2
+    )
+
+    def full(*_: Any) -> int:
+        raise OutputError("Full.", "Free some.", code="disk-full")
+
+    monkeypatch.setattr(begun, "begin", full)
+    assert case.work_on("sub-03", work)["fatal"]["code"] == "disk-full"
+
+
 def test_a_day_that_there_is_not_does_not_end_the_run(small):
     """A mistyped date of one session is no date; all others are compared."""
     root, output, model = small
@@ -500,6 +553,10 @@ def test_without_dask_sessions_are_worked_on_one_after_another(monkeypatch):
 def test_too_little_memory_is_refused():
     with pytest.raises(FlairSegError) as caught:
         share_of(ClusterOptions(jobs=2, memory="100MB"), 10)
+    assert caught.value.code == "memory-too-small"
+    # Shared by so many that none could load the model.
+    with pytest.raises(FlairSegError) as caught:
+        share_of(ClusterOptions(jobs=64), 100, 16 << 30, 64)
     assert caught.value.code == "memory-too-small"
 
 

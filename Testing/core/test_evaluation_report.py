@@ -6,7 +6,6 @@ import io
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
@@ -29,29 +28,10 @@ from flairseg.evaluation.sections.accuracy import MOST_PATIENT_ROWS
 from flairseg.evaluation.sections.overview import few_patients
 from flairseg.reporting.drawing import Picture, style
 
+from Testing.core.html_page import Page
 from Testing.core.made_evaluation import made_evaluation
 
 HOSTILE = ("<script>alert(1)</script>", "$x_{1}$ & <b>", "بیمار-۱", "a\u202eb\x07c", "Jürgen 𝛼 " + "long " * 30)
-
-
-class Page(HTMLParser):
-    """What a browser would see: elements with attributes, and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
 
 
 @pytest.fixture(scope="module")

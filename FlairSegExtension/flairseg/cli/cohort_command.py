@@ -66,7 +66,7 @@ def cohort(
             "--model",
             "-m",
             help="Model id, or path to a .onnx file with its card.json beside it.",
-            show_default=DEFAULT_MODEL,
+            show_default=f"the model in use, {DEFAULT_MODEL} if none was chosen",
         ),
     ] = None,
     device: Annotated[CohortDevice, typer.Option("--device", "-d", help="Where the network runs.")] = CohortDevice.auto,
@@ -84,7 +84,8 @@ def cohort(
             "--covariates",
             metavar="TABLE",
             show_default=False,
-            help="Table with subject (and session) and any of site, age, group, sex, date.",
+            help="Table with subject (and session) and any of site, age, group, sex, date; its values replace those "
+            "of the source.",
         ),
     ] = None,
     kind: Annotated[
@@ -219,14 +220,15 @@ def cohort(
         ),
     ] = None,
     dashboard: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--dashboard",
             metavar="ADDRESS",
-            help="Where the dashboard of local workers listens.",
+            help="Where the dashboard of local workers listens; empty: no dashboard.",
+            show_default="a free port of this computer",
             rich_help_panel=_CLUSTER,
         ),
-    ] = "127.0.0.1:8787",
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table; failures only.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Each event as a line of JSON on standard output, for programs.")
@@ -248,7 +250,7 @@ def cohort(
     [green]cohort.html[/green], [green]methods.md[/green], and label maps as BIDS derivatives. The same call again does
     what is missing or changed.
     """
-    from ..cohort.clusters import LSF, PBS, SLURM, ClusterOptions
+    from ..cohort.clusters import FREE_PORT, LSF, PBS, SLURM, ClusterOptions
     from ..cohort.review import ReviewOptions
     from ..cohort.running import RunOptions
     from .cohort import run_cohort
@@ -258,7 +260,7 @@ def cohort(
         raise typer.BadParameter("Choose one of --scheduler, --slurm, --pbs and --lsf.")
     cluster = ClusterOptions(
         jobs, memory, scheduler, "".join(batch), cores, walltime, queue, account, tuple(job_option or ()),
-        tuple(job_prologue or ()), dashboard,
+        tuple(job_prologue or ()), FREE_PORT if dashboard is None else dashboard,
     )  # fmt: skip
     review = ReviewOptions(review_queue, cases, study, study_cases, tuple(rater or ("R1", "R2")), seed)
     options = RunOptions(

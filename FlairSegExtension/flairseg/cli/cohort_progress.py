@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from ..errors import FlairSegError
+from .advice import advice
+
 #: Sessions by which the rate is told.
 _WINDOW = 50
 #: Seconds between two plain lines.
@@ -104,7 +107,8 @@ class Told:
 
     def _show_failure(self, event: Mapping[str, Any]) -> None:
         head = (f"Failed ({event['case']}): ", "bold red")
-        self.console.print(Text.assemble(head, str(event["message"]), " ", str(event["advice"])), soft_wrap=True)
+        error = FlairSegError(str(event["message"]), str(event["advice"]), code=str(event["code"]))
+        self.console.print(Text.assemble(head, error.message, " ", advice(error)), soft_wrap=True)
 
     def _tell(self) -> None:
         if self._quiet:

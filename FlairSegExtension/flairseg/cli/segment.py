@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError, OutputError
+from ..errors import CaseWarning, FlairSegError, OutputError, warnings_from
 from ..labels import CLASSES, LESION
 from .console import (
     INTERRUPTED,
@@ -77,6 +77,7 @@ def segment_cases(
     """Segment every input; the exit code of the command."""
     messages, results = messages_console(), results_console()
     finished: list[tuple[str, Segmentation]] = []
+    kept: list[CaseWarning] = []
     told_by = _Lines(as_json)
     pseudonymiser: Pseudonymiser | None = None
     refused = already = 0
@@ -109,6 +110,7 @@ def segment_cases(
                         )  # fmt: skip
                     except AlreadyDone as there:
                         already += 1
+                        kept.extend(warnings_from(there.summary.get("warnings")))
                         bars.drop()
                         told_by.already(there.summary)
                         continue
@@ -144,7 +146,7 @@ def segment_cases(
         results.print("Research use only - not a medical device.", style="dim")
     if refused and not quiet:
         messages.print(f"{refused} of {len(inputs)} inputs could not be segmented.", soft_wrap=True)
-    return strict_code(messages, code, [w for _, case in finished for w in case.warnings], strict)
+    return strict_code(messages, code, [*kept, *(w for _, case in finished for w in case.warnings)], strict)
 
 
 def _learned(item: NamedInput, pseudonymiser: Pseudonymiser) -> NamedInput:

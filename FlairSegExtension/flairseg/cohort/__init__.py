@@ -9,8 +9,9 @@ Importing this package loads neither Dask nor pyarrow: what a name needs is impo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy
 
 _LAZY = {
     "ChangeRow": "model",
@@ -39,9 +40,4 @@ if TYPE_CHECKING:
     from .running import run as run
     from .table import CohortTable as CohortTable
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+__getattr__, __dir__ = lazy(__name__, globals(), _LAZY)

@@ -14,9 +14,9 @@ from typing import Any
 from .._version import __version__
 from ..files.atomic import write_whole
 from ..labels import CLASSES
+from .bids_labels import rows_in_order
 from .layout import Layout
 from .model import BIDS, DONE, Session, SessionRow
-from .tables import csv_text
 
 #: Version of BIDS that is followed.
 BIDS_VERSION = "1.10.0"
@@ -101,10 +101,11 @@ def write_participants(layout: Layout, rows: Iterable[SessionRow]) -> None:
     OutputError
         If it cannot be written.
     """
-    people: dict[str, Session] = {}
-    for row in sorted(rows, key=lambda r: r.case):
+    found: dict[str, list[SessionRow]] = {}
+    for row in rows:
         if row.status == DONE:
-            people.setdefault(row.session.subject, row.session)
+            found.setdefault(row.session.subject, []).append(row)
+    people: dict[str, Session] = {subject: rows_in_order(found[subject])[0].session for subject in sorted(found)}
     columns = [
         "participant_id",
         *(c for c in ("age", "sex", "group", "site") if any(_has(p, c) for p in people.values())),
@@ -133,6 +134,3 @@ def tsv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     cells = ([str("n/a" if row.get(c) in (None, "") else row.get(c)) for c in columns] for row in rows)
     lines = ["\t".join(columns), *("\t".join(c.replace("\t", " ").replace("\n", " ") for c in line) for line in cells)]
     return "\n".join(lines) + "\n"
-
-
-__all__ = ["csv_text", "tsv_text", "write_dataset", "write_participants"]

@@ -14,7 +14,7 @@ from datetime import date
 from itertools import count
 
 from ..files.names import is_common
-from .model import Session
+from .model import Session, SessionRow
 
 #: Words that a number follows to name a visit: ``T1``, ``ses-2``, ``study1``, ``month12``, ``FU2``.
 _VISIT = r"(?:ses|session|visit|v|t|tp|timepoint|time|study|exam|scan|fu|followup|m|month|y|year)[-_ ]?\d{1,4}"
@@ -140,8 +140,8 @@ def subjects_meant(names: Iterable[str], labels: Mapping[str, str]) -> dict[str,
     for find in finders:
         claims: dict[str, list[str]] = {}
         for name in wanted - meant.keys():
-            if (own := find(name)) is not None:
-                claims.setdefault(own, []).append(name)
+            if (found := find(name)) is not None:
+                claims.setdefault(found, []).append(name)
         known = set(meant.values())
         meant |= {same[0]: own for own, same in claims.items() if len(same) == 1 and own not in known}
     return meant
@@ -235,6 +235,12 @@ def in_order(members: Iterable[Session]) -> list[Session]:
     found = list(members)
     dated = all(session.date for session in found)
     return sorted(found, key=lambda s: (s.date if dated else "", natural(s.session), s.path))
+
+
+def rows_in_order(rows: Iterable[SessionRow]) -> list[SessionRow]:
+    """Rows of one subject in the order of their sessions, see :func:`in_order`."""
+    by_session = {row.session: row for row in rows}
+    return [by_session[session] for session in in_order(by_session)]
 
 
 def natural(label: str) -> list[tuple[int, str]]:

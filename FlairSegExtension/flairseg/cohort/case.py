@@ -128,8 +128,8 @@ def work_on(case: str, work: Work) -> dict[str, Any]:
         code, message and advice.
     """
     shown = work.shown[case]
-    deaths = begun.begin(work.layout, case, work.mode)
     try:
+        deaths = begun.begin(work.layout, case, work.mode)
         lesions: list[dict[str, Any]] = []
         if deaths >= MOST_DEATHS:
             row = _quarantined(shown, work, deaths)

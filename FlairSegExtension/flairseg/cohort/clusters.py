@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -30,6 +31,8 @@ LEAST_BYTES = 600 * 10**6
 SHARE = 0.85
 #: Seconds within which a running scheduler has to answer.
 CONNECT_S = 15.0
+#: Where a dashboard listens that no other program can be in the way of.
+FREE_PORT = "127.0.0.1:0"
 #: Share of its limit at which Dask ends a worker.
 _TERMINATE = 0.95
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30,
@@ -59,7 +62,7 @@ class ClusterOptions:
     prologue : tuple of str
         Commands of the job script before the worker starts (``module load``, ``source activate``).
     dashboard : str
-        Where the dashboard of a cluster on this machine listens.
+        Where the dashboard of a cluster on this machine listens; empty: nowhere.
     """
 
     jobs: int | None = None
@@ -72,7 +75,7 @@ class ClusterOptions:
     account: str = ""
     job_options: tuple[str, ...] = field(default=())
     prologue: tuple[str, ...] = field(default=())
-    dashboard: str = "127.0.0.1:8787"
+    dashboard: str = FREE_PORT
 
     @property
     def is_local(self) -> bool:
@@ -130,21 +133,30 @@ def share_of(options: ClusterOptions, sessions: int, memory: int | None = None, 
     Raises
     ------
     FlairSegError
-        Code ``not-a-size`` or ``memory-too-small``.
+        Code ``not-a-size``; ``memory-too-small``: for a worker, as it was asked for or as so many would share it.
     """
     memory = available_memory() if memory is None else memory
     cores = available_cores() if cores is None else cores
     each = bytes_of(options.memory) if options.memory else 0
     if options.is_local and 0 < each < LEAST_BYTES:
-        raise FlairSegError(
-            f"A worker with {options.memory} of memory could not even load the model.",
-            f"Give each worker {LEAST_BYTES / 1e9:.1f} GB or more; {NEEDED_BYTES / 1e9:.1f} GB suit most images.",
-            code="memory-too-small",
-        )
+        raise _memory_too_small(f"A worker with {options.memory} of memory")
     fitting = max(1, int(SHARE * memory) // (each or NEEDED_BYTES))
     workers = options.jobs or (min(cores, fitting) if find_spec("distributed") else 1)
     workers = max(1, min(workers, sessions or 1))
-    return Share(workers, max(1, cores // workers), each or int(SHARE * memory) // workers)
+    each = each or int(SHARE * memory) // workers
+    # One worker without a limit is this process, which may have all.
+    if options.is_local and workers > 1 and each < LEAST_BYTES:
+        raise _memory_too_small(f"Each of {workers} workers at once, with {each / 1e9:.2f} GB of memory,")
+    return Share(workers, max(1, cores // workers), each)
+
+
+def _memory_too_small(who: str) -> FlairSegError:
+    return FlairSegError(
+        f"{who} could not even load the model.",
+        f"Give each worker {LEAST_BYTES / 1e9:.1f} GB or more, with fewer at once; {NEEDED_BYTES / 1e9:.1f} GB suit "
+        "most images.",
+        code="memory-too-small",
+    )
 
 
 def make_executor(options: ClusterOptions, run: str, share: Share, folder: Path) -> Executor:
@@ -191,32 +203,44 @@ def make_executor(options: ClusterOptions, run: str, share: Share, folder: Path)
         write_job_script(cluster, options, folder)
         cluster.scale(jobs=options.jobs or 1)
         return DaskExecutor(run, Client(cluster, set_as_default=False), cluster, wait_s=None)
-    cluster = _local_cluster(options, share)
-    return DaskExecutor(run, Client(cluster, set_as_default=False), cluster)
+    scratch = tempfile.mkdtemp(prefix="flairseg-dask-")
+    try:
+        cluster = _local_cluster(options, share, scratch)
+        executor = DaskExecutor(run, Client(cluster, set_as_default=False), cluster, scratch=scratch)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    if not options.dashboard:
+        executor.dashboard = ""
+    return executor
 
 
-def _local_cluster(options: ClusterOptions, share: Share) -> Cluster:
+def _local_cluster(options: ClusterOptions, share: Share, scratch: str) -> Cluster:
     """Workers of one task each, every one a process; what passes its memory is ended and started again."""
     import warnings
 
     import dask
     from distributed import LocalCluster
 
-    dask.config.set(
-        {
-            # Results are on disk: nothing is spilled, and a worker that waits at a level would wait for ever.
-            "distributed.worker.memory.target": False,
-            "distributed.worker.memory.spill": False,
-            "distributed.worker.memory.pause": False,
-            "distributed.worker.memory.terminate": _TERMINATE,
-            # The sessions that kill their worker are counted by flairseg.cohort.begun.
-            "distributed.scheduler.allowed-failures": 1000,
-            "distributed.scheduler.worker-saturation": 1.0,
-        }
-    )
     os.environ.setdefault("OMP_NUM_THREADS", str(share.cores))
-    with warnings.catch_warnings():
-        # The port of the dashboard is taken: another is found.
+    # Scheduler and nannies take these when they are made; other clusters of the program keep theirs.
+    with (
+        warnings.catch_warnings(),
+        dask.config.set(
+            {
+                # Results are on disk: nothing is spilled, and a worker that waits at a level would wait for ever.
+                "distributed.worker.memory.target": False,
+                "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.pause": False,
+                "distributed.worker.memory.terminate": _TERMINATE,
+                # The sessions that kill their worker are counted by flairseg.cohort.begun.
+                "distributed.scheduler.allowed-failures": 1000,
+                "distributed.scheduler.worker-saturation": 1.0,
+                "temporary-directory": scratch,
+            }
+        ),
+    ):
+        # A port that was asked for and is taken: another is found, and the run tells which.
         warnings.simplefilter("ignore")
         return LocalCluster(
             n_workers=share.workers,
@@ -224,8 +248,9 @@ def _local_cluster(options: ClusterOptions, share: Share) -> Cluster:
             processes=True,
             memory_limit=share.memory_bytes,
             host="127.0.0.1",
-            dashboard_address=options.dashboard or None,
-            local_directory=tempfile.mkdtemp(prefix="flairseg-dask-"),
+            # The scheduler listens for HTTP in any case; without a dashboard, at a free port of this computer.
+            dashboard_address=options.dashboard or FREE_PORT,
+            scheduler_kwargs={"dashboard": bool(options.dashboard)},
             silence_logs=logging.CRITICAL,
         )
 
@@ -240,6 +265,7 @@ def batch_cluster(options: ClusterOptions, folder: Path) -> Any:
     """
     _require_dask()
     try:
+        import dask
         import dask_jobqueue
     except ImportError as error:
         raise _missing("dask-jobqueue") from error
@@ -265,6 +291,9 @@ def batch_cluster(options: ClusterOptions, folder: Path) -> Any:
         job_extra_directives=list(options.job_options),
         job_script_prologue=list(options.prologue),
         log_directory=str(folder / "job-logs"),
+        # Any free port, unless the site configured its own.
+        scheduler_options={"dashboard_address": ":0"}
+        | dask.config.get(f"jobqueue.{options.batch}.scheduler-options", {}),
         **own[options.batch],
     )
 

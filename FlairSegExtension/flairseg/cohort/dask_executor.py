@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import signal
 import threading
 import time
@@ -67,6 +68,8 @@ class DaskExecutor:
         Started for this run, and closed with it.
     wait_s : float or None
         How long to wait for the first worker; None: for ever, as with batch systems.
+    scratch : str
+        Folder of the workers of that cluster, removed with it; empty: none.
 
     Raises
     ------
@@ -77,9 +80,14 @@ class DaskExecutor:
     mode = begun.WORKERS
 
     def __init__(
-        self, run: str, client: Client, cluster: Cluster | None = None, wait_s: float | None = _FIRST_WORKER_S
+        self,
+        run: str,
+        client: Client,
+        cluster: Cluster | None = None,
+        wait_s: float | None = _FIRST_WORKER_S,
+        scratch: str = "",
     ) -> None:
-        self._run, self._client, self._cluster = run, client, cluster
+        self._run, self._client, self._cluster, self._scratch = run, client, cluster, scratch
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._held: dict[str, tuple[Task, Future[Any]]] = {}
         self._workers, self._looked = 1, 0.0
@@ -162,6 +170,8 @@ class DaskExecutor:
         if self._cluster is not None:
             with suppress(Exception):
                 self._cluster.close(timeout=30)
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def lost_scheduler() -> WorkerError:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError, NoFlairError
 from ..files.dicom_identity import identifies
+from ..io.dicom_names import may_be_dicom
 from .bids_labels import date_in, first_name
 from .model import DICOM, ORTHANC, Session
 
@@ -48,7 +49,7 @@ def is_dicom_folder(folder: Path) -> bool:
             names = sorted(e.path for e in entries if e.is_file())[:_LOOKED_AT]
     except OSError:
         return False
-    return any(_is_dicom(Path(name)) for name in names)
+    return any(may_be_dicom(Path(name)) for name in names)
 
 
 def holds_dicom(root: Path) -> bool:
@@ -163,13 +164,3 @@ def _age(text: str, birth: str, date: str) -> float | None:
         return None
     years = (int(date[:4]) - int(birth[:4])) + (int(date[5:7]) - int(birth[5:7])) / 12
     return round(years, 1) if 0 <= years < 130 else None
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

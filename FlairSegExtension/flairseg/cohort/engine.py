@@ -19,7 +19,7 @@ from .tasks import FOLLOW, SEGMENT, Task
 
 #: Errors that another computer may not have: the session is tried once more, elsewhere.
 ELSEWHERE = frozenset(
-    {"not-enough-memory", "device", "device-error", "worker", "unexpected-error", "input-not-readable"}
+    {"not-enough-memory", "device", "network-failed", "worker", "unexpected-error", "input-not-readable"}
 )  # fmt: skip
 #: How often a task is handed out again that no worker answered to.
 MOST_LOSSES = 5

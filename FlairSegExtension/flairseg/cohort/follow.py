@@ -19,7 +19,7 @@ from ..longitudinal import follow, write_followup
 from ..longitudinal.result import FollowUp
 from ..longitudinal.writing import followup_files
 from . import begun
-from .bids_labels import in_order
+from .bids_labels import rows_in_order
 from .case import FATAL, MOST_DEATHS, Work, learn_names, quarantined, typed
 from .inputs import read_session
 from .layout import Layout
@@ -39,8 +39,7 @@ def pairs(rows: Sequence[SessionRow]) -> list[tuple[SessionRow, SessionRow]]:
     rows : sequence of SessionRow
         Of one subject.
     """
-    by_session = {row.session: row for row in rows if row.status == DONE}
-    done = [by_session[session] for session in in_order(by_session)]
+    done = rows_in_order(row for row in rows if row.status == DONE)
     found = list(pairwise(done))
     return [*found, (done[0], done[-1])] if len(done) > 2 else found
 

@@ -6,7 +6,6 @@ session whose result can be used.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -27,6 +26,7 @@ from ..statistics.effects import (
     spearman,
 )
 from ..statistics.intervals import Estimate
+from .bids_labels import rows_in_order
 from .measures import RESULTS, Measure, quality_measures, with_result
 from .model import SessionRow
 
@@ -117,22 +117,16 @@ class Comparison:
 
 
 def first_usable(rows: Sequence[SessionRow]) -> list[SessionRow]:
-    """One row a subject: of the sessions whose result can be used, the first by date, else by name.
+    """One row a subject: of the sessions whose result can be used, the first by date where all have one, else by name.
 
     Left out are results that cannot be trusted and those that a reader rejected; sessions below a bar of image quality
     stay.
     """
-    chosen: dict[str, SessionRow] = {}
-    for row in sorted(with_result(rows), key=_when):
+    usable: dict[str, list[SessionRow]] = {}
+    for row in with_result(rows):
         if row.trusted and row.verdict != REJECTED:
-            chosen.setdefault(row.session.subject, row)
-    return list(chosen.values())
-
-
-def _when(row: SessionRow) -> tuple[bool, str, list[tuple[int, str]], str]:
-    parts = re.split(r"(\d+)", row.session.session)
-    natural = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-    return not row.session.date, row.session.date, natural, row.case
+            usable.setdefault(row.session.subject, []).append(row)
+    return [rows_in_order(usable[subject])[0] for subject in sorted(usable)]
 
 
 def compare_groups(rows: Sequence[SessionRow], by: str) -> Comparison:
@@ -254,4 +248,5 @@ def along_age(rows: Sequence[SessionRow]) -> tuple[tuple[Association, ...], str]
 
 def _known(measure: Measure, rows: Sequence[SessionRow]) -> np.ndarray:
     values = measure.values(rows)
-    return values[np.isfinite(values)]
+    known: np.ndarray = values[np.isfinite(values)]
+    return known

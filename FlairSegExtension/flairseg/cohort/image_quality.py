@@ -261,7 +261,7 @@ def _cuts(stack: SliceStack, mask: np.ndarray) -> dict[str, float | None]:
     if not mask.any():
         return {"top_cut_cm2": None, "bottom_cut_cm2": None}
     axis, up_last = {"axial": (0, True), "sagittal": (2, False), "coronal": (1, False)}[stack.plane]
-    layer_cm2 = np.prod([mm for n, mm in enumerate(stack.spacing) if n != axis]) / 100
+    layer_cm2 = float(np.prod([mm for n, mm in enumerate(stack.spacing) if n != axis])) / 100
     first, last = (float(mask.take(n, axis).sum()) * layer_cm2 for n in (0, -1))
     top, bottom = (last, first) if up_last else (first, last)
     return {"top_cut_cm2": top, "bottom_cut_cm2": bottom}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..reporting.wording import counted
+
 _CITED = {
     "onnxruntime": "ONNX Runtime", "SimpleITK": "SimpleITK", "scipy": "SciPy", "scikit-image": "scikit-image",
     "dask": "Dask",
@@ -20,10 +22,12 @@ def methods_paragraph(run: Mapping[str, Any]) -> str:
         As ``run.json``.
     """
     software, model, sessions = run["software"], run["model"], run["sessions"]
-    done, failed = sessions.get("done", 0), sessions.get("failed", 0) + sessions.get("quarantined", 0)
+    earlier = run.get("of_earlier_options", 0)
+    done = sessions.get("done", 0) - earlier
+    failed = sessions.get("failed", 0) + sessions.get("quarantined", 0)
     none = sessions.get("no-flair", 0)
     text = (
-        f"FLAIR images of {_count(done, 'session')} of {_count(run['subjects'], 'subject')} were segmented into "
+        f"FLAIR images of {counted(done, 'session')} of {counted(run['subjects'], 'subject')} were segmented into "
         f"ventricles, normal periventricular white matter hyperintensity and lesions with FlairSeg "
         f"{software['flairseg']} (model {model['id']}, version {model['version']}, sha256 {model['sha256'][:12]})."
     )
@@ -33,18 +37,19 @@ def methods_paragraph(run: Mapping[str, Any]) -> str:
         text += " Lesions were assigned to regions by atlas-to-subject registration."
     if run.get("comparisons"):
         text += (
-            f" Sessions of the same subject ({_count(run['comparisons'], 'comparison')}) were registered to the "
+            f" Sessions of the same subject ({counted(run['comparisons'], 'comparison')}) were registered to the "
             "half-way space; changes within test-retest variability were not counted."
         )
     if failed or none:
         text += (
-            f" No result was obtained for {_count(failed + none, 'session')} ({failed} failed, {none} without FLAIR)."
+            f" No result was obtained for {counted(failed + none, 'session')} ({failed} failed, {none} without FLAIR)."
+        )
+    if earlier:
+        text += (
+            f" Results of {counted(earlier, 'further session')} were made by another model, with other options or by "
+            "another version; the table tells by which, and this paragraph does not describe them."
         )
     names = [f"{shown} {software[name]}" for name, shown in _CITED.items() if name in software]
     text += f" Processing used Python {software['python']}, {', '.join(names)}."
     text += " FlairSeg is for research use only and is not a medical device."
     return f"# Methods\n\n{text}\n"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

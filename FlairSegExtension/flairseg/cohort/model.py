@@ -118,7 +118,7 @@ class SessionRow:
         ``{region: {"count": n, "volume_ml": v}}``; empty where regions were not looked for.
     largest_lesion_ml : float or None
     expected_correction_ml : float or None
-        :func:`flairseg.study.queue.expected_correction_ml`: how uncertain the model is, the order of the reading room.
+        :func:`flairseg.cohort.case.expected_correction_ml`: how uncertain the model is, the order of the reading room.
     regions_with_lesions : int or None
         Of the three regions of the McDonald criteria that a brain FLAIR shows
         (:func:`flairseg.anatomy.dissemination.dissemination`); None where regions were not looked for.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +55,5 @@ class CaseOptions:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for ``run.json`` and for a worker."""
+        """Plain values for ``run.json``."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CaseOptions:
-        """What :meth:`to_dict` made."""
-        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values})

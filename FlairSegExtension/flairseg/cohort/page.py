@@ -131,10 +131,8 @@ def _none_failed(rows: Sequence[SessionRow]) -> str:
 
 
 def _quality_paragraphs(rows: Sequence[SessionRow]) -> tuple[str, ...]:
-    told = ("Shares are of the sessions that have a result.",)
-    if not any(row.quality for row in rows):
-        told += ("Image quality was not measured.",)
-    return told
+    told = "Shares are of the sessions that have a result."
+    return (told,) if any(row.quality for row in rows) else (told, "Image quality was not measured.")
 
 
 def _outlier_paragraphs(outliers: Sequence[Outlier]) -> tuple[str, ...]:
@@ -175,7 +173,7 @@ def _sheet_paragraphs(ordered: Sequence[Priority]) -> tuple[str, ...]:
 
 def _card(root: Path, one: Priority) -> dict[str, Any]:
     row = one.row
-    count = "" if row.lesion_count is None else f", {row.lesion_count} lesion{'' if row.lesion_count == 1 else 's'}"
+    count = "" if row.lesion_count is None else f", {counted(row.lesion_count, 'lesion')}"
     facts = "lesions not known" if row.lesion_ml is None else f"{figure(row.lesion_ml)} ml{count}"
     verdict = f"; verdict: {row.verdict}" if row.verdict else ""
     return {

@@ -55,18 +55,20 @@ def _histograms(rows: Sequence[SessionRow], measures: Sequence[Measure], name: s
 
 
 def _histogram(axes: Axes, measure: Measure, values: np.ndarray) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     if measure.skewed:
         bins = np.expm1(np.linspace(np.log1p(values.min()), np.log1p(max(values.max(), values.min() + 0.5)), _BINS + 1))
         # Rounding must not put the least and the largest value outside of the outer bins.
         bins[0], bins[-1] = min(bins[0], values.min()), max(bins[-1], values.max())
     else:
         bins = np.histogram_bin_edges(values, _BINS)
-    axes.hist(values, bins=bins, color=COLOURS[5], edgecolor="white", linewidth=0.4)
+    axes.hist(values, bins=bins.tolist(), color=COLOURS[5], edgecolor="white", linewidth=0.4)
     if measure.skewed:
         _log_scale(axes, float(values.max()), "x")
     axes.axvline(float(np.median(values)), color=TEXT, lw=1.1)
     axes.set_title(measure.label)
-    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=GRID, lw=0.6)
     axes.set_axisbelow(True)
 

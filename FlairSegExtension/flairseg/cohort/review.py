@@ -24,14 +24,12 @@ from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive
 from ..study.drafting import StudyDesign, draft_of, write_draft
 from .layout import Layout
 from .model import DONE, Session, SessionRow
+from .priority import robust_z
 from .rows import read_lesion_values, write_row
 from .tables import csv_text
 
-#: Fewest sessions of which a median and a spread are taken.
-FEWEST_FOR_OUTLIERS = 8
 #: The arm of a drafted study.
 ARM = "flairseg"
-_MAD_TO_SD = 1.4826
 QUEUE_COLUMNS = (
     "case", "flair", "labels", "summary", "probabilities", "priority", "why", "state", "expected_correction_ml",
     "outlying_sd", "trusted", "below_bar",
@@ -217,8 +215,8 @@ def priorities(rows: Iterable[SessionRow]) -> dict[str, Priority]:
 
     Notes
     -----
-    Volumes and counts are compared as log(1 + x), whose distribution over patients is less skewed; the spread is
-    1.4826 times the median absolute deviation.
+    Volumes and counts are compared as log(1 + x), whose distribution over patients is less skewed, by
+    :func:`flairseg.cohort.priority.robust_z`.
     """
     done = [row for row in rows if row.status == DONE]
     distances = _distances(done)
@@ -247,13 +245,7 @@ def _distances(rows: Sequence[SessionRow]) -> list[tuple[float, str] | None]:
     for name, value_of in _COMPARED.items():
         values = [value_of(row) for row in rows]
         logs = np.array([math.nan if v is None else math.log1p(v) for v in values], float)
-        known = logs[np.isfinite(logs)]
-        if len(known) < FEWEST_FOR_OUTLIERS:
-            continue
-        spread = _MAD_TO_SD * float(np.median(np.abs(known - np.median(known))))
-        if spread <= 0:
-            continue
-        for n, distance in enumerate(np.abs(logs - np.median(known)) / spread):
+        for n, distance in enumerate(np.abs(robust_z(logs))):
             now = best[n]
             if math.isfinite(distance) and (now is None or distance > now[0]):
                 best[n] = (round(float(distance), 3), name)
@@ -307,7 +299,7 @@ def write_queue(layout: Layout, rows: Iterable[SessionRow], sessions: Mapping[st
                 "outlying_sd": priority.outlying_sd, "trusted": row.trusted, "below_bar": " ".join(row.below_bar),
             }
         )  # fmt: skip
-    lines.sort(key=lambda line: (line["state"] != "open", -line["priority"], line["case"]))
+    lines.sort(key=lambda line: (line["state"] != "open", -order[str(line["case"])].value, line["case"]))
     write_whole(layout.queue_csv, csv_text(QUEUE_COLUMNS, lines))
     return len(lines), left_out
 

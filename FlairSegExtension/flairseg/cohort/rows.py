@@ -60,12 +60,6 @@ def read_rows(layout: Layout) -> dict[str, SessionRow]:
     return {row.case: row for row in rows if row is not None}
 
 
-def read_change(layout: Layout, name: str) -> ChangeRow | None:
-    """The row of a comparison; None where there is none that can be read."""
-    content = _content(layout.change_row(name))
-    return None if content is None else _change_row(content)
-
-
 def read_changes(layout: Layout) -> dict[str, ChangeRow]:
     """All rows of comparisons by name."""
     rows = (_change_row(content) for content in _contents(layout.change_row("x").parent))

@@ -342,9 +342,17 @@ def _finish(
 def run_content(
     prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
 ) -> dict[str, Any]:
-    """What ``run.json`` holds: options, versions, hashes, counts. No names under pseudonyms."""
+    """What ``run.json`` holds: options, versions, hashes, counts. No names under pseudonyms.
+
+    ``sessions`` counts all rows; ``of_earlier_options`` those of them whose result another model, other options or
+    another version made; ``subjects`` and ``comparisons`` are those of the present ones.
+    """
     options, hidden = prepared.options, prepared.pseudonymiser is not None
     statuses = [row.status for row in rows.values()]
+    done = [row for row in rows.values() if row.status == DONE]
+    # Results of sessions that left the source, and those that an interrupted run had not come to, stay in the tables.
+    own = {row.case: row for row in done if row.options_sha256 == prepared.case_options.sha256}
+    compared = [change for change in changes.values() if change.status == DONE]
     return {
         "flairseg_cohort": 1,
         "source": "removed" if hidden else str(prepared.source.path),
@@ -358,8 +366,9 @@ def run_content(
         "cluster": dataclasses.asdict(options.cluster) | {"workers": prepared.workers},
         "software": versions(),
         "sessions": {status: statuses.count(status) for status in dict.fromkeys(statuses)},
-        "subjects": len({row.session.subject for row in rows.values() if row.status == DONE}),
-        "comparisons": sum(change.status == DONE for change in changes.values()),
+        "of_earlier_options": len(done) - len(own),
+        "subjects": len({row.session.subject for row in own.values()}),
+        "comparisons": sum({change.first, change.last} <= own.keys() for change in compared),
         "seconds": round(seconds, 1),
         "finished": "" if hidden else now(),
         "notice": "Research use only - not a medical device.",

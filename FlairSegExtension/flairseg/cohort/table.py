@@ -24,12 +24,9 @@ class CohortTable:
     ----------
     layout : Layout
         Where everything lies.
-    interrupted : bool
-        Whether the run was ended before all was done.
     """
 
     layout: Layout
-    interrupted: bool = False
 
     @classmethod
     def open(cls, output: str | Path) -> CohortTable:

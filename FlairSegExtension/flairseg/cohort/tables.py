@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..files.atomic import all_or_none, write_whole
+from ..files.atomic import all_or_none, output_error, write_whole
+from ..files.csv_tables import cell
 from .layout import Layout
 from .model import COLUMNS, DONE, ChangeRow, LesionRecord, SessionRow
 from .rows import read_lesions
@@ -29,8 +30,6 @@ _LESION_WHOLE = frozenset({"number", "parts", "first_slice", "last_slice"})
 _FAILURE_COLUMNS = ("case", "subject", "session", "status", "code", "message", "advice", "attempts", "source")
 #: Rows of a group of ``lesions.parquet``: so many are in memory.
 _LESIONS_AT_ONCE = 50_000
-#: Characters that make a spreadsheet take a cell for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(layout: Layout, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow]) -> None:
@@ -51,6 +50,12 @@ def write_tables(layout: Layout, rows: Mapping[str, SessionRow], changes: Mappin
     if changes:
         lines = [change.flat() for change in sorted(changes.values(), key=lambda c: c.name)]
         write_whole(layout.changes_csv, csv_text(list(lines[0]), lines))
+    else:
+        # The last comparison is gone: its table must not stay behind.
+        try:
+            layout.changes_csv.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(layout.root, error) from error
 
 
 def _failure(row: SessionRow) -> dict[str, Any]:
@@ -107,11 +112,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return str(value).lower() if isinstance(value, bool) else cell(value)
 
 
 def _typed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pyarrow.Table:
