@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
+from typing import Any
 
 
 def _code_of(class_name: str) -> str:
@@ -87,7 +88,7 @@ class CaseWarning(str):
     """A warning about a case: text with a stable ``code`` in kebab case.
 
     It is a ``str``, so that it can be printed, compared and joined; ``summary.json`` and the worker's pipe write it as
-    ``{"code": ..., "message": ...}``.
+    ``{"code": ..., "message": ..., <field>: <number>, ...}``.
 
     Parameters
     ----------
@@ -95,34 +96,40 @@ class CaseWarning(str):
         What was noticed, one sentence.
     code : str
         Stable identifier in kebab case.
+    **fields : int or float
+        The figures of the message, for programs: slices used and missing, distances in mm. Numbers alone, so that no
+        field can hold a name.
     """
 
-    __slots__ = ("code",)
+    __slots__ = ("code", "fields")
     code: str
+    fields: dict[str, float]
 
-    def __new__(cls, message: str, code: str = "note") -> CaseWarning:
-        """Text and code; ``str`` is immutable, so both are set here."""
+    def __new__(cls, message: str, code: str = "note", /, **fields: float) -> CaseWarning:
+        """Text, code and figures; ``str`` is immutable, so all are set here."""
         warning = super().__new__(cls, message)
         warning.code = code
+        warning.fields = fields
         return warning
 
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override] # str has one
-        return str(self), self.code
+    def __reduce__(self) -> tuple[object, ...]:
+        return CaseWarning.of, (self.to_dict(),)
 
     def reworded(self, message: str) -> CaseWarning:
         """The same warning in other words: under a pseudonym, or with the study that it is about."""
-        return CaseWarning(message, self.code)
+        return CaseWarning(message, self.code, **self.fields)
 
-    def to_dict(self) -> dict[str, str]:
-        """``{"code", "message"}`` for JSON."""
-        return {"code": self.code, "message": str(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """``{"code", "message", **fields}`` for JSON."""
+        return {"code": self.code, "message": str(self), **self.fields}
 
     @classmethod
-    def of(cls, value: str | dict[str, str]) -> CaseWarning:
+    def of(cls, value: str | Mapping[str, Any]) -> CaseWarning:
         """From text, a warning, or what :meth:`to_dict` made."""
-        if isinstance(value, dict):
-            return cls(str(value.get("message", "")), str(value.get("code", "note")))
-        return cls(str(value), getattr(value, "code", "note"))
+        if isinstance(value, Mapping):
+            told = {k: v for k, v in value.items() if k not in ("code", "message") and isinstance(v, (int, float))}
+            return cls(str(value.get("message", "")), str(value.get("code", "note")), **told)
+        return cls(str(value), getattr(value, "code", "note"), **getattr(value, "fields", {}))
 
 
 def warnings_from(content: object) -> tuple[CaseWarning, ...]:
@@ -134,12 +141,12 @@ def warnings_from(content: object) -> tuple[CaseWarning, ...]:
         What stands under ``warnings``; anything that is no warning is left out.
     """
     entries = content if isinstance(content, (list, tuple)) else ()
-    found = (CaseWarning.of(entry) for entry in entries if isinstance(entry, (str, dict)))
+    found = (CaseWarning.of(entry) for entry in entries if isinstance(entry, (str, Mapping)))
     return tuple(warning for warning in found if warning.strip())
 
 
-def warnings_as_dicts(warnings: Iterable[str]) -> list[dict[str, str]]:
-    """Warnings as they are written to files and sent to another process: ``[{"code", "message"}, ...]``."""
+def warnings_as_dicts(warnings: Iterable[str]) -> list[dict[str, Any]]:
+    """Warnings as they are written to files and sent to another process: ``[{"code", "message", ...}, ...]``."""
     return [CaseWarning.of(warning).to_dict() for warning in warnings]
 
 

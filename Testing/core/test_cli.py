@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from Testing.core.tiny import make_head, make_model, to_dicom, to_nifti, to_sitk
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SUFFIXES = {"_labels.nii.gz", ".seg.nrrd", "_overview.png", "_lesions.csv", "_summary.json"}
+SUFFIXES = {"_labels.nii.gz", ".seg.nrrd", "_overview.png", "_lesions.csv", "_summary.json", "_lesion_mask.nii.gz"}
 
 
 def run(*arguments) -> object:
@@ -145,7 +145,7 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert "1 already done" in result.stderr
-    for more in (("--threshold", 0.2), ("--lesion-mask",)):
+    for more in (("--threshold", 0.2), ("--regions",)):
         refused = run(*arguments, *more)
         assert refused.exit_code == 2, more
         assert "--overwrite" in refused.stderr
@@ -193,9 +193,9 @@ def test_json_lines_and_quiet(head_file, model, tmp_path):
 
 def test_options_out_of_a_file(head_file, model, tmp_path):
     config = tmp_path / "options.json"
-    config.write_text(json.dumps({"model": str(model), "output": str(tmp_path / "out"), "lesion-mask": True}))
+    config.write_text(json.dumps({"model": str(model), "output": str(tmp_path / "out"), "lesion-mask": False}))
     assert run("segment", head_file, "--config", config).exit_code == 0
-    assert "head-a_lesions.nii.gz" in names(tmp_path / "out")
+    assert "head-a_lesion_mask.nii.gz" not in names(tmp_path / "out")
     # What is typed wins, and a misspelled option is an error.
     assert run("segment", head_file, "--config", config, "-o", tmp_path / "two").exit_code == 0
     assert (tmp_path / "two").is_dir()

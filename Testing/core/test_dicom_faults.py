@@ -430,6 +430,7 @@ def test_slabs_that_share_slices_make_one_head(tmp_path, flair, backend, trait):
     added = volume.array - flair.array
     assert [float(a.mean()) for a in added] == [0.0] * 8 + [3.0] * 8
     assert codes(volume.warnings) == ["slabs-merged"]
+    assert volume.warnings[0].fields == {"used": 16, "missing": 0, "slabs": 2}
     assert "of the 2 slices that two slabs share" in volume.warnings[0]
     assert "16 of 18 images of the series are used." in volume.information
 
@@ -501,6 +502,8 @@ def test_slices_turned_a_little_stay_one_stack(tmp_path, flair, backend, axis):
     arm = np.hypot(rows, columns) / 2 if axis == 2 else rows / 2
     told = float(volume.warnings[0].split("up to ")[1].split(" mm")[0])
     assert told == pytest.approx(np.radians(0.5) * arm, abs=0.15)
+    figures = {"used": 16, "missing": 0, "displacement_mm": np.radians(0.5) * arm}
+    assert volume.warnings[0].fields == pytest.approx(figures, abs=0.15)
     if backend == "pydicom" and axis == 2:
         with pytest.raises(errors.InvalidGeometryError, match="turned against each other"):
             read_flair(folder).source.headers()
@@ -511,6 +514,7 @@ def test_every_other_slice_turned_far_is_no_whole_head(tmp_path, flair, backend,
     folder = write_series(flair, tmp_path / "s", "siemens", change=turned(angle, lambda k: k % 2))
     volume = read_volume(folder)
     assert codes(volume.warnings)[0] == "part-of-the-head"
+    assert volume.warnings[0].fields == {"used": 8, "missing": 8}
     assert "Only 8 of 16 slices are used" in " ".join(volume.warnings)
 
 
@@ -548,6 +552,7 @@ def test_every_other_file_lost_is_told(tmp_path, flair, backend):
     assert volume.spacing[2] == pytest.approx(16)
     assert codes(volume.warnings) == ["slices-missing"]
     assert "SpacingBetweenSlices says 8 mm" in volume.warnings[0]
+    assert volume.warnings[0].fields == {"used": 8, "missing": 7}
     assert "InstanceNumber counts 1, 3, 5, ..." in volume.warnings[0]
 
 

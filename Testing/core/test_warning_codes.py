@@ -106,6 +106,25 @@ def test_codes_cross_the_worker_s_pipe(segmentation):
     assert [(w, w.code) for w in back] == [("A CT.", "not-mr"), ("Gaps.", "wide-slice-gap"), ("old", "note")]
 
 
+def test_figures_of_a_warning_are_kept_wherever_it_goes(segmentation):
+    import copy
+    import pickle
+    from dataclasses import replace
+
+    told = CaseWarning("Half of it: 10 of 20.", "slices-missing", used=10, missing=10, displacement_mm=0.5)
+    written = {"code": "slices-missing", "message": "Half of it: 10 of 20.", "used": 10, "missing": 10}
+    written["displacement_mm"] = 0.5
+    assert warnings_as_dicts([told]) == [written]
+    header, blocks = wire.encode_result(replace(segmentation, warnings=[told]))
+    sent = wire.decode_result(json.loads(json.dumps(header)), blocks, segmentation.volume).warnings[0]
+    read, pickled = warnings_from([written])[0], pickle.loads(pickle.dumps(told))
+    for other in (sent, read, pickled, copy.deepcopy(told), CaseWarning.of(told)):
+        assert (other, other.code, other.fields) == (told, told.code, told.fields)
+    assert told.reworded("Study 1.").to_dict() == written | {"message": "Study 1."}
+    # A name cannot come back in by a field.
+    assert CaseWarning.of(written | {"patient": "Doe", "series": ["Doe"]}).fields == told.fields
+
+
 def test_summary_holds_objects(segmentation):
     from dataclasses import replace
 

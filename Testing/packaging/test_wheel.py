@@ -78,6 +78,6 @@ def test_wheel_segments_a_phantom_away_from_the_repository(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     stem = flair.name.removesuffix(".nii.gz")
-    endings = ("_labels.nii.gz", ".seg.nrrd", "_summary.json", "_overview.png", "_lesions.csv")
+    endings = ("_labels.nii.gz", ".seg.nrrd", "_summary.json", "_overview.png", "_lesions.csv", "_lesion_mask.nii.gz")
     expected = {f"{stem}{ending}" for ending in endings}
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected

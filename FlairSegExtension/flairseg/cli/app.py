@@ -152,13 +152,14 @@ def segment(
         bool, typer.Option("--probabilities", "-p", help="Also write the class probabilities (4-D NIfTI, float32).")
     ] = False,
     lesion_mask: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--lesion-mask",
-            help="Also write the lesions alone as 0 and 1, for programs that take every value for a lesion: "
-            "<name>_lesions.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz.",
+            "--lesion-mask/--no-lesion-mask",
+            help="The lesions alone as 0 and 1, for programs that take every value for a lesion: "
+            "<name>_lesion_mask.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz.",
+            show_default="--lesion-mask",
         ),
-    ] = False,
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results of the same input; without it they are kept.")
     ] = False,
@@ -212,9 +213,11 @@ def segment(
 ) -> None:
     """Segment FLAIR volumes and write the results.
 
-    Each input gives five files:
+    Each input gives six files:
 
     [green]<name>_labels.nii.gz[/green]   1 ventricles, 2 normal WMH, 3 lesions, on the input's grid
+
+    [green]<name>_lesion_mask.nii.gz[/green]   the lesions alone, 0 and 1, for programs that take every value for one
 
     [green]<name>.seg.nrrd[/green]        the same for 3D Slicer, named and coloured
 

@@ -68,7 +68,7 @@ def segment_cases(
     regions: bool = True,
     dicom: DicomOptions = NO_DICOM,
     strict: bool = False,
-    lesion_mask: bool = False,
+    lesion_mask: bool | None = None,
     names: Sequence[str] = (),
     threshold: float | None = None,
     quiet: bool = False,
@@ -166,13 +166,14 @@ def _segment_case(
     pseudonymiser: Pseudonymiser | None = None,
     regions: bool = True,
     dicom: DicomOptions = NO_DICOM,
-    lesion_mask: bool = False,
+    lesion_mask: bool | None = None,
 ) -> Segmentation:
     from ..progress import STAGES
     from ..segmentation.pipeline import segment
     from ..segmentation.writing import check_destination, write_segmentation
 
-    wanted = _wanted(probabilities and bool(card.members), probabilities, lesion_mask)
+    # Results of an earlier version are done without the mask, which is written unless it is declined.
+    wanted = _wanted(probabilities and bool(card.members), probabilities, bool(lesion_mask))
     try:
         check_destination(output, item.stem, overwrite)
         dicom.check(item.path, item.stem, overwrite)
@@ -197,7 +198,7 @@ def _segment_case(
     progress(STAGES["regions"], "write")
     if read is not None:
         case.warnings.extend(dicom.write(case, read, item.stem, pseudonymiser, overwrite))
-    write_segmentation(case, output, item.stem, probabilities, overwrite, lesion_mask=lesion_mask)
+    write_segmentation(case, output, item.stem, probabilities, overwrite, lesion_mask=lesion_mask is not False)
     progress(1.0, "write")
     return case
 

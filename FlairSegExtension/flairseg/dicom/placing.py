@@ -154,7 +154,7 @@ def _aligned(
             f"The slices are turned or shifted against each other by up to {apart:.1f} mm. They were stacked as if "
             "they were parallel, so that tissue between them may be missing or counted twice."
         )
-        told.append(CaseWarning(text, "slices-turned"))
+        told.append(CaseWarning(text, "slices-turned", used=len(frames), missing=0, displacement_mm=round(apart, 2)))
     return affine, order, told
 
 
@@ -198,12 +198,9 @@ def _distance_remarks(step: float, frames: Sequence[Frame], numbers: Collection[
     if between or skipped:
         missing = max(1, round(step / said) - 1)
         part = "every other slice" if missing == 1 else f"{missing} of {missing + 1} slices"
-        return [
-            CaseWarning(
-                f"The slices lie {step:.4g} mm apart, but {', '.join(words)}: {part} seems to be missing.",
-                "slices-missing",
-            )
-        ]
+        text = f"The slices lie {step:.4g} mm apart, but {', '.join(words)}: {part} seems to be missing."
+        figures = {"used": len(frames), "missing": missing * (len(frames) - 1)}
+        return [CaseWarning(text, "slices-missing", **figures)]
     if step >= WIDE_GAP * thickness:
         text = (
             f"The slices are {thickness:.4g} mm thick and {step:.4g} mm apart: more than half of the head lies between "

@@ -178,7 +178,8 @@ def _with_remarks(
     """The stack with what its reader should know about the rest of the series."""
     warnings, information = list(stack.warnings), []
     used, kept = len(stack.frames), sum(len(s.frames) for s in stacks)
-    information.append(CaseWarning(f"{used} of {total} images of the series are used.", "slices-used"))
+    text = f"{used} of {total} images of the series are used."
+    information.append(CaseWarning(text, "slices-used", used=used, found=total))
     if total > kept:
         text = f"{total - kept} files lie there twice (the same image); the copies were left out."
         information.append(CaseWarning(text, "copies-left-out"))
@@ -194,14 +195,14 @@ def _with_remarks(
         text = f"The series consists of {slabs} slabs that together cover {used} slices"
         text += f"; of the {doubled} slices that two slabs share, one image was used" if doubled else ""
         text += ": the head may have moved between them, and their intensities may differ."
-        warnings.append(CaseWarning(text, "slabs-merged"))
+        warnings.append(CaseWarning(text, "slabs-merged", used=used, missing=0, slabs=slabs))
     left = sum(len(s.frames) for s in others) - doubled
     if left:
         warnings.append(_left_out(stack, others, used, used + left))
     expected = max((image.expected or 0 for image in images), default=0)
     if expected > kept and not stack.problem and len(images) > 1:
         text = f"The headers speak of {expected} images, but {kept} are here: slices may be missing at the ends."
-        warnings.append(CaseWarning(text, "fewer-images-than-announced"))
+        warnings.append(CaseWarning(text, "fewer-images-than-announced", used=used, missing=expected - kept))
     problem = stack.problem
     if problem is not None and problem.code == "slices-missing" and _turned_between(stack, others):
         problem = UnsupportedImageError(
@@ -262,10 +263,10 @@ def _left_out(stack: Stack, others: list[Stack], used: int, total: int) -> CaseW
         return CaseWarning(
             f"Only {used} of {total} slices are used: {left} more images of the series lie above, below or between "
             "them but do not fit into one volume, so a part of the head is missing.",
-            "part-of-the-head",
-        )
+            "part-of-the-head", used=used, missing=left,
+        )  # fmt: skip
     text = f"{left} more images of the series do not belong to this volume and were left out ({used} of {total} used)."
-    return CaseWarning(text, "images-left-out")
+    return CaseWarning(text, "images-left-out", used=used, missing=0)
 
 
 def _reach_beyond(stack: Stack, others: list[Stack]) -> bool:

@@ -37,8 +37,8 @@ IMAGE_ENDINGS = (
 _SEGMENTATION = ".seg"
 #: What a label map's name says besides the case.
 MASK_WORDS = (
-    "_desc-lesion_mask", "_labels", "_label", "_truth", "_reference", "_gt", "_segmentation", "_seg", "_dseg", "_mask",
-    "_lesions", "_lesion", "_wmh",
+    "_desc-lesion_mask", "_lesion_mask", "_labels", "_label", "_truth", "_reference", "_gt", "_segmentation", "_seg",
+    "_dseg", "_mask", "_lesions", "_lesion", "_wmh",
 )  # fmt: skip
 #: Entities that say how a derivative was made, not what it was made of.
 _DERIVED_ENTITIES = frozenset({"desc", "label", "res", "den", "atlas", "seg"})

@@ -30,10 +30,12 @@ ENDINGS = {
     "overview": "_overview.png",
     "probabilities": "_probabilities.nii.gz",
     "disagreement": "_disagreement.nii.gz",
-    "lesion_mask": "_lesions.nii.gz",
+    "lesion_mask": "_lesion_mask.nii.gz",
     "lesions": "_lesions.csv",
     "summary": "_summary.json",
 }
+#: Names that earlier versions gave to files of a case: they go when its results are replaced.
+FORMER_ENDINGS = ("_lesions.nii.gz",)
 #: A stem of BIDS entities; the image's suffix is no part of a derivative's name.
 _BIDS_STEM = re.compile(r"(sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)(?:_FLAIR)?")
 
@@ -50,6 +52,11 @@ def file_names(stem: str) -> dict[str, str]:
     return names
 
 
+def _all_names(stem: str) -> list[str]:
+    """Every name that results of a case have, or had in earlier versions."""
+    return [*file_names(stem).values(), *(f"{stem}{ending}" for ending in FORMER_ENDINGS)]
+
+
 def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
     """Refuse, before any work is done, what could not be written in the end.
 
@@ -61,7 +68,7 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     folder = Path(output_dir)
     if not is_text(folder):
         raise unusable_name()
-    existing = [] if overwrite else already_there(folder, file_names(stem).values())
+    existing = [] if overwrite else already_there(folder, _all_names(stem))
     if existing:
         raise results_exist(f"Results of {stem}", folder / existing[0])
     check_folder(folder)
@@ -85,7 +92,7 @@ def check_same_input(output_dir: str | Path, stem: str, source: str, content_sha
         Code ``other-input``.
     """
     folder = Path(output_dir)
-    if already_there(folder, file_names(stem).values()):
+    if already_there(folder, _all_names(stem)):
         refuse_other_input(folder / f"{stem}{ENDINGS['summary']}", stem, [(source, content_sha256)])
 
 
@@ -102,8 +109,8 @@ def write_segmentation(
 
     ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
     ``<stem>_lesions.csv``, ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes
-    0..3 last) and, of an ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1), and ``<stem>_lesions.nii.gz``
-    (uint8, 0 and 1; of BIDS entities ``<entities>_desc-lesion_mask.nii.gz``).
+    0..3 last) and, of an ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1), and
+    ``<stem>_lesion_mask.nii.gz`` (uint8, 0 and 1; of BIDS entities ``<entities>_desc-lesion_mask.nii.gz``).
 
     Parameters
     ----------
@@ -155,7 +162,7 @@ def write_segmentation(
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     # The summary names its image as seen from where it is put.
     placed = replace(segmentation, source=input_for_summary(segmentation.source, folder))
-    with all_or_none(folder, wanted.values(), names.values()) as temporary:
+    with all_or_none(folder, wanted.values(), _all_names(stem)) as temporary:
         for name, file in wanted.items():
             segmentation.seconds["write"] = time.perf_counter() - began
             segmentation.seconds["total"] = before + segmentation.seconds["write"]
