@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError, NoFlairError
 from ..files.dicom_identity import identifies
-from ..io.dicom_names import may_be_dicom
+from ..files.dicom_marks import is_dicom_file
 from .bids_labels import date_in, first_name
 from .model import DICOM, ORTHANC, Session
 
@@ -49,7 +49,7 @@ def is_dicom_folder(folder: Path) -> bool:
             names = sorted(e.path for e in entries if e.is_file())[:_LOOKED_AT]
     except OSError:
         return False
-    return any(may_be_dicom(Path(name)) for name in names)
+    return any(is_dicom_file(Path(name)) for name in names)
 
 
 def holds_dicom(root: Path) -> bool:

@@ -33,6 +33,9 @@ _TAGS = {
 }  # fmt: skip
 #: Transfer syntax whose data set is compressed as a whole.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+#: PixelData, in either byte order; and bytes that are read at a time.
+_PIXELS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+_BLOCK = 1 << 16
 #: A Modality LUT Sequence and its first item, implicit and explicit, in either byte order.
 _TABLE = re.compile(rb"\x28\x00\x00\x30(SQ..)?.{4}\xfe\xff\x00\xe0|\x00\x28\x30\x00SQ...{4}\xff\xfe\xe0\x00", re.DOTALL)
 #: Attributes of one value in which a backslash is no separator.
@@ -82,13 +85,28 @@ class GdcmHeader:
 
 def _has_modality_table(path: Path) -> bool:
     """Whether a Modality LUT lies before the pixels of a file; GDCM tells of no sequences."""
-    raw = path.read_bytes()
-    if _DEFLATED in raw[:1024]:
-        # The file meta information ends where its first element (0002,0000) says.
-        start = 144 + int.from_bytes(raw[140:144], "little")
-        raw = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw[start:])
-    head = raw.partition(b"\xe0\x7f\x10\x00")[0].partition(b"\x7f\xe0\x00\x10")[0]
-    return _TABLE.search(head) is not None
+    return _TABLE.search(_before_pixels(path)) is not None
+
+
+def _before_pixels(path: Path) -> bytes:
+    """The bytes of a file up to its PixelData, inflated where need be; no more of it is read than these."""
+    head = bytearray()
+    inflater = None
+    with path.open("rb") as stream:
+        block = stream.read(_BLOCK)
+        if _DEFLATED in block[:1024]:
+            # The file meta information ends where its first element (0002,0000) says.
+            block = block[144 + int.from_bytes(block[140:144], "little") :]
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        while block:
+            # The tag may begin in one block and end in the next.
+            seen = max(0, len(head) - 3)
+            head += block if inflater is None else inflater.decompress(block)
+            found = [at for at in (head.find(tag, seen) for tag in _PIXELS) if at >= 0]
+            if found:
+                return bytes(head[: min(found)])
+            block = stream.read(_BLOCK)
+    return bytes(head)
 
 
 def stored_frame(path: Path, slope: float, intercept: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.dicom_marks import has_dicom_mark
 from . import text as header_text
 from .gdcm import GdcmHeader, has_pydicom
 from .stack import is_orientation
@@ -237,7 +238,7 @@ def _kind(path: Path) -> str | None:
             head = stream.read(132)
     except OSError:
         return None
-    if head[128:132] == b"DICM":
+    if has_dicom_mark(head):
         return "marked"
     if len(head) < 16 or head[:2] not in (b"\x08\x00", b"\x02\x00"):
         return None

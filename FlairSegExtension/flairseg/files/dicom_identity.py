@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .dicom_marks import is_dicom_file
+
 _PATIENT_ID, _STUDY_DATE = "0010|0020", "0008|0020"
 #: Files of a folder that are looked at until one is DICOM.
 _MOST_FILES = 200
@@ -68,7 +70,7 @@ def _dicom_files(path: Path) -> Iterator[Path]:
         for n, file in enumerate(candidates):
             if n >= _MOST_FILES:
                 return
-            if _is_dicom(file):
+            if is_dicom_file(file):
                 yield file
     except (OSError, ValueError):
         return
@@ -80,17 +82,6 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in sorted(files):
             if name != "DICOMDIR":
                 yield Path(root, name)
-
-
-def _is_dicom(file: Path) -> bool:
-    try:
-        # Devices and pipes would wait for what never comes.
-        if not file.is_file() or file.stat().st_size <= 132:
-            return False
-        with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _header(file: Path) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from ..errors import UnreadableImageError
+from .dicom_marks import has_dicom_mark
 from .nifti import first_bytes
 
 #: Known endings and the kind of file that each promises; the longest ending counts.
@@ -133,7 +134,7 @@ def _by_content(content: bytes) -> str | None:
         return "NIfTI pair (.hdr and .img)"
     if content[4:7] in (b"n+2", b"ni2"):
         return "NIfTI-2"
-    if content[128:132] == b"DICM":
+    if has_dicom_mark(content):
         return "DICOM"
     if content[257:262] == b"ustar":
         return "tar archive"

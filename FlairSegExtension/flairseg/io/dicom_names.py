@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FlairSegError
+from ..files.dicom_marks import is_dicom_file
 
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 def may_be_dicom(path: Path) -> bool:
     """Whether a path is a folder, or a file with DICOM's preamble."""
     try:
-        if path.is_dir():
-            return True
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+        return path.is_dir() or is_dicom_file(path)
     except (OSError, ValueError):
         return False
 

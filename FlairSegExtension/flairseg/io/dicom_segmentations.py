@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MissingDependencyError, UnreadableImageError, UnsuitableMaskError
+from ..files.dicom_marks import has_dicom_mark, is_dicom_file
 from ..image.geometry import VolumeGeometry, lps_affine
 from .raw_labels import RawLabels, Segment
 
@@ -43,7 +44,7 @@ def find(path: Path) -> Path | None:
     """
     if path.is_dir():
         inside = sorted(p for p in path.iterdir() if p.is_file())[:_MOST_FILES]
-        found = [p for p in inside if _is_dicom(p) and _storage_class(p) in _SEGMENTATIONS]
+        found = [p for p in inside if is_dicom_file(p) and _storage_class(p) in _SEGMENTATIONS]
         if len(found) > 1:
             raise UnsuitableMaskError(
                 f"The folder {path.name} holds {len(found)} DICOM segmentations "
@@ -53,7 +54,7 @@ def find(path: Path) -> Path | None:
                 files=[p.name for p in found],
             )
         return found[0] if found else None
-    if not path.is_file() or not _is_dicom(path):
+    if not is_dicom_file(path):
         return None
     if _storage_class(path) not in _SEGMENTATIONS:
         raise UnsuitableMaskError(
@@ -114,12 +115,7 @@ def is_segmentation(path: Path) -> bool:
         return False
     # Group 2 comes first and is never compressed; an odd UID is padded by a zero byte.
     found = re.search(rb"\x02\x00\x02\x00UI..([0-9.]+)", meta, re.DOTALL)
-    return meta[128:132] == b"DICM" and found is not None and found[1].decode() in _SEGMENTATIONS
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    return has_dicom_mark(meta) and found is not None and found[1].decode() in _SEGMENTATIONS
 
 
 def _storage_class(path: Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CaseWarning, InputNotFoundError, UnsuitableMaskError
+from ..files.dicom_marks import is_dicom_file
 from ..image.geometry import VolumeGeometry, triple
 from .raw_labels import PROVENANCE, RawLabels, Segment
 
@@ -48,7 +49,7 @@ def read_raw(path: str | Path) -> RawLabels:
         If it holds fractional segments (code ``fractional-segmentation``), or segments that no label describes.
     """
     path = Path(path)
-    if path.is_dir() or _is_dicom(path):
+    if path.is_dir() or is_dicom_file(path):
         from . import dicom_segmentations
 
         found = dicom_segmentations.find(path)
@@ -62,15 +63,6 @@ def read_raw(path: str | Path) -> RawLabels:
             path=str(path),
         )
     return _read_image(path)
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        # Whatever is wrong with it, reading the image says so.
-        return False
 
 
 def _read_image(path: Path) -> RawLabels:
