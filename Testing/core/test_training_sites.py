@@ -517,7 +517,8 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     (tmp_path / "a.json").write_text(json.dumps(entries[0]))
     (tmp_path / "b.json").write_text(json.dumps({"entries": entries[1:], "scans": {}}))
     rows = [{"from": 0.9, "to": 1.0, "lesions": 7, "confidence": 0.95, "drawn": 0.86}]
-    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "thresholds": {"3": 0.6}}, "folds": [],
+    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "thresholds": {"3": 0.6}},
+              "folds": [{"fitted": 1.8}, {"fitted": 1.4}, {"fitted": 1.6}],
               "error_before": 0.2, "error_left_out": 0.05}  # fmt: skip
     fitted |= {"lesions_before": rows, "lesions_left_out": rows}
     (tmp_path / "decoding.json").write_text(json.dumps(fitted))
@@ -530,7 +531,8 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     assert written["pipeline"]["thresholds"] == {"3": 0.6}
     for words in (
         "divided by 1.700",
-        "probabilities 0.200, at that temperature 0.050",
+        "patients give (1.4 to 1.8)",
+        "probabilities 0.200, at those 0.050",
         "0.9 to 1: 7 lesions, 86 % drawn",
     ):
         assert words in written["training"]["decoding"]

@@ -49,7 +49,7 @@ def test_the_harness_waits_with_and_without_the_lock(slicer, stubborn):
     ran = []
 
     def work():
-        for _ in range(20):
+        for _ in range(200):
             time.sleep(0.001)
             ran.append(1)
 
@@ -61,8 +61,9 @@ def test_the_harness_waits_with_and_without_the_lock(slicer, stubborn):
         run_event_loop(0.3)
         slicer.app.processEvents()
         during = len(ran)
-    wait_until(lambda: len(ran) == 20, 10)
-    assert during < 3
+    wait_until(lambda: len(ran) == 200, 30)
+    # Not none: Python's own code between two turns of the loop may let go of the lock, more often on a busy machine.
+    assert during < 20
     thread.join(1)
 
 
