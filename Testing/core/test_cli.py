@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -9,14 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import flairseg
 import numpy as np
 import pytest
-from flairseg.cli import app
-from flairseg.cli import segment as segment_command
+from flairseg.cli import app, segment_bars, segment_case
 from flairseg.models import store
+from flairseg.segmentation import memory
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -271,14 +273,14 @@ def test_an_output_that_is_no_folder(head_file, model, tmp_path):
 )
 def test_a_defect_in_one_case_does_not_cost_the_others(head_file, model, tmp_path, monkeypatch, error, word):
     shutil.copy(head_file, tmp_path / "b.nii.gz")
-    real = segment_command._segment_case
+    real = segment_case._segment_case
 
     def case(item, *arguments):
         if item.path.name == "b.nii.gz":
             raise error
         return real(item, *arguments)
 
-    monkeypatch.setattr(segment_command, "_segment_case", case)
+    monkeypatch.setattr(segment_case, "_segment_case", case)
     result = run("segment", tmp_path / "b.nii.gz", head_file, "-o", tmp_path / "out", "-m", model)
     assert result.exit_code == 2
     assert word in result.stderr
@@ -315,7 +317,7 @@ def test_names_that_are_no_text(head_file, model, tmp_path):
 
 def test_progress_on_a_terminal(monkeypatch, tmp_path):
     console = Console(force_terminal=True, width=100, file=(tmp_path / "screen").open("w+", encoding="utf-8"))
-    with segment_command._Bars(console, 2) as bars:
+    with segment_bars.Bars(console, 2) as bars:
         for name in ("short", "a very long name of a case that does not fit on the screen"):
             progress = bars.case(name)
             for fraction, stage in ((0.0, "read"), (0.5, "inference"), (1.0, "write")):
@@ -449,7 +451,7 @@ def environment() -> dict[str, str]:
 @pytest.mark.parametrize("at", [0, 1])
 def test_an_interrupt_keeps_finished_cases_only(head_file, model, tmp_path, monkeypatch, at):
     shutil.copy(head_file, tmp_path / "second.nii.gz")
-    real, seen = segment_command._segment_case, []
+    real, seen = segment_case._segment_case, []
 
     def case(*arguments):
         if len(seen) == at:
@@ -457,7 +459,7 @@ def test_an_interrupt_keeps_finished_cases_only(head_file, model, tmp_path, monk
         seen.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(segment_command, "_segment_case", case)
+    monkeypatch.setattr(segment_case, "_segment_case", case)
     result = run("segment", head_file, tmp_path / "second.nii.gz", "-o", tmp_path / "out", "-m", model)
     assert result.exit_code == 130
     assert "Interrupted" in result.stderr
@@ -492,3 +494,35 @@ def test_python_dash_m(head_file, model, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "out") == files_of("head-a")
+
+
+# --- a batch
+
+
+def test_a_batch_holds_no_image_of_the_cases_before(head_file, model, tmp_path, monkeypatch):
+    """Counted by weak references, without the garbage collector's help; also of a case that fails with its arrays."""
+    inputs = [tmp_path / f"head-{letter}.nii.gz" for letter in "abcd"]
+    for path in inputs:
+        shutil.copy(head_file, path)
+    real, held, alive, released = segment_case._segment_case, [], [], []
+
+    def case(item, *arguments):
+        alive.append(sum(reference() is not None for reference in held))
+        result = real(item, *arguments)
+        arrays = (result.volume.array, result.labels, result.probabilities)
+        held.extend(weakref.ref(array) for array in arrays)
+        if item.path.name == "head-b.nii.gz":
+            raise RuntimeError("after the work")
+        return result
+
+    monkeypatch.setattr(segment_case, "_segment_case", case)
+    monkeypatch.setattr(memory, "release_memory", lambda: released.append(True))
+    gc.disable()
+    try:
+        result = run("segment", *inputs, "-o", tmp_path / "out", "-m", model, "--no-regions", "--json")
+    finally:
+        gc.enable()
+    assert result.exit_code == 2, result.output
+    assert alive == [0, 0, 0, 0]
+    assert not any(reference() is not None for reference in held)
+    assert len(released) == len(inputs)

@@ -27,7 +27,8 @@ from .console import (
     strict_code,
 )
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
-from .segment import _Bars, _learned, _told
+from .segment_bars import Bars
+from .segment_case import as_shown, learned
 
 if TYPE_CHECKING:
     from ..comparison.comparing import Comparison
@@ -61,10 +62,10 @@ def compare_models(
                 (item,) = name_inputs([path], output, [] if name is None else [name])
                 if pseudonymiser is not None:
                     learn_headers(path, pseudonymiser)
-                    item = _learned(item, pseudonymiser)
+                    item = learned(item, pseudonymiser)
                 comparison = _compare(item, output, models, device, overwrite, pseudonymiser, messages)
             except Exception as error:  # noqa: BLE001 - whatever happened, the user reads it in two sentences
-                show_error(messages, told(_told(error), pseudonymiser))
+                show_error(messages, told(as_shown(error), pseudonymiser))
                 return REFUSED
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.", soft_wrap=True)
@@ -103,7 +104,7 @@ def _compare(
     names = [name.strip() for name in models.split(",") if name.strip()]
     cards = choose_models(None if names == [ALL] else names)
     check_comparison(output, item.stem, overwrite)
-    with _Bars(messages, len(cards)) as bars:
+    with Bars(messages, len(cards)) as bars:
         progress = _PerModel(len(cards), bars.case)
         comparison = compare(item.path, cards, device, progress)
         progress.finish()

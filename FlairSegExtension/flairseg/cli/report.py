@@ -23,7 +23,7 @@ from .console import (
 )
 from .label_options import meaning_of
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
-from .segment import _told
+from .segment_case import as_shown
 
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
@@ -74,7 +74,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
                     files, warnings = _write(path, flair, options, pseudonymiser)
                 except Exception as error:  # noqa: BLE001 - a defect in one case must not cost the others
                     refused += 1
-                    show_error(messages, told(_told(error), pseudonymiser), about)
+                    show_error(messages, told(as_shown(error), pseudonymiser), about)
                     continue
                 written += files
                 doubts += warnings

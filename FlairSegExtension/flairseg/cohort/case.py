@@ -21,6 +21,7 @@ from ..models.card import ModelCard, with_lesion_threshold
 from ..models.store import load_card, networks
 from ..privacy.pseudonyms import Pseudonymiser
 from ..segmentation.inference import Generator, limit_cores, reserve_sessions
+from ..segmentation.memory import limit_heap
 from ..segmentation.pipeline import segment
 from ..segmentation.result import Segmentation
 from ..segmentation.warning_codes import untrusted
@@ -89,6 +90,7 @@ def prepare(work: Work) -> ModelCard:
     key = (options.model, options.model_sha256, options.threshold)
     if key in _cards:
         return _cards[key]
+    limit_heap()
     if work.cores is not None:
         limit_cores(work.cores)
         _limit_itk(work.cores)

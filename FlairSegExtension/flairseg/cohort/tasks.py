@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..segmentation.memory import release_memory
 from .case import Work, work_on
 
 #: Kinds of tasks. ``nothing`` measures what scheduling costs.
@@ -62,8 +63,11 @@ def perform(run: str, kind: str, cases: tuple[str, ...]) -> dict[str, Any]:
     if kind == NOTHING:
         return {}
     work = _works[run]
-    if kind == SEGMENT:
-        return work_on(cases[0], work)
-    from .follow import compare
+    try:
+        if kind == SEGMENT:
+            return work_on(cases[0], work)
+        from .follow import compare
 
-    return compare(cases[0], cases[1], work)
+        return compare(cases[0], cases[1], work)
+    finally:
+        release_memory()

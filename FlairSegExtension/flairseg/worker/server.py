@@ -25,6 +25,7 @@ import numpy as np
 from .._version import __version__
 from ..errors import FlairSegError, MissingDependencyError, WorkerError
 from ..image.volume import Volume
+from ..segmentation.memory import limit_heap, release_memory
 from . import protocol as wire
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ PROTOCOL_STATUS = 3
 
 def main() -> None:
     """Listen and answer until stdin closes."""
+    limit_heap()
     source, sink = _private_streams()
     with contextlib.suppress(ValueError, OSError):
         # The terminal's Ctrl+C is meant for Slicer, which then closes stdin.
@@ -57,6 +59,7 @@ def main() -> None:
         except OSError:
             # Nobody reads any more.
             os._exit(0)
+        release_memory()
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:

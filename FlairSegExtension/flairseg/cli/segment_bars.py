@@ -1,0 +1,83 @@
+"""How far ``flairseg segment`` is: bars on a terminal, one line for each case in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+#: Terminals narrower than this get no bar, the stage alone.
+_BAR_WIDTH = 70
+#: What the progress bar calls each stage.
+STAGE_NAMES = {
+    "read": "reading",
+    "preprocess": "finding the brain",
+    "inference": "segmenting",
+    "postprocess": "cleaning up",
+    "regions": "finding regions",
+    "write": "writing",
+}
+
+
+class Bars:
+    """The present case and, of several, how far the call is: two lines on a terminal; one line per case in a log."""
+
+    def __init__(self, console: Console, count: int, quiet: bool = False) -> None:
+        self.console = console
+        self._count = count
+        self._number = 0
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._all: TaskID | None = None
+        if console.is_terminal and not quiet:
+            wide = console.width >= _BAR_WIDTH
+            columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+            columns += [BarColumn(bar_width=28)] if wide else []
+            columns += [TextColumn("{task.fields[stage]}", style="dim")]
+            self._progress = Progress(SpinnerColumn(), *columns, TimeElapsedColumn(), console=console)
+            if count > 1:
+                self._all = self._progress.add_task(f"{count} cases", total=count, stage="")
+
+    def __enter__(self) -> Bars:
+        (self._progress or nullcontext()).__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def case(self, stem: str) -> Callable[[float, str], None]:
+        """Start the bar of the next case, in place of the one before; what to call with its progress."""
+        self._number += 1
+        title = f"[{self._number}/{self._count}] {stem}" if self._count > 1 else stem
+        if self._progress is None:
+            if not self._quiet:
+                self.console.print(title, markup=False, soft_wrap=True)
+            return lambda fraction, stage: None
+        progress = self._progress
+        self.drop()
+        if self._all is not None:
+            progress.update(self._all, completed=self._number - 1)
+        task = self._task = progress.add_task(_shortened(title, min(40, self.console.width // 2)), total=1.0, stage="")
+
+        def update(fraction: float, stage: str) -> None:
+            name = STAGE_NAMES.get(stage, stage) if fraction < 1 else "done"
+            progress.update(task, completed=fraction, stage=name)
+            if fraction >= 1 and self._all is not None:
+                progress.update(self._all, completed=self._number)
+
+        return update
+
+    def drop(self) -> None:
+        """Take the bar of the present case away."""
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+def _shortened(title: str, width: int = 40) -> str:
+    width = max(width, 20)
+    return title if len(title) <= width else title[: width - 14] + "..." + title[-11:]
