@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
@@ -156,6 +157,11 @@ def test_lesions_and_report_have_the_cases_name(tmp_path, head_file, segment):
     assert result.exit_code == 0, result.output
     assert "p1_flair:" in result.stdout
     content = json.loads((tmp_path / "out" / "p1_flair_lesions.json").read_text())
+    # Files of several cases can be put together: each row says whose it is.
+    for table in (tmp_path / "out" / "p1_flair_lesions.csv", tmp_path / "p1" / "results" / "flair_lesions.csv"):
+        rows = list(csv.DictReader(table.open(encoding="utf-8")))
+        assert rows
+        assert {row["case"] for row in rows} == {"p1_flair"}, table
     assert (content["case"], content["input"]) == ("p1_flair", "../p1/results/flair_labels.nii.gz")
     other = tmp_path / "p1_flair_labels.nii.gz"
     import nibabel as nib

@@ -155,6 +155,7 @@ def test_one_model_that_fails_does_not_stop_the_others(models, both, small, tmp_
     assert row["volumes_ml"]["lesion"] is None
     rows = list(csv.DictReader(table_csv(result).splitlines()))
     assert rows[0]["lesion_ml"] == ""
+    assert [row["case"] for row in rows] == [result.volume.name] * len(rows)
     assert "sha256" in rows[0]["error"]
     assert render_comparison(result).width > 600
 

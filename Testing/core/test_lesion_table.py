@@ -337,7 +337,7 @@ def test_slices_count_from_1_where_a_person_reads(painted):
     assert row.slices == (6, 7)
     entry = row.as_dict()
     assert (entry["slices"], entry["slices_index"]) == ([7, 8], [6, 7])
-    (read,) = csv.DictReader(io.StringIO(table_csv([row])))
+    (read,) = csv.DictReader(io.StringIO(table_csv([row], "p1_flair")))
     assert (read["first_slice"], read["last_slice"]) == ("7", "8")
 
 
@@ -346,8 +346,9 @@ def test_csv_reads_back(painted):
     labels[7, 60:66, 42:46] = LESION
     labels[7, 20:26, 42:46] = NORMAL_WMH
     rows = lesion_table(labels, THICK, regions=regions, values=(LESION, NORMAL_WMH))
-    first, second = csv.DictReader(io.StringIO(table_csv(rows)))
+    first, second = csv.DictReader(io.StringIO(table_csv(rows, "=p1_flair")))
     assert list(first) == list(COLUMNS)
+    assert [first["case"], second["case"]] == ["'=p1_flair"] * 2, "a spreadsheet would run it as a formula"
     assert (first["number"], first["class"], first["region"]) == ("1", "lesion", "periventricular")
     assert second["class"] == "normal_wmh"
     assert float(first["volume_mm3"]) == pytest.approx(rows[0].volume_mm3, abs=0.01)
@@ -450,7 +451,7 @@ def test_a_row_is_rounded_as_its_files_have_it():
     assert [plain.as_dict()[key] for key in ("confidence", "peak_probability", "ventricle_distance_mm")] == [None] * 3
     assert "disagreement" not in plain.as_dict()
     assert load_by_region([row, row])["periventricular"] == {"count": 2, "volume_ml": 2.4691}
-    (read,) = csv.DictReader(io.StringIO(table_csv([row])))
+    (read,) = csv.DictReader(io.StringIO(table_csv([row], "p1_flair")))
     assert (read["volume_ml"], read["diameter_mm"], read["disagreement"]) == ("1.2346", "12.35", "0.556")
 
 

@@ -131,6 +131,7 @@ def test_the_table_is_saved_whole_whatever_is_filtered(slicer, result, case, reg
     with (tmp_path / "my table.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
+    assert {row["case"] for row in rows} == {"FLAIR 042"}
     assert [row["region"] for row in rows if row["class"] == "lesion"] == [
         row.region for row in expected(result, regions) if row.value == LESION
     ]

@@ -16,7 +16,8 @@ from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENT
 from flairseg.lesions.components import changed_box, find_lesions, other_wmh_class, rethresholded
 from slicer.i18n import tr as _
 
-from .. import background, drawing, keys, phrasing, views
+from .. import background, drawing, keys, phrasing, scene_bridge, views
+from ..case_names import case_of
 from . import information, lesion_words, messages
 from .file_names import file_stem
 from .result_section import class_name
@@ -358,6 +359,11 @@ class LesionsSection:
         information.tell(self.ui.disseminationInfoButton, self.ui.disseminationLabel, evidence)
         self.ui.saveTableButton.setEnabled(measured is not None and bool(measured.table))
 
+    def _case(self) -> str:
+        """The case by the image that was segmented; by the segmentation itself where that is no longer in the scene."""
+        volume = scene_bridge.input_of(self._node)
+        return self._node.GetName() if volume is None else case_of(volume)
+
     def save_table(self) -> None:
         """Ask for a file and write the whole table, as it is now, whatever the filters show."""
         measured = self._measured
@@ -376,7 +382,7 @@ class LesionsSection:
             rows = [replace(row, region="") for row in rows]
         try:
             with all_or_none(path.parent, [path.name], replace=[path.name]) as folder:
-                (folder / path.name).write_text(table_csv(rows), encoding="utf-8", newline="")
+                (folder / path.name).write_text(table_csv(rows, self._case()), encoding="utf-8", newline="")
         except FlairSegError as error:
             text = _("Not saved. {what} Choose another folder.").format(what=error.message)
             messages.show(self.ui.lesionMessageLabel, messages.ERROR, text)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files.csv_tables import cell
 from ..image.geometry import spacing_of, voxel_volume_of
 from ..labels import CLASS_BY_VALUE, LESION
 from ..lesions.components import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
@@ -298,16 +299,17 @@ def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dic
 
 #: Columns of the CSV file, in order.
 COLUMNS = (
-    "number", "class", "region", "volume_mm3", "volume_ml", "diameter_mm", "parts", "first_slice", "last_slice",
+    "case", "number", "class", "region", "volume_mm3", "volume_ml", "diameter_mm", "parts", "first_slice", "last_slice",
     "centre_r_mm", "centre_a_mm", "centre_s_mm", "ventricle_distance_mm", "confidence", "peak_probability",
     "disagreement",
 )  # fmt: skip
 
 
-def table_csv(rows: Iterable[LesionRow]) -> str:
+def table_csv(rows: Iterable[LesionRow], case: str) -> str:
     """The table as CSV text (UTF-8, comma, one header line); columns as in :data:`COLUMNS`, empty where unknown.
 
-    ``class`` is ``lesion`` or ``normal_wmh``; slices count from 1; the centre is in RAS mm.
+    ``case`` stands in each row, so that tables of several cases can be put together; ``class`` is ``lesion`` or
+    ``normal_wmh``; slices count from 1; the centre is in RAS mm.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -318,6 +320,7 @@ def table_csv(rows: Iterable[LesionRow]) -> str:
         del values["slices_index"]
         r, a, s = values.pop("centre_ras_mm")
         values |= {
+            "case": cell(case),
             "class": CLASS_BY_VALUE[row.value].id,
             "first_slice": first,
             "last_slice": last,

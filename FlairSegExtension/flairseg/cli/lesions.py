@@ -108,7 +108,7 @@ def _measure(
         "warnings": warnings_as_dicts(warnings),
     }
     with all_or_none(output, names.values(), names.values()) as drafts:
-        (drafts / names["table"]).write_text(table_csv(rows), encoding="utf-8")
+        (drafts / names["table"]).write_text(table_csv(rows, case), encoding="utf-8")
         text = json.dumps(summary, indent=2, ensure_ascii=False)
         (drafts / names["summary"]).write_text(text + "\n", encoding="utf-8")
     total = sum(row.volume_ml for row in rows)

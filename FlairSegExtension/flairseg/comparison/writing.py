@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import csv_tables
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..files.same_input import FINGERPRINT, already_there, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
@@ -105,6 +106,7 @@ def table_csv(comparison: Comparison) -> str:
     dice = comparison.dice()
     names = [one.card.id for one in comparison.models]
     columns = [
+        "case",
         "model",
         "title",
         *(f"{c.id}_ml" for c in CLASSES),
@@ -120,6 +122,7 @@ def table_csv(comparison: Comparison) -> str:
         row = one.row()
         agreement = [matrix[number, other] for matrix in dice.values() for other in range(len(names))]
         cells = [
+            comparison.volume.name,
             row["model"],
             row["title"],
             *row["volumes_ml"].values(),
@@ -128,7 +131,7 @@ def table_csv(comparison: Comparison) -> str:
             *("" if np.isnan(value) else round(float(value), 4) for value in agreement),
             row.get("error", {}).get("message", ""),
         ]
-        writer.writerow("" if cell is None else cell for cell in cells)
+        writer.writerow(csv_tables.cell(one) for one in cells)
     return out.getvalue()
 
 

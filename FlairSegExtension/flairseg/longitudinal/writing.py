@@ -17,7 +17,7 @@ from ..files.names import case_name, is_text, result_stem
 from ..files.nifti import write_nifti
 from ..files.same_input import already_there, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
-from ..io.raw_labels import CHANGE_MAP_DESCRIPTION
+from ..io.raw_labels import CHANGE_MAP_DESCRIPTION, LABELS_DESCRIPTION
 from . import rigid
 from .result import FollowUp
 
@@ -139,7 +139,7 @@ def write_followup(
                 path.write_text(rigid.itk_text(motion), encoding="ascii")
             elif kind.startswith("labels_"):
                 study = result.studies[int(kind[7:]) - 1]
-                write_nifti(path, study.labels, study.volume)
+                write_nifti(path, study.labels, study.volume, description=LABELS_DESCRIPTION)
             elif kind == "change":
                 write_nifti(path, result.change_map, grid, description=CHANGE_MAP_DESCRIPTION)
             elif kind == "subtraction":
@@ -149,10 +149,10 @@ def write_followup(
 
                 render_followup(result).save(path, format="PNG", compress_level=4)
             elif kind == "table":
-                path.write_text(followup_csv(result), encoding="utf-8", newline="")
+                path.write_text(followup_csv(result, stem), encoding="utf-8", newline="")
             else:
                 result.seconds["write"] = time.perf_counter() - began
-                summary = result.summary()
+                summary = {"case": stem, **result.summary()}
                 for study in summary["studies"]:
                     study["input"] = input_for_summary(study["input"], folder)
                 text = json.dumps(summary, indent=2, ensure_ascii=False)
@@ -167,14 +167,14 @@ def _permille(array: np.ndarray) -> np.ndarray:
     return np.clip(np.round(array * 1000), -32768, 32767).astype(np.int16)
 
 
-def followup_csv(result: FollowUp) -> str:
-    """The table of lesions as CSV (RFC 4180): a row per lesion, a column of volumes per study."""
+def followup_csv(result: FollowUp, case: str) -> str:
+    """The table of lesions as CSV (RFC 4180): a row per lesion, a column of volumes per study; the case in each row."""
     rows = result.summary()["lesions"]
     volumes = [f"volume_mm3_study{n}" for n in range(1, len(result.studies) + 1)]
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([*_COLUMNS, *volumes, "centre_r_mm", "centre_a_mm", "centre_s_mm", "shown_in_study"])
+    writer.writerow(["case", *_COLUMNS, *volumes, "centre_r_mm", "centre_a_mm", "centre_s_mm", "shown_in_study"])
     for row in rows:
-        cells = [*(row[c] for c in _COLUMNS), *row["volumes_mm3"], *row["centre_ras_mm"], row["shown_in_study"]]
+        cells = [case, *(row[c] for c in _COLUMNS), *row["volumes_mm3"], *row["centre_ras_mm"], row["shown_in_study"]]
         writer.writerow([csv_tables.cell(one) for one in cells])
     return out.getvalue()

@@ -291,7 +291,7 @@ def _write_overview(segmentation: Segmentation, path: Path) -> None:
 def _write_lesions(segmentation: Segmentation, path: Path) -> None:
     from ..anatomy.lesion_table import table_csv
 
-    path.write_text(table_csv(segmentation.lesion_rows()), encoding="utf-8")
+    path.write_text(table_csv(segmentation.lesion_rows(), segmentation.volume.name), encoding="utf-8")
 
 
 def _write_summary(segmentation: Segmentation, path: Path) -> None:
