@@ -142,6 +142,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self.built:
             return
         self._initializeParameterNode()
+        self.model.enter()
         self.run.enter()
         self.result.enter()
         self.further.enter()

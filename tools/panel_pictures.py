@@ -156,6 +156,67 @@ def segmentation_states(panel, window, folder: Path, picture: Callable[[str], ob
         to(section)
         picture(f"{number}_{section.objectName.removesuffix('CollapsibleButton')}")
         section.collapsed = True
+    adaptation_states(panel, folder, picture)
+
+
+def adaptation_states(panel, folder: Path, picture: Callable[[str], object]) -> None:
+    """Adapt to this scanner: from the first case to a model that is used and taken back."""
+    import time
+
+    from flairseg.models import choosing, store
+    from FlairSegLib import training_packages
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.harness.interaction import click, run_event_loop
+    from Testing.slicer.adaptation_driver import opened, write_outcome, write_verdict
+
+    cases, section, ui = folder / "cases", panel.further.adapt, panel.further.adapt.ui
+    cases.mkdir()
+    store.user_cache = choosing.user_cache = lambda: folder / "models"
+    FlairSegSettings().casesFolder = str(cases)
+
+    def take(state: str) -> None:
+        opened(panel)
+        show(state)
+
+    def show(state: str) -> None:
+        run_event_loop(0.3)
+        panel.ui.contentArea.ensureWidgetVisible(ui.adaptCollapsibleButton)
+        for widget in (ui.inUseLabel, ui.rollbackButton):
+            if widget.isVisible():
+                panel.ui.contentArea.ensureWidgetVisible(widget)
+        run_event_loop(0.1)
+        picture(f"adapt_{state}")
+
+    take("1_nothing")
+    write_verdict(cases, "sub-01_ses-1", "accepted_after_edits")
+    write_verdict(cases, "sub-02_ses-1", "accepted", model={"sha256": "1"}, edits={})
+    write_verdict(cases, "sub-03_ses-1", "rejected")
+    take("2_missing")
+    for number in range(3, 8):
+        write_verdict(cases, f"sub-{number:02}_ses-1", "accepted_after_edits", 2)
+    take("3_ready")
+    present = training_packages.missing
+    training_packages.missing = lambda: list(training_packages.PACKAGES)
+    section._show()
+    show("3_ready_without_pytorch")
+    training_packages.missing = present
+    section._show()
+    section._began = time.monotonic() - 400
+    ui.adaptButton.setText("Cancel")
+    ui.adaptProgressBar.setVisible(True)
+    section._progressed(0.43, "prove")
+    show("4_running")
+    section._idle()
+    for number, word in enumerate(("no difference shown", "worse", "better"), start=1):
+        write_outcome(cases, word, number, "flairseg2d-site-v1.0")
+        take(f"{4 + number}_{word.split()[0]}")
+    section._names = {str(number): f"sub-{number:02}_ses-1" for number in range(1, 8)}
+    section._show()
+    click(ui.useButton)
+    show("8_used")
+    click(ui.rollbackButton)
+    show("9_rolled_back")
 
 
 def review_states(widget, window, folder: Path, picture: Callable[[str], object]) -> None:

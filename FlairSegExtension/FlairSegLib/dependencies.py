@@ -49,10 +49,10 @@ KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "pillow", "pydicom")
 
 _CONSOLE = _("View > Python Console")
 #: What pip's output says, and what helps. First hit wins.
-_CAUSES: tuple[tuple[re.Pattern[str], Callable[[], tuple[str, str]]], ...] = (
+_CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]], ...] = (
     (
         re.compile(r"ProxyError|Cannot connect to proxy|407 Proxy|Tunnel connection failed", re.I),
-        lambda: (
+        lambda packages: (
             _("The hospital's proxy refused the connection."),
             _(
                 "Ask for the proxy's address, set the environment variable HTTPS_PROXY to it"
@@ -62,7 +62,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[], tuple[str, str]]], ...] = (
     ),
     (
         re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLError|certificate verify|SSLCertVerificationError", re.I),
-        lambda: (
+        lambda packages: (
             _("The connection's certificate was not accepted: the network inspects encrypted traffic."),
             _(
                 "Ask for the hospital's root certificate, set the environment variable PIP_CERT to that file before"
@@ -72,11 +72,11 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[], tuple[str, str]]], ...] = (
     ),
     (
         re.compile(r"No space left|Errno 28|not enough space", re.I),
-        lambda: (_("The disk is full."), _("Free about 500 MB on Slicer's disk, then try again.")),
+        lambda packages: (_("The disk is full."), _("Free about 500 MB on Slicer's disk, then try again.")),
     ),
     (
         re.compile(r"Permission denied|Access is denied|Errno 13|WinError 5\b", re.I),
-        lambda: (
+        lambda packages: (
             _("Slicer's folder may not be written to, or a file in it is in use."),
             _("Close other Slicer windows, or install Slicer where you may write, then try again."),
         ),
@@ -87,11 +87,11 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[], tuple[str, str]]], ...] = (
             r"|Max retries exceeded|ConnectTimeout|ReadTimeout|Network is unreachable|ConnectionError",
             re.I,
         ),
-        lambda: (_("There is no connection to the package index (pypi.org)."), offlineAdvice()),
+        lambda packages: (_("There is no connection to the package index (pypi.org)."), offlineAdvice(packages)),
     ),
     (
         re.compile(r"ResolutionImpossible|conflicting dependencies|No matching distribution", re.I),
-        lambda: (
+        lambda packages: (
             _("No version of the packages fits this Slicer."),
             _("Use Slicer {oldest} or newer; if that is what you have, report it with the diagnostics.").format(
                 oldest=slicer_version.oldest()
@@ -198,12 +198,12 @@ def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | 
     if wanted == GPU_RUNTIME and sys.platform == "darwin":
         raise DeviceError(_("There is no GPU support on macOS."), _("Choose the device Automatic or CPU."))
     if surplus and not _confirm_swap(surplus, wanted):
-        raise _declined()
+        raise declined()
     if beforeChange is not None:
         beforeChange()
     if surplus:
         # Both flavours own the same files: the one that stays has to be written anew.
-        _run(lambda: slicer.util.pip_uninstall(" ".join([*surplus, *([wanted] if wanted in present else [])])))
+        run_pip(lambda: slicer.util.pip_uninstall(" ".join([*surplus, *([wanted] if wanted in present else [])])))
         importlib.invalidate_caches()
     try:
         _install([line for line in _lines(wanted) if not _satisfied(line)], ask=not surplus)
@@ -253,22 +253,24 @@ def ensurePackages(packages: Sequence[str]) -> None:
     _ensure(packages)
 
 
-def offlineAdvice() -> str:
-    """How to install on a computer without a network."""
+def offlineAdvice(packages: Sequence[str] = PACKAGES) -> str:
+    """How to install some packages on a computer without a network."""
     return _(
         "Connect once, or fetch the packages elsewhere (pip download -d wheels {packages}), copy the folder here and"
         " run in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER {packages}')."
         " Behind a proxy, set HTTPS_PROXY before Slicer is started."
-    ).format(packages=" ".join(PACKAGES))
+    ).format(packages=" ".join(_name(line) for line in packages))
 
 
-def explain(output: str) -> tuple[str, str]:
+def explain(output: str, packages: Sequence[str] = PACKAGES) -> tuple[str, str]:
     """Cause and advice, in plain words, from what pip said.
 
     Parameters
     ----------
     output : str
         Output of pip and text of its exception.
+    packages : sequence of str
+        What was to be installed.
 
     Returns
     -------
@@ -277,10 +279,10 @@ def explain(output: str) -> tuple[str, str]:
     """
     for pattern, words in _CAUSES:
         if pattern.search(output):
-            return words()
+            return words(packages)
     return (
         _("The Python packages could not be installed."),
-        _("The error log (Ctrl+0) has pip's own words. {offline}").format(offline=offlineAdvice()),
+        _("The error log (Ctrl+0) has pip's own words. {offline}").format(offline=offlineAdvice(packages)),
     )
 
 
@@ -318,10 +320,11 @@ def _install(lines: list[str], ask: bool) -> None:
     with constraints() as path:
         packaging = _slicer_packaging()
         if packaging is not None:
-            _run(
+            run_pip(
                 lambda: packaging.pip_ensure(
                     lines, constraints=path, prompt_install=ask, requester=_("FLAIR Segmentation")
-                )
+                ),
+                lines,
             )
             return
         if ask and not slicer.util.confirmOkCancelDisplay(
@@ -331,31 +334,37 @@ def _install(lines: list[str], ask: bool) -> None:
             ).format(packages=", ".join(_name(line) for line in lines)),
             _("FLAIR Segmentation"),
         ):
-            raise _declined()
-        _run(lambda: slicer.util.pip_install(["-c", path, *lines]))
+            raise declined(lines)
+        run_pip(lambda: slicer.util.pip_install(["-c", path, *lines]), lines)
 
 
-def _run(step: Callable[[], object]) -> None:
-    """Run one call of pip; its failures become typed errors with advice."""
+def run_pip(step: Callable[[], object], packages: Sequence[str] = PACKAGES) -> None:
+    """Run one call of pip that installs some packages; its failures become typed errors with advice.
+
+    Raises
+    ------
+    MissingDependencyError
+        With the cause and what helps.
+    """
     try:
         step()
     except subprocess.CalledProcessError as error:
         said = "\n".join(str(part) for part in (error.output, error.stderr, error) if part)
         logging.error("FlairSeg: pip failed: %s", said)
-        raise MissingDependencyError(*explain(said)) from error
+        raise MissingDependencyError(*explain(said, packages)) from error
     except RuntimeError as error:
         if "declined" in str(error).lower():
-            raise _declined() from error
-        raise MissingDependencyError(*explain(str(error))) from error
+            raise declined(packages) from error
+        raise MissingDependencyError(*explain(str(error), packages)) from error
     except OSError as error:
-        raise MissingDependencyError(*explain(str(error))) from error
+        raise MissingDependencyError(*explain(str(error), packages)) from error
 
 
 def _put_back(flavour: str) -> None:
     """After a failed exchange: the flavour that was there before."""
     try:
         with constraints() as path:
-            _run(lambda: slicer.util.pip_install(["-c", path, flavour]))
+            run_pip(lambda: slicer.util.pip_install(["-c", path, flavour]))
     except MissingDependencyError as error:
         logging.error("FlairSeg: %s could not be put back: %s", flavour, error)
 
@@ -370,10 +379,13 @@ def _confirm_swap(surplus: list[str], wanted: str) -> bool:
     )
 
 
-def _declined() -> MissingDependencyError:
+def declined(packages: Sequence[str] = PACKAGES) -> MissingDependencyError:
+    """The error of a user who did not want some packages to be installed."""
     return MissingDependencyError(
         _("The Python packages that FLAIR Segmentation needs were not installed."),
-        _("Press Segment again and agree, or ask your administrator. {offline}").format(offline=offlineAdvice()),
+        _("Press the button again and agree, or ask your administrator. {offline}").format(
+            offline=offlineAdvice(packages)
+        ),
     )
 
 

@@ -14,6 +14,8 @@ AUTOMATIC, CPU, GPU = "auto", "cpu", "cuda"
 DEVICES = (AUTOMATIC, CPU, GPU)
 #: Finished runs remembered for each model and device: few, so that a new computer or driver is soon believed.
 REMEMBERED_RUNS = 8
+#: Minutes that an adaptation may take unless the user says otherwise.
+ADAPT_MINUTES = 20
 _GROUP = "FlairSeg"
 
 
@@ -70,12 +72,40 @@ class FlairSegSettings:
 
     @property
     def modelId(self) -> str:
-        """Model that was used last; empty: the default one."""
+        """Model that was chosen in the list in place of the model in use; empty: the model in use."""
         return self._text("modelId")
 
     @modelId.setter
     def modelId(self, value: str) -> None:
         self._set("modelId", value)
+
+    @property
+    def modelInUse(self) -> str:
+        """Which model was in use when :attr:`modelId` was chosen: the choice holds until another one is put in use."""
+        return self._text("modelInUse")
+
+    @modelInUse.setter
+    def modelInUse(self, value: str) -> None:
+        self._set("modelInUse", value)
+
+    @property
+    def adaptMinutes(self) -> int:
+        """Minutes that an adaptation may take, stated last."""
+        text = self._text("adaptMinutes")
+        return int(text) if text.isdecimal() and int(text) else ADAPT_MINUTES
+
+    @adaptMinutes.setter
+    def adaptMinutes(self, value: int) -> None:
+        self._set("adaptMinutes", str(int(value)))
+
+    @property
+    def declinedModel(self) -> str:
+        """sha256 of the adapted model that the user did not want to use; it is not proposed again."""
+        return self._text("declinedModel")
+
+    @declinedModel.setter
+    def declinedModel(self, value: str) -> None:
+        self._set("declinedModel", value)
 
     @property
     def pythonExecutable(self) -> str:

@@ -115,6 +115,7 @@ def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, widt
     for section in (further.compare.ui.compareCollapsibleButton, further.follow.ui.followCollapsibleButton):
         section.collapsed = False
     further.export.ui.exportCollapsibleButton.collapsed = False
+    further.adapt.ui.adaptCollapsibleButton.collapsed = False
     further.export.ui.dicomCheckBox.setChecked(True)
     further.export.ui.pseudonymiseCheckBox.setChecked(True)
     panel.model.setDeviceUsed("cpu", "auto")
@@ -139,7 +140,7 @@ def test_every_text_of_the_ui_file_is_plain_and_complete():
     import flairseg
 
     folder = Path(flairseg.__file__).parents[1] / "Resources" / "UI"
-    for name in ("FlairSeg", "FlairSegCompare", "FlairSegExport", "FlairSegFollow", "FlairSegResult"):
+    for name in ("FlairSeg", "FlairSegAdapt", "FlairSegCompare", "FlairSegExport", "FlairSegFollow", "FlairSegResult"):
         root = ElementTree.parse(folder / f"{name}.ui").getroot()
         # What is no text for people (types of nodes) stands in lists that are marked.
         marked = {id(node) for part in root.iter("stringlist") if part.get("notr") == "true" for node in part}

@@ -1,9 +1,10 @@
-"""What follows a result: compare models, follow a patient over time, write report and DICOM. Collapsed until wanted."""
+"""What follows a result: compare models, follow a patient, write report and DICOM, adapt. Collapsed until wanted."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .adapt_section import AdaptSection
 from .compare_section import CompareSection
 from .export_section import ExportSection
 from .follow_section import FollowSection
@@ -34,7 +35,8 @@ class FurtherPanel:
         self.compare = CompareSection(placeholder, case, model, result.setSegmentation)
         self.follow = FollowSection(placeholder, case, model)
         self.export = ExportSection(placeholder, preferences, result, lambda: self.follow.present)
-        self._sections = (self.compare, self.follow, self.export)
+        self.adapt = AdaptSection(placeholder, preferences, model)
+        self._sections = (self.compare, self.follow, self.export, self.adapt)
         result.onShown = self.export.update
 
     def update(self) -> None:

@@ -10,9 +10,8 @@ import qt
 import slicer
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASSES
-from flairseg.models import DEFAULT_MODEL
 from flairseg.models.install import install_model
-from flairseg.models.store import survey
+from flairseg.models.store import chosen_in_use, find_model, survey
 from slicer.i18n import tr as _
 
 from .. import dependencies, diagnostics, phrasing, settings
@@ -45,6 +44,8 @@ class ModelSection:
         self._slices = 0
         self._last = ""
         self._filling = False
+        #: Which model is in use, what marks it, and what is wrong with it.
+        self._in_use, self._mark, self._problem = "", "", ""
         for device in settings.DEVICES:
             ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
         ui.deviceComboBox.setCurrentIndex(settings.DEVICES.index(preferences.device))
@@ -86,11 +87,36 @@ class ModelSection:
             return None
         return self._settings.expectedSeconds(self.modelId, self.device, self._slices)
 
+    @property
+    def inUse(self) -> str:
+        """Id of the model in use: chosen unless the user or a scene says otherwise. Empty if it cannot be used."""
+        return self._in_use
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be segmented; empty if a model is chosen."""
+        if self.card is not None:
+            return ""
+        return _("Choose a model.") if self._cards else _("No model is installed.")
+
     def setParameterNode(self, parameters) -> None:
-        """Follow a scene's parameters: its model is chosen, if it is there."""
+        """Follow a scene's parameters: the model that was chosen in it, else the user's."""
         self._parameters = parameters
-        if parameters is not None and parameters.modelId in self._cards:
-            self._select(parameters.modelId)
+        if parameters is not None:
+            scene = parameters.modelId
+            self._select(scene if scene in self._cards else self._wanted(), noted=False)
+
+    def enter(self) -> None:
+        """The panel is shown: another model may have been put in use elsewhere, by the command line."""
+        if self._mark != _mark():
+            self.refresh()
+
+    def useInUse(self) -> None:
+        """Another model was put in use: it is chosen, here and in this scene."""
+        self._settings.modelId = ""
+        if self._parameters is not None:
+            self._parameters.modelId = ""
+        self.refresh()
 
     def setSlices(self, slices: int) -> None:
         """Tell how many slices the chosen volume has."""
@@ -126,30 +152,47 @@ class ModelSection:
         self.ui.modelCollapsibleButton.setText(shown)
 
     def refresh(self) -> None:
-        """Look for models again; the chosen one stays chosen, if it is still there."""
-        wanted = self.modelId or self._settings.modelId or DEFAULT_MODEL
+        """Look for models again: the one chosen in place of the model in use stays chosen, if it is still there."""
         found = survey()
         self._cards = {card.id: card for _where, card in found if not isinstance(card, FlairSegError)}
+        self._look_for_the_model_in_use()
+        marked = _("{title} (in use)") if self._mark else _("{title} (default)")
         self._filling = True
         try:
             self.ui.modelComboBox.clear()
             for model_id, card in self._cards.items():
-                title = _("{title} (default)") if model_id == DEFAULT_MODEL else "{title}"
+                title = marked if model_id == self._in_use else "{title}"
                 self.ui.modelComboBox.addItem(title.format(title=card.title), model_id)
                 self.ui.modelComboBox.setItemData(self.ui.modelComboBox.count - 1, card.title, qt.Qt.ToolTipRole)
         finally:
             self._filling = False
-        self._select(wanted if wanted in self._cards else DEFAULT_MODEL)
-        problems = [error for _where, error in found if isinstance(error, FlairSegError)]
+        self._select(self._wanted(), noted=False)
+        problems = [str(error) for _where, error in found if isinstance(error, FlairSegError)]
         if not self._cards:
             messages.show(
                 self.ui.modelMessageLabel,
                 messages.ERROR,
                 _("No model is installed. Install one from a file, or install the extension again."),
             )
+        elif self._problem:
+            messages.show(self.ui.modelMessageLabel, messages.ERROR, self._problem)
         elif problems:
-            messages.show(self.ui.modelMessageLabel, messages.WARNING, str(problems[0]))
-        self._show()
+            messages.show(self.ui.modelMessageLabel, messages.WARNING, problems[0])
+        else:
+            messages.hide(self.ui.modelMessageLabel)
+
+    def _look_for_the_model_in_use(self) -> None:
+        """Another one is never taken in its place: where it cannot be used, none is chosen and the panel says why."""
+        self._mark = _mark()
+        try:
+            self._in_use, self._problem = find_model(verify=False).id, ""
+        except FlairSegError as error:
+            self._in_use, self._problem = "", phrasing.text(error)
+
+    def _wanted(self) -> str:
+        """The user's choice while the model in use is the one that it was made over, else the model in use."""
+        kept = self._settings.modelId
+        return kept if kept in self._cards and self._settings.modelInUse == self._mark else self._in_use
 
     def install(self, path: str | Path) -> bool:
         """Install a model from a file and choose it; what is wrong with it is said in the panel.
@@ -190,18 +233,26 @@ class ModelSection:
             self._settings.lastModelFolder = Path(path).parent
             self.install(path)
 
-    def _select(self, model_id: str) -> None:
-        index = self.ui.modelComboBox.findData(model_id)
-        if index >= 0:
-            self.ui.modelComboBox.setCurrentIndex(index)
+    def _select(self, model_id: str, noted: bool = True) -> None:
+        """Choose a model; empty: none. What a scene or the model in use says is no choice to be noted."""
+        self._filling = not noted
+        try:
+            self.ui.modelComboBox.setCurrentIndex(self.ui.modelComboBox.findData(model_id) if model_id else -1)
+        finally:
+            self._filling = False
+        if not noted:
+            self._show()
+            self._on_changed()
 
     def _model_changed(self, index: int = -1) -> None:
         if self._filling:
             return
         if self.modelId:
-            self._settings.modelId = self.modelId
+            # Empty where it is the model in use: the list then follows what is put in use later.
+            chosen = "" if self.modelId == self._in_use else self.modelId
+            self._settings.modelId, self._settings.modelInUse = chosen, self._mark
             if self._parameters is not None:
-                self._parameters.modelId = self.modelId
+                self._parameters.modelId = chosen
         self._show()
         self._on_changed()
 
@@ -227,6 +278,15 @@ class ModelSection:
         if expected is not None:
             return _("About {time} for this volume on this computer.").format(time=duration(expected))
         return _("Takes seconds to a minute on most computers; the first run shows how long on this one.")
+
+
+def _mark() -> str:
+    """What tells models in use apart: id and sha256, empty for the one that comes with FlairSeg."""
+    try:
+        choice = chosen_in_use()
+    except FlairSegError:
+        return "?"
+    return "" if choice is None else f"{choice.id} {choice.sha256}"
 
 
 def duration(seconds: float) -> str:

@@ -131,9 +131,7 @@ class RunSection:
         """Enable the button, or say in its tooltip why it cannot be pressed."""
         if self.running:
             return
-        reason = self._case.refusal
-        if not reason and self._model.card is None:
-            reason = _("No model is installed.")
+        reason = self._case.refusal or self._model.refusal
         if not reason:
             self._warm_up()
         self.ui.segmentButton.setEnabled(not reason)

@@ -32,6 +32,8 @@ from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
 from ..review.errors import DamagedCaseError
 from ..review.version_folder import FLAIR_REFERENCE, LABELS, VERDICT, flair_file, problems_in, version_name, versions_in
 
+#: Table of cases and patients (:func:`read_patients`) within a folder of cases: used where none is named.
+PATIENTS = "patients.csv"
 #: Weight of a case whose mask is the model's own, accepted as it was: it confirms, and teaches less than a correction.
 CONFIRMED_WEIGHT = 0.5
 #: Endings of case names that name a visit, not a person.
@@ -133,7 +135,8 @@ def read_cases(
     folder : str or Path
         Folder of cases.
     patients : mapping of str to str, optional
-        Case -> patient, for cases whose names do not tell.
+        Case -> patient, for cases whose names do not tell; default the folder's own table :data:`PATIENTS`, if there is
+        one.
 
     Returns
     -------
@@ -144,6 +147,8 @@ def read_cases(
     ------
     InputNotFoundError
         If there is no such folder or no case in it.
+    UnreadableImageError
+        If the folder's own table of patients is none.
     """
     folder = Path(folder)
     try:
@@ -156,6 +161,8 @@ def read_cases(
             "Choose the folder in which accepted and corrected cases are kept.",
             code="no-reviewed-cases",
         )
+    if patients is None and (folder / PATIENTS).is_file():
+        patients = read_patients(folder / PATIENTS)
     cases, left_out = [], []
     for number, path in enumerate(found, 1):
         one = _newest(number, path, patients or {})

@@ -11,7 +11,8 @@ from ..reporting.drawing import Figure, canvas, finished, style
 from ..reporting.layout import KeyFigure, Section, Table, cells
 from ..reporting.page import TEMPLATES, render_page
 from ..reporting.wording import counted
-from .proof import BETTER, FIGURES, LARGEST_LOSS, WORSE
+from .proof import LARGEST_LOSS
+from .terms import BETTER, FIGURES, WORSE
 
 _NEXT = {
     BETTER: "The adapted model is proposed for use at this site; it is not in use until someone chooses it.",

@@ -17,27 +17,14 @@ from ..evaluation.components import match_lesions
 from ..evaluation.overlap import Overlap
 from ..evaluation.resampling import mean_over_patients
 from ..labels import CLASS_BY_VALUE, LESION
+from .terms import BETTER, FEWEST_FOR_PROOF, FIGURES, NO_DIFFERENCE, WORSE
 
-BETTER, NO_DIFFERENCE, WORSE = "better", "no difference shown", "worse"
-WORDS = (BETTER, NO_DIFFERENCE, WORSE)
 #: One-sided p from which a gain is believed; a gain smaller than this is of no use; a loss larger than this is harm.
 SIGNIFICANT, SMALLEST_GAIN, LARGEST_LOSS = 0.05, 0.01, 0.01
 #: Other figures may not fall by more than this with an interval below 0.
 LARGEST_SIDE_LOSS = 0.02
-#: Fewer patients than this cannot give p <= 0.05 in a sign-flip test (1 / 2 ** 5).
-FEWEST_FOR_PROOF = 5
 #: Patients of which each is a fold of its own; of more, so many folds are made.
 LEAVE_ONE_OUT, FOLDS = 6, 5
-
-#: Figures of a case -> (title, whether more is better).
-FIGURES: dict[str, tuple[str, bool]] = {
-    "lesion_dice": ("Lesion Dice", True),
-    "lesion_f1": ("Lesion F1", True),
-    "lesion_volume_error_ml": ("Lesion volume error, ml", False),
-    "ventricles_dice": ("Ventricle Dice", True),
-    "normal_wmh_dice": ("Normal WMH Dice", True),
-    "edit_voxels": ("Voxels to edit", False),
-}
 
 
 def case_figures(
@@ -56,8 +43,8 @@ def case_figures(
     Returns
     -------
     dict
-        Keys of :data:`FIGURES`. ``edit_voxels``: voxels at which a reviewed class differs, in other words what a reader
-        would have to add and remove.
+        Keys of :data:`.terms.FIGURES`. ``edit_voxels``: voxels at which a reviewed class differs, in other words
+        what a reader would have to add and remove.
     """
     figures: dict[str, float] = {}
     differs = np.zeros(result.shape, bool)
@@ -87,7 +74,7 @@ class Comparison:
     Attributes
     ----------
     key : str
-        Of :data:`FIGURES`.
+        Of :data:`.terms.FIGURES`.
     base, adapted : float
         Means over patients.
     gain, low, high : float
@@ -189,7 +176,7 @@ class Harm:
 
 
 def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm]) -> tuple[str, list[str]]:
-    """One of :data:`WORDS`, and why.
+    """One of :data:`.terms.WORDS`, and why.
 
     The primary figure is lesion Dice, or where no lesions were reviewed the first other Dice. Better: its gain is
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.

@@ -24,27 +24,28 @@ from ..labels import CLASS_BY_VALUE, LESION
 from ..models.card import CARD_NAME, ModelCard
 from ..models.store import find_model, load_card
 from ..progress import CancelToken, ProgressCallback, Reporter
+from ..reporting.wording import counted
 from ..segmentation.inference import available_cores
 from ..segmentation.pipeline import segment
 from .cards import adapted_card, free_id, write_card
 from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine
+from .outcomes import PAGE, PROOF
 from .page import write_page
 from .proof import Comparison, Harm, case_figures, compare, folds_of, verdict
 from .reference import case_features, reference_of
+from .terms import FEWEST_PATIENTS, MOST_CASES
 from .work import Work
 
 if TYPE_CHECKING:
     from .banks import Bank
     from .tuning import Settings, Tuned
 
-#: Cases and patients that an adaptation takes.
-FEWEST_PATIENTS, MOST_CASES = 3, 200
 #: Optimiser steps of one training: what it takes, and what it needs at least.
 MOST_STEPS, FEWEST_STEPS = 240, 60
 #: Share of the time that is planned, and of a step that checks and set-up take on top.
 _PLANNED, _OVERHEAD = 0.9, 1.35
-MODEL, PAGE, PROOF = "model.onnx", "proof.html", "proof.json"
+MODEL = "model.onnx"
 
 
 class TooFewCasesError(FlairSegError):
@@ -115,7 +116,7 @@ def adapt(
     minutes : float
         Time that all of it may take. What is finished is kept, and a second call goes on.
     patients : mapping of str to str, optional
-        Case -> patient, for names that do not tell.
+        Case -> patient, for names that do not tell; default the table ``patients.csv`` in the folder, if there is one.
     model_id : str, optional
         Id of the new model; default the base's name with ``-site`` and the first free version.
     seed : int
@@ -246,7 +247,7 @@ class _Run:
         self.patients = [one.case.patient for one in self.examined]
         if len(set(self.patients)) < FEWEST_PATIENTS:
             raise TooFewCasesError(
-                f"{len(set(self.patients))} patients are left to learn from ({_told(self.left_out)}); "
+                f"Only {counted(len(set(self.patients)), 'patient')} left to learn from ({_told(self.left_out)}); "
                 f"{FEWEST_PATIENTS} are needed, 5 to show a difference.",
                 "Review and correct more cases first.",
                 code="too-few-reviewed-cases",

@@ -108,7 +108,7 @@ class bar:
 
 
 def _show(messages: Console, results: Console, done: Adapted, output: Path) -> None:
-    from ..adapt.proof import BETTER, FIGURES
+    from ..adapt.terms import BETTER, FIGURES
 
     for one in done.left_out:
         show_information(messages, f"Left out ({one.code}): {one.reason}", f"case {one.number}")

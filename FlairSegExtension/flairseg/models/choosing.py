@@ -15,7 +15,7 @@ from .switch import Choice, choice_of, chosen, read_state, write_state
 #: Choices that are remembered.
 _REMEMBERED = 50
 _BY_ID = "Choose a model by its id."
-#: Verdict of an adapted model that may be chosen without asking twice (:mod:`flairseg.adapt.proof`).
+#: Verdict of an adapted model that may be chosen without asking twice (:mod:`flairseg.adapt.terms`).
 _BETTER = "better"
 
 
@@ -65,6 +65,14 @@ def use(card: ModelCard, anyway: bool = False) -> None:
         write_state(
             user_cache(), {**state, "current": new, "history": [*state["history"], state["current"]][-_REMEMBERED:]}
         )
+
+
+def can_roll_back() -> bool:
+    """Whether another model was in use before."""
+    try:
+        return bool(read_state(user_cache())["history"])
+    except InvalidModelError:
+        return False
 
 
 def rollback() -> Choice | None:

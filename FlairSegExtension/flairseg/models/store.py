@@ -62,10 +62,21 @@ def default_model() -> str:
     A choice that cannot be read counts as none here; :func:`find_model` reports it.
     """
     try:
-        choice = chosen(user_cache())
+        choice = chosen_in_use()
     except InvalidModelError:
         choice = None
     return DEFAULT_MODEL if choice is None else choice.id
+
+
+def chosen_in_use() -> Choice | None:
+    """What the user has put in use; None where it is the model that comes with FlairSeg.
+
+    Raises
+    ------
+    InvalidModelError
+        If the choice cannot be read.
+    """
+    return chosen(user_cache())
 
 
 def search_folders() -> list[tuple[str, Path]]:
@@ -124,7 +135,7 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     InvalidModelError
         If the card is not valid or the weights are not those it describes.
     """
-    choice = chosen(user_cache()) if model is None else None
+    choice = chosen_in_use() if model is None else None
     if choice is not None:
         return _chosen_model(choice, verify)
     name = DEFAULT_MODEL if model is None else model

@@ -219,5 +219,46 @@ def export(
     return write_export(volume_of(arguments.pop("volume")), progress=progress, cancel=cancel, **arguments)
 
 
+def adapt(
+    arguments: dict[str, Any], progress: ProgressCallback | None = None, cancel: CancelToken | None = None
+) -> dict[str, Any]:
+    """Adapt the model in use to the reviewed cases of a site, and prove whether it became better.
+
+    What is finished is kept in ``output``: where the process is ended, the next call goes on.
+
+    Parameters
+    ----------
+    arguments : dict
+        ``cases`` and ``output`` (folders); ``minutes`` that it may take; ``settings``: fields of
+        :class:`flairseg.adapt.tuning.Settings` that are not as usual, may be missing.
+    progress, cancel
+        As for :func:`run`; stages ``check``, ``base``, ``prove``, ``train``, ``no-harm``, ``write``.
+
+    Returns
+    -------
+    dict
+        ``folder``, to be read with :func:`flairseg.adapt.outcomes.read_outcome`; ``names``: numbers of the proof, as
+        text, to names of cases, which are written nowhere.
+    """
+    from ..adapt.requirements import require_torch
+
+    require_torch()
+    from ..adapt.cases import read_cases
+    from ..adapt.running import adapt as adapt_model
+    from ..adapt.tuning import Settings
+
+    stated = arguments.get("settings")
+    names = {str(one.number): one.name for one in read_cases(arguments["cases"])[0]}
+    adapt_model(
+        arguments["cases"],
+        arguments["output"],
+        minutes=float(arguments["minutes"]),
+        progress=progress,
+        cancel=cancel,
+        settings=None if stated is None else Settings(**stated),
+    )
+    return {"folder": str(arguments["output"]), "names": names}
+
+
 #: Name -> function.
-TASKS: dict[str, Task] = {"compare": compare, "export": export, "follow": follow, "regions": regions}
+TASKS: dict[str, Task] = {"adapt": adapt, "compare": compare, "export": export, "follow": follow, "regions": regions}

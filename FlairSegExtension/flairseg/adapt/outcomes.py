@@ -1,0 +1,147 @@
+"""What a folder of reviewed cases has come to: cases that are ready to learn from, and adaptations that were made.
+
+For programs with a window. Reads verdicts, cards and proofs, no image, and needs no PyTorch. Adaptations are kept
+beside their cases in :data:`FOLDER`, one folder each, numbered; one that was stopped is gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FlairSegError, InputNotFoundError, InvalidModelError
+from ..models.card import CARD_NAME, ModelCard
+from ..models.store import load_card
+from .work import FOLDER as WORK
+
+#: Within a folder of cases; no case has such a folder's name, and none has its layout.
+FOLDER = "flairseg-adapted-models"
+PAGE, PROOF = "proof.html", "proof.json"
+_NUMBERED = re.compile(r"adaptation-(\d+)")
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Cases of a folder by their verdicts; images are looked at when an adaptation begins.
+
+    Attributes
+    ----------
+    corrected, confirmed : int
+        Cases to learn from: accepted after edits or drawn by hand, and accepted as they were.
+    patients : int
+        Whose these are, as far as names tell.
+    left_out : dict of str to int
+        Code (:class:`.cases.LeftOut`) -> cases that cannot be learnt from as they are.
+    """
+
+    corrected: int = 0
+    confirmed: int = 0
+    patients: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> int:
+        """Cases to learn from."""
+        return self.corrected + self.confirmed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished adaptation.
+
+    Attributes
+    ----------
+    folder : Path
+    card : ModelCard
+        Of the adapted model; its digest has been checked.
+    proof : mapping
+        As ``proof.json``.
+    """
+
+    folder: Path
+    card: ModelCard
+    proof: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        """One of :data:`.terms.WORDS`."""
+        return str(self.card.raw["adaptation"]["verdict"])
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / PAGE
+
+
+def readiness(cases: str | Path) -> Readiness:
+    """What a folder of cases holds to learn from; nothing, where it does not exist or is empty."""
+    # Whoever shows what there is begins without the modules that read images.
+    from .cases import read_cases
+
+    try:
+        found, left_out = read_cases(cases)
+    except InputNotFoundError:
+        return Readiness()
+    corrected = sum(one.weight >= 1 for one in found)
+    codes = Counter(one.code for one in left_out)
+    return Readiness(
+        corrected, len(found) - corrected, len({one.patient for one in found}), dict(sorted(codes.items()))
+    )
+
+
+def next_folder(cases: str | Path) -> Path:
+    """Where the next adaptation goes: into the newest folder while it is unfinished, else into a new one."""
+    numbered = _numbered(cases)
+    if numbered:
+        number, newest = numbered[-1]
+        if (newest / WORK).is_dir() and not (newest / CARD_NAME).exists():
+            return newest
+        return newest.with_name(f"adaptation-{number + 1}")
+    return Path(cases) / FOLDER / "adaptation-1"
+
+
+def newest_outcome(cases: str | Path) -> Outcome | None:
+    """The newest adaptation that is finished and whole; None without any."""
+    for _, folder in reversed(_numbered(cases)):
+        try:
+            return read_outcome(folder)
+        except FlairSegError:
+            continue
+    return None
+
+
+def read_outcome(folder: str | Path) -> Outcome:
+    """Read a finished adaptation.
+
+    Raises
+    ------
+    ModelNotFoundError, InvalidModelError
+        It is unfinished, damaged, was altered, or is no adaptation.
+    """
+    folder = Path(folder)
+    card = load_card(folder)
+    try:
+        proof = json.loads((folder / PROOF).read_text(encoding="utf-8"))
+        if proof["verdict"] != card.raw["adaptation"]["verdict"]:
+            raise ValueError("the proof is another model's")
+        return Outcome(folder, card, proof)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidModelError(
+            f"{folder} holds no adaptation that can be read.", "Adapt the model again, into another folder."
+        ) from error
+
+
+def _numbered(cases: str | Path) -> list[tuple[int, Path]]:
+    """Folders of adaptations with their numbers, in order."""
+    try:
+        found = [
+            (match, path) for path in (Path(cases) / FOLDER).iterdir() if (match := _NUMBERED.fullmatch(path.name))
+        ]
+    except OSError:
+        return []
+    return sorted((int(match[1]), path) for match, path in found)
