@@ -4,6 +4,7 @@
     python -m Testing.benchmarks.cohort synthetic --sessions 2000 --jobs 2 --folder /tmp/cohort
     python -m Testing.benchmarks.cohort soak --kills 100 --sessions 200 --folder /tmp/soak [--apart]
     python -m Testing.benchmarks.cohort efficiency --sessions 24 --jobs 1 2 4
+    python -m Testing.benchmarks.cohort quality
 
 Figures go to standard output as JSON. Sessions are painted heads segmented by a network without training, so that they
 take a second each; what is measured is everything around the network. CPU seconds are those of the processes concerned.
@@ -36,10 +37,13 @@ from flairseg import cohort
 from flairseg.cohort import executors
 from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, make_executor
+from flairseg.cohort.image_quality import MEASURES, measure
 from flairseg.cohort.model import DONE, NO_FLAIR, QUARANTINED
 from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.tasks import NOTHING, Task
+from flairseg.io.reader import read_volume
 
+from Testing.core import real_data
 from Testing.core.cohort_data import BREAKAGES, bids_image, head
 from Testing.core.processes import dask_workers
 from Testing.core.tiny import make_model
@@ -409,9 +413,24 @@ def efficiency(folder: Path, sessions: int, jobs: list[int]) -> list[dict[str, A
     return lines
 
 
+def quality() -> dict[str, Any]:
+    """Image quality of the real images beside the project: least and largest of each measure, and what was marked."""
+    paths = [p for pattern in ("tabriz/*/flair.nii.gz", "ljubljana_longitudinal/*/*_flair.nii.gz")
+             for p in sorted(real_data.folder().glob(pattern))]  # fmt: skip
+    found = {"/".join(path.parts[-2:]): measure(read_volume(path)) for path in paths}
+    known = {
+        name: [figures[name] for figures, _, _ in found.values() if figures[name] is not None] for name in MEASURES
+    }
+    return {
+        "images": len(found),
+        "least_and_largest": {name: [round(min(v), 2), round(max(v), 2)] for name, v in known.items() if v},
+        "marked": {name: list(beyond) for name, (_, _, beyond) in found.items() if beyond},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "synthetic", "soak", "efficiency", "make"))
+    parser.add_argument("what", choices=("overhead", "synthetic", "soak", "efficiency", "quality", "make"))
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
@@ -432,6 +451,8 @@ def main() -> None:
         )
     elif given.what == "efficiency":
         found = efficiency(given.folder, given.sessions, given.jobs)
+    elif given.what == "quality":
+        found = quality()
     else:
         found = {"broken": make_cohort(given.folder / "bids", given.sessions)}
     print(json.dumps(found, indent=2))

@@ -129,6 +129,13 @@ def test_pseudonyms_leave_out_the_day(tmp_path):
     assert re.search(r"on \d{4}-\d\d-\d\d", Page(page.render(Layout(tmp_path), [row("1")], [], RUN)).text)
 
 
+def test_image_quality_is_explained(tmp_path):
+    """What a measure is, in which unit, and where its bar lies."""
+    found = written(tmp_path, [row("1", quality={"top_cut_cm2": 75.0}, below_bar=("top_cut_cm2",)), row("2")])
+    for text in ("Top cut (cm²)", "Cross-section of the brain in the uppermost layer.", "below bar: top cut"):
+        assert text in found.text, text
+
+
 def test_methods_name_versions(tmp_path):
     found = written(tmp_path, [row("1")])
     for word in ("FlairSeg 9.8.7", "version 1.2.3", "SimpleITK 2.5.0", "Holm"):

@@ -97,6 +97,15 @@ def test_a_figure_grows_with_its_defect(phantom, clean, name):
     assert code in [w.code for w in found[-1][1]]
 
 
+def test_slices_below_the_brain_may_differ(phantom):
+    """The skull base is no more alike from slice to slice than it is."""
+    array = phantom.array.copy()
+    array[2] = array[2] * 0.5
+    _, warnings, beyond = measure(phantom.with_array(array))
+    assert "slice_step_percent" not in beyond
+    assert "slice-brightness-uneven" not in [w.code for w in warnings]
+
+
 def test_storage_order_does_not_matter(phantom):
     """The top is the top, whichever way the slices are stored."""
     cut = cut_above(phantom, 6)
@@ -140,6 +149,8 @@ def test_what_is_no_head_has_figures_without_a_value():
     ("path", "expected"),
     [
         ("tabriz/sub-112776/flair.nii.gz", ()),
+        # Its skull base, two slices below the brain, is a quarter darker than the slices around it.
+        ("tabriz/sub-101627/flair.nii.gz", ()),
         ("ljubljana_longitudinal/patient01/study2_flair.nii.gz", ()),
         # Its uppermost slice shows 75 cm2 of brain: the vertex is not in the image.
         ("tabriz/sub-106639/flair.nii.gz", ("brain-cut-off",)),

@@ -456,7 +456,34 @@ def test_which_sessions_are_compared():
     assert names([row("1"), row("2", FAILED)]) == []
     plan = follow.planned(row("1", date="2024-01-01"), row("2", date="2024-03-01"))
     assert plan.days == 60
+    made = replace(plan, status=DONE)
+    assert follow.is_current(cohort.Layout(Path("/x")), made, plan, False)
+    corrected = follow.planned(row("1", date="2024-01-01"), row("2", date="2024-04-01"))
+    assert not follow.is_current(cohort.Layout(Path("/x")), made, corrected, False)
     assert plan.key != follow.planned(replace(row("1"), file_sha256="other"), row("2")).key
+
+
+def test_the_time_of_a_plan_has_the_comparisons(tmp_path, model):
+    """Three sessions are compared in three pairs, two in one; before any of them is segmented."""
+    root = bids_dataset(tmp_path / "bids", {"01": 3, "02": 2, "03": 0})
+    options = cohort.RunOptions(model=model, device="cpu", regions=False)
+    plan = prepare_run(root, tmp_path / "out", options).plan
+    assert (len(plan.todo), plan.comparisons) == (6, 4)
+    assert plan.seconds(1) == 6 * plan.seconds_each + 4 * plan.seconds_comparison
+    assert prepare_run(root, tmp_path / "out", replace(options, follow=False)).plan.comparisons == 0
+
+
+def test_covariates_that_come_later_reach_the_table(small, tmp_path):
+    """Nothing is segmented anew for them."""
+    root, output, model = small
+    lesions = pq.read_table(output / "lesions.parquet").num_rows
+    table = tmp_path / "more.csv"
+    table.write_text("subject,site,age\n01,Graz,41\n02,Basel,\n")
+    _, events = run(root, output, model, covariates=table)
+    with (output / "cohort.csv").open() as stream:
+        assert [(row["site"], row["age"]) for row in csv.DictReader(stream)] == [("Graz", "41.0"), ("Basel", "")]
+    assert events.cases() == []
+    assert pq.read_table(output / "lesions.parquet").num_rows == lesions > 0
 
 
 def test_participants_have_the_age_of_their_first_session(tmp_path):

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import FlairSegError
+from ..reporting.wording import counted
 from .cohort_progress import Told, clock
 from .console import (
     INTERRUPTED,
@@ -86,7 +87,7 @@ def _announce(messages: Console, prepared: Prepared, quiet: bool) -> None:
     if quiet:
         return
     plan = prepared.plan
-    parts = [f"{len(plan.shown)} sessions of {prepared.source.subjects} subjects"]
+    parts = [f"{counted(len(plan.shown), 'session')} of {counted(prepared.source.subjects, 'subject')}"]
     if plan.done:
         parts.append(f"{len(plan.done)} already done")
     if plan.failed:
@@ -102,7 +103,8 @@ def _announce(messages: Console, prepared: Prepared, quiet: bool) -> None:
         pace = f"{prepared.workers} at once: about {expected}"
         if cluster.scheduler and cluster.jobs is None:
             pace = f"{plan.seconds_each:.0f} s each on one worker"
-        text += f" {len(plan.todo)} to segment, {pace}."
+        pairs = f" and {counted(plan.comparisons, 'pair')} to compare" if plan.comparisons else ""
+        text += f" {len(plan.todo)} to segment{pairs}, {pace}."
     messages.print(Text(text), soft_wrap=True)
 
 
@@ -124,6 +126,8 @@ def _show_plan(results: Console, prepared: Prepared, as_json: bool) -> int:
             f"Workers: {share.workers} of {share.cores} cores and {share.memory_bytes / 1e9:.1f} GB each.",
             soft_wrap=True,
         )
+    card = prepared.card
+    results.print(Text(f"Model: {card.id}, version {card.version}."), soft_wrap=True)
     basis = "measured on sessions of this cohort" if plan.measured else "a default, no session was measured yet"
     results.print(f"Time of a session: {plan.seconds_each:.0f} s ({basis}).", soft_wrap=True)
     results.print(_planned_table(prepared))
@@ -187,6 +191,7 @@ def _told(
             "--retry-failed tries them again.",
             soft_wrap=True,
         )
-    results.print(Text.assemble("Results are in ", (str(prepared.layout.root), "bold"), "."), soft_wrap=True)
+    look = " Look at cohort.html first." if prepared.options.page else ""
+    results.print(Text.assemble("Results are in ", (str(prepared.layout.root), "bold"), f".{look}"), soft_wrap=True)
     results.print("Research use only - not a medical device.", style="dim")
     return code

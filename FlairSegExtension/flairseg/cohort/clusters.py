@@ -237,6 +237,8 @@ def _local_cluster(options: ClusterOptions, share: Share, scratch: str) -> Clust
                 "distributed.scheduler.allowed-failures": 1000,
                 "distributed.scheduler.worker-saturation": 1.0,
                 "temporary-directory": scratch,
+                # Nobody looks at it, and it takes a sample of every worker each 10 ms.
+                "distributed.worker.profile.enabled": False,
             }
         ),
     ):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import CaseWarning, FlairSegError
 from ..files.same_input import fingerprint
@@ -19,13 +19,15 @@ from ..longitudinal import follow, write_followup
 from ..longitudinal.result import FollowUp
 from ..longitudinal.writing import followup_files
 from . import begun
-from .bids_labels import rows_in_order
+from .bids_labels import in_order, rows_in_order
 from .case import FATAL, MOST_DEATHS, Work, learn_names, quarantined, typed
 from .inputs import read_session
 from .layout import Layout
 from .model import DONE, FAILED, ChangeRow, Session, SessionRow
 from .options import FORMAT
 from .rows import read_row, write_change
+
+T = TypeVar("T")
 
 #: The files of a comparison that are kept; images and transforms can be made again.
 KEPT = ("change", "picture", "table", "summary")
@@ -39,9 +41,13 @@ def pairs(rows: Sequence[SessionRow]) -> list[tuple[SessionRow, SessionRow]]:
     rows : sequence of SessionRow
         Of one subject.
     """
-    done = rows_in_order(row for row in rows if row.status == DONE)
-    found = list(pairwise(done))
-    return [*found, (done[0], done[-1])] if len(done) > 2 else found
+    return _pairs_of(rows_in_order(row for row in rows if row.status == DONE))
+
+
+def _pairs_of(ordered: Sequence[T]) -> list[tuple[T, T]]:
+    """Each with the one before, and the last with the first."""
+    found = list(pairwise(ordered))
+    return [*found, (ordered[0], ordered[-1])] if len(ordered) > 2 else found
 
 
 def change_key(first: SessionRow, last: SessionRow) -> str:
@@ -65,27 +71,33 @@ def is_current(layout: Layout, row: ChangeRow, wanted: ChangeRow, retry_failed: 
     """Whether a comparison need not be made again."""
     if row.key != wanted.key or (row.status != DONE and retry_failed):
         return False
+    if (row.first_date, row.last_date) != (wanted.first_date, wanted.last_date):
+        return False
     return row.status != DONE or all((layout.root / name).is_file() for name in row.files.values())
 
 
 def outstanding(
     layout: Layout,
     shown: Mapping[str, Session],
+    todo: Collection[str],
     rows: Mapping[str, SessionRow],
     changes: Mapping[str, ChangeRow],
     retry_failed: bool,
 ) -> int:
-    """How many comparisons of the sessions that have results are not there or not current."""
-    by_subject: dict[str, list[SessionRow]] = {}
+    """How many comparisons of the sessions that have results, or will have, are not there or not current."""
+    by_subject: dict[str, list[Session]] = {}
     for case, session in shown.items():
-        if case in rows:
-            by_subject.setdefault(session.subject, []).append(rows[case])
-    plans = (planned(*pair) for own in by_subject.values() for pair in pairs(own))
-    return sum(
-        there is None or not is_current(layout, there, plan, retry_failed)
-        for plan in plans
-        for there in (changes.get(plan.name),)
-    )
+        if case in todo or (case in rows and rows[case].status == DONE):
+            by_subject.setdefault(session.subject, []).append(session)
+    count = 0
+    for first, last in (pair for own in by_subject.values() for pair in _pairs_of(in_order(own))):
+        if first.case in todo or last.case in todo:
+            count += 1
+            continue
+        plan = planned(*(replace(rows[session.case], session=session) for session in (first, last)))
+        there = changes.get(plan.name)
+        count += there is None or not is_current(layout, there, plan, retry_failed)
+    return count
 
 
 def compare(first: str, last: str, work: Work) -> dict[str, Any]:

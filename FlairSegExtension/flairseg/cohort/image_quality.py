@@ -219,7 +219,7 @@ def _between_slices(stack: SliceStack, mask: np.ndarray) -> dict[str, float | No
         return {"slice_shift_mm": None, "slice_step_percent": None, "empty_slices": empty}
     return {
         "slice_shift_mm": _zigzag_mm(tissue, inner, [mm * s for mm, s in zip(stack.spacing[1:], steps, strict=True)]),
-        "slice_step_percent": _largest_step(small, tissue, areas > _LARGE_SHARE * areas.max()),
+        "slice_step_percent": _largest_step(small, tissue, large),
         "empty_slices": empty,
     }
 
@@ -227,10 +227,12 @@ def _between_slices(stack: SliceStack, mask: np.ndarray) -> dict[str, float | No
 def _largest_step(image: np.ndarray, tissue: np.ndarray, large: np.ndarray) -> float:
     """Largest difference of a slice's brightness from its neighbours', %, where both neighbours show tissue.
 
-    Neither the slice's own tissue nor the brain mask takes part: a slice that lost its signal has none.
+    One neighbour has to show much of the brain (``large``): below it, the skull base differs from slice to slice by
+    itself. Not both, and not the slice itself: one that lost its signal has no tissue, and the brain mask, which grows
+    from slice to slice, may end at it.
     """
     steps = [0.0]
-    for index in np.flatnonzero(large[:-2] & large[2:]) + 1:
+    for index in np.flatnonzero(large[:-2] | large[2:]) + 1:
         where = tissue[index - 1] & tissue[index + 1]
         if where.any():
             before, own, after = (float(np.median(image[i][where])) for i in (index - 1, index, index + 1))

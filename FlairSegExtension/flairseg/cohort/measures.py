@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..labels import CLASSES
+from .image_quality import MEASURE_BY_NAME
 from .model import DONE, SessionRow
+
+#: Last words of the names of measures that are their units.
+_UNITS = frozenset({"percent", "mm", "cm2"})
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,21 @@ RESULTS = (
 def quality_measures(rows: Iterable[SessionRow]) -> tuple[Measure, ...]:
     """The measures of image quality that any of the rows has, by name."""
     names = sorted({name for row in rows for name, value in row.quality.items() if value is not None})
-    return tuple(
-        Measure(f"quality_{name}", shown_name(name), "", _quality(name), skewed=False, digits=3) for name in names
-    )
+    return tuple(_measure_of(name) for name in names)
+
+
+def _measure_of(name: str) -> Measure:
+    known = MEASURE_BY_NAME.get(name)
+    unit = "" if known is None else known.unit.replace("cm2", "cm²")
+    return Measure(f"quality_{name}", shown_name(name), unit, _quality(name), skewed=False, digits=2 if unit else 3)
 
 
 def shown_name(name: str) -> str:
-    """A column's name as a page shows it."""
-    return name.replace("_", " ").capitalize()
+    """A measure of image quality as a page shows it, without its unit."""
+    words = name.split("_")
+    if len(words) > 1 and words[-1] in _UNITS:
+        words.pop()
+    return " ".join(words).capitalize()
 
 
 def with_result(rows: Sequence[SessionRow]) -> list[SessionRow]:

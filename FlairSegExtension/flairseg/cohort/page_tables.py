@@ -12,6 +12,7 @@ from ..longitudinal.states import STATES
 from ..reporting.layout import KeyFigure, Table, cells, rest
 from ..reporting.wording import UNDEFINED, between, counted, figure, percent
 from ..segmentation.warning_codes import WARNINGS
+from .image_quality import MEASURE_BY_NAME
 from .measures import quality_measures, shown_name, with_result
 from .model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, SessionRow
 from .priority import Outlier, Priority
@@ -91,7 +92,7 @@ def warning_table(rows: Sequence[SessionRow]) -> tuple[Table, ...]:
 
 
 def quality_table(rows: Sequence[SessionRow]) -> tuple[Table, ...]:
-    """Each measure of image quality: its spread, and the sessions below its bar."""
+    """Each measure of image quality: its spread, and the sessions beyond its bar."""
     done = with_result(rows)
     measures = {measure.id.removeprefix("quality_"): measure for measure in quality_measures(done)}
     below = Counter(name for row in done for name in set(row.below_bar))
@@ -103,12 +104,15 @@ def quality_table(rows: Sequence[SessionRow]) -> tuple[Table, ...]:
         values = measures[name].values(done) if name in measures else np.full(len(done), np.nan)
         known = values[np.isfinite(values)]
         low, median, high = (float(q) for q in np.quantile(known, (0.25, 0.5, 0.75))) if len(known) else (np.nan,) * 3
+        label, digits = (measures[name].label, measures[name].digits) if name in measures else (shown_name(name), 3)
+        told = MEASURE_BY_NAME.get(name)
+        bar = "" if told is None or told.bar is None else f"{told.bar:g}"
         lines.append(
-            cells(shown_name(name), str(len(known)), figure(median, 3), between(low, high, 3), str(below[name]),
-                  percent(below[name] / len(done)))
+            cells(label, "" if told is None else told.meaning, str(len(known)), figure(median, digits),
+                  between(low, high, digits), bar, str(below[name]), percent(below[name] / len(done)))
         )  # fmt: skip
-    columns = ("Measure", "Measured", "Median", "Quartiles", "Below the bar", "Share")
-    return (Table("Image quality before segmentation", columns, tuple(lines)),)
+    columns = ("Measure", "What it is", "Measured", "Median", "Quartiles", "Bar", "Beyond it", "Share")
+    return (Table("Image quality before segmentation", columns, tuple(lines), numbers_from=2),)
 
 
 def outlier_table(outliers: Sequence[Outlier]) -> tuple[Table, ...]:

@@ -17,6 +17,8 @@ from .options import CaseOptions
 
 #: Seconds of one core for a session before any was measured: the default model on 20 slices of 256 x 256, regions too.
 SECONDS_A_SESSION = 40.0
+#: Seconds of one core for a comparison before any was measured: two sessions of 30 slices of 512 x 512.
+SECONDS_A_COMPARISON = 30.0
 #: Why a session is to be segmented.
 NEW, CHANGED_INPUT, CHANGED_OPTIONS, FILES_GONE, RETRY = (
     "new", "input changed", "options changed", "files gone", "tried again",
@@ -42,11 +44,13 @@ class Plan:
     gone : tuple of str
         Have results, and are in the source no more.
     comparisons : int
-        Of sessions that have results: to be made.
+        Of two sessions of a subject: to be made, once the sessions have results.
     seconds_each : float
         What one session takes on one worker.
     measured : bool
         Whether that was measured on this cohort.
+    seconds_comparison : float
+        What one comparison takes on one worker.
     """
 
     shown: Mapping[str, Session]
@@ -58,6 +62,7 @@ class Plan:
     comparisons: int = 0
     seconds_each: float = SECONDS_A_SESSION
     measured: bool = False
+    seconds_comparison: float = SECONDS_A_COMPARISON
 
     def state(self, case: str) -> str:
         """Why a session is to be segmented, or why not."""
@@ -67,9 +72,9 @@ class Plan:
         return self.todo.get(case, "")
 
     def seconds(self, workers: int) -> float:
-        """Wall-clock seconds that segmenting will take."""
-        rounds = -(-len(self.todo) // max(1, workers))
-        return rounds * self.seconds_each
+        """Wall-clock seconds that segmenting and comparing will take."""
+        work = ((len(self.todo), self.seconds_each), (self.comparisons, self.seconds_comparison))
+        return sum(-(-count // max(1, workers)) * each for count, each in work)
 
     def to_dict(self, workers: int) -> dict[str, Any]:
         """For ``--json``."""

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from .page import write_page
 from .plan import Plan, make_plan
 from .pseudonyms import cohort_pseudonymiser, shown_sessions
 from .review import ReviewOptions, review
-from .rows import read_changes, read_rows, write_row
+from .rows import read_changes, read_lesion_values, read_rows, write_row
 from .table import CohortTable
 from .tables import write_lesions, write_tables
 
@@ -151,8 +152,11 @@ def prepare_run(
     rows = read_rows(layout)
     plan = make_plan(layout, shown, sessions, rows, chosen, options.retry_failed, pseudonymiser)
     if options.follow:
-        waiting = follow.outstanding(layout, shown, rows, read_changes(layout), options.retry_failed)
-        plan = dataclasses.replace(plan, comparisons=waiting)
+        changes = read_changes(layout)
+        waiting = follow.outstanding(layout, shown, plan.todo, rows, changes, options.retry_failed)
+        spent = [change.seconds for change in changes.values() if change.seconds]
+        each = statistics.median(spent) if spent else plan.seconds_comparison
+        plan = dataclasses.replace(plan, comparisons=waiting, seconds_comparison=each)
     share = share_of(options.cluster, len(plan.todo) + plan.comparisons)
     return Prepared(found, layout, card, chosen, options, pseudonymiser, sessions, plan, rows, share)
 
@@ -250,6 +254,7 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
         listener({"event": "plan", **plan.to_dict(prepared.workers)})
         rows, changes = dict(prepared.rows), read_changes(layout)
         _note_missing(layout, plan, rows)
+        _note_covariates(layout, plan, rows)
         busy = bool(plan.todo or plan.comparisons)
         executor = make_executor(options.cluster, name, prepared.share, layout.work) if busy else InProcess(name)
         work = Work(
@@ -279,6 +284,14 @@ def _note_missing(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) -> No
             rows[case] = row
             case_files.remove(layout, shown)
             write_row(layout, row)
+
+
+def _note_covariates(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) -> None:
+    """What the source or a table of covariates says of sessions by now, in the rows of those that are not made anew."""
+    for case in plan.done | plan.failed:
+        if rows[case].session != plan.shown[case]:
+            rows[case] = dataclasses.replace(rows[case], session=plan.shown[case])
+            write_row(layout, rows[case], read_lesion_values(layout, case))
 
 
 def _secret(prepared: Prepared) -> bytes | None:

@@ -59,7 +59,7 @@ def write_tables(layout: Layout, rows: Mapping[str, SessionRow], changes: Mappin
 
 
 def _failure(row: SessionRow) -> dict[str, Any]:
-    return {**{name: row.flat().get(name) for name in _FAILURE_COLUMNS}, "advice": row.advice}
+    return {**row.flat(), "advice": row.advice}
 
 
 def write_lesions(layout: Layout) -> None:
