@@ -46,9 +46,11 @@ def code(body: str) -> str:
 
 
 def commands_section() -> str:
-    """The reference of all commands, by Typer's own generator, without the colours of the help texts."""
+    """The reference of all commands, by Typer's own generator, with the marks of the help texts as Markdown."""
     text = printed(sys.executable, "-m", "typer", "flairseg.cli", "utils", "docs", "--name", "flairseg")
     text = html.unescape(re.sub(r"</?span[^>]*>", "", text).replace("&lt;", "\\<"))
+    for tag, mark in (("bold", "**"), ("cyan", "`")):
+        text = re.sub(rf"\[/?{tag}\]", mark, text)
     return text.replace("# `flairseg`", "# Command reference", 1)
 
 

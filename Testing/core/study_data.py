@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from flairseg.study.protocol import parse_protocol
+from flairseg.study.protocol_reading import parse_protocol
 
 SHAPE_KJI = (6, 24, 20)
 SPACING_IJK = (2.0, 2.0, 5.0)

@@ -21,7 +21,7 @@ from flairseg.image.volume import Volume
 from flairseg.io.reader import read_volume
 from flairseg.review.cases import ACCEPTED, REJECTED, CaseArchive, Verdict
 from flairseg.study.case_files import read_case
-from flairseg.study.protocol import load_protocol
+from flairseg.study.protocol_reading import load_protocol
 from flairseg.study.queue import OPEN, work_list
 from typer.testing import CliRunner
 

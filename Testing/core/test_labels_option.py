@@ -16,7 +16,7 @@ from flairseg.io.reader import read_volume
 from flairseg.longitudinal.studies import load_study
 from flairseg.report.gathering import from_files
 from flairseg.study.images import read_arm, read_tool
-from flairseg.study.protocol import parse_protocol
+from flairseg.study.protocol_reading import parse_protocol
 from typer.testing import CliRunner
 
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])

@@ -84,7 +84,7 @@ def test_spaces_in_the_protocol_change_nothing(study):
 
 def test_a_protocol_exchanged_together_with_its_hash_is_named(study):
     """The hash in study.json is brought into line with a changed protocol: the lock record still says another."""
-    from flairseg.study.protocol import load_protocol
+    from flairseg.study.protocol_reading import load_protocol
 
     path = study.coordinator / "protocol.json"
     rewrite(path, lambda c: c["questions"][0].update(threshold=0.5))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flairseg.study import protocol
 from flairseg.study.acceptance import Acceptance
-from flairseg.study.protocol import load_protocol
+from flairseg.study.protocol_reading import load_protocol
 from flairseg.study.records import RESPONSE_TYPES
 from flairseg.study.schedule import check_feasible, plan
 

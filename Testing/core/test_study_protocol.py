@@ -9,9 +9,10 @@ import sys
 import jsonschema
 import pytest
 from flairseg.labels import LESION, VENTRICLES
-from flairseg.study import protocol as module
+from flairseg.study import protocol_reading as module
 from flairseg.study.errors import ProtocolError
-from flairseg.study.protocol import Question, load_protocol, parse_protocol
+from flairseg.study.protocol import Question
+from flairseg.study.protocol_reading import load_protocol, parse_protocol
 from flairseg.study.records import ACCEPTABILITY, LIKERT_5, NUMERIC, TEXT, YES_NO
 
 from Testing.core.study_data import protocol_json

@@ -146,7 +146,7 @@ def test_training_comes_first_and_once():
         [{"id": f"c{n}", "flair": "f", "arms": [{"id": "a", "mask": "m"}]} for n in range(4)],
         training_cases=[{"id": "t1", "flair": "f", "arms": [{"id": "a", "mask": "m"}, {"id": "b", "mask": "m"}]}],
     )
-    from flairseg.study.protocol import parse_protocol
+    from flairseg.study.protocol_reading import parse_protocol
 
     order = plan(parse_protocol(content), "R1")
     assert [(s.case, s.arm) for s in order if s.training] == [("t1", "a"), ("t1", "b")]

@@ -168,6 +168,7 @@ def test_the_command_reference_has_every_option():
     from typer.main import get_command
 
     reference = text("docs/commands.md")
+    assert not re.search(r"\[/?(?:bold|cyan|green|red|dim|italic)\]", reference), "marks of the terminal"
     options = set()
     commands = [get_command(app)]
     while commands:

@@ -14,7 +14,8 @@ import qt
 import slicer
 from flairseg.errors import FlairSegError
 from flairseg.study.drafting import Draft, draft_protocol, write_draft
-from flairseg.study.protocol import BLIND_FULL, BLIND_NONE, BLIND_SOURCE, LAYOUTS, parse_protocol
+from flairseg.study.protocol import BLIND_FULL, BLIND_NONE, BLIND_SOURCE, LAYOUTS
+from flairseg.study.protocol_reading import parse_protocol
 from flairseg.study.records import ACCEPTABILITY, LIKERT_5, NUMERIC, TEXT, YES_NO
 from slicer.i18n import tr as _
 

@@ -23,7 +23,7 @@ _NAMES = {
     "StudySession": "session",
     "check_protocol": "checking",
     "check_study": "checking",
-    "load_protocol": "protocol",
+    "load_protocol": "protocol_reading",
     "lock": "study",
     "tables": "ratings",
     "work_list": "queue",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .checking import check_protocol as check_protocol
     from .checking import check_study as check_study
     from .protocol import Protocol as Protocol
-    from .protocol import load_protocol as load_protocol
+    from .protocol_reading import load_protocol as load_protocol
     from .queue import work_list as work_list
     from .ratings import tables as tables
     from .ratings import write_tables as write_tables

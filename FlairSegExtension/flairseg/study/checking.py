@@ -23,7 +23,8 @@ from .errors import BlindedImageError
 from .images import read_arm, read_source, resolve, source_sha256
 from .key import KEY_NAME, SealedKey, open_key
 from .log import EventLog
-from .protocol import Protocol, load_protocol
+from .protocol import Protocol
+from .protocol_reading import load_protocol
 from .records import (
     ANSWERED,
     ANSWERS,

@@ -15,7 +15,8 @@ from ..files.kinds import ENDINGS
 from ..files.names import stem_of
 from ..io.label_meanings import LabelMapping
 from ..labels import CLASS_BY_VALUE, LESION
-from .protocol import PROTOCOL_FORMAT, parse_protocol
+from .protocol import PROTOCOL_FORMAT
+from .protocol_reading import parse_protocol
 from .records import ACCEPTABILITY
 
 #: What a mask's name may have after the case's; results of `flairseg segment` come first.

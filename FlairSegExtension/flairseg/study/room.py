@@ -24,7 +24,8 @@ from typing import Any
 
 from .canonical import content_sha256, file_sha256
 from .errors import StudyStateError, TamperedError
-from .protocol import Rules, parse_rules
+from .protocol import Rules
+from .protocol_reading import parse_rules
 
 ROOM_NAME = "room.json"
 ROOM_FORMAT = 1

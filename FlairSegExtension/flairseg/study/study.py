@@ -31,7 +31,8 @@ from .canonical import content_sha256
 from .errors import ProtocolError, StudyStateError, TamperedError
 from .key import KEY_NAME, SealedKey, code_of, new_secret, open_key, write_key
 from .log import EventLog, create_store
-from .protocol import Protocol, load_protocol
+from .protocol import Protocol
+from .protocol_reading import load_protocol
 from .records import (
     AT,
     CASE_EXCLUDED,
