@@ -20,8 +20,9 @@ from typing import Any
 from flairseg.evaluation.conventions import choose_conventions
 from flairseg.evaluation.foreign import LabelMapping
 from flairseg.evaluation.inputs import EvaluationCase
-from flairseg.evaluation.results import CLASS_TITLES, EvaluationResult
+from flairseg.evaluation.results import EvaluationResult
 from flairseg.evaluation.running import evaluate
+from flairseg.evaluation.terms import CLASS_TITLES
 from flairseg.evaluation.writing import write_evaluation
 from flairseg.models.card import CARD_NAME
 from flairseg.reporting.wording import between, figure, p_value

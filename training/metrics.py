@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from flairseg.evaluation.components import match_lesions
 from flairseg.evaluation.overlap import Overlap
-from flairseg.evaluation.results import EVALUATED
 from flairseg.evaluation.surface import surface_distances
+from flairseg.evaluation.terms import EVALUATED
 
 
 def class_dice(predicted: np.ndarray, reference: np.ndarray) -> list[float]:

@@ -6,6 +6,32 @@ import math
 
 import numpy as np
 from flairseg.evaluation.results import (
+    CaseArrays,
+    CaseInfo,
+    Conventions,
+    EvaluationResult,
+    MethodInfo,
+    Refusal,
+    TrainingLog,
+)
+from flairseg.evaluation.rows import (
+    CaseRow,
+    ConfusionMatrix,
+    Curve,
+    EmptyCases,
+    GroupPair,
+    GroupTests,
+    LesionCaseRow,
+    LoadAgreement,
+    NormalAbnormalRow,
+    PairedTest,
+    PooledRow,
+    SliceCurve,
+    SliceLevel,
+    SummaryRow,
+    VolumeGroup,
+)
+from flairseg.evaluation.terms import (
     CLASS_TITLES,
     COMPONENT_LABELS,
     EVALUATED,
@@ -13,28 +39,6 @@ from flairseg.evaluation.results import (
     LESION_FIGURES,
     VOXEL_FIGURES,
     VOXEL_LABELS,
-    CaseArrays,
-    CaseInfo,
-    CaseRow,
-    ConfusionMatrix,
-    Conventions,
-    Curve,
-    EmptyCases,
-    EvaluationResult,
-    GroupPair,
-    GroupTests,
-    LesionCaseRow,
-    LoadAgreement,
-    MethodInfo,
-    NormalAbnormalRow,
-    PairedTest,
-    PooledRow,
-    Refusal,
-    SliceCurve,
-    SliceLevel,
-    SummaryRow,
-    TrainingLog,
-    VolumeGroup,
 )
 from flairseg.statistics.intervals import Estimate
 from flairseg.statistics.reliability import bland_altman

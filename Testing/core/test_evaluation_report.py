@@ -22,10 +22,11 @@ from flairseg.evaluation.figures.distributions import violin_figures
 from flairseg.evaluation.figures.loads import load_figures
 from flairseg.evaluation.figures.methods import looks, method_labels, portions
 from flairseg.evaluation.figures.training import training_figure
-from flairseg.evaluation.results import CLASS_TITLES, EVALUATED, EvaluationResult, TrainingLog
+from flairseg.evaluation.results import EvaluationResult, TrainingLog
 from flairseg.evaluation.sections import sections
 from flairseg.evaluation.sections.accuracy import MOST_PATIENT_ROWS
 from flairseg.evaluation.sections.overview import few_patients
+from flairseg.evaluation.terms import CLASS_TITLES, EVALUATED
 from flairseg.reporting.drawing import Picture, style
 
 from Testing.core.html_page import Page

@@ -15,8 +15,8 @@ from flairseg.evaluation import evaluate, match_folders, parse_mapping
 from flairseg.evaluation.conventions import choose_conventions
 from flairseg.evaluation.errors import NothingToEvaluateError
 from flairseg.evaluation.inputs import EvaluationCase
-from flairseg.evaluation.results import EVALUATED, FIGURES
 from flairseg.evaluation.tables import case_table, everything, summary_table
+from flairseg.evaluation.terms import EVALUATED, FIGURES
 from flairseg.image.volume import volume_to_sitk
 from flairseg.progress import CancelToken
 from flairseg.segmentation.postprocessing import remove_small_components

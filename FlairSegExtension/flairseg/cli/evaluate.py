@@ -222,7 +222,7 @@ def _lesion_overlap(text: str) -> tuple[str, float | None]:
 
 def _table(result: EvaluationResult) -> Table:
     """Means over patients, a row per method and class."""
-    from ..evaluation.results import CLASS_TITLES
+    from ..evaluation.terms import CLASS_TITLES
 
     means = {(row.method, row.class_id, row.figure): row.mean for row in result.summary if row.grouping == "all"}
     table = Table(box=box.ROUNDED, header_style="bold", title="Means over patients")

@@ -12,7 +12,7 @@ import numpy as np
 from ..statistics.intervals import Estimate, over_cases
 from ..statistics.reliability import bland_altman, intraclass_correlations
 from .resampling import in_patients, mean_over_patients
-from .results import LoadAgreement, PairedTest
+from .rows import LoadAgreement, PairedTest
 
 _FEW_PAIRS = "Fewer than {} pairs: no p below 0.05 is possible."
 #: Smallest number of non-zero differences whose two-sided exact p can be below 0.05.

@@ -18,9 +18,10 @@ from ..segmentation.postprocessing import remove_small_components
 from .components import LesionMatch, OverlapRule, component_confusion, match_lesions
 from .curves import ScoreCounts
 from .overlap import Overlap, confusion
-from .results import EVALUATED, LESION_CLASSES, Conventions
+from .results import Conventions
 from .slices import SliceCounts
 from .surface import surface_distances
+from .terms import EVALUATED, LESION_CLASSES
 
 #: A class that a network knows reaches this probability somewhere, in some case.
 _KNOWN_PROBABILITY = 0.5
@@ -28,7 +29,7 @@ _KNOWN_PROBABILITY = 0.5
 
 @dataclass(frozen=True)
 class CaseMeasures:
-    """Measures of one case and method, for every class of :data:`~.results.EVALUATED` (known or not).
+    """Measures of one case and method, for every class of :data:`~.terms.EVALUATED` (known or not).
 
     Attributes
     ----------

@@ -24,21 +24,9 @@ from .foreign import OWN, REFERENCE, LabelMapping
 from .inputs import EvaluationCase
 from .masks import read_image, read_prediction, read_probabilities, read_reference
 from .measures import CaseMeasures, measure, without_small_lesions
-from .results import (
-    ALL_WMH,
-    CLASS_TITLES,
-    EVALUATED,
-    LESION_ID,
-    NORMAL_WMH_ID,
-    CaseArrays,
-    CaseInfo,
-    Conventions,
-    EvaluationResult,
-    MethodInfo,
-    Refusal,
-    TrainingLog,
-)
+from .results import CaseArrays, CaseInfo, Conventions, EvaluationResult, MethodInfo, Refusal, TrainingLog
 from .statistics import Measured
+from .terms import ALL_WMH, CLASS_TITLES, EVALUATED, LESION_ID, NORMAL_WMH_ID
 
 #: What warnings about a reference begin with.
 _REFERENCE_WORD = "Reference"

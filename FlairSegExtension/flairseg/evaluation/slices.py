@@ -19,7 +19,7 @@ import numpy as np
 from ..statistics.intervals import Estimate, over_cases, stream, wilson
 from .overlap import Overlap
 from .resampling import in_patients, median_over_slices
-from .results import GroupPair, GroupTests, SliceCurve, SliceLevel, VolumeGroup
+from .rows import GroupPair, GroupTests, SliceCurve, SliceLevel, VolumeGroup
 
 #: Figures of the slice level, in order.
 SLICE_FIGURES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")

@@ -23,22 +23,10 @@ from .resampling import (
     percentile_interval,
     ratio_over_patients,
 )
-from .results import (
-    COMPONENT_LABELS,
-    EVALUATED,
-    FIGURES,
-    LESION_CLASSES,
-    LESION_FIGURES,
-    LESION_ID,
-    LESION_LEVEL,
-    NORMAL_WMH_ID,
-    VOXEL_FIGURES,
-    VOXEL_LABELS,
-    VOXEL_LEVEL,
-    CaseInfo,
+from .results import CaseInfo, Conventions
+from .rows import (
     CaseRow,
     ConfusionMatrix,
-    Conventions,
     Curve,
     EmptyCases,
     GroupTests,
@@ -53,6 +41,19 @@ from .results import (
     VolumeGroup,
 )
 from .slices import slice_level, volume_groups
+from .terms import (
+    COMPONENT_LABELS,
+    EVALUATED,
+    FIGURES,
+    LESION_CLASSES,
+    LESION_FIGURES,
+    LESION_ID,
+    LESION_LEVEL,
+    NORMAL_WMH_ID,
+    VOXEL_FIGURES,
+    VOXEL_LABELS,
+    VOXEL_LEVEL,
+)
 
 #: Figures that need probabilities.
 _FROM_SCORES = ("average_precision", "roc_auc")
@@ -79,7 +80,7 @@ class Measured:
     cases : dict of str to CaseMeasures
         Score counts are taken out: :attr:`scores` has them pooled.
     classes : tuple of str
-        Keys of :data:`~.results.EVALUATED` that it and the reference know.
+        Keys of :data:`~.terms.EVALUATED` that it and the reference know.
     areas : dict of (str, str) to (float, float)
         (case, class) -> average precision and ROC AUC.
     levels : dict of str to dict of str to ndarray

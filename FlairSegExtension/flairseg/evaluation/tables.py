@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..files.csv_tables import cell
-from .results import LESION_FIGURES, VOXEL_FIGURES, CaseRow, EvaluationResult, LesionCaseRow
+from .results import EvaluationResult
+from .rows import CaseRow, LesionCaseRow
+from .terms import LESION_FIGURES, VOXEL_FIGURES
 
 CASES, SUMMARY, EVERYTHING = "cases.csv", "summary.csv", "evaluation.json"
 #: File name -> what is in it.

@@ -8,7 +8,9 @@ import numpy as np
 
 from ...reporting.drawing import FAINT, GRID, Figure, canvas, finished
 from ...reporting.wording import between, counted, figure
-from ..results import CLASS_TITLES, EVALUATED, Curve, EvaluationResult
+from ..results import EvaluationResult
+from ..rows import Curve
+from ..terms import CLASS_TITLES, EVALUATED
 from .methods import looks, method_labels
 
 _LABEL = 26

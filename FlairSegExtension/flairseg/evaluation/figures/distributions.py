@@ -10,7 +10,8 @@ import numpy as np
 
 from ...reporting.drawing import FAINT, GRID, TEXT, WIDTH, Figure, canvas, finished
 from ...reporting.wording import counted, figure
-from ..results import CLASS_TITLES, EVALUATED, FIGURES, EvaluationResult
+from ..results import EvaluationResult
+from ..terms import CLASS_TITLES, EVALUATED, FIGURES
 from .methods import Look, looks, method_axis, method_labels
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ import numpy as np
 
 from ...reporting.drawing import FAINT, GRID, TEXT, Figure, canvas, finished
 from ...reporting.wording import counted, figure
-from ..results import CLASS_TITLES, EVALUATED, EvaluationResult, VolumeGroup
+from ..results import EvaluationResult
+from ..rows import VolumeGroup
+from ..terms import CLASS_TITLES, EVALUATED
 from .distributions import FEWEST_FOR_DENSITY
 from .methods import Look, column_label, looks, method_labels, portions
 

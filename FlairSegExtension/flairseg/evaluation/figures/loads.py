@@ -9,7 +9,9 @@ import numpy as np
 
 from ...reporting.drawing import COLOURS, FAINT, GRID, Figure, canvas, finished
 from ...reporting.wording import figure
-from ..results import CLASS_TITLES, EVALUATED, EvaluationResult, LoadAgreement
+from ..results import EvaluationResult
+from ..rows import LoadAgreement
+from ..terms import CLASS_TITLES, EVALUATED
 from .methods import Look, column_label, looks, method_labels, portions
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from ...image.geometry import triple
 from ...labels import CLASSES
 from ...reporting.drawing import FAINT, TEXT, Figure, canvas, finished
 from ...reporting.wording import figure
-from ..results import LESION_LEVEL, VOXEL_LEVEL, EvaluationResult
+from ..results import EvaluationResult
+from ..terms import LESION_LEVEL, VOXEL_LEVEL
 from .methods import method_labels, portions
 
 if TYPE_CHECKING:

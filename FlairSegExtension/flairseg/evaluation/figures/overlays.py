@@ -19,16 +19,8 @@ from ...image.volume import Volume
 from ...rendering.slices import gray_window, head_box
 from ...reporting.drawing import Picture
 from ...reporting.wording import counted, figure
-from ..results import (
-    ALL_WMH,
-    CLASS_TITLES,
-    EVALUATED,
-    LESION_ID,
-    NORMAL_WMH_ID,
-    VENTRICLES_ID,
-    CaseArrays,
-    EvaluationResult,
-)
+from ..results import CaseArrays, EvaluationResult
+from ..terms import ALL_WMH, CLASS_TITLES, EVALUATED, LESION_ID, NORMAL_WMH_ID, VENTRICLES_ID
 
 #: Tiles of one report: about 12 kB each.
 MOST_TILES = 320

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...reporting.drawing import FAINT, GRID, Figure, canvas, finished
 from ...reporting.wording import counted, figure
-from ..results import CLASS_TITLES, TrainingLog
+from ..results import TrainingLog
+from ..terms import CLASS_TITLES
 from .methods import looks, method_labels
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from ...reporting.layout import Cell, Footnotes, Section, Table, cells, rest
 from ...reporting.wording import between, counted, figure, listed
 from ...statistics.intervals import FEW_CASES, Estimate
 from ..figures.matrices import short_count
-from ..results import CLASS_TITLES, EVALUATED, FIGURES, LESION_CLASSES, LESION_FIGURES, VOXEL_FIGURES, EvaluationResult
+from ..results import EvaluationResult
+from ..terms import CLASS_TITLES, EVALUATED, FIGURES, LESION_CLASSES, LESION_FIGURES, VOXEL_FIGURES
 from .phrases import LONGEST_LIST, classes, heading, interval, spread, with_interval
 
 #: Rows per patient that the whole report shows: beyond, it would be slow to open.

@@ -10,7 +10,8 @@ from ...reporting.layout import Cell, Footnotes, Section, Table, cells, rest
 from ...reporting.wording import UNDEFINED, figure, p_value
 from ..figures.curves import SLICE_FIGURES
 from ..figures.groups import GROUP_FIGURES, group_range
-from ..results import CLASS_TITLES, EvaluationResult
+from ..results import EvaluationResult
+from ..terms import CLASS_TITLES
 from .phrases import LONGEST_LIST, classes, share, with_interval
 
 

@@ -8,7 +8,9 @@ from ...reporting.drawing import Figure, Picture
 from ...reporting.layout import Cell, Footnotes, Section, Table, cells, rest
 from ...reporting.wording import counted, figure, p_value
 from ..figures.loads import FEWEST_PAIRS
-from ..results import CLASS_TITLES, FIGURES, EvaluationResult, PairedTest
+from ..results import EvaluationResult
+from ..rows import PairedTest
+from ..terms import CLASS_TITLES, FIGURES
 from .phrases import FEWEST_PAIRS_TESTED, LONGEST_LIST, heading, with_interval
 
 

@@ -8,7 +8,8 @@ from ...reporting.drawing import Figure, Picture
 from ...reporting.layout import Cell, Footnotes, KeyFigure, Section, Table, cells, rest
 from ...reporting.wording import between, counted, figure, listed, percent
 from ...statistics.intervals import FEW_CASES
-from ..results import ALL_WMH, CLASS_TITLES, FIGURES, LESION_ID, NORMAL_WMH_ID, VENTRICLES_ID, EvaluationResult
+from ..results import EvaluationResult
+from ..terms import ALL_WMH, CLASS_TITLES, FIGURES, LESION_ID, NORMAL_WMH_ID, VENTRICLES_ID
 from .phrases import FEWEST_PAIRS_TESTED, LONGEST_LIST, classes, heading, interval, means, spread
 
 #: Figures of the first table, beside Dice.

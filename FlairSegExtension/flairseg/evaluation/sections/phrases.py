@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from ...reporting.wording import UNDEFINED, between, figure
 from ...statistics.intervals import Estimate
-from ..results import EVALUATED, FIGURES, EvaluationResult, SummaryRow
+from ..results import EvaluationResult
+from ..rows import SummaryRow
+from ..terms import EVALUATED, FIGURES
 
 #: Rows of one list that the report shows; the CSV files have all of them.
 LONGEST_LIST = 400
