@@ -25,15 +25,15 @@ from flairseg.adapt.tuning import Settings, class_logits, tune
 from flairseg.adapt.weights import trainable_network
 from flairseg.image.footing import footed
 from flairseg.image.slice_stack import SliceStack
-from flairseg.io.reader import read_volume
+from flairseg.image.volume import Volume
 from flairseg.labels import LESION, VENTRICLES
 from flairseg.models.card import PipelineConfig
 from flairseg.models.store import load_card
 from flairseg.segmentation.decoding import classify
 from flairseg.segmentation.postprocessing import clean_labels
 
+from . import evaluate_sites
 from .data import SAME_PERSON, data_folder, read, refuse_held_back
-from .sites import HELD_BACK_MUSLIM
 
 #: Classes that Tabriz's readers drew, and those of the other sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
@@ -50,9 +50,9 @@ class Scan:
     reviewed: tuple[int, ...]
 
 
-def scan(person: str, flair: Path, labels: np.ndarray, reviewed: tuple[int, ...], config: PipelineConfig) -> Scan:
-    """Read and frame one scan; ``labels`` on its grid."""
-    volume = footed(read_volume(flair))
+def scan(person: str, flair: Volume, labels: np.ndarray, reviewed: tuple[int, ...], config: PipelineConfig) -> Scan:
+    """Frame one scan; ``labels`` on its grid."""
+    volume = footed(flair)
     stack = SliceStack.from_volume(volume.with_array(labels), config.plane)
     return Scan(person, frame_case(Case(person, volume, labels), config), stack.array, stack.spacing, reviewed)
 
@@ -65,24 +65,15 @@ def tabriz_scans(data: Path, config: PipelineConfig) -> list[Scan]:
         name = folder.name.removeprefix("sub-")
         refuse_held_back(name)
         labels = read(folder / "labels.nii.gz").array.astype(np.uint8)
-        scans.append(scan(persons.get(name, name), folder / "flair.nii.gz", labels, DRAWN, config))
+        scans.append(scan(persons.get(name, name), read(folder / "flair.nii.gz"), labels, DRAWN, config))
     return scans
 
 
 def other_scans(data: Path, config: PipelineConfig) -> dict[str, list[Scan]]:
-    """MSLesSeg's scans and Muslim's slices: lesions alone."""
-    found: dict[str, list[Scan]] = {"mslesseg": [], "muslim": []}
-    for flair in sorted((data / "mslesseg").glob("*/flair.nii.gz")):
-        lesions = read(flair.with_name("lesions.nii.gz")).array > 0
-        person = flair.parent.name.split("_")[0]
-        found["mslesseg"].append(scan(person, flair, LESION * lesions.astype(np.uint8), LESIONS_ALONE, config))
-    for entry in json.loads((data / "muslim_slices" / "slices.json").read_text(encoding="utf-8")):
-        flair = data / "muslim_slices" / entry["slice"] / "flair.nii.gz"
-        if entry["held_back"] or entry["patient"] in HELD_BACK_MUSLIM or not flair.exists():
-            continue
-        lesions = read(flair.with_name("lesions.nii.gz")).array > 0
-        person = f"muslim-{entry['patient']}"
-        found["muslim"].append(scan(person, flair, LESION * lesions.astype(np.uint8), LESIONS_ALONE, config))
+    """MSLesSeg's scans and Muslim's slices that may be tuned on: lesions alone."""
+    found: dict[str, list[Scan]] = {site: [] for site in evaluate_sites.TITLES}
+    for one in evaluate_sites.scans(data):
+        found[one.site].append(scan(one.person, one.volume, one.labels, LESIONS_ALONE, config))
     return found
 
 

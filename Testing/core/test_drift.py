@@ -98,6 +98,31 @@ def test_verdicts_on_this_model_are_read_in_order_of_time(card, tmp_path):
         drift.watch(tmp_path / "cases", card.path.parent)
 
 
+def test_images_of_rejected_and_later_corrected_cases_are_charted_like_all_others(card, tmp_path):
+    """They are the ones that a change shows first: left out, the charts of images would stand still."""
+    archive, known = CaseArchive(tmp_path), {"sha256": card.sha256}
+    for n in range(drift.BASELINE + 4):
+        late = n >= drift.BASELINE
+        noise = 20.0 if late else 2.0 + 0.1 * (n % 3)
+        volume, labels = make_head((8, 40, 36), (4.8, 4.8, 15.0), noise=noise, name=f"h{n}")
+        verdict, reason = ("rejected", "wrong") if late else ("accepted", "")
+        when = f"2026-01-{n + 1:02d}T10:00:00Z"
+        archive.save(f"case{n}", labels, volume, Verdict(verdict, reason, decided_at=when, model=known))
+        if late and n % 2:
+            # Drawn by a reader afterwards: the newest version is another, without a model.
+            archive.save(f"case{n}", labels, volume, Verdict("accepted", decided_at="2026-02-01T10:00:00Z"))
+    # One that cannot be read is told, and not counted as anything.
+    (tmp_path / "case3" / "v001" / "flair.nii.gz").write_bytes(b"damaged")
+    watched = drift.watch(tmp_path, card.path.parent)
+    assert watched.unread == 1
+    found = {one.name: one for one in watched.charts}
+    texture = found["image_texture"]
+    assert len(texture.values) == 4
+    assert min(texture.values) > texture.mean + 3 * texture.sd
+    for name in drift.FEATURES:
+        assert all(map(math.isfinite, found[name].values)), name
+
+
 def test_the_command_alarms_with_an_exit_code(card, tmp_path):
     volume, labels = make_head((4, 20, 20), (8.0, 8.0, 30.0))
     archive = CaseArchive(tmp_path)

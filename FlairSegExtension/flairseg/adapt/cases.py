@@ -205,11 +205,7 @@ def load(case: ReviewedCase) -> LoadedCase:
     FlairSegError
         If a file is missing, damaged, or was changed since it was saved; or labels and image have different grids.
     """
-    content = _content(case.folder)
-    if isinstance(content.get("hashes"), dict):
-        for problem in problems_in(case.folder, content):
-            raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Bring the file back from a backup.")
-    volume = footed(check_volume(read_volume(_image(case.folder))))
+    volume = load_image(case.folder)
     labels = read_label_map(case.folder / LABELS, volume.geometry, OWN).labels
     corrected = np.zeros(labels.shape, bool)
     if case.rejected is not None:
@@ -220,6 +216,26 @@ def load(case: ReviewedCase) -> LoadedCase:
             # The earlier version only adds emphasis: the case is whole without it.
             pass
     return LoadedCase(volume, labels, corrected)
+
+
+def load_image(version: Path) -> Volume:
+    """The image of a version, whatever its verdict.
+
+    Parameters
+    ----------
+    version : Path
+        Its folder.
+
+    Raises
+    ------
+    FlairSegError
+        If a file of the version is missing, damaged, or was changed since it was saved.
+    """
+    content = _content(version)
+    if isinstance(content.get("hashes"), dict):
+        for problem in problems_in(version, content):
+            raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Bring the file back from a backup.")
+    return footed(check_volume(read_volume(_image(version))))
 
 
 def fingerprint(cases: list[ReviewedCase]) -> str:

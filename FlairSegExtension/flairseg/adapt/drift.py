@@ -8,7 +8,7 @@ the card has it. Rule and rate of false alarms: :mod:`.charts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..preprocessing import preprocess
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..review.cases import ACCEPTED, CaseArchive
 from ..segmentation.pipeline import segment
-from .cases import LoadedCase, ReviewedCase, load, read_cases
+from .cases import load_image
 from .charts import BOTH, HIGH, HORIZON, LOW, Chart, chart, chart_of, false_alarm_rate, limit_for
 from .framed import quantise
 from .reference import FEATURES, case_features
@@ -59,6 +59,8 @@ class Drift:
         Simulated rate over :data:`~.charts.HORIZON` cases, all charts together.
     from_card : bool
         Whether confidence and images are compared with those of the adaptation.
+    unread : int
+        Cases whose image could not be read: charts of images and confidence are without them.
     """
 
     model: str
@@ -68,6 +70,7 @@ class Drift:
     limit: float
     false_alarms: float
     from_card: bool
+    unread: int = 0
 
     @property
     def alarms(self) -> list[Chart]:
@@ -112,15 +115,14 @@ def watch(
             code="too-few-for-drift",
         )
     figures: dict[str, list[float]] = {name: [one[name] for one in events] for name in ("accepted", "edited")}
+    measured: list[dict[str, float]] = []
     if images:
         with reporter.stage("measure", 0.1, 1.0):
-            cases = {case.folder: case for case in read_cases(folder)[0]}
-            measured = []
             for n, one in enumerate(events):
-                measured.append(_measured(cases.get(one["path"]), card))
+                measured.append(_measured(one["path"], card))
                 reporter.update((n + 1) / len(events))
             figures |= {name: [one.get(name, float("nan")) for one in measured] for name in FEATURES}
-    return charted(figures, card)
+    return replace(charted(figures, card), unread=sum(not one for one in measured))
 
 
 def charted(figures: Mapping[str, Sequence[float]], card: ModelCard) -> Drift:
@@ -166,16 +168,17 @@ def reviewed_with(folder: str | Path, card: ModelCard) -> list[dict[str, Any]]:
     return sorted(first.values(), key=lambda one: (one["when"], str(one["path"])))
 
 
-def _measured(case: ReviewedCase | None, card: ModelCard) -> dict[str, float]:
-    """Figures of a case's image and of what the model makes of it; empty where it cannot be read."""
-    if case is None:
-        return {}
+def _measured(version: Path, card: ModelCard) -> dict[str, float]:
+    """Figures of a version's image and of what the model makes of it; empty where it cannot be read.
+
+    Rejected results, and those that were corrected later, count like all others: they are what drift looks like.
+    """
     try:
-        loaded: LoadedCase = load(case)
-        result = segment(loaded.volume, card)
+        volume = load_image(version)
+        result = segment(volume, card)
     except FlairSegError:
         return {}
-    prepared = preprocess(SliceStack.from_volume(loaded.volume, card.pipeline.plane), card.pipeline)
+    prepared = preprocess(SliceStack.from_volume(volume, card.pipeline.plane), card.pipeline)
     masks = prepared.frame.apply(prepared.mask.astype(np.float32)) > 0.5
     kept = np.flatnonzero(masks.any(axis=(1, 2)))
     return case_features(result, quantise(prepared.slices[kept]), masks[kept])

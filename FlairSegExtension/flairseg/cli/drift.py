@@ -51,6 +51,8 @@ def watch_drift(cases: Path, model: str | None, images: bool) -> int:
             CHARTS[one.name][0], f"{one.mean:.3f}", latest, f"{one.averages[-1]:+.2f}", f"{one.limit:.1f}", alarm
         )
     results.print(table)
+    if found.unread:
+        results.print(f"Images that could not be read, and are in no chart: {found.unread}.")
     results.print(Text(RULE.format(limit=found.limit, rate=found.false_alarms)), soft_wrap=True)
     if found.alarms:
         names = ", ".join(CHARTS[one.name][0] for one in found.alarms)
