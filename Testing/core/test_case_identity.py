@@ -171,3 +171,32 @@ def test_lesions_and_report_have_the_cases_name(tmp_path, head_file, segment):
     again = run("lesions", other, "--flair", flair, "-o", tmp_path / "out", "--no-regions", "--overwrite")
     assert again.exit_code == 2
     assert "another input" in again.stderr
+
+
+@pytest.mark.parametrize("fault", ["no common case", "two masks", "twice in a table", "two references in a table"])
+def test_an_evaluation_that_is_refused_names_nobody(tmp_path, head_file, fault):
+    """Names of files are not known to the pseudonymiser before the cases are matched."""
+    (tmp_path / "key").write_text("a secret of more than thirty-two letters", encoding="utf-8")
+    rows = []
+    for folder, name in (("pred", "Doemeier_A_labels"), ("ref", "Doemeier_A"), ("ref", "Doemeier_B")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(head_file, tmp_path / folder / f"{name}.nii.gz")
+    rows = [("Doemeier_A", "pred/Doemeier_A_labels.nii.gz", f"ref/Doemeier_{x}.nii.gz") for x in "AB"]
+    given = ["--predictions", f"M={tmp_path / 'pred'}", "--references", tmp_path / "ref"]
+    if fault == "no common case":
+        (tmp_path / "pred" / "Doemeier_A_labels.nii.gz").rename(tmp_path / "pred" / "Roemer_Jo.nii.gz")
+    elif fault == "two masks":
+        shutil.copy(head_file, tmp_path / "ref" / "Doemeier_A.nii")
+    else:
+        second = rows[0] if fault == "twice in a table" else (*rows[1], "N")
+        table = (("case", "prediction", "reference", "method"), (*rows[0], ""), second)
+        text = "\n".join(map(",".join, table))
+        (tmp_path / "cases.csv").write_text(text, encoding="utf-8")
+        given = ["--manifest", tmp_path / "cases.csv"]
+    key = ("--pseudonymise", "--pseudonym-key", tmp_path / "key")
+    plain = run("evaluate", *given, "-o", tmp_path / "out")
+    assert (plain.exit_code, "Doemeier" in plain.stderr) == (2, True), plain.output
+    refused = run("evaluate", *given, "-o", tmp_path / "out", *key)
+    assert refused.exit_code == 2
+    assert "case-" in refused.stderr
+    assert [name for name in ("doemeier", "roemer") if name in refused.output.lower()] == []

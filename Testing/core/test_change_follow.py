@@ -23,6 +23,7 @@ from flairseg.errors import (
 )
 from flairseg.files.nifti import write_nifti
 from flairseg.io.label_maps import read_label_map
+from flairseg.io.raw_labels import LABELS_DESCRIPTION
 from flairseg.lesions.components import find_lesions
 from flairseg.longitudinal import CODES, STATES, follow, render_followup, write_followup
 from flairseg.longitudinal.judging import OFF_BRAIN
@@ -217,13 +218,14 @@ def test_all_files_are_written_and_read_back(followed, tmp_path):
 
 
 def test_its_label_maps_are_read_back_without_a_doubt(followed, pair, tmp_path):
-    """Also those without a ventricle: nothing but the file's own description tells FlairSeg's 3 from another's."""
-    bare = [replace(study, labels=np.where(study.labels == 3, 3, 0).astype(np.uint8)) for study in followed.studies]
+    """Also those without a lesion: only the file's description tells FlairSeg's 1 from a mask of lesions."""
+    bare = [replace(study, labels=(study.labels == 1).astype(np.uint8)) for study in followed.studies]
     files = write_followup(replace(followed, studies=tuple(bare)), tmp_path, "case")
     for n, (volume, labels) in enumerate(pair, start=1):
         found = read_label_map(files[f"labels_{n}"], volume.geometry)
-        assert np.array_equal(found.labels == 3, labels == 3)
+        assert np.array_equal(found.labels, labels == 1)
         assert found.warnings == ()
+        assert sitk.ReadImage(str(files[f"labels_{n}"])).GetMetaData("descrip") == LABELS_DESCRIPTION
 
 
 def test_the_written_transform_lays_a_study_on_the_grid(followed, pair, tmp_path):

@@ -127,6 +127,8 @@ def test_differences_name_both_values():
 
     assert grid.differences(grid) == ()
     assert told((20, 30, 41), grid.ijk_to_ras) == "40 x 30 x 20 against 41 x 30 x 20 voxels"
+    assert told((20, 30, 39), grid.ijk_to_ras) == "40 x 30 x 20 against 39 x 30 x 20 voxels"
+    assert not grid.matches(VolumeGeometry((20, 30, 39), grid.ijk_to_ras))
     assert told(grid.shape, np.diag([1.0, 1.0, 6.8, 1.0])) == "voxel size 1 x 1 x 3 against 1 x 1 x 6.8 mm"
     flipped = told(grid.shape, VolumeGeometry.from_itk((1, 1, 1), (1, 1, 3), np.eye(3).ravel(), (0, 0, 0)).ijk_to_ras)
     assert flipped == "axes RAS against LPS"

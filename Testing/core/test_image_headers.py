@@ -339,3 +339,71 @@ def test_what_dcm2niix_made_of_uneven_slices_is_told(tmp_path, array, ending, su
     assert "cannot be trusted" in text
     assert not told(other)
     assert not told(named)
+
+
+@pytest.mark.parametrize(
+    ("units", "mm"),
+    [
+        ("mm millimeter millimetre millimeters", 1.0),
+        ("m meter metre", 1e3),
+        ("cm centimeter", 10.0),
+        ("um µm micron micrometer microns", 1e-3),
+    ],
+)
+def test_every_name_of_a_unit_has_its_length(tmp_path, array, units, mm):
+    for unit in units.split():
+        header = {"space": "RAS", "space directions": np.diag([0.9, 0.9, 6.8]) / mm, "space units": ["UNIT"] * 3}
+        nrrd.write(str(tmp_path / "u.nrrd"), array, header)
+        raw = (tmp_path / "u.nrrd").read_bytes()
+        (tmp_path / "u.nrrd").write_bytes(raw.replace(b"UNIT", unit.encode()))
+        read = read_volume(tmp_path / "u.nrrd")
+        np.testing.assert_allclose(read.spacing, (0.9, 0.9, 6.8), rtol=1e-9)
+        assert codes(read) == (set() if mm == 1 else {"unit-converted"}), unit
+
+
+def test_nifti_without_a_placement_lies_as_itk_reads_it(tmp_path, array):
+    path = nifti(tmp_path / "p.nii.gz", array, NO_SFORM, NO_QFORM)
+    read = read_volume(path)
+    assert codes(read) == {"orientation-unknown"}
+    image = sitk.ReadImage(str(path))
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    lps[:3, 3] = image.GetOrigin()
+    np.testing.assert_allclose(read.ijk_to_ras, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("handedness", "doubtful"), [(1.0, False), (-1.0, False), (0.0, False), (0.5, True), (2.0, True)]
+)
+def test_a_handedness_of_1_0_or_minus_1_is_no_doubt(tmp_path, array, handedness, doubtful):
+    read = read_volume(nifti(tmp_path / "q.nii.gz", array, ("f", 76, handedness), NO_SFORM))
+    assert codes(read) == ({"orientation-doubtful"} if doubtful else set())
+
+
+def test_a_placement_that_is_switched_off_may_hold_anything(tmp_path, array):
+    """A code below 1 says that the placement does not count, also a negative one."""
+    for code in (0, -1):
+        path = nifti(tmp_path / "s.nii.gz", array, ("f", 280, np.nan), ("h", 254, code))
+        np.testing.assert_allclose(read_volume(path).ijk_to_ras, AFFINE, atol=1e-4)
+        path = nifti(tmp_path / "q.nii.gz", array, ("f", 268, np.nan), ("h", 252, code))
+        np.testing.assert_allclose(read_volume(path).ijk_to_ras, AFFINE, atol=1e-4)
+
+
+def test_negative_spacings_of_nrrd_are_told(tmp_path, array):
+    nrrd.write(str(tmp_path / "n.nrrd"), array, {"spacings": [0.9, 0.9, 6.8]})
+    raw = (tmp_path / "n.nrrd").read_bytes().replace(b"spacings: 0.9", b"spacings: -0.9")
+    (tmp_path / "n.nrrd").write_bytes(raw)
+    (told, unoriented) = header_warnings(tmp_path / "n.nrrd")
+    assert (told.code, unoriented.code) == ("negative-voxel-size", "orientation-unknown")
+    assert "-0.9 x 0.9 x 6.8 mm" in told
+    # Directions may point any way.
+    header = {"space": "RAS", "space directions": np.diag([-0.9, 0.9, 6.8])}
+    nrrd.write(str(tmp_path / "d.nrrd"), array, header)
+    assert header_warnings(tmp_path / "d.nrrd") == ()
+
+
+def test_a_foreign_kind_has_its_article(tmp_path, array):
+    for name, expected in (("a.BRIK", "is an AFNI"), ("tar.nii.gz", "is a tar archive"), ("a.mnc", "is a MINC")):
+        (tmp_path / name).write_bytes(foreign_files(array)[name][0])
+        with pytest.raises(UnreadableImageError, match=expected):
+            read_volume(tmp_path / name)

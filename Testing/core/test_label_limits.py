@@ -10,8 +10,8 @@ from flairseg.errors import CaseWarning, GridMismatchError, InvalidMappingError,
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.io import label_maps
 from flairseg.io.label_maps import LabelMap, read_label_map
-from flairseg.io.label_meanings import OWN, PRESETS, LabelMapping, parse_meaning, with_threshold
-from flairseg.io.label_reading import class_of_segment
+from flairseg.io.label_meanings import OWN, PRESETS, LabelMapping, parse_meaning, read_names, with_threshold
+from flairseg.io.label_reading import FEWEST_DIFFERENT, GREY_SHARE, _is_grey, class_of_segment
 from flairseg.io.probability_maps import probabilities
 from flairseg.io.raw_labels import RawLabels, Segment
 from flairseg.io.segment_names import class_of_code, class_of_id, class_of_name, may_be_lesions
@@ -253,7 +253,10 @@ def test_files_of_other_programs_are_known_by_name(monkeypatch, name, suggestion
 
 
 def test_freesurfer_needs_four_of_its_numbers(monkeypatch):
-    for counts, suggestion in (({4: 1, 43: 1, 2: 1}, "43=3"), ({4: 1, 43: 1, 2: 1, 41: 1}, "synthseg")):
+    for counts, suggestion in (
+        ({4: 1, 43: 1, 2: 1}, "43=3"), ({4: 1, 43: 1, 2: 1, 41: 1}, "synthseg"),
+        ({4: 1, 43: 1, 2: 1, 3: 1}, "synthseg"), ({4: 1, 43: 1, 3: 1, 42: 1}, "synthseg"),
+    ):  # fmt: skip
         with pytest.raises(UnsuitableMaskError) as error:
             read(monkeypatch, counts)
         assert error.value.fields["suggestion"] == suggestion
@@ -380,3 +383,29 @@ def test_a_single_voxel_that_marks_nothing_is_an_empty_segmentation_of_slicer(mo
     assert code_of(read_layers, monkeypatch, np.zeros((1, 1, 1, 1), np.uint8), (), own=far, kind="plain") is not None
     marked = np.full((1, 1, 1, 1), 3, np.uint8)
     assert code_of(read_layers, monkeypatch, marked, (segment(3, "lesion"),), own=far) == "labels-on-another-grid"
+
+
+def test_values_that_a_file_of_names_leaves_out_are_background_and_told(monkeypatch, tmp_path):
+    names = tmp_path / "dataset.json"
+    names.write_text('{"labels": {"background": 0, "MS lesion": 1}}', encoding="utf-8")
+    found = read(monkeypatch, {1: 3, 7: 4}, read_names(names))
+    assert warned(found) == ["unmapped-labels"]
+    assert "7" in found.warnings[0]
+    assert np.bincount(found.labels.ravel()).tolist() == [found.labels.size - 3, 0, 0, 3]
+
+
+@pytest.mark.parametrize(("different", "grey"), [(FEWEST_DIFFERENT - 1, False), (FEWEST_DIFFERENT, True)])
+def test_grey_levels_need_a_hundred_neighbours_that_differ(different, grey):
+    line = np.zeros((1, 1, 600), np.int32)
+    line[0, 0, : different + 1] = np.arange(1, different + 2)
+    assert _is_grey(line) is grey
+
+
+def test_half_of_all_neighbours_may_differ():
+    line = np.ones((1, 1, 2 * FEWEST_DIFFERENT + 2), np.int32)
+    line[0, 0, ::4] = 2  # two in four pairs differ
+    pairs = line.size - 1
+    different = int(np.count_nonzero(np.diff(line[0, 0])))
+    assert _is_grey(line) is (different > GREY_SHARE * pairs)
+    line[0, 0, ::2] = 2
+    assert _is_grey(line)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..errors import FlairSegError
+from ..files.names import is_common
 from .console import show_error
 
 if TYPE_CHECKING:
@@ -93,8 +94,22 @@ def finish(messages: Console, pseudonymiser: Pseudonymiser | None, names: Path |
     return True
 
 
+def _texts(value: object) -> list[str]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [text for text in values if isinstance(text, str) and text.strip()]
+
+
 def told(error: FlairSegError, pseudonymiser: Pseudonymiser | None) -> FlairSegError:
-    """The error without names, for the screen or a log."""
+    """The error without names, for the screen or a log.
+
+    Cases and files that the error names in its fields (``case``, ``cases``, ``files``) are looked for, too: one that is
+    raised before any case was taken up names what the pseudonymiser has not seen yet.
+    """
     if pseudonymiser is None:
         return error
+    for name in (*_texts(error.fields.get("case")), *_texts(error.fields.get("cases"))):
+        if not is_common(name):
+            pseudonymiser.case(name)
+    for name in _texts(error.fields.get("files")):
+        pseudonymiser.learn_path(name)
     return error.reworded(pseudonymiser.text)

@@ -158,6 +158,7 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
             raise InvalidManifestError(
                 f"{where} has the case {case.case} of {case.method} twice.",
                 "Give each case of a method one line; tell methods apart in the column method.",
+                case=case.case,
             )
         seen.add((case.case, case.method))
         other = first.setdefault(case.case, case)
@@ -166,6 +167,7 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
                 raise InvalidManifestError(
                     f"{where} gives the case {case.case} two different entries of {name}.",
                     "A case is one patient with one reference: use another case name for the other one.",
+                    case=case.case,
                 )
     return list(cases)
 
@@ -215,6 +217,7 @@ def match_folders(
                 f"No file of {method} has the name of a reference ({_some(masks)}; references: {_some(truth)}).",
                 "Rename the files so that their case names agree, or list the pairs in a table.",
                 code="no-common-case",
+                cases=sorted(masks.keys() | truth.keys()),
             )
         alone = sorted(masks.keys() - truth.keys())
         if alone:
@@ -327,8 +330,8 @@ def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
         raise InvalidManifestError(
             f"The folder of {holding} has several masks of the case {case} ({names}).",
             "Keep one of them there, or list the pairs in a table.",
-            code="several-masks-of-a-case",
-        )
+            code="several-masks-of-a-case", case=case, files=[str(path) for path in candidates],
+        )  # fmt: skip
     return candidates[0]
 
 

@@ -361,7 +361,7 @@ def _nrrd(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bool, s
     units = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
     unit = next((u.strip() for u in units if u.strip() and u.strip() != "???"), "")
     oriented = bool(_NRRD_FRAME.fullmatch(fields.get("space", ""))) and bool(vectors)
-    negative = " x ".join(known) if not vectors and any(v.startswith("-") for v in known) else ""
+    negative = _size(map(float, known)) if not vectors and any(v.startswith("-") for v in known) else ""
     return sized, oriented, unit, negative
 
 
@@ -370,7 +370,7 @@ def _metaimage(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bo
     fields = metaimage_fields(text)
     sizes = fields.get("ElementSpacing", fields.get("ElementSize", "")).split()
     oriented = any(key in fields for key in ("TransformMatrix", "Rotation", "Orientation"))
-    negative = " x ".join(sizes) if any(value.startswith("-") for value in sizes) else ""
+    negative = _size(map(float, sizes)) if any(value.startswith("-") for value in sizes) else ""
     return float(bool(sizes)), oriented, fields.get("DistanceUnits", "").strip("?"), negative
 
 

@@ -208,7 +208,7 @@ def read_names(path: Path) -> LabelMapping:
             code="label-names-unreadable",
             file=str(path),
         )
-    return LabelMapping(path.name, values, rest=True)
+    return LabelMapping(path.name, values)
 
 
 def _named(content: str) -> dict[int, str]:
