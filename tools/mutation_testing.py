@@ -90,7 +90,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "reading": (
         ("io/reader.py", "files/nifti.py", "image/slice_stack.py"),
-        ("nifti_limits", "reading", "slicestack"),
+        ("nifti_limits", "reading", "image_headers", "slicestack"),
     ),
 }
 

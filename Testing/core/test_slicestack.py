@@ -151,3 +151,21 @@ def test_the_affine_of_a_stack_puts_its_voxels_where_the_volume_has_them(plane, 
         ras = own @ (i, j, k, 1)
         source = np.rint(np.linalg.inv(affine) @ ras).astype(int)[:3]
         assert stack.array[k, j, i] == volume.array[tuple(source[::-1])]
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
+@pytest.mark.parametrize("lead", [(), (1,), (4,), (2, 3)])
+def test_any_array_on_the_grid_is_arranged_as_the_volume_is(plane, lead):
+    """Label maps and probabilities, whose class axis comes first, go the way of the image, and come back."""
+    for orientation in (np.diag([-1.0, 1.0, -1.0]), np.eye(3)[[1, 2, 0]] * [1, -1, 1], np.eye(3)):
+        affine = np.eye(4)
+        affine[:3, :3] = orientation * [1.0, 2.0, 3.0]
+        rng = np.random.default_rng(0)
+        volume = Volume(rng.normal(size=(3, 4, 5)).astype(np.float32), affine, "v")
+        stack = SliceStack.from_volume(volume, plane)
+        array = rng.normal(size=(*lead, 3, 4, 5))
+        for index in np.ndindex(*lead):
+            expected = SliceStack.from_volume(Volume(array[index].astype(np.float32), affine, "v"), plane).array
+            np.testing.assert_array_equal(stack.arrange(array.astype(np.float32))[index], expected)
+        np.testing.assert_array_equal(stack.restore(stack.arrange(array)), array)
+    np.testing.assert_array_equal(stack.arrange(volume.array), stack.array)
