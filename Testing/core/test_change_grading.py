@@ -14,7 +14,7 @@ from flairseg.longitudinal.injecting import CONTRAST, inject, own_contrast
 from flairseg.longitudinal.result import SelfGrade, SizeGrade
 from flairseg.longitudinal.studies import Study
 from flairseg.report.case import change_of
-from flairseg.report.content import _grade
+from flairseg.report.lesion_tables import grade_lines
 from flairseg.report.texts import load_texts
 
 from Testing.core.change_heads import scan
@@ -133,7 +133,7 @@ def test_a_report_shows_the_grade_and_nothing_that_it_cannot_understand():
     kept = SelfGrade((SizeGrade(14.0, 3, 1), SizeGrade(65.0, 3, 2)), 0.4, (("shrinking", 189.4),), 21, 0).as_dict()
     content = followup_content("case") | {"self_grade": kept}
     change = change_of(content)
-    told = " ".join(_grade(change.grade, load_texts("en")))
+    told = " ".join(grade_lines(change.grade, load_texts("en")))
     assert "1 of 3 of 14 mm³; 2 of 3 of 65 mm³" in told
     assert "called 1 of 21 lesions changed. shrinking 189 mm³." in told
     assert change_of(followup_content("case")).grade is None

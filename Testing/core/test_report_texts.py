@@ -45,7 +45,7 @@ def test_every_key_that_is_used_exists_and_every_key_is_used():
 
 def test_no_sentence_stands_outside_of_the_texts():
     """Words with a space between them in the sources of what is said belong into the file of texts."""
-    for name in ("content.py", "slices.py"):
+    for name in ("content.py", "front_page.py", "lesion_tables.py", "provenance.py", "slices.py"):
         source = (Path(module.__file__).parent / name).read_text()
         code = re.sub(r'""".*?"""|#[^\n]*', "", source, flags=re.DOTALL)
         sentences = [s for s in re.findall(r'"([^"\n]*)"', code) if re.search(r"[a-z]{3,} [a-z]{3,}", s)]

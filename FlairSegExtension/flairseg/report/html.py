@@ -15,7 +15,7 @@ from .slices import NUMBER_HEIGHT, SliceView, scale_bar_mm
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from .content import Content, Section
+    from .document import Content, Section
 
 TEMPLATES = Path(__file__).with_name("templates")
 #: Paper sizes and what CSS calls them.

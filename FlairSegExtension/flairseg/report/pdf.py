@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reportlab.platypus import BaseDocTemplate, Flowable, Paragraph
 
     from ..reporting.layout import Table
-    from .content import Block, Content, Picture, Section
+    from .document import Block, Content, Picture, Section
 
 FONTS = Path(__file__).with_name("fonts")
 _REGULAR, _BOLD = "FlairSegSans", "FlairSegSans-Bold"

@@ -15,7 +15,8 @@ from ..files.atomic import all_or_none, results_exist
 from ..files.same_input import already_there, fingerprint
 from . import gathering
 from .case import Case, Review
-from .content import Content, content_of
+from .content import content_of
+from .document import Content
 from .html import PAPERS, render_html
 from .safe import file_stem
 from .texts import DEFAULT, load_texts
