@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -14,6 +15,7 @@ from flairseg.evaluation.inputs import EvaluationCase
 from flairseg.evaluation.masks import read_reference
 from flairseg.files.csv_tables import is_ambiguous_number, on_disk, table_text
 from flairseg.image.volume import Volume, volume_to_sitk
+from flairseg.io.raw_labels import LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
 
 from Testing.core.evaluation_cases import AFFINE, SHAPE, reference_labels, write_labels
 
@@ -208,6 +210,28 @@ def test_derivatives_of_bids(tmp_path):
     )
     references = touch(tmp_path / "ref", "sub-01_ses-1_FLAIR_labels.nii.gz", "sub-01_ses-2_dseg.nii.gz")
     assert list(matched(ours, references)) == ["sub-01_ses-1", "sub-01_ses-2"]
+
+
+def signed(path, description):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
+    image.header["descrip"] = description
+    nib.save(image, path)
+
+
+def test_a_cohort_s_label_maps_go_before_the_lesion_masks_beside_them(tmp_path):
+    anat = tmp_path / "ours/sub-01/ses-1/anat"
+    signed(anat / "sub-01_ses-1_dseg.nii.gz", LABELS_DESCRIPTION)
+    signed(anat / "sub-01_ses-1_desc-lesion_mask.nii.gz", LESION_MASK_DESCRIPTION)
+    references = touch(tmp_path / "ref", "sub-01_ses-1_dseg.nii.gz")
+    assert [ours for ours, _ in matched(tmp_path / "ours", references).values()] == [
+        "sub-01/ses-1/anat/sub-01_ses-1_dseg.nii.gz"
+    ]
+    # Of another program both may be anything: tissue classes are called dseg, too.
+    signed(anat / "sub-01_ses-1_dseg.nii.gz", "fMRIPrep")
+    with pytest.raises(InvalidManifestError, match="several masks of the case sub-01_ses-1") as refused:
+        matched(tmp_path / "ours", references)
+    assert refused.value.code == "several-masks-of-a-case"
 
 
 def test_names_composed_and_decomposed_are_one(tmp_path):

@@ -329,3 +329,31 @@ def test_words_of_a_description_alone():
     assert technical_words("Ax T2 FLAIR Doe^Jane 19800131") == "Ax T2 FLAIR"
     assert technical_words("t2_tirm_tra_dark-fluid_3mm") == "t2_tirm_tra_dark-fluid_3mm"
     assert technical_words("Meier Anna") == "removed"
+
+
+@pytest.mark.parametrize(
+    ("stem", "made"),
+    [
+        *((f"p1_flair{word}", True) for word in (
+            "_labels", "_lesion_mask", "_lesions", "_probabilities", "_disagreement", "_change", "_subtraction",
+            "_study1_registered", "_study2_labels", ".seg", "_dseg", "_desc-lesion_mask", "_probseg", "_truth",
+        )),
+        ("labels", True), ("mask", True),
+        ("p1_flair", False), ("change", False), ("unlabelled", False), ("p1_maskless", False), ("lesions_p1", False),
+    ],
+)  # fmt: skip
+def test_what_flairseg_makes_is_no_image_to_read(tmp_path, stem, made):
+    """One rule for cohorts, work lists and studies: a folder with results has no more cases for them."""
+    from flairseg.cohort.folder_source import folder_sessions
+    from flairseg.files.names import is_made
+    from flairseg.study.drafting import _images
+    from flairseg.study.queue import _from_folder
+
+    assert is_made(stem) is is_made(stem.upper()) is made
+    for name in ("p1_flair", stem):
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"")
+    found = {"p1_flair.nii.gz"} | (set() if made else {f"{stem}.nii.gz"})
+    assert {case.flair.name for case in _from_folder(tmp_path)} == found
+    assert {path.name for path in _images(tmp_path).values()} == found
+    if made:
+        assert [Path(s.path).name for s in folder_sessions(tmp_path)] == ["p1_flair.nii.gz"]

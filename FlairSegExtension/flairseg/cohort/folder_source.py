@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..files.names import IMAGE_ENDINGS, case_name, is_common, stem_of, without_mask_words
+from ..files.names import IMAGE_ENDINGS, case_name, is_common, is_made, stem_of, without_mask_words
 from ..image import flair_selection as proposal
 from .bids_labels import date_in, first_name, is_visit, label_of, subject_and_session
 from .dicom_source import dicom_sessions, is_dicom_folder
@@ -16,8 +16,6 @@ from .model import FOLDERS, Session
 _RESULTS = frozenset({"derivatives", "flairseg", "results", "work", "__pycache__"})
 #: Voxels along K, J, I of a head: what images are judged by here is their names alone.
 _ANY_HEAD = (32, 256, 256)
-#: Words in the names of files that programs made of an image.
-_MADE = ("_probabilities", "_change", "_subtraction", "_registered", "_overview")
 
 
 def folder_sessions(root: Path, exclude: Path | None = None) -> list[Session]:
@@ -108,9 +106,7 @@ def _is_image(name: str) -> bool:
     stem = stem_of(name)
     if name.startswith(".") or not name.lower().endswith(IMAGE_ENDINGS) or name.lower().endswith(".dcm"):
         return False
-    if name.lower().endswith((".img", ".img.gz")) or stem.lower().endswith(".seg"):
-        return False
-    return not without_mask_words(stem)[1] and not stem.lower().endswith(_MADE)
+    return not name.lower().endswith((".img", ".img.gz")) and not is_made(stem)
 
 
 def _walk(root: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:

@@ -16,6 +16,7 @@ from ..files.csv_tables import on_disk, table_text
 from ..files.kinds import ENDINGS
 from ..files.names import MASK_WORDS, bids_name, is_common, stem_of
 from ..io.dicom_segmentations import is_segmentation
+from ..io.raw_reading import signature_of
 from .errors import InvalidManifestError
 from .foreign import REFERENCE
 
@@ -320,11 +321,18 @@ def _folder_case(path: Path, top: Path) -> str:
 
 
 def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
-    """The label map of a case; files that say what they are go before others, ``_labels`` before ``.seg.nrrd``."""
+    """The label map of a case; files that say what they are go before others, ``_labels`` before ``.seg.nrrd``.
+
+    Of several, the one that FlairSeg wrote as a label map counts: a cohort has lesion masks (``_desc-lesion_mask``)
+    beside its label maps (``_dseg``). What other programs call so may be anything.
+    """
     said = [path for is_labels, path in found if is_labels] or [path for _, path in found]
     own = [path for path in said if stem_of(path).lower().endswith(("_labels", "labels"))]
     plain = [path for path in said if not any(word in path.name.lower() for word in _ANNOTATED)]
     candidates = own or plain or said
+    if len(candidates) > 1:
+        signed = [path for path in candidates if _is_own_label_map(path)]
+        candidates = signed if len(signed) == 1 else candidates
     if len(candidates) > 1:
         names = ", ".join(os.path.join(p.parent.name, p.name) for p in candidates[:3])
         raise InvalidManifestError(
@@ -333,6 +341,13 @@ def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
             code="several-masks-of-a-case", case=case, files=[str(path) for path in candidates],
         )  # fmt: skip
     return candidates[0]
+
+
+def _is_own_label_map(path: Path) -> bool:
+    try:
+        return signature_of(path) == "labels"
+    except (OSError, EOFError):
+        return False
 
 
 def _some(names: Iterable[str]) -> str:

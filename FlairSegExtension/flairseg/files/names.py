@@ -40,6 +40,17 @@ MASK_WORDS = (
     "_desc-lesion_mask", "_lesion_mask", "_labels", "_label", "_truth", "_reference", "_gt", "_segmentation", "_seg",
     "_dseg", "_mask", "_lesions", "_lesion", "_wmh",
 )  # fmt: skip
+#: What the name of a file says that was computed from an image and is no label map.
+MADE_WORDS = (
+    "_probabilities",
+    "_disagreement",
+    "_change",
+    "_subtraction",
+    "_registered",
+    "_overview",
+    "_probseg",
+    "_probability",
+)
 #: Entities that say how a derivative was made, not what it was made of.
 _DERIVED_ENTITIES = frozenset({"desc", "label", "res", "den", "atlas", "seg"})
 #: Words beside BIDS entities that say no more than that it is the FLAIR, or its DICOM folder.
@@ -150,6 +161,18 @@ def without_mask_words(stem: str) -> tuple[str, bool]:
     said = f"_{stem}"
     word = next((w for w in MASK_WORDS if said.lower().endswith(w)), None)
     return (stem, False) if word is None else (said[1 : len(said) - len(word)], True)
+
+
+def is_made(stem: str) -> bool:
+    """Whether a stem is that of a label map or of another file computed from an image, and not of an image to read.
+
+    Examples
+    --------
+    >>> is_made("p1_flair_lesion_mask"), is_made("p1_disagreement"), is_made("p1.seg"), is_made("p1_flair")
+    (True, True, True, False)
+    """
+    lower = stem.lower()
+    return without_mask_words(stem)[1] or lower.endswith((*MADE_WORDS, _SEGMENTATION))
 
 
 def case_in_text(text: str) -> str:
@@ -354,6 +377,7 @@ __all__ = [
     "case_in_text",
     "case_name",
     "is_common",
+    "is_made",
     "is_text",
     "mask_case_name",
     "name_inputs",

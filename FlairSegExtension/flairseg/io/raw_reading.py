@@ -82,7 +82,7 @@ def _read_image(path: Path) -> RawLabels:
         geometry,
         segments,
         _reference_geometry(fields, geometry),
-        "labels" if any(segment.tags for segment in segments) else _signature(path),
+        "labels" if any(segment.tags for segment in segments) else signature_of(path),
         told,
     )
 
@@ -231,8 +231,14 @@ def _mitk_segments(path: Path, text: str, layers: int) -> tuple[Segment, ...]:
     return tuple(found)
 
 
-def _signature(path: Path) -> str:
-    """What FlairSeg wrote a NIfTI file as; empty for files of other programs."""
+def signature_of(path: Path) -> str:
+    """What FlairSeg wrote a NIfTI file as: ``labels``, ``lesion-mask`` or ``change-map``; empty for other files.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return ""
     import gzip

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputNotFoundError, OutputError
 from ..files.atomic import all_or_none
 from ..files.kinds import ENDINGS
-from ..files.names import stem_of
+from ..files.names import is_made, stem_of
 from ..io.label_meanings import LabelMapping
 from ..labels import CLASS_BY_VALUE, LESION
 from .protocol import PROTOCOL_FORMAT
@@ -22,7 +22,6 @@ from .records import ACCEPTABILITY
 #: What a mask's name may have after the case's; results of `flairseg segment` come first.
 _MASK_ENDINGS = ("_labels", "_mask", "_truth", "_seg", "")
 _INSIDE = ("labels", "mask", "truth", "seg")
-_OTHER_FILES = ("_labels", "_probabilities", "_truth", "_mask", "_seg")
 
 
 @dataclass(frozen=True)
@@ -189,7 +188,7 @@ def _images(folder: Path) -> dict[str, Path]:
                 found[entry.name] = inside
         elif any(entry.name.lower().endswith(e) for e in ENDINGS):
             stem = stem_of(entry)
-            if not stem.endswith((*_OTHER_FILES, ".seg")):
+            if not is_made(stem):
                 found[stem.removesuffix("_flair")] = entry
     return found
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..files.kinds import ENDINGS
-from ..files.names import case_name, is_common, stem_of
+from ..files.names import case_name, is_common, is_made, stem_of
 from ..files.safe_names import folded, marked
 from ..files.summary_paths import find_input
 from ..io.label_maps import read_label_map
@@ -44,8 +44,6 @@ FLOOR = 0.05
 _SUMMARY = "_summary.json"
 _LABELS = "_labels.nii.gz"
 _PROBABILITIES = "_probabilities.nii.gz"
-#: Endings of what a folder holds beside images.
-_DERIVED = ("_labels", "_probabilities", "_truth", "_mask", ".seg")
 _COLUMNS = ("case", "flair", "labels", "probabilities", "summary")
 
 
@@ -283,7 +281,7 @@ def _from_folder(folder: Path) -> Iterator[_Found]:
     for path in files:
         name = path.name.lower()
         ending = next((e for e in ENDINGS if name.endswith(e)), None)
-        if ending is None or name.removesuffix(ending).endswith(_DERIVED) or _resolved(path) in segmented:
+        if ending is None or is_made(name.removesuffix(ending)) or _resolved(path) in segmented:
             continue
         if not _has_results(path):
             yield _from_image(path)
