@@ -33,7 +33,7 @@ _SEGMENT_EXAMPLES = """[bold]Examples[/bold]
 
 [cyan]flairseg segment flair.nii.gz --output results[/cyan]
 
-[cyan]flairseg segment patients/*/flair.nii.gz dicom/series7 --output results[/cyan]
+[cyan]flairseg segment patients/*/flair.nii.gz dicom/series7 --output results --jobs 4[/cyan]
 
 [cyan]flairseg segment flair.nrrd --output results --device cuda --probabilities[/cyan]
 
@@ -201,6 +201,12 @@ def segment(
             show_default="the model's",
         ),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Cases at once, each in its own process; fewer where memory is short."
+        ),
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Each case as a line of JSON on standard output, for programs.")
@@ -253,6 +259,7 @@ def segment(
             threshold,
             quiet,
             as_json,
+            jobs,
         )
     )
 

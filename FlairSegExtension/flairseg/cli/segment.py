@@ -32,6 +32,7 @@ from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start
 from .segment_bars import Bars
 from .segment_case import ALREADY_DONE, FAILED, CaseJob, CaseOutcome, learned, run_case
+from .segment_jobs import side_by_side
 
 if TYPE_CHECKING:
     from ..files.names import NamedInput
@@ -57,6 +58,7 @@ def segment_cases(
     threshold: float | None = None,
     quiet: bool = False,
     as_json: bool = False,
+    jobs: int = 1,
 ) -> int:
     """Segment every input; the exit code of the command."""
     messages = messages_console()
@@ -84,7 +86,8 @@ def segment_cases(
                     output, card, device, probabilities, overwrite, pseudonymiser, regions, dicom, lesion_mask,
                     with_summary=as_json,
                 )  # fmt: skip
-                for outcome in _one_by_one(named, job, bars):
+                several = min(jobs, len(named)) > 1
+                for outcome in side_by_side(named, job, bars, jobs) if several else _one_by_one(named, job, bars):
                     told.case(outcome, bars)
             code = REFUSED if told.refused else WRITTEN
     except KeyboardInterrupt:

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from .console import show_information
+
 #: Terminals narrower than this get no bar, the stage alone.
 _BAR_WIDTH = 70
 #: What the progress bar calls each stage.
@@ -32,6 +34,8 @@ class Bars:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._all: TaskID | None = None
+        self._running: dict[int, TaskID] = {}
+        self._ended = 0
         if console.is_terminal and not quiet:
             wide = console.width >= _BAR_WIDTH
             columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
@@ -52,16 +56,14 @@ class Bars:
     def case(self, stem: str) -> Callable[[float, str], None]:
         """Start the bar of the next case, in place of the one before; what to call with its progress."""
         self._number += 1
-        title = f"[{self._number}/{self._count}] {stem}" if self._count > 1 else stem
         if self._progress is None:
-            if not self._quiet:
-                self.console.print(title, markup=False, soft_wrap=True)
+            self.title(self._number, stem)
             return lambda fraction, stage: None
         progress = self._progress
         self.drop()
         if self._all is not None:
             progress.update(self._all, completed=self._number - 1)
-        task = self._task = progress.add_task(_shortened(title, min(40, self.console.width // 2)), total=1.0, stage="")
+        task = self._task = self._add(progress, self._number, stem)
 
         def update(fraction: float, stage: str) -> None:
             name = STAGE_NAMES.get(stage, stage) if fraction < 1 else "done"
@@ -70,6 +72,45 @@ class Bars:
                 progress.update(self._all, completed=self._number)
 
         return update
+
+    def _title(self, number: int, stem: str) -> str:
+        return f"[{number}/{self._count}] {stem}" if self._count > 1 else stem
+
+    def _add(self, progress: Progress, number: int, stem: str) -> TaskID:
+        title = _shortened(self._title(number, stem), min(40, self.console.width // 2))
+        return progress.add_task(title, total=1.0, stage="")
+
+    def title(self, number: int, stem: str) -> None:
+        """Where there are no bars: the line of a case, before what is told of it."""
+        if self._progress is None and not self._quiet:
+            self.console.print(self._title(number, stem), markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """What is worth knowing about the whole call."""
+        if not self._quiet:
+            show_information(self.console, text)
+
+    def start(self, number: int, stem: str) -> Callable[[float, str], None]:
+        """Start the bar of one of several cases at once; what to call with its progress."""
+        if self._progress is None:
+            return lambda fraction, stage: None
+        progress = self._progress
+        task = self._running[number] = self._add(progress, number, stem)
+
+        def update(fraction: float, stage: str) -> None:
+            progress.update(task, completed=fraction, stage=STAGE_NAMES.get(stage, stage) if fraction < 1 else "done")
+
+        return update
+
+    def ended(self, number: int, again: bool = False) -> None:
+        """Take the bar of one of several cases away; it counts unless it is begun again."""
+        self._ended += not again
+        if self._progress is None:
+            return
+        if number in self._running:
+            self._progress.remove_task(self._running.pop(number))
+        if self._all is not None:
+            self._progress.update(self._all, completed=self._ended)
 
     def drop(self) -> None:
         """Take the bar of the present case away."""

@@ -47,12 +47,11 @@ def check_volume(volume: Volume) -> Volume:
     warnings = list(volume.warnings)
     with np.errstate(over="ignore", invalid="ignore"):
         array = np.ascontiguousarray(volume.array, dtype=np.float32)
-    finite = np.isfinite(array)
-    bad = array.size - int(np.count_nonzero(finite))
+    bad = 0 if volume.array.dtype.kind in "biu" else sum(int(np.count_nonzero(~np.isfinite(part))) for part in array)
     if bad == array.size:
         raise UnusableIntensitiesError("The image holds no numbers: every voxel is NaN or infinite.", EXPORT_AGAIN)
     if bad:
-        array = np.where(finite, array, np.float32(0))
+        array = np.where(np.isfinite(array), array, np.float32(0))
         text = f"{bad} voxels ({100 * bad / array.size:.2g} %) are NaN or infinite; they were set to 0."
         warnings.append(CaseWarning(text, "voxels-not-finite"))
     if float(array.min()) == float(array.max()):

@@ -12,6 +12,7 @@ from .._version import __version__
 from ..errors import warnings_as_dicts
 from ..files.same_input import FINGERPRINT, fingerprint
 from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
+from ..lesions.components import count_voxels
 from ..segmentation.postprocessing import lesion_components
 from ..segmentation.result import read_entries
 from .judging import Judgement
@@ -241,7 +242,7 @@ class FollowUp:
 
 
 def _study_entry(study: Study) -> dict[str, Any]:
-    voxels = np.bincount(study.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
+    voxels = count_voxels(study.labels)
     volumes = {c: float(voxels[c.value]) * study.volume.voxel_mm3 / 1000 for c in CLASSES}
     known = [c for c in CLASSES if study.card is None or c.value in study.card.classes]
     return {

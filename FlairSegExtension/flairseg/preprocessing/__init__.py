@@ -16,7 +16,7 @@ from ..image.slice_stack import SliceStack
 from .brain_mask import brain_mask
 from .denoise import denoise_s1
 from .framing import Frame, frame_brain_fill, frame_brain_mm, frame_native, frame_resample, frame_resize
-from .normalisation import NORMALISATIONS
+from .normalisation import NORMALISATIONS, RULES
 
 __all__ = ["Frame", "Prepared", "PreprocessingConfig", "brain_mask", "denoise_s1", "preprocess", "strip_skull"]
 
@@ -208,13 +208,20 @@ def preprocess(
     step(0.5)
     if config.skull_strip:
         slices = strip_skull(slices, mask)
-    normalised = NORMALISATIONS[config.normalisation](slices, mask)
-    step(0.7)
     frame = FRAMINGS[config.framing](mask, stack.spacing, config)
-    framed = frame.apply(normalised, fill=float(normalised.min()))
+    if config.normalisation in RULES:
+        # Slice by slice: a volume of thin slices would take its own size once more.
+        rule = RULES[config.normalisation](slices, mask)
+        step(0.7)
+        framed = frame.apply(slices, fill=float(rule(slices.min(keepdims=True)).item()), change=rule)
+    else:
+        normalised = NORMALISATIONS[config.normalisation](slices, mask)
+        step(0.7)
+        framed = frame.apply(normalised, fill=float(normalised.min()))
+        del normalised
     width = slab_width(stack.spacing[0], config.slab_mm)
     if width > 1:
-        framed = ndimage.uniform_filter1d(framed, width, axis=0, mode="nearest")
+        ndimage.uniform_filter1d(framed, width, axis=0, mode="nearest", output=framed)
     step(1.0)
     neighbour = neighbour_offset(stack.spacing[0], config.neighbour_mm) if config.input_slices == 3 else 0
     return Prepared(framed, mask, frame, neighbour)

@@ -7,6 +7,7 @@ that went in.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,13 @@ class Frame:
     size: tuple[int, int]
     grid: tuple[int, int]
 
-    def apply(self, slices: np.ndarray, order: int = 1, fill: float = 0.0) -> np.ndarray:
+    def apply(
+        self,
+        slices: np.ndarray,
+        order: int = 1,
+        fill: float = 0.0,
+        change: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Resample slices into the frame.
 
         Parameters
@@ -53,6 +60,8 @@ class Frame:
             1 linear (with smoothing where the frame is coarser than the image), 0 nearest for label maps.
         fill : float
             Value outside the slice.
+        change : callable, optional
+            What is done to each slice before, for order 1.
 
         Returns
         -------
@@ -61,7 +70,9 @@ class Frame:
         """
         out = np.empty((len(slices), *self.size), dtype=np.float32 if order else slices.dtype)
         for k, image in enumerate(slices):
-            source = image.astype(np.float32) if order else image
+            source = image
+            if order:
+                source = image.astype(np.float32) if change is None else change(image)
             if order and self.scale[k].max() > 1.25:
                 # Half the variance of a box as wide as the new pixel: enough against aliasing, kind to small lesions.
                 source = ndimage.gaussian_filter(source, 0.4 * np.sqrt(np.maximum(self.scale[k] ** 2 - 1, 0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -28,14 +30,34 @@ def normalise_brain_median(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
     -------
     ndarray of float32, same shape, clipped to [-6, 8]
     """
+    return brain_median_rule(slices, mask)(slices)
+
+
+def brain_median_rule(slices: np.ndarray, mask: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """:func:`normalise_brain_median` as a rule for any part of the same volume: a large one need not be copied whole.
+
+    Parameters
+    ----------
+    slices, mask : ndarray, shape (slices, rows, columns)
+
+    Returns
+    -------
+    callable
+        From intensities to normalised ones, float32; grows with the intensity, voxel by voxel.
+    """
     slices = np.asarray(slices, dtype=np.float32)
     brain = slices[mask] if mask.any() else slices[slices > slices.mean()]
-    median = float(np.median(brain)) if brain.size else 1.0
+    median = float(np.median(brain, overwrite_input=True)) if brain.size else 1.0
     if not median > 0:
         median = max(float(np.abs(slices).mean()), 1e-6)
-    out = slices * np.float32(1.0 / (median * BRAIN_SPREAD))
-    out -= np.float32(1.0 / BRAIN_SPREAD)
-    return np.clip(out, *BRAIN_MEDIAN_RANGE, out=out)
+    factor, shift = np.float32(1.0 / (median * BRAIN_SPREAD)), np.float32(1.0 / BRAIN_SPREAD)
+
+    def rule(part: np.ndarray) -> np.ndarray:
+        out = np.asarray(part, dtype=np.float32) * factor
+        out -= shift
+        return np.clip(out, *BRAIN_MEDIAN_RANGE, out=out)
+
+    return rule
 
 
 def normalise_periphery(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -114,6 +136,8 @@ def normalise_divide_255(slices: np.ndarray, mask: np.ndarray | None = None) -> 
     return np.round(normalise_minmax(slices) * np.float32(255)) / np.float32(255)
 
 
+#: Variants that a slice can have by itself once the volume was looked at, called as ``rule(slices, mask)(slice)``.
+RULES = {"brain-median": brain_median_rule}
 #: Variants a model card may name, all called as ``normalise(slices, mask)``.
 NORMALISATIONS = {
     "brain-median": normalise_brain_median,

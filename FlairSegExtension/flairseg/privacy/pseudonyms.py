@@ -252,6 +252,14 @@ class Pseudonymiser:
         """Look for a name in texts from now on."""
         self._know(original.strip(), pseudonym)
 
+    def absorb(self, other: Pseudonymiser) -> None:
+        """Take over what a copy of this pseudonymiser has learned in another process."""
+        for kind, pairs in other._mapping.items():
+            self._mapping.setdefault(kind, {}).update(pairs)
+        for original, pseudonym in other._known.items():
+            if self._known.setdefault(original, pseudonym) is pseudonym:
+                self._pattern = None
+
     def learn_path(self, path: str | Path, case: str | None = None) -> str:
         """Look for a path, its name, its stem and what lies in it (a folder) in texts; the pseudonym of its case.
 

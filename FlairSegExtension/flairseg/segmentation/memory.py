@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
 import os
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 #: Parameters of glibc's mallopt(3), from malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -15,6 +20,18 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 MAPPED_BYTES = 16_000_000
 #: Free memory at the end of the heap that is kept.
 KEPT_BYTES = 64_000_000
+#: From this size on an array's zeros are pages of their own.
+_PAGED_BYTES = 32_000_000
+#: A process with a loaded model, and what a voxel adds: peaks of 20 x 256 x 256 to 512 x 512 x 320, with a margin.
+IDLE_BYTES, BYTES_PER_VOXEL = 500_000_000, 60
+#: What an ensemble adds: for each network, and for each voxel.
+MEMBER_BYTES, ENSEMBLE_BYTES_PER_VOXEL = 150_000_000, 24
+#: What CUDA takes of the host's memory.
+CUDA_BYTES = 2_500_000_000
+#: Share of the free memory that cases may take together.
+SHARE = 0.85
+#: Where a system tells nothing.
+_UNKNOWN_BYTES = 4 << 30
 
 
 def limit_heap() -> None:
@@ -31,6 +48,33 @@ def limit_heap() -> None:
     if option is not None:
         for parameter, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, MAPPED_BYTES), (_TRIM_THRESHOLD, KEPT_BYTES)):
             option(parameter, value)
+
+
+def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """Zeros of which only the pages take memory that something is written to.
+
+    NumPy asks Linux for pages of 2 MB, of which a slice of one class touches all; here they have the system's own size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : type
+
+    Returns
+    -------
+    ndarray
+        C-contiguous and writable.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < _PAGED_BYTES:
+        return np.zeros(shape, dtype)
+    if sys.platform == "win32":
+        pages = mmap.mmap(-1, size)
+    else:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype).reshape(shape)
 
 
 def release_memory() -> None:
@@ -50,3 +94,111 @@ def _function(name: str) -> Any | None:
         return None
     library = ctypes.CDLL(None)
     return getattr(library, name, None) if hasattr(library, "gnu_get_libc_version") else None
+
+
+# --- what a case needs, and what there is
+
+
+def needed_bytes(voxels: int, members: int = 0, device: str = "cpu") -> int:
+    """Memory that a case takes at its peak in a process of its own, measured with the default model and a margin.
+
+    Parameters
+    ----------
+    voxels : int
+    members : int
+        Networks of an ensemble; 0 for a single model.
+    device : str
+        ``cuda`` takes memory of the host, too.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    ensemble = members * MEMBER_BYTES + (ENSEMBLE_BYTES_PER_VOXEL * voxels if members else 0)
+    return IDLE_BYTES + voxels * BYTES_PER_VOXEL + ensemble + (CUDA_BYTES if device == "cuda" else 0)
+
+
+def budget_bytes() -> int:
+    """Memory that cases may take together: a share of what is free, so that the machine goes on as it did."""
+    return int(SHARE * available_bytes())
+
+
+def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Memory that can be taken now: of the machine, or what the limits of a container or batch job leave.
+
+    Parameters
+    ----------
+    proc, groups : Path
+        Where Linux tells of memory and of control groups.
+    """
+    found = [_machine_bytes(proc), *_group_bytes(proc, groups)]
+    return min(n for n in found if n is not None)
+
+
+def _machine_bytes(proc: Path) -> int:
+    try:
+        lines = (proc / "meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        pass
+    if sys.platform == "win32":
+        return _windows_bytes()
+    try:
+        # Of what is free macOS tells nothing by this way: half of all.
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (ValueError, OSError):
+        return _UNKNOWN_BYTES
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        *((name, ctypes.c_uint64) for name in (
+            "total", "available", "total_page", "available_page", "total_virtual", "available_virtual", "extended",
+        )),
+    )  # fmt: skip
+
+
+def _windows_bytes() -> int:
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    library: Any = getattr(ctypes, "windll", None)
+    if library is None or not library.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return _UNKNOWN_BYTES
+    return int(status.available)
+
+
+def _group_bytes(proc: Path, groups: Path) -> list[int]:
+    """What the limits of this process's control groups (version 1 and 2) and of those above them leave."""
+    try:
+        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    left = []
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers == "":
+            root, names = groups, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root, names = groups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        own = root / place.lstrip("/")
+        # Within a container the place may be that of the host: then the root is the container's.
+        for folder in (own, *(above for above in own.parents if above.is_relative_to(root)), root):
+            left += _left_in(folder, *names)
+    return left
+
+
+def _left_in(folder: Path, limit: str, usage: str, inactive: str) -> list[int]:
+    try:
+        allowed = int((folder / limit).read_text(encoding="ascii"))
+        taken = int((folder / usage).read_text(encoding="ascii"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        # No such group here, or "max": no limit.
+        return []
+    return [max(0, allowed - taken + int(stat.get(inactive, 0)))]

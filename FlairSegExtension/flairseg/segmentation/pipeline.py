@@ -28,6 +28,7 @@ from . import quality
 from .decoding import classify, decode
 from .ensemble import Vote, Voted
 from .inference import Generator, onnxruntime_version, reserve_sessions
+from .memory import untouched_zeros
 from .postprocessing import clean_labels
 from .result import Segmentation
 
@@ -107,12 +108,17 @@ def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         prepared = preprocess(stack, config, reporter.update)
     with reporter.stage("inference", STAGES["preprocess"], STAGES["inference"]):
         generator = Generator(card, device)
+        # Not looked at until the network has run: an eighth of its size will do.
+        bits, shape = np.packbits(prepared.mask), prepared.mask.shape
+        prepared = replace(prepared, mask=np.zeros((0, *shape[1:]), bool))
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update)
+        del prepared
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
-        labels = clean_labels(labels, probabilities, stack.spacing, config, prepared.mask)
-        _refuse_nothing(prepared.mask, labels)
+        mask = np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape)
+        labels = clean_labels(labels, probabilities, stack.spacing, config, mask)
+        _refuse_nothing(mask, labels)
         reporter.update(0.5)
-        doubts = quality.assess(stack, prepared.mask, labels, card.classes)
+        doubts = quality.assess(stack, mask, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
         probabilities = stack.restore(probabilities)
     return _Answer(labels, probabilities, generator.used, generator.provider, [*doubts, *generator.warnings])
@@ -217,8 +223,8 @@ def predict(
     probabilities : ndarray of float16, shape (4, slices, rows, columns)
     """
     config = generator.card.pipeline
-    labels = np.empty(prepared.mask.shape, dtype=np.uint8)
-    probabilities = np.empty((4, *labels.shape), dtype=np.float16)
+    labels = np.empty((len(prepared.slices), *prepared.frame.grid), dtype=np.uint8)
+    probabilities = untouched_zeros((4, *labels.shape), np.float16)
 
     def run(start: int) -> int:
         stop = min(start + generator.batch_size, len(labels))
@@ -232,7 +238,9 @@ def predict(
         labels[start:stop] = classify(restored, config.thresholds)
         # float16 knows nothing between 0 and 6e-8, and converts what lies below 6e-5 thirty times slower.
         restored[restored < SMALLEST_PROBABILITY] = 0
-        probabilities[:, start:stop] = restored
+        probabilities[0, start:stop] = restored[0]
+        for part, kept in zip(restored[1:], probabilities[1:, start:stop], strict=True):
+            _copy_rows(part, kept)
         return stop - start
 
     done = 0
@@ -247,6 +255,14 @@ def predict(
             pool.shutdown(cancel_futures=True)
             raise
     return labels, probabilities
+
+
+def _copy_rows(part: np.ndarray, kept: np.ndarray) -> None:
+    """Copy slices (n, rows, columns) into zeros, from the first to the last row of each that has anything."""
+    for source, target in zip(part, kept, strict=True):
+        rows = np.flatnonzero(source.any(axis=1))
+        if rows.size:
+            target[rows[0] : rows[-1] + 1] = source[rows[0] : rows[-1] + 1]
 
 
 def _mirror(batch: np.ndarray, plane: str) -> np.ndarray | None:

@@ -201,7 +201,8 @@ def remove_small_components(
         out[drop] = BACKGROUND
     else:
         others = [c for c in range(NUMBER_OF_CLASSES) if c != value]
-        out[drop] = np.asarray(others, dtype=np.uint8)[np.argmax(probabilities[others][:, drop], axis=0)]
+        chances = np.stack([probabilities[c][drop] for c in others])
+        out[drop] = np.asarray(others, dtype=np.uint8)[np.argmax(chances, axis=0)]
     return out
 
 
@@ -286,7 +287,7 @@ def smooth_edges(
 
 def _bounding_box(labels: np.ndarray) -> tuple[slice, ...] | None:
     """Smallest box around the foreground, a little wider in plane; None where there is none."""
-    found = ndimage.find_objects((labels != BACKGROUND).astype(np.uint8))
+    found = ndimage.find_objects((labels != BACKGROUND).view(np.uint8))
     if not found:
         return None
     return tuple(

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import CaseWarning
 from ..image.slice_stack import SliceStack
 from ..labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from ..lesions.components import count_voxels
 from ..preprocessing.image_quality import AREA_CM2, COVERAGE_MM, NOT_SURE, image_doubts, measure
 
 #: Volumes beyond which a result cannot be right, ml.
@@ -50,7 +51,7 @@ def result_doubts(
     """What speaks against the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
     doubts: list[CaseWarning] = []
     voxel_ml = float(np.prod(stack.spacing)) / 1000
-    volumes = np.bincount(labels.ravel(), minlength=4) * voxel_ml
+    volumes = count_voxels(labels) * voxel_ml
     for value, limit in IMPLAUSIBLE_ML.items():
         if volumes[value] > limit:
             name = CLASS_BY_VALUE[value].name
@@ -66,7 +67,9 @@ def result_doubts(
         text = "No ventricles were found although the image covers a whole brain. Check the result."
         doubts.append(CaseWarning(text, "no-ventricles"))
     elif volumes[VENTRICLES] > 0:
-        brain = float(np.median(stack.array[mask & (labels == 0)])) if (mask & (labels == 0)).any() else 0.0
+        rest = labels == 0
+        rest &= mask
+        brain = float(np.median(stack.array[rest], overwrite_input=True)) if rest.any() else 0.0
         if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
             text = "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
             doubts.append(CaseWarning(text, "ventricles-bright"))

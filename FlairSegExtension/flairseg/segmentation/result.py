@@ -14,7 +14,7 @@ from .._version import __version__
 from ..errors import warnings_as_dicts
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
-from ..labels import CLASS_BY_VALUE, CLASSES
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 from ..models.card import ModelCard
 from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
 
@@ -86,7 +86,9 @@ class Segmentation:
 
     def volumes_ml(self) -> dict[int, float]:
         """Volume of each class in millilitres, by class value (1, 2, 3)."""
-        voxels = np.bincount(self.labels.ravel(), minlength=max(c.value for c in CLASSES) + 1)
+        from ..lesions.components import count_voxels
+
+        voxels = count_voxels(self.labels)
         return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}
 
     def known_volumes_ml(self) -> dict[int, float | None]:
@@ -96,9 +98,11 @@ class Segmentation:
     @property
     def lesion_count(self) -> int:
         """Number of lesions (26-connected components of label 3)."""
+        from ..lesions.components import bounding_box
         from .postprocessing import lesion_components
 
-        return lesion_components(self.labels)[1]
+        box = bounding_box(self.labels, (LESION,))
+        return 0 if box is None else lesion_components(self.labels[box])[1]
 
     def lesions(self) -> list[dict[str, Any]]:
         """One row per lesion, largest first, as in ``summary.json``: :meth:`.lesion_table.LesionRow.as_dict`."""

@@ -1,0 +1,325 @@
+"""Several cases of ``flairseg segment`` at once: processes, as many as the memory allows; outcomes in order.
+
+Each process works on one case at a time and keeps the model open for the next. A pool of :mod:`concurrent.futures`
+would do but for three things: which case a lost process had, how far each case is, and that a case waits until memory
+for it is free. Dask, which runs cohorts, is an optional dependency and would have to be taught the same.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection as pipes
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import WorkerError
+from .segment_bars import Bars
+from .segment_case import CaseJob, CaseOutcome, failed, run_case
+
+if TYPE_CHECKING:
+    from ..files.names import NamedInput
+    from ..privacy.pseudonyms import Pseudonymiser
+
+#: What a process says: how far its case is, that it asks for the name of files, that its case has ended.
+_PROGRESS, _CLAIM, _ENDED = "progress", "claim", "ended"
+#: Progress is told when the stage changes or this much more is done.
+_STEP = 0.02
+#: Seconds that a process gets to remove its temporary files before it is killed.
+_TIDY_S = 10.0
+
+
+@dataclass
+class _Worker:
+    """A process and the case that it works on; ``index`` is None while it waits."""
+
+    process: BaseProcess
+    pipe: pipes.Connection
+    index: int | None = None
+    claims: bool = False
+
+
+@dataclass
+class _Crew:
+    """The processes of a call.
+
+    Attributes
+    ----------
+    named : sequence of NamedInput
+    job : CaseJob
+    jobs : int
+        Processes at the most.
+    needed : callable
+        Index of a case -> bytes that it takes at its peak, the process included.
+    budget, idle : int
+        Bytes for all, and of a process that waits.
+    """
+
+    named: Sequence[NamedInput]
+    job: CaseJob
+    jobs: int
+    needed: Callable[[int], int]
+    budget: int
+    idle: int
+    bars: Bars
+    workers: list[_Worker] = field(default_factory=list)
+    waiting: deque[int] = field(default_factory=deque)
+    #: Cases whose process was lost beside others: they get the memory to themselves, once.
+    alone: set[int] = field(default_factory=set)
+    outcomes: dict[int, CaseOutcome] = field(default_factory=dict)
+    updates: dict[int, Callable[[float, str], None]] = field(default_factory=dict)
+    told: bool = False
+
+    def run(self) -> Iterator[CaseOutcome]:
+        """Outcomes in the order of the inputs, each as soon as those before it are there."""
+        self.waiting.extend(range(len(self.named)))
+        for index in range(len(self.named)):
+            while index not in self.outcomes:
+                self._start_cases()
+                self._grant()
+                if index not in self.outcomes:
+                    self._listen()
+            self.bars.title(index + 1, self.named[index].case)
+            yield self.outcomes.pop(index)
+
+    @property
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self.workers if worker.index is not None]
+
+    def _start_cases(self) -> None:
+        while self.waiting and self._may_start(self.waiting[0]):
+            index = self.waiting.popleft()
+            item = self.named[index]
+            if item.refusal is not None:
+                self.outcomes[index] = run_case(item, self.job, lambda fraction, stage: None)
+                continue
+            worker = next((one for one in self.workers if one.index is None), None) or self._new_worker()
+            self.updates[index] = self.bars.start(index + 1, item.case)
+            worker.index = index
+            # A process that is gone already is noticed when it is listened to.
+            with suppress(OSError):
+                worker.pipe.send((item, self.job.pseudonymiser))
+
+    def _may_start(self, index: int) -> bool:
+        busy = self._busy
+        if not busy or self.named[index].refusal is not None:
+            return True
+        if len(busy) >= self.jobs or index in self.alone or any(one.index in self.alone for one in busy):
+            return False
+        waiting = len(self.workers) - len(busy)
+        taken = sum(self.needed(one.index) for one in busy if one.index is not None) + max(0, waiting - 1) * self.idle
+        fits = taken + self.needed(index) <= self.budget
+        if not fits and not self.told:
+            self.told = True
+            self.bars.note(
+                f"Memory for {len(busy)} at a time: {self.budget / 1e9:.1f} GB may be taken, {self.named[index].case} "
+                f"needs about {self.needed(index) / 1e9:.1f} GB."
+            )
+        return fits
+
+    def _new_worker(self) -> _Worker:
+        from ..segmentation.inference import available_cores
+
+        context = get_context("spawn")
+        here, there = context.Pipe()
+        cores = max(1, available_cores() // self.jobs)
+        process = context.Process(target=_work, args=(there, self.job, cores), name="flairseg-case", daemon=True)
+        # Ctrl-C reaches every process of a terminal; this one alone acts on it.
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+        try:
+            process.start()
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+        there.close()
+        self.workers.append(_Worker(process, here))
+        return self.workers[-1]
+
+    def _listen(self) -> None:
+        """Wait until a process says something, and take it in."""
+        pipes_of = {worker.pipe: worker for worker in self._busy}
+        for pipe in pipes.wait(list(pipes_of)):
+            worker = pipes_of[pipe]  # type: ignore[index] # what was waited for
+            try:
+                kind, *content = worker.pipe.recv()
+            except (EOFError, OSError):
+                self._lost(worker)
+                continue
+            self._take(worker, kind, content)
+
+    def _take(self, worker: _Worker, kind: str, content: Sequence[Any]) -> None:
+        index = worker.index
+        if index is None:
+            return
+        if kind == _PROGRESS:
+            self.updates[index](*content)
+        elif kind == _CLAIM:
+            worker.claims = True
+        else:
+            outcome, pseudonymiser = content
+            if pseudonymiser is not None and self.job.pseudonymiser is not None:
+                self.job.pseudonymiser.absorb(pseudonymiser)
+            self._ended(worker, outcome)
+
+    def _ended(self, worker: _Worker, outcome: CaseOutcome) -> None:
+        if worker.index is not None:
+            self.outcomes[worker.index] = outcome
+            self.bars.ended(worker.index + 1)
+        worker.index, worker.claims = None, False
+
+    def _lost(self, worker: _Worker) -> None:
+        """The process of a case is gone, most often for lack of memory."""
+        index, others = worker.index, len(self._busy) > 1
+        self.workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join(_TIDY_S)
+        if index is None:
+            return
+        if others and index not in self.alone:
+            self.alone.add(index)
+            self.waiting.appendleft(index)
+            self.bars.ended(index + 1, again=True)
+            return
+        error = WorkerError(
+            f"The process that segmented this case ended (exit code {worker.process.exitcode}).",
+            "Often there is too little memory: close other programs, or resample the image to larger voxels.",
+            code="case-process-lost",
+        )
+        self._ended(worker, failed(self.named[index].case, error, self.job.pseudonymiser))
+
+    def _grant(self) -> None:
+        """Let the first of the unfinished cases have the name that it asks for: an earlier one cannot take it now."""
+        first = min((one.index for one in self._busy if one.index is not None), default=None)
+        first = min([first, *self.waiting], key=lambda n: len(self.named) if n is None else n, default=None)
+        for worker in self._busy:
+            if worker.claims and worker.index == first:
+                worker.claims = False
+                with suppress(OSError):
+                    worker.pipe.send(True)
+
+    def close(self, interrupted: bool) -> None:
+        """End all processes; interrupted ones remove their temporary files first."""
+        for worker in self.workers:
+            if interrupted:
+                worker.process.terminate()
+            else:
+                with suppress(OSError):
+                    worker.pipe.send(None)
+        for worker in self.workers:
+            worker.process.join(_TIDY_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+
+
+def side_by_side(named: Sequence[NamedInput], job: CaseJob, bars: Bars, jobs: int) -> Iterator[CaseOutcome]:
+    """Each case in a process, several at once.
+
+    Parameters
+    ----------
+    named : sequence of NamedInput
+    job : CaseJob
+    bars : Bars
+    jobs : int
+        Cases at once at the most; where memory is short, fewer.
+
+    Yields
+    ------
+    CaseOutcome
+        In the order of the inputs.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Passed on, once no process is left.
+    """
+    from ..io.extent import voxels_in
+    from ..segmentation.memory import IDLE_BYTES, budget_bytes, needed_bytes
+
+    sizes: dict[int, int] = {}
+
+    def needed(index: int) -> int:
+        if index not in sizes:
+            sizes[index] = needed_bytes(voxels_in(named[index].path), len(job.card.members), job.device)
+        return sizes[index]
+
+    crew = _Crew(named, job, jobs, needed, budget_bytes(), IDLE_BYTES, bars)
+    interrupted = True
+    try:
+        yield from crew.run()
+        interrupted = False
+    finally:
+        crew.close(interrupted)
+
+
+def _proxy_from(content: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(content)
+
+
+def _reduced(proxy: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
+    return _proxy_from, (dict(proxy),)
+
+
+# A model's card holds such mappings, which pickle does not know.
+ForkingPickler.register(MappingProxyType, _reduced)
+
+
+# --- in the process of a case
+
+
+class _Signals:
+    """SIGTERM ends a case like Ctrl-C, so that its temporary files go; a process that waits just leaves."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if self.busy:
+            raise KeyboardInterrupt
+        os._exit(0)
+
+
+def _work(pipe: pipes.Connection, job: CaseJob, cores: int) -> None:
+    """Case after case, until there is none or nobody listens."""
+    from ..segmentation.inference import limit_cores
+    from ..segmentation.memory import limit_heap, release_memory
+
+    signals = _Signals()
+    limit_heap()
+    limit_cores(cores)
+    with suppress(KeyboardInterrupt, EOFError, OSError):
+        while (message := pipe.recv()) is not None:
+            signals.busy = True
+            _do(pipe, job, *message)
+            signals.busy = False
+            release_memory()
+
+
+def _do(pipe: pipes.Connection, job: CaseJob, item: NamedInput, pseudonymiser: Pseudonymiser | None) -> None:
+    sent = (-1.0, "")
+
+    def progress(fraction: float, stage: str) -> None:
+        nonlocal sent
+        if stage != sent[1] or fraction >= sent[0] + _STEP or fraction >= 1:
+            sent = (fraction, stage)
+            pipe.send((_PROGRESS, fraction, stage))
+
+    def claim(stem: str) -> None:
+        pipe.send((_CLAIM,))
+        pipe.recv()
+
+    outcome = run_case(item, replace(job, pseudonymiser=pseudonymiser), progress, claim)
+    pipe.send((_ENDED, outcome, pseudonymiser))
