@@ -226,7 +226,8 @@ def test_flip_averaging_is_the_mean_of_both_answers(plane, channels):
     rng = np.random.default_rng(8)
     batch = rng.random((2, channels, 5, 6)).astype(np.float32)
     prepared = SimpleNamespace(
-        mask=np.ones((2, 5, 6), bool),
+        slices=batch,
+        frame=SimpleNamespace(grid=(5, 6)),
         batch=lambda start, stop: batch[start:stop],
         restore=lambda answer, start: np.moveaxis(answer, 1, 0).copy(),
     )
