@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg.anatomy import RegionMap, find_regions
+from flairseg.anatomy import RegionMap, find_regions, finding, registration
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
 from flairseg.anatomy.finding import doubts, interpolated
 from flairseg.anatomy.lesion_table import lesion_table
@@ -171,6 +171,64 @@ def test_part_of_a_head(phantom, regions, part):
     whole = hindbrain(regions.codes[part])
     assert np.mean(hindbrain(found.codes) != whole) < 0.04
     assert dice(found.codes == CORTEX, regions.codes[part] == CORTEX) > 0.7
+
+
+# --- what it costs, counted
+
+
+def test_a_start_that_fits_well_is_the_only_one_followed(phantom, monkeypatch):
+    fits = []
+    real = registration._affine
+    monkeypatch.setattr(registration, "_affine", lambda *a: fits.append(a[4]) or real(*a))
+    monkeypatch.setattr(registration, "GOOD_DICE", 0.5)
+    monkeypatch.setattr(registration, "GOOD_MM", 30.0)
+    assert find_regions(phantom.volume, phantom.labels).found
+    assert fits == ["squares", "correlation"]
+    fits.clear()
+    monkeypatch.setattr(registration, "GOOD_DICE", 2.0)
+    assert find_regions(phantom.volume, phantom.labels).found
+    assert fits == ["squares"] * registration.FOLLOWED + ["correlation"]
+
+
+def test_the_atlas_is_read_near_the_head_alone(phantom, monkeypatch):
+    """Of the samples of the atlas's whole grid, which an image shows, less than half; and no point is lost so."""
+    points = []
+    real = finding.Alignment.atlas_kji
+
+    def counted(alignment, affine, box, where=None):
+        if where is not None:
+            points.append((int(where.sum()), where.size))
+        return real(alignment, affine, box, where)
+
+    monkeypatch.setattr(finding.Alignment, "atlas_kji", counted)
+    near = find_regions(phantom.volume, phantom.labels)
+    [(read, there)] = points
+    assert read < 0.75 * there < 0.75 * phantom.labels.size
+    monkeypatch.setattr(finding, "_around_head", lambda atlas: np.ones(atlas.levels.shape[1:], np.uint8))
+    assert np.mean(near.codes != find_regions(phantom.volume, phantom.labels).codes) < 0.001
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 3, 7, 40])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_masks_grow_as_by_a_maximum_filter(axis, reach):
+    mask = np.random.default_rng(reach).random((12, 13, 14)) > 0.97
+    expected = ndimage.maximum_filter1d(mask, 2 * reach + 1, axis=axis, mode="constant")
+    np.testing.assert_array_equal(registration.grown_along(mask, axis, reach), expected)
+
+
+def test_blocks_are_averaged_as_by_binshrink():
+    import SimpleITK as sitk
+    from flairseg.image.volume import Volume, volume_from_sitk, volume_to_sitk
+
+    rng = np.random.default_rng(3)
+    affine = np.array([[0.0, -1.2, 0.0, 5.0], [0.8, 0.0, 0.1, -7.0], [0.0, 0.1, 6.0, 3.0], [0, 0, 0, 1]])
+    affine[:3, :3] = np.linalg.qr(affine[:3, :3])[0] * [0.8, 1.2, 6.0]
+    volume = Volume(rng.random((7, 11, 13)).astype(np.float32), affine)
+    for factors in ([1, 1, 1], [2, 3, 1], [4, 2, 3]):
+        expected = volume_from_sitk(sitk.BinShrink(volume_to_sitk(volume), factors))
+        found = registration.shrunk(volume, factors)
+        np.testing.assert_allclose(found.array, expected.array, atol=1e-6)
+        np.testing.assert_allclose(found.ijk_to_ras, expected.ijk_to_ras, atol=1e-9)
 
 
 # --- where it must not guess

@@ -369,13 +369,13 @@ def test_cancel_between_and_within_members(ensemble, small):
 
 
 def test_members_share_brain_masks_and_stay_warm(ensemble, small, monkeypatch):
-    from flairseg import preprocessing
-    from flairseg.segmentation import pipeline
+    from importlib import import_module
 
+    module = import_module("flairseg.preprocessing.brain_mask")
     masks, sessions = [], []
-    real_mask, real_create = preprocessing.brain_mask, inference._create
-    for module in (preprocessing, pipeline):
-        monkeypatch.setattr(module, "brain_mask", lambda *a: masks.append(1) or real_mask(*a))
+    real_mask, real_create = module.brain_mask, inference._create
+    monkeypatch.setattr(module, "brain_mask", lambda *a: masks.append(1) or real_mask(*a))
+    module._recent.clear()
     monkeypatch.setattr(inference, "_create", lambda *a: sessions.append(a[1].id) or real_create(*a))
     inference.clear_sessions()
     segment(small, ensemble, "cpu")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,6 +15,7 @@ from scipy import ndimage
 from skimage import draw, measure
 
 from Testing.core.analytic_head import BONE, BRAIN_MM, dice, head_stack
+from Testing.core.tiny import make_head
 
 SPACING = (8.0, 1.8, 1.8)
 #: Whole heads take a while: a failing one is reported as it is, not made simpler.
@@ -304,3 +307,41 @@ def test_volume_is_right():
     image, _ = head_stack((17, 128, 112))
     millilitres = brain_mask(image, SPACING).sum() * np.prod(SPACING) / 1000
     assert np.isclose(millilitres, 4 / 3 * np.pi * np.prod(BRAIN_MM) / 1000, rtol=0.04)
+
+
+def test_a_case_s_mask_is_found_once(monkeypatch):
+    """Known again by its voxels, whatever their type and order in memory; other voxels or spacings get another."""
+    module = import_module("flairseg.preprocessing.brain_mask")
+    image, _ = head_stack(spacing_mm=SPACING)
+    image = np.rint(image)
+    expected = brain_mask(image, SPACING)
+    found = []
+    monkeypatch.setattr(module, "brain_mask", lambda *a: found.append(1) or brain_mask(*a))
+    module._recent.clear()
+    first = module.shared_brain_mask(image, SPACING)
+    first[:] = False  # a caller's own array
+    for same in (image, np.asfortranarray(image), image.astype(np.int16)):
+        np.testing.assert_array_equal(module.shared_brain_mask(same, SPACING), expected)
+    assert len(found) == 1
+    other = image.copy()
+    other[0, 0, 0] += 1
+    module.shared_brain_mask(other, SPACING)
+    module.shared_brain_mask(image, (SPACING[0] * 2, *SPACING[1:]))
+    assert len(found) == 3
+    assert len(module._recent) == module.KEPT_MASKS
+
+
+def test_segmentation_and_regions_share_the_mask(monkeypatch):
+    from flairseg.anatomy import find_regions
+    from flairseg.image.slice_stack import SliceStack
+    from flairseg.models.card import PipelineConfig
+    from flairseg.preprocessing import preprocess
+
+    module = import_module("flairseg.preprocessing.brain_mask")
+    head, labels = make_head()
+    found = []
+    monkeypatch.setattr(module, "brain_mask", lambda *a: found.append(1) or brain_mask(*a))
+    module._recent.clear()
+    preprocess(SliceStack.from_volume(head), PipelineConfig())
+    find_regions(head, labels)
+    assert len(found) == 1

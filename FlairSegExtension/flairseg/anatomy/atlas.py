@@ -44,31 +44,40 @@ class Atlas:
 
     Attributes
     ----------
-    probabilities : ndarray of float32, shape (tissues, K, J, I)
-        0..1, in the order of :data:`TISSUES`; what is missing to 1 is bone, skin and air.
+    levels : ndarray of uint8, shape (tissues, K, J, I)
+        Probabilities times 255, in the order of :data:`TISSUES`; what is missing to 255 is bone, skin and air.
     ijk_to_ras : ndarray, shape (4, 4)
         Affine of the grid, mm, RAS; the origin is the middle of the average brain.
     """
 
-    probabilities: np.ndarray
+    levels: np.ndarray
     ijk_to_ras: np.ndarray
 
     def __getitem__(self, tissue: str) -> np.ndarray:
-        """Probability of one tissue, (K, J, I)."""
-        out: np.ndarray = self.probabilities[TISSUES.index(tissue)]
+        """Probability of one tissue, float32 (K, J, I)."""
+        return _probability(self.levels[TISSUES.index(tissue)])
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Probability of each tissue, float32 (tissues, K, J, I)."""
+        return _probability(self.levels)
+
+    def sum_of(self, *tissues: str) -> np.ndarray:
+        """Sum of the levels of some tissues, int16 (K, J, I)."""
+        out = np.zeros(self.levels.shape[1:], np.int16)
+        for tissue in tissues:
+            out += self.levels[TISSUES.index(tissue)]
         return out
 
     @cached_property
     def brain(self) -> np.ndarray:
-        """Probability of brain with its ventricles, (K, J, I)."""
-        out: np.ndarray = self.probabilities[1:].sum(axis=0)
-        return out
+        """Probability of brain with its ventricles, float32 (K, J, I)."""
+        return _probability(self.sum_of(*TISSUES[1:]))
 
     @cached_property
     def ventricles(self) -> np.ndarray:
-        """Probability of any ventricle, (K, J, I)."""
-        out: np.ndarray = self["lateral_ventricles"] + self["third_ventricle"] + self["fourth_ventricle"]
-        return out
+        """Probability of any ventricle, float32 (K, J, I)."""
+        return _probability(self.sum_of("lateral_ventricles", "third_ventricle", "fourth_ventricle"))
 
     def outline(self, ventricle_weight: float) -> np.ndarray:
         """Brain less ``ventricle_weight`` times the ventricles, (K, J, I)."""
@@ -77,12 +86,19 @@ class Atlas:
     @cached_property
     def contrast(self) -> np.ndarray:
         """The average head as FLAIR would show it, white matter at 1, (K, J, I)."""
-        weights = np.array([SIGNAL[name] for name in TISSUES], np.float32)
-        return np.tensordot(weights, self.probabilities, axes=1)
+        out = np.zeros(self.levels.shape[1:], np.float32)
+        for name, levels in zip(TISSUES, self.levels, strict=True):
+            out += np.float32(SIGNAL[name] / 255) * levels
+        return out
+
+
+def _probability(levels: np.ndarray) -> np.ndarray:
+    """Levels 0..255 as float32 0..1."""
+    return levels * np.float32(1 / 255)
 
 
 @cache
 def load_atlas() -> Atlas:
     """The atlas, read once."""
     with np.load(FILE, allow_pickle=False) as file:
-        return Atlas(file["levels"].astype(np.float32) / 255, file["ijk_to_ras"])
+        return Atlas(file["levels"], file["ijk_to_ras"])

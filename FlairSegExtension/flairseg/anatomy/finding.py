@@ -15,21 +15,25 @@ import numpy as np
 from scipy import ndimage
 
 from ..image.footing import footed
-from ..image.geometry import triple
+from ..image.geometry import spacing_of, triple
 from ..image.slice_stack import SliceStack
-from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
+from ..image.volume import Volume
 from ..labels import BACKGROUND, VENTRICLES
 from ..lesions.components import bounding_box, through_plane_axis
-from ..preprocessing.brain_mask import brain_mask
+from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, Atlas, load_atlas
 from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
-from .registration import Alignment, align, relative_image
+from .registration import Alignment, affine_points, align, grown_along, relative_image, shrunk
 
 #: Voxels finer than this are averaged: the atlas is no sharper.
 FINEST_MM = 1.1
 #: The atlas's probabilities are read off about this far apart and interpolated in between, mm.
 PRIOR_MM = 2.0
+#: Voxels of the atlas around its ventricles in which their side is told by distance.
+SIDE_VOXELS = 8
+#: Probability of head, fluid included, below which all is outside.
+LEAST_HEAD = 0.25
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
 #: Slow shading is taken out with this sigma, mm.
@@ -102,18 +106,19 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
     stack = SliceStack.from_volume(volume)
     scan = Volume(np.ascontiguousarray(stack.array), stack.ijk_to_ras(volume.ijk_to_ras), volume.name)
     own_labels = np.ascontiguousarray(stack.arrange(labels))
-    brain = brain_mask(scan.array, stack.spacing)
+    brain = shared_brain_mask(scan.array, stack.spacing)
     if not brain.any():
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"No brain was found to lay the atlas of regions on. {_ADVICE}"
         )
     step(0.1)
     atlas = load_atlas()
-    alignment, fit = align(scan, own_labels, brain, atlas, lambda done: step(0.1 + 0.6 * done))
+    image = relative_image(scan, own_labels, brain)
+    alignment, fit = align(scan, own_labels, brain, atlas, lambda done: step(0.1 + 0.6 * done), image)
     doubt = doubts(fit)
     if doubt:
         return RegionMap.nothing(labels.shape, volume.ijk_to_ras, f"{doubt} {_ADVICE}", fit)
-    parts = _anatomy(scan, own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
+    parts = _anatomy(scan.with_array(image), own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
     codes, lateral = (np.ascontiguousarray(stack.restore(part)) for part in parts)
     return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, through_plane_axis(volume.ijk_to_ras))
 
@@ -131,28 +136,33 @@ def doubts(fit: Fit) -> str:
 
 
 def _anatomy(
-    volume: Volume, labels: np.ndarray, brain: np.ndarray, alignment: Alignment, step: Callable[[float], None]
+    image: Volume, labels: np.ndarray, brain: np.ndarray, alignment: Alignment, step: Callable[[float], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and the side of the lateral ventricles on the volume's grid."""
-    import SimpleITK as sitk
-
-    shrink = _shrink(volume, brain)
-    image = relative_image(volume, labels, brain)
-    small = sitk.BinShrink(volume_to_sitk(volume.with_array(image)), shrink) if max(shrink) > 1 else None
-    coarse = volume.with_array(image) if small is None else volume_from_sitk(small)
+    """Codes and the side of the lateral ventricles on the image's grid; ``image`` holds relative intensities."""
+    shrink = _shrink(image, brain)
+    coarse = shrunk(image, shrink) if max(shrink) > 1 else image
     at = triple(slice(s // 2, None, s) for s in shrink[::-1])
     own = triple(slice(0, n) for n in coarse.array.shape)
     labels_small, brain_small = (a[at][own] for a in (labels, brain))
-    box = _box(alignment, coarse)
     step(0.1)
     atlas = alignment.atlas
     # The atlas is smooth: it is read off at every second or third voxel and interpolated in between.
     steps = triple(max(1, int(PRIOR_MM / mm + 0.5)) for mm in coarse.spacing[::-1])
-    sparse_box = triple(slice(s.start, s.stop + step - 1, step) for s, step in zip(box, steps, strict=True))
-    kji = alignment.atlas_kji(coarse.ijk_to_ras, sparse_box)
+    box, sparse_box, near = _head(alignment, coarse, steps)
+    kji = alignment.atlas_kji(coarse.ijk_to_ras, sparse_box, near)
+    within = ndimage.map_coordinates(_around_head(atlas), kji, order=0, prefilter=False) > 0
+    near[near], kji = within, kji[:, within]
     size = _size(box)
-    priors = {name: interpolated(_sampled(atlas[name], kji, "constant"), steps, size) for name in TISSUES}
-    lateral = interpolated(_sampled(_lateral_side(atlas), kji, "nearest"), steps, size) > 0
+
+    def read(levels: np.ndarray, beyond: str) -> np.ndarray:
+        samples = np.zeros(near.shape, np.float32)
+        samples[near] = ndimage.map_coordinates(
+            levels, kji, order=1, mode=beyond, prefilter=False, output=np.float32
+        ) * np.float32(1 / 255)
+        return interpolated(samples, steps, size)
+
+    priors = {name: read(levels, "constant") for name, levels in zip(TISSUES, atlas.levels, strict=True)}
+    lateral = read(_lateral_side(atlas), "nearest") > 0
     step(0.5)
     part = _codes(
         coarse.array[box], labels_small[box], brain_small[box], priors, coarse.spacing,
@@ -164,10 +174,37 @@ def _anatomy(
     return _enlarged(codes_small, shrink[::-1], labels.shape), _enlarged(lateral_small, shrink[::-1], labels.shape)
 
 
-def _sampled(array: np.ndarray, kji: np.ndarray, beyond: str) -> np.ndarray:
-    """Linear interpolation of an atlas's array at points (3, K, J, I)."""
-    out: np.ndarray = ndimage.map_coordinates(array, kji, order=1, mode=beyond, prefilter=False)
-    return out
+def _head(
+    alignment: Alignment, volume: Volume, steps: tuple[int, int, int]
+) -> tuple[tuple[slice, slice, slice], tuple[slice, slice, slice], np.ndarray]:
+    """Where the atlas's head may lie, however it is bent.
+
+    Returns the box of voxels, the same with ``steps`` (its last sample at or beyond the last voxel), and which of the
+    samples are near the head (bool).
+    """
+    box = _box(alignment, volume)
+    samples = triple(slice(s.start, s.stop + step - 1, step) for s, step in zip(box, steps, strict=True))
+    to_atlas = np.linalg.inv(alignment.atlas.ijk_to_ras) @ alignment.matrix @ volume.ijk_to_ras
+    head = _around_head(alignment.atlas) > 0
+    for axis, mm in enumerate(spacing_of(alignment.atlas.ijk_to_ras)[::-1]):
+        head = grown_along(head, axis, int(alignment.farthest_mm / mm))
+    near = ndimage.map_coordinates(head.astype(np.uint8), affine_points(to_atlas, samples), order=0, prefilter=False)
+    found = ndimage.find_objects(near)
+    inner = found[0] if found else triple(slice(0, min(n, 2)) for n in near.shape)
+    first = [s.start + part.start * step for s, part, step in zip(box, inner, steps, strict=True)]
+    last = [s.start + (part.stop - 1) * step + 1 for s, part, step in zip(box, inner, steps, strict=True)]
+    samples = triple(slice(a, b, step) for a, b, step in zip(first, last, steps, strict=True))
+    box = triple(slice(a, min(b, s.stop)) for a, b, s in zip(first, last, box, strict=True))
+    return box, samples, near[inner] > 0
+
+
+@lru_cache(maxsize=1)
+def _around_head(atlas: Atlas) -> np.ndarray:
+    """1 in the brain, the fluid around it, and as far off as samples are apart; uint8, voxels of the atlas."""
+    near = atlas.sum_of(*TISSUES) >= 0.1 * 255
+    for axis, mm in enumerate(spacing_of(atlas.ijk_to_ras)[::-1]):
+        near = grown_along(near, axis, int(1.5 * PRIOR_MM / mm) + 1)
+    return near.astype(np.uint8)
 
 
 def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]) -> np.ndarray:
@@ -187,11 +224,16 @@ def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int
     for axis, (step, wanted) in enumerate(zip(steps, size, strict=True)):
         if step == 1:
             continue
-        at, part = np.divmod(np.arange(wanted), step)
-        after = np.minimum(at + 1, array.shape[axis] - 1)
-        weight = np.expand_dims((part / step).astype(np.float32), tuple(a for a in range(3) if a != axis))
-        low = np.take(array, at, axis=axis)
-        array = low + weight * (np.take(array, after, axis=axis) - low)
+        at = (slice(None),) * axis
+        out = np.empty((*array.shape[:axis], wanted, *array.shape[axis + 1 :]), np.float32)
+        rise = np.diff(array, axis=axis)
+        for offset in range(min(step, wanted)):
+            count = len(range(offset, wanted, step))
+            low = array[(*at, slice(0, count))]
+            if offset:
+                low = low + np.float32(offset / step) * rise[(*at, slice(0, count))]
+            out[(*at, slice(offset, None, step))] = low
+        array = out
     return array
 
 
@@ -214,13 +256,14 @@ def _shrink(volume: Volume, brain: np.ndarray) -> list[int]:
 def _enlarged(array: np.ndarray, shrink: list[int], shape: tuple[int, ...]) -> np.ndarray:
     """Each voxel repeated, and the last ones up to the edge of the grid."""
     for axis, (times, size) in enumerate(zip(shrink, shape, strict=True)):
-        array = np.take(array, np.minimum(np.arange(size) // times, array.shape[axis] - 1), axis=axis)
+        if times > 1 or size != array.shape[axis]:
+            array = np.take(array, np.minimum(np.arange(size) // times, array.shape[axis] - 1), axis=axis)
     return np.ascontiguousarray(array)
 
 
 def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
     """Part of the grid that the atlas covers."""
-    size = np.array(alignment.atlas.probabilities.shape[1:])
+    size = np.array(alignment.atlas.levels.shape[1:])
     ends = np.array(np.meshgrid(*[(0, n - 1) for n in size[::-1]], indexing="ij")).reshape(3, -1)
     to_grid = np.linalg.inv(volume.ijk_to_ras) @ np.linalg.inv(alignment.matrix) @ alignment.atlas.ijk_to_ras
     ijk = to_grid[:3, :3] @ ends + to_grid[:3, 3:]
@@ -235,9 +278,16 @@ def _lateral_side(atlas: Atlas) -> np.ndarray:
     """Positive where the lateral ventricles are nearer than the third and fourth, voxels of the atlas."""
     lateral = atlas["lateral_ventricles"] > 0.35
     others = (atlas["third_ventricle"] > 0.35) | (atlas["fourth_ventricle"] > 0.35)
-    far = ndimage.distance_transform_edt(~others) - ndimage.distance_transform_edt(~lateral)
+    # Distances are needed around the ventricles; what lies farther away takes the nearest value.
+    around = ndimage.find_objects((lateral | others).astype(np.uint8))[0]
+    margins = [
+        (min(s.start, SIDE_VOXELS), min(n - s.stop, SIDE_VOXELS)) for s, n in zip(around, lateral.shape, strict=True)
+    ]
+    box = triple(slice(s.start - m[0], s.stop + m[1]) for s, m in zip(around, margins, strict=True))
+    far = ndimage.distance_transform_edt(~others[box]) - ndimage.distance_transform_edt(~lateral[box])
+    far = np.pad(far, [(s.start, n - s.stop) for s, n in zip(box, lateral.shape, strict=True)], mode="edge")
     # Between the hindbrain and the temporal horns the nearest ventricle says little.
-    hind = atlas["brain_stem"] + atlas["cerebellum"] + atlas["fourth_ventricle"] > 0.5
+    hind = atlas.sum_of("brain_stem", "cerebellum", "fourth_ventricle") > 0.5 * 255
     return np.where(hind, -5.0, far).astype(np.float32)
 
 
@@ -251,46 +301,63 @@ def _codes(
 ) -> np.ndarray:
     """Tissue of each voxel of a box."""
     spacing = spacing_ijk[::-1]
-    head = sum(priors.values())
-    brain = head - priors["fluid"]
     unlabelled = labels == BACKGROUND
-    level = _white_level(image, priors["white_matter"], unlabelled, spacing)
-    relative = image / level
-    dark = (relative < FLUID_LEVEL) & unlabelled
-    cavities = priors["lateral_ventricles"] + priors["third_ventricle"] + priors["fourth_ventricle"]
-    hind = priors["brain_stem"] + priors["cerebellum"] + priors["fourth_ventricle"]
-    cerebrum = priors["white_matter"] + priors["cortex"] + priors["deep_gray"]
-    # What is bright and off the rough brain mask is scalp.
-    inside = (brain > 0.25) & (head > 0.5) & (rough | (relative < SCALP_LEVEL))
-    outer = ~inside | (dark & (cavities < 0.3 * (priors["fluid"] + priors["cortex"] + cavities)))
-    # Single dark voxels are noise or vessels.
-    outer = _without_specks(outer, normal, 4)
-    flat = list(spacing)
-    flat[normal] = 1000.0  # slices are too far apart to say anything about a ribbon of 3 mm
-    if spacing[normal] < 1.6:
-        flat[normal] = spacing[normal]
-    surface = ndimage.distance_transform_edt(~outer, sampling=flat)
-    gray_prior = np.clip(priors["cortex"] / np.maximum(priors["cortex"] + priors["white_matter"], 1e-3), 0.02, 0.98)
+    image = image / _white_level(image, priors["white_matter"], unlabelled, spacing)
     smooth = ndimage.gaussian_filter(
-        np.where(unlabelled, relative, 1.0), [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)]
+        np.where(unlabelled, image, np.float32(1)),
+        [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)],
     )
-    gray = gray_prior * _gauss(smooth, GRAY)
-    white = (1 - gray_prior) * _gauss(smooth, WHITE)
-    bright = (gray > white) & unlabelled & (smooth < 1.45)
+    # All that lies farther out is outside.
+    at = np.flatnonzero(sum(priors.values()) > LEAST_HEAD)
+    prior = {name: values.ravel()[at] for name, values in priors.items()}
+    own, relative, smooth = labels.ravel()[at], image.ravel()[at], smooth.ravel()[at]
+    head = sum(prior.values())
+    brain = head - prior["fluid"]
+    bare = own == BACKGROUND
+    dark = (relative < FLUID_LEVEL) & bare
+    cavities = prior["lateral_ventricles"] + prior["third_ventricle"] + prior["fourth_ventricle"]
+    # What is bright and off the rough brain mask is scalp.
+    inside = (brain > 0.25) & (head > 0.5) & (rough.ravel()[at] | (relative < SCALP_LEVEL))
+    outside = np.ones(image.shape, bool)
+    outside.ravel()[at] = ~inside | (dark & (cavities < 0.3 * (prior["fluid"] + prior["cortex"] + cavities)))
+    # Single dark voxels are noise or vessels.
+    outside = _without_specks(outside, normal, 4)
+    outer = outside.ravel()[at]
+    surface = _depth(~outside, spacing, normal).ravel()[at]
+    gray_prior = np.clip(prior["cortex"] / np.maximum(prior["cortex"] + prior["white_matter"], 1e-3), 0.02, 0.98)
+    brighter = gray_prior * _gauss(smooth, GRAY) > (1 - gray_prior) * _gauss(smooth, WHITE)
     ribbon = (surface <= CORTEX_MM) & (gray_prior > 0.12)
-    near_ribbon = surface <= 2.2 * CORTEX_MM
-    cortex = ribbon | (bright & near_ribbon & (gray_prior > 0.3))
-    out = np.full(image.shape, WHITE_MATTER, np.uint8)
-    out[cortex] = CORTEX
-    out[priors["deep_gray"] > DEEP_GRAY_PRIOR * cerebrum] = DEEP_GRAY
-    stem = priors["brain_stem"] > priors["cerebellum"]
-    out[hind > np.maximum(cerebrum, 0.3)] = CEREBELLUM
-    out[(hind > np.maximum(cerebrum, 0.3)) & stem] = BRAIN_STEM
-    out[dark & inside & (cavities > 0.3)] = VENTRICLE
-    out[outer & (head > 0.3)] = FLUID
-    out[~inside & ((head <= 0.3) | (relative >= SCALP_LEVEL))] = OUTSIDE
-    out[(labels > VENTRICLES) & (out == FLUID) & (brain > TISSUE_PRIOR)] = CORTEX  # lesions are tissue
+    bright = brighter & bare & (smooth < 1.45) & (surface <= 2.2 * CORTEX_MM) & (gray_prior > 0.3)
+    codes = np.full(at.shape, WHITE_MATTER, np.uint8)
+    codes[ribbon | bright] = CORTEX
+    cerebrum = prior["white_matter"] + prior["cortex"] + prior["deep_gray"]
+    codes[prior["deep_gray"] > DEEP_GRAY_PRIOR * cerebrum] = DEEP_GRAY
+    hind = prior["brain_stem"] + prior["cerebellum"] + prior["fourth_ventricle"] > np.maximum(cerebrum, 0.3)
+    codes[hind] = np.where(prior["brain_stem"] > prior["cerebellum"], BRAIN_STEM, CEREBELLUM)[hind]
+    codes[dark & inside & (cavities > 0.3)] = VENTRICLE
+    codes[outer & (head > 0.3)] = FLUID
+    codes[~inside & ((head <= 0.3) | (relative >= SCALP_LEVEL))] = OUTSIDE
+    codes[(own > VENTRICLES) & (codes == FLUID) & (brain > TISSUE_PRIOR)] = CORTEX  # lesions are tissue
+    out = np.full(image.shape, OUTSIDE, np.uint8)
+    out.ravel()[at] = codes
     out[labels == VENTRICLES] = VENTRICLE
+    return out
+
+
+def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int) -> np.ndarray:
+    """Distance to what is not inside, mm; of thick slices within the slice, and infinite where all of it is inside."""
+    if spacing_kji[normal] < 1.6:
+        return np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing_kji), np.float32)
+    # Slices are too far apart to say anything about a ribbon of 3 mm.
+    out = np.zeros(inside.shape, np.float32)
+    sampling = [mm for axis, mm in enumerate(spacing_kji) if axis != normal]
+    for mask, depth in zip(np.moveaxis(inside, normal, 0), np.moveaxis(out, normal, 0), strict=True):
+        if mask.all():
+            depth[:] = np.inf
+            continue
+        for box in ndimage.find_objects(mask.astype(np.uint8)):
+            wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+            depth[wide] = ndimage.distance_transform_edt(mask[wide], sampling=sampling)
     return out
 
 

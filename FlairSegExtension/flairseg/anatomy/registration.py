@@ -10,7 +10,7 @@ same answer. How well it fits is measured, see :class:`Fit`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,8 +33,10 @@ SEARCH_MM, AFFINE_MM = 6.0, 4.0
 PITCHES, ROLLS, YAWS = (-24, -16, -8, 0, 8, 16, 24), (-8, 0, 8), (-8, 0, 8)
 #: Starting shifts from where the ventricles' (or the brain's) middle suggests, mm along foot-head and front-back.
 SHIFTS_Z, SHIFTS_Y = (-14, 0, 14), (-8, 0, 8)
-#: How many starts are followed to their end.
+#: How many starts are followed to their end; the next one only if the outlines fit worse than this: Dice of the brain,
+#: mm of the ventricles.
 FOLLOWED = 2
+GOOD_DICE, GOOD_MM = 0.9, 3.0
 #: Weight of a ventricle against brain in the map that the search matches.
 VENTRICLE_WEIGHT = 2.0
 #: The image counts up to this far outside the rough brain mask, mm; its outline farther.
@@ -71,13 +73,35 @@ class Alignment:
     bending: np.ndarray | None = None
     bending_ijk_to_ras: np.ndarray | None = None
 
-    def atlas_kji(self, ijk_to_ras: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
-        """Where the voxels of a box (K, J, I) of a grid lie in the atlas: its K, J, I, float32, shape (3, K, J, I)."""
+    @property
+    def farthest_mm(self) -> float:
+        """Largest component of the bending, mm."""
+        return 0.0 if self.bending is None else float(np.abs(self.bending).max())
+
+    def atlas_kji(
+        self, ijk_to_ras: np.ndarray, box: tuple[slice, slice, slice], where: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Position in the atlas of the voxels of a box of a grid.
+
+        Parameters
+        ----------
+        ijk_to_ras : ndarray, shape (4, 4)
+            Of the grid, RAS mm.
+        box : tuple of slice
+            K, J, I; steps are allowed.
+        where : ndarray of bool, shape of the box, optional
+            The voxels that are wanted.
+
+        Returns
+        -------
+        ndarray of float32, shape (3, K, J, I), or (3, voxels) with ``where``
+            K, J, I of the atlas.
+        """
         in_atlas = self.matrix @ ijk_to_ras
-        points = _affine_points(np.linalg.inv(self.atlas.ijk_to_ras) @ in_atlas, box)
+        points = affine_points(np.linalg.inv(self.atlas.ijk_to_ras) @ in_atlas, box, where)
         if self.bending is None or self.bending_ijk_to_ras is None:
             return points
-        at = _affine_points(np.linalg.inv(self.bending_ijk_to_ras) @ in_atlas, box)
+        at = affine_points(np.linalg.inv(self.bending_ijk_to_ras) @ in_atlas, box, where)
         shifts_mm = [ndimage.map_coordinates(one, at, order=1, mode="nearest", prefilter=False) for one in self.bending]
         to_index = np.linalg.inv(self.atlas.ijk_to_ras[:3, :3]).astype(np.float32)
         for axis, row in enumerate(to_index[::-1]):
@@ -85,12 +109,15 @@ class Alignment:
         return points
 
 
-def _affine_points(matrix: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
-    """K, J, I (3, K, J, I; float32) that a matrix on (I, J, K) gives for the voxels of a box."""
+def affine_points(matrix: np.ndarray, box: tuple[slice, slice, slice], where: np.ndarray | None = None) -> np.ndarray:
+    """K, J, I that a matrix on (I, J, K) gives for the voxels of a box: float32, (3, K, J, I) or (3, voxels)."""
     k, j, i = (np.arange(s.start, s.stop, s.step or 1, dtype=np.float32) for s in box)
-    k, j, i = k[:, None, None], j[None, :, None], i[None, None, :]
+    if where is None:
+        k, j, i = k[:, None, None], j[None, :, None], i[None, None, :]
+    else:
+        k, j, i = (axis[index] for axis, index in zip((k, j, i), np.nonzero(where), strict=True))
     rows = [np.float32(r[0]) * i + np.float32(r[1]) * j + np.float32(r[2]) * k + np.float32(r[3]) for r in matrix[:3]]
-    return np.stack(rows[::-1]).astype(np.float32)
+    return np.stack(rows[::-1])
 
 
 # --- the case, made ready
@@ -122,18 +149,21 @@ class Case:
     has_ventricles: bool
 
 
-def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> Case:
-    """Bring image, labels and rough brain mask (K, J, I of one grid) to the coarse grid of the affine fits."""
+def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: np.ndarray | None = None) -> Case:
+    """Bring image, labels and rough brain mask (K, J, I of one grid) to the coarse grid of the affine fits.
+
+    ``image`` is :func:`relative_image` of them, computed if None.
+    """
     import SimpleITK as sitk
 
     shrink = [max(1, round(AFFINE_MM / mm)) for mm in volume.spacing]
     shrink = [min(s, n) for s, n in zip(shrink, volume.array.shape[::-1], strict=True)]
 
     def coarse(array: np.ndarray) -> sitk.Image:
-        out: sitk.Image = sitk.BinShrink(volume_to_sitk(volume.with_array(array.astype(np.float32))), shrink)
-        return out
+        return volume_to_sitk(shrunk(volume.with_array(array), shrink))
 
-    image = relative_image(volume, labels, brain)
+    if image is None:
+        image = relative_image(volume, labels, brain)
     rim = _dilated(brain, volume.spacing, RIM_MM)
     mask, cavities = coarse(brain), coarse(labels == VENTRICLES)
     # The rough mask may leave ventricles open to the outside; they are brain here.
@@ -150,25 +180,67 @@ def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> Case:
     )
 
 
+def shrunk(volume: Volume, factors: Sequence[int]) -> Volume:
+    """Means of blocks of voxels, as ``SimpleITK.BinShrink`` makes them; what fills no block at the end is left out.
+
+    Parameters
+    ----------
+    volume : Volume
+    factors : sequence of int
+        Voxels along I, J, K.
+
+    Returns
+    -------
+    Volume
+        float32.
+    """
+    out = volume.array.astype(np.float32)
+    for axis, factor in enumerate(factors[::-1]):
+        if factor == 1:
+            continue
+        whole = out.shape[axis] // factor * factor
+        parts = [out[(slice(None),) * axis + (slice(first, whole, factor),)] for first in range(factor)]
+        out = parts[0].copy()
+        for part in parts[1:]:
+            out += part
+    out *= np.float32(1 / np.prod(factors))
+    blocks = np.diag([*factors, 1.0])
+    blocks[:3, 3] = (np.asarray(factors) - 1) / 2
+    return Volume(np.ascontiguousarray(out), volume.ijk_to_ras @ blocks, volume.name)
+
+
 def relative_image(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """Intensities with air at 0 and the median of unlabelled brain at 1, hyperintensities painted over; float32."""
     array = volume.array.astype(np.float32)
     low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
-    healthy = brain & (labels == BACKGROUND)
-    median = float(np.median(array[healthy])) if healthy.any() else float(array.max())
-    array = np.clip((array - low) / max(median - low, 1e-6), 0, BRIGHTEST)
+    healthy = array[brain & (labels == BACKGROUND)]
+    median = float(np.median(healthy)) if healthy.size else float(array.max())
+    array -= np.float32(low)
+    array *= np.float32(1 / max(median - low, 1e-6))
+    np.clip(array, 0, BRIGHTEST, out=array)
     array[labels > VENTRICLES] = 1.0
-    out: np.ndarray = array
-    return out
+    return array
 
 
 def _dilated(mask: np.ndarray, spacing_ijk: tuple[float, float, float], reach_mm: float) -> np.ndarray:
     """Mask (K, J, I) grown by some millimetres, through slices that are thinner than that as well."""
     out = mask
     for axis, mm in zip((2, 1, 0), spacing_ijk, strict=True):
-        reach = int(reach_mm / mm)
-        if reach:
-            out = ndimage.maximum_filter1d(out, 2 * reach + 1, axis=axis, mode="constant")
+        out = grown_along(out, axis, int(reach_mm / mm))
+    return out
+
+
+def grown_along(mask: np.ndarray, axis: int, reach: int) -> np.ndarray:
+    """Mask grown by so many voxels along an axis; each round doubles what the one before reached."""
+    out, reached = mask, 0
+    while reached < reach:
+        by = min(reached + 1, reach - reached, mask.shape[axis])
+        ahead = (slice(None),) * axis + (slice(by, None),)
+        behind = (slice(None),) * axis + (slice(None, mask.shape[axis] - by),)
+        grown = out.copy()
+        grown[ahead] |= out[behind]
+        grown[behind] |= out[ahead]
+        out, reached = grown, reached + by
     return out
 
 
@@ -176,7 +248,12 @@ def _dilated(mask: np.ndarray, spacing_ijk: tuple[float, float, float], reach_mm
 
 
 def align(
-    volume: Volume, labels: np.ndarray, brain: np.ndarray, atlas: Atlas, step: Callable[[float], None] = lambda _: None
+    volume: Volume,
+    labels: np.ndarray,
+    brain: np.ndarray,
+    atlas: Atlas,
+    step: Callable[[float], None] = lambda _: None,
+    image: np.ndarray | None = None,
 ) -> tuple[Alignment, Fit]:
     """Lay the atlas on a case.
 
@@ -191,13 +268,15 @@ def align(
     atlas : Atlas
     step : callable
         Called with the fraction done; may raise to cancel.
+    image : ndarray of float32, shape (K, J, I), optional
+        :func:`relative_image` of these, computed if None.
 
     Returns
     -------
     Alignment
     Fit
     """
-    case = prepare(volume, labels, brain)
+    case = prepare(volume, labels, brain, image)
     outline = _outline_image(atlas, case.has_ventricles)
     step(0.1)
     starts = _search(case, outline)
@@ -205,13 +284,16 @@ def align(
     results = []
     for number, start in enumerate(starts):
         transform, value = _affine(case.outline, case.surroundings, outline, start, "squares", 30)
-        results.append((value, number, transform))
+        fit = _measure(case, Alignment(_ras_matrix(transform), atlas))
+        results.append((value, number, transform, fit))
         step(0.25 + 0.1 * (number + 1))
-    by_outline = min(results)[2]
+        if fit.brain_dice >= GOOD_DICE and not fit.ventricles_mm > GOOD_MM:
+            break
+    _, _, by_outline, before = min(results, key=lambda result: result[:2])
     contrast = _contrast_image(atlas)
     transform, _ = _affine(case.image, case.rim, contrast, by_outline, "correlation", 30)
     step(0.7)
-    before, after = (_measure(case, Alignment(_ras_matrix(t), atlas)) for t in (by_outline, transform))
+    after = _measure(case, Alignment(_ras_matrix(transform), atlas))
     if after.brain_dice < before.brain_dice - WORSE_DICE or after.ventricles_mm > before.ventricles_mm + WORSE_MM:
         transform = by_outline
     step(0.75)
@@ -413,14 +495,16 @@ def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")
     apart = float("nan")
     if case.has_ventricles:
         expected = ndimage.map_coordinates(atlas.ventricles, kji, order=1) > 0.4
-        own = sitk.GetArrayFromImage(case.ventricles) > 0.4
-        if own.any() and expected.any():
-            ways = [
-                ndimage.distance_transform_edt(~a, sampling=spacing[::-1])[b].mean()
-                for a, b in ((own, expected), (expected, own))
-            ]
-            apart = float(max(ways))
-        else:
-            apart = float("inf")
+        apart = _apart(sitk.GetArrayFromImage(case.ventricles) > 0.4, expected, spacing[::-1])
     sizes = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
     return Fit(float(dice), apart, correlation, (float(sizes[0]), float(sizes[-1])))
+
+
+def _apart(one: np.ndarray, other: np.ndarray, spacing_kji: Sequence[float]) -> float:
+    """Mean distance between two masks, the worse of both ways, mm; infinite if one is empty."""
+    if not (one.any() and other.any()):
+        return float("inf")
+    box = ndimage.find_objects((one | other).astype(np.uint8))[0]
+    one, other = one[box], other[box]
+    ways = [ndimage.distance_transform_edt(~a, sampling=spacing_kji)[b].mean() for a, b in ((one, other), (other, one))]
+    return float(max(ways))

@@ -23,7 +23,7 @@ from ..image.footing import footed
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..preprocessing import image_quality as contrast
-from ..preprocessing.brain_mask import brain_mask, tissue_threshold
+from ..preprocessing.brain_mask import shared_brain_mask, tissue_threshold
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def measure(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning,
         If the volume cannot be segmented at all.
     """
     stack = SliceStack.from_volume(footed(check_volume(volume)), "native")
-    mask = brain_mask(stack.array, stack.spacing)
+    mask = shared_brain_mask(stack.array, stack.spacing)
     look = contrast.measure(stack, mask)
     doubts = [CaseWarning.of(text) for text in contrast.image_doubts(look)]
     values: dict[str, float | None] = {

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..image.slice_stack import SliceStack
-from .brain_mask import brain_mask
+from .brain_mask import brain_mask, shared_brain_mask
 from .denoise import denoise_s1
 from .framing import Frame, frame_brain_fill, frame_brain_mm, frame_native, frame_resample, frame_resize
 from .normalisation import NORMALISATIONS, RULES
@@ -203,7 +203,7 @@ def preprocess(
     step(0.1)
     known = {} if masks is None else masks
     if (stack.plane, config.denoise) not in known:
-        known[stack.plane, config.denoise] = brain_mask(slices, stack.spacing)
+        known[stack.plane, config.denoise] = shared_brain_mask(slices, stack.spacing)
     mask = known[stack.plane, config.denoise]
     step(0.5)
     if config.skull_strip:

@@ -7,6 +7,9 @@ mask and makes 0.4 mm images as quick as 1 mm.
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,6 +37,10 @@ FAT_FACTOR = 1.8
 GROWTH = 0.8
 #: Smallest cross-section that can be brain, mm2.
 MINIMUM_AREA_MM2 = 400.0
+#: Masks that :func:`shared_brain_mask` keeps: both studies of a pair.
+KEPT_MASKS = 2
+_recent: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+_recent_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -254,6 +261,40 @@ def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
     for k in np.flatnonzero(masks.any(axis=(1, 2))):
         out[k * slab : (k + 1) * slab] = _resize(masks[k : k + 1], (rows, columns)) > 0.5
     return out
+
+
+def shared_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """:func:`brain_mask`, found once where segmentation, regions and follow-up of a case need the same one.
+
+    Masks of the images seen last are kept, eight voxels in a byte, and known again by the voxels themselves.
+
+    Parameters
+    ----------
+    slices : ndarray, shape (slices, rows, columns)
+        Intensities, any unit.
+    spacing_mm : tuple of float
+        Millimetres per (slice, row, column).
+
+    Returns
+    -------
+    ndarray of bool, shape (slices, rows, columns)
+    """
+    digest = hashlib.sha256()
+    for one in slices:
+        digest.update(np.ascontiguousarray(one, dtype=np.float32).data)
+    key = (slices.shape, tuple(round(float(mm), 6) for mm in spacing_mm), digest.digest())
+    with _recent_lock:
+        packed = _recent.get(key)
+        if packed is not None:
+            _recent.move_to_end(key)
+    if packed is not None:
+        return np.unpackbits(packed, count=slices.size).astype(bool).reshape(slices.shape)
+    mask = brain_mask(slices, spacing_mm)
+    with _recent_lock:
+        _recent[key] = np.packbits(mask)
+        while len(_recent) > KEPT_MASKS:
+            _recent.popitem(last=False)
+    return mask
 
 
 def _is_shell(mask: np.ndarray) -> bool:

@@ -22,7 +22,8 @@ from ..image.volume import Volume
 from ..io.reader import read_volume
 from ..models.card import ModelCard, PipelineConfig
 from ..models.store import find_model, networks
-from ..preprocessing import Prepared, brain_mask, preprocess
+from ..preprocessing import Prepared, preprocess
+from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
 from . import quality
 from .decoding import classify, decode
@@ -153,7 +154,7 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         stack = SliceStack.from_volume(volume, card.pipeline.plane)
         brain = masks.get((stack.plane, "none"))
         if brain is None:
-            brain = brain_mask(stack.array, stack.spacing)
+            brain = shared_brain_mask(stack.array, stack.spacing)
         labels = clean_vote(voted, stack, card.pipeline, brain)
         _refuse_nothing(brain, labels)
         reporter.update(0.7)
