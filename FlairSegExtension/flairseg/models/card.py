@@ -80,6 +80,10 @@ class PipelineConfig:
         Lesions grow from their core to where their probability falls below this; 0 switches it off.
     brain_margin_mm : float
         Components farther than this from the rough brain mask are removed; 0 keeps all.
+    crop_margin_px : int
+        The network sees of each frame what lies within so many frame pixels of the rough brain mask, cut on a grid of
+        :data:`flairseg.segmentation.cropping.GRID_PX`; 0 shows it whole frames. For networks without normalisation,
+        see :mod:`flairseg.segmentation.local_network`; others always see whole frames.
     """
 
     plane: str = "native"
@@ -107,6 +111,7 @@ class PipelineConfig:
     min_ventricle_mm3: float = 0.0
     lesion_growth: float = 0.0
     brain_margin_mm: float = 0.0
+    crop_margin_px: int = 0
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -133,6 +138,7 @@ class PipelineConfig:
             "min_normal_mm3",
             "min_ventricle_mm3",
             "brain_margin_mm",
+            "crop_margin_px",
             "lesion_growth",
         ):
             if not getattr(self, name) >= 0:

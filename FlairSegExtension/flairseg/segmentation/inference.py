@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import CaseWarning, DeviceError, InvalidModelError, MissingDependencyError
+from .local_network import freed
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
@@ -40,9 +41,10 @@ class _Session:
     input_name: str
     output_name: str
     batch: int | None
+    any_size: bool = False
 
 
-_sessions: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+_sessions: OrderedDict[tuple[str, str, bool], _Session] = OrderedDict()
 _reserved = 0
 _limit: int | None = None
 _lock = threading.Lock()
@@ -99,6 +101,11 @@ class Generator:
         self.used = "cuda" if session.provider == CUDA_PROVIDER else "cpu"
         #: Batches that may run side by side.
         self.workers = 1 if self.used == "cuda" else min(threads or available_cores(), MOST_WORKERS)
+
+    @property
+    def any_size(self) -> bool:
+        """Whether it takes parts of frames: the card allows it, and so does the network."""
+        return self._session.any_size
 
     @property
     def batch_size(self) -> int:
@@ -203,7 +210,7 @@ def _try_cuda(runtime: Any, card: ModelCard) -> tuple[_Session | None, str]:
 
 def _open(runtime: Any, card: ModelCard, provider: str) -> _Session:
     """The kept session for a model on a provider, or a new one (which may have got another provider)."""
-    key = (card.sha256, provider)
+    key = (card.sha256, provider, card.pipeline.crop_margin_px > 0)
     with _lock:
         if key in _sessions:
             _sessions.move_to_end(key)
@@ -229,8 +236,10 @@ def _create(runtime: Any, card: ModelCard, provider: str) -> _Session:
     providers: list[Any] = (
         [(CUDA_PROVIDER, CUDA_OPTIONS), CPU_PROVIDER] if provider == CUDA_PROVIDER else [CPU_PROVIDER]
     )
+    config = card.pipeline
+    open_size = freed(card.path.read_bytes(), config.frame_size) if config.crop_margin_px > 0 else None
     try:
-        session = runtime.InferenceSession(str(card.path), sess_options=options, providers=providers)
+        session = runtime.InferenceSession(open_size or str(card.path), sess_options=options, providers=providers)
     except Exception as error:
         if provider == CUDA_PROVIDER:
             raise DeviceError(_first_line(error)) from error
@@ -241,8 +250,9 @@ def _create(runtime: Any, card: ModelCard, provider: str) -> _Session:
         ) from error
     batch = _check_interface(session, card)
     return _Session(
-        session, session.get_providers()[0], session.get_inputs()[0].name, session.get_outputs()[0].name, batch
-    )
+        session, session.get_providers()[0], session.get_inputs()[0].name, session.get_outputs()[0].name, batch,
+        open_size is not None,
+    )  # fmt: skip
 
 
 def _check_interface(session: Any, card: ModelCard) -> int | None:

@@ -20,12 +20,14 @@ from ..image.footing import footed
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..io.reader import read_volume
+from ..labels import BACKGROUND
 from ..models.card import ModelCard, PipelineConfig
 from ..models.store import find_model, networks
 from ..preprocessing import Prepared, preprocess
 from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
 from . import quality
+from .cropping import Crop, batches, crops
 from .decoding import classify, decode
 from .ensemble import Vote, Voted
 from .inference import Generator, onnxruntime_version, reserve_sessions
@@ -109,10 +111,11 @@ def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         prepared = preprocess(stack, config, reporter.update)
     with reporter.stage("inference", STAGES["preprocess"], STAGES["inference"]):
         generator = Generator(card, device)
+        parts = crops(prepared, config, stack.spacing[0]) if generator.any_size else None
         # Not looked at until the network has run: an eighth of its size will do.
         bits, shape = np.packbits(prepared.mask), prepared.mask.shape
         prepared = replace(prepared, mask=np.zeros((0, *shape[1:]), bool))
-        labels, probabilities = predict(prepared, generator, stack.plane, reporter.update)
+        labels, probabilities = predict(prepared, generator, stack.plane, reporter.update, parts)
         del prepared
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
         mask = np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape)
@@ -142,7 +145,8 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
             prepared = preprocess(stack, network.pipeline, reporter.update, masks)
         with reporter.stage("inference", start + prepared_by * share, start + share):
             ran.append(Generator(network, device))
-            _, probabilities = predict(prepared, ran[-1], stack.plane, lambda done: reporter.update(0.95 * done))
+            parts = crops(prepared, network.pipeline, stack.spacing[0]) if ran[-1].any_size else None
+            _, probabilities = predict(prepared, ran[-1], stack.plane, lambda done: reporter.update(0.95 * done), parts)
             del prepared
             vote.add(stack.restore(probabilities), member.weights, lambda done: reporter.update(0.95 + 0.05 * done))
             del probabilities
@@ -200,7 +204,11 @@ def clean_vote(voted: Voted, stack: SliceStack, config: PipelineConfig, brain: n
 
 
 def predict(
-    prepared: Prepared, generator: Generator, plane: str, step: Callable[[float], None] | None = None
+    prepared: Prepared,
+    generator: Generator,
+    plane: str,
+    step: Callable[[float], None] | None = None,
+    parts: list[Crop | None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run the network over a prepared stack and bring its answer back to the stack's grid, batch by batch.
 
@@ -216,6 +224,9 @@ def predict(
         Plane of the stack: it says what a left-right mirror image is.
     step : callable, optional
         Called in this thread with the fraction done after each batch; may raise to cancel.
+    parts : list of (Crop or None), optional
+        From :func:`flairseg.segmentation.cropping.crops`: what of each slice's frame the network is shown, background
+        elsewhere.
 
     Returns
     -------
@@ -224,34 +235,48 @@ def predict(
     probabilities : ndarray of float16, shape (4, slices, rows, columns)
     """
     config = generator.card.pipeline
-    labels = np.empty((len(prepared.slices), *prepared.frame.grid), dtype=np.uint8)
+    labels = np.zeros((len(prepared.slices), *prepared.frame.grid), dtype=np.uint8)
     probabilities = untouched_zeros((4, *labels.shape), np.float16)
+    if parts is not None:
+        probabilities[BACKGROUND, [part is None for part in parts]] = 1
 
-    def run(start: int) -> int:
-        stop = min(start + generator.batch_size, len(labels))
-        batch = prepared.batch(start, stop)
-        answer = decode(generator.run(batch), config)
-        mirrored = _mirror(batch, plane) if config.flip_average else None
-        if mirrored is not None:
-            other = decode(generator.run(np.ascontiguousarray(mirrored)), config)
-            answer = (answer + (other if plane == "sagittal" else other[..., ::-1])) / np.float32(2)
-        restored = prepared.restore(answer, start)
-        labels[start:stop] = classify(restored, config.thresholds)
+    def run(indices: list[int]) -> int:
+        start, stop = indices[0], indices[-1] + 1
+        if parts is None:
+            answer = _answers(prepared.batch(start, stop), generator, plane)
+            keep(slice(start, stop), prepared.restore(answer, start))
+            return len(indices)
+        boxes = [part.box for part in (parts[k] for k in indices) if part is not None]
+        batch = np.stack([prepared.channels(k)[(slice(None), *box)] for k, box in zip(indices, boxes, strict=True)])
+        for k, box, part in zip(indices, boxes, _answers(batch, generator, plane), strict=True):
+            answer = np.zeros((1, len(part), *prepared.frame.size), np.float32)
+            answer[0, BACKGROUND] = 1
+            answer[(0, slice(None), *box)] = part
+            keep(slice(k, k + 1), prepared.restore(answer, k))
+        return len(indices)
+
+    def keep(at: slice, restored: np.ndarray) -> None:
+        labels[at] = classify(restored, config.thresholds)
         # float16 knows nothing between 0 and 6e-8, and converts what lies below 6e-5 thirty times slower.
         restored[restored < SMALLEST_PROBABILITY] = 0
-        probabilities[0, start:stop] = restored[0]
-        for part, kept in zip(restored[1:], probabilities[1:, start:stop], strict=True):
+        probabilities[BACKGROUND, at] = restored[BACKGROUND]
+        for part, kept in zip(restored[1:], probabilities[1:, at], strict=True):
             _copy_rows(part, kept)
-        return stop - start
 
+    size = generator.batch_size
+    if parts is None:
+        work = [list(range(start, min(start + size, len(labels)))) for start in range(0, len(labels), size)]
+    else:
+        work = batches(parts, size)
+    total = sum(len(indices) for indices in work)
     done = 0
     with ThreadPoolExecutor(generator.workers, "flairseg") as pool:
         try:
-            pending = [pool.submit(run, start) for start in range(0, len(labels), generator.batch_size)]
+            pending = [pool.submit(run, indices) for indices in work]
             for future in as_completed(pending):
                 done += future.result()
                 if step is not None:
-                    step(done / len(labels))
+                    step(done / total)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -264,6 +289,18 @@ def _copy_rows(part: np.ndarray, kept: np.ndarray) -> None:
         rows = np.flatnonzero(source.any(axis=1))
         if rows.size:
             target[rows[0] : rows[-1] + 1] = source[rows[0] : rows[-1] + 1]
+
+
+def _answers(batch: np.ndarray, generator: Generator, plane: str) -> np.ndarray:
+    """Class probabilities of a batch, averaged with those of its mirror image where the card asks for it."""
+    config = generator.card.pipeline
+    answer = decode(generator.run(batch), config)
+    mirrored = _mirror(batch, plane) if config.flip_average else None
+    if mirrored is None:
+        return answer
+    other = decode(generator.run(np.ascontiguousarray(mirrored)), config)
+    averaged: np.ndarray = (answer + (other if plane == "sagittal" else other[..., ::-1])) / np.float32(2)
+    return averaged
 
 
 def _mirror(batch: np.ndarray, plane: str) -> np.ndarray | None:
