@@ -34,6 +34,11 @@ SHOWN = {
     "following": "tutorial_8_follow",
     "reported": "tutorial_9_report",
 }
+#: Below the picture of an adaptation.
+ADAPTED = (
+    "A small model adapted to five painted heads in the test harness: all figures are of this run. Not the Slicer "
+    "application. Research use only."
+)
 #: Small enough that a page with all of them loads at once.
 MOST_BYTES = 250_000
 INK, PAPER = (60, 60, 60), (255, 255, 255)
@@ -66,8 +71,38 @@ def main() -> None:
         panel = module.widgetRepresentation().self()
         Walkthrough(window, panel, folder, picture, other_volumes=False, cases=Path("MS cases"), further=True).run()
         os.chdir(ROOT)
+        adapt(panel, folder)
+        raw = window.screenshot(folder / "adapted.png")
+        keep(raw, PICTURES / "tutorial_10_adapt.png", ADAPTED)
     app.moduleManager().unload("FlairSeg")
     window.close_all()
+
+
+def adapt(panel, folder: Path) -> None:
+    """A small model adapted to five painted heads, in the worker process; its proof is in view."""
+    from flairseg.models import choosing, store
+    from FlairSegLib.settings import FlairSegSettings
+
+    from Testing.harness.interaction import click, run_event_loop, wait_until
+    from Testing.slicer import adaptation_driver as driver
+
+    models, cases = folder / "models", folder / "site"
+    for path in (models, cases):
+        path.mkdir()
+    os.environ["PYTHONPATH"] = str(driver.prepare_site(models, cases, folder / "worker"))
+    store.user_cache = choosing.user_cache = lambda: models
+    store.DEFAULT_MODEL = driver.BASE
+    FlairSegSettings().casesFolder = str(cases)
+    panel.model.refresh()
+    section = driver.opened(panel)
+    section.tuning = driver.FAST
+    click(section.ui.adaptButton)
+    wait_until(lambda: not section.running, 1800)
+    wait_until(lambda: not section.looking, 60)
+    run_event_loop(0.5)
+    for widget in (section.ui.adaptCollapsibleButton, section.ui.inUseLabel):
+        panel.ui.contentArea.ensureWidgetVisible(widget)
+    run_event_loop(0.3)
 
 
 def keep(source: Path, target: Path, caption: str) -> None:

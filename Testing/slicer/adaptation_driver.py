@@ -7,12 +7,37 @@ from pathlib import Path
 
 from flairseg.adapt import outcomes
 from flairseg.models.adaptation import card_digest
+from flairseg.models.store import load_card
+from flairseg.review.cases import CaseArchive
+from flairseg.review.verdict import ACCEPTED_AFTER_EDITS, Verdict
 
 from Testing.core.tiny import make_model
 from Testing.harness.interaction import click, wait_until
 
 #: The model that is adapted.
 BASE = "tiny2d-v1.0"
+ROOT = Path(__file__).resolve().parents[2]
+#: As in Testing/core/test_adapt.py, fewer steps: the tiny base's last layer learns in a few large ones.
+FAST = {
+    "steps": 40, "site": 4, "replay": 0, "crop": [64, 64], "first_share": 1.0, "first_rate": 0.05, "average": 0.9,
+    "check_every": 10, "patience": 9, "altered": 0.0,
+}  # fmt: skip
+#: What the tiny base knows, and must not forget, in place of phantoms: the same heads with bright lesions.
+KNOWN = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+if "flairseg.worker" in sys.orig_argv:
+    from types import SimpleNamespace
+    from flairseg.adapt import harm, proof
+    from flairseg.adapt.framed import Case, frame_case
+    from Testing.core.site_cases import site_head
+    def painted(seed, *unused):
+        return SimpleNamespace(**dict(zip(("volume", "labels"), site_head(100 + seed), strict=True)))
+    def slices(config):
+        framed = frame_case(Case("head", *site_head(200)), config)
+        return framed.prepared.slices, framed.labels
+    proof.LARGEST_LOSS, harm.make_phantom, harm.check_slices = 0.06, painted, slices
+"""
 
 
 def opened(panel):
@@ -64,3 +89,43 @@ def write_outcome(cases: Path, word: str, number: int = 1, model: str = "tiny2d-
 
 def cells(table) -> list[list[str]]:
     return [[table.item(r, c).text() for c in range(table.columnCount)] for r in range(table.rowCount)]
+
+
+def prepare_site(models: Path, cases: Path, folder: Path) -> Path:
+    """A base, and five corrected heads of a site whose lesions are fainter than what the base knows.
+
+    Parameters
+    ----------
+    models : Path
+        The user's models, which get the base.
+    cases : Path
+        Gets the cases.
+    folder : Path
+        Created; with it on ``PYTHONPATH`` the worker process has these models and knows what the base must not forget.
+
+    Returns
+    -------
+    Path
+        ``folder``.
+    """
+    from Testing.core.site_cases import make_base, site_head
+
+    base = load_card(make_base(models, BASE))
+    archive, model = CaseArchive(cases), {"id": base.id, "version": base.version, "sha256": base.sha256}
+    for number in range(1, 6):
+        volume, labels = site_head(number, gain=0.7)
+        edits = {"lesion": {"voxels_added": int((labels == 3).sum()), "voxels_removed": 0}}
+        verdict = Verdict(ACCEPTED_AFTER_EDITS, reader="R01", edits=edits, model=model)
+        archive.save(f"p{number}", labels, volume, verdict)
+    # Painted heads look alike: they would be taken for one person's.
+    rows = [f"p{number},p{number}" for number in range(1, 6)]
+    (cases / "patients.csv").write_text("\n".join(["case,patient", *rows]))
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'FlairSegExtension')!r})\n"
+        "from pathlib import Path\n"
+        "if 'flairseg.worker' in sys.orig_argv:\n"
+        "    from flairseg.models import store\n"
+        f"    store.user_cache = lambda: Path({str(models)!r})\n    store.DEFAULT_MODEL = {BASE!r}\n" + KNOWN
+    )
+    return folder

@@ -15,38 +15,13 @@ from flairseg.adapt.work import FOLDER as WORK
 from flairseg.errors import MissingDependencyError
 from flairseg.models import choosing, store
 from flairseg.models.switch import FILE
-from flairseg.review.cases import CaseArchive
-from flairseg.review.verdict import ACCEPTED_AFTER_EDITS, Verdict
 
 from Testing.core.tiny import make_model
 from Testing.harness.interaction import click, wait_until
-from Testing.slicer.adaptation_driver import BASE, cells, opened, write_outcome, write_verdict
+from Testing.slicer.adaptation_driver import BASE, FAST, cells, opened, prepare_site, write_outcome, write_verdict
 from Testing.slicer.helpers import labels_of
 from Testing.slicer.panel_driver import settle, shown
 from Testing.slicer.test_panel_run import RUN_S
-
-ROOT = Path(__file__).resolve().parents[2]
-#: As in Testing/core/test_adapt.py, fewer steps: the tiny base's last layer learns in a few large ones.
-FAST = {
-    "steps": 40, "site": 4, "replay": 0, "crop": [64, 64], "first_share": 1.0, "first_rate": 0.05, "average": 0.9,
-    "check_every": 10, "patience": 9, "altered": 0.0,
-}  # fmt: skip
-#: What the tiny base knows, and must not forget, in place of phantoms: the same heads with bright lesions.
-KNOWN = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-if "flairseg.worker" in sys.orig_argv:
-    from types import SimpleNamespace
-    from flairseg.adapt import harm, proof
-    from flairseg.adapt.framed import Case, frame_case
-    from Testing.core.site_cases import site_head
-    def painted(seed, *unused):
-        return SimpleNamespace(**dict(zip(("volume", "labels"), site_head(100 + seed), strict=True)))
-    def slices(config):
-        framed = frame_case(Case("head", *site_head(200)), config)
-        return framed.prepared.slices, framed.labels
-    proof.LARGEST_LOSS, harm.make_phantom, harm.check_slices = 0.06, painted, slices
-"""
 
 
 @pytest.fixture
@@ -349,29 +324,7 @@ def test_nothing_is_asked_for_before_an_adaptation_is_started(panel, cases, comp
 def site(models, cases, tmp_path, monkeypatch):
     """Five corrected heads of a site whose lesions are fainter than what the base knows; the worker's own files."""
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
-    from Testing.core.site_cases import make_base, site_head
-
-    make_base(models, BASE)
-    base = store.find_model(BASE)
-    archive, model = CaseArchive(cases), {"id": base.id, "version": base.version, "sha256": base.sha256}
-    for number in range(1, 6):
-        volume, labels = site_head(number, gain=0.7)
-        edits = {"lesion": {"voxels_added": int((labels == 3).sum()), "voxels_removed": 0}}
-        archive.save(
-            f"p{number}", labels, volume, Verdict(ACCEPTED_AFTER_EDITS, reader="R01", edits=edits, model=model)
-        )
-    # Painted heads look alike: they would be taken for one person's.
-    rows = [f"p{number},p{number}" for number in range(1, 6)]
-    (cases / "patients.csv").write_text("\n".join(["case,patient", *rows]))
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT / 'FlairSegExtension')!r})\n"
-        "from pathlib import Path\n"
-        "if 'flairseg.worker' in sys.orig_argv:\n"
-        "    from flairseg.models import store\n"
-        f"    store.user_cache = lambda: Path({str(models)!r})\n    store.DEFAULT_MODEL = {BASE!r}\n" + KNOWN
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(prepare_site(models, cases, tmp_path / "site")))
     return cases
 
 
