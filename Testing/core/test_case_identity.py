@@ -200,3 +200,24 @@ def test_an_evaluation_that_is_refused_names_nobody(tmp_path, head_file, fault):
     assert refused.exit_code == 2
     assert "case-" in refused.stderr
     assert [name for name in ("doemeier", "roemer") if name in refused.output.lower()] == []
+
+
+def test_a_report_s_warnings_name_the_case_and_its_one_pseudonym(tmp_path, head, segment):
+    (tmp_path / "Karlsson").mkdir()
+    flair = to_nifti(head, tmp_path / "Karlsson" / "flair.nii.gz", sform=0, qform=0)
+    assert segment(flair, "-o", tmp_path / "out").exit_code == 0
+    summary = tmp_path / "out" / "Karlsson_flair_summary.json"
+    result = run("report", summary, "-o", tmp_path / "report", "--html", "--no-regions")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "Karlsson_flair")
+    assert "Warning (Karlsson_flair): The header does not say how the image lies" in result.stderr
+    key = ("--pseudonymise", "--pseudonym-key", tmp_path / "key", "--pseudonym-map", tmp_path / "map.json")
+    result = run("report", summary, "-o", tmp_path / "moved", "--html", "--no-regions", *key)
+    assert result.exit_code == 0, result.output
+    (page,) = (tmp_path / "moved").iterdir()
+    pseudonym = page.name.removesuffix("_report.html")
+    assert f"Warning ({pseudonym}): The header does not say" in result.stderr
+    assert "Karlsson" not in result.output
+    # The map has one entry for the case, and segment gives it the same pseudonym.
+    assert json.loads((tmp_path / "map.json").read_text())["names"]["case"] == {"Karlsson_flair": pseudonym}
+    assert segment(flair, "-o", tmp_path / "again", *key).exit_code == 0
+    assert (tmp_path / "again" / f"{pseudonym}_summary.json").is_file()

@@ -59,6 +59,8 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
     code = WRITTEN
     try:
         with interruptible():
+            from ..report.gathering import case_named
+
             inputs = list({Path(p).absolute(): p for p in inputs}.values())
             try:
                 _check(inputs, options)
@@ -68,7 +70,9 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
                 return REFUSED
             images = options.flair or (None,) * len(inputs)
             for path, flair in zip(inputs, images, strict=True):
-                about = path.name if pseudonymiser is None else pseudonymiser.learn_path(path)
+                about = case_named(path)
+                if pseudonymiser is not None:
+                    about = pseudonymiser.learn_path(path, about)
                 messages.print(about, markup=False, soft_wrap=True)
                 try:
                     files, warnings = _write(path, flair, options, pseudonymiser)

@@ -17,7 +17,7 @@ from ..anatomy import dissemination as disseminated
 from ..anatomy.lesion_table import lesion_table
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
 from ..files.kinds import ENDINGS as IMAGE_ENDINGS
-from ..files.names import mask_case_name, stem_of, without_mask_words
+from ..files.names import case_name, mask_case_name, stem_of, without_mask_words
 from ..files.same_input import fingerprint
 from ..files.summary_paths import find_input
 from ..image.volume import Volume
@@ -208,6 +208,18 @@ def from_files(
     if case.change is not None and followup is not None and pseudonymiser is None:
         case = replace(case, change=replace(case.change, sheet=_sheet_beside(followup)))
     return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None, image_sha256=image_digest)
+
+
+def case_named(path: Path) -> str:
+    """Name of the case that results belong to, by their files; by the path where these do not tell it."""
+    try:
+        files = _find(path)
+        said = {} if files.summary is None else _read_json(files.summary)
+        if not said and files.version is not None:
+            _, said = _read_review(files.version / VERDICT, files)
+    except FlairSegError:
+        return case_name(path)
+    return text(said.get("case")) or files.name
 
 
 # --- the case
