@@ -342,3 +342,11 @@ def test_what_falls_out_of_the_image_counts_for_nothing(edge):
     score = np.random.default_rng(2).normal(0.0, 1.0, shape).astype(np.float32)
     asked = Witness(Difference(score, np.ones(shape, np.float32), 1.0, 0.0, (score, score)), tissue)
     assert asked.ask(region).significance == 0.0
+
+
+@pytest.mark.parametrize(("after", "state"), [(55.0, STABLE), (55.1, ENLARGING)])
+def test_a_change_of_exactly_the_noise_is_within_it(after, state):
+    """Of small lesions the noise is one voxel, here of 50 mm3."""
+    verdict = judge(track(5.0, after), 0, 1, pair(1.0, called=False, voxel_mm3=50.0))
+    assert verdict.noise_mm3 == 50.0
+    assert (verdict.state, verdict.beyond_noise) == (state, state != STABLE)

@@ -13,6 +13,7 @@ from flairseg.files import dicom_identity, names
 from flairseg.files.names import (
     case_name,
     case_of_labels,
+    distinct_paths,
     is_common,
     mask_case_name,
     mask_result_stem,
@@ -357,3 +358,15 @@ def test_what_flairseg_makes_is_no_image_to_read(tmp_path, stem, made):
     assert {path.name for path in _images(tmp_path).values()} == found
     if made:
         assert [Path(s.path).name for s in folder_sessions(tmp_path)] == ["p1_flair.nii.gz"]
+
+
+def test_a_file_that_is_given_twice_counts_once_however_it_is_spelled(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.nii.gz").touch()
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "a" / "x.nii.gz")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path / "a")
+    given = ["x.nii.gz", "./x.nii.gz", "../a/x.nii.gz", str(tmp_path / "a/x.nii.gz"), "../b/x.nii.gz", "../link.nii.gz"]
+    # A link of another name is another case to whoever made it.
+    assert distinct_paths(given) == [Path("x.nii.gz"), Path("../link.nii.gz")]
+    assert distinct_paths(["y.nii.gz", "x.nii.gz", "y.nii.gz", "z"]) == [Path("y.nii.gz"), Path("x.nii.gz"), Path("z")]

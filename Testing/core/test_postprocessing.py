@@ -256,3 +256,18 @@ def test_growth_is_part_of_the_clean_up_where_the_card_asks_for_it():
     grown = clean_labels(labels, probabilities, MM, PipelineConfig(lesion_growth=0.35))
     assert np.argwhere(grown == LESION).tolist() == [[1, 5, 5], [1, 5, 6], [1, 5, 7]]
     np.testing.assert_array_equal(clean_labels(labels, probabilities, MM, PipelineConfig()), labels)
+
+
+def test_a_voxel_exactly_at_the_threshold_belongs_to_the_lesion():
+    labels = np.zeros((1, 3, 6), np.uint8)
+    labels[0, 1, 1] = LESION
+    probability = np.zeros(labels.shape)
+    probability[0, 1, 1:4] = 0.9, 0.375, np.nextafter(0.375, 0)
+    assert np.argwhere(grow_lesions(labels, probability, 0.375) == LESION).tolist() == [[0, 1, 1], [0, 1, 2]]
+
+
+def test_a_hole_of_exactly_the_limit_is_filled():
+    labels = np.ones((1, 6, 8), np.uint8)
+    labels[0, 2:4, 2:5] = 0  # six pixels of 10 mm2
+    assert (fill_holes(labels, (1.0, 2.0, 5.0), 60.0) == 1).all()
+    assert (fill_holes(labels, (1.0, 2.0, 5.0), 59.9) == labels).all()

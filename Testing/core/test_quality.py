@@ -14,7 +14,7 @@ from flairseg.image.volume import Volume
 from flairseg.io.reader import read_volume
 from flairseg.preprocessing import brain_mask, image_quality
 from flairseg.preprocessing.image_quality import Figures, image_doubts, measure
-from flairseg.segmentation.quality import assess
+from flairseg.segmentation.quality import assess, result_doubts
 from scipy import ndimage
 
 from Testing.core.tiny import AXIAL, affine, make_head
@@ -246,3 +246,30 @@ def test_contrasts_painted_on_real_anatomy(contrast, stripped):
         else:
             assert found, path.name
             assert contrast in found[0] or "FLAIR" in found[0]
+
+
+def plain_stack(brain: float, ventricles: float) -> tuple[SliceStack, np.ndarray, np.ndarray]:
+    """A brain of one grey level with ventricles of another, voxels of 1 ml."""
+    array = np.full((12, 20, 20), brain, np.float32)
+    labels = np.zeros(array.shape, np.uint8)
+    labels[5:7, 8:12, 8:12] = 1
+    array[labels == 1] = ventricles
+    return SliceStack.from_volume(Volume(array, np.diag([10.0, 10.0, 10.0, 1.0])), "axial"), array > 0, labels
+
+
+@pytest.mark.parametrize(("level", "told"), [(89.0, []), (90.0, []), (91.0, ["ventricles-bright"])])
+def test_ventricles_are_darker_than_nine_tenths_of_the_brain(level, told):
+    assert [w.code for w in result_doubts(*plain_stack(100.0, level))] == told
+
+
+@pytest.mark.parametrize(("value", "limit"), [(1, 300), (2, 100), (3, 200)])
+def test_volumes_beyond_those_of_any_patient_are_told(value, limit):
+    """The limits in ml, as the page of warnings and the report rest on them."""
+    stack, mask, labels = plain_stack(100.0, 10.0)
+    for voxels, told in ((limit, []), (limit + 1, ["volume-implausible"])):
+        labels = np.zeros(mask.shape, np.uint8)
+        labels[0, 0, 0] = 1
+        labels.ravel()[5 : 5 + voxels - (value == 1)] = value
+        found = result_doubts(stack, mask, labels, image_is_doubtful=True)
+        assert [w.code for w in found] == told
+        assert all(f"{voxels} ml were found" in w for w in found)

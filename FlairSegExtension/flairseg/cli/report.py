@@ -59,9 +59,10 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
     code = WRITTEN
     try:
         with interruptible():
+            from ..files.names import distinct_paths
             from ..report.gathering import case_named
 
-            inputs = list({Path(p).absolute(): p for p in inputs}.values())
+            inputs = distinct_paths(inputs)
             try:
                 _check(inputs, options)
                 pseudonymiser = start(messages, *options.pseudonyms)

@@ -65,13 +65,13 @@ def segment_cases(
     told = _Told(messages, quiet, as_json)
     pseudonymiser: Pseudonymiser | None = None
     code = WRITTEN
-    inputs = list({Path(p).absolute(): p for p in inputs}.values())
     try:
         with interruptible():
-            from ..files.names import name_inputs
+            from ..files.names import distinct_paths, name_inputs
             from ..models.card import with_lesion_threshold
             from ..models.store import find_model
 
+            inputs = distinct_paths(inputs)
             try:
                 named = name_inputs(inputs, output, names, one_name_one_input=pseudonyms[0])
                 card = with_lesion_threshold(find_model(model), threshold)

@@ -237,6 +237,16 @@ def name_inputs(
     return found
 
 
+def distinct_paths(paths: Sequence[str | Path]) -> list[Path]:
+    """The paths without those that spell one file again (``./x``, ``../a/x``); a link of another name stays."""
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        found.setdefault(Path(os.path.realpath(path.parent), path.name), path)
+    return list(found.values())
+        ::-1
+    ]
+
+
 def _name_taken(path: Path, other: Path, case: str) -> FlairSegError:
     return FlairSegError(
         f"{path} is called {case}, as {other} is, which was given before it.",
@@ -376,6 +386,7 @@ __all__ = [
     "bids_name",
     "case_in_text",
     "case_name",
+    "distinct_paths",
     "is_common",
     "is_made",
     "is_text",
