@@ -61,6 +61,9 @@ class Segmentation:
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
         files are written.
+    rows : list of LesionRow, optional
+        :meth:`lesion_rows` of these labels and regions, where they are known: table and summary of a case are written
+        from the same. None: measured when asked for.
     """
 
     volume: Volume
@@ -79,6 +82,7 @@ class Segmentation:
     disagreement: np.ndarray | None = field(default=None, repr=False)
     regions: RegionMap | None = field(default=None, repr=False)
     input_sha256: str = ""
+    rows: list[LesionRow] | None = field(default=None, repr=False)
 
     def compact_answer(self) -> CompactAnswer:
         """Labels and probabilities as they are kept with a segmentation node."""
@@ -112,6 +116,8 @@ class Segmentation:
         """One row per lesion, largest first; regions are ``unknown`` before :meth:`with_regions`."""
         from ..anatomy.lesion_table import lesion_table
 
+        if self.rows is not None:
+            return self.rows
         probabilities, disagreement = self.probabilities, self.disagreement
         if probabilities is None and self.compact is not None:
             probabilities, disagreement = self.compact.full_probabilities(), self.compact.full_disagreement()
@@ -148,7 +154,7 @@ class Segmentation:
         spent = reporter.seconds["regions"]
         seconds = {**self.seconds, "regions": spent, "total": self.seconds.get("total", 0.0) + spent}
         warnings = list(dict.fromkeys([*self.warnings, *regions.warnings]))
-        return replace(self, regions=regions, seconds=seconds, warnings=warnings)
+        return replace(self, regions=regions, rows=None, seconds=seconds, warnings=warnings)
 
     def summary(self) -> dict[str, Any]:
         """Everything about the case but its voxels, ready for JSON, with the keys of the project's contract."""

@@ -36,6 +36,8 @@ ENDINGS = {
 }
 #: Names that earlier versions gave to files of a case: they go when its results are replaced.
 FORMER_ENDINGS = ("_lesions.nii.gz",)
+#: Of zlib: of an overview, 2 takes two thirds of the time of 4 and gives a smaller file.
+PNG_LEVEL = 2
 #: A stem of BIDS entities; the image's suffix is no part of a derivative's name.
 _BIDS_STEM = re.compile(r"(sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)(?:_FLAIR)?")
 
@@ -162,6 +164,7 @@ def write_segmentation(
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     # The summary names its image as seen from where it is put.
     placed = replace(segmentation, source=input_for_summary(segmentation.source, folder))
+    placed = replace(placed, rows=placed.lesion_rows())
     with all_or_none(folder, wanted.values(), _all_names(stem)) as temporary:
         for name, file in wanted.items():
             segmentation.seconds["write"] = time.perf_counter() - began
@@ -285,7 +288,7 @@ def _reference_geometry(segmentation: Segmentation) -> str:
 def _write_overview(segmentation: Segmentation, path: Path) -> None:
     from .overview import render_overview
 
-    render_overview(segmentation).save(path, format="PNG", compress_level=4)
+    render_overview(segmentation).save(path, format="PNG", compress_level=PNG_LEVEL)
 
 
 def _write_lesions(segmentation: Segmentation, path: Path) -> None:
