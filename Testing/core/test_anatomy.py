@@ -208,6 +208,50 @@ def test_the_atlas_is_read_near_the_head_alone(phantom, monkeypatch):
     assert np.mean(near.codes != find_regions(phantom.volume, phantom.labels).codes) < 0.001
 
 
+def test_a_prepared_atlas_is_not_made_again(phantom):
+    kept = [registration._outline_image, registration._contrast_image, finding._around_head, finding._lateral_side]
+    for one in kept:
+        one.cache_clear()
+    finding.prepare_atlas()
+    assert [one.cache_info().misses for one in kept] == [1, 1, 1, 1]
+    assert find_regions(phantom.volume, phantom.labels).found
+    assert [one.cache_info().misses for one in kept] == [1, 1, 1, 1]
+
+
+def test_all_starts_are_compared_on_few_voxels_and_the_best_on_all(phantom, monkeypatch):
+    read: list[int] = []
+    real = registration._search
+
+    def counted(*arguments):
+        monkeypatch.setattr(registration, "ndimage", _Counting(read))
+        try:
+            return real(*arguments)
+        finally:
+            monkeypatch.setattr(registration, "ndimage", ndimage)
+
+    monkeypatch.setattr(registration, "_search", counted)
+    found = find_regions(phantom.volume, phantom.labels)
+    starts = len(registration.PITCHES) * len(registration.ROLLS) * len(registration.YAWS)
+    assert len(read) == starts + registration.RESCORED
+    assert sum(read) < 0.5 * starts * max(read)
+    monkeypatch.setattr(registration, "RESCORED", starts)
+    np.testing.assert_array_equal(find_regions(phantom.volume, phantom.labels).codes, found.codes)
+
+
+class _Counting:
+    """scipy.ndimage, with the number of points that each interpolation reads."""
+
+    def __init__(self, read: list[int]) -> None:
+        self._read = read
+
+    def __getattr__(self, name: str):
+        return getattr(ndimage, name)
+
+    def map_coordinates(self, array, points, **options):
+        self._read.append(points.shape[1])
+        return ndimage.map_coordinates(array, points, **options)
+
+
 @pytest.mark.parametrize("reach", [0, 1, 2, 3, 7, 40])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_masks_grow_as_by_a_maximum_filter(axis, reach):

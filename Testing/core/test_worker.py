@@ -104,6 +104,33 @@ def test_the_second_run_finds_the_network_warm(worker, head, model):
     assert one.until("result", "error")[0]["run"] == 2
 
 
+def test_a_warm_worker_has_the_atlas_ready():
+    """Unless a request waits: the process says so itself."""
+    code = """
+import queue, sys
+from flairseg.worker import server
+from flairseg.worker import protocol as wire
+prepared = []
+server._warm_regions = lambda: prepared.append(len(answered))
+answered = []
+server._answer = lambda sink, header, blocks: answered.append(header["kind"])
+server._listen = lambda source, requests: [requests.put(({"kind": kind}, [])) for kind in sys.argv[1].split()]
+class Last(queue.Queue):
+    def get(self):
+        if len(answered) == len(sys.argv[1].split()):
+            print(prepared, file=sys.stderr, flush=True)
+            raise SystemExit
+        return super().get()
+server.queue.Queue = Last
+thread = server.threading.Thread
+server.threading.Thread = lambda target, args, **k: type("Now", (), {"start": lambda self: target(*args)})()
+server.main()
+"""
+    for kinds, expected in (("warm", "[1]"), ("warm segment", "[]"), ("segment warm", "[2]"), ("segment", "[]")):
+        done = subprocess.run([sys.executable, "-c", code, kinds], capture_output=True, text=True, timeout=120)
+        assert done.stderr.split() == [expected], done.stderr
+
+
 def test_errors_cross_with_type_and_advice_and_the_process_lives_on(worker, head, model):
     one = worker()
     one.segment(head, "no-such-model-v9.9", 7)

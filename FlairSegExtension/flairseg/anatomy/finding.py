@@ -24,7 +24,7 @@ from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, Atlas, load_atlas
 from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
-from .registration import Alignment, affine_points, align, grown_along, relative_image, shrunk
+from .registration import Alignment, affine_points, align, grown_along, prepare_images, relative_image, shrunk
 
 #: Voxels finer than this are averaged: the atlas is no sharper.
 FINEST_MM = 1.1
@@ -94,6 +94,14 @@ def find_regions(
     report = Reporter(progress, cancel)
     with report.stage("regions", 0.0, 1.0):
         return _find(volume, labels, report.update)
+
+
+def prepare_atlas() -> None:
+    """Load the atlas and make what the fits need of it: once in a process, here ahead of its first case."""
+    atlas = load_atlas()
+    prepare_images(atlas)
+    _around_head(atlas)
+    _lateral_side(atlas)
 
 
 def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> RegionMap:

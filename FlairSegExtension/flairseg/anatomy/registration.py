@@ -33,6 +33,8 @@ SEARCH_MM, AFFINE_MM = 6.0, 4.0
 PITCHES, ROLLS, YAWS = (-24, -16, -8, 0, 8, 16, 24), (-8, 0, 8), (-8, 0, 8)
 #: Starting shifts from where the ventricles' (or the brain's) middle suggests, mm along foot-head and front-back.
 SHIFTS_Z, SHIFTS_Y = (-14, 0, 14), (-8, 0, 8)
+#: All starts are compared at every so many voxels, so many of the best at all of them.
+SCORED_STEP, RESCORED = 4, 12
 #: How many starts are followed to their end; the next one only if the outlines fit worse than this: Dice of the brain,
 #: mm of the ventricles.
 FOLLOWED = 2
@@ -303,6 +305,12 @@ def align(
     return alignment, _measure(case, alignment, correlation)
 
 
+def prepare_images(atlas: Atlas) -> None:
+    """Make the images of the atlas that :func:`align` uses; they are kept."""
+    _outline_image(atlas, True)
+    _contrast_image(atlas)
+
+
 @lru_cache(maxsize=2)
 def _outline_image(atlas: Atlas, with_ventricles: bool) -> sitk.Image:
     """The atlas's outline as the search and the first affine fit match it."""
@@ -346,29 +354,32 @@ def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
     to_index = np.linalg.inv(outline_to_lps[:3, :3] * 3)
     origin = outline_to_lps[:3, 3:]
     shifts = [(0.0, 0.0)] if of_ventricles else list(product(SHIFTS_Y, SHIFTS_Z))
-    scored = []
-    for pitch, roll, yaw in product(PITCHES, ROLLS, YAWS):
-        turn = _turn(pitch, roll, yaw)
-        turned = turn @ (points - here[:, None]) + there[:, None]
-        for dy, dz in shifts:
-            index = to_index @ (turned + np.array([[0.0], [dy], [dz]]) - origin)
-            found = ndimage.map_coordinates(target, index[::-1], order=1, mode="constant")
-            scored.append((float(np.square(found - values).mean()), pitch, roll, yaw, dy, dz))
-    scored.sort()
+
+    def score(start: Sequence[float], step: int) -> float:
+        """Mean square of what the outlines differ by, at every so many voxels."""
+        *angles, dy, dz = start
+        turned = _turn(*angles) @ (points[:, ::step] - here[:, None]) + there[:, None]
+        index = to_index @ (turned + np.array([[0.0], [dy], [dz]]) - origin)
+        found = ndimage.map_coordinates(target, index[::-1], order=1, mode="constant")
+        return float(np.square(found - values[::step]).mean())
+
+    starts = [(*angles, *shift) for angles in product(PITCHES, ROLLS, YAWS) for shift in shifts]
+    scored = sorted((score(start, SCORED_STEP), *start) for start in starts)
+    scored = sorted((score(start, 1), *start) for _, *start in scored[:RESCORED]) + scored[RESCORED:]
     chosen: list[tuple[float, ...]] = []
     for one in scored:
         if all(max(abs(a - b) for a, b in zip(one[1:4], other[1:4], strict=True)) > 8 for other in chosen):
             chosen.append(one)
         if len(chosen) == FOLLOWED:
             break
-    starts = []
+    transforms = []
     for _, *angles, dy, dz in chosen:
         start = sitk.AffineTransform(3)
         start.SetCenter(here.tolist())
         start.SetMatrix(_turn(*angles).ravel().tolist())
         start.SetTranslation((there + np.array([0.0, dy, dz]) - here).tolist())
-        starts.append(start)
-    return starts
+        transforms.append(start)
+    return transforms
 
 
 def _turn(pitch: float, roll: float, yaw: float) -> np.ndarray:

@@ -59,6 +59,8 @@ def main() -> None:
         except OSError:
             # Nobody reads any more.
             os._exit(0)
+        if header["kind"] == "warm" and requests.empty():
+            _warm_regions()
         release_memory()
 
 
@@ -161,6 +163,14 @@ def _warm(header: dict[str, Any]) -> None:
         reserve_sessions(len(cards))
         for card in cards:
             Generator(card, str(header.get("device", "auto")))
+
+
+def _warm_regions() -> None:
+    """Load what finding regions needs as well. What is in the way is told by the task that needs it."""
+    with contextlib.suppress(FlairSegError, ImportError, OSError):
+        from ..anatomy.finding import prepare_atlas
+
+        prepare_atlas()
 
 
 def _model(header: dict[str, Any]) -> str | Path | None:
