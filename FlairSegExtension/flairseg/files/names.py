@@ -243,8 +243,6 @@ def distinct_paths(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         found.setdefault(Path(os.path.realpath(path.parent), path.name), path)
     return list(found.values())
-        ::-1
-    ]
 
 
 def _name_taken(path: Path, other: Path, case: str) -> FlairSegError:
