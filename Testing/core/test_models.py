@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -254,3 +256,11 @@ def test_unreadable_files(model, monkeypatch):
     monkeypatch.setattr(Path, "stat", deny)
     with pytest.raises(errors.InvalidModelError, match="Permission denied"):
         card.verify()
+
+
+def test_shipped_cards_need_no_schema_and_others_do(model):
+    """The shipped ones are held against it here; loading jsonschema takes longer than reading them."""
+    code = "import sys; from flairseg.models.card import read_card; read_card(sys.argv[1]); print('jsonschema' in sys.modules)"
+    for folder, loaded in ((REPOSITORY / "models" / "flairseg2d-v1.0", "False"), (model, "True")):
+        done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == loaded
