@@ -7,6 +7,7 @@ import io
 import json
 import math
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -386,6 +387,24 @@ def test_the_command_writes_a_report_its_tables_and_says_what_is_doubtful(study,
     assert again.exit_code == 2
     assert "--overwrite" in again.output
     assert {p.name: p.read_bytes() for p in output.iterdir()} == before
+
+
+@pytest.mark.parametrize(("labels", "code"), [((), 3), (("--labels", "M:ventricles"), 0)], ids=["in doubt", "stated"])
+def test_strict_makes_an_exit_code_of_a_mask_in_doubt(study, tmp_path, monkeypatch, labels, code):
+    """A mask of one value may mark lesions or ventricles: its figures are written, and not to be trusted."""
+    from flairseg.evaluation import writing
+
+    monkeypatch.setattr(writing, "render", lambda *args, **options: "<html>")
+    name = NAMES[0]
+    image = nib.load(study[0] / "ours" / f"{name}_flair_labels.nii.gz")
+    (tmp_path / "m").mkdir()
+    ones = nib.Nifti1Image((np.asarray(image.dataobj) == 1).astype(np.uint8), image.affine)
+    nib.save(ones, tmp_path / "m" / f"{name}.nii.gz")
+    given = ("--predictions", f"M={tmp_path / 'm'}", "--references", study[0] / "references", *labels)
+    strict = run(*given, "--output", tmp_path / "strict", "--strict")
+    assert strict.exit_code == code, strict.output
+    assert (tmp_path / "strict" / "cases.csv").is_file()
+    assert run(*given, "--output", tmp_path / "plain").exit_code == 0
 
 
 def test_the_command_refuses_one_mask_and_evaluates_the_rest(study, tmp_path, monkeypatch):

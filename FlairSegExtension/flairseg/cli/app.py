@@ -54,7 +54,7 @@ _EVALUATE_EXAMPLES = """[bold]Examples[/bold]
 Presets: binary, probability, lst, lst-ai, bianca (masks of lesions), samseg, freesurfer, synthseg, wmh-synthseg,
 wmh-challenge, nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
 
-[bold]Exit codes[/bold]   0 all evaluated   2 at least one mask refused   130 interrupted
+[bold]Exit codes[/bold]   0 all evaluated   2 at least one mask refused   3 not trusted (--strict)   130 interrupted
 """
 
 
@@ -336,6 +336,7 @@ def evaluate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an evaluation that exists already; without it it is kept.")
     ] = False,
+    strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
@@ -367,6 +368,7 @@ def evaluate(
         seed,
         overwrite,
         (pseudonymise, pseudonym_key, pseudonym_map),
+        strict,
     )
     raise typer.Exit(evaluate_cases(options))
 

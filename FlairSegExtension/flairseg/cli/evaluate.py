@@ -22,6 +22,7 @@ from .console import (
     results_console,
     show_error,
     show_warning,
+    strict_code,
 )
 from .label_options import meanings_by_name
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
@@ -65,6 +66,7 @@ class EvaluateOptions:
     seed: int
     overwrite: bool
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS
+    strict: bool = False
 
 
 def evaluate_cases(options: EvaluateOptions) -> int:
@@ -93,7 +95,9 @@ def evaluate_cases(options: EvaluateOptions) -> int:
     if result.refusals:
         count = sum(method.cases for method in result.methods) + len(result.refusals)
         messages.print(f"{len(result.refusals)} of {count} masks could not be evaluated.", soft_wrap=True)
-    return WRITTEN if finish(messages, pseudonymiser, options.pseudonyms[2]) and not result.refusals else REFUSED
+    kept = finish(messages, pseudonymiser, options.pseudonyms[2])
+    warnings = [*result.notes, *(warning for info in result.cases for warning in info.warnings)]
+    return strict_code(messages, WRITTEN if kept and not result.refusals else REFUSED, warnings, options.strict)
 
 
 def _run(
