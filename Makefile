@@ -5,6 +5,7 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter; PYTEST_ARGS="-k phantom" chooses tests, without coverage.
 # WORKERS=0 runs the tests in one process, for a debugger; otherwise in one per core, file by file.
 # BENCH_ARGS="--only follow,report" measures some steps alone and leaves the Slicer module out.
+# BEFORE=COMMIT compares with that version in the same run (default: the last tag, if there is one).
 # GUI_ARGS=--large makes the benchmark of the Slicer module take a volume of 200 slices as well.
 
 VENV ?= .venv
@@ -14,6 +15,7 @@ ROUNDS ?= 200
 PYTEST_ARGS ?=
 WORKERS ?= auto
 BENCH_ARGS ?=
+BEFORE ?=
 GUI_ARGS ?=
 # Of the whole suite alone: a part of it covers a part of the core.
 COVERAGE := --cov --cov-report=term --cov-fail-under=90
@@ -49,7 +51,7 @@ lint: environment-lint ## ruff check and format, spelling, direction of imports,
 
 bench: environment-test ## speed, memory, how the Slicer module feels: reported, not asserted (bench/benchmark.json)
 	@sh tools/system_libraries.sh $(BIN)/python
-	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(BENCH_ARGS)
+	@$(BIN)/python Testing/benchmarks/bench.py --output bench $(if $(BEFORE),--before $(BEFORE)) $(BENCH_ARGS)
 	@$(if $(findstring --only,$(BENCH_ARGS)),true,$(BIN)/python Testing/benchmarks/gui.py --output bench $(GUI_ARGS))
 
 docs: environment-docs ## build the documentation site into build/docs; a warning is an error

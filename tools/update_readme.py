@@ -89,19 +89,20 @@ def bench_section() -> str | None:
     report = json.loads(path.read_text(encoding="utf-8"))
     if "cpu" not in report:
         return None  # only some steps were measured
+    sys.path.insert(0, str(ROOT / "Testing" / "benchmarks"))
+    from tables import batch_rows, case_rows
+
     cpu, gpu, machine = report["cpu"], report["gpu"], report["machine"]
-    rows = [
-        ["warm, 20 x 256 x 256, file to files", f"{cpu['warm_seconds']:.2f} s"],
-        ["from process start", f"{cpu['process_start_seconds']:.2f} s"],
-        ["peak memory", f"{cpu['process_peak_mb']:.0f} MB"],
-        [
-            f"S1-size generator alone ({cpu['reference_parameters'] / 1e6:.1f} M parameters, batch 1)",
-            f"{cpu['reference_seconds']:.2f} s, {cpu['times_faster_than_reference']:.1f} x ours",
-        ],
-    ]
+    heads = ["", "clock", "processor", "of the generator's processor time", "peak memory"]
+    case = table(heads, case_rows(cpu))
+    before = cpu.get("before")
+    if before is not None:
+        share = f"Processor time of the version before: x {before['cpu_ratio']:.2f}; labels differ in "
+        case += ["", f"{share}{before['voxels_differing']} of {before['foreground_voxels']} voxels."]
+    rows = [[f"batch: {row[0]}", ", ".join(row[1:])] for row in batch_rows(cpu["batch"])]
     rows += [[f"stage: {stage}", f"{seconds:.3f} s"] for stage, seconds in cpu["stage_seconds"].items()]
     rows += [
-        [f"growth: {name}", f"{row['warm_seconds']:.2f} s, {row['peak_mb']:.0f} MB"]
+        [f"growth: {name}", f"{row['warm_seconds']:.2f} s, {row['cpu_seconds']:.2f} s, {row['peak_mb']:.0f} MB"]
         for name, row in cpu["growth"].items()
     ]
     rows.append(
@@ -119,7 +120,8 @@ def bench_section() -> str | None:
             ]
         )
     where = f"{machine['threads']} threads of {machine['processor']}, Python {machine['python']}"
-    return "\n".join([*table(["", where], rows)])
+    load = f"Load before: {machine['load_before']:.1f}. Of a batch and of growth: clock, processor, peak memory."
+    return "\n".join([*case, "", load, "", *table(["", where], rows)])
 
 
 def _step_rows(step: dict) -> list[list[str]]:

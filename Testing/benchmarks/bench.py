@@ -1,9 +1,11 @@
 """Speed and memory of FlairSeg, file to files, beside a yardstick in the same run. Reported, never asserted.
 
-``make bench``, or ``python Testing/benchmarks/bench.py --output bench --repeats 5``; ``--only follow,report`` measures
-these steps alone and keeps the other figures of ``benchmark.json``. Ours and the yardstick (a generator of S1's size
-alone) take turns, so that a busy moment of the machine meets both; medians are shown. Nothing heavy is imported here: a
-child's peak memory starts from what its parent held.
+``make bench``, or ``python Testing/benchmarks/bench.py --output bench --repeats 5 --before COMMIT``; ``--only
+follow,report`` measures these steps alone and keeps the other figures of ``benchmark.json``. This version, the one
+before (out of git, into a folder of its own) and the yardstick (a generator of S1's size alone) take turns, so that a
+busy moment of the machine meets all; medians are shown, and seconds of the processor beside those of the clock. Rounds
+end when their share of ``--minutes`` is used up. Nothing heavy is imported here: a child's peak memory starts from what
+its parent held.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +25,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
+from before import Version, last_tag, unpack
 from rich.console import Console
-from rich.table import Table
+from tables import show, show_steps
 
 WORKER, STEPS_WORKER = Path(__file__).with_name("worker.py"), Path(__file__).with_name("steps.py")
 THREADS = 2
@@ -33,6 +37,10 @@ MEGABYTE = 1024 * 1024
 BUSY = 0.7
 #: Rounds of the steps after the segmentation, at the most.
 STEP_ROUNDS = 3
+#: Cases of the batch.
+BATCH = 6
+#: Shares of the time at which rounds of the case and of the steps end.
+CASE_SHARE, STEPS_SHARE = 0.45, 0.95
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,26 @@ STEPS = {
     "compare": Step("comparison of models", f"2 models, {SMALL}", each=("models", 2, "model")),
 }
 SEGMENT = "segment"
+#: What a round measures: with the regions of the lesions, as the command does, and without.
+KINDS = {"with regions": True, "without regions": False}
+
+
+class Clock:
+    """Whether a share of the time is used up.
+
+    Parameters
+    ----------
+    minutes : float
+        Of the whole benchmark.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._began = time.perf_counter()
+        self._seconds = 60 * minutes
+
+    def is_over(self, share: float) -> bool:
+        """Whether more than this share was used."""
+        return time.perf_counter() - self._began > share * self._seconds
 
 
 class Worker:
@@ -70,11 +98,16 @@ class Worker:
         What the script is to be.
     script : Path
         ``worker.py`` or ``steps.py``.
+    version : Version, optional
+        Default: the one that is installed.
     """
 
-    def __init__(self, *arguments: str, script: Path = WORKER) -> None:
+    def __init__(self, *arguments: str, script: Path = WORKER, version: Version | None = None) -> None:
         command = [sys.executable, str(script), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, **(version.environment if version else {})}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def ask(self, **request: object) -> dict:
         """Send one request and wait for its answer."""
@@ -89,14 +122,15 @@ class Worker:
         """End the process and return its peak memory in MB."""
         self._process.stdin.close()
         self._process.stdout.close()
-        return wait_for_memory(self._process)
+        return wait(self._process)[1]
 
 
-def wait_for_memory(process: subprocess.Popen) -> float:
-    """Wait for a child and return its peak resident memory in MB (ru_maxrss: kilobytes on Linux, bytes on macOS)."""
+def wait(process: subprocess.Popen) -> tuple[float, float]:
+    """Wait for a child: CPU seconds and peak resident MB of it and its children (the largest one's)."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
+    # ru_maxrss: kilobytes on Linux, bytes on macOS.
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
 
 
 def once(*arguments: str, script: Path = WORKER) -> dict:
@@ -105,66 +139,133 @@ def once(*arguments: str, script: Path = WORKER) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def from_process_start(name: str, sources: Sequence[str], output: Path) -> tuple[float, float]:
-    """Seconds and peak MB of a whole command of ``flairseg``, a fresh process."""
-    program = str(Path(sys.executable).with_name("flairseg"))
-    command = [program, name, *sources, "--output", str(output), "--overwrite"]
+def from_process_start(name: str, sources: Sequence[str], output: Path, *options: str) -> dict[str, float]:
+    """Seconds, CPU seconds and peak MB of a whole command of ``flairseg``, a fresh process."""
+    command = [sys.executable, "-m", "flairseg", name, *sources, "--output", str(output), "--overwrite", *options]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as messages:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, stdin=subprocess.DEVNULL)
-        memory = wait_for_memory(process)
+        used, memory = wait(process)
         seconds = time.perf_counter() - began
         if process.returncode:
             messages.seek(0)
             raise SystemExit(f"flairseg {name} ended with {process.returncode}:\n{messages.read()}")
-    return seconds, memory
+    return {"seconds": seconds, "cpu_seconds": used, "peak_mb": memory}
 
 
-def measure(inputs: dict[str, str], folder: Path, repeats: int, note: Callable[[str], None]) -> dict:
-    """Everything on the CPU: warm, from process start, memory, the yardstick, growth."""
+def medians(runs: Sequence[dict]) -> dict:
+    """Medians of the rounds of one kind: clock, processor, stages."""
+    stages = {stage: median(run["stages"][stage] for run in runs) for stage in runs[0]["stages"]}
+    return {
+        "seconds": median(run["seconds"] for run in runs),
+        "cpu_seconds": median(run["cpu_seconds"] for run in runs),
+        "stage_seconds": stages,
+    }
+
+
+def measure(
+    inputs: dict[str, str],
+    folder: Path,
+    repeats: int,
+    note: Callable[[str], None],
+    clock: Clock,
+    before: Version | None = None,
+) -> dict:
+    """Everything on the CPU: warm, from process start, memory, the yardstick, the version before, growth, a batch."""
     note("yardstick: building the S1-size generator")
     reference = Worker("reference", str(folder / "reference.onnx"))
     reference.ask(slices=1)
-    ours = Worker("ours")
-    case = {"input": inputs[SMALL], "output": str(folder / "ours"), "device": "cpu"}
-    first = ours.ask(**case)
-    warm, yardstick, cold = [], [], []
+    workers = {"ours": Worker("ours")} | ({"before": Worker("ours", version=before)} if before else {})
+    runs: dict[tuple[str, str], list[dict]] = {}
+    yardstick, cold, first = [], [], {}
+
+    def ask(name: str, regions: bool) -> dict:
+        request = {"input": inputs[SMALL], "output": str(folder / name), "device": "cpu", "regions": regions}
+        return workers[name].ask(**request)
+
+    for name in workers:
+        note(f"first case of a process: {name}")
+        first[name] = ask(name, True)
+    if before and Path(first["before"]["package"]) != before.package:
+        raise SystemExit(f"The version before was to be {before.package}, Python took {first['before']['package']}.")
     for repeat in range(repeats):
         note(f"20 slices of 256 x 256, round {repeat + 1} of {repeats}")
-        warm.append(ours.ask(**case))
+        for kind, regions in KINDS.items():
+            for name in workers:
+                runs.setdefault((name, kind), []).append(ask(name, regions))
         yardstick.append(reference.ask(slices=20))
         cold.append(from_process_start("segment", [inputs[SMALL]], folder / "cold"))
-    warm_memory, reference_memory = ours.close(), reference.close()
+        if clock.is_over(CASE_SHARE):
+            break
+    peaks = {name: worker.close() for name, worker in workers.items()}
+    reference_memory = reference.close()
+    versions = {
+        name: {"peak_mb": peaks[name], **{kind: medians(runs[name, kind]) for kind in KINDS}} for name in workers
+    }
+    case, network = versions["ours"]["with regions"], {
+        key: median(run[key] for run in yardstick) for key in ("seconds", "cpu_seconds")
+    }  # fmt: skip
+    out = {
+        "first_in_process_seconds": first["ours"]["seconds"],
+        "warm_seconds": case["seconds"],
+        "warm_cpu_seconds": case["cpu_seconds"],
+        "stage_seconds": case["stage_seconds"],
+        "versions": versions,
+        **{f"process_start_{key}": median(run[key] for run in cold) for key in ("seconds", "cpu_seconds")},
+        "process_peak_mb": max(run["peak_mb"] for run in cold),
+        "warm_process_peak_mb": peaks["ours"],
+        "reference_seconds": network["seconds"],
+        "reference_cpu_seconds": network["cpu_seconds"],
+        "reference_parameters": yardstick[0]["parameters"],
+        "reference_peak_mb": reference_memory,
+        "times_faster_than_reference": network["seconds"] / case["seconds"],
+        "cpu_share_of_reference": case["cpu_seconds"] / network["cpu_seconds"],
+        "growth": measure_growth(inputs, folder, note),
+        "batch": measure_batch(inputs[SMALL], folder, note),
+        "rounds": {
+            **{f"{name}, {kind}": [run["cpu_seconds"] for run in found] for (name, kind), found in runs.items()},
+            "reference": [run["cpu_seconds"] for run in yardstick],
+            "process start": [run["cpu_seconds"] for run in cold],
+        },
+    }
+    if before:
+        name = f"{Path(inputs[SMALL]).name.removesuffix('.nii.gz')}_labels.nii.gz"
+        labels = once("compare", str(folder / "ours" / name), str(folder / "before" / name))
+        earlier = versions["before"]["with regions"]
+        out["before"] = {
+            "commit": before.commit,
+            "cpu_ratio": case["cpu_seconds"] / earlier["cpu_seconds"],
+            "voxels_differing": labels["differing"],
+            "foreground_voxels": labels["foreground"],
+        }
+    return out
 
+
+def measure_growth(inputs: dict[str, str], folder: Path, note: Callable[[str], None]) -> dict:
+    """Each grid in a process of its own, which a small case has warmed."""
     growth = {}
     for name, path in inputs.items():
         note(f"growth: {name}")
         worker = Worker("ours")
-        request = {**case, "input": path}
-        worker.ask(**request)
-        seconds = [worker.ask(**request)["seconds"] for _ in range(max(1, repeats // 2))]
-        growth[name] = {"warm_seconds": median(seconds), "peak_mb": worker.close()}
+        request = {"output": str(folder / "growth"), "device": "cpu", "regions": True}
+        worker.ask(**request, input=inputs[SMALL])
+        run = worker.ask(**request, input=path)
+        growth[name] = {"warm_seconds": run["seconds"], "cpu_seconds": run["cpu_seconds"], "peak_mb": worker.close()}
+    return growth
 
-    warm_seconds = median(run["seconds"] for run in warm)
-    yardstick_seconds = median(run["seconds"] for run in yardstick)
-    return {
-        "first_in_process_seconds": first["seconds"],
-        "warm_seconds": warm_seconds,
-        "stage_seconds": {stage: median(run["stages"][stage] for run in warm) for stage in warm[0]["stages"]},
-        "process_start_seconds": median(seconds for seconds, _ in cold),
-        "process_peak_mb": max(memory for _, memory in cold),
-        "warm_process_peak_mb": warm_memory,
-        "reference_seconds": yardstick_seconds,
-        "reference_parameters": yardstick[0]["parameters"],
-        "reference_peak_mb": reference_memory,
-        "times_faster_than_reference": yardstick_seconds / warm_seconds,
-        "growth": growth,
-        "rounds": {
-            "warm_seconds": [run["seconds"] for run in warm],
-            "reference_seconds": [run["seconds"] for run in yardstick],
-            "process_start_seconds": [seconds for seconds, _ in cold],
-        },
-    }
+
+def measure_batch(path: str, folder: Path, note: Callable[[str], None]) -> dict:
+    """A call with one case and calls with several, one after another and two at once."""
+    place = folder / "batch"
+    place.mkdir()
+    sources = [place / f"head{n}_flair.nii.gz" for n in range(BATCH)]
+    for source in sources:
+        shutil.copy(path, source)
+    out: dict = {"cases": BATCH}
+    for name, several, jobs in (("one", sources[:1], "1"), ("all", sources, "1"), ("side by side", sources, "2")):
+        note(f"batch: {len(several)} cases, {jobs} at once")
+        out[name] = from_process_start("segment", [str(s) for s in several], place / "out", "--jobs", jobs)
+    return out
 
 
 def measure_gpu(inputs: dict[str, str], folder: Path, repeats: int) -> dict:
@@ -189,7 +290,7 @@ def measure_gpu(inputs: dict[str, str], folder: Path, repeats: int) -> dict:
     }
 
 
-def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], None]) -> dict:
+def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], None], clock: Clock) -> dict:
     """A step in a process of its own: the first round, the median of the others, its parts, peak memory."""
     step, rounds = STEPS[name], min(repeats, STEP_ROUNDS)
     note(f"{step.title}: making what it works on")
@@ -200,6 +301,8 @@ def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], No
     for repeat in range(rounds + 1):
         note(f"{step.title}, {step.given}, round {repeat} of {rounds}")
         runs.append(worker.ask()["seconds"])
+        if repeat and clock.is_over(STEPS_SHARE):
+            break
     first, *warm = (sum(run.values()) for run in runs)
     out = {
         "title": step.title,
@@ -218,9 +321,8 @@ def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], No
     if name == "follow":
         note(f"{step.title}, from process start")
         pair = [str(folder / name / f"flair{n}.nii.gz") for n in (1, 2)]
-        cold = [from_process_start("follow", pair, folder / "cold-follow") for _ in range(max(1, rounds // 2))]
-        out["process_start_seconds"] = median(seconds for seconds, _ in cold)
-        out["process_peak_mb"] = max(memory for _, memory in cold)
+        cold = from_process_start("follow", pair, folder / "cold-follow")
+        out["process_start_seconds"], out["process_peak_mb"] = cold["seconds"], cold["peak_mb"]
     return out
 
 
@@ -258,70 +360,6 @@ def two_cores() -> None:
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 
-def show_steps(console: Console, steps: dict) -> None:
-    """Print the steps after the segmentation, and their parts."""
-    table = Table(title=f"Step by step, warm, {THREADS} CPU threads", title_justify="left")
-    for column in ("step", "given", "seconds", "peak memory", "aim"):
-        table.add_column(column, justify="left" if column in ("step", "given") else "right")
-    for step in steps.values():
-        memory = f"{step['peak_mb']:.0f} MB"
-        table.add_row(step["title"], step["given"], f"{step['warm_seconds']:.2f} s", memory, step["aim"])
-        for part, seconds in step["part_seconds"].items():
-            table.add_row(f"  {part}", "", f"{seconds:.3f} s")
-        if "each" in step:
-            table.add_row(f"  each {step['each']['what']}", "", f"{step['each']['seconds']:.3f} s")
-        if "process_start_seconds" in step:
-            memory = f"{step['process_peak_mb']:.0f} MB"
-            table.add_row("  the command, from process start", "", f"{step['process_start_seconds']:.2f} s", memory)
-    console.print(table)
-
-
-def show(console: Console, report: dict) -> None:
-    """Print the report of the segmentation as tables."""
-    cpu, gpu = report["cpu"], report["gpu"]
-    table = Table(title=f"{SMALL}, file to files, {THREADS} CPU threads", title_justify="left")
-    for column in ("", "measured", "aim"):
-        table.add_column(column, justify="left" if not column else "right")
-    table.add_row("warm (second case of a process)", f"{cpu['warm_seconds']:.2f} s", "< 2 s")
-    table.add_row("from process start (flairseg segment)", f"{cpu['process_start_seconds']:.2f} s", "< 4 s")
-    table.add_row("peak memory of that process", f"{cpu['process_peak_mb']:.0f} MB", "< 700 MB")
-    parameters = cpu["reference_parameters"] / 1e6
-    table.add_row(f"S1-size generator alone ({parameters:.1f} M)", f"{cpu['reference_seconds']:.2f} s", "")
-    table.add_row("ours, everything included, is faster", f"{cpu['times_faster_than_reference']:.1f} x", ">= 3 x")
-    console.print(table)
-
-    table = Table(title="Seconds per stage, warm", title_justify="left")
-    table.add_column("stage")
-    table.add_column("seconds", justify="right")
-    for stage, seconds in cpu["stage_seconds"].items():
-        table.add_row(stage, f"{seconds:.3f}")
-    console.print(table)
-
-    table = Table(title="Growth", title_justify="left")
-    for column in ("slices x rows x columns", "warm", "voxels", "seconds", "peak memory"):
-        table.add_column(column, justify="left" if column.startswith("slices") else "right")
-    base = cpu["growth"][SMALL]["warm_seconds"]
-    for name, row in cpu["growth"].items():
-        times = count(name) / count(SMALL)
-        seconds, memory = row["warm_seconds"], row["peak_mb"]
-        table.add_row(name, f"{seconds:.2f} s", f"x {times:.0f}", f"x {seconds / base:.1f}", f"{memory:.0f} MB")
-    console.print(table)
-
-    if gpu["tested"]:
-        console.print(
-            f"GPU ({gpu['provider']}): warm {gpu['warm_seconds']:.2f} s; "
-            f"{gpu['voxels_differing_from_cpu']} of {gpu['foreground_voxels']} foreground voxels differ from the CPU's."
-        )
-    else:
-        console.print(gpu["note"])
-
-
-def count(grid: str) -> int:
-    """Voxels of a grid named like ``20 x 256 x 256``."""
-    slices, rows, columns = (int(side) for side in grid.split(" x "))
-    return slices * rows * columns
-
-
 def selected(text: str) -> list[str]:
     """Steps by their names, separated by commas, in the order of the benchmark."""
     names = {name.strip() for name in text.split(",")}
@@ -337,6 +375,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for benchmark.json")
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are shown (default 5, of steps 3)")
+    parser.add_argument("--before", default=None, help="commit or tag to compare with (default: the last tag)")
+    parser.add_argument("--minutes", type=float, default=3.0, help="time after which no round begins (default 3)")
     parser.add_argument("--only", type=selected, default=[SEGMENT, *STEPS], help=", ".join([SEGMENT, *STEPS]))
     options = parser.parse_args()
 
@@ -345,6 +385,7 @@ def main() -> None:
     if load > BUSY:
         console.print(f"This machine is busy (load {load:.1f}): everything below will look slower than it is.")
     two_cores()
+    clock = Clock(options.minutes)
     path = options.output / "benchmark.json"
     report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     report["machine"] = {**machine(), "load_before": load}
@@ -353,11 +394,18 @@ def main() -> None:
         folder = Path(name)
         if SEGMENT in options.only:
             inputs = once("inputs", str(folder))
-            report["cpu"] = measure(inputs, folder, options.repeats, status.update)
+            revision = last_tag() if options.before is None else options.before
+            before = unpack(revision, folder / "version-before") if revision else None
+            if before is None:
+                console.print("No version to compare with: name one with --before (make bench BEFORE=COMMIT).")
+            report["cpu"] = measure(inputs, folder, options.repeats, status.update, clock, before)
             report["gpu"] = measure_gpu(inputs, folder, options.repeats)
         for step in options.only:
             if step in STEPS:
-                steps[step] = measure_step(step, folder, max(1, options.repeats), status.update)
+                if clock.is_over(STEPS_SHARE) and SEGMENT in options.only:
+                    console.print(f"Left out, the time is over: {STEPS[step].title} (--only {step} measures it).")
+                    continue
+                steps[step] = measure_step(step, folder, max(1, options.repeats), status.update, clock)
     report["steps"] = steps
     options.output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

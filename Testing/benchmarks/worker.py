@@ -2,7 +2,8 @@
 
 ``python worker.py inputs FOLDER``  writes the FLAIR phantom on the grids of the benchmark, prints their paths, ends.
 ``python worker.py reference FILE`` answers ``{"slices": n}`` with the seconds that n slices take.
-``python worker.py ours``           answers ``{"input", "output", "device"}`` with the seconds of a whole case.
+``python worker.py ours``           answers ``{"input", "output", "device", "regions"}`` with the seconds of a case; of
+                                    which version is said by PYTHONPATH, and told back as ``package``.
 ``python worker.py compare A B``    prints in how many voxels two label maps differ.
 """
 
@@ -20,6 +21,8 @@ GRIDS = {
     "20 x 256 x 256": (20, 256, 256),
     "200 x 256 x 256": (200, 256, 256),
     "20 x 512 x 512": (20, 512, 512),
+    # Isotropic: 1 mm.
+    "136 x 230 x 230": (136, 230, 230),
 }
 #: Of every grid along columns, rows and slices.
 EXTENT_MM = (230.4, 230.4, 136.0)
@@ -65,25 +68,34 @@ def reference(path: str) -> None:
     images = np.random.default_rng(0).standard_normal((20, 1, 1, SIZE, SIZE), dtype=np.float32)
     session.run(None, {"image": images[0]})
     for request in requests():
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         for index in range(request["slices"]):
             session.run(None, {"image": images[index % len(images)]})
-        answer(seconds=time.perf_counter() - began, parameters=parameters)
+        spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+        answer(**spent, parameters=parameters)
 
 
 def ours() -> None:
     """Serve whole cases: the same calls that the command line makes."""
+    import flairseg
     from flairseg import segment, write_segmentation
 
     for request in requests():
-        began = time.perf_counter()
-        result = segment(request["input"], device=request["device"])
+        began, used = time.perf_counter(), time.process_time()
+        result = segment(request["input"], device=request["device"], regions=request.get("regions", False))
         was_segmented = time.perf_counter()
         write_segmentation(result, Path(request["output"]), result.volume.name, overwrite=True)
-        done = time.perf_counter()
+        done, spent = time.perf_counter(), time.process_time() - used
         stages = {**result.seconds, "write": done - was_segmented}
         del stages["total"]
-        answer(seconds=done - began, stages=stages, device=result.device_used, provider=result.provider)
+        answer(
+            seconds=done - began,
+            cpu_seconds=spent,
+            stages=stages,
+            device=result.device_used,
+            provider=result.provider,
+            package=str(Path(flairseg.__file__).parent),
+        )
 
 
 def compare(first: str, second: str) -> None:

@@ -1,0 +1,101 @@
+"""What a case costs, counted and not timed: passes of the network, steps of the registration, bytes.
+
+The bounds are those of today's version with a margin: whoever makes a case dearer sees it here, and whoever makes it
+cheaper tightens them. The figures on a given machine are `make bench`'s.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from flairseg.models import find_model
+from flairseg.phantom import make_phantom
+from flairseg.segmentation.inference import Generator
+from flairseg.segmentation.pipeline import segment
+
+from Testing.core.tiny import make_head
+
+brain_masks = importlib.import_module("flairseg.preprocessing.brain_mask")
+
+SHAPE = (20, 256, 256)
+#: Pixels that the network sees of each slice: its frame, and the frame's mirror image.
+FRAMES = 2
+#: Evaluations of metrics in iterations of optimisers, and iterations of the deformable registration.
+AFFINE_STEPS, BENDING_STEPS = 300, 60
+#: Bytes at the peak beyond those before the case, for each voxel of the image, and what does not grow with it.
+BYTES_PER_VOXEL, FIXED_BYTES = 70, 110_000_000
+
+
+class _Counted:
+    """Counts what a case does, by putting counters in front of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts: Counter[str] = Counter()
+        network, mask = Generator.run, brain_masks.tissue_threshold
+        register, bend = sitk.ImageRegistrationMethod.Execute, sitk.FastSymmetricForcesDemonsRegistrationFilter.Execute
+
+        def run(generator, batch):
+            self.counts["passes"] += len(batch)
+            self.counts["pixels"] += batch[:, 0].size
+            return network(generator, batch)
+
+        def counted_step(what):
+            def step():
+                self.counts[what] += 1
+
+            return step
+
+        def execute(method, *images):
+            self.counts["registrations"] += 1
+            method.AddCommand(sitk.sitkIterationEvent, counted_step("steps"))
+            return register(method, *images)
+
+        def execute_bending(method, *images):
+            self.counts["bendings"] += 1
+            method.AddCommand(sitk.sitkIterationEvent, counted_step("bending steps"))
+            return bend(method, *images)
+
+        def threshold(slices):
+            self.counts["brain masks"] += 1
+            return mask(slices)
+
+        monkeypatch.setattr(Generator, "run", run)
+        monkeypatch.setattr(sitk.ImageRegistrationMethod, "Execute", execute)
+        monkeypatch.setattr(sitk.FastSymmetricForcesDemonsRegistrationFilter, "Execute", execute_bending)
+        monkeypatch.setattr(brain_masks, "tissue_threshold", threshold)
+
+
+def test_a_case_with_regions_costs_no_more_than_it_did(monkeypatch):
+    card = find_model()
+    volume = make_phantom(0, SHAPE, (0.9, 0.9, 6.8)).volume
+    # What is loaded once for all cases is not the case's.
+    segment(make_head()[0], card, "cpu", regions=True)
+    counted = _Counted(monkeypatch)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = segment(volume, card, "cpu", regions=True)
+        kept, peak = (n - before for n in tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+    counts = counted.counts
+    assert result.lesion_count > 5
+    slices, (rows, columns) = SHAPE[0], card.pipeline.frame_size
+    assert slices <= counts["passes"] <= FRAMES * slices, counts
+    assert counts["pixels"] <= FRAMES * slices * rows * columns, counts
+    assert counts["registrations"] >= 1, "the registration is no longer SimpleITK's: count it anew"
+    assert 0 < counts["steps"] <= AFFINE_STEPS, counts
+    assert counts["bending steps"] <= BENDING_STEPS, counts
+    assert counts["brain masks"] <= 2 * brain_masks.FAT_RETRIES, counts
+    voxels = int(np.prod(SHAPE))
+    assert peak <= FIXED_BYTES + BYTES_PER_VOXEL * voxels, f"{peak / 1e6:.0f} MB at the peak"
+    # Volume, labels, probabilities and the regions' codes; nothing that only led to them.
+    assert kept <= 30 * voxels, f"{kept / 1e6:.0f} MB kept"
+    print(dict(counts), f"{peak / 1e6:.1f} MB at the peak, {kept / 1e6:.1f} MB kept")
