@@ -36,6 +36,8 @@ SIDE_VOXELS = 8
 LEAST_HEAD = 0.25
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
+#: Slices of a slab in which distances are measured at once.
+SLAB = 40
 #: Slow shading is taken out with this sigma, mm.
 SHADING_MM = 22.0
 #: Brightness relative to local white matter below which tissue is fluid.
@@ -112,7 +114,7 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
     volume = footed(volume)
     # In one orientation, so that the order in which a scan is stored changes nothing.
     stack = SliceStack.from_volume(volume)
-    scan = Volume(np.ascontiguousarray(stack.array), stack.ijk_to_ras(volume.ijk_to_ras), volume.name)
+    scan = Volume(stack.array, stack.ijk_to_ras(volume.ijk_to_ras), volume.name)
     own_labels = np.ascontiguousarray(stack.arrange(labels))
     brain = shared_brain_mask(scan.array, stack.spacing)
     if not brain.any():
@@ -162,20 +164,31 @@ def _anatomy(
     near[near], kji = within, kji[:, within]
     size = _size(box)
 
-    def read(levels: np.ndarray, beyond: str) -> np.ndarray:
+    def read(levels: np.ndarray, beyond: str = "constant") -> np.ndarray:
         samples = np.zeros(near.shape, np.float32)
         samples[near] = ndimage.map_coordinates(
             levels, kji, order=1, mode=beyond, prefilter=False, output=np.float32
         ) * np.float32(1 / 255)
         return interpolated(samples, steps, size)
 
-    priors = {name: read(levels, "constant") for name, levels in zip(TISSUES, atlas.levels, strict=True)}
     lateral = read(_lateral_side(atlas), "nearest") > 0
+    # Tissues are kept where a sample is near: nine of them on the whole box would be the most that a case takes.
+    places = np.flatnonzero(interpolated(near.astype(np.float32), steps, size) > 0).astype(np.int32)
+    priors, white = {}, np.zeros(0, np.float32)
+    for name, levels in zip(TISSUES, atlas.levels, strict=True):
+        prior = read(levels)
+        priors[name] = prior.ravel()[places]
+        if name == "white_matter":
+            white = prior
+        del prior
     step(0.5)
+    own_labels = labels_small[box]
+    level = _white_level(coarse.array[box], white, own_labels == BACKGROUND, coarse.spacing[::-1])
+    del white
+    np.divide(coarse.array[box], level, out=level)
     part = _codes(
-        coarse.array[box], labels_small[box], brain_small[box], priors, coarse.spacing,
-        through_plane_axis(coarse.ijk_to_ras),
-    )  # fmt: skip
+        level, own_labels, brain_small[box], priors, places, coarse.spacing, through_plane_axis(coarse.ijk_to_ras)
+    )
     step(0.9)
     codes_small, lateral_small = np.zeros(_size(own), np.uint8), np.zeros(_size(own), bool)
     codes_small[box], lateral_small[box] = part, lateral
@@ -303,21 +316,23 @@ def _codes(
     image: np.ndarray,
     labels: np.ndarray,
     rough: np.ndarray,
-    priors: dict[str, np.ndarray],
+    prior: dict[str, np.ndarray],
+    at: np.ndarray,
     spacing_ijk: tuple[float, float, float],
     normal: int,
 ) -> np.ndarray:
-    """Tissue of each voxel of a box."""
+    """Tissue of each voxel of a box.
+
+    ``image`` is relative to local white matter, ``prior`` that of the voxels ``at``.
+    """
     spacing = spacing_ijk[::-1]
     unlabelled = labels == BACKGROUND
-    image = image / _white_level(image, priors["white_matter"], unlabelled, spacing)
-    smooth = ndimage.gaussian_filter(
-        np.where(unlabelled, image, np.float32(1)),
-        [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)],
-    )
+    smooth = np.where(unlabelled, image, np.float32(1))
+    sigma = [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)]
+    ndimage.gaussian_filter(smooth, sigma, output=smooth)
     # All that lies farther out is outside.
-    at = np.flatnonzero(sum(priors.values()) > LEAST_HEAD)
-    prior = {name: values.ravel()[at] for name, values in priors.items()}
+    kept = sum(prior.values()) > LEAST_HEAD
+    at, prior = at[kept], {name: values[kept] for name, values in prior.items()}
     own, relative, smooth = labels.ravel()[at], image.ravel()[at], smooth.ravel()[at]
     head = sum(prior.values())
     brain = head - prior["fluid"]
@@ -331,7 +346,7 @@ def _codes(
     # Single dark voxels are noise or vessels.
     outside = _without_specks(outside, normal, 4)
     outer = outside.ravel()[at]
-    surface = _depth(~outside, spacing, normal).ravel()[at]
+    surface = _depth(~outside, spacing, normal, 2.2 * CORTEX_MM).ravel()[at]
     gray_prior = np.clip(prior["cortex"] / np.maximum(prior["cortex"] + prior["white_matter"], 1e-3), 0.02, 0.98)
     brighter = gray_prior * _gauss(smooth, GRAY) > (1 - gray_prior) * _gauss(smooth, WHITE)
     ribbon = (surface <= CORTEX_MM) & (gray_prior > 0.12)
@@ -352,10 +367,13 @@ def _codes(
     return out
 
 
-def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int) -> np.ndarray:
-    """Distance to what is not inside, mm; of thick slices within the slice, and infinite where all of it is inside."""
+def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, reach_mm: float) -> np.ndarray:
+    """Distance to what is not inside, mm; of thick slices within the slice, and infinite where all of it is inside.
+
+    Distances above ``reach_mm`` may come out larger than they are.
+    """
     if spacing_kji[normal] < 1.6:
-        return np.asarray(ndimage.distance_transform_edt(inside, sampling=spacing_kji), np.float32)
+        return _depth_in_slabs(inside, spacing_kji, reach_mm)
     # Slices are too far apart to say anything about a ribbon of 3 mm.
     out = np.zeros(inside.shape, np.float32)
     sampling = [mm for axis, mm in enumerate(spacing_kji) if axis != normal]
@@ -366,6 +384,22 @@ def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int) -> np.
         for box in ndimage.find_objects(mask.astype(np.uint8)):
             wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
             depth[wide] = ndimage.distance_transform_edt(mask[wide], sampling=sampling)
+    return out
+
+
+def _depth_in_slabs(inside: np.ndarray, spacing_kji: Sequence[float], reach_mm: float) -> np.ndarray:
+    """Distance to what is not inside, mm, slab by slab: of the whole it takes 50 bytes a voxel."""
+    out = np.zeros(inside.shape, np.float32)
+    margin = int(reach_mm / spacing_kji[0]) + 1
+    for first in range(0, len(inside), SLAB):
+        start, stop = max(first - margin, 0), min(first + SLAB + margin, len(inside))
+        slab = inside[start:stop]
+        wanted = slice(first, min(first + SLAB, len(inside)))
+        if slab.all():
+            out[wanted] = np.inf
+        elif slab.any():
+            depth = ndimage.distance_transform_edt(slab, sampling=spacing_kji)
+            out[wanted] = depth[wanted.start - start : wanted.stop - start]
     return out
 
 
