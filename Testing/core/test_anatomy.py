@@ -252,6 +252,16 @@ class _Counting:
         return ndimage.map_coordinates(array, points, **options)
 
 
+@pytest.mark.parametrize(("normal", "spacing"), [(0, (6.8, 0.9, 1.1)), (1, (1.2, 5.0, 0.8)), (2, (1.0, 2.0, 1.5))])
+def test_depth_is_the_distance_transform_where_it_is_near(normal, spacing):
+    inside = ndimage.binary_opening(np.random.default_rng(4).random((9, 30, 28)) > 0.02, iterations=1)
+    flat = [1000.0 if axis == normal and mm > 1.6 else mm for axis, mm in enumerate(spacing)]
+    expected = ndimage.distance_transform_edt(inside, sampling=flat)
+    assert expected[expected < 900].max() > 4
+    expected = np.where(expected > 4.0, np.inf, expected)
+    np.testing.assert_allclose(finding.depth(inside, spacing, normal, 4.0), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("reach", [0, 1, 2, 3, 7, 40])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_masks_grow_as_by_a_maximum_filter(axis, reach):

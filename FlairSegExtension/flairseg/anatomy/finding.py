@@ -46,6 +46,10 @@ FLUID_LEVEL = 0.62
 SCALP_LEVEL = 1.45
 #: Thickness of the cortex, mm: what lies nearer to sulcal fluid or to the outer surface.
 CORTEX_MM = 3.2
+#: Bright tissue is cortex up to so many times that depth.
+NEAR_CORTEX = 2.2
+#: Slices thinner than this show the cortex from slice to slice.
+THIN_MM = 1.6
 #: Cerebral cortex and white matter in FLAIR: mean and standard deviation relative to local white matter.
 GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
 #: Probability of brain from which a lesion amid fluid is one of the cortex, not one of scalp or neck.
@@ -346,11 +350,15 @@ def _codes(
     # Single dark voxels are noise or vessels.
     outside = _without_specks(outside, normal, 4)
     outer = outside.ravel()[at]
+<<<<<<< HEAD
     surface = _depth(~outside, spacing, normal, 2.2 * CORTEX_MM).ravel()[at]
+=======
+    surface = depth(~outside, spacing, normal, NEAR_CORTEX * CORTEX_MM).ravel()[at]
+>>>>>>> dd2860f (PERF: depth below the surface by bounded minima, not by a distance transform: the same codes; TEST: against SciPy)
     gray_prior = np.clip(prior["cortex"] / np.maximum(prior["cortex"] + prior["white_matter"], 1e-3), 0.02, 0.98)
     brighter = gray_prior * _gauss(smooth, GRAY) > (1 - gray_prior) * _gauss(smooth, WHITE)
     ribbon = (surface <= CORTEX_MM) & (gray_prior > 0.12)
-    bright = brighter & bare & (smooth < 1.45) & (surface <= 2.2 * CORTEX_MM) & (gray_prior > 0.3)
+    bright = brighter & bare & (smooth < 1.45) & np.isfinite(surface) & (gray_prior > 0.3)
     codes = np.full(at.shape, WHITE_MATTER, np.uint8)
     codes[ribbon | bright] = CORTEX
     cerebrum = prior["white_matter"] + prior["cortex"] + prior["deep_gray"]
@@ -367,6 +375,7 @@ def _codes(
     return out
 
 
+<<<<<<< HEAD
 def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, reach_mm: float) -> np.ndarray:
     """Distance to what is not inside, mm; of thick slices within the slice, and infinite where all of it is inside.
 
@@ -380,10 +389,40 @@ def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, reach_
     for mask, depth in zip(np.moveaxis(inside, normal, 0), np.moveaxis(out, normal, 0), strict=True):
         if mask.all():
             depth[:] = np.inf
+=======
+def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest_mm: float) -> np.ndarray:
+    """Distance to the nearest voxel that is not inside, where that is near; several times faster than to any.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape (K, J, I)
+    spacing_kji : sequence of float
+        Voxel size, mm.
+    normal : int
+        Array axis through the slices. Thick slices are too far apart to say anything about a ribbon of 3 mm: distance
+        is then measured within the slice.
+    deepest_mm : float
+        What is deeper is infinite.
+
+    Returns
+    -------
+    ndarray of float32, shape (K, J, I)
+        Centre to centre, mm; 0 outside.
+    """
+    squared = np.where(inside, np.float32(np.inf), np.float32(0))
+    for axis, mm in enumerate(spacing_kji):
+        if axis == normal and mm >= THIN_MM:
+>>>>>>> dd2860f (PERF: depth below the surface by bounded minima, not by a distance transform: the same codes; TEST: against SciPy)
             continue
-        for box in ndimage.find_objects(mask.astype(np.uint8)):
-            wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-            depth[wide] = ndimage.distance_transform_edt(mask[wide], sampling=sampling)
+        nearest = squared.copy()
+        for by in range(1, min(int(deepest_mm / mm), inside.shape[axis] - 1) + 1):
+            ahead, behind = ((slice(None),) * axis + (part,) for part in (slice(by, None), slice(None, -by)))
+            farther = squared + np.float32((by * mm) ** 2)
+            np.minimum(nearest[ahead], farther[behind], out=nearest[ahead])
+            np.minimum(nearest[behind], farther[ahead], out=nearest[behind])
+        squared = nearest
+    out: np.ndarray = np.sqrt(squared)
+    out[out > deepest_mm] = np.inf
     return out
 
 
