@@ -350,11 +350,7 @@ def _codes(
     # Single dark voxels are noise or vessels.
     outside = _without_specks(outside, normal, 4)
     outer = outside.ravel()[at]
-<<<<<<< HEAD
-    surface = _depth(~outside, spacing, normal, 2.2 * CORTEX_MM).ravel()[at]
-=======
     surface = depth(~outside, spacing, normal, NEAR_CORTEX * CORTEX_MM).ravel()[at]
->>>>>>> dd2860f (PERF: depth below the surface by bounded minima, not by a distance transform: the same codes; TEST: against SciPy)
     gray_prior = np.clip(prior["cortex"] / np.maximum(prior["cortex"] + prior["white_matter"], 1e-3), 0.02, 0.98)
     brighter = gray_prior * _gauss(smooth, GRAY) > (1 - gray_prior) * _gauss(smooth, WHITE)
     ribbon = (surface <= CORTEX_MM) & (gray_prior > 0.12)
@@ -375,21 +371,6 @@ def _codes(
     return out
 
 
-<<<<<<< HEAD
-def _depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, reach_mm: float) -> np.ndarray:
-    """Distance to what is not inside, mm; of thick slices within the slice, and infinite where all of it is inside.
-
-    Distances above ``reach_mm`` may come out larger than they are.
-    """
-    if spacing_kji[normal] < 1.6:
-        return _depth_in_slabs(inside, spacing_kji, reach_mm)
-    # Slices are too far apart to say anything about a ribbon of 3 mm.
-    out = np.zeros(inside.shape, np.float32)
-    sampling = [mm for axis, mm in enumerate(spacing_kji) if axis != normal]
-    for mask, depth in zip(np.moveaxis(inside, normal, 0), np.moveaxis(out, normal, 0), strict=True):
-        if mask.all():
-            depth[:] = np.inf
-=======
 def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest_mm: float) -> np.ndarray:
     """Distance to the nearest voxel that is not inside, where that is near; several times faster than to any.
 
@@ -412,7 +393,6 @@ def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest
     squared = np.where(inside, np.float32(np.inf), np.float32(0))
     for axis, mm in enumerate(spacing_kji):
         if axis == normal and mm >= THIN_MM:
->>>>>>> dd2860f (PERF: depth below the surface by bounded minima, not by a distance transform: the same codes; TEST: against SciPy)
             continue
         nearest = squared.copy()
         for by in range(1, min(int(deepest_mm / mm), inside.shape[axis] - 1) + 1):
@@ -423,22 +403,6 @@ def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest
         squared = nearest
     out: np.ndarray = np.sqrt(squared)
     out[out > deepest_mm] = np.inf
-    return out
-
-
-def _depth_in_slabs(inside: np.ndarray, spacing_kji: Sequence[float], reach_mm: float) -> np.ndarray:
-    """Distance to what is not inside, mm, slab by slab: of the whole it takes 50 bytes a voxel."""
-    out = np.zeros(inside.shape, np.float32)
-    margin = int(reach_mm / spacing_kji[0]) + 1
-    for first in range(0, len(inside), SLAB):
-        start, stop = max(first - margin, 0), min(first + SLAB + margin, len(inside))
-        slab = inside[start:stop]
-        wanted = slice(first, min(first + SLAB, len(inside)))
-        if slab.all():
-            out[wanted] = np.inf
-        elif slab.any():
-            depth = ndimage.distance_transform_edt(slab, sampling=spacing_kji)
-            out[wanted] = depth[wanted.start - start : wanted.stop - start]
     return out
 
 
