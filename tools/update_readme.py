@@ -97,7 +97,9 @@ def bench_section() -> str | None:
     case = table(heads, case_rows(cpu))
     before = cpu.get("before")
     if before is not None:
-        share = f"Processor time of the version before: x {before['cpu_ratio']:.2f}; labels differ in "
+        share = (
+            f"This version takes {before['cpu_ratio']:.2f} of the processor time of the one before; labels differ in "
+        )
         case += ["", f"{share}{before['voxels_differing']} of {before['foreground_voxels']} voxels."]
     rows = [[f"batch: {row[0]}", ", ".join(row[1:])] for row in batch_rows(cpu["batch"])]
     rows += [[f"stage: {stage}", f"{seconds:.3f} s"] for stage, seconds in cpu["stage_seconds"].items()]

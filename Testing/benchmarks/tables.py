@@ -65,7 +65,7 @@ def case_rows(cpu: dict) -> list[list[str]]:
 
     rows = []
     for version, figures in cpu["versions"].items():
-        name = "this version" if version == "ours" else f"before: {cpu['before']['commit']}"
+        name = "this version" if version == "ours" else f"before ({cpu['before']['commit'].split()[0]})"
         for kind in ("with regions", "without regions"):
             found = figures[kind]
             memory = figures["peak_mb"] if kind == "with regions" else 0.0
@@ -84,8 +84,8 @@ def _case_table(cpu: dict) -> Table:
         table.add_row(*row)
     if (before := cpu.get("before")) is not None:
         table.caption = (
-            f"Processor time: {before['cpu_ratio']:.2f} of the version before; labels differ in "
-            f"{before['voxels_differing']} of {before['foreground_voxels']} voxels."
+            f"Before: {before['commit']}\nProcessor time: {before['cpu_ratio']:.2f} of the version before; labels "
+            f"differ in {before['voxels_differing']} of {before['foreground_voxels']} voxels."
         )
     return table
 

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 #: Name -> (slices, rows, columns). The same head on every grid.
@@ -79,6 +80,11 @@ def ours() -> None:
     """Serve whole cases: the same calls that the command line makes."""
     import flairseg
     from flairseg import segment, write_segmentation
+
+    with suppress(ImportError):  # a version before it has none
+        from flairseg.segmentation.memory import limit_heap
+
+        limit_heap()
 
     for request in requests():
         began, used = time.perf_counter(), time.process_time()
