@@ -36,8 +36,6 @@ SIDE_VOXELS = 8
 LEAST_HEAD = 0.25
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
-#: Slices of a slab in which distances are measured at once.
-SLAB = 40
 #: Slow shading is taken out with this sigma, mm.
 SHADING_MM = 22.0
 #: Brightness relative to local white matter below which tissue is fluid.
