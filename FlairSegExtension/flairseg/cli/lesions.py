@@ -72,8 +72,8 @@ def _measure(
     from ..files.safe_names import safe_name
     from ..files.same_input import FINGERPRINT, already_there, refuse_other_input
     from ..files.summary_paths import absolute_source, input_for_summary
+    from ..io.images import read_image
     from ..io.label_maps import read_label_map
-    from ..io.reader import read_volume
     from ..labels import LESION
     from ..study.canonical import file_sha256
 
@@ -84,7 +84,7 @@ def _measure(
     existing = already_there(output, names.values())
     if existing and not overwrite:
         raise results_exist(f"Results of the lesions of {stem}", output / existing[0])
-    volume = read_volume(flair)
+    volume = read_image(flair)
     source, digest = absolute_source(labels_path), file_sha256(labels_path)
     if existing:
         refuse_other_input(output / names["summary"], stem, [(source, digest)])

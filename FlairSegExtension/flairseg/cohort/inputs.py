@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import FlairSegError, UnreadableImageError
 from ..image.volume import Volume
-from ..io.reader import read_volume
+from ..io.images import read_image
 from .model import Session
 
 #: What a share that is slow or was lost for a moment answers; it is tried again after so many seconds each.
@@ -108,7 +108,7 @@ def read_session(session: Session) -> Volume:
 def _read(session: Session) -> Volume:
     path = Path(session.path)
     if not path.is_dir() or find_spec("pydicom") is None:
-        return read_volume(path)
+        return read_image(path)
     from ..dicom import list_series
     from ..dicom.find import choose_flair
     from ..dicom.read import read_found
@@ -116,6 +116,6 @@ def _read(session: Session) -> Volume:
     series, scan = list_series(input_files(session) if session.files else path)
     if not series and not scan.damaged:
         # A folder with other images gets the advice that fits.
-        return read_volume(path)
+        return read_image(path)
     found = choose_flair(series, scan, path, session.series_uid or None, by_look=True)
     return read_found(found, session.case).volume

@@ -21,7 +21,7 @@ from ..files.same_input import fingerprint
 from ..files.summary_paths import absolute_source
 from ..image.checks import check_volume
 from ..image.volume import Volume
-from ..io.reader import read_volume
+from ..io.images import read_image
 from ..labels import CLASSES, LESION, NORMAL_WMH
 from ..models.card import ModelCard
 from ..models.store import DEFAULT_MODEL, find_model, list_models, verify_model
@@ -249,7 +249,7 @@ def compare(
     began = time.perf_counter()
     cards = choose_models(models)
     source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
-    checked = check_volume(volume) if isinstance(volume, Volume) else read_volume(volume)
+    checked = check_volume(volume) if isinstance(volume, Volume) else read_image(volume)
     results = []
     for number, card in enumerate(cards):
 

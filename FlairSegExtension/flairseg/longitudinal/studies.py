@@ -14,9 +14,9 @@ from ..files.summary_paths import absolute_source
 from ..image.checks import check_volume
 from ..image.footing import footed
 from ..image.volume import Volume
+from ..io.images import read_image
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import LabelMapping
-from ..io.reader import read_volume
 from ..labels import LESION, NUMBER_OF_CLASSES
 from ..models.card import ModelCard
 from ..progress import CancelToken
@@ -141,9 +141,9 @@ def _read(path: Path) -> tuple[Volume, str | None]:
             read = read_flair(path)
         except InputNotFoundError:
             # A folder with other images gets the advice that fits.
-            return read_volume(path), None
+            return read_image(path), None
         return read.volume, read.source.study_date or None
-    return read_volume(path), dicom_date(path)
+    return read_image(path), dicom_date(path)
 
 
 def dicom_date(path: Path) -> str | None:

@@ -21,9 +21,9 @@ from ..files.names import case_name, mask_case_name, stem_of, without_mask_words
 from ..files.same_input import fingerprint
 from ..files.summary_paths import find_input
 from ..image.volume import Volume
+from ..io.images import read_image
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
-from ..io.reader import read_volume
 from ..lesions.components import LesionMap, find_lesions
 from ..review.verdict import ACCEPTED_AFTER_EDITS, from_json
 from ..review.version_folder import (
@@ -177,7 +177,7 @@ def from_files(
         raise UnreadableImageError(
             f"{followup.name} is no follow-up of two or more studies.", "Give the followup.json of flairseg follow."
         )
-    image = read_volume(_find_flair(flair, files, summary))
+    image = read_image(_find_flair(flair, files, summary))
     ours = files.version is not None or files.summary is not None
     found = read_label_map(files.labels, image.geometry, meaning or (OWN if ours else None))
     labels = found.labels

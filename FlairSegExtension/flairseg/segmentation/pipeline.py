@@ -19,7 +19,7 @@ from ..image.checks import check_volume
 from ..image.footing import footed
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
-from ..io.reader import read_volume
+from ..io.images import read_image
 from ..labels import BACKGROUND
 from ..models.card import ModelCard, PipelineConfig
 from ..models.store import find_model, networks
@@ -80,7 +80,7 @@ def segment(
     with reporter.stage("read", 0.0, STAGES["read"]):
         card = model if isinstance(model, ModelCard) else find_model(model)
         source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
-        checked = footed(check_volume(volume) if isinstance(volume, Volume) else read_volume(volume))
+        checked = footed(check_volume(volume) if isinstance(volume, Volume) else read_image(volume))
     answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
     warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))
     seconds = {**reporter.seconds, **answer.seconds, "total": time.perf_counter() - began}
