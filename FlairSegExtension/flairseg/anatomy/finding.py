@@ -24,7 +24,7 @@ from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, Atlas, load_atlas
 from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
-from .registration import Alignment, affine_points, align, grown_along, prepare_images, relative_image, shrunk
+from .registration import Alignment, RelativeImage, affine_points, align, grown_along, prepare_images, shrunk
 
 #: Voxels finer than this are averaged: the atlas is no sharper.
 FINEST_MM = 1.1
@@ -125,12 +125,12 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
         )
     step(0.1)
     atlas = load_atlas()
-    image = relative_image(scan, own_labels, brain)
+    image = RelativeImage(scan, own_labels, brain)
     alignment, fit = align(scan, own_labels, brain, atlas, lambda done: step(0.1 + 0.6 * done), image)
     doubt = doubts(fit)
     if doubt:
         return RegionMap.nothing(labels.shape, volume.ijk_to_ras, f"{doubt} {_ADVICE}", fit)
-    parts = _anatomy(scan.with_array(image), own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
+    parts = _anatomy(scan, image, own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
     codes, lateral = (np.ascontiguousarray(stack.restore(part)) for part in parts)
     return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, through_plane_axis(volume.ijk_to_ras))
 
@@ -148,11 +148,16 @@ def doubts(fit: Fit) -> str:
 
 
 def _anatomy(
-    image: Volume, labels: np.ndarray, brain: np.ndarray, alignment: Alignment, step: Callable[[float], None]
+    scan: Volume,
+    image: RelativeImage,
+    labels: np.ndarray,
+    brain: np.ndarray,
+    alignment: Alignment,
+    step: Callable[[float], None],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and the side of the lateral ventricles on the image's grid; ``image`` holds relative intensities."""
-    shrink = _shrink(image, brain)
-    coarse = shrunk(image, shrink) if max(shrink) > 1 else image
+    """Codes and the side of the lateral ventricles on the scan's grid."""
+    shrink = _shrink(scan, brain)
+    coarse = shrunk(scan, shrink, image.__getitem__) if max(shrink) > 1 else scan.with_array(image[:])
     at = triple(slice(s // 2, None, s) for s in shrink[::-1])
     own = triple(slice(0, n) for n in coarse.array.shape)
     labels_small, brain_small = (a[at][own] for a in (labels, brain))

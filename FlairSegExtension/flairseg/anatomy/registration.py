@@ -151,10 +151,10 @@ class Case:
     has_ventricles: bool
 
 
-def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: np.ndarray | None = None) -> Case:
+def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: RelativeImage | None = None) -> Case:
     """Bring image, labels and rough brain mask (K, J, I of one grid) to the coarse grid of the affine fits.
 
-    ``image`` is :func:`relative_image` of them, computed if None.
+    ``image`` is :class:`RelativeImage` of them, made if None.
     """
     import SimpleITK as sitk
 
@@ -164,15 +164,18 @@ def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: np.nda
     def coarse(array: np.ndarray) -> sitk.Image:
         return volume_to_sitk(shrunk(volume.with_array(array), shrink))
 
-    if image is None:
-        image = relative_image(volume, labels, brain)
+    def around(at: slice) -> np.ndarray:
+        """What is bright around the brain, not in it, is scalp and marrow."""
+        slab = shown[at]
+        return np.where(brain[at] | (rim[at] & (slab < BRIGHTEST_AROUND)), slab, np.float32(0))
+
+    shown = RelativeImage(volume, labels, brain) if image is None else image
     rim = _dilated(brain, volume.spacing, RIM_MM)
     mask, cavities = coarse(brain), coarse(labels == VENTRICLES)
     # The rough mask may leave ventricles open to the outside; they are brain here.
     outline = sitk.Maximum(mask, cavities) - VENTRICLE_WEIGHT * cavities
     return Case(
-        # Around the brain, what is bright is scalp and marrow.
-        coarse(np.where(brain | (rim & (image < BRIGHTEST_AROUND)), image, 0)),
+        volume_to_sitk(shrunk(volume, shrink, around)),
         sitk.SmoothingRecursiveGaussian(outline, 3.0),
         sitk.Cast(coarse(rim) > 0.5, sitk.sitkUInt8),
         sitk.Cast(coarse(_dilated(brain, volume.spacing, SURROUNDINGS_MM)) > 0.5, sitk.sitkUInt8),
@@ -182,7 +185,7 @@ def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: np.nda
     )
 
 
-def shrunk(volume: Volume, factors: Sequence[int]) -> Volume:
+def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.ndarray] | None = None) -> Volume:
     """Means of blocks of voxels, as ``SimpleITK.BinShrink`` makes them; what fills no block at the end is left out.
 
     Parameters
@@ -190,38 +193,66 @@ def shrunk(volume: Volume, factors: Sequence[int]) -> Volume:
     volume : Volume
     factors : sequence of int
         Voxels along I, J, K.
+    read : callable, optional
+        Gives some slices (along K) of what is averaged in place of the volume's voxels: a large volume need not be
+        there whole.
 
     Returns
     -------
     Volume
         float32.
     """
-    out = volume.array.astype(np.float32)
-    for axis, factor in enumerate(factors[::-1]):
-        if factor == 1:
-            continue
-        whole = out.shape[axis] // factor * factor
-        parts = [out[(slice(None),) * axis + (slice(first, whole, factor),)] for first in range(factor)]
-        out = parts[0].copy()
-        for part in parts[1:]:
-            out += part
+    thick, *in_plane = factors[::-1]
+    out = np.empty([n // factor for n, factor in zip(volume.array.shape, factors[::-1], strict=True)], np.float32)
+    for number, target in enumerate(out):
+        at = slice(number * thick, (number + 1) * thick)
+        slab = np.asarray(volume.array[at] if read is None else read(at), np.float32)
+        part = slab[0].copy()
+        for other in slab[1:]:
+            part += other
+        for axis, factor in enumerate(in_plane):
+            if factor == 1:
+                continue
+            whole = part.shape[axis] // factor * factor
+            first, *others = (part[(slice(None),) * axis + (slice(n, whole, factor),)] for n in range(factor))
+            part = first.copy()
+            for other in others:
+                part += other
+        target[:] = part
     out *= np.float32(1 / np.prod(factors))
     blocks = np.diag([*factors, 1.0])
     blocks[:3, 3] = (np.asarray(factors) - 1) / 2
-    return Volume(np.ascontiguousarray(out), volume.ijk_to_ras @ blocks, volume.name)
+    return Volume(out, volume.ijk_to_ras @ blocks, volume.name)
 
 
-def relative_image(volume: Volume, labels: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Intensities with air at 0 and the median of unlabelled brain at 1, hyperintensities painted over; float32."""
-    array = volume.array.astype(np.float32)
-    low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
-    healthy = array[brain & (labels == BACKGROUND)]
-    median = float(np.median(healthy)) if healthy.size else float(array.max())
-    array -= np.float32(low)
-    array *= np.float32(1 / max(median - low, 1e-6))
-    np.clip(array, 0, BRIGHTEST, out=array)
-    array[labels > VENTRICLES] = 1.0
-    return array
+class RelativeImage:
+    """Intensities with air at 0 and the median of unlabelled brain at 1, hyperintensities painted over; float32.
+
+    Computed slice by slice when asked for.
+
+    Parameters
+    ----------
+    volume : Volume
+    labels : ndarray of uint8, shape (K, J, I)
+    brain : ndarray of bool, shape (K, J, I)
+    """
+
+    def __init__(self, volume: Volume, labels: np.ndarray, brain: np.ndarray) -> None:
+        self._array, self._labels = volume.array, labels
+        self._low = min(0.0, float(np.percentile(volume.array[:, ::4, ::4], 1)))
+        parts = zip(volume.array, labels, brain, strict=True)
+        healthy = np.concatenate([part[inside & (own == BACKGROUND)] for part, own, inside in parts])
+        level = float(np.median(healthy, overwrite_input=True)) if healthy.size else float(volume.array.max())
+        self._factor = np.float32(1 / max(level - self._low, 1e-6))
+
+    def __getitem__(self, at: slice) -> np.ndarray:
+        """Some slices, along K."""
+        out = np.array(self._array[at], np.float32, order="C")
+        out -= np.float32(self._low)
+        out *= self._factor
+        np.clip(out, 0, BRIGHTEST, out=out)
+        out[self._labels[at] > VENTRICLES] = 1.0
+        return out
 
 
 def _dilated(mask: np.ndarray, spacing_ijk: tuple[float, float, float], reach_mm: float) -> np.ndarray:
@@ -255,7 +286,7 @@ def align(
     brain: np.ndarray,
     atlas: Atlas,
     step: Callable[[float], None] = lambda _: None,
-    image: np.ndarray | None = None,
+    image: RelativeImage | None = None,
 ) -> tuple[Alignment, Fit]:
     """Lay the atlas on a case.
 
@@ -270,8 +301,8 @@ def align(
     atlas : Atlas
     step : callable
         Called with the fraction done; may raise to cancel.
-    image : ndarray of float32, shape (K, J, I), optional
-        :func:`relative_image` of these, computed if None.
+    image : RelativeImage, optional
+        :class:`RelativeImage` of these, made if None.
 
     Returns
     -------

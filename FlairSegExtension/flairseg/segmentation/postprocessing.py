@@ -192,7 +192,8 @@ def remove_small_components(
     components, count = ndimage.label(labels == value, structure=CONNECTIVITY_26)
     if count == 0 or minimum_mm3 <= voxel_mm3:
         return out
-    voxels = np.bincount(components.ravel())
+    # Slice by slice: counting takes eight bytes a voxel.
+    voxels = sum((np.bincount(part.ravel(), minlength=count + 1) for part in components), np.zeros(count + 1, int))
     # Half a voxel's thousandth keeps rounding of the voxel volume from deciding.
     small = voxels * voxel_mm3 < minimum_mm3 - 1e-3 * voxel_mm3
     small[0] = False
@@ -287,9 +288,18 @@ def smooth_edges(
 
 def _bounding_box(labels: np.ndarray) -> tuple[slice, ...] | None:
     """Smallest box around the foreground, a little wider in plane; None where there is none."""
-    found = ndimage.find_objects((labels != BACKGROUND).view(np.uint8))
-    if not found:
+    found = [np.zeros(n, dtype=bool) for n in labels.shape]
+    for k, part in enumerate(labels):
+        mask = part != BACKGROUND
+        rows = mask.any(axis=1)
+        if rows.any():
+            found[0][k] = True
+            found[1] |= rows
+            found[2] |= mask.any(axis=0)
+    if not found[0].any():
         return None
+    ends = [(int(np.argmax(line)), len(line) - int(np.argmax(line[::-1]))) for line in found]
     return tuple(
-        slice(max(s.start - _MARGIN, 0), min(s.stop + _MARGIN, n)) for s, n in zip(found[0], labels.shape, strict=True)
+        slice(max(start - _MARGIN, 0), min(stop + _MARGIN, n))
+        for (start, stop), n in zip(ends, labels.shape, strict=True)
     )
