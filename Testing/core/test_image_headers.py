@@ -407,3 +407,10 @@ def test_a_foreign_kind_has_its_article(tmp_path, array):
         (tmp_path / name).write_bytes(foreign_files(array)[name][0])
         with pytest.raises(UnreadableImageError, match=expected):
             read_volume(tmp_path / name)
+
+
+def test_a_single_slice_has_no_thickness_by_its_axis_limits(tmp_path, array):
+    nrrd.write(str(tmp_path / "s.nrrd"), array[:, :, 0], {"axis mins": [0.0] * 2, "axis maxs": [18.0, 16.2]})
+    with pytest.raises(InvalidGeometryError) as error:
+        read_volume(tmp_path / "s.nrrd")
+    assert error.value.code == "no-voxel-size"
