@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from flairseg.preprocessing import brain_mask
-from flairseg.preprocessing.brain_mask import brain_mask_slice, moments_ellipse, refine_contour, tissue_threshold
+from flairseg.preprocessing.brain_mask import (
+    brain_mask_slice,
+    moments_ellipse,
+    refine_contour,
+    tissue_threshold,
+    without_holes,
+)
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -345,3 +351,10 @@ def test_segmentation_and_regions_share_the_mask(monkeypatch):
     preprocess(SliceStack.from_volume(head), PipelineConfig())
     find_regions(head, labels)
     assert len(found) == 1
+
+
+def test_holes_are_filled_as_by_scipy():
+    rng = np.random.default_rng(9)
+    for share in (0.3, 0.5, 0.6, 0.8):
+        mask = rng.random((30, 41)) < share
+        np.testing.assert_array_equal(without_holes(mask), ndimage.binary_fill_holes(mask))

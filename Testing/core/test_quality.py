@@ -273,3 +273,19 @@ def test_volumes_beyond_those_of_any_patient_are_told(value, limit):
         found = result_doubts(stack, mask, labels, image_is_doubtful=True)
         assert [w.code for w in found] == told
         assert all(f"{voxels} ml were found" in w for w in found)
+
+
+@pytest.mark.parametrize("shape", [(96, 80), (97, 83)])
+def test_shading_on_blocks_is_that_of_all_pixels(shape):
+    """A weighted Gaussian mean, here by SciPy on every pixel; also where no block fits the edge."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(6)
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    image = (1 + 0.3 * np.sin(rows / 30) + 0.2 * columns / 80 + rng.normal(0, 0.1, shape)).astype(np.float32)
+    inside = np.hypot((rows - 48) / 40, (columns - 40) / 33) < 1
+    weight = ndimage.gaussian_filter(inside.astype(float), [20.0, 24.0])
+    expected = ndimage.gaussian_filter(np.where(inside, image, 0), [20.0, 24.0]) / weight
+    found = image_quality._local_mean(image, inside, [20.0, 24.0])
+    assert found.shape == shape
+    np.testing.assert_allclose(found[inside], expected[inside], rtol=4e-3)

@@ -157,7 +157,7 @@ def refine_contour(mask: np.ndarray, smoothing_px: float = 2.0) -> np.ndarray:
     -------
     ndarray of bool, shape (rows, columns)
     """
-    filled = _fill_holes(mask)
+    filled = without_holes(mask)
     if smoothing_px > 0:
         filled = ndimage.gaussian_filter(filled.astype(np.float32), smoothing_px) > 0.5
     labels, count = ndimage.label(filled)
@@ -190,7 +190,7 @@ def brain_mask_slice(
         All False where the slice holds no plausible brain.
     """
     tissue = image > threshold
-    head = _fill_holes(tissue)
+    head = without_holes(tissue)
     empty = np.zeros(image.shape, dtype=bool)
     if head.sum() * spacing_mm**2 < MINIMUM_AREA_MM2:
         return empty
@@ -210,7 +210,7 @@ def brain_mask_slice(
     score = area * (mean_depth / max(depth.max(), 1e-6)) ** 2
     score[0] = 0.0  # what is not in any piece
     main = (score >= PARTNER_SHARE * score.max())[labels]
-    ellipse = moments_ellipse(_fill_holes(main))
+    ellipse = moments_ellipse(without_holes(main))
     if ellipse is None:
         return empty
     inside = ellipse.contains(image.shape, ELLIPSE_MARGIN)
@@ -299,7 +299,7 @@ def shared_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]
 
 def _is_shell(mask: np.ndarray) -> bool:
     """Whether the slices of a mask enclose more than they cover, as scalp does and noise does not."""
-    return sum(int(_fill_holes(one).sum()) for one in mask) > 2 * int(mask.sum())
+    return sum(int(without_holes(one).sum()) for one in mask) > 2 * int(mask.sum())
 
 
 def _average_slabs(slices: np.ndarray, width: int) -> np.ndarray:
@@ -330,8 +330,8 @@ def _resizing_matrix(old: int, new: int) -> sparse.csr_array:
     )
 
 
-def _fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Fill the holes of one slice: as ``scipy.ndimage.binary_fill_holes``, several times faster."""
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    """Fill the holes of one slice (rows, columns): as ``scipy.ndimage.binary_fill_holes``, several times faster."""
     background, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
     out: np.ndarray = (background != background[0, 0])[1:-1, 1:-1]
     return out
@@ -387,7 +387,7 @@ def _middle_slice(slices: np.ndarray, threshold: float, spacing_mm: float) -> tu
             continue
         score = area * measure.regionprops(mask.astype(np.uint8))[0].solidity ** 4
         # What touches the head's outline has leaked into the scalp.
-        head = _fill_holes(slices[k] > threshold)
+        head = without_holes(slices[k] > threshold)
         rim = head & ~ndimage.binary_erosion(head, iterations=2)
         score *= 1.0 - float((mask & rim).sum() / area) * 4
         if score > best_score:

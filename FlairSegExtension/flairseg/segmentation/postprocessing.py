@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from ..labels import BACKGROUND, CLASSES, LESION, NORMAL_WMH, NUMBER_OF_CLASSES, VENTRICLES
 from ..models.card import PipelineConfig
+from ..preprocessing.brain_mask import without_holes
 
 #: Lesions are 26-connected components (faces, edges and corners).
 CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
@@ -234,10 +235,10 @@ def fill_holes(
             mask = labels[k] == label_class.value
             if not mask.any():
                 continue
-            inside = ndimage.binary_fill_holes(mask) & ~mask
-            regions, count = ndimage.label(inside)
-            if count == 0:
+            inside = without_holes(mask) & ~mask
+            if not inside.any():
                 continue
+            regions, _ = ndimage.label(inside)
             # A region that holds another class is that class's surroundings, not a hole.
             foreign = np.bincount(regions.ravel(), weights=(labels[k] != BACKGROUND).ravel()) > 0
             fill = (np.bincount(regions.ravel()) * pixel_mm2 <= maximum_mm2) & ~foreign
