@@ -71,9 +71,10 @@ def main() -> None:
         (f"{name}_flair_overview.png", "the picture: every slice that has something, outlined"),
         (f"{name}_flair_summary.json", "volumes, lesion count, model, warnings, timings"),
         (f"{name}_flair_labels.nii.gz", "the label map, for any viewer (over the FLAIR)"),
-        (f"{name}_flair.seg.nrrd", "the same for 3D Slicer, with names and colours"),
+        (f"{name}_flair_lesion_mask.nii.gz", "the lesions alone, 0 and 1, for other programs"),
+        (f"{name}_flair.seg.nrrd", "the label map for 3D Slicer, with names and colours"),
     ):
-        console.print(f"  {folder / file!s:<36} {what}", soft_wrap=True)
+        console.print(f"  {folder / file!s:<40} {what}", soft_wrap=True)
     console.print("\nResearch use only - not a medical device.", style="dim")
 
 
