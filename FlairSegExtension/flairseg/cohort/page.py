@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import write_whole
+from ..labels import CLASS_BY_VALUE, LESION
 from ..reporting.layout import Section
 from ..reporting.page import render_page
 from ..reporting.wording import counted, figure
@@ -173,7 +174,7 @@ def _sheet_paragraphs(ordered: Sequence[Priority]) -> tuple[str, ...]:
 
 def _card(root: Path, one: Priority) -> dict[str, Any]:
     row = one.row
-    count = "" if row.lesion_count is None else f", {counted(row.lesion_count, 'lesion')}"
+    count = "" if row.lesion_count is None else f", {counted(row.lesion_count, CLASS_BY_VALUE[LESION].id)}"
     facts = "lesions not known" if row.lesion_ml is None else f"{figure(row.lesion_ml)} ml{count}"
     verdict = f"; verdict: {row.verdict}" if row.verdict else ""
     return {
