@@ -172,7 +172,7 @@ def segment(
         ),
     ] = None,
     regions: Annotated[
-        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds a case.")
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a second a case.")
     ] = True,
     dicom_out: Annotated[
         Path | None,
@@ -489,7 +489,7 @@ def follow(
         typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
     ] = None,
     regions: Annotated[
-        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second.")
     ] = True,
     self_grade: Annotated[
         bool,
@@ -638,7 +638,7 @@ def lesions(
     ],
     labels: LabelMeaning = None,
     regions: Annotated[
-        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a few seconds.")
+        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second.")
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table of the same label map.")] = False,
     name: Annotated[

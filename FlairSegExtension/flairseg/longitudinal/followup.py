@@ -69,7 +69,7 @@ def follow(
     dates : sequence of str, optional
         For each study YYYY-MM-DD or None.
     regions : bool
-        Also find the region of each lesion (seconds more), see :func:`with_regions`.
+        Also find the region of each lesion (about a second more), see :func:`with_regions`.
     mappings : sequence, optional
         For each label file what its values mean, or None where it says so itself.
     self_grade : bool

@@ -62,7 +62,7 @@ def segment(
     cancel : CancelToken or callable, optional
         Checked between steps and batches.
     regions : bool
-        Also find the regions of the lesions (seconds more), see :meth:`Segmentation.with_regions`.
+        Also find the regions of the lesions (about a second more), see :meth:`Segmentation.with_regions`.
 
     Returns
     -------
