@@ -66,3 +66,13 @@ def test_images_and_what_cannot_be_read_are_no_label_maps(head, head_file, tmp_p
     nib.save(image, tmp_path / "registered.nii.gz")
     assert np.array_equal(read_image(tmp_path / "registered.nii.gz").array, head.array)
     assert not is_label_map(results["probabilities"])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("intent", "expected"), [("label", True), ("none", False), ("estimate", False)])
+def test_the_intent_of_any_program_s_file_tells_a_label_map(tmp_path, order, intent, expected):
+    image = nib.Nifti1Image(np.ones((4, 5, 6), np.uint8), np.eye(4), nib.Nifti1Header(endianness=order))
+    image.header.set_intent(intent)
+    for name in ("m.nii.gz", "m.nii"):
+        nib.save(image, tmp_path / name)
+        assert is_label_map(tmp_path / name) is expected

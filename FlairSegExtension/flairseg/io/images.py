@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 from ..errors import UnsupportedImageError
+from ..files.nifti import HEADER_BYTES, first_bytes
 from ..image.volume import Volume
 from .raw_reading import signature_of
 from .reader import read_volume
@@ -13,13 +14,16 @@ from .reader import read_volume
 #: A field that every segmentation of 3D Slicer has in its NRRD header.
 _SEGMENTATION_FIELD = b"Segmentation_"
 _HEADER_BYTES = 1 << 14
+#: NIfTI's ``intent_code``, and NIFTI_INTENT_LABEL (nifti1.h).
+_INTENT, _LABEL_INTENT = slice(68, 70), 1002
 
 
 def read_image(path: str | Path) -> Volume:
     """:func:`flairseg.io.reader.read_volume`, without label maps.
 
     What FlairSeg wrote itself is known by its header (label map, lesion mask, map of changes), what 3D Slicer wrote by
-    the fields of its segmentations. A loop over a folder with results meets them.
+    the fields of its segmentations, and NIfTI files of any program by the intent "label". A loop over a folder with
+    results meets them.
 
     Raises
     ------
@@ -39,6 +43,13 @@ def read_image(path: str | Path) -> Volume:
     return read_volume(path)
 
 
+def _has_label_intent(path: Path) -> bool:
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return False
+    code = first_bytes(path, HEADER_BYTES)[_INTENT]
+    return code in (_LABEL_INTENT.to_bytes(2, "little"), _LABEL_INTENT.to_bytes(2, "big"))
+
+
 def is_label_map(path: Path) -> bool:
     """Whether the header of a file says that it is a label map; False for folders and for what cannot be read."""
     try:
@@ -47,6 +58,6 @@ def is_label_map(path: Path) -> bool:
         if path.name.lower().endswith((".nrrd", ".nhdr")):
             with path.open("rb") as stream:
                 return _SEGMENTATION_FIELD in stream.read(_HEADER_BYTES).partition(b"\n\n")[0]
-        return bool(signature_of(path))
+        return bool(signature_of(path)) or _has_label_intent(path)
     except (OSError, EOFError, ValueError, zlib.error):
         return False
