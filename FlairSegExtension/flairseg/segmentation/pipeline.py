@@ -31,7 +31,7 @@ from .cropping import Crop, batches, crops
 from .decoding import classify, decode
 from .ensemble import Vote, Voted
 from .inference import Generator, onnxruntime_version, reserve_sessions
-from .memory import untouched_zeros
+from .memory import release_memory, untouched_zeros
 from .postprocessing import clean_labels
 from .result import Segmentation
 
@@ -117,6 +117,8 @@ def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         prepared = replace(prepared, mask=np.zeros((0, *shape[1:]), bool))
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update, parts)
         del prepared
+        # What the network worked with is free now, and the largest of the stages is still to come.
+        release_memory()
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
         mask = np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape)
         labels = clean_labels(labels, probabilities, stack.spacing, config, mask)
