@@ -22,8 +22,8 @@ MAPPED_BYTES = 16_000_000
 KEPT_BYTES = 64_000_000
 #: From this size on an array's zeros are pages of their own.
 _PAGED_BYTES = 32_000_000
-#: A process with a loaded model, and what a voxel adds. With regions 20 x 256 x 256 took 407 MB at its peak, 138 x 230 x
-#: 230 547 MB, 200 x 256 x 256 589 MB, 320 x 512 x 512 1.5 GB.
+#: A process with a loaded model, and what a voxel adds. Peaks with regions: 20 x 256 x 256 took 407 MB, 138 x 230 x 230
+#: 547 MB, 200 x 256 x 256 589 MB, 320 x 512 x 512 1.5 GB.
 IDLE_BYTES, BYTES_PER_VOXEL = 500_000_000, 20
 #: What an ensemble adds: for each network, and for each voxel.
 MEMBER_BYTES, ENSEMBLE_BYTES_PER_VOXEL = 150_000_000, 24
