@@ -4,6 +4,7 @@
     python -m Testing.benchmarks.cohort synthetic --sessions 2000 --jobs 2 --folder /tmp/cohort
     python -m Testing.benchmarks.cohort soak --kills 100 --sessions 200 --folder /tmp/soak [--apart]
     python -m Testing.benchmarks.cohort efficiency --sessions 24 --jobs 1 2 4
+    python -m Testing.benchmarks.cohort tables --sessions 10000
     python -m Testing.benchmarks.cohort quality
 
 Figures go to standard output as JSON. Sessions are painted heads segmented by a network without training, so that they
@@ -40,11 +41,16 @@ from flairseg.cohort.clusters import ClusterOptions, Share, make_executor
 from flairseg.cohort.image_quality import MEASURES, measure
 from flairseg.cohort.model import DONE, NO_FLAIR, QUARANTINED
 from flairseg.cohort.options import CaseOptions
+from flairseg.cohort.page import write_page
+from flairseg.cohort.rows import read_rows, write_row
+from flairseg.cohort.tables import write_tables
 from flairseg.cohort.tasks import NOTHING, Task
 from flairseg.io.reader import read_volume
 
 from Testing.core import real_data
 from Testing.core.cohort_data import BREAKAGES, bids_image, head
+from Testing.core.cohort_rows import RUN as RUN_JSON
+from Testing.core.cohort_rows import many
 from Testing.core.processes import dask_workers
 from Testing.core.tiny import make_model
 
@@ -413,6 +419,27 @@ def efficiency(folder: Path, sessions: int, jobs: list[int]) -> list[dict[str, A
     return lines
 
 
+def tables(sessions: int) -> dict[str, Any]:
+    """CPU seconds of what is made of all rows together, for so many sessions."""
+    with tempfile.TemporaryDirectory() as folder:
+        layout = cohort.Layout(Path(folder))
+        made = many(sessions)
+
+        def seconds(work: Callable[[], Any]) -> float:
+            began = time.process_time()
+            work()
+            return round(time.process_time() - began, 2)
+
+        rows = {row.case: row for row in made}
+        return {
+            "sessions": len(rows),
+            "write_rows_cpu_s": seconds(lambda: [write_row(layout, row) for row in made]),
+            "read_rows_cpu_s": seconds(lambda: read_rows(layout)),
+            "write_tables_cpu_s": seconds(lambda: write_tables(layout, rows, {})),
+            "write_page_cpu_s": seconds(lambda: write_page(layout, made, [], RUN_JSON)),
+        }
+
+
 def quality() -> dict[str, Any]:
     """Image quality of the real images beside the project: least and largest of each measure, and what was marked."""
     paths = [p for pattern in ("tabriz/*/flair.nii.gz", "ljubljana_longitudinal/*/*_flair.nii.gz")
@@ -430,7 +457,7 @@ def quality() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "synthetic", "soak", "efficiency", "quality", "make"))
+    parser.add_argument("what", choices=("overhead", "synthetic", "soak", "efficiency", "tables", "quality", "make"))
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
@@ -451,6 +478,8 @@ def main() -> None:
         )
     elif given.what == "efficiency":
         found = efficiency(given.folder, given.sessions, given.jobs)
+    elif given.what == "tables":
+        found = tables(given.sessions)
     elif given.what == "quality":
         found = quality()
     else:
