@@ -402,8 +402,11 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def efficiency(folder: Path, sessions: int, jobs: list[int]) -> list[dict[str, Any]]:
-    """The same cohort by one, two and more workers; where others use the computer too, CPU tells more than time."""
+def efficiency(folder: Path, sessions: int, jobs: list[int]) -> dict[str, Any]:
+    """The same cohort by one, two and more workers; where others use the computer too, CPU tells more than time.
+
+    What starting a worker and what a session costs is told apart by least squares over the runs with several workers.
+    """
     make_cohort(folder / "bids", sessions)
     model = make_model(folder / "models")
     lines: list[dict[str, Any]] = []
@@ -416,7 +419,13 @@ def efficiency(folder: Path, sessions: int, jobs: list[int]) -> list[dict[str, A
         lines.append({"workers": count, "cpu_s": round(total, 1), "cores_used": round(total / used["wall_s"], 2),
                       "speed_up": round(first["wall_s"] / used["wall_s"], 2),
                       "cpu_efficiency": round(first["cpu_s"] / total, 2), "cores": os.cpu_count(), **used})  # fmt: skip
-    return lines
+    several = [line for line in lines if line["workers"] > 1]
+    found: dict[str, Any] = {"runs": lines}
+    if len(several) > 1:
+        parts = np.array([[sessions, line["workers"]] for line in several], float)
+        (each, start), *_ = np.linalg.lstsq(parts, [line["workers_cpu_s"] for line in several], rcond=None)
+        found |= {"cpu_s_a_session": round(float(each), 3), "cpu_s_to_start_a_worker": round(float(start), 2)}
+    return found
 
 
 def tables(sessions: int) -> dict[str, Any]:
