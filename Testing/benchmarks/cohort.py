@@ -36,11 +36,9 @@ import numpy as np
 import psutil
 from flairseg import cohort
 from flairseg.cohort import executors
-from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, make_executor
 from flairseg.cohort.image_quality import MEASURES, measure
 from flairseg.cohort.model import DONE, NO_FLAIR, QUARANTINED
-from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.page import write_page
 from flairseg.cohort.rows import read_rows, write_row
 from flairseg.cohort.tables import write_tables
@@ -56,6 +54,8 @@ from Testing.core.tiny import make_model
 
 #: Share of the sessions that are broken, and of the subjects that have two.
 BROKEN, FOLLOWED = 0.05, 0.5
+#: Seconds without a task, to know what that costs.
+_IDLE_S = 15.0
 RUN = {"device": "cpu", "regions": False, "overview": False}
 
 
@@ -141,11 +141,14 @@ class Cpu:
 def overhead(tasks: int, jobs: int) -> dict[str, Any]:
     """What handing a task out and taking its outcome in costs, through the executor of a real run."""
     with tempfile.TemporaryDirectory() as folder:
-        work = Work(cohort.Layout(Path(folder)), CaseOptions("none", "0"), {}, {})
         cluster = ClusterOptions(jobs=jobs, dashboard="")
         executor = make_executor(cluster, "bench", Share(jobs, 1, 1 << 30), Path(folder))
-        _start_without_model(executor, work)
+        _start_without_model(executor, jobs)
         waiting, in_flight, seen = tasks, 0, 0
+        idle, until = Cpu(), time.monotonic() + _IDLE_S
+        while time.monotonic() < until:
+            executor.next(1.0)
+        rested = idle.report(1)
         memory = Memory(lambda: seen)
         memory.start()
         cpu = Cpu()
@@ -157,13 +160,17 @@ def overhead(tasks: int, jobs: int) -> dict[str, Any]:
                 in_flight, seen = in_flight - 1, seen + 1
         used, grown = cpu.report(tasks), memory.report()
         executor.close()
-    return {"tasks": seen, "jobs": jobs, **used, "memory": grown}
+    # What Dask takes whether or not there is something to do: the longer the wall-clock time, the more.
+    idle_ms = 1000 * rested["scheduler_cpu_s"] / rested["wall_s"]
+    own_ms = used["scheduler_cpu_ms_a_task"] - idle_ms * used["wall_s"] / tasks
+    return {"tasks": seen, "jobs": jobs, **used, "idle_scheduler_cpu_ms_a_second": round(idle_ms, 1),
+            "scheduler_cpu_ms_a_task_without_idle": round(own_ms, 2), "memory": grown}  # fmt: skip
 
 
-def _start_without_model(executor: Any, work: Work) -> None:
+def _start_without_model(executor: Any, jobs: int) -> None:
     if isinstance(executor, executors.InProcess):
         return
-    executor._client.wait_for_workers(1, timeout=120)
+    executor._client.wait_for_workers(jobs, timeout=300)
 
 
 def make_cohort(folder: Path, sessions: int, seed: int = 0) -> dict[str, str]:
