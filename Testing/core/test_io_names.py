@@ -340,7 +340,8 @@ def test_words_of_a_description_alone():
             "_study1_registered", "_study2_labels", ".seg", "_dseg", "_desc-lesion_mask", "_probseg", "_truth",
         )),
         ("labels", True), ("mask", True),
-        ("p1_flair", False), ("change", False), ("unlabelled", False), ("p1_maskless", False), ("lesions_p1", False),
+        ("p1_flair", False), ("p1_registered", False),
+        ("change", False), ("unlabelled", False), ("p1_maskless", False), ("lesions_p1", False),
     ],
 )  # fmt: skip
 def test_what_flairseg_makes_is_no_image_to_read(tmp_path, stem, made):

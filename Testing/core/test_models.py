@@ -258,6 +258,12 @@ def test_unreadable_files(model, monkeypatch):
         card.verify()
 
 
+def test_a_card_in_the_root_folder_is_no_shipped_one(tmp_path):
+    """As of a container into which a model was put at ``/card.json``."""
+    assert not card_module._shipped(Path(tmp_path.anchor) / "card.json")
+    assert card_module._shipped(REPOSITORY / "models" / "flairseg2d-v1.0" / "card.json")
+
+
 def test_shipped_cards_need_no_schema_and_others_do(model):
     """The shipped ones are held against it here; loading jsonschema takes longer than reading them."""
     code = "import sys, flairseg.models as m; m.load_card(sys.argv[1]); print('jsonschema' in sys.modules)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.cli import app, segment_bars, segment_case, segment_jobs
+from flairseg.cli.console import interruptible
 from flairseg.files.names import NamedInput
 from flairseg.io.extent import voxels_in
 from flairseg.segmentation import memory
@@ -244,6 +246,60 @@ def test_a_name_found_in_a_header_waits_for_the_cases_before(crew):
     end(one, 0)
     one._grant()
     assert [worker.pipe.sent[1:] for worker in one.workers] == [[], [True], []]
+
+
+def test_a_case_begun_again_is_not_waited_for_by_those_that_wait_for_a_name(crew):
+    one = crew([10, 10, 10, 10])
+    one._start_cases()
+    by_index = {worker.index: worker for worker in one.workers}
+    by_index[1].claims = True
+    # Lost in this order, begun again in that of the inputs.
+    one._lost(by_index[0])
+    one._lost(by_index[2])
+    one._start_cases()
+    one._grant()
+    assert running(one) == [1, 3]
+    end(one, 3)
+    # The case that is left waits for the name until the one before it has ended, which needs all to itself.
+    one._start_cases()
+    assert running(one) == [0, 1]
+    assert True not in by_index[1].pipe.sent
+    end(one, 0)
+    one._start_cases()
+    one._grant()
+    assert by_index[1].pipe.sent[-1] is True
+    assert running(one) == [1]
+    end(one, 1)
+    one._start_cases()
+    assert running(one) == [2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_process_starts_is_not_lost_and_leaves_no_process(tmp_path, monkeypatch, number):
+    seen = []
+
+    class Starting(_Fake):
+        def start(self):
+            signal.raise_signal(number)
+            seen.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    class Context:
+        def Pipe(self):
+            return _Pipe(), _Pipe()
+
+        def Process(self, **_):
+            return Starting()
+
+    monkeypatch.setattr(segment_jobs, "get_context", lambda _: Context())
+    bars = segment_bars.Bars(Console(file=io.StringIO()), 1)
+    crew = segment_jobs._Crew([], segment_case.CaseJob(tmp_path, None, "cpu"), 2, [].__getitem__, 100, 5, bars)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        crew._new_worker()
+    # It started whole, deaf to Ctrl-C, and is among those that are ended.
+    assert seen == [True]
+    assert len(crew.workers) == 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 # --- memory

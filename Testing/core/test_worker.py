@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from flairseg import errors
 from flairseg.worker import protocol as wire
+from flairseg.worker import server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -129,6 +130,14 @@ server.main()
     for kinds, expected in (("warm", "[1]"), ("warm segment", "[]"), ("segment warm", "[2]"), ("segment", "[]")):
         done = subprocess.run([sys.executable, "-c", code, kinds], capture_output=True, text=True, timeout=120)
         assert done.stderr.split() == [expected], done.stderr
+
+
+def test_an_atlas_that_cannot_be_prepared_does_not_end_the_worker(monkeypatch):
+    def fail():
+        raise RuntimeError("Exception thrown in SimpleITK SmoothingRecursiveGaussian")
+
+    monkeypatch.setattr("flairseg.anatomy.finding.prepare_atlas", fail)
+    server._warm_regions()
 
 
 def test_errors_cross_with_type_and_advice_and_the_process_lives_on(worker, head, model):

@@ -1,7 +1,7 @@
 """Figures of a case that later cases are compared with: what its image is like, and how sure the model is.
 
 Taken of every case at adaptation, kept in the card as mean and standard deviation, and taken again by
-:mod:`.drift` and :mod:`.drift`.
+:mod:`.drift`.
 """
 
 from __future__ import annotations

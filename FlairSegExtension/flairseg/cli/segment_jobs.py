@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection as pipes
 from multiprocessing import get_context
@@ -112,7 +113,10 @@ class _Crew:
         busy = self._busy
         if not busy or self.named[index].refusal is not None:
             return True
-        if len(busy) >= self.jobs or index in self.alone or any(one.index in self.alone for one in busy):
+        if index in self.alone:
+            # Later ones that wait for a name wait for this case.
+            return all(one.claims and one.index is not None and one.index > index for one in busy)
+        if len(busy) >= self.jobs or any(one.index in self.alone for one in busy):
             return False
         waiting = len(self.workers) - len(busy)
         taken = sum(self.needed(one.index) for one in busy if one.index is not None) + max(0, waiting - 1) * self.idle
@@ -132,16 +136,10 @@ class _Crew:
         here, there = context.Pipe()
         cores = max(1, available_cores() // self.jobs)
         process = context.Process(target=_work, args=(there, self.job, cores), name="flairseg-case", daemon=True)
-        # Ctrl-C reaches every process of a terminal; this one alone acts on it.
-        main = threading.current_thread() is threading.main_thread()
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
-        try:
+        with _undisturbed():
             process.start()
-        finally:
-            if before is not None:
-                signal.signal(signal.SIGINT, before)
+            self.workers.append(_Worker(process, here))
         there.close()
-        self.workers.append(_Worker(process, here))
         return self.workers[-1]
 
     def _listen(self) -> None:
@@ -186,7 +184,7 @@ class _Crew:
             return
         if others and index not in self.alone:
             self.alone.add(index)
-            self.waiting.appendleft(index)
+            self.waiting = deque(sorted([*self.waiting, index]))
             self.bars.ended(index + 1, again=True)
             return
         error = WorkerError(
@@ -220,6 +218,33 @@ class _Crew:
                 worker.process.kill()
                 worker.process.join()
             worker.pipe.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM act behind the block: a process that is half started belongs to nobody yet.
+
+    A process that is started within begins with SIGINT blocked (POSIX): Ctrl-C reaches every process of a terminal, and
+    this one alone acts on it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if sys.platform != "win32" else set()
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def side_by_side(named: Sequence[NamedInput], job: CaseJob, bars: Bars, jobs: int) -> Iterator[CaseOutcome]:
@@ -284,6 +309,8 @@ class _Signals:
         self.busy = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._stop)
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _stop(self, number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -106,7 +106,10 @@ def _is_image(name: str) -> bool:
     stem = stem_of(name)
     if name.startswith(".") or not name.lower().endswith(IMAGE_ENDINGS) or name.lower().endswith(".dcm"):
         return False
-    return not name.lower().endswith((".img", ".img.gz")) and not is_made(stem)
+    # What was registered to another image is that session's image once more.
+    if name.lower().endswith((".img", ".img.gz")) or stem.lower().endswith("_registered"):
+        return False
+    return not is_made(stem)
 
 
 def _walk(root: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:

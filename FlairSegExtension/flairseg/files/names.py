@@ -46,11 +46,12 @@ MADE_WORDS = (
     "_disagreement",
     "_change",
     "_subtraction",
-    "_registered",
     "_overview",
     "_probseg",
     "_probability",
 )
+#: Images that ``flairseg follow`` brought to its half-way space; what another program registered is an image to read.
+_REGISTERED = re.compile(r"_study\d+_registered$")
 #: Entities that say how a derivative was made, not what it was made of.
 _DERIVED_ENTITIES = frozenset({"desc", "label", "res", "den", "atlas", "seg"})
 #: Words beside BIDS entities that say no more than that it is the FLAIR, or its DICOM folder.
@@ -172,7 +173,8 @@ def is_made(stem: str) -> bool:
     (True, True, True, False)
     """
     lower = stem.lower()
-    return without_mask_words(stem)[1] or lower.endswith((*MADE_WORDS, _SEGMENTATION))
+    made = lower.endswith((*MADE_WORDS, _SEGMENTATION)) or _REGISTERED.search(lower) is not None
+    return made or without_mask_words(stem)[1]
 
 
 def case_in_text(text: str) -> str:

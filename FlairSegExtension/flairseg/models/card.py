@@ -371,7 +371,7 @@ def read_card(path: str | Path) -> ModelCard:
 def _shipped(card_path: Path) -> bool:
     """Whether a card lies beside the schema: the tests hold these against it, and jsonschema takes a while to load."""
     schema = schema_path()
-    return schema is not None and card_path.resolve().parents[1] == schema.parent.resolve()
+    return schema is not None and card_path.resolve().parent.parent == schema.parent.resolve()
 
 
 def schema_problem(raw: Any) -> str | None:

@@ -249,7 +249,7 @@ def look(volume: Volume) -> list[CaseWarning]:
     Returns
     -------
     list of CaseWarning
-        At most one statement of :func:`flairseg.segmentation.result.image_doubts`.
+        At most one statement of :func:`image_doubts`.
 
     Raises
     ------

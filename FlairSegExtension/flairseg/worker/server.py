@@ -167,7 +167,8 @@ def _warm(header: dict[str, Any]) -> None:
 
 def _warm_regions() -> None:
     """Load what finding regions needs as well. What is in the way is told by the task that needs it."""
-    with contextlib.suppress(FlairSegError, ImportError, OSError):
+    # SimpleITK raises RuntimeError: whatever it is, the worker goes on.
+    with contextlib.suppress(Exception):
         from ..anatomy.finding import prepare_atlas
 
         prepare_atlas()
