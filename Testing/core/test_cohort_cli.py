@@ -206,3 +206,26 @@ def test_dicom_studies_end_to_end(tmp_path, model):
     assert [row.status for row in rows.values()] == ["done", "done"], [row.message for row in rows.values()]
     assert rows["sub-P1_ses-20240102"].volumes_ml["lesion"] > 0
     assert rows["sub-P1_ses-20240102"].input_sha256 != rows["sub-P2_ses-20240203"].input_sha256
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        ("one", None, "have pseudonyms, and new ones would have none"),
+        (None, "one", "have no pseudonyms, and new ones would"),
+        ("one", "two", "have pseudonyms of another key"),
+    ],
+)
+def test_results_are_not_mixed_with_those_of_other_names(source, model, tmp_path, first, then, told):
+    """Side by side, plain and pseudonymised results of one image tell who is behind the pseudonym."""
+
+    def options(key):
+        return () if key is None else ("--pseudonymise", "--pseudonym-key", tmp_path / key)
+
+    out = tmp_path / "out"
+    assert run(source, "-o", out, "-m", model, *QUICK, *options(first)).exit_code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    refused = run(source, "-o", out, "-m", model, *QUICK, *options(then))
+    assert (refused.exit_code, told in refused.output) == (2, True), refused.output
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run(source, "-o", out, "-m", model, *QUICK, *options(first)).exit_code == 0

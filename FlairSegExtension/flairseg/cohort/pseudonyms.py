@@ -9,6 +9,7 @@ become 90 (45 CFR 164.514(b)(2)(i)(C)). Which image was chosen is kept, why is n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -51,6 +52,39 @@ def cohort_pseudonymiser(wanted: bool, key: Path | None, names: Path | None, out
                 path=str(path),
             )
     return pseudonymiser_for(wanted, key, names)
+
+
+def check_kept(run_json: Path, pseudonymiser: Pseudonymiser | None) -> None:
+    """Refuse to add to results that have other names: with pseudonyms to those without, or under another key.
+
+    Side by side they would tell who is behind a pseudonym, and one subject would count as two.
+
+    Raises
+    ------
+    FlairSegError
+        Code ``pseudonyms-differ``.
+    """
+    try:
+        kept = json.loads(run_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    had = kept.get("pseudonyms") if isinstance(kept, dict) else None
+    if not isinstance(had, bool):
+        return
+    now = pseudonymiser is not None
+    check = kept.get("pseudonym_check")
+    if had is not now:
+        what = "have pseudonyms, and new ones would have none" if had else "have no pseudonyms, and new ones would"
+    elif pseudonymiser is not None and check is not None and check != pseudonymiser.check:
+        what = "have pseudonyms of another key"
+    else:
+        return
+    raise FlairSegError(
+        f"The results in {run_json.parent} {what}.",
+        "Choose another folder, or go on as it was begun: with pseudonyms of the same key, or without.",
+        code="pseudonyms-differ",
+        folder=str(run_json.parent),
+    )
 
 
 def shown_sessions(sessions: Iterable[Session], pseudonymiser: Pseudonymiser | None) -> dict[str, Session]:

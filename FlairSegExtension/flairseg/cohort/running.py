@@ -34,7 +34,7 @@ from .model import BIDS, DONE, NO_FLAIR, ChangeRow, Session, SessionRow
 from .options import CaseOptions
 from .page import write_page
 from .plan import Plan, make_plan
-from .pseudonyms import cohort_pseudonymiser, shown_sessions
+from .pseudonyms import check_kept, cohort_pseudonymiser, shown_sessions
 from .review import ReviewOptions, review
 from .rows import read_changes, read_lesion_values, read_rows, write_row
 from .table import CohortTable
@@ -141,6 +141,7 @@ def prepare_run(
     pseudonymiser = cohort_pseudonymiser(
         options.pseudonymise, options.pseudonym_key, options.pseudonym_map, layout.root
     )
+    check_kept(layout.run_json, pseudonymiser)
     found = find_sessions(source, options.covariates, options.kind, step, layout.root)
     _refuse_output_in_source(layout.root, found)
     shown = shown_sessions(found.sessions, pseudonymiser)
@@ -376,6 +377,7 @@ def run_content(
         "options_sha256": prepared.case_options.sha256,
         "follow": options.follow,
         "pseudonyms": hidden,
+        **({} if prepared.pseudonymiser is None else {"pseudonym_check": prepared.pseudonymiser.check}),
         "cluster": dataclasses.asdict(options.cluster) | {"workers": prepared.workers},
         "software": versions(),
         "sessions": {status: statuses.count(status) for status in dict.fromkeys(statuses)},

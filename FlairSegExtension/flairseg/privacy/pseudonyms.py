@@ -150,6 +150,11 @@ class Pseudonymiser:
         return cls(secret)
 
     @property
+    def check(self) -> str:
+        """What tells whether two files were made with one key; nothing of the key can be learned from it."""
+        return self._digest("map", "").hex()[:16]
+
+    @property
     def secret(self) -> bytes:
         """The key, for a worker of the same run; never written."""
         return self._secret
@@ -384,7 +389,7 @@ class Pseudonymiser:
             If it cannot be written.
         """
         path = Path(path)
-        check = self._digest("map", "").hex()[:16]
+        check = self.check
         names = self.mapping()
         if os.path.lexists(path):
             try:
