@@ -35,10 +35,10 @@ PITCHES, ROLLS, YAWS = (-24, -16, -8, 0, 8, 16, 24), (-8, 0, 8), (-8, 0, 8)
 SHIFTS_Z, SHIFTS_Y = (-14, 0, 14), (-8, 0, 8)
 #: All starts are compared at every so many voxels, so many of the best at all of them.
 SCORED_STEP, RESCORED = 4, 12
-#: How many starts are followed to their end; the next one only if the outlines fit worse than this: Dice of the brain,
-#: mm of the ventricles.
+#: How many starts are followed to their end; the next one only if the outlines fit worse than this (Dice of the brain,
+#: mm of the ventricles) or there are no ventricles to tell by.
 FOLLOWED = 2
-GOOD_DICE, GOOD_MM = 0.9, 3.0
+GOOD_DICE, GOOD_MM = 0.88, 4.0
 #: Weight of a ventricle against brain in the map that the search matches.
 VENTRICLE_WEIGHT = 2.0
 #: The image counts up to this far outside the rough brain mask, mm; its outline farther.
@@ -320,7 +320,7 @@ def align(
         fit = _measure(case, Alignment(_ras_matrix(transform), atlas))
         results.append((value, number, transform, fit))
         step(0.25 + 0.1 * (number + 1))
-        if fit.brain_dice >= GOOD_DICE and not fit.ventricles_mm > GOOD_MM:
+        if fit.brain_dice >= GOOD_DICE and fit.ventricles_mm <= GOOD_MM:
             break
     _, _, by_outline, before = min(results, key=lambda result: result[:2])
     contrast = _contrast_image(atlas)
