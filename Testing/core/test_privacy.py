@@ -388,7 +388,7 @@ def test_no_byte_of_a_name_is_in_what_segment_writes(tmp_path, model):
     assert result.exit_code == 2, result.output
     secrets = ["Doe_Jane", "Doe^Jane", "0012345", "Richard", "Edgarallan", "Never_There", "1.2.826.0.1.3680043"]
     assert leaks(out, secrets, result.output) == []
-    assert len(list(out.iterdir())) == 12
+    assert len(list(out.iterdir())) == 14
     cases = json.loads(names.read_text())["names"]["case"]
     assert {"12345_Doe_Jane_MRN-0012345", "Roe_Richard"} <= set(cases)
     summary = json.loads((out / f"{cases['Roe_Richard']}_summary.json").read_text())
