@@ -240,6 +240,17 @@ def test_scans_that_look_like_one_person_are_one_patient(tmp_path):
         assert len({one.case.patient for one in kept}) == patients
 
 
+def test_a_stopped_run_is_not_gone_on_with_when_it_is_stated_whose_the_cases_are(tmp_path):
+    """Stated patients are never put together by looks: the same names give other folds."""
+    for n in (1, 2):
+        write_case(tmp_path, f"p{n}", *site_head(n))
+    guessed, _ = read_cases(tmp_path)
+    stated, _ = read_cases(tmp_path, {one.name: one.patient for one in guessed})
+    assert [one.patient for one in stated] == [one.patient for one in guessed]
+    assert reading.fingerprint(stated) != reading.fingerprint(guessed)
+    assert reading.fingerprint(stated) == reading.fingerprint(read_cases(tmp_path, {"p1": "p1", "p2": "p2"})[0])
+
+
 def test_all_scans_of_a_patient_go_along_when_one_looks_like_another_persons(tmp_path, monkeypatch):
     """One scan of a patient in another fold than the rest would be trained on and tested."""
     alike = {frozenset(("pa_ses-2", "pb_ses-1"))}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -300,6 +302,31 @@ def test_a_signal_while_a_process_starts_is_not_lost_and_leaves_no_process(tmp_p
     assert seen == [True]
     assert len(crew.workers) == 1
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_busy_process_stops_at_the_next_step_when_asked(monkeypatch, asked):
+    """As on Windows, where a process that is ended has no time to remove its temporary files."""
+    here, there = multiprocessing.Pipe()
+    tidied = []
+
+    def working(item, job, progress, claim):
+        try:
+            progress(0.5, "inference")
+        finally:
+            tidied.append(True)
+        return "outcome"
+
+    monkeypatch.setattr(segment_jobs, "run_case", working)
+    if asked:
+        here.send(None)
+    with pytest.raises(KeyboardInterrupt) if asked else contextlib.nullcontext():
+        segment_jobs._do(there, segment_case.CaseJob(Path(), None, "cpu"), None, None)
+    assert tidied == [True]
+    told = []
+    while here.poll():
+        told.append(here.recv()[0])
+    assert told == ([] if asked else ["progress", "ended"])
 
 
 # --- memory

@@ -239,10 +239,10 @@ def load_image(version: Path) -> Volume:
 
 
 def fingerprint(cases: list[ReviewedCase]) -> str:
-    """sha256 over the verdicts, labels and images of cases: does a run that was stopped go on with the same ones?"""
+    """sha256 over patients, verdicts, labels and images: does a run that was stopped go on with the same cases?"""
     digest = hashlib.sha256()
     for case in cases:
-        digest.update(f"{case.name}\0{case.patient}\0".encode("utf-8", "surrogateescape"))
+        digest.update(f"{case.name}\0{case.patient}\0{case.stated}\0".encode("utf-8", "surrogateescape"))
         for path in (case.folder / VERDICT, case.folder / LABELS, _image(case.folder)):
             if path.is_file():
                 digest.update(hashlib.sha256(path.read_bytes()).digest())

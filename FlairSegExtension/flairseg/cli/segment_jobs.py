@@ -207,9 +207,10 @@ class _Crew:
     def close(self, interrupted: bool) -> None:
         """End all processes; interrupted ones remove their temporary files first."""
         for worker in self.workers:
-            if interrupted:
+            if interrupted and sys.platform != "win32":
                 worker.process.terminate()
             else:
+                # Who waits leaves. Who is busy (Windows, where terminate() leaves no time) stops at the next step.
                 with suppress(OSError):
                     worker.pipe.send(None)
         for worker in self.workers:
@@ -340,6 +341,8 @@ def _do(pipe: pipes.Connection, job: CaseJob, item: NamedInput, pseudonymiser: P
 
     def progress(fraction: float, stage: str) -> None:
         nonlocal sent
+        if pipe.poll():
+            raise KeyboardInterrupt
         if stage != sent[1] or fraction >= sent[0] + _STEP or fraction >= 1:
             sent = (fraction, stage)
             pipe.send((_PROGRESS, fraction, stage))
