@@ -23,7 +23,7 @@ from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes
 from flairseg.cohort.lock import RunLock
 from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, Session, SessionRow
 from flairseg.cohort.options import CaseOptions
-from flairseg.cohort.running import prepare_run
+from flairseg.cohort.running import RunOptions, prepare_run
 from flairseg.cohort.tables import write_tables
 from flairseg.errors import CaseWarning, FlairSegError, OutputError, RunInProgressError
 from flairseg.io.label_maps import read_label_map
@@ -518,6 +518,24 @@ def test_results_of_earlier_options_are_not_credited_to_these(small):
     text = (output / "methods.md").read_text()
     assert "FLAIR images of 1 session of 1 subject" in text
     assert "1 further session" in text
+
+
+def test_another_pipeline_of_the_same_weights_is_another_model(small, tmp_path):
+    """A card whose pipeline was changed gives other results, which are not mixed with those before."""
+    root, output, model = small
+    changed = tmp_path / "changed" / model.name
+    shutil.copytree(model, changed)
+    raw = json.loads((changed / "card.json").read_text())
+    raw["pipeline"]["min_lesion_mm3"] = 500.0
+    (changed / "card.json").write_text(json.dumps(raw))
+    options = {"device": "cpu", "regions": False, "overview": False, "follow": False, "page": False}
+    plans = [prepare_run(root, output, RunOptions(model=str(one), **options)) for one in (model, changed)]
+    assert [set(one.plan.todo.values()) for one in plans] == [set(), {"options changed"}]
+    sessions = {"sub-01": Session("01", "", "/x", "bids", "")}
+    here = replace(plans[0].case_options, model=str(changed / "model.onnx"))
+    with pytest.raises(FlairSegError, match="pipeline differs") as told:
+        case.prepare(Work(cohort.Layout(output), here, sessions, sessions))
+    assert told.value.code == "other-model"
 
 
 def test_a_marker_that_cannot_be_written_ends_the_run_with_its_reason(small, monkeypatch):

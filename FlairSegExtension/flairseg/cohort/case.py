@@ -29,7 +29,7 @@ from . import begun, case_files
 from .inputs import content_sha256, input_files, read_session, stamp
 from .layout import Layout
 from .model import DONE, FAILED, QUARANTINED, Session, SessionRow
-from .options import CaseOptions
+from .options import CaseOptions, pipeline_sha256
 from .rows import drop_row, read_lesion_values, read_row, write_row
 
 #: Errors that every further session would meet too: the run stops.
@@ -75,7 +75,7 @@ class Work:
         return None if self.secret is None else Pseudonymiser(self.secret)
 
 
-_cards: dict[tuple[str, str, float | None], ModelCard] = {}
+_cards: dict[tuple[str, str, float | None, str], ModelCard] = {}
 
 
 def prepare(work: Work) -> ModelCard:
@@ -87,7 +87,7 @@ def prepare(work: Work) -> ModelCard:
         Code ``other-model``: the model here is not the one of the run; also what loading a model raises.
     """
     options = work.options
-    key = (options.model, options.model_sha256, options.threshold)
+    key = (options.model, options.model_sha256, options.threshold, options.pipeline_sha256)
     if key in _cards:
         return _cards[key]
     limit_heap()
@@ -98,6 +98,13 @@ def prepare(work: Work) -> ModelCard:
     if card.sha256 != options.model_sha256:
         raise FlairSegError(
             f"The model {card.id} on this computer is not the one that the run was started with (sha256 differs).",
+            "Install the same version of the model on every computer of the cluster.",
+            code="other-model",
+        )
+    if options.pipeline_sha256 not in ("", pipeline_sha256(card)):
+        raise FlairSegError(
+            f"The card of the model {card.id} on this computer is not the one that the run was started with (its "
+            "pipeline differs).",
             "Install the same version of the model on every computer of the cluster.",
             code="other-model",
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..models.card import ModelCard
+from ..models.store import networks
 
 #: Version of what a row and the files of a case hold; a higher one makes results anew.
 FORMAT = 1
@@ -31,6 +32,8 @@ class CaseOptions:
         Probability from which on a voxel is lesion; None: the card's.
     regions, lesion_mask, probabilities, overview : bool
         Which of the results are made.
+    pipeline_sha256 : str
+        :func:`pipeline_sha256` of the model's card, which it must have there, too; empty: not compared.
     """
 
     model: str
@@ -41,11 +44,12 @@ class CaseOptions:
     lesion_mask: bool = True
     probabilities: bool = False
     overview: bool = True
+    pipeline_sha256: str = ""
 
     @classmethod
     def of(cls, card: ModelCard, **chosen: Any) -> CaseOptions:
         """Options for a model that was found here."""
-        return cls(str(card.path.absolute()), card.sha256, **chosen)
+        return cls(str(card.path.absolute()), card.sha256, pipeline_sha256=pipeline_sha256(card), **chosen)
 
     @property
     def sha256(self) -> str:
@@ -57,3 +61,9 @@ class CaseOptions:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``run.json``."""
         return dataclasses.asdict(self)
+
+
+def pipeline_sha256(card: ModelCard) -> str:
+    """Hash of the pipelines of a model and of its members by their cards: with others the same weights give others."""
+    cards = [card, *(networks(card, verify=False) if card.members else ())]
+    return hashlib.sha256(json.dumps([one.raw["pipeline"] for one in cards], sort_keys=True).encode()).hexdigest()
