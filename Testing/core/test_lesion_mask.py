@@ -84,6 +84,19 @@ def test_the_command_writes_it_without_being_asked(head_file, model, tmp_path):
     assert np.array_equal(np.asarray(nib.load(mask).dataobj), labels == LESION)
 
 
+def test_who_asks_for_it_also_finds_it_under_its_former_name(head_file, model, segmentation, tmp_path):
+    arguments = ["segment", str(head_file), "-o", str(tmp_path), "-m", str(model), "--no-regions", "--lesion-mask"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (mask,), (former,) = tmp_path.glob("*_lesion_mask.nii.gz"), tmp_path.glob("*_lesions.nii.gz")
+    assert former.name == mask.name.replace("_lesion_mask", "_lesions")
+    assert np.array_equal(np.asarray(nib.load(mask).dataobj), np.asarray(nib.load(former).dataobj))
+    again = CliRunner().invoke(app, arguments)
+    assert (again.exit_code, "1 already done" in again.stderr) == (0, True)
+    written = write_segmentation(segmentation, tmp_path, "sub-01", lesion_mask=True, former_mask=True)
+    assert [p.name for p in tmp_path.glob("sub-01*mask*")] == [written["lesion_mask"].name]
+    assert not (tmp_path / "sub-01_lesions.nii.gz").exists()
+
+
 def test_an_evaluation_of_results_takes_the_label_map(segmentation, tmp_path):
     from flairseg.evaluation.inputs import match_folders
 

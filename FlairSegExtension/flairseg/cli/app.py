@@ -156,7 +156,8 @@ def segment(
         typer.Option(
             "--lesion-mask/--no-lesion-mask",
             help="The lesions alone as 0 and 1, for programs that take every value for a lesion: "
-            "<name>_lesion_mask.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz.",
+            "<name>_lesion_mask.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz. Written without being "
+            "asked for; asked for, also as <name>_lesions.nii.gz, its name in earlier versions.",
             show_default="--lesion-mask",
         ),
     ] = None,

@@ -192,7 +192,10 @@ def _segment_case(
     progress(STAGES["regions"], "write")
     if read is not None:
         case.warnings.extend(dicom.write(case, read, item.stem, pseudonymiser, overwrite))
-    write_segmentation(case, output, item.stem, job.probabilities, overwrite, lesion_mask=job.lesion_mask is not False)
+    write_segmentation(
+        case, output, item.stem, job.probabilities, overwrite,
+        lesion_mask=job.lesion_mask is not False, former_mask=bool(job.lesion_mask),
+    )  # fmt: skip
     progress(1.0, "write")
     return case
 

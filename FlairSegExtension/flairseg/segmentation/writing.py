@@ -34,8 +34,8 @@ ENDINGS = {
     "lesions": "_lesions.csv",
     "summary": "_summary.json",
 }
-#: Names that earlier versions gave to files of a case: they go when its results are replaced.
-FORMER_ENDINGS = ("_lesions.nii.gz",)
+#: Name of the lesion mask in earlier versions, kept for scripts that ask for the mask by its option.
+FORMER_MASK = "_lesions.nii.gz"
 #: Of zlib: of an overview, 2 takes two thirds of the time of 4 and gives a smaller file.
 PNG_LEVEL = 2
 #: A stem of BIDS entities; the image's suffix is no part of a derivative's name.
@@ -56,7 +56,7 @@ def file_names(stem: str) -> dict[str, str]:
 
 def _all_names(stem: str) -> list[str]:
     """Every name that results of a case have, or had in earlier versions."""
-    return [*file_names(stem).values(), *(f"{stem}{ending}" for ending in FORMER_ENDINGS)]
+    return [*file_names(stem).values(), f"{stem}{FORMER_MASK}"]
 
 
 def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
@@ -106,6 +106,7 @@ def write_segmentation(
     overwrite: bool = False,
     check: Callable[[], None] | None = None,
     lesion_mask: bool = False,
+    former_mask: bool = False,
 ) -> dict[str, Path]:
     """Write the files of a case; after any failure there is none of them, and what existed before is as it was.
 
@@ -132,12 +133,14 @@ def write_segmentation(
         Called between files; may raise to cancel.
     lesion_mask : bool
         Also write the lesions alone, 0 and 1, for programs that take every value for a lesion.
+    former_mask : bool
+        The same under the name of earlier versions, too (``<stem>_lesions.nii.gz``); a BIDS name has no other.
 
     Returns
     -------
     dict of str to Path
         ``labels``, ``segmentation``, ``overview``, ``lesions``, ``summary`` and perhaps ``probabilities``,
-        ``disagreement``, ``lesion_mask``.
+        ``disagreement``, ``lesion_mask``, ``former_mask``.
 
     Raises
     ------
@@ -160,6 +163,8 @@ def write_segmentation(
     if segmentation.disagreement is None:
         left_out.add("disagreement")
     names = file_names(stem)
+    if former_mask and names["lesion_mask"].startswith(f"{stem}_lesion"):
+        names = {"former_mask": f"{stem}{FORMER_MASK}"} | names
     wanted = {name: file for name, file in names.items() if name not in left_out}
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     # The summary names its image as seen from where it is put.
@@ -308,6 +313,7 @@ _WRITERS = {
     "overview": _write_overview,
     "probabilities": _write_probabilities,
     "lesion_mask": _write_lesion_mask,
+    "former_mask": _write_lesion_mask,
     "disagreement": _write_disagreement,
     "lesions": _write_lesions,
     "summary": _write_summary,
