@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FlairSegError
+from ..files.contrast_agent import agent_warnings, sidecar
 from ..files.names import IMAGE_ENDINGS, stem_of
 from .bids_labels import date_in, label_of
 from .model import BIDS, Session
@@ -37,8 +37,7 @@ class _Image:
 
     @property
     def has_contrast_agent(self) -> bool:
-        said = self.entities.get("ce", "") or _sidecar(self.path).get("ContrastBolusIngredient", "")
-        return bool(said)
+        return bool(agent_warnings(self.path))
 
 
 #: What is preferred of two FLAIRs of a session, and how that is said; the first difference decides.
@@ -108,16 +107,8 @@ def _acquired(subject: Path, visit: Path, image: Path) -> str:
         for row in _rows(table):
             if row.get("path") == wanted and (date := date_in(row.get("date", ""))):
                 return date
-    said = _sidecar(image)
+    said = sidecar(image)
     return date_in(str(said.get("AcquisitionDateTime") or said.get("AcquisitionDate") or ""))
-
-
-def _sidecar(image: Path) -> dict[str, object]:
-    try:
-        content = json.loads((image.parent / f"{stem_of(image)}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _rows(table: Path) -> Sequence[dict[str, str]]:

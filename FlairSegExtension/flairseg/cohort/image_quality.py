@@ -5,8 +5,8 @@ Every figure is cheap (together about a second for a clinical stack) and is kept
 What the image shows (FLAIR, T1, T2, CT) is judged by the rules of :mod:`flairseg.preprocessing.image_quality`.
 A figure that cannot be measured in an image (noise where there is no brain) is None, and is never beyond a bar.
 
-Contrast agent is not among them: enhancing sinuses and vessels are not told from bright fat by intensity alone. Nor are
-ghosts of motion in the air: no measure tried was low in all clean images.
+Contrast agent is told by header, sidecar or name alone: enhancing sinuses and vessels are not told from bright fat by
+intensity. Ghosts of motion in the air are not among the figures: no measure tried was low in all clean images.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ MEASURE_BY_NAME: dict[str, Measure] = {
     "bottom_cut_cm2": Measure("cm2", "Cross-section of the brain in the lowest layer.", 80.0, "FlairSeg"),
     "empty_slices": Measure("", "Slices without signal between slices that show the head.", 0.0, "FlairSeg"),
     "slice_mm": Measure("mm", "Distance of the slices.", 10.0, "header"),
+    "contrast_agent": Measure("", "Contrast agent was given: 1, by header, sidecar or name.", 0.0, "header"),
     "fluid_dark_percent": Measure("%", "Inner brain much darker than its median: fluid.", None, "FlairSeg"),
     "fluid_bright_percent": Measure("%", "Inner brain much brighter than its median.", None, "FlairSeg"),
     "white_matter_rank": Measure("", "Share of tissue darker than white matter.", None, "FlairSeg"),
@@ -120,6 +121,7 @@ def measure(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning,
         **_between_slices(stack, mask),
         **_cuts(stack, mask),
         "slice_mm": stack.spacing[0],
+        "contrast_agent": float(any(getattr(w, "code", "") == "contrast-agent" for w in volume.warnings)),
         "fluid_dark_percent": 100 * look.dark_share,
         "fluid_bright_percent": 100 * look.bright_share,
         "white_matter_rank": look.white_matter_rank,

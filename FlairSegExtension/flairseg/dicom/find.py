@@ -20,6 +20,7 @@ from ..errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from ..files.contrast_agent import is_agent
 from ..files.names import stem_of
 from ..image import flair_selection as proposal
 from ..progress import CancelToken, ProgressCallback, Reporter
@@ -382,7 +383,7 @@ def _voxel(stack: Stack) -> float:
 #: What is preferred of two FLAIRs, and how that is said; the first difference decides.
 _PREFERENCES: tuple[tuple[str, Callable[[Listed], object]], ...] = (
     ("it is an original, not a reformat", lambda e: not _is_derived(e.stack)),
-    ("it was made without contrast agent", lambda e: not e.stack.header.get("ContrastBolusAgent")),
+    ("it was made without contrast agent", lambda e: not is_agent(e.stack.header.get("ContrastBolusAgent"))),
     (
         "it covers the whole head",
         lambda e: len(e.stack.frames) * e.stack.spacing[0] >= WHOLE_HEAD_MM,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import CaseWarning
+from ..files.contrast_agent import agent_given, is_agent
 from ..files.names import case_name
 from ..image.checks import check_volume
 from ..image.volume import Volume
@@ -142,6 +143,8 @@ def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
         warnings.append(CaseWarning(text, "not-mr"))
     elif doubts and found.reason:
         warnings.append(CaseWarning(doubts[0].message, "doubtful-flair"))
+    if is_agent(found.stack.header.get("ContrastBolusAgent")):
+        warnings.append(agent_given("The series"))
     return replace(volume, warnings=tuple(warnings), information=tuple(information))
 
 

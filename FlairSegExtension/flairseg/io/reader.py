@@ -24,6 +24,7 @@ from ..errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from ..files.contrast_agent import agent_warnings
 from ..files.converted import converter_warnings
 from ..files.headers import nifti_placement, text_placement
 from ..files.kinds import ENDINGS, ending_of, kind_of, wrong_kind
@@ -81,7 +82,7 @@ def read_volume(path: str | Path) -> Volume:
     with _quiet_itk():
         volume = _read_dicom(path) if is_folder else _read_file(path)
     if not is_folder:
-        volume = replace(volume, warnings=(*volume.warnings, *converter_warnings(path)))
+        volume = replace(volume, warnings=(*volume.warnings, *converter_warnings(path), *agent_warnings(path)))
     return check_volume(volume)
 
 

@@ -75,6 +75,7 @@ WARNINGS: dict[str, WarningCode] = {
     "brain-size-implausible": _not_trusted("What looks like brain has an implausible size."),
     "no-dark-ventricles": _not_trusted("There are no dark ventricles in the middle of the image."),
     "tissue-uneven": _not_trusted("What should be brain is far from even."),
+    "contrast-agent": WarningCode("The image was made with contrast agent, by its header, sidecar or name."),
     # Image quality of a cohort's sessions, see docs/cohorts.md
     "image-noisy": WarningCode("The noise in the brain is beyond the bar."),
     "slices-displaced": WarningCode("Neighbouring slices are displaced: motion between slices."),
