@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # bids-validator-deno 3.0.2: no pattern of .bidsignore with a slash at its end, or after it, covers the folder itself.
 #
-# BIDS takes .gitignore's rules for .bidsignore, where "work/" is the way to name a folder. With "work/", "/work/", "work/*"
-# or "work/**" the files below are passed over, but the folder is reported as NOT_INCLUDED and the validator ends with
-# status 16. "work" without a slash is accepted, and covers files of that name as well.
+# BIDS takes .gitignore's rules for .bidsignore, where "extra/" is the way to name a folder. With "extra/", "/extra/" or
+# "extra/**" the files below are passed over, but the folder is reported as NOT_INCLUDED and the validator ends with
+# status 16. "extra" without a slash is accepted, and covers files of that name as well.
 # What to do: name folders in .bidsignore without a slash.
 #
 # Output seen:
 #   bids-validator 3.0.2
-#   (none)    status 16  ['/work/', '/work/deep/', '/work/deep/x.txt', '/work/notes.txt']
-#   work/     status 16  ['/work/']
-#   /work/    status 16  ['/work/']
-#   work/**   status 16  ['/work/']
-#   work      status 0   []
+#   (none)    status 16  ['/extra/', '/extra/deep/', '/extra/deep/x.txt', '/extra/notes.txt']
+#   extra/    status 16  ['/extra/']
+#   /extra/   status 16  ['/extra/']
+#   extra/**  status 16  ['/extra/']
+#   extra     status 0   []
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -31,13 +31,13 @@ import numpy as np
 
 data = Path("data")
 (data / "sub-01" / "anat").mkdir(parents=True)
-(data / "work" / "deep").mkdir(parents=True)
+(data / "extra" / "deep").mkdir(parents=True)
 (data / "dataset_description.json").write_text(json.dumps({"Name": "Example", "BIDSVersion": "1.10.0"}))
 (data / "README").write_text("A data set with a folder that is none of BIDS's. " * 5)
 nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), data / "sub-01/anat/sub-01_FLAIR.nii.gz")
 (data / "sub-01/anat/sub-01_FLAIR.json").write_text("{}")
-(data / "work" / "notes.txt").write_text("x")
-(data / "work" / "deep" / "x.txt").write_text("x")
+(data / "extra" / "notes.txt").write_text("x")
+(data / "extra" / "deep" / "x.txt").write_text("x")
 
 
 def errors(pattern: str) -> tuple[int, list[str]]:
@@ -53,8 +53,8 @@ def errors(pattern: str) -> tuple[int, list[str]]:
 
 
 print("bids-validator", version("bids-validator-deno"))
-assert errors("") == (16, ["/work/", "/work/deep/", "/work/deep/x.txt", "/work/notes.txt"])
-for pattern in ("work/", "/work/", "work/**"):
-    assert errors(pattern) == (16, ["/work/"])
-assert errors("work") == (0, [])
+assert errors("") == (16, ["/extra/", "/extra/deep/", "/extra/deep/x.txt", "/extra/notes.txt"])
+for pattern in ("extra/", "/extra/", "extra/**"):
+    assert errors(pattern) == (16, ["/extra/"])
+assert errors("extra") == (0, [])
 PYTHON
