@@ -27,6 +27,11 @@ def _phrases() -> dict[str, str]:
         "fractional-segmentation": _(
             "Make the binary label map the source representation in the module Segmentations, and save again."
         ),
+        "implausible-labels": _(
+            "Check that it is a label map of lesions. If it is, name its segments after what they mark (MS lesion, "
+            "Normal periventricular WMH, Ventricles) in the module Segmentations, and save again."
+        ),
+        "probabilities-not-labels": _("Choose the label map of the case, not its probabilities."),
         "no-study": _("Choose the folder of a study; a coordinator makes one under Coordinator."),
         "study-still-open": _("Close the study under Coordinator first. Nobody can answer afterwards."),
     }

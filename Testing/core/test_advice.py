@@ -88,6 +88,18 @@ def test_every_phrase_belongs_to_a_code_that_the_core_uses():
     assert set(PHRASES) | in_slicer <= codes
 
 
+def test_the_panels_phrase_what_the_core_says_of_unnamed_label_values():
+    # The core's advice gives values as the option --labels takes them (``1=1,3=3``): no panel has that field.
+    source = (PACKAGE / "io" / "label_reading.py").read_text(encoding="utf-8")
+    advised = set(re.findall(r'code="([a-z-]+)",\n\s+file=self.name,\n\s+prefix=self.prefix', source))
+    advised |= set(re.findall(r'_refused\(.*code="([a-z-]+)"\)', source))
+    panels = (PACKAGE.parent / "FlairSegLib" / "phrasing.py").read_text(encoding="utf-8")
+    # Without the command line there is no mapping that could lack a value.
+    wanted = advised - {"labels-not-in-mapping"}
+    assert wanted >= {"implausible-labels", "probabilities-not-labels", "unnamed-labels"}
+    assert [code for code in sorted(wanted) if f'"{code}": _(' not in panels] == []
+
+
 def test_operating_system_errors_have_codes(tmp_path):
     import errno
 

@@ -140,6 +140,25 @@ def test_one_bad_input_does_not_stop_the_rest(head_file, model, tmp_path):
     assert "Traceback" not in result.output
 
 
+def test_the_same_weights_under_another_pipeline_are_not_done_already(head_file, model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    arguments = ("segment", head_file, "-o", tmp_path / "out", "-m", tmp_path / "model", "--no-regions")
+    assert run(*arguments).exit_code == 0
+    assert "1 already done" in run(*arguments).stderr
+    card_file = tmp_path / "model" / "card.json"
+    card = json.loads(card_file.read_text(encoding="utf-8"))
+    card["pipeline"]["min_lesion_mm3"] = 500.0
+    card_file.write_text(json.dumps(card), encoding="utf-8")
+    refused = run(*arguments)
+    assert (refused.exit_code, "--overwrite" in refused.stderr) == (2, True), refused.output
+    # A summary of an earlier version does not tell its pipeline: the weights alone are compared.
+    summary_file = tmp_path / "out" / "head-a_summary.json"
+    summary = json.loads(summary_file.read_text(encoding="utf-8"))
+    assert len(summary["model"].pop("pipeline_sha256")) == 64
+    summary_file.write_text(json.dumps(summary), encoding="utf-8")
+    assert "1 already done" in run(*arguments).stderr
+
+
 def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path):
     arguments = ("segment", head_file, "-o", tmp_path, "-m", model)
     assert run(*arguments, "-p").exit_code == 0

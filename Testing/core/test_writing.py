@@ -215,7 +215,7 @@ def test_summary(written, segmentation):
     told = {"warnings", "information", "seconds"}
     assert set(summary) == about | told | {"volumes_ml", "lesion_count", "lesions", "lesion_parts"}
     assert summary["case"] == segmentation.volume.name
-    assert set(summary["model"]) == {"id", "version", "sha256"}
+    assert set(summary["model"]) == {"id", "version", "sha256", "pipeline_sha256"}
     assert set(summary["software"]) == {"flairseg", "onnxruntime", "python"}
     assert summary["device"] == {"requested": "cpu", "used": "cpu"}
     assert set(summary["grid"]) == {"shape_kji", "spacing_mm", "ijk_to_ras"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError, OutputError
 from ..labels import CLASS_BY_VALUE
+from ..models.store import pipeline_sha256
 
 if TYPE_CHECKING:
     from ..files.names import NamedInput
@@ -38,7 +39,8 @@ def raise_if_done(
     """Raise :class:`AlreadyDone` where what exists is what was asked for.
 
     That is: every file that was asked for, of an image with the same voxels and affine, by the same model with the same
-    thresholds, with regions if they were asked for. Where anything differs, nothing is raised and the refusal stands.
+    pipeline and thresholds, with regions if they were asked for. Where anything differs, nothing is raised and the
+    refusal stands.
 
     Parameters
     ----------
@@ -74,8 +76,10 @@ def _is_of(summary: Any, card: ModelCard, regions: bool) -> bool:
         return False
     made = summary["model"]
     thresholds = {CLASS_BY_VALUE[value].id: level for value, level in card.pipeline.thresholds.items()}
+    # Summaries of earlier versions do not tell the pipeline.
+    pipelines = (None, pipeline_sha256(card))
     same = made.get("sha256") == card.sha256 and made.get("thresholds", {}) == thresholds
-    return same and ("regions" in summary or not regions)
+    return same and made.get("pipeline_sha256") in pipelines and ("regions" in summary or not regions)
 
 
 def _digest(item: NamedInput, dicom: DicomOptions, pseudonymiser: Pseudonymiser | None) -> str:

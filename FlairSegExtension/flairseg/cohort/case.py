@@ -18,7 +18,7 @@ from ..files.summary_paths import absolute_source
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 from ..models.card import ModelCard, with_lesion_threshold
-from ..models.store import load_card, networks
+from ..models.store import load_card, networks, pipeline_sha256
 from ..privacy.pseudonyms import Pseudonymiser
 from ..segmentation.inference import Generator, limit_cores, reserve_sessions
 from ..segmentation.memory import limit_heap
@@ -29,7 +29,7 @@ from . import begun, case_files
 from .inputs import content_sha256, input_files, read_session, stamp
 from .layout import Layout
 from .model import DONE, FAILED, QUARANTINED, Session, SessionRow
-from .options import CaseOptions, pipeline_sha256
+from .options import CaseOptions
 from .rows import drop_row, read_lesion_values, read_row, write_row
 
 #: Errors that every further session would meet too: the run stops.

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..models.card import ModelCard
-from ..models.store import networks
+from ..models.store import pipeline_sha256
 
 #: Version of what a row and the files of a case hold; a higher one makes results anew.
 FORMAT = 1
@@ -33,7 +33,7 @@ class CaseOptions:
     regions, lesion_mask, probabilities, overview : bool
         Which of the results are made.
     pipeline_sha256 : str
-        :func:`pipeline_sha256` of the model's card, which it must have there, too; empty: not compared.
+        :func:`.store.pipeline_sha256` of the model's card, which it must have there, too; empty: not compared.
     """
 
     model: str
@@ -61,9 +61,3 @@ class CaseOptions:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``run.json``."""
         return dataclasses.asdict(self)
-
-
-def pipeline_sha256(card: ModelCard) -> str:
-    """Hash of the pipelines of a model and of its members by their cards: with others the same weights give others."""
-    cards = [card, *(networks(card, verify=False) if card.members else ())]
-    return hashlib.sha256(json.dumps([one.raw["pipeline"] for one in cards], sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -269,6 +271,20 @@ def networks(card: ModelCard, verify: bool = True) -> list[ModelCard]:
             card.verify()
         return [card]
     return [_member_card(member, card, verify) for member in members]
+
+
+def pipeline_sha256(card: ModelCard) -> str:
+    """SHA-256 of what the cards of a model and of its members say of their pipelines.
+
+    The same weights give other results with another pipeline.
+
+    Raises
+    ------
+    ModelNotFoundError, InvalidModelError
+        As :func:`networks` for the members of an ensemble.
+    """
+    pipelines = [one.raw.get("pipeline") for one in ([card, *networks(card, verify=False)] if card.members else [card])]
+    return hashlib.sha256(json.dumps(pipelines, sort_keys=True).encode()).hexdigest()
 
 
 def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import warnings_as_dicts
+from ..errors import FlairSegError, warnings_as_dicts
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 from ..models.card import ModelCard
+from ..models.store import pipeline_sha256
 from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
 
 if TYPE_CHECKING:
@@ -192,6 +194,9 @@ class Segmentation:
         entry: dict[str, Any] = {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256}
         # Of a model that is not on this computer nothing but its id is known.
         pipeline = getattr(self.card, "pipeline", None)
+        if pipeline is not None:
+            with contextlib.suppress(FlairSegError):
+                entry["pipeline_sha256"] = pipeline_sha256(self.card)
         if pipeline is not None and pipeline.thresholds:
             entry["thresholds"] = {CLASS_BY_VALUE[value].id: level for value, level in pipeline.thresholds.items()}
         members = [
