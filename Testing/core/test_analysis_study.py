@@ -12,6 +12,7 @@ pytest.importorskip("statsmodels", reason="statsmodels is not installed: pip ins
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'flairseg[study]'")
 
 from flairseg.cli import app
+from flairseg.study import Study, lock
 from flairseg.study.analysis import analyse_study
 from flairseg.study.analysis.from_study import describe, study_inputs
 from flairseg.study.analysis.methods import methods_paragraph
@@ -19,7 +20,6 @@ from flairseg.study.analysis.results import StudyDescription, compute
 from flairseg.study.errors import StudyStateError
 from flairseg.study.records import FALSE_NEGATIVE, FALSE_POSITIVE
 from flairseg.study.session import StudySession
-from flairseg.study.study import Study, lock
 
 from Testing.core.simulated_study import simulate
 from Testing.core.study_data import ARMS, HOSPITAL, PATIENT, FakeClock, planned, write_protocol

@@ -12,8 +12,8 @@ import pytest
 from flairseg.study import Study, StudySession, check_protocol, check_study, lock, tables, write_tables
 from flairseg.study.checking import CHAIN, IMAGE, KEY, ORDER, PROTOCOL, RECORD, SOURCE, source_changes
 from flairseg.study.errors import StudyStateError, TamperedError
+from flairseg.study.events import Answered
 from flairseg.study.key import KEY_NAME
-from flairseg.study.records import ANSWERED
 
 from Testing.core.study_data import LESIONS, answer_all, ras_of, write_protocol
 
@@ -145,10 +145,10 @@ def test_a_changed_answer_is_named(study):
         'UPDATE flairseg_events SET payload = replace(payload, \'"acceptable":"unacceptable"\', '
         "'\"acceptable\":\"acceptable\"') WHERE kind = ? AND stream LIKE '%R1' AND sequence = "
         "(SELECT min(sequence) FROM flairseg_events WHERE kind = ? AND stream LIKE '%R1')",
-        ANSWERED,
-        ANSWERED,
+        Answered.kind,
+        Answered.kind,
     )
-    found = [f for f in check_study(study) if f.about == CHAIN and ANSWERED in f.message]
+    found = [f for f in check_study(study) if f.about == CHAIN and Answered.kind in f.message]
     assert found
     assert "does not say what it said" in found[0].message
 
@@ -158,8 +158,8 @@ def test_a_removed_answer_is_named(study):
         study,
         "DELETE FROM flairseg_events WHERE kind = ? AND stream LIKE '%R2' AND sequence = "
         "(SELECT max(sequence) FROM flairseg_events WHERE kind = ? AND stream LIKE '%R2')",
-        ANSWERED,
-        ANSWERED,
+        Answered.kind,
+        Answered.kind,
     )
     assert any("missing" in f.message for f in check_study(study) if f.about == CHAIN)
 
@@ -184,7 +184,7 @@ def test_a_chain_written_anew_is_named(study):
         previous = rows[0]["previous_hash"]
         for row in rows:
             text = row["payload"]
-            if row["kind"] in (ANSWERED, "showing.answer_drafted"):
+            if row["kind"] in (Answered.kind, "showing.answer_drafted"):
                 text = text.replace('"unacceptable"', '"acceptable"')
             payload = json.loads(text)
             draft = Event(
@@ -206,9 +206,9 @@ def test_an_answer_put_in_by_hand_is_named(study):
     """Through the store itself, so that the chain is whole: it contradicts what was autosaved, or comes twice."""
     from flairseg.review.store import ReviewStore
 
-    event = next(e for e in study.events("R1") if e.kind == ANSWERED)
+    event = next(e for e in study.events("R1") if e.kind == Answered.kind)
     with ReviewStore(study.folder / "events.sqlite") as store:
-        store.append(event.stream, ANSWERED, {**event.payload, "answers": {"acceptable": "acceptable"}})
+        store.append(event.stream, Answered.kind, {**event.payload, "answers": {"acceptable": "acceptable"}})
     found = check_study(study)
     assert any(f.about == RECORD and "more than once" in f.message for f in found)
 

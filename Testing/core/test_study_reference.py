@@ -7,18 +7,12 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from flairseg.study import reference as module
-from flairseg.study.errors import StudyStateError, TamperedError
+from flairseg.study.consensus import DOT_DISTANCE_MM, combined, dice_of, dots_of
+from flairseg.study.errors import ReferenceStepError, StudyStateError, TamperedError
+from flairseg.study.events import Agreed, Compared, Delineated, DotJudged, DotsMade, Returned
 from flairseg.study.images import read_neutral_labels
-from flairseg.study.records import (
-    REFERENCE_AGREED,
-    REFERENCE_COMPARED,
-    REFERENCE_DELINEATED,
-    REFERENCE_DOT_JUDGED,
-    REFERENCE_DOTS_MADE,
-    REFERENCE_RETURNED,
-)
-from flairseg.study.reference import (
+from flairseg.study.reference import ReferenceSession, start
+from flairseg.study.reference_setup import (
     DELINEATE,
     DELINEATE_ACCEPTED,
     DELINEATE_AGAIN,
@@ -29,13 +23,7 @@ from flairseg.study.reference import (
     UNION,
     UNTIL_AGREEMENT,
     WAIT,
-    ReferenceSession,
     ReferenceSetup,
-    ReferenceStepError,
-    combined,
-    dice_of,
-    dots_of,
-    start,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,11 +102,11 @@ def test_s5_in_two_steps(images):
         assert (agreed.labels == mask(A, B)).all()
         assert agreed.agreement == {"H1|H2": 1.0}
         assert agreed.rounds == 2
-        assert kinds(session).count(REFERENCE_DELINEATED) == 4
-        assert kinds(session).count(REFERENCE_DOT_JUDGED) == 7
-        assert kinds(session).count(REFERENCE_DOTS_MADE) == kinds(session).count(REFERENCE_AGREED) == 1
-        made = next(e for e in agreed.history if e.kind == REFERENCE_DOTS_MADE)
-        by = {tuple(np.round(d["ras"]).astype(int)): d["drawn_by"] for d in made.payload["dots"]}
+        assert kinds(session).count(Delineated.kind) == 4
+        assert kinds(session).count(DotJudged.kind) == 7
+        assert kinds(session).count(DotsMade.kind) == kinds(session).count(Agreed.kind) == 1
+        made = next(e for e in agreed.history if isinstance(e, DotsMade))
+        by = {tuple(np.round(d.ras).astype(int)): list(d.drawn_by) for d in made.dots}
         assert by[tuple(np.round(ras_of(A)).astype(int))] == ["reader H1", "reader H2"]
         assert by[tuple(np.round(ras_of(C)).astype(int))] == ["tool 1"]
         assert session.problems() == []
@@ -145,9 +133,9 @@ def test_s4_goes_back_until_they_agree(images):
         assert agreed.agreement["H1|H2"] == pytest.approx(36 / 37)
         assert (agreed.labels == nearly).all()  # the union
         assert (read_neutral_labels(agreed.path)[0] == agreed.labels).all()
-        assert kinds(session).count(REFERENCE_COMPARED) == 3
-        assert kinds(session).count(REFERENCE_RETURNED) == 2
-        assert [e.payload["version"] for e in agreed.history if e.kind == REFERENCE_DELINEATED] == [1, 1, 2, 2, 3, 3]
+        assert kinds(session).count(Compared.kind) == 3
+        assert kinds(session).count(Returned.kind) == 2
+        assert [e.version for e in agreed.history if isinstance(e, Delineated)] == [1, 1, 2, 2, 3, 3]
         assert len(list((images / "reference" / "masks" / "p1").iterdir())) == 6
 
 
@@ -254,4 +242,4 @@ def test_near_dots_are_one():
     other[2, 6, 5:7] = 3
     assert len(dots_of({"x": one, "y": other}, affine())) == 1
     far = mask((2, 6, 9))
-    assert len(dots_of({"x": one, "y": far}, affine(), module.DOT_DISTANCE_MM)) == 2
+    assert len(dots_of({"x": one, "y": far}, affine(), DOT_DISTANCE_MM)) == 2

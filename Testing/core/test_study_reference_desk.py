@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from flairseg.labels import LESION
 from flairseg.study import reference_desk as desk
+from flairseg.study.errors import ReferenceStepError
 from flairseg.study.images import read_neutral_labels
-from flairseg.study.reference import (
+from flairseg.study.reference import start
+from flairseg.study.reference_setup import (
     DELINEATE,
     DELINEATE_ACCEPTED,
     DELINEATE_AGAIN,
@@ -16,8 +18,6 @@ from flairseg.study.reference import (
     UNTIL_AGREEMENT,
     WAIT,
     ReferenceSetup,
-    ReferenceStepError,
-    start,
 )
 
 from Testing.core.study_data import SHAPE_KJI, FakeClock

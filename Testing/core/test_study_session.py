@@ -18,15 +18,8 @@ import pytest
 from flairseg.errors import MissingDependencyError
 from flairseg.study import Study, StudySession, check_study, lock, tables
 from flairseg.study.errors import AnswerRefusedError, RoomBusyError, StudyStateError, TamperedError
-from flairseg.study.records import (
-    ANSWERED,
-    DISPLAY_CHANGED,
-    FALSE_NEGATIVE,
-    FALSE_POSITIVE,
-    MARK_PLACED,
-    SESSION_STARTED,
-    SHOWN,
-)
+from flairseg.study.events import Answered, DisplayChanged, MarkPlaced, SessionStarted, Shown
+from flairseg.study.records import FALSE_NEGATIVE, FALSE_POSITIVE
 from flairseg.study.timing import ActivityTimer, Seconds, from_timestamp, timestamp
 
 from Testing.core.study_data import LESIONS, SHAPE_KJI, FakeClock, answer_all, ras_of, write_case, write_protocol
@@ -179,7 +172,7 @@ def test_the_answer_s_record_is_complete(study, session, clock):
     session.set_comment("choroid plexus")
     event_id = finish(session, acceptable="unacceptable")
     session.deliver()
-    event = next(e for e in study.events("R1") if e.kind == ANSWERED)
+    event = next(e for e in study.events("R1") if e.kind == Answered.kind)
     payload = event.payload
     assert event.event_id == event_id
     assert payload["answers"] == {"acceptable": "unacceptable", "quality": 2}
@@ -220,7 +213,7 @@ def test_a_correction_names_what_it_corrects(study, session):
     first = session.correct(code, "acceptable", "unacceptable", "slip of the mouse")
     session.correct(code, "acceptable", "acceptable", "no, it was right")
     session.deliver()
-    answer, one, two = [e for e in study.events("R1") if e.kind in (ANSWERED, "showing.answer_corrected")]
+    answer, one, two = [e for e in study.events("R1") if e.kind in (Answered.kind, "showing.answer_corrected")]
     assert answer.payload["answers"] == {"acceptable": "acceptable"}
     assert (one.payload["old_value"], one.payload["value"]) == ("acceptable", "unacceptable")
     assert one.payload["corrects_event_id"] == event_id
@@ -256,7 +249,7 @@ def test_a_clock_that_is_set_back_changes_no_duration(study, session, clock):
     clock.go(10)
     finish(session)
     session.deliver()
-    payload = next(e.payload for e in study.events("R1") if e.kind == ANSWERED)
+    payload = next(e.payload for e in study.events("R1") if e.kind == Answered.kind)
     assert payload["active_seconds"] == 20
 
 
@@ -294,7 +287,7 @@ def test_time_limit(tmp_path, clock):
             session.answer("acceptable", "acceptable")
         session.submit()
         session.deliver()
-        payload = next(e.payload for e in study.events("R1") if e.kind == ANSWERED)
+        payload = next(e.payload for e in study.events("R1") if e.kind == Answered.kind)
         assert payload["timed_out"]
         assert payload["answers"] == {}
         assert len(payload["marks"]) == 1
@@ -312,7 +305,7 @@ def test_dragging_window_and_level_is_recorded_once_a_second(study, session, clo
     session.log_display(window=999, level=400)
     session.log_display(overlay_visible=False)
     session.deliver()
-    found = [e.payload["display"] for e in study.events("R1") if e.kind == DISPLAY_CHANGED]
+    found = [e.payload["display"] for e in study.events("R1") if e.kind == DisplayChanged.kind]
     assert 4 <= len(found) <= 8
     assert found[-1] == {"window": 999, "overlay_visible": False}
     assert session.display == {"window": 999, "level": 400, "overlay_visible": False}
@@ -554,7 +547,7 @@ def test_a_click_that_cannot_be_written_is_not_shown_as_taken(study, session, mo
     mark = session.click(lesion())
     assert session.marks == (mark,)
     session.deliver()
-    assert [e.payload["mark"]["id"] for e in study.events("R1") if e.kind == MARK_PLACED] == [mark.id]
+    assert [e.payload["mark"]["id"] for e in study.events("R1") if e.kind == MarkPlaced.kind] == [mark.id]
 
 
 def test_the_same_room_on_two_computers_gives_one_answer(study, tmp_path):
@@ -634,10 +627,10 @@ def test_kill_9_loses_nothing_and_doubles_nothing(study, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("reading-*"))) == 0
     run_and_kill(study, 10**6)
     events = study.events("R1")
-    answered = [e.payload["showing"] for e in events if e.kind == ANSWERED]
+    answered = [e.payload["showing"] for e in events if e.kind == Answered.kind]
     assert answered == order
     assert set(acknowledged) <= set(answered)
-    assert kinds(study).count(SESSION_STARTED) == 7
+    assert kinds(study).count(SessionStarted.kind) == 7
     assert not check_study(study)
 
 
@@ -657,8 +650,8 @@ def test_a_killed_showing_comes_back_with_its_marks(study):
         assert [mark.id for mark in session.marks] == [said[1][2]]
         assert session.answers["quality"] == int(said[2][2])
         finish(session)
-    assert kinds(study).count(SHOWN) == 2
-    assert kinds(study).count(ANSWERED) == 1
+    assert kinds(study).count(Shown.kind) == 2
+    assert kinds(study).count(Answered.kind) == 1
 
 
 def test_shapes(session):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flairseg.labels import LESION
+from flairseg.study.events import Delineated
 from flairseg.study.images import read_neutral_labels
 from flairseg.study.reference import ReferenceSession
 
@@ -119,7 +120,7 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
         reference = session.reference("p1")
         assert reference.rounds == 2
         assert not session.problems()
-        seconds = [e.payload["active_seconds"] for e in reference.history if "active_seconds" in e.payload]
+        seconds = [event.active_seconds for event in reference.history if isinstance(event, Delineated)]
         assert len(seconds) == 4
     # On the grid of the file, whose slices Slicer shows the other way round.
     labels, affine = read_neutral_labels(reference.path)

@@ -86,10 +86,10 @@ def test_a_study_by_keys_alone(rater, tmp_path):
     assert rater.session is None
     done = answered(study)
     assert len(done) == 4
-    content = next(s for s in done if s.code == first).answer.payload
-    assert content["answers"] == {"acceptable": UNACCEPTABLE, "quality": 4, "artefact": "yes"}
-    assert content["confidence"] == 5
-    assert len(content["marks"]) == 2
+    answer = next(s for s in done if s.code == first).answer
+    assert answer.answers == {"acceptable": UNACCEPTABLE, "quality": 4, "artefact": "yes"}
+    assert answer.confidence == 5
+    assert len(answer.marks) == 2
 
 
 def test_the_rule_proposes_and_the_rater_decides(rater, tmp_path):
@@ -201,9 +201,9 @@ def test_time_is_up(rater, tmp_path):
     first = rater.session.current.code
     rater.keys("Return")
     assert rater.session.current.code != first
-    payload = next(s for s in answered(study) if s.code == first).answer.payload
-    assert payload["timed_out"] is True
-    assert len(payload["marks"]) == 1
+    answer = next(s for s in answered(study) if s.code == first).answer
+    assert answer.timed_out is True
+    assert len(answer.marks) == 1
 
 
 def test_not_ratable_needs_a_reason(rater, tmp_path):
@@ -310,8 +310,8 @@ def test_training_gives_feedback_and_corrections_are_kept(rater, tmp_path):
     # The editor node of FLAIR Segmentation is a singleton: it stays when a scene is cleared.
     editors = rater.slicer.util.getNodesByClass("vtkMRMLSegmentEditorNode")
     assert [node.GetName() for node in editors if not node.GetSingletonTag()] == []
-    event = Study(study).state("R1").showings[code].mask_corrections[0].payload
-    assert event["voxels_added"]["lesion"] == painted
+    event = Study(study).state("R1").showings[code].mask_corrections[0]
+    assert event.voxels_added["lesion"] == painted
 
 
 def test_without_sqlalchemy_answers_wait_on_this_computer(rater, tmp_path, monkeypatch):

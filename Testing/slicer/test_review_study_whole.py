@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.study import Study, check_study
-from flairseg.study.records import ANSWERED
+from flairseg.study.events import Answered
 
 from Testing.harness.interaction import click
 from Testing.slicer import review_driver
@@ -86,7 +86,7 @@ def test_two_raters_with_pauses_and_a_kill_to_the_report(rater, study, tmp_path)
     # Nothing is lost, nothing is there twice, and everything fits together.
     whole = Study(study)
     for name in ("R1", "R2"):
-        answers = [event.payload["showing"] for event in whole.events(name) if event.kind == ANSWERED]
+        answers = [event.payload["showing"] for event in whole.events(name) if event.kind == Answered.kind]
         assert len(answers) == len(set(answers)) == SHOWINGS
     assert check_study(whole) == []
     assert all(status.finished and status.pending == 0 for status in whole.status().raters)

@@ -95,7 +95,7 @@ class CoordinatorSection:
 
     def lock(self, folder: str | Path) -> None:
         """Lock the protocol into a new folder."""
-        from flairseg.study.study import lock
+        from flairseg.study.locking import lock
 
         path = self._settings.studyProtocol
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import ctk
 from flairseg.errors import FlairSegError
 from flairseg.study.queue import work_list
-from flairseg.study.reference import (
+from flairseg.study.reference import start
+from flairseg.study.reference_setup import (
     DICE_THRESHOLD,
     INTERSECTION,
     MAJORITY,
@@ -17,7 +18,6 @@ from flairseg.study.reference import (
     UNION,
     UNTIL_AGREEMENT,
     ReferenceSetup,
-    start,
 )
 from slicer.i18n import tr as _
 

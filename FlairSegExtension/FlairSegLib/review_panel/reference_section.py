@@ -9,7 +9,7 @@ import ctk
 import qt
 from flairseg.errors import FlairSegError
 from flairseg.study import reference_desk as desk
-from flairseg.study.reference import (
+from flairseg.study.reference_setup import (
     DELINEATE,
     DELINEATE_ACCEPTED,
     DELINEATE_AGAIN,

@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION
 from flairseg.study import reference_desk as desk
-from flairseg.study.reference import DELINEATE_ACCEPTED, JUDGE_DOTS
+from flairseg.study.reference_setup import DELINEATE_ACCEPTED, JUDGE_DOTS
 from slicer.i18n import tr as _
 
 from .. import background, drawing, segment_voxels, views

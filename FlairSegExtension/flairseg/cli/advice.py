@@ -72,6 +72,7 @@ PHRASES: dict[str, str] = {
     "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",
     "study-still-open": "Close it first: `flairseg study close`. Nobody can answer afterwards.",
     "room-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
+    "record-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
 }
 
 

@@ -80,7 +80,7 @@ def lock_protocol(protocol: Path, folder: Path, store: str, coordinator: Path | 
     """Lock a protocol; the exit code of the command."""
 
     def run(messages: Console, results: Console) -> int:
-        from ..study.study import lock
+        from ..study.locking import lock
 
         bar = Progress(
             BarColumn(bar_width=28), TextColumn("{task.description}"), console=messages,

@@ -24,7 +24,7 @@ _NAMES = {
     "check_protocol": "checking",
     "check_study": "checking",
     "load_protocol": "protocol_reading",
-    "lock": "study",
+    "lock": "locking",
     "tables": "ratings",
     "work_list": "queue",
     "write_tables": "ratings",
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .acceptance import Acceptance as Acceptance
     from .checking import check_protocol as check_protocol
     from .checking import check_study as check_study
+    from .locking import lock as lock
     from .protocol import Protocol as Protocol
     from .protocol_reading import load_protocol as load_protocol
     from .queue import work_list as work_list
@@ -44,6 +45,5 @@ if TYPE_CHECKING:
     from .room import Room as Room
     from .session import StudySession as StudySession
     from .study import Study as Study
-    from .study import lock as lock
 
 __getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

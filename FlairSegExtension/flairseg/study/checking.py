@@ -15,43 +15,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import FlairSegError
 from .acceptance import acceptance_of
 from .canonical import file_sha256
-from .errors import BlindedImageError
+from .errors import BlindedImageError, TamperedError
+from .events import Answered, FinalEvent, RaterEvent, ShowingEvent, StudyClosed, StudyEvent, StudyLocked, read_event
 from .images import read_arm, read_source, resolve, source_sha256
 from .key import KEY_NAME, SealedKey, open_key
 from .log import EventLog
 from .protocol import Protocol
 from .protocol_reading import load_protocol
-from .records import (
-    ANSWERED,
-    ANSWERS,
-    COUNTS,
-    DELINEATED,
-    FAILED,
-    KEY_COMMITMENT,
-    MARKS,
-    ORDER_SHA256,
-    POSITION,
-    PROPOSED,
-    PROTOCOL_SHA256,
-    RATER,
-    RATER_KINDS,
-    SHOWING,
-    STUDY_CLOSED,
-    STUDY_ID,
-    STUDY_LOCKED,
-    Mark,
-    answer_event_id,
-    rater_stream,
-    study_stream,
-)
+from .records import answer_event_id, rater_stream, study_stream
 from .room import EVENTS, IMAGES, Room
 from .schedule import check_feasible, order_sha256, plan
-from .state import Recorded, replay
+from .state import replay
 from .study import Study
+
+E = TypeVar("E", bound=StudyEvent)
 
 #: What a finding is about.
 PROTOCOL = "protocol"
@@ -167,23 +149,29 @@ def _key(study: Study, findings: list[Finding]) -> SealedKey | None:
     return key
 
 
-def _lock_record(study: Study, findings: list[Finding]) -> Recorded | None:
+def _own(study: Study, cls: type[E]) -> E | None:
+    """The coordinator's first event of a class; ``TamperedError`` if it cannot be read."""
+    recorded = next((event for event in study.own_events() if event.kind == cls.kind), None)
+    event = None if recorded is None else read_event(recorded)
+    return event if isinstance(event, cls) else None
+
+
+def _lock_record(study: Study, findings: list[Finding]) -> StudyLocked | None:
     try:
-        events = study.own_events()
+        locked = _own(study, StudyLocked)
     except FlairSegError as error:
         findings.append(Finding(STORE, _EVENTS, str(error)))
         return None
-    locked = next((event for event in events if event.kind == STUDY_LOCKED), None)
     if locked is None:
         findings.append(Finding(RECORD, "study.locked", "the lock record is not in the store."))
         return None
-    for name, found in (
-        (PROTOCOL_SHA256, study.protocol_sha256),
-        (KEY_COMMITMENT, study.commitment),
-        ("rooms", study.content["rooms"]),
-        ("plans", study.content["plans"]),
+    for name, recorded, found in (
+        ("protocol_sha256", locked.protocol_sha256, study.protocol_sha256),
+        ("key_commitment", locked.key_commitment, study.commitment),
+        ("rooms", locked.rooms, study.content["rooms"]),
+        ("plans", locked.plans, study.content["plans"]),
     ):
-        if locked.payload.get(name) != found:
+        if recorded != found:
             findings.append(Finding(PROTOCOL, "study.json", f"its {name} is not the one in the lock record."))
     return locked
 
@@ -201,13 +189,13 @@ def _orders(protocol: Protocol, key: SealedKey, study: Study) -> Iterator[Findin
             yield Finding(ORDER, rater, f"the key's order departs from the protocol's at position {first + 1}.")
 
 
-def _room(study: Study, rater: str, locked: Recorded | None, findings: list[Finding]) -> Room | None:
+def _room(study: Study, rater: str, locked: StudyLocked | None, findings: list[Finding]) -> Room | None:
     try:
         room = Room.open(study.room_folder(rater))
     except FlairSegError as error:
         findings.append(Finding(ORDER, f"{rater}/room.json", str(error)))
         return None
-    expected = study.content["rooms"] if locked is None else locked.payload.get("rooms", {})
+    expected = study.content["rooms"] if locked is None else locked.rooms
     if expected.get(rater) != room.sha256:
         findings.append(Finding(ORDER, f"{rater}/room.json", "its rules or its order are not those that were locked."))
     return room
@@ -247,57 +235,69 @@ def _records(study: Study, room: Room) -> Iterator[Finding]:
     except FlairSegError as error:
         yield Finding(STORE, _EVENTS, str(error))
         return
-    codes = {showing.code: showing for showing in room.showings}
-    carried = {
-        STUDY_ID: study.id,
-        RATER: room.rater,
-        PROTOCOL_SHA256: study.protocol_sha256,
-        KEY_COMMITMENT: study.commitment,
-        ORDER_SHA256: room.order_sha256,
-    }
-    for event in events:
-        where = f"{room.rater}, {event.kind} {event.event_id}"
-        if event.kind not in RATER_KINDS:
+    readable = []
+    for recorded in events:
+        where = f"{room.rater}, {recorded.kind} {recorded.event_id}"
+        try:
+            event = read_event(recorded)
+        except TamperedError as error:
+            yield Finding(RECORD, where, error.message)
+            continue
+        if not isinstance(event, RaterEvent):
             yield Finding(RECORD, where, "no event of this kind belongs into a rater's stream.")
             continue
-        for name, value in carried.items():
-            if event.payload.get(name) != value:
-                yield Finding(RECORD, where, f"its {name} is not the study's.")
-        code = event.payload.get(SHOWING)
-        if code is not None and (code not in codes or event.payload.get(POSITION) != codes[code].position):
-            yield Finding(RECORD, where, f"the room has no showing {code} at this position.")
-    yield from _answers(room, events)
+        readable.append(event)
+        for problem in _foreign(study, room, event):
+            yield Finding(RECORD, where, problem)
+    yield from _answers(room, readable)
 
 
-def _answers(room: Room, events: list[Recorded]) -> Iterator[Finding]:
-    """Answers are there once, in order, and say what was marked and chosen before them."""
+def _foreign(study: Study, room: Room, event: RaterEvent) -> Iterator[str]:
+    """What an event carries that is not this study's or this room's."""
+    for name, found, expected in (
+        ("study_id", event.study_id, study.id),
+        ("rater", event.rater, room.rater),
+        ("protocol_sha256", event.protocol_sha256, study.protocol_sha256),
+        ("key_commitment", event.key_commitment, study.commitment),
+        ("order_sha256", event.order_sha256, room.order_sha256),
+    ):
+        if found != expected:
+            yield f"its {name} is not the study's."
+    if isinstance(event, ShowingEvent):
+        positions = {showing.code: showing.position for showing in room.showings}
+        if positions.get(event.showing) != event.position:
+            yield f"the room has no showing {event.showing} at this position."
+
+
+def _answers(room: Room, events: list[RaterEvent]) -> Iterator[Finding]:
+    """Answers are there once, in order, and agree with the marks and choices before them."""
     state = replay(events)
-    answered = [event for event in events if event.kind in (ANSWERED, FAILED)]
-    places = [event.payload.get(POSITION, -1) for event in answered]
+    places = [event.position for event in events if isinstance(event, FinalEvent)]
     if places != sorted(places):
         yield Finding(ORDER, room.rater, "showings were not answered in the order of the room.")
     for showing in state.showings.values():
         where = f"{room.rater}, showing {showing.code}"
         for again in showing.repeated_answers:
             yield Finding(RECORD, where, f"it is answered more than once ({again.event_id}).")
-        event = showing.answer
-        if event is None:
+        answer = showing.answer
+        if answer is None:
             continue
-        if event.event_id != answer_event_id(event.payload[STUDY_ID], event.payload[RATER], showing.code):
+        if answer.event_id != answer_event_id(answer.study_id, answer.rater, showing.code):
             yield Finding(RECORD, where, "its answer does not have the id that an answer to it has.")
-        marks = [Mark.from_payload(mark) for mark in event.payload.get(MARKS, ())]
-        if {m.id: m for m in marks} != showing.marks:
+        if {mark.id: mark for mark in answer.marks} != showing.marks:
             yield Finding(RECORD, where, "the marks of its answer are not those that were placed.")
-        if event.kind == FAILED:
+        if not isinstance(answer, Answered):
             continue
-        for question, value in event.payload.get(ANSWERS, {}).items():
+        for question, value in answer.answers.items():
             if showing.drafts.get(question) != value:
                 yield Finding(RECORD, where, f"its answer to {question!r} is not the one that was chosen.")
-        counts = event.payload.get(COUNTS, {})
-        rule = room.rules.acceptability
-        proposed = acceptance_of(counts.get(DELINEATED, 0), marks, *(() if rule is None else (rule.threshold,)))
-        if proposed.to_payload() != dict(counts):
-            yield Finding(RECORD, where, f"its counts do not follow from its marks (proposed: {counts.get(PROPOSED)}).")
+        rule, counts = room.rules.acceptability, answer.counts
+        proposed = acceptance_of(
+            counts.get("delineated", 0), answer.marks, *(() if rule is None else (rule.threshold,))
+        )
+        if proposed.to_payload() != counts:
+            told = counts.get("proposed")
+            yield Finding(RECORD, where, f"its counts do not follow from its marks (proposed: {told}).")
 
 
 def _chains(study: Study) -> Iterator[Finding]:
@@ -327,11 +327,11 @@ def _chains(study: Study) -> Iterator[Finding]:
 
 def _heads(study: Study) -> Iterator[Finding]:
     try:
-        closed = next((event for event in study.own_events() if event.kind == STUDY_CLOSED), None)
+        closed = _own(study, StudyClosed)
         if closed is None:
             return
         with study.log() as log:
-            for rater, head in closed.payload["heads"].items():
+            for rater, head in closed.heads.items():
                 if log.head(rater_stream(study.id, rater)) != head:
                     yield Finding(CHAIN, rater, "records were added, changed or cut off after the study was closed.")
     except FlairSegError as error:

@@ -57,3 +57,7 @@ class AnswerRefusedError(StudyError):
 
 class RoomBusyError(StudyError):
     """Another program has this rater's room open."""
+
+
+class ReferenceStepError(StudyError):
+    """A step that a reference session cannot take now (not this reader's turn, no such case or dot)."""

@@ -10,18 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import FlairSegError
 from ..review.errors import StoreError, StoreUnavailableError
 from ..review.outbox import Outbox
-from .state import Recorded
+from .events import Recorded, StudyEvent
 
 if TYPE_CHECKING:
     from ..review.store import ReviewStore
 
+#: Name of the SQLite store of a study, beside its rooms, and of a reference session.
+SQLITE_NAME = "events.sqlite"
 #: For how long a locked or unreachable store is tried again by the carrier, seconds.
 _PATIENCE_S = 5.0
 #: After a failed delivery the store is left alone for this long, seconds.
@@ -30,9 +32,12 @@ _REST_S = 10.0
 _CLOSING_S = 15.0
 
 
+E = TypeVar("E", bound=StudyEvent)
+
+
 @dataclass(frozen=True)
 class WrittenEvent:
-    """An event as it was written down here."""
+    """An event as this computer's journal has it."""
 
     event_id: str
     kind: str
@@ -72,20 +77,25 @@ class EventLog:
         """Events that the store has not acknowledged."""
         return len(self._carrier.pending)
 
-    def record(self, stream: str, kind: str, payload: Mapping[str, Any], event_id: str | None = None) -> WrittenEvent:
-        """Write an event down; it is on the disk when this returns.
+    def record(self, stream: str, event: E) -> E:
+        """Record an event; it is on the disk when this returns.
+
+        Returns
+        -------
+        StudyEvent
+            The event with its id (a new one, unless it had one).
 
         Raises
         ------
         OutboxError
-            If it could not be: it is not recorded then.
+            If it could not be written: it is not recorded then.
         """
-        receipt = self._writer.record(stream, kind, payload, event_id, payload.get("at"))
+        receipt = self._writer.record(stream, event.kind, event.to_payload(), event.event_id or None, event.at)
         if self._thread is None:
             self._thread = threading.Thread(target=self._carry, name="flairseg-study-delivery", daemon=True)
             self._thread.start()
         self._wanted.set()
-        return WrittenEvent(receipt.event_id, kind, payload)
+        return replace(event, event_id=receipt.event_id)
 
     def flush(self) -> int:
         """Deliver now, and wait for it; how many events are still pending (:attr:`problem` says why)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..labels import LESION
 from .canonical import content_sha256
-from .errors import ProtocolError
+from .errors import AnswerRefusedError, ProtocolError
 from .records import (
     ACCEPTABILITY,
     ACCEPTABLE,
@@ -167,6 +167,15 @@ class Question:
         if value not in allowed:
             raise ValueError(f"the answer is {allowed[0]} or {allowed[1]}")
         return value
+
+    def accepted(self, value: Answer) -> Answer:
+        """The value as it is stored; ``AnswerRefusedError`` if it is not an answer to this question."""
+        try:
+            return self.check(value)
+        except ValueError as error:
+            raise AnswerRefusedError(
+                f"{value!r} is no answer to “{self.text}”: {error}.", "Choose one of its answers."
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -15,38 +15,10 @@ from typing import Any
 
 from ..files.atomic import all_or_none, results_exist
 from .acceptance import DelineatedLesion, delineated_lesions
+from .events import Answered, NotRated
 from .images import read_neutral_labels
-from .key import KeyEntry, SealedKey
-from .records import (
-    ACTIVE_SECONDS,
-    AFTER_SHA256,
-    ANSWERED_AT,
-    BEFORE_SHA256,
-    COMMENT,
-    CONFIDENCE,
-    COUNTS,
-    DELINEATED,
-    DELINEATED_ML,
-    FALSE_NEGATIVES,
-    FALSE_POSITIVES,
-    FILE,
-    IDLE_SECONDS,
-    MARKS,
-    POSITION,
-    PROPOSED,
-    PROTOCOL_SHA256,
-    QUESTION,
-    REASON,
-    SESSION_ID,
-    SHOWN_AT,
-    TIMED_OUT,
-    VOXELS_ADDED,
-    VOXELS_REMOVED,
-    CorrectionRow,
-    Mark,
-    MarkRow,
-    Rating,
-)
+from .key import KeyEntry
+from .records import CorrectionRow, Mark, MarkRow, Rating
 from .room import Room
 from .state import ShowingState
 from .study import Study
@@ -114,20 +86,17 @@ def tables(study: Study) -> StudyTables:
     for rater in study.raters:
         state = study.state(rater)
         room = Room.open(study.room_folder(rater))
-        for entry in _entries(key, rater):
+        for entry in key.entries.get(rater, ()):
             if entry.case in excluded:
                 continue
-            showing = state.showings.get(entry.code)
-            if showing is None or showing.answer is None:
-                failures.append(Failure(entry.case, entry.arm, rater, entry.repeat, "not answered"))
-            elif showing.failed:
-                failures.append(
-                    Failure(entry.case, entry.arm, rater, entry.repeat, showing.answer.payload.get(REASON, ""))
-                )
-            else:
-                ratings += _ratings(study, rater, entry, showing)
-                marks += _marks(room, rater, entry, showing)
+            showing = state.of(entry.code)
+            if isinstance(showing.answer, Answered):
+                ratings += _ratings(study, rater, entry, showing, showing.answer)
+                marks += _marks(room, rater, entry, showing.answer.marks)
                 corrections += _corrections(rater, entry, showing)
+            else:
+                reason = showing.answer.reason if isinstance(showing.answer, NotRated) else "not answered"
+                failures.append(Failure(entry.case, entry.arm, rater, entry.repeat, reason))
     return StudyTables(tuple(ratings), tuple(marks), tuple(corrections), tuple(failures))
 
 
@@ -157,7 +126,7 @@ def write_tables(found: StudyTables, folder: str | Path, replace: bool = False) 
             drafts / CORRECTIONS_CSV,
             [f.name for f in fields(CorrectionRow)],
             [
-                {**vars(c), **{n: _pairs(getattr(c, n)) for n in (VOXELS_ADDED, VOXELS_REMOVED)}}
+                {**vars(c), "voxels_added": _pairs(c.voxels_added), "voxels_removed": _pairs(c.voxels_removed)}
                 for c in found.corrections
             ],
         )
@@ -165,18 +134,9 @@ def write_tables(found: StudyTables, folder: str | Path, replace: bool = False) 
     return {name: folder / name for name in names}
 
 
-def _entries(key: SealedKey, rater: str) -> Sequence[KeyEntry]:
-    return key.entries.get(rater, ())
-
-
-def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState) -> list[Rating]:
-    event, answers = showing.answer, showing.answers()
-    if event is None:
-        return []
-    payload = event.payload
-    first = payload["answers"]
-    counts = payload.get(COUNTS, {})
-    corrected = {e.payload[QUESTION] for e in showing.corrections}
+def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState, answer: Answered) -> list[Rating]:
+    answers, counts = showing.answers(), answer.counts
+    corrected = {event.question for event in showing.corrections}
     arm = next(a for a in study.protocol.case(entry.case).arms if a.id == entry.arm)
     return [
         Rating(
@@ -188,39 +148,37 @@ def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState) -
             value=answers.get(question.id),
             response_type=question.type,
             question_text=question.text,
-            shown_at=payload.get(SHOWN_AT),
-            answered_at=payload.get(ANSWERED_AT),
-            active_seconds=payload.get(ACTIVE_SECONDS),
-            idle_seconds=payload.get(IDLE_SECONDS),
-            delineated=counts.get(DELINEATED),
-            false_positives=counts.get(FALSE_POSITIVES),
-            false_negatives=counts.get(FALSE_NEGATIVES),
-            delineated_ml=payload.get(DELINEATED_ML),
-            proposed=counts.get(PROPOSED) if study.protocol.acceptability is not None else None,
-            confidence=payload.get(CONFIDENCE),
-            comment=payload.get(COMMENT) or "",
-            position=payload.get(POSITION),
+            shown_at=answer.shown_at,
+            answered_at=answer.answered_at,
+            active_seconds=answer.active_seconds,
+            idle_seconds=answer.idle_seconds,
+            delineated=counts.get("delineated"),
+            false_positives=counts.get("false_positives"),
+            false_negatives=counts.get("false_negatives"),
+            delineated_ml=answer.delineated_ml,
+            proposed=counts.get("proposed") if study.protocol.acceptability is not None else None,
+            confidence=answer.confidence,
+            comment=answer.comment or "",
+            position=answer.position,
             mirrored=entry.mirror is not None,
             training=entry.training,
-            timed_out=bool(payload.get(TIMED_OUT)),
+            timed_out=answer.timed_out,
             corrected=question.id in corrected,
-            first_value=first.get(question.id),
+            first_value=answer.answers.get(question.id),
             model=arm.model,
             reader=arm.reader,
             study_id=study.id,
-            session_id=payload.get(SESSION_ID, ""),
-            event_id=event.event_id,
-            protocol_sha256=payload.get(PROTOCOL_SHA256, ""),
+            session_id=answer.session_id,
+            event_id=answer.event_id,
+            protocol_sha256=answer.protocol_sha256,
         )
         for question in study.protocol.questions
     ]
 
 
-def _marks(room: Room, rater: str, entry: KeyEntry, showing: ShowingState) -> list[MarkRow]:
-    answer = showing.answer
-    found = [] if answer is None else [Mark.from_payload(payload) for payload in answer.payload.get(MARKS, ())]
-    lesions: dict[int, DelineatedLesion] = {}
-    if any(mark.lesion is not None for mark in found):
+def _marks(room: Room, rater: str, entry: KeyEntry, marks: Sequence[Mark]) -> list[MarkRow]:
+    lesions: dict[int | None, DelineatedLesion] = {}
+    if any(mark.lesion is not None for mark in marks):
         shown = next(s for s in room.showings if s.code == entry.code)
         lesions = {lesion.number: lesion for lesion in delineated_lesions(*read_neutral_labels(room.labels(shown)))}
     return [
@@ -232,11 +190,11 @@ def _marks(room: Room, rater: str, entry: KeyEntry, showing: ShowingState) -> li
             kind=mark.kind,
             lesion=mark.lesion,
             ras=entry.to_source(mark.ras),
-            lesion_centre_ras=entry.to_source(lesions[mark.lesion].centre_ras) if mark.lesion in lesions else None,
-            lesion_ml=lesions[mark.lesion].volume_ml if mark.lesion in lesions else None,
+            lesion_centre_ras=None if lesion is None else entry.to_source(lesion.centre_ras),
+            lesion_ml=None if lesion is None else lesion.volume_ml,
             training=entry.training,
         )
-        for mark in found
+        for mark, lesion in ((mark, lesions.get(mark.lesion)) for mark in marks)
     ]
 
 
@@ -247,12 +205,12 @@ def _corrections(rater: str, entry: KeyEntry, showing: ShowingState) -> list[Cor
             arm=entry.arm,
             rater=rater,
             repeat=entry.repeat,
-            active_seconds=event.payload["correction_active_seconds"],
-            voxels_added=event.payload[VOXELS_ADDED],
-            voxels_removed=event.payload[VOXELS_REMOVED],
-            before_sha256=event.payload[BEFORE_SHA256],
-            after_sha256=event.payload[AFTER_SHA256],
-            file=event.payload[FILE],
+            active_seconds=event.correction_active_seconds,
+            voxels_added=event.voxels_added,
+            voxels_removed=event.voxels_removed,
+            before_sha256=event.before_sha256,
+            after_sha256=event.after_sha256,
+            file=event.file,
         )
         for event in showing.mask_corrections
     ]

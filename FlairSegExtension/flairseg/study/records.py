@@ -1,9 +1,7 @@
-"""What a study writes down: kinds of events, keys of their payloads, and the tidy rows that analysis reads.
+"""Streams and ids of a study's events, the values of answers and marks, and the tidy rows that analysis reads.
 
-Events go through :class:`flairseg.review.outbox.Outbox` to :class:`flairseg.review.store.ReviewStore`, append-only and
-hash-chained. A rater's events carry the *code* of a showing and never a case, an arm or a path: what a code stands for
-is in the sealed key alone. After the study is closed and the key unsealed, :mod:`flairseg.study.ratings` joins the two
-to the rows below.
+The events themselves are in :mod:`flairseg.study.events`. After the study is closed and the key unsealed,
+:mod:`flairseg.study.ratings` joins the two to the rows below.
 
 The standard library only: importing this module costs nothing.
 """
@@ -11,15 +9,12 @@ The standard library only: importing this module costs nothing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-#: Version of the payloads; raised when a key changes its meaning.
-FORMAT_VERSION = 1
-
-#: Namespace of event ids that follow from their content (RFC 9562, version 5).
-_ANSWERS = uuid.UUID("6d1f7a52-6b0c-5b53-9d1e-0f3c5d1a2b47")
+#: Namespace of event ids that are derived from content (RFC 9562, version 5).
+_NAMESPACE = uuid.UUID("6d1f7a52-6b0c-5b53-9d1e-0f3c5d1a2b47")
 
 # --- streams ---------------------------------------------------------------------------------------------------------
 
@@ -40,125 +35,14 @@ def reference_stream(session_id: str) -> str:
 
 
 def answer_event_id(study_id: str, rater: str, code: str) -> str:
-    """Id of the one event that answers a showing: it follows from what it answers, so it can exist only once."""
-    return str(uuid.uuid5(_ANSWERS, f"{study_id}\n{rater}\n{code}"))
+    """Id of the only event that answers a showing: derived from the showing, so that it can be stored only once."""
+    return str(uuid.uuid5(_NAMESPACE, f"{study_id}\n{rater}\n{code}"))
 
 
 def study_event_id(study_id: str, kind: str) -> str:
     """Id of an event that a study has only once (locked, closed, unsealed)."""
-    return str(uuid.uuid5(_ANSWERS, f"{study_id}\n{kind}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{study_id}\n{kind}"))
 
-
-# --- kinds of events -------------------------------------------------------------------------------------------------
-
-#: The coordinator's stream.
-STUDY_LOCKED = "study.locked"
-STUDY_CLOSED = "study.closed"
-STUDY_UNSEALED = "study.unsealed"
-CASE_EXCLUDED = "study.case_excluded"
-
-#: A rater's stream: the sitting.
-SESSION_STARTED = "session.started"
-SESSION_PAUSED = "session.paused"
-SESSION_RESUMED = "session.resumed"
-SESSION_ENDED = "session.ended"
-
-#: A rater's stream: one showing. Drafts are autosaved clicks; the answer is what counts, and it is written once.
-SHOWN = "showing.shown"
-MARK_PLACED = "showing.mark_placed"
-MARK_REMOVED = "showing.mark_removed"
-ANSWER_DRAFTED = "showing.answer_drafted"
-DISPLAY_CHANGED = "showing.display_changed"
-TIME_RECORDED = "showing.time_recorded"
-ANSWERED = "showing.answered"
-FAILED = "showing.failed"
-#: A change of an answer that was given: names the answer's event and the old value; the old event stays.
-ANSWER_CORRECTED = "showing.answer_corrected"
-#: The mask was edited after the answer.
-MASK_CORRECTED = "showing.mask_corrected"
-
-RATER_KINDS = (
-    SESSION_STARTED,
-    SESSION_PAUSED,
-    SESSION_RESUMED,
-    SESSION_ENDED,
-    SHOWN,
-    MARK_PLACED,
-    MARK_REMOVED,
-    ANSWER_DRAFTED,
-    DISPLAY_CHANGED,
-    TIME_RECORDED,
-    ANSWERED,
-    FAILED,
-    ANSWER_CORRECTED,
-    MASK_CORRECTED,
-)
-
-#: A reference session's stream.
-REFERENCE_STARTED = "reference.started"
-REFERENCE_DELINEATED = "reference.delineated"
-REFERENCE_DOTS_MADE = "reference.dots_made"
-REFERENCE_DOT_JUDGED = "reference.dot_judged"
-REFERENCE_COMPARED = "reference.compared"
-REFERENCE_RETURNED = "reference.returned"
-REFERENCE_AGREED = "reference.agreed"
-
-# --- keys of payloads ------------------------------------------------------------------------------------------------
-
-#: In every event of a study.
-STUDY_ID = "study_id"
-PROTOCOL_SHA256 = "protocol_sha256"
-FORMAT = "format"
-#: In every event of a rater.
-RATER = "rater"
-ORDER_SHA256 = "order_sha256"
-KEY_COMMITMENT = "key_commitment"
-ROOM_SHA256 = "room_sha256"
-SESSION_ID = "session_id"
-SOFTWARE = "software"
-#: In every event of a showing. ``SHOWING`` is the code; ``POSITION`` counts from 0 in the rater's own order.
-SHOWING = "showing"
-POSITION = "position"
-TRAINING = "training"
-#: ISO 8601, UTC, microseconds, ending in Z; and seconds of a clock that only goes forward (since the session's start).
-AT = "at"
-MONOTONIC = "monotonic_s"
-SHOWN_AT = "shown_at"
-ANSWERED_AT = "answered_at"
-ACTIVE_SECONDS = "active_seconds"
-IDLE_SECONDS = "idle_seconds"
-PAUSED_SECONDS = "paused_seconds"
-TIMED_OUT = "timed_out"
-#: Marks: list of :class:`Mark` as dicts, RAS in the frame that was shown (mirrored showings are turned back later).
-MARKS = "marks"
-MARK = "mark"
-MARK_ID = "mark_id"
-#: Answers: ``{question id: value}``.
-ANSWERS = "answers"
-QUESTION = "question"
-VALUE = "value"
-OLD_VALUE = "old_value"
-REASON = "reason"
-#: Whether results could be known when a case was left out.
-KEY_WAS_OPEN = "key_was_open"
-CORRECTS = "corrects_event_id"
-CONFIDENCE = "confidence"
-COMMENT = "comment"
-#: Counts of S5's rule, as :class:`~flairseg.study.acceptance.Acceptance` has them.
-COUNTS = "counts"
-DELINEATED = "delineated"
-FALSE_POSITIVES = "false_positives"
-FALSE_NEGATIVES = "false_negatives"
-PROPOSED = "proposed"
-DELINEATED_ML = "delineated_ml"
-#: Display: ``{"window", "level", "overlay_visible", "overlay_opacity", ...}``.
-DISPLAY = "display"
-#: Masks.
-BEFORE_SHA256 = "before_sha256"
-AFTER_SHA256 = "after_sha256"
-VOXELS_ADDED = "voxels_added"
-VOXELS_REMOVED = "voxels_removed"
-FILE = "file"
 
 # --- vocabulary ------------------------------------------------------------------------------------------------------
 
@@ -385,8 +269,3 @@ class CorrectionRow:
 
 #: Columns of the tidy table, in order.
 RATING_COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(Rating))
-
-
-def questions_of(ratings: Iterable[Rating]) -> list[str]:
-    """Ids of the questions that occur, in order of appearance."""
-    return list(dict.fromkeys(r.question for r in ratings))

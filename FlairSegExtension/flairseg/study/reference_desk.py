@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from .case_files import SceneGrid
+from .errors import ReferenceStepError
 from .images import read_source, resolve
-from .reference import Dot, ReferenceSession, ReferenceSetup, ReferenceStepError, Task
+from .reference import ReferenceSession
+from .reference_setup import Dot, ReferenceSetup, Task
 from .timing import Clock
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from .canonical import content_sha256, file_sha256
 from .errors import StudyStateError, TamperedError
-from .protocol import Rules
+from .protocol import Protocol, Rules
 from .protocol_reading import parse_rules
 
 ROOM_NAME = "room.json"
@@ -193,29 +193,26 @@ def room_order_sha256(showings: Iterable[RoomShowing]) -> str:
 
 
 def room_content(
-    study_id: str,
+    protocol: Protocol,
     rater: str,
-    protocol_sha256: str,
     key_commitment: str,
-    rules: Mapping[str, Any],
     showings: Iterable[RoomShowing],
     rounds: Iterable[int],
-    washout_days: float,
     store: str,
 ) -> dict[str, Any]:
-    """What ``room.json`` says."""
+    """Content of ``room.json``; ``store``: address, or path relative to the room."""
     showings = list(showings)
     return {
         "flairseg_room": ROOM_FORMAT,
-        "study_id": study_id,
+        "study_id": protocol.id,
         "rater": rater,
-        "protocol_sha256": protocol_sha256,
+        "protocol_sha256": protocol.sha256,
         "key_commitment": key_commitment,
         "order_sha256": room_order_sha256(showings),
-        "rules": dict(rules),
+        "rules": dict(protocol.rules),
         "showings": [vars(s) for s in showings],
         "rounds": list(rounds),
-        "washout_days": washout_days,
+        "washout_days": protocol.washout.days,
         "store": store,
     }
 
