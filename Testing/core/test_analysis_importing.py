@@ -8,6 +8,7 @@ import io
 import pytest
 from flairseg.errors import InputNotFoundError
 from flairseg.study.analysis.importing import read_ratings
+from flairseg.study.analysis.inputs import AnalysisInputs
 from flairseg.study.analysis.tidy import InvalidRatingsError
 from flairseg.study.records import ACCEPTABILITY, ACCEPTABLE, NO, NUMERIC, TEXT, UNACCEPTABLE, YES, YES_NO
 from hypothesis import given, settings
@@ -269,7 +270,7 @@ def test_agreement_on_categories(tmp_path):
         f"c{n},q,{rater},Category,{text}" for n, pair in enumerate(rows) for rater, text in zip("XY", pair, strict=True)
     ]
     imported = read_ratings([write(tmp_path, "case,question,rater,response_type,value\n" + "\n".join(lines) + "\n")])
-    result = compute(imported.ratings)
+    result = compute(imported)
     found = {row.coefficient: row.estimate.value for row in result.agreement}
     # Five of six agree; by chance (2 * 2 + 2 * 1 + 2 * 3) / 36 = 1 / 3 would.
     assert found["Percent agreement"] == pytest.approx(5 / 6)
@@ -325,10 +326,10 @@ def test_the_analysis_is_the_same_from_its_own_table(tmp_path):
 
     ratings, _ = simulate(cases=8)
     ratings = [r for r in ratings if r.case != "case-002" or r.rater == "R1"]
-    first = analyse(ratings, tmp_path / "first", seed=5)
+    first = analyse(AnalysisInputs(ratings), tmp_path / "first", seed=5)
     again = read_ratings([first["ratings.csv"]])
     assert len(again.ratings) == len(ratings)
-    second = analyse(again.ratings, tmp_path / "second", study=again.study, seed=5)
+    second = analyse(again, tmp_path / "second", seed=5)
     for name in ("ratings.csv", "acceptance.csv", "agreement.csv", "comparison.csv", "timing.csv"):
         assert first[name].read_bytes() == second[name].read_bytes(), name
 

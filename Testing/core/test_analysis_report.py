@@ -27,6 +27,7 @@ from flairseg.statistics.intervals import Estimate
 from flairseg.study.analysis import dependencies, lesions
 from flairseg.study.analysis.checklists import TO_COMPLETE, checklists
 from flairseg.study.analysis.figures import draw_figures
+from flairseg.study.analysis.inputs import AnalysisInputs, StudyDescription
 from flairseg.study.analysis.lesions import (
     REFERENCE_HALF_MM,
     CaseFrame,
@@ -36,7 +37,7 @@ from flairseg.study.analysis.lesions import (
 )
 from flairseg.study.analysis.methods import methods_paragraph
 from flairseg.study.analysis.report import REPORT, analyse, render
-from flairseg.study.analysis.results import BETWEEN_ARMS, INTER, INTRA, RULE, StudyDescription, compute
+from flairseg.study.analysis.results import BETWEEN_ARMS, INTER, INTRA, RULE, compute
 from flairseg.study.analysis.tables import TABLES
 from flairseg.study.analysis.tidy import Exclusion, InvalidRatingsError, Question, likert_points, tabulate
 from flairseg.study.records import (
@@ -65,7 +66,7 @@ DESCRIPTION = StudyDescription(
 @pytest.fixture(scope="module")
 def study():
     ratings, marks = simulate()
-    return compute(ratings, DESCRIPTION, marks=marks, seed=3)
+    return compute(AnalysisInputs(ratings, DESCRIPTION, marks), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_the_methods_paragraph_names_what_a_reviewer_asks_for(study):
 
 
 def test_the_methods_paragraph_claims_nothing_that_was_not_done():
-    text = methods_paragraph(compute([rating(active_seconds=20.0)]))
+    text = methods_paragraph(compute(AnalysisInputs([rating(active_seconds=20.0)])))
     assert "One rater rated 1 case" in text
     for absent in ("McNemar", "AC1", "AC2", "ICC", "Wilcoxon", "mixed model", "Spearman", "SHA-256", "hash", "by rule"):
         assert absent not in text
@@ -197,7 +198,7 @@ def test_checklists_are_complete_and_claim_nothing_unknown(study):
         assert 0 < checklist.filled < len(checklist.items)
         for item in checklist.items:
             assert item.known == (TO_COMPLETE not in item.answer)
-    bare = compute([rating(), rating("c2")])
+    bare = compute(AnalysisInputs([rating(), rating("c2")]))
     for checklist in checklists(bare):
         assert not [i for i in checklist.items if i.known and ("hash" in i.answer or "SHA" in i.answer)]
 
@@ -206,7 +207,7 @@ def test_files(tmp_path, study):
     ratings, marks = simulate(cases=8)
     stages = []
     written = analyse(
-        ratings, tmp_path / "out", lambda f, s: stages.append((f, s)), study=DESCRIPTION, marks=marks, seed=3
+        AnalysisInputs(ratings, DESCRIPTION, marks), tmp_path / "out", lambda f, s: stages.append((f, s)), seed=3
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {REPORT, *TABLES} == set(written)
     fractions = [f for f, _ in stages]
@@ -220,9 +221,9 @@ def test_files(tmp_path, study):
         assert not [value for row in rows for value in row.values() if value.lower() in ("nan", "none", "inf")], name
     kept = (tmp_path / "out" / REPORT).read_bytes()
     with pytest.raises(OutputError, match="Results of an analysis exist already"):
-        analyse(ratings, tmp_path / "out")
+        analyse(AnalysisInputs(ratings), tmp_path / "out")
     assert (tmp_path / "out" / REPORT).read_bytes() == kept
-    analyse(ratings[: len(ratings) // 2], tmp_path / "out", overwrite=True)
+    analyse(AnalysisInputs(ratings[: len(ratings) // 2]), tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / REPORT).read_bytes() != kept
 
 
@@ -235,11 +236,11 @@ def test_cancelled_or_failed_nothing_is_written(tmp_path, monkeypatch):
             token.cancel()
 
     with pytest.raises(Cancelled):
-        analyse(ratings, tmp_path / "out", stop_at_the_report, token)
+        analyse(AnalysisInputs(ratings), tmp_path / "out", stop_at_the_report, token)
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OutputError, match="full"):
-        analyse(ratings, tmp_path / "out")
+        analyse(AnalysisInputs(ratings), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -279,7 +280,7 @@ def test_hostile_names_and_comments(tmp_path):
     ]
     description = StudyDescription(title=HOSTILE[0], models={HOSTILE[1]: HOSTILE[5]}, remarks=tuple(HOSTILE))
     excluded = [Exclusion("case 0 <script>alert(1)</script>", HOSTILE[1])]
-    analyse(ratings, tmp_path, study=description, exclusions=excluded, failures=HOSTILE)
+    analyse(AnalysisInputs(ratings, description, exclusions=excluded, failures=HOSTILE), tmp_path)
     html = (tmp_path / REPORT).read_text(encoding="utf-8")
     page = Page(html)
     assert not [tag for tag, _ in page.elements if tag == "script"]
@@ -296,7 +297,7 @@ def test_hostile_names_and_comments(tmp_path):
 
 def test_names_in_figures_are_text_and_not_markup():
     ratings = [rating(f"c{n}", rater="$\\frac{<b>&", value=ACCEPTABLE, active_seconds=3.0 + n) for n in range(6)]
-    for one in draw_figures(compute(ratings)):
+    for one in draw_figures(compute(AnalysisInputs(ratings))):
         root = ElementTree.fromstring(one.svg)
         assert not [e for e in root.iter() if e.tag.endswith("}b") or e.tag.endswith("script")]
 
@@ -333,7 +334,7 @@ LESS = {
 @pytest.mark.parametrize("design", LESS.values(), ids=list(LESS))
 def test_studies_that_lack_something(design):
     ratings, marks = simulate(**{"cases": 12, **design})
-    results = compute(ratings, marks=marks)
+    results = compute(AnalysisInputs(ratings, marks=marks))
     for found in everything(results):
         assert found.value is None or math.isfinite(found.value)
         assert found.value is not None or found.note
@@ -347,7 +348,9 @@ def test_studies_that_lack_something(design):
 
 def test_three_raters_are_compared_in_pairs_and_together():
     ratings, _ = simulate(cases=9, raters=("A", "B", "C"), repeats=1, arms=("",), missing=0)
-    of_question = [row for row in compute(ratings).agreement if row.question == "ok" and row.scope == INTER]
+    of_question = [
+        row for row in compute(AnalysisInputs(ratings)).agreement if row.question == "ok" and row.scope == INTER
+    ]
     assert {row.raters for row in of_question} == {"A and B", "A and C", "B and C", "all 3 raters"}
     assert not [row for row in of_question if row.raters == "all 3 raters" and row.coefficient == "Cohen kappa"]
 
@@ -360,7 +363,7 @@ def test_degenerate_answers_of_every_type(kind, content):
     ratings = [
         rating(f"c{n}", rater=r, repeat=k, value=value, kind=kind) for n in range(8) for r in ("A", "B") for k in (0, 1)
     ]
-    results = compute(ratings)
+    results = compute(AnalysisInputs(ratings))
     for found in everything(results):
         assert found.value is None or math.isfinite(found.value)
         assert found.value is not None or found.note
@@ -374,7 +377,7 @@ def test_training_and_excluded_cases_do_not_count():
         rating("t1", training=True, value=UNACCEPTABLE),
         rating("c3", value=UNACCEPTABLE),
     ]
-    results = compute(ratings, exclusions=[Exclusion("c3", "motion")])
+    results = compute(AnalysisInputs(ratings, exclusions=[Exclusion("c3", "motion")]))
     assert results.table.cases == ("c1", "c2")
     assert results.table.training == 1
     row = next(r for r in results.rates if r.rater == "R1")
@@ -383,7 +386,7 @@ def test_training_and_excluded_cases_do_not_count():
     with pytest.raises(InvalidRatingsError, match="no ratings"):
         tabulate([rating(training=True)])
     with pytest.raises(InvalidRatingsError, match="no ratings"):
-        compute([])
+        compute(AnalysisInputs([]))
 
 
 @pytest.mark.parametrize(
@@ -423,13 +426,17 @@ def test_questions():
 
 def test_the_rule_is_compared_with_the_decision():
     ratings = [rating(f"c{n}", value=ACCEPTABLE, proposed=ACCEPTABLE if n < 15 else UNACCEPTABLE) for n in range(20)]
-    row = next(r for r in compute(ratings).agreement if r.scope == RULE and r.coefficient == "Percent agreement")
+    row = next(
+        r
+        for r in compute(AnalysisInputs(ratings)).agreement
+        if r.scope == RULE and r.coefficient == "Percent agreement"
+    )
     assert row.estimate.value == 0.75
 
 
 def test_confidence_of_a_study_becomes_a_scale():
     ratings = [rating(f"c{n}", rater=who, confidence=1 + n % 5) for n in range(10) for who in ("A", "B")]
-    results = compute(ratings)
+    results = compute(AnalysisInputs(ratings))
     assert [q.id for q in results.table.questions] == ["ok", CONFIDENCE_QUESTION]
     answers = results.table.answers
     asked = answers[answers["question"] == CONFIDENCE_QUESTION]
@@ -440,7 +447,7 @@ def test_confidence_of_a_study_becomes_a_scale():
 
 def test_altered_records_are_shown():
     altered = StudyDescription(protocol_sha256="ab" * 32, chain_verified=False, remarks=("chain, R1: event 4 altered",))
-    text = Page(render(compute([rating(), rating("c2")], altered))).text
+    text = Page(render(compute(AnalysisInputs([rating(), rating("c2")], altered)))).text
     assert "event 4 altered" in text
     assert "NOT as it was locked" in text
     assert "found changes" in text
@@ -449,7 +456,7 @@ def test_altered_records_are_shown():
 def test_p_values_are_adjusted_after_holm():
     """Four tests: the smallest p is multiplied by four, the next by three, and so on, never falling."""
     ratings, _ = simulate(cases=20, raters=("A", "B", "C"), seed=8)
-    rows = sorted(compute(ratings).comparisons, key=lambda row: row.p)
+    rows = sorted(compute(AnalysisInputs(ratings)).comparisons, key=lambda row: row.p)
     assert len(rows) == 4
     expected, so_far = [], 0.0
     for n, row in enumerate(rows):
@@ -500,7 +507,7 @@ def test_without_the_libraries_the_user_is_told_what_to_install(tmp_path, monkey
     monkeypatch.setattr(needed, "find_spec", lambda name: None if name in ("statsmodels", "jinja2") else object())
     assert dependencies.missing_packages() == ["statsmodels", "jinja2"]
     with pytest.raises(MissingDependencyError, match="statsmodels") as refused:
-        analyse([rating()], tmp_path)
+        analyse(AnalysisInputs([rating()]), tmp_path)
     assert "flairseg[study]" in refused.value.advice
     with pytest.raises(MissingDependencyError, match="jinja2"):
         dependencies.require_report()

@@ -15,8 +15,9 @@ from flairseg.cli import app
 from flairseg.study import Study, lock
 from flairseg.study.analysis import analyse_study
 from flairseg.study.analysis.from_study import describe, study_inputs
+from flairseg.study.analysis.inputs import AnalysisInputs, StudyDescription
 from flairseg.study.analysis.methods import methods_paragraph
-from flairseg.study.analysis.results import StudyDescription, compute
+from flairseg.study.analysis.results import compute
 from flairseg.study.errors import StudyStateError
 from flairseg.study.records import FALSE_NEGATIVE, FALSE_POSITIVE
 from flairseg.study.session import StudySession
@@ -76,15 +77,7 @@ def test_an_open_study_is_refused_by_the_command(locked, tmp_path):
 
 def test_what_was_rated_is_what_is_analysed(closed):
     inputs = study_inputs(closed)
-    results = compute(
-        inputs.ratings,
-        inputs.study,
-        inputs.marks,
-        inputs.corrections,
-        inputs.exclusions,
-        inputs.failures,
-        inputs.expected,
-    )
+    results = compute(inputs)
     assert set(results.table.cases) == {"secretcase1", "secretcase3"}
     assert set(results.table.arms) == set(ARMS)
     assert results.table.raters == ("R1", "R2")
@@ -154,6 +147,6 @@ def test_the_methods_paragraph_says_the_protocol_s_threshold(threshold, words):
     if threshold is None:
         described = StudyDescription()
     ratings, _ = simulate(cases=4)
-    text = methods_paragraph(compute(ratings, described))
+    text = methods_paragraph(compute(AnalysisInputs(ratings, described)))
     assert words in text
     assert "overruled the rule" in text

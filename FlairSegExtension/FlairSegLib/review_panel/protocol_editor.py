@@ -13,7 +13,7 @@ from typing import Any
 import qt
 import slicer
 from flairseg.errors import FlairSegError
-from flairseg.study.drafting import Draft, draft_protocol, write_draft
+from flairseg.study.drafting import Draft, StudyDesign, draft_protocol, write_draft
 from flairseg.study.protocol import BLIND_FULL, BLIND_NONE, BLIND_SOURCE, LAYOUTS
 from flairseg.study.protocol_reading import parse_protocol
 from flairseg.study.records import ACCEPTABILITY, LIKERT_5, NUMERIC, TEXT, YES_NO
@@ -112,15 +112,9 @@ class ProtocolEditor:
         ):
             if not given:
                 raise FlairSegError(_("Something is missing."), advice)
-        draft = draft_protocol(
-            ui.studyIdEdit.text.strip() or ui.studyIdEdit.placeholderText,
-            Path(ui.imagesEdit.text),
-            arms,
-            raters,
-            ui.repeatsSpin.value,
-            path.absolute().parent,
-            ui.binaryCheck.checked,
-        )
+        study_id = ui.studyIdEdit.text.strip() or ui.studyIdEdit.placeholderText
+        design = StudyDesign(study_id, tuple(raters), ui.repeatsSpin.value)
+        draft = draft_protocol(design, Path(ui.imagesEdit.text), arms, path.absolute().parent, ui.binaryCheck.checked)
         content = {**draft.content, **self._rules(draft.content)}
         parse_protocol(content)
         return Draft(content, draft.left_out)

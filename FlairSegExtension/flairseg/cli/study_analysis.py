@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
@@ -22,7 +22,7 @@ from .console import (
 )
 
 if TYPE_CHECKING:
-    from ..study.analysis.results import StudyDescription
+    from ..study.analysis.inputs import AnalysisInputs
 
 #: What the progress bar calls each stage.
 STAGE_NAMES = {
@@ -42,11 +42,11 @@ def analyse_study(source: Path, output: Path, seed: int, overwrite: bool, coordi
     if source.suffix.lower() == ".csv":
         return import_ratings([source], output, (), "", seed, overwrite)
 
-    def read() -> dict[str, Any]:
+    def read() -> AnalysisInputs:
         from ..study.analysis.from_study import study_inputs
         from ..study.study import Study
 
-        return dict(vars(study_inputs(Study(source, coordinator))))
+        return study_inputs(Study(source, coordinator))
 
     return _run(read, output, seed, overwrite)
 
@@ -68,11 +68,10 @@ def import_ratings(
     overwrite : bool
     """
 
-    def read() -> dict[str, Any]:
+    def read() -> AnalysisInputs:
         from ..study.analysis.importing import read_ratings
 
-        imported = read_ratings(files, _types(types), title)
-        return {"ratings": imported.ratings, "study": imported.study}
+        return read_ratings(files, _types(types), title)
 
     return _run(read, output, seed, overwrite)
 
@@ -87,7 +86,7 @@ def _types(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _run(read, output: Path, seed: int, overwrite: bool) -> int:
+def _run(read: Callable[[], AnalysisInputs], output: Path, seed: int, overwrite: bool) -> int:
     messages, results = messages_console(), results_console()
     try:
         with interruptible():
@@ -104,17 +103,15 @@ def _run(read, output: Path, seed: int, overwrite: bool) -> int:
             )  # fmt: skip
             with bar:
                 task = bar.add_task(STAGE_NAMES["read"], total=1.0)
-                given = read()
-                study: StudyDescription = given["study"]
+                inputs = read()
                 written = analyse(
-                    given.pop("ratings"),
+                    inputs,
                     output,
                     lambda fraction, stage: bar.update(
                         task, completed=fraction, description=STAGE_NAMES.get(stage, stage)
                     ),
                     seed=seed,
                     overwrite=overwrite,
-                    **given,
                 )
     except FlairSegError as error:
         show_error(messages, error)
@@ -122,7 +119,7 @@ def _run(read, output: Path, seed: int, overwrite: bool) -> int:
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.")
         return INTERRUPTED
-    for remark in study.remarks:
+    for remark in inputs.study.remarks:
         show_warning(messages, remark)
     results.print(Text.assemble((str(written[REPORT]), "bold"), "  the report"), soft_wrap=True)
     for name, what in TABLES.items():

@@ -37,14 +37,16 @@ def new_protocol(
     """Draft a protocol; the exit code of the command."""
 
     def run(messages: Console, results: Console) -> int:
-        from ..study.drafting import draft_protocol, write_draft
+        from ..study.drafting import StudyDesign, draft_protocol, write_draft
         from ..study.errors import ProtocolError
 
         try:
             folders = _arms(arms)
             meanings = meanings_by_name(labels, folders, what="arm", places="folders")
             folder = path.absolute().parent
-            draft = draft_protocol(study_id, images, folders, raters, repeats, folder, binary, meanings)
+            draft = draft_protocol(
+                StudyDesign(study_id, tuple(raters), repeats), images, folders, folder, binary, meanings
+            )
         except ProtocolError as error:
             raise ProtocolError(
                 error.place, error.problem, "Change --id, --arm, --rater, --repeats or the names of the images."

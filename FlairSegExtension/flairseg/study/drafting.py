@@ -41,11 +41,9 @@ class Draft:
 
 
 def draft_protocol(
-    study_id: str,
+    design: StudyDesign,
     images: Path,
     arms: Mapping[str, Path],
-    raters: Sequence[str],
-    repeats: int = 2,
     folder: Path | None = None,
     binary: bool = False,
     labels: Mapping[str, LabelMapping] | None = None,
@@ -54,15 +52,12 @@ def draft_protocol(
 
     Parameters
     ----------
-    study_id : str
+    design : StudyDesign
     images : Path
         Folder of FLAIR images (``<case>.nii.gz``, or ``<case>/flair.nii.gz``).
     arms : mapping of str to Path
         Arm -> folder of its masks: ``<case>_labels.nii.gz``, ``<case>.seg.nrrd``, ``<case>.nii.gz``,
         ``<case>/labels.nii.gz`` and the like.
-    raters : sequence of str
-        Codes.
-    repeats : int
     folder : Path, optional
         The protocol's own folder: paths below it are written relative to it.
     binary : bool
@@ -94,7 +89,7 @@ def draft_protocol(
             f"No image in {images} has a mask of every arm.",
             "Name images and masks alike: <case>.nii.gz and <case>_labels.nii.gz.",
         )
-    return draft_of(StudyDesign(study_id, tuple(raters), repeats), cases, left_out)
+    return draft_of(design, cases, left_out)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 >>> from flairseg.study.analysis import analyse, analyse_study, read_ratings
 >>> analyse_study(Study("study"), "report")                               # doctest: +SKIP
->>> imported = read_ratings(["ratings.csv"])                              # doctest: +SKIP
->>> analyse(imported.ratings, "report", study=imported.study)             # doctest: +SKIP
+>>> analyse(read_ratings(["ratings.csv"]), "report")                      # doctest: +SKIP
 
 statsmodels and SciPy do the statistics, matplotlib and Jinja2 the report: the extra ``study``. They are imported when
 an analysis runs. Research use only, not a medical device.
@@ -21,7 +20,8 @@ _NAMES = {
     "compute": "results",
     "read_ratings": "importing",
     "missing_packages": "dependencies",
-    "StudyDescription": "results",
+    "AnalysisInputs": "inputs",
+    "StudyDescription": "inputs",
     "Exclusion": "tidy",
     "CaseFrame": "lesions",
     "brain_frame": "lesions",
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from .dependencies import missing_packages as missing_packages
     from .from_study import analyse_study as analyse_study
     from .importing import read_ratings as read_ratings
+    from .inputs import AnalysisInputs as AnalysisInputs
+    from .inputs import StudyDescription as StudyDescription
     from .lesions import CaseFrame as CaseFrame
     from .lesions import brain_frame as brain_frame
     from .report import analyse as analyse
-    from .results import StudyDescription as StudyDescription
     from .results import compute as compute
     from .tidy import Exclusion as Exclusion
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UnreadableImageError, UnusableIntensitiesError
@@ -13,12 +12,12 @@ from .. import checking
 from ..key import SealedKey
 from ..protocol import BLIND_FULL, BLIND_NONE, BLIND_SOURCE, Protocol
 from ..ratings import Failure, tables
-from ..records import CorrectionRow, MarkRow, Rating
 from ..room import Room
 from ..study import Study
+from .inputs import AnalysisInputs, StudyDescription
 from .lesions import CaseFrame, brain_frame
 from .report import analyse
-from .results import StudyDescription, ordinal
+from .results import ordinal
 from .tidy import Exclusion
 from .wording import counted
 
@@ -29,21 +28,7 @@ _BLINDING = {
 }
 
 
-@dataclass(frozen=True)
-class StudyInputs:
-    """Keyword arguments of :func:`~.report.analyse` beside output and seed."""
-
-    ratings: tuple[Rating, ...]
-    study: StudyDescription
-    marks: tuple[MarkRow, ...]
-    corrections: tuple[CorrectionRow, ...]
-    exclusions: tuple[Exclusion, ...]
-    failures: tuple[str, ...]
-    expected: tuple[tuple[str, str, str, int], ...]
-    frames: dict[str, CaseFrame]
-
-
-def study_inputs(study: Study) -> StudyInputs:
+def study_inputs(study: Study) -> AnalysisInputs:
     """Everything that a closed study holds for its analysis; the records are checked first.
 
     Findings of the check do not stop the analysis; the report shows them.
@@ -68,7 +53,7 @@ def study_inputs(study: Study) -> StudyInputs:
     training = {entry.case for entries in key.entries.values() for entry in entries if entry.training}
     failures = tuple(_told(f) for f in found.failures if not _is_exclusion(f) and f.case not in training)
     description = describe(study.protocol, not findings, [*(str(finding) for finding in findings), *remarks])
-    return StudyInputs(
+    return AnalysisInputs(
         found.ratings, description, found.marks, found.corrections, exclusions, failures, expected, frames
     )
 
@@ -90,8 +75,7 @@ def analyse_study(
     TamperedError
         If protocol, key or images are not what was locked.
     """
-    given = dict(vars(study_inputs(study)))
-    return analyse(given.pop("ratings"), output, progress, cancel, seed=seed, overwrite=overwrite, **given)
+    return analyse(study_inputs(study), output, progress, cancel, seed=seed, overwrite=overwrite)
 
 
 def describe(protocol: Protocol, chain_verified: bool | None = None, remarks: Iterable[str] = ()) -> StudyDescription:

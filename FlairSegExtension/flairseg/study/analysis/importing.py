@@ -20,8 +20,8 @@ from typing import Any
 from ...errors import CaseWarning, InputNotFoundError
 from ...files.csv_tables import TableText, table_text
 from ..records import Answer, Rating
+from .inputs import AnalysisInputs, StudyDescription
 from .response_types import EMPTY, Reading, looks_like, number_of, reading_of
-from .results import StudyDescription
 from .tidy import InvalidRatingsError
 
 #: Words of columns that say yes or no (``training``, ``timed_out``).
@@ -43,14 +43,6 @@ _FLAGS = {"mirrored", "training", "timed_out", "corrected"}
 
 
 @dataclass(frozen=True)
-class Imported:
-    """Ratings from files, and what the report should say about where they come from."""
-
-    ratings: tuple[Rating, ...]
-    study: StudyDescription
-
-
-@dataclass(frozen=True)
 class _Cell:
     """A value with its place, for messages."""
 
@@ -63,7 +55,9 @@ class _Cell:
         return InvalidRatingsError(f"{self.file}, line {self.line}, column {self.column!r}: {what}", advice)
 
 
-def read_ratings(paths: Sequence[str | Path], types: Mapping[str, str] | None = None, title: str = "") -> Imported:
+def read_ratings(
+    paths: Sequence[str | Path], types: Mapping[str, str] | None = None, title: str = ""
+) -> AnalysisInputs:
     """Read ratings from CSV files in the contract's forms.
 
     Parameters
@@ -77,7 +71,7 @@ def read_ratings(paths: Sequence[str | Path], types: Mapping[str, str] | None = 
 
     Returns
     -------
-    Imported
+    AnalysisInputs
         Showings count from 0; a file that counts repeats from 1 is understood.
 
     Raises
@@ -109,7 +103,7 @@ def read_ratings(paths: Sequence[str | Path], types: Mapping[str, str] | None = 
         models={r.arm: r.model or r.reader for r in ratings if r.model or r.reader},
         remarks=tuple(dict.fromkeys(remarks)),
     )
-    return Imported(tuple(ratings), study)
+    return AnalysisInputs(tuple(ratings), study)
 
 
 def _files(paths: Sequence[str | Path]) -> list[Path]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from ...files.atomic import all_or_none, check_folder, results_exist
 from ...progress import CancelToken, ProgressCallback, Reporter
 from ...reporting.page import render_page
-from ..records import CorrectionRow, MarkRow, Rating
 from .checklists import checklists
 from .dependencies import require_report, require_statistics
 from .figures import draw_figures
-from .lesions import CaseFrame
+from .inputs import AnalysisInputs
 from .methods import REFERENCES, methods_paragraph
-from .results import Results, StudyDescription, compute
+from .results import Results, compute
 from .sections import key_figures, sections
 from .tables import TABLES, csv_tables
-from .tidy import Exclusion
 
 REPORT = "report.html"
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -31,18 +29,11 @@ _COMPUTED = 0.8
 
 
 def analyse(
-    ratings: Iterable[Rating],
+    inputs: AnalysisInputs,
     output: str | Path,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
     *,
-    study: StudyDescription | None = None,
-    marks: Iterable[MarkRow] = (),
-    corrections: Iterable[CorrectionRow] = (),
-    exclusions: Iterable[Exclusion] = (),
-    failures: Iterable[str] = (),
-    expected: Iterable[tuple[str, str, str, int]] | None = None,
-    frames: Mapping[str, CaseFrame] | None = None,
     seed: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Path]:
@@ -50,14 +41,14 @@ def analyse(
 
     Parameters
     ----------
-    ratings : iterable of Rating
+    inputs : AnalysisInputs
     output : path
         Folder; created if need be.
     progress : callable, optional
         ``progress(fraction, stage)``.
     cancel : CancelToken or callable, optional
-    study, marks, corrections, exclusions, failures, expected, frames, seed
-        As for :func:`~.results.compute`.
+    seed : int
+        Seed of the bootstrap, not negative.
     overwrite : bool
         Replace an earlier analysis in that folder.
 
@@ -86,7 +77,7 @@ def analyse(
         if progress is not None:
             progress(_COMPUTED * fraction, stage)
 
-    results = compute(ratings, study, marks, corrections, exclusions, failures, expected, frames, seed, scaled, cancel)
+    results = compute(inputs, seed, scaled, cancel)
     reporter = Reporter(progress, cancel)
     with reporter.stage("report", _COMPUTED, 1.0):
         texts = {**csv_tables(results), REPORT: render(results)}

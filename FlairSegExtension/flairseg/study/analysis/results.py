@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 
@@ -19,10 +19,11 @@ from ...statistics.reliability import (
     intraclass_correlations,
     repeatability_coefficient,
 )
-from ..records import ACCEPTABILITY, CorrectionRow, MarkRow, Rating
+from ..records import ACCEPTABILITY, CorrectionRow, MarkRow
 from .agreement import Coefficient, coefficients
 from .comparison import ComparisonRow, compare_arms
-from .lesions import CaseFrame, LesionRow, MapPoint, MarkAgreementRow, lesion_rows, map_points, mark_agreement
+from .inputs import AnalysisInputs, StudyDescription
+from .lesions import LesionRow, MapPoint, MarkAgreementRow, lesion_rows, map_points, mark_agreement
 from .rates import RateRow, rates
 from .tidy import BINARY, NOMINAL, NUMBER, ORDERED, Exclusion, Question, RatingTable, tabulate
 from .timing import TimingRow, TimingTest, timing_rows, timing_tests
@@ -36,55 +37,6 @@ MASK_NUMBERS = (("delineated", "Delineated lesions", "lesions"), ("delineated_ml
 _PACKAGES = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib")
 #: Where in the whole each part of the computation starts and ends.
 _PARTS = {"table": 0.1, "acceptance": 0.2, "agreement": 0.6, "numbers": 0.8, "time": 0.9, "lesions": 1.0}
-
-
-@dataclass(frozen=True)
-class StudyDescription:
-    """What the protocol knows about a study; everything may be unknown (empty) for ratings from elsewhere.
-
-    Parameters
-    ----------
-    title, study_id, protocol_sha256 : str
-    order_seed : str
-        Seed (or seeds) of the raters' orders, as the protocol has them.
-    blinding, layout, washout : str
-        In words.
-    software : str
-        What the ratings were collected with, and its version.
-    models : mapping of str to str
-        Arm -> what made its masks.
-    raters : mapping of str to str
-        Rater code -> experience, in words.
-    repeats : int or None
-        Planned showings of each case and arm to each rater.
-    mirrored : bool
-        Whether repeats were mirrored.
-    threshold : float or None
-        Of the rule that proposed whether a mask is acceptable; None: not known, or no such question.
-    chain_verified : bool or None
-        Whether the store's hash chain was checked and holds; None: not checked.
-    source : str
-        Where the ratings come from, for instance ``imported from ratings.csv``.
-    remarks : tuple of str
-        What else the reader should know (types that were inferred, encodings that were guessed).
-    """
-
-    title: str = "Rating study"
-    study_id: str = ""
-    protocol_sha256: str = ""
-    order_seed: str = ""
-    blinding: str = ""
-    layout: str = ""
-    washout: str = ""
-    software: str = ""
-    models: Mapping[str, str] = field(default_factory=dict)
-    raters: Mapping[str, str] = field(default_factory=dict)
-    repeats: int | None = None
-    mirrored: bool = False
-    threshold: float | None = None
-    chain_verified: bool | None = None
-    source: str = ""
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,14 +93,7 @@ class Results:
 
 
 def compute(
-    ratings: Iterable[Rating],
-    study: StudyDescription | None = None,
-    marks: Iterable[MarkRow] = (),
-    corrections: Iterable[CorrectionRow] = (),
-    exclusions: Iterable[Exclusion] = (),
-    failures: Iterable[str] = (),
-    expected: Iterable[tuple[str, str, str, int]] | None = None,
-    frames: Mapping[str, CaseFrame] | None = None,
+    inputs: AnalysisInputs,
     seed: int = 0,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
@@ -157,19 +102,7 @@ def compute(
 
     Parameters
     ----------
-    ratings : iterable of Rating
-        Training cases are set apart.
-    study : StudyDescription, optional
-    marks, corrections : iterable, optional
-        Rows of the lesion-level table and of edited masks.
-    exclusions : iterable of Exclusion
-        Cases left out, with reasons; their rows are dropped.
-    failures : iterable of str
-        What went wrong during the study, in words.
-    expected : iterable of (case, arm, rater, repeat), optional
-        The design, for telling what is missing.
-    frames : mapping of str to CaseFrame, optional
-        Case -> box of its brain, for the error map.
+    inputs : AnalysisInputs
     seed : int
         Seed of the bootstrap, not negative.
     progress : callable, optional
@@ -193,11 +126,11 @@ def compute(
 
     require_statistics()
     reporter = Reporter(progress, cancel)
-    exclusions, frames = tuple(exclusions), dict(frames or {})
+    exclusions = tuple(inputs.exclusions)
     with reporter.stage("table", 0.0, _PARTS["table"]):
-        table = tabulate(ratings, expected, exclusions)
+        table = tabulate(inputs.ratings, inputs.expected, exclusions)
         kept = set(zip(*(table.showings[n] for n in ("case", "arm", "rater", "repeat")), strict=True))
-        shown_marks = tuple(m for m in marks if not m.training and (m.case, m.arm, m.rater, m.repeat) in kept)
+        shown_marks = tuple(m for m in inputs.marks if not m.training and (m.case, m.arm, m.rater, m.repeat) in kept)
     binary = table.of_kind(BINARY)
     with reporter.stage("acceptance", _PARTS["table"], _PARTS["acceptance"]):
         all_rates = [row for question in binary for row in rates(table, question, seed)]
@@ -211,13 +144,13 @@ def compute(
     with reporter.stage("lesions", _PARTS["time"], _PARTS["lesions"]):
         lesions = lesion_rows(table, seed)
         agreed_marks = mark_agreement(table, shown_marks, seed) if shown_marks else []
-        points = map_points(shown_marks, frames)
+        points = map_points(shown_marks, inputs.frames)
     return Results(
-        study or StudyDescription(),
+        inputs.study,
         table,
         seed,
         exclusions,
-        tuple(failures),
+        tuple(inputs.failures),
         tuple(all_rates),
         (*agreement, *number_agreement),
         tuple(limits),
@@ -228,8 +161,8 @@ def compute(
         tuple(agreed_marks),
         shown_marks,
         tuple(points),
-        len({m.case for m in shown_marks} & set(frames)),
-        tuple(corrections),
+        len({m.case for m in shown_marks} & set(inputs.frames)),
+        tuple(inputs.corrections),
         software_versions(),
     )
 
