@@ -262,8 +262,8 @@ def test_a_store_that_is_away_holds_nobody_up(rater, tmp_path):
     rater.open(room_of(study))
     rater.click_at(LESION_RAS[0])
     rater.keys("U", "Return")
-    rater.tab._show_delivery()
-    rater.tab._show_delivery()
+    for _ in range(2):
+        rater.tab._delivery.look(rater.session, rater.ui.storeLabel)
     assert "Safe on this computer" in rater.ui.storeLabel.text
     rater.keys("P")
     click(rater.ui.leavePausedButton)

@@ -1,7 +1,7 @@
-"""The tab Study: a rater's sitting from the choice of the room to the last case, by mouse or by keys alone.
+"""The tab Study: a rater's session from the choice of the room to the last case, by mouse or by keys alone.
 
-Everything that counts is in :class:`flairseg.study.session.StudySession`: it writes each click down before this panel
-shows it. Here is what the rater sees of it, one page at a time.
+The logic is in :class:`flairseg.study.session.StudySession`, which records each click before this panel shows it. Here
+is what the rater sees of it, one page at a time.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import qt
 import slicer
 from flairseg.errors import FlairSegError
 from flairseg.study.errors import AnswerRefusedError
-from flairseg.study.records import ACCEPTABLE, COMMENT_QUESTION, CONFIDENCE_QUESTION, UNACCEPTABLE, Answer
+from flairseg.study.records import COMMENT_QUESTION, CONFIDENCE_QUESTION, Answer
 from slicer.i18n import tr as _
 
 from .. import dependencies, phrasing
 from ..panel import messages
 from ..shortcuts import Shortcuts
+from . import study_pages
 from .blind_window import BlindWindow
 from .coordinator_section import CoordinatorSection
 from .correction_section import CorrectionSection
 from .rating_page import RatingPage
 from .showing_view import ShowingView
+from .study_keys import actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,16 +33,17 @@ if TYPE_CHECKING:
     from flairseg.study.session import StudySession
 
     from ..settings import FlairSegSettings
+    from .questions_form import QuestionsForm
 
 START, READY, RATING, ANSWERED, PAUSED, DONE = "start", "ready", "rating", "answered", "paused", "done"
 #: How often time and deliveries are looked at, ms.
 TICK_MS = 500
-#: Deliveries are looked at every so many ticks; what waits longer than one look is mentioned.
+#: Deliveries are looked at every so many ticks.
 _DELIVERY_TICKS = 6
 
 
 class StudyTab:
-    """A rater's sitting, and the coordinator's section below it.
+    """A rater's session, and the coordinator's section below it.
 
     Parameters
     ----------
@@ -70,11 +73,11 @@ class StudyTab:
         self._rating: RatingPage | None = None
         self._window = BlindWindow()
         self.view = ShowingView(self._clicked, self._display_changed, self._alive)
-        self._keys = Shortcuts(self._actions())
+        self._keys = Shortcuts(actions(self))
         self._entered = False
         self._clearing = False
         self._lesion: int | None = None
-        self._ticks, self._waited = 0, False
+        self._delivery = study_pages.DeliveryNotice(_DELIVERY_TICKS)
         self._timer = qt.QTimer()
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -83,6 +86,20 @@ class StudyTab:
         self._connect()
         self.ui.roomEdit.setText(settings.readingRoom)
         self._show_page(START)
+
+    @property
+    def rates(self) -> bool:
+        """Whether a case is on screen that takes marks and answers."""
+        return self.page == RATING
+
+    @property
+    def form(self) -> QuestionsForm:
+        """The questions of the case on screen."""
+        return self._rating.form
+
+    @property
+    def _store_label(self):
+        return self.ui.doneStoreLabel if self.page == DONE else self.ui.storeLabel
 
     # --- the module ----------------------------------------------------------------------------------------------
 
@@ -109,7 +126,7 @@ class StudyTab:
         if not self._clearing:
             self.pause()
 
-    # --- the sitting ---------------------------------------------------------------------------------------------
+    # --- the session ---------------------------------------------------------------------------------------------
 
     def open_room(self) -> None:
         """Open the room that is chosen, and show what it is about."""
@@ -186,7 +203,7 @@ class StudyTab:
             messages.show(self.ui.pausedMessageLabel, messages.ERROR, phrasing.text(error))
         else:
             messages.hide(self.ui.pausedMessageLabel)
-        self.ui.pausedDetailLabel.setText(self._where())
+        self.ui.pausedDetailLabel.setText(study_pages.progress_text(self.session))
         self._show_page(PAUSED)
 
     def resume(self) -> None:
@@ -205,6 +222,13 @@ class StudyTab:
             return
         self._present()
 
+    def toggle_pause(self) -> None:
+        """Pause or resume."""
+        if self.page == PAUSED:
+            self.resume()
+        else:
+            self.pause()
+
     def markFalsePositive(self) -> None:
         """Call the lesion at the cursor false."""
         self._mark(lambda ras: self.session.mark_false_positive(ras))
@@ -216,28 +240,7 @@ class StudyTab:
     # --- inside: the flow ----------------------------------------------------------------------------------------
 
     def _show_ready(self, remark: str) -> None:
-        rules, progress = self.session.rules, self.session.progress
-        ui = self.ui
-        ui.titleLabel.setText(rules.title)
-        messages.quiet(ui.instructionsLabel, rules.instructions)
-        ui.readyStateLabel.setText(
-            _("Reading room of {rater}. {where}").format(rater=self.session.room.rater, where=self._where())
-        )
-        begun = progress.answered + progress.training_answered > 0
-        loaded = _loaded_nodes()
-        if loaded:
-            messages.show(
-                ui.sceneLabel,
-                messages.WARNING,
-                _(
-                    "Slicer has {count} other item(s) loaded. They are closed when you go on; save them first if they"
-                    " matter."
-                ).format(count=len(loaded)),
-            )
-            ui.showButton.setText(_("Close them and go on (Enter)"))
-        else:
-            messages.show(ui.sceneLabel, messages.WARNING, remark)
-            ui.showButton.setText(_("Go on with the next case (Enter)") if begun else _("Show the first case (Enter)"))
+        study_pages.show_ready(self.ui, self.session, remark)
         if self.session.finished or self.session.waiting_until is not None:
             self._show_done()
         else:
@@ -288,19 +291,8 @@ class StudyTab:
             self._next()
 
     def _show_done(self) -> None:
-        session, ui = self.session, self.ui
         self.view.clear()
-        until = session.waiting_until
-        if session.finished:
-            ui.doneLabel.setText(_("All cases are answered. Thank you."))
-            ui.doneDetailLabel.setText(self._where())
-        else:
-            ui.doneLabel.setText(_("This round is finished. Thank you."))
-            when = until.astimezone().strftime("%Y-%m-%d %H:%M") if until is not None else ""
-            ui.doneDetailLabel.setText(
-                _("The next round begins after the washout, on {when}. Come back then.").format(when=when)
-            )
-        messages.hide(ui.doneStoreLabel)
+        study_pages.show_done(self.ui, self.session)
         self._show_page(DONE)
 
     def _stopped(self, error: FlairSegError) -> None:
@@ -338,15 +330,6 @@ class StudyTab:
         messages.show(self.ui.startMessageLabel, messages.ERROR, problem)
         self._show_page(START)
 
-    def _where(self) -> str:
-        progress = self.session.progress
-        text = _("{answered} of {total} cases are answered.").format(answered=progress.answered, total=progress.total)
-        if progress.training_total and progress.training_answered < progress.training_total:
-            text += " " + _("It begins with {count} training case(s), which do not count.").format(
-                count=progress.training_total - progress.training_answered
-            )
-        return text
-
     def _clear_scene(self) -> None:
         self._clearing = True
         try:
@@ -371,7 +354,8 @@ class StudyTab:
         elif self._try(place, cursor):
             self.view.show_marks(self.session.marks)
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Take the last mark back."""
         if self.page == RATING and self._try(self.session.undo_mark):
             self.view.show_marks(self.session.marks)
 
@@ -385,7 +369,8 @@ class StudyTab:
         else:
             self._try(self.session.answer, question, value)
 
-    def _jump_lesion(self, step: int) -> None:
+    def jump_lesion(self, step: int) -> None:
+        """Go to the next (1) or previous (-1) delineated lesion."""
         if self.page != RATING:
             return
         lesions = self.session.current.lesions.lesions
@@ -396,7 +381,8 @@ class StudyTab:
         self._lesion = first if self._lesion is None else (self._lesion + step) % len(lesions)
         self.view.jump(lesions[self._lesion].anchor_ras)
 
-    def _toggle_overlay(self) -> None:
+    def toggle_overlay(self) -> None:
+        """Show or hide the outlines."""
         if self.page == RATING:
             self.ui.overlayButton.setChecked(self.view.toggle_overlay())
 
@@ -408,7 +394,8 @@ class StudyTab:
         if self.session is not None and self.page in (RATING, ANSWERED):
             self.session.touch()
 
-    def _enter_pressed(self) -> None:
+    def enter_pressed(self) -> None:
+        """The step that comes next on the page."""
         if self._rating is not None and self._rating.typing:
             self._rating.flush()
             self._rating.leave_lines()
@@ -438,21 +425,7 @@ class StudyTab:
             return
         if self.page == RATING:
             self._rating.tick()
-        self._ticks += 1
-        if self._ticks % _DELIVERY_TICKS == 0:
-            self._show_delivery()
-
-    def _show_delivery(self) -> None:
-        """Say so if something waits to be sent; a moment's delay is not worth a word."""
-        pending = self.session.pending
-        label = self.ui.doneStoreLabel if self.page == DONE else self.ui.storeLabel
-        if pending and self._waited:
-            text = _("Safe on this computer; {count} entries wait to be sent.").format(count=pending)
-            problem = self.session.problem
-            messages.quiet(label, f"{text} {problem.message}" if problem is not None else text)
-        elif not pending:
-            messages.hide(label)
-        self._waited = pending > 0
+        self._delivery.tick(self.session, self._store_label)
 
     # --- inside: widgets -----------------------------------------------------------------------------------------
 
@@ -481,10 +454,10 @@ class StudyTab:
             "openButton": self.open_room,
             "showButton": self.begin,
             "leaveReadyButton": self.leave,
-            "previousLesionButton": lambda: self._jump_lesion(-1),
-            "nextLesionButton": lambda: self._jump_lesion(1),
-            "overlayButton": self._toggle_overlay,
-            "undoMarkButton": self._undo,
+            "previousLesionButton": lambda: self.jump_lesion(-1),
+            "nextLesionButton": lambda: self.jump_lesion(1),
+            "overlayButton": self.toggle_overlay,
+            "undoMarkButton": self.undo,
             "submitButton": self.submit,
             "pauseButton": self.pause,
             "giveUpButton": self.give_up,
@@ -500,33 +473,6 @@ class StudyTab:
     def _bind_keys(self) -> None:
         if self._entered and self.session is not None:
             self._keys.bind(self._widget)
-
-    def _actions(self) -> dict[str, Callable[[], None]]:
-        def on_rating(step: Callable[[], object]) -> Callable[[], None]:
-            return lambda: step() if self.page == RATING else None
-
-        actions = {
-            "F": self.markFalsePositive,
-            "M": self.markMissed,
-            "Backspace": self._undo,
-            "Ctrl+Z": self._undo,
-            "A": on_rating(lambda: self._rating.form.press_acceptability(ACCEPTABLE)),
-            "U": on_rating(lambda: self._rating.form.press_acceptability(UNACCEPTABLE)),
-            "P": lambda: self.resume() if self.page == PAUSED else self.pause(),
-            "O": self._toggle_overlay,
-            "N": lambda: self._jump_lesion(1),
-            "B": lambda: self._jump_lesion(-1),
-            "Return": self._enter_pressed,
-            "Enter": self._enter_pressed,
-            "Space": self._enter_pressed,
-        }
-        for digit in range(1, 6):
-            actions[str(digit)] = on_rating(lambda digit=digit: self._rating.form.press_digit(digit))
-        for key, step in (("Up", 1), ("PgUp", 1), ("Right", 1), ("Down", -1), ("PgDown", -1), ("Left", -1)):
-            actions[key] = on_rating(lambda step=step: self.view.step(step))
-        for key, right, up in (("Up", 0, 1), ("Down", 0, -1), ("Left", -1, 0), ("Right", 1, 0)):
-            actions[f"Shift+{key}"] = on_rating(lambda right=right, up=up: self.view.move_cursor(right, up))
-        return actions
 
 
 def _ui_file(name: str) -> str:
@@ -546,14 +492,3 @@ def _ensure_store(address: str) -> str:
 
 def _application() -> str:
     return f"3D Slicer {slicer.app.applicationVersion}"
-
-
-def _loaded_nodes() -> list:
-    """What a user could lose when the scene is closed."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLStorableNode")
-    return [n for n in nodes if n.GetSaveWithScene() and not n.GetHideFromEditors() and not _of_slicer(n)]
-
-
-def _of_slicer(node) -> bool:
-    """Whether Slicer makes such nodes itself in an empty scene."""
-    return node.IsA("vtkMRMLColorNode") or node.IsA("vtkMRMLCameraNode")
