@@ -89,7 +89,7 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = FlairSegReviewLogic()
         settings = FlairSegSettings()
         self.queue = QueueTab(self.ui.queueTab, settings)
-        self.study = StudyTab(self.ui.studyTab, settings, self._sitting)
+        self.study = StudyTab(self.ui.studyTab, settings, self._session_changed)
         self._tabs = [self.queue, self.study]
         self.ui.reviewTabs.currentChanged.connect(lambda index=0: self._tabChanged())
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneStartClose)
@@ -125,9 +125,9 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
             getattr(slicer.modules, f"{self.moduleName}Widget").enter()
 
-    def _sitting(self, sitting: bool) -> None:
-        # A list of cases by name is nothing for a rater who reads blinded.
-        self.ui.reviewTabs.setTabEnabled(QUEUE, not sitting)
+    def _session_changed(self, running: bool) -> None:
+        # A blinded rater must not see a list of cases by name.
+        self.ui.reviewTabs.setTabEnabled(QUEUE, not running)
 
     def _tabChanged(self) -> None:
         # Not before the panel is shown: Qt tells while the tabs are being built, too.

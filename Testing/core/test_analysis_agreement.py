@@ -24,7 +24,6 @@ from flairseg.study.analysis.agreement import (
     category_counts,
     coefficients,
     cohen_kappa,
-    contingency,
     fleiss_kappa,
     gwet_ac,
     percent_agreement,
@@ -48,6 +47,15 @@ FOUR_RATERS = [
     [1, 1, 0, 1], [2, 2, 3, 2], [3, 3, 3, 3], [3, 3, 3, 3], [2, 2, 2, 2], [1, 2, 3, 4],
     [4, 4, 4, 4], [1, 1, 2, 1], [2, 2, 2, 2], [0, 5, 5, 5], [0, 0, 1, 1], [0, 0, 3, 0],
 ]  # fmt: skip
+
+
+def contingency(first: np.ndarray, second: np.ndarray, categories: int) -> np.ndarray:
+    """Table of two raters' answers, without the items that either left out."""
+    table = np.zeros((categories, categories))
+    for a, b in zip(first, second, strict=True):
+        if agreement.MISSING not in (a, b):
+            table[a, b] += 1
+    return table
 
 
 def expand(table: np.ndarray) -> np.ndarray:

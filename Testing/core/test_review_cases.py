@@ -180,8 +180,8 @@ def test_one_case_in_two_unicode_forms_is_one(archive, head, labels):
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [
-        (Verdict(PENDING), "no verdict that can be saved"),
-        (Verdict("fine"), "no verdict that can be saved"),
+        (Verdict(PENDING), "not a verdict that can be saved"),
+        (Verdict("fine"), "not a verdict that can be saved"),
         (Verdict(REJECTED), "reason"),
         (Verdict(REJECTED, "  "), "reason"),
         (Verdict(ACCEPTED, active_seconds=-1), "seconds"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flairseg.study import Study, StudySession, check_protocol, check_study, lock, tables, write_tables
-from flairseg.study.checking import CHAIN, IMAGE, KEY, ORDER, PROTOCOL, RECORD, SOURCE, source_changes
+from flairseg.study.checking import CHAIN, IMAGE, KEY, ORDER, PROTOCOL, RECORD, SOURCE
 from flairseg.study.errors import StudyStateError, TamperedError
 from flairseg.study.events import Answered
 from flairseg.study.key import KEY_NAME
@@ -326,18 +326,6 @@ def test_csv(study, tmp_path):
     with pytest.raises(OutputError):
         write_tables(tables(study), tmp_path / "out")
     write_tables(tables(study), tmp_path / "out", replace=True)
-
-
-def test_changed_sources_are_noticed_for_the_report(study, whole, tmp_path):
-    shutil.copytree(whole / "src", tmp_path / "src")
-    study.close()
-    assert source_changes(study, tmp_path / "src") == []
-    mask = tmp_path / "src" / study.protocol.cases[0].arms[0].mask
-    mask.write_bytes(mask.read_bytes() + b"\0")
-    (tmp_path / "src" / study.protocol.cases[1].flair).unlink()
-    found = {f.where for f in source_changes(study, tmp_path / "src")}
-    assert "secretcase1, secretmodel" in found
-    assert any(where.startswith("secretcase2") for where in found)
 
 
 def test_the_coordinator_s_folder_may_lie_elsewhere(study, tmp_path):

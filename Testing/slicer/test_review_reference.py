@@ -92,7 +92,7 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
     assert queue.nodes("vtkMRMLScalarVolumeNode") == []
     assert queue.column(TASK, "referenceTable") == ["Wait for the others"]
     assert not queue.ui.referenceBeginButton.enabled
-    assert "still at it" in queue.ui.referenceMessageLabel.text
+    assert "have not finished it" in queue.ui.referenceMessageLabel.text
 
     read_as(queue, "R02")
     begin(queue)

@@ -20,7 +20,7 @@ class BlindWindow:
         return bool(self._undo)
 
     def close(self) -> None:
-        """Hide what could tell. Twice is once."""
+        """Hide what could reveal the source. No effect the second time."""
         if self._undo:
             return
         window = slicer.util.mainWindow()
@@ -33,7 +33,7 @@ class BlindWindow:
         self._forget_scene_address()
 
     def open(self) -> None:
-        """Put everything back. Twice is once."""
+        """Put everything back. No effect the second time."""
         undo, self._undo = self._undo, []
         for step in reversed(undo):
             step()

@@ -32,7 +32,7 @@ class CorrectionSection:
     ui : namespace
         Widgets of ``FlairSegStudy.ui``.
     on_life : callable
-        Told that the mask was touched.
+        Called when the mask was touched.
     """
 
     def __init__(self, ui, on_life: Callable[[], None]) -> None:
@@ -106,7 +106,7 @@ class CorrectionSection:
         return True
 
     def settle(self) -> bool:
-        """Before the next case: edits are kept, an untouched editor is put away; whether one can go on."""
+        """Before the next case: edits are saved, an untouched editor is closed; False if saving failed."""
         if self.editing and self._edited:
             return self.save()
         self.drop()

@@ -1,7 +1,7 @@
 """A protocol made in the panel: cases and arms from folders, and everything that is asked and shown.
 
 What is written is checked by the same code that reads it; details beyond this form are a text editor's work on the
-JSON file, which says everything in plain words.
+JSON file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ProtocolEditor:
     ui : namespace
         Widgets of ``FlairSegStudyCoordinator.ui``.
     on_saved : callable
-        Told the path that was written, and which cases were left out, in words.
+        Called with the path that was written, and which cases were left out as sentences.
     """
 
     def __init__(self, ui, on_saved: Callable[[Path, tuple[str, ...]], None]) -> None:

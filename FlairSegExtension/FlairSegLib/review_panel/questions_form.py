@@ -38,8 +38,8 @@ class QuestionsForm:
         With a vertical layout.
     rules : Rules
     on_answer : callable
-        Told (question id, value): the session's ``answer``; confidence comes with ``CONFIDENCE_QUESTION``. A value
-        that is refused is put back by the caller through :meth:`show`.
+        Called with (question id, value): the session's ``answer``; confidence comes with ``CONFIDENCE_QUESTION``. A
+        value that is refused is put back by the caller through :meth:`show`.
     """
 
     def __init__(self, holder, rules: Rules, on_answer: Callable[[str, Answer], None]) -> None:

@@ -144,7 +144,7 @@ class QueueTab:
             self.open(item)
 
     def leave(self, then: Callable[[], None]) -> None:
-        """Take the open case out of the scene and go on with something else; asks first if work would be lost.
+        """Take the open case out of the scene; asks first if work would be lost.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ class RatingPage:
         Widgets of ``FlairSegStudy.ui``.
     session : StudySession
     on_answer : callable
-        Told (question id, value).
+        Called with (question id, value).
     """
 
     def __init__(self, ui, session: StudySession, on_answer: Callable[[str, Answer], None]) -> None:

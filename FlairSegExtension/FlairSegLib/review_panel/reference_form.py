@@ -81,7 +81,7 @@ class ReferenceForm:
         method = self._methods[self.ui.newMethodSelector.currentIndex]
         combine = self._combinations[self.ui.newCombineSelector.currentIndex]
         dice, days = self.ui.newDiceSpinBox.value, self.ui.newWaitSpinBox.value
-        # An SQLite store lies in the session's folder; a server's address is for all.
+        # An SQLite store is in the session's folder; a server's address is for all.
         store = self._settings.reviewStoreUrl if "://" in self._settings.reviewStoreUrl else ""
         path, source = Path(folder).expanduser(), Path(images).expanduser()
 

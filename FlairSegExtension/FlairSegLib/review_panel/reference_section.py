@@ -49,7 +49,7 @@ class ReferenceSection:
     leave : callable
         Called with a callable that wants the scene free of the queue's case; asks the user if need be.
     on_changed : callable
-        Called without arguments when a case was put on the desk or taken off it.
+        Called without arguments when a case was opened or closed.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ReferenceSection:
 
     @property
     def working(self) -> bool:
-        """Whether a case is on the reader's desk."""
+        """Whether a case is open."""
         return self.task.working
 
     @property
@@ -131,7 +131,7 @@ class ReferenceSection:
         self._run(lambda: desk.overview(self._folder), self._opened)
 
     def refresh(self) -> None:
-        """Look again what there is to do: other readers may have gone on."""
+        """Refresh the tasks: other readers may have finished some."""
         reader = self.reader
         if not self._folder or not reader or self.working:
             self._fill(())
@@ -139,7 +139,7 @@ class ReferenceSection:
         self._run(lambda: desk.overview(self._folder, reader), self._listed)
 
     def begin(self) -> None:
-        """Put the selected case on the desk."""
+        """Open the selected case."""
         row = self._selected()
         if row is None or self._refusal(row):
             return
@@ -275,7 +275,7 @@ class ReferenceSection:
         if task.what == JUDGE_DOTS:
             return messages.SUCCESS, _("{case}: saved. Its dots can be judged now.").format(case=case)
         if task.what == WAIT:
-            return messages.SUCCESS, _("{case}: saved. The other readers are still at it.").format(case=case)
+            return messages.SUCCESS, _("{case}: saved. The other readers have not finished it.").format(case=case)
         return messages.SUCCESS, _("{case}: saved.").format(case=case)
 
     def _selected(self) -> Row | None:
@@ -285,7 +285,7 @@ class ReferenceSection:
     def _refusal(self, row: Row | None) -> str:
         """Why a case cannot be begun now; empty if it can."""
         if self.working:
-            return _("Close the case on your desk first.")
+            return _("Close the open case first.")
         if row is None:
             return _("Choose a case.")
         if row.task is None:
@@ -320,8 +320,8 @@ class ReferenceSection:
     def _update(self) -> None:
         refusal = self._refusal(self._selected())
         self.ui.referenceBeginButton.setEnabled(not refusal and self._task is None)
-        self.ui.referenceBeginButton.setToolTip(refusal or _("Put the selected case on your desk (double click)."))
-        # Room for the case on the desk.
+        self.ui.referenceBeginButton.setToolTip(refusal or _("Open the selected case (double click)."))
+        # Room for the open case.
         self.ui.referenceRow.setVisible(not self.working and self._seen is not None)
         self.ui.newReferenceGroup.setVisible(not self.working)
         self.ui.referenceFolderEdit.setEnabled(not self.working)

@@ -1,4 +1,4 @@
-"""One case of a reference session on a reader's desk: its image, the reader's own mask, dots to judge, the brush."""
+"""One open case of a reference session: its image, the reader's own mask, dots to judge, the brush."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReferenceTask:
     on_saved : callable
         Called with the case's :class:`~flairseg.study.reference_desk.Row` once the mask is on the disk.
     on_closed : callable
-        Called without arguments when the desk is empty again.
+        Called without arguments when the case is closed.
     on_failed : callable
         Called with an exception; the drawing is as it was.
     """
@@ -89,7 +89,7 @@ class ReferenceTask:
 
     @property
     def working(self) -> bool:
-        """Whether a case is on the desk."""
+        """Whether a case is open."""
         return self._work is not None
 
     @property
@@ -109,7 +109,7 @@ class ReferenceTask:
         return self._work is not None and self._work.task.what == JUDGE_DOTS
 
     def begin(self, folder: str, reader: str, work: Work) -> None:
-        """Put a case on the desk."""
+        """Open a case."""
         self._folder, self._reader, self._work = folder, reader, work
         self._judged = dict(work.judged)
         self._to_judge = []
@@ -175,7 +175,7 @@ class ReferenceTask:
         self._show()
 
     def toggle_overlay(self) -> None:
-        """Hide marks and mask, or show them again, to see what lies under them."""
+        """Hide marks and mask, or show them again, to see what is under them."""
         if self._work is None:
             return
         shown = not (self._dots if self.judging else self._node).GetDisplayNode().GetVisibility()

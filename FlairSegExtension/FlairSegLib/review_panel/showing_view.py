@@ -38,11 +38,11 @@ class ShowingView:
     Parameters
     ----------
     on_click : callable
-        Told the point, RAS mm, where the left button was clicked in a slice view.
+        Called with the point, RAS mm, where the left button was clicked in a slice view.
     on_display : callable
-        Told what changed of ``window``, ``level``, ``overlay_visible``, ``slice_ras``, by keyword.
+        Called with what changed of ``window``, ``level``, ``overlay_visible``, ``slice_ras``, by keyword.
     on_life : callable
-        Told that the mouse moved or a slice changed.
+        Called when the mouse moved or a slice changed.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class ShowingView:
             self._marks.show(marks)
 
     def clear(self) -> None:
-        """Take the showing out of the scene and let go of the views."""
+        """Take the showing out of the scene and release the views."""
         self._ready = False
         self._release()
         with drawing.once():
@@ -201,7 +201,7 @@ class ShowingView:
         manager.setLayout(layouts.SlicerLayoutFourUpView if layout == "four-up" else alone[_VIEWS[self._axis][0]])
 
     def _arrange(self, layout: str) -> None:
-        """The image in its views; in the acquisition's own plane, the view lies in the image's slices."""
+        """The image in its views; in the acquisition's own plane, the view follows the image's slices."""
         manager = slicer.app.layoutManager()
         slicer.util.setSliceViewerLayers(background=self._volume, foreground=None, label=None, fit=False)
         for name, orientation in _VIEWS.values():

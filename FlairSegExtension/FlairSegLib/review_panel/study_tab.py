@@ -51,17 +51,17 @@ class StudyTab:
         The tab, with a layout.
     settings : FlairSegSettings
         Remembers the room.
-    on_sitting : callable, optional
-        Told True when a room was opened, False when it was left.
+    on_session : callable, optional
+        Called with True when a room was opened, False when it was left.
     clock : flairseg.study.timing.Clock, optional
         For tests.
     """
 
     def __init__(
-        self, holder, settings: FlairSegSettings, on_sitting: Callable[[bool], None] | None = None, clock=None
+        self, holder, settings: FlairSegSettings, on_session: Callable[[bool], None] | None = None, clock=None
     ) -> None:
         self._settings = settings
-        self._on_sitting = on_sitting or (lambda sitting: None)
+        self._on_session = on_session or (lambda running: None)
         self._clock = clock
         widget = slicer.util.loadUI(_ui_file("FlairSegStudy.ui"))
         holder.layout().addWidget(widget)
@@ -149,7 +149,7 @@ class StudyTab:
         self._rating = RatingPage(self.ui, self.session, self._answer)
         self._bind_keys()
         self._timer.start()
-        self._on_sitting(True)
+        self._on_session(True)
         self._show_ready(declined)
 
     def openRoom(self, room: str | Path) -> None:
@@ -166,7 +166,7 @@ class StudyTab:
         self._next()
 
     def submit(self) -> None:
-        """Give the answer and go on."""
+        """Submit the answer and show the next case."""
         if self.page != RATING:
             return
         self._rating.flush()
@@ -207,7 +207,7 @@ class StudyTab:
         self._show_page(PAUSED)
 
     def resume(self) -> None:
-        """Go on after a pause: the same case with its marks, or the next one if it was answered."""
+        """Continue after a pause: the same case with its marks, or the next one if it was answered."""
         if self.page != PAUSED:
             return
         self._window.close()
@@ -322,7 +322,7 @@ class StudyTab:
         self._rating.remove()
         self._rating = None
         self._window.open()
-        self._on_sitting(False)
+        self._on_session(False)
         for label in (self.ui.doneDetailLabel, self.ui.titleLabel, self.ui.instructionsLabel):
             label.setStyleSheet("")
             label.setText("")

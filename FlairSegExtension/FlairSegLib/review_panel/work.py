@@ -26,7 +26,7 @@ class Work:
     ui : namespace
         With ``workBox``, ``workProgress``, ``cancelButton`` and ``coordinatorMessageLabel``.
     on_change : callable
-        Told that work began or ended: buttons follow.
+        Called when work began or ended.
     """
 
     def __init__(self, ui, on_change: Callable[[], None]) -> None:

@@ -102,7 +102,7 @@ class LoadedCase:
     Attributes
     ----------
     saved : SavedCase
-        Where it lies.
+        Its location.
     verdict : Verdict
         What was decided.
     labels : ndarray of uint8, shape (K, J, I)
@@ -268,7 +268,7 @@ class CaseArchive:
         return read_verdict(self.path(case, version))
 
     def problems(self, case: str, version: int | None = None) -> list[str]:
-        """What is wrong with a version's files, in words: which are missing, which were changed; empty if none."""
+        """What is wrong with a version's files, as sentences: which are missing, which were changed; empty if none."""
         path = self.path(case, version)
         try:
             return problems_in(path, read_verdict(path))

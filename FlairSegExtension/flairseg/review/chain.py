@@ -44,7 +44,7 @@ class Problem:
     event_id : str
         Its id where that is known.
     message : str
-        The same in plain words, without the payload.
+        The problem as a sentence, without the payload.
     """
 
     code: str

@@ -1,7 +1,7 @@
 """What an event is: canonical JSON, and a sha256 that chains it to the event before it in its stream.
 
 Order is the sequence number that the store gives, never the time: clocks are set, and go back. The hash covers
-everything an event says, so that whoever changes, moves or takes away one leaves a trace (:mod:`.chain`).
+everything an event says, so that changing, moving or removing one can be detected (:mod:`.chain`).
 
 The idea is that of a linked time stamp: Haber S, Stornetta WS. How to time-stamp a digital document.
 J Cryptology 1991;3:99-111, doi:10.1007/BF00196791.
@@ -43,7 +43,7 @@ class NewEvent:
     payload : mapping
         What JSON has: text, numbers, true, false, null, lists and mappings with text keys.
     event_id : str
-        UUID. Who sends an event twice under one id finds it stored once.
+        UUID. An event that is sent twice under one id is stored once.
     recorded_at : str
         When it happened, by the clock of who recorded it: ISO 8601, UTC, microseconds, ending in Z.
     """
@@ -192,7 +192,8 @@ def _valid_time(time: str | datetime | None) -> str:
         return _time_text(parsed)
     except (AttributeError, ValueError, OverflowError) as error:
         raise InvalidEventError(
-            f"{time!r} is no time of an event: {error}.", "Use ISO 8601 with a time zone, as in 2026-01-31T12:00:00Z."
+            f"{time!r} is not a time of an event: {error}.",
+            "Use ISO 8601 with a time zone, as in 2026-01-31T12:00:00Z.",
         ) from error
 
 
@@ -202,7 +203,7 @@ def _valid_id(event_id: str | None) -> str:
     try:
         return str(uuid.UUID(event_id))
     except (AttributeError, TypeError, ValueError) as error:
-        raise InvalidEventError(f"{event_id!r} is no UUID.", "Leave the id out, or use uuid.uuid4().") from error
+        raise InvalidEventError(f"{event_id!r} is not a UUID.", "Leave the id out, or use uuid.uuid4().") from error
 
 
 def _check_name(what: str, name: str) -> None:
@@ -215,7 +216,7 @@ def _check_name(what: str, name: str) -> None:
 
 
 def _check_keys(content: Any) -> None:
-    """Refuse keys that JSON would turn into text without a word: 1 and "1" would become one."""
+    """Refuse keys that JSON would silently turn into text: 1 and "1" would become one."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             if not isinstance(key, str):

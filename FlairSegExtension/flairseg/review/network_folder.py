@@ -1,4 +1,4 @@
-"""Whether a folder lies on another computer: there, locks and write-ahead logs of SQLite do not hold what they promise.
+"""Whether a folder is on another computer: there, locks and write-ahead logs of SQLite are not reliable.
 
 Linux and Windows tell; elsewhere SQLite itself is asked, which refuses a write-ahead log where it cannot keep one.
 """
@@ -19,7 +19,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 
 
 def is_network_folder(folder: Path) -> bool:
-    """Whether a folder lies on another computer, as far as the operating system tells."""
+    """Whether a folder is on another computer, as far as the operating system reports."""
     folder = next((p for p in (folder, *folder.parents) if p.exists()), folder)
     if sys.platform == "win32":
         return _is_windows_network(folder)
@@ -39,7 +39,7 @@ def mount_type(mountinfo: str, folder: Path) -> str:
         if len(fields) < 5 or not after:
             continue
         point = Path(fields[4].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"))
-        # Later lines lie on top of earlier ones.
+        # Later mounts hide earlier ones.
         if (folder == point or point in folder.parents) and len(point.parts) >= best:
             best, kind = len(point.parts), after.split(" ")[0]
     return kind

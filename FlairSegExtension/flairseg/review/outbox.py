@@ -1,4 +1,4 @@
-"""Takes events when the store is away, and brings them there later: none lost, none twice.
+"""Records events while the store is unreachable, and delivers them later: none lost, none twice.
 
 An event is written to a journal of this process and synced to the disk first; from then on it counts as recorded.
 Delivery to the store follows at once if it can, or later: by this process, or by the next one that opens the same
@@ -31,7 +31,7 @@ from .events import Anchor, Event, NewEvent, canonical_json, new_event
 if TYPE_CHECKING:
     from .store import ReviewStore
 
-#: After a failed delivery the store is left alone for this long, seconds: no click waits for a dead server.
+#: After a failed delivery the store is not retried for this long, seconds: no click waits for an unreachable server.
 REST_S = 15.0
 #: How often :meth:`Outbox.record` also looks for what other processes left behind, seconds.
 LOOK_AROUND_S = 300.0
@@ -186,7 +186,7 @@ class Outbox:
         return [store.append_many([event])[0] for event in self.recorded()]
 
     def close(self) -> None:
-        """Close files and store; what waits is delivered by whoever opens the folder next."""
+        """Close files and store; what is pending is delivered by the next program that opens the folder."""
         with self._delivering, self._writing:
             self._drop_store()
             if self._journal is not None:

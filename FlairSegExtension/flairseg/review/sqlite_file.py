@@ -107,7 +107,7 @@ class SqliteFile:
     def _warn_of_journal(self) -> None:
         where = "on a network folder" if self._network else "where no write-ahead log can be kept"
         message = (
-            f"The review store lies {where}; it works with a rollback journal, slower. For several computers at once "
+            f"The review store is {where}; it works with a rollback journal, slower. For several computers at once "
             "use PostgreSQL."
         )
         if message not in self.warnings:

@@ -43,7 +43,7 @@ class ReviewStore:
     Attributes
     ----------
     warnings : tuple of str
-        What the user should know about where the store lies (a network folder, a server that does not sync).
+        What the user should know about where the store is (a network folder, a server that does not sync).
 
     Raises
     ------

@@ -87,13 +87,14 @@ class Verdict:
         """
         if self.verdict not in DECISIONS:
             raise InvalidVerdictError(
-                f"{self.verdict!r} is no verdict that can be saved.", f"Choose one of: {', '.join(DECISIONS)}."
+                f"{self.verdict!r} is not a verdict that can be saved.", f"Choose one of: {', '.join(DECISIONS)}."
             )
         if self.verdict == REJECTED and not self.reason.strip():
             raise InvalidVerdictError("A rejection needs a reason.", "Choose or write down why the result is rejected.")
         if not (math.isfinite(self.active_seconds) and self.active_seconds >= 0):
             raise InvalidVerdictError(
-                f"{self.active_seconds} seconds of editing make no sense.", "This is a fault of the program; report it."
+                f"{self.active_seconds} seconds of editing are not possible.",
+                "This is a fault of the program; report it.",
             )
         if self.parent_version is not None and self.parent_version < 1:
             raise InvalidVerdictError("Versions count from 1.", "Leave the parent version out.")
@@ -200,7 +201,7 @@ def schema() -> dict[str, Any]:
 
 
 def schema_fault(content: Mapping[str, Any]) -> str | None:
-    """First way in which a content breaks ``verdict.schema.json``, in words.
+    """First way in which a content breaks ``verdict.schema.json`` as sentences.
 
     None if it does not, or if jsonschema is not installed.
     """

@@ -131,7 +131,7 @@ def read_verdict(version: Path) -> dict[str, Any]:
 
 
 def problems_in(version: Path, content: dict[str, Any]) -> list[str]:
-    """Files that are missing or no longer have the sha256 that ``verdict.json`` holds, in words."""
+    """Files that are missing or no longer have the sha256 that ``verdict.json`` holds as sentences."""
     found = []
     for name, expected in content["hashes"].items():
         try:

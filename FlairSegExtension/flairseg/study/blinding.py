@@ -12,6 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def make_images(
     secret : str
         Of the key.
     progress : callable, optional
-        Told (fraction, sentence) before each case; may raise to cancel.
+        Called with (fraction, sentence) before each case; may raise to cancel.
 
     Returns
     -------
@@ -85,36 +86,33 @@ def make_images(
             for arm in case.arms:
                 labels = read_arm(arm, base, image, protocol.minimum_lesion_mm3)
                 mask_sha256 = source_sha256(resolve(base, arm.mask))
-                for rater, plan in plans.items():
-                    for planned in plan:
-                        if (planned.case, planned.arm) != (case.id, arm.id):
-                            continue
-                        code = codes[rater][planned.position]
-                        used = mirror if planned.mirrored else None
-                        showing = RoomShowing(
-                            code=code,
-                            position=planned.position,
-                            caption=_caption(protocol, planned, code),
-                            training=planned.training,
-                            feedback=case.feedback if planned.training else "",
-                            flair_sha256="",
-                            labels_sha256="",
-                        )
-                        hashes = _write_pair(Path(drafts), rooms / rater / IMAGES, showing, image, labels, used, arm.id)
-                        showings[rater][planned.position] = RoomShowing(
-                            **{**vars(showing), "flair_sha256": hashes[0], "labels_sha256": hashes[1]}
-                        )
-                        entries[rater][planned.position] = KeyEntry(
-                            code=code,
-                            position=planned.position,
-                            case=case.id,
-                            arm=arm.id,
-                            repeat=planned.repeat,
-                            training=planned.training,
-                            mirror=used,
-                            flair_sha256=image_sha256,
-                            mask_sha256=mask_sha256,
-                        )
+                for rater, planned in ((r, p) for r in plans for p in plans[r] if (p.case, p.arm) == (case.id, arm.id)):
+                    code = codes[rater][planned.position]
+                    used = mirror if planned.mirrored else None
+                    showing = RoomShowing(
+                        code=code,
+                        position=planned.position,
+                        caption=_caption(protocol, planned, code),
+                        training=planned.training,
+                        feedback=case.feedback if planned.training else "",
+                        flair_sha256="",
+                        labels_sha256="",
+                    )
+                    hashes = _write_pair(Path(drafts), rooms / rater / IMAGES, showing, image, labels, used, arm.id)
+                    showings[rater][planned.position] = replace(
+                        showing, flair_sha256=hashes[0], labels_sha256=hashes[1]
+                    )
+                    entries[rater][planned.position] = KeyEntry(
+                        code=code,
+                        position=planned.position,
+                        case=case.id,
+                        arm=arm.id,
+                        repeat=planned.repeat,
+                        training=planned.training,
+                        mirror=used,
+                        flair_sha256=image_sha256,
+                        mask_sha256=mask_sha256,
+                    )
             for draft in Path(drafts).iterdir():
                 draft.unlink()
     return (

@@ -1,7 +1,7 @@
 """The files of a case of the work list, read and brought onto one grid: what a reader opens, corrects and judges.
 
-Two label maps are told apart: ``original`` is what the model answered, ``labels`` is what the reader goes on from - the
-newest version in the archive of cases, else a ``.seg.nrrd`` that was corrected in 3D Slicer, else the original. So a
+There are two label maps: ``original`` is the model's result, ``labels`` is what the reader continues from - the newest
+version in the archive of cases, else a ``.seg.nrrd`` that was corrected in 3D Slicer, else the original. So a
 reader's edits of an earlier day are neither lost nor counted as the model's.
 """
 
@@ -46,7 +46,7 @@ class CaseFiles:
     original : CompactAnswer or None
         The model's labels and, where they were kept, probabilities; None if the case has no segmentation.
     labels : ndarray of uint8, shape (K, J, I), or None
-        What the reader goes on from; None if that is the original.
+        What the reader continues from; None if that is the original.
     going_on_from : str
         Where ``labels`` come from, in words; empty if they are None.
     tags : mapping of int to mapping of str to str

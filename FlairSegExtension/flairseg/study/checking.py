@@ -22,7 +22,7 @@ from .acceptance import acceptance_of
 from .canonical import file_sha256
 from .errors import BlindedImageError, TamperedError
 from .events import Answered, FinalEvent, RaterEvent, ShowingEvent, StudyClosed, StudyEvent, StudyLocked, read_event
-from .images import read_arm, read_source, resolve, source_sha256
+from .images import read_arm, read_source, resolve
 from .key import KEY_NAME, SealedKey, open_key
 from .log import EventLog
 from .protocol import Protocol
@@ -59,7 +59,7 @@ class Finding:
     where : str
         File, showing or event.
     message : str
-        In plain words.
+        A sentence.
     """
 
     about: str
@@ -359,29 +359,3 @@ def _revealing(protocol: Protocol) -> Iterator[Finding]:
         for name in sorted(names):
             if name.casefold() in text.casefold():
                 yield Finding(PROTOCOL, place, f"raters read {name!r} here, which tells what is compared.")
-
-
-def source_changes(study: Study, base: Path) -> list[Finding]:
-    """Source files that are not what they were when the study was locked; for a report's provenance.
-
-    Parameters
-    ----------
-    study : Study
-        Closed.
-    base : Path
-        Folder that the protocol's relative paths start from.
-    """
-    findings = []
-    entries = {(e.case, e.arm): e for items in study.key().entries.values() for e in items}
-    for (case_id, arm_id), entry in entries.items():
-        case = study.protocol.case(case_id)
-        arm = next(a for a in case.arms if a.id == arm_id)
-        for name, expected in ((case.flair, entry.flair_sha256), (arm.mask, entry.mask_sha256)):
-            try:
-                found = source_sha256(resolve(base, name))
-            except BlindedImageError as error:
-                findings.append(Finding(SOURCE, f"{case_id}, {arm_id}", str(error)))
-                continue
-            if found != expected:
-                findings.append(Finding(SOURCE, f"{case_id}, {arm_id}", f"{name} is not the file that was locked."))
-    return findings

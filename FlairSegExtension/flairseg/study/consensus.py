@@ -32,7 +32,7 @@ def dots_of(
 ) -> list[tuple[tuple[float, float, float], list[str]]]:
     """Centres of mass of all lesions that anyone drew; those nearer than ``distance_mm`` are one dot.
 
-    The largest lesions come first, and smaller ones that lie near an existing dot join it.
+    The largest lesions come first, and smaller ones near an existing dot join it.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Draft:
     content : dict
         The JSON.
     left_out : tuple of str
-        Cases without a mask of every arm, in words.
+        Cases without a mask of every arm as sentences.
     """
 
     content: dict[str, Any]
@@ -57,7 +57,7 @@ def draft_protocol(
         Folder of FLAIR images (``<case>.nii.gz``, or ``<case>/flair.nii.gz``).
     arms : mapping of str to Path
         Arm -> folder of its masks: ``<case>_labels.nii.gz``, ``<case>.seg.nrrd``, ``<case>.nii.gz``,
-        ``<case>/labels.nii.gz`` and the like.
+        ``<case>/labels.nii.gz`` and similar.
     folder : Path, optional
         The protocol's own folder: paths below it are written relative to it.
     binary : bool

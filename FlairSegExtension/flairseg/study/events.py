@@ -31,9 +31,6 @@ _OUTSIDE = ("event_id", "extra")
 _CLASSES: dict[str, type[StudyEvent]] = {}
 
 
-# --- base classes ----------------------------------------------------------------------------------------------------
-
-
 class Recorded(Protocol):
     """An event as the store or the outbox returns it."""
 
@@ -52,20 +49,9 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyEvent:
-    """Any event.
+    """Any event; ``kind`` and ``event_id`` (empty until it is recorded) are stored beside the payload.
 
-    Attributes
-    ----------
-    kind : str
-        Of the class; stored beside the payload.
-    at : str
-        When it happened.
-    format : int
-        Version of the payload.
-    event_id : str
-        UUID; empty until the event is recorded. Not in the payload.
-    extra : mapping
-        Fields of the payload that this version does not know.
+    ``extra`` has the fields of the payload that this version does not know.
     """
 
     kind: ClassVar[str] = ""
@@ -98,17 +84,7 @@ class LockedStudyEvent(StudyEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class RaterEvent(LockedStudyEvent):
-    """An event in a rater's stream.
-
-    Attributes
-    ----------
-    rater, session_id : str
-        Codes of the rater and of the rating session.
-    order_sha256 : str
-        Of the order of showings in the rater's room.
-    monotonic_s : float
-        Seconds since the session was opened, by a clock that is never set.
-    """
+    """An event in a rater's stream; ``monotonic_s``: seconds since the session was opened, by a monotonic clock."""
 
     rater: str
     order_sha256: str
@@ -118,16 +94,7 @@ class RaterEvent(LockedStudyEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ShowingEvent(RaterEvent):
-    """An event of one showing.
-
-    Attributes
-    ----------
-    showing : str
-        Its code.
-    position : int
-        In the rater's order, from 0.
-    training : bool
-    """
+    """An event of one showing, by its code and its position in the rater's order, from 0."""
 
     showing: str
     position: int
@@ -147,17 +114,8 @@ class TimedEvent(ShowingEvent):
 class FinalEvent(TimedEvent):
     """An event that ends a showing; its id is :func:`~flairseg.study.records.answer_event_id`.
 
-    Attributes
-    ----------
-    shown_at : str or None
-        When the showing was first on screen.
-    answered_at : str
-    marks : tuple of Mark
-    comment : str
-    display : mapping
-        ``window``, ``level``, ``overlay_visible``, ``overlay_opacity``, ... as they were last.
-    software : mapping of str to str
-        Name -> version.
+    ``display`` has the last ``window``, ``level``, ``overlay_visible``, ``overlay_opacity``, ...; ``software`` maps
+    names to versions.
     """
 
     shown_at: str | None
@@ -182,9 +140,6 @@ class ReferenceCaseEvent(ReferenceEvent):
     case: str
 
 
-# --- the coordinator's stream ----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class StudyLocked(LockedStudyEvent, kind="study.locked"):
     """The lock record; ``rooms`` and ``plans`` map each rater to the sha256 of ``room.json`` and of the order."""
@@ -206,17 +161,7 @@ class CaseExcluded(LockedStudyEvent, kind="study.case_excluded"):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyClosed(LockedStudyEvent, kind="study.closed"):
-    """The study ended.
-
-    Attributes
-    ----------
-    heads : mapping
-        Rater -> ``{"sequence", "hash"}`` of the last event of the stream, or None.
-    answered : mapping
-        Rater -> ``[answered, total]``.
-    incomplete : bool
-        Showings were left unanswered.
-    """
+    """The study ended: rater -> ``{"sequence", "hash"}`` of the last event, and rater -> ``[answered, total]``."""
 
     heads: Mapping[str, Mapping[str, Any] | None]
     answered: Mapping[str, list[int]]
@@ -226,9 +171,6 @@ class StudyClosed(LockedStudyEvent, kind="study.closed"):
 @dataclass(frozen=True, kw_only=True)
 class StudyUnsealed(LockedStudyEvent, kind="study.unsealed"):
     """The key was opened."""
-
-
-# --- a rater's stream ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,20 +239,10 @@ class TimeRecorded(TimedEvent, kind="showing.time_recorded"):
 
 @dataclass(frozen=True, kw_only=True)
 class Answered(FinalEvent, kind="showing.answered"):
-    """The answer to a showing.
+    """The answer to a showing: question id -> value.
 
-    Attributes
-    ----------
-    answers : mapping of str to Answer
-        Question id -> value.
-    counts : mapping
-        :meth:`flairseg.study.acceptance.Acceptance.to_payload` when the answer was given.
-    delineated_ml : float
-        Volume of all lesions of the mask, ml.
-    confidence : int or None
-        1 to 5.
-    timed_out : bool
-        The time limit ended the showing.
+    ``counts`` is :meth:`flairseg.study.acceptance.Acceptance.to_payload` at the time of the answer, ``delineated_ml``
+    the volume of all lesions of the mask, ``confidence`` 1 to 5; ``timed_out``: the time limit ended the showing.
     """
 
     answers: Mapping[str, Answer]
@@ -342,15 +274,8 @@ class AnswerCorrected(ShowingEvent, kind="showing.answer_corrected"):
 class MaskCorrected(ShowingEvent, kind="showing.mask_corrected"):
     """The mask was edited after the answer.
 
-    Attributes
-    ----------
-    before_sha256, after_sha256 : str
-        Of the label arrays (:func:`flairseg.study.images.labels_sha256`).
-    voxels_added, voxels_removed : mapping of str to int
-        Class id -> voxels.
-    correction_active_seconds, correction_idle_seconds : float
-    file : str
-        The edited mask, relative to the rater's room.
+    The sha256 are those of the label arrays (:func:`flairseg.study.images.labels_sha256`), voxels are counted by class
+    id, and ``file`` is the edited mask, relative to the rater's room.
     """
 
     before_sha256: str
@@ -360,9 +285,6 @@ class MaskCorrected(ShowingEvent, kind="showing.mask_corrected"):
     correction_active_seconds: float
     correction_idle_seconds: float
     file: str
-
-
-# --- a reference session's stream ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,5 +187,5 @@ def _mirror(raw: Mapping[str, Any]) -> Mirror:
 def _altered(path: Path) -> TamperedError:
     return TamperedError(
         f"{path.name} is not the key that this study was locked with.",
-        "Put the original key back from a backup; results cannot be told apart without it.",
+        "Put the original key back from a backup; results cannot be assigned to cases without it.",
     )

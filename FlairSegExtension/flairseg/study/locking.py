@@ -47,7 +47,7 @@ def lock(
         PostgreSQL address without a password (``postgresql://user@host/database``; the password comes from
         ``~/.pgpass`` or the environment); default: an SQLite file in the folder.
     progress : callable, optional
-        Told (fraction, sentence); may raise to cancel. Nothing is left then.
+        Called with (fraction, sentence); may raise to cancel. Nothing is written then.
     coordinator : path, optional
         New folder for protocol and sealed key, away from the raters; default ``<folder>/coordinator``. Only its owner
         may read either (mode 0700).
@@ -55,7 +55,7 @@ def lock(
     Raises
     ------
     ProtocolError, ScheduleError, BlindedImageError
-        If the protocol, its order or an image will not do.
+        If the protocol, its order or an image cannot be used.
     StudyStateError
         If there is a study already.
     OutputError

@@ -1,7 +1,7 @@
-"""The way of a study's events: onto this computer's disk before a click returns, and into the store behind its back.
+"""Records a study's events: on this computer's disk before a click returns, in the store in the background.
 
 Two outboxes share one folder. The first only writes down; the second, in a thread of its own, carries what is there to
-the store. So neither a slow nor a dead server ever holds up a reader, and a program that is killed leaves whatever the
+the store. So neither a slow nor an unreachable server delays a reader, and a program that is killed leaves whatever the
 store does not have yet for the next one.
 """
 
@@ -140,7 +140,7 @@ class EventLog:
         return None if head is None else {"sequence": head.sequence, "hash": head.hash}
 
     def verify(self, stream: str) -> list[str]:
-        """What is wrong with a stream, in words: its chain, and what this computer recorded and the store lacks.
+        """What is wrong with a stream, as sentences: its chain, and what this computer recorded and the store lacks.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class EventLog:
         return found
 
     def close(self) -> None:
-        """Stop carrying, and let go of files and store. What is pending stays on the disk. Twice is once."""
+        """Stop delivering, and close files and store. What is pending stays on the disk. No effect the second time."""
         self._ending.set()
         self._wanted.set()
         if self._thread is not None:
@@ -183,14 +183,14 @@ class EventLog:
         self._carrier.close()
 
     def _carry(self) -> None:
-        """Bring events to the store as they come."""
+        """Deliver events to the store as they come."""
         while not self._ending.is_set():
             self._wanted.wait()
             self._wanted.clear()
             if self._ending.is_set():
                 return
             if self._carrier.flush():
-                # A store that is away is left alone for a while; what waits is tried again without another click.
+                # An unreachable store is not retried for a while; pending events need no further click.
                 self._ending.wait(_REST_S)
                 self._wanted.set()
 

@@ -174,13 +174,13 @@ class Question:
             return self.check(value)
         except ValueError as error:
             raise AnswerRefusedError(
-                f"{value!r} is no answer to “{self.text}”: {error}.", "Choose one of its answers."
+                f"{value!r} is not an answer to “{self.text}”: {error}.", "Choose one of its answers."
             ) from error
 
 
 @dataclass(frozen=True)
 class Washout:
-    """What lies between two showings of the same thing.
+    """Minimal distance between two showings of the same mask or case.
 
     Attributes
     ----------
@@ -236,7 +236,7 @@ class Rules:
     time_limit_s : float or None
         Seconds for one showing, pauses not counted.
     idle_after_s : float
-        Without a sign of life for so long, the rater counts as idle.
+        Without activity for this long, the rater counts as idle.
     confidence, comment, correction : bool
         Ask for confidence 1..5; offer a comment; offer the mask for correction after the answer.
     display : Display

@@ -59,7 +59,7 @@ class QueueItem:
     expected_correction_ml : float or None
         The score; None: not known.
     why : str
-        The score in words.
+        The score as text.
     lesion_count : int or None
     lesion_ml : float or None
     model : str
@@ -132,7 +132,7 @@ def work_list(
     -------
     list of QueueItem
         Open cases by falling priority and score, then those without one, then the judged ones; alike ones by name. A
-        case with which something is wrong is listed and says so in ``problem`` or ``warnings``.
+        faulty case is listed, with the reason in ``problem`` or ``warnings``.
 
     Raises
     ------
@@ -319,7 +319,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _from_image(path: Path) -> _Found:
-    """An image, with the results that lie beside it."""
+    """An image, with the results beside it."""
     stem = stem_of(path)
     beside = {ending: path.absolute().parent / f"{stem}{ending}" for ending in (_LABELS, _PROBABILITIES, _SUMMARY)}
     found = {ending: file if file.is_file() else None for ending, file in beside.items()}

@@ -130,7 +130,7 @@ class Rating:
     shown_at, answered_at : str or None
         ISO 8601, UTC.
     active_seconds, idle_seconds : float or None
-        Time at work on the showing; time without a sign of life within it. Pauses count in neither.
+        Time at work on the showing; time without activity within it. Pauses count in neither.
     delineated, false_positives, false_negatives : int or None
         Lesions in the mask; of them called false; missed ones that were marked.
     delineated_ml : float or None

@@ -144,7 +144,7 @@ class ReferenceSession:
         self.close()
 
     def close(self) -> None:
-        """Deliver what waits, and let go of the store."""
+        """Deliver pending events and close the store."""
         self._log.flush()
         self._log.close()
 
@@ -204,7 +204,7 @@ class ReferenceSession:
         Raises
         ------
         ReferenceStepError
-            If it is not this reader's turn, or the mask lies on another grid.
+            If it is not this reader's turn, or the mask has a different grid.
         OutputError
             If it cannot be written.
         """
@@ -216,7 +216,7 @@ class ReferenceSession:
         image = read_source(resolve(self.folder, self.setup.flairs[case]))
         mask = np.where(np.asarray(labels) == LESION, np.uint8(LESION), np.uint8(0))
         if mask.shape != image.array.shape:
-            raise ReferenceStepError("The mask lies on another grid than the image.", "Draw on the image of the case.")
+            raise ReferenceStepError("The mask has another grid than the image.", "Draw on the image of the case.")
         version = len(self._masks(case, reader)) + 1
         folder, name = self.folder / "masks" / case, f"{reader}_v{version:03d}.nii.gz"
         with all_or_none(folder, [name]) as drafts:
@@ -313,7 +313,7 @@ class ReferenceSession:
         return Task(case, DELINEATE_ACCEPTED, 2)
 
     def _advance(self, case: str) -> None:
-        """Do what follows from a round's last mask; also for a program that died between the two."""
+        """Do what follows from a round's last mask; also after a crash between the two."""
         if self._last(case, Agreed) is not None:
             return
         if self.setup.method == UNTIL_AGREEMENT:

@@ -1,7 +1,7 @@
-"""A reader's place at a reference session: what is to be done, one case of it, and its answer.
+"""A reader's view of a reference session: the tasks, one open case, and its answer.
 
-Each call opens the session anew, so that what other readers did meanwhile is seen, and may run in any thread. Masks are
-handed over on the right-handed grid that 3D Slicer shows, and kept on the image's own.
+Each call opens the session anew, so that it includes what other readers did meanwhile, and may run in any thread. Masks
+are exchanged on the right-handed grid that 3D Slicer shows, and kept on the image's own.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class Work:
-    """One case on a reader's desk.
+    """One case that a reader works on.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def overview(folder: str | Path, reader: str = "", clock: Clock | None = None) -
 
 
 def begin(folder: str | Path, case: str, reader: str, clock: Clock | None = None) -> Work:
-    """Put a case on a reader's desk.
+    """Open a case for a reader.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class ReferenceSetup:
     wait_days: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the values; ``ValueError`` naming the first that makes no sense."""
+        """Check the values; ``ValueError`` naming the first invalid one."""
         if not self.flairs:
             raise ValueError("there is no case")
         if len(self.readers) < 2 or len(set(self.readers)) != len(self.readers):

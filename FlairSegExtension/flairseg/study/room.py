@@ -1,4 +1,4 @@
-"""A rater's reading room: a folder with the images in order under neutral names, and nothing that tells their source.
+"""A rater's reading room: a folder with the images in order under neutral names, without any trace of their source.
 
 ::
 
@@ -118,7 +118,7 @@ class Room:
         Raises
         ------
         StudyStateError
-            If the folder is no room.
+            If the folder is not a room.
         TamperedError
             If the order is not the one that the room was made with.
         """

@@ -1,4 +1,4 @@
-"""One program per room: a lock that the operating system drops by itself when the program dies."""
+"""One program per room: a lock that the operating system releases when the program ends or crashes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RoomLock:
             ) from error
 
     def release(self) -> None:
-        """Let go; twice is once."""
+        """Release the lock; no effect the second time."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

@@ -103,13 +103,13 @@ def check_feasible(protocol: Protocol) -> None:
     several = any(len(case.arms) > 1 for case in protocol.cases) or protocol.repeats > 1
     if several and washout.arms > others:
         raise ScheduleError(
-            f"{washout.arms} showings of other cases cannot lie between two of one case: there are {others} others.",
+            f"{washout.arms} showings of other cases do not fit between two of one case: there are {others} others.",
             "Add cases, or set washout.arms to less (0 allows one case twice in a row).",
         )
     between = protocol.repeats > 1 and _others_between_repeats(protocol.cases)
     if protocol.repeats > 1 and washout.cases > between:
         raise ScheduleError(
-            f"{washout.cases} showings of other cases cannot lie between two of the same case and arm: "
+            f"{washout.cases} showings of other cases do not fit between two of the same case and arm: "
             f"a round has {between}.",
             "Add cases, or set washout.cases to less.",
         )
@@ -130,13 +130,13 @@ def rounds_of(showings: Iterable[PlannedShowing]) -> list[int]:
 
 
 def _others_between_repeats(cases: tuple[StudyCase, ...]) -> int:
-    """Most showings of other cases that can lie between two showings of the same case and arm, for every case."""
+    """Most showings of other cases that fit between two showings of the same case and arm, for every case."""
     total = sum(len(case.arms) for case in cases)
     return min(total - len(case.arms) for case in cases)
 
 
 def _attempt(protocol: Protocol, base: tuple[str, ...], attempt: int) -> list[tuple[str, str, int]] | None:
-    """(case, arm, repeat) in order; None if the washout ended in a dead end."""
+    """(case, arm, repeat) in order; None if no next showing keeps the washout."""
     passes = _passes(protocol, base)
     order: list[tuple[str, str, int]] = []
     history = _History(protocol.washout)
@@ -168,7 +168,7 @@ def _passes(protocol: Protocol, base: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 class _History:
-    """How many showings of other cases lie behind the last showing of a case, and of a case and arm."""
+    """How many showings of other cases came since the last showing of a case, and of a case and arm."""
 
     def __init__(self, washout: Washout) -> None:
         self._washout = washout

@@ -160,7 +160,7 @@ class StudySession:
     def next(self) -> Showing | None:
         """The first showing without an answer, its files in the cache; None if all are answered or during a washout.
 
-        The same showing until it is submitted. A showing that was begun before comes back with its marks and choices.
+        The same showing until it is submitted. A showing that was begun earlier comes back with its marks and choices.
 
         Raises
         ------
@@ -240,8 +240,7 @@ class StudySession:
             self._open.touch()
 
     def click(self, ras: tuple[float, float, float]) -> Mark | None:
-        """One button for everything: on a lesion, mark it as false or take that back; elsewhere, mark a missed lesion
-        or, on such a mark, take it back.
+        """Place or remove the mark that a click means: on a lesion, a false positive; elsewhere, a missed lesion.
 
         Parameters
         ----------
@@ -251,7 +250,7 @@ class StudySession:
         Returns
         -------
         Mark or None
-            The mark placed; None if one was taken back.
+            The mark placed; None if one was removed.
 
         Raises
         ------
@@ -263,25 +262,16 @@ class StudySession:
     def mark_false_positive(self, ras: tuple[float, float, float]) -> Mark:
         """Mark the delineated lesion at a point as false (the nearest one within 2 mm); marked already: that mark.
 
-        Raises
-        ------
-        AnswerRefusedError
-            If there is no lesion, the time is over, or the showing is paused.
+        ``AnswerRefusedError`` if there is no lesion, the time is over, or the showing is paused.
         """
         return self._shown().mark_false_positive(ras)
 
     def mark_false_negative(self, ras: tuple[float, float, float]) -> Mark:
-        """Mark a place where a lesion is missing.
-
-        Raises
-        ------
-        AnswerRefusedError
-            If the place is in a delineated lesion or outside of the image, the time is over, or the showing is paused.
-        """
+        """Mark a missed lesion; ``AnswerRefusedError`` in a delineated lesion, outside of the image, and as above."""
         return self._shown().mark_false_negative(ras)
 
     def remove_mark(self, mark_id: str) -> None:
-        """Take a mark back; ``AnswerRefusedError`` if there is no such mark, as the time is over, or while paused."""
+        """Remove a mark; ``AnswerRefusedError`` if there is no such mark, the time is over, or while paused."""
         self._shown().remove_mark(mark_id)
 
     def undo_mark(self) -> Mark | None:
@@ -294,11 +284,8 @@ class StudySession:
     def answer(self, question_id: str, value: Answer) -> None:
         """Choose an answer; it can be changed until :meth:`submit`, and None takes it back.
 
-        Raises
-        ------
-        AnswerRefusedError
-            If there is no such question, the value is not one of its answers, the time is over, or the showing is
-            paused.
+        ``AnswerRefusedError`` if there is no such question, the value is not one of its answers, the time is over, or
+        the showing is paused.
         """
         self._shown().answer(question_id, value)
 
@@ -332,17 +319,9 @@ class StudySession:
             self._open.resume()
 
     def submit(self) -> str:
-        """Give the answer to the current showing. It is final; :meth:`correct` adds to it.
+        """Give the final answer to the current showing; the id of its event. :meth:`correct` adds to it.
 
-        Returns
-        -------
-        str
-            Id of the answer's event.
-
-        Raises
-        ------
-        AnswerRefusedError
-            If a required answer is missing (and there is time left), or the showing is paused.
+        ``AnswerRefusedError`` if a required answer is missing (and there is time left), or the showing is paused.
         """
         return self._shown().submit()
 
@@ -353,26 +332,10 @@ class StudySession:
     # --- after the answer --------------------------------------------------------------------------------------------
 
     def correct(self, code: str, question_id: str, value: Answer, reason: str) -> str:
-        """Change an answer that was given: a new event that names the old one, which stays.
+        """Change an answer that was given to the showing ``code``; the id of the new event, which names the old one.
 
-        Parameters
-        ----------
-        code : str
-            Of an answered showing of this rater.
-        question_id : str
-        value : str, int, float or None
-        reason : str
-            Not empty.
-
-        Returns
-        -------
-        str
-            Id of the correction's event.
-
-        Raises
-        ------
-        AnswerRefusedError
-            If that showing has no answer, or the value is not one of the question's answers.
+        ``AnswerRefusedError`` if that showing has no answer, the value is not one of the question's answers, or there
+        is no reason.
         """
         self._recording.check_open()
         return correct_answer(self._recording, code, question_id, value, reason)
@@ -380,10 +343,7 @@ class StudySession:
     def begin_correction(self) -> Showing:
         """Open the current, answered showing's mask for editing and start the clock of the edit.
 
-        Raises
-        ------
-        AnswerRefusedError
-            If the protocol has no correction, or the showing is not answered yet.
+        ``AnswerRefusedError`` if the protocol has no correction, or the showing is not answered yet.
         """
         shown = self._shown()
         if not shown.answered:

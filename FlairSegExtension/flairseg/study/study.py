@@ -53,7 +53,7 @@ AFTER_UNSEALING = "decided after the key was opened"
 
 
 def _no_study(folder: Path, error: OSError) -> StudyStateError:
-    """The error for a folder that is no study; often it is a part of one."""
+    """The error for a folder that is not a study; often it is a part of one."""
     message = f"{folder} is not a locked study: {STUDY_NAME} cannot be read ({error.strerror or error})."
     above = next((p for p in folder.absolute().parents if (p / STUDY_NAME).is_file()), None)
     if above is not None:
@@ -153,7 +153,7 @@ class Study:
 
     @property
     def key_lies_in_study(self) -> bool:
-        """Whether the sealed key lies inside of the study's folder, where a rater who is let in might look."""
+        """Whether the sealed key is inside the study's folder, where a rater with access might look."""
         key = self.coordinator / KEY_NAME
         return key.is_file() and key.resolve().is_relative_to(self.folder.resolve())
 
@@ -246,7 +246,7 @@ class Study:
             self._record(log, CaseExcluded, case=case, reason=reason, key_was_open=opened)
 
     def excluded(self) -> dict[str, str]:
-        """Cases left out, with the reason; it says so if the key was open already."""
+        """Cases left out, with the reason, and whether the key was open already."""
         return {
             event.case: event.reason + (f" ({AFTER_UNSEALING})" if event.key_was_open else "")
             for event in self._history()
@@ -268,7 +268,7 @@ class Study:
         Raises
         ------
         StudyStateError
-            If showings are unanswered, or a rater is at it.
+            If showings are unanswered, or a rater has the room open.
         TamperedError
             If the key is not the one that was committed to.
         """

@@ -1,6 +1,6 @@
-"""Time at work: active, idle and paused seconds of one showing, from a clock that only goes forward.
+"""Time spent: active, idle and paused seconds of one showing, from a monotonic clock.
 
-Between two signs of life (a click, a key, a scrolled slice) at most ``idle_after_s`` counts as active, the rest as
+Between two activities (a click, a key, a scrolled slice) at most ``idle_after_s`` counts as active, the rest as
 idle. Wall-clock time (UTC) is recorded beside it, and never used to compute a duration: clocks get set.
 """
 
@@ -13,13 +13,13 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from; tests bring their own."""
+    """Source of time; tests use their own."""
 
     def now(self) -> datetime:
         """The time of day, UTC."""
 
     def monotonic(self) -> float:
-        """Seconds that only go forward."""
+        """Monotonic seconds."""
 
 
 class SystemClock:
@@ -30,7 +30,7 @@ class SystemClock:
         return datetime.now(timezone.utc)
 
     def monotonic(self) -> float:
-        """Seconds that only go forward."""
+        """Monotonic seconds."""
         return time.monotonic()
 
 
@@ -65,7 +65,7 @@ class ActivityTimer:
     ----------
     clock : Clock
     idle_after_s : float
-        Longest time without a sign of life that still counts as active.
+        Longest time without activity that still counts as active.
     before : Seconds
         What was there already (a showing that is taken up again).
     """
@@ -79,17 +79,17 @@ class ActivityTimer:
 
     @property
     def paused(self) -> bool:
-        """Whether the clock stands."""
+        """Whether the clock is stopped."""
         return self._paused
 
     def touch(self) -> Seconds:
-        """A sign of life; what was added up until now."""
+        """Activity of the rater; what was added up until now."""
         self._done = self.seconds()
         self._last = self._clock.monotonic()
         return self._done
 
     def seconds(self) -> Seconds:
-        """What was added up until now, without a sign of life."""
+        """What was added up until now, without activity."""
         gap = max(0.0, self._clock.monotonic() - self._last)
         done = self._done
         if self._paused:
@@ -98,13 +98,13 @@ class ActivityTimer:
         return Seconds(done.active + active, done.idle + gap - active, done.paused)
 
     def pause(self) -> Seconds:
-        """Stop; twice is once."""
+        """Stop; no effect the second time."""
         done = self.touch()
         self._paused = True
         return done
 
     def resume(self) -> Seconds:
-        """Go on; twice is once."""
+        """Start again; no effect the second time."""
         done = self.touch()
         self._paused = False
         return done

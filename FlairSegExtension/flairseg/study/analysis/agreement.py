@@ -69,15 +69,6 @@ def category_counts(ratings: np.ndarray, categories: int) -> np.ndarray:
     return out
 
 
-def contingency(first: np.ndarray, second: np.ndarray, categories: int) -> np.ndarray:
-    """Table of two raters' answers, shape (categories, categories); items that either left out are not in it."""
-    first, second = np.asarray(first, dtype=int), np.asarray(second, dtype=int)
-    both = (first != MISSING) & (second != MISSING)
-    table = np.zeros((categories, categories))
-    np.add.at(table, (first[both], second[both]), 1.0)
-    return table
-
-
 def percent_agreement(counts: np.ndarray) -> float:
     """Mean over items of the share of pairs of raters that agree, in [0, 1]; nan if no item has two answers."""
     counts = np.asarray(counts, dtype=float)

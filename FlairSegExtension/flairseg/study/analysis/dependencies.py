@@ -16,7 +16,7 @@ def missing_packages() -> list[str]:
 
 
 def require_statistics() -> None:
-    """Refuse, in words, to compute without the statistics libraries.
+    """Refuse to compute without the statistics libraries.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def require_statistics() -> None:
 
 
 def require_report() -> None:
-    """Refuse, in words, to write a report without what draws it.
+    """Refuse to write a report without the libraries that draw it.
 
     Raises
     ------

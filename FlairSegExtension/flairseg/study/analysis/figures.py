@@ -397,7 +397,7 @@ def _error_map(results: Results) -> Figure | None:
         "common middle"
     )
     caption = (
-        "Where the errors lie: marks of all raters and showings, projected onto a schematic head (outlines of "
+        "Where the errors are: marks of all raters and showings, projected onto a schematic head (outlines of "
         f"a digital phantom, not of a patient). {placed}; nothing was registered, so read this map for patterns, not "
         "for structures."
     )

@@ -1,4 +1,4 @@
-"""What a closed study gives to the analysis: its tables, its design, and what its protocol says, in words."""
+"""What a closed study gives to the analysis: its tables, its design, and what its protocol says as sentences."""
 
 from __future__ import annotations
 

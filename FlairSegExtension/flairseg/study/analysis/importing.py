@@ -295,7 +295,7 @@ def _readings(
     types: Mapping[str, str],
     remarks: list[CaseWarning],
 ) -> dict[str, Reading]:
-    """How each question is read; what is not known, contradicts itself or is of no use is told all at once."""
+    """How each question is read; what is not known, contradicts itself or is of no use is reported all at once."""
     declared = _declared(found, types)
     readings: dict[str, Reading] = {}
     unknown: dict[str, list[str]] = {}

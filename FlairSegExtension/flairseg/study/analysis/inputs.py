@@ -20,13 +20,13 @@ class StudyDescription:
     order_seed : str
         Seed (or seeds) of the raters' orders, as the protocol has them.
     blinding, layout, washout : str
-        In words.
+        Sentences.
     software : str
         What the ratings were collected with, and its version.
     models : mapping of str to str
         Arm -> what made its masks.
     raters : mapping of str to str
-        Rater code -> experience, in words.
+        Rater code -> experience as sentences.
     repeats : int or None
         Planned showings of each case and arm to each rater.
     mirrored : bool

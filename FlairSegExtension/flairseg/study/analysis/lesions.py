@@ -1,4 +1,4 @@
-"""Lesion by lesion: how many delineated ones are true, how many true ones are delineated, and where the errors lie."""
+"""Lesion by lesion: how many delineated ones are true, how many true ones are delineated, and where the errors are."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def mark_agreement(table: RatingTable, marks: Sequence[MarkRow], seed: int) -> l
     """Agreement on places: each rater's first two showings, and each pair of raters at the first showing.
 
     Marks are paired one to one within :data:`SAME_PLACE_MM` so that the sum of distances is smallest; a false positive
-    lies at the centre of its lesion, which is the same for everybody.
+    is at the centre of its lesion, which is the same for everybody.
     """
     found: dict[tuple[object, ...], list[Point]] = {}
     for mark in marks:
@@ -160,7 +160,7 @@ def common_places(
 
 @dataclass(frozen=True)
 class CaseFrame:
-    """Where the brain lies in a case: middle and half size of its box along R, A and S, mm."""
+    """Position of the brain in a case: middle and half size of its box along R, A and S, mm."""
 
     centre: Point
     half: Point
@@ -211,7 +211,7 @@ def map_points(marks: Iterable[MarkRow], frames: Mapping[str, CaseFrame]) -> lis
     """Marks brought from each patient's space to the schematic head.
 
     With a frame, the case's brain box is scaled to the reference box, axis by axis. Without one, only the middle of all
-    marks without a frame is moved to the middle of the head; that is rough, and the report says so.
+    marks without a frame is moved to the middle of the head; that is rough, and the report states it.
     """
     marks = list(marks)
     unframed = np.array([m.lesion_centre_ras or m.ras for m in marks if m.case not in frames], dtype=float)

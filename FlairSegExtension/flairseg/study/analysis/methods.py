@@ -1,4 +1,4 @@
-"""The methods paragraph: what was done, in words that a paper can take over, filled from protocol and data."""
+"""The methods paragraph: what was done, as sentences that a paper can take over, filled from protocol and data."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _design(results: Results) -> list[str]:
 
 
 def _rule(threshold: float | None) -> str:
-    """S5's rule in words; without its threshold, that there was one."""
+    """S5's rule as a sentence; without its threshold, that there was one."""
     marked = "Raters marked false-positive and false-negative lesions; "
     decided = ", and raters confirmed or overruled the rule."
     if threshold is None:

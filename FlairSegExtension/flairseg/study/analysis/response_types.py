@@ -2,7 +2,7 @@
 
 A question is read as one of the types that can be analysed (``Yes_No``, ``Acceptability``, ``Likert_<n>``,
 ``Category: a | b | c``, ``Numeric``, ``Text``). What a translation changed (an order of words, a scale from 0, a check
-mark that is not there) stands in a remark, so that no number comes from nowhere.
+mark that is not there) stands in a remark, so that every number can be traced.
 """
 
 from __future__ import annotations

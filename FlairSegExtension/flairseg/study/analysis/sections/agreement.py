@@ -39,9 +39,9 @@ def agreement(results: Results, figures: tuple[Figure, ...]) -> Section:
         "alike, however well raters agree; Gwet's AC1 and AC2 do not (Gwet 2008)."
     ]
     if len(results.table.repeats) < 2:
-        paragraphs.append("No case was shown twice to a rater, so intra-rater agreement cannot be told.")
+        paragraphs.append("No case was shown twice to a rater, so intra-rater agreement cannot be estimated.")
     if len(results.table.raters) < 2:
-        paragraphs.append("There is one rater, so inter-rater agreement cannot be told.")
+        paragraphs.append("There is one rater, so inter-rater agreement cannot be estimated.")
     if not tables:
         paragraphs = paragraphs[1:]
     return Section("agreement", "Agreement", tuple(paragraphs), tuple(tables), figures)
