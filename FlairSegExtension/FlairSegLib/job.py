@@ -1,8 +1,8 @@
 """Who does the work of a run: a process that stays warm between runs, or, where none can be started, a thread.
 
-Both take ``warm``, ``segment`` and ``task``, put what happens into ``events``, and can be killed at any time from the
+Both take ``warm`` and ``task``, put what happens into ``events``, and can be killed at any time from the
 GUI thread, which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
-``("progress", run, fraction, stage)``, ``("result", run, Segmentation)``, ``("done", run, value)``,
+``("progress", run, fraction, stage)``, ``("done", run, answer)``,
 ``("error", run, FlairSegError)``, ``("ended", FlairSegError)``. After a kill no event that matters follows: a killed
 worker is forgotten.
 """
@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +26,15 @@ import slicer
 from flairseg.errors import Cancelled, FlairSegError, NotEnoughMemoryError, WorkerError
 from flairseg.progress import CancelToken
 from flairseg.worker import protocol as wire
+from flairseg.worker.codec import decode_value, encode_value
+from flairseg.worker.tasks import CompareRequest, SegmentRequest
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from flairseg.image.volume import Volume
+    from flairseg.worker.tasks import Request
 
 #: Folder that holds the package ``flairseg``.
 PACKAGE_FOLDER = Path(flairseg.__file__).resolve().parents[1]
@@ -113,22 +115,12 @@ class WorkerProcess:
         """Have packages and network loaded ahead."""
         self._requests.put(({"kind": "warm", "model": model, "device": device}, ()))
 
-    def segment(self, run: int, volume: Volume, model: str | None, device: str) -> None:
-        """Start a run; its number comes back with its events."""
-        self._volumes[run] = volume
-        header = {
-            "kind": "segment",
-            "run": run,
-            "model": model,
-            "device": device,
-            "name": volume.name,
-            "ijk_to_ras": volume.ijk_to_ras.ravel().tolist(),
-        }
-        self._requests.put((header, (volume.array,)))
-
-    def task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
-        """Start one of :mod:`flairseg.worker.handlers`; its number comes back with its events."""
-        self._requests.put(({"kind": "task", "run": run, "task": name}, wire.encode_value(arguments)))
+    def task(self, run: int, request: Request) -> None:
+        """Start a task; its number comes back with its events."""
+        if isinstance(request, (SegmentRequest, CompareRequest)):
+            # Results come back without the image that they are of.
+            self._volumes[run] = request.volume
+        self._requests.put(({"kind": "task", "run": run}, encode_value(request)))
 
     def kill(self) -> None:
         """End the process now, whatever it does. Returns at once."""
@@ -198,11 +190,8 @@ class WorkerProcess:
             kind, run = header["kind"], header.get("run")
             if kind == "progress":
                 self.events.put(("progress", run, float(header["fraction"]), str(header["stage"])))
-            elif kind == "result":
-                volume = self._volumes.pop(run)
-                self.events.put(("result", run, wire.decode_result(header, blocks, volume)))
             elif kind == "done":
-                self.events.put(("done", run, wire.decode_value(blocks)))
+                self.events.put(("done", run, decode_value(blocks, self._volumes.pop(run, None))))
             elif kind == "error":
                 self._volumes.pop(run, None)
                 self.events.put(("error", run, wire.decode_error(header)))
@@ -259,38 +248,21 @@ class WorkerThread:
     def warm(self, model: str | None, device: str) -> None:
         """Nothing: importing in this process would make the window stutter before anybody asked for a run."""
 
-    def segment(self, run: int, volume: Volume, model: str | None, device: str) -> None:
-        """Start a run; its number comes back with its events."""
-        arguments = (run, volume, model, device)
-        threading.Thread(target=self._work, args=arguments, name="flairseg-run", daemon=True).start()
-
-    def task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
-        """Start one of :mod:`flairseg.worker.handlers`; its number comes back with its events."""
-        target, arguments = self._do_task, (run, name, arguments)
-        threading.Thread(target=target, args=arguments, name="flairseg-task", daemon=True).start()
+    def task(self, run: int, request: Request) -> None:
+        """Start a task; its number comes back with its events."""
+        threading.Thread(target=self._work, args=(run, request), name="flairseg-task", daemon=True).start()
 
     def kill(self) -> None:
         """Ask the run to end at its next check, and forget it."""
         self._token.cancel()
 
-    def _work(self, run: int, volume: Volume, model: str | None, device: str) -> None:
-        from . import dependencies
-
+    def _work(self, run: int, request: Request) -> None:
         with self._told(run):
-            segment = dependencies.load_segment()
-            result = segment(volume, model=model, device=device, progress=self._progress(run), cancel=self._token)
-            answer = result.compact_answer()
-            _ = answer.labels_text
-            slim = replace(result, compact=answer, probabilities=None, disagreement=None)
-            self.events.put(("result", run, slim))
+            from flairseg.worker import handlers
 
-    def _do_task(self, run: int, name: str, arguments: dict[str, Any]) -> None:
-        with self._told(run):
-            from flairseg.worker import handlers as tasks
-
-            value = tasks.run(name, arguments, self._progress(run), self._token)
+            value = handlers.run(request, self._progress(run), self._token)
             # As a process would hand it over.
-            self.events.put(("done", run, wire.decode_value(wire.encode_value(value))))
+            self.events.put(("done", run, decode_value(encode_value(value), getattr(request, "volume", None))))
 
     def _progress(self, run: int):
         return lambda fraction, stage: self.events.put(("progress", run, fraction, stage))

@@ -23,6 +23,7 @@ from flairseg.errors import (
     RunInProgressError,
 )
 from flairseg.worker import protocol as wire
+from flairseg.worker.tasks import SegmentRequest
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -169,9 +170,8 @@ class RunController(VTKObservationMixin):
         self._ready_worker()
         taken = yield from self._paced(scene_bridge.take_volume(node), 0.0, SENT, "send")
         self._warmed = (model, device)
-        worker, segmentation = yield from self._answered(
-            lambda worker: worker.segment(run, taken.volume, model, device)
-        )
+        request = SegmentRequest(taken.volume, model, device)
+        worker, segmentation = yield from self._answered(lambda worker: worker.task(run, request))
         segmentation.warnings[:0] = taken.header_warnings
         if not worker.isProcess:
             segmentation.warnings.append(CaseWarning(self._in_slicer_warning(), "ran-inside-slicer"))
@@ -196,7 +196,7 @@ class RunController(VTKObservationMixin):
             for kind, *event in _waiting(worker.events):
                 if kind == "progress" and event[0] == run:
                     self._report(SENT + (FILL - SENT) * event[1], event[2])
-                elif kind in ("result", "done") and event[0] == run:
+                elif kind == "done" and event[0] == run:
                     return worker, event[1]
                 elif kind == "error" and event[0] == run:
                     raise event[1]

@@ -1,8 +1,7 @@
 """Work other than segmenting, done as a run is: started, watched and cancelled from the GUI thread, which never waits.
 
-What is done is one of :mod:`flairseg.worker.handlers`, in a process of its own that is started when needed and
-leaves some time
-after the last task: most cases are read without one.
+What is done is a request of :mod:`flairseg.worker.tasks`, in a process of its own that is started when needed and
+leaves some time after the last one: most cases are read without one.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ class TaskController(RunController):
 
     def perform(
         self,
-        task: str,
         take: Callable[[], Steps],
         receive: Callable[[Any], Steps],
         nodes: Sequence = (),
@@ -69,11 +67,8 @@ class TaskController(RunController):
 
         Parameters
         ----------
-        task : str
-            One of :data:`flairseg.worker.handlers.TASKS`.
         take : callable
-            Steps that copy what is needed out of the scene and return the task's arguments, see
-            :func:`flairseg.worker.protocol.encode_value`.
+            Steps that copy what is needed out of the scene and return a request of :mod:`flairseg.worker.tasks`.
         receive : callable
             Called with the task's answer; steps that put it into the scene, which is changed in the last one only.
         nodes : sequence of vtkMRMLNode
@@ -93,7 +88,7 @@ class TaskController(RunController):
         self._nodes = tuple(nodes)
         for scene in {node.GetScene() for node in self._nodes} - {None}:
             self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
-        self._steps = self._whole_task(task, take, receive)
+        self._steps = self._whole_task(take, receive)
         self._timer.start(PAUSE_MS)
 
     def cancel(self) -> None:
@@ -109,13 +104,13 @@ class TaskController(RunController):
         self._idle.stop()
         super().cleanup()
 
-    def _whole_task(self, task: str, take: Callable[[], Steps], receive: Callable[[Any], Steps]):
+    def _whole_task(self, take: Callable[[], Steps], receive: Callable[[Any], Steps]):
         run = self._run
         self._report(0.0, "start")
         yield PAUSE_MS
         self._ready_worker()
-        arguments = yield from self._paced(take(), 0.0, SENT, "send")
-        _worker, value = yield from self._answered(lambda worker: worker.task(run, task, arguments))
+        request = yield from self._paced(take(), 0.0, SENT, "send")
+        _worker, value = yield from self._answered(lambda worker: worker.task(run, request))
         result = yield from self._paced(receive(value), FILL, 1.0, "fill")
         self._delivering = True
         yield PAUSE_MS

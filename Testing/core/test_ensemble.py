@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from dataclasses import replace
@@ -23,7 +22,7 @@ from flairseg.segmentation import inference
 from flairseg.segmentation.decoding import classify
 from flairseg.segmentation.ensemble import Vote
 from flairseg.segmentation.pipeline import segment
-from flairseg.worker import protocol as wire
+from flairseg.worker.codec import decode_value, encode_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -431,12 +430,7 @@ def test_files_of_a_case(ensemble, small_file, tmp_path):
 
 
 def test_disagreement_crosses_the_workers_pipe(voted, small):
-    fields, blocks = wire.encode_result(voted)
-    stream = io.BytesIO()
-    wire.write_message(stream, {"kind": "result", "run": 1, **fields}, blocks)
-    stream.seek(0)
-    header, blocks = wire.read_message(stream)
-    result = wire.decode_result(header, blocks, small)
+    result = decode_value(encode_value(voted), small)
     kept = result.compact.full_disagreement()
     shown = voted.labels > 0
     np.testing.assert_allclose(kept[shown].astype(float), voted.disagreement[shown], atol=0.5 / 255 + 1e-3)

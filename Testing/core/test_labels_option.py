@@ -14,7 +14,7 @@ from flairseg.errors import FlairSegError, InvalidMappingError, UnsuitableMaskEr
 from flairseg.io.label_meanings import PRESETS
 from flairseg.io.reader import read_volume
 from flairseg.longitudinal.studies import load_study
-from flairseg.report.gathering import from_files
+from flairseg.report.gathering import Reading, from_files
 from flairseg.study.images import read_arm, read_tool
 from flairseg.study.protocol_reading import parse_protocol
 from typer.testing import CliRunner
@@ -94,8 +94,10 @@ def test_meanings_of_methods():
 
 def test_a_report_takes_a_stated_mask(case):
     with pytest.raises(UnsuitableMaskError):
-        from_files(case / "mask.nii.gz", case / "head.nii.gz", regions=False)
-    found = from_files(case / "mask.nii.gz", case / "head.nii.gz", regions=False, meaning=PRESETS["binary"])
+        from_files(case / "mask.nii.gz", case / "head.nii.gz", how=Reading(regions=False))
+    found = from_files(
+        case / "mask.nii.gz", case / "head.nii.gz", how=Reading(regions=False, meaning=PRESETS["binary"])
+    )
     assert len(found.rows) == 1
     assert found.rows[0].volume_ml == pytest.approx(1.2)
 

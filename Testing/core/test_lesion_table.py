@@ -283,14 +283,14 @@ def test_normal_wmh_stands_apart_and_counts_in_no_load(painted):
 )  # fmt: skip
 def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found, words):
     evidence = dissemination(regions, [3.0] * len(regions))
-    assert evidence["regions_with_lesions"] == found
-    assert words in evidence["text"]
-    assert evidence["not_assessed"] == ["spinal cord", "optic nerve"]
-    assert "no diagnosis" in evidence["text"]
-    assert "Research use only" in evidence["text"]
-    assert "not assessed" in evidence["text"]
-    assert "10.1016/S1474-4422(25)00270-4" in evidence["reference"]
-    assert "fulfilled" not in evidence["text"]
+    assert list(evidence.regions_with_lesions) == found
+    assert words in evidence.text
+    assert evidence.as_dict()["not_assessed"] == ["spinal cord", "optic nerve"]
+    assert "no diagnosis" in evidence.text
+    assert "Research use only" in evidence.text
+    assert "not assessed" in evidence.text
+    assert "10.1016/S1474-4422(25)00270-4" in evidence.reference
+    assert "fulfilled" not in evidence.text
 
 
 @pytest.mark.parametrize(
@@ -309,9 +309,9 @@ def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found,
 def test_evidence_rests_on_lesions_of_3_mm_and_more(lesions, found, small, words):
     """MAGNIMS and McDonald: a lesion is at least 3 mm along its longest axis. What is smaller is told, not counted."""
     evidence = dissemination(*zip(*lesions, strict=True))
-    assert (evidence["regions_with_lesions"], evidence["lesions_below_3_mm"]) == (found, small)
-    assert words in evidence["text"]
-    assert evidence["smallest_mm"] == 3.0
+    assert (list(evidence.regions_with_lesions), evidence.lesions_below_3_mm) == (found, small)
+    assert words in evidence.text
+    assert evidence.as_dict()["smallest_mm"] == 3.0
 
 
 def test_the_summary_s_evidence_rests_on_the_diameters_of_its_table(painted):

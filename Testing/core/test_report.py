@@ -26,7 +26,7 @@ from flairseg.files.nifti import write_nifti
 from flairseg.rendering.slices import FOOTER
 from flairseg.report import CaseReport, report_for_segmentation
 from flairseg.report.case import REGIONS, Review, change_of, rows_of
-from flairseg.report.gathering import from_files
+from flairseg.report.gathering import Reading, from_files
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
 from flairseg.segmentation.writing import write_segmentation
 from PIL import Image
@@ -326,15 +326,15 @@ def test_content_of_any_type_is_survived():
 
 
 def test_summary_and_labels_find_each_other_and_the_image(files):
-    by_summary = from_files(files["summary"], files["flair"], regions=False)
-    by_labels = from_files(files["labels"], files["flair"], regions=False)
+    by_summary = from_files(files["summary"], files["flair"], how=Reading(regions=False))
+    by_labels = from_files(files["labels"], files["flair"], how=Reading(regions=False))
     assert by_summary.rows == by_labels.rows
     assert by_summary.name == "head"
     assert by_summary.review.doubts == ()
     assert all(row.confidence is not None for row in by_summary.rows)
     assert len(by_summary.labels_sha256) == 64
     (files["labels"].parent / "head.nii.gz").write_bytes(files["flair"].read_bytes())
-    assert from_files(files["summary"], regions=False).volumes_ml == by_summary.volumes_ml
+    assert from_files(files["summary"], how=Reading(regions=False)).volumes_ml == by_summary.volumes_ml
     checked(by_summary)
 
 
@@ -349,17 +349,17 @@ def test_the_image_is_found_from_any_working_directory(tmp_path, segmentation, h
     other = replace(segmentation.volume, array=segmentation.volume.array[::-1].copy())
     write_nifti(elsewhere / "head.nii.gz", other.array, other)
     monkeypatch.chdir(elsewhere)
-    case = from_files(written["summary"], regions=False)
+    case = from_files(written["summary"], how=Reading(regions=False))
     assert np.array_equal(case.volume.array, segmentation.volume.array)
     # Results and image are moved together.
     (tmp_path / "study").rename(tmp_path / "moved")
     moved = tmp_path / "moved" / "results" / "case_summary.json"
-    assert np.array_equal(from_files(moved, regions=False).volume.array, segmentation.volume.array)
+    assert np.array_equal(from_files(moved, how=Reading(regions=False)).volume.array, segmentation.volume.array)
     # Without its image no other one is taken.
     (tmp_path / "moved" / "head.nii.gz").unlink()
     (elsewhere / "head.nii.gz").unlink()
     with pytest.raises(InputNotFoundError, match="was not found"):
-        from_files(moved, regions=False)
+        from_files(moved, how=Reading(regions=False))
 
 
 def test_how_many_images_were_used_is_in_the_report(segmentation):
@@ -375,7 +375,7 @@ def test_how_many_images_were_used_is_in_the_report(segmentation):
 def test_an_old_summary_or_none_gives_a_report(files, tmp_path, segmentation):
     labels = tmp_path / "old_labels.nii.gz"
     labels.write_bytes(files["labels"].read_bytes())
-    alone = from_files(labels, files["flair"], regions=False)
+    alone = from_files(labels, files["flair"], how=Reading(regions=False))
     assert len(alone.rows) == segmentation.lesion_count
     checked(alone)
     old = json.loads(files["summary"].read_text())
@@ -385,7 +385,7 @@ def test_an_old_summary_or_none_gives_a_report(files, tmp_path, segmentation):
         for key in ("diameter_mm", "region", "volume_mm3", "peak_probability", "parts"):
             row.pop(key, None)
     (tmp_path / "old_summary.json").write_text(json.dumps(old))
-    aged = from_files(labels, files["flair"], regions=False)
+    aged = from_files(labels, files["flair"], how=Reading(regions=False))
     assert [row.confidence for row in aged.rows] == [row["confidence"] for row in old["lesions"]]
     assert all(row.diameter_mm is not None for row in aged.rows)
     _, sheets = checked(aged)
@@ -397,7 +397,7 @@ def test_labels_that_were_edited_are_measured_anew(files, tmp_path, segmentation
     edited[segmentation.labels == 3] = 0
     write_nifti(tmp_path / "head_labels.nii.gz", edited, segmentation.volume)
     (tmp_path / "head_summary.json").write_bytes(files["summary"].read_bytes())
-    case = from_files(tmp_path / "head_summary.json", files["flair"], regions=False)
+    case = from_files(tmp_path / "head_summary.json", files["flair"], how=Reading(regions=False))
     assert case.rows == ()
     assert "edited" in case.review.doubts
     assert "changed afterwards" in checked(case)[1][0]
@@ -415,7 +415,7 @@ def archive(folder, segmentation, verdict=ACCEPTED_AFTER_EDITS):
 def test_a_version_of_the_archive_says_who_accepted_it(tmp_path, segmentation):
     path, labels = archive(tmp_path, segmentation)
     for given in (path, path.parent, path / "labels.nii.gz"):
-        case = from_files(given, regions=False)
+        case = from_files(given, how=Reading(regions=False))
         assert (case.review.state, case.review.reader, case.review.version) == (ACCEPTED_AFTER_EDITS, "Dr Smith", 1)
         assert case.review.doubts == ()
         assert np.array_equal(case.labels, labels)
@@ -425,23 +425,22 @@ def test_a_version_of_the_archive_says_who_accepted_it(tmp_path, segmentation):
     assert "tiny-v1.0" in checked(case)[1][0]
     labels[0, 0, 0] = 3
     write_nifti(path / "labels.nii.gz", labels, segmentation.volume)
-    assert from_files(path, regions=False).review.doubts == ("changed",)
+    assert from_files(path, how=Reading(regions=False)).review.doubts == ("changed",)
     (path / "verdict.json").write_text('{"verdict": "accepted"')
-    broken = from_files(path / "labels.nii.gz", regions=False)
+    broken = from_files(path / "labels.nii.gz", how=Reading(regions=False))
     assert broken.review.state == "unreadable"
     assert "Treat it as not reviewed" in checked(broken)[1][0]
 
 
 def test_a_verdict_on_other_labels_is_told_apart(files, tmp_path, segmentation):
     path, _ = archive(tmp_path, segmentation)
-    case = from_files(files["summary"], files["flair"], path / "verdict.json", regions=False)
+    case = from_files(files["summary"], files["flair"], path / "verdict.json", how=Reading(regions=False))
     assert case.review.doubts == ("other_labels",)
     plain, _ = archive(tmp_path / "plain", segmentation, ACCEPTED)
-    assert from_files(files["summary"], files["flair"], plain / "verdict.json", regions=False).review.doubts == (
-        "unproven",
-    )
+    other = from_files(files["summary"], files["flair"], plain / "verdict.json", how=Reading(regions=False))
+    assert other.review.doubts == ("unproven",)
     (tmp_path / "verdict.json").write_text("no json")
-    unreadable = from_files(files["summary"], files["flair"], tmp_path / "verdict.json", regions=False)
+    unreadable = from_files(files["summary"], files["flair"], tmp_path / "verdict.json", how=Reading(regions=False))
     assert unreadable.review.state == "unreadable"
 
 
@@ -479,16 +478,16 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
 def test_the_picture_of_a_follow_up_is_shown_whole(files, tmp_path, segmentation):
     path = tmp_path / "head_followup.json"
     path.write_text(json.dumps(followup("head")), encoding="utf-8")
-    plain = from_files(files["summary"], files["flair"], followup=path, regions=False)
+    plain = from_files(files["summary"], files["flair"], followup=path, how=Reading(regions=False))
     assert plain.change.sheet == b""
     beside = tmp_path / "head_followup.png"
     beside.write_bytes(b"no picture")
-    assert from_files(files["summary"], files["flair"], followup=path, regions=False).change.sheet == b""
+    assert from_files(files["summary"], files["flair"], followup=path, how=Reading(regions=False)).change.sheet == b""
     pixels = np.zeros((1500, 900, 3), np.uint8)
     pixels[40:60, 80:100] = (230, 41, 41)
     Image.fromarray(pixels).save(beside)
 
-    case = from_files(files["summary"], files["flair"], followup=path, regions=False)
+    case = from_files(files["summary"], files["flair"], followup=path, how=Reading(regions=False))
 
     html, sheets = checked(case)
     shown = [value.partition(",")[2] for name, value in Page(html).attributes if name == "href"]

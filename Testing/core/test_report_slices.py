@@ -99,11 +99,11 @@ def test_a_sagittal_stack_is_drawn_with_the_face_to_the_left():
 def case_of(volume: Volume, labels: np.ndarray):
     from flairseg.anatomy.lesion_table import lesion_table
     from flairseg.lesions.components import find_lesions
-    from flairseg.report.case import Case, rows_of
+    from flairseg.report.case import Case, Row
     from flairseg.report.gathering import _numbered
 
     found = find_lesions(labels, volume.ijk_to_ras)
-    rows = rows_of([row.as_dict() for row in lesion_table(labels, volume.ijk_to_ras, lesions=found)])
+    rows = tuple(map(Row.of, lesion_table(labels, volume.ijk_to_ras, lesions=found)))
     return Case(volume.name, volume, labels, rows, _numbered(found, labels.shape))
 
 

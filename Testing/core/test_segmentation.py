@@ -14,6 +14,7 @@ from flairseg.image.packed import CompactAnswer
 from flairseg.progress import STAGES
 from flairseg.segmentation.result import Segmentation
 from flairseg.worker import protocol as wire
+from flairseg.worker.codec import decode_value, encode_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -102,11 +103,10 @@ def test_parts_that_do_not_fit_are_refused():
 
 def test_a_result_is_the_same_on_the_other_side(segmentation, head):
     stream = io.BytesIO()
-    fields, blocks = wire.encode_result(segmentation)
-    wire.write_message(stream, {"kind": "result", **fields}, blocks)
+    wire.write_message(stream, {"kind": "done"}, encode_value(segmentation))
     stream.seek(0)
-    header, blocks = wire.read_message(stream)
-    again = wire.decode_result(header, blocks, head)
+    _header, blocks = wire.read_message(stream)
+    again = decode_value(blocks, head)
     np.testing.assert_array_equal(again.labels, segmentation.labels)
     assert again.card == segmentation.card
     assert again.card.raw == segmentation.card.raw
@@ -147,18 +147,24 @@ def test_regions_come_on_request_and_say_so(segmentation):
 def test_a_report_of_labels_whose_model_is_not_here(segmentation, tmp_path):
     """A card that is an id alone: the export of a case that was segmented on another computer."""
     from flairseg.worker.export import HTML, write_export
+    from flairseg.worker.tasks import ExportRequest
 
-    model = {"id": "gone-v9.9", "sha256": "ab" * 32}
-    regions = np.zeros(segmentation.labels.shape, np.uint8)
-    write_export(segmentation.volume, segmentation.labels, tmp_path, "case", [HTML], model=model, regions=regions)
+    labels, regions = segmentation.labels, np.zeros(segmentation.labels.shape, np.uint8)
+    write_export(
+        ExportRequest(
+            segmentation.volume, labels, str(tmp_path), "case", [HTML], "gone-v9.9", "ab" * 32, regions=regions
+        )
+    )
     assert "gone-v9.9" in (tmp_path / "case_report.html").read_text(encoding="utf-8")
 
 
 def test_a_result_for_another_grid_is_refused(segmentation, head):
-    fields, blocks = wire.encode_result(segmentation)
-    with pytest.raises(wire.ProtocolError):
-        wire.decode_result(fields, blocks, replace(head, array=head.array[1:]))
-    with pytest.raises(wire.ProtocolError):
-        wire.decode_result({**fields, "card": None}, blocks, head)
-    with pytest.raises(wire.ProtocolError):
-        wire.decode_result(fields, [], head)
+    blocks = encode_value(segmentation)
+    content = json.loads(blocks[0].tobytes())
+    assert decode_value(blocks, head).card == segmentation.card
+    for altered in ({**content, "card": None}, {**content, "card": {"$type": "Volume"}}, {"$type": "Segmentation"}):
+        with pytest.raises(wire.ProtocolError):
+            decode_value([np.frombuffer(json.dumps(altered).encode(), np.uint8), *blocks[1:]], head)
+    for volume, sent in ((replace(head, array=head.array[1:]), blocks), (None, blocks), (head, []), (head, blocks[:1])):
+        with pytest.raises(wire.ProtocolError):
+            decode_value(sent, volume)

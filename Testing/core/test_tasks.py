@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from typing import get_args
 
 import numpy as np
 import pytest
-from flairseg.errors import FlairSegError, MissingDependencyError, OutputError, WorkerError
+from flairseg.errors import CaseWarning, FlairSegError, MissingDependencyError, OutputError, WorkerError
+from flairseg.image.packed import CompactAnswer
 from flairseg.image.volume import Volume
-from flairseg.worker import handlers as tasks
-from flairseg.worker import protocol as wire
+from flairseg.report.case import Review
+from flairseg.worker import codec, handlers, tasks
+from flairseg.worker.protocol import ProtocolError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -35,33 +39,70 @@ def same(one, other) -> bool:
 
 @given(_VALUES)
 def test_a_value_comes_back_as_it_was(value):
-    assert same(value, wire.decode_value(wire.encode_value(value)))
+    assert same(value, codec.decode_value(codec.encode_value(value)))
 
 
 def test_what_json_does_not_know_is_made_plain():
     value = {"t": (1, 2), "n": math.nan, "f": np.float32(0.5), "i": np.int64(3), "b": np.array([True, False])}
-    back = wire.decode_value(wire.encode_value(value))
-    assert (back["t"], back["n"], back["f"], back["i"]) == ([1, 2], None, 0.5, 3)
+    back = codec.decode_value(codec.encode_value(value))
+    assert (back["t"], back["n"], back["f"], back["i"]) == ((1, 2), None, 0.5, 3)
     assert back["b"].dtype == np.uint8
     with pytest.raises(TypeError, match="object cannot be sent"):
-        wire.encode_value([object()])
+        codec.encode_value([object()])
 
 
-@pytest.mark.parametrize("text", [b"{", b'{"$array": 7}', b'{"$array": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{",
+        b'{"$array": 7}',
+        b'{"$array": "x"}',
+        b"\xff",
+        b'{"$type": "Path", "a": 1}',
+        b'{"$type": "RegionsAnswer", "other": 1}',
+        b'{"$type": "Volume", "array": 1, "ijk_to_ras": 2, "name": "x"}',
+        b'{"$type": "CompactAnswer"}',
+        b'{"$type": "Segmentation", "compact": null}',
+        b'{"$type": ["Volume"]}',
+    ],
+)
 def test_nonsense_is_refused(text):
-    with pytest.raises(wire.ProtocolError):
-        wire.decode_value([np.frombuffer(text, np.uint8)])
-    with pytest.raises(wire.ProtocolError):
-        wire.decode_value([])
+    with pytest.raises(ProtocolError):
+        codec.decode_value([np.frombuffer(text, np.uint8)])
+    with pytest.raises(ProtocolError):
+        codec.decode_value([])
 
 
-def test_a_volume_comes_back_as_it_was():
+def test_a_request_comes_back_as_it_was():
     affine = np.array([[2, 0, 0.1, 3], [0, -1, 0, 4], [0, 0, 5, 6], [0, 0, 0, 1.0]])
     volume = Volume(np.arange(24, dtype=np.int16).reshape(2, 3, 4), affine, "FLAIR")
-    back = tasks.volume_of(wire.decode_value(wire.encode_value(tasks.volume_fields(volume))))
-    np.testing.assert_array_equal(back.array, volume.array)
-    np.testing.assert_array_equal(back.ijk_to_ras, affine)
-    assert back.name == "FLAIR"
+    labels = (volume.array % 4).astype(np.uint8)
+    answer = CompactAnswer.pack(labels)
+    request = tasks.ExportRequest(
+        volume,
+        labels,
+        "/out",
+        "case",
+        ["html"],
+        answer=answer,
+        warnings=[CaseWarning("Half.", "slices-missing", used=10), "plain"],
+        review=Review("accepted", "Dr A", version=3),
+        followup={"studies": [{"case": "a"}]},
+    )
+    back = codec.decode_value(codec.encode_value(request))
+    assert same(back.volume.array, volume.array)
+    assert same(back.volume.ijk_to_ras, affine)
+    assert back.volume.name == "FLAIR"
+    assert (back.answer.shape, back.answer.start) == (answer.shape, answer.start)
+    assert same(back.answer.labels, answer.labels)
+    assert same(back.labels, labels)
+    assert (back.warnings[0].code, back.warnings[0].fields, back.warnings[1]) == (
+        "slices-missing",
+        {"used": 10},
+        "plain",
+    )
+    plain = [f.name for f in fields(request) if f.name not in ("volume", "labels", "answer")]
+    assert {name: getattr(back, name) for name in plain} == {name: getattr(request, name) for name in plain}
 
 
 @pytest.mark.parametrize(
@@ -73,15 +114,28 @@ def test_a_volume_comes_back_as_it_was():
     ],
 )
 def test_what_goes_wrong_is_said_with_advice(monkeypatch, raised, kind, words):
-    def fail(arguments, progress, cancel):
+    def fail(request, progress, cancel):
         raise raised
 
-    monkeypatch.setitem(tasks.TASKS, "fail", fail)
+    monkeypatch.setitem(handlers.TASKS, tasks.AdaptRequest, fail)
     with pytest.raises(kind, match=words) as caught:
-        tasks.run("fail", {})
+        handlers.run(tasks.AdaptRequest("cases", "output", 1.0))
     assert caught.value.advice
 
 
+def test_a_missing_package_is_advised_by_the_name_that_pip_knows(monkeypatch):
+    def fail(request, progress, cancel):
+        raise ModuleNotFoundError("none", name="skimage")
+
+    monkeypatch.setitem(handlers.TASKS, tasks.AdaptRequest, fail)
+    with pytest.raises(MissingDependencyError, match="pip_install\\('scikit-image'\\)"):
+        handlers.run(tasks.AdaptRequest("cases", "output", 1.0))
+
+
 def test_an_unknown_task_is_refused():
-    with pytest.raises(WorkerError, match="no task called dance"):
-        tasks.run("dance", {})
+    with pytest.raises(WorkerError, match="no task for dict"):
+        handlers.run({})
+
+
+def test_every_request_has_a_task():
+    assert set(handlers.TASKS) == set(get_args(tasks.Request)) <= set(tasks.MESSAGES)

@@ -11,7 +11,7 @@ import pytest
 from flairseg.cli.console import REFUSED, UNTRUSTED, WRITTEN, strict_code
 from flairseg.errors import CaseWarning, warnings_as_dicts, warnings_from
 from flairseg.segmentation.warning_codes import INFORMATION, WARNINGS, table, untrusted
-from flairseg.worker import protocol as wire
+from flairseg.worker.codec import decode_value, encode_value
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,8 +101,7 @@ def test_codes_cross_the_worker_s_pipe(segmentation):
     from dataclasses import replace
 
     told = [CaseWarning("A CT.", "not-mr"), CaseWarning("Gaps.", "wide-slice-gap"), "old"]
-    header, blocks = wire.encode_result(replace(segmentation, warnings=told))
-    back = wire.decode_result(json.loads(json.dumps(header)), blocks, segmentation.volume).warnings
+    back = decode_value(encode_value(replace(segmentation, warnings=told)), segmentation.volume).warnings
     assert [(w, w.code) for w in back] == [("A CT.", "not-mr"), ("Gaps.", "wide-slice-gap"), ("old", "note")]
 
 
@@ -115,8 +114,7 @@ def test_figures_of_a_warning_are_kept_wherever_it_goes(segmentation):
     written = {"code": "slices-missing", "message": "Half of it: 10 of 20.", "used": 10, "missing": 10}
     written["displacement_mm"] = 0.5
     assert warnings_as_dicts([told]) == [written]
-    header, blocks = wire.encode_result(replace(segmentation, warnings=[told]))
-    sent = wire.decode_result(json.loads(json.dumps(header)), blocks, segmentation.volume).warnings[0]
+    sent = decode_value(encode_value(replace(segmentation, warnings=[told])), segmentation.volume).warnings[0]
     read, pickled = warnings_from([written])[0], pickle.loads(pickle.dumps(told))
     for other in (sent, read, pickled, copy.deepcopy(told), CaseWarning.of(told)):
         assert (other, other.code, other.fields) == (told, told.code, told.fields)

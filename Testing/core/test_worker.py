@@ -18,6 +18,8 @@ import pytest
 from flairseg import errors
 from flairseg.worker import protocol as wire
 from flairseg.worker import server
+from flairseg.worker.codec import decode_value, encode_value
+from flairseg.worker.tasks import SegmentRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -42,8 +44,7 @@ class Worker:
         wire.write_message(self.process.stdin, header, blocks)
 
     def segment(self, volume, model, run: int = 1) -> None:
-        header = {"kind": "segment", "run": run, "model": str(model), "device": "cpu", "name": volume.name}
-        self.send({**header, "ijk_to_ras": volume.ijk_to_ras.ravel().tolist()}, volume.array)
+        self.send({"kind": "task", "run": run}, *encode_value(SegmentRequest(volume, str(model), "cpu")))
 
     def read(self):
         return wire.read_message(self.process.stdout)
@@ -84,12 +85,12 @@ def test_labels_are_those_of_a_run_in_this_process_and_progress_is_bounded(worke
     assert (ready["protocol"], ready["version"], ready["pid"]) == (wire.PROTOCOL, flairseg.__version__, one.process.pid)
     for run in (1, 2):
         one.segment(head, model, run)
-        header, blocks, seen = one.until("result", "error")
-        assert (header["kind"], header["run"]) == ("result", run)
-        result = wire.decode_result(header, blocks, head)
+        header, blocks, seen = one.until("done", "error")
+        assert (header["kind"], header["run"]) == ("done", run)
+        result = decode_value(blocks, head)
         np.testing.assert_array_equal(result.labels, segmentation.labels)
         assert {message["kind"] for message in seen} == {"progress"}
-        assert len(seen) < 10 * header["seconds"]["total"] + 20
+        assert len(seen) < 10 * result.seconds["total"] + 20
         fractions = [message["fraction"] for message in seen]
         assert fractions == sorted(fractions)
         assert {"read", "preprocess", "inference", "postprocess"} <= {message["stage"] for message in seen}
@@ -99,10 +100,10 @@ def test_the_second_run_finds_the_network_warm(worker, head, model):
     one = worker()
     one.send({"kind": "warm", "model": str(model), "device": "cpu"})
     one.segment(head, model)
-    first, _, _ = one.until("result", "error")
-    assert first["kind"] == "result"
+    first, _, _ = one.until("done", "error")
+    assert first["kind"] == "done"
     one.segment(head, model, 2)
-    assert one.until("result", "error")[0]["run"] == 2
+    assert one.until("done", "error")[0]["run"] == 2
 
 
 def test_a_warm_worker_has_the_atlas_ready():
@@ -110,6 +111,8 @@ def test_a_warm_worker_has_the_atlas_ready():
     code = """
 import queue, sys
 from flairseg.worker import server
+from flairseg.worker.codec import decode_value, encode_value
+from flairseg.worker.tasks import SegmentRequest
 from flairseg.worker import protocol as wire
 prepared = []
 server._warm_regions = lambda: prepared.append(len(answered))
@@ -127,7 +130,7 @@ thread = server.threading.Thread
 server.threading.Thread = lambda target, args, **k: type("Now", (), {"start": lambda self: target(*args)})()
 server.main()
 """
-    for kinds, expected in (("warm", "[1]"), ("warm segment", "[]"), ("segment warm", "[2]"), ("segment", "[]")):
+    for kinds, expected in (("warm", "[1]"), ("warm task", "[]"), ("task warm", "[2]"), ("task", "[]")):
         done = subprocess.run([sys.executable, "-c", code, kinds], capture_output=True, text=True, timeout=120)
         assert done.stderr.split() == [expected], done.stderr
 
@@ -143,19 +146,19 @@ def test_an_atlas_that_cannot_be_prepared_does_not_end_the_worker(monkeypatch):
 def test_errors_cross_with_type_and_advice_and_the_process_lives_on(worker, head, model):
     one = worker()
     one.segment(head, "no-such-model-v9.9", 7)
-    header, _, _ = one.until("error", "result")
+    header, _, _ = one.until("error", "done")
     error = wire.decode_error(header)
     assert header["run"] == 7
     assert type(error) is errors.ModelNotFoundError
     assert error.advice
     one.segment(flairseg.Volume(np.full((6, 32, 32), 7, np.int16), head.ijk_to_ras, "constant"), model)
-    assert type(wire.decode_error(one.until("error", "result")[0])) is errors.UnusableIntensitiesError
-    one.send({"kind": "segment", "run": 8})
-    assert type(wire.decode_error(one.until("error", "result")[0])) is errors.WorkerError
+    assert type(wire.decode_error(one.until("error", "done")[0])) is errors.UnusableIntensitiesError
+    one.send({"kind": "task", "run": 8})
+    assert type(wire.decode_error(one.until("error", "done")[0])) is errors.WorkerError
     one.send({"kind": "dance", "run": 9})
-    assert "dance" in one.until("error", "result")[0]["message"]
+    assert "dance" in one.until("error", "done")[0]["message"]
     one.segment(head, model, 10)
-    assert one.until("result", "error")[0]["kind"] == "result"
+    assert one.until("done", "error")[0]["kind"] == "done"
 
 
 def test_a_missing_package_is_named(worker, head, model, tmp_path):
@@ -163,7 +166,7 @@ def test_a_missing_package_is_named(worker, head, model, tmp_path):
     (tmp_path / "skimage" / "__init__.py").write_text("raise ModuleNotFoundError('none', name='skimage')\n")
     one = worker(PYTHONPATH=os.pathsep.join([str(tmp_path), str(PACKAGE)]))
     one.segment(head, model)
-    error = wire.decode_error(one.until("error", "result")[0])
+    error = wire.decode_error(one.until("error", "done")[0])
     assert type(error) is errors.MissingDependencyError
     assert "skimage is not installed" in error.message
     assert "pip_install" in error.advice
@@ -184,7 +187,7 @@ raise MemoryError("loud")
     (tmp_path / "onnxruntime" / "__init__.py").write_text(noise)
     one = worker(PYTHONPATH=os.pathsep.join([str(tmp_path), str(PACKAGE)]))
     one.segment(head, model)
-    header, _, seen = one.until("error", "result")
+    header, _, seen = one.until("error", "done")
     assert type(wire.decode_error(header)) is errors.NotEnoughMemoryError
     assert {message["kind"] for message in seen} == {"ready", "progress"}
     one.process.stdin.close()
@@ -205,13 +208,13 @@ def test_it_works_in_a_folder_with_spaces_and_letters(head, model, segmentation,
         cwd=folder,
     )
     named = flairseg.Volume(head.array, head.ijk_to_ras, "Größe 頭部 \udcff")
-    header = {"kind": "segment", "run": 1, "model": str(model), "device": "cpu", "name": named.name}
-    wire.write_message(process.stdin, {**header, "ijk_to_ras": head.ijk_to_ras.ravel().tolist()}, [head.array])
-    while (message := wire.read_message(process.stdout))[0]["kind"] not in ("result", "error"):
+    request = encode_value(SegmentRequest(named, str(model), "cpu"))
+    wire.write_message(process.stdin, {"kind": "task", "run": 1}, request)
+    while (message := wire.read_message(process.stdout))[0]["kind"] not in ("done", "error"):
         pass
     process.kill()
     process.communicate()
-    np.testing.assert_array_equal(wire.decode_result(*message, head).labels, segmentation.labels)
+    np.testing.assert_array_equal(decode_value(message[1], head).labels, segmentation.labels)
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -252,7 +255,7 @@ def test_ctrl_c_in_the_terminal_is_not_for_it(worker, head, model):
     one.until("ready")
     one.process.send_signal(signal.SIGINT)
     one.segment(head, model)
-    assert one.until("result", "error")[0]["kind"] == "result"
+    assert one.until("done", "error")[0]["kind"] == "done"
 
 
 @pytest.mark.parametrize(
@@ -264,11 +267,11 @@ def test_ctrl_c_in_the_terminal_is_not_for_it(worker, head, model):
         b"[1]\n",
         b'{"kind": 7}\n',
         b"\xff\xfe\x00\n",
-        b'{"kind": "segment", "blocks": [{"dtype": "|O", "shape": [1]}]}\n',
-        b'{"kind": "segment", "blocks": [{"dtype": "<i2", "shape": [-1]}]}\n',
-        b'{"kind": "segment", "blocks": [{"dtype": "<i2", "shape": [99999999999999999999]}]}\n',
-        b'{"kind": "segment", "blocks": [{"dtype": "<f8", "shape": [34359738368, 34359738368]}]}\n',
-        b'{"kind": "segment", "blocks": [{"dtype": "<i2", "shape": [4, true]}]}\n',
+        b'{"kind": "task", "blocks": [{"dtype": "|O", "shape": [1]}]}\n',
+        b'{"kind": "task", "blocks": [{"dtype": "<i2", "shape": [-1]}]}\n',
+        b'{"kind": "task", "blocks": [{"dtype": "<i2", "shape": [99999999999999999999]}]}\n',
+        b'{"kind": "task", "blocks": [{"dtype": "<f8", "shape": [34359738368, 34359738368]}]}\n',
+        b'{"kind": "task", "blocks": [{"dtype": "<i2", "shape": [4, true]}]}\n',
         b"[" * 100_000 + b"\n",
         b"x" * (wire.LONGEST_HEADER + 1),
     ],
@@ -291,8 +294,8 @@ def test_killed_at_any_moment_what_was_read_is_whole_or_refused(worker, head, mo
         one.process.send_signal(signal.SIGKILL)
         try:
             while (message := one.read()) is not None:
-                if message[0]["kind"] == "result":
-                    wire.decode_result(*message, head)
+                if message[0]["kind"] == "done":
+                    decode_value(message[1], head)
         except wire.ProtocolError:
             continue
 
@@ -322,7 +325,7 @@ def test_messages_survive_and_cut_ones_are_refused(fields, blocks, data):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda b: b'{"kind":"result","blocks":[' + b + b"]}\n"))
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda b: b'{"kind":"done","blocks":[' + b + b"]}\n"))
 def test_any_bytes_are_a_message_or_refused(data):
     stream = io.BytesIO(data)
     try:

@@ -120,17 +120,6 @@ def test_the_contracts_files(written, tmp_path):
     }
 
 
-def test_lesions_are_measured_once_for_all_files(segmentation, tmp_path, monkeypatch):
-    from flairseg.anatomy import lesion_table
-
-    calls = []
-    real = lesion_table.lesion_table
-    monkeypatch.setattr(lesion_table, "lesion_table", lambda *a, **k: calls.append(1) or real(*a, **k))
-    write_segmentation(segmentation, tmp_path, "case")
-    assert len(calls) == 1
-    assert segmentation.rows is None, "labels of a result that lives on may be edited"
-
-
 def test_label_file(written, segmentation):
     image = nib.load(written["labels"])
     assert image.get_data_dtype() == np.uint8

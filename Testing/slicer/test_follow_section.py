@@ -174,7 +174,7 @@ def test_a_study_that_is_deleted_meanwhile_is_told(panel, section, loaded, slice
 def test_a_segmentation_goes_as_it_is_and_a_volume_alone(slicer, studies):
     from FlairSegLib.panel.follow_section import study_of
 
-    def taken(node, volume) -> dict:
+    def taken(node, volume):
         steps = study_of(node, volume)
         while True:
             try:
@@ -183,8 +183,7 @@ def test_a_segmentation_goes_as_it_is_and_a_volume_alone(slicer, studies):
                 return done.value
 
     ((volume, segmentation),) = in_scene(slicer, studies[:1])
-    assert "labels" not in taken(volume, volume)
+    assert taken(volume, volume).labels is None
     study = taken(segmentation, volume)
-    np.testing.assert_array_equal(study["labels"], studies[0][1])
-    assert study["model"] == "tiny-v1.0"
-    np.testing.assert_array_equal(study["volume"]["array"], studies[0][0].array)
+    np.testing.assert_array_equal(study.labels, studies[0][1])
+    np.testing.assert_array_equal(study.volume.array, studies[0][0].array)

@@ -14,6 +14,7 @@ from flairseg.errors import FlairSegError
 from flairseg.models import choosing
 from flairseg.models.install import install_model
 from flairseg.models.store import find_model
+from flairseg.worker.tasks import AdaptAnswer, AdaptRequest
 from slicer.i18n import tr as _
 
 from .. import background, phrasing, training_packages
@@ -134,23 +135,19 @@ class AdaptSection(TaskSection):
         self._install_for_models(self._model.device)
         if training_packages.missing():
             self._installing(training_packages.ensure)
-        arguments = {
-            "cases": self._looked_in,
-            "output": str(outcomes.next_folder(self._looked_in)),
-            "minutes": self.ui.adaptMinutesSpinBox.value,
-            **({} if self.tuning is None else {"settings": self.tuning}),
-        }
+        output = str(outcomes.next_folder(self._looked_in))
+        request = AdaptRequest(self._looked_in, output, self.ui.adaptMinutesSpinBox.value, self.tuning)
         self._began = time.monotonic()
 
         def take() -> Steps:
             yield 1.0
-            return arguments
+            return request
 
-        def receive(value: dict) -> Steps:
-            found = yield from in_thread(lambda: outcomes.read_outcome(value["folder"]))
-            return found, value["names"]
+        def receive(answer: AdaptAnswer) -> Steps:
+            found = yield from in_thread(lambda: outcomes.read_outcome(answer.folder))
+            return found, answer.names
 
-        self.controller.perform("adapt", take, receive)
+        self.controller.perform(take, receive)
         self.ui.adaptMinutesSpinBox.setEnabled(False)
         self._outcome = None
         self._show()

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qt
 import slicer
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.worker import handlers as tasks
-from flairseg.worker import protocol as wire
+from flairseg.worker.tasks import CompareAnswer, CompareRequest
 from slicer.i18n import tr as _
 
 from .. import scene_bridge
 from ..linked_views import LinkedViews, Shown
-from ..task_controller import Steps, in_thread
+from ..task_controller import Steps
 from . import messages
 from .result_section import class_name
 from .task_section import TaskSection
@@ -160,13 +158,13 @@ class CompareSection(TaskSection):
 
         def take() -> Steps:
             taken.append((yield from scene_bridge.take_volume(volume)))
-            return {"volume": tasks.volume_fields(taken[0].volume), "models": models, "device": device}
+            return CompareRequest(taken[0].volume, models, device)
 
-        def receive(value: dict) -> Steps:
+        def receive(answer: CompareAnswer) -> Steps:
             yield from scene_bridge.check_unchanged(taken[0], volume)
-            return (yield from received(value, taken[0].volume, volume))
+            return (yield from received(answer, volume))
 
-        self.controller.perform("compare", take, receive, [volume])
+        self.controller.perform(take, receive, [volume])
 
     def _done(self, result: Compared) -> None:
         self._show(result)
@@ -284,39 +282,24 @@ class CompareSection(TaskSection):
 CLASS_ID = next(c.id for c in CLASSES if c.value == LESION)
 
 
-def received(value: dict, volume, volume_node) -> Steps:
-    """Steps that make the segmentation nodes of a comparison; all of them, or none.
-
-    Parameters
-    ----------
-    value : dict
-        As :func:`flairseg.worker.handlers.compare` answers.
-    volume : flairseg.image.volume.Volume
-        What was compared on.
-    volume_node : vtkMRMLScalarVolumeNode
-
-    Returns
-    -------
-    Compared
-    """
+def received(answer: CompareAnswer, volume_node) -> Steps:
+    """Steps that make the segmentation nodes of a comparison on a volume node; all of them, or none."""
     nodes = []
     try:
-        for number, (row, result) in enumerate(zip(value["rows"], value["results"], strict=True)):
-            if result is None:
+        for number, (row, segmentation) in enumerate(zip(answer.rows, answer.results, strict=True)):
+            if segmentation is None:
                 nodes.append(None)
                 continue
-            fields, blocks = result["fields"], result["blocks"]
-            segmentation = yield from in_thread(partial(wire.decode_result, fields, blocks, volume))
             name = f"{volume_node.GetName()} – {row['model']}"
             # Several colours on one image deceive: the one that is chosen is shown.
             nodes.append((yield from scene_bridge.segmentation_steps(segmentation, volume_node, name, shown=False)))
-            yield number / len(value["rows"])
+            yield number / len(answer.rows)
     except BaseException:
         for node in nodes:
             if node is not None:
                 scene_bridge.remove(node)
         raise
-    return Compared(volume_node, value["rows"], nodes, value["dice"])
+    return Compared(volume_node, answer.rows, nodes, answer.dice)
 
 
 def fit_height(table, rows: int, fewest: int, most: int) -> None:

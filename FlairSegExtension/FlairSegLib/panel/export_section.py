@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ctk
 import qt
 import slicer
-from flairseg.errors import InputNotFoundError, OutputError, warnings_as_dicts, warnings_from
-from flairseg.worker import handlers as tasks
+from flairseg.errors import InputNotFoundError, OutputError
 from flairseg.worker.export import DICOM, HTML, OUTPUTS, PDF
+from flairseg.worker.tasks import ExportAnswer, ExportRequest
 from slicer.i18n import tr as _
 
 from .. import dependencies, dicom_source, scene_bridge, segment_tags, segment_voxels
@@ -123,51 +123,47 @@ class ExportSection(TaskSection):
         snapshot = segment_voxels.snapshot(node, volume, grid)
         kept = scene_bridge.kept_answer_of(node)
         regions = scene_bridge.kept_regions_of(volume)
-        arguments = {
+        request = ExportRequest(
+            # Both are copied out of the scene in the steps below.
+            volume=None,
+            labels=None,
             **self._places(volume),
-            "outputs": wanted,
-            "model": {
-                "id": segment_tags.first_tag(node, segment_tags.MODEL),
-                "sha256": segment_tags.first_tag(node, segment_tags.MODEL_SHA256),
-            },
-            "created": segment_tags.first_tag(node, segment_tags.CREATED),
-            "algorithm_type": segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
-            "warnings": warnings_as_dicts(scene_bridge.warnings_of(node)),
-            "verdict": verdict_section.noted(node),
-            "date": dicom_source.study_date(volume),
-            "followup": self._record(volume),
-            "pseudonymise": bool(self.ui.pseudonymiseCheckBox.checked),
-            "key": absolute(self.ui.keyEdit.currentPath),
-        }
-        self._written = arguments["folder"]
+            outputs=wanted,
+            model_id=segment_tags.first_tag(node, segment_tags.MODEL),
+            model_sha256=segment_tags.first_tag(node, segment_tags.MODEL_SHA256),
+            created=segment_tags.first_tag(node, segment_tags.CREATED),
+            algorithm_type=segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
+            warnings=scene_bridge.warnings_of(node),
+            review=verdict_section.noted(node),
+            date=dicom_source.study_date(volume),
+            followup=self._record(volume),
+            pseudonymise=bool(self.ui.pseudonymiseCheckBox.checked),
+            key=absolute(self.ui.keyEdit.currentPath),
+        )
+        self._written = request.folder
 
         def take() -> Steps:
             taken = yield from scene_bridge.take_volume(volume)
             labels = yield from in_thread(snapshot.labels)
             answer = yield from in_thread(kept.answer) if kept is not None else _nothing()
             found = yield from in_thread(regions.answer) if regions is not None else _nothing()
-            return {
-                **arguments,
-                # As the scanner had it, wherever it was moved in the scene: what is written refers to the series.
-                "volume": tasks.volume_fields(replace(taken.volume, ijk_to_ras=taken.local)),
-                "labels": labels,
-                "levels": None if answer is None else answer.levels,
-                "levels_start": None if answer is None else list(answer.start),
-                "regions": None if found is None else found.full_labels(),
-            }
+            # As the scanner had it, wherever it was moved in the scene: what is written refers to the series.
+            image = replace(taken.volume, ijk_to_ras=taken.local)
+            codes = None if found is None else found.full_labels()
+            return replace(request, volume=image, labels=labels, answer=answer, regions=codes)
 
-        def receive(value: dict) -> Steps:
+        def receive(answer: ExportAnswer) -> Steps:
             yield 1.0
-            return value
+            return answer
 
-        self.controller.perform("export", take, receive, [node, volume])
+        self.controller.perform(take, receive, [node, volume])
 
-    def _done(self, result: dict) -> None:
-        names = [Path(path).name for path in result["files"]]
+    def _done(self, result: ExportAnswer) -> None:
+        names = [Path(path).name for path in result.files]
         lines = [_("Written to {folder}:").format(folder=self.ui.exportFolderEdit.currentPath.strip()), *names]
         kind = messages.SUCCESS
-        if result["warnings"]:
-            lines += warnings_from(result["warnings"])
+        if result.warnings:
+            lines += result.warnings
             kind = messages.WARNING
         messages.show(self._message, kind, "\n".join(lines))
         self.ui.openFolderButton.setVisible(True)

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import qt
 import slicer
 from flairseg.anatomy.regions import UNKNOWN
 from flairseg.errors import InputNotFoundError, warnings_from
 from flairseg.labels import CLASS_BY_VALUE, VENTRICLES
 from flairseg.longitudinal.states import STATE_BY_ID
-from flairseg.worker import handlers as tasks
+from flairseg.worker.tasks import FollowAnswer, FollowRequest, FollowStudy
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import change_nodes, dicom_source, scene_bridge, segment_tags, segment_voxels, views
+from .. import change_nodes, dicom_source, scene_bridge, segment_voxels, views
 from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps, in_thread
 from . import information, messages
@@ -181,20 +180,15 @@ class FollowSection(TaskSection, VTKObservationMixin):
                 studies.append((yield from study_of(node, volume)))
             found = (yield from in_thread(kept.answer)) if kept is not None else None
             regions = None if found is None else found.full_labels()
-            return {"studies": studies, "model": model, "device": device, "regions": regions}
+            return FollowRequest(studies, model, device, regions)
 
-        def receive(value: dict) -> Steps:
+        def receive(answer: FollowAnswer) -> Steps:
             nodes = yield from change_nodes.add_nodes(
-                volumes,
-                [np.array(matrix, float).reshape(4, 4) for matrix in value["to_halfway"]],
-                np.array(value["ijk_to_ras"], float).reshape(4, 4),
-                value["difference"],
-                value["change"],
-                title,
+                volumes, answer.to_halfway, answer.ijk_to_ras, answer.difference, answer.change, title
             )
-            return Followed(value["record"], nodes, volumes[-1])
+            return Followed(answer.record, nodes, volumes[-1])
 
-        self.controller.perform("follow", take, receive, list({*chosen, *volumes}))
+        self.controller.perform(take, receive, list({*chosen, *volumes}))
 
     def _done(self, result: Followed) -> None:
         self._show(result)
@@ -299,11 +293,10 @@ def study_of(node, volume_node) -> Steps:
 
     Returns
     -------
-    dict
-        ``volume``, ``date`` (ISO, or None), and for a segmentation ``labels`` and ``model``.
+    FollowStudy
     """
     taken = yield from scene_bridge.take_volume(volume_node)
-    study: dict[str, Any] = {"volume": tasks.volume_fields(taken.volume), "date": dicom_source.study_date(volume_node)}
+    date, labels = dicom_source.study_date(volume_node), None
     if node is not volume_node:
         grid = segment_voxels.grid_of(node, volume_node)
         if grid is None or not segment_voxels.segments_by_class(node):
@@ -312,9 +305,8 @@ def study_of(node, volume_node) -> Steps:
                 _("Choose the FLAIR itself, or a segmentation with lesions."),
             )
         snapshot = segment_voxels.snapshot(node, volume_node, grid)
-        study["labels"] = yield from in_thread(snapshot.labels)
-        study["model"] = segment_tags.first_tag(node, segment_tags.MODEL)
-    return study
+        labels = yield from in_thread(snapshot.labels)
+    return FollowStudy(taken.volume, date, labels)
 
 
 def headline(record: dict[str, Any]) -> str:

@@ -354,7 +354,7 @@ class LesionsSection:
         evidence = ""
         if rows and measured.located:
             lines.append(lesion_words.load_line(load_by_region(rows)))
-            evidence = dissemination_of_rows(rows)["text"]
+            evidence = dissemination_of_rows(rows).text
         messages.quiet(self.ui.loadLabel, "\n".join(lines))
         information.tell(self.ui.disseminationInfoButton, self.ui.disseminationLabel, evidence)
         self.ui.saveTableButton.setEnabled(measured is not None and bool(measured.table))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flairseg.errors import warnings_from
-from flairseg.worker import handlers as tasks
+from flairseg.worker.tasks import RegionsAnswer, RegionsRequest
 from slicer.i18n import tr as _
 
 from .. import dependencies, scene_bridge, segment_voxels
@@ -14,7 +13,7 @@ from . import messages
 from .task_section import TaskSection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..settings import FlairSegSettings
 
@@ -86,16 +85,16 @@ class RegionsSection(TaskSection):
         def take() -> Steps:
             taken.append((yield from scene_bridge.take_volume(volume)))
             labels = yield from in_thread(snapshot.labels)
-            return {"volume": tasks.volume_fields(taken[0].volume), "labels": labels}
+            return RegionsRequest(taken[0].volume, labels)
 
-        def receive(value: dict) -> Steps:
+        def receive(answer: RegionsAnswer) -> Steps:
             yield from scene_bridge.check_unchanged(taken[0], volume)
-            if value["text"]:
-                scene_bridge.keep_regions(volume, value["text"])
-            return warnings_from(value["warnings"])
+            if answer.text:
+                scene_bridge.keep_regions(volume, answer.text)
+            return answer.warnings
 
-        self.controller.perform("regions", take, receive, [node, volume])
+        self.controller.perform(take, receive, [node, volume])
 
-    def _done(self, result: tuple[str, ...]) -> None:
+    def _done(self, result: Sequence[str]) -> None:
         messages.show(self._message, messages.WARNING, "\n".join(result))
         self._on_found()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from flairseg import __version__
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_VALUE
 from flairseg.lesions.components import count_edits
+from flairseg.report.case import Review
 from flairseg.review.events import utc_now
 from flairseg.review.recorder import open_recorder
 from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
@@ -420,19 +422,14 @@ class VerdictSection:
         return _("Active time {time}; {changes}.").format(time=time, changes=changes)
 
 
-def noted(node) -> dict[str, str]:
-    """The verdict that a segmentation node carries.
-
-    Returns
-    -------
-    dict
-        ``verdict``, ``reader``, ``reason``, ``decided_at`` (UTC, ISO 8601) and ``version``; empty where nobody judged.
-    """
+def noted(node) -> Review:
+    """The verdict that a segmentation node carries; not reviewed where it carries none."""
     verdict = node.GetAttribute(VERDICT) or segment_tags.first_tag(node, segment_tags.VERDICT)
     if verdict not in DECISIONS or verdict == PENDING:
-        return {}
-    keys = {"reader": READER, "reason": REASON, "decided_at": SAVED_AT, "version": SAVED_AS}
-    return {"verdict": verdict, **{name: node.GetAttribute(key) or "" for name, key in keys.items()}}
+        return Review()
+    reader, decided_at, reason, saved = (node.GetAttribute(key) or "" for key in (READER, SAVED_AT, REASON, SAVED_AS))
+    version = re.search(r"v(\d+)$", saved)
+    return Review(verdict, reader, decided_at, reason, int(version[1]) if version else None)
 
 
 def reasons() -> list[str]:

@@ -11,12 +11,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _lazy
-from .dissemination import dissemination
+from .dissemination import Dissemination, dissemination
 from .regions import CODE_NAMES, REGIONS, UNKNOWN, RegionMap, lesion_regions
 
 if TYPE_CHECKING:
     from .finding import find_regions as find_regions
 
-__all__ = ["CODE_NAMES", "REGIONS", "UNKNOWN", "RegionMap", "dissemination", "find_regions", "lesion_regions"]
+__all__ = [
+    "CODE_NAMES",
+    "REGIONS",
+    "UNKNOWN",
+    "Dissemination",
+    "RegionMap",
+    "dissemination",
+    "find_regions",
+    "lesion_regions",
+]
 
 __getattr__, __dir__ = _lazy.lazy(__name__, globals(), {"find_regions": "finding"})

@@ -5,7 +5,8 @@ The one place of the wording; reports, panel and DICOM objects print it from her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from .regions import INFRATENTORIAL, JUXTACORTICAL, PERIVENTRICULAR
@@ -31,7 +32,41 @@ CAVEAT = (
 )
 
 
-def dissemination(regions: Sequence[str], diameters_mm: Sequence[float | None]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Dissemination:
+    """Which of the regions of the McDonald criteria hold lesions.
+
+    Attributes
+    ----------
+    regions_with_lesions : tuple of str
+        Of periventricular, juxtacortical, infratentorial.
+    lesions_below_3_mm : mapping of str to int
+        Number in each of these regions that has some.
+    text : str
+        The same in sentences.
+    not_assessed : tuple of str
+    reference : str
+    """
+
+    regions_with_lesions: tuple[str, ...]
+    lesions_below_3_mm: Mapping[str, int] = field(default_factory=dict)
+    text: str = ""
+    not_assessed: tuple[str, ...] = NOT_ASSESSED
+    reference: str = REFERENCE
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in ``summary.json``."""
+        return {
+            "regions_with_lesions": list(self.regions_with_lesions),
+            "lesions_below_3_mm": dict(self.lesions_below_3_mm),
+            "smallest_mm": SMALLEST_MM,
+            "text": self.text,
+            "not_assessed": list(self.not_assessed),
+            "reference": self.reference,
+        }
+
+
+def dissemination(regions: Sequence[str], diameters_mm: Sequence[float | None]) -> Dissemination:
     """Regions of the McDonald criteria in which lesions of 3 mm and more were found.
 
     Parameters
@@ -40,12 +75,6 @@ def dissemination(regions: Sequence[str], diameters_mm: Sequence[float | None]) 
         Region of each lesion (:data:`flairseg.anatomy.REGIONS`).
     diameters_mm : sequence of float or None
         Largest diameter of each; None, where it is not known, counts as large enough.
-
-    Returns
-    -------
-    dict
-        ``regions_with_lesions`` (of periventricular, juxtacortical, infratentorial), ``lesions_below_3_mm`` (number in
-        each of these regions that has some), ``smallest_mm``, ``text``, ``not_assessed``, ``reference``.
     """
     large = [region for region, mm in zip(regions, diameters_mm, strict=True) if mm is None or mm >= SMALLEST_MM]
     found = [region for region in ASSESSED if region in large]
@@ -65,14 +94,7 @@ def dissemination(regions: Sequence[str], diameters_mm: Sequence[float | None]) 
     if small:
         counted = [f"{ASSESSED[region]} ({count})" for region, count in small.items()]
         text += f" Not counted, since smaller than 3 mm: {_listed(counted)}."
-    return {
-        "regions_with_lesions": found,
-        "lesions_below_3_mm": small,
-        "smallest_mm": SMALLEST_MM,
-        "text": f"{text} {CAVEAT}",
-        "not_assessed": list(NOT_ASSESSED),
-        "reference": REFERENCE,
-    }
+    return Dissemination(tuple(found), small, f"{text} {CAVEAT}")
 
 
 def _listed(names: Sequence[str]) -> str:

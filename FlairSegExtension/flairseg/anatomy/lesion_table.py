@@ -20,7 +20,7 @@ from ..files.csv_tables import cell
 from ..image.geometry import spacing_of, voxel_volume_of
 from ..labels import CLASS_BY_VALUE, LESION
 from ..lesions.components import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
-from .dissemination import dissemination
+from .dissemination import Dissemination, dissemination
 from .regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
 
 #: Parts of a lesion must be parted by a waist this much narrower than either, as distances to the border, mm; at least
@@ -279,7 +279,7 @@ def load_by_region(rows: Iterable[LesionRow]) -> dict[str, dict[str, float]]:
     return {region: {"count": v["count"], "volume_ml": round(v["volume_ml"], 4)} for region, v in load.items()}
 
 
-def dissemination_of_rows(rows: Iterable[LesionRow]) -> dict[str, Any]:
+def dissemination_of_rows(rows: Iterable[LesionRow]) -> Dissemination:
     """:func:`flairseg.anatomy.dissemination.dissemination` of the lesions among some rows."""
     own = [row for row in rows if row.value == LESION]
     return dissemination([row.region for row in own], [row.diameter_mm for row in own])
@@ -293,7 +293,7 @@ def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dic
     own = [row for row in rows if row.value == LESION]
     entries: dict[str, Any] = {"lesions": [row.as_dict() for row in own], "lesion_parts": split_count(own)}
     if with_regions:
-        entries |= {"regions": load_by_region(own), "dissemination": dissemination_of_rows(own)}
+        entries |= {"regions": load_by_region(own), "dissemination": dissemination_of_rows(own).as_dict()}
     return entries
 
 

@@ -138,12 +138,12 @@ def _write(
         flair,
         options.verdict,
         options.followup,
-        options.study_date,
-        pseudonymiser,
-        options.regions,
         options.language,
         options.paper,
-        meaning_of(options.labels),
+        study_date=options.study_date,
+        pseudonymiser=pseudonymiser,
+        regions=options.regions,
+        meaning=meaning_of(options.labels),
     )
     files = report.write(options.output, options.html, options.pdf, options.overwrite)
     return list(files.values()), report.case.warnings

@@ -10,6 +10,18 @@ Figures are computed from the label map that is shown, never copied from a file 
 says what disease a patient has. Research use only - not a medical device.
 """
 
-from .report import CaseReport, report_for_segmentation
+from __future__ import annotations
 
-__all__ = ["CaseReport", "report_for_segmentation"]
+from typing import TYPE_CHECKING
+
+from .. import _lazy
+
+_NAMES = {"CaseReport": "report", "report_for_segmentation": "report"}
+
+__all__ = sorted(_NAMES)
+
+if TYPE_CHECKING:
+    from .report import CaseReport as CaseReport
+    from .report import report_for_segmentation as report_for_segmentation
+
+__getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

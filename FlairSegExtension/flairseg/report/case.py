@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..anatomy.dissemination import Dissemination
 from ..errors import warnings_from
 from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
 from ..models.card import ModelCard
 from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
+
+if TYPE_CHECKING:
+    from ..anatomy.lesion_table import LesionRow
+    from ..segmentation.result import Segmentation
 
 #: States of a review beside the three that a reader can decide.
 NOT_REVIEWED, UNREADABLE = "not_reviewed", "unreadable"
@@ -75,6 +80,14 @@ class Row:
     region: str | None = None
     parts: int | None = None
     disagreement: float | None = None
+
+    @classmethod
+    def of(cls, row: LesionRow) -> Row:
+        """A row that was measured here; its region is not known where nobody looked for regions."""
+        return cls(
+            row.number, row.volume_ml, row.diameter_mm, row.centre_ras_mm, row.slices, row.confidence,
+            row.peak_probability, row.ventricle_distance_mm, row.region, row.parts, row.disagreement,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,13 +161,67 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Dissemination:
-    """Which of the regions that brain FLAIR shows hold lesions, and what was not looked at."""
+class Provenance:
+    """How a segmentation was made, as far as it is known.
 
-    regions_with_lesions: tuple[str, ...]
-    not_assessed: tuple[str, ...]
-    text: str = ""
-    reference: str = ""
+    Attributes
+    ----------
+    input : str
+        The image.
+    model_id, model_sha256 : str
+    members : tuple of (str, str)
+        Id and sha256 of each member of an ensemble.
+    software : mapping of str to str
+        Name -> version.
+    device_used, device_requested : str
+    seconds : mapping of str to float
+        By stage.
+    images : tuple of int, optional
+        Of a DICOM series: how many are used, and how many there are.
+    information : tuple of str
+        Noted while reading.
+    """
+
+    input: str = ""
+    model_id: str = ""
+    model_sha256: str = ""
+    members: tuple[tuple[str, str], ...] = ()
+    software: Mapping[str, str] = field(default_factory=dict)
+    device_used: str = ""
+    device_requested: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    images: tuple[int, int] | None = None
+    information: tuple[str, ...] = ()
+
+    @classmethod
+    def of_result(cls, result: Segmentation) -> Provenance:
+        """That of a result in memory."""
+        return cls(
+            result.source, result.card.id, result.card.sha256,
+            tuple((member.id, member.sha256) for member in result.card.members),
+            result.software, result.device_used, result.device_requested, result.stage_seconds,
+            result.volume.images, tuple(result.volume.information),
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Provenance:
+        """What ``summary.json``, or the parts of it in ``verdict.json``, say."""
+        model, software, device, images = (mapping(content.get(k)) for k in ("model", "software", "device", "images"))
+        used, found = whole(images.get("used")), whole(images.get("found"))
+        seconds = {stage: number(value) for stage, value in mapping(content.get("seconds")).items()}
+        members = map(mapping, sequence(model.get("members")))
+        return cls(
+            text(content.get("input")),
+            text(model.get("id")),
+            text(model.get("sha256")),
+            tuple((text(member.get("id")), text(member.get("sha256"))) for member in members),
+            {str(name): version if isinstance(version, str) else str(version) for name, version in software.items()},
+            text(device.get("used")),
+            text(device.get("requested")),
+            {stage: value for stage, value in seconds.items() if value is not None},
+            None if used is None or found is None else (used, found),
+            tuple(warnings_from(content.get("information"))),
+        )
 
 
 @dataclass(frozen=True)
@@ -175,8 +242,7 @@ class Case:
         Lesion n is n; 0 elsewhere.
     study_date : str
         Empty if not known.
-    provenance : mapping
-        ``summary.json`` as far as it speaks of model, software, device, seconds, input.
+    provenance : Provenance
     card : ModelCard, optional
         Card of the model, if it is on this computer.
     dissemination, change : optional
@@ -201,7 +267,7 @@ class Case:
     components: np.ndarray = field(repr=False)
     study_date: str = ""
     review: Review = field(default_factory=Review)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     card: ModelCard | None = None
     dissemination: Dissemination | None = None
     change: Change | None = None
@@ -329,12 +395,7 @@ def dissemination_of(content: object) -> Dissemination | None:
     found = mapping(content)
     if not isinstance(found.get("regions_with_lesions"), list | tuple):
         return None
-    return Dissemination(
-        tuple(name for name in map(text, sequence(found.get("regions_with_lesions"))) if name),
-        tuple(name for name in map(text, sequence(found.get("not_assessed"))) if name),
-        text(found.get("text")),
-        text(found.get("reference")),
-    )
+    return Dissemination(tuple(name for name in map(text, sequence(found["regions_with_lesions"])) if name))
 
 
 def change_of(content: object) -> Change | None:
@@ -380,9 +441,12 @@ def _grade(entry: Mapping[str, Any]) -> Grade | None:
     compared = whole(entry.get("compared"))
     if not sizes or compared is None:
         return None
-    called = [(c.get("state"), number(c.get("volume_mm3"))) for c in map(mapping, sequence(entry.get("false_changes")))]
-    if any(state not in STATES or mm3 is None for state, mm3 in called):
-        return None
+    called = []
+    for change in map(mapping, sequence(entry.get("false_changes"))):
+        state, mm3 = text(change.get("state")), number(change.get("volume_mm3"))
+        if state not in STATES or mm3 is None:
+            return None
+        called.append((state, mm3))
     return Grade(tuple(sizes), tuple(called), compared)
 
 

@@ -17,8 +17,6 @@ from .case import (
     Case,
     Change,
     Row,
-    mapping,
-    text,
 )
 from .document import ALARM, ATTENTION, CALM, Block, Fact, Notice, Picture, Section
 from .safe import safe
@@ -66,7 +64,7 @@ def facts_of(case: Case, slices: Slices, texts: Texts, made: str) -> tuple[Fact,
 
 def model_name(case: Case) -> str:
     """Id of the model that segmented; empty if nobody knows."""
-    return safe(text(mapping(case.provenance.get("model")).get("id")) or (case.card.id if case.card else ""), 60)
+    return safe(case.provenance.model_id or (case.card.id if case.card else ""), 60)
 
 
 def _reader(case: Case, texts: Texts) -> str:

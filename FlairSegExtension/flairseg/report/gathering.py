@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..anatomy import UNKNOWN
+from ..anatomy import UNKNOWN, Dissemination
 from ..anatomy import dissemination as disseminated
 from ..anatomy.lesion_table import lesion_table
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
@@ -40,7 +40,7 @@ from .case import (
     UNREADABLE,
     Case,
     Change,
-    Dissemination,
+    Provenance,
     Review,
     Row,
     change_of,
@@ -78,6 +78,28 @@ class _Files:
     version: Path | None = None
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How files of a case are read.
+
+    Attributes
+    ----------
+    study_date : str
+        ISO date, if known; default: what summary or follow-up say.
+    pseudonymiser : Pseudonymiser, optional
+        Names, dates and texts go through it.
+    regions : bool
+        Find the regions of the lesions where the files do not tell them (some seconds).
+    meaning : LabelMapping, optional
+        What the values of the label map mean, where it is another program's.
+    """
+
+    study_date: str = ""
+    pseudonymiser: Pseudonymiser | None = None
+    regions: bool = True
+    meaning: LabelMapping | None = None
+
+
 def from_segmentation(
     segmentation: Segmentation,
     review: Review | None = None,
@@ -104,20 +126,30 @@ def from_segmentation(
     """
     changed = labels is not None and not np.array_equal(labels, segmentation.labels)
     shown = replace(segmentation, labels=np.asarray(labels, np.uint8), compact=None) if changed else segmentation
-    summary = shown.summary()
-    case = _case(
+    warnings: tuple[str, ...] = tuple(segmentation.warnings)
+    if regions and shown.regions is None:
+        located, told = _located(shown.volume, shown.labels, bool(shown.lesion_map().lesions))
+        shown, warnings = replace(shown, regions=located), (*warnings, *told)
+    rows = tuple(map(Row.of, shown.lesion_rows()))
+    dissemination = None if shown.regions is None else _disseminated(rows)
+    rows, dissemination = _unless_unknown(rows, dissemination)
+    change = None if followup is None else change_of(followup)
+    return Case(
         segmentation.volume.name,
         shown.volume,
         shown.labels,
-        summary,
+        rows,
+        _numbered(shown.lesion_map(), shown.labels.shape),
+        study_date or _date_in(change, segmentation.volume.name),
         review or Review(),
-        followup,
-        study_date,
+        Provenance.of_result(segmentation),
         segmentation.card,
-        tuple(segmentation.warnings),
-        regions,
+        dissemination,
+        change,
+        dissemination is not None,
+        tuple(dict.fromkeys(warnings)),
+        image_sha256=segmentation.input_sha256,
     )
-    return replace(case, image_sha256=segmentation.input_sha256)
 
 
 def from_files(
@@ -125,10 +157,7 @@ def from_files(
     flair: Path | None = None,
     verdict: Path | None = None,
     followup: Path | None = None,
-    study_date: str = "",
-    pseudonymiser: Pseudonymiser | None = None,
-    regions: bool = True,
-    meaning: LabelMapping | None = None,
+    how: Reading | None = None,
 ) -> Case:
     """The case of files.
 
@@ -144,14 +173,7 @@ def from_files(
         ``verdict.json``; default: that of the version.
     followup : Path, optional
         ``followup.json`` of ``flairseg follow``.
-    study_date : str
-        ISO date, if known; default: what summary or follow-up say.
-    pseudonymiser : Pseudonymiser, optional
-        Names, dates and texts go through it.
-    regions : bool
-        Find the regions of the lesions where the files do not tell them (some seconds).
-    meaning : LabelMapping, optional
-        What the values of the label map mean, where it is another program's.
+    how : Reading, optional
 
     Raises
     ------
@@ -166,6 +188,8 @@ def from_files(
     FlairSegError
         As :func:`~flairseg.io.reader.read_volume` for the FLAIR.
     """
+    how = how or Reading()
+    study_date, pseudonymiser = how.study_date, how.pseudonymiser
     files = _find(path)
     summary = {} if files.summary is None else _read_json(files.summary)
     judged = verdict if verdict is not None else files.version / VERDICT if files.version is not None else None
@@ -179,7 +203,7 @@ def from_files(
         )
     image = read_image(_find_flair(flair, files, summary))
     ours = files.version is not None or files.summary is not None
-    found = read_label_map(files.labels, image.geometry, meaning or (OWN if ours else None))
+    found = read_label_map(files.labels, image.geometry, how.meaning or (OWN if ours else None))
     labels = found.labels
     name = text(summary.get("case")) or files.name
     warnings = (*warnings_from(summary.get("warnings")), *image.warnings, *found.warnings)
@@ -203,11 +227,29 @@ def from_files(
         # The sha256 of a file tells whoever has the file that it is this one.
         digest = ""
         image = replace(image, name=pseudonym)
-    case = _case(name, image, labels, summary, review, change, study_date, _card(summary), tuple(warnings), regions)
+    lesions = _lesions_of(summary, labels, image, how.regions)
+    changed = None if change is None else change_of(change)
     # Names and dates are written into the picture.
-    if case.change is not None and followup is not None and pseudonymiser is None:
-        case = replace(case, change=replace(case.change, sheet=_sheet_beside(followup)))
-    return replace(case, labels_sha256=digest, dates_moved=pseudonymiser is not None, image_sha256=image_digest)
+    if changed is not None and followup is not None and pseudonymiser is None:
+        changed = replace(changed, sheet=_sheet_beside(followup))
+    return Case(
+        name,
+        image,
+        labels,
+        lesions.rows,
+        _numbered(lesions.found, labels.shape),
+        study_date or text(summary.get("study_date")) or text(summary.get("date")) or _date_in(changed, name),
+        replace(review, doubts=(*review.doubts, *(["edited"] if lesions.edited else []))),
+        Provenance.of(summary),
+        _card(summary),
+        lesions.dissemination,
+        changed,
+        lesions.dissemination is not None,
+        tuple(dict.fromkeys((*warnings, *lesions.warnings))),
+        digest,
+        pseudonymiser is not None,
+        image_digest,
+    )
 
 
 def case_named(path: Path) -> str:
@@ -225,51 +267,40 @@ def case_named(path: Path) -> str:
 # --- the case
 
 
-def _case(
-    name: str,
-    volume: Volume,
-    labels: np.ndarray,
-    summary: Mapping[str, Any],
-    review: Review,
-    followup: Mapping[str, Any] | None,
-    study_date: str,
-    card: ModelCard | None,
-    warnings: tuple[str, ...],
-    regions: bool,
-) -> Case:
+@dataclass(frozen=True)
+class _Lesions:
+    """What is known of the lesions of a label map that was read."""
+
+    found: LesionMap
+    rows: tuple[Row, ...]
+    dissemination: Dissemination | None
+    warnings: tuple[str, ...] = ()
+    #: Whether the summary has other lesions: the map was edited.
+    edited: bool = False
+
+
+def _lesions_of(summary: Mapping[str, Any], labels: np.ndarray, volume: Volume, regions: bool) -> _Lesions:
+    """The lesions as the summary has them where it describes these labels; measured here where it does not."""
     found = find_lesions(labels, volume.ijk_to_ras)
-    change = None if followup is None else change_of(followup)
     rows, dissemination = rows_of(summary.get("lesions")), dissemination_of(summary.get("dissemination"))
-    doubts: list[str] = []
+    warnings: tuple[str, ...] = ()
+    edited = False
     if not _fits(summary, rows, found, labels, volume):
-        if summary.get("lesions") is not None:
-            doubts.append("edited")
+        edited = summary.get("lesions") is not None
         rows, dissemination = (), None
     rows, dissemination = _unless_unknown(rows, dissemination)
     if len(rows) != len(found.lesions) or any(row.diameter_mm is None or row.region is None for row in rows):
-        rows, measured, region_warnings = _measured(found, labels, volume, rows, regions)
-        rows, dissemination = _unless_unknown(rows, measured or dissemination)
-        warnings = (*warnings, *region_warnings)
+        located, warnings = _located(volume, labels, bool(found.lesions)) if regions else (None, ())
+        rows = _measured(found, labels, volume, rows, located)
+        dissemination = dissemination if located is None else _disseminated(rows)
+        rows, dissemination = _unless_unknown(rows, dissemination)
     if dissemination is None and rows and all(row.region is not None for row in rows):
-        dissemination = dissemination_of(
-            disseminated([r.region or UNKNOWN for r in rows], [r.diameter_mm for r in rows])
-        )
-    date = study_date or text(summary.get("study_date")) or text(summary.get("date")) or _date_in(change, name)
-    return Case(
-        name,
-        volume,
-        labels,
-        rows,
-        _numbered(found, labels.shape),
-        date,
-        replace(review, doubts=(*review.doubts, *doubts)),
-        summary,
-        card,
-        dissemination,
-        change,
-        dissemination is not None,
-        tuple(dict.fromkeys(warnings)),
-    )
+        dissemination = _disseminated(rows)
+    return _Lesions(found, rows, dissemination, warnings, edited)
+
+
+def _disseminated(rows: tuple[Row, ...]) -> Dissemination:
+    return disseminated([row.region or UNKNOWN for row in rows], [row.diameter_mm for row in rows])
 
 
 def _unless_unknown(
@@ -291,26 +322,27 @@ def _fits(
     return all(abs(true.get(row.number, -1.0) - row.volume_ml) <= 0.002 for row in rows)
 
 
-def _measured(
-    found: LesionMap, labels: np.ndarray, volume: Volume, known: tuple[Row, ...], regions: bool
-) -> tuple[tuple[Row, ...], Dissemination | None, tuple[str, ...]]:
-    """The lesions measured here; probabilities are kept from the rows that are known."""
+def _located(volume: Volume, labels: np.ndarray, has_lesions: bool) -> tuple[RegionMap | None, tuple[str, ...]]:
+    """The regions of the brain, if there are lesions that need them, and what is to be known about them."""
     from ..anatomy import find_regions
 
-    region_map: RegionMap | None = None
-    warnings: tuple[str, ...] = ()
-    if regions and found.lesions:
-        try:
-            region_map = find_regions(volume, labels)
-            warnings = tuple(region_map.warnings)
-        except FlairSegError as error:
-            text_of = f"The regions of the lesions could not be found: {error.message}"
-            warnings = (CaseWarning(text_of, "regions-unknown"),)
-    table = lesion_table(labels, volume.ijk_to_ras, regions=region_map, lesions=found)
+    if not has_lesions:
+        return None, ()
+    try:
+        found = find_regions(volume, labels)
+    except FlairSegError as error:
+        message = f"The regions of the lesions could not be found: {error.message}"
+        return None, (CaseWarning(message, "regions-unknown"),)
+    return found, tuple(found.warnings)
+
+
+def _measured(
+    found: LesionMap, labels: np.ndarray, volume: Volume, known: tuple[Row, ...], regions: RegionMap | None
+) -> tuple[Row, ...]:
+    """The lesions measured here; probabilities are kept from the rows that are known."""
     before = {row.number: row for row in known}
     rows = []
-    for entry in table:
-        row = rows_of([entry.as_dict()])[0]
+    for row in map(Row.of, lesion_table(labels, volume.ijk_to_ras, regions=regions, lesions=found)):
         old = before.get(row.number)
         if old is not None:
             row = replace(
@@ -318,13 +350,10 @@ def _measured(
                 confidence=old.confidence,
                 peak_probability=old.peak_probability,
                 disagreement=old.disagreement,
-                region=row.region if region_map is not None else old.region,
+                region=row.region if regions is not None else old.region,
             )
         rows.append(row)
-    told: Dissemination | None = None
-    if region_map is not None:
-        told = dissemination_of(disseminated([r.region for r in table], [r.diameter_mm for r in table]))
-    return tuple(rows), told, warnings
+    return tuple(rows)
 
 
 def _numbered(found: LesionMap, shape: tuple[int, ...]) -> np.ndarray:

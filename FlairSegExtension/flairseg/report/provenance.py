@@ -7,16 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import warnings_from
 from ..reporting.layout import Table, cells
-from .case import (
-    Case,
-    mapping,
-    number,
-    sequence,
-    text,
-    whole,
-)
+from .case import Case, sequence, text
 from .document import Section
 from .front_page import model_name, short_review
 from .safe import SENTENCE, safe
@@ -51,37 +43,35 @@ def methods_section(case: Case, texts: Texts) -> Section:
 
 def provenance_section(case: Case, texts: Texts) -> Section:
     """Input, model, software, device, grid and hashes."""
-    said = case.provenance
-    model, software, device = (mapping(said.get(name)) for name in ("model", "software", "device"))
-    seconds = mapping(said.get("seconds"))
+    made = case.provenance
     affine = np.round(case.volume.ijk_to_ras[:3], 4)
     unknown = texts("provenance.unknown")
     rows = [
-        (texts("provenance.input"), safe(text(said.get("input")), 200) or unknown),
+        (texts("provenance.input"), safe(made.input, 200) or unknown),
         *_images_used(case, texts),
         (texts("provenance.model"), model_name(case)),
-        (texts("provenance.model_sha256"), _hash(text(model.get("sha256")))),
-        *_members(sequence(model.get("members")), texts),
+        (texts("provenance.model_sha256"), _hash(made.model_sha256)),
+        *_members(made.members, texts),
         (
             texts("provenance.software"),
-            ", ".join(f"{safe(k, 30)} {safe(v, 30)}" for k, v in list(software.items())[:12]),
+            ", ".join(f"{safe(k, 30)} {safe(v, 30)}" for k, v in list(made.software.items())[:12]),
         ),
         (
             texts("provenance.device"),
             texts(
                 "provenance.device.value",
-                used=safe(text(device.get("used")), 30),
-                requested=safe(text(device.get("requested")), 30),
+                used=safe(made.device_used, 30),
+                requested=safe(made.device_requested, 30),
             )
-            if device
+            if made.device_used or made.device_requested
             else "",
         ),
         (
             texts("provenance.seconds"),
             ", ".join(
-                texts("provenance.second", stage=texts.member("stage", stage), seconds=texts.number(number(value), 1))
-                for stage, value in seconds.items()
-                if stage in FAMILIES["stage"] and number(value) is not None
+                texts("provenance.second", stage=texts.member("stage", stage), seconds=texts.number(value, 1))
+                for stage, value in made.seconds.items()
+                if stage in FAMILIES["stage"]
             ),
         ),
         (texts("provenance.grid"), texts("fact.image.value", **_grid(case, texts))),
@@ -96,14 +86,11 @@ def provenance_section(case: Case, texts: Texts) -> Section:
 
 def _images_used(case: Case, texts: Texts) -> list[tuple[str, str]]:
     """How many images of a DICOM series the volume holds, and what else was noted; nothing for other files."""
-    counted = mapping(case.provenance.get("images"))
-    used, found = (whole(counted.get(key)) for key in ("used", "found"))
-    if (used is None or found is None) and case.volume.images is not None:
-        used, found = case.volume.images
-    notes = warnings_from(case.provenance.get("information")) or case.volume.information
+    images = case.provenance.images or case.volume.images
+    notes = case.provenance.information or case.volume.information
     rows = []
-    if used is not None and found is not None:
-        rows.append((texts("provenance.images"), texts("provenance.images.value", used=used, found=found)))
+    if images is not None:
+        rows.append((texts("provenance.images"), texts("provenance.images.value", used=images[0], found=images[1])))
     if notes:
         rows.append((texts("provenance.information"), safe(" ".join(notes), SENTENCE)))
     return rows
@@ -118,12 +105,8 @@ def _grid(case: Case, texts: Texts) -> Mapping[str, Any]:
     return {"columns": i, "rows": j, "slices": k, "x": x, "y": y, "z": z, "plane": plane}
 
 
-def _members(members: Sequence[Any], texts: Texts) -> list[tuple[str, str]]:
-    found = [mapping(member) for member in members[:_MOST_MEMBERS]]
-    return [
-        (texts("provenance.member", id=safe(text(member.get("id")), 60)), _hash(text(member.get("sha256"))))
-        for member in found
-    ]
+def _members(members: Sequence[tuple[str, str]], texts: Texts) -> list[tuple[str, str]]:
+    return [(texts("provenance.member", id=safe(id_, 60)), _hash(sha256)) for id_, sha256 in members[:_MOST_MEMBERS]]
 
 
 def _judged(case: Case, texts: Texts) -> str:

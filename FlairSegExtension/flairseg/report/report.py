@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..errors import OutputError
 from ..files.atomic import all_or_none, results_exist
 from ..files.same_input import already_there, fingerprint
 from . import gathering
-from .case import Case, Review
+from .case import Case
 from .content import content_of
 from .document import Content
 from .html import PAPERS, render_html
@@ -22,8 +20,6 @@ from .safe import file_stem
 from .texts import DEFAULT, load_texts
 
 if TYPE_CHECKING:
-    from ..io.label_meanings import LabelMapping
-    from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.result import Segmentation
 
 #: How HTML and PDF files name the image that they are of.
@@ -66,36 +62,29 @@ class CaseReport:
         flair: str | Path | None = None,
         verdict: str | Path | None = None,
         followup: str | Path | None = None,
-        study_date: str = "",
-        pseudonymiser: Pseudonymiser | None = None,
-        regions: bool = True,
         language: str = DEFAULT,
         paper: str = "a4",
-        meaning: LabelMapping | None = None,
+        **how: Any,
     ) -> CaseReport:
         """The report of files of ``flairseg segment`` or of a version of the review archive.
 
-        Parameters and errors as for :func:`flairseg.report.gathering.from_files`.
+        Parameters and errors as for :func:`flairseg.report.gathering.from_files`; ``how`` are the fields of
+        :class:`~flairseg.report.gathering.Reading`: ``study_date``, ``pseudonymiser``, ``regions``, ``meaning``.
         """
         image, judged, before = (None if p is None else Path(p) for p in (flair, verdict, followup))
-        case = gathering.from_files(Path(path), image, judged, before, study_date, pseudonymiser, regions, meaning)
+        case = gathering.from_files(Path(path), image, judged, before, gathering.Reading(**how))
         return cls(case, language, paper)
 
     @classmethod
     def from_segmentation(
         cls,
         segmentation: Segmentation,
-        review: Review | None = None,
-        followup: Mapping[str, Any] | None = None,
-        study_date: str = "",
-        labels: np.ndarray | None = None,
-        regions: bool = True,
         language: str = DEFAULT,
         paper: str = "a4",
+        **known: Any,
     ) -> CaseReport:
-        """The report of a result in memory; parameters as for :func:`flairseg.report.gathering.from_segmentation`."""
-        case = gathering.from_segmentation(segmentation, review, followup, study_date, labels, regions)
-        return cls(case, language, paper)
+        """The report of a result in memory; ``known`` as for :func:`flairseg.report.gathering.from_segmentation`."""
+        return cls(gathering.from_segmentation(segmentation, **known), language, paper)
 
     @cached_property
     def image_sha256(self) -> str:

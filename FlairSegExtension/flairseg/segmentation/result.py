@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import platform
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -23,6 +25,75 @@ from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
 if TYPE_CHECKING:
     from ..anatomy.lesion_table import LesionRow
     from ..anatomy.regions import RegionMap
+    from ..lesions.components import LesionMap
+
+
+class MeasuredLesions:
+    """What was measured of a result and of its copies.
+
+    It holds for the labels and affine by their content, since labels of a result that lives on may be edited in place,
+    and for the very same probabilities, disagreement and regions, none of which it keeps alive.
+    """
+
+    def __init__(self) -> None:
+        self._map: tuple[_Key, LesionMap] | None = None
+        self._rows: tuple[_Key, list[LesionRow]] | None = None
+
+    def lesions(self, result: Segmentation) -> LesionMap:
+        """The lesions, largest first, with their voxels."""
+        from ..lesions.components import find_lesions
+
+        key = _Key(result, result.probabilities, result.disagreement, result.compact)
+        if self._map is None or not self._map[0].same(key):
+            probabilities, disagreement = result.probabilities, result.disagreement
+            if probabilities is None and result.compact is not None:
+                probabilities, disagreement = result.compact.full_probabilities(), result.compact.full_disagreement()
+            found = find_lesions(result.labels, result.volume.ijk_to_ras, probabilities, disagreement=disagreement)
+            self._map = key, found
+        return self._map[1]
+
+    def rows(self, result: Segmentation) -> list[LesionRow]:
+        """One row per lesion, largest first."""
+        from ..anatomy.lesion_table import lesion_table
+
+        key = _Key(result, result.probabilities, result.disagreement, result.compact, result.regions)
+        if self._rows is None or not self._rows[0].same(key):
+            lesions = self.lesions(result)
+            self._rows = (
+                key,
+                lesion_table(result.labels, result.volume.ijk_to_ras, regions=result.regions, lesions=lesions),
+            )
+        return list(self._rows[1])
+
+    def count(self, result: Segmentation) -> int:
+        """Number of lesions; where they are not measured they are counted, which is quicker."""
+        from ..lesions.components import bounding_box
+        from .postprocessing import lesion_components
+
+        key = _Key(result, result.probabilities, result.disagreement, result.compact)
+        if self._map is not None and self._map[0].same(key):
+            return len(self._map[1].lesions)
+        box = bounding_box(result.labels, (LESION,))
+        return 0 if box is None else lesion_components(result.labels[box])[1]
+
+
+class _Key:
+    """What lesions were measured of."""
+
+    def __init__(self, result: Segmentation, *maps: Any) -> None:
+        labels = np.ascontiguousarray(result.labels)
+        digest = hashlib.blake2b(labels.view(np.uint8).reshape(-1).data)
+        digest.update(f"{labels.shape}{result.volume.ijk_to_ras.tolist()}".encode())
+        self._digest = digest.digest()
+        self._maps = [None if one is None else weakref.ref(one) for one in maps]
+
+    def same(self, other: _Key) -> bool:
+        """Whether another one is of the same."""
+        mine, others = ([None if one is None else (one(),) for one in key._maps] for key in (self, other))
+        return self._digest == other._digest and all(
+            (a is None and b is None) or (a is not None and b is not None and a[0] is b[0] is not None)
+            for a, b in zip(mine, others, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -63,9 +134,8 @@ class Segmentation:
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
         files are written.
-    rows : list of LesionRow, optional
-        :meth:`lesion_rows` of these labels and regions, where they are known: table and summary of a case are written
-        from the same. None: measured when asked for.
+    measured : MeasuredLesions
+        Its lesions, once somebody asked for them; copies share it.
     """
 
     volume: Volume
@@ -84,7 +154,7 @@ class Segmentation:
     disagreement: np.ndarray | None = field(default=None, repr=False)
     regions: RegionMap | None = field(default=None, repr=False)
     input_sha256: str = ""
-    rows: list[LesionRow] | None = field(default=None, repr=False)
+    measured: MeasuredLesions = field(default_factory=MeasuredLesions, repr=False, compare=False)
 
     def compact_answer(self) -> CompactAnswer:
         """Labels and probabilities as they are kept with a segmentation node."""
@@ -104,11 +174,7 @@ class Segmentation:
     @property
     def lesion_count(self) -> int:
         """Number of lesions (26-connected components of label 3)."""
-        from ..lesions.components import bounding_box
-        from .postprocessing import lesion_components
-
-        box = bounding_box(self.labels, (LESION,))
-        return 0 if box is None else lesion_components(self.labels[box])[1]
+        return self.measured.count(self)
 
     def lesions(self) -> list[dict[str, Any]]:
         """One row per lesion, largest first, as in ``summary.json``: :meth:`.lesion_table.LesionRow.as_dict`."""
@@ -116,14 +182,11 @@ class Segmentation:
 
     def lesion_rows(self) -> list[LesionRow]:
         """One row per lesion, largest first; regions are ``unknown`` before :meth:`with_regions`."""
-        from ..anatomy.lesion_table import lesion_table
+        return self.measured.rows(self)
 
-        if self.rows is not None:
-            return self.rows
-        probabilities, disagreement = self.probabilities, self.disagreement
-        if probabilities is None and self.compact is not None:
-            probabilities, disagreement = self.compact.full_probabilities(), self.compact.full_disagreement()
-        return lesion_table(self.labels, self.volume.ijk_to_ras, probabilities, self.regions, disagreement=disagreement)
+    def lesion_map(self) -> LesionMap:
+        """The lesions themselves: their voxels by the numbers of :meth:`lesion_rows`."""
+        return self.measured.lesions(self)
 
     def with_regions(
         self,
@@ -156,7 +219,17 @@ class Segmentation:
         spent = reporter.seconds["regions"]
         seconds = {**self.seconds, "regions": spent, "total": self.seconds.get("total", 0.0) + spent}
         warnings = list(dict.fromkeys([*self.warnings, *regions.warnings]))
-        return replace(self, regions=regions, rows=None, seconds=seconds, warnings=warnings)
+        return replace(self, regions=regions, seconds=seconds, warnings=warnings)
+
+    @property
+    def software(self) -> dict[str, str]:
+        """Versions of what made it, by name."""
+        return {"flairseg": __version__, "onnxruntime": self.runtime, "python": platform.python_version()}
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds of each stage and in total, rounded to milliseconds."""
+        return {name: round(self.seconds.get(name, 0.0), 3) for name in (*STAGES, "total")}
 
     def summary(self) -> dict[str, Any]:
         """Everything about the case but its voxels, ready for JSON, with the keys of the project's contract."""
@@ -164,17 +237,12 @@ class Segmentation:
 
         volumes = self.known_volumes_ml()
         rows = self.lesion_rows()
-        stages = {name: round(self.seconds.get(name, 0.0), 3) for name in (*STAGES, "total")}
         return {
             "case": self.volume.name,
             "input": self.source,
             "input_sha256": self.input_sha256,
             "model": self._model_entry(),
-            "software": {
-                "flairseg": __version__,
-                "onnxruntime": self.runtime,
-                "python": platform.python_version(),
-            },
+            "software": self.software,
             "device": {"requested": self.device_requested, "used": self.device_used},
             "grid": {
                 "shape_kji": list(self.labels.shape),
@@ -186,7 +254,7 @@ class Segmentation:
             **summary_entries(rows, self.regions is not None),
             "warnings": warnings_as_dicts(self.warnings),
             **read_entries(self.volume),
-            "seconds": stages,
+            "seconds": self.stage_seconds,
         }
 
     def _model_entry(self) -> dict[str, Any]:

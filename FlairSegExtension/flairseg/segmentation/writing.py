@@ -169,7 +169,6 @@ def write_segmentation(
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     # The summary names its image as seen from where it is put.
     placed = replace(segmentation, source=input_for_summary(segmentation.source, folder))
-    placed = replace(placed, rows=placed.lesion_rows())
     with all_or_none(folder, wanted.values(), _all_names(stem)) as temporary:
         for name, file in wanted.items():
             segmentation.seconds["write"] = time.perf_counter() - began

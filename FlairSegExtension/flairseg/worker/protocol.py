@@ -10,12 +10,9 @@ kind       direction fields
 ========== ========= ===============================================================================================
 ready      to Slicer ``protocol``, ``version``, ``pid``: the process listens
 warm       to worker ``model``, ``device``: load packages and network ahead of the first run
-segment    to worker ``run``, ``model``, ``device``, ``name``, ``ijk_to_ras``; block: the voxels (K, J, I)
 progress   to Slicer ``run``, ``fraction``, ``stage``: few, see :mod:`.server`
-result     to Slicer ``run`` and what :func:`encode_result` adds; blocks: labels and probability levels in their box,
-           see :class:`~flairseg.image.packed.CompactAnswer`
-task       to worker ``run``, ``task``: one of :mod:`.handlers`; blocks: its arguments, see :func:`encode_value`
-done       to Slicer ``run``; blocks: what the task answered
+task       to worker ``run``; blocks: a request of :mod:`.tasks`, see :mod:`.codec`
+done       to Slicer ``run``; blocks: the answer
 error      to Slicer ``run`` (null for warm), ``type`` (``module:class``), ``message``, ``advice``, ``code``, ``fields``
 ========== ========= ===============================================================================================
 """
@@ -25,37 +22,25 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import errors
-from ..errors import FlairSegError, WorkerError, warnings_as_dicts, warnings_from
-from ..image.geometry import triple
-from ..image.packed import CompactAnswer
-from ..image.volume import Volume
-from ..models.card import ModelCard, PipelineConfig
-from ..segmentation.result import Segmentation
+from ..errors import FlairSegError, WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-PROTOCOL = 2
+PROTOCOL = 3
 LONGEST_HEADER = 1 << 20
 #: A block may have so many bytes at the most.
 LARGEST_BLOCK = 1 << 35
 DTYPES = frozenset(("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"))
 _MOST_BLOCKS, _MOST_AXES = 256, 4
-#: Key of what stands for an array within a value.
-_ARRAY = "$array"
 #: Bytes handed to the pipe in one call: other threads get their turn in between.
 _PIECE = 1 << 18
-
-#: Everything but what a result is rebuilt from.
-_PLAIN = ("device_requested", "device_used", "provider", "source", "seconds", "warnings", "created", "runtime")
 
 
 class ProtocolError(Exception):
@@ -159,124 +144,6 @@ def _error_class(name: str) -> type[FlairSegError]:
     except ImportError:
         return FlairSegError
     return kind if isinstance(kind, type) and issubclass(kind, FlairSegError) else FlairSegError
-
-
-def encode_result(segmentation: Segmentation) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Header fields and blocks that :func:`decode_result` makes a segmentation of."""
-    answer, card = segmentation.compact_answer(), segmentation.card
-    fields = {name: getattr(segmentation, name) for name in _PLAIN}
-    fields["warnings"] = warnings_as_dicts(segmentation.warnings)
-    fields["card"] = {"path": str(card.path), "raw": card.raw, "sha256": card.sha256, "id": card.id}
-    fields |= {"title": card.title, "version": card.version, "licence": card.licence, "summary": card.summary}
-    fields |= {"shape": list(answer.shape), "start": list(answer.start)}
-    return fields, [answer.labels] if answer.levels is None else [answer.labels, answer.levels]
-
-
-def decode_result(fields: dict[str, Any], blocks: Sequence[np.ndarray], volume: Volume) -> Segmentation:
-    """A segmentation from the other side, on the volume that was sent.
-
-    Its ``labels`` are whole, its ``probabilities`` are None: they came as ``compact``.
-
-    Raises
-    ------
-    ProtocolError
-        If the fields and blocks make no segmentation of this volume.
-    """
-    try:
-        shape, start = (triple(int(n) for n in fields[key]) for key in ("shape", "start"))
-        if shape != volume.array.shape:
-            raise ValueError("another grid")
-        answer = CompactAnswer(shape, start, *blocks)
-        # Deflating takes a while; here nobody waits for it.
-        _ = answer.labels_text
-        plain = {name: fields[name] for name in _PLAIN}
-        plain["warnings"] = list(warnings_from(fields["warnings"]))
-        card = fields["card"]
-        return Segmentation(
-            volume=replace(volume, warnings=()),
-            labels=answer.full_labels(),
-            probabilities=None,
-            card=ModelCard(
-                id=card["id"],
-                title=fields["title"],
-                version=fields["version"],
-                path=Path(card["path"]),
-                sha256=card["sha256"],
-                licence=fields["licence"],
-                summary=fields["summary"],
-                pipeline=PipelineConfig.from_dict(card["raw"]["pipeline"]),
-                raw=card["raw"],
-            ),
-            compact=answer,
-            **plain,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProtocolError(f"a result that does not fit ({error})") from error
-
-
-def encode_value(value: Any) -> list[np.ndarray]:
-    """Blocks that :func:`decode_value` makes a value of.
-
-    Parameters
-    ----------
-    value : dict, list, tuple, str, number, bool, None, path or ndarray, nested
-        Keys are text. Tuples come back as lists, paths as text, numbers that are none (NaN, infinity) as None. Arrays
-        of at most four axes come back as they are, bool as uint8.
-
-    Returns
-    -------
-    list of ndarray
-        First the value as JSON (UTF-8, uint8), then its arrays.
-
-    Raises
-    ------
-    TypeError
-        For anything else.
-    """
-    arrays: list[np.ndarray] = []
-
-    def plain(part: Any) -> Any:
-        if isinstance(part, np.ndarray):
-            arrays.append(part.astype(np.uint8) if part.dtype == bool else part)
-            return {_ARRAY: len(arrays)}
-        if isinstance(part, np.generic):
-            part = part.item()
-        if isinstance(part, float):
-            return part if math.isfinite(part) else None
-        if isinstance(part, dict):
-            return {str(key): plain(inner) for key, inner in part.items()}
-        if isinstance(part, (list, tuple)):
-            return [plain(inner) for inner in part]
-        if isinstance(part, Path):
-            return str(part)
-        if part is None or isinstance(part, (str, int, bool)):
-            return part
-        raise TypeError(f"{type(part).__name__} cannot be sent")
-
-    text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False).encode("ascii")
-    return [np.frombuffer(text, np.uint8), *arrays]
-
-
-def decode_value(blocks: Sequence[np.ndarray]) -> Any:
-    """The value that :func:`encode_value` described.
-
-    Raises
-    ------
-    ProtocolError
-        If the blocks make none.
-    """
-
-    def whole(part: Any) -> Any:
-        if isinstance(part, dict):
-            if set(part) == {_ARRAY}:
-                return blocks[int(part[_ARRAY])]
-            return {key: whole(inner) for key, inner in part.items()}
-        return [whole(inner) for inner in part] if isinstance(part, list) else part
-
-    try:
-        return whole(json.loads(blocks[0].tobytes()))
-    except (ValueError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise ProtocolError("a value that does not fit") from error
 
 
 def _layout(block: Any) -> tuple[np.dtype, tuple[int, ...]]:

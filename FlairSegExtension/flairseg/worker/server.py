@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import FlairSegError, MissingDependencyError, WorkerError
-from ..image.volume import Volume
+from ..errors import FlairSegError, WorkerError
 from ..segmentation.memory import limit_heap, release_memory
 from . import protocol as wire
+from .codec import decode_value, encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import BinaryIO
 
     from ..progress import ProgressCallback
-    from ..segmentation.result import Segmentation
 
 #: Progress is sent at most this often, and when a stage changes.
 SECONDS_BETWEEN_PROGRESS = 0.1
@@ -96,11 +94,8 @@ def _listen(source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[n
 def _answer(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> None:
     kind, run = header["kind"], header.get("run")
     try:
-        if kind == "segment":
-            fields, out = wire.encode_result(_segment(sink, header, blocks))
-            wire.write_message(sink, {"kind": "result", "run": run, **fields}, out)
-        elif kind == "task":
-            wire.write_message(sink, {"kind": "done", "run": run}, wire.encode_value(_task(sink, header, blocks)))
+        if kind == "task":
+            wire.write_message(sink, {"kind": "done", "run": run}, encode_value(_task(sink, header, blocks)))
         elif kind == "warm":
             _warm(header)
         else:
@@ -119,22 +114,15 @@ def _send_error(sink: BinaryIO, run: Any, error: Exception) -> None:
     wire.write_message(sink, {"kind": "error", "run": run, **wire.encode_error(error)})
 
 
-def _segment(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> Segmentation:
-    if len(blocks) != 1:
-        raise WorkerError("A request without voxels arrived.", "Restart Slicer after updating FlairSeg.")
-    segment = _load()
-    volume = Volume(blocks[0], np.array(header["ijk_to_ras"], float).reshape(4, 4), str(header["name"]))
+def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> Any:
+    from . import handlers
+
+    try:
+        request = decode_value(blocks)
+    except wire.ProtocolError as error:
+        raise WorkerError("A request arrived incomplete.", "Restart Slicer after updating FlairSeg.") from error
     blocks.clear()
-    progress = _progress(sink, header)
-    return segment(volume, model=_model(header), device=str(header.get("device", "auto")), progress=progress)
-
-
-def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> dict[str, Any]:
-    from . import handlers as tasks
-
-    arguments = wire.decode_value(blocks)
-    blocks.clear()
-    return tasks.run(str(header.get("task")), arguments, _progress(sink, header))
+    return handlers.run(request, _progress(sink, header))
 
 
 def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:
@@ -154,9 +142,9 @@ def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:
 
 def _warm(header: dict[str, Any]) -> None:
     """Load packages and network. What is in the way is told by the run that needs them."""
-    with contextlib.suppress(FlairSegError):
-        _load()
+    with contextlib.suppress(FlairSegError, ImportError):
         from ..models.store import find_model, networks
+        from ..segmentation import pipeline  # noqa: F401 - loaded ahead
         from ..segmentation.inference import Generator, reserve_sessions
 
         cards = networks(find_model(_model(header)))
@@ -177,15 +165,3 @@ def _warm_regions() -> None:
 def _model(header: dict[str, Any]) -> str | Path | None:
     model = header.get("model")
     return None if model is None else str(model)
-
-
-def _load() -> Callable[..., Segmentation]:
-    """:func:`flairseg.segment`; a package that is missing becomes a typed error."""
-    try:
-        from ..segmentation.pipeline import segment
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"The Python package {error.name} is not installed.",
-            "In Slicer's Python console: slicer.util.pip_install('onnxruntime scikit-image'), then try again.",
-        ) from error
-    return segment
