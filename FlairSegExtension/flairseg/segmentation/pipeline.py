@@ -118,6 +118,7 @@ def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update, parts)
         del prepared
         # What the network worked with is free now, and the largest of the stages is still to come.
+        generator.release()
         release_memory()
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
         mask = np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape)
@@ -150,6 +151,7 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
             parts = crops(prepared, network.pipeline, stack.spacing[0]) if ran[-1].any_size else None
             _, probabilities = predict(prepared, ran[-1], stack.plane, lambda done: reporter.update(0.95 * done), parts)
             del prepared
+            ran[-1].release()
             vote.add(stack.restore(probabilities), member.weights, lambda done: reporter.update(0.95 + 0.05 * done))
             del probabilities
         seconds[member.id] = time.perf_counter() - began
