@@ -12,12 +12,13 @@ import nibabel
 import numpy as np
 import pytest
 from flairseg.errors import InputNotFoundError, OutputError
+from flairseg.files.hashing import file_sha256
 from flairseg.image.volume import Volume
 from flairseg.labels import CLASSES
 from flairseg.review import cases, verdict
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, PENDING, REJECTED, CaseArchive, Verdict
 from flairseg.review.errors import CaseNotFoundError, DamagedCaseError, InvalidVerdictError
-from flairseg.review.version_folder import file_sha256, flair_file
+from flairseg.review.version_folder import flair_file
 from jsonschema import Draft202012Validator
 
 from Testing.core.tiny import to_nifti

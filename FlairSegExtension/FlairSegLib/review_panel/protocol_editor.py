@@ -31,7 +31,7 @@ class ProtocolEditor:
     ui : namespace
         Widgets of ``FlairSegStudyCoordinator.ui``.
     on_saved : callable
-        Called with the path that was written, and which cases were left out as sentences.
+        Called with the path that was written, and sentences about the cases that were left out.
     """
 
     def __init__(self, ui, on_saved: Callable[[Path, tuple[str, ...]], None]) -> None:

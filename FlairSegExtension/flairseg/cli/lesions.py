@@ -68,6 +68,7 @@ def _measure(
     from ..anatomy import find_regions
     from ..anatomy.lesion_table import lesion_table, split_count, summary_entries, table_csv
     from ..files.atomic import all_or_none, check_folder, results_exist
+    from ..files.hashing import file_sha256
     from ..files.names import case_of_labels, mask_result_stem
     from ..files.safe_names import safe_name
     from ..files.same_input import FINGERPRINT, already_there, refuse_other_input
@@ -75,7 +76,6 @@ def _measure(
     from ..io.images import read_image
     from ..io.label_maps import read_label_map
     from ..labels import LESION
-    from ..study.canonical import file_sha256
 
     mapping = meaning_of(meaning)
     case = safe_name(name) if name and name.strip() else case_of_labels(labels_path)

@@ -7,7 +7,6 @@ mismatch is an error.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidModelError, ModelNotFoundError
+from ..files import hashing
 from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION
 from .adaptation import card_digest
 from .members import ENSEMBLE_STAGES, Member, digest, members_of
@@ -299,14 +299,10 @@ def file_sha256(path: Path) -> str:
     InvalidModelError
         If the file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            for chunk in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(chunk)
+        return hashing.file_sha256(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return digest.hexdigest()
 
 
 def read_card(path: str | Path) -> ModelCard:

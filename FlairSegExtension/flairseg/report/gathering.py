@@ -16,6 +16,7 @@ from ..anatomy import UNKNOWN, Dissemination
 from ..anatomy import dissemination as disseminated
 from ..anatomy.lesion_table import lesion_table
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableImageError, warnings_from
+from ..files.hashing import file_sha256
 from ..files.kinds import ENDINGS as IMAGE_ENDINGS
 from ..files.names import case_name, mask_case_name, stem_of, without_mask_words
 from ..files.same_input import fingerprint
@@ -29,7 +30,6 @@ from ..review.verdict import ACCEPTED_AFTER_EDITS, from_json
 from ..review.version_folder import (
     LABELS,
     VERDICT,
-    file_sha256,
     flair_file,
     problems_in,
     version_name,

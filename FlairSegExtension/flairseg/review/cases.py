@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import FlairSegError, GridMismatchError, OutputError
 from ..files.atomic import output_error, shielded, sync
+from ..files.hashing import file_sha256
 from ..files.nifti import write_nifti
 from ..files.safe_names import folder_name, marked, same_on_some_disk
 from ..image.volume import Volume
@@ -48,7 +49,6 @@ from .version_folder import (
     LABELS,
     VERDICT,
     check_read_back,
-    file_sha256,
     flair_file,
     problems_in,
     read_image,

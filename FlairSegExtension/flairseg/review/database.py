@@ -144,7 +144,7 @@ class Database:
                 with self._transaction(locks) as connection:
                     return work(connection)
             except DBAPIError as error:
-                failure = self._in_words(error)
+                failure = self._typed_error(error)
                 # Another process stored the same event or number between our look and our insert: look again.
                 collisions += isinstance(error, IntegrityError)
                 again = collisions < 20 if isinstance(error, IntegrityError) else _is_passing(failure)
@@ -167,11 +167,11 @@ class Database:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield connection
 
-    def _in_words(self, error: DBAPIError) -> StoreError:
+    def _typed_error(self, error: DBAPIError) -> StoreError:
         """The typed error, with advice, for a database's one."""
         if self.is_sqlite:
-            return self._file.in_words(error.orig)
-        return postgresql_server.in_words(self.name, error)
+            return self._file.typed_error(error.orig)
+        return postgresql_server.typed_error(self.name, error)
 
 
 def _is_passing(failure: StoreError) -> bool:

@@ -67,7 +67,7 @@ def make_engine(url: sa.URL, patience_s: float) -> sa.Engine:
         ) from error
 
 
-def in_words(name: str, error: DBAPIError) -> StoreError:
+def typed_error(name: str, error: DBAPIError) -> StoreError:
     """The typed error, with advice, for a server's one."""
     state = getattr(error.orig, "sqlstate", None) or ""
     text = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__

@@ -113,14 +113,11 @@ class SqliteFile:
         if message not in self.warnings:
             self.warnings.append(message)
 
-    def in_words(self, error: BaseException | None) -> StoreError:
+    def typed_error(self, error: BaseException | None) -> StoreError:
         """The typed error, with advice, for SQLite's one."""
         text, name = str(error), str(self.path)
         if "database or disk is full" in text:
-            return StoreFullError(
-                f"The disk of the review store {name} is full; the event was not stored.",
-                "Free some space. What waits in the outbox is stored then.",
-            )
+            return _disk_full(name)
         if "locked" in text or "busy" in text:
             return StoreUnavailableError(
                 f"The review store {name} is in use by another program for too long.",
@@ -151,11 +148,15 @@ class SqliteFile:
         except OSError:
             free = None
         if free is not None and free < 1 << 20:
-            return StoreFullError(
-                f"The disk of the review store {name} is full; the event was not stored.",
-                "Free some space. What waits in the outbox is stored then.",
-            )
+            return _disk_full(name)
         return StoreUnavailableError(
             f"The disk does not take what is written to the review store {name}; the event was not stored.",
             "Check the disk, its quota and its connection.",
         )
+
+
+def _disk_full(name: str) -> StoreFullError:
+    return StoreFullError(
+        f"The disk of the review store {name} is full; the event was not stored.",
+        "Free some space. Events in the outbox are stored then.",
+    )

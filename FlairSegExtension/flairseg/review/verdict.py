@@ -201,7 +201,7 @@ def schema() -> dict[str, Any]:
 
 
 def schema_fault(content: Mapping[str, Any]) -> str | None:
-    """First way in which a content breaks ``verdict.schema.json`` as sentences.
+    """The first violation of ``verdict.schema.json``, as a sentence.
 
     None if it does not, or if jsonschema is not installed.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlairSegError
+from ..files.hashing import file_sha256
 from ..files.headers import placed_by_header
 from ..files.nifti import read_header
 from ..image.volume import Volume, volume_from_sitk
@@ -24,7 +24,6 @@ FLAIR, FLAIR_REFERENCE, LABELS, VERDICT = "flair.nii.gz", "flair.json", "labels.
 _VERSION = re.compile(r"v([0-9]{3,})")
 #: Corners of what was read back may differ from what was written by this much, mm: float32 in the header.
 _PLACEMENT_TOLERANCE_MM = 0.01
-_CHUNK = 1 << 20
 
 
 def version_name(number: int) -> str:
@@ -131,7 +130,7 @@ def read_verdict(version: Path) -> dict[str, Any]:
 
 
 def problems_in(version: Path, content: dict[str, Any]) -> list[str]:
-    """Files that are missing or no longer have the sha256 that ``verdict.json`` holds as sentences."""
+    """Files that are missing or no longer have the sha256 that ``verdict.json`` holds, as sentences."""
     found = []
     for name, expected in content["hashes"].items():
         try:
@@ -154,12 +153,3 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         # Names of files may hold bytes that are no text; JSON can escape them.
         raw = json.dumps(content, indent=2).encode("ascii")
     path.write_bytes(raw + b"\n")
-
-
-def file_sha256(path: Path) -> str:
-    """sha256, hexadecimal, of a file's bytes; ``OSError`` if it cannot be read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -90,6 +90,13 @@ def wilson(successes: int, total: int) -> Estimate:
     return estimate(successes / total, max(float(low), 0.0), min(float(high), 1.0), total, "Wilson")
 
 
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """``part / whole``, nan where it is 0 / 0, without a warning."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out: np.ndarray = part / whole
+        return out
+
+
 def over_cases(
     sums: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], name: str, seed: int, value: float | None = None
 ) -> Estimate:

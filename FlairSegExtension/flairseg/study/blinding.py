@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files.hashing import file_sha256
 from ..image.volume import Volume
-from .canonical import file_sha256
 from .images import Mirror, read_arm, read_source, resolve, source_sha256, write_neutral
 from .key import KeyEntry, code_of
 from .protocol import BLIND_NONE, BLIND_SOURCE, Protocol

@@ -48,7 +48,7 @@ class CaseFiles:
     labels : ndarray of uint8, shape (K, J, I), or None
         What the reader continues from; None if that is the original.
     going_on_from : str
-        Where ``labels`` come from, in words; empty if they are None.
+        Where ``labels`` come from, as text; empty if they are None.
     tags : mapping of int to mapping of str to str
         Class value -> provenance (``FlairSeg.model``, ...) as it was kept with that segment; empty if nothing is known.
     warnings : tuple of str

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import FlairSegError
+from ..files.hashing import file_sha256
 from .acceptance import acceptance_of
-from .canonical import file_sha256
 from .errors import BlindedImageError, TamperedError
 from .events import Answered, FinalEvent, RaterEvent, ShowingEvent, StudyClosed, StudyEvent, StudyLocked, read_event
 from .images import read_arm, read_source, resolve

@@ -33,7 +33,7 @@ class Draft:
     content : dict
         The JSON.
     left_out : tuple of str
-        Cases without a mask of every arm as sentences.
+        Cases without a mask of every arm, as sentences.
     """
 
     content: dict[str, Any]

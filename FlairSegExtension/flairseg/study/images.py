@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FlairSegError
+from ..files.hashing import file_sha256
 from ..files.nifti import write_nifti
 from ..image.geometry import triple
 from ..image.volume import Volume
@@ -22,7 +23,6 @@ from ..io.label_meanings import OWN, LabelMapping, parse_meaning
 from ..io.reader import read_volume
 from ..labels import CLASS_BY_VALUE, LESION
 from .acceptance import without_small_lesions
-from .canonical import file_sha256
 from .errors import BlindedImageError
 from .protocol import Arm
 

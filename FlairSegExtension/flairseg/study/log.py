@@ -140,7 +140,7 @@ class EventLog:
         return None if head is None else {"sequence": head.sequence, "hash": head.hash}
 
     def verify(self, stream: str) -> list[str]:
-        """What is wrong with a stream, as sentences: its chain, and what this computer recorded and the store lacks.
+        """Problems of a stream, as sentences: its chain, and what this computer recorded and the store lacks.
 
         Raises
         ------

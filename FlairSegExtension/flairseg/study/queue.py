@@ -91,19 +91,6 @@ class QueueItem:
     priority: float | None = None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A case's files, before any of them is read."""
-
-    case: str
-    flair: Path | None
-    labels: Path | None = None
-    probabilities: Path | None = None
-    summary: Path | None = None
-    priority: float | None = None
-    why: str = ""
-
-
 def work_list(
     source: str | Path | Iterable[str | Path],
     archive: CaseArchive | None = None,
@@ -234,7 +221,7 @@ def expected_correction(labels: np.ndarray, lesion: np.ndarray) -> float:
 # --- finding cases ---------------------------------------------------------------------------------------------------
 
 
-def _items(source: str | Path | Iterable[str | Path]) -> Iterator[_Found]:
+def _items(source: str | Path | Iterable[str | Path]) -> Iterator[QueueItem]:
     if not isinstance(source, (str, Path)):
         for path in source:
             yield _from_image(Path(path))
@@ -250,7 +237,7 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[_Found]:
         yield _from_image(path)
 
 
-def _named_apart(found: list[_Found]) -> list[_Found]:
+def _named_apart(found: list[QueueItem]) -> list[QueueItem]:
     """Verdicts go by name: cases that share one take their path's name if any could have it, else a hash in theirs."""
     names = [folded(files.case) for files in found]
     for n, files in enumerate(found):
@@ -268,7 +255,7 @@ def _named_apart(found: list[_Found]) -> list[_Found]:
     return found
 
 
-def _from_folder(folder: Path) -> Iterator[_Found]:
+def _from_folder(folder: Path) -> Iterator[QueueItem]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
     segmented: set[Path] = set()
     for path in files:
@@ -287,7 +274,7 @@ def _from_folder(folder: Path) -> Iterator[_Found]:
             yield _from_image(path)
 
 
-def _from_csv(path: Path) -> Iterator[_Found]:
+def _from_csv(path: Path) -> Iterator[QueueItem]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -300,7 +287,7 @@ def _from_csv(path: Path) -> Iterator[_Found]:
             raise UnreadableImageError(
                 f"Line {number} of {path.name} names no FLAIR.", f"The list's columns are {', '.join(_COLUMNS)}."
             )
-        files = {
+        files: dict[str, Any] = {
             key: path.absolute().parent / value.strip() for key in _COLUMNS[1:] if (value := row.get(key) or "").strip()
         }
         beside = _from_image(files["flair"])
@@ -318,15 +305,15 @@ def _number(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _from_image(path: Path) -> _Found:
+def _from_image(path: Path) -> QueueItem:
     """An image, with the results beside it."""
     stem = stem_of(path)
     beside = {ending: path.absolute().parent / f"{stem}{ending}" for ending in (_LABELS, _PROBABILITIES, _SUMMARY)}
     found = {ending: file if file.is_file() else None for ending, file in beside.items()}
-    return _Found(case_name(path), path, found[_LABELS], found[_PROBABILITIES], found[_SUMMARY])
+    return QueueItem(case_name(path), path, found[_LABELS], found[_PROBABILITIES], found[_SUMMARY])
 
 
-def _from_summary(path: Path) -> _Found | None:
+def _from_summary(path: Path) -> QueueItem | None:
     """A case that ``flairseg segment`` wrote; None if the file is another program's."""
     content = _json(path)
     if not isinstance(content, dict) or "input" not in content or "lesion_count" not in content:
@@ -338,7 +325,7 @@ def _from_summary(path: Path) -> _Found | None:
         # Kept, so that the list says what is missing.
         flair = Path(named)
     labels, probabilities = (path.with_name(f"{stem}{e}") for e in (_LABELS, _PROBABILITIES))
-    return _Found(
+    return QueueItem(
         str(content.get("case") or stem),
         flair,
         labels if labels.is_file() else None,
@@ -350,7 +337,8 @@ def _from_summary(path: Path) -> _Found | None:
 # --- scores and states -----------------------------------------------------------------------------------------------
 
 
-def _scored(found: _Found) -> QueueItem:
+def _scored(found: QueueItem) -> QueueItem:
+    """The case whose files were found, with what its summary and its score say."""
     warnings: list[str] = []
     known: dict[str, Any] = {}
     by_lesions = None
@@ -374,18 +362,13 @@ def _scored(found: _Found) -> QueueItem:
     if score is None and found.labels is not None and by_lesions is not None:
         score = by_lesions
         why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's mean probability)."
-    return QueueItem(
-        found.case,
-        found.flair,
-        found.labels,
-        found.probabilities,
-        found.summary,
+    return replace(
+        found,
         expected_correction_ml=score,
         why=found.why or why,
         state=OPEN if found.labels is not None else NOT_SEGMENTED,
         warnings=tuple(warnings),
         problem=_problem(found),
-        priority=found.priority,
         **known,
     )
 
@@ -400,7 +383,7 @@ def _from_content(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _problem(found: _Found) -> str:
+def _problem(found: QueueItem) -> str:
     """Why a case cannot be opened, as far as it shows without reading an image; empty if it can."""
     if found.flair is None:
         return "Its FLAIR is not known: the summary names none."

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .canonical import content_sha256, file_sha256
+from ..files.hashing import file_sha256
+from .canonical import content_sha256
 from .errors import StudyStateError, TamperedError
 from .protocol import Protocol, Rules
 from .protocol_reading import parse_rules

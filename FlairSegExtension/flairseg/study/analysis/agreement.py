@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...statistics.intervals import Estimate, estimate, over_cases, wilson
+from ...statistics.intervals import Estimate, estimate, over_cases, ratio, wilson
 from .wording import counted
 
 MISSING = -1
@@ -254,9 +254,7 @@ def _count_sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _percent(sums: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out: np.ndarray = sums[..., 1] / sums[..., 0]
-        return out
+    return ratio(sums[..., 1], sums[..., 0])
 
 
 def _fleiss(sums: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a closed study gives to the analysis: its tables, its design, and what its protocol says as sentences."""
+"""The inputs of an analysis from a closed study: its tables, its design, and its protocol as sentences."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class StudyDescription:
     models : mapping of str to str
         Arm -> what made its masks.
     raters : mapping of str to str
-        Rater code -> experience as sentences.
+        Rater code -> experience, for instance ``5 years``.
     repeats : int or None
         Planned showings of each case and arm to each rater.
     mirrored : bool

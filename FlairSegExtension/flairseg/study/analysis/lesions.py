@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...image.geometry import triple
-from ...statistics.intervals import Estimate, over_cases
+from ...statistics.intervals import Estimate, over_cases, ratio
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE, MarkRow
 from .rates import ALL_RATERS
 from .tidy import RatingTable
@@ -70,16 +70,12 @@ def lesion_rows(table: RatingTable, seed: int) -> list[LesionRow]:
 
 
 def _precision(sums: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out: np.ndarray = (sums[..., 0] - sums[..., 1]) / sums[..., 0]
-        return out
+    return ratio(sums[..., 0] - sums[..., 1], sums[..., 0])
 
 
 def _sensitivity(sums: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        true = sums[..., 0] - sums[..., 1]
-        out: np.ndarray = true / (true + sums[..., 2])
-        return out
+    true = sums[..., 0] - sums[..., 1]
+    return ratio(true, true + sums[..., 2])
 
 
 def _said(figure: Estimate) -> Estimate:
@@ -128,13 +124,10 @@ def mark_agreement(table: RatingTable, marks: Sequence[MarkRow], seed: int) -> l
 
 
 def _mark_row(kind: str, arm: str, label: str, sums: np.ndarray, seed: int) -> MarkAgreementRow:
-    def share(s: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            out: np.ndarray = 2 * s[..., 0] / (s[..., 1] + s[..., 2])
-            return out
-
     common, one, other = (int(x) for x in sums.sum(axis=0))
-    figure = over_cases(sums, share, f"marks/{kind}/{arm}/{label}", seed)
+    figure = over_cases(
+        sums, lambda s: ratio(2 * s[..., 0], s[..., 1] + s[..., 2]), f"marks/{kind}/{arm}/{label}", seed
+    )
     if not figure.defined:
         figure = Estimate(None, n=len(sums), note="Nobody marked anything: there is no place to agree on.")
     return MarkAgreementRow(kind, arm, label, (one, other), common, figure)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...statistics.intervals import Estimate, over_cases, wilson
+from ...statistics.intervals import Estimate, over_cases, ratio, wilson
 from .agreement import MISSING
 from .tidy import Question, RatingTable
 
@@ -78,15 +78,12 @@ def _of_showings(
 ) -> RateRow:
     answered, positive = (values != MISSING).sum(axis=1), (values == 1).sum(axis=1)
     sums = np.column_stack([positive, answered]).astype(float)
-
-    def share(s: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            out: np.ndarray = s[..., 0] / s[..., 1]
-            return out
-
     total, yes = int(answered.sum()), int(positive.sum())
-    clustered = over_cases(sums, share, f"rate/{question.id}/{arm}/{rater}", seed) if total else wilson(yes, total)
-    return RateRow(question.id, arm, rater, "showing", yes, total, shown - total, wilson(yes, total), clustered)
+    of_showings = clustered = wilson(yes, total)
+    if total:
+        name = f"rate/{question.id}/{arm}/{rater}"
+        clustered = over_cases(sums, lambda s: ratio(s[..., 0], s[..., 1]), name, seed)
+    return RateRow(question.id, arm, rater, "showing", yes, total, shown - total, of_showings, clustered)
 
 
 def _of_cases(question: Question, arm: str, values: np.ndarray) -> list[RateRow]:
