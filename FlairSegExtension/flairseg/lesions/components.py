@@ -393,7 +393,7 @@ def count_edits(original: np.ndarray, current: np.ndarray, values: Iterable[int]
 
 def count_voxels(labels: np.ndarray) -> np.ndarray:
     """Voxels of each class 0..3 of labels (uint8; K, J, I), slice by slice."""
-    return sum((np.bincount(part.ravel(), minlength=4)[:4] for part in labels), np.zeros(4, np.int64))
+    return np.array([sum(int(np.count_nonzero(part == value)) for part in labels) for value in range(4)], np.int64)
 
 
 def changed_box(before: np.ndarray, after: np.ndarray) -> Box | None:

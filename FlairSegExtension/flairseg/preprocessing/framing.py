@@ -95,8 +95,13 @@ class Frame:
         ndarray of float32, shape grid
         """
         out = np.zeros(self.grid, dtype=np.float32)
-        last = np.asarray(self.size) - 1
-        low = np.maximum(np.ceil(self.offset[index]), 0).astype(int)
+        lines = [np.flatnonzero(framed.any(axis=axis)) for axis in (1, 0)]
+        if not all(line.size for line in lines):
+            return out
+        # Nothing is to be computed beyond the neighbours of what is not 0.
+        first = np.maximum([line[0] - 1 for line in lines], 0)
+        last = np.minimum([line[-1] + 1 for line in lines], np.asarray(self.size) - 1)
+        low = np.maximum(np.ceil(self.offset[index] + first * self.scale[index]), 0).astype(int)
         end = np.floor(self.offset[index] + last * self.scale[index])
         high = np.minimum(end, np.asarray(self.grid) - 1).astype(int)
         if (high < low).any():

@@ -248,6 +248,7 @@ def predict(
         start, stop = indices[0], indices[-1] + 1
         if parts is None:
             answer = _answers(prepared.batch(start, stop), generator, plane)
+            answer[answer < SMALLEST_PROBABILITY] = 0
             keep(slice(start, stop), prepared.restore(answer, start))
             return len(indices)
         boxes = [part.box for part in (parts[k] for k in indices) if part is not None]
@@ -255,6 +256,7 @@ def predict(
         for k, box, part in zip(indices, boxes, _answers(batch, generator, plane), strict=True):
             answer = np.zeros((1, len(part), *prepared.frame.size), np.float32)
             answer[0, BACKGROUND] = 1
+            part[part < SMALLEST_PROBABILITY] = 0
             answer[(0, slice(None), *box)] = part
             keep(slice(k, k + 1), prepared.restore(answer, k))
         return len(indices)
