@@ -168,8 +168,8 @@ def _lock_record(study: Study, findings: list[Finding]) -> StudyLocked | None:
     for name, recorded, found in (
         ("protocol_sha256", locked.protocol_sha256, study.protocol_sha256),
         ("key_commitment", locked.key_commitment, study.commitment),
-        ("rooms", locked.rooms, study.content["rooms"]),
-        ("plans", locked.plans, study.content["plans"]),
+        ("rooms", locked.rooms, study.rooms),
+        ("plans", locked.plans, study.plans),
     ):
         if recorded != found:
             findings.append(Finding(PROTOCOL, "study.json", f"its {name} is not the one in the lock record."))
@@ -180,7 +180,7 @@ def _orders(protocol: Protocol, key: SealedKey, study: Study) -> Iterator[Findin
     """The key's order is the one that follows from the protocol's seeds."""
     for rater in study.raters:
         planned = plan(protocol, rater)
-        if order_sha256(planned) != study.content["plans"].get(rater):
+        if order_sha256(planned) != study.plans.get(rater):
             yield Finding(ORDER, rater, "the order that follows from the protocol is not the one that was locked.")
         expected = [(s.position, s.case, s.arm, s.repeat, s.mirrored) for s in planned]
         held = [(e.position, e.case, e.arm, e.repeat, e.mirror is not None) for e in key.entries.get(rater, ())]
@@ -195,7 +195,7 @@ def _room(study: Study, rater: str, locked: StudyLocked | None, findings: list[F
     except FlairSegError as error:
         findings.append(Finding(ORDER, f"{rater}/room.json", str(error)))
         return None
-    expected = study.content["rooms"] if locked is None else locked.rooms
+    expected = study.rooms if locked is None else locked.rooms
     if expected.get(rater) != room.sha256:
         findings.append(Finding(ORDER, f"{rater}/room.json", "its rules or its order are not those that were locked."))
     return room

@@ -142,14 +142,16 @@ class Study:
             self.protocol_sha256: str = content["protocol_sha256"]
             self.commitment: str = content["key_commitment"]
             self.store: str = content["store"]
-            self.raters: tuple[str, ...] = tuple(content["rooms"])
+            self.title: str = content["title"]
+            self.rooms: dict[str, str] = content["rooms"]
+            self.plans: dict[str, str] = content["plans"]
         except OSError as error:
             raise _no_study(self.folder, error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise TamperedError(
                 f"{STUDY_NAME} was changed after the study was locked ({error}).", "Put it back from a backup."
             ) from error
-        self.content: dict[str, Any] = content
+        self.raters = tuple(self.rooms)
 
     @property
     def key_lies_in_study(self) -> bool:
@@ -319,8 +321,15 @@ class Study:
     def record_lock(self) -> None:
         """Write the lock record; written already: nothing happens."""
         with self.log() as log:
-            locked = {name: self.content[name] for name in ("rooms", "plans", "title")}
-            self._record(log, StudyLocked, once=True, **locked, software=software())
+            self._record(
+                log,
+                StudyLocked,
+                once=True,
+                rooms=self.rooms,
+                plans=self.plans,
+                title=self.title,
+                software=software(),
+            )
 
     def _rater_status(self, rater: str) -> RaterStatus:
         room = Room.open(self.room_folder(rater))

@@ -19,9 +19,9 @@ from ...statistics.intervals import Estimate
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE
 from .agreement import AC1, AC2, COHEN, FLEISS, PERCENT, WEIGHTED
 from .lesions import MapPoint
-from .rates import ALL_RATERS, RateRow
+from .rates import RateRow
 from .results import ALL_ARMS, BETWEEN_ARMS, INTER, INTRA, RULE, AgreementRow, LimitsRow, Results
-from .tidy import ORDERED, Question, RatingTable
+from .tidy import ALL_RATERS, ORDERED, Question, RatingTable
 from .timing import order_of
 from .wording import counted, figure
 

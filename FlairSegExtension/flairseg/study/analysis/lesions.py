@@ -13,7 +13,6 @@ import numpy as np
 from ...image.geometry import triple
 from ...statistics.intervals import Estimate, over_cases, ratio
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE, MarkRow
-from .rates import ALL_RATERS
 from .tidy import RatingTable
 
 if TYPE_CHECKING:
@@ -48,13 +47,9 @@ class LesionRow:
 def lesion_rows(table: RatingTable, seed: int) -> list[LesionRow]:
     """Lesion-level precision and sensitivity per arm and rater, with bootstrap intervals over cases."""
     rows = []
-    groups: list[tuple[str, tuple[str, ...]]] = [(rater, (rater,)) for rater in table.raters]
-    if len(table.raters) > 1:
-        groups.append((ALL_RATERS, table.raters))
     counts = ["delineated", "false_positives", "false_negatives"]
     for arm in table.arms:
-        for label, raters in groups:
-            shown = table.showings[(table.showings["arm"] == arm) & table.showings["rater"].isin(raters)]
+        for label, _, shown in table.groups(arm):
             shown = shown.dropna(subset=counts)
             if shown.empty:
                 continue

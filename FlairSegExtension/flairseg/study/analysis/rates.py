@@ -10,7 +10,6 @@ from ...statistics.intervals import Estimate, over_cases, ratio, wilson
 from .agreement import MISSING
 from .tidy import Question, RatingTable
 
-ALL_RATERS = "all raters"
 MAJORITY = "majority of showings"
 UNANIMOUS = "every showing"
 
@@ -56,15 +55,9 @@ def rates(table: RatingTable, question: Question, seed: int) -> list[RateRow]:
     """
     rows: list[RateRow] = []
     for arm in table.arms:
-        groups: list[tuple[str, tuple[str, ...]]] = [(rater, (rater,)) for rater in table.raters]
-        if len(table.raters) > 1:
-            groups.append((ALL_RATERS, table.raters))
-        for label, raters in groups:
+        for label, raters, shown in table.groups(arm):
             columns = [(rater, repeat) for rater in raters for repeat in table.repeats]
             values, clusters = table.matrix(question, [arm], columns)
-            shown = table.showings[(table.showings["arm"] == arm) & table.showings["rater"].isin(raters)]
-            if shown.empty:
-                continue
             rows.append(_of_showings(question, arm, label, values, clusters, len(shown), seed))
         columns = [(rater, repeat) for rater in table.raters for repeat in table.repeats]
         if len(columns) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ from .agreement import MISSING
 if TYPE_CHECKING:
     import pandas as pd
 
+ALL_RATERS = "all raters"
 #: Kinds of questions, by what can be computed from their answers.
 BINARY, ORDERED, NOMINAL, NUMBER, WORDS = "binary", "ordered", "nominal", "number", "words"
 #: Response type of a choice among categories without an order, before the categories: ``Category: a | b``.
@@ -183,6 +184,13 @@ class RatingTable:
         """Showings without an answer to a question."""
         answered = self.answers[(self.answers["question"] == question.id) & self.answers["value"].notna()]
         return len(self.showings) - len(answered)
+
+    def groups(self, arm: str) -> Iterator[tuple[str, tuple[str, ...], pd.DataFrame]]:
+        """(label, raters, their showings in an arm): each rater, then all where there are several; none without."""
+        for label, raters in (*((rater, (rater,)) for rater in self.raters), (ALL_RATERS, self.raters)):
+            shown = self.showings[(self.showings["arm"] == arm) & self.showings["rater"].isin(raters)]
+            if not shown.empty and (label != ALL_RATERS or len(raters) > 1):
+                yield label, raters, shown
 
     def matrix(
         self,

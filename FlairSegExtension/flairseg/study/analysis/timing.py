@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...statistics.intervals import CONFIDENCE, Estimate, estimate
-from .rates import ALL_RATERS
 from .tidy import RatingTable
 
 if TYPE_CHECKING:
@@ -58,14 +57,8 @@ class TimingTest:
 def timing_rows(table: RatingTable) -> list[TimingRow]:
     """Median and quartiles of the active seconds per arm and rater."""
     rows = []
-    groups: list[tuple[str, tuple[str, ...]]] = [(rater, (rater,)) for rater in table.raters]
-    if len(table.raters) > 1:
-        groups.append((ALL_RATERS, table.raters))
     for arm in table.arms:
-        for label, raters in groups:
-            shown = table.showings[(table.showings["arm"] == arm) & table.showings["rater"].isin(raters)]
-            if shown.empty:
-                continue
+        for label, _, shown in table.groups(arm):
             seconds = shown["active_seconds"].dropna().to_numpy(dtype=float)
             median, low, high = np.quantile(seconds, (0.5, 0.25, 0.75)).tolist() if seconds.size else [None] * 3
             total = float(seconds.sum()) / 60 if seconds.size else None
