@@ -328,6 +328,6 @@ def test_without_sqlalchemy_answers_wait_on_this_computer(rater, tmp_path, monke
     monkeypatch.setattr(dependencies, "ensureStore", decline)
     rater.choose(room_of(study))
     assert asked == [str(study / "events.sqlite")]
-    assert "kept safe on this computer" in rater.ui.sceneLabel.text
+    assert "stored on this computer" in rater.ui.sceneLabel.text
     rater.keys("Return", "A", "Return")
     assert rater.session.progress.answered == 1

@@ -60,7 +60,7 @@ class CaseList:
         table.setColumnCount(5)
         table.setHorizontalHeaderLabels([_("Case"), _("Corr."), _("Les."), _("ml"), _("State")])
         for column, tip in (
-            (_EXPECTED, _("Lesion volume that is expected to need correction, ml: the list begins with the largest.")),
+            (_EXPECTED, _("Lesion volume expected to need correction, ml; largest first.")),
             (_LESIONS, _("Number of lesions that the model found.")),
             (_VOLUME, _("Volume of the lesions, ml.")),
             (_STATE, _("The last verdict in the folder of cases.")),

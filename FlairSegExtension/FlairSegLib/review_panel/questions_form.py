@@ -182,7 +182,7 @@ class _Choice:
             button.setChecked(own == value)
         if self.kind == ACCEPTABILITY:
             differs = value is not None and proposed is not None and value != proposed
-            self._note.setText(_("You decide differently from the rule; that is all right.") if differs else "")
+            self._note.setText(_("Your answer differs from the rule's proposal; that is allowed.") if differs else "")
             self._note.setVisible(differs)
 
     def mark_active(self, active: bool) -> None:

@@ -108,7 +108,7 @@ class RatingPage:
         self.ui.commentBox.setEnabled(not expired)
         self.ui.marksBox.setEnabled(not expired)
         if expired:
-            self.say(messages.WARNING, _("The time for this case is over. Submit it: what is there counts."))
+            self.say(messages.WARNING, _("The time for this case is over. Submit it; the answers so far count."))
 
     def say(self, kind: str, text: str) -> None:
         """A message below the questions."""

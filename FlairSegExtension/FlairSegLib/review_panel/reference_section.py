@@ -206,7 +206,7 @@ class ReferenceSection:
         text = (
             phrasing.text(error)
             if isinstance(error, FlairSegError)
-            else _("It did not work: {error}.").format(error=phrasing.text(error))
+            else _("The step failed: {error}.").format(error=phrasing.text(error))
         )
         messages.show(self.ui.referenceMessageLabel, messages.ERROR, text)
         self._update()
@@ -290,7 +290,7 @@ class ReferenceSection:
             return _("Choose a case.")
         if row.task is None:
             return _("This case is agreed on.")
-        return _("There is nothing to do about it now.") if row.task.what == WAIT else ""
+        return _("There is no task for this case now.") if row.task.what == WAIT else ""
 
     def _fill(self, rows: tuple[Row, ...]) -> None:
         table = self.ui.referenceTable

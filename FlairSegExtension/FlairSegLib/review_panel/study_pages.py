@@ -33,11 +33,11 @@ def show_ready(ui, session: StudySession, remark: str) -> None:
     loaded = len(_loaded_nodes())
     if loaded:
         remark = _(
-            "Slicer has {count} other item(s) loaded. They are closed when you go on; save them first if they matter."
+            "Slicer has {count} other item(s) loaded. They are closed when you continue; save them first if needed."
         ).format(count=loaded)
-        ui.showButton.setText(_("Close them and go on (Enter)"))
+        ui.showButton.setText(_("Close them and continue (Enter)"))
     elif progress.answered + progress.training_answered > 0:
-        ui.showButton.setText(_("Go on with the next case (Enter)"))
+        ui.showButton.setText(_("Continue with the next case (Enter)"))
     else:
         ui.showButton.setText(_("Show the first case (Enter)"))
     messages.show(ui.sceneLabel, messages.WARNING, remark)

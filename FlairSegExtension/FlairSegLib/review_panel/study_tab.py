@@ -484,9 +484,7 @@ def _ensure_store(address: str) -> str:
     try:
         dependencies.ensureStore(address)
     except FlairSegError as error:
-        return _("{error} What you answer is kept safe on this computer until it can be sent.").format(
-            error=error.message
-        )
+        return _("{error} Your answers are stored on this computer until they can be sent.").format(error=error.message)
     return ""
 
 

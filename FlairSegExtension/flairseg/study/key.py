@@ -103,7 +103,10 @@ class SealedKey:
             "study_id": self.study_id,
             "protocol_sha256": self.protocol_sha256,
             "secret": self.secret,
-            "raters": {rater: [asdict(entry) for entry in entries] for rater, entries in self.entries.items()},
+            "raters": {
+                rater: [{**asdict(e), "mirror": None if e.mirror is None else _plain(e.mirror)} for e in entries]
+                for rater, entries in self.entries.items()
+            },
         }
 
 
@@ -167,6 +170,14 @@ def _key_from(raw: Any) -> SealedKey:
             for item in items
         )
     return SealedKey(raw["study_id"], raw["protocol_sha256"], raw["secret"], entries)
+
+
+def _plain(mirror: Mirror) -> dict[str, Any]:
+    return {
+        "axis": mirror.axis,
+        "shape": list(mirror.shape),
+        "ijk_to_ras": [list(row) for row in mirror.ijk_to_ras],
+    }
 
 
 def _mirror(raw: Mapping[str, Any]) -> Mirror:

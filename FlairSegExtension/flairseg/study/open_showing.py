@@ -311,7 +311,7 @@ class OpenShowing:
     def _check_takes_marks(self) -> None:
         self._check_running()
         if self.remaining_s == 0.0:
-            raise AnswerRefusedError("The time for this case is over.", "Submit it; what is there counts.")
+            raise AnswerRefusedError("The time for this case is over.", "Submit it; the answers so far count.")
 
     def _draft(self, question_id: str, value: Answer) -> None:
         self._check_takes_marks()

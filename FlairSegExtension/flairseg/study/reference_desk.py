@@ -121,7 +121,7 @@ def begin(folder: str | Path, case: str, reader: str, clock: Clock | None = None
     with ReferenceSession(folder, clock) as session:
         task = next((task for task in session.tasks(reader) if task.case == case), None)
         if task is None:
-            raise ReferenceStepError(f"There is nothing to do about {case}.", "Look at the list of tasks.")
+            raise ReferenceStepError(f"There is no task for {case} now.", "Look at the list of tasks.")
         grid = SceneGrid.of(read_source(resolve(session.folder, session.setup.flairs[case])))
         mask = session.own_mask(case, reader)
         return Work(
