@@ -62,11 +62,11 @@ class FlairSeg(ScriptedLoadableModule):
 
 def registerWithSlicer() -> None:
     """What Slicer is told once it has started: sample data, the list of terms, the layouts of saved scenes."""
-    from FlairSegLib import own_layouts, sample_data, terminology
+    from FlairSegLib import sample_data, slice_layout, terminology
 
     sample_data.register()
     terminology.load()
-    own_layouts.register()
+    slice_layout.register()
 
 
 class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -1,7 +1,8 @@
 """Layouts of our own: their numbers, and that Slicer knows them.
 
 A scene keeps the number of its layout and not its description, and nothing is told before a scene is saved. A Slicer
-that does not know the description opens such a scene without a single view: all of ours are described when it starts.
+that does not know the description opens such a scene without a single view: all of ours are described when it starts
+(:func:`.slice_layout.register`).
 """
 
 from __future__ import annotations
@@ -27,13 +28,3 @@ def describe(number: int, description: str) -> None:
         node.AddLayoutDescription(number, description)
     elif node.GetLayoutDescription(number) != description:
         node.SetLayoutDescription(number, description)
-
-
-def register() -> None:
-    """Describe all of them; nothing happens where there are no views (no main window)."""
-    from . import linked_views, slice_layout
-
-    if slicer.app.layoutManager() is None:
-        return
-    for number, description in {**slice_layout.descriptions(), **linked_views.descriptions()}.items():
-        describe(number, description)

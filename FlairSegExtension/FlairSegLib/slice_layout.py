@@ -8,7 +8,7 @@ from __future__ import annotations
 import qt
 import slicer
 
-from . import drawing, own_layouts, views
+from . import drawing, linked_views, own_layouts, views
 from .linked_views import plane_of
 from .own_layouts import FIRST_LAYOUT
 
@@ -126,6 +126,14 @@ def _rendered(volume_node) -> bool:
 def descriptions() -> dict[int, str]:
     """Number and description of each of these layouts."""
     return {number: layout_description(plane) for plane, number in _NUMBERS.items()}
+
+
+def register() -> None:
+    """Describe all layouts of ours to Slicer; nothing happens where there are no views (no main window)."""
+    if slicer.app.layoutManager() is None:
+        return
+    for number, description in {**descriptions(), **linked_views.descriptions()}.items():
+        own_layouts.describe(number, description)
 
 
 def layout_description(plane: str) -> str:

@@ -163,11 +163,9 @@ def read_cases(
         )
     if patients is None and (folder / PATIENTS).is_file():
         patients = read_patients(folder / PATIENTS)
-    cases, left_out = [], []
-    for number, path in enumerate(found, 1):
-        one = _newest(number, path, patients or {})
-        (cases if isinstance(one, ReviewedCase) else left_out).append(one)
-    return cases, left_out
+    read = [_newest(number, path, patients or {}) for number, path in enumerate(found, 1)]
+    cases = [one for one in read if isinstance(one, ReviewedCase)]
+    return cases, [one for one in read if not isinstance(one, ReviewedCase)]
 
 
 def read_patients(path: Path) -> dict[str, str]:

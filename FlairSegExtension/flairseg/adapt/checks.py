@@ -153,7 +153,7 @@ def thumbnail(slices: np.ndarray, masks: np.ndarray) -> np.ndarray:
     grid = [np.linspace(0, m - 1, n) for n, m in zip(THUMBNAIL, image.shape, strict=True)]
     small = ndimage.map_coordinates(image, np.meshgrid(*grid, indexing="ij"), order=1)
     small -= small.mean()
-    return (small / max(float(np.linalg.norm(small)), 1e-6)).astype(np.float32)
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-6), np.float32)
 
 
 def apart(examined: list[Examined]) -> tuple[list[Examined], list[LeftOut]]:

@@ -28,7 +28,7 @@ def harms(base: ModelCard, adapted: ModelCard, reporter: Reporter) -> list[Harm]
     reporter : Reporter
         Checked between images.
     """
-    found: list[list[dict[str, float]]] = [[], []]
+    found: list[list[dict[int, float]]] = [[], []]
     truths = [make_phantom(*phantom) for phantom in PHANTOMS]
     for n, truth in enumerate(truths):
         for place, card in enumerate((base, adapted)):

@@ -123,13 +123,14 @@ def compare(
         if not pairs:
             continue
         values = np.array(pairs)
+        of_base, of_adapted = values.mean(0)
         gains = (values[:, 1] - values[:, 0]) * (1 if more_is_better else -1)
         found = mean_over_patients(gains, f"adaptation {key}", seed)
         low, high = (float("nan") if limit is None else float(limit) for limit in (found.low, found.high))
         out.append(
             Comparison(
-                key, *map(float, values.mean(0)), float(gains.mean()), low, high, sign_flip(gains, seed), len(values),
-                int((gains > 0).sum()),
+                key, float(of_base), float(of_adapted), float(gains.mean()), low, high, sign_flip(gains, seed),
+                len(values), int((gains > 0).sum()),
             )
         )  # fmt: skip
     return out

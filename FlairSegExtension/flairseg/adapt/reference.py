@@ -42,6 +42,7 @@ def case_features(result: Segmentation, images: np.ndarray, masks: np.ndarray) -
         Brain.
     """
     lesion = result.labels == LESION
+    assert result.probabilities is not None  # noqa: S101 - a model's result has them
     sure = float(result.probabilities[LESION][lesion].astype(np.float32).mean()) if lesion.any() else 1.0
     voxel_ml = result.volume.geometry.voxel_volume_ml
     return {

@@ -329,7 +329,9 @@ class _Run:
             )
         return {"steps": wanted, "folds": folds, "step_seconds": step}
 
-    def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[list[dict[str, float]], list[dict]]:
+    def _folds(
+        self, folds: list[list[str]], plan: dict[str, Any]
+    ) -> tuple[list[dict[str, float]], list[dict[str, Any]]]:
         """Figures of each case by the model that never saw its patient, and what the trainings took."""
         figures: list[dict[str, float] | None] = [None] * len(self.examined)
         features: list[dict[str, float] | None] = [None] * len(self.examined)
@@ -341,9 +343,7 @@ class _Run:
                 trainings.append(self._trained(name, away, plan))
                 for m, one in enumerate(self.examined):
                     if one.case.patient in away:
-                        kept = self.work.once(
-                            f"{name}-case-{one.case.number}", lambda one=one, name=name: self._tested(one, name)
-                        )
+                        kept = self.work.once(f"{name}-case-{one.case.number}", partial(self._tested, one, name))
                         figures[m], features[m] = _figures_from(kept["figures"]), kept["features"]
                         self.reporter.update(1.0)
         # What drift is judged against is what the adapted model makes of cases that it has not seen, not the base.
@@ -389,7 +389,8 @@ class _Run:
                 "checks": [[step, round(site, 4), round(replay, 4)] for step, site, replay in tuned.checks],
             }
 
-        return self.work.once(name, make)
+        kept: dict[str, Any] = self.work.once(name, make)
+        return kept
 
     def _bank(self, away: list[str]) -> Bank:
         from .banks import Bank
@@ -427,7 +428,7 @@ class _Run:
         comparisons: list[Comparison],
         harms: list[Harm],
         adapted: list[dict[str, float]],
-        trainings: list[dict],
+        trainings: list[dict[str, Any]],
         folds: list[list[str]],
     ) -> Adapted:
         minutes = (time.monotonic() - self.began) / 60

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,8 @@ FORGIVEN = 0.01
 
 
 _GEOMETRY = Geometry(rotation_deg=12, shear_deg=4, zoom=0.12, flip=True)
+#: Images and labels of several batches.
+_Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -262,24 +264,20 @@ def _step(
         )
 
 
-def _look(bank: Bank) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _look(bank: Bank) -> _Batches:
     """Whole slices in batches for a check: images, labels."""
     chosen = np.unique(np.linspace(0, len(bank.images) - 1, min(MOST_HELD, len(bank.images))).round().astype(int))
     batches = []
     for start in range(0, len(chosen), 6):
         part = chosen[start : start + 6]
         labels = bank.labels[part]
-        batches.append(
-            (
-                torch.from_numpy(dequantise(bank.images[part]))[:, None],
-                torch.from_numpy(labels.astype(np.int64)),
-            )
-        )
+        images = torch.from_numpy(dequantise(bank.images[part]))[:, None]
+        batches.append((images, torch.from_numpy(labels.astype(np.int64))))
     return batches
 
 
 @torch.inference_mode()
-def _check(network: nn.Module, looks: list[list], config: PipelineConfig, result: Tuned, step: int) -> float:
+def _check(network: nn.Module, looks: Sequence[_Batches], config: PipelineConfig, result: Tuned, step: int) -> float:
     """Score of a network, less is better: minus the site's Dice, plus what the synthetic slices have lost of theirs.
 
     Dice and not the loss: cross entropy rises with confidence long before masks get worse (Guo et al. 2017, ICML).
@@ -290,7 +288,7 @@ def _check(network: nn.Module, looks: list[list], config: PipelineConfig, result
     return max(0.0, result.checks[0][2] - replay - FORGIVEN) - site
 
 
-def _dice(network: nn.Module, batches: list, config: PipelineConfig) -> float:
+def _dice(network: nn.Module, batches: _Batches, config: PipelineConfig) -> float:
     """Dice of lesions over all slices together, where they are known; of ventricles where no lesion was drawn."""
     overlap, size, drawn = (np.zeros(NUMBER_OF_CLASSES) for _ in range(3))
     for images, labels in batches:

@@ -110,8 +110,8 @@ class bar:
 def _show(messages: Console, results: Console, done: Adapted, output: Path) -> None:
     from ..adapt.terms import BETTER, FIGURES
 
-    for one in done.left_out:
-        show_information(messages, f"Left out ({one.code}): {one.reason}", f"case {one.number}")
+    for case in done.left_out:
+        show_information(messages, f"Left out ({case.code}): {case.reason}", f"case {case.number}")
     table = Table(box=box.SIMPLE, title=f"{done.cases} cases, {done.patients} patients", title_justify="left")
     for column in ("Figure", "Base", "Adapted", "Gain", "95 % interval", "p"):
         table.add_column(column, justify="left" if column == "Figure" else "right", no_wrap=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -96,7 +97,7 @@ def _compare(
     device: str,
     overwrite: bool,
     pseudonymiser: Pseudonymiser | None,
-    messages,
+    messages: Console,
 ) -> Comparison:
     from ..comparison.comparing import choose_models, compare
     from ..comparison.writing import check_comparison, write_comparison

@@ -97,7 +97,7 @@ def make_pdf(
     require(("pydicom",), "Writing DICOM", "dicom")
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.sr.codedict import codes
-    from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
     content = _content(pdf)
     headers = source.headers()
@@ -109,7 +109,7 @@ def make_pdf(
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = EncapsulatedPDFStorage
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = new_uid()
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = UID(new_uid())
     made.SeriesInstanceUID, made.SeriesNumber, made.InstanceNumber = new_uid(), SERIES_NUMBERS["PDF"], 1
     made.Modality, made.ConversionType = "DOC", "WSD"
     made.SeriesDescription = f"FlairSeg report. {RESEARCH_USE}"[:64]

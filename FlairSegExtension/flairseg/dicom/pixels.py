@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import UnreadableImageError, UnsupportedImageError
 from .gdcm import GdcmHeader, has_pydicom, stored_frame
-from .scan import read_header
+from .scan import read_dataset
 from .text import bad_value, number, quiet
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
         return
     with quiet():
         try:
-            header = read_header(path, force=True)
+            header = read_dataset(path, force=True)
             syntax = _syntax(header)
             if not syntax.is_compressed or syntax.name.startswith("RLE") or syntax.is_deflated:
                 yield from _by_pydicom(path, header, numbers)
@@ -81,7 +81,9 @@ def stored_bytes(path: Path) -> bytes | None:
             from pydicom import dcmread
 
             return bytes(dcmread(path, specific_tags=["PixelData"], force=True).PixelData)
-        except (*bad_value(), UnsupportedImageError):
+        except bad_value():
+            return None
+        except UnsupportedImageError:
             return None
 
 

@@ -20,6 +20,8 @@ from .stack import is_orientation
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from .text import Header
+
 #: What is read of a header. Nothing here says who the patient is.
 KEYWORDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
@@ -204,10 +206,13 @@ def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = Non
     return found
 
 
-def read_header(path: Path, keywords: tuple[str, ...] | None = None, force: bool = False) -> Dataset:
+def read_header(path: Path, keywords: tuple[str, ...] | None = None, force: bool = False) -> Header:
     """A file's header without its pixels, by pydicom (else GDCM); all of it, or the named attributes."""
-    if not has_pydicom():
-        return GdcmHeader(path)
+    return read_dataset(path, keywords, force) if has_pydicom() else GdcmHeader(path)
+
+
+def read_dataset(path: Path, keywords: tuple[str, ...] | None = None, force: bool = False) -> Dataset:
+    """As :func:`read_header`, by pydicom."""
     import pydicom
 
     return pydicom.dcmread(
@@ -247,11 +252,11 @@ def _kind(path: Path) -> str | None:
     return "bare" if head[3] == 0 and (explicit or head[6:8] == b"\0\0") else None
 
 
-def _media_class(data: Dataset) -> str:
+def _media_class(data: Header) -> str:
     return header_text.text(getattr(data, "file_meta", None), "MediaStorageSOPClassUID")
 
 
-def _is_other_object(data: Dataset) -> bool:
+def _is_other_object(data: Header) -> bool:
     """Whether a data set without pixels is meant to have none; an image's that lacks them was cut short."""
     if not has_pydicom():
         return False
@@ -263,13 +268,13 @@ def _is_other_object(data: Dataset) -> bool:
     return bool(header_text.text(data, "SOPInstanceUID")) and "Image Storage" not in name
 
 
-def _image(path: Path, data: Dataset) -> Image | None:
+def _image(path: Path, data: Header) -> Image | None:
     """The image in a file; None for what has no pixels."""
     rows, columns = header_text.number(data, "Rows"), header_text.number(data, "Columns")
     if not rows or not columns or _media_class(data) == DIRECTORY:
         return None
     shared = header_text.item(data, "SharedFunctionalGroupsSequence")
-    per_frame = header_text.get(data, "PerFrameFunctionalGroupsSequence") or ()
+    per_frame: Sequence[Dataset] = header_text.get(data, "PerFrameFunctionalGroupsSequence") or ()
     count = max(1, int(header_text.number(data, "NumberOfFrames") or 1), len(per_frame))
     header = _telling(data, shared, per_frame[0] if len(per_frame) else None)
     samples = int(header_text.number(data, "SamplesPerPixel") or 1)
@@ -292,7 +297,7 @@ def _image(path: Path, data: Dataset) -> Image | None:
     )
 
 
-def _telling(data: Dataset, shared: Dataset | None, first: Dataset | None) -> dict[str, str]:
+def _telling(data: Header, shared: Dataset | None, first: Dataset | None) -> dict[str, str]:
     """What tells sequences apart, from the root or from the functional groups of the first frame."""
     out = {keyword: header_text.text(data, keyword) for keyword in TELLING}
     out["SequenceName"] = out["SequenceName"] or header_text.text(data, "PulseSequenceName")
@@ -310,14 +315,14 @@ def _telling(data: Dataset, shared: Dataset | None, first: Dataset | None) -> di
     return {key: value for key, value in out.items() if value}
 
 
-def _group(keyword: str, *places: Dataset | None) -> Dataset | None:
+def _group(keyword: str, *places: Header | None) -> Dataset | None:
     """First item of a functional group: of the frame if it has one, else what all frames share."""
     return next((found for place in places if (found := header_text.item(place, keyword)) is not None), None)
 
 
 def _frame(
     path: Path,
-    data: Dataset,
+    data: Header,
     number: int,
     count: int,
     shape: tuple[int, int],

@@ -215,13 +215,23 @@ def _with_remarks(
 
 def _turned_between(stack: Stack, others: list[Stack]) -> bool:
     """Whether a slice of another plane lies where this stack lacks one."""
-    if any(f.position is None or f.orientation is None for f in stack.frames) or len(stack.frames) < 2:
+    along = _along_normal(stack)
+    if along is None or len(stack.frames) < 2:
         return False
-    axis = normal(stack.frames[0].orientation)
-    own = np.sort([float(np.dot(f.position, axis)) for f in stack.frames])
+    axis, own = along
     step = float(np.median(np.diff(own)))
     places = [float(np.dot(f.position, axis)) for o in others for f in o.frames if f.position is not None]
     return any(own[0] < x < own[-1] and abs(own - x).min() > 0.4 * step for x in places)
+
+
+def _along_normal(stack: Stack) -> tuple[np.ndarray, np.ndarray] | None:
+    """Normal of the slices (3, LPS) and their positions along it in mm, ascending; None where headers lack one."""
+    positions = [f.position for f in stack.frames if f.position is not None and f.orientation is not None]
+    orientation = stack.frames[0].orientation
+    if orientation is None or len(positions) < len(stack.frames):
+        return None
+    axis = normal(orientation)
+    return axis, np.sort(np.asarray(positions, float) @ axis)
 
 
 def _slabs(stack: Stack) -> int:
@@ -237,11 +247,11 @@ def _slabs(stack: Stack) -> int:
 
 def _doubled(stack: Stack, others: list[Stack]) -> int:
     """How many images were left out because the stack has their slice from another slab of the same acquisition."""
-    if not stack.placed:
+    along = _along_normal(stack)
+    if not stack.placed or along is None:
         return 0
-    axis = normal(stack.frames[0].orientation)
-    own = np.array([float(np.dot(f.position, axis)) for f in stack.frames])
-    near = REPEATED * float(np.median(np.diff(np.sort(own)))) if len(own) > 1 else 0.0
+    axis, own = along
+    near = REPEATED * float(np.median(np.diff(own))) if len(own) > 1 else 0.0
     merged = {}
     for n in (TRAITS.index(trait) for trait in SLAB_TRAITS):
         values = {f.traits[n] for f in stack.frames}
@@ -271,10 +281,10 @@ def _left_out(stack: Stack, others: list[Stack], used: int, total: int) -> CaseW
 
 def _reach_beyond(stack: Stack, others: list[Stack]) -> bool:
     """Whether images like those of the stack show slices that it has not: beyond its ends, or between its slices."""
-    if not stack.placed or len(stack.frames) < 2:
+    along = _along_normal(stack)
+    if not stack.placed or along is None or len(stack.frames) < 2:
         return False
-    axis = normal(stack.frames[0].orientation)
-    own = np.sort([float(np.dot(f.position, axis)) for f in stack.frames])
+    axis, own = along
     step, high = float(np.median(np.diff(own))), float(own[-1] - own[0])
     new = 0
     for other in others:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InvalidGeometryError, UnreadableImageError, UnsupportedImageError
 from ..image.geometry import spacing_of
 from .placing import is_turned
-from .scan import Frame, read_header
+from .scan import Frame, read_dataset
 from .series import Series, Stack
 from .text import bad_value, get, numbers, plain, quiet
 
@@ -235,7 +235,7 @@ class Source:
 
 def _header(frame: Frame) -> Dataset:
     try:
-        return read_header(frame.path, (*_INHERITED, "SpecificCharacterSet", "Modality", *_LOSSY), force=True)
+        return read_dataset(frame.path, (*_INHERITED, "SpecificCharacterSet", "Modality", *_LOSSY), force=True)
     except bad_value() as error:
         raise UnreadableImageError(
             f"{frame.path.name} cannot be read any more.", "Leave the series where it is while a command runs."

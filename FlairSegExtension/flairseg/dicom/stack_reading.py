@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from .text import bad_value, get, item, number, quiet, text
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+    from .text import Header
 
 _PIXEL_KEYWORDS = (
     "ModalityLUTSequence",
@@ -83,7 +85,7 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
     return Volume(array, stack.ijk_to_ras, name, tuple(warnings), information=tuple(information), images=images)
 
 
-def _read_pixel_header(path: Path) -> Dataset:
+def _read_pixel_header(path: Path) -> Header:
     try:
         return read_header(path, _PIXEL_KEYWORDS, force=True)
     except bad_value() as error:
@@ -92,14 +94,14 @@ def _read_pixel_header(path: Path) -> Dataset:
         ) from error
 
 
-def is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
+def is_padding(stored: np.ndarray, header: Header) -> np.ndarray | None:
     """Where a frame holds no image: PixelPaddingValue to PixelPaddingRangeLimit (DICOM PS3.3, C.7.5.1.1.2).
 
     Parameters
     ----------
     stored : ndarray
         Stored values, before any rescale.
-    header : Dataset
+    header : pydicom.Dataset or GdcmHeader
 
     Returns
     -------
@@ -114,7 +116,7 @@ def is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray | None:
     return (stored >= low) & (stored <= high)
 
 
-def _as_stored(value: float, header: Dataset) -> float:
+def _as_stored(value: float, header: Header) -> float:
     """A padding value as a pixel would hold it: some writers give a negative one as its unsigned twin."""
     bits = int(number(header, "BitsAllocated") or 16)
     if number(header, "PixelRepresentation") == 1:
@@ -137,7 +139,7 @@ def _blank(array: np.ndarray, padding: list[tuple[int, np.ndarray]], inverted: b
     return CaseWarning(text_, "padding")
 
 
-def _values(stored: np.ndarray, header: Dataset, frame: Frame) -> np.ndarray:
+def _values(stored: np.ndarray, header: Header, frame: Frame) -> np.ndarray:
     """Values of a frame by the header's Modality LUT (DICOM PS3.3, C.11.1), a table or a line: float64."""
     if item(header, "ModalityLUTSequence") is None or number(header, "RescaleSlope"):
         slope, intercept = _rescale(header, frame)
@@ -151,18 +153,18 @@ def _values(stored: np.ndarray, header: Dataset, frame: Frame) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     try:
-        return apply_modality_lut(stored, header).astype(np.float64)
+        return apply_modality_lut(stored, cast("Dataset", header)).astype(np.float64)
     except bad_value() as error:
         raise UnreadableImageError(
             f"{frame.path.name} cannot be read: its Modality LUT is damaged.", "Take the series from the PACS again."
         ) from error
 
 
-def _rescale(header: Dataset, frame: Frame) -> tuple[float, float]:
+def _rescale(header: Header, frame: Frame) -> tuple[float, float]:
     """Slope and intercept of one frame; 1 and 0 where none are given or they make no sense."""
     groups = get(header, "PerFrameFunctionalGroupsSequence")
     own = groups[frame.number] if groups is not None and frame.number < len(groups) else None
-    places: Iterator[Dataset | None] = iter(
+    places: Iterator[Header | None] = iter(
         (
             item(own, "PixelValueTransformationSequence"),
             item(item(header, "SharedFunctionalGroupsSequence"), "PixelValueTransformationSequence"),

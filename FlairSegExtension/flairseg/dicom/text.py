@@ -11,10 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .gdcm import has_pydicom
+from .gdcm import GdcmHeader, has_pydicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+    #: What both readers give; GDCM knows no sequences.
+    Header = Dataset | GdcmHeader
 
 #: Longest text of a header that is shown.
 SHOWN_CHARACTERS = 64
@@ -42,7 +45,7 @@ def plain(value: object, limit: int = SHOWN_CHARACTERS) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def get(data: Dataset | None, keyword: str) -> Any:
+def get(data: Header | None, keyword: str) -> Any:
     """An attribute's value; None where it is absent, empty or cannot be understood."""
     if data is None:
         return None
@@ -53,7 +56,7 @@ def get(data: Dataset | None, keyword: str) -> Any:
         return None
 
 
-def text(data: Dataset | None, keyword: str, limit: int = SHOWN_CHARACTERS) -> str:
+def text(data: Header | None, keyword: str, limit: int = SHOWN_CHARACTERS) -> str:
     """An attribute as one line; several values are parted by backslashes; empty where there is none."""
     value = get(data, keyword)
     if value is None:
@@ -68,7 +71,7 @@ def text(data: Dataset | None, keyword: str, limit: int = SHOWN_CHARACTERS) -> s
         return ""
 
 
-def numbers(data: Dataset | None, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+def numbers(data: Header | None, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
     """An attribute as finite numbers; None where it is no such thing, or there are not ``count`` of them."""
     value = get(data, keyword)
     if value is None:
@@ -83,13 +86,13 @@ def numbers(data: Dataset | None, keyword: str, count: int | None = None) -> tup
     return found or None
 
 
-def number(data: Dataset | None, keyword: str) -> float | None:
+def number(data: Header | None, keyword: str) -> float | None:
     """The first number of an attribute."""
     found = numbers(data, keyword)
     return found[0] if found else None
 
 
-def item(data: Dataset | None, keyword: str) -> Dataset | None:
+def item(data: Header | None, keyword: str) -> Dataset | None:
     """First item of a sequence; None where there is none."""
     value = get(data, keyword)
     try:

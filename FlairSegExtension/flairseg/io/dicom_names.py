@@ -38,7 +38,7 @@ def learn_headers(path: Path, pseudonymiser: Pseudonymiser, files: Sequence[Path
     if not may_be_dicom(path) or find_spec("pydicom") is None:
         return
     from ..dicom import list_series
-    from ..dicom.scan import read_header
+    from ..dicom.scan import read_dataset
     from ..dicom.text import bad_value, quiet
 
     try:
@@ -51,6 +51,6 @@ def learn_headers(path: Path, pseudonymiser: Pseudonymiser, files: Sequence[Path
         for stack in series.stacks[:1]:
             with quiet():
                 try:
-                    pseudonymiser.learn_dataset(read_header(stack.frames[0].path, force=True))
+                    pseudonymiser.learn_dataset(read_dataset(stack.frames[0].path, force=True))
                 except bad_value():
                     continue

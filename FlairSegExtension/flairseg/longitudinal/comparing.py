@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,9 +15,10 @@ from ..image.slice_stack import choose_plane
 from ..labels import LESION, VENTRICLES
 from . import noise
 from .adding import add_lesions, unseen
-from .harmonise import difference, harmonise
+from .harmonise import Difference, difference, harmonise
 from .joint import REGISTRATION_MM, read_jointly
 from .judging import BETWEEN, Judgement, Pair, judge
+from .matching import Track
 from .noise import Witness
 from .parenchyma import parenchyma
 from .registration import Registration
@@ -73,12 +74,11 @@ def compare_studies(
     reach = max(1, round(max(max(s.volume.spacing) for s in studies) / spacing[axis]))
     pairs = [(0, len(studies) - 1)] + ([(n, n + 1) for n in range(len(studies) - 1)] if len(studies) > 2 else [])
     judged: dict[tuple[int, int], list[Judgement]] = {}
-    overall, tracks = None, []
+    tracks: list[Track] = []
     thickness = [max(s.volume.spacing) for s in studies]
     astray = max([REGISTRATION_MM, *(r.consistency_mm for r in registrations)])
     for n, (a, b) in enumerate(pairs):
         apart = difference(images[a], images[b], tissue, spacing, axis, (thickness[a], thickness[b]))
-        overall = overall or apart
         witness = Witness(apart, tissue & _solid(images[a], images[b]))
         probabilities = (carried[a].probability, carried[b].probability)
         covered, within = carried[a].covered & carried[b].covered, (solid[a], solid[b])
@@ -86,25 +86,15 @@ def compare_studies(
         joint = read_jointly(apart, probabilities, within, brain, covered, spacing, axis, reach, voxel_mm3, astray)
         pair = Pair(witness, probabilities, apart.reliefs, covered, within, axis, reach, voxel_mm3, joint)
         if n == 0:
+            overall = apart
             members = [c.member for c in carried]
-            verdict = partial(judge, earlier=a, later=b, pair=pair)
-            studies, tracks = add_lesions(studies, space, members, unseen(joint, witness, members, space), verdict)
+            judged_by = partial(judge, earlier=a, later=b, pair=pair)
+            studies, tracks = add_lesions(studies, space, members, unseen(joint, witness, members, space), judged_by)
         judged[a, b] = [judge(track, a, b, pair) for track in tracks]
         tell(0.6 + 0.35 * (n + 1) / len(pairs))
-    consecutive = [(n, n + 1) for n in range(len(studies) - 1)]
-    order = {s.id: n for n, s in enumerate(STATES)}
-    found = []
-    for n, track in enumerate(tracks):
-        between = [judged[pair][n] for pair in consecutive]
-        verdict = _overall(judged[pairs[0]][n], between)
-        found.append((verdict, tuple(one.state or "absent" for one in between), track))
-    found.sort(key=lambda f: (order[f[0].state], -max(f[2].volumes_mm3)))
-    lesions = tuple(
-        FollowedLesion(n, verdict.state, between, track, verdict)
-        for n, (verdict, between, track) in enumerate(found, start=1)
-    )
+    lesions = _followed(tracks, judged, len(studies))
     change_map = _paint(lesions, space)
-    floor = _noise_floor(overall, spacing, studies)
+    floor = _noise_floor(overall)
     warnings = _warnings(studies, registrations, space)
     tell(1.0)
     return FollowUp(
@@ -139,7 +129,7 @@ def _carry(space: CommonSpace, study: Study, mask: np.ndarray, number: int) -> _
 
 def _solid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Where both studies show brain, not fluid: lesions lie there, and it is quieter than the edges of sulci."""
-    return (np.minimum(first, second) > noise.SOLID[0]) & (np.maximum(first, second) < noise.SOLID[1])
+    return np.asarray((np.minimum(first, second) > noise.SOLID[0]) & (np.maximum(first, second) < noise.SOLID[1]))
 
 
 def _slice_axis(space: CommonSpace) -> int:
@@ -147,6 +137,23 @@ def _slice_axis(space: CommonSpace) -> int:
     from ..lesions.components import through_plane_axis
 
     return through_plane_axis(space.grid.ijk_to_ras)
+
+
+def _followed(
+    tracks: Sequence[Track], judged: Mapping[tuple[int, int], Sequence[Judgement]], studies: int
+) -> tuple[FollowedLesion, ...]:
+    """Tracks with what was judged of each pair of studies, by state, the largest first."""
+    order = {s.id: n for n, s in enumerate(STATES)}
+    found = []
+    for n, track in enumerate(tracks):
+        between = [judged[n_study, n_study + 1][n] for n_study in range(studies - 1)]
+        verdict = _overall(judged[0, studies - 1][n], between)
+        found.append((verdict.state or STABLE, verdict, tuple(one.state or "absent" for one in between), track))
+    found.sort(key=lambda f: (order[f[0]], -max(f[3].volumes_mm3)))
+    return tuple(
+        FollowedLesion(n, state, between, track, verdict)
+        for n, (state, verdict, between, track) in enumerate(found, start=1)
+    )
 
 
 def _overall(verdict: Judgement, between: Sequence[Judgement]) -> Judgement:
@@ -179,7 +186,7 @@ def _ventricles(studies: Sequence[Study]) -> VentricleChange:
     return VentricleChange(volumes, change, percent, floor, percent is not None and abs(percent) > floor)
 
 
-def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
+def _noise_floor(apart: Difference) -> dict[str, Any]:
     return {
         "surface_mm": noise.SURFACE_MM,
         "smallest_mm3": noise.SMALLEST_MM3,
@@ -196,7 +203,7 @@ def _noise_floor(apart, spacing, studies: Sequence[Study]) -> dict[str, Any]:
 
 
 def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], space: CommonSpace) -> list[str]:
-    out = [
+    out: list[str] = [
         CaseWarning.of(text).reworded(f"Study {n}: {text}")
         for n, s in enumerate(studies, start=1)
         for text in s.warnings

@@ -7,7 +7,7 @@ the half-way space, even out grey levels, match lesions, and call a change only 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, nullcontext
@@ -21,15 +21,14 @@ from ..errors import FlairSegError, RegistrationError
 from ..image.volume import Volume
 from ..io.label_meanings import LabelMapping
 from ..labels import LESION
-from ..models.card import ModelCard
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..segmentation.result import Segmentation
 from . import rigid
 from .comparing import compare_studies
-from .grading import grade, refuse_given
-from .registration import prepare, register
+from .grading import Cancel, Model, grade, refuse_given
+from .registration import Registration, prepare, register
 from .result import FollowUp
-from .space import common_space
+from .space import CommonSpace, common_space
 from .studies import Study, load_study
 
 if TYPE_CHECKING:
@@ -39,14 +38,16 @@ if TYPE_CHECKING:
 SHARES = {"segment": 0.55, "register": 0.75, "compare": 0.85, "regions": 0.95, "write": 1.0}
 #: Share of the whole after which a follow-up that is graded is graded.
 GRADE_FROM = 0.4
+#: A study as it is given, its labels, what their values mean, its date.
+_Given = tuple[Volume | Segmentation | str | Path, np.ndarray | str | Path | None, LabelMapping | None, str | None]
 
 
 def follow(
     studies: Sequence[Volume | Segmentation | str | Path],
-    model: str | Path | ModelCard | None = None,
+    model: Model = None,
     device: str = "auto",
     progress: ProgressCallback | None = None,
-    cancel: CancelToken | Callable[[], bool] | None = None,
+    cancel: Cancel = None,
     labels: Sequence[np.ndarray | str | Path | None] | None = None,
     dates: Sequence[str | None] | None = None,
     regions: bool = False,
@@ -103,7 +104,8 @@ def follow(
         )
     share = {name: (GRADE_FROM if self_grade else 1.0) * end for name, end in SHARES.items()}
     with reporter.stage("segment", 0.0, share["segment"]):
-        loaded = _load(studies, labels, mappings, dates, model, device, reporter, cancel)
+        given = list(zip(studies, labels, mappings, dates, strict=True))
+        loaded = _load(given, model, device, reporter, cancel)
     if self_grade:
         refuse_given(loaded)
     with _anatomy_beside(loaded[-1]) if regions else nullcontext() as anatomy:
@@ -192,12 +194,12 @@ def _awaited(anatomy: Future[RegionMap], reporter: Reporter) -> RegionMap:
             reporter.update(0.5)
 
 
-def _load(studies, labels, mappings, dates, model, device, reporter: Reporter, cancel) -> list[Study]:
-    loaded = []
-    for n, (item, own, mapping, date) in enumerate(zip(studies, labels, mappings, dates, strict=True)):
+def _load(given: Sequence[_Given], model: Model, device: str, reporter: Reporter, cancel: Cancel) -> list[Study]:
+    loaded: list[Study] = []
+    for n, (item, own, mapping, date) in enumerate(given):
 
         def within(fraction: float, stage: str, n: int = n) -> None:
-            reporter.update((n + fraction) / len(studies))
+            reporter.update((n + fraction) / len(given))
 
         try:
             loaded.append(load_study(item, own, model, device, date, within, cancel, mapping))
@@ -205,11 +207,11 @@ def _load(studies, labels, mappings, dates, model, device, reporter: Reporter, c
             if type(error).__init__ is FlairSegError.__init__:
                 error.message = f"Study {n + 1}: {error.message}"
             raise
-        reporter.update((n + 1) / len(studies))
+        reporter.update((n + 1) / len(given))
     return loaded
 
 
-def _register(studies: Sequence[Study], reporter: Reporter):
+def _register(studies: Sequence[Study], reporter: Reporter) -> tuple[CommonSpace, list[Registration], list[np.ndarray]]:
     """Common space, registrations of the first study to the others, and brain masks."""
     count = len(studies)
     prepared = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +19,7 @@ from ..errors import FlairSegError
 from ..image.volume import Volume, volume_to_sitk
 from ..labels import LESION
 from ..models.card import ModelCard
+from ..progress import CancelToken
 from . import rigid
 from .comparing import compare_studies
 from .injecting import Injected, inject, own_contrast
@@ -26,6 +28,9 @@ from .space import CommonSpace, common_space
 from .states import ENLARGING, MERGED, NEW, RESOLVED, STABLE
 from .studies import Study
 
+#: What segments, and what stops it, as for :func:`flairseg.segment`.
+Model = str | Path | ModelCard | None
+Cancel = CancelToken | Callable[[], bool] | None
 #: Volumes of the injected lesions, mm3 (balls of 3, 4, 5, 6, 8 and 10 mm across), and how many of each.
 SIZES_MM3, EACH = (14.0, 34.0, 65.0, 113.0, 268.0, 524.0), 3
 #: Largest turn about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
@@ -34,10 +39,10 @@ TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
 
 def grade(
     result: FollowUp,
-    model: str | ModelCard | None = None,
+    model: Model = None,
     device: str = "auto",
     step: Callable[[float], None] | None = None,
-    cancel: object = None,
+    cancel: Cancel = None,
     seed: int = 0,
 ) -> SelfGrade:
     """Grade a follow-up on its own scans; costs two segmentations, a registration and two comparisons.
@@ -132,7 +137,7 @@ def random_motion(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
 
 
 def _sensitivity(
-    result: FollowUp, model, device: str, cancel, rng: np.random.Generator, tell: Callable[[float], None]
+    result: FollowUp, model: Model, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(Volumes of the injected lesions, their contrast, which were found)."""
     from .registration import head_mask
@@ -166,15 +171,15 @@ def _sensitivity(
 
 
 def _false_changes(
-    study: Study, model, device: str, cancel, rng: np.random.Generator, tell: Callable[[float], None]
+    study: Study, model: Model, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[tuple[tuple[str, float], ...], int]:
     """What is called in a copy in which nothing changed, and how many lesions were compared."""
     from .registration import prepare, register
 
     volume, _ = repositioned(study.volume, int(rng.integers(2**31)))
     copy = _segmented(volume, study, model, device, cancel, lambda f: tell(0.6 * f))
-    prepared = [prepare(study.volume), prepare(copy.volume)]
-    found = register(*prepared, lambda f: tell(0.6 + 0.2 * f))
+    prepared = prepare(study.volume), prepare(copy.volume)
+    found = register(*prepared, step=lambda f: tell(0.6 + 0.2 * f))
     masks = [one.mask for one in prepared]
     space = common_space([study.volume, copy.volume], [np.eye(4), found.a_to_b], masks, prepared[0].centre_ras)
     compared = compare_studies([study, copy], space, [found], masks, lambda f: tell(0.8 + 0.2 * f))
@@ -190,7 +195,9 @@ def _volume(lesion: FollowedLesion) -> float:
     return float(volumes[0] if lesion.state == RESOLVED else max(volumes))
 
 
-def _segmented(volume: Volume, like: Study, model, device: str, cancel, tell: Callable[[float], None]) -> Study:
+def _segmented(
+    volume: Volume, like: Study, model: Model, device: str, cancel: Cancel, tell: Callable[[float], None]
+) -> Study:
     from ..segmentation.pipeline import segment
 
     done = segment(volume, model or like.card, device, lambda fraction, stage: tell(fraction), cancel)

@@ -63,7 +63,7 @@ class Difference:
     @property
     def score(self) -> np.ndarray:
         """The difference in standard deviations of its noise."""
-        return self.array / self.noise
+        return np.asarray(self.array / self.noise)
 
 
 def harmonise(
@@ -202,13 +202,13 @@ def _smooth(array: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
         share = (positions - low).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(3)])
         high = np.minimum(low + 1, block.shape[axis] - 1)
         block = np.take(block, low, axis) * (1 - share) + np.take(block, high, axis) * share
-    return block
+    return np.asarray(block)
 
 
 def _edges(image: np.ndarray) -> np.ndarray:
     """Gradient magnitude per step of the grid: a step is what slices and pixels can be apart."""
     squared = sum(np.square(np.gradient(image, axis=n)) for n in range(3) if image.shape[n] > 1)
-    return np.sqrt(squared).astype(np.float32)
+    return np.asarray(np.sqrt(squared), np.float32)
 
 
 def _local_excess(
@@ -223,7 +223,7 @@ def _local_excess(
     squared = np.square(noise)
     found = _smooth(np.where(tissue, np.minimum(np.square(array), 9 * squared), 0), wide)
     expected = _smooth(np.where(tissue, squared, 0), wide)
-    return np.sqrt(np.maximum(found / np.maximum(expected, 1e-9), 1.0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(found / np.maximum(expected, 1e-9), 1.0)), np.float32)
 
 
 def _noise_of(values: np.ndarray, strength: np.ndarray) -> tuple[float, float]:

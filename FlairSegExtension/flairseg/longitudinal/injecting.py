@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import LESION
 from ..lesions.components import through_plane_axis
@@ -84,7 +85,7 @@ def inject(
     volume: Volume,
     mask: np.ndarray,
     avoid: np.ndarray,
-    volumes_mm3: Sequence[float],
+    volumes_mm3: Sequence[float] | np.ndarray,
     contrasts: Sequence[float],
     rng: np.random.Generator,
 ) -> tuple[Volume, list[Injected]]:
@@ -131,7 +132,7 @@ def inject(
         inside = share >= min(0.5, float(share.max()))
         voxels = np.argwhere(inside) + [s.start for s in where]
         centre = volume.ijk_to_ras[:3, :3] @ middle[::-1] + volume.ijk_to_ras[:3, 3]
-        out.append(Injected(float(size), float(contrast), tuple(float(x) for x in centre), voxels))
+        out.append(Injected(float(size), float(contrast), triple(float(x) for x in centre), voxels))
         away = np.minimum(away, np.linalg.norm((places - middle) * spacing, axis=1) - radius)
     return volume.with_array(array), out
 

@@ -125,7 +125,7 @@ def smallest_mm3(voxel_mm3: float) -> float:
 
 def _logit(probability: np.ndarray) -> np.ndarray:
     bounded = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).astype(np.float32)
-    return np.log(bounded / (1 - bounded))
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def _regions(

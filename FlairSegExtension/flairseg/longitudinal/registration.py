@@ -7,10 +7,10 @@ answers are compared, and the motion half-way between them is kept, so that it d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..preprocessing.brain_mask import WORKING_SPACING_MM, brain_mask
 from . import rigid
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 #: Voxel of the levels, mm: where the starting angles are tried, and the two steps of refinement.
 SEARCH_MM, COARSE_MM, FINE_MM = 8.0, 5.0, 3.0
@@ -45,6 +48,8 @@ DETAIL_MM, SMALLEST_SPREAD = 9.0, 0.03
 #: Uniform scales that are tried, about one.
 SCALES = tuple(float(s) for s in np.linspace(0.955, 1.045, 7))
 _BINS = 32
+#: Size in voxels, origin (LPS mm) and spacing of an axial grid.
+_Grid = tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]
 #: Fewer brain voxels than this (of the fine level; 0.16 litres) are no brain to align.
 _FEWEST = 6_000
 
@@ -82,11 +87,11 @@ class Registration:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a study's pyramid, ``SimpleITK.Image`` each: FLAIR, brain (0..1), and the FLAIR's local detail."""
+    """One level of a study's pyramid: FLAIR, brain (0..1), and the FLAIR's local detail."""
 
-    flair: Any
-    brain: Any
-    detail: Any
+    flair: sitk.Image
+    brain: sitk.Image
+    detail: sitk.Image
 
 
 @dataclass(frozen=True)
@@ -264,7 +269,9 @@ def _search(
     return rigid.from_sitk(transform)
 
 
-def _best_of_poses(fixed: Prepared, moving: Prepared, shift: np.ndarray, tell: Callable[[float], None]):
+def _best_of_poses(
+    fixed: Prepared, moving: Prepared, shift: np.ndarray, tell: Callable[[float], None]
+) -> sitk.Euler3DTransform:
     """The transform that fits best after the coarse level, from many starting angles."""
     centre = flip_lps_points(fixed.centre_ras)
     poses = [(*np.radians(angles), *shift) for angles in product(NOD_DEG, TILT_DEG, TURN_DEG)]
@@ -281,7 +288,7 @@ def _best_of_poses(fixed: Prepared, moving: Prepared, shift: np.ndarray, tell: C
     return min(refined, key=lambda pair: pair[1])[0]
 
 
-def _method(fixed: Prepared, mm: float, metric: str):
+def _method(fixed: Prepared, mm: float, metric: str) -> sitk.ImageRegistrationMethod:
     import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
@@ -295,14 +302,16 @@ def _method(fixed: Prepared, mm: float, metric: str):
     return method
 
 
-def _evaluate(method, fixed: Prepared, moving: Prepared, mm: float) -> float:
+def _evaluate(method: sitk.ImageRegistrationMethod, fixed: Prepared, moving: Prepared, mm: float) -> float:
     try:
         return float(method.MetricEvaluate(fixed.levels[mm].flair, moving.levels[mm].flair))
     except RuntimeError:
         return np.inf  # the images do not overlap in this pose
 
 
-def _optimise(fixed: Prepared, moving: Prepared, mm: float, transform, metric: str):
+def _optimise(
+    fixed: Prepared, moving: Prepared, mm: float, transform: sitk.Euler3DTransform, metric: str
+) -> tuple[sitk.Euler3DTransform, float]:
     """(transform, metric value) after gradient descent at one level."""
     import SimpleITK as sitk
 
@@ -395,7 +404,7 @@ def _doubts(correlation: float, consistency: float, scale: float) -> tuple[str, 
 # --- images
 
 
-def _euler(centre: np.ndarray, pose):
+def _euler(centre: np.ndarray, pose: Sequence[float]) -> sitk.Euler3DTransform:
     import SimpleITK as sitk
 
     transform = sitk.Euler3DTransform()
@@ -404,7 +413,7 @@ def _euler(centre: np.ndarray, pose):
     return transform
 
 
-def _image(volume: Volume, array: np.ndarray):
+def _image(volume: Volume, array: np.ndarray) -> sitk.Image:
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(array)
@@ -423,7 +432,7 @@ def _bounds(found: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.n
     return points.min(axis=0), points.max(axis=0)
 
 
-def _smoothed(image, spacing, mm: float):
+def _smoothed(image: sitk.Image, spacing: Sequence[float], mm: float) -> sitk.Image:
     """Blurred along the axes that are finer than ``mm``, so that resampling there does not alias."""
     import SimpleITK as sitk
 
@@ -434,7 +443,7 @@ def _smoothed(image, spacing, mm: float):
     return image
 
 
-def _onto(image, grid):
+def _onto(image: sitk.Image, grid: _Grid) -> sitk.Image:
     import SimpleITK as sitk
 
     size, origin, spacing = grid
@@ -444,7 +453,7 @@ def _onto(image, grid):
     )  # fmt: skip
 
 
-def _detail(image, brain, mm: float):
+def _detail(image: sitk.Image, brain: sitk.Image, mm: float) -> sitk.Image:
     """Intensities less their local mean, divided by their local spread (Gaussian of :data:`DETAIL_MM`, brain only)."""
     import SimpleITK as sitk
     from scipy import ndimage
@@ -454,7 +463,7 @@ def _detail(image, brain, mm: float):
     weight = ndimage.gaussian_filter(inside, DETAIL_MM / mm) + 1e-3
 
     def local(values: np.ndarray) -> np.ndarray:
-        return ndimage.gaussian_filter(values * inside, DETAIL_MM / mm) / weight
+        return np.asarray(ndimage.gaussian_filter(values * inside, DETAIL_MM / mm) / weight)
 
     away = array - local(array)
     even = away / np.sqrt(local(away**2) + SMALLEST_SPREAD**2) * np.minimum(weight, 1)
@@ -463,10 +472,11 @@ def _detail(image, brain, mm: float):
     return out
 
 
-def _around_brain(study: Prepared, mm: float):
+def _around_brain(study: Prepared, mm: float) -> sitk.Image:
     """The brain and a margin around it, as a mask image of one level."""
     import SimpleITK as sitk
 
-    inside = study.levels[mm].brain > 0.3
+    inside: sitk.Image = study.levels[mm].brain > 0.3
     radius = max(1, round(MARGIN_MM / mm))
-    return sitk.BinaryDilate(inside, (radius,) * 3, sitk.sitkBall)
+    around: sitk.Image = sitk.BinaryDilate(inside, (radius,) * 3, sitk.sitkBall)
+    return around

@@ -11,6 +11,7 @@ import numpy as np
 from .._version import __version__
 from ..errors import warnings_as_dicts
 from ..files.same_input import FINGERPRINT, fingerprint
+from ..image.geometry import triple
 from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
 from ..lesions.components import count_voxels
 from ..segmentation.postprocessing import lesion_components
@@ -206,11 +207,10 @@ class FollowUp:
 
     def _lesion_entry(self, lesion: FollowedLesion) -> dict[str, Any]:
         presences, verdict = lesion.track.presences, lesion.judgement
-        shown = (
-            len(presences) - 1
-            if presences[-1].volume_mm3 > 0
-            else max(n for n, p in enumerate(presences) if p.volume_mm3 > 0)
-        )
+        shown = max(n for n, p in enumerate(presences) if p.volume_mm3 > 0)
+        centre, slices = presences[shown].centre_ras, presences[shown].slices
+        assert centre is not None  # noqa: S101 - a lesion that is there has both
+        assert slices is not None  # noqa: S101
         return {
             "number": lesion.number,
             "state": lesion.state,
@@ -227,10 +227,10 @@ class FollowUp:
             "note": verdict.note,
             "parts": [p.parts for p in presences],
             "lesion_numbers": [list(p.numbers) for p in presences],
-            "centre_ras_mm": [round(x, 1) for x in presences[shown].centre_ras],
+            "centre_ras_mm": [round(x, 1) for x in centre],
             "centre_common_ras_mm": [round(x, 1) for x in self.centre_common(lesion)],
-            "slices": [n + 1 for n in presences[shown].slices],
-            "slices_index": list(presences[shown].slices),
+            "slices": [n + 1 for n in slices],
+            "slices_index": list(slices),
             "shown_in_study": shown + 1,
         }
 
@@ -238,7 +238,7 @@ class FollowUp:
         """Centre of a lesion over all studies, RAS mm of the common space: where all linked views should go."""
         kji = lesion.track.voxels.mean(axis=0)
         affine = self.space.grid.ijk_to_ras
-        return tuple(float(x) for x in affine[:3, :3] @ kji[::-1] + affine[:3, 3])
+        return triple(float(x) for x in affine[:3, :3] @ kji[::-1] + affine[:3, 3])
 
 
 def _study_entry(study: Study) -> dict[str, Any]:
