@@ -9,11 +9,23 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
-from ..models.store import DEFAULT_MODEL
-from .cohort_command import EXAMPLES as COHORT_EXAMPLES
+from . import epilogs
 from .cohort_command import cohort
 from .config import Config
 from .label_options import LabelMeaning, MethodMeanings, StudyLabels
+from .options import (
+    AsJson,
+    CaseName,
+    Device,
+    DeviceChoice,
+    LesionThreshold,
+    ModelChoice,
+    OutputFolder,
+    Overwrite,
+    Regions,
+    Replace,
+    Strict,
+)
 from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
 from .site import add_site_commands
 from .study import study_app
@@ -29,78 +41,12 @@ app = typer.Typer(
 
 app.add_typer(study_app)
 
-_SEGMENT_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg segment flair.nii.gz --output results[/cyan]
-
-[cyan]flairseg segment patients/*/flair.nii.gz dicom/series7 --output results --jobs 4[/cyan]
-
-[cyan]flairseg segment flair.nrrd --output results --device cuda --probabilities[/cyan]
-
-[cyan]flairseg segment study --output results --dicom-out to-pacs[/cyan]
-
-[bold]Exit codes[/bold]   0 all written   2 at least one input refused   3 not trusted (--strict)   130 interrupted
-"""
-
-
-_EVALUATE_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg evaluate --manifest cases.csv --output evaluation[/cyan]
-
-[cyan]flairseg evaluate --predictions FlairSeg=results --predictions LST=lst --labels LST:lst
-  --references references --output evaluation[/cyan]
-
-[bold]Label values[/bold]   without --labels a mask holds FlairSeg's: 1 ventricles, 2 normal WMH, 3 lesions.
-Presets: binary, probability, lst, lst-ai, bianca (masks of lesions), samseg, freesurfer, synthseg, wmh-synthseg,
-wmh-challenge, nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
-
-[bold]Exit codes[/bold]   0 all evaluated   2 at least one mask refused   3 not trusted (--strict)   130 interrupted
-"""
-
-
-_COMPARE_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg compare flair.nii.gz --output comparison[/cyan]
-
-[cyan]flairseg compare flair.nii.gz --models flairseg2d-v1.0,other/model.onnx --output comparison[/cyan]
-
-[bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed
-3 not trusted (--strict)   130 interrupted
-"""
-
-_REPORT_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg report results/patient_summary.json --output reports[/cyan]
-
-[cyan]flairseg report results/patient_labels.nii.gz --flair flair.nii.gz --followup follow/patient_followup.json --output reports --pdf[/cyan]
-
-[cyan]flairseg report cases/patient/v002 --output reports --paper letter[/cyan]
-
-[bold]Exit codes[/bold]   0 all written   2 at least one input refused   3 not trusted (--strict)   130 interrupted
-"""  # noqa: E501
-
-
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="End with exit code 3 where a warning says that a result cannot be trusted; files are written."
-    ),
-]
-
 
 class Paper(str, Enum):
     """What a report prints on."""
 
     a4 = "a4"
     letter = "letter"
-
-
-class Device(str, Enum):
-    """Where the network runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def _show_version(wanted: bool) -> None:
@@ -122,7 +68,7 @@ def _flairseg(
     """
 
 
-@app.command(epilog=_SEGMENT_EXAMPLES)
+@app.command(epilog=epilogs.SEGMENT)
 def segment(
     inputs: Annotated[
         list[Path],
@@ -132,22 +78,9 @@ def segment(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Model id, or path to a .onnx file with its card.json beside it.",
-            show_default=f"the model in use, {DEFAULT_MODEL} if none was chosen",
-        ),
-    ] = None,
-    device: Annotated[
-        Device,
-        typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
-    ] = Device.auto,
+    output: OutputFolder,
+    model: ModelChoice = None,
+    device: DeviceChoice = Device.auto,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", "-p", help="Also write the class probabilities (4-D NIfTI, float32).")
     ] = False,
@@ -161,9 +94,7 @@ def segment(
             show_default="--lesion-mask",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results of the same input; without it they are kept.")
-    ] = False,
+    overwrite: Overwrite = False,
     name: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,9 +103,7 @@ def segment(
             show_default=False,
         ),
     ] = None,
-    regions: Annotated[
-        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes a second a case.")
-    ] = True,
+    regions: Regions = True,
     dicom_out: Annotated[
         Path | None,
         typer.Option(
@@ -194,14 +123,7 @@ def segment(
             rich_help_panel="DICOM",
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            help="Probability from which on a voxel is lesion; lower ones mark more.",
-            show_default="the model's",
-        ),
-    ] = None,
+    threshold: LesionThreshold = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -209,9 +131,7 @@ def segment(
         ),
     ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Each case as a line of JSON on standard output, for programs.")
-    ] = False,
+    as_json: AsJson = False,
     config: Config = None,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
@@ -239,40 +159,21 @@ def segment(
     input does not stop the others.
     """
     from .dicom import DicomOptions
-    from .segment import segment_cases
+    from .segment import SegmentOptions, segment_cases
 
-    pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    dicom = DicomOptions(dicom_out, series)
-    raise typer.Exit(
-        segment_cases(
-            inputs,
-            output,
-            model,
-            device.value,
-            probabilities,
-            overwrite,
-            pseudonyms,
-            regions,
-            dicom,
-            strict,
-            lesion_mask,
-            name or (),
-            threshold,
-            quiet,
-            as_json,
-            jobs,
-        )
-    )
+    options = SegmentOptions(
+        output, model, device.value, probabilities, lesion_mask, overwrite, tuple(name or ()), regions, threshold,
+        DicomOptions(dicom_out, series), (pseudonymise, pseudonym_key, pseudonym_map), strict, quiet, as_json, jobs,
+    )  # fmt: skip
+    raise typer.Exit(segment_cases(inputs, options))
 
 
-app.command(epilog=COHORT_EXAMPLES)(cohort)
+app.command(epilog=epilogs.COHORT)(cohort)
 
 
-@app.command(epilog=_EVALUATE_EXAMPLES)
+@app.command(epilog=epilogs.EVALUATE)
 def evaluate(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
-    ],
+    output: OutputFolder,
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -334,9 +235,7 @@ def evaluate(
         ),
     ] = 0.1,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap and of the drawn slices.", min=0)] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an evaluation that exists already; without it it is kept.")
-    ] = False,
+    overwrite: Replace = False,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
@@ -354,27 +253,14 @@ def evaluate(
     from .evaluate import EvaluateOptions, evaluate_cases
 
     options = EvaluateOptions(
-        manifest,
-        predictions or (),
-        references,
-        images,
-        output,
-        labels or (),
-        threshold or (),
-        training_log or (),
-        tolerance,
-        lesion_overlap,
-        min_lesion,
-        slice_overlap,
-        seed,
-        overwrite,
-        (pseudonymise, pseudonym_key, pseudonym_map),
-        strict,
-    )
+        manifest, predictions or (), references, images, output, labels or (), threshold or (), training_log or (),
+        tolerance, lesion_overlap, min_lesion, slice_overlap, seed, overwrite,
+        (pseudonymise, pseudonym_key, pseudonym_map), strict,
+    )  # fmt: skip
     raise typer.Exit(evaluate_cases(options))
 
 
-@app.command(epilog=_COMPARE_EXAMPLES)
+@app.command(epilog=epilogs.COMPARE)
 def compare(
     path: Annotated[
         Path,
@@ -384,26 +270,16 @@ def compare(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
-    ],
+    output: OutputFolder,
     models: Annotated[
         str,
         typer.Option(
             "--models", "-m", help="Model ids or paths, separated by commas; [bold]all[/bold] takes what is installed."
         ),
     ] = "all",
-    device: Annotated[
-        Device,
-        typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
-    ] = Device.auto,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a comparison of the same input; without it it is kept.")
-    ] = False,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
-    ] = None,
+    device: DeviceChoice = Device.auto,
+    overwrite: Overwrite = False,
+    name: CaseName = None,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
@@ -421,10 +297,11 @@ def compare(
 
     What a model does not know is left blank. One model that fails does not stop the others.
     """
-    from .compare import compare_models
+    from .compare import CompareOptions, compare_models
 
     pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    raise typer.Exit(compare_models(path, output, models, device.value, overwrite, pseudonyms, strict, name))
+    options = CompareOptions(output, models, device.value, overwrite, name, strict, pseudonyms)
+    raise typer.Exit(compare_models(path, options))
 
 
 @app.command()
@@ -439,17 +316,7 @@ def series(
     raise typer.Exit(show_series(folder))
 
 
-_FOLLOW_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg follow 2023/flair.nii.gz 2024/flair.nii.gz --output results[/cyan]
-
-[cyan]flairseg follow first.nii.gz second.nii.gz --labels accepted.nii.gz --labels - --output results[/cyan]
-
-[bold]Exit codes[/bold]   0 all written   2 refused   130 interrupted
-"""
-
-
-@app.command(epilog=_FOLLOW_EXAMPLES)
+@app.command(epilog=epilogs.FOLLOW)
 def follow(
     studies: Annotated[
         list[Path],
@@ -459,9 +326,7 @@ def follow(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
-    ],
+    output: OutputFolder,
     labels: StudyLabels = None,
     dates: Annotated[
         list[str] | None,
@@ -469,29 +334,11 @@ def follow(
             "--date", metavar="YYYY-MM-DD", help="Date of a study; once for each, - if unknown.", show_default=False
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Model id, or path to a .onnx file with its card.json beside it.",
-            show_default=f"the model in use, {DEFAULT_MODEL} if none was chosen",
-        ),
-    ] = None,
-    device: Annotated[
-        Device,
-        typer.Option("--device", "-d", help="[bold]auto[/bold] takes the NVIDIA GPU if it can be used, else the CPU."),
-    ] = Device.auto,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a follow-up of the same studies; without it it is kept.")
-    ] = False,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
-    ] = None,
-    regions: Annotated[
-        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second.")
-    ] = True,
+    model: ModelChoice = None,
+    device: DeviceChoice = Device.auto,
+    overwrite: Overwrite = False,
+    name: CaseName = None,
+    regions: Regions = True,
     self_grade: Annotated[
         bool,
         typer.Option(
@@ -521,28 +368,16 @@ def follow(
     [green]<name>_subtraction.nii.gz, <name>_study<n>_registered.nii.gz, <name>_study<n>_transform.txt,
     <name>_study<n>_labels.nii.gz[/green]
     """
-    from .follow import follow_studies
+    from .follow import FollowOptions, follow_studies
 
-    pseudonyms = (pseudonymise, pseudonym_key, pseudonym_map)
-    raise typer.Exit(
-        follow_studies(
-            studies,
-            output,
-            labels or [],
-            dates or [],
-            model,
-            device.value,
-            overwrite,
-            pseudonyms,
-            regions,
-            strict,
-            name,
-            self_grade,
-        )
-    )
+    options = FollowOptions(
+        output, tuple(labels or ()), tuple(dates or ()), model, device.value, overwrite, name, regions, self_grade,
+        strict, (pseudonymise, pseudonym_key, pseudonym_map),
+    )  # fmt: skip
+    raise typer.Exit(follow_studies(studies, options))
 
 
-@app.command(epilog=_REPORT_EXAMPLES)
+@app.command(epilog=epilogs.REPORT)
 def report(
     results: Annotated[
         list[Path],
@@ -553,9 +388,7 @@ def report(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the reports; created if need be.", show_default=False)
-    ],
+    output: OutputFolder,
     flair: Annotated[
         list[Path] | None,
         typer.Option(
@@ -582,9 +415,7 @@ def report(
         typer.Option("--regions/--no-regions", help="Find the regions of lesions where the result does not tell them."),
     ] = True,
     labels: LabelMeaning = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace reports that exist already; without it they are kept.")
-    ] = False,
+    overwrite: Replace = False,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,
@@ -604,21 +435,9 @@ def report(
     from .report import ReportOptions, report_cases
 
     options = ReportOptions(
-        output,
-        tuple(flair or ()),
-        followup,
-        verdict,
-        study_date,
-        pdf or not html,
-        html or not pdf,
-        paper.value,
-        language,
-        regions,
-        overwrite,
-        strict,
-        (pseudonymise, pseudonym_key, pseudonym_map),
-        labels,
-    )
+        output, tuple(flair or ()), followup, verdict, study_date, pdf or not html, html or not pdf, paper.value,
+        language, regions, overwrite, strict, (pseudonymise, pseudonym_key, pseudonym_map), labels,
+    )  # fmt: skip
     raise typer.Exit(report_cases(results, options))
 
 
@@ -634,18 +453,11 @@ def lesions(
         ),
     ],
     flair: Annotated[Path, typer.Option("--flair", "-f", help="The FLAIR it belongs to.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the table; created if need be.", show_default=False)
-    ],
+    output: OutputFolder,
     labels: LabelMeaning = None,
-    regions: Annotated[
-        bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second.")
-    ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table of the same label map.")] = False,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
-    ] = None,
+    regions: Regions = True,
+    overwrite: Overwrite = False,
+    name: CaseName = None,
     strict: Strict = False,
 ) -> None:
     """Measure the lesions of a label map that exists already, for instance a corrected one.
@@ -653,18 +465,16 @@ def lesions(
     Writes [green]<name>_lesions.csv[/green], one row a lesion, and [green]<name>_lesions.json[/green], the same with
     the load by region and the regions of the McDonald criteria in which lesions were found.
     """
-    from .lesions import measure_lesions
+    from .lesions import LesionOptions, measure_lesions
 
-    raise typer.Exit(measure_lesions(path, flair, output, regions, overwrite, strict, labels, name))
+    raise typer.Exit(measure_lesions(path, LesionOptions(flair, output, regions, overwrite, labels, name), strict))
 
 
 @app.command()
 def phantom(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the files; created if need be.", show_default=False)
-    ],
+    output: OutputFolder,
     seed: Annotated[int, typer.Option("--seed", "-s", help="Another seed makes another head.", min=0)] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a phantom that exists already.")] = False,
+    overwrite: Replace = False,
 ) -> None:
     """Make a digital FLAIR head with MS lesions and its ground truth, to try FlairSeg without patient data.
 

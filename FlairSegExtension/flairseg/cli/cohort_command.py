@@ -8,25 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ..models.store import DEFAULT_MODEL
 from .config import Config
+from .options import Device, DeviceChoice, LesionThreshold, ModelChoice, Strict
 from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
 
-EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg cohort study-bids --output study-bids/derivatives/flairseg[/cyan]
-
-[cyan]flairseg cohort sessions.csv --output results --dry-run[/cyan]
-
-[cyan]flairseg cohort dicom-export --output results --jobs 8 --memory 4GB --retry-failed[/cyan]
-
-[cyan]flairseg cohort study-bids --output results --queue --cases archive --study protocol.json[/cyan]
-
-[cyan]flairseg cohort study-bids --output results --slurm --jobs 50 --partition short --walltime 02:00:00[/cyan]
-
-[bold]Exit codes[/bold]   0 every session with a FLAIR has a result   2 sessions failed, or the run could not go on
-3 not trusted (--strict)   130 interrupted
-"""
 _CLUSTER, _RESULTS, _REVIEW = "Where it runs", "Results", "For readers"
 
 
@@ -38,14 +23,6 @@ class SourceKind(str, Enum):
     table = "table"
     dicom = "dicom"
     orthanc = "orthanc"
-
-
-class CohortDevice(str, Enum):
-    """Where the network runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def cohort(
@@ -60,24 +37,9 @@ def cohort(
         Path,
         typer.Option("--output", "-o", help="Folder of the results, a BIDS derivative data set.", show_default=False),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Model id, or path to a .onnx file with its card.json beside it.",
-            show_default=f"the model in use, {DEFAULT_MODEL} if none was chosen",
-        ),
-    ] = None,
-    device: Annotated[CohortDevice, typer.Option("--device", "-d", help="Where the network runs.")] = CohortDevice.auto,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            "--threshold",
-            help="Probability from which on a voxel is lesion; lower ones mark more.",
-            show_default="the model's",
-        ),
-    ] = None,
+    model: ModelChoice = None,
+    device: DeviceChoice = Device.auto,
+    threshold: LesionThreshold = None,
     covariates: Annotated[
         Path | None,
         typer.Option(
@@ -233,10 +195,7 @@ def cohort(
     as_json: Annotated[
         bool, typer.Option("--json", help="Each event as a line of JSON on standard output, for programs.")
     ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="End with exit code 3 where a warning says that a result cannot be trusted."),
-    ] = False,
+    strict: Strict = False,
     config: Config = None,
     pseudonymise: Pseudonymise = False,
     pseudonym_key: PseudonymKey = None,

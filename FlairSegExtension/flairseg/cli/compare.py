@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,16 +41,20 @@ ALL = "all"
 _UNKNOWN = "-"
 
 
-def compare_models(
-    path: Path,
-    output: Path,
-    models: str,
-    device: str,
-    overwrite: bool,
-    pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
-    strict: bool = False,
-    name: str | None = None,
-) -> int:
+@dataclass(frozen=True)
+class CompareOptions:
+    """Options of ``flairseg compare``, named as on the command line."""
+
+    output: Path
+    models: str = ALL
+    device: str = "auto"
+    overwrite: bool = False
+    name: str | None = None
+    strict: bool = False
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS
+
+
+def compare_models(path: Path, options: CompareOptions) -> int:
     """Compare the models on one case and write the files; the exit code of the command."""
     messages, results = messages_console(), results_console()
     pseudonymiser: Pseudonymiser | None = None
@@ -59,12 +63,12 @@ def compare_models(
             from ..files.names import name_inputs
 
             try:
-                pseudonymiser = start(messages, *pseudonyms)
-                (item,) = name_inputs([path], output, [] if name is None else [name])
+                pseudonymiser = start(messages, *options.pseudonyms)
+                (item,) = name_inputs([path], options.output, [] if options.name is None else [options.name])
                 if pseudonymiser is not None:
                     learn_headers(path, pseudonymiser)
                     item = learned(item, pseudonymiser)
-                comparison = _compare(item, output, models, device, overwrite, pseudonymiser, messages)
+                comparison = _compare(item, options, pseudonymiser, messages)
             except Exception as error:  # noqa: BLE001 - whatever happened, the user reads it in two sentences
                 show_error(messages, told(as_shown(error), pseudonymiser))
                 return REFUSED
@@ -81,33 +85,28 @@ def compare_models(
         show_error(messages, told(failure, pseudonymiser), model)
     for table in (_volumes(comparison), *_agreement(comparison)):
         results.print(table)
-    results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
+    results.print(Text.assemble("Results are in ", (str(options.output), "bold"), "."), soft_wrap=True)
     results.print("Research use only - not a medical device.", style="dim")
     if failed:
         messages.print(f"{len(failed)} of {len(comparison.models)} models failed.", soft_wrap=True)
-    code = WRITTEN if finish(messages, pseudonymiser, pseudonyms[2]) and not failed else REFUSED
+    code = WRITTEN if finish(messages, pseudonymiser, options.pseudonyms[2]) and not failed else REFUSED
     done = [one.segmentation for one in comparison.models if one.segmentation is not None]
-    return strict_code(messages, code, [warning for result in done for warning in result.warnings], strict)
+    return strict_code(messages, code, [warning for result in done for warning in result.warnings], options.strict)
 
 
 def _compare(
-    item: NamedInput,
-    output: Path,
-    models: str,
-    device: str,
-    overwrite: bool,
-    pseudonymiser: Pseudonymiser | None,
-    messages: Console,
+    item: NamedInput, options: CompareOptions, pseudonymiser: Pseudonymiser | None, messages: Console
 ) -> Comparison:
     from ..comparison.comparing import choose_models, compare
     from ..comparison.writing import check_comparison, write_comparison
 
-    names = [name.strip() for name in models.split(",") if name.strip()]
+    output, overwrite = options.output, options.overwrite
+    names = [name.strip() for name in options.models.split(",") if name.strip()]
     cards = choose_models(None if names == [ALL] else names)
     check_comparison(output, item.stem, overwrite)
     with Bars(messages, len(cards)) as bars:
         progress = _PerModel(len(cards), bars.case)
-        comparison = compare(item.path, cards, device, progress)
+        comparison = compare(item.path, cards, options.device, progress)
         progress.finish()
     comparison = replace(comparison, volume=replace(comparison.volume, name=item.case))
     if pseudonymiser is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,42 +48,32 @@ STAGE_NAMES = {
 NO_LABELS = "-"
 
 
-def follow_studies(
-    studies: Sequence[Path],
-    output: Path,
-    labels: Sequence[str],
-    dates: Sequence[str],
-    model: str | None,
-    device: str,
-    overwrite: bool,
-    pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
-    regions: bool = True,
-    strict: bool = False,
-    name: str | None = None,
-    self_grade: bool = False,
-) -> int:
+@dataclass(frozen=True)
+class FollowOptions:
+    """Options of ``flairseg follow``, named as on the command line."""
+
+    output: Path
+    labels: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    model: str | None = None
+    device: str = "auto"
+    overwrite: bool = False
+    name: str | None = None
+    regions: bool = True
+    self_grade: bool = False
+    strict: bool = False
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS
+
+
+def follow_studies(studies: Sequence[Path], options: FollowOptions) -> int:
     """Follow one patient; the exit code of the command."""
     messages, results = messages_console(), results_console()
-    wanted, key, names = pseudonyms
     pseudonymiser: Pseudonymiser | None = None
     try:
         with interruptible():
             try:
-                pseudonymiser = start(messages, wanted, key, names)
-                result = _follow(
-                    studies,
-                    output,
-                    labels,
-                    dates,
-                    model,
-                    device,
-                    overwrite,
-                    messages,
-                    pseudonymiser,
-                    regions,
-                    name,
-                    self_grade,
-                )
+                pseudonymiser = start(messages, *options.pseudonyms)
+                result = _follow(studies, options, messages, pseudonymiser)
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, told(_as_told(error), pseudonymiser))
                 return REFUSED
@@ -95,51 +85,41 @@ def follow_studies(
             _print(results, result)
             if result.self_grade is not None:
                 _print_grade(results, result.self_grade)
-            results.print(Text.assemble("Results are in ", (str(output), "bold"), "."), soft_wrap=True)
+            results.print(Text.assemble("Results are in ", (str(options.output), "bold"), "."), soft_wrap=True)
             results.print("Research use only - not a medical device.", style="dim")
-            code = WRITTEN if finish(messages, pseudonymiser, names) else REFUSED
-            return strict_code(messages, code, result.warnings, strict)
+            code = WRITTEN if finish(messages, pseudonymiser, options.pseudonyms[2]) else REFUSED
+            return strict_code(messages, code, result.warnings, options.strict)
     except KeyboardInterrupt:
         messages.print("Interrupted. Nothing was written.", soft_wrap=True)
         return INTERRUPTED
 
 
 def _follow(
-    studies: Sequence[Path],
-    output: Path,
-    labels: Sequence[str],
-    dates: Sequence[str],
-    model: str | None,
-    device: str,
-    overwrite: bool,
-    messages: Console,
-    pseudonymiser: Pseudonymiser | None,
-    regions: bool,
-    name: str | None,
-    self_grade: bool,
+    studies: Sequence[Path], options: FollowOptions, messages: Console, pseudonymiser: Pseudonymiser | None
 ) -> FollowUp:
     from ..files.names import case_name
     from ..longitudinal import follow, followup_stem, write_followup
     from ..longitudinal.writing import check_destination
 
+    output, name = options.output, options.name
     stem = followup_stem(studies, output, name)
     if pseudonymiser is not None:
         for path in studies:
             pseudonymiser.learn_path(path)
             learn_headers(path, pseudonymiser)
         stem = pseudonymiser.case(name or case_name(studies[-1]))
-    check_destination(output, stem, overwrite)
-    given, mappings = files_and_meanings(labels, NO_LABELS)
-    when = [None if text == NO_LABELS else _date(text) for text in dates] or None
+    check_destination(output, stem, options.overwrite)
+    given, mappings = files_and_meanings(options.labels, NO_LABELS)
+    when = [None if text == NO_LABELS else _date(text) for text in options.dates] or None
     with _bar(messages) as tell:
         result = follow(
-            studies, model, device, tell, labels=given or None, dates=when, regions=regions, mappings=mappings or None,
-            self_grade=self_grade,
+            studies, options.model, options.device, tell, labels=given or None, dates=when, regions=options.regions,
+            mappings=mappings or None, self_grade=options.self_grade,
         )  # fmt: skip
         if pseudonymiser is not None:
             result = _pseudonymised(result, pseudonymiser)
         tell(0.95, "write")
-        write_followup(result, output, stem, overwrite)
+        write_followup(result, output, stem, options.overwrite)
         tell(1.0, "write")
     return result
 

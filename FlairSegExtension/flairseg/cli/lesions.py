@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
@@ -25,21 +26,24 @@ from .label_options import meaning_of
 ENDINGS = {"table": "_lesions.csv", "summary": "_lesions.json"}
 
 
-def measure_lesions(
-    path: Path,
-    flair: Path,
-    output: Path,
-    regions: bool,
-    overwrite: bool,
-    strict: bool = False,
-    labels: str | None = None,
-    name: str | None = None,
-) -> int:
+@dataclass(frozen=True)
+class LesionOptions:
+    """Options of ``flairseg lesions``, named as on the command line."""
+
+    flair: Path
+    output: Path
+    regions: bool = True
+    overwrite: bool = False
+    labels: str | None = None
+    name: str | None = None
+
+
+def measure_lesions(path: Path, options: LesionOptions, strict: bool = False) -> int:
     """Measure the lesions of a label map and write the table; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
         with interruptible(), messages.status("measuring lesions"):
-            written, text, warnings = _measure(path, flair, output, regions, overwrite, labels, name)
+            written, text, warnings = _measure(path, options)
     except FlairSegError as error:
         show_error(messages, error)
         return REFUSED
@@ -55,15 +59,7 @@ def measure_lesions(
     return strict_code(messages, WRITTEN, warnings, strict)
 
 
-def _measure(
-    labels_path: Path,
-    flair: Path,
-    output: Path,
-    regions: bool,
-    overwrite: bool,
-    meaning: str | None,
-    name: str | None,
-) -> tuple[list[Path], str, tuple[str, ...]]:
+def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str, tuple[str, ...]]:
     """Files, what to say, warnings."""
     from ..anatomy import find_regions
     from ..anatomy.lesion_table import lesion_table, split_count, summary_entries, table_csv
@@ -77,14 +73,15 @@ def _measure(
     from ..io.label_maps import read_label_map
     from ..labels import LESION
 
-    mapping = meaning_of(meaning)
+    output, name = options.output, options.name
+    mapping = meaning_of(options.labels)
     case = safe_name(name) if name and name.strip() else case_of_labels(labels_path)
     stem = case if name else mask_result_stem(case, labels_path, output)
     names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
     existing = already_there(output, names.values())
-    if existing and not overwrite:
+    if existing and not options.overwrite:
         raise results_exist(f"Results of the lesions of {stem}", output / existing[0])
-    volume = read_image(flair)
+    volume = read_image(options.flair)
     source, digest = absolute_source(labels_path), file_sha256(labels_path)
     if existing:
         refuse_other_input(output / names["summary"], stem, [(source, digest)])
@@ -97,7 +94,7 @@ def _measure(
         )
     labels = drawn.labels
     check_folder(output)
-    found = find_regions(volume, labels) if regions else None
+    found = find_regions(volume, labels) if options.regions else None
     rows = lesion_table(labels, volume.ijk_to_ras, regions=found)
     warnings = (*volume.warnings, *drawn.warnings, *(found.warnings if found is not None else ()))
     summary = {

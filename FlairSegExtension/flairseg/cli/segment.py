@@ -6,6 +6,7 @@ import json
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,27 +43,31 @@ if TYPE_CHECKING:
 LISTED = 50
 
 
-def segment_cases(
-    inputs: Sequence[Path],
-    output: Path,
-    model: str | None,
-    device: str,
-    probabilities: bool,
-    overwrite: bool,
-    pseudonyms: PseudonymOptions = NO_PSEUDONYMS,
-    regions: bool = True,
-    dicom: DicomOptions = NO_DICOM,
-    strict: bool = False,
-    lesion_mask: bool | None = None,
-    names: Sequence[str] = (),
-    threshold: float | None = None,
-    quiet: bool = False,
-    as_json: bool = False,
-    jobs: int = 1,
-) -> int:
+@dataclass(frozen=True)
+class SegmentOptions:
+    """Options of ``flairseg segment``, named as on the command line."""
+
+    output: Path
+    model: str | None = None
+    device: str = "auto"
+    probabilities: bool = False
+    lesion_mask: bool | None = None
+    overwrite: bool = False
+    names: tuple[str, ...] = ()
+    regions: bool = True
+    threshold: float | None = None
+    dicom: DicomOptions = NO_DICOM
+    pseudonyms: PseudonymOptions = NO_PSEUDONYMS
+    strict: bool = False
+    quiet: bool = False
+    as_json: bool = False
+    jobs: int = 1
+
+
+def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
     """Segment every input; the exit code of the command."""
     messages = messages_console()
-    told = _Told(messages, quiet, as_json)
+    told = _Told(messages, options.quiet, options.as_json)
     pseudonymiser: Pseudonymiser | None = None
     code = WRITTEN
     try:
@@ -73,30 +78,32 @@ def segment_cases(
 
             inputs = distinct_paths(inputs)
             try:
-                named = name_inputs(inputs, output, names, one_name_one_input=pseudonyms[0])
-                card = with_lesion_threshold(find_model(model), threshold)
-                pseudonymiser = start(messages, *pseudonyms)
+                named = name_inputs(inputs, options.output, options.names, one_name_one_input=options.pseudonyms[0])
+                card = with_lesion_threshold(find_model(options.model), options.threshold)
+                pseudonymiser = start(messages, *options.pseudonyms)
             except FlairSegError as error:
                 show_error(messages, error)
                 return REFUSED
-            with Bars(messages, len(inputs), quiet) as bars:
+            with Bars(messages, len(inputs), options.quiet) as bars:
                 if pseudonymiser is not None:
                     named = [learned(item, pseudonymiser) for item in named]
                 job = CaseJob(
-                    output, card, device, probabilities, overwrite, pseudonymiser, regions, dicom, lesion_mask,
-                    with_summary=as_json,
+                    options.output, card, options.device, options.probabilities, options.overwrite, pseudonymiser,
+                    options.regions, options.dicom, options.lesion_mask, with_summary=options.as_json,
                 )  # fmt: skip
-                several = min(jobs, len(named)) > 1
-                for outcome in side_by_side(named, job, bars, jobs) if several else _one_by_one(named, job, bars):
+                several = min(options.jobs, len(named)) > 1
+                for outcome in (
+                    side_by_side(named, job, bars, options.jobs) if several else _one_by_one(named, job, bars)
+                ):
                     told.case(outcome, bars)
             code = REFUSED if told.refused else WRITTEN
     except KeyboardInterrupt:
         messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
         code = INTERRUPTED
-    if not finish(messages, pseudonymiser, pseudonyms[2]):
+    if not finish(messages, pseudonymiser, options.pseudonyms[2]):
         code = code or REFUSED
-    told.end(output, len(inputs), dicom.folder)
-    return strict_code(messages, code, told.warnings, strict)
+    told.end(options.output, len(inputs), options.dicom.folder)
+    return strict_code(messages, code, told.warnings, options.strict)
 
 
 def _one_by_one(named: Iterable[NamedInput], job: CaseJob, bars: Bars) -> Iterator[CaseOutcome]:

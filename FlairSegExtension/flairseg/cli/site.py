@@ -8,27 +8,7 @@ from typing import Annotated
 
 import typer
 
-_ADAPT_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg adapt cases --output site-model[/cyan]
-
-[cyan]flairseg adapt cases --output site-model --time 1h --base flairseg2d-v1.0[/cyan]
-
-[cyan]flairseg models --use site-model[/cyan]   [cyan]flairseg models --rollback[/cyan]
-
-[bold]Exit codes[/bold]   0 written, whatever the verdict   2 refused   130 interrupted
-"""
-
-_MODELS_EXAMPLES = """[bold]Examples[/bold]
-
-[cyan]flairseg models[/cyan]
-
-[cyan]flairseg models --use flairseg2d-site-v1.0[/cyan]   [cyan]flairseg models --rollback[/cyan]
-
-[cyan]flairseg models --export flairseg2d-site-v1.0 --file site.zip[/cyan]
-
-[cyan]flairseg models --install site.zip[/cyan]
-"""
+from . import epilogs
 
 
 def adapt(
@@ -169,7 +149,7 @@ def queue(
 
 def add_site_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    app.command(epilog=_ADAPT_EXAMPLES)(adapt)
+    app.command(epilog=epilogs.ADAPT)(adapt)
     app.command()(drift)
     app.command()(queue)
-    app.command(epilog=_MODELS_EXAMPLES)(models)
+    app.command(epilog=epilogs.MODELS)(models)
