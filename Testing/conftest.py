@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -29,6 +31,22 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 CORE = Path(__file__).parent / "core"
 #: What a test may take, s, without the marker ``slow``.
 SLOW_S = 20.0
+
+
+#: Names the folder of what the workers of a run share.
+SHARED = "FLAIRSEG_TEST_SHARED"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for all workers, who inherit the environment."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="flairseg-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """It goes with the run."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(SHARED), ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

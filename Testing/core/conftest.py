@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import pickle
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 from flairseg.image.volume import Volume
 
+from Testing.conftest import SHARED
 from Testing.core.tiny import make_head, make_model, to_nifti
 
 
@@ -18,6 +22,31 @@ def _interrupts_are_heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heads_of_phantoms_are_drawn_once() -> Iterator[None]:
+    """Several files scan the heads of seeds 0 and 1; a head takes seconds to draw, and the same each time.
+
+    What draws it is tested with heads that are drawn anew (``test_phantom.py``).
+    """
+    phantom = importlib.import_module("flairseg.phantom.phantom")
+    drawn = phantom.build_head
+
+    def shared(seed, n_lesions=None, report=None):
+        if seed not in (0, 1) or n_lesions is not None:
+            return drawn(seed, n_lesions, report)
+        kept = Path(os.environ[SHARED]) / f"head-{seed}.pickle"
+        if not kept.is_file():
+            # Two workers may both draw it: the files are alike, and each appears whole.
+            draft = kept.with_suffix(f".{os.getpid()}")
+            draft.write_bytes(pickle.dumps(drawn(seed, None, report)))
+            draft.replace(kept)
+        return pickle.loads(kept.read_bytes())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantom, "build_head", shared)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from PySide6.QtCore import Property, Qt, Signal
 from . import render_count
 from .ctk_widgets import ctkDoubleSlider
 from .mrml_widgets import Observer
-from .slice_view import SliceView, picture
+from .slice_view import SliceView, borrow_window, give_back_window, picture
 
 #: Name, orientation, colour of the bar, letter: as in Slicer.
 _SLICE_VIEWS = {
@@ -325,12 +325,8 @@ class ThreeDView:
                  "vtkMRMLSegmentationsDisplayableManager3D")  # fmt: skip
 
     def __init__(self, width: int = 300, height: int = 300) -> None:
-        self.window = vtk.vtkRenderWindow()
-        self.window.SetOffScreenRendering(True)
-        self.window.SetMultiSamples(0)
-        self.window.SetSize(width, height)
         self.renderer = vtk.vtkRenderer()
-        self.window.AddRenderer(self.renderer)
+        self.window = borrow_window(self.renderer, width, height)
         self.interactor = vtk.vtkRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
         self.node = slicer.vtkMRMLViewNode()
@@ -363,7 +359,7 @@ class ThreeDView:
     def close(self) -> None:
         self.group.SetMRMLDisplayableNode(None)
         slicer.mrmlScene.RemoveNode(self.node)
-        self.window.Finalize()
+        give_back_window(self.window)
 
 
 class qMRMLThreeDView(_Picture):

@@ -157,13 +157,13 @@ class qMRMLNodeComboBox(_SceneWidget, QtWidgets.QWidget):
         scene = self.mrmlScene()
         if scene is None:
             return []
-        if len(self.nodeTypes) == 1:
-            # In the order of the scene as well; most of its nodes are colour tables, which need not come to Python.
-            (kind,) = self.nodeTypes
-            nodes = (scene.GetNthNodeByClass(i, kind) for i in range(scene.GetNumberOfNodesByClass(kind)))
-        else:
-            nodes = (scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes()))
-        return [node for node in nodes if self._is_listed(node)]
+        # Most nodes of a scene are colour tables, which need not come to Python.
+        kinds = self.nodeTypes
+        found = [scene.GetNthNodeByClass(i, kind) for kind in kinds for i in range(scene.GetNumberOfNodesByClass(kind))]
+        if len(kinds) > 1:
+            # A node may be of several of the classes; IsNodePresent is its place in the scene.
+            found = sorted({node.GetID(): node for node in found}.values(), key=scene.IsNodePresent)
+        return [node for node in found if self._is_listed(node)]
 
     def _is_listed(self, node) -> bool:
         if node.GetHideFromEditors() and not self.showHidden:

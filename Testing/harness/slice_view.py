@@ -25,6 +25,33 @@ _DISPLAYABLE_MANAGERS = (
 _NUMBERS = itertools.count(1)
 
 
+#: Windows that nobody draws in: a new one looks for graphics devices, which takes longer than the view around it.
+_IDLE: list[vtk.vtkRenderWindow] = []
+
+
+def borrow_window(renderer: vtk.vtkRenderer, width: int, height: int) -> vtk.vtkRenderWindow:
+    """An off-screen window with one renderer; :func:`give_back_window` takes it when the view is closed."""
+    if _IDLE:
+        window = _IDLE.pop()
+    else:
+        window = vtk.vtkRenderWindow()
+        window.SetOffScreenRendering(True)
+        window.SetMultiSamples(0)
+    window.SetSize(width, height)
+    window.AddRenderer(renderer)
+    return window
+
+
+def give_back_window(window: vtk.vtkRenderWindow) -> None:
+    """Keep a window for the next view, without its renderers, interactor, observers and graphics resources."""
+    window.Finalize()
+    window.RemoveAllObservers()
+    for renderer in list(window.GetRenderers()):
+        window.RemoveRenderer(renderer)
+    window.SetInteractor(None)
+    _IDLE.append(window)
+
+
 def picture(window: vtk.vtkRenderWindow) -> np.ndarray:
     """A window as it stands, drawn once, shape (height, width, 3), uint8 RGB, first row on top."""
     window.Render()
@@ -55,14 +82,10 @@ class SliceView:
 
     def __init__(self, orientation: str, width: int = 300, height: int = 300, name: str | None = None) -> None:
         app = start()
-        self.window = vtk.vtkRenderWindow()
-        self.window.SetOffScreenRendering(True)
-        self.window.SetMultiSamples(0)
-        self.window.SetSize(width, height)
         self._renderer = vtk.vtkRenderer()
         self._renderer.SetBackground(0, 0, 0)
         self._renderer.GetActiveCamera().ParallelProjectionOn()
-        self.window.AddRenderer(self._renderer)
+        self.window = borrow_window(self._renderer, width, height)
         self.interactor = vtk.vtkRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
         # VTK's own style would turn the camera; the application's moves slices, and not in these tests.
@@ -131,4 +154,4 @@ class SliceView:
         start().applicationLogic().GetSliceLogics().RemoveItem(self.logic)
         self.logic.SetMRMLScene(None)
         slicer.mrmlScene.RemoveNode(self.node)
-        self.window.Finalize()
+        give_back_window(self.window)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from xml.etree import ElementTree as ET
 
 from PySide6 import QtCore
@@ -41,14 +42,9 @@ class QUiLoader(PySideUiLoader):
         return getattr(slicer, class_name, None) if class_name.startswith(("qMRML", "qSlicer")) else None
 
     def load(self, device, parent=None):
-        root = ET.fromstring(bytes(device.readAll()))
-        wanted = []
-        for connections in root.findall("connections"):
-            for connection in connections.findall("connection"):
-                wanted.append([connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")])
-            root.remove(connections)
+        content, wanted = _without_connections(bytes(device.readAll()))
         buffer = QtCore.QBuffer()
-        buffer.setData(ET.tostring(root))
+        buffer.setData(content)
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
         widget = super().load(buffer, parent)
         if widget is None:
@@ -57,6 +53,18 @@ class QUiLoader(PySideUiLoader):
             target = getattr(_named(widget, receiver), slot.partition("(")[0])
             _named(widget, sender).connect(signal, target)
         return widget
+
+
+@cache
+def _without_connections(content: bytes) -> tuple[bytes, tuple[tuple[str, ...], ...]]:
+    """A .ui file without its connections, and those: sender, signal, receiver, slot."""
+    root = ET.fromstring(content)
+    wanted = []
+    for connections in root.findall("connections"):
+        for connection in connections.findall("connection"):
+            wanted.append(tuple(connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")))
+        root.remove(connections)
+    return ET.tostring(root), tuple(wanted)
 
 
 def _named(root, name: str):
