@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,21 @@ def modules(*folders: Path) -> dict[str, Path]:
     return found
 
 
+@cache
+def import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """All of a file: at its top, in functions, for annotations."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return tuple(node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
 def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
-    """Modules that a module imports anywhere: at its top, in functions, for annotations."""
+    """Modules that a module imports anywhere."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in import_statements(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *(node.module.split(".") if node.module else [])])
             found |= {f"{module}.{a.name}" if f"{module}.{a.name}" in known else module for a in node.names}
@@ -103,7 +111,7 @@ def test_nothing_in_the_repository_uses_an_old_path():
     known = {old for old in _lazy.MOVED if old not in modules(CORE)}
     offenders = []
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in import_statements(path):
             names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             offenders += [f"{path}:{node.lineno}: {name}" for name in names if name in known]

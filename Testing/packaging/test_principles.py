@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def sources(folder: Path) -> list[Path]:
     return found
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -65,18 +67,18 @@ def geometry_computed(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):
-            called, arguments = ast.unparse(node.func), "".join(map(ast.unparse, node.args))
+            called = ast.unparse(node.func)
             if called.endswith("linalg.det"):
                 found.add("det")
-            if called.endswith("linalg.norm") and any(word in arguments for word in ("affine", "ijk_to_ras", "[:3,")):
-                found.add("norm")
-            if called.endswith("prod") and "GetSpacing" in arguments:
-                found.add("det")
-        if isinstance(node, (ast.List, ast.Tuple)) and ast.unparse(node).strip("[]()").replace(".0", "") in (
-            "-1, -1, 1",
-            "-1, -1, 1, 1",
-        ):
-            found.add("flip")
+            if called.endswith(("linalg.norm", "prod")):
+                arguments = "".join(map(ast.unparse, node.args))
+                if called.endswith("norm") and any(word in arguments for word in ("affine", "ijk_to_ras", "[:3,")):
+                    found.add("norm")
+                if called.endswith("prod") and "GetSpacing" in arguments:
+                    found.add("det")
+        if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) in (3, 4):
+            if ast.unparse(node).strip("[]()").replace(".0", "") in ("-1, -1, 1", "-1, -1, 1, 1"):
+                found.add("flip")
     return found
 
 
