@@ -76,9 +76,12 @@ def geometry_computed(path: Path) -> set[str]:
                     found.add("norm")
                 if called.endswith("prod") and "GetSpacing" in arguments:
                     found.add("det")
-        if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) in (3, 4):
-            if ast.unparse(node).strip("[]()").replace(".0", "") in ("-1, -1, 1", "-1, -1, 1, 1"):
-                found.add("flip")
+        if (
+            isinstance(node, (ast.List, ast.Tuple))
+            and len(node.elts) in (3, 4)
+            and ast.unparse(node).strip("[]()").replace(".0", "") in ("-1, -1, 1", "-1, -1, 1, 1")
+        ):
+            found.add("flip")
     return found
 
 
