@@ -35,7 +35,7 @@ FREESURFER = {
     "cerebellum": (7, 8, 46, 47),
 }
 SPACING_MM = 2.0
-#: Grid: voxels along x, y, z; the average brain's centre lies in its middle.
+#: Grid: voxels along x, y, z; the average brain's centre is in its middle.
 SIZE = (84, 104, 92)
 AFFINE_ROUNDS, DEMONS_ROUNDS = 3, 2
 #: Displacements are smoothed by this sigma: shape follows in the large, no sulcus is matched to another.

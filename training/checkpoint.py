@@ -1,4 +1,4 @@
-"""What lets a run be killed at any moment and go on: whole checkpoints, an even log, a polite stop."""
+"""Runs that can be killed at any time and resumed: whole checkpoints, a consistent log, a stop after a whole step."""
 
 from __future__ import annotations
 

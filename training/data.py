@@ -30,7 +30,7 @@ HELD_BACK_LONGITUDINAL = frozenset({"patient12", "patient19"})
 HELD_BACK_LESIONS = frozenset({"patient07", "patient19", "patient26"})
 #: Scans that show one and the same person (found by eye in the cross-validation's pictures): never split over folds.
 SAME_PERSON = (("107130", "112776"),)
-#: Where slice n of the hand-drawn patient 101228 lies on the slices of ``tabriz/sub-101228``, found once by registering
+#: Where slice n of the hand-drawn patient 101228 is on the slices of ``tabriz/sub-101228``, found once by registering
 #: the pictures (similarity, correlation 0.91-0.98): scale, then the shift (columns, rows) in pixels; flipped.
 _HAND_DRAWN_101228 = (
     (0.781, 4, 1), (0.797, 4, 4), (0.781, 4, 8), (0.789, 4, 10), (0.805, 4, 11), (0.852, 4, 9), (0.844, 3, 11),

@@ -184,7 +184,7 @@ def vote_on(
     fitted : Fitted
     clean_up : dict
     image : Path or None
-        The FLAIR, for the clean-up's brain mask; without it nothing is dropped for lying outside the brain.
+        The FLAIR, for the clean-up's brain mask; without it nothing is dropped for being outside the brain.
 
     Returns
     -------

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 RIM_MM = 3.7
-#: The threshold lies this many robust standard deviations above the median of the brain.
+#: The threshold is this many robust standard deviations above the median of the brain.
 DEVIATIONS = 1.9
 THRESHOLD_RANGE = (1.2, 1.42)
 

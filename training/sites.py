@@ -36,7 +36,7 @@ HELD_BACK_MSLESSEG = frozenset({"P39"})
 HELD_BACK_MUSLIM = frozenset({13, 19, 25, 34})
 #: MSLesSeg's 1 mm slices are learnt as they are and averaged by so many.
 MSLESSEG_THICKNESS = (1, 3, 5)
-#: Of unaveraged slices every so manyth is kept: neighbours show the same.
+#: Of unaveraged slices every n-th is kept: neighbours show the same.
 EVERY = 3
 
 
@@ -59,7 +59,7 @@ def slices_of(case: FramedCase, labels: np.ndarray, every: int = 1) -> tuple[str
     labels : ndarray of uint8, shape (slices, rows, columns)
         Training labels.
     every : int
-        Keep each so manyth slice.
+        Keep every n-th slice.
     """
     kept = np.flatnonzero(case.mask.any(axis=(1, 2)))[::every]
     if not len(kept):

@@ -152,7 +152,7 @@ class Run:
 
 
 def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
-    """Train, or go on training, and return the path of the last checkpoint; stops politely on SIGTERM."""
+    """Train, or go on training, and return the path of the last checkpoint; stops after the current step on SIGTERM."""
     if config.loss != "partial":
         raise ValueError(f"{config.name} has the loss {config.loss!r}: training.train is for it")
     folder = run_folder(config, output)

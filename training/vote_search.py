@@ -24,13 +24,13 @@ from scipy.optimize import differential_evolution
 
 #: Foreground probabilities that no member exceeds here matter to nobody.
 LOWEST = 0.05
-#: Thresholds that are tried; the lowest lies above all that :data:`LOWEST` leaves out can come to.
+#: Thresholds that are tried; the lowest is above all that :data:`LOWEST` leaves out can come to.
 THRESHOLDS = np.round(np.arange(0.10, 0.901, 0.01), 2)
 #: Thresholds over whose Dice the mean is taken before the best one is chosen: a plateau rather than a peak.
 _PLATEAU = 5
 #: Dice that the weights of one member alone must gain over equal ones.
 PULL = 0.01
-#: Hysteresis: how far below its core's threshold a lesion may reach, and how far above the plain one the core may lie.
+#: Hysteresis: how far below its core's threshold a lesion may reach, and how far above the plain one the core may be.
 _CORES, _REACH = (0.0, 0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
 #: Plateaus whose Dice differs by less are the same.
 _TIE = 1e-6

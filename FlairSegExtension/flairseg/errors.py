@@ -171,7 +171,7 @@ class InvalidGeometryError(FlairSegError):
 
 
 class GridMismatchError(FlairSegError):
-    """Two images that must share a voxel grid do not, or a part lies outside of the whole."""
+    """Two images that must share a voxel grid do not, or a part is outside of the whole."""
 
 
 class UnsuitableMaskError(FlairSegError):
@@ -203,7 +203,7 @@ class OutputError(FlairSegError):
 
 
 class RegistrationError(FlairSegError):
-    """Two studies cannot be laid over each other (different patients, no brain found, too little of it shared)."""
+    """Two studies cannot be aligned (different patients, no brain found, too little of it shared)."""
 
 
 class MissingDependencyError(FlairSegError):

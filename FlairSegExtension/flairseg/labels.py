@@ -1,6 +1,6 @@
 """The one table of classes: value, segment id, name, colour and terminology code.
 
-Everything that draws, writes or names a class reads it from here (law 2 of the house).
+Everything that draws, writes or names a class reads it from here (principle 2 of the developer guide).
 """
 
 from __future__ import annotations

@@ -412,7 +412,7 @@ def test_labels_of_another_grid_or_kind_are_refused(pair, tmp_path):
     from flairseg.image.volume import Volume
 
     write_nifti(tmp_path / "shifted.nii.gz", labels, Volume(labels, shifted))
-    with pytest.raises(GridMismatchError, match="does not lie on the grid"):
+    with pytest.raises(GridMismatchError, match="is not on the grid"):
         load_study(volume, tmp_path / "shifted.nii.gz")
     with pytest.raises(InvalidGeometryError, match="own grid"):
         load_study(volume, labels[1:])

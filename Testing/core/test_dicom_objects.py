@@ -498,7 +498,7 @@ def test_labels_of_another_grid_are_refused(tmp_path, drawn):
     turned = volume.ijk_to_ras.copy()
     turned[:3, :3] = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]) @ turned[:3, :3]
     for matrix in (moved, turned, np.eye(4)):
-        with pytest.raises(errors.InvalidGeometryError, match="does not lie on the voxels"):
+        with pytest.raises(errors.InvalidGeometryError, match="is not on the voxels"):
             export_labels(labels, matrix, folder, tmp_path / "out", "case", ALGORITHM)
     assert not (tmp_path / "out").exists()
     (tmp_path / "none").mkdir()

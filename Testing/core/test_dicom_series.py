@@ -416,7 +416,7 @@ def test_copies_strays_and_missing_ends_are_told(tmp_path, flair):
     read = read_flair(folder)
     np.testing.assert_array_equal(read.volume.array, flair.array)
     told = " ".join(read.volume.warnings)
-    assert "5 files lie there twice" in " ".join(read.volume.information)
+    assert "5 files are there twice" in " ".join(read.volume.information)
     assert "16 of 22 images of the series are used." in read.volume.information
     assert "1 more images of the series" in told
     assert "speak of 18 images" in told
@@ -430,7 +430,7 @@ def test_missing_positions_are_told_and_size_and_order_kept(tmp_path, flair):
     read = read_flair(write_series(flair, tmp_path / "s", "philips", change=drop))
     assert any("no slice positions" in w for w in read.volume.warnings)
     np.testing.assert_allclose(read.volume.array, flair.array, atol=1.3)
-    with pytest.raises(errors.InvalidGeometryError, match="where its slices lie"):
+    with pytest.raises(errors.InvalidGeometryError, match="give no positions of its slices"):
         read.source.headers()
 
 

@@ -272,7 +272,7 @@ def test_what_lies_outside_of_the_reference_is_told_and_all_of_it_refused(refere
     assert np.array_equal(placed.array[3:], reference.array[:3])
     affine[2, 3] += 300
     path = write_labels(tmp_path / "q.nii.gz", reference.array, affine)
-    with pytest.raises(UnsuitableMaskError, match="lie apart in space"):
+    with pytest.raises(UnsuitableMaskError, match="do not overlap in space"):
         read_prediction(path, OWN, "m", reference)
     empty = write_labels(tmp_path / "e.nii.gz", np.zeros(SHAPE, np.uint8), affine)
     assert not read_prediction(empty, OWN, "m", reference).array.any()

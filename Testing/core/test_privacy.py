@@ -103,7 +103,7 @@ def test_messages_about_a_folder_do_not_name_what_lies_in_it(tmp_path, pseudonym
     folder = tmp_path / "study"
     (folder / "Doe_Jane").mkdir(parents=True)
     pseudonymiser.learn_path(folder)
-    assert "Doe" not in pseudonymiser.text("DICOM files must lie directly in the folder: try study/Doe_Jane.")
+    assert "Doe" not in pseudonymiser.text("DICOM files must be directly in the folder: try study/Doe_Jane.")
 
 
 def test_contents_are_cleaned_by_their_keys(pseudonymiser):

@@ -121,7 +121,7 @@ def crops(
     ----------
     images : Tensor, shape (N, channels, H, W)
     centres : Tensor, shape (N, 2)
-        Middle (row, column) of each crop; moved so that at most a quarter of the crop lies outside the picture.
+        Middle (row, column) of each crop; moved so that at most a quarter of the crop is outside the picture.
     size : tuple of int
         (rows, columns) of the crop.
 

@@ -26,7 +26,7 @@ from .framed import Case, dequantise, frame_case, quantise
 #: and three MSLesSeg scans: 1.00 each. Moved by two pixels (1.8 mm): 1.5 and more with ventricles drawn, 1.2 to 1.4 for
 #: large lesions alone, which are caught from three pixels on.
 MISPLACED_GAIN = 1.25
-#: Share of the drawn voxels that may lie outside the rough brain mask.
+#: Share of the drawn voxels that may be outside the rough brain mask.
 OUTSIDE_SHARE = 0.35
 #: Correlation of two brains' thumbnails from which they are one image, and one person. Visits of one person: 0.72 and
 #: more (two persons, both with several scans); different persons: up to 0.61 in one space, 0.45 else.
@@ -35,7 +35,7 @@ SAME_IMAGE, SAME_PERSON = 0.997, 0.68
 THUMBNAIL = (10, 28, 24)
 #: Lesions that the base finds in a case of which the reader drew none, ml: more than this is not believed.
 UNSEEN_ML = 1.0
-#: Every so manyth slice of a thin-slice scan is looked at for a displacement, to have about so many.
+#: About how many slices of a thin-slice scan are looked at for a displacement.
 _LOOKED_AT = 60
 
 
@@ -92,7 +92,7 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
     outside = float((arranged & ~framed.prepared.mask).sum() / arranged.sum())
     if outside > OUTSIDE_SHARE:
         return LeftOut(
-            case.number, "mask-outside-brain", f"{100 * outside:.0f} % of what was drawn lies outside the brain."
+            case.number, "mask-outside-brain", f"{100 * outside:.0f} % of what was drawn is outside the brain."
         )
     every = max(1, len(framed.labels) // _LOOKED_AT)
     known = np.where(np.isin(framed.labels, case.reviewed), framed.labels, BACKGROUND)
@@ -117,7 +117,7 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
 
 
 def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float, every: int) -> LeftOut | None:
-    """What the contrast of a mask, in every so manyth slice, says against it."""
+    """What the contrast of a mask, in every n-th slice, indicates against it."""
     for value, contrast in ((LESION, evidence.lesion_contrast), (VENTRICLES, -evidence.ventricle_contrast)):
         if contrast < 0 and evidence.gain == float("inf") and evidence.how == "shifted":
             wanted = "brighter" if value == LESION else "darker"

@@ -1,4 +1,4 @@
-"""Does a mask lie where its image says that it should? Contrast of the drawn classes against what surrounds them.
+"""Is a mask in the place that its image suggests? Contrast of the drawn classes against what surrounds them.
 
 FLAIR lesions are brighter than the tissue around them and ventricles are darker: the sum of both contrasts falls where
 the mask is moved. A mask whose contrast is clearly higher at another place, mirrored, or in reversed order of slices,
@@ -35,7 +35,7 @@ class Evidence:
         Mean inside minus mean of the surroundings, in normalised intensity (0.2 of the brain's median); NaN if the
         class is too small to tell.
     gain : float
-        Contrast at the best place over that at the mask's own place: 1 where it lies right. Infinite where the mask's
+        Contrast at the best place over that at the mask's own place: 1 where it is right. Infinite where the mask's
         own contrast is not positive.
     shift_px : tuple of float
         (slices, rows, columns) to the best place.

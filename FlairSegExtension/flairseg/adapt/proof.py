@@ -181,7 +181,7 @@ def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm]) -> tuple[s
 
     The primary figure is lesion Dice, or where no lesions were reviewed the first other Dice. Better: its gain is
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.
-    Worse: its interval lies below 0, another figure fell so, or something was forgotten.
+    Worse: its interval is below 0, another figure fell so, or something was forgotten.
     """
     by_key = {one.key: one for one in comparisons}
     primary = by_key.get("lesion_dice") or next((one for one in comparisons if one.key.endswith("_dice")), None)

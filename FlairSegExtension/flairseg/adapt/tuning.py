@@ -28,7 +28,7 @@ from .partial import MAY_BE, decides, partial_loss
 
 #: Logit of a class that a network does not put out.
 _NEVER = -30.0
-#: Slices of a site that are kept apart: each so manyth; and at most so many are looked at.
+#: Slices of a site that are kept apart: every n-th; and at most how many are looked at.
 HELD_EVERY, MOST_HELD = 6, 36
 #: What kept synthetic slices may lose of their Dice without counting against a check.
 FORGIVEN = 0.01

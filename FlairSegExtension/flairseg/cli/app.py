@@ -354,8 +354,8 @@ def follow(
 ) -> None:
     """Compare studies of one patient: new, enlarging, stable, shrinking, resolved, split and merged lesions.
 
-    The studies are laid over each other half-way, and only what exceeds the noise of re-positioning is called a change.
-    The files are named after the last study:
+    The studies are registered to their half-way space, and only what exceeds the noise of re-positioning is called a
+    change. The files are named after the last study:
 
     [green]<name>_followup.json[/green]   lesions with state and volumes, ventricles, noise floor, registration
 

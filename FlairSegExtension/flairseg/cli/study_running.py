@@ -206,7 +206,7 @@ def _run(what: Callable[[Console, Console], int]) -> int:
 
 def _inside(coordinator: Path) -> CaseWarning:
     return CaseWarning(
-        f"Protocol and key lie inside of the study, in {coordinator}. If raters can open that folder, move it to where "
+        f"Protocol and key are inside of the study, in {coordinator}. If raters can open that folder, move it to where "
         "they cannot, and name it with --coordinator from then on.",
         "key-inside-study",
     )

@@ -1,6 +1,6 @@
 """One session from its image to its files and its row; the same in a worker of a cluster and in this process.
 
-Nothing of a session is handed over but its name: the worker knows from :class:`Work` where the image lies, so that
+Nothing of a session is handed over but its name: the worker knows from :class:`Work` where the image is, so that
 neither tasks nor logs nor dashboards hold a path.
 """
 
@@ -48,7 +48,7 @@ class Work:
         As the workers see the output folder.
     options : CaseOptions
     sessions : dict of str to Session
-        By case: where the image lies.
+        By case: where the image is.
     shown : dict of str to Session
         By case: what may be written of the session. The same, or its pseudonym.
     secret : bytes or None

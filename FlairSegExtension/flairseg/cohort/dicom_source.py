@@ -116,7 +116,7 @@ def _session(root: Path, members: Sequence[Series], scan: Scan, kind: str) -> Se
 
 
 def _relative(folder: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    """The files relative to their folder; nothing where they are all that lies in it."""
+    """The files relative to their folder; nothing where they are all that is in it."""
     wanted = {p.relative_to(folder).as_posix() for p in paths}
     there = {Path(at, name).relative_to(folder).as_posix() for at, _, names in os.walk(folder) for name in names}
     return () if wanted >= there else tuple(sorted(wanted))
@@ -132,7 +132,7 @@ def _by_folder(root: Path, folder: Path) -> str:
 
 
 def _is_orthanc(root: Path, series: Sequence[Series]) -> bool:
-    """Whether the files lie as in Orthanc's storage, or in its archives: patient, study, ``MR`` and a description."""
+    """Whether the files are as in Orthanc's storage, or in its archives: patient, study, ``MR`` and a description."""
     some = [path.relative_to(root) for one in series[:5] for path in _paths(one)[:1] if path.is_relative_to(root)]
     if not some:
         return False

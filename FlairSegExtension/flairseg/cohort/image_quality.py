@@ -49,7 +49,7 @@ class Measure:
     source: str
 
 
-#: The bars lie beyond what clean real volumes and phantoms give, see ``docs/cohorts.md``.
+#: The bars are beyond what clean real volumes and phantoms give, see ``docs/cohorts.md``.
 MEASURE_BY_NAME: dict[str, Measure] = {
     "noise_percent": Measure(
         "%", "Noise in the brain, of its median.", 8.0, "Immerkaer 1996, with the median of the Laplacian differences"

@@ -1,4 +1,4 @@
-"""Where everything lies in the output folder of a cohort.
+"""Where everything is in the output folder of a cohort.
 
 The folder is a BIDS derivative data set. What BIDS has no place for (tables, pictures, summaries, the state of the run)
 is listed in its ``.bidsignore``.

@@ -53,7 +53,7 @@ class CaseOptions:
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that changes results: where the model lies and what runs it do not."""
+        """Hash of everything that changes results: where the model is and what runs it do not."""
         said = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("model", "device")}
         text = json.dumps({**said, "flairseg": __version__, "format": FORMAT}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -35,7 +35,7 @@ def cohort_pseudonymiser(wanted: bool, key: Path | None, names: Path | None, out
     ------
     FlairSegError
         Code ``pseudonym-key-needed``: none was named, and a run could not be taken up again; ``pseudonym-key-inside``:
-        key or map lie in the output folder. Also what :func:`flairseg.privacy.pseudonyms.pseudonymiser_for` raises.
+        key or map are in the output folder. Also what :func:`flairseg.privacy.pseudonyms.pseudonymiser_for` raises.
     """
     if wanted and key is None:
         raise FlairSegError(
@@ -46,7 +46,7 @@ def cohort_pseudonymiser(wanted: bool, key: Path | None, names: Path | None, out
     for path in (key, names):
         if path is not None and path.resolve().is_relative_to(output.resolve()):
             raise FlairSegError(
-                f"{path} lies in the output folder, and who gets the results would get the names.",
+                f"{path} is in the output folder, and whoever receives the results would receive the names.",
                 "Keep the key and the map of names in another folder.",
                 code="pseudonym-key-inside",
                 path=str(path),

@@ -23,7 +23,7 @@ class CohortTable:
     Attributes
     ----------
     layout : Layout
-        Where everything lies.
+        Where everything is.
     """
 
     layout: Layout

@@ -1,4 +1,4 @@
-"""Which series of a DICOM folder is the FLAIR: by its headers, and by its look when they lie or are silent.
+"""Which series of a DICOM folder is the FLAIR: from headers, falling back to image content.
 
 One series is judged by :mod:`flairseg.image.flair_selection`, its voxels by
 :func:`flairseg.preprocessing.image_quality.look`; this module chooses among several.
@@ -99,7 +99,7 @@ class FoundFlair:
     listing : tuple of Listed
         Every stack of the folder.
     scan : Scan
-        What else lies in the folder.
+        What else is in the folder.
     """
 
     series: Series
@@ -236,7 +236,7 @@ def choose_flair(
     scan : Scan
         From the same :func:`list_series`.
     folder : path
-        Where they lie, for messages.
+        Where they are, for messages.
     series, by_look
         As for :func:`find_flair`.
 

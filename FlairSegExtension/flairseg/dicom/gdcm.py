@@ -84,7 +84,7 @@ class GdcmHeader:
 
 
 def _has_modality_table(path: Path) -> bool:
-    """Whether a Modality LUT lies before the pixels of a file; GDCM tells of no sequences."""
+    """Whether a Modality LUT precedes the pixels of a file; GDCM reports no sequences."""
     return _TABLE.search(_before_pixels(path)) is not None
 
 

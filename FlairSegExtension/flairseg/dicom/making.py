@@ -144,7 +144,7 @@ def save(data: Dataset, path: Path) -> None:
     Raises
     ------
     OSError
-        If what lies there afterwards is not what was written.
+        If what is there afterwards is not what was written.
     """
     import pydicom
 

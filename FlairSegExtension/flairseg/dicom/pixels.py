@@ -1,6 +1,6 @@
 """Stored pixel values of DICOM files, frame by frame.
 
-pydicom reads what lies there uncompressed (either byte order) or run-length encoded, one frame at a time, so that
+pydicom reads what is there uncompressed (either byte order) or run-length encoded, one frame at a time, so that
 memory stays bounded. JPEG, JPEG 2000 and JPEG-LS go through SimpleITK's GDCM, which every installation has: it gets a
 copy of the pixels alone, since it would apply one rescale slope to all frames.
 """
@@ -73,7 +73,7 @@ def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 def stored_bytes(path: Path) -> bytes | None:
-    """The pixels of a file as they lie in it, to compare two files by; None where they cannot be read."""
+    """The pixels of a file as stored, to compare two files by; None where they cannot be read."""
     with quiet():
         try:
             if not has_pydicom():

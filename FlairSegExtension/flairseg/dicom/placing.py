@@ -1,4 +1,4 @@
-"""Where the slices of a stack lie: its affine, the order of its frames, and what is doubtful about both."""
+"""Where the slices of a stack are: its affine, the order of its frames, and what is doubtful about both."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _unplaced(frames: Sequence[Frame]) -> tuple[float, CaseWarning]:
     if not step and len(frames) > 1:
         raise InvalidGeometryError(
             "The DICOM headers give no slice positions, and neither SpacingBetweenSlices nor SliceThickness: nothing "
-            "tells how far apart the slices lie.",
+            "tells how far apart the slices are.",
             _EXPORT,
             code="slice-distance-unknown",
         )
@@ -183,7 +183,7 @@ def _displacement(
 
 
 def _distance_remarks(step: float, frames: Sequence[Frame], numbers: Collection[int]) -> list[CaseWarning]:
-    """Whether the slices lie farther apart than the header says: then every other one may be missing."""
+    """Whether the slices are farther apart than the header says: then every other one may be missing."""
     between, thickness = abs(frames[0].between or 0.0), abs(frames[0].thickness or 0.0)
     said = max(between, thickness)
     own = sorted(f.instance_number for f in frames if f.instance_number is not None)
@@ -198,12 +198,12 @@ def _distance_remarks(step: float, frames: Sequence[Frame], numbers: Collection[
     if between or skipped:
         missing = max(1, round(step / said) - 1)
         part = "every other slice" if missing == 1 else f"{missing} of {missing + 1} slices"
-        text = f"The slices lie {step:.4g} mm apart, but {', '.join(words)}: {part} seems to be missing."
+        text = f"The slices are {step:.4g} mm apart, but {', '.join(words)}: {part} seems to be missing."
         figures = {"used": len(frames), "missing": missing * (len(frames) - 1)}
         return [CaseWarning(text, "slices-missing", **figures)]
     if step >= WIDE_GAP * thickness:
         text = (
-            f"The slices are {thickness:.4g} mm thick and {step:.4g} mm apart: more than half of the head lies between "
+            f"The slices are {thickness:.4g} mm thick and {step:.4g} mm apart: more than half of the head is between "
             "them, or every other slice is missing."
         )
         return [CaseWarning(text, "wide-slice-gap")]

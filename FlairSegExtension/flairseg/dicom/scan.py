@@ -1,4 +1,4 @@
-"""What DICOM images lie in a folder tree: every file's header is looked at once, without its pixels.
+"""What DICOM images are in a folder tree: every file's header is looked at once, without its pixels.
 
 Classic files (one slice each) and enhanced ones (all slices in one, DICOM PS3.3 C.7.6.16) come out alike: as
 :class:`Frame` s. Nothing that identifies a patient is read.
@@ -42,7 +42,7 @@ TELLING = (
 )  # fmt: skip
 #: Values above this (bytes) are left in the file; no entry that is read here is so long.
 LARGEST_VALUE = 1 << 20
-#: Storage classes that are no images although their series lies among images.
+#: Storage classes that are no images although their series is among images.
 DIRECTORY = "1.2.840.10008.1.3.10"
 #: Secondary capture, and its multi-frame forms (DICOM PS3.4, B.5).
 CAPTURES = "1.2.840.10008.5.1.4.1.1.7"

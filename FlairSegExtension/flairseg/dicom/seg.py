@@ -96,7 +96,7 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     Raises
     ------
     InvalidGeometryError
-        If the labels do not lie on the source's voxels.
+        If the labels are not on the source's voxels.
     UnsupportedImageError
         If no DICOM object can refer to the source.
     UnreadableImageError

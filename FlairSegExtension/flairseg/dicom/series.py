@@ -47,7 +47,7 @@ class Stack:
     problem : FlairSegError or None
         Why it cannot be read as one volume.
     placed : bool
-        Whether the header says where the slices lie.
+        Whether the header says where the slices are.
     """
 
     frames: tuple[Frame, ...]
@@ -132,7 +132,7 @@ def list_series(
     series : list of Series
         By study, then series number.
     scan : Scan
-        What else lies there.
+        What else is there.
     """
     found = scan(Path(folder) if isinstance(folder, str | Path) else [Path(one) for one in folder], step)
     return group(found.images), found
@@ -181,7 +181,7 @@ def _with_remarks(
     text = f"{used} of {total} images of the series are used."
     information.append(CaseWarning(text, "slices-used", used=used, found=total))
     if total > kept:
-        text = f"{total - kept} files lie there twice (the same image); the copies were left out."
+        text = f"{total - kept} files are there twice (the same image); the copies were left out."
         information.append(CaseWarning(text, "copies-left-out"))
     warnings += [repeated] if repeated is not None else []
     strays = sum(len(s.frames) for s in stacks if s.frames[0].role and s is not stack)
@@ -206,7 +206,7 @@ def _with_remarks(
     problem = stack.problem
     if problem is not None and problem.code == "slices-missing" and _turned_between(stack, others):
         problem = UnsupportedImageError(
-            f"The slices of the series do not lie parallel to each other: {left} of {used + left} are turned.",
+            f"The slices of the series are not parallel to each other: {left} of {used + left} are turned.",
             "Give a series of parallel slices, or convert it to NIfTI first.",
             code="slices-not-parallel",
         )
@@ -214,7 +214,7 @@ def _with_remarks(
 
 
 def _turned_between(stack: Stack, others: list[Stack]) -> bool:
-    """Whether a slice of another plane lies where this stack lacks one."""
+    """Whether a slice of another plane is where this stack lacks one."""
     along = _along_normal(stack)
     if along is None or len(stack.frames) < 2:
         return False
@@ -235,7 +235,7 @@ def _along_normal(stack: Stack) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _slabs(stack: Stack) -> int:
-    """How many acquisitions lie above one another in the stack; 1 where there is one, or where they interleave."""
+    """How many acquisitions are above one another in the stack; 1 where there is one, or where they interleave."""
     most = 1
     for n in (TRAITS.index(trait) for trait in SLAB_TRAITS):
         runs = [(value, len(list(run))) for value, run in groupby(f.traits[n] for f in stack.frames)]
@@ -271,7 +271,7 @@ def _left_out(stack: Stack, others: list[Stack], used: int, total: int) -> CaseW
     left = total - used
     if _reach_beyond(stack, others):
         return CaseWarning(
-            f"Only {used} of {total} slices are used: {left} more images of the series lie above, below or between "
+            f"Only {used} of {total} slices are used: {left} more images of the series are above, below or between "
             "them but do not fit into one volume, so a part of the head is missing.",
             "part-of-the-head", used=used, missing=left,
         )  # fmt: skip

@@ -55,7 +55,7 @@ class Source:
     title : str
         Number and description of the series, for people.
     placed : bool
-        Whether the headers say where the slices lie.
+        Whether the headers say where the slices are.
     """
 
     frames: tuple[Frame, ...]
@@ -81,7 +81,7 @@ class Source:
 
     @property
     def is_multiframe(self) -> bool:
-        """Whether the frames lie in one multi-frame file."""
+        """Whether the frames are in one multi-frame file."""
         return self.frames[0].frames_in_file > 1
 
     def check(self) -> None:
@@ -102,7 +102,7 @@ class Source:
             )
         if not self.placed:
             raise InvalidGeometryError(
-                f"The headers of {self.title} do not say where its slices lie: no DICOM object can refer to it.",
+                f"The headers of {self.title} give no positions of its slices: no DICOM object can refer to it.",
                 "Write no DICOM, or take the series from the PACS again.",
             )
         if not self.is_multiframe and len({f.sop_instance_uid for f in self.frames}) < len(self.frames):

@@ -41,7 +41,7 @@ def split(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     parts = _split_by(parts, lambda fs: _alike(fs, lambda f: f.role), "role")
     parts = _split_by(parts, lambda fs: _alike(fs, lambda f: (f.shape, _rounded(f.spacing))), "matrix")
     parts = _split_by(parts, _by_orientation, "orientation")
-    # Phase images lie where the magnitude lies, and are never part of one volume with it.
+    # Phase images are where the magnitude is, and are never part of one volume with it.
     parts = _split_by(parts, lambda fs: _alike(fs, lambda f: f.traits[0]), TRAITS[0])
     for n, trait in enumerate(TRAITS[1:], start=1):
         parts = _split_by(parts, partial(_where_needed, trait=n), trait)
@@ -86,7 +86,7 @@ def _placed(frames: Sequence[Frame]) -> bool:
 
 
 def _overlap(frames: list[Frame]) -> bool:
-    """Whether some of these frames lie at the same place."""
+    """Whether some of these frames are at the same place."""
     if len(frames) < 2 or not _placed(frames):
         return False
     return repeats(_distances(frames))
@@ -137,7 +137,7 @@ def _hardly_turned(parts: _Parts) -> _Parts:
 
 
 def _is_stack(frames: Sequence[Frame]) -> bool:
-    """Whether frames lie one above the other without a missing slice; their centres count, which turning spares."""
+    """Whether frames are one above the other without a missing slice; their centres count, which turning spares."""
     orientation = mean_orientation(np.array([f.orientation for f in frames]))
     along = np.diff(np.sort(_centres(frames) @ normal(orientation)))
     return not repeats(along) and bool(along.max() <= GAP * np.median(along))
@@ -192,7 +192,7 @@ def _regular(frames: Sequence[Frame]) -> bool:
 def _merged(parts: _Parts) -> _Parts:
     """Slabs that overlap in some slices and continue each other become one stack; repeats stay apart.
 
-    Of a slice that two slabs have, that of the slab is kept in which it lies farther from the end.
+    Of a slice that two slabs have, that of the slab is kept in which it is farther from the end.
     """
     parts = sorted(parts, key=len, reverse=True)
     whole, rest = parts[0], []

@@ -107,7 +107,7 @@ def arrange(positions: np.ndarray, orientation: Sequence[float] | np.ndarray, wh
     Raises
     ------
     UnsupportedImageError
-        If slices lie at the same place: echoes, b-values or time points.
+        If slices are at the same place: echoes, b-values or time points.
     InvalidGeometryError
         If slices are missing, or drift sideways (tilted gantry).
     """

@@ -43,7 +43,7 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
     Volume
         The very reference where nothing is marked beside it; else with background around it and a warning. It grows
         over masks on its own lattice of voxels, and over every mask if it is a segmentation of 3D Slicer or DICOM: what
-        lies beside a whole image was not looked at by its reader.
+        is beside a whole image was not looked at by its reader.
     """
     low, high = np.zeros(3, int), np.asarray(reference.array.shape, int)
     shares: list[float] = []
@@ -63,7 +63,7 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
     affine = reference.ijk_to_ras.copy()
     affine[:3, 3] = (reference.ijk_to_ras @ [*low[::-1], 1.0])[:3]
     warning = CaseWarning(
-        f"It covers a part of the image: up to {100 * max(shares):.2g} % of what is compared with it lies outside, "
+        f"It covers a part of the image: up to {100 * max(shares):.2g} % of what is compared with it is outside, "
         "where it counts as background.",
         "reference-cropped",
     )

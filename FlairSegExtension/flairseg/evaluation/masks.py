@@ -74,7 +74,7 @@ def read_prediction(path: Path, mapping: LabelMapping | None, method: str, refer
     Raises
     ------
     UnsuitableMaskError, FlairSegError
-        If the file cannot be read, is no label map, or lies wholly outside of the reference.
+        If the file cannot be read, is no label map, or is wholly outside of the reference.
     """
     found = read_label_map(path, None, mapping, doubtful="warn", subject=method)
     volume = _volume(found)
@@ -138,7 +138,7 @@ def read_probabilities(
     for value, part in wanted.items():
         placed = place(replace(grid, array=checked_probabilities(part, path.name)), reference, True, path.name)
         found[value] = placed.array
-        # What lies outside of the reference was told with the mask.
+        # What is outside of the reference was reported with the mask.
         told |= dict.fromkeys(warning for warning in placed.warnings if warning.code != "mask-outside-reference")
     return found, list(told)
 
@@ -166,7 +166,7 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
     Raises
     ------
     UnsuitableMaskError
-        If the volume marks something, and nothing of it lies inside of the reference.
+        If the volume marks something, and nothing of it is inside of the reference.
     """
     target = reference.geometry
     own, other = target.reconcile(volume.geometry)
@@ -176,7 +176,7 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
     outside = _outside(volume.array, target.index_map(own), target.shape)
     if outside == 1:
         raise UnsuitableMaskError(
-            f"{volume.name} marks nothing inside of its reference: the two lie apart in space.",
+            f"{volume.name} marks nothing inside of its reference: they do not overlap in space.",
             "Check that they belong together and that both headers (origin, directions) are right.",
             code="mask-apart-from-reference",
         )
@@ -187,7 +187,7 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
         moved = _resampled(volume, reference, linear)
         how = "linear interpolation" if linear else "the nearest voxel"
         sizes = (_grid_words(v) for v in (volume, reference))
-        text = "{} lies on another grid than its reference ({}; {}): brought onto it by {}.".format(file, *sizes, how)
+        text = "{} is on another grid than its reference ({}; {}): brought onto it by {}.".format(file, *sizes, how)
         warnings.append(CaseWarning(text, "mask-resampled"))
         if target.same_size(own):
             text = "has the size of its reference but another position or direction in its header, which was believed."
@@ -231,7 +231,7 @@ def _read(path: Path) -> tuple[Volume, np.ndarray]:
 
 
 def _outside(array: np.ndarray, to_reference: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Share of the marked voxels whose centres lie outside of the reference; 0 if nothing is marked."""
+    """Share of the marked voxels whose centres are outside of the reference; 0 if nothing is marked."""
     marked = np.argwhere(array > 0)
     if not marked.size:
         return 0.0

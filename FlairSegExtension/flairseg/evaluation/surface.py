@@ -47,7 +47,7 @@ class SurfaceDistances:
         return float(max(np.percentile(d, ROBUST_PERCENTILE) for d in (self.to_reference, self.to_prediction)))
 
     def nsd(self, tolerance_mm: float) -> float:
-        """Share of both surfaces that lies within a tolerance of the other; 0 if one mask is empty, NaN if both are.
+        """Share of both surfaces that is within a tolerance of the other; 0 if one mask is empty, NaN if both are.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ def surface_distances(
     spacing = [spacing_kji[axis] for axis in long]
     single = tuple(axis for axis in range(prediction.ndim) if axis not in long)
     prediction, reference = (mask.squeeze(single) for mask in (prediction, reference))
-    # The nearest surface voxel lies within the box around both masks.
+    # The nearest surface voxel is within the box around both masks.
     box = ndimage.find_objects((prediction | reference).astype(np.uint8), 1)[0]
     if box is None:
         return SurfaceDistances(np.zeros(0), np.zeros(0), 0, 0)

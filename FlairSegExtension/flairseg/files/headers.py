@@ -129,7 +129,7 @@ def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Plac
 def orientation_unknown() -> CaseWarning:
     """The warning about a header without orientation."""
     return CaseWarning(
-        "The header does not say how the image lies in space: left and right cannot be told for sure.",
+        "The header does not state the orientation of the image in space: left and right are uncertain.",
         "orientation-unknown",
     )
 
@@ -232,7 +232,7 @@ def header_warnings(path: str | Path) -> tuple[CaseWarning, ...]:
 
 
 def placed_by_header(path: Path, ijk_to_ras: np.ndarray) -> Placed:
-    """Where an image or label map lies by the rules of this module; two voxel sizes are told, not refused.
+    """Position of an image or label map by the rules of this module; two voxel sizes are a warning, no refusal.
 
     Parameters
     ----------

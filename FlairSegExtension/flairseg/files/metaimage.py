@@ -1,4 +1,4 @@
-"""Whether the compressed voxels of a MetaImage file are whole; ITK goes on with what lies in memory if they are not.
+"""Whether the compressed voxels of a MetaImage file are whole; ITK goes on with what is in memory if they are not.
 
 Format: https://itk.org/Wiki/ITK/MetaIO/Documentation.
 """
@@ -27,7 +27,7 @@ def check_whole(path: Path) -> None:
     Parameters
     ----------
     path : Path
-        ``.mha`` or ``.mhd``. What is not compressed, or lies in several files, is left to ITK, which checks it.
+        ``.mha`` or ``.mhd``. What is not compressed, or is in several files, is left to ITK, which checks it.
 
     Raises
     ------

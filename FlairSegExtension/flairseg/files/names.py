@@ -56,7 +56,7 @@ _REGISTERED = re.compile(r"_study\d+_registered$")
 _DERIVED_ENTITIES = frozenset({"desc", "label", "res", "den", "atlas", "seg"})
 #: Words beside BIDS entities that say no more than that it is the FLAIR, or its DICOM folder.
 _FLAIR_WORDS = frozenset({"flair", "t2flair", "dicom", "dicoms", "dcm"})
-#: Words that say what an image is or where it lies, not whose it is.
+#: Words that say what an image is or where it is, not whose it is.
 _SEQUENCE_WORDS_TEXT = """
 flair t2flair t1 t2 t1w t2w t2star pd dwi adc swi mprage space 2d 3d ax axial tra transversal sag sagittal cor
 coronal fs fatsat tse fse ir dark fluid t
@@ -186,7 +186,7 @@ def case_in_text(text: str) -> str:
 def result_stem(case: str, path: str | Path, folder: str | Path) -> str:
     """Begin of the names of a case's result files: the case's name.
 
-    In a folder that lies in the input's own folder the input's own name is enough, and is what is looked for beside an
+    In a folder that is in the input's own folder the input's own name is enough, and is what is looked for beside an
     image; names by BIDS are complete anywhere.
     """
     path = Path(os.path.realpath(path))

@@ -20,7 +20,7 @@ FINGERPRINT = "input_sha256"
 
 
 def fingerprint(volume: Volume) -> str:
-    """SHA-256 of an image's voxels and of its affine to the micrometre: the same content, wherever the file lies."""
+    """SHA-256 of an image's voxels and of its affine to the micrometre: the same content, wherever the file is."""
     digest = hashlib.sha256(repr((volume.array.shape, volume.array.dtype.str)).encode())
     digest.update(np.ascontiguousarray(volume.array).data)
     digest.update(np.round(np.asarray(volume.ijk_to_ras, np.float64), 3).tobytes())

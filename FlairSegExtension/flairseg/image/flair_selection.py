@@ -1,4 +1,4 @@
-"""Which of several loaded volumes is the FLAIR, and why: a proposal in one line, with doubts in plain words.
+"""Which of several loaded volumes is the FLAIR, and why: a proposal in one line, with its doubts.
 
 What is known of a volume is weighed in the order in which it can be trusted: what the scanner wrote (inversion and echo
 time, modality), what people wrote (series description, protocol, name, file name), what the voxels are (label map,

@@ -6,7 +6,7 @@ brings them back; scale does not matter.
 
 The level of no signal is read off the outer faces of the volume: the value that most of them share exactly (a constant
 background), else the 1st percentile of the volume where the faces are dark (air with noise). A constant background that
-lies within the range of tissue, or far below it, was filled in after tissue had been shifted; the level is then
+is within the range of tissue, or far below it, was filled in after tissue had been shifted; the level is then
 estimated from the darkest tissue, which is fluid.
 """
 
@@ -28,11 +28,11 @@ PLATEAU_SHARE = 0.5
 #: A level of no signal this far from 0 (share of the range from it to the 95th percentile of tissue) is brought to 0:
 #: for a constant background, and for noisy air (real ones: up to 0.005; 8-bit pictures from JPEG: 0.043).
 PLATEAU_OFFSET, AIR_OFFSET = 0.01, 0.06
-#: The outer faces show air if their median lies this far (same unit) above the level at most.
+#: The outer faces show air if their median is this far (same unit) above the level at most.
 AIR_LEVEL = 0.2
-#: Share of the voxels other than the background that may lie below it.
+#: Share of the voxels other than the background that may be below it.
 BELOW_SHARE = 0.02
-#: The 1st percentile of masked tissue lies at most this far (share of the median) above the background.
+#: The 1st percentile of masked tissue is at most this far (share of the median) above the background.
 GAP = 0.3
 #: The 1st percentile of masked brain, as a share of its median, in images with a true zero.
 DARKEST = 0.12
@@ -133,7 +133,7 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
     """Tissue that was shifted before its background was filled in."""
     if not median > darkest:
         raise UnusableIntensitiesError(
-            f"The background ({plateau:.4g}) lies within the range of the tissue, which has too few grey levels to "
+            f"The background ({plateau:.4g}) is within the range of the tissue, which has too few grey levels to "
             "tell where no signal is.",
             "Give the image as the scanner made it, before standardisation and masking.",
             code="no-signal-level",
@@ -142,7 +142,7 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
     out = np.maximum(array - np.float32(level), np.float32(0))
     out[array == np.float32(plateau)] = 0
     return out, CaseWarning(
-        f"The background is {plateau:.4g} and the tissue lies around {median:.4g}, from {darkest:.4g} on: the image "
+        f"The background is {plateau:.4g} and the tissue is around {median:.4g}, from {darkest:.4g} on: the image "
         f"was standardised and masked. No signal was taken to be at {level:.4g}, by the darkest tissue.",
         "background-within-tissue",
     )

@@ -3,7 +3,7 @@
 Everything that FlairSeg derives from an affine is derived here, once: spacing, voxel volume, ITK's LPS form, whether
 two images share their voxels, and where a cropped or re-ordered part belongs on a whole grid.
 
-**Tolerance.** Two grids are the same if they have the same shape and no corner voxel centre of one lies farther from
+**Tolerance.** Two grids are the same if they have the same shape and no corner voxel centre of one is farther from
 its counterpart than :data:`GRID_TOLERANCE_VOXELS` = 0.1 of the smallest voxel edge of the two. Corners bound the
 displacement of all voxels, since the difference of two affine maps is affine; along an axis with one voxel a second
 one is assumed, so that the thickness of a single slice counts. A tenth of a voxel admits what headers
@@ -106,7 +106,7 @@ def lps_affine(ijk_to_ras: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a part lies on a whole grid, voxel on voxel.
+    """Where a part is on a whole grid, voxel on voxel.
 
     Attributes
     ----------
@@ -289,7 +289,7 @@ class VolumeGeometry:
         return np.linalg.solve(self.ijk_to_ras, other.ijk_to_ras)
 
     def part(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> VolumeGeometry:
-        """The grid of a box of this one: its first voxel (K, J, I; may lie outside) and its shape (K, J, I)."""
+        """The grid of a box of this one: its first voxel (K, J, I; may be outside) and its shape (K, J, I)."""
         affine = self.ijk_to_ras.copy()
         affine[:3, 3] += affine[:3, :3] @ np.asarray(start, float)[::-1]
         return VolumeGeometry(shape, affine)
@@ -321,7 +321,7 @@ class VolumeGeometry:
         return self.displacement_mm(other) <= limit
 
     def same_size(self, other: VolumeGeometry) -> bool:
-        """Whether two grids have the same shape and voxel size, wherever they lie; tolerance as for :meth:`matches`."""
+        """Whether two grids have the same shape and voxel size, wherever they are; tolerance as for :meth:`matches`."""
         last = np.maximum(np.array(self.shape[::-1]) - 1, 1)
         lengths = np.abs(np.subtract(self.spacing, other.spacing)) * last
         return self.shape == other.shape and bool((lengths <= self.tolerance_mm(other)).all())
@@ -378,7 +378,7 @@ class VolumeGeometry:
     # --- parts of a grid
 
     def locate(self, source: VolumeGeometry, tolerance_mm: float | None = None) -> Placement | None:
-        """Where the voxels of another grid lie on this one, if each falls on a voxel of it (or of its continuation).
+        """Where the voxels of another grid are on this one, if each falls on a voxel of it (or of its continuation).
 
         Axes may be exchanged or turned round, and the other grid may be cropped, or larger.
 
@@ -470,7 +470,7 @@ class VolumeGeometry:
         lost = np.count_nonzero(array != fill) - np.count_nonzero(out != fill)
         if lost and not clip:
             raise GridMismatchError(
-                f"{lost} marked voxels lie outside of the image's grid.",
+                f"{lost} marked voxels are outside of the image's grid.",
                 "Check that the two images belong together.",
                 code="outside-grid",
                 voxels=int(lost),

@@ -57,14 +57,14 @@ class CompactAnswer:
         """
         inside = all(a >= 0 and a + n <= m for a, n, m in zip(self.start, self.labels.shape, self.shape, strict=True))
         if not inside or self.labels.dtype != np.uint8 or self.labels.size == 0:
-            raise ValueError("the box of labels does not lie on its grid")
+            raise ValueError("the box of labels is not on its grid")
         wanted = [(*self.labels.shape, _CHANCES), (*self.labels.shape, _CHANCES + 1)]
         if self.levels is not None and (self.levels.dtype != np.uint8 or self.levels.shape not in wanted):
             raise ValueError("probabilities and labels do not fit together")
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
-        """Where the box lies on the grid, K, J, I."""
+        """Where the box is on the grid, K, J, I."""
         return triple(slice(a, a + n) for a, n in zip(self.start, self.labels.shape, strict=True))
 
     @classmethod

@@ -72,7 +72,7 @@ def read(path: Path) -> RawLabels:
     Returns
     -------
     RawLabels
-        Values are segment numbers; segments that overlap lie in layers of their own. The grid spans the slices that
+        Values are segment numbers; segments that overlap are in layers of their own. The grid spans the slices that
         the object has, in the orientation of its frames.
 
     Raises
@@ -80,7 +80,7 @@ def read(path: Path) -> RawLabels:
     UnreadableImageError
         If it is truncated or damaged.
     UnsuitableMaskError
-        If it holds fractions, or its frames lie on no regular grid.
+        If it holds fractions, or its frames are on no regular grid.
     """
     from pydicom import dcmread
 
@@ -191,12 +191,12 @@ def _step(path: Path, offsets: np.ndarray, measures: Dataset) -> float:
             if np.abs(parts - np.rint(parts)).max() <= _OFF_GRID and np.rint(gaps / step).min() >= 1:
                 # The mean over the whole stack: a rounded header adds up over many slices.
                 return float(offsets[-1] / np.rint(parts[-1]))
-    raise _irregular(path, "its slices do not lie at regular distances")
+    raise _irregular(path, "its slices are not at regular distances")
 
 
 def _irregular(path: Path, why: str) -> UnsuitableMaskError:
     return UnsuitableMaskError(
-        f"The segmentation {path.name} lies on no regular grid: {why}.",
+        f"The segmentation {path.name} is on no regular grid: {why}.",
         "Export it on the grid of its image, for instance from 3D Slicer.",
         code="irregular-segmentation",
         file=path.name,

@@ -103,7 +103,7 @@ def read_label_map(
         Codes ``unnamed-labels`` (values that nothing names), ``probabilities-not-labels``, ``labels-not-in-mapping``,
         ``fractional-segmentation``, ``several-volumes``, ``implausible-labels``, ``ambiguous-label-value``.
     GridMismatchError
-        If it lies on another grid than ``geometry``, or marks voxels outside of it.
+        If it is on another grid than ``geometry``, or marks voxels outside of it.
     """
     reading = LabelReading(_reconciled(read_raw(path), geometry), mapping, doubtful, subject)
     labels = reading.labels()
@@ -149,7 +149,7 @@ def _placed(raw: RawLabels, labels: np.ndarray, geometry: VolumeGeometry | None)
         if geometry is None:
             return labels, raw.geometry
         outside = error.code == "outside-grid"
-        where = "marks voxels outside of its image" if outside else "does not lie on the grid of its image"
+        where = "marks voxels outside of its image" if outside else "is not on the grid of its image"
         differences = "; ".join(geometry.differences(raw.geometry))
         raise GridMismatchError(
             f"{raw.path.name} {where} ({differences}).",

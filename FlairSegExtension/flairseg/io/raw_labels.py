@@ -30,7 +30,7 @@ class Segment:
     Attributes
     ----------
     layer : int
-        Index of the layer in which it lies.
+        Index of the layer in which it is.
     value : int
         Its value there.
     id, name : str

@@ -132,7 +132,7 @@ def _slicer_segments(path: Path, fields: dict[str, str], layers: int) -> tuple[S
         layer, value = text["Layer"] or str(number if layers > 1 else 0), text["LabelValue"] or "1"
         if not layer.isdecimal() or not value.isdecimal() or int(layer) >= layers:
             raise UnsuitableMaskError(
-                f"{path.name} is no consistent segmentation: its segment {text['Name'] or text['ID']} lies in layer "
+                f"{path.name} is no consistent segmentation: its segment {text['Name'] or text['ID']} is in layer "
                 f"{layer} with the value {value}, and the file has {layers} layers.",
                 "Save it again in 3D Slicer.",
                 code="inconsistent-segmentation",

@@ -333,7 +333,7 @@ def _no_dicom(folder: Path) -> InputNotFoundError:
     if images:
         advice = f"Give the image file itself, for instance {folder.name}/{images[0]}."
     elif folders:
-        advice = f"DICOM files must lie directly in the folder: try {folder.name}/{folders[0]}."
+        advice = f"DICOM files must be directly in the folder: try {folder.name}/{folders[0]}."
     else:
         advice = "Give an image file, or a folder with the files of one DICOM series."
     return InputNotFoundError(f"The folder {folder.name} holds no DICOM image.", advice)

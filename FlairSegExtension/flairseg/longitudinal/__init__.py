@@ -1,4 +1,4 @@
-"""Change over time: two or more FLAIR studies of one patient, laid over each other and compared.
+"""Change over time: two or more FLAIR studies of one patient, aligned and compared.
 
 >>> from flairseg.longitudinal import follow, write_followup
 >>> result = follow(["2023/flair.nii.gz", "2024/flair.nii.gz"])            # doctest: +SKIP

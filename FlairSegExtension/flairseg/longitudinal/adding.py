@@ -140,7 +140,7 @@ def _drawn(study: Study, space: CommonSpace, number: int, outlines: Sequence[np.
     own = np.round(rigid.apply(np.linalg.inv(to_common), points))[:, ::-1].astype(int)
     low = np.clip(own.min(axis=0) - 2, 0, None)
     high = np.minimum(own.max(axis=0) + 3, labels.shape)
-    # Each voxel of the study whose centre lies in an outline: its grid may be finer or coarser than the common one.
+    # Each voxel of the study whose centre is in an outline: its grid may be finer or coarser than the common one.
     kji = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1).reshape(-1, 3)
     index = np.round(rigid.apply(to_common, kji[:, ::-1]))[:, ::-1].astype(int)
     within = ((index >= 0) & (index < marked.shape)).all(axis=1)

@@ -128,7 +128,7 @@ def _carry(space: CommonSpace, study: Study, mask: np.ndarray, number: int) -> _
 
 
 def _solid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Where both studies show brain, not fluid: lesions lie there, and it is quieter than the edges of sulci."""
+    """Where both studies show brain, not fluid: lesions are there, and it is quieter than the edges of sulci."""
     return np.asarray((np.minimum(first, second) > noise.SOLID[0]) & (np.maximum(first, second) < noise.SOLID[1]))
 
 

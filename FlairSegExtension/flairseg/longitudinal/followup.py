@@ -84,7 +84,7 @@ def follow(
     Raises
     ------
     RegistrationError
-        If the studies cannot be laid over each other (different patients, no brain).
+        If the studies cannot be aligned (different patients, no brain).
     FlairSegError
         What reading and segmenting raise, with the study's place in the message; ``Cancelled`` on cancel.
     """
@@ -127,7 +127,7 @@ def follow(
 def with_regions(result: FollowUp, found: RegionMap) -> FollowUp:
     """The same with the region of each lesion, by the anatomy of the last study.
 
-    A lesion that the last study's labels do not have is judged by where it was, laid over that study.
+    A lesion that the last study's labels do not have is judged by where it was, mapped to that study.
 
     Parameters
     ----------

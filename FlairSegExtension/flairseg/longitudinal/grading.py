@@ -205,7 +205,7 @@ def _segmented(
 
 
 def _on_grid(voxels: np.ndarray, space: CommonSpace, volume: Volume) -> np.ndarray:
-    """Voxels (K, J, I) of the common grid as those of the last study that they lie in, without those outside of it."""
+    """Voxels (K, J, I) of the common grid as those of the last study that contain them, without those outside of it."""
     to_voxels = np.linalg.inv(volume.ijk_to_ras) @ space.common_to_study[-1] @ space.grid.ijk_to_ras
     kji = np.round(rigid.apply(to_voxels, voxels[:, ::-1]))[:, ::-1].astype(int)
     return kji[((kji >= 0) & (kji < volume.array.shape)).all(axis=1)]

@@ -1,6 +1,6 @@
 """Grey levels of several studies made comparable, their difference, and how much of it is noise.
 
-Scanners differ in brightness, contrast and coil sensitivity. On the common grid the same brain lies in the same voxels,
+Scanners differ in brightness, contrast and coil sensitivity. On the common grid a brain is in the same voxels,
 so both can be evened out: grey levels by quantiles of tissue that is no lesion in any study, sensitivity by the smooth
 part of the ratio. What remains between the studies in normal tissue is noise: it is measured, and grows with the local
 gradient, because half a millimetre of misalignment or another slice position changes nothing in flat tissue and much
@@ -171,7 +171,7 @@ def _mapped(image: np.ndarray, own: np.ndarray, target: np.ndarray) -> np.ndarra
         return image
     out, piece = np.full(image.shape, target[0], np.float32), np.empty(image.shape, np.float32)
     whole = (target[-1] - target[0]) / (own[-1] - own[0])
-    # Each stretch adds what of the image lies in it.
+    # Each stretch adds what of the image is in it.
     edges = [-np.inf, *own, np.inf]
     for n, slope in enumerate([whole, *(np.diff(target) / np.diff(own)), whole]):
         np.clip(image, np.float32(edges[n]), np.float32(edges[n + 1]), out=piece)
@@ -184,7 +184,7 @@ def _mapped(image: np.ndarray, own: np.ndarray, target: np.ndarray) -> np.ndarra
 def _smooth(array: np.ndarray, sigma: Sequence[float]) -> np.ndarray:
     """Gaussian of a large sigma, on every n-th voxel and back: sensitivities need no more."""
     steps = [max(1, int(s / 3)) for s in sigma]
-    # A last block counts if more than half of it lies within.
+    # A last block counts if more than half of it is within.
     counts = [max(1, -(-(n - step // 2) // step)) for n, step in zip(array.shape, steps, strict=True)]
     lengths = [count * step for count, step in zip(counts, steps, strict=True)]
     padded = array[tuple(slice(length) for length in lengths)]

@@ -1,6 +1,6 @@
 """Lesions of known size put into a real scan: the truth by which a follow-up is graded on the scans at hand.
 
-An injected lesion is an ellipsoid in brain tissue. Each voxel gets the share of it that lies inside, so that thick
+An injected lesion is an ellipsoid in brain tissue. Each voxel gets the share of it that is inside, so that thick
 slices show it as a scanner would, times the contrast that the scan's own lesions have.
 """
 
@@ -24,11 +24,11 @@ CONTRAST, CONTRAST_LIMITS = 0.35, (0.2, 0.6)
 FEWEST_VOXELS = 30
 #: Free distance around an injected lesion: to lesions that are there, and to others, mm.
 APART_MM = 6.0
-#: Its centre lies this deep in tissue, besides its own radius, mm.
+#: Its centre is this deep in tissue, besides its own radius, mm.
 DEPTH_MM = 1.0
 #: Ratio of the longest to the shortest half axis of an ellipsoid, at most.
 ELONGATION = 1.6
-#: Samples along each voxel axis for the share of a voxel that lies inside; through a slice.
+#: Samples along each voxel axis for the share of a voxel that is inside; through a slice.
 SAMPLES, SLICE_SAMPLES = 3, 9
 
 

@@ -205,7 +205,7 @@ def _seen_beside(region: np.ndarray, pair: Pair, absent: int) -> bool:
     """Whether a region stands out in the study that is said not to have it, there or within a slice of there.
 
     Thick slices average: the same lesion is bright where one slice holds it whole, and half as bright in two slices
-    where it lies across their border. Re-positioning alone makes the one out of the other.
+    where it is across their border. Re-positioning alone makes the one out of the other.
     """
     present, other = pair.reliefs[1 - absent], pair.reliefs[absent]
     stands_out = float(present[tuple(region.T)].mean())

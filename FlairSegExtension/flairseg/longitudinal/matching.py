@@ -26,7 +26,7 @@ from .studies import Study
 
 #: Nodes this close in plane are one lesion: registration (under 0.5 mm) and outlines (about a pixel) allow as much, mm.
 TOLERANCE_MM = 1.5
-#: And this share of the thicker slice through plane: a lesion may lie at either end of a slice.
+#: And this share of the thicker slice through plane: a lesion may be at either end of a slice.
 SLICE_TOLERANCE = 0.6
 #: Share of a voxel of the common grid that lesion must fill to count.
 FILLED = 0.5
@@ -152,7 +152,7 @@ def _reach(studies: Sequence[Study], space: CommonSpace) -> np.ndarray:
 
 
 def _nodes(study: Study, space: CommonSpace, member: np.ndarray, number: int) -> _Nodes:
-    """Lesions of one study on the common grid; those that fill no voxel of it by half get the voxel they lie in."""
+    """Lesions of one study on the common grid; those that fill no voxel of it by half get the one at their place."""
     shape = member.shape
     found = find_lesions(study.labels, study.volume.ijk_to_ras)
     to_common = np.linalg.inv(space.grid.ijk_to_ras) @ rigid.invert(space.common_to_study[number])

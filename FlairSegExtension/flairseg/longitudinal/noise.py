@@ -5,8 +5,8 @@ training.measure_follow``), and none on the pairs that the follow-up is judged b
 
 - The volumes: how far a lesion's volume strays depends on its size and on the voxels (:data:`SURFACE_MM`,
   :data:`VENTRICLE_NOISE_PERCENT`).
-- The images: the outline of what is said to have come or gone is laid :data:`PLACEMENTS` times on normal tissue of this
-  very pair of studies. Its mean difference must stand out of what it meets there.
+- The images: the outline of what is said to have come or gone is placed :data:`PLACEMENTS` times on normal tissue
+  of this very pair of studies. Its mean difference must stand out of what it meets there.
 - Images and model together: :mod:`.joint`, :data:`JOINT_LOG_ODDS`.
 """
 
@@ -37,15 +37,15 @@ OTHER_VOXELS_FACTOR = 1.25
 SMALLEST_MM3, SMALLEST_MM = 10.7, 3.0
 #: And it has this many voxels of the coarser study: in retests of thick slices one or two came and went.
 SMALLEST_VOXELS = 3
-#: How many times an outline is laid on normal tissue.
+#: How many times an outline is placed on normal tissue.
 PLACEMENTS = 400
-#: A difference counts when it lies this many (robust) standard deviations out of the placements: one in a thousand.
+#: A difference counts when it is this many (robust) standard deviations out of the placements: one in a thousand.
 SIGNIFICANT = 3.1
 #: And is at least this share of the brain's median: a quarter of what lesions stand out by. Re-positioning of thick
 #: slices alone made up to 0.10 in retests.
 SMALLEST_CONTRAST = 0.125
 #: A lesion is taken to be there already where a study shows it at this share of its contrast, in its own place or
-#: within a slice of it: half is what remains of a lesion that lies across the border of two slices, a little less where
+#: within a slice of it: half is what remains of a lesion that is across the border of two slices, a little less where
 #: the slices are tilted as well (0.45 in a phantom that was sliced anew; new lesions of two real pairs: 0.32 and less).
 SEEN_SHARE = 0.4
 #: Brain that is neither fluid nor vessel, in shares of the brain's median (white matter is about 0.95).
@@ -163,7 +163,7 @@ class Witness:
             index = np.clip(index, 0, shape - 1)
             flat = np.ravel_multi_index(tuple(np.moveaxis(index, 2, 0)), tuple(shape))
             inside = within & self._tissue.ravel()[flat]
-            # Large outlines fit nowhere wholly: most of one is enough, and what lies outside is left out.
+            # Large outlines fit nowhere wholly: most of one is enough, and what is outside is left out.
             enough = inside.mean(axis=1) >= 0.7
             if enough.any():
                 values = np.where(inside, self._score.ravel()[flat], 0.0)[enough]

@@ -32,15 +32,15 @@ NOD_DEG, TILT_DEG, TURN_DEG = (-36.0, -18.0, 0.0, 18.0, 36.0), (-15.0, 0.0, 15.0
 STARTS = 3
 #: The registration's mask reaches this far beyond the brain, mm: the brain's edge is what it aligns best.
 MARGIN_MM = 5.0
-#: Refused when forward and backward answers lie further apart than this anywhere in the brain, mm; told at the second.
+#: Refused when forward and backward answers differ by more than this in the brain, mm; a warning at the second.
 #: Twenty scans against re-positioned ones: at most 0.5 mm, and 0.7 mm off the truth (training.measure_follow).
 INCONSISTENT_MM, DOUBTFUL_MM = 6.0, 1.5
-#: Refused below this correlation of the aligned brains' detail; told below the second. One head on other days and
+#: Refused below this correlation of the aligned brains' detail; a warning below the second. One head on other days and
 #: scanners (two Ljubljana pairs, Tabriz 107130 and 112776): 0.88 and more; two heads (8 pairs): 0.5 and less.
 DIFFERENT_CORRELATION, DOUBTFUL_CORRELATION = 0.66, 0.78
-#: Heads mostly lie much alike: where the pose of the headers, centred and refined, reaches the second correlation at
-#: the coarse level, no other is tried (7 pairs of one head 0.82 and more, 6 of two heads 0.59 and less).
-#: Change of scale that is told: two calibrated scanners agree to half a percent.
+#: Heads are mostly positioned alike: where the pose of the headers, centred and refined, reaches the second
+#: correlation at the coarse level, no other is tried (7 pairs of one head 0.82 and more, 6 of two heads 0.59 and less).
+#: Change of scale that gives a warning: two calibrated scanners agree to half a percent.
 SCALE_DRIFT_PERCENT = 1.0
 #: Scale over which brightness and contrast are evened out before correlation, mm; spread that counts as flat (of the
 #: brain's median intensity).
@@ -56,7 +56,7 @@ _FEWEST = 6_000
 
 @dataclass(frozen=True)
 class Registration:
-    """How two studies lie to each other.
+    """The rigid motion between two studies.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ def prepare(volume: Volume) -> Prepared:
     found = np.argwhere(mask)
     if len(found) * volume.voxel_mm3 < _FEWEST * FINE_MM**3:
         raise RegistrationError(
-            f"No brain was found in {volume.name}, so it cannot be laid over the other study.",
+            f"No brain was found in {volume.name}, so it cannot be registered to the other study.",
             "Check in a viewer that it is a FLAIR of a whole head; give the studies that show the brain.",
         )
     centre = volume.ijk_to_ras[:3, :3] @ found.mean(axis=0)[::-1] + volume.ijk_to_ras[:3, 3]
@@ -219,7 +219,7 @@ def register(a: Prepared, b: Prepared, step: Callable[[float], None] | None = No
 
 
 def aligned_correlation(a: Prepared, b: Prepared, a_to_b: np.ndarray, mm: float = FINE_MM) -> float:
-    """Pearson correlation of two studies' local detail over the brain of both, laid over each other.
+    """Pearson correlation of two studies' local detail over the brain of both, aligned.
 
     Detail is what tells one brain from another; coils, contrast and brightness do not change it. ``mm`` is the level.
     """
@@ -375,7 +375,7 @@ def _refuse(a: Prepared, b: Prepared, correlation: float, consistency: float) ->
         )
     if consistency > INCONSISTENT_MM:
         raise RegistrationError(
-            f"{names} could not be laid over each other: two ways of doing it differ by {consistency:.1f} mm.",
+            f"{names} could not be aligned: two ways of doing it differ by {consistency:.1f} mm.",
             "Check that both show most of the same brain without strong motion; a study that does not cannot be "
             "followed.",
         )

@@ -81,7 +81,7 @@ class PipelineConfig:
     brain_margin_mm : float
         Components farther than this from the rough brain mask are removed; 0 keeps all.
     crop_margin_px : int
-        The network sees of each frame what lies within so many frame pixels of the rough brain mask, cut on a grid of
+        The network sees of each frame what is within so many frame pixels of the rough brain mask, cut on a grid of
         :data:`flairseg.segmentation.cropping.GRID_PX`; 0 shows it whole frames. For networks without normalisation,
         see :mod:`flairseg.segmentation.local_network`; others always see whole frames.
     """
@@ -365,7 +365,7 @@ def read_card(path: str | Path) -> ModelCard:
 
 
 def _shipped(card_path: Path) -> bool:
-    """Whether a card lies beside the schema: the tests hold these against it, and jsonschema takes a while to load."""
+    """Whether a card is beside the schema: the tests hold these against it, and jsonschema takes a while to load."""
     schema = schema_path()
     return schema is not None and card_path.resolve().parent.parent == schema.parent.resolve()
 

@@ -1,4 +1,4 @@
-"""Install a model from a file: checked where it lies, copied whole, then put into the user's cache by one rename.
+"""Install a model from a file: checked where it is, copied whole, then put into the user's cache by one rename.
 
 For hospitals without a network: a model travels as a folder, a zip of it, its ``model.onnx`` or its ``card.json``.
 """

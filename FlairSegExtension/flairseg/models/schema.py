@@ -1,4 +1,4 @@
-"""The JSON schema of model cards, and where it lies."""
+"""The JSON schema of model cards, and where it is."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def paint_hindbrain(canvas: Canvas, rng: np.random.Generator, hull: BrainHull) -
     Returns
     -------
     ndarray, shape of the hindbrain's box
-        Depth (mm) below the surface of the hindbrain where lesions may lie: white matter and brain stem.
+        Depth (mm) below the surface of the hindbrain where lesions may be: white matter and brain stem.
     """
     box, part = FINE.box(HINDBRAIN_LOW, HINDBRAIN_HIGH)
     x, y, z = box.x, box.y, box.z

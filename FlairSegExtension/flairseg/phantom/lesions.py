@@ -75,7 +75,7 @@ class Anatomy:
     deep_gray: np.ndarray = field(repr=False)  # on the ventricle box
 
     def wall(self, points: np.ndarray) -> np.ndarray:
-        """Distance from the ventricles (N,), positive outside; what lies off the box counts as far."""
+        """Distance from the ventricles (N,), positive outside; what is off the box counts as far."""
         inside = np.all((points >= self.ventricles.lattice.low) & (points <= self.ventricles.lattice.high), axis=1)
         return np.where(inside, sample(self.ventricles.distance, self.ventricles.lattice, points), 30.0)
 

@@ -23,7 +23,7 @@ WORKING_SPACING_MM = 1.8
 WORKING_SLAB_MM = 3.0
 #: About how many slices of the middle half are tried as the one to start from.
 CANDIDATES = 6
-#: How often the threshold is lowered when nothing but fat lies above it.
+#: How often the threshold is lowered when nothing but fat is above it.
 FAT_RETRIES = 2
 #: Diameter that the opening disk must exceed to cut the bridges between brain and scalp, mm.
 OPENING_MM = 5.4
@@ -75,7 +75,7 @@ class Ellipse:
 def tissue_threshold(slices: np.ndarray) -> float:
     """Intensity between dark (air, skull, CSF) and tissue, for a whole stack.
 
-    Otsu's threshold separates air from head; half the median of what lies above it separates bone and fluid from
+    Otsu's threshold separates air from head; half the median of what is above it separates bone and fluid from
     brain and is steadier than Otsu alone when fat is very bright (source of the threshold step: S1; Otsu 1979).
 
     Parameters
@@ -203,7 +203,7 @@ def brain_mask_slice(
     if count == 0:
         return empty
     # Several pieces (hemispheres, cerebellum) may be brain: weigh size against distance from the head's outline, keep
-    # the best one, its equals, and every other that lies inside the stretched ellipse of these.
+    # the best one, its equals, and every other that is inside the stretched ellipse of these.
     area = np.bincount(labels.ravel(), minlength=count + 1).astype(float)
     depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
     mean_depth = np.bincount(labels.ravel(), weights=depth.ravel()) / np.maximum(area, 1)

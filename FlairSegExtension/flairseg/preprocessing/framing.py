@@ -1,6 +1,6 @@
 """Framing: bring every brain to the size and place that a network expects, and bring its output back.
 
-A frame is an axis-aligned scaling and shift per slice, so its inverse is exact: what comes back lies on the very grid
+A frame is an axis-aligned scaling and shift per slice, so its inverse is exact: what comes back is on the very grid
 that went in.
 """
 

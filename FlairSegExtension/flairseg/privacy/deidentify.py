@@ -301,7 +301,7 @@ _NIFTI_TEXTS = {
     "intent_name": (328, 16),
 }
 _EXTENSION_FLAG = HEADER_BYTES
-#: Fields of a NRRD header that say how the voxels lie; the rest is text of whoever wrote the file.
+#: Fields of a NRRD header that describe the voxel grid; the rest is text of whoever wrote the file.
 _NRRD_TECHNICAL = frozenset(
     {
         "axis mins",

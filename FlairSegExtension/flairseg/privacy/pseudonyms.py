@@ -266,7 +266,7 @@ class Pseudonymiser:
                 self._pattern = None
 
     def learn_path(self, path: str | Path, case: str | None = None) -> str:
-        """Look for a path, its name, its stem and what lies in it (a folder) in texts; the pseudonym of its case.
+        """Look for a path, its name, its stem and what is in it (a folder) in texts; the pseudonym of its case.
 
         Parameters
         ----------
@@ -384,7 +384,7 @@ class Pseudonymiser:
         Raises
         ------
         InvalidKeyError
-            If a map of another key lies there, or a file that is no map.
+            If a map of another key is there, or a file that is no map.
         OutputError
             If it cannot be written.
         """

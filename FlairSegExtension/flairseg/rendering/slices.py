@@ -94,7 +94,7 @@ def _outline(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def slice_position(volume: Volume, plane: str, axis: int, index: int) -> tuple[str, float]:
-    """Where the middle of a slice lies in RAS: letter of the direction and distance in mm, for instance ``S``, 34.
+    """Where the middle of a slice is in RAS: letter of the direction and distance in mm, for instance ``S``, 34.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class Picture:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The house's style, for what is drawn inside."""
+    """The style of the project's figures, for what is drawn inside."""
     import matplotlib as mpl
 
     settings: Any = _STYLE

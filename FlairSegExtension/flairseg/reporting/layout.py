@@ -1,4 +1,4 @@
-"""What a report is laid out from: sections of paragraphs, tables and figures, in plain values.
+"""What a report consists of: sections of paragraphs, tables and figures, in plain values.
 
 Nothing here is markup: every text is escaped by the template.
 """
@@ -23,7 +23,7 @@ class Cell:
 class Table:
     """A table; columns from ``numbers_from`` on hold figures and are set to the right.
 
-    ``folded`` tables are closed until a reader opens them; on paper they stand open.
+    ``folded`` tables are closed until a reader opens them; in print they are open.
     """
 
     caption: str

@@ -43,7 +43,7 @@ def gray_probabilities(gray: np.ndarray, class_values: tuple[float, ...], temper
 
     S1 gives the levels (0, 0.25, 0.75 and 1 for background, ventricles, normal and abnormal WMH) and not the scale:
     with T = 0.1 a pixel exactly at a level keeps at least 0.91 for its class, and S1's threshold of 0.3 for abnormal
-    WMH lies at g = 0.83, just below the half-way level of 0.875.
+    WMH is at g = 0.83, just below the half-way level of 0.875.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ def export_labels(
     ijk_to_ras : ndarray, shape (4, 4)
         Their affine, RAS mm. The axes may run otherwise than in the DICOM files; the voxels must be the same.
     files : path or sequence of path
-        The source's folder (other series may lie in it), or its files.
+        The source's folder (other series may be in it), or its files.
     folder, stem
         As for :func:`write_results`.
     algorithm : Algorithm

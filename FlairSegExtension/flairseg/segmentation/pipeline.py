@@ -263,7 +263,7 @@ def predict(
 
     def keep(at: slice, restored: np.ndarray) -> None:
         labels[at] = classify(restored, config.thresholds)
-        # float16 knows nothing between 0 and 6e-8, and converts what lies below 6e-5 thirty times slower.
+        # float16 knows nothing between 0 and 6e-8, and converts what is below 6e-5 thirty times slower.
         restored[restored < SMALLEST_PROBABILITY] = 0
         probabilities[BACKGROUND, at] = restored[BACKGROUND]
         for part, kept in zip(restored[1:], probabilities[1:, at], strict=True):

@@ -32,7 +32,7 @@ def clean_labels(
 ) -> np.ndarray:
     """Run the clean-up stages that a model's card asks for.
 
-    Order: growth of lesions, what lies outside the brain, small components of ventricles and normal WMH, holes, edges,
+    Order: growth of lesions, what is outside the brain, small components of ventricles and normal WMH, holes, edges,
     minimum lesion size.
 
     Parameters
@@ -107,7 +107,7 @@ def grow_lesions(labels: np.ndarray, probability: np.ndarray, threshold: float) 
 def drop_outside_brain(
     labels: np.ndarray, brain: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float
 ) -> np.ndarray:
-    """Drop what lies nowhere near the brain: bright fat, muscle and eyes (source: S1, which masks the brain first).
+    """Drop what is nowhere near the brain: bright fat, muscle and eyes (source: S1, which masks the brain first).
 
     A 26-connected component of the foreground stays whole if any voxel of it comes within ``margin_mm`` of the rough
     brain mask (as a box along the axes), so that the mask's own errors cost nothing. An empty mask drops nothing.

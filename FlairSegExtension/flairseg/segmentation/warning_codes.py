@@ -36,7 +36,7 @@ WARNINGS: dict[str, WarningCode] = {
     # Reading: geometry
     "spacing-unknown": _not_trusted("The header leaves out a part of the voxel size; 1 mm is assumed."),
     "positions-missing": _not_trusted("DICOM slices without positions; order and distance come from other attributes."),
-    "orientation-unknown": _not_trusted("The header does not say how the image lies in space; left and right unknown."),
+    "orientation-unknown": _not_trusted("The header does not state the image's orientation; left and right unknown."),
     "orientation-doubtful": _not_trusted("The handedness of the axes is invalid; left and right may be exchanged."),
     "negative-voxel-size": WarningCode("A negative voxel size; left and right may be exchanged."),
     "voxel-size-conflict": WarningCode("Two voxel sizes in one header; the one that was used is named."),
@@ -45,12 +45,12 @@ WARNINGS: dict[str, WarningCode] = {
     "unit-converted": WarningCode("Lengths in m or um were converted to mm."),
     "unit-unknown": _not_trusted("Lengths in an unknown unit were taken for mm."),
     "slice-distance-varies": WarningCode("The distance between slices varies; the mean is used."),
-    "slices-missing": _not_trusted("Slices lie farther apart than the header says: some are missing."),
+    "slices-missing": _not_trusted("Slices are farther apart than the header says: some are missing."),
     "slices-interpolated": WarningCode("dcm2niix made the distances of the slices even: some are interpolated."),
     "slices-spaced-by-the-first": _not_trusted(
         "dcm2niix spaced the slices by the first of several distances (another file beside it is even)."
     ),
-    "wide-slice-gap": WarningCode("More than half of the head lies between the slices, or slices are missing."),
+    "wide-slice-gap": WarningCode("More than half of the head is between the slices, or slices are missing."),
     "slices-turned": WarningCode("Slices are turned or shifted against each other."),
     "slabs-merged": WarningCode("The series consists of slabs that were put together."),
     "part-of-the-head": _not_trusted("Slices that do not fit were left out: a part of the head is missing."),
@@ -127,7 +127,7 @@ WARNINGS: dict[str, WarningCode] = {
     "version-left-out": WarningCode("An archived version cannot be read."),
     "summary-left-out": WarningCode("A summary that cannot be read was left out."),
     "image-left-out": WarningCode("An image of the folders was not drafted into the study's protocol."),
-    "key-inside-study": WarningCode("Protocol and key lie in a folder that raters may be able to open."),
+    "key-inside-study": WarningCode("Protocol and key are in a folder that raters may be able to open."),
     "excluded-after-unsealing": WarningCode("A case was left out after the study's key had been opened."),
     "table-encoding-guessed": WarningCode("A table is not UTF-8 and was read as Windows-1252."),
     "answers-read-with-care": WarningCode("Answers of a question were understood in a way that is told."),

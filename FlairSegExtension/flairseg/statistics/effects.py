@@ -121,7 +121,7 @@ def cliffs_delta(first: np.ndarray, second: np.ndarray) -> Estimate:
 
 
 def rank_eta_squared(groups: Sequence[np.ndarray]) -> tuple[Estimate, float]:
-    """Share of the variance of ranks that lies between groups, and the p of Kruskal and Wallis.
+    """Share of the variance of ranks that is between groups, and the p of Kruskal and Wallis.
 
     Parameters
     ----------

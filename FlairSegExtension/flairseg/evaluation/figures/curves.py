@@ -14,7 +14,7 @@ from ..terms import CLASS_TITLES, EVALUATED
 from .methods import looks, method_labels
 
 _LABEL = 26
-#: Points of a drawn curve: more cannot be told apart on paper, and make the report heavy.
+#: Points of a drawn curve: more cannot be distinguished in print, and make the report large.
 _POINTS = 160
 #: Slice-level figures, in the order of panels, with their titles (source: S2).
 SLICE_FIGURES = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: More points than this are drawn as pixels.
 _VECTOR_POINTS = 300
-#: Pairs below which neither R2 nor limits of agreement are drawn: two points always lie on a line.
+#: Pairs below which neither R2 nor limits of agreement are drawn: two points always fall on a line.
 FEWEST_PAIRS = 3
 
 

@@ -196,7 +196,7 @@ def patients(result: EvaluationResult) -> Section:
             tables.append(
                 Table(f"{CLASS_TITLES[class_id]}: lesions, per patient.", columns, made, notes.listed, 2, folded=True)
             )
-    text = ["Open a table to see its rows; on paper they are all there."] if tables else []
+    text = ["Open a table to see its rows; in print all are shown."] if tables else []
     if cut:
         text.append(
             f"{counted(cut, 'row')} more {'is' if cut == 1 else 'are'} in the CSV files alone, so that this page opens "

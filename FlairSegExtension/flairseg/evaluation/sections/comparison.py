@@ -20,7 +20,7 @@ def loads(result: EvaluationResult, figures: tuple[Figure | Picture, ...]) -> Se
     for load in result.loads:
         n, limits = len(load.reference_ml), load.limits
         few = n < FEWEST_PAIRS
-        said = f"Fewer than {FEWEST_PAIRS} patients: not given, since two points always lie on a line." if few else ""
+        said = f"Fewer than {FEWEST_PAIRS} patients: not given, since two points always fall on a line." if few else ""
         rows.append(
             (
                 Cell(CLASS_TITLES[load.class_id]),
