@@ -14,6 +14,7 @@ from flairseg.image.volume import Volume
 
 from Testing.conftest import SHARED
 from Testing.core.tiny import make_head, make_model, to_nifti
+from Testing.core.training_fixtures import data, one_thread, painted_patients, prepared_once  # noqa: F401
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Testing.core.small_data import PATIENTS, write_anatomy, write_patients
+from Testing.core.small_data import PATIENTS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
@@ -27,6 +27,7 @@ from training.export import export_onnx, load_average, write_model  # noqa: E402
 from training.losses import dice_cross_entropy  # noqa: E402
 from training.networks import PatchDiscriminator, Pix2PixGenerator  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread", "prepared_once")
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = {
     "plane": "native", "denoise": "none", "brain_mask": "s1", "normalisation": "brain-median", "framing": "brain-mm",
@@ -36,27 +37,6 @@ PIPELINE = {
 NETWORK = {"kind": "unet", "inputs": 3, "outputs": 4, "width": 4, "levels": 2}
 #: Signal of nothing in the default's normalisation, ``(0 / median - 1) / 0.2``.
 ZERO_SIGNAL = -5.0
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def patients(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_anatomy(folder)
-    return write_patients(folder)
-
-
-@pytest.fixture
-def data(patients, monkeypatch):
-    monkeypatch.setenv("FLAIRSEG_DATA", str(patients))
-    return patients
 
 
 def tiny(**changes) -> TrainingConfig:

@@ -37,16 +37,9 @@ from training.config import load_config  # noqa: E402
 from training.data import data_folder, folds  # noqa: E402
 from training.synthetic_wide import WideFlair  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 LIGHT = CONFIGS / "flairseg2d-light.json"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

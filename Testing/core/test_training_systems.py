@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from Testing.core import real_data
-from Testing.core.small_data import write_anatomy, write_patients
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[training]'")
 
@@ -57,6 +56,7 @@ from training.networks import NnUNet2D  # noqa: E402
 from training.optimisers import Schedule, build_optimiser  # noqa: E402
 from training.validation import FIGURES, validate  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread", "prepared_once")
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "training" / "configs"
 #: Each system as small as it gets: what its recipe says, but for size and length.
@@ -86,27 +86,6 @@ SMALL = {
         "init": None,
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def patients(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_anatomy(folder)
-    return write_patients(folder)
-
-
-@pytest.fixture
-def data(patients, monkeypatch):
-    monkeypatch.setenv("FLAIRSEG_DATA", str(patients))
-    return patients
 
 
 def small(name: str, **changes) -> TrainingConfig:
