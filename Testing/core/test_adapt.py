@@ -17,11 +17,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from flairseg.adapt import cases as reading  # noqa: E402
 from flairseg.adapt import checks, harm, partial, proof, replay, running, tuning, weights  # noqa: E402
 from flairseg.adapt.banks import EMPHASIS, Bank  # noqa: E402
+from flairseg.adapt.base import AdaptedBaseError, published_base  # noqa: E402
 from flairseg.adapt.cases import LeftOut, patient_of, read_cases  # noqa: E402
 from flairseg.adapt.evidence import Evidence  # noqa: E402
 from flairseg.adapt.framed import Case, frame_case  # noqa: E402
 from flairseg.adapt.reference import case_features  # noqa: E402
-from flairseg.adapt.running import AdaptedBaseError, TooFewCasesError, _published, adapt  # noqa: E402
+from flairseg.adapt.running import TooFewCasesError, adapt  # noqa: E402
 from flairseg.adapt.tuning import Settings, class_logits, tune  # noqa: E402
 from flairseg.adapt.work import FOLDER  # noqa: E402
 from flairseg.errors import Cancelled, InvalidModelError, OutputError  # noqa: E402
@@ -559,9 +560,9 @@ def test_a_model_that_has_seen_the_cases_is_no_base(base, tmp_path, monkeypatch)
     with pytest.raises(AdaptedBaseError, match="site-v1"):
         adapt(tmp_path, tmp_path / "out", adapted)
     monkeypatch.setenv("FLAIRSEG_MODELS", str(base.path.parent))
-    assert _published(load_card(adapted), stated=False).id == base.id
+    assert published_base(load_card(adapted), stated=False).id == base.id
     raw["adaptation"]["parent"]["sha256"] = "0" * 64
     raw["adaptation"]["digest"] = card_digest(raw)
     (adapted / "card.json").write_text(json.dumps(raw))
     with pytest.raises(InvalidModelError, match=base.id):
-        _published(load_card(adapted), stated=False)
+        published_base(load_card(adapted), stated=False)

@@ -9,7 +9,7 @@ import pytest
 from flairseg.longitudinal import noise
 from flairseg.longitudinal.adding import unseen
 from flairseg.longitudinal.harmonise import Difference, difference, slice_blur_mm
-from flairseg.longitudinal.joint import JointReading, read_jointly
+from flairseg.longitudinal.joint import JointReading, Sampling, read_jointly
 from flairseg.longitudinal.noise import Evidence
 
 SHAPE = (12, 24, 24)
@@ -32,7 +32,7 @@ def reading(
     everywhere = np.ones(SHAPE, bool)
     known = {
         "probabilities": probabilities, "tissue": (everywhere, everywhere), "brain": everywhere, "covered": everywhere,
-        "spacing": SPACING, "axis": 0, "reach": 1, "voxel_mm3": 1.5,
+        "sampling": Sampling(SPACING, 0, 1, 1.5),
     }  # fmt: skip
     apart = Difference(after - before, np.full(SHAPE, sigma, np.float32), sigma, 0.0, (before, after))
     return read_jointly(apart, **{**known, **changes})

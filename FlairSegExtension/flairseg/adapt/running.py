@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import FlairSegError, InvalidModelError
+from ..errors import FlairSegError
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..labels import CLASS_BY_VALUE, LESION
 from ..models.card import CARD_NAME, ModelCard
@@ -27,6 +27,7 @@ from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reporting.wording import counted
 from ..segmentation.inference import available_cores
 from ..segmentation.pipeline import segment
+from .base import published_base
 from .cards import adapted_card, free_id, write_card
 from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine
@@ -50,10 +51,6 @@ MODEL = "model.onnx"
 
 class TooFewCasesError(FlairSegError):
     """Too few cases, or patients, are left to learn from."""
-
-
-class AdaptedBaseError(FlairSegError):
-    """The model to adapt was adapted to a site itself."""
 
 
 class TimeTooShortError(FlairSegError):
@@ -151,7 +148,7 @@ def adapt(
     if (output / CARD_NAME).exists() and not overwrite:
         raise results_exist("A model", output / CARD_NAME)
     check_folder(output)
-    card = _published(find_model(base), stated=base is not None)
+    card = published_base(find_model(base), stated=base is not None)
     found, left_out = read_cases(folder, patients)
     if len(found) > MOST_CASES:
         found = sorted(found, key=lambda c: (c.decided_at, c.number))[-MOST_CASES:]
@@ -166,32 +163,17 @@ def adapt(
     return run.finish(model_id or free_id(card))
 
 
-def _published(card: ModelCard, stated: bool) -> ModelCard:
-    """The model to start from: never one that has learnt from a site's cases, or the proof would test it on them.
+@dataclass(frozen=True)
+class _Proof:
+    """Verdict, and what it is based on: figures of each case by the model that never saw its patient."""
 
-    Raises
-    ------
-    AdaptedBaseError
-        If the user named an adapted model.
-    InvalidModelError
-        If the parent of the model in use is not the one that it was adapted from.
-    """
-    while (adaptation := card.raw.get("adaptation")) is not None:
-        parent = adaptation["parent"]
-        if stated:
-            raise AdaptedBaseError(
-                f"{card.id} was adapted to a site already: a proof on the same site's cases would flatter it.",
-                f"Adapt its parent, {parent['id']}, to all cases.",
-                code="base-is-adapted",
-                parent=parent["id"],
-            )
-        card = find_model(parent["id"])
-        if card.sha256 != parent["sha256"]:
-            raise InvalidModelError(
-                f"The model {card.id} is not the one that the model in use was adapted from (sha256 differs).",
-                "Install the parent of the model in use again, or name the model to adapt.",
-            )
-    return card
+    verdict: str
+    reasons: list[str]
+    comparisons: list[Comparison]
+    harms: list[Harm]
+    adapted: list[dict[str, float]]
+    trainings: list[dict[str, Any]]
+    folds: list[list[str]]
 
 
 class _Run:
@@ -292,7 +274,7 @@ class _Run:
             harms = [Harm(**one) for one in self.work.once("harm", self._harms)]
             word, reasons = verdict(comparisons, harms)
         with self.reporter.stage("write", 0.98, 1.0):
-            return self._write(model_id, word, reasons, comparisons, harms, adapted, trainings, folds)
+            return self._write(model_id, _Proof(word, reasons, comparisons, harms, adapted, trainings, folds))
 
     def _plan(self) -> dict[str, Any]:
         """Steps and folds that fit the time, from the speed of a few steps on these cases."""
@@ -420,51 +402,43 @@ class _Run:
         adapted = load_card(self.work.folder / "all")
         return [asdict(one) for one in harms(self.card, adapted, self.reporter)]
 
-    def _write(
-        self,
-        model_id: str,
-        word: str,
-        reasons: list[str],
-        comparisons: list[Comparison],
-        harms: list[Harm],
-        adapted: list[dict[str, float]],
-        trainings: list[dict[str, Any]],
-        folds: list[list[str]],
-    ) -> Adapted:
+    def _write(self, model_id: str, proof: _Proof) -> Adapted:
         minutes = (time.monotonic() - self.began) / 60
-        proof = {
-            "verdict": word,
-            "reasons": reasons,
-            "comparisons": [asdict(one) for one in comparisons],
-            "no_harm": [{**asdict(one), "harmed": one.harmed} for one in harms],
-            "cases": [
-                {
-                    "case": one.case.number,
-                    "fold": _fold_of(one, folds),
-                    "base": _json_figures(base),
-                    "adapted": _json_figures(ours),
-                }
-                for one, base, ours in zip(self.examined, self.base_figures, adapted, strict=True)
-            ],
+        cases = [
+            {
+                "case": one.case.number,
+                "fold": _fold_of(one, proof.folds),
+                "base": _json_figures(base),
+                "adapted": _json_figures(ours),
+            }
+            for one, base, ours in zip(self.examined, self.base_figures, proof.adapted, strict=True)
+        ]
+        written = {
+            "verdict": proof.verdict,
+            "reasons": proof.reasons,
+            "comparisons": [asdict(one) for one in proof.comparisons],
+            "no_harm": [{**asdict(one), "harmed": one.harmed} for one in proof.harms],
+            "cases": cases,
             "left_out": [asdict(one) for one in self.left_out],
-            "trainings": trainings,
+            "trainings": proof.trainings,
         }
         counts = self._counts()
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
             # Copied: if page or card cannot be written, the run goes on from here the next time.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
             raw = adapted_card(
-                self.card, model_id, temporary / MODEL, proof, counts, self.seed, minutes, reference_of(self.features)
+                self.card, model_id, temporary / MODEL, written, counts, self.seed, minutes, reference_of(self.features)
             )
             write_card(raw, temporary)
             card = load_card(temporary)
-            write_page(temporary / PAGE, card, proof, counts)
-            (temporary / PROOF).write_text(_json_text(_finite(proof)), encoding="utf-8")
+            write_page(temporary / PAGE, card, written, counts)
+            (temporary / PROOF).write_text(_json_text(_finite(written)), encoding="utf-8")
         self.work.remove()
         card = load_card(self.output)
         return Adapted(
-            card, word, reasons, comparisons, harms, self.left_out, len(self.examined), len(set(self.patients)), minutes
-        )
+            card, proof.verdict, proof.reasons, proof.comparisons, proof.harms, self.left_out, len(self.examined),
+            len(set(self.patients)), minutes,
+        )  # fmt: skip
 
     def _counts(self) -> dict[str, Any]:
         """What the cases are, in counts."""

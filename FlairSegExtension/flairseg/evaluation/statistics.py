@@ -246,21 +246,19 @@ def summary(
                     [getattr(row, figure) for row in source if row.class_id == class_id and row.case in members]
                 )
                 if values.size and not (figure in _FROM_SCORES and class_id not in method.scores):
-                    name = f"mean/{grouping}/{group}/{method.name}/{class_id}/{figure}"
-                    found.append(_summary_row(grouping, group, method.name, class_id, figure, values, name, seed))
+                    found.append(_summary_row((grouping, group, method.name, class_id, figure), values, seed))
     return found
 
 
-def _summary_row(
-    grouping: str, group: str, method: str, class_id: str, figure: str, values: np.ndarray, name: str, seed: int
-) -> SummaryRow:
+def _summary_row(what: tuple[str, str, str, str, str], values: np.ndarray, seed: int) -> SummaryRow:
+    """Of one grouping, group, method, class and figure."""
     defined = values[np.isfinite(values)]
-    mean = mean_over_patients(values, name, seed)
+    mean = mean_over_patients(values, "/".join(("mean", *what)), seed)
     sd = float(defined.std(ddof=1)) if defined.size > 1 else math.nan
     known = defined if defined.size else [math.nan]
     least, low, median, high, most = (float(q) for q in np.percentile(known, (0, 25, 50, 75, 100)))
     undefined = int(values.size - defined.size)
-    return SummaryRow(grouping, group, method, class_id, figure, mean, sd, median, low, high, least, most, undefined)
+    return SummaryRow(*what, mean, sd, median, low, high, least, most, undefined)
 
 
 def pooled_rows(

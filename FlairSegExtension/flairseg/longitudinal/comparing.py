@@ -16,7 +16,7 @@ from ..labels import LESION, VENTRICLES
 from . import noise
 from .adding import add_lesions, unseen
 from .harmonise import Difference, difference, harmonise
-from .joint import REGISTRATION_MM, read_jointly
+from .joint import REGISTRATION_MM, Sampling, read_jointly
 from .judging import BETWEEN, Judgement, Pair, judge
 from .matching import Track
 from .noise import Witness
@@ -83,7 +83,8 @@ def compare_studies(
         probabilities = (carried[a].probability, carried[b].probability)
         covered, within = carried[a].covered & carried[b].covered, (solid[a], solid[b])
         voxel_mm3 = max(studies[a].volume.voxel_mm3, studies[b].volume.voxel_mm3)
-        joint = read_jointly(apart, probabilities, within, brain, covered, spacing, axis, reach, voxel_mm3, astray)
+        sampling = Sampling(spacing, axis, reach, voxel_mm3)
+        joint = read_jointly(apart, probabilities, within, brain, covered, sampling, astray)
         pair = Pair(witness, probabilities, apart.reliefs, covered, within, axis, reach, voxel_mm3, joint)
         if n == 0:
             overall = apart

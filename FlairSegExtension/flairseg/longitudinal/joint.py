@@ -64,16 +64,33 @@ class JointReading:
         return self.gained if later else self.lost
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How a pair of studies samples the head.
+
+    Attributes
+    ----------
+    spacing : tuple of float
+        Millimetres along K, J, I of the common grid.
+    axis, reach : int
+        Array axis through the slices, and how many steps of the grid the thicker slice has.
+    voxel_mm3 : float
+        The larger voxel of the studies' own grids.
+    """
+
+    spacing: tuple[float, float, float]
+    axis: int
+    reach: int
+    voxel_mm3: float
+
+
 def read_jointly(
     difference: Difference,
     probabilities: tuple[np.ndarray, np.ndarray],
     tissue: tuple[np.ndarray, np.ndarray],
     brain: np.ndarray,
     covered: np.ndarray,
-    spacing: tuple[float, float, float],
-    axis: int,
-    reach: int,
-    voxel_mm3: float,
+    sampling: Sampling,
     registration_mm: float = REGISTRATION_MM,
 ) -> JointReading:
     """Read two studies together.
@@ -88,12 +105,7 @@ def read_jointly(
         Brain tissue of each study, from :func:`~flairseg.longitudinal.parenchyma.parenchyma`.
     brain, covered : ndarray of bool, same shape
         Brain of both studies, and what both cover.
-    spacing : tuple of float
-        Millimetres along K, J, I.
-    axis, reach : int
-        Array axis through the slices, and how many steps of the grid the thicker slice has.
-    voxel_mm3 : float
-        The larger voxel of the studies' own grids.
+    sampling : Sampling
     registration_mm : float
         How far registration may be off.
 
@@ -101,7 +113,8 @@ def read_jointly(
     -------
     JointReading
     """
-    steps = [reach if n == axis else max(1, round(registration_mm / mm)) for n, mm in enumerate(spacing)]
+    spacing, axis = sampling.spacing, sampling.axis
+    steps = [sampling.reach if n == axis else max(1, round(registration_mm / mm)) for n, mm in enumerate(spacing)]
     size = [2 * n + 1 for n in steps]
     # At the outermost slices nobody knows what the next one would have shown.
     possible = brain & (ndimage.minimum_filter1d(covered.view(np.uint8), size[axis], axis) > 0)
@@ -114,7 +127,7 @@ def read_jointly(
         log_odds = np.clip(ratio, -MOST_FROM_IMAGES, MOST_FROM_IMAGES) + _logit(chance)
         # Lesions arise in tissue, and what has turned to fluid did not heal.
         inside = (log_odds > 0) & possible & tissue[earlier]
-        readings.append(Reading(log_odds, _regions(log_odds, inside, spacing, voxel_mm3)))
+        readings.append(Reading(log_odds, _regions(log_odds, inside, spacing, sampling.voxel_mm3)))
     return JointReading(*readings)
 
 
