@@ -105,6 +105,26 @@ def main_window(slicer):
 
 
 @pytest.fixture
+def no_worker(slicer, monkeypatch):
+    """For tests that segment nothing: no process has to warm up."""
+    from FlairSegLib.run_controller import RunController
+
+    monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
+
+
+@pytest.fixture
+def open_panel(main_window, load_module):
+    """``open_panel(height=1400)`` shows FLAIR Segmentation in a window and gives its panel."""
+
+    def show(**size):
+        module = load_module("FlairSeg")
+        main_window("FlairSeg", **size)
+        return module.widgetRepresentation().self()
+
+    return show
+
+
+@pytest.fixture
 def bridge(slicer):
     from FlairSegLib import scene_bridge
 

@@ -48,10 +48,8 @@ def cases(tmp_path):
 
 
 @pytest.fixture
-def panel(slicer, models, cases, monkeypatch, main_window, load_module):
-    module = load_module("FlairSeg")
-    main_window("FlairSeg", height=1400)
-    return module.widgetRepresentation().self()
+def panel(models, cases, open_panel):
+    return open_panel(height=1400)
 
 
 # --- what is there, and what is missing -------------------------------------------------------------------------------

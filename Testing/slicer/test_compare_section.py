@@ -31,11 +31,9 @@ def models(model, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def panel(models, monkeypatch, main_window, load_module):
+def panel(models, monkeypatch, open_panel):
     monkeypatch.setenv("FLAIRSEG_MODELS", str(models))
-    module = load_module("FlairSeg")
-    main_window("FlairSeg", height=1400)
-    widget = module.widgetRepresentation().self()
+    widget = open_panel(height=1400)
     widget.ui.deviceComboBox.setCurrentIndex(1)
     return widget
 

@@ -12,11 +12,9 @@ from Testing.slicer.two_studies import NEW, in_scene, make_studies, motion
 
 
 @pytest.fixture
-def panel(model, monkeypatch, main_window, load_module):
+def panel(model, monkeypatch, open_panel):
     monkeypatch.setenv("FLAIRSEG_MODELS", str(model.parent.parent))
-    module = load_module("FlairSeg")
-    main_window("FlairSeg", height=1400)
-    return module.widgetRepresentation().self()
+    return open_panel(height=1400)
 
 
 @pytest.fixture(scope="module")

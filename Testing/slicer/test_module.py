@@ -11,22 +11,8 @@ from Testing.slicer.panel_driver import add_volume, settle
 
 
 @pytest.fixture
-def no_worker(monkeypatch):
-    """Nothing is segmented here, so no process has to warm up."""
-
-    def forbid():
-        from FlairSegLib.run_controller import RunController
-
-        monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
-
-    return forbid
-
-
-@pytest.fixture
 def module(main_window, load_module, no_worker):
-    loaded = load_module("FlairSeg")
-    no_worker()
-    return loaded
+    return load_module("FlairSeg")
 
 
 def test_what_the_module_says_about_itself(module):

@@ -12,23 +12,8 @@ from Testing.slicer.panel_driver import add_volume, settle, shown
 
 
 @pytest.fixture
-def no_worker(monkeypatch):
-    """Nothing is segmented here, so no process has to warm up."""
-
-    def forbid():
-        from FlairSegLib.run_controller import RunController
-
-        monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
-
-    return forbid
-
-
-@pytest.fixture
-def panel(main_window, load_module, no_worker):
-    module = load_module("FlairSeg")
-    no_worker()
-    main_window("FlairSeg")
-    return module.widgetRepresentation().self()
+def panel(no_worker, open_panel):
+    return open_panel()
 
 
 @pytest.fixture

@@ -23,23 +23,8 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_worker(monkeypatch):
-    """Nothing is segmented here, so no process has to warm up."""
-
-    def forbid():
-        from FlairSegLib.run_controller import RunController
-
-        monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
-
-    return forbid
-
-
-@pytest.fixture
-def panel(cache, main_window, load_module, no_worker):
-    module = load_module("FlairSeg")
-    no_worker()
-    main_window("FlairSeg")
-    return module.widgetRepresentation().self()
+def panel(cache, no_worker, open_panel):
+    return open_panel()
 
 
 def test_the_default_model_is_chosen_and_its_card_is_short(panel):

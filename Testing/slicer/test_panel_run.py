@@ -16,12 +16,10 @@ RUN_S = 120
 
 
 @pytest.fixture
-def panel(model, monkeypatch, main_window, load_module):
+def panel(model, monkeypatch, open_panel):
     """The panel with the model that knows the head's gray levels."""
     monkeypatch.setenv("FLAIRSEG_MODELS", str(model.parent))
-    module = load_module("FlairSeg")
-    main_window("FlairSeg")
-    widget = module.widgetRepresentation().self()
+    widget = open_panel()
     index = widget.ui.modelComboBox.findData("intensity-v0.1")
     assert index >= 0
     widget.ui.modelComboBox.setCurrentIndex(index)

@@ -22,14 +22,9 @@ CARD = SimpleNamespace(id="intensity-v0.1", sha256="ab" * 32, classes=(1, 2, 3),
 
 
 @pytest.fixture
-def panel(main_window, load_module, monkeypatch):
+def panel(no_worker, open_panel):
     """The whole panel in a window with views, without a worker."""
-    module = load_module("FlairSeg")
-    from FlairSegLib.run_controller import RunController
-
-    monkeypatch.setattr(RunController, "warmUp", lambda self, modelId=None, device="auto": None)
-    main_window("FlairSeg")
-    return module.widgetRepresentation().self()
+    return open_panel()
 
 
 def settle(panel) -> None:
