@@ -186,7 +186,7 @@ def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float
     """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability.
 
     ``untempered`` fits the threshold on the probabilities as they are and leaves them so (temperature 1); what a
-    temperature would do is told all the same. The follow-up's constants hold for probabilities as networks give them.
+    temperature would do is still reported. The follow-up's constants hold for probabilities as networks give them.
     """
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
 

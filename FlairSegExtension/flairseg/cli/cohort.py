@@ -57,7 +57,7 @@ def run_cohort(
                     from ..cohort.running import execute
 
                     table = execute(prepared, told)
-            except Exception as error:  # noqa: BLE001 - a defect is told as such, without a traceback
+            except Exception as error:  # noqa: BLE001 - a defect is reported as such, without a traceback
                 _tell_error(messages, as_told(error), as_json)
                 return REFUSED
             return _told(messages, results, prepared, table, quiet or as_json, strict)

@@ -16,7 +16,7 @@ from rich.text import Text
 from ..errors import FlairSegError
 from .advice import advice
 
-#: Sessions by which the rate is told.
+#: Sessions by which the rate is reported.
 _WINDOW = 50
 #: Seconds between two plain lines.
 _LINE_S = 30.0

@@ -64,7 +64,7 @@ def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bo
 
 
 def as_told(error: Exception) -> FlairSegError:
-    """The error as a user is told it: one of FlairSeg's as it is, lack of memory, or else a defect."""
+    """The error as it is shown to a user: one of FlairSeg's as it is, lack of memory, or else a defect."""
     if isinstance(error, FlairSegError):
         return error
     if isinstance(error, MemoryError):

@@ -83,7 +83,7 @@ def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path |
 
 
 def finish(messages: Console, pseudonymiser: Pseudonymiser | None, names: Path | None) -> bool:
-    """Write the map of names, if one was asked for; False if that failed, which is told then."""
+    """Write the map of names, if one was asked for; False if that failed, which is reported then."""
     if pseudonymiser is None or names is None:
         return True
     try:

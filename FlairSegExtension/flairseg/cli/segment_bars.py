@@ -81,7 +81,7 @@ class Bars:
         return progress.add_task(title, total=1.0, stage="")
 
     def title(self, number: int, stem: str) -> None:
-        """Where there are no bars: the line of a case, before what is told of it."""
+        """Where there are no bars: the line of a case, before its messages."""
         if self._progress is None and not self._quiet:
             self.console.print(self._title(number, stem), markup=False, soft_wrap=True)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: What a process says: how far its case is, that it asks for the name of files, that its case has ended.
 _PROGRESS, _CLAIM, _ENDED = "progress", "claim", "ended"
-#: Progress is told when the stage changes or this much more is done.
+#: Progress is reported when the stage changes or this much more is done.
 _STEP = 0.02
 #: Seconds that a process gets to remove its temporary files before it is killed.
 _TIDY_S = 10.0

@@ -48,7 +48,7 @@ def write_dataset(layout: Layout, source: Path | None, kind: str, model: Mapping
     ----------
     layout : Layout
     source : Path or None
-        Where the images are from; None: not to be told.
+        Where the images are from; None: not to be stated.
     kind : str
         Of the source.
     model : mapping

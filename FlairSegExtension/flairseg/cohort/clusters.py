@@ -310,7 +310,7 @@ def write_job_script(cluster: Any, options: ClusterOptions, folder: Path) -> Pat
 
 
 def _quiet() -> None:
-    """Keep Dask's own messages off the screen: what matters of them is told by the run."""
+    """Keep Dask's own messages off the screen: what matters of them is reported by the run."""
     for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -35,7 +35,7 @@ class Outcome:
 class Executor(Protocol):
     """Takes tasks and gives outcomes, in any order."""
 
-    #: What :class:`flairseg.cohort.case.Work` is told.
+    #: Mode that is passed to :class:`flairseg.cohort.case.Work`.
     mode: str
     #: Where people can watch it; empty: nowhere.
     dashboard: str

@@ -5,8 +5,8 @@ Every figure is cheap (together about a second for a clinical stack) and is kept
 What the image shows (FLAIR, T1, T2, CT) is judged by the rules of :mod:`flairseg.preprocessing.image_quality`.
 A figure that cannot be measured in an image (noise where there is no brain) is None, and is never beyond a bar.
 
-Contrast agent is told by header, sidecar or name alone: enhancing sinuses and vessels are not told from bright fat by
-intensity. Ghosts of motion in the air are not among the figures: no measure tried was low in all clean images.
+Contrast agent is known from header, sidecar or name alone: by intensity, enhancing sinuses and vessels look like bright
+fat. Ghosts of motion in the air are not among the figures: no measure tried was low in all clean images.
 """
 
 from __future__ import annotations

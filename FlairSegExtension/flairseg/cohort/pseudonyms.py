@@ -20,7 +20,7 @@ from ..files.names import is_common
 from ..privacy.pseudonyms import Pseudonymiser, pseudonymiser_for
 from .model import Session
 
-#: Highest age that is told.
+#: Highest age that is given.
 OLDEST = 90.0
 #: A visit's label that names nobody and no day.
 _HARMLESS = re.compile(r"[a-z]{0,9}\d{0,3}", re.IGNORECASE)

@@ -158,7 +158,7 @@ def find_flair(
 
 
 def find_without_pydicom(folder: str | Path) -> FoundFlair:
-    """The one series of a folder, from what GDCM tells of classic files; for installations without pydicom.
+    """The one series of a folder, from what GDCM reports of classic files; for installations without pydicom.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Headers and pixels of classic DICOM files by SimpleITK's GDCM, for installations without pydicom.
 
-Only what GDCM tells is there: no sequences, hence no enhanced multi-frame files. What is read goes through the same
+Only what GDCM reports is there: no sequences, hence no enhanced multi-frame files. What is read goes through the same
 grouping and the same checks as with pydicom (:mod:`.series`), so that both give one answer.
 """
 

@@ -100,7 +100,7 @@ def device_uid() -> str:
 
 
 def coding_schemes() -> list[Dataset]:
-    """What a reader of the object is told about the private scheme."""
+    """What a reader of the object learns about the private scheme."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return [

@@ -16,7 +16,7 @@ _UNSIZED = CaseWarning(
     "spacing-unknown",
 )
 _UNIT_SPACING = (1.0, 1.0)
-#: Slices this many times their thickness apart are told where the header says nothing of a gap.
+#: Slices this many times their thickness apart are reported where the header says nothing of a gap.
 WIDE_GAP = 1.9
 _EXPORT = "Take the series from the PACS again, or convert it with dcm2niix and check the voxel size."
 

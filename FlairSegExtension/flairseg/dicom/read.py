@@ -66,7 +66,7 @@ def read_flair(
     Returns
     -------
     DicomVolume
-        The volume's ``information`` tells which of several series was taken and why, and how many of its images
+        The volume's ``information`` states which of several series was taken and why, and how many of its images
         are used.
 
     Raises

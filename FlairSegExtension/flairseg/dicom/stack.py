@@ -14,13 +14,13 @@ SAME_SLICE_MM = 0.01
 REPEATED = 0.2
 #: A gap of this many usual distances is a missing slice.
 GAP = 1.5
-#: Distances that vary by more than this share are told.
+#: Distances that vary by more than this share are reported.
 UNEVEN = 0.1
 #: Sideways drift per height (slope of the line through the slices) above which it is sheared (a tilted gantry).
 SHEAR = 0.01
 #: Direction cosines that differ by more than this belong to different orientations.
 TURNED = 1e-2
-#: Corners of a slice farther than this from the regular grid are told, and beyond the second value refused, mm.
+#: Corners of a slice farther than this from the regular grid are reported, and beyond the second value refused, mm.
 MISALIGNED_MM = (0.5, 5.0)
 
 _RESAMPLE = "Resample the image to a regular grid, for instance with 3D Slicer's module Resample Scalar Volume."

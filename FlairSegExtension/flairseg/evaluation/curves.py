@@ -112,8 +112,8 @@ class ScoreCounts:
 def pooled(parts: Iterable[ScoreCounts]) -> ScoreCounts:
     """The voxels of several cases together, taken in one after the other.
 
-    Beyond :data:`MAXIMUM_SCORES` distinct scores all are rounded to float16, which ``rounded`` tells: areas then differ
-    by less than 0.001.
+    Beyond :data:`MAXIMUM_SCORES` distinct scores all are rounded to float16, see ``rounded``: areas then differ by
+    less than 0.001.
     """
     found: ScoreCounts | None = None
     for part in parts:

@@ -161,7 +161,7 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
     -------
     Placed
         The very array where the grids are one; the same voxels in another order where only the axes are stored
-        differently; else resampled, which a warning tells. Outside of the volume there is background (0).
+        differently; else resampled, which a warning reports. Outside of the volume there is background (0).
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """What dcm2niix says in the names of its files alone: that the slices of a series were not evenly spaced.
 
 It then writes two images: ``name.nii`` with the slices of the series, spaced evenly by the first of their distances,
-and ``name_Eq_1.nii`` with slices interpolated at even distances. Neither header nor sidecar tells of it
+and ``name_Eq_1.nii`` with slices interpolated at even distances. Neither header nor sidecar records it
 (``findings/dcm2niix_lost_slice.sh``).
 """
 

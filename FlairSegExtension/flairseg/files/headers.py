@@ -8,7 +8,7 @@ One rule for every front end, format and installation:
   says so (code ``spacing-unknown``).
   Signs of NIfTI's pixdim are ignored, as nibabel does (code ``negative-voxel-size``).
 - **Unit.** Metres and micrometres are converted, with a warning (code ``unit-converted``).
-- **Orientation.** NIfTI: the sform, else the qform, as nibabel, FSL and SPM read them; a warning tells of two that
+- **Orientation.** NIfTI: the sform, else the qform, as nibabel, FSL and SPM read them; a warning names two that
   differ (code ``placements-differ``). Where there is none, a warning says so (code ``orientation-unknown``).
 
 Formats: https://nifti.nimh.nih.gov/nifti-1, https://teem.sourceforge.net/nrrd/format.html,
@@ -32,7 +32,7 @@ from .nifti import HEADER_BYTES, NiftiHeader, first_bytes, parse_header
 
 #: Two statements of a voxel edge are one if they differ by no more than this (relative): 3 % of a volume.
 SIZE_TOLERANCE = 0.01
-#: sform and qform may differ by this before it is told, mm: a quaternion in single precision that turns by nearly 180
+#: sform and qform may differ by this without a warning, mm: a quaternion in single precision that turns by nearly 180
 #: degrees (most axial images) is off by up to 0.4 mm at the far corner of a head.
 PLACEMENT_TOLERANCE_MM = 0.5
 #: Names of units of length in NRRD and MetaImage headers, in mm.

@@ -35,7 +35,7 @@ def check_volume(volume: Volume) -> Volume:
     Returns
     -------
     Volume
-        float32, finite, C-contiguous; ``warnings`` tells what was mended.
+        float32, finite, C-contiguous; ``warnings`` states what was mended.
 
     Raises
     ------

@@ -19,7 +19,7 @@ _SCANNER = 1
 class NiftiGeometry:
     """Where a NIfTI-1 header puts its voxels, field by field, in the units of the file.
 
-    Which of the two placements counts, and what is doubtful, is told by :mod:`flairseg.files.headers`.
+    Which of the two placements counts, and what is doubtful, is reported by :mod:`flairseg.files.headers`.
 
     Attributes
     ----------

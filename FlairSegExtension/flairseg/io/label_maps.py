@@ -86,7 +86,7 @@ def read_label_map(
         What the values mean (:func:`~flairseg.io.label_meanings.parse_meaning`). By default the file is asked.
     doubtful : {"ask", "refuse", "warn"}
         Plain files of unknown origin without the value 3: with ``ask`` a single value is refused (a binary mask?) and
-        1 with 2 is told; ``refuse`` refuses both, ``warn`` tells both.
+        1 with 2 is reported; ``refuse`` refuses both, ``warn`` reports both.
     subject : str
         Whose map it is where several are read in one call (a method, ``reference``); stands before the meaning in
         advice: ``LST:binary``.

@@ -53,7 +53,7 @@ def read_volume(path: str | Path) -> Volume:
     Returns
     -------
     Volume
-        float32 voxels (K, J, I); ``warnings`` tells what was noticed or mended.
+        float32 voxels (K, J, I); ``warnings`` states what was noticed or mended.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     Returns
     -------
     Volume
-        The grid, with the first of the volumes; ``warnings`` tells what is doubtful about its place.
+        The grid, with the first of the volumes; ``warnings`` states what is doubtful about its place.
     ndarray, shape (N, K, J, I)
         The voxels in the file's own type; not checked, may be empty of labels or hold NaN.
 
@@ -341,7 +341,7 @@ def _no_dicom(folder: Path) -> InputNotFoundError:
 
 @contextmanager
 def _quiet_itk() -> Iterator[None]:
-    """Keep ITK's own warnings off the screen: what matters of them is told as a warning or an error of ours."""
+    """Keep ITK's own warnings off the screen: what matters of them is reported as a warning or an error of ours."""
     import SimpleITK as sitk
 
     before = sitk.ProcessObject.GetGlobalWarningDisplay()

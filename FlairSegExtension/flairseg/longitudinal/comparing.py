@@ -29,7 +29,7 @@ from .studies import Study
 
 #: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
 KEEP_OUT_MM = 2.5
-#: Studies whose slices differ in thickness by more than this factor: small changes mean less, and the reader is told.
+#: Studies whose slices differ in thickness by more than this factor: small changes mean less, and a warning says so.
 SLICE_RATIO = 1.25
 
 

@@ -1,4 +1,4 @@
-"""Does an image look like a brain FLAIR? Doubts are told as warnings; nothing is refused.
+"""Does an image look like a brain FLAIR? Doubts are reported as warnings; nothing is refused.
 
 The rules compare a few figures of the image with what they are in FLAIR. The margins come from 17 real FLAIR volumes of
 several scanners and from heads painted as CT, T1, T2 and PD; each constant below names both.

@@ -31,7 +31,7 @@ MEMBER_BYTES, ENSEMBLE_BYTES_PER_VOXEL = 150_000_000, 24
 CUDA_BYTES = 2_500_000_000
 #: Share of the free memory that cases may take together.
 SHARE = 0.85
-#: Where a system tells nothing.
+#: Where a system reports nothing.
 _UNKNOWN_BYTES = 4 << 30
 
 
@@ -132,7 +132,7 @@ def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgr
     Parameters
     ----------
     proc, groups : Path
-        Where Linux tells of memory and of control groups.
+        Where Linux reports memory and control groups.
     """
     found = [_machine_bytes(proc), *_group_bytes(proc, groups)]
     return min(n for n in found if n is not None)
@@ -147,7 +147,7 @@ def _machine_bytes(proc: Path) -> int:
     if sys.platform == "win32":
         return _windows_bytes()
     try:
-        # Of what is free macOS tells nothing by this way: half of all.
+        # macOS does not report free memory this way: half of all.
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (ValueError, OSError):
         return _UNKNOWN_BYTES

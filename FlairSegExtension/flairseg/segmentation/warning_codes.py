@@ -130,7 +130,7 @@ WARNINGS: dict[str, WarningCode] = {
     "key-inside-study": WarningCode("Protocol and key are in a folder that raters may be able to open."),
     "excluded-after-unsealing": WarningCode("A case was left out after the study's key had been opened."),
     "table-encoding-guessed": WarningCode("A table is not UTF-8 and was read as Windows-1252."),
-    "answers-read-with-care": WarningCode("Answers of a question were understood in a way that is told."),
+    "answers-read-with-care": WarningCode("Answers of a question were understood in a way that is reported."),
     "response-type-guessed": WarningCode("A question without a known response type was read by its answers."),
     "stated-type-unused": WarningCode("A response type was stated for a question or type that is not there."),
     "damaged-files": WarningCode("DICOM files of the folder that cannot be read."),
