@@ -285,8 +285,8 @@ class _Setter:
             whole = [title, *lines, Spacer(1, 2), table]
             kept = len(section.table.rows) <= _KEPT_ROWS
             return [*([KeepTogether(whole)] if kept else [CondPageBreak(90), *whole]), *self._sheet(section)]
-        kept = len(lines) if section.id == "references" else 1
-        return [KeepTogether([title, *lines[:kept]]), *lines[kept:]]
+        first = len(lines) if section.id == "references" else 1
+        return [KeepTogether([title, *lines[:first]]), *lines[first:]]
 
     def _sheet(self, section: Section) -> list[Any]:
         """A whole picture with its caption; it fits on a page."""
