@@ -215,7 +215,7 @@ def test_a_report_s_warnings_name_the_case_and_its_one_pseudonym(tmp_path, head,
     assert result.exit_code == 0, result.output
     (page,) = (tmp_path / "moved").iterdir()
     pseudonym = page.name.removesuffix("_report.html")
-    assert f"Warning ({pseudonym}): The header does not say" in result.stderr
+    assert f"Warning ({pseudonym}): The header does not state the orientation" in result.stderr
     assert "Karlsson" not in result.output
     # The map has one entry for the case, and segment gives it the same pseudonym.
     assert json.loads((tmp_path / "map.json").read_text())["names"]["case"] == {"Karlsson_flair": pseudonym}

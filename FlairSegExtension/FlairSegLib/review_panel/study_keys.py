@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from flairseg.study.records import ACCEPTABLE, UNACCEPTABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from .questions_form import QuestionsForm
+    from .showing_view import ShowingView
 
-    from .study_tab import StudyTab
+
+class Session(Protocol):
+    """What the keys act on: the tab of a study."""
+
+    rates: bool
+    form: QuestionsForm
+    view: ShowingView
+    markFalsePositive: Callable[[], None]
+    markMissed: Callable[[], None]
+    undo: Callable[[], None]
+    toggle_pause: Callable[[], None]
+    toggle_overlay: Callable[[], None]
+    jump_lesion: Callable[[int], None]
+    enter_pressed: Callable[[], None]
 
 
-def actions(tab: StudyTab) -> dict[str, Callable[[], None]]:
+def actions(tab: Session) -> dict[str, Callable[[], None]]:
     """Key sequence -> what it does."""
 
     def rating(step: Callable[[], object]) -> Callable[[], None]:
