@@ -48,6 +48,7 @@ def write_result(folder: Path, case: str, head, doubt: float, created: str = "20
         pipeline=SimpleNamespace(plane="native", thresholds={}),
         classes=(1, 2, 3),
         members=(),
+        raw={"pipeline": {"plane": "native"}},
     )
     segmentation = Segmentation(
         Volume(flair.array.astype(np.float32), affine, case),

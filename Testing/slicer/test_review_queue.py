@@ -268,7 +268,7 @@ def test_a_case_without_result_is_segmented_in_the_other_module(queue, results, 
     volume = scene_bridge.volume_from_node(volume_node)
     from types import SimpleNamespace
 
-    card = SimpleNamespace(id="m", sha256="cd" * 32, classes=(1, 2, 3), version="1", members=())
+    card = SimpleNamespace(id="m", sha256="cd" * 32, classes=(1, 2, 3), version="1", members=(), raw={})
     queue.tab.exit()
     made = scene_bridge.segmentation_to_node(
         Segmentation(volume, head[1][::-1].copy(), None, card, "auto", "cpu", "", "case-b"), volume_node
