@@ -729,6 +729,7 @@ def tiny_recipes(folder: Path) -> list[str]:
     return [*names, "broken"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of other processes are a POSIX matter")
 def test_the_queue_stops_and_goes_on_and_no_failure_stops_the_rest(data, tmp_path):
     names = tiny_recipes(tmp_path)
