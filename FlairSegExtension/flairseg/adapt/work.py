@@ -53,10 +53,6 @@ class Work:
                 raise output_error(self.folder, error) from error
         return kept
 
-    def has(self, name: str) -> bool:
-        """Whether a part is finished."""
-        return (self.folder / f"{name}.json").is_file()
-
     def remove(self) -> None:
         """Discard everything, once the results are in place."""
         shutil.rmtree(self.folder, ignore_errors=True)

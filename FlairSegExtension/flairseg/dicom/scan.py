@@ -278,10 +278,8 @@ def _image(path: Path, data: Header) -> Image | None:
     count = max(1, int(header_text.number(data, "NumberOfFrames") or 1), len(per_frame))
     header = _telling(data, shared, per_frame[0] if len(per_frame) else None)
     samples = int(header_text.number(data, "SamplesPerPixel") or 1)
-    frames = tuple(
-        _frame(path, data, number, count, (int(rows), int(columns)), header, shared, groups, samples)
-        for number, groups in enumerate(per_frame or [None] * count)
-    )
+    whole = _File(path, data, shared, count, (int(rows), int(columns)), header, samples)
+    frames = tuple(_frame(whole, number, groups) for number, groups in enumerate(per_frame or [None] * count))
     expected = header_text.number(data, "ImagesInAcquisition")
     series_number = header_text.number(data, "SeriesNumber")
     return Image(
@@ -320,17 +318,22 @@ def _group(keyword: str, *places: Header | None) -> Dataset | None:
     return next((found for place in places if (found := header_text.item(place, keyword)) is not None), None)
 
 
-def _frame(
-    path: Path,
-    data: Header,
-    number: int,
-    count: int,
-    shape: tuple[int, int],
-    header: Mapping[str, str],
-    shared: Dataset | None,
-    groups: Dataset | None,
-    samples: int,
-) -> Frame:
+@dataclass(frozen=True)
+class _File:
+    """What the frames of a file share."""
+
+    path: Path
+    data: Header
+    shared: Dataset | None
+    count: int
+    shape: tuple[int, int]
+    header: Mapping[str, str]
+    samples: int
+
+
+def _frame(whole: _File, number: int, groups: Dataset | None) -> Frame:
+    path, data, shared, count = whole.path, whole.data, whole.shared, whole.count
+
     def place(keyword: str, sequence: str, size: int) -> tuple[float, ...] | None:
         found = header_text.numbers(_group(sequence, groups, shared), keyword, size)
         # The root of a multi-frame file places no single frame of it.
@@ -362,7 +365,7 @@ def _frame(
         None if instance is None else int(instance),
         place("ImagePositionPatient", "PlanePositionSequence", 3),
         orientation,
-        shape,
+        whole.shape,
         spacing,
         header_text.number(measures, "SliceThickness") or header_text.number(data, "SliceThickness"),
         header_text.number(measures, "SpacingBetweenSlices") or header_text.number(data, "SpacingBetweenSlices"),
@@ -380,9 +383,9 @@ def _frame(
             header_text.text(data, "TriggerTime"),
             words,
         ),
-        header,
-        samples,
-        _role(sop_class, words, samples),
+        whole.header,
+        whole.samples,
+        _role(sop_class, words, whole.samples),
     )
 
 
