@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import slicer
-from FlairSegLib import dependencies, scene_bridge
+from FlairSegLib import dependencies, scene_bridge, volume_nodes
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -249,8 +249,8 @@ class FlairSegLogic(ScriptedLoadableModuleLogic):
             as it was.
         """
         segment = dependencies.load_segment()
-        volume = scene_bridge.volume_from_node(volumeNode)
-        volume = replace(volume, warnings=scene_bridge.header_warnings_of(volumeNode))
+        volume = volume_nodes.volume_from_node(volumeNode)
+        volume = replace(volume, warnings=volume_nodes.header_warnings_of(volumeNode))
         segmentation = segment(volume, model=modelId, device=device, progress=progress, cancel=cancel)
         return scene_bridge.segmentation_to_node(segmentation, volumeNode)
 

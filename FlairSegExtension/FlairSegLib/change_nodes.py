@@ -17,7 +17,7 @@ from flairseg.longitudinal.states import GAINED, LOST, STATES
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import drawing, scene_bridge, segment_tags, views
+from . import drawing, scene_bridge, segment_tags, views, volume_nodes
 from .task_controller import in_thread
 
 #: Colours of what a lesion that is older than the last study gained and lost: between enlarging and new, and paler than
@@ -134,7 +134,7 @@ def add_nodes(
 def _filled(image, array: np.ndarray, kind: int, start: float) -> Generator[float, None, None]:
     image.AllocateScalars(kind, 1)
     target, source = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(-1), array.reshape(-1)
-    for part in scene_bridge.pieces(source):
+    for part in volume_nodes.pieces(source):
         target[part] = source[part]
         yield start + 0.4 * part.stop / max(source.size, 1)
 

@@ -263,7 +263,7 @@ def offlineAdvice(packages: Sequence[str] = PACKAGES) -> str:
 
 
 def explain(output: str, packages: Sequence[str] = PACKAGES) -> tuple[str, str]:
-    """Cause and advice, in plain words, from what pip said.
+    """Cause and advice, from the output of pip.
 
     Parameters
     ----------

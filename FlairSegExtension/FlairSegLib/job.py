@@ -76,7 +76,7 @@ def environment() -> dict[str, str]:
 
 
 class WorkerProcess:
-    """A process ``python -m flairseg.worker`` and the threads that speak to it.
+    """A process ``python -m flairseg.worker`` and the threads of its pipes.
 
     Parameters
     ----------
@@ -164,25 +164,25 @@ class WorkerProcess:
             self._end(process)
         for target in (self._write, self._drain):
             threading.Thread(target=target, args=(process,), name="flairseg-worker-pipe", daemon=True).start()
-        nonsense = False
+        unreadable = False
         try:
             self._read(process.stdout)
         except (wire.ProtocolError, OSError, ValueError, KeyError) as error:
-            nonsense = process.poll() is None
+            unreadable = process.poll() is None
             logging.debug("FlairSeg: the worker's answer could not be read: %s", error)
         except MemoryError:
             self._end(process)
             process.wait()
             self.events.put(("ended", _out_of_memory()))
             return
-        if nonsense:
+        if unreadable:
             self._end(process)
         self._requests.put(None)
         status = process.wait()
         if not self._killed:
             logging.warning("FlairSeg: the worker process ended (%s).", status)
             logging.debug("FlairSeg: the worker's last words: %s", self._tail)
-        self.events.put(("ended", self._reason(status, nonsense)))
+        self.events.put(("ended", self._reason(status, unreadable)))
 
     def _read(self, stream) -> None:
         while (message := wire.read_message(stream)) is not None:
@@ -217,11 +217,11 @@ class WorkerProcess:
             while text := process.stderr.read1(4096):
                 self._tail = (self._tail + text.decode("utf-8", "replace"))[-_TAIL:]
 
-    def _reason(self, status: int, nonsense: bool) -> FlairSegError:
+    def _reason(self, status: int, unreadable: bool) -> FlairSegError:
         if not self.ready:
             return not_started("")
         lacked = status == -_SIGKILL or status & 0xFFFFFFFF in _WINDOWS_MEMORY or status == 128 + _SIGKILL
-        if not nonsense and (lacked or "bad_alloc" in self._tail or "MemoryError" in self._tail):
+        if not unreadable and (lacked or "bad_alloc" in self._tail or "MemoryError" in self._tail):
             return _out_of_memory()
         return WorkerError(
             _("The process that runs the model stopped working."),

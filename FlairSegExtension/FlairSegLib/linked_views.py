@@ -182,7 +182,7 @@ def layout_description(titles: Sequence[str], orientation: str) -> str:
 
 
 def plane_of(volume_node) -> str:
-    """``Axial``, ``Coronal`` or ``Sagittal``: the plane in which the slices of a volume node lie, as it is shown."""
+    """``Axial``, ``Coronal`` or ``Sagittal``: the slice plane of a volume node, as it is shown."""
     matrix = views.ijk_to_world(volume_node)
     return _ORIENTATIONS[int(dominant_axes(matrix)[2 - through_plane_axis(matrix)])]
 

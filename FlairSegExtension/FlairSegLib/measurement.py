@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flairseg.anatomy.lesion_table import LesionRow, Measured, lesion_table
+from flairseg.anatomy.lesion_table import LesionRow, Measured, lesion_table, table_csv
 from flairseg.anatomy.packing import unpack_regions
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH
@@ -18,7 +18,7 @@ from .segment_voxels import Snapshot
 if TYPE_CHECKING:
     from flairseg.anatomy.regions import RegionMap
 
-    from .scene_bridge import KeptAnswer
+    from .kept_answers import KeptAnswer
 
 #: Classes of which single regions are listed.
 LISTED = (LESION, NORMAL_WMH)
@@ -64,6 +64,11 @@ class Measurement:
     def edited(self) -> bool:
         """Whether any voxel differs from the model's answer."""
         return any(added or removed for added, removed in self.edits.values())
+
+    def table_text(self, case: str) -> str:
+        """The table as CSV text, see :func:`flairseg.anatomy.lesion_table.table_csv`; regions empty where unknown."""
+        rows = self.table.values()
+        return table_csv(rows if self.located else [replace(row, region="") for row in rows], case)
 
     def volume_ml(self, value: int) -> float:
         """Volume of a class in millilitres."""
@@ -114,7 +119,7 @@ class Stored:
         return replace(self, regions=unpack_regions(answer.full_labels(), kept.grid.ijk_to_ras))
 
     def fitting(self, shape: tuple[int, int, int]) -> Stored:
-        """What lies on a grid of that shape (K, J, I); the rest is of another one, and left out."""
+        """What is on a grid of that shape (K, J, I); the rest is left out."""
         found = {name: getattr(self, name) for name in ("probabilities", "original", "disagreement")}
         kept = {n: a if a is None or a.shape[-3:] == shape else None for n, a in found.items()}
         regions = self.regions if self.regions is None or self.regions.codes.shape == shape else None

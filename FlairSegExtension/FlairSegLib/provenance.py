@@ -1,6 +1,6 @@
 """Where a segmentation comes from: the tags and the version number that it begins with.
 
-Tags lie on the segments and survive ``.seg.nrrd``, ``.mrml`` and ``.mrb``; what a reader adds to them is in
+Tags are on the segments and survive ``.seg.nrrd``, ``.mrml`` and ``.mrb``; what a reader adds to them is in
 :mod:`.segment_tags`' words, and written by the panel.
 """
 

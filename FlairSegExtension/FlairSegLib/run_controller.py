@@ -27,7 +27,7 @@ from flairseg.worker.tasks import SegmentRequest
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from . import job, scene_bridge, settings, threads
+from . import job, scene_bridge, settings, threads, volume_nodes
 
 #: How long the GUI thread works on a run before it looks at the user's events, and how long it then leaves them.
 STEP_S, PAUSE_MS = 0.006, 1
@@ -37,7 +37,7 @@ DRAWN_MS = 25
 POLL_MS = 15
 #: Share of each look that a run in a thread of Slicer gets, seconds.
 THREAD_SHARE_S = 0.03
-#: The threads that speak to a fresh worker need a share until it listens and has been told what to load.
+#: The threads of a new worker's pipes need a share of time until it listens and knows what to load.
 WARM_UP_MS, WARM_UP_TAIL_S = 20, 1.0
 #: A process that has not said by then that it listens is not going to.
 START_TIMEOUT_S = 60.0
@@ -114,13 +114,13 @@ class RunController(VTKObservationMixin):
         RunInProgressError
             A run is under way; it goes on.
         FlairSegError
-            The node is no volume that can be segmented, see :func:`FlairSegLib.scene_bridge.volume_from_node`.
+            The node is no volume that can be segmented, see :func:`FlairSegLib.volume_nodes.volume_from_node`.
         """
         if self.running:
             raise RunInProgressError(
                 _("A volume is being segmented already."), _("Wait until it is done, or cancel it first.")
             )
-        scene_bridge.check_volume_node(volumeNode)
+        volume_nodes.check_volume_node(volumeNode)
         self._run = next(self._numbers)
         self._node = volumeNode
         scene = volumeNode.GetScene()
@@ -168,14 +168,14 @@ class RunController(VTKObservationMixin):
         yield PAUSE_MS
         # It starts while the voxels are copied.
         self._ready_worker()
-        taken = yield from self._paced(scene_bridge.take_volume(node), 0.0, SENT, "send")
+        taken = yield from self._paced(volume_nodes.take_volume(node), 0.0, SENT, "send")
         self._warmed = (model, device)
         request = SegmentRequest(taken.volume, model, device)
         worker, segmentation = yield from self._answered(lambda worker: worker.task(run, request))
         segmentation.warnings[:0] = taken.header_warnings
         if not worker.isProcess:
             segmentation.warnings.append(CaseWarning(self._in_slicer_warning(), "ran-inside-slicer"))
-        yield from self._paced(scene_bridge.check_unchanged(taken, node), FILL, FILL, "fill")
+        yield from self._paced(volume_nodes.check_unchanged(taken, node), FILL, FILL, "fill")
         result = yield from self._paced(scene_bridge.segmentation_steps(segmentation, node), FILL, 1.0, "fill")
         self.deviceUsed = segmentation.device_used
         # The node is in the scene, and its views draw it: whoever is told next has a turn of the event loop for itself.

@@ -1,6 +1,6 @@
 """Labels out of a segmentation node and back into it, whoever made it: FlairSeg, its command line, or the editor.
 
-Reading copies voxels as they lie and sorts them out later, in a thread; writing goes through Slicer's own segment
+Reading copies voxels as stored and sorts them out later, in a thread; writing goes through Slicer's own segment
 logic, changed boxes only, so that shared layers, undo history and displays stay right.
 """
 
@@ -130,7 +130,7 @@ def _grid_of_image(image) -> VolumeGeometry | None:
 def snapshot(node, volume_node, grid: VolumeGeometry) -> Snapshot:
     """Copy what is needed to know the label of each voxel.
 
-    Layers on the grid are copied as they lie; others are resampled onto the volume by Slicer.
+    Layers on the grid are copied as stored; others are resampled onto the volume by Slicer.
     """
     contents = node.GetSegmentation()
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
@@ -297,7 +297,7 @@ def _add_segment(node, value: int) -> str:
 
 
 def _place(image, grid: VolumeGeometry) -> Placement | None:
-    """Where a layer lies on the grid; None if it has other voxels."""
+    """Position of a layer on the grid; None if it has other voxels."""
     layer = _grid_of_image(image)
     return grid.locate(layer) if layer is not None else None
 

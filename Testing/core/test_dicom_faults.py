@@ -12,7 +12,7 @@ from flairseg.dicom.source import valid_date, valid_time
 from flairseg.errors import CaseWarning
 from flairseg.image.volume import Volume
 from flairseg.io.reader import read_volume
-from flairseg.segmentation.dicom_results import export_labels
+from flairseg.segmentation.dicom_results import DicomTarget, export_labels
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from Testing.core.dicom_series import Study, write_series
@@ -119,7 +119,9 @@ def test_impossible_dates_cost_no_result(tmp_path, drawn, date, time, enhanced):
     np.testing.assert_array_equal(read.volume.array, drawn[0].array)
     legacy = date.startswith("2024.")
     assert read.source.study_date == ("2024-05-31" if legacy else "")
-    made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, pdf=b"%PDF-1.7")
+    made = export_labels(
+        drawn[1], drawn[0].ijk_to_ras, folder, DicomTarget(tmp_path / "out", "case"), ALGORITHM, pdf=b"%PDF-1.7"
+    )
     assert set(made) == {"seg", "sr", "pdf"}
     for path in made.values():
         data = pydicom.dcmread(path)
@@ -409,7 +411,7 @@ def test_objects_of_merged_slabs_and_of_series_with_captures_are_valid(tmp_path,
     capture(folder / "1", "0capture", colour=True)
     used = {f.sop_instance_uid for f in read_flair(folder).source.frames}
     assert len(used) == 16
-    made = export_labels(labels, flair.ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM)
+    made = export_labels(labels, flair.ijk_to_ras, folder, DicomTarget(tmp_path / "out", "case"), ALGORITHM)
     for path in made.values():
         verified(path)
     seg = pydicom.dcmread(made["seg"])

@@ -17,7 +17,7 @@ from flairseg.dicom.grid import onto
 from flairseg.image.volume import Volume
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.privacy.pseudonyms import Pseudonymiser
-from flairseg.segmentation.dicom_results import export_labels, source_of, write_results
+from flairseg.segmentation.dicom_results import DicomTarget, export_labels, source_of, write_results
 
 from Testing.core.dicom_series import Study, write_series
 from Testing.core.tiny import AXIAL, affine, make_head, to_nifti
@@ -113,7 +113,13 @@ def test_pseudonymised_objects_are_valid_consistent_and_nameless(tmp_path, drawn
     read = read_flair(folder)
     pseudonymiser = Pseudonymiser(b"k" * 32)
     made = export_labels(
-        drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, ROWS, b"%PDF-1.7", pseudonymiser
+        drawn[1],
+        drawn[0].ijk_to_ras,
+        folder,
+        DicomTarget(tmp_path / "out", "case", pseudonymiser=pseudonymiser),
+        ALGORITHM,
+        ROWS,
+        b"%PDF-1.7",
     )
     seg, sr, pdf = (pydicom.dcmread(made[name]) for name in ("seg", "sr", "pdf"))
     for name, data in (("seg", seg), ("sr", sr), ("pdf", pdf)):
@@ -273,7 +279,12 @@ def test_nifti_to_dicom_to_seg_to_nifti_is_voxel_exact(tmp_path, orientation, ob
     label_file = nib.load(tmp_path / "labels.nii.gz")
     # Slicer's or NIfTI's order of the voxels: the affine takes them to their frames.
     made = export_labels(
-        np.asarray(label_file.dataobj).T, label_file.affine, folder, tmp_path / "out", "case", ALGORITHM, pdf=None
+        np.asarray(label_file.dataobj).T,
+        label_file.affine,
+        folder,
+        DicomTarget(tmp_path / "out", "case"),
+        ALGORITHM,
+        pdf=None,
     )
     volume_back = highdicom.seg.segread(made["seg"]).get_volume(combine_segments=True)
     # highdicom's array is (slice, row, column) in LPS; put each voxel where nibabel says that it lies.
@@ -499,7 +510,7 @@ def test_labels_of_another_grid_are_refused(tmp_path, drawn):
     turned[:3, :3] = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]]) @ turned[:3, :3]
     for matrix in (moved, turned, np.eye(4)):
         with pytest.raises(errors.InvalidGeometryError, match="is not on the voxels"):
-            export_labels(labels, matrix, folder, tmp_path / "out", "case", ALGORITHM)
+            export_labels(labels, matrix, folder, DicomTarget(tmp_path / "out", "case"), ALGORITHM)
     assert not (tmp_path / "out").exists()
     (tmp_path / "none").mkdir()
     with pytest.raises(errors.NoFlairError, match="no DICOM image"):
@@ -560,7 +571,9 @@ def test_poor_headers_still_give_valid_objects(tmp_path, drawn):
             delattr(data, keyword)
 
     folder = write_series(drawn[0], tmp_path / "s", "ge", change=strip)
-    made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, ROWS, b"%PDF-1.7")
+    made = export_labels(
+        drawn[1], drawn[0].ijk_to_ras, folder, DicomTarget(tmp_path / "out", "case"), ALGORITHM, ROWS, b"%PDF-1.7"
+    )
     assert set(made) == {"seg", "sr", "pdf"}
     for path in made.values():
         verified(path)
@@ -575,7 +588,9 @@ def test_odd_patients_are_repeated_as_dicom_allows(tmp_path, drawn):
         data.StudyDescription = "x\ty\x1b"
 
     folder = write_series(drawn[0], tmp_path / "s", "ge", change=odd)
-    made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / "out", "case", ALGORITHM, pdf=b"%PDF-1.7")
+    made = export_labels(
+        drawn[1], drawn[0].ijk_to_ras, folder, DicomTarget(tmp_path / "out", "case"), ALGORITHM, pdf=b"%PDF-1.7"
+    )
     for path in made.values():
         verified(path)
         data = pydicom.dcmread(path)
@@ -589,22 +604,22 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
     result = with_labels(segmentation, read, drawn[1])
     out = tmp_path / "out"
     summary = {"volumes_ml": VOLUMES, "lesions": ROWS}
-    made = write_results(result, read.source, out, "a", pdf=b"%PDF-1.7")
+    made = write_results(result, read.source, DicomTarget(out, "a"), pdf=b"%PDF-1.7")
     assert (
         {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm", "a_report.dcm"} == {p.name for p in made.values()}
     )
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(errors.OutputError, match="exist already"):
-        write_results(result, read.source, out, "a", summary)
+        write_results(result, read.source, DicomTarget(out, "a"), summary)
     # Without a report this time: the old one does not stay behind.
-    write_results(result, read.source, out, "a", summary, overwrite=True)
+    write_results(result, read.source, DicomTarget(out, "a", True), summary)
     assert {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm"}
     assert (out / "a_seg.dcm").read_bytes() != before["a_seg.dcm"]
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     # Objects of another study are never replaced.
     other = read_flair(write_series(drawn[0], tmp_path / "other", "ge", enhanced=True))
     with pytest.raises(errors.OutputError, match="belong to another study") as refused:
-        write_results(result, other.source, out, "a", summary, overwrite=True)
+        write_results(result, other.source, DicomTarget(out, "a", True), summary)
     assert refused.value.code == "other-input"
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
@@ -615,9 +630,9 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
         patch.setattr("flairseg.dicom.making.finished", lambda data, _p: data)
         patch.setattr("flairseg.segmentation.dicom_results.save", full_disk)
         with pytest.raises(errors.OutputError, match="full"):
-            write_results(result, read.source, out, "a", summary, overwrite=True)
+            write_results(result, read.source, DicomTarget(out, "a", True), summary)
         with pytest.raises(errors.OutputError, match="full"):
-            write_results(result, read.source, tmp_path / "new", "a", summary)
+            write_results(result, read.source, DicomTarget(tmp_path / "new", "a"), summary)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert not (tmp_path / "new").exists()
     calls = iter(range(10))
@@ -627,7 +642,7 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
             raise errors.Cancelled()
 
     with pytest.raises(errors.Cancelled):
-        write_results(result, read.source, tmp_path / "new", "a", summary, check=cancel)
+        write_results(result, read.source, DicomTarget(tmp_path / "new", "a"), summary, check=cancel)
     assert not (tmp_path / "new").exists()
 
 
@@ -660,7 +675,7 @@ def test_a_reader_s_corrections_are_told(tmp_path, drawn):
     folder = write_series(drawn[0], tmp_path / "s", "ge")
     for kind in ("SEMIAUTOMATIC", "MANUAL"):
         algorithm = Algorithm("flairseg2d-v1.0", "1.0", "", kind)
-        made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, tmp_path / kind, "case", algorithm)
+        made = export_labels(drawn[1], drawn[0].ijk_to_ras, folder, DicomTarget(tmp_path / kind, "case"), algorithm)
         data = pydicom.dcmread(made["seg"])
         assert {s.SegmentAlgorithmType for s in data.SegmentSequence} == {kind}
         verified(made["seg"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,9 +127,10 @@ def open_panel(main_window, load_module):
 
 @pytest.fixture
 def bridge(slicer):
-    from FlairSegLib import scene_bridge
+    """Everything between nodes of the scene and volumes and results of the core."""
+    from FlairSegLib import kept_answers, scene_bridge, volume_nodes
 
-    return scene_bridge
+    return SimpleNamespace(**{**vars(volume_nodes), **vars(kept_answers), **vars(scene_bridge)})
 
 
 @pytest.fixture

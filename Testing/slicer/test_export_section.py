@@ -52,7 +52,7 @@ def series(tmp_path):
 @pytest.fixture
 def section(panel, slicer, series):
     """The section, opened, with an accepted result whose volume was loaded from the series by the DICOM module."""
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import kept_answers, scene_bridge
     from FlairSegLib.panel import verdict_section
 
     _, volume, labels = series
@@ -65,7 +65,7 @@ def section(panel, slicer, series):
     segmentation = scene_bridge.segmentation_to_node(found, node)
     codes = np.full(labels.shape, WHITE_MATTER, np.uint8)
     regions = RegionMap(codes, codes > 0, True, None, np.eye(4), volume.spacing, 0)
-    scene_bridge.keep_regions(node, pack_regions(regions))
+    kept_answers.keep_regions(node, pack_regions(regions))
     verdict_section._note(
         segmentation,
         "accepted_after_edits",

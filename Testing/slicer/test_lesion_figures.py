@@ -38,10 +38,10 @@ def regions(head) -> RegionMap:
 @pytest.fixture
 def case(slicer, result, head, regions):
     """A result whose volume has its regions."""
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import kept_answers
 
     volume, node = segmented(slicer, head)
-    scene_bridge.keep_regions(volume, pack_regions(regions))
+    kept_answers.keep_regions(volume, pack_regions(regions))
     result.show(node)
     return volume, node
 
@@ -190,7 +190,7 @@ def test_confluent_lesions_are_counted_split(slicer, result, head):
 
 
 def test_regions_are_found_on_demand_cancelled_and_kept_with_the_volume(slicer, result, head):
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import kept_answers
 
     volume, node = segmented(slicer, head)
     result.show(node)
@@ -207,7 +207,7 @@ def test_regions_are_found_on_demand_cancelled_and_kept_with_the_volume(slicer, 
     assert not {"–", "Unknown"} & set(found), ui.regionsMessageLabel.text
     assert "not assessed" in ui.disseminationLabel.text
     assert not ui.regionsButton.isVisible()
-    kept = scene_bridge.kept_regions_of(volume)
+    kept = kept_answers.kept_regions_of(volume)
     matrix = result.panel._grid.ijk_to_ras
     regions = unpack_regions(kept.answer().full_labels(), matrix)
     rows = lesion_table(result.labels(), matrix, regions=regions)

@@ -20,9 +20,9 @@ def made(slicer, logic, head, model, save_nifti, tmp_path):
         if transformed:
             put_under(slicer, volume_node)
         node = logic.process(volume_node, modelId=str(model), device="cpu")
-        from FlairSegLib import scene_bridge
+        from FlairSegLib import volume_nodes
 
-        core = flairseg.segment(scene_bridge.volume_from_node(volume_node), model=model, device="cpu")
+        core = flairseg.segment(volume_nodes.volume_from_node(volume_node), model=model, device="cpu")
         return volume_node, node, core
 
     return make

@@ -31,10 +31,10 @@ def test_the_segments_are_listed_with_their_volume_and_status(slicer, result, he
 
 
 def test_what_the_model_never_looks_for_is_not_said_to_be_none(slicer, result, head):
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import kept_answers, scene_bridge
 
     volume, node = segmented(slicer, head)
-    answer = scene_bridge.answer_of(node)
+    answer = kept_answers.answer_of(node)
     lesions = np.where(answer.full_labels() == LESION, LESION, BACKGROUND).astype(np.uint8)
     card = load_card(REPOSITORY / "models" / "s4-deepwml-v1.0")
     found = Segmentation(head[0], lesions, None, card, "auto", "cpu", "CPUExecutionProvider", "FLAIR 042")

@@ -79,10 +79,10 @@ def test_a_case_lies_in_the_scene_as_it_lies_in_its_files(queue, results, head):
     assert tag(current.segmentation, "FlairSeg.model_sha256") == "ab" * 32
     assert tag(current.segmentation, "FlairSeg.created") == "2026-05-04T03:02:01+00:00"
     assert tag(current.segmentation, "FlairSeg.algorithm_type") == "AUTOMATIC"
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import kept_answers
 
-    assert np.array_equal(scene_bridge.original_labels_of(current.segmentation), labels[::-1])
-    assert scene_bridge.probabilities_of(current.segmentation)[LESION].max() == pytest.approx(0.6, abs=0.003)
+    assert np.array_equal(kept_answers.original_labels_of(current.segmentation), labels[::-1])
+    assert kept_answers.probabilities_of(current.segmentation)[LESION].max() == pytest.approx(0.6, abs=0.003)
     assert queue.tab.result.segmentationNode is current.segmentation
 
 
@@ -262,10 +262,10 @@ def test_a_case_without_result_is_segmented_in_the_other_module(queue, results, 
     assert not queue.tab.result.widget.isVisible()
     # As a run in the module FLAIR Segmentation would leave it.
     from flairseg.segmentation.result import Segmentation
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import scene_bridge, volume_nodes
 
     volume_node = queue.tab.loader.current.volume
-    volume = scene_bridge.volume_from_node(volume_node)
+    volume = volume_nodes.volume_from_node(volume_node)
     from types import SimpleNamespace
 
     card = SimpleNamespace(id="m", sha256="cd" * 32, classes=(1, 2, 3), version="1", members=(), raw={})

@@ -127,11 +127,11 @@ def test_process_thread_and_logic_give_the_same(slicer, runs, logic, model, volu
     by_logic = logic.process(volume_node, modelId=str(model), device="cpu")
     expected = labels_of(slicer, by_logic, volume_node)
     assert expected.any()
-    from FlairSegLib import scene_bridge
+    from FlairSegLib import kept_answers
 
     for node in (by_process, by_thread):
         np.testing.assert_array_equal(labels_of(slicer, node, volume_node), expected)
-        np.testing.assert_array_equal(scene_bridge.probabilities_of(node), scene_bridge.probabilities_of(by_logic))
+        np.testing.assert_array_equal(kept_answers.probabilities_of(node), kept_answers.probabilities_of(by_logic))
         assert node.GetParentTransformNode() is transform
 
 

@@ -301,7 +301,7 @@ class TestSegmentationToNode:
         def fail(*_args):
             raise RuntimeError("Importing of segment failed.")
 
-        monkeypatch.setattr(bridge, "_hidden_volume", fail)
+        monkeypatch.setattr("FlairSegLib.scene_bridge._hidden_volume", fail)
         nodes = number_of_nodes(slicer)
         with pytest.raises(RuntimeError, match="Importing"):
             bridge.segmentation_to_node(segmentation, volume_node)

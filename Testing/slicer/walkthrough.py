@@ -313,9 +313,9 @@ class Walkthrough:
 
     def followed(self) -> None:
         """A second study of the phantom, moved and with one lesion more: it alone is new."""
-        from FlairSegLib import scene_bridge
+        from FlairSegLib import volume_nodes
 
-        first = scene_bridge.volume_from_node(self.volume)
+        first = volume_nodes.volume_from_node(self.volume)
         labels = self.labels()
         place = self._opposite(labels)
         near = np.array(np.meshgrid(*(np.arange(n) for n in labels.shape), indexing="ij")).reshape(3, -1).T - place

@@ -41,7 +41,7 @@ class AdaptSection(TaskSection):
     Parameters
     ----------
     placeholder : QWidget
-        Into whose layout the section is laid.
+        Its layout takes the section.
     preferences : FlairSegSettings
     model : ModelSection
         Shows the model in use; told when it changes.

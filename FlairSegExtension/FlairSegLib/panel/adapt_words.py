@@ -145,7 +145,7 @@ def learnt_line(outcome: Outcome) -> str:
 
 
 def stage_words(stage: str) -> str:
-    """A stage of an adaptation in words; an unknown one as it is."""
+    """Text for a stage of an adaptation; an unknown stage as it is."""
     words = {
         "check": _("Checking the cases"),
         "base": _("Segmenting the cases with the model in use"),

@@ -12,7 +12,7 @@ from flairseg.image import flair_selection as proposal
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import background, candidates, phrasing, scene_bridge
+from .. import background, candidates, phrasing, volume_nodes
 from . import messages
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class CaseSection(VTKObservationMixin):
         """Look at the voxels in a thread of their own; nothing waits for it."""
         state = _state(node)
         try:
-            volume = scene_bridge.volume_from_node(node)
+            volume = volume_nodes.volume_from_node(node)
         except FlairSegError as error:
             self._looks[state] = [phrasing.text(error)]
             messages.show(self.ui.caseWarningLabel, messages.WARNING, phrasing.text(error))

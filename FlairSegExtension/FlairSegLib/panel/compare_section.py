@@ -12,7 +12,7 @@ from flairseg.labels import CLASSES, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.worker.tasks import CompareAnswer, CompareRequest
 from slicer.i18n import tr as _
 
-from .. import scene_bridge
+from .. import scene_bridge, volume_nodes
 from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps
 from . import messages
@@ -72,7 +72,7 @@ class CompareSection(TaskSection):
     Parameters
     ----------
     placeholder : QWidget
-        Into whose layout the section is laid.
+        Its layout takes the section.
     case : CaseSection
         Which volume.
     model : ModelSection
@@ -157,11 +157,11 @@ class CompareSection(TaskSection):
         taken = []
 
         def take() -> Steps:
-            taken.append((yield from scene_bridge.take_volume(volume)))
+            taken.append((yield from volume_nodes.take_volume(volume)))
             return CompareRequest(taken[0].volume, models, device)
 
         def receive(answer: CompareAnswer) -> Steps:
-            yield from scene_bridge.check_unchanged(taken[0], volume)
+            yield from volume_nodes.check_unchanged(taken[0], volume)
             return (yield from received(answer, volume))
 
         self.controller.perform(take, receive, [volume])

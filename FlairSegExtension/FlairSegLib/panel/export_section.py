@@ -14,7 +14,7 @@ from flairseg.worker.export import DICOM, HTML, OUTPUTS, PDF
 from flairseg.worker.tasks import ExportAnswer, ExportRequest
 from slicer.i18n import tr as _
 
-from .. import dependencies, dicom_source, scene_bridge, segment_tags, segment_voxels
+from .. import dependencies, dicom_source, kept_answers, segment_tags, segment_voxels, volume_nodes
 from ..case_names import case_of
 from ..task_controller import Steps, in_thread
 from . import messages, verdict_section
@@ -37,7 +37,7 @@ class ExportSection(TaskSection):
     Parameters
     ----------
     placeholder : QWidget
-        Into whose layout the section is laid.
+        Its layout takes the section.
     preferences : FlairSegSettings
     result : ResultPanel
         The segmentation that is shown is the one that is written.
@@ -121,8 +121,8 @@ class ExportSection(TaskSection):
         self._install_for(wanted)
         grid = segment_voxels.grid_of(node, volume)
         snapshot = segment_voxels.snapshot(node, volume, grid)
-        kept = scene_bridge.kept_answer_of(node)
-        regions = scene_bridge.kept_regions_of(volume)
+        kept = kept_answers.kept_answer_of(node)
+        regions = kept_answers.kept_regions_of(volume)
         request = ExportRequest(
             # Both are copied out of the scene in the steps below.
             volume=None,
@@ -133,7 +133,7 @@ class ExportSection(TaskSection):
             model_sha256=segment_tags.first_tag(node, segment_tags.MODEL_SHA256),
             created=segment_tags.first_tag(node, segment_tags.CREATED),
             algorithm_type=segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
-            warnings=scene_bridge.warnings_of(node),
+            warnings=kept_answers.warnings_of(node),
             review=verdict_section.noted(node),
             date=dicom_source.study_date(volume),
             followup=self._record(volume),
@@ -143,7 +143,7 @@ class ExportSection(TaskSection):
         self._written = request.folder
 
         def take() -> Steps:
-            taken = yield from scene_bridge.take_volume(volume)
+            taken = yield from volume_nodes.take_volume(volume)
             labels = yield from in_thread(snapshot.labels)
             answer = yield from in_thread(kept.answer) if kept is not None else _nothing()
             found = yield from in_thread(regions.answer) if regions is not None else _nothing()

@@ -16,14 +16,14 @@ from flairseg.worker.tasks import FollowAnswer, FollowRequest, FollowStudy
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import change_nodes, dicom_source, scene_bridge, segment_voxels, views
+from .. import change_nodes, dicom_source, kept_answers, segment_voxels, views, volume_nodes
 from ..linked_views import LinkedViews, Shown
 from ..task_controller import Steps, in_thread
 from . import information, messages
 from .compare_section import ROW_PX, fit_height
 from .lesion_words import short_region_name
-from .result_panel import volume_of
 from .task_section import TaskSection
+from .versions import volume_of
 
 if TYPE_CHECKING:
     from .case_section import CaseSection
@@ -61,7 +61,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
     Parameters
     ----------
     placeholder : QWidget
-        Into whose layout the section is laid.
+        Its layout takes the section.
     case : CaseSection
         The volume that is proposed as the present study.
     model : ModelSection
@@ -171,7 +171,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         chosen = [self.ui.previousSelector.currentNode(), self.ui.presentSelector.currentNode()]
         volumes = [_volume(node) for node in chosen]
         model, device = self._model.modelId, self._model.device
-        kept = scene_bridge.kept_regions_of(volumes[-1])
+        kept = kept_answers.kept_regions_of(volumes[-1])
         title = _("{previous} to {present}").format(previous=volumes[0].GetName(), present=volumes[1].GetName())
 
         def take() -> Steps:
@@ -295,7 +295,7 @@ def study_of(node, volume_node) -> Steps:
     -------
     FollowStudy
     """
-    taken = yield from scene_bridge.take_volume(volume_node)
+    taken = yield from volume_nodes.take_volume(volume_node)
     date, labels = dicom_source.study_date(volume_node), None
     if node is not volume_node:
         grid = segment_voxels.grid_of(node, volume_node)

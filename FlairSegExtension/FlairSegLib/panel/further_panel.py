@@ -22,7 +22,7 @@ class FurtherPanel:
     Parameters
     ----------
     placeholder : QWidget
-        Into whose layout they are laid.
+        Its layout takes them.
     preferences : FlairSegSettings
     case : CaseSection
     model : ModelSection

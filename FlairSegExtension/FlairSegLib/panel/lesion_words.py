@@ -1,4 +1,4 @@
-"""Lesions in words: regions, figures, load. Texts only; what they say is measured elsewhere."""
+"""Texts about lesions: regions, figures, load."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from flairseg.anatomy.regions import (
     REGIONS,
     UNKNOWN,
 )
-from flairseg.labels import CLASSES, LESION
+from flairseg.labels import BACKGROUND, CLASSES, LESION, VENTRICLES
 from slicer.i18n import tr as _
+
+from .. import keys
+from .result_section import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -207,3 +210,45 @@ def column_tips() -> list[str]:
         _("Confidence, %: mean probability of its class; of an ensemble, how far its models agree"),
         _("Region of the brain; normal hyperintensity is named as such and counts in no region"),
     ]
+
+
+def headings() -> list[str]:
+    """Headings of the list; what they mean is in their tooltips."""
+    return [_("No."), _("ml"), _("mm"), _("Slice"), _("%"), _("Region")]
+
+
+def key_line() -> str:
+    """The keys with which a case is read without the mouse."""
+    return _(
+        "Keys: {next}/{previous} next, previous · {flip} lesion ↔ normal · {delete} remove · {undo} undo ·"
+        " {overlay} colours · {accept} accept · {reject} reject"
+    ).format(
+        next=keys.NEXT,
+        previous=keys.PREVIOUS,
+        flip=keys.FLIP,
+        delete=keys.DELETE,
+        undo=keys.UNDO,
+        overlay=keys.OVERLAY,
+        accept=keys.ACCEPT,
+        reject=keys.REJECT,
+    )
+
+
+def explanation(lesion: Lesion) -> str:
+    """How sure the model is of a lesion's class: its mean probability, and that of the next class."""
+    if lesion.confidence is None:
+        return ""
+    return _("Model: {own:.0f} % {name}, {other:.0f} % {next}.").format(
+        own=100 * lesion.confidence,
+        name=_in_words(lesion.value),
+        other=100 * lesion.probabilities[lesion.runner_up],
+        next=_in_words(lesion.runner_up),
+    )
+
+
+def _in_words(value: int) -> str:
+    """Name of a class within a sentence."""
+    if value == BACKGROUND:
+        return _("no class")
+    name = class_name(value)
+    return name.lower() if value in (LESION, VENTRICLES) else name

@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import qt
 import slicer
-from flairseg.anatomy.lesion_table import dissemination_of_rows, load_by_region, table_csv
+from flairseg.anatomy.lesion_table import dissemination_of_rows, load_by_region
 from flairseg.errors import FlairSegError
 from flairseg.files.atomic import all_or_none
-from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesions.components import changed_box, find_lesions, other_wmh_class, rethresholded
+from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH
+from flairseg.lesions.components import other_wmh_class
 from slicer.i18n import tr as _
 
-from .. import background, drawing, keys, phrasing, scene_bridge, views
+from .. import background, drawing, kept_answers, phrasing, views
 from ..case_names import case_of
-from . import information, lesion_words, messages
+from . import information, lesion_list, lesion_words, messages
 from .file_names import file_stem
+from .proposals import Proposal, propose
 from .result_section import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flairseg.anatomy.lesion_table import LesionRow
-    from flairseg.lesions.components import Box, Lesion
+    from flairseg.lesions.components import Lesion
 
     from ..measurement import Measurement
 
-#: Rows that are shown; noise may hold thousands of regions, which nobody reads.
-MAXIMUM_ROWS = 400
 #: A slider that is being moved is waited for, ms.
 SETTLING_MS = 200
-_NUMBER, _VOLUME, _DIAMETER, _SLICE, _CONFIDENCE, _REGION = range(6)
 _ANY, _BELOW, _ABOVE = range(3)
 _CLASS_FILTERS = ((LESION,), (NORMAL_WMH,), (LESION, NORMAL_WMH))
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Lesions drawn anew, not applied yet."""
-
-    box: Box | None
-    before: np.ndarray | None
-    after: np.ndarray | None
-    count: int
-    volume_ml: float
 
 
 class LesionsSection:
@@ -75,16 +61,18 @@ class LesionsSection:
         #: The region that a key has just taken out of the list: an undo selects it again.
         self._taken: int | None = None
         self._starting = False
-        self._sort, self._descending = _NUMBER, False
+        self._sort, self._descending = lesion_list.NUMBER, False
         self._filling = False
         self._locked = False
         self._proposal: Proposal | None = None
         self._proposing = False
         self._task = None
-        self._build_table()
+        lesion_list.build(ui.lesionTable)
+        ui.lesionTable.horizontalHeader().sectionClicked.connect(self._sort_by)
+        ui.lesionTable.itemSelectionChanged.connect(self._row_selected)
         information.attach(ui.keysInfoButton, ui.keysLabel)
         information.attach(ui.disseminationInfoButton, ui.disseminationLabel)
-        information.tell(ui.keysInfoButton, ui.keysLabel, key_line())
+        information.tell(ui.keysInfoButton, ui.keysLabel, lesion_words.key_line())
         for text in (_("Lesions"), _("Normal WMH"), _("Both")):
             ui.classFilter.addItem(text)
         for text in (_("any"), _("below"), _("from")):
@@ -197,7 +185,7 @@ class LesionsSection:
         self._filling = True
         try:
             self.ui.lesionTable.selectRow(row)
-            self.ui.lesionTable.scrollToItem(self.ui.lesionTable.item(row, _NUMBER))
+            self.ui.lesionTable.scrollToItem(self.ui.lesionTable.item(row, lesion_list.NUMBER))
         finally:
             self._filling = False
         self._look()
@@ -241,31 +229,13 @@ class LesionsSection:
 
     # The list
 
-    def _build_table(self) -> None:
-        table = self.ui.lesionTable
-        table.setColumnCount(6)
-        table.setHorizontalHeaderLabels(_headings())
-        for column, tip in enumerate(lesion_words.column_tips()):
-            table.horizontalHeaderItem(column).setToolTip(tip)
-        table.verticalHeader().setVisible(False)
-        header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionsClickable(True)
-        # Qt keeps room for its mark in every column; the region needs it more.
-        header.setSortIndicatorShown(False)
-        for column in (_NUMBER, _VOLUME, _DIAMETER, _SLICE, _CONFIDENCE):
-            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(_REGION, qt.QHeaderView.Stretch)
-        header.sectionClicked.connect(self._sort_by)
-        table.itemSelectionChanged.connect(self._row_selected)
-
     def _fill(self) -> None:
         table = self.ui.lesionTable
         self._rows = self._wanted()
         self._filling = True
         try:
-            table.setRowCount(min(len(self._rows), MAXIMUM_ROWS))
-            for row, lesion in enumerate(self._rows[:MAXIMUM_ROWS]):
+            table.setRowCount(min(len(self._rows), lesion_list.MAXIMUM_ROWS))
+            for row, lesion in enumerate(self._rows[: lesion_list.MAXIMUM_ROWS]):
                 figures = self._figures(lesion)
                 texts = (
                     str(lesion.number),
@@ -276,16 +246,8 @@ class LesionsSection:
                     self._place(lesion, short=True),
                 )
                 tip = f"{self._place(lesion)}\n{lesion_words.sheet(lesion, figures)}"
-                for column, text in enumerate(texts):
-                    item = qt.QTableWidgetItem(text)
-                    item.setToolTip(tip)
-                    if column == _NUMBER:
-                        item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*CLASS_BY_VALUE[lesion.value].rgb_unit))
-                    if column != _REGION:
-                        item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-                    table.setItem(row, column, item)
-                table.setRowHeight(row, 20)
-            self._rows = self._rows[:MAXIMUM_ROWS]
+                lesion_list.set_row(table, row, texts, tip, CLASS_BY_VALUE[lesion.value].rgb_unit)
+            self._rows = self._rows[: lesion_list.MAXIMUM_ROWS]
             if self._selected is None and self._row_of(self._taken) is not None:
                 self._selected, self._taken = self._taken, None
             row = self._row_of(self._selected)
@@ -300,15 +262,13 @@ class LesionsSection:
                 self._next_row = row
         finally:
             self._filling = False
-        for column, heading in enumerate(_headings()):
-            mark = ("▾" if self._descending else "▴") if column == self._sort else ""
-            table.horizontalHeaderItem(column).setText(f"{heading}{mark}")
+        lesion_list.mark_sorted(table, self._sort, self._descending)
         if self._measured is None:
             self._quiet(_("Counting …") if self._node is not None else "")
         elif not self._rows:
             self._quiet(_("Nothing to list.") if self._measured.regions.lesions else _("No lesion was found."))
-        elif len(self._wanted()) > MAXIMUM_ROWS:
-            self._quiet(_("The first {count} are listed; filter to see others.").format(count=MAXIMUM_ROWS))
+        elif len(self._wanted()) > lesion_list.MAXIMUM_ROWS:
+            self._quiet(_("The first {count} are listed; filter to see others.").format(count=lesion_list.MAXIMUM_ROWS))
         elif not self.ui.lesionMessageLabel.property("kept"):
             self._quiet("")
         self.ui.lesionMessageLabel.setProperty("kept", False)
@@ -326,12 +286,12 @@ class LesionsSection:
             sure = {x.number: lesion_words.certainty(x) for x in rows}
             rows = [x for x in rows if sure[x.number] is not None and (sure[x.number] >= limit) == (kind == _ABOVE)]
         keys = {
-            _NUMBER: lambda x: x.number,
-            _VOLUME: lambda x: x.voxels,
-            _DIAMETER: lambda x: -1.0 if self._figures(x) is None else self._figures(x).diameter_mm,
-            _SLICE: lambda x: x.largest_slice,
-            _CONFIDENCE: lambda x: -1.0 if lesion_words.certainty(x) is None else lesion_words.certainty(x),
-            _REGION: self._place,
+            lesion_list.NUMBER: lambda x: x.number,
+            lesion_list.VOLUME: lambda x: x.voxels,
+            lesion_list.DIAMETER: lambda x: -1.0 if self._figures(x) is None else self._figures(x).diameter_mm,
+            lesion_list.SLICE: lambda x: x.largest_slice,
+            lesion_list.CONFIDENCE: lambda x: -1.0 if lesion_words.certainty(x) is None else lesion_words.certainty(x),
+            lesion_list.REGION: self._place,
         }
         return sorted(rows, key=lambda x: (keys[self._sort](x), x.number), reverse=self._descending)
 
@@ -361,7 +321,7 @@ class LesionsSection:
 
     def _case(self) -> str:
         """The case by the image that was segmented; by the segmentation itself where that is no longer in the scene."""
-        volume = scene_bridge.input_of(self._node)
+        volume = kept_answers.input_of(self._node)
         return self._node.GetName() if volume is None else case_of(volume)
 
     def save_table(self) -> None:
@@ -377,12 +337,9 @@ class LesionsSection:
         if not chosen:
             return
         path = Path(chosen) if Path(chosen).suffix else Path(f"{chosen}.csv")
-        rows = list(measured.table.values())
-        if not measured.located:
-            rows = [replace(row, region="") for row in rows]
         try:
             with all_or_none(path.parent, [path.name], replace=[path.name]) as folder:
-                (folder / path.name).write_text(table_csv(rows, self._case()), encoding="utf-8", newline="")
+                (folder / path.name).write_text(measured.table_text(self._case()), encoding="utf-8", newline="")
         except FlairSegError as error:
             text = _("Not saved. {what} Choose another folder.").format(what=error.message)
             messages.show(self.ui.lesionMessageLabel, messages.ERROR, text)
@@ -395,7 +352,9 @@ class LesionsSection:
     def _sort_by(self, column: int = 0) -> None:
         self._on_activity()
         # Large and doubtful lesions first: what one wants to see when one clicks.
-        self._descending = not self._descending if column == self._sort else column in (_VOLUME, _DIAMETER)
+        self._descending = (
+            not self._descending if column == self._sort else column in (lesion_list.VOLUME, lesion_list.DIAMETER)
+        )
         self._sort = column
         self._fill()
 
@@ -443,7 +402,7 @@ class LesionsSection:
         text = ""
         if lesion is not None:
             found = lesion_words.finding(lesion, self._figures(lesion), self._measured.located)
-            text = f"{found} {explanation(lesion)}".strip()
+            text = f"{found} {lesion_words.explanation(lesion)}".strip()
         messages.quiet(self.ui.whyLabel, text)
 
     # Editing
@@ -522,64 +481,3 @@ class LesionsSection:
     def _failed(self, error: Exception) -> None:
         self._task = None
         messages.show(self.ui.thresholdLabel, messages.ERROR, phrasing.text(error))
-
-
-def _headings() -> list[str]:
-    """Headings of the list; what they mean is in their tooltips."""
-    return [_("No."), _("ml"), _("mm"), _("Slice"), _("%"), _("Region")]
-
-
-def key_line() -> str:
-    """The keys with which a case is read without the mouse."""
-    return _(
-        "Keys: {next}/{previous} next, previous · {flip} lesion ↔ normal · {delete} remove · {undo} undo ·"
-        " {overlay} colours · {accept} accept · {reject} reject"
-    ).format(
-        next=keys.NEXT,
-        previous=keys.PREVIOUS,
-        flip=keys.FLIP,
-        delete=keys.DELETE,
-        undo=keys.UNDO,
-        overlay=keys.OVERLAY,
-        accept=keys.ACCEPT,
-        reject=keys.REJECT,
-    )
-
-
-def propose(
-    measured: Measurement,
-    probabilities: np.ndarray,
-    original: np.ndarray | None,
-    seen_from: float,
-    outlined_to: float,
-) -> Proposal:
-    """Lesions drawn anew by :func:`flairseg.lesions.components.rethresholded`, and how many and large they would be."""
-    grid, labels = measured.grid, measured.labels
-    fitting = original if original is not None and original.shape == labels.shape else None
-    after = rethresholded(labels, probabilities, seen_from, outlined_to, grid.voxel_volume_mm3, fitting)
-    found = find_lesions(after, grid.ijk_to_ras)
-    volume = sum(lesion.volume_ml for lesion in found.lesions)
-    box = changed_box(labels, after)
-    if box is None:
-        return Proposal(None, None, None, len(found.lesions), volume)
-    return Proposal(box, labels[box], after[box], len(found.lesions), volume)
-
-
-def explanation(lesion: Lesion) -> str:
-    """How sure the model is of a lesion's class: its mean probability, and that of the next class."""
-    if lesion.confidence is None:
-        return ""
-    return _("Model: {own:.0f} % {name}, {other:.0f} % {next}.").format(
-        own=100 * lesion.confidence,
-        name=_in_words(lesion.value),
-        other=100 * lesion.probabilities[lesion.runner_up],
-        next=_in_words(lesion.runner_up),
-    )
-
-
-def _in_words(value: int) -> str:
-    """Name of a class within a sentence."""
-    if value == BACKGROUND:
-        return _("no class")
-    name = class_name(value)
-    return name.lower() if value in (LESION, VENTRICLES) else name

@@ -290,7 +290,7 @@ def _mark() -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words that are no more exact than they can be."""
+    """Text for a duration in seconds, rounded to what is known."""
     if seconds < 10:
         return _("{n} s").format(n=max(1, round(seconds)))
     if seconds < 90:

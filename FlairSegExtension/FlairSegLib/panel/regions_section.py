@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flairseg.worker.tasks import RegionsAnswer, RegionsRequest
 from slicer.i18n import tr as _
 
-from .. import dependencies, scene_bridge, segment_voxels
+from .. import dependencies, kept_answers, segment_voxels, volume_nodes
 from ..task_controller import Steps, in_thread
 from . import messages
 from .task_section import TaskSection
@@ -39,7 +39,7 @@ class RegionsSection(TaskSection):
     @property
     def known(self) -> bool:
         """Whether the regions of the volume that is shown are kept with it."""
-        return scene_bridge.kept_regions_of(self._volume) is not None
+        return kept_answers.kept_regions_of(self._volume) is not None
 
     def show(self, node, volume_node) -> None:
         """Show a segmentation with its FLAIR (None: nothing); regions of another volume are not waited for."""
@@ -83,14 +83,14 @@ class RegionsSection(TaskSection):
         taken = []
 
         def take() -> Steps:
-            taken.append((yield from scene_bridge.take_volume(volume)))
+            taken.append((yield from volume_nodes.take_volume(volume)))
             labels = yield from in_thread(snapshot.labels)
             return RegionsRequest(taken[0].volume, labels)
 
         def receive(answer: RegionsAnswer) -> Steps:
-            yield from scene_bridge.check_unchanged(taken[0], volume)
+            yield from volume_nodes.check_unchanged(taken[0], volume)
             if answer.text:
-                scene_bridge.keep_regions(volume, answer.text)
+                kept_answers.keep_regions(volume, answer.text)
             return answer.warnings
 
         self.controller.perform(take, receive, [node, volume])

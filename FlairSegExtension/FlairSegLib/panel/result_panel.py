@@ -14,7 +14,17 @@ from flairseg.review.verdict import PENDING
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from .. import background, drawing, keys, measurement, phrasing, scene_bridge, segment_tags, segment_voxels, views
+from .. import (
+    background,
+    drawing,
+    kept_answers,
+    keys,
+    measurement,
+    phrasing,
+    segment_tags,
+    segment_voxels,
+    views,
+)
 from ..edit_tracker import EditTracker
 from ..shortcuts import Shortcuts
 from . import lesion_words, messages
@@ -23,6 +33,7 @@ from .lesions_section import LesionsSection
 from .regions_section import RegionsSection
 from .result_section import ResultSection
 from .verdict_section import VerdictSection
+from .versions import seconds_of, versions_of, volume_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +46,6 @@ UI_FILE, BAR_FILE = _UI / "FlairSegResult.ui", _UI / "FlairSegVerdict.ui"
 SETTLING_MS = 150
 #: How often the time of work is shown, ms.
 CLOCK_MS = 5000
-#: Node references of the bridge, the surest first.
-_INPUT_ROLE = "FlairSeg.input"
 
 
 class ResultPanel(VTKObservationMixin):
@@ -45,14 +54,14 @@ class ResultPanel(VTKObservationMixin):
     Parameters
     ----------
     placeholder : QWidget
-        Into which the panel is laid.
+        Its layout takes the panel.
     settings : FlairSegSettings
     clock : callable
         Seconds from any zero, for the time of work; for tests.
     onDecided : callable, optional
         Called without arguments after a verdict was saved or taken back.
     barPlaceholder : QWidget, optional
-        Into which summary, undo and verdict are laid, so that they stay in view; default: below the panel.
+        Its layout takes summary, undo and verdict, so that they stay in view; default: below the panel.
     editorTag : str
         Singleton tag of the editor node: panels that share one would paint together.
     """
@@ -170,8 +179,8 @@ class ResultPanel(VTKObservationMixin):
         self.tracker.watch(None)
         if node is not None:
             self._grid = segment_voxels.grid_of(node, self._volume)
-            self._kept = scene_bridge.kept_answer_of(node)
-            self.tracker.watch(node, _seconds_of(node))
+            self._kept = kept_answers.kept_answer_of(node)
+            self.tracker.watch(node, seconds_of(node))
             views.show_volume(self._volume)
         versions = versions_of(node, self._volume)
         for version in versions:
@@ -283,7 +292,7 @@ class ResultPanel(VTKObservationMixin):
             return
         taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
         kept, stored = self._kept, self._stored
-        kept_regions = scene_bridge.kept_regions_of(self._volume)
+        kept_regions = kept_answers.kept_regions_of(self._volume)
         previous = self._measured.regions if self._measured is not None else None
 
         def count():
@@ -443,51 +452,6 @@ class ResultPanel(VTKObservationMixin):
             self.setSegmentation(self._node)
         else:
             self.result.show_versions(versions_of(self._node, self._volume))
-
-
-def volume_of(node):
-    """The FLAIR of a segmentation: the one it names, else the one loaded volume on the same grid; None if unknown."""
-    if node is None:
-        return None
-    for role in (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()):
-        volume = node.GetNodeReference(role)
-        if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") and volume.GetImageData() is not None:
-            return volume
-    grid = segment_voxels.grid_of(node)
-    if grid is None:
-        return None
-    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if volume.GetClassName() != "vtkMRMLScalarVolumeNode" or volume.GetHideFromEditors():
-            continue
-        if volume.GetAttribute(segment_tags.FOLLOWUP):
-            continue
-        own = segment_voxels.grid_of(node, volume)
-        if own.matches(grid):
-            return volume
-    return None
-
-
-def versions_of(node, volume) -> list:
-    """All segmentations of the same FLAIR, oldest first; the one that is shown is always among them."""
-    found = []
-    for other in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        if other is node or (volume is not None and _names(other, volume)):
-            found.append(other)
-    return found
-
-
-def _seconds_of(node) -> float:
-    """Working time that was noted on a node: its own attribute knows more than the tags on its segments."""
-    try:
-        own = float(node.GetAttribute(segment_tags.ACTIVE_SECONDS) or 0)
-    except ValueError:
-        own = 0.0
-    return max(own, segment_tags.number(node, segment_tags.ACTIVE_SECONDS))
-
-
-def _names(node, volume) -> bool:
-    roles = (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole())
-    return any(node.GetNodeReferenceID(role) == volume.GetID() for role in roles)
 
 
 def _layout_of(placeholder):

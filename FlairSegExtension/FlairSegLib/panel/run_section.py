@@ -272,7 +272,7 @@ class RunSection:
 
 
 def stage_words(stage: str, fraction: float, slices: int) -> str:
-    """A stage of the run in plain words.
+    """Text for a stage of the run.
 
     Parameters
     ----------

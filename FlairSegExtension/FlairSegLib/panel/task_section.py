@@ -1,4 +1,4 @@
-"""A section whose button starts something long and becomes Cancel: progress, stage in words, what came of it."""
+"""A section whose button starts something long and becomes Cancel: progress, stage, outcome."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class TaskSection(ABC):
         """Show what the controller's receiving steps returned."""
 
     def _words(self, stage: str) -> str:
-        """A stage in plain words; those of a section's own are said by the section."""
+        """Text for a stage; a section overrides it for stages of its own."""
         return stage_words(stage)
 
     def _install(self, packages: Sequence[str]) -> None:
@@ -183,7 +183,7 @@ class TaskSection(ABC):
 
 
 def stage_words(stage: str) -> str:
-    """A stage that several tasks share, in plain words; an unknown one as it is."""
+    """Text for a stage that several tasks share; an unknown stage as it is."""
     words = {
         "start": _("Starting..."),
         "send": _("Reading the volume"),

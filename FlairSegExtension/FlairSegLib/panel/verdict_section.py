@@ -19,7 +19,7 @@ from flairseg.review.recorder import open_recorder
 from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
 from slicer.i18n import tr as _
 
-from .. import background, keys, phrasing, scene_bridge, segment_tags, segment_voxels
+from .. import background, keys, phrasing, segment_tags, segment_voxels, volume_nodes
 from ..case_names import case_of
 from . import messages
 
@@ -220,7 +220,7 @@ class VerdictSection:
         return Judged(
             case_of(volume_node),
             segment_voxels.snapshot(node, volume_node, grid),
-            scene_bridge.volume_from_node(volume_node),
+            volume_nodes.volume_from_node(volume_node),
             Verdict(
                 verdict,
                 reason=self._reason() if rejected else "",

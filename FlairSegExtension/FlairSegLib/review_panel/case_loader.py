@@ -23,8 +23,8 @@ from flairseg.study.queue import with_states
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .. import background, drawing, provenance, scene_bridge, segment_tags, segment_voxels, views
-from ..panel.result_panel import versions_of
+from .. import background, drawing, kept_answers, provenance, scene_bridge, segment_tags, segment_voxels, views
+from ..panel.versions import versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -166,7 +166,7 @@ class CaseLoader:
             return
         hidden = None
         if current.segmentation is not None and current.segmentation.GetScene() is not None:
-            hidden = current.segmentation.GetNodeReference(scene_bridge.PROBABILITIES_ROLE)
+            hidden = current.segmentation.GetNodeReference(kept_answers.PROBABILITIES_ROLE)
         for node in (current.segmentation, hidden, current.volume):
             remove_node(node)
 

@@ -13,7 +13,8 @@ from slicer.i18n import tr as _
 from .. import drawing, phrasing
 from ..panel import messages
 from ..panel.editor_section import REVIEW_TAG
-from ..panel.result_panel import ResultPanel, versions_of, volume_of
+from ..panel.result_panel import ResultPanel
+from ..panel.versions import versions_of, volume_of
 from ..shortcuts import Shortcuts
 from .case_list import CaseList
 from .case_loader import CaseLoader

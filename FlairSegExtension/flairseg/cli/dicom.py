@@ -79,13 +79,13 @@ class DicomOptions:
         """Write the objects; what the reader should know about them."""
         if self.folder is None:
             return []
-        from ..segmentation.dicom_results import write_results
+        from ..segmentation.dicom_results import DicomTarget, write_results
 
         date = read.source.study_date
         if pseudonymiser is not None:
             date = pseudonymiser.date(date)
         pdf, remarks = _report(case, date, pseudonymiser is not None)
-        write_results(case, read.source, self.folder, stem, pdf=pdf, pseudonymiser=pseudonymiser, overwrite=overwrite)
+        write_results(case, read.source, DicomTarget(self.folder, stem, overwrite, pseudonymiser), pdf=pdf)
         return remarks
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FlairSegError, OutputError
+from ..errors import FlairSegError
 from ..labels import CLASS_BY_VALUE
 from ..models.store import pipeline_sha256
 
@@ -27,7 +27,6 @@ class AlreadyDone(Exception):
 
 
 def raise_if_done(
-    error: OutputError,
     item: NamedInput,
     output: Path,
     card: ModelCard,
@@ -44,8 +43,6 @@ def raise_if_done(
 
     Parameters
     ----------
-    error : OutputError
-        Why nothing could be written.
     item : NamedInput
     output : Path
     card : ModelCard
@@ -58,7 +55,7 @@ def raise_if_done(
     """
     from ..segmentation.writing import file_names
 
-    if error.code != "results-exist" or dicom.folder is not None:
+    if dicom.folder is not None:
         return
     names = file_names(item.stem)
     if not all((output / names[kind]).is_file() for kind in wanted):

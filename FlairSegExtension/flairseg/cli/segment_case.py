@@ -172,7 +172,8 @@ def _segment_case(
         check_destination(output, item.stem, overwrite)
         dicom.check(item.path, item.stem, overwrite)
     except OutputError as error:
-        raise_if_done(error, item, output, card, wanted, job.regions, dicom, pseudonymiser)
+        if error.code == "results-exist":
+            raise_if_done(item, output, card, wanted, job.regions, dicom, pseudonymiser)
         raise
     began = time.perf_counter()
     read = dicom.read(item.path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)

@@ -1,4 +1,4 @@
-"""What a report is about: one case, gathered from a result in memory or from files, checked against its own label map.
+"""The case of a report: from a result in memory or from files, checked against its own label map.
 
 Files may be old, edited or made by others. Figures therefore come from the label map; what other files say about it is
 used where it agrees with the map, and said to be missing or doubtful where it does not.
@@ -35,7 +35,7 @@ REGIONS = ("periventricular", "juxtacortical", "infratentorial", "deep_white_mat
 STATES = ("new", "enlarging", "stable", "shrinking", "resolved", "split", "merged")
 #: Key of the ventricles in ``followup.json``.
 _VENTRICLES = CLASS_BY_VALUE[VENTRICLES].id
-#: What a summary may be off by before its figures no longer count as those of the label map.
+#: Largest difference between a summary and the label map that it describes.
 _SAME_ML = 0.002
 _SAME_SHARE = 0.002
 
@@ -136,7 +136,7 @@ class Grade:
 class Change:
     """What ``followup.json`` says, as far as it can be understood; the last study against the first.
 
-    ``sheet`` is the picture that lies beside it (first study, last study, subtraction), PNG; empty if there is none.
+    ``sheet`` is the picture beside it (first study, last study, subtraction), PNG; empty if there is none.
     """
 
     studies: tuple[Study, ...]
@@ -250,11 +250,11 @@ class Case:
     has_regions : bool
         Whether the rows' regions are known.
     warnings : tuple of str
-        What the reader should know before trusting the result.
+        What limits trust in the result.
     labels_sha256 : str
         Of the file that the labels were read from; empty if there was none.
     dates_moved : bool
-        Whether names are pseudonyms and dates moved.
+        Whether names are pseudonyms and dates are shifted.
     image_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the image, keyed under pseudonyms; computed when the report is
         written where it is empty.
@@ -309,7 +309,7 @@ def describes(summary: Mapping[str, Any], labels: np.ndarray, volume: Volume, co
     return whole(summary.get("lesion_count")) == count
 
 
-# --- content of files, taken with care: a wrong type is a missing value
+# --- content of files: a value of the wrong type counts as missing
 
 
 def mapping(value: object) -> Mapping[str, Any]:

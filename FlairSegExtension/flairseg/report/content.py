@@ -1,7 +1,7 @@
-"""What a report says, in the order in which it says it: paragraphs, tables, pictures. How it looks is not decided here.
+"""The document of a case: paragraphs, tables and pictures in order, without layout.
 
-HTML and PDF show this and nothing else, so they cannot differ. Every text from outside has gone through
-:func:`~flairseg.report.safe.safe` when it arrives here.
+Both renderers, HTML and PDF, take this document alone, so their content cannot differ. Every text from outside has
+passed :func:`~flairseg.report.safe.safe`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pieces that a report is made of: facts, notices, pictures, blocks of page one, sections of the details."""
+"""The document model of a report: facts, notices, pictures, blocks of page one, sections of the details."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..reporting.layout import Table
 from .slices import SliceView
 
-#: How pressing a notice is.
+#: Urgency of a notice.
 CALM, ATTENTION, ALARM = "calm", "attention", "alarm"
 
 

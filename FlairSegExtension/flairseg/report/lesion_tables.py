@@ -18,7 +18,7 @@ from .texts import Texts
 
 #: Rows of the table of single lesions over time, and false changes of a self-grade, that are shown.
 _MOST_CHANGED, _MOST_FALSE = 400, 12
-#: What the noise floor says in words.
+#: Key of the noise floor's sentence.
 _TOLD = "text"
 
 

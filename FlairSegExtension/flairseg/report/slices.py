@@ -60,7 +60,7 @@ class SliceView:
     number : int
         In the file's own order, from 1.
     side, position_mm : str, float
-        Where it lies: ``S``, 34.0.
+        Its position: ``S``, 34.0.
     image : ndarray of uint8, shape (rows, columns)
         Gray levels, square pixels.
     width_mm, height_mm : float
@@ -119,7 +119,7 @@ class Slices:
         Each step takes the slice that adds most: a lesion counts by the root of its volume, shown in full in the slice
         where its area is largest; a new or growing one counts more than all that any slice shows otherwise; the largest
         of each region that the McDonald criteria name counts at least as much as the ventricles, once. Without lesions
-        the widest ventricles and what lies evenly above and below are shown.
+        the widest ventricles and slices evenly spaced above and below are shown.
         """
         weights, shown = self._telling()
         chosen: list[int] = []
@@ -179,7 +179,7 @@ class Slices:
         return found
 
     def _filled(self, chosen: list[int]) -> list[int]:
-        """At least three slices: what is missing lies in the head, as far as can be from those that are there."""
+        """At least three slices: further ones are in the head, as far as possible from the others."""
         tissue = self._stack.array[(slice(None), *self._box)] > self._window[0] + 0.25 * (
             self._window[1] - self._window[0]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,28 @@ if TYPE_CHECKING:
 ENDINGS = {"seg": "_seg.dcm", "sr": "_sr.dcm", "pdf": "_report.dcm"}
 
 
+@dataclass(frozen=True)
+class DicomTarget:
+    """Where the DICOM objects of a case go.
+
+    Attributes
+    ----------
+    folder : Path
+        Created if need be.
+    stem : str
+        Safe name of the case, from :func:`flairseg.files.names.name_inputs`.
+    overwrite : bool
+        Replace what exists of this stem.
+    pseudonymiser : Pseudonymiser, optional
+        Cleans every object in the same way, so that they still refer to each other.
+    """
+
+    folder: Path
+    stem: str
+    overwrite: bool = False
+    pseudonymiser: Pseudonymiser | None = None
+
+
 def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = False) -> None:
     """Refuse, before any work is done, what could not be written in the end.
 
@@ -53,13 +76,10 @@ def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = Fal
 def write_results(
     segmentation: Segmentation,
     source: Source,
-    folder: str | Path,
-    stem: str,
+    target: DicomTarget,
     summary: Mapping[str, Any] | None = None,
     pdf: bytes | str | Path | None = None,
     kind: str = "AUTOMATIC",
-    pseudonymiser: Pseudonymiser | None = None,
-    overwrite: bool = False,
     check: Callable[[], None] | None = None,
 ) -> dict[str, Path]:
     """Write ``<stem>_seg.dcm``, ``<stem>_sr.dcm`` and, with a PDF, ``<stem>_report.dcm``, all or none.
@@ -70,20 +90,13 @@ def write_results(
         On the grid of ``source``.
     source : Source
         The series that it was made from (:attr:`DicomVolume.source`).
-    folder : path
-        Created if need be.
-    stem : str
-        Safe name of the case, from :func:`flairseg.files.names.name_inputs`.
+    target : DicomTarget
     summary : mapping, optional
         ``volumes_ml`` and ``lesions`` as in ``summary.json``; default: those of the segmentation.
     pdf : bytes or path, optional
         The report.
     kind : str
         ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL``.
-    pseudonymiser : Pseudonymiser, optional
-        Cleans every object in the same way, so that they still refer to each other.
-    overwrite : bool
-        Replace what exists of this stem.
     check : callable, optional
         Called between objects; may raise to cancel.
 
@@ -99,7 +112,7 @@ def write_results(
     FlairSegError
         As for :func:`make_seg`, :func:`make_sr` and :func:`make_pdf`.
     """
-    check_dicom_destination(folder, stem, overwrite)
+    check_dicom_destination(target.folder, target.stem, target.overwrite)
     summary = segmentation.summary() if summary is None else summary
     algorithm = Algorithm.of(segmentation.card, kind)
     objects = {
@@ -109,20 +122,17 @@ def write_results(
     objects["sr"] = make_sr(objects["seg"], source, summary["volumes_ml"], summary["lesions"], algorithm)
     if pdf is not None:
         objects["pdf"] = make_pdf(pdf, source, based_on=list(objects.values()))
-    return _put(objects, Path(folder), stem, pseudonymiser, check)
+    return _put(objects, target, check)
 
 
 def export_labels(
     labels: np.ndarray,
     ijk_to_ras: np.ndarray,
     files: str | Path | Sequence[str | Path],
-    folder: str | Path,
-    stem: str,
+    target: DicomTarget,
     algorithm: Algorithm,
     lesions: Sequence[Mapping[str, Any]] | None = None,
     pdf: bytes | str | Path | None = None,
-    pseudonymiser: Pseudonymiser | None = None,
-    overwrite: bool = False,
 ) -> dict[str, Path]:
     """Labels of any origin (Slicer's editor, a NIfTI file) as DICOM objects of the series that they were drawn on.
 
@@ -134,14 +144,13 @@ def export_labels(
         Their affine, RAS mm. The axes may run otherwise than in the DICOM files; the voxels must be the same.
     files : path or sequence of path
         The source's folder (other series may be in it), or its files.
-    folder, stem
-        As for :func:`write_results`.
+    target : DicomTarget
     algorithm : Algorithm
         What made the labels; ``kind`` says whether a reader corrected them.
     lesions : sequence of mapping, optional
         Rows of the lesion table; default: volume, centre and region-less rows from the labels.
-    pdf, pseudonymiser, overwrite
-        As for :func:`write_results`.
+    pdf : bytes or path, optional
+        The report.
 
     Returns
     -------
@@ -157,7 +166,7 @@ def export_labels(
     OutputError
         If the files exist or cannot be written.
     """
-    check_dicom_destination(folder, stem, overwrite)
+    check_dicom_destination(target.folder, target.stem, target.overwrite)
     labels = np.asarray(labels, dtype=np.uint8)
     source, labels = source_of(labels, ijk_to_ras, files)
     voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
@@ -167,7 +176,7 @@ def export_labels(
     objects = {"seg": seg, "sr": make_sr(seg, source, volumes, rows, algorithm)}
     if pdf is not None:
         objects["pdf"] = make_pdf(pdf, source, based_on=list(objects.values()))
-    return _put(objects, Path(folder), stem, pseudonymiser, None)
+    return _put(objects, target)
 
 
 def source_of(
@@ -238,14 +247,11 @@ def _rows(labels: np.ndarray, source: Source) -> list[dict[str, Any]]:
 
 
 def _put(
-    objects: Mapping[str, Dataset],
-    folder: Path,
-    stem: str,
-    pseudonymiser: Pseudonymiser | None,
-    check: Callable[[], None] | None,
+    objects: Mapping[str, Dataset], target: DicomTarget, check: Callable[[], None] | None = None
 ) -> dict[str, Path]:
+    folder, stem = Path(target.folder), target.stem
     names = {name: f"{stem}{ENDINGS[name]}" for name in objects}
-    objects = {name: finished(data, pseudonymiser) for name, data in objects.items()}
+    objects = {name: finished(data, target.pseudonymiser) for name, data in objects.items()}
     for name, data in objects.items():
         _refuse_other_series(folder / names[name], data, stem)
     with all_or_none(folder, names.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:

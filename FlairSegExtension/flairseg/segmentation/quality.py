@@ -48,7 +48,7 @@ def result_doubts(
     image_is_doubtful: bool = False,
     ventricles_are_known: bool = True,
 ) -> list[CaseWarning]:
-    """What speaks against the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
+    """Reasons to doubt the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
     doubts: list[CaseWarning] = []
     voxel_ml = float(np.prod(stack.spacing)) / 1000
     volumes = count_voxels(labels) * voxel_ml

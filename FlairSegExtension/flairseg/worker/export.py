@@ -165,19 +165,17 @@ def _dicom(
     case: Segmentation, request: ExportRequest, stem: str, pdf: bytes | None, pseudonyms: Pseudonymiser | None
 ) -> dict[str, Path]:
     from ..dicom import Algorithm
-    from ..segmentation.dicom_results import export_labels
+    from ..segmentation.dicom_results import DicomTarget, export_labels
 
     made = export_labels(
         case.labels,
         case.volume.ijk_to_ras,
-        # In the series' own place and order; the labels lie on its voxels.
+        # In the series' own place and order; the labels are on its voxels.
         [Path(file) for file in request.source_files] or request.source_folder,
-        Path(request.folder),
-        stem,
+        DicomTarget(Path(request.folder), stem, pseudonymiser=pseudonyms),
         Algorithm.of(case.card, request.algorithm_type or MANUAL),
         lesions=case.lesions(),
         pdf=pdf,
-        pseudonymiser=pseudonyms,
     )
     return {f"dicom_{kind}": path for kind, path in made.items()}
 

@@ -1,0 +1,199 @@
+"""What a scene keeps of a model's answer and of the regions of a volume, and the way back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+from flairseg.errors import CaseWarning
+from flairseg.image.geometry import VolumeGeometry
+from flairseg.image.packed import CompactAnswer
+
+from .segment_voxels import grid_of
+from .volume_nodes import (
+    local_matrix,
+    shape_of,
+)
+
+#: Node references of a segmentation node.
+INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
+#: The model's own labels, as :attr:`flairseg.image.packed.CompactAnswer.labels_text`, and the affine of their grid (16
+#: numbers, row by row, IJK -> RAS before parent transforms).
+LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
+#: The regions of the brain on a volume node, kept as the labels are.
+REGIONS_ATTRIBUTE, REGIONS_GRID_ATTRIBUTE = "FlairSeg.regions", "FlairSeg.regions_grid"
+
+
+def input_of(segmentation_node):
+    """The volume node that a segmentation was made from; None if it is not in the scene."""
+    return segmentation_node.GetNodeReference(INPUT_ROLE)
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """What a scene keeps of the model's own answer, still packed; :meth:`answer` unpacks it, in any thread.
+
+    Attributes
+    ----------
+    grid : VolumeGeometry
+        That the input volume has now (Slicer may have re-ordered its slices when it loaded it again), else the
+        segmentation's own.
+    text : str
+        Labels, see :data:`LABELS_ATTRIBUTE`.
+    then : ndarray, shape (4, 4)
+        Affine of the labels' grid, IJK -> RAS.
+    levels : ndarray of uint8, shape (k, j, i, 3) or (k, j, i, 4), or None
+        Voxels of the hidden volume, see :class:`~flairseg.image.packed.CompactAnswer`. Not a copy: numpy keeps Slicer's
+        memory alive, and nobody edits that volume.
+    levels_affine : ndarray, shape (4, 4), or None
+        Their affine, IJK -> RAS.
+    """
+
+    grid: VolumeGeometry
+    text: str
+    then: np.ndarray
+    levels: np.ndarray | None = None
+    levels_affine: np.ndarray | None = None
+
+    def answer(self) -> CompactAnswer | None:
+        """The answer on :attr:`grid`; None if it cannot be read, or is not on its voxels.
+
+        Takes a quarter of a second for a large volume. ``levels`` is None where the probabilities were not saved.
+        """
+        try:
+            kept = CompactAnswer.from_labels_text(self.text)
+        except ValueError:
+            logging.warning("FlairSeg: the labels kept with a segmentation cannot be read.")
+            return None
+        then, grid = self.then, self.grid
+        voxels, levels = kept.labels[..., None], None
+        if self.levels is not None:
+            # Files may give the hidden volume back in another order, too.
+            placed = _placed(self.levels, self.levels_affine, VolumeGeometry(kept.shape, then))
+            if placed is not None and placed[1] == kept.start and placed[0].shape[:3] == kept.labels.shape:
+                levels = placed[0]
+        if kept.shape == grid.shape and _hardened(VolumeGeometry(kept.shape, then), grid):
+            # The volume's transform was hardened: its voxels are those of then, in the same order.
+            then = grid.ijk_to_ras
+        corner = VolumeGeometry(kept.shape, then).part(kept.start, kept.labels.shape).ijk_to_ras
+        placed = _placed(voxels, corner, grid)
+        if placed is None:
+            return None
+        voxels, start = placed
+        if levels is not None:
+            levels = np.ascontiguousarray(_placed(levels, corner, grid)[0])
+        try:
+            return CompactAnswer(grid.shape, start, np.ascontiguousarray(voxels[..., 0]), levels)
+        except ValueError:
+            # The volume was cropped, or another one took its place.
+            return None
+
+
+def warnings_of(segmentation_node) -> list[CaseWarning]:
+    """The warnings noted on a segmentation node, with their codes where the node has them."""
+    texts, codes = (
+        (segmentation_node.GetAttribute(name) or "").splitlines()
+        for name in ("FlairSeg.warnings", "FlairSeg.warning_codes")
+    )
+    codes = codes if len(codes) == len(texts) else ["note"] * len(texts)
+    return [CaseWarning(text, code) for text, code in zip(texts, codes, strict=True) if text]
+
+
+def kept_answer_of(segmentation_node) -> KeptAnswer | None:
+    """What is kept of the model's own answer that a segmentation began with; None if nothing is.
+
+    Reads addresses only: for the GUI thread, whatever the size of the volume.
+    """
+    grid = grid_of(segmentation_node, input_of(segmentation_node))
+    text, then = segmentation_node.GetAttribute(LABELS_ATTRIBUTE), _matrix_of(segmentation_node, GRID_ATTRIBUTE)
+    if grid is None or not text or then is None:
+        return None
+    hidden = segmentation_node.GetNodeReference(PROBABILITIES_ROLE)
+    if hidden is None or hidden.GetImageData() is None:
+        return KeptAnswer(grid, text, then)
+    return KeptAnswer(grid, text, then, slicer.util.arrayFromVolume(hidden), local_matrix(hidden))
+
+
+def keep_regions(volume_node, text: str) -> None:
+    """Keep the regions of the brain with their volume, for all segmentations of it and for the saved scene.
+
+    Parameters
+    ----------
+    volume_node : vtkMRMLScalarVolumeNode
+    text : str
+        Region codes on the volume's grid as :attr:`flairseg.image.packed.CompactAnswer.labels_text`.
+    """
+    volume_node.SetAttribute(REGIONS_GRID_ATTRIBUTE, matrix_text(local_matrix(volume_node)))
+    volume_node.SetAttribute(REGIONS_ATTRIBUTE, text)
+
+
+def kept_regions_of(volume_node) -> KeptAnswer | None:
+    """What :func:`keep_regions` kept, on the grid that the volume has now; None if nothing is kept.
+
+    Its ``answer()`` holds region codes in place of labels.
+    """
+    if volume_node is None or volume_node.GetImageData() is None:
+        return None
+    text, then = volume_node.GetAttribute(REGIONS_ATTRIBUTE), _matrix_of(volume_node, REGIONS_GRID_ATTRIBUTE)
+    if not text or then is None:
+        return None
+    return KeptAnswer(VolumeGeometry(shape_of(volume_node), local_matrix(volume_node)), text, then)
+
+
+def answer_of(segmentation_node) -> CompactAnswer | None:
+    """The model's own answer that a segmentation began with, copied out of the scene; None if it is not known.
+
+    For scripts; a panel takes :func:`kept_answer_of` and unpacks that in a thread.
+    """
+    kept = kept_answer_of(segmentation_node)
+    return None if kept is None else kept.answer()
+
+
+def probabilities_of(segmentation_node) -> np.ndarray | None:
+    """The model's probabilities, float16, (4, K, J, I) on the input volume's grid; None if they are not known.
+
+    To within 1/510. For a large volume see :func:`answer_of`.
+    """
+    answer = answer_of(segmentation_node)
+    return None if answer is None else answer.full_probabilities()
+
+
+def original_labels_of(segmentation_node) -> np.ndarray | None:
+    """The model's own labels, uint8, (K, J, I) on the input volume's grid, whatever was edited; None if unknown."""
+    answer = answer_of(segmentation_node)
+    return None if answer is None else answer.full_labels()
+
+
+def matrix_text(matrix: np.ndarray) -> str:
+    """A 4 x 4 matrix as the text of an attribute."""
+    return " ".join(f"{number:.17g}" for number in matrix.ravel())
+
+
+def _matrix_of(node, attribute: str) -> np.ndarray | None:
+    """The matrix in an attribute; None if there is none."""
+    try:
+        return np.array([float(number) for number in (node.GetAttribute(attribute) or "").split()]).reshape(4, 4)
+    except ValueError:
+        if node.GetAttribute(attribute):
+            logging.warning("FlairSeg: a matrix kept with a node cannot be read.")
+        return None
+
+
+def _placed(
+    voxels: np.ndarray, ijk_to_ras: np.ndarray, grid: VolumeGeometry
+) -> tuple[np.ndarray, tuple[int, int, int]] | None:
+    """Voxels (k, j, i, ...) in the axis order of a grid, and the index of the first; None if they are not on it."""
+    found = grid.locate(VolumeGeometry(voxels.shape[:3], ijk_to_ras))
+    if found is None:
+        return None
+    return np.moveaxis(found.arrange(np.moveaxis(voxels, -1, 0)), 0, -1), found.start
+
+
+def _hardened(then: VolumeGeometry, now: VolumeGeometry) -> bool:
+    """Whether a grid was turned or stretched since, and not merely stored with its axes in another order."""
+    moved = then.ijk_to_ras.copy()
+    moved[:3, 3] = now.ijk_to_ras[:3, 3]
+    re_ordered = now.locate(VolumeGeometry(then.shape, moved)) is not None
+    return then.is_right_handed == now.is_right_handed and not re_ordered

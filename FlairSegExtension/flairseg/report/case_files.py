@@ -1,0 +1,207 @@
+"""The files of a case for its report: found by one of them, read with limits, checked for belonging together."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..files.hashing import file_sha256
+from ..files.kinds import ENDINGS as IMAGE_ENDINGS
+from ..files.names import mask_case_name, stem_of, without_mask_words
+from ..files.summary_paths import find_input
+from ..review.verdict import ACCEPTED_AFTER_EDITS, from_json
+from ..review.version_folder import (
+    LABELS,
+    VERDICT,
+    flair_file,
+    problems_in,
+    version_name,
+    versions_in,
+)
+from ..segmentation.writing import ENDINGS
+from .case import (
+    UNREADABLE,
+    Review,
+    change_of,
+    mapping,
+    text,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+
+#: Longest JSON file that is read, bytes: a summary with thousands of lesions has one.
+_MAXIMUM_JSON_BYTES = 50_000_000
+#: Largest picture of a follow-up that is shown.
+_MAXIMUM_PICTURE_BYTES, _MAXIMUM_PIXELS = 30_000_000, 60_000_000
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
+_GIVE = (
+    "Give <name>_labels.nii.gz or <name>_summary.json of flairseg segment, or the folder <case>/v<NNN> of a version."
+)
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Paths of a case's files."""
+
+    name: str
+    labels: Path
+    summary: Path | None = None
+    version: Path | None = None
+
+
+def find_files(path: Path) -> CaseFiles:
+    """The files of a case, by one of them or by the folder of a version."""
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        is_folder = exists = False
+    if not exists:
+        raise InputNotFoundError(f"There is no file or folder {path}.", "Check the path for typing errors.")
+    if is_folder:
+        versions = versions_in(path)
+        folder = path / version_name(versions[-1]) if versions else path
+        if not (folder / LABELS).is_file():
+            raise InputNotFoundError(f"The folder {path.name} holds no version of a case.", _GIVE)
+        return CaseFiles(folder.absolute().parent.name, folder / LABELS, version=folder)
+    for own, other in ((ENDINGS["labels"], ENDINGS["summary"]), (ENDINGS["summary"], ENDINGS["labels"])):
+        if path.name.endswith(own):
+            stem = path.name.removesuffix(own)
+            sibling = path.with_name(stem + other)
+            labels, summary = (path, sibling) if own == ENDINGS["labels"] else (sibling, path)
+            if not labels.is_file():
+                raise InputNotFoundError(
+                    f"The label map {labels.name} does not lie beside {path.name}.", "Put the files together again."
+                )
+            if summary.is_file():
+                return CaseFiles(stem, labels, summary)
+            return CaseFiles(mask_case_name(labels), labels)
+    if path.name == LABELS and (path.parent / VERDICT).is_file():
+        return CaseFiles(path.absolute().parent.parent.name, path, version=path.parent)
+    if path.name.lower().endswith((*IMAGE_ENDINGS, ".dcm")):
+        return CaseFiles(mask_case_name(path), path)
+    raise InputNotFoundError(f"{path.name} is neither a label map nor a summary.", _GIVE)
+
+
+def find_flair(flair: Path | None, files: CaseFiles, summary: Mapping[str, Any]) -> Path:
+    """The FLAIR: the one named, of the version, or found by the summary or beside the labels."""
+    if flair is not None:
+        return flair
+    if files.version is not None:
+        return flair_file(files.version)
+    folder, grid = files.labels.absolute().parent, mapping(summary.get("grid"))
+    own, _ = without_mask_words(stem_of(files.labels).removesuffix(".seg"))
+    beside = (str(folder / f"{name}{ending}") for name in (files.name, own) if name for ending in IMAGE_ENDINGS)
+    for named in (text(summary.get("input")), *beside):
+        found = find_input(named, folder, grid)
+        if found is not None and found != files.labels.absolute():
+            return found
+    raise InputNotFoundError(
+        f"The FLAIR that {files.labels.name} was made from was not found.", "Name it.", code="flair-not-found"
+    )
+
+
+def sheet_beside(followup: Path) -> bytes:
+    """The picture of a follow-up, PNG, made anew from its pixels; empty where there is none, or no usable one."""
+    from PIL import Image
+
+    path = followup.with_name(followup.name.removesuffix(".json") + ".png")
+    try:
+        if path.stat().st_size > _MAXIMUM_PICTURE_BYTES:
+            return b""
+        with Image.open(path, formats=("PNG",)) as picture:
+            if picture.width * picture.height > _MAXIMUM_PIXELS:
+                return b""
+            stream = io.BytesIO()
+            picture.convert("RGB").save(stream, "PNG", compress_level=6)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b""
+    return stream.getvalue()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object.
+
+    Raises
+    ------
+    InputNotFoundError, UnreadableImageError
+    """
+    try:
+        if path.stat().st_size > _MAXIMUM_JSON_BYTES:
+            raise ValueError("too long")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableImageError(
+            f"{path.name} cannot be read as JSON.", "Make it again, or bring it back from a backup."
+        ) from error
+    if not isinstance(content, dict):
+        raise UnreadableImageError(f"{path.name} holds no summary.", "Make it again, or bring it back from a backup.")
+    return content
+
+
+def read_followup(path: Path) -> dict[str, Any]:
+    """Content of a ``followup.json``; raises as :func:`read_json`, and where it has fewer than two studies."""
+    content = read_json(path)
+    if change_of(content) is None:
+        raise UnreadableImageError(
+            f"{path.name} is no follow-up of two or more studies.", "Give the followup.json of flairseg follow."
+        )
+    return content
+
+
+def read_review(path: Path | None, files: CaseFiles) -> tuple[Review, dict[str, Any]]:
+    """The content of a ``verdict.json`` and whether it refers to these labels; invalid content is no error.
+
+    Raises
+    ------
+    InputNotFoundError
+        If a verdict was named that is not there.
+    """
+    if path is None:
+        return Review(), {}
+    if not path.is_file():
+        if files.version is not None and path.parent == files.version:
+            return Review(UNREADABLE), {}
+        raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.")
+    try:
+        content = read_json(path)
+        verdict = from_json(content)
+    except FlairSegError:
+        return Review(UNREADABLE), {}
+    review = Review(
+        verdict.verdict,
+        verdict.reader,
+        verdict.decided_at,
+        verdict.reason,
+        whole(content.get("version")),
+        verdict.parent_version,
+    )
+    hashes = mapping(content.get("hashes"))
+    if files.version is not None and path.parent.absolute() == files.version.absolute():
+        doubts = ("changed",) if problems_in(files.version, {"hashes": hashes}) else ()
+    elif hashes.get(LABELS) == file_sha256(files.labels):
+        doubts = ()
+    else:
+        doubts = ("other_labels",) if verdict.verdict == ACCEPTED_AFTER_EDITS else ("unproven",)
+    return replace(review, doubts=doubts), content
+
+
+def card_of(summary: Mapping[str, Any]) -> ModelCard | None:
+    """Card of the model that a summary names, if the same one is on this computer."""
+    from ..models.store import find_model
+
+    model = mapping(summary.get("model"))
+    try:
+        card = find_model(text(model.get("id"))) if _MODEL_ID.fullmatch(text(model.get("id"))) else None
+    except FlairSegError:
+        return None
+    return card if card is not None and card.sha256 == model.get("sha256") else None
