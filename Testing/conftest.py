@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from Testing.faults import postgresql
@@ -26,6 +27,10 @@ _numbers = itertools.count(1)
 # threads in each would wait for a core, and OpenBLAS's without leaving it.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# No property may fail because the machine is busy: Hypothesis judges time unless told otherwise.
+hypothesis.settings.register_profile("flairseg", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("flairseg")
 
 #: Tests of the package; the others' are of the Slicer side, of faults, and of how it is packed.
 CORE = Path(__file__).parent / "core"
