@@ -330,7 +330,7 @@ def test_a_cancel_between_files_leaves_nothing(segmentation, tmp_path):
 
 
 def test_what_does_not_read_back_is_not_a_result(segmentation, tmp_path, monkeypatch):
-    monkeypatch.setattr(sitk, "GetArrayFromImage", lambda image: np.zeros(1))
+    monkeypatch.setattr(sitk, "GetArrayViewFromImage", lambda image: np.zeros(1))
     with pytest.raises(errors.OutputError, match="read back"):
         write_segmentation(segmentation, tmp_path / "out", "case")
     monkeypatch.undo()

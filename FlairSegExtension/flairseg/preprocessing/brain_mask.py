@@ -288,7 +288,7 @@ def shared_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]
         if packed is not None:
             _recent.move_to_end(key)
     if packed is not None:
-        return np.unpackbits(packed, count=slices.size).astype(bool).reshape(slices.shape)
+        return np.unpackbits(packed, count=slices.size).view(bool).reshape(slices.shape)
     mask = brain_mask(slices, spacing_mm)
     with _recent_lock:
         _recent[key] = np.packbits(mask)

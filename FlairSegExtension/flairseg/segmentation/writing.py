@@ -241,11 +241,13 @@ def _write_segments(segmentation: Segmentation, path: Path) -> None:
     writer.SetCompressionLevel(2)
     try:
         writer.Execute(image)
+        del image
         # teem does not report every failed write (a full disk), so look at what is really there.
-        written = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        written = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise OSError(errno.EIO, "SimpleITK could not write the segmentation") from error
-    if not np.array_equal(written, segmentation.labels):
+    found, labels = sitk.GetArrayViewFromImage(written), segmentation.labels
+    if found.shape != labels.shape or not all(map(np.array_equal, found, labels)):
         raise OSError(errno.EIO, "what was written does not read back as it was")
 
 
