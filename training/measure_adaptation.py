@@ -1,9 +1,10 @@
 """What local adaptation gains on Tabriz from a base that has never seen it: ``python -m training.measure_adaptation``.
 
 ``--base models/<id>`` is a model folder whose recipe left Tabriz out. For each count of patients and each seed the base
-is adapted to so many patients (ventricles and lesions reviewed, normal hyperintensity unknown, as Tabriz is annotated)
-and tested on the others; with ``--elsewhere`` also on MSLesSeg and Muslim's slices. Scans of one person stay together.
-One JSON line a run goes to ``--output``.
+is adapted to so many patients and tested on the others: all classes reviewed, as readers of the extension do, normal
+hyperintensity by S1's rule and by hand for 101228; with ``--drawn`` only what was drawn, ventricles and lesions. The
+figures are of what was drawn. With ``--elsewhere`` the models are tested on MSLesSeg and Muslim's slices, too. Scans of
+one person stay together. One JSON line a run goes to ``--output``.
 """
 
 from __future__ import annotations
@@ -26,54 +27,53 @@ from flairseg.adapt.weights import trainable_network
 from flairseg.image.footing import footed
 from flairseg.image.slice_stack import SliceStack
 from flairseg.image.volume import Volume
-from flairseg.labels import LESION, VENTRICLES
+from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models.card import PipelineConfig
 from flairseg.models.store import load_card
 from flairseg.segmentation.decoding import classify
 from flairseg.segmentation.postprocessing import clean_labels
 
 from . import evaluate_sites
-from .data import SAME_PERSON, data_folder, read, refuse_held_back
+from .data import SAME_PERSON, data_folder, load_tabriz
 
 #: Classes that Tabriz's readers drew, and those of the other sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
+EVERY_CLASS = (VENTRICLES, NORMAL_WMH, LESION)
+#: Classes that are learnt from, and that are judged.
+Known = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A test case: framed, with its labels on the slice stack's own grid and what of them is known."""
+    """A test case: framed, with its labels on the slice stack's own grid, and classes learnt from and judged by."""
 
     person: str
     framed: FramedCase
     reference: np.ndarray
     spacing: tuple[float, float, float]
     reviewed: tuple[int, ...]
+    judged: tuple[int, ...]
 
 
-def scan(person: str, flair: Volume, labels: np.ndarray, reviewed: tuple[int, ...], config: PipelineConfig) -> Scan:
+def scan(person: str, flair: Volume, labels: np.ndarray, known: Known, config: PipelineConfig) -> Scan:
     """Frame one scan; ``labels`` on its grid."""
     volume = footed(flair)
     stack = SliceStack.from_volume(volume.with_array(labels), config.plane)
-    return Scan(person, frame_case(Case(person, volume, labels), config), stack.array, stack.spacing, reviewed)
+    return Scan(person, frame_case(Case(person, volume, labels), config), stack.array, stack.spacing, *known)
 
 
-def tabriz_scans(data: Path, config: PipelineConfig) -> list[Scan]:
+def tabriz_scans(data: Path, config: PipelineConfig, reviewed: tuple[int, ...] = EVERY_CLASS) -> list[Scan]:
     """The annotated Tabriz patients; both scans of one person under one name."""
     persons = {name: group[0] for group in SAME_PERSON for name in group}
-    scans = []
-    for folder in sorted((data / "tabriz").glob("sub-*")):
-        name = folder.name.removeprefix("sub-")
-        refuse_held_back(name)
-        labels = read(folder / "labels.nii.gz").array.astype(np.uint8)
-        scans.append(scan(persons.get(name, name), read(folder / "flair.nii.gz"), labels, DRAWN, config))
-    return scans
+    known = (reviewed, DRAWN)
+    return [scan(persons.get(c.name, c.name), c.volume, c.labels, known, config) for c in load_tabriz(data)]
 
 
 def other_scans(data: Path, config: PipelineConfig) -> dict[str, list[Scan]]:
     """MSLesSeg's scans and Muslim's slices that may be tuned on: lesions alone."""
     found: dict[str, list[Scan]] = {site: [] for site in evaluate_sites.TITLES}
     for one in evaluate_sites.scans(data):
-        found[one.site].append(scan(one.person, one.volume, one.labels, LESIONS_ALONE, config))
+        found[one.site].append(scan(one.person, one.volume, one.labels, (LESIONS_ALONE, LESIONS_ALONE), config))
     return found
 
 
@@ -88,7 +88,7 @@ def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict
     probabilities = np.concatenate(parts, 1)
     labels = classify(probabilities, config.thresholds)
     labels = clean_labels(labels, probabilities, one.spacing, config, one.framed.prepared.mask)
-    return case_figures(labels, one.reference, one.reviewed, float(np.prod(one.spacing)) / 1000)
+    return case_figures(labels, one.reference, one.judged, float(np.prod(one.spacing)) / 1000)
 
 
 def site_bank(scans: list[Scan]) -> Bank:
@@ -117,12 +117,13 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--elsewhere", action="store_true", help="also test on MSLesSeg and Muslim's slices")
+    parser.add_argument("--drawn", action="store_true", help="learn from ventricles and lesions alone")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON: fields of adapt.tuning.Settings")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines")
     arguments = parser.parse_args()
     card = load_card(arguments.base)
     config, network = card.pipeline, trainable_network(card).eval()
-    sets = {"tabriz": tabriz_scans(data_folder(), config)}
+    sets = {"tabriz": tabriz_scans(data_folder(), config, DRAWN if arguments.drawn else EVERY_CLASS)}
     sets |= other_scans(data_folder(), config) if arguments.elsewhere else {}
     base = {name: [figures(network, one, config) for one in scans] for name, scans in sets.items()}
     persons, replay = sorted({one.person for one in sets["tabriz"]}), replay_bank(config)

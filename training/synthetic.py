@@ -190,6 +190,8 @@ class SyntheticFlair:
         Distance of the neighbours that the model sees.
     neighbours : bool
         Draw the slices below and above as well; a network of single slices needs the middle one alone.
+    noise : bool
+        Add noise. Without it slices take less space, noise is added where they are read, and what was stripped is -1.
     """
 
     def __init__(
@@ -200,9 +202,10 @@ class SyntheticFlair:
         pixel_mm=0.9,
         neighbour_mm=6.0,
         neighbours: bool = True,
+        noise: bool = True,
     ) -> None:
         self.heads, self.lesions = heads, lesions
-        self.neighbours = neighbours
+        self.neighbours, self.noise = neighbours, noise
         self.size, self.pixel_mm, self.neighbour_mm = size, pixel_mm, neighbour_mm
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -376,6 +379,8 @@ class SyntheticFlair:
         basis = np.stack([rows, columns, rows * columns, rows**2, columns**2])
         image = image * np.exp(np.tensordot(rng.normal(0, 0.08, 5), basis, 1))
         image = image * np.exp(rng.normal(0, 0.03, len(image)))[:, None, None]
+        if not self.noise:
+            return np.where(image > 0.02, image, -1).astype(np.float32) if stripped else image.astype(np.float32)
         noise = rng.uniform(0.005, 0.05)
         real = image + rng.normal(0, noise, image.shape)
         out = np.hypot(real, rng.normal(0, noise, image.shape))

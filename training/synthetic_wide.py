@@ -80,6 +80,8 @@ class WideFlair(SyntheticFlair):
         basis = np.stack([rows, columns, rows * columns, rows**2, columns**2])
         image = image * np.exp(np.tensordot(rng.normal(0, 0.08, 5), basis, 1))
         out = super()._acquire(rng, image, stripped)
+        if not self.noise:
+            return out
         noise = np.abs(rng.normal(0, 0.03))
         return np.where(out > 0, np.hypot(out + rng.normal(0, noise, out.shape), rng.normal(0, noise, out.shape)), 0)
 

@@ -369,8 +369,37 @@ def test_replay_is_synthetic_and_fits_any_frame():
     assert len(images) == replay.CHECKED
     assert {1, 2, 3} <= set(np.unique(labels))
     assert images[labels == 3].mean() > images[labels == 1].mean() + 2
+    assert {1, 2, 3} <= set(np.unique(bank.labels))
+    assert np.abs(np.diff(images[:, :40, 0], axis=1)).max() > 0, "air of whole heads has noise"
     small, there = replay.check_slices(CONFIG)
     assert small[there == 3].mean() > small[there == 1].mean() + 2
+
+
+def test_replay_is_packed_without_loss_but_for_its_steps():
+    images = np.random.default_rng(3).integers(0, 256, (2, 9, 7)).astype(np.uint8)
+    again = replay.unpacked(replay.packed(images))
+    assert np.abs(again.astype(int) - images).max() <= replay.STEP // 2 + 1
+    assert np.array_equal(replay.unpacked(replay.packed(again)), again)
+
+
+def test_replay_noise_leaves_what_was_stripped():
+    images = np.full((3, 40, 40), 109, np.uint8)  # brain's median
+    images[:, :10] = replay.STRIPPED
+    shown = replay.noisy(images)
+    assert np.array_equal(shown, replay.noisy(images)), "the same each time"
+    assert len(np.unique(shown[:, :10])) == 1
+    spread = shown[:, 10:].astype(float).std(axis=(1, 2)) * 14 / 255 * 0.2
+    assert ((spread > 0.004) & (spread < 0.15)).all()
+    assert abs(shown[:, 10:].astype(float).mean() - 109) < 3
+
+
+def test_the_last_check_not_worse_than_the_base_is_kept_not_the_best(base, site_bank, monkeypatch):
+    network = weights.trainable_network(base)
+    scores = iter([0.0, -0.9, -0.2, 0.5])
+    monkeypatch.setattr(tuning, "_check", lambda *_: next(scores))
+    settings = replace(FAST, steps=12, check_every=4)
+    tuned = tune(network, site_bank, replay.replay_bank(CONFIG), CONFIG, settings)
+    assert tuned.best_step == 8
 
 
 # --- proof ------------------------------------------------------------------------------------------------------------

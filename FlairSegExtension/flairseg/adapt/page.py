@@ -150,13 +150,14 @@ def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Sect
         cells(name, str(one["steps"]), str(one["best_step"]), one["stopped"], f"{one['seconds']:.0f}")
         for name, one in zip(names, proof["trainings"], strict=True)
     )
-    table = Table("Trainings", ("Training", "Steps", "Best at", "Stopped by", "Seconds"), rows)
+    table = Table("Trainings", ("Training", "Steps", "Kept at", "Stopped by", "Seconds"), rows)
     return Section(
         "training",
         "How it was made",
         (
             "Norms, biases and the last layer first, then all weights at a low rate; synthetic slices in every batch; "
-            f"the running average of the weights at the best check. Seed {made['seed']}. Best at 0: the base itself.",
+            "the running average of the weights at the last check that was not worse than the base. Kept at 0: the base "
+            f"itself. Seed {made['seed']}.",
         ),
         (table,),
     )

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .tuning import Settings, Tuned
 
 #: Optimiser steps of one training: what it takes, and what it needs at least.
-MOST_STEPS, FEWEST_STEPS = 240, 60
+MOST_STEPS, FEWEST_STEPS = 800, 60
 #: Share of the time that is planned, and of a step that checks and set-up take on top.
 _PLANNED, _OVERHEAD = 0.9, 1.35
 MODEL = "model.onnx"
