@@ -156,8 +156,8 @@ def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Sect
         "How it was made",
         (
             "Norms, biases and the last layer first, then all weights at a low rate; synthetic slices in every batch; "
-            "the running average of the weights at the last check that was not worse than the base. Kept at 0: the base "
-            f"itself. Seed {made['seed']}.",
+            "the running average of the weights at the last check that was not worse than the base. Kept at 0: the "
+            f"base itself. Seed {made['seed']}.",
         ),
         (table,),
     )
