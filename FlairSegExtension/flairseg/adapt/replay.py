@@ -35,7 +35,7 @@ STRIPPED = 0
 
 def replay_bank(config: PipelineConfig, path: Path = PATH) -> Bank:
     """The slices that are learnt again, in a model's frame; made once a process, so not to be changed."""
-    return _bank(tuple(config.frame_size), config.frame_spacing_mm, path)
+    return _bank((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm, path)
 
 
 @lru_cache(maxsize=2)
@@ -47,7 +47,7 @@ def _bank(size: tuple[int, int], pixel_mm: float, path: Path) -> Bank:
 
 def check_slices(config: PipelineConfig, path: Path = PATH) -> tuple[np.ndarray, np.ndarray]:
     """The slices that check, in a model's frame: images (n, rows, columns), float32, normalised, and labels 0..3."""
-    images, labels = _stored(tuple(config.frame_size), config.frame_spacing_mm, path)
+    images, labels = _stored((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm, path)
     return dequantise(images[LEARNT:]), labels[LEARNT:]
 
 
