@@ -8,7 +8,7 @@ from html import escape
 
 import slicer
 from flairseg.image.slice_stack import dominant_axes
-from flairseg.lesions.components import through_plane_axis
+from flairseg.lesions.boxes import through_plane_axis
 
 from . import drawing, own_layouts, views
 from .own_layouts import FIRST_LAYOUT

@@ -11,7 +11,9 @@ from flairseg.anatomy.lesion_table import LesionRow, Measured, lesion_table, tab
 from flairseg.anatomy.packing import unpack_regions
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH
-from flairseg.lesions.components import LesionMap, count_edits, count_voxels, find_lesions
+from flairseg.lesions.boxes import count_voxels
+from flairseg.lesions.components import LesionMap, find_lesions
+from flairseg.lesions.edits import count_edits
 
 from .segment_voxels import Snapshot
 

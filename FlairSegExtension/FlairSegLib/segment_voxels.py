@@ -16,7 +16,7 @@ import vtk.util.numpy_support
 from flairseg.errors import InvalidGeometryError
 from flairseg.image.geometry import Placement, VolumeGeometry
 from flairseg.labels import BACKGROUND, CLASS_BY_ID, CLASSES, NUMBER_OF_CLASSES, LabelClass
-from flairseg.lesions.components import Box
+from flairseg.lesions.boxes import Box
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from flairseg.anatomy.regions import (
 )
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesions.components import find_lesions, through_plane_axis
+from flairseg.lesions.boxes import through_plane_axis
+from flairseg.lesions.components import find_lesions
 from scipy import ndimage
 
 THICK = np.diag([0.9, 0.9, 6.8, 1.0])

@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.lesions.components import (
-    bounding_box,
-    changed_box,
-    count_edits,
-    count_voxels,
-    find_lesions,
-    numbered_like,
-    other_wmh_class,
-    reclassified,
-    rethresholded,
-    through_plane_axis,
-)
+from flairseg.lesions.boxes import bounding_box, changed_box, count_voxels, through_plane_axis
+from flairseg.lesions.components import find_lesions, numbered_like
+from flairseg.lesions.edits import count_edits, other_wmh_class, reclassified, rethresholded
 from scipy import ndimage
 
 #: 1 x 2 x 4 mm (I, J, K), slices from the feet up; a left-handed grid, as most clinical files have.

@@ -16,7 +16,7 @@ from . import messages
 if TYPE_CHECKING:
     import numpy as np
     from flairseg.image.geometry import VolumeGeometry
-    from flairseg.lesions.components import Box
+    from flairseg.lesions.boxes import Box
 
 #: Our own editor nodes, so that the Segment Editor module keeps its settings. Each panel has one of its own: an effect
 #: that is active in a node is active in every widget that has the node.

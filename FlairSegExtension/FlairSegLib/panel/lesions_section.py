@@ -12,7 +12,7 @@ from flairseg.anatomy.lesion_table import dissemination_of_rows, load_by_region
 from flairseg.errors import FlairSegError
 from flairseg.files.atomic import all_or_none
 from flairseg.labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH
-from flairseg.lesions.components import other_wmh_class
+from flairseg.lesions.edits import other_wmh_class
 from slicer.i18n import tr as _
 
 from .. import background, drawing, kept_answers, phrasing, views

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flairseg.lesions.components import changed_box, find_lesions, rethresholded
+from flairseg.lesions.boxes import changed_box
+from flairseg.lesions.components import find_lesions
+from flairseg.lesions.edits import rethresholded
 
 if TYPE_CHECKING:
-    from flairseg.lesions.components import Box
+    from flairseg.lesions.boxes import Box
 
     from ..measurement import Measurement
 
@@ -32,7 +34,7 @@ def propose(
     seen_from: float,
     outlined_to: float,
 ) -> Proposal:
-    """Lesions drawn anew by :func:`flairseg.lesions.components.rethresholded`, and how many and large they would be."""
+    """Lesions drawn anew by :func:`flairseg.lesions.edits.rethresholded`, and how many and large they would be."""
     grid, labels = measured.grid, measured.labels
     fitting = original if original is not None and original.shape == labels.shape else None
     after = rethresholded(labels, probabilities, seen_from, outlined_to, grid.voxel_volume_mm3, fitting)

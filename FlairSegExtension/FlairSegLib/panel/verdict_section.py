@@ -12,7 +12,7 @@ import slicer
 from flairseg import __version__
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_VALUE
-from flairseg.lesions.components import count_edits
+from flairseg.lesions.edits import count_edits
 from flairseg.report.case import Review
 from flairseg.review.events import utc_now
 from flairseg.review.recorder import open_recorder

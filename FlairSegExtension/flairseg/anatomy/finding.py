@@ -19,7 +19,7 @@ from ..image.geometry import spacing_of, triple
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..labels import BACKGROUND, VENTRICLES
-from ..lesions.components import bounding_box, through_plane_axis
+from ..lesions.boxes import bounding_box, through_plane_axis
 from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, Atlas, load_atlas

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..image.geometry import spacing_of
 from ..image.packed import CompactAnswer
-from ..lesions.components import through_plane_axis
+from ..lesions.boxes import through_plane_axis
 from .regions import RegionMap
 
 #: Added to the code of a voxel where a ventricle would be a lateral one; codes are below it.

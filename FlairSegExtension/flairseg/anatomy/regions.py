@@ -35,7 +35,8 @@ import numpy as np
 from ..errors import CaseWarning
 from ..image.geometry import spacing_of, triple
 from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
-from ..lesions.components import Box, Lesion, LesionMap, through_plane_axis
+from ..lesions.boxes import Box, through_plane_axis
+from ..lesions.components import Lesion, LesionMap
 
 PERIVENTRICULAR = "periventricular"
 JUXTACORTICAL = "juxtacortical"

@@ -21,7 +21,7 @@ from scipy import ndimage
 from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points, triple
 from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
-from ..lesions.components import bounding_box
+from ..lesions.boxes import bounding_box
 from .atlas import Atlas
 from .regions import Fit
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import LESION, NORMAL_WMH
-from ..lesions.components import through_plane_axis
+from ..lesions.boxes import through_plane_axis
 from ..segmentation.postprocessing import remove_small_components
 from .components import LesionMatch, OverlapRule, component_confusion, match_lesions
 from .curves import ScoreCounts

@@ -1,4 +1,4 @@
-"""Single lesions: which they are, how large, how certain, how far from the ventricles; and how they change class.
+"""Single lesions: which they are, how large, how certain, how far from the ventricles.
 
 A lesion is a 26-connected component of label 3; a region of normal white matter hyperintensity (WMH) is one of label 2.
 Everything here takes arrays K, J, I, works slice by slice or within bounding boxes, and is fast enough to run again
@@ -7,16 +7,14 @@ after each stroke of a reader's brush. Numbers stay with their lesion while it i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..image.geometry import dominant_axes, spacing_of, triple, voxel_volume_of
-from ..labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
-
-#: Three slices, one for each array axis K, J, I.
-Box = tuple[slice, slice, slice]
+from ..image.geometry import triple, voxel_volume_of
+from ..labels import BACKGROUND, LESION, VENTRICLES
+from .boxes import Box, bounding_box, common, through_plane_axis
 
 #: What S5 calls no lesion: less than 3 mm across.
 SMALLEST_LESION_MM3 = 10.7
@@ -262,190 +260,9 @@ def numbered_like(found: LesionMap, previous: LesionMap) -> LesionMap:
     )
 
 
-def other_wmh_class(value: int) -> int:
-    """The class into which a region is flipped: lesion to normal WMH, everything else to lesion."""
-    return NORMAL_WMH if value == LESION else LESION
-
-
-def reclassified(labels: np.ndarray, lesion_map: LesionMap, numbers: Iterable[int], value: int) -> np.ndarray:
-    """Labels in which whole regions have another class, or none (0, background).
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (K, J, I)
-        Not changed.
-    lesion_map : LesionMap
-        Of these labels.
-    numbers : iterable of int
-    value : int
-        New class.
-
-    Returns
-    -------
-    ndarray of uint8, shape (K, J, I)
-
-    Raises
-    ------
-    KeyError
-        If a region does not exist.
-    """
-    out = labels.copy()
-    for number in numbers:
-        box, mask = lesion_map.mask(number)
-        out[box][mask] = value
-    return out
-
-
-def rethresholded(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    seen_from: float,
-    outlined_to: float,
-    voxel_mm3: float,
-    original: np.ndarray | None = None,
-    smallest_mm3: float = SMALLEST_LESION_MM3,
-) -> np.ndarray:
-    """Lesions drawn anew from the model's probabilities, with what the reader edited left alone.
-
-    A lesion needs a voxel of at least ``seen_from``; it reaches out to where the probability falls below
-    ``outlined_to`` (hysteresis threshold, Canny 1986). Ventricles are never touched. A voxel that is no lesion any more
-    becomes normal WMH where the model holds that for more likely than background, else background.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (K, J, I)
-        Not changed.
-    probabilities : ndarray of float, shape (4, K, J, I)
-        Or of uint8: 0..255 for 0..1.
-    seen_from, outlined_to : float
-        0..1; an outline above the core is taken as the core.
-    voxel_mm3 : float
-    original : ndarray of uint8, shape (K, J, I), optional
-        The model's own labels: where ``labels`` differ, the reader decided and nothing changes. Without it, all voxels
-        are taken for the model's.
-    smallest_mm3 : float
-        Smaller new regions are dropped.
-
-    Returns
-    -------
-    ndarray of uint8, shape (K, J, I)
-    """
-    from scipy import ndimage
-
-    scale = 255.0 if probabilities.dtype == np.uint8 else 1.0
-    low = min(outlined_to, seen_from) * scale
-    high = seen_from * scale
-    out = labels.copy()
-    candidate = np.zeros(labels.shape, np.uint8)
-    chance = probabilities[LESION]
-    for k in range(labels.shape[0]):
-        free = labels[k] != VENTRICLES
-        if original is not None:
-            free &= labels[k] == original[k]
-            # What the reader painted or kept by hand is a core of its own.
-            candidate[k][(labels[k] == LESION) & (labels[k] != original[k])] = 1
-        candidate[k][free & (chance[k] >= low)] = 1
-        dropped = free & (labels[k] == LESION)
-        if dropped.any():
-            instead = probabilities[NORMAL_WMH, k][dropped] > probabilities[BACKGROUND, k][dropped]
-            out[k][dropped] = np.where(instead, NORMAL_WMH, BACKGROUND)
-    box = bounding_box(candidate, (1,))
-    if box is None:
-        return out
-    regions, count = ndimage.label(candidate[box], structure=np.ones((3, 3, 3), bool))
-    inside = regions > 0
-    numbers = regions[inside]
-    edited = np.zeros(numbers.shape, bool)
-    if original is not None:
-        edited = (labels[box][inside] != original[box][inside]) & (labels[box][inside] == LESION)
-    core = (chance[box][inside] >= high) | edited
-    keep = np.bincount(numbers[core], minlength=count + 1) > 0
-    keep &= np.bincount(numbers, minlength=count + 1) * voxel_mm3 >= smallest_mm3 - 1e-3 * voxel_mm3
-    keep[numbers[edited]] = True
-    keep[0] = False
-    out[box][keep[regions]] = LESION
-    return out
-
-
-def count_edits(original: np.ndarray, current: np.ndarray, values: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """Voxels that each class gained and lost.
-
-    Parameters
-    ----------
-    original, current : ndarray of uint8, shape (K, J, I)
-        Labels 0..3 before and after.
-    values : iterable of int
-        Classes.
-
-    Returns
-    -------
-    dict of int to (int, int)
-        Class to voxels (added, removed).
-    """
-    table = np.zeros(16, np.int64)
-    for before, after in zip(original, current, strict=True):
-        changed = before != after
-        if changed.any():
-            table += np.bincount(before[changed] * 4 + after[changed], minlength=16)
-    matrix = table.reshape(4, 4)
-    return {value: (int(matrix[:, value].sum()), int(matrix[value].sum())) for value in values}
-
-
-def count_voxels(labels: np.ndarray) -> np.ndarray:
-    """Voxels of each class 0..3 of labels (uint8; K, J, I), slice by slice."""
-    return np.array([sum(int(np.count_nonzero(part == value)) for part in labels) for value in range(4)], np.int64)
-
-
-def changed_box(before: np.ndarray, after: np.ndarray) -> Box | None:
-    """Smallest box (K, J, I) that holds all voxels in which two label maps differ; None if they are equal."""
-    differs = np.zeros(after.shape[0], bool)
-    rows, columns = np.zeros(after.shape[1], bool), np.zeros(after.shape[2], bool)
-    for k, (a, b) in enumerate(zip(before, after, strict=True)):
-        _note(a != b, k, differs, rows, columns)
-    return _box_of(differs, rows, columns)
-
-
-def bounding_box(labels: np.ndarray, values: Sequence[int]) -> Box | None:
-    """Smallest box (K, J, I) around some classes; None where they have no voxel."""
-    slices = np.zeros(labels.shape[0], bool)
-    rows, columns = np.zeros(labels.shape[1], bool), np.zeros(labels.shape[2], bool)
-    for k, part in enumerate(labels):
-        mask = part == values[0]
-        for value in values[1:]:
-            mask |= part == value
-        _note(mask, k, slices, rows, columns)
-    return _box_of(slices, rows, columns)
-
-
-def through_plane_axis(ijk_to_ras: np.ndarray) -> int:
-    """Array axis (0 K, 1 J, 2 I) that runs through the slices: the clearly largest spacing, else foot to head."""
-    from ..image.slice_stack import THICK_SLICE_MM, THICK_SLICE_RATIO
-
-    spacing = spacing_of(ijk_to_ras)
-    second, largest = np.sort(spacing)[1:]
-    if largest >= THICK_SLICE_MM and largest >= THICK_SLICE_RATIO * second:
-        return 2 - int(np.argmax(spacing))
-    return 2 - int(np.flatnonzero(dominant_axes(ijk_to_ras) == 2)[0])
-
-
-def _note(mask: np.ndarray, k: int, slices: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-    in_columns = mask.any(axis=0)
-    if in_columns.any():
-        slices[k] = True
-        columns |= in_columns
-        rows |= mask.any(axis=1)
-
-
-def _box_of(*axes: np.ndarray) -> Box | None:
-    if not axes[0].any():
-        return None
-    found = [np.flatnonzero(axis) for axis in axes]
-    return triple(slice(int(f[0]), int(f[-1]) + 1) for f in found)
-
-
 def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
     """(Voxels that two regions share, number now, number before) of all regions that overlap."""
-    both = _common(found.box, previous.box)
+    both = common(found.box, previous.box)
     if both is None:
         return []
     new, old = (_part(m, both) for m in (found, previous))
@@ -460,7 +277,7 @@ def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int
     """The same for regions that had vanished; regions with half of the voxels or more count as come back."""
     out = []
     for number, box, mask in previous.vanished:
-        both = _common(box, found.box)
+        both = common(box, found.box)
         if both is None:
             continue
         own = tuple(slice(b.start - s.start, b.stop - s.start) for b, s in zip(both, box, strict=True))
@@ -471,12 +288,6 @@ def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int
             if now > 0 and 2 * n >= np.count_nonzero(mask)
         ]
     return out
-
-
-def _common(one: Box, other: Box) -> Box | None:
-    """Where two boxes overlap; None if they do not."""
-    both = triple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
-    return None if any(s.start >= s.stop for s in both) else both
 
 
 def _part(lesion_map: LesionMap, box: Box) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..labels import LESION, VENTRICLES
-from ..lesions.components import bounding_box
+from ..lesions.boxes import bounding_box
 from ..segmentation.postprocessing import lesion_components
 from . import noise, rigid
 from .joint import JointReading

@@ -135,7 +135,7 @@ def _solid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _slice_axis(space: CommonSpace) -> int:
     """Array axis of the common grid that runs through the slices."""
-    from ..lesions.components import through_plane_axis
+    from ..lesions.boxes import through_plane_axis
 
     return through_plane_axis(space.grid.ijk_to_ras)
 

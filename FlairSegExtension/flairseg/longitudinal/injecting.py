@@ -15,7 +15,7 @@ from scipy import ndimage
 from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import LESION
-from ..lesions.components import through_plane_axis
+from ..lesions.boxes import through_plane_axis
 from .parenchyma import parenchyma
 
 #: Contrast of a lesion, shares of the brain's median: where the scan has too few of its own to measure, and the limits.

@@ -19,7 +19,8 @@ from scipy.spatial import cKDTree
 
 from ..image.geometry import triple
 from ..labels import LESION
-from ..lesions.components import find_lesions, through_plane_axis
+from ..lesions.boxes import through_plane_axis
+from ..lesions.components import find_lesions
 from . import rigid
 from .space import CommonSpace
 from .studies import Study

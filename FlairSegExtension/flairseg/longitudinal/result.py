@@ -13,7 +13,7 @@ from ..errors import warnings_as_dicts
 from ..files.same_input import FINGERPRINT, fingerprint
 from ..image.geometry import triple
 from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
-from ..lesions.components import count_voxels
+from ..lesions.boxes import count_voxels
 from ..segmentation.postprocessing import lesion_components
 from ..segmentation.result import read_entries
 from .judging import Judgement

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import CaseWarning
 from ..image.slice_stack import SliceStack
 from ..labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
-from ..lesions.components import count_voxels
+from ..lesions.boxes import count_voxels
 from ..preprocessing.image_quality import AREA_CM2, COVERAGE_MM, NOT_SURE, image_doubts, measure
 
 #: Volumes beyond which a result cannot be right, ml.

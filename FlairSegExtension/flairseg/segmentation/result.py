@@ -67,7 +67,7 @@ class MeasuredLesions:
 
     def count(self, result: Segmentation) -> int:
         """Number of lesions; where they are not measured they are counted, which is quicker."""
-        from ..lesions.components import bounding_box
+        from ..lesions.boxes import bounding_box
         from .postprocessing import lesion_components
 
         key = _Key(result, result.probabilities, result.disagreement, result.compact)
@@ -162,7 +162,7 @@ class Segmentation:
 
     def volumes_ml(self) -> dict[int, float]:
         """Volume of each class in millilitres, by class value (1, 2, 3)."""
-        from ..lesions.components import count_voxels
+        from ..lesions.boxes import count_voxels
 
         voxels = count_voxels(self.labels)
         return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}

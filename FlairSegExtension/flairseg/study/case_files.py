@@ -21,7 +21,7 @@ from ..io.label_maps import LabelMap, read_label_map
 from ..io.label_meanings import OWN
 from ..io.reader import read_volume
 from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES
-from ..lesions.components import Box
+from ..lesions.boxes import Box
 from ..review.cases import CaseArchive
 from .queue import QueueItem, summary_of
 
