@@ -14,7 +14,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from flairseg.anatomy import registration
+from flairseg.anatomy import case_images
 from flairseg.models import find_model
 from flairseg.phantom import make_phantom
 from flairseg.preprocessing.framing import Frame
@@ -82,6 +82,7 @@ class _Counted:
         monkeypatch.setattr(brain_masks, "tissue_threshold", threshold)
 
 
+@pytest.mark.slow
 def test_a_case_with_regions_costs_no_more_than_it_did(monkeypatch):
     card = find_model()
     volume = make_phantom(0, SHAPE, (0.9, 0.9, 6.8)).volume
@@ -137,16 +138,16 @@ def test_of_a_class_only_its_surroundings_are_brought_back_from_a_frame(monkeypa
 
 def test_masks_grow_as_bits_within_their_box(monkeypatch):
     looked_at: Counter[str] = Counter()
-    grow = registration.grown_along
+    grow = case_images.grown_along
 
     def counted(mask, axis, reach):
         looked_at["bytes"] += mask.nbytes
         return grow(mask, axis, reach)
 
-    monkeypatch.setattr(registration, "grown_along", counted)
+    monkeypatch.setattr(case_images, "grown_along", counted)
     mask = np.zeros((60, 90, 101), bool)
     mask[20:40, 25:60, 30:70] = np.random.default_rng(0).random((20, 35, 40)) > 0.99
-    found = registration._dilated(mask, (1.0, 1.1, 2.0), 6.0)
+    found = case_images._dilated(mask, (1.0, 1.1, 2.0), 6.0)
     np.testing.assert_array_equal(found, ndimage.maximum_filter(mask, (7, 11, 13)))
     assert 0 < looked_at["bytes"] <= 3 * 1.3 * (26 * 45 * 52) / 8
-    assert not registration._dilated(np.zeros_like(mask), (1.0, 1.1, 2.0), 6.0).any()
+    assert not case_images._dilated(np.zeros_like(mask), (1.0, 1.1, 2.0), 6.0).any()

@@ -23,8 +23,9 @@ from ..lesions.boxes import bounding_box, through_plane_axis
 from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, Atlas, load_atlas
+from .case_images import RelativeImage, grown_along, shrunk
 from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
-from .registration import Alignment, RelativeImage, affine_points, align, grown_along, prepare_images, shrunk
+from .registration import Alignment, affine_points, align, prepare_images
 
 #: Voxels finer than this are averaged: the atlas is no sharper.
 FINEST_MM = 1.1
