@@ -205,12 +205,33 @@ def test_json_lines_and_quiet(head_file, model, tmp_path):
     first, second, end = map(json.loads, result.stdout.splitlines())
     assert (first["case"], first["status"], second["status"]) == ("head-a", "done", "failed")
     assert first["volumes_ml"]["lesion"] > 0
+    kept = json.loads((tmp_path / "out" / "head-a_summary.json").read_text())
+    assert first["input_sha256"] == kept["input_sha256"] != ""
     assert second["advice"]
     assert end == {"event": "end", "done": 1, "already_done": 0, "failed": 1}
     assert "[1/2]" not in result.stderr
     again = [json.loads(line) for line in run(*arguments).stdout.splitlines()]
     assert again[0]["status"] == "already-done"
     assert again[0]["volumes_ml"] == first["volumes_ml"]
+
+
+def test_json_lines_of_a_call_that_cannot_begin(head_file, tmp_path):
+    result = run("segment", head_file, "-o", tmp_path / "out", "-m", "nothere", "--json")
+    assert result.exit_code == 2
+    error, end = map(json.loads, result.stdout.splitlines())
+    assert (error["event"], error["code"]) == ("error", "unknown-model")
+    assert end == {"event": "end", "done": 0, "already_done": 0, "failed": 1}
+
+
+def test_a_bids_folder_is_sent_to_the_cohort(tmp_path):
+    folder = tmp_path / "bids" / "sub-01" / "ses-1" / "anat"
+    folder.mkdir(parents=True)
+    to_nifti(make_head()[0], folder / "sub-01_ses-1_FLAIR.nii.gz")
+    result = run("segment", tmp_path / "bids", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "bids/sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz" in said
+    assert "flairseg cohort" in said
 
 
 def test_options_out_of_a_file(head_file, model, tmp_path):
@@ -221,6 +242,10 @@ def test_options_out_of_a_file(head_file, model, tmp_path):
     # What is typed wins, and a misspelled option is an error.
     assert run("segment", head_file, "--config", config, "-o", tmp_path / "two").exit_code == 0
     assert (tmp_path / "two").is_dir()
+    config.write_text(json.dumps({"segment": 3}))
+    result = run("segment", head_file, "-o", tmp_path / "three", "--config", config)
+    assert result.exit_code == 2
+    assert "does not have: segment" in " ".join(result.stderr.replace("│", " ").split())
     config.write_text(json.dumps({"modle": str(model)}))
     result = run("segment", head_file, "-o", tmp_path / "three", "--config", config)
     assert result.exit_code == 2

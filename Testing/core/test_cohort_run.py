@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from flairseg import cohort, segment
-from flairseg.cohort import begun, case, follow
+from flairseg.cohort import begun, case, follow, inputs
 from flairseg.cohort.bids_dataset import write_participants
 from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
@@ -62,6 +64,28 @@ def study(tmp_path_factory, model) -> tuple[Path, Path, cohort.CohortTable]:
 
 
 # --- what is written
+
+
+def test_a_share_that_is_lost_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+    image = tmp_path / "a.nii.gz"
+    image.write_bytes(b"voxels")
+    session = Session("01", "1", str(image), "table", "")
+    waits: list[float] = []
+    monkeypatch.setattr(inputs.time, "sleep", waits.append)
+    opened, failures = Path.open, [errno.ESTALE, errno.EIO]
+
+    def flaky(path, *arguments, **keywords):
+        if path == image and failures:
+            raise OSError(failures.pop(0), "lost")
+        return opened(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", flaky)
+    assert inputs.content_sha256(session) == hashlib.sha256(b"voxels").hexdigest()
+    assert waits == [1.0, 5.0]
+    failures.append(errno.EACCES)
+    with pytest.raises(FlairSegError) as refused:
+        inputs.content_sha256(session)
+    assert (refused.value.code, len(waits)) == ("input-not-readable", 2)
 
 
 def test_every_session_has_a_row(study):

@@ -144,6 +144,15 @@ def test_bids(tmp_path):
     assert found.followed == 1
 
 
+def test_a_session_named_by_its_date_has_it(tmp_path):
+    bids_image(tmp_path / "bids", "01", "20230102")
+    assert [s.date for s in find_sessions(tmp_path / "bids").sessions] == ["2023-01-02"]
+    to_nifti(head(), tmp_path / "a.nii.gz")
+    table = tmp_path / "sessions.csv"
+    table.write_text("subject,session,path\nX1,2023-02-01,a.nii.gz\nX2,1,a.nii.gz\n")
+    assert [s.date for s in find_sessions(table).sessions] == ["2023-02-01", ""]
+
+
 def test_bids_without_a_description(tmp_path):
     bids_image(tmp_path, "01", "1")
     assert find_sessions(tmp_path).kind == BIDS

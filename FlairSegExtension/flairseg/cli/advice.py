@@ -13,6 +13,7 @@ PHRASES: dict[str, str] = {
     "results-exist": "Nothing was replaced. Add --overwrite to replace it, or choose another --output folder.",
     "nothing-marked": "Check that they are the right files. If no lesion was found, add --labels {who}:binary.",
     "other-report": "Nothing was replaced. Choose another --output folder, or move that report away.",
+    "folder-of-images": "Give the image file itself, for instance {example}, or the whole folder to `flairseg cohort`.",
     "other-input": "Nothing was replaced. Choose another --output folder, or give this case another name with --name.",
     "binary-references": "If value 1 marks lesions in the references, add --labels reference:binary.",
     "no-class-in-common": "Say what values mean: --labels reference:1=lesion, --labels METHOD:1=lesion.",

@@ -52,7 +52,8 @@ def _use(context: typer.Context, path: Path | None) -> Path | None:
     # An option's own name goes before another one's variable.
     known |= {name.lstrip("-").replace("-", "_"): p for p in parameters for name in p.opts}
     # Options may stand in a table named like the command.
-    content = content.get(context.command.name or "", content)
+    own = content.get(context.command.name or "")
+    content = own if isinstance(own, dict) else content
     defaults: dict[str, Any] = {}
     for name, value in content.items():
         parameter = known.get(str(name).replace("-", "_"))

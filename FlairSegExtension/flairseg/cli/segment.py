@@ -83,6 +83,7 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
                 pseudonymiser = start(messages, *options.pseudonyms)
             except FlairSegError as error:
                 show_error(messages, error)
+                told.error(error, len(inputs))
                 return REFUSED
             with Bars(messages, len(inputs), options.quiet) as bars:
                 if pseudonymiser is not None:
@@ -164,6 +165,12 @@ class _Told:
             for warning in outcome.warnings:
                 show_warning(bars.console, warning, outcome.case)
 
+    def error(self, error: FlairSegError, inputs: int) -> None:
+        """What kept all inputs from being segmented."""
+        self.refused = inputs
+        self._lines.error(error)
+        self._lines.end(0, 0, inputs)
+
     def end(self, output: Path, inputs: int, dicom: Path | None) -> None:
         """The whole call."""
         self._lines.end(self.done, self.already, self.refused)
@@ -231,6 +238,10 @@ class _Lines:
         """A case without a result."""
         known = {"code": error.code, "message": error.message, "advice": error.advice}
         self._write("case", status="failed", case=case, **known)
+
+    def error(self, error: FlairSegError) -> None:
+        """An error of the whole call."""
+        self._write("error", code=error.code, message=error.message, advice=error.advice)
 
     def end(self, done: int, already: int, refused: int) -> None:
         """The counts of the call."""

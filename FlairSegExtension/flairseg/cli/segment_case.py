@@ -128,8 +128,16 @@ def run_case(
     seconds = case.seconds["total"]
     return CaseOutcome(
         case.volume.name, DONE, CaseFigures(case.known_volumes_ml(), case.lesion_count, seconds),
-        tuple(case.volume.information), tuple(case.warnings), case.summary() if job.with_summary else None,
+        tuple(case.volume.information), tuple(case.warnings), _summary(case) if job.with_summary else None,
     )  # fmt: skip
+
+
+def _summary(case: Segmentation) -> dict[str, Any]:
+    """What ``summary.json`` holds of the case."""
+    from ..files.same_input import fingerprint
+
+    digest = case.input_sha256 or fingerprint(case.volume)
+    return replace(case, input_sha256=digest).summary()
 
 
 def failed(case: str, error: Exception, pseudonymiser: Pseudonymiser | None) -> CaseOutcome:

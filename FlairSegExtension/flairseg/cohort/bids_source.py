@@ -95,7 +95,7 @@ def _session(subject: Path, visit: Path) -> Session:
         why = next((words for words, rule in _PREFERENCES if rule(best) != rule(ranked[1])), "it comes first by name")
         left = ", ".join(i.path.name for i in ranked[1:4])
         reason = f"Of {len(ranked)} FLAIRs it was taken because {why}; not taken: {left}."
-    date = _acquired(subject, visit, best.path)
+    date = _acquired(subject, visit, best.path) or date_in(label)
     return Session(subject.name, label, str(best.path), BIDS, reason, date=date)
 
 

@@ -6,8 +6,10 @@ import errno
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import FlairSegError, UnreadableImageError
 from ..image.volume import Volume
@@ -20,6 +22,7 @@ _PASSING = frozenset(
 )
 _WAITS_S = (1.0, 5.0)
 _CHUNK = 1 << 20
+Result = TypeVar("Result")
 
 
 def input_files(session: Session) -> list[Path]:
@@ -64,13 +67,17 @@ def stamp(session: Session) -> str:
 
 
 def content_sha256(session: Session) -> str:
-    """SHA-256 of the input's bytes, of several files one after another.
+    """SHA-256 of the input's bytes, of several files one after another; waits as :func:`read_session` does.
 
     Raises
     ------
     UnreadableImageError
         If a file is not there or cannot be read.
     """
+    return _waiting(lambda: _content_sha256(session))
+
+
+def _content_sha256(session: Session) -> str:
     digest = hashlib.sha256()
     for path in input_files(session):
         try:
@@ -95,14 +102,19 @@ def read_session(session: Session) -> Volume:
     FlairSegError
         As for :func:`flairseg.read_volume` and :func:`flairseg.dicom.read_flair`.
     """
+    return _waiting(lambda: _read(session))
+
+
+def _waiting(read: Callable[[], Result]) -> Result:
+    """What ``read`` gives; tried again after a while where a share was lost for a moment."""
     for wait in _WAITS_S:
         try:
-            return _read(session)
+            return read()
         except FlairSegError as error:
             if getattr(error.__cause__, "errno", None) not in _PASSING:
                 raise
         time.sleep(wait)
-    return _read(session)
+    return read()
 
 
 def _read(session: Session) -> Volume:

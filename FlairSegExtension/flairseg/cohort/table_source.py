@@ -125,7 +125,7 @@ def with_covariates(session: Session, row: Mapping[str, str]) -> Session:
         group=row.get("group", session.group),
         sex=row.get("sex", session.sex),
         age=_number(row.get("age", ""), session.age),
-        date=date_in(date) or session.date,
+        date=date_in(date) or session.date or date_in(row.get("session", "")),
     )
 
 

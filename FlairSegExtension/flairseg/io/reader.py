@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Enough of a file to tell what it is.
 _FIRST_BYTES = 512
+#: Folders below one without an image that are searched for an example.
+_FOLDERS_LOOKED_AT = 200
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -330,13 +333,30 @@ def _no_dicom(folder: Path) -> InputNotFoundError:
     inside = sorted(folder.iterdir())
     images = [p.name for p in inside if any(p.name.lower().endswith(e) for e in ENDINGS)]
     folders = [p.name for p in inside if p.is_dir()]
-    if images:
-        advice = f"Give the image file itself, for instance {folder.name}/{images[0]}."
-    elif folders:
+    below = "" if images else _image_below(folder)
+    if images or below:
+        example = f"{folder.name}/{images[0] if images else below}"
+        return InputNotFoundError(
+            f"The folder {folder.name} holds no DICOM image.",
+            f"Give the image file itself, for instance {example}.",
+            code="folder-of-images",
+            example=example,
+        )
+    if folders:
         advice = f"DICOM files must be directly in the folder: try {folder.name}/{folders[0]}."
     else:
         advice = "Give an image file, or a folder with the files of one DICOM series."
     return InputNotFoundError(f"The folder {folder.name} holds no DICOM image.", advice)
+
+
+def _image_below(folder: Path) -> str:
+    """Path (POSIX, relative) of the first image in the folders of a folder, as in a BIDS data set; empty if none."""
+    for place, folders, names in islice(os.walk(folder), _FOLDERS_LOOKED_AT):
+        folders.sort()
+        for name in sorted(names):
+            if name.lower().endswith(tuple(ENDINGS)):
+                return (Path(place) / name).relative_to(folder).as_posix()
+    return ""
 
 
 @contextmanager
