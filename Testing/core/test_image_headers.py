@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 from flairseg.errors import FlairSegError, InvalidGeometryError, UnreadableImageError
 from flairseg.files.headers import header_warnings, placed_by_header
+from flairseg.files.nifti import write_nifti
 from flairseg.io.reader import read_components, read_volume
 from scipy.spatial.transform import Rotation
 
@@ -107,8 +108,11 @@ def test_metres_and_micrometres_are_converted(tmp_path, array, units, factor):
         assert codes(read) == {"unit-converted"}
         assert "0.9 x 0.9 x 6.8 mm" in read.warnings[0]
     # Time units in the same byte change nothing; an unknown unit is mm.
-    for byte in (0, 8, 10, 24):
-        assert read_volume(nifti(tmp_path / "t.nii.gz", array, ("B", 123, byte))).warnings == ()
+    for byte, written in ((0, 2), (8, 10), (10, 10), (24, 26)):
+        read = read_volume(nifti(tmp_path / "t.nii.gz", array, ("B", 123, byte)))
+        assert read.warnings == ()
+        write_nifti(tmp_path / "out.nii.gz", np.zeros(read.array.shape, np.uint8), read, np.uint8)
+        assert gzip.decompress((tmp_path / "out.nii.gz").read_bytes())[123] == written
 
 
 def test_millimetres_called_micrometres_are_refused(tmp_path, array):

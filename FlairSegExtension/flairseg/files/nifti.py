@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UnreadableImageError, UnsupportedImageError
-from ..image.nifti_geometry import NiftiGeometry
+from ..image.nifti_geometry import SPATIAL_UNITS, UNITS_MM, NiftiGeometry
 from ..image.volume import Volume
 
 HEADER_BYTES = 348
@@ -221,7 +221,8 @@ def _header(volume: Volume, dtype: np.dtype, count: int, description: str) -> by
     struct.pack_into("<2h", raw, 70, datatype, bits)
     struct.pack_into("<8f", raw, 76, *geometry.pixdim, 1.0, 1.0, 1.0, 1.0)
     struct.pack_into("<3f", raw, 108, _VOX_OFFSET, 1.0, 0.0)
-    raw[123] = geometry.units
+    # A file that names no unit of length was read as mm; validators ask for one.
+    raw[123] = geometry.units if geometry.units & SPATIAL_UNITS else geometry.units | UNITS_MM
     struct.pack_into("<80s", raw, 148, description.encode("ascii"))
     struct.pack_into("<2h", raw, 252, geometry.qform_code, geometry.sform_code)
     struct.pack_into("<6f", raw, 256, *geometry.qform)

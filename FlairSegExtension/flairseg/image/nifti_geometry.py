@@ -8,9 +8,9 @@ import numpy as np
 
 from .geometry import directions_of, is_right_handed, spacing_of
 
-_UNITS_MM = 2
+UNITS_MM = 2
 #: The bits of ``xyzt_units`` that hold the unit of length, and those that are not mm: metre, micrometre.
-_SPATIAL_UNITS = 0x07
+SPATIAL_UNITS = 0x07
 _UNITS_IN_MM = {1: 1000.0, 3: 0.001}
 _SCANNER = 1
 
@@ -45,7 +45,7 @@ class NiftiGeometry:
     @property
     def unit_mm(self) -> float:
         """The file's unit of length in mm; an unknown one is taken for mm."""
-        return _UNITS_IN_MM.get(self.units & _SPATIAL_UNITS, 1.0)
+        return _UNITS_IN_MM.get(self.units & SPATIAL_UNITS, 1.0)
 
     def sform_affine(self) -> np.ndarray | None:
         """The sform as a 4 x 4 RAS affine in mm; None if absent."""
@@ -81,7 +81,7 @@ class NiftiGeometry:
         b, c, d = quaternion[:3] * (-1.0 if quaternion[3] < 0 else 1.0)
         return cls(
             (qfac, *map(float, spacing)),
-            _UNITS_MM,
+            UNITS_MM,
             _SCANNER,
             _SCANNER,
             (float(b), float(c), float(d), *map(float, ijk_to_ras[:3, 3])),
