@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg.anatomy import RegionMap, find_regions, finding, registration
+from flairseg.anatomy import RegionMap, case_images, find_regions, finding, registration
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
 from flairseg.anatomy.finding import doubts, interpolated
 from flairseg.anatomy.lesion_table import lesion_table
@@ -267,7 +267,7 @@ def test_depth_is_the_distance_transform_where_it_is_near(normal, spacing):
 def test_masks_grow_as_by_a_maximum_filter(axis, reach):
     mask = np.random.default_rng(reach).random((12, 13, 14)) > 0.97
     expected = ndimage.maximum_filter1d(mask, 2 * reach + 1, axis=axis, mode="constant")
-    np.testing.assert_array_equal(registration.grown_along(mask, axis, reach), expected)
+    np.testing.assert_array_equal(case_images.grown_along(mask, axis, reach), expected)
 
 
 def test_blocks_are_averaged_as_by_binshrink():
@@ -280,7 +280,7 @@ def test_blocks_are_averaged_as_by_binshrink():
     volume = Volume(rng.random((7, 11, 13)).astype(np.float32), affine)
     for factors in ([1, 1, 1], [2, 3, 1], [4, 2, 3]):
         expected = volume_from_sitk(sitk.BinShrink(volume_to_sitk(volume), factors))
-        found = registration.shrunk(volume, factors)
+        found = case_images.shrunk(volume, factors)
         np.testing.assert_allclose(found.array, expected.array, atol=1e-6)
         np.testing.assert_allclose(found.ijk_to_ras, expected.ijk_to_ras, atol=1e-9)
 
