@@ -35,6 +35,7 @@ from flairseg.segmentation.postprocessing import clean_labels
 
 from . import evaluate_sites
 from .data import SAME_PERSON, data_folder, load_tabriz
+from .pools import pool_bank
 
 #: Classes that Tabriz's readers drew, and those of the other sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
@@ -101,6 +102,12 @@ def site_bank(scans: list[Scan]) -> Bank:
     return bank_of(parts)
 
 
+def rehearsed(pool: Path, count: int) -> Bank:
+    """So many slices of a pool, evenly spaced."""
+    bank = pool_bank([pool])
+    return bank.part(np.linspace(0, len(bank.images) - 1, count).round().astype(int))
+
+
 def over_persons(rows: list[dict[str, float]], scans: list[Scan], key: str) -> float:
     """Mean over persons of the mean over each one's scans."""
     values: dict[str, list[float]] = {}
@@ -118,6 +125,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--elsewhere", action="store_true", help="also test on MSLesSeg and Muslim's slices")
     parser.add_argument("--drawn", action="store_true", help="learn from ventricles and lesions alone")
+    parser.add_argument("--pool", type=Path, help="rehearse slices of this pool (training.synthetic.make_pool)")
+    parser.add_argument("--slices", type=int, default=500, help="how many of the pool, evenly spaced")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON: fields of adapt.tuning.Settings")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines")
     arguments = parser.parse_args()
@@ -126,7 +135,8 @@ def main() -> None:
     sets = {"tabriz": tabriz_scans(data_folder(), config, DRAWN if arguments.drawn else EVERY_CLASS)}
     sets |= other_scans(data_folder(), config) if arguments.elsewhere else {}
     base = {name: [figures(network, one, config) for one in scans] for name, scans in sets.items()}
-    persons, replay = sorted({one.person for one in sets["tabriz"]}), replay_bank(config)
+    persons = sorted({one.person for one in sets["tabriz"]})
+    replay = replay_bank(config) if arguments.pool is None else rehearsed(arguments.pool, arguments.slices)
     for seed in arguments.seeds:
         order = np.random.default_rng(seed).permutation(persons).tolist()
         for count in arguments.patients:

@@ -6,6 +6,7 @@
     python -m Testing.benchmarks.cohort efficiency --sessions 24 --jobs 1 2 4
     python -m Testing.benchmarks.cohort tables --sessions 10000
     python -m Testing.benchmarks.cohort quality
+    python -m Testing.benchmarks.cohort real --jobs 1 --folder /tmp/real
 
 Figures go to standard output as JSON. Sessions are painted heads segmented by a network without training, so that they
 take a second each; what is measured is everything around the network. CPU seconds are those of the processes concerned.
@@ -20,6 +21,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -471,9 +473,36 @@ def quality() -> dict[str, Any]:
     }
 
 
+def real(folder: Path, jobs: int) -> dict[str, Any]:
+    """The real images beside the project as one BIDS data set, segmented by the default, followed, and validated."""
+    source, output = folder / "bids", folder / "out"
+    for path in sorted(real_data.folder().glob("tabriz/*/flair.nii.gz")):
+        _copy(path, source / path.parent.name / "anat" / f"{path.parent.name}_FLAIR.nii.gz")
+    for path in sorted(real_data.folder().glob("ljubljana_longitudinal/*/study?_flair.nii.gz")):
+        subject, session = f"sub-L{path.parent.name[-2:]}", f"ses-{path.name[len('study')]}"
+        _copy(path, source / subject / session / "anat" / f"{subject}_{session}_FLAIR.nii.gz")
+    description = {"Name": "Real FLAIR of two sites", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    (source / "dataset_description.json").write_text(json.dumps(description), encoding="utf-8")
+    cpu = Cpu()
+    table = cohort.run(source, output, jobs=jobs)
+    used = cpu.report(sum(table.counts().values()))
+    program = Path(sys.executable).with_name("bids-validator-deno")
+    done = subprocess.run([program, output, "--format", "json"], capture_output=True, text=True, check=False)
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    said = Counter(f"{issue['severity']}: {issue['code']}" for issue in issues)
+    return {"counts": table.counts(), "validator": dict(said), "page": str(output / "cohort.html"), **used}
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "synthetic", "soak", "efficiency", "tables", "quality", "make"))
+    parser.add_argument(
+        "what", choices=("overhead", "synthetic", "soak", "efficiency", "tables", "quality", "real", "make")
+    )
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
@@ -498,6 +527,8 @@ def main() -> None:
         found = tables(given.sessions)
     elif given.what == "quality":
         found = quality()
+    elif given.what == "real":
+        found = real(given.folder, given.jobs[0])
     else:
         found = {"broken": make_cohort(given.folder / "bids", given.sessions)}
     print(json.dumps(found, indent=2))

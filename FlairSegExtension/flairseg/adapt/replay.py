@@ -1,8 +1,8 @@
 """Synthetic slices that come with the package: learnt again beside a site's cases, and kept apart to check forgetting.
 
 Rehearsal (Robins 1995, Connection Science 7:123) keeps a network from losing what the new cases do not show. The slices
-are drawn from label maps, not taken from patients (``training/make_replay.py``). Several hundred are needed: with 90 of
-them nothing was gained on patients who were left out (docs/adaptation.md).
+are drawn from label maps, not taken from patients (``training/make_replay.py``). With several hundred more was
+gained on patients who were left out than with 90 (docs/adaptation.md).
 
 They are stored without noise, which is added when they are read: noise does not compress.
 """

@@ -4,8 +4,8 @@ What few parameters can do is done by few (biases: Ben Zaken et al. 2022, ACL; l
 ICLR), then all weights follow at a low rate that falls to 0. Synthetic slices are learnt again in every batch
 (:mod:`.replay`). A few checks look at slices of the site and synthetic ones that are kept apart: what is returned is
 the running average of the weights at the last check that was not worse than the base, or the base itself; where none
-is, it stops early. Taking the best check was no better: it was the best for the same patients, and not for others
-(docs/adaptation.md).
+is, it stops early. The best check was no clear gain: it is the best for the same patients, and once it was the base
+where the last one was better for others (docs/adaptation.md).
 """
 
 from __future__ import annotations
