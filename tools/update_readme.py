@@ -146,7 +146,7 @@ def keys_section() -> str:
     start()
     from FlairSegLib import keys
 
-    return "\n".join(table(["key", "what it does"], [[f"`{key}`", text] for key, text in keys.descriptions().items()]))
+    return "\n".join(table(["key", "action"], [[f"`{key}`", text] for key, text in keys.descriptions().items()]))
 
 
 def warnings_section() -> str:
