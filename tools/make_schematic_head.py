@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from flairseg.phantom import make_phantom
+from flairseg.phantom import Scan, make_phantom
 from flairseg.phantom.tissues import Tissue
 from flairseg.study.analysis.lesions import brain_frame
 from scipy import ndimage
@@ -29,8 +29,8 @@ NOT_BRAIN = {
 
 def main() -> None:
     """Scan the phantom finely, project it, and write the outlines."""
-    scan = make_phantom(seed=0, shape=(112, 170, 170), spacing_mm=(SPACING_MM,) * 3, tilt_deg=0.0, orientation="RAS")
-    frame = brain_frame(make_phantom(seed=0, tilt_deg=0.0).volume)
+    scan = make_phantom(0, (112, 170, 170), (SPACING_MM,) * 3, scan=Scan(tilt_deg=0.0, orientation="RAS"))
+    frame = brain_frame(make_phantom(0, scan=Scan(tilt_deg=0.0)).volume)
     brain = ndimage.binary_opening(~np.isin(scan.tissue, list(NOT_BRAIN)), iterations=2)
     parts = {
         "brain": measure.label(brain) == 1 + np.argmax(np.bincount(measure.label(brain).ravel())[1:]),

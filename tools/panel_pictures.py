@@ -71,11 +71,11 @@ def segmentation_states(panel, window, folder: Path, picture: Callable[[str], ob
     import slicer
     from FlairSegLib.panel import messages
 
-    from Testing.harness.interaction import click, press, run_event_loop, type_text, wait_until
+    from Testing.harness.interaction import run_event_loop, wait_until
     from Testing.harness.small_case import make_head
     from Testing.slicer.result_driver import segmented
 
-    ui, result = panel.ui, panel.result.ui
+    ui = panel.ui
 
     def settle() -> None:
         run_event_loop(0.3)
@@ -115,6 +115,16 @@ def segmentation_states(panel, window, folder: Path, picture: Callable[[str], ob
     settle()
     panel.result._reveal()
     picture("06_result")
+    result_states(panel, folder, picture, settle, to)
+    further_states(panel, picture, to)
+    adaptation_states(panel, folder, picture)
+
+
+def result_states(panel, folder: Path, picture: Callable[[str], object], settle: Callable, to: Callable) -> None:
+    """Reading, correcting and accepting a result."""
+    from Testing.harness.interaction import click, press, type_text
+
+    result = panel.result.ui
     press("N")
     settle()
     to(result.whyLabel)
@@ -143,12 +153,18 @@ def segmentation_states(panel, window, folder: Path, picture: Callable[[str], ob
     click(result.folderButton)
     settle()
     picture("14_accepted")
+
+
+def further_states(panel, picture: Callable[[str], object], to: Callable) -> None:
+    """The sections below the result, each by itself."""
+    from Testing.harness.interaction import run_event_loop
+
     further = panel.further
     sections = (
         further.compare.ui.compareCollapsibleButton,
         further.follow.ui.followCollapsibleButton,
         further.export.ui.exportCollapsibleButton,
-        ui.settingsCollapsibleButton,
+        panel.ui.settingsCollapsibleButton,
     )
     for number, section in enumerate(sections, start=15):
         section.collapsed = False
@@ -156,7 +172,6 @@ def segmentation_states(panel, window, folder: Path, picture: Callable[[str], ob
         to(section)
         picture(f"{number}_{section.objectName.removesuffix('CollapsibleButton')}")
         section.collapsed = True
-    adaptation_states(panel, folder, picture)
 
 
 def adaptation_states(panel, folder: Path, picture: Callable[[str], object]) -> None:

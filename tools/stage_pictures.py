@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "FlairSegExtension")]
 
 from flairseg.image.slice_stack import SliceStack  # noqa: E402
 from flairseg.labels import CLASSES, LESION, NORMAL_WMH, VENTRICLES  # noqa: E402
-from flairseg.phantom import make_phantom  # noqa: E402
+from flairseg.phantom import Scan, make_phantom  # noqa: E402
 from flairseg.preprocessing import brain_mask, denoise_s1, neighbour_offset  # noqa: E402
 from flairseg.preprocessing.brain_mask import (  # noqa: E402
     ELLIPSE_MARGIN,
@@ -67,7 +67,7 @@ class Scene:
 @lru_cache(maxsize=2)
 def scene(noise: float = 0.022) -> Scene:
     """The phantom's axial scan; the slice with most of every class together."""
-    phantom = make_phantom(SEED, noise=noise)
+    phantom = make_phantom(SEED, scan=Scan(noise=noise))
     stack = SliceStack.from_volume(phantom.volume)
     truth = SliceStack.from_volume(phantom.volume.with_array(phantom.labels)).array
     counts = [min((truth[k] == c.value).sum() for c in CLASSES) for k in range(len(truth))]

@@ -306,7 +306,7 @@ def main() -> None:
     ]
     dealt = folds(sorted({case.case for case in cases}), shared_budget()["folds"])
     note = f"Out-of-fold predictions. Patients of each fold: {'; '.join(', '.join(fold) for fold in dealt)}."
-    result = evaluate(cases, choose_conventions(), mappings(systems), logs, (note,))
+    result = evaluate(cases, choose_conventions(), mappings(systems)).with_context(logs, (note,))
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, path in write_evaluation(result, arguments.output, overwrite=True).items():
         print(f"{name}: {path}")

@@ -27,7 +27,7 @@ from flairseg.longitudinal import rigid
 from flairseg.longitudinal.followup import follow
 from flairseg.longitudinal.grading import repositioned
 from flairseg.longitudinal.result import FollowUp
-from flairseg.phantom import make_phantom
+from flairseg.phantom import Scan, make_phantom
 
 from .data import HELD_BACK, HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back
 
@@ -62,9 +62,9 @@ def _copied(path: Path, name: str, seed: int) -> tuple[Volume, Volume, np.ndarra
 
 def phantom_twice(seed: int) -> tuple[Volume, Volume, np.ndarray]:
     """One phantom, scanned twice; it stays put in the world, the slices do not."""
-    first = make_phantom(seed, tilt_deg=4.0).volume
+    first = make_phantom(seed).volume
     # The receive field and the noise go by the shape of the image as well as by the seed.
-    again = make_phantom(seed, shape=(22, 240, 240), spacing_mm=(0.95, 0.95, 6.2), tilt_deg=-5.0, noise=0.025).volume
+    again = make_phantom(seed, (22, 240, 240), (0.95, 0.95, 6.2), scan=Scan(noise=0.025, tilt_deg=-5.0)).volume
     return first, replace(again, name=f"{again.name}-again"), np.eye(4)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from flairseg.adapt.framed import Case
+from flairseg.adapt.options import ModelTarget, TrainingOptions
 from flairseg.adapt.running import TooFewCasesError, adapt
 from flairseg.adapt.tuning import Settings
 from flairseg.files.nifti import write_nifti
@@ -72,7 +73,8 @@ def write_cases(folder: Path, cases: list[Case], way: str) -> None:
 def outcome(folder: Path, base: str, steps: int) -> str:
     """What an adaptation to the cases of a folder ends with."""
     try:
-        made = adapt(folder / "cases", folder / "model", base=base, minutes=120, settings=Settings(steps=steps))
+        training = TrainingOptions(minutes=120, settings=Settings(steps=steps))
+        made = adapt(folder / "cases", ModelTarget(folder / "model"), base, training=training)
     except TooFewCasesError as error:
         return f"refused: {error.message}"
     return f"{made.verdict}; left out: {dict(Counter(one.code for one in made.left_out))}; {'; '.join(made.reasons)}"

@@ -120,6 +120,96 @@ def draw_batch(
     return augment.crop(images, labels, tuple(config.crop), generator) if config.crop else (images, labels)
 
 
+class Run:
+    """Networks and counters of a run that can be stopped and gone on with.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    output : Path
+        Where initial weights are looked for.
+    slices : int
+        Of an epoch.
+    """
+
+    def __init__(self, config: TrainingConfig, output: Path, slices: int) -> None:
+        self.config = config
+        self.network = build_network(config).to(memory_format=torch.channels_last)
+        if config.init:
+            self.network.load_state_dict(torch.load(initial_weights(config, output), weights_only=True)["ema"])
+        self.average = copy.deepcopy(self.network)
+        self.optimiser = build_optimiser(config, self.network)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.rng = np.random.default_rng(config.seed)
+        self.schedule = Schedule(config, round(slices / config.batch))
+        self.step, self.losses, self.began = 0, [], time.time()
+        self.half = half_convolutions(config)
+        self.weights = torch.tensor(config.class_weights) if config.class_weights else None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, earlier calls included."""
+        return time.time() - self.began
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on where :meth:`save` left off."""
+        state = torch.load(checkpoint, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.state.update(state["schedule"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        self.rng.bit_generator.state = state["rng"]
+        self.step, self.losses, self.began = state["step"], state["losses"], time.time() - state["seconds"]
+        log.info("resumed at step %d", self.step)
+
+    def save(self, checkpoint: Path) -> None:
+        """Keep all that the next step depends on."""
+        save_checkpoint(
+            checkpoint,
+            {
+                "network": self.network.state_dict(),
+                "ema": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "schedule": self.schedule.state,
+                "generator": self.generator.get_state(),
+                "torch": torch.get_rng_state(),
+                "rng": self.rng.bit_generator.state,
+                "step": self.step,
+                "losses": self.losses,
+                "seconds": self.seconds,
+                "config": dump_config(self.config),
+            },
+        )
+
+    def learn(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        """One optimiser step and one of the running average; the learning rate that it had."""
+        rate = self.schedule.rate(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        pipeline, loss_of = self.config.preprocessing, LOSSES[self.config.loss]
+        target = channel_targets(labels, pipeline.output, pipeline.output_classes)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            logits = self.network(images.contiguous(memory_format=torch.channels_last))
+        if isinstance(logits, list):
+            loss = deeply_supervised(loss_of, logits, target, self.weights)
+        else:
+            loss = loss_of(logits, target, self.weights)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.get("clip_norm", 5.0))
+        self.optimiser.step()
+        self.step += 1
+        decay = min(self.config.ema, self.step / (self.step + 20))
+        with torch.no_grad():
+            for mine, theirs in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mine.lerp_(theirs, 1 - decay)
+        self.losses.append(loss.item())
+        self.schedule.saw(self.losses[-1])
+        return rate
+
+
 def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
     """Train, or go on training, and return the path of the last checkpoint.
 
@@ -130,91 +220,32 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "last.pt"
     torch.manual_seed(config.seed)
-    network = build_network(config).to(memory_format=torch.channels_last)
-    if config.init:
-        network.load_state_dict(torch.load(initial_weights(config, output), weights_only=True)["ema"])
-    average = copy.deepcopy(network)
-    optimiser = build_optimiser(config, network)
-    generator = torch.Generator().manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
     sources, validation = build_sources(config, cache)
     slices = len(sources["tabriz"].index) if "tabriz" in sources else config.steps * config.batch
-    schedule = Schedule(config, round(slices / config.batch))
-    step, losses, spent = 0, [], 0.0
+    run = Run(config, output, slices)
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["ema"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.state.update(state["schedule"])
-        generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])
-        rng.bit_generator.state = state["rng"]
-        step, losses, spent = state["step"], state["losses"], state["seconds"]
-        log.info("resumed at step %d", step)
-    curve = Curve(folder / "log.csv", COLUMNS, step)
-    loss_of, pipeline, half = LOSSES[config.loss], config.preprocessing, half_convolutions(config)
-    weights = torch.tensor(config.class_weights) if config.class_weights else None
-    clip = config.optimiser.get("clip_norm", 5.0)
-    began = time.time() - spent
-
-    def save() -> None:
-        save_checkpoint(
-            checkpoint,
-            {
-                "network": network.state_dict(),
-                "ema": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state,
-                "generator": generator.get_state(),
-                "torch": torch.get_rng_state(),
-                "rng": rng.bit_generator.state,
-                "step": step,
-                "losses": losses,
-                "seconds": time.time() - began,
-                "config": dump_config(config),
-            },
-        )
-
-    network.train()
+        run.resume(checkpoint)
+    curve = Curve(folder / "log.csv", COLUMNS, run.step)
+    run.network.train()
     with StopRequest() as stop:
-        while step < config.steps and not stop.asked:
-            rate = schedule.rate(step)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            images, labels = draw_batch(config, sources, rng, generator)
-            target = channel_targets(labels, pipeline.output, pipeline.output_classes)
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            if isinstance(logits, list):
-                loss = deeply_supervised(loss_of, logits, target, weights)
-            else:
-                loss = loss_of(logits, target, weights)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
-            optimiser.step()
-            step += 1
-            decay = min(config.ema, step / (step + 20))
-            with torch.no_grad():
-                for mine, theirs in zip(average.parameters(), network.parameters(), strict=True):
-                    mine.lerp_(theirs, 1 - decay)
-            losses.append(loss.item())
-            schedule.saw(losses[-1])
-            judged = step % config.validate_every == 0 or step == config.steps
-            if judged or step % config.checkpoint_every == 0 or stop.asked:
+        while run.step < config.steps and not stop.asked:
+            rate = run.learn(*draw_batch(config, sources, run.rng, run.generator))
+            judged = run.step % config.validate_every == 0 or run.step == config.steps
+            kept = judged or run.step % config.checkpoint_every == 0 or stop.asked
+            if kept:
                 # Running statistics are the network's own, at every checkpoint.
-                average.load_state_dict({**network.state_dict(), **dict(average.named_parameters())})
+                run.average.load_state_dict({**run.network.state_dict(), **dict(run.average.named_parameters())})
             if judged:
-                figures = validate(average, validation, pipeline, half) or [float("nan")] * len(FIGURES)
-                row = [step, round(float(np.mean(losses)), 5), round(time.time() - began, 1), *figures]
+                figures = validate(run.average, validation, config.preprocessing, run.half)
+                figures = figures or [float("nan")] * len(FIGURES)
+                row = [run.step, round(float(np.mean(run.losses)), 5), round(run.seconds, 1), *figures]
                 log.info("step %d loss %.4f %s s, %s", *row[:3], dict(zip(FIGURES, figures, strict=True)))
-                curve.append([*row, f"{rate:.3g}", step * config.batch])
-                losses = []
-            if judged or step % config.checkpoint_every == 0 or stop.asked:
-                save()
-    if step >= config.steps:
-        mark_finished(folder, steps=step, batch=config.batch, minutes=round((time.time() - began) / 60, 1))
+                curve.append([*row, f"{rate:.3g}", run.step * config.batch])
+                run.losses = []
+            if kept or stop.asked:
+                run.save(checkpoint)
+    if run.step >= config.steps:
+        mark_finished(folder, steps=run.step, batch=config.batch, minutes=round(run.seconds / 60, 1))
     return checkpoint
 
 

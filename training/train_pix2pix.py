@@ -66,6 +66,87 @@ def slice_order(step: int, count: int, seed: int) -> int:
     return int(np.random.default_rng((seed, epoch)).permutation(count)[place])
 
 
+class Run:
+    """Networks and counters of a run that can be stopped and gone on with."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        arguments = {key: value for key, value in config.network.items() if key != "kind"}
+        self.config = config
+        self.generator = Pix2PixGenerator(**arguments)
+        self.discriminator = PatchDiscriminator(width=arguments["width"])
+        self.optimisers = [
+            torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.999))
+            for network in (self.generator, self.discriminator)
+        ]
+        self.random = torch.Generator().manual_seed(config.seed)
+        self.geometry = augment.Geometry(**config.augmentation)
+        self.half = half_convolutions(config)
+        self.step, self.losses, self.began = 0, [], time.time()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, earlier calls included."""
+        return time.time() - self.began
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on where :meth:`save` left off."""
+        state = torch.load(checkpoint, weights_only=True)
+        self.generator.load_state_dict(state["ema"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.random.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        self.step, self.losses, self.began = state["step"], state["losses"], time.time() - state["seconds"]
+        log.info("resumed at step %d", self.step)
+
+    def save(self, checkpoint: Path) -> None:
+        """Keep all that the next step depends on."""
+        save_checkpoint(
+            checkpoint,
+            {
+                "ema": self.generator.state_dict(),
+                "discriminator": self.discriminator.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+                "generator": self.random.get_state(),
+                "torch": torch.get_rng_state(),
+                "step": self.step,
+                "losses": self.losses,
+                "seconds": self.seconds,
+                "config": dump_config(self.config),
+            },
+        )
+
+    def learn(self, image: torch.Tensor, labels: torch.Tensor) -> None:
+        """One step of the discriminator, then one of the generator, on an image (1, C, H, W) and its labels."""
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(self.config, self.step)
+        image, labels = augment.geometric(image, labels, self.geometry, self.random)
+        target = gray_levels(labels, self.config.preprocessing)
+        real_or_fake = functional.binary_cross_entropy_with_logits
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            fake = self.generator(image)
+            scores = self.discriminator(image, target), self.discriminator(image, fake.detach().float())
+        d_loss = 0.5 * sum(
+            real_or_fake(s.float(), torch.full_like(s, truth, dtype=torch.float32))
+            for s, truth in zip(scores, (1.0, 0.0), strict=True)
+        )
+        self.optimisers[1].zero_grad(set_to_none=True)
+        d_loss.backward()
+        self.optimisers[1].step()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            verdict = self.discriminator(image, fake.float()).float()
+        distance = (fake.float() - target).abs()
+        l1, weighted = distance.mean(), (distance * foreground_weights(labels, self.config, self.step)).mean()
+        g_loss = real_or_fake(verdict, torch.ones_like(verdict)) + L1_WEIGHT * weighted
+        self.optimisers[0].zero_grad(set_to_none=True)
+        g_loss.backward()
+        self.optimisers[0].step()
+        self.losses.append([g_loss.item(), d_loss.item(), l1.item()])
+        self.step += 1
+
+
 def train(config: TrainingConfig, output: Path) -> Path:
     """Train, or go on training, and return the path of the last checkpoint (the generator's weights under ``ema``).
 
@@ -77,88 +158,31 @@ def train(config: TrainingConfig, output: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.pt"
     torch.manual_seed(config.seed)
-    pipeline, half = config.preprocessing, half_convolutions(config)
     cases = load_tabriz(data_folder())
     left_out = folds([case.name for case in cases], config.folds)[config.fold] if config.fold is not None else []
-    framed = [frame_case(case, pipeline) for case in cases]
+    framed = [frame_case(case, config.preprocessing) for case in cases]
     validation = [case for case in framed if case.name in left_out]
     slices = [(case, k) for case in framed if case.name not in left_out for k in range(len(case.labels))]
-    arguments = {key: value for key, value in config.network.items() if key != "kind"}
-    generator, discriminator = Pix2PixGenerator(**arguments), PatchDiscriminator(width=arguments["width"])
-    optimisers = [
-        torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.999))
-        for network in (generator, discriminator)
-    ]
-    random = torch.Generator().manual_seed(config.seed)
-    geometry = augment.Geometry(**config.augmentation)
-    step, sums, spent = 0, [], 0.0
+    run = Run(config)
     if last.exists():
-        state = torch.load(last, weights_only=True)
-        generator.load_state_dict(state["ema"])
-        discriminator.load_state_dict(state["discriminator"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        random.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])
-        step, sums, spent = state["step"], state["losses"], state["seconds"]
-        log.info("resumed at step %d", step)
-    curve = Curve(folder / "log.csv", COLUMNS, step)
-    began = time.time() - spent
-    real_or_fake = functional.binary_cross_entropy_with_logits
+        run.resume(last)
+    curve = Curve(folder / "log.csv", COLUMNS, run.step)
     with StopRequest() as stop:
-        while step < config.steps and not stop.asked:
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(config, step)
-            case, k = slices[slice_order(step, len(slices), config.seed)]
-            image = torch.from_numpy(case.prepared.channels(k))[None]
-            labels = torch.from_numpy(case.labels[k]).long()[None]
-            image, labels = augment.geometric(image, labels, geometry, random)
-            target = gray_levels(labels, pipeline)
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                fake = generator(image)
-                scores = discriminator(image, target), discriminator(image, fake.detach().float())
-            d_loss = 0.5 * sum(
-                real_or_fake(s.float(), torch.full_like(s, truth, dtype=torch.float32))
-                for s, truth in zip(scores, (1.0, 0.0), strict=True)
-            )
-            optimisers[1].zero_grad(set_to_none=True)
-            d_loss.backward()
-            optimisers[1].step()
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                verdict = discriminator(image, fake.float()).float()
-            distance = (fake.float() - target).abs()
-            l1, weighted = distance.mean(), (distance * foreground_weights(labels, config, step)).mean()
-            g_loss = real_or_fake(verdict, torch.ones_like(verdict)) + L1_WEIGHT * weighted
-            optimisers[0].zero_grad(set_to_none=True)
-            g_loss.backward()
-            optimisers[0].step()
-            sums.append([g_loss.item(), d_loss.item(), l1.item()])
-            step += 1
-            judged = step % config.validate_every == 0 or step == config.steps
+        while run.step < config.steps and not stop.asked:
+            case, k = slices[slice_order(run.step, len(slices), config.seed)]
+            run.learn(torch.from_numpy(case.prepared.channels(k))[None], torch.from_numpy(case.labels[k]).long()[None])
+            judged = run.step % config.validate_every == 0 or run.step == config.steps
             if judged:
-                figures = validate(generator, validation, pipeline, half) or [float("nan")] * len(FIGURES)
-                g_mean, d_mean, l1_mean = np.mean(sums, axis=0).round(5).tolist()
-                log.info("step %d L1 %.4f, %s", step, l1_mean, dict(zip(FIGURES, figures, strict=True)))
-                curve.append([step, g_mean, round(time.time() - began, 1), *figures, d_mean, l1_mean, step])
-                sums = []
-            if judged or step % config.checkpoint_every == 0 or stop.asked:
-                save_checkpoint(
-                    last,
-                    {
-                        "ema": generator.state_dict(),
-                        "discriminator": discriminator.state_dict(),
-                        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                        "generator": random.get_state(),
-                        "torch": torch.get_rng_state(),
-                        "step": step,
-                        "losses": sums,
-                        "seconds": time.time() - began,
-                        "config": dump_config(config),
-                    },
-                )
-    if step >= config.steps:
-        mark_finished(folder, steps=step, batch=1, minutes=round((time.time() - began) / 60, 1))
+                figures = validate(run.generator, validation, config.preprocessing, run.half)
+                figures = figures or [float("nan")] * len(FIGURES)
+                g_mean, d_mean, l1_mean = np.mean(run.losses, axis=0).round(5).tolist()
+                log.info("step %d L1 %.4f, %s", run.step, l1_mean, dict(zip(FIGURES, figures, strict=True)))
+                curve.append([run.step, g_mean, round(run.seconds, 1), *figures, d_mean, l1_mean, run.step])
+                run.losses = []
+            if judged or run.step % config.checkpoint_every == 0 or stop.asked:
+                run.save(last)
+    if run.step >= config.steps:
+        mark_finished(folder, steps=run.step, batch=1, minutes=round(run.seconds / 60, 1))
     return last
 
 

@@ -155,7 +155,11 @@ def fit(patients: Sequence[Patient], known: Sequence[Sequence[int]], min_lesion_
 
     others = [m for m, classes in enumerate(known) if VENTRICLES in classes and NORMAL_WMH in classes]
     if others:
-        _fit_others(chances[others], lesion, truth, owner, others, weights, thresholds, reached)
+        fitted = _fit_others(chances[others], lesion, lesion < np.float32(thresholds[LESION]), truth, owner)
+        for value, (threshold, dice, row) in fitted.items():
+            thresholds[value], reached[value] = threshold, dice
+            for member, weight in zip(others, row, strict=True):
+                weights[member][value] = float(weight)
     growth, core, dice = _fit_growth(patients, weights, thresholds[LESION], min_lesion_mm3)
     if growth > 0:
         thresholds[LESION], reached[LESION] = core, dice
@@ -248,11 +252,15 @@ def search(profile, count: int) -> list[float]:
     return (found.x / found.x.sum()).tolist()
 
 
-def _fit_others(chances, lesion, truth, owner, members, weights, thresholds, reached) -> None:
-    """Ventricles and normal WMH of the members that know them, lesions being decided; fills the last three."""
-    free = lesion < np.float32(thresholds[LESION])
+def _fit_others(
+    chances: np.ndarray, lesion: np.ndarray, free: np.ndarray, truth: np.ndarray, owner: np.ndarray
+) -> dict[int, tuple[float, float, np.ndarray]]:
+    """Threshold, Dice and weights of ventricles and normal WMH of the members that know them.
+
+    Lesions are decided: they have probabilities ``lesion`` and leave the voxels ``free``.
+    """
     normal_counts = Counter(owner, truth == NORMAL_WMH, free)
-    count = len(members)
+    count = len(chances)
     others = np.ascontiguousarray(chances[:, :3])
 
     def shares(by_class: np.ndarray) -> np.ndarray:
@@ -285,10 +293,8 @@ def _fit_others(chances, lesion, truth, owner, members, weights, thresholds, rea
         )
         best = found.x.reshape(2, count) + 1e-6
         best = (best / best.sum(axis=1, keepdims=True)).astype(np.float32)
-    for value, (threshold, dice), row in zip((VENTRICLES, NORMAL_WMH), decided(best), best, strict=True):
-        thresholds[value], reached[value] = threshold, dice
-        for member, weight in zip(members, row, strict=True):
-            weights[member][value] = float(weight)
+    found = zip((VENTRICLES, NORMAL_WMH), decided(best), best, strict=True)
+    return {value: (threshold, dice, row) for value, (threshold, dice), row in found}
 
 
 def _fit_growth(

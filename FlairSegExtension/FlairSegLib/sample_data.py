@@ -107,15 +107,15 @@ def register() -> None:
     )
 
 
-def loadPhantom(seed: int = PHANTOM_SEED, **scan):
+def loadPhantom(seed: int = PHANTOM_SEED, **grid):
     """A digital head as a volume node, made on this computer in a few seconds; no network.
 
     Parameters
     ----------
     seed : int
         Which head.
-    **scan
-        Further parameters of :func:`flairseg.phantom.make_phantom`: shape, spacing, plane, noise, ...
+    **grid
+        Further parameters of :func:`flairseg.phantom.make_phantom`: shape, spacing, ...
 
     Returns
     -------
@@ -124,7 +124,7 @@ def loadPhantom(seed: int = PHANTOM_SEED, **scan):
     """
     from flairseg.phantom import make_phantom
 
-    phantom = make_phantom(seed, **scan)
+    phantom = make_phantom(seed, **grid)
     name = PHANTOM if seed == PHANTOM_SEED else f"{PHANTOM}{seed}"
     node = slicer.util.addVolumeFromArray(
         phantom.volume.array, phantom.volume.ijk_to_ras, slicer.mrmlScene.GetUniqueNameByString(name)

@@ -15,35 +15,6 @@ import slicer
 FILE = Path(__file__).resolve().parents[1] / "Resources" / "Terminologies" / "FlairSeg.term.json"
 #: Name of the list; :mod:`flairseg.labels` names it as the context of its own codes.
 CONTEXT = "FlairSeg"
-SCHEMA = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/segment-context-schema.json#"
-
-
-def term_list() -> dict:
-    """The list as it stands in the file, from the table of classes.
-
-    Returns
-    -------
-    dict
-        Ready for JSON. ``Source`` of a term says who defined its code.
-    """
-    from flairseg.labels import CLASSES
-
-    categories: dict[str, dict] = {}
-    for label_class in CLASSES:
-        category = categories.setdefault(label_class.category.value, {**_coded(label_class.category), "Type": []})
-        category["Type"].append(
-            {
-                **_coded(label_class.code),
-                "3dSlicerLabel": label_class.id,
-                "recommendedDisplayRGBValue": list(label_class.rgb),
-                "Source": _source(label_class.code.scheme),
-            }
-        )
-    return {
-        "SegmentationCategoryTypeContextName": CONTEXT,
-        "@schema": SCHEMA,
-        "SegmentationCodes": {"Category": list(categories.values())},
-    }
 
 
 def load() -> bool:
@@ -62,17 +33,3 @@ def load() -> bool:
     if not loaded:
         logging.warning("FlairSeg: Slicer could not read %s", FILE.name)
     return loaded
-
-
-def _coded(concept) -> dict[str, str]:
-    return {
-        "CodingSchemeDesignator": concept.scheme,
-        "CodeValue": concept.value,
-        "CodeMeaning": concept.meaning,
-    }
-
-
-def _source(scheme: str) -> str:
-    if scheme == "SCT":
-        return "SNOMED CT, as in 3D Slicer's General Anatomy list"
-    return "FlairSeg's own scheme: no verified SNOMED CT code is known for this finding"

@@ -81,10 +81,10 @@ def _truth(path: Path) -> Path:
 
 
 def _pair_inputs(folder: Path) -> None:
-    from flairseg.phantom import make_phantom
+    from flairseg.phantom import Scan, make_phantom
 
     for n, tilt in enumerate(PAIR_TILTS, start=1):
-        _write(folder / f"flair{n}.nii.gz", make_phantom(0, PAIR_SHAPE, PAIR_MM, tilt_deg=tilt))
+        _write(folder / f"flair{n}.nii.gz", make_phantom(0, PAIR_SHAPE, PAIR_MM, scan=Scan(tilt_deg=tilt)))
 
 
 def _thin_inputs(folder: Path) -> None:
@@ -219,9 +219,9 @@ def dicom(folder: Path) -> Callable[[], Seconds]:
     import numpy as np
     from flairseg.anatomy.lesion_table import lesion_table
     from flairseg.dicom import find_flair, read_series
-    from flairseg.dicom.making import Algorithm
-    from flairseg.dicom.seg import make_seg, write_seg
-    from flairseg.dicom.sr import write_sr
+    from flairseg.dicom.making import Algorithm, save
+    from flairseg.dicom.seg import make_seg
+    from flairseg.dicom.sr import CaseMeasurements, make_sr
     from flairseg.labels import CLASSES
 
     labels = np.load(folder / "truth.npy")
@@ -237,10 +237,10 @@ def dicom(folder: Path) -> Callable[[], Seconds]:
         rows = [row.as_dict() for row in lesion_table(labels, volume.ijk_to_ras)]
         volumes = {c.id: float(np.count_nonzero(labels == c.value)) * volume.voxel_mm3 / 1000 for c in CLASSES}
         with clock.part("SEG"):
-            write_seg(folder / "seg.dcm", labels, read.source, algorithm, volume.ijk_to_ras, overwrite=True)
-        seg = make_seg(labels, read.source, algorithm, volume.ijk_to_ras)
+            seg = make_seg(labels, read.source, algorithm, volume.ijk_to_ras)
+            save(seg, folder / "seg.dcm")
         with clock.part("SR"):
-            write_sr(folder / "sr.dcm", seg, read.source, volumes, rows, algorithm, overwrite=True)
+            save(make_sr(seg, read.source, CaseMeasurements.of(volumes, rows), algorithm), folder / "sr.dcm")
         return clock.seconds
 
     return once

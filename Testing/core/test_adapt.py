@@ -21,6 +21,7 @@ from flairseg.adapt.base import AdaptedBaseError, published_base  # noqa: E402
 from flairseg.adapt.cases import LeftOut, patient_of, read_cases  # noqa: E402
 from flairseg.adapt.evidence import Evidence  # noqa: E402
 from flairseg.adapt.framed import Case, frame_case  # noqa: E402
+from flairseg.adapt.options import ModelTarget, TrainingOptions  # noqa: E402
 from flairseg.adapt.reference import case_features  # noqa: E402
 from flairseg.adapt.running import TooFewCasesError, adapt  # noqa: E402
 from flairseg.adapt.tuning import Settings, class_logits, tune  # noqa: E402
@@ -487,8 +488,9 @@ def site(tmp_path_factory):
     return write_site(tmp_path_factory.mktemp("site"), 3, gain=0.7)
 
 
-def run(site, output, base, **arguments):
-    return adapt(site, output, base.path.parent, 1e4, PATIENTS, **{"settings": FAST, **arguments})
+def run(site, output, base, settings=FAST, **arguments):
+    training = TrainingOptions(1e4, settings=settings)
+    return adapt(site, ModelTarget(output), base.path.parent, PATIENTS, training, **arguments)
 
 
 @pytest.mark.slow
@@ -587,7 +589,7 @@ def test_a_model_that_has_seen_the_cases_is_no_base(base, tmp_path, monkeypatch)
     raw["adaptation"]["digest"] = card_digest(raw)
     (adapted / "card.json").write_text(json.dumps(raw))
     with pytest.raises(AdaptedBaseError, match="site-v1"):
-        adapt(tmp_path, tmp_path / "out", adapted)
+        adapt(tmp_path, ModelTarget(tmp_path / "out"), adapted)
     monkeypatch.setenv("FLAIRSEG_MODELS", str(base.path.parent))
     assert published_base(load_card(adapted), stated=False).id == base.id
     raw["adaptation"]["parent"]["sha256"] = "0" * 64

@@ -29,7 +29,7 @@ from flairseg.longitudinal import CODES, STATES, follow, render_followup, write_
 from flairseg.longitudinal.judging import OFF_BRAIN
 from flairseg.longitudinal.parenchyma import parenchyma
 from flairseg.longitudinal.result import FollowUp
-from flairseg.longitudinal.studies import Study, load_study
+from flairseg.longitudinal.studies import Study, StudyInput, load_study
 from flairseg.longitudinal.writing import ENDINGS, followup_csv, followup_files
 from flairseg.progress import CancelToken
 from flairseg.segmentation.postprocessing import lesion_components
@@ -61,9 +61,7 @@ def followed(pair, seen) -> FollowUp:
     """What became of the lesions between the two."""
     (first, drawn), (last, later) = pair
     return follow(
-        [first, last],
-        labels=[drawn, later],
-        dates=["2024-01-31", "2025-02-01"],
+        [StudyInput(first, drawn, date="2024-01-31"), StudyInput(last, later, date="2025-02-01")],
         progress=lambda fraction, stage: seen.append((fraction, stage)),
     )
 
@@ -118,7 +116,7 @@ def test_the_reverse_order_gives_the_reverse_states_left_handed_or_not(pair):
     (first, drawn), _ = pair
     last, later = scan(MOTION, lesions=LAST, seed=1, orientation=LEFT_HANDED, name="left-handed")
 
-    result = follow([last, first], labels=[later, drawn])
+    result = follow([StudyInput(last, later), StudyInput(first, drawn)])
 
     assert result.counts == {s.id: 0 if s.id == "merged" else 1 for s in STATES}
 
@@ -127,7 +125,7 @@ def test_three_studies_have_states_between_each_two(pair):
     (first, drawn), (last, later) = pair
     middle, between = scan(turned((-3, 2, 1), (1, 1, -4)), lesions=(*FIRST, (*NEW, 6.0)), seed=2, name="middle")
 
-    result = follow([first, middle, last], labels=[drawn, between, later])
+    result = follow([StudyInput(*one) for one in ((first, drawn), (middle, between), (last, later))])
 
     new = next(lesion for lesion in result.lesions if lesion.state == "new")
     assert new.intervals == ("new", "stable")
@@ -146,7 +144,7 @@ def test_what_the_images_do_not_support_is_no_change(pair):
     forgotten = scan(MOTION, lesions=((*GONE, 6.0),), seed=4)[1] == 3
     careless[forgotten] = 0
 
-    result = follow([first, same], labels=[drawn, careless])
+    result = follow([StudyInput(first, drawn), StudyInput(same, careless)])
 
     assert result.counts["new"] == result.counts["resolved"] == 0
     notes = {lesion.judgement.note for lesion in result.lesions}
@@ -165,7 +163,7 @@ def test_what_lights_up_off_the_brain_tissue_is_no_new_lesion(pair):
     after = last.with_array(np.where(vessel, 165, bright).astype(np.float32))
     later = np.where(vessel, 3, drawn).astype(np.uint8)
 
-    result = follow([before, after], labels=[drawn, later])
+    result = follow([StudyInput(before, drawn), StudyInput(after, later)])
 
     assert result.counts["new"] == result.counts["resolved"] == 0
     assert OFF_BRAIN in {lesion.judgement.note for lesion in result.lesions}
@@ -336,7 +334,7 @@ def test_cancelling_ends_it(pair):
             token.cancel()
 
     with pytest.raises(Cancelled):
-        follow([v for v, _ in pair], labels=[labels for _, labels in pair], progress=tell, cancel=token)
+        follow([StudyInput(*one) for one in pair], progress=tell, cancel=token)
 
 
 def test_regions_are_found_beside_the_rest_on_the_last_study(pair, monkeypatch):
@@ -348,7 +346,7 @@ def test_regions_are_found_beside_the_rest_on_the_last_study(pair, monkeypatch):
         return RegionMap.nothing(labels.shape, volume.ijk_to_ras, "The atlas was left at home.")
 
     monkeypatch.setattr("flairseg.anatomy.find_regions", nothing)
-    result = follow([first, last], labels=[drawn, later], regions=True)
+    result = follow([StudyInput(first, drawn), StudyInput(last, later)], regions=True)
     assert asked == ["last"]
     assert {lesion.region for lesion in result.lesions} == {"unknown"}
     assert "The atlas was left at home." in result.warnings
@@ -366,7 +364,7 @@ def test_a_cancel_reaches_the_search_for_regions(pair, monkeypatch):
 
     monkeypatch.setattr("flairseg.anatomy.find_regions", endless)
     with pytest.raises(Cancelled):
-        follow([first, last], labels=[drawn, later], regions=True, cancel=token,
+        follow([StudyInput(first, drawn), StudyInput(last, later)], regions=True, cancel=token,
                progress=lambda fraction, stage: token.cancel() if stage == "regions" else None)  # fmt: skip
     assert heard == [True]
 
@@ -398,7 +396,7 @@ def test_labels_are_read_whatever_their_storage_order(pair, tmp_path, order):
     path = tmp_path / "labels.nrrd"
     sitk.WriteImage(image, str(path))
 
-    study = load_study(volume, path)
+    study = load_study(StudyInput(volume, path))
 
     assert np.array_equal(study.labels, labels)
     assert study.given
@@ -413,11 +411,11 @@ def test_labels_of_another_grid_or_kind_are_refused(pair, tmp_path):
 
     write_nifti(tmp_path / "shifted.nii.gz", labels, Volume(labels, shifted))
     with pytest.raises(GridMismatchError, match="is not on the grid"):
-        load_study(volume, tmp_path / "shifted.nii.gz")
+        load_study(StudyInput(volume, tmp_path / "shifted.nii.gz"))
     with pytest.raises(InvalidGeometryError, match="own grid"):
-        load_study(volume, labels[1:])
+        load_study(StudyInput(volume, labels[1:]))
     with pytest.raises(UnsupportedImageError, match="other values"):
-        load_study(volume, np.full(labels.shape, 7, np.uint8))
+        load_study(StudyInput(volume, np.full(labels.shape, 7, np.uint8)))
 
 
 def test_the_command_writes_and_tells(pair, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flairseg.longitudinal import follow
 from flairseg.longitudinal.grading import repositioned
-from flairseg.phantom import make_phantom
+from flairseg.phantom import Scan, make_phantom
 from flairseg.segmentation.pipeline import segment
 
 MODEL = "flairseg2d-v1.0"
@@ -24,7 +24,7 @@ def phantom():
 
 
 def test_a_head_scanned_again_with_other_slices_has_nothing_new(phantom):
-    again = make_phantom(5, shape=(19, 170, 156), spacing_mm=(1.35, 1.35, 6.4), tilt_deg=-5.0, noise=0.03).volume
+    again = make_phantom(5, (19, 170, 156), (1.35, 1.35, 6.4), scan=Scan(noise=0.03, tilt_deg=-5.0)).volume
 
     result = follow([phantom, segment(again, MODEL)])
 

@@ -13,7 +13,7 @@ from flairseg.cohort import clusters, engine, executors, tasks
 from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions
 from flairseg.cohort.executors import InProcess, Outcome
-from flairseg.cohort.model import DONE, FAILED, QUARANTINED, Session, SessionRow
+from flairseg.cohort.model import DONE, FAILED, QUARANTINED, Answer, Fatal, Session, SessionRow
 from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.tasks import NOTHING, SEGMENT, Task
 from flairseg.errors import FlairSegError, WorkerError
@@ -47,8 +47,8 @@ def threads():
 def answer(work: Work) -> Any:
     """What a worker answers without doing anything: a row for the case, which Dask's workers see too."""
 
-    def work_on(case: str, _: Work) -> dict[str, Any]:
-        return {"row": SessionRow(work.shown[case], DONE, volumes_ml={}).to_dict()}
+    def work_on(case: str, _: Work) -> Answer:
+        return Answer(SessionRow(work.shown[case], DONE, volumes_ml={}))
 
     return work_on
 
@@ -139,8 +139,8 @@ class Scripted:
 
 def test_a_lost_task_is_handed_out_again_and_not_for_ever(tmp_path):
     work = work_for(tmp_path, ["a", "b"])
-    done = {"row": SessionRow(work.shown["sub-a"], DONE).to_dict()}
-    other = {"row": SessionRow(work.shown["sub-b"], DONE).to_dict()}
+    done = Answer(SessionRow(work.shown["sub-a"], DONE))
+    other = Answer(SessionRow(work.shown["sub-b"], DONE))
     executor = Scripted({"sub-a": [None, None, done], "sub-b": [other]})
     loop = engine.Engine(work, executor, {}, {}, lambda e: None, following=False)
     loop.run({"sub-a": "new", "sub-b": "new"})
@@ -155,15 +155,15 @@ def test_a_lost_task_is_handed_out_again_and_not_for_ever(tmp_path):
 
 def test_what_another_computer_may_manage_is_tried_there(tmp_path):
     work = work_for(tmp_path, ["a"])
-    failed = {"row": SessionRow(work.shown["sub-a"], FAILED, "not-enough-memory").to_dict()}
-    done = {"row": SessionRow(work.shown["sub-a"], DONE).to_dict()}
+    failed = Answer(SessionRow(work.shown["sub-a"], FAILED, "not-enough-memory"))
+    done = Answer(SessionRow(work.shown["sub-a"], DONE))
     executor = Scripted({"sub-a": [failed, done]})
     loop = engine.Engine(work, executor, {}, {}, lambda e: None, following=False)
     loop.run({"sub-a": "new"})
     assert [(task.tries, task.avoid) for task in executor.submitted] == [(0, ""), (1, "worker-1")]
     assert loop.rows["sub-a"].status == DONE
     # An image that is broken is broken everywhere.
-    broken = {"row": SessionRow(work.shown["sub-a"], FAILED, "unreadable-image").to_dict()}
+    broken = Answer(SessionRow(work.shown["sub-a"], FAILED, "unreadable-image"))
     executor = Scripted({"sub-a": [broken]})
     engine.Engine(work, executor, {}, {}, lambda e: None, following=False).run({"sub-a": "new"})
     assert len(executor.submitted) == 1
@@ -171,7 +171,7 @@ def test_what_another_computer_may_manage_is_tried_there(tmp_path):
 
 def test_a_fatal_error_ends_the_run(tmp_path):
     work = work_for(tmp_path, ["a", "b", "c"])
-    full = {"fatal": {"code": "disk-full", "message": "Full.", "advice": "Free some."}}
+    full = Answer(fatal=Fatal("disk-full", "Full.", "Free some."))
     executor = Scripted({f"sub-{case}": [full] for case in "abc"})
     with pytest.raises(FlairSegError) as caught:
         engine.Engine(work, executor, {}, {}, lambda e: None, following=False).run(dict.fromkeys(work.shown, "new"))
@@ -203,7 +203,7 @@ def test_in_process_does_what_a_worker_does():
     executor.submit(Task(NOTHING, ("x",)))
     outcome = executor.next(0)
     assert outcome is not None
-    assert (outcome.task.kind, outcome.value) == (NOTHING, {})
+    assert (outcome.task.kind, outcome.value) == (NOTHING, Answer())
     assert executor.next(0) is None
     assert Task(SEGMENT, ("sub-1",), 2).key == "segment-sub-1-2"
     assert executors.InProcess.mode == "in-process"

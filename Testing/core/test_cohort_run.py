@@ -574,7 +574,7 @@ def test_a_marker_that_cannot_be_written_ends_the_run_with_its_reason(small, mon
         raise OutputError("Full.", "Free some.", code="disk-full")
 
     monkeypatch.setattr(begun, "begin", full)
-    assert case.work_on("sub-03", work)["fatal"]["code"] == "disk-full"
+    assert case.work_on("sub-03", work).fatal.code == "disk-full"
 
 
 def test_a_day_that_there_is_not_does_not_end_the_run(small):

@@ -12,8 +12,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from flairseg import __version__, errors
-from flairseg.dicom import Algorithm, make_pdf, make_seg, make_sr, read_flair, write_pdf, write_seg, write_sr
+from flairseg.dicom import Algorithm, make_pdf, make_seg, make_sr, making, read_flair
 from flairseg.dicom.grid import onto
+from flairseg.dicom.sr import CaseMeasurements
 from flairseg.image.volume import Volume
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.privacy.pseudonyms import Pseudonymiser
@@ -43,6 +44,7 @@ ROWS = [
     {"number": 3, "volume_mm3": float("nan"), "region": "juxtacortical"},
 ]
 VOLUMES = {"ventricles": 25.5, "normal_wmh": 0.0, "lesion": 1.2845}
+MEASURED = CaseMeasurements.of(VOLUMES, ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,12 @@ def case(request, tmp_path_factory, drawn):
     vendor, enhanced = request.param
     folder = write_series(drawn[0], tmp_path_factory.mktemp("case"), vendor, enhanced=enhanced)
     return read_flair(folder), drawn[1]
+
+
+def saved(path: Path, make, *arguments, **named) -> Path:
+    """The file of an object."""
+    making.save(make(*arguments, **named), path)
+    return path
 
 
 def verified(path: Path) -> None:
@@ -99,9 +107,9 @@ def test_objects_of_a_case_pass_dciodvfy(tmp_path, case):
     read, labels = case
     seg = make_seg(labels, read.source, ALGORITHM)
     paths = [
-        write_seg(tmp_path / "seg.dcm", labels, read.source, ALGORITHM),
-        write_sr(tmp_path / "sr.dcm", seg, read.source, VOLUMES, ROWS, ALGORITHM),
-        write_pdf(tmp_path / "pdf.dcm", b"%PDF-1.7 odd", read.source, based_on=[seg]),
+        saved(tmp_path / "seg.dcm", make_seg, labels, read.source, ALGORITHM),
+        saved(tmp_path / "sr.dcm", make_sr, seg, read.source, MEASURED, ALGORITHM),
+        saved(tmp_path / "pdf.dcm", make_pdf, b"%PDF-1.7 odd", read.source, based_on=[seg]),
     ]
     for path in paths:
         verified(path)
@@ -174,7 +182,7 @@ def test_study_is_inherited_and_ids_are_fresh(case):
     read, labels = case
     source = pydicom.dcmread(read.source.frames[0].path, stop_before_pixels=True)
     seg = make_seg(labels, read.source, ALGORITHM)
-    sr = make_sr(seg, read.source, VOLUMES, ROWS, ALGORITHM)
+    sr = make_sr(seg, read.source, MEASURED, ALGORITHM)
     pdf = make_pdf(b"%PDF-1.7", read.source, based_on=[seg, sr])
     for made in (seg, sr, pdf):
         for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
@@ -209,7 +217,7 @@ def test_each_frame_names_the_source_frame_at_its_place(case):
 
 def test_three_readers_read_the_same_masks(tmp_path, case):
     read, labels = case
-    path = write_seg(tmp_path / "seg.dcm", labels, read.source, ALGORITHM)
+    path = saved(tmp_path / "seg.dcm", make_seg, labels, read.source, ALGORITHM)
     by_pydicom = read_masks(path)
     image = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     groups = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
@@ -305,16 +313,18 @@ def test_nifti_to_dicom_to_seg_to_nifti_is_voxel_exact(tmp_path, orientation, ob
 def test_empty_labels_and_missing_classes_are_written(tmp_path, drawn):
     read = read_flair(write_series(drawn[0], tmp_path / "s", "ge"))
     nothing = np.zeros_like(drawn[1])
-    path = write_seg(tmp_path / "empty.dcm", nothing, read.source, ALGORITHM)
+    path = saved(tmp_path / "empty.dcm", make_seg, nothing, read.source, ALGORITHM)
     verified(path)
     assert not pydicom.dcmread(path).pixel_array.any()
     ventricles = np.where(drawn[1] == 1, drawn[1], 0)
-    path = write_seg(tmp_path / "some.dcm", ventricles, read.source, ALGORITHM)
+    path = saved(tmp_path / "some.dcm", make_seg, ventricles, read.source, ALGORITHM)
     verified(path)
     assert len(pydicom.dcmread(path).SegmentSequence) == 3
     assert set(read_masks(path)) == {1}
     seg = make_seg(ventricles, read.source, ALGORITHM)
-    verified(write_sr(tmp_path / "sr.dcm", seg, read.source, {"ventricles": 1.0}, [], ALGORITHM))
+    verified(
+        saved(tmp_path / "sr.dcm", make_sr, seg, read.source, CaseMeasurements({"ventricles": 1.0}, ()), ALGORITHM)
+    )
 
 
 def test_one_volume_of_several_in_an_enhanced_file_goes_back_to_its_own_frames(tmp_path, drawn):
@@ -383,7 +393,7 @@ def measured(group) -> dict[str, tuple[float, str]]:
 def test_the_report_holds_every_measurement_once(tmp_path, case):
     read, labels = case
     seg = make_seg(labels, read.source, ALGORITHM)
-    path = write_sr(tmp_path / "sr.dcm", seg, read.source, VOLUMES, ROWS, ALGORITHM)
+    path = saved(tmp_path / "sr.dcm", make_sr, seg, read.source, MEASURED, ALGORITHM)
     sr = pydicom.dcmread(path)
     assert sr.ContentTemplateSequence[0].TemplateIdentifier == "1500"
     assert (sr.VerificationFlag, sr.CompletionFlag, sr.PreliminaryFlag) == ("UNVERIFIED", "COMPLETE", "PRELIMINARY")
@@ -426,7 +436,7 @@ def test_a_class_that_the_model_does_not_know_is_not_reported_as_none_there(tmp_
     read, labels = case
     seg = make_seg(np.where(labels == LESION, labels, 0).astype(np.uint8), read.source, ALGORITHM)
     volumes = {"ventricles": None, "normal_wmh": None, "lesion": 1.2845}
-    path = write_sr(tmp_path / "sr.dcm", seg, read.source, volumes, ROWS, ALGORITHM)
+    path = saved(tmp_path / "sr.dcm", make_sr, seg, read.source, CaseMeasurements.of(volumes, ROWS), ALGORITHM)
     groups = groups_of(pydicom.dcmread(path))
     assert len(groups) == 1 + len(ROWS)
     assert measured(groups[0])["Volume"] == (1284.5, "mm3")
@@ -437,7 +447,7 @@ def test_a_class_that_the_model_does_not_know_is_not_reported_as_none_there(tmp_
 def test_a_lesion_names_the_slice_through_its_centre(case):
     read, labels = case
     seg = make_seg(labels, read.source, ALGORITHM)
-    sr = make_sr(seg, read.source, VOLUMES, ROWS[:2], ALGORITHM)
+    sr = make_sr(seg, read.source, CaseMeasurements.of(VOLUMES, ROWS[:2]), ALGORITHM)
     for group, row in zip(groups_of(sr)[3:], ROWS, strict=False):
         reference = next(i for i in group.ContentSequence if i.ValueType == "IMAGE").ReferencedSOPSequence[0]
         number = reference.get("ReferencedFrameNumber")
@@ -457,7 +467,7 @@ def test_no_code_is_invented(case):
     known = {(scheme, value) for scheme, words in concepts.items() for codes in words.values() for value in codes}
     read, labels = case
     seg = make_seg(labels, read.source, ALGORITHM)
-    sr = make_sr(seg, read.source, VOLUMES, ROWS, ALGORITHM)
+    sr = make_sr(seg, read.source, MEASURED, ALGORITHM)
     pdf = make_pdf(b"%PDF-1.7", read.source)
     used = set()
 
@@ -480,7 +490,7 @@ def test_the_pdf_comes_out_as_it_went_in(tmp_path, case):
     seg = make_seg(labels, read.source, ALGORITHM)
     content = b"%PDF-1.7\n" + bytes(range(256)) * 4
     (tmp_path / "report.pdf").write_bytes(content)
-    path = write_pdf(tmp_path / "pdf.dcm", tmp_path / "report.pdf", read.source, "Follow-up <b>1</b>\n", [seg])
+    path = saved(tmp_path / "pdf.dcm", make_pdf, tmp_path / "report.pdf", read.source, "Follow-up <b>1</b>\n", [seg])
     data = pydicom.dcmread(path)
     assert data.EncapsulatedDocument[: data.EncapsulatedDocumentLength] == content
     assert data.MIMETypeOfEncapsulatedDocument == "application/pdf"
@@ -603,23 +613,22 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
     read = read_flair(write_series(drawn[0], tmp_path / "s", "ge", enhanced=True))
     result = with_labels(segmentation, read, drawn[1])
     out = tmp_path / "out"
-    summary = {"volumes_ml": VOLUMES, "lesions": ROWS}
     made = write_results(result, read.source, DicomTarget(out, "a"), pdf=b"%PDF-1.7")
     assert (
         {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm", "a_report.dcm"} == {p.name for p in made.values()}
     )
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(errors.OutputError, match="exist already"):
-        write_results(result, read.source, DicomTarget(out, "a"), summary)
+        write_results(result, read.source, DicomTarget(out, "a"))
     # Without a report this time: the old one does not stay behind.
-    write_results(result, read.source, DicomTarget(out, "a", True), summary)
+    write_results(result, read.source, DicomTarget(out, "a", True))
     assert {p.name for p in out.iterdir()} == {"a_seg.dcm", "a_sr.dcm"}
     assert (out / "a_seg.dcm").read_bytes() != before["a_seg.dcm"]
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     # Objects of another study are never replaced.
     other = read_flair(write_series(drawn[0], tmp_path / "other", "ge", enhanced=True))
     with pytest.raises(errors.OutputError, match="belong to another study") as refused:
-        write_results(result, other.source, DicomTarget(out, "a", True), summary)
+        write_results(result, other.source, DicomTarget(out, "a", True))
     assert refused.value.code == "other-input"
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
@@ -630,19 +639,21 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
         patch.setattr("flairseg.dicom.making.finished", lambda data, _p: data)
         patch.setattr("flairseg.segmentation.dicom_results.save", full_disk)
         with pytest.raises(errors.OutputError, match="full"):
-            write_results(result, read.source, DicomTarget(out, "a", True), summary)
+            write_results(result, read.source, DicomTarget(out, "a", True))
         with pytest.raises(errors.OutputError, match="full"):
-            write_results(result, read.source, DicomTarget(tmp_path / "new", "a"), summary)
+            write_results(result, read.source, DicomTarget(tmp_path / "new", "a"))
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert not (tmp_path / "new").exists()
-    calls = iter(range(10))
+    left = iter([True])
 
-    def cancel():
-        if next(calls) > 1:
+    def cancelled(data, path):
+        if next(left, None) is None:
             raise errors.Cancelled()
+        data.save_as(path)
 
+    monkeypatch.setattr("flairseg.segmentation.dicom_results.save", cancelled)
     with pytest.raises(errors.Cancelled):
-        write_results(result, read.source, DicomTarget(tmp_path / "new", "a"), summary, check=cancel)
+        write_results(result, read.source, DicomTarget(tmp_path / "new", "a"))
     assert not (tmp_path / "new").exists()
 
 

@@ -27,6 +27,7 @@ from flairseg.evaluation.sections import sections
 from flairseg.evaluation.sections.accuracy import MOST_PATIENT_ROWS
 from flairseg.evaluation.sections.overview import few_patients
 from flairseg.evaluation.terms import CLASS_TITLES, EVALUATED
+from flairseg.evaluation.writing import FILES, write_evaluation
 from flairseg.reporting.drawing import Picture, style
 
 from Testing.core.html_page import Page
@@ -311,21 +312,21 @@ def test_training_curves_take_any_log_with_progress_and_figures():
 def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "draw_figures", lambda result: [])
     small = lesions_only(1, ("A",))
-    path = report.write_report(small, tmp_path / "out")
+    path = write_evaluation(small, tmp_path / "out")[report.REPORT]
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     before = path.read_bytes()
     with pytest.raises(OutputError, match="Results of an evaluation exist already"):
-        report.write_report(small, tmp_path / "out")
+        write_evaluation(small, tmp_path / "out")
     with pytest.raises(Cancelled):
-        report.write_report(small, tmp_path / "out", overwrite=True, cancel=lambda: True)
+        write_evaluation(small, tmp_path / "out", overwrite=True, cancel=lambda: True)
     assert path.read_bytes() == before
-    assert [p.name for p in (tmp_path / "out").iterdir()] == [report.REPORT]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == set(FILES)
 
 
 def test_without_its_libraries_the_report_says_what_to_install(result, tmp_path, monkeypatch):
     monkeypatch.setattr(dependencies, "find_spec", lambda name: None if name == "jinja2" else object())
     with pytest.raises(MissingDependencyError, match=r"flairseg\[study\]"):
-        report.write_report(result, tmp_path)
+        write_evaluation(result, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flairseg.dicom import Algorithm, read_flair, write_seg
+from flairseg.dicom import Algorithm, make_seg, making, read_flair
 from flairseg.errors import UnreadableImageError, UnsuitableMaskError
 from flairseg.image.volume import Volume
 from flairseg.io.label_maps import read_label_map
@@ -139,7 +139,8 @@ def test_other_organs_are_refused(source, tmp_path):
 def test_our_own_objects_come_back_with_every_voxel(source, tmp_path):
     masks = regions()
     labels = (3 * masks["lesion"] + masks["ventricles"] + 2 * masks["other"]).astype(np.uint8)
-    path = write_seg(tmp_path / "seg.dcm", labels, source.source, Algorithm("m", "1.0", "MANUAL"))
+    path = tmp_path / "seg.dcm"
+    making.save(make_seg(labels, source.source, Algorithm("m", "1.0", "MANUAL")), path)
     assert np.array_equal(read_label_map(path, source.volume.geometry).labels, labels)
     # The folder of the object is as good, unless it holds several.
     assert np.array_equal(read_label_map(tmp_path, source.volume.geometry).labels, labels)

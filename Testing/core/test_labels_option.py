@@ -13,7 +13,7 @@ from flairseg.cli.label_options import files_and_meanings, meanings_by_name
 from flairseg.errors import FlairSegError, InvalidMappingError, UnsuitableMaskError
 from flairseg.io.label_meanings import PRESETS
 from flairseg.io.reader import read_volume
-from flairseg.longitudinal.studies import load_study
+from flairseg.longitudinal.studies import StudyInput, load_study
 from flairseg.report.gathering import Reading, from_files
 from flairseg.study.images import read_arm, read_tool
 from flairseg.study.protocol_reading import parse_protocol
@@ -64,12 +64,12 @@ def test_lesions_refuses_a_mask_of_unknown_meaning_and_reads_a_stated_one(case):
 def test_a_study_of_a_follow_up_takes_a_stated_mask(case):
     volume = read_volume(case / "head.nii.gz")
     with pytest.raises(UnsuitableMaskError) as caught:
-        load_study(volume, case / "mask.nii.gz")
+        load_study(StudyInput(volume, case / "mask.nii.gz"))
     assert caught.value.fields["suggestion"] == "binary"
-    study = load_study(volume, case / "mask.nii.gz", mapping=PRESETS["binary"])
+    study = load_study(StudyInput(volume, case / "mask.nii.gz", PRESETS["binary"]))
     assert np.count_nonzero(study.labels == 3) == 400
     with pytest.raises(UnsuitableMaskError, match="no class of lesions"):
-        load_study(volume, case / "mask.nii.gz", mapping=PRESETS["ventricles"])
+        load_study(StudyInput(volume, case / "mask.nii.gz", PRESETS["ventricles"]))
 
 
 def test_files_of_a_follow_up_and_their_meanings(case, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.lesions.boxes import bounding_box, changed_box, count_voxels, through_plane_axis
 from flairseg.lesions.components import find_lesions, numbered_like
-from flairseg.lesions.edits import count_edits, other_wmh_class, reclassified, rethresholded
+from flairseg.lesions.edits import count_edits, other_wmh_class, rethresholded
 from scipy import ndimage
 
 #: 1 x 2 x 4 mm (I, J, K), slices from the feet up; a left-handed grid, as most clinical files have.
@@ -147,6 +147,14 @@ def test_a_lesion_cut_in_two_keeps_its_number_in_the_larger_part(labels):
     assert after.at((5, 21, 28)).number == 1
     assert after.at((5, 21, 25)).number == 3
     assert len({x.number for x in after.lesions}) == len(after.lesions)
+
+
+def reclassified(labels, lesion_map, numbers, value):
+    """Labels in which whole regions have another class."""
+    out = labels.copy()
+    for box, mask in map(lesion_map.mask, numbers):
+        out[box][mask] = value
+    return out
 
 
 def test_a_lesion_that_comes_back_has_its_number_again(labels):

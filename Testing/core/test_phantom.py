@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from dataclasses import fields
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 from flairseg.errors import Cancelled, OutputError
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
-from flairseg.phantom import Tissue, make_phantom, write_phantom
+from flairseg.phantom import Scan, Tissue, make_phantom, write_phantom
 from flairseg.phantom.acquisition import label
 from flairseg.phantom.head import build_head
 from flairseg.phantom.lesions import PLACES
@@ -25,6 +26,12 @@ phantom_module = sys.modules["flairseg.phantom.phantom"]
 SMALL = {"shape": (28, 90, 76), "spacing_mm": (2.0, 2.0, 5.0)}
 #: A fine grid over the brain, not turned against the head.
 FINE = {"shape": (126, 150, 122), "spacing_mm": (1.2, 1.2, 1.2), "tilt_deg": 0.0, "orientation": "RAS"}
+
+
+def scanned(seed=3, **asked):
+    """A phantom; what belongs to :class:`Scan` stands among the other arguments."""
+    own = {field.name: asked.pop(field.name) for field in fields(Scan) if field.name in asked}
+    return make_phantom(asked.pop("seed", seed), scan=Scan(**own), **asked)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,7 +59,7 @@ def small():
 @pytest.fixture(scope="module")
 def fine():
     """No noise and no bias, so that signals are the tissues' own."""
-    return make_phantom(3, **FINE, noise=0.0, bias=0.0)
+    return scanned(3, **FINE, noise=0.0, bias=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +126,7 @@ class TestScan:
         [("axial", None, "LPS"), ("axial", "LAS", "LAS"), ("sagittal", None, "PIR"), ("coronal", "RSP", "RSP")],
     )
     def test_orientation_is_what_was_asked_for(self, plane, orientation, codes):
-        phantom = make_phantom(
+        phantom = scanned(
             3, shape=(8, 20, 20), spacing_mm=(8, 8, 20), tilt_deg=10, plane=plane, orientation=orientation
         )
         assert "".join(nibabel.aff2axcodes(phantom.volume.ijk_to_ras)) == codes
@@ -135,7 +142,7 @@ class TestScan:
         ids=["axial-oblique", "las", "sagittal"],
     )
     def test_one_head_agrees_in_world_space_however_it_is_scanned(self, fine, scan):
-        other = make_phantom(3, **scan, noise=0.0, bias=0.0)
+        other = scanned(3, **scan, noise=0.0, bias=0.0)
         assert other.lesions == fine.lesions
         for value, least in ((VENTRICLES, 0.86), (LESION, 0.74)):
             there = _in_other(_points(fine.volume, fine.labels == value), other.volume, other.labels) == value
@@ -150,15 +157,15 @@ class TestScan:
 
     def test_pure_reordering_gives_the_same_voxels(self):
         scan = {"shape": (12, 48, 40), "spacing_mm": (4.0, 4.0, 12.0), "tilt_deg": 0.0, "noise": 0.0}
-        lps, ras = make_phantom(3, **scan, orientation="LPS"), make_phantom(3, **scan, orientation="RAS")
+        lps, ras = scanned(3, **scan, orientation="LPS"), scanned(3, **scan, orientation="RAS")
         np.testing.assert_array_equal(lps.labels[:, ::-1, ::-1], ras.labels)
         difference = lps.volume.array[:, ::-1, ::-1].astype(int) - ras.volume.array
         assert np.abs(difference).max() <= 2
 
     def test_half_millimetre_voxels_see_smooth_borders(self):
         centre = {"shape": (40, 160, 160), "spacing_mm": (0.5, 0.5, 0.5), "tilt_deg": 0.0}
-        detail = make_phantom(3, **centre)
-        whole = make_phantom(3, shape=(10, 40, 40), spacing_mm=(2, 2, 2), tilt_deg=0.0)
+        detail = scanned(3, **centre)
+        whole = scanned(3, shape=(10, 40, 40), spacing_mm=(2, 2, 2), tilt_deg=0.0)
         ratio = (detail.labels == VENTRICLES).sum() * 0.125 / ((whole.labels == VENTRICLES).sum() * 8)
         assert ratio == pytest.approx(1, abs=0.12)
 
@@ -297,7 +304,7 @@ class TestSignal:
         assert air.std() == pytest.approx(white * np.sqrt(2 - np.pi / 2), rel=0.03)
         assert np.mean(air > 3 * white) == pytest.approx(np.exp(-4.5), rel=0.35)
         scan = {"shape": (4, 120, 100), "spacing_mm": (1.6, 1.6, 5), "bias": 0.0}
-        quiet, noisy = make_phantom(3, **scan, noise=0.0), make_phantom(3, **scan, noise=0.05)
+        quiet, noisy = scanned(3, **scan, noise=0.0), scanned(3, **scan, noise=0.05)
         tissue = quiet.tissue == Tissue.WHITE_MATTER
         difference = noisy.volume.array[tissue].astype(float) - quiet.volume.array[tissue]
         assert difference.std() == pytest.approx(0.05 * 4300, rel=0.06)
@@ -305,7 +312,7 @@ class TestSignal:
 
     def test_bias_field_is_smooth_and_as_strong_as_asked(self):
         scan = {"shape": (20, 60, 50), "spacing_mm": (3.2, 3.2, 6.5), "noise": 0.0}
-        flat, biased = make_phantom(3, **scan, bias=0.0), make_phantom(3, **scan, bias=0.3)
+        flat, biased = scanned(3, **scan, bias=0.0), scanned(3, **scan, bias=0.3)
         head = flat.volume.array > 2000
         field = np.ones(head.shape)
         field[head] = biased.volume.array[head] / flat.volume.array[head]
@@ -329,11 +336,11 @@ class TestRefusals:
     )  # fmt: skip
     def test_bad_parameter_is_named(self, name, value):
         with pytest.raises(ValueError, match=name):
-            make_phantom(**{name: value})
+            scanned(**{name: value})
 
     def test_orientation_must_fit_the_plane(self):
         with pytest.raises(ValueError, match="sagittal"):
-            make_phantom(plane="sagittal", orientation="LPS")
+            scanned(plane="sagittal", orientation="LPS")
 
     def test_numpy_numbers_are_numbers(self):
         phantom = make_phantom(np.int64(3), shape=np.array([4, 20, 20]), spacing_mm=np.array([8.0, 8.0, 20.0]))
@@ -401,7 +408,7 @@ class TestFiles:
     def test_sagittal_picture_is_upright(self, tmp_path):
         from flairseg.phantom.io import draw_phantom
 
-        phantom = make_phantom(3, shape=(3, 50, 60), spacing_mm=(4, 4, 20), plane="sagittal", tilt_deg=0, noise=0)
+        phantom = scanned(3, shape=(3, 50, 60), spacing_mm=(4, 4, 20), plane="sagittal", tilt_deg=0, noise=0)
         picture = np.asarray(draw_phantom(phantom, outlines=False, columns=3).convert("L"))
         # Rows run downwards and columns backwards: the same proportions as the grid stored as P, I.
         assert picture.shape[1] / 3 / (picture.shape[0] - 20) == pytest.approx(60 / 50, rel=0.02)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from flairseg.cli import app
 from flairseg.errors import FlairSegError, UnreadableImageError
-from flairseg.privacy.deidentify import clean_dataset, clean_nifti, clean_nrrd_fields
+from flairseg.privacy.deidentify import clean_dataset, clean_nifti
 from flairseg.privacy.pseudonyms import InvalidKeyError, Pseudonymiser, pseudonymiser_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -305,21 +305,6 @@ def test_a_nifti_file_keeps_voxels_and_placement_but_no_text(packed, endian, tmp
         clean_nifti(path.read_bytes()[:90])
     with pytest.raises(UnreadableImageError):
         clean_nifti(raw[:-9])
-
-
-def test_nrrd_fields_keep_geometry_and_segments_only(pseudonymiser):
-    pseudonymiser.learn_path("Doe_Jane.nrrd")
-    fields = {
-        "type": "short",
-        "space directions": "(1,0,0) (0,1,0) (0,0,1)",
-        "content": "Doe Jane",
-        "DICOM_0010_0010": "Doe^Jane",
-        "Segment0_Name": "Lesion of Doe_Jane",
-        "Segment0_LabelValue": "3",
-    }
-    clean = clean_nrrd_fields(fields, pseudonymiser)
-    assert set(clean) == {"type", "space directions", "Segment0_Name", "Segment0_LabelValue"}
-    assert "Doe" not in json.dumps(clean)
 
 
 # --- everything that a command writes

@@ -24,7 +24,7 @@ from flairseg.errors import (
 )
 from flairseg.files.nifti import write_nifti
 from flairseg.rendering.slices import FOOTER
-from flairseg.report import CaseReport, report_for_segmentation
+from flairseg.report import CaseReport
 from flairseg.report.case import REGIONS, Review, change_of, rows_of
 from flairseg.report.gathering import Reading, from_files
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
@@ -502,12 +502,16 @@ def test_the_picture_of_a_follow_up_is_shown_whole(files, tmp_path, segmentation
 # --- writing
 
 
+def written_report(segmentation, folder, labels=None, **which):
+    return CaseReport.from_segmentation(segmentation, labels=labels, regions=False).write(folder, **which)
+
+
 def test_both_files_or_none_and_nothing_is_overwritten(segmentation, tmp_path, monkeypatch):
-    written = report_for_segmentation(segmentation, tmp_path / "a", regions=False)
+    written = written_report(segmentation, tmp_path / "a")
     assert {p.name for p in (tmp_path / "a").iterdir()} == {"head_report.html", "head_report.pdf"}
     before = written["pdf"].read_bytes()
     with pytest.raises(OutputError, match="already"):
-        report_for_segmentation(segmentation, tmp_path / "a", pdf=False, regions=False)
+        written_report(segmentation, tmp_path / "a", pdf=False)
     report = CaseReport.from_segmentation(segmentation, regions=False)
     with pytest.raises(OutputError, match="already"):
         report.write_pdf(written["pdf"])
@@ -521,24 +525,24 @@ def test_both_files_or_none_and_nothing_is_overwritten(segmentation, tmp_path, m
 
 @pytest.mark.parametrize("kind", ["html", "pdf"])
 def test_overwriting_replaces_the_report_of_the_same_image_only(segmentation, tmp_path, kind):
-    only = {"html": kind == "html", "pdf": kind == "pdf", "regions": False, "overwrite": True}
-    (path,) = report_for_segmentation(segmentation, tmp_path, **only).values()
+    only = {"html": kind == "html", "pdf": kind == "pdf", "overwrite": True}
+    (path,) = written_report(segmentation, tmp_path, **only).values()
     before = path.read_bytes()
     brighter = replace(segmentation.volume, array=segmentation.volume.array + 1)
     with pytest.raises(OutputError, match="another image") as caught:
-        report_for_segmentation(replace(segmentation, volume=brighter), tmp_path, **only)
+        written_report(replace(segmentation, volume=brighter), tmp_path, **only)
     assert caught.value.code == "other-report"
     assert path.read_bytes() == before
     edited = np.where(segmentation.labels == 3, 0, segmentation.labels)
-    report_for_segmentation(segmentation, tmp_path, labels=edited, **only)
+    written_report(segmentation, tmp_path, labels=edited, **only)
     assert path.read_bytes() != before, "of the same image, after edits of its labels"
     path.write_bytes(b"something else")
     with pytest.raises(OutputError, match="does not say of which"):
-        report_for_segmentation(segmentation, tmp_path, **only)
+        written_report(segmentation, tmp_path, **only)
 
 
 def test_a_report_of_files_and_of_the_result_in_memory_are_of_one_image(files, segmentation, tmp_path):
-    report_for_segmentation(segmentation, tmp_path, regions=False)
+    written_report(segmentation, tmp_path)
     code, said = run(files["summary"], "-o", tmp_path, "--flair", files["flair"], "--no-regions", "--overwrite")
     assert code == 0, said
 

@@ -23,6 +23,45 @@ def test_the_root_of_the_package_holds_at_most_eight_files():
     assert len(names) <= 8, names
 
 
+#: Product, training and tools; what a file, a body (lines after the docstring) and a signature may hold.
+MEASURED = ("FlairSegExtension", "training", "tools")
+MOST_LINES, LONGEST_BODY, MOST_PARAMETERS = 500, 60, 7
+
+
+def beyond_the_limits(source: str, where: str) -> list[str]:
+    """Files, bodies and signatures of a module that are too long; functions of commands have an option each."""
+    found = [f"{where}: {lines} lines"] if (lines := len(source.splitlines())) > MOST_LINES else []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        asked = node.args
+        names = [one.arg for one in (*asked.posonlyargs, *asked.args, *asked.kwonlyargs)]
+        count = len(names) - (names[:1] in (["self"], ["cls"])) + bool(asked.vararg) + bool(asked.kwarg)
+        if count > MOST_PARAMETERS and "/cli/" not in where:
+            found.append(f"{where}:{node.lineno}: {node.name} has {count} parameters")
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        if body and (lines := node.end_lineno - body[0].lineno + 1) > LONGEST_BODY:
+            found.append(f"{where}:{node.lineno}: {node.name} has a body of {lines} lines")
+    return found
+
+
+def test_files_bodies_and_signatures_are_short():
+    files = [path for folder in MEASURED for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 500
+    found = (beyond_the_limits(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()) for path in files)
+    assert not [line for lines in found for line in lines]
+
+
+def test_what_is_too_long_is_seen():
+    seven, eight = (", ".join(f"p{n}" for n in range(count)) for count in (7, 8))
+    body = "\n".join('    "text"' for _ in range(61))  # the first is the docstring
+    assert not beyond_the_limits(f"def f({seven}):\n{body}\n", "a.py")
+    assert not beyond_the_limits(f"class A:\n  def f(self, {seven}): ...\n", "a.py")
+    assert not beyond_the_limits(f"def f({eight}): ...\n", "flairseg/cli/a.py")
+    assert len(beyond_the_limits(f"def f({eight}):\n{body}\n    pass\n" + "\n" * 500, "a.py")) == 3
+    assert beyond_the_limits(f"async def f({seven}, *more): ...\n", "a.py")
+
+
 def test_packages_import_those_below_them_alone():
     """The contracts of pyproject.toml: layers, and no circle among the modules of any package."""
     pytest.importorskip("importlinter", reason="import-linter is not installed: pip install 'flairseg[test]'")

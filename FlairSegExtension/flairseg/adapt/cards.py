@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,34 @@ def free_id(base: ModelCard) -> str:
     return f"{name}-v1.{minor}"
 
 
+@dataclass(frozen=True)
+class AdaptationRecord:
+    """What the card of an adapted model says of its adaptation.
+
+    Attributes
+    ----------
+    proof : mapping
+        Verdict, comparisons and no-harm check, as in ``proof.json``.
+    counts : mapping
+        What the cases were; never names.
+    seed : int
+    minutes : float
+    reference : mapping
+        Figures of the cases that later ones are compared with (:mod:`.drift`).
+    """
+
+    proof: Mapping[str, Any]
+    counts: Mapping[str, Any]
+    seed: int
+    minutes: float
+    reference: Mapping[str, Any]
+
+
 def adapted_card(
     base: ModelCard,
     model_id: str,
     weights: Path,
-    proof: Mapping[str, Any] | None = None,
-    counts: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    minutes: float = 0.0,
-    reference: Mapping[str, Any] | None = None,
+    record: AdaptationRecord | None = None,
 ) -> dict[str, Any]:
     """Content of ``card.json`` for an adapted model.
 
@@ -42,14 +62,8 @@ def adapted_card(
     model_id : str
     weights : Path
         Its ONNX file.
-    proof : mapping, optional
-        Verdict, comparisons and no-harm check; without it the card is one of a fold, for the run itself.
-    counts : mapping, optional
-        What the cases were; never names.
-    seed : int
-    minutes : float
-    reference : mapping, optional
-        Figures of the cases that later ones are compared with (:mod:`.drift`).
+    record : AdaptationRecord, optional
+        Without it the card is one of a fold, for the run itself.
     """
     raw = copy.deepcopy(base.raw)
     for key in ("results", "training"):
@@ -66,9 +80,9 @@ def adapted_card(
         },
         "results": [],
     }
-    if proof is None:
+    if record is None:
         return raw
-    counts = counts or {}
+    proof, counts = record.proof, record.counts
     word = str(proof["verdict"])
     raw["summary"] = f"{base.id} adapted to {counts.get('patients')} patients of one site; on left-out ones: {word}."
     raw["training_data"] = [
@@ -97,14 +111,14 @@ def adapted_card(
         "parent": {"id": base.id, "sha256": base.sha256},
         "verdict": word,
         "reasons": list(proof["reasons"]),
-        "seed": seed,
-        "minutes": round(minutes, 1),
+        "seed": record.seed,
+        "minutes": round(record.minutes, 1),
         "data": dict(counts),
         "no_harm": [
             {**one, "base": _rounded(one["base"]), "adapted": _rounded(one["adapted"])} for one in proof["no_harm"]
         ],
         "trainings": [{k: v for k, v in one.items() if k != "checks"} for one in proof["trainings"]],
-        "reference": dict(reference or {}),
+        "reference": dict(record.reference),
     }
     raw["adaptation"]["digest"] = card_digest(raw)
     return raw

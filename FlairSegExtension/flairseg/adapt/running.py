@@ -28,9 +28,10 @@ from ..reporting.wording import counted
 from ..segmentation.inference import available_cores
 from ..segmentation.pipeline import segment
 from .base import published_base
-from .cards import adapted_card, free_id, write_card
+from .cards import AdaptationRecord, adapted_card, free_id, write_card
 from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine
+from .options import ModelTarget, TrainingOptions
 from .outcomes import PAGE, PROOF
 from .page import write_page
 from .proof import Comparison, Harm, case_figures, compare, folds_of, verdict
@@ -47,6 +48,8 @@ MOST_STEPS, FEWEST_STEPS = 800, 60
 #: Share of the time that is planned, and of a step that checks and set-up take on top.
 _PLANNED, _OVERHEAD = 0.9, 1.35
 MODEL = "model.onnx"
+#: Twenty minutes, settings as measured.
+DEFAULT_TRAINING = TrainingOptions()
 
 
 class TooFewCasesError(FlairSegError):
@@ -89,16 +92,12 @@ class Adapted:
 
 def adapt(
     folder: str | Path,
-    output: str | Path,
+    target: ModelTarget,
     base: str | Path | None = None,
-    minutes: float = 20.0,
     patients: Mapping[str, str] | None = None,
-    model_id: str | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
+    training: TrainingOptions = DEFAULT_TRAINING,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
-    settings: Settings | None = None,
 ) -> Adapted:
     """Adapt a model to the reviewed cases of a site, and prove whether it became better.
 
@@ -106,23 +105,14 @@ def adapt(
     ----------
     folder : str or Path
         Reviewed cases, see :mod:`.cases`.
-    output : str or Path
-        Folder for the model: ``card.json``, ``model.onnx``, ``proof.html``, ``proof.json``.
+    target : ModelTarget
     base : str or Path, optional
         Model id or path; default the model in use, or what it was adapted from.
-    minutes : float
-        Time that all of it may take. What is finished is kept, and a second call goes on.
     patients : mapping of str to str, optional
         Case -> patient, for names that do not tell; default the table ``patients.csv`` in the folder, if there is one.
-    model_id : str, optional
-        Id of the new model; default the base's name with ``-site`` and the first free version.
-    seed : int
-    overwrite : bool
-        Replace a model in ``output``.
+    training : TrainingOptions
     progress, cancel
         As for :func:`flairseg.segment`.
-    settings : Settings, optional
-        Of the fine-tuning; default as measured for the default model. ``steps`` is the most that is planned.
 
     Returns
     -------
@@ -144,15 +134,16 @@ def adapt(
     require_torch()
     from .tuning import Settings as TuningSettings
 
-    output = Path(output)
-    if (output / CARD_NAME).exists() and not overwrite:
+    output = Path(target.folder)
+    if (output / CARD_NAME).exists() and not target.overwrite:
         raise results_exist("A model", output / CARD_NAME)
     check_folder(output)
     card = published_base(find_model(base), stated=base is not None)
     found, left_out = read_cases(folder, patients)
     if len(found) > MOST_CASES:
         found = sorted(found, key=lambda c: (c.decided_at, c.number))[-MOST_CASES:]
-    run = _Run(card, output, minutes, seed, settings or TuningSettings(steps=MOST_STEPS), Reporter(progress, cancel))
+    settings = training.settings or TuningSettings(steps=MOST_STEPS)
+    run = _Run(card, output, training, settings, Reporter(progress, cancel))
     try:
         run.start(found, left_out)
     except TooFewCasesError:
@@ -160,7 +151,7 @@ def adapt(
         with suppress(OSError):
             output.rmdir()
         raise
-    return run.finish(model_id or free_id(card))
+    return run.finish(target.model_id or free_id(card))
 
 
 @dataclass(frozen=True)
@@ -180,11 +171,11 @@ class _Run:
     """State of one adaptation."""
 
     def __init__(
-        self, card: ModelCard, output: Path, minutes: float, seed: int, settings: Settings, reporter: Reporter
+        self, card: ModelCard, output: Path, training: TrainingOptions, settings: Settings, reporter: Reporter
     ) -> None:
         from .weights import trainable_network
 
-        self.card, self.output, self.minutes, self.seed = card, output, minutes, seed
+        self.card, self.output, self.minutes, self.seed = card, output, training.minutes, training.seed
         self.settings, self.reporter = settings, reporter
         self.began = time.monotonic()
         self.network = trainable_network(card).eval()
@@ -426,9 +417,8 @@ class _Run:
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
             # Copied: if page or card cannot be written, the run goes on from here the next time.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
-            raw = adapted_card(
-                self.card, model_id, temporary / MODEL, written, counts, self.seed, minutes, reference_of(self.features)
-            )
+            record = AdaptationRecord(written, counts, self.seed, minutes, reference_of(self.features))
+            raw = adapted_card(self.card, model_id, temporary / MODEL, record)
             write_card(raw, temporary)
             card = load_card(temporary)
             write_page(temporary / PAGE, card, written, counts)

@@ -125,7 +125,6 @@ def lesion_table(
     regions: RegionMap | None = None,
     values: Sequence[int] = (LESION,),
     lesions: LesionMap | None = None,
-    disagreement: np.ndarray | None = None,
     measured: Measured | None = None,
 ) -> list[LesionRow]:
     """Every lesion with its figures, region and parts; largest first.
@@ -144,9 +143,7 @@ def lesion_table(
         Classes; 3 (lesion) and 2 (normal WMH). Rows of normal WMH count in no load.
     lesions : LesionMap, optional
         From :func:`flairseg.lesions.components.find_lesions` of these labels, with at least these classes; found
-        here if None.
-    disagreement : ndarray of float, shape (K, J, I), optional
-        Of an ensemble's members, 0..1.
+        here without the disagreement of an ensemble if None.
     measured : Measured, optional
         What earlier calls measured, for quick updates after edits.
 
@@ -157,12 +154,12 @@ def lesion_table(
     Raises
     ------
     ValueError
-        If probabilities, disagreement or regions are not on the labels' grid.
+        If probabilities or regions are not on the labels' grid.
     """
     if regions is not None and regions.codes.shape != labels.shape:
         raise ValueError(f"regions {regions.codes.shape} do not fit labels {labels.shape}")
     if lesions is None:
-        lesions = find_lesions(labels, ijk_to_ras, probabilities, values, disagreement=disagreement)
+        lesions = find_lesions(labels, ijk_to_ras, probabilities, values)
     measured = Measured() if measured is None else measured
     chosen = [lesion for lesion in lesions.lesions if lesion.value in values]
     where = {} if regions is None else lesion_regions(lesions, labels, regions)

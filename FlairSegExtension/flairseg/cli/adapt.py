@@ -70,12 +70,13 @@ def adapt_model(
         with interruptible():
             try:
                 from ..adapt.cases import read_patients
+                from ..adapt.options import ModelTarget, TrainingOptions
                 from ..adapt.running import adapt
 
-                minutes = minutes_of(time)
+                target, training = ModelTarget(output, model_id, overwrite), TrainingOptions(minutes_of(time), seed)
                 whose = read_patients(patients) if patients is not None else None
                 with bar(messages) as progress:
-                    done = adapt(cases, output, base, minutes, whose, model_id, seed, overwrite, progress)
+                    done = adapt(cases, target, base, whose, training, progress)
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, as_told(error))
                 return REFUSED

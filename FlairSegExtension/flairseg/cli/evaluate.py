@@ -135,7 +135,7 @@ def _run(
             start = 0.0 if stage != "report" else _STAGES["statistics"][1]
             bar.update(task, completed=start + (end - start) * fraction, description=name)
 
-        result = evaluate(cases, conventions, mappings, logs, notes, progress, refused=refused)
+        result = evaluate(cases, conventions, mappings, progress, refused=refused).with_context(logs, notes)
         if pseudonymiser is not None:
             result = _without_names(result, pseudonymiser)
         paths = write_evaluation(result, options.output, options.overwrite, progress)

@@ -31,7 +31,7 @@ from .label_options import files_and_meanings
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 
 if TYPE_CHECKING:
-    from ..longitudinal import FollowUp
+    from ..longitudinal import FollowUp, StudyInput
     from ..longitudinal.result import SelfGrade
     from ..privacy.pseudonyms import Pseudonymiser
 
@@ -109,19 +109,31 @@ def _follow(
             learn_headers(path, pseudonymiser)
         stem = pseudonymiser.case(name or case_name(studies[-1]))
     check_destination(output, stem, options.overwrite)
-    given, mappings = files_and_meanings(options.labels, NO_LABELS)
-    when = [None if text == NO_LABELS else _date(text) for text in options.dates] or None
+    given = _given(studies, options)
     with _bar(messages) as tell:
-        result = follow(
-            studies, options.model, options.device, tell, labels=given or None, dates=when, regions=options.regions,
-            mappings=mappings or None, self_grade=options.self_grade,
-        )  # fmt: skip
+        result = follow(given, options.model, options.device, tell, None, options.regions, options.self_grade)
         if pseudonymiser is not None:
             result = _pseudonymised(result, pseudonymiser)
         tell(0.95, "write")
         write_followup(result, output, stem, options.overwrite)
         tell(1.0, "write")
     return result
+
+
+def _given(studies: Sequence[Path], options: FollowOptions) -> list[StudyInput]:
+    """Each study with its labels, what their values mean, and its date."""
+    from ..longitudinal import StudyInput
+
+    labels, mappings = files_and_meanings(options.labels, NO_LABELS)
+    dates = [None if text == NO_LABELS else _date(text) for text in options.dates]
+    count, none = len(studies), [None] * len(studies)
+    if len(labels) not in (0, count) or len(dates) not in (0, count):
+        raise FlairSegError(
+            f"There are {count} studies, but {len(labels) or count} label maps and {len(dates) or count} dates.",
+            "Give one of each for every study, or none.",
+        )
+    columns = studies, labels or none, mappings or none, dates or none
+    return [StudyInput(*row) for row in zip(*columns, strict=True)]
 
 
 def _date(text: str) -> str:

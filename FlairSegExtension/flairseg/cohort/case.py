@@ -28,7 +28,7 @@ from ..segmentation.warning_codes import untrusted
 from . import begun, case_files
 from .inputs import content_sha256, input_files, read_session, stamp
 from .layout import Layout
-from .model import DONE, FAILED, QUARANTINED, Session, SessionRow
+from .model import DONE, FAILED, QUARANTINED, Answer, Fatal, Session, SessionRow
 from .options import CaseOptions
 from .rows import drop_row, read_lesion_values, read_row, write_row
 
@@ -122,7 +122,29 @@ def _limit_itk(cores: int) -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(cores)
 
 
-def work_on(case: str, work: Work) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Made:
+    """What a row was made of: a result of the same content and options is kept.
+
+    Attributes
+    ----------
+    options_sha256 : str
+    attempts : int
+    file_stamp, file_sha256 : str
+        Of the image, under the key where there are pseudonyms; empty as long as it was not looked at.
+    """
+
+    options_sha256: str
+    attempts: int
+    file_stamp: str = ""
+    file_sha256: str = ""
+
+    def onto(self, row: SessionRow) -> SessionRow:
+        """A row with it."""
+        return replace(row, **vars(self))
+
+
+def work_on(case: str, work: Work) -> Answer:
     """Work on one session.
 
     Parameters
@@ -132,9 +154,8 @@ def work_on(case: str, work: Work) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``row``: :meth:`SessionRow.to_dict`, which is on disk by then; or ``fatal``: the error that ends the run, as
-        code, message and advice.
+    Answer
+        ``row``, which is on disk by then, or ``fatal``.
     """
     shown = work.shown[case]
     try:
@@ -148,9 +169,9 @@ def work_on(case: str, work: Work) -> dict[str, Any]:
         # A result that was kept was finished before: verdicts on it stand.
         row = replace(row, finished="" if work.secret is not None else row.finished or now())
         write_row(work.layout, row, lesions)
-        return {"row": row.to_dict()}
+        return Answer(row=row)
     except FlairSegError as error:
-        return {"fatal": {"code": error.code, "message": error.message, "advice": error.advice}}
+        return Answer(fatal=Fatal.of(error))
     finally:
         begun.end(work.layout, case)
 
@@ -158,18 +179,18 @@ def work_on(case: str, work: Work) -> dict[str, Any]:
 def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[str, Any]]]:
     """The row of a session, and its lesions; an error of the session becomes its row, a fatal one is raised."""
     session, shown, pseudonymiser = work.sessions[case], work.shown[case], work.pseudonymiser()
-    known: dict[str, Any] = {"options_sha256": work.options.sha256, "attempts": deaths + 1}
+    made = _Made(work.options.sha256, deaths + 1)
     try:
         card = prepare(work)
         learn_names(session, shown, pseudonymiser)
-        known |= {"file_stamp": keyed(stamp(session), pseudonymiser)}
-        known |= {"file_sha256": keyed(content_sha256(session), pseudonymiser)}
+        made = replace(made, file_stamp=keyed(stamp(session), pseudonymiser))
+        made = replace(made, file_sha256=keyed(content_sha256(session), pseudonymiser))
         before = read_row(work.layout, case)
-        if before is not None and is_same_work(before, known) and case_files.are_there(work.layout, before):
+        if before is not None and is_same_work(before, made) and case_files.are_there(work.layout, before):
             # Only the file's time changed.
-            row = replace(before, session=shown, file_stamp=known["file_stamp"])
+            row = replace(before, session=shown, file_stamp=made.file_stamp)
             return row, read_lesion_values(work.layout, case)
-        return _segmented(session, shown, card, work, pseudonymiser, known)
+        return _segmented(session, shown, card, work, pseudonymiser, made)
     except (FlairSegError, MemoryError) as error:
         told = typed(error)
     except Exception as error:  # noqa: BLE001 - a defect in one session must not cost the others
@@ -180,16 +201,16 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[
         told = told.reworded(pseudonymiser.text)
     drop_row(work.layout, case)
     case_files.remove(work.layout, shown)
-    return failed_row(shown, told, known), []
+    return made.onto(failed_row(shown, told)), []
 
 
-def is_same_work(row: SessionRow, known: Mapping[str, Any]) -> bool:
+def is_same_work(row: SessionRow, made: _Made) -> bool:
     """Whether a row was made of the same content with the same options."""
     return (
         row.status == DONE
         and bool(row.file_sha256)
-        and row.file_sha256 == known["file_sha256"]
-        and row.options_sha256 == known["options_sha256"]
+        and row.file_sha256 == made.file_sha256
+        and row.options_sha256 == made.options_sha256
     )
 
 
@@ -228,9 +249,9 @@ def typed(error: BaseException) -> FlairSegError:
     )
 
 
-def failed_row(shown: Session, error: FlairSegError, known: Mapping[str, Any]) -> SessionRow:
+def failed_row(shown: Session, error: FlairSegError) -> SessionRow:
     """The row of a session without a result."""
-    return SessionRow(shown, FAILED, error.code, error.message, error.advice, trusted=False, **known)
+    return SessionRow(shown, FAILED, error.code, error.message, error.advice, trusted=False)
 
 
 def quarantined(deaths: int) -> FlairSegError:
@@ -244,8 +265,8 @@ def quarantined(deaths: int) -> FlairSegError:
 
 def _quarantined(shown: Session, work: Work, deaths: int) -> SessionRow:
     pseudonymiser = work.pseudonymiser()
-    known = {"file_stamp": keyed(stamp(work.sessions[shown.case]), pseudonymiser)}
-    row = failed_row(shown, quarantined(deaths), {**known, "options_sha256": work.options.sha256, "attempts": deaths})
+    made = _Made(work.options.sha256, deaths, keyed(stamp(work.sessions[shown.case]), pseudonymiser))
+    row = made.onto(failed_row(shown, quarantined(deaths)))
     case_files.remove(work.layout, shown)
     return replace(row, status=QUARANTINED)
 
@@ -261,7 +282,7 @@ def _segmented(
     card: ModelCard,
     work: Work,
     pseudonymiser: Pseudonymiser | None,
-    known: dict[str, Any],
+    made: _Made,
 ) -> tuple[SessionRow, list[dict[str, Any]]]:
     volume = read_session(session)
     quality, doubts, below = measured_quality(volume)
@@ -280,15 +301,9 @@ def _segmented(
     files = case_files.write(work.layout, shown, result, work.options, raw)
     summary = result.summary()
     row = row_of(shown, summary)
-    row = replace(
-        row,
-        quality=quality,
-        below_bar=below,
-        files=files,
-        expected_correction_ml=expected_correction_ml(result),
-        **known,
-    )
-    return row, summary["lesions"]
+    score = expected_correction_ml(result)
+    row = replace(row, quality=quality, below_bar=below, files=files, expected_correction_ml=score)
+    return made.onto(row), summary["lesions"]
 
 
 def measured_quality(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning, ...], tuple[str, ...]]:

@@ -16,6 +16,7 @@ from ..errors import FlairSegError, WorkerError
 from . import begun, tasks
 from .case import Work, prepare
 from .executors import Outcome
+from .model import Answer
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class CohortPlugin(WorkerPlugin):
         tasks.forget(self._run)
 
 
-def perform(run: str, kind: str, cases: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def perform(run: str, kind: str, cases: tuple[str, ...]) -> tuple[str, Answer]:
     """A task of a run in a Dask worker, with the worker's address."""
     return get_worker().address, tasks.perform(run, kind, cases)
 

@@ -131,12 +131,11 @@ class Engine:
                 )
             self._queue.appendleft(replace(task, tries=task.tries + 1))
             return
-        if (fatal := outcome.value.get("fatal")) is not None:
-            raise FlairSegError(fatal["message"], fatal["advice"], code=fatal["code"])
-        if task.kind == SEGMENT:
-            self._take_row(SessionRow.from_dict(outcome.value["row"]), outcome)
-        elif outcome.value.get("change") is not None:
-            change = ChangeRow.from_dict(outcome.value["change"])
+        if (fatal := outcome.value.fatal) is not None:
+            raise FlairSegError(fatal.message, fatal.advice, code=fatal.code)
+        if (row := outcome.value.row) is not None:
+            self._take_row(row, outcome)
+        elif (change := outcome.value.change) is not None:
             self.changes[change.name] = change
             self._changes.setdefault(change.subject, set()).add(change.name)
             self._listener({"event": "change", **change.flat()})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from . import begun, tasks
 from .case import Work, prepare
+from .model import Answer
 from .tasks import Task
 
 
@@ -18,7 +19,7 @@ class Outcome:
     Attributes
     ----------
     task : Task
-    value : dict or None
+    value : Answer or None
         What the task returned; None: its worker was lost, or did not answer.
     worker : str
         Who did it.
@@ -27,7 +28,7 @@ class Outcome:
     """
 
     task: Task
-    value: dict[str, Any] | None
+    value: Answer | None
     worker: str = ""
     problem: str = ""
 

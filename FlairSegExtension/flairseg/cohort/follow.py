@@ -9,13 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..errors import CaseWarning, FlairSegError
 from ..files.same_input import fingerprint
-from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, LESION, VENTRICLES
-from ..longitudinal import follow, write_followup
+from ..longitudinal import StudyInput, follow, write_followup
 from ..longitudinal.result import FollowUp
 from ..longitudinal.writing import followup_files
 from . import begun
@@ -23,7 +22,7 @@ from .bids_labels import in_order, rows_in_order
 from .case import FATAL, MOST_DEATHS, Work, learn_names, quarantined, typed
 from .inputs import read_session
 from .layout import Layout
-from .model import DONE, FAILED, ChangeRow, Session, SessionRow
+from .model import DONE, FAILED, Answer, ChangeRow, Fatal, Session, SessionRow
 from .options import FORMAT
 from .rows import read_row, write_change
 
@@ -100,7 +99,7 @@ def outstanding(
     return count
 
 
-def compare(first: str, last: str, work: Work) -> dict[str, Any]:
+def compare(first: str, last: str, work: Work) -> Answer:
     """Compare two sessions that have results.
 
     Parameters
@@ -111,15 +110,14 @@ def compare(first: str, last: str, work: Work) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``change``: :meth:`ChangeRow.to_dict`, which is on disk by then; or ``fatal``, as for
-        :func:`flairseg.cohort.case.work_on`.
+    Answer
+        ``change``, which is on disk by then, or ``fatal``; neither where a session has no result.
     """
     name = ""
     try:
         rows = [found for case in (first, last) if (found := read_row(work.layout, case)) is not None]
         if len(rows) < 2:
-            return {"change": None}
+            return Answer()
         plan = planned(rows[0], rows[1])
         name = plan.name
         deaths = begun.begin(work.layout, name, work.mode)
@@ -137,9 +135,9 @@ def compare(first: str, last: str, work: Work) -> dict[str, Any]:
                 told = told.reworded(pseudonymiser.text)
             row = replace(plan, code=told.code, message=told.message, advice=told.advice)
         write_change(work.layout, row)
-        return {"change": row.to_dict()}
+        return Answer(change=row)
     except FlairSegError as error:
-        return {"fatal": {"code": error.code, "message": error.message, "advice": error.advice}}
+        return Answer(fatal=Fatal.of(error))
     finally:
         if name:
             begun.end(work.layout, name)
@@ -147,19 +145,17 @@ def compare(first: str, last: str, work: Work) -> dict[str, Any]:
 
 def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> ChangeRow:
     layout, pseudonymiser = work.layout, work.pseudonymiser()
-    volumes: list[Volume] = []
+    studies: list[StudyInput] = []
+    dated = all(row.session.date for row in rows)
     for row in rows:
         session, shown = work.sessions[row.case], work.shown[row.case]
         learn_names(session, shown, pseudonymiser)
-        volumes.append(replace(read_session(session), name=row.case))
-    result = follow(
-        volumes,
-        labels=[layout.root / row.files["dseg"] for row in rows],
-        dates=[row.session.date or None for row in rows] if all(row.session.date for row in rows) else None,
-        regions=False,
-    )
+        volume = replace(read_session(session), name=row.case)
+        mask = layout.root / row.files["dseg"]
+        studies.append(StudyInput(volume, mask, date=row.session.date if dated else None))
+    result = follow(studies)
     if pseudonymiser is not None:
-        studies = tuple(
+        cleaned = tuple(
             replace(
                 study,
                 volume=replace(study.volume, information=pseudonymiser.warnings(study.volume.information)),
@@ -169,7 +165,7 @@ def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> Change
             for study in result.studies
         )
         warnings: list[str] = list(pseudonymiser.warnings(result.warnings))
-        result = replace(result, studies=studies, warnings=warnings, created="")
+        result = replace(result, studies=cleaned, warnings=warnings, created="")
     folder = layout.change_folder(plan)
     # What is there was made of these sessions as they were before.
     remove(layout, plan)

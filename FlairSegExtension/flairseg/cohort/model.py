@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..anatomy.regions import REGIONS
-from ..errors import CaseWarning, warnings_as_dicts, warnings_from
+from ..errors import CaseWarning, FlairSegError, warnings_as_dicts, warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 
 #: Where a session was found.
@@ -329,6 +329,29 @@ _CHANGE_COLUMNS = (
     "ventricles_change_ml", "ventricles_change_percent", "ventricles_beyond_noise", "correlation", "seconds",
     "finished",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """The error that ends a run, in plain values."""
+
+    code: str
+    message: str
+    advice: str
+
+    @classmethod
+    def of(cls, error: FlairSegError) -> Fatal:
+        """From an error as it was raised."""
+        return cls(error.code, error.message, error.advice)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a task comes back with: the row of a session, that of a comparison, or the error that ends the run."""
+
+    row: SessionRow | None = None
+    change: ChangeRow | None = None
+    fatal: Fatal | None = None
 
 
 def _known(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..segmentation.memory import release_memory
 from .case import Work, work_on
+from .model import Answer
 
 #: Kinds of tasks. ``nothing`` measures what scheduling costs.
 SEGMENT, FOLLOW, NOTHING = "segment", "follow", "nothing"
@@ -52,16 +52,16 @@ def forget(run: str) -> None:
     _works.pop(run, None)
 
 
-def perform(run: str, kind: str, cases: tuple[str, ...]) -> dict[str, Any]:
+def perform(run: str, kind: str, cases: tuple[str, ...]) -> Answer:
     """Do a task of a run.
 
     Returns
     -------
-    dict
+    Answer
         As :func:`flairseg.cohort.case.work_on` and :func:`flairseg.cohort.follow.compare`; empty for ``nothing``.
     """
     if kind == NOTHING:
-        return {}
+        return Answer()
     work = _works[run]
     try:
         if kind == SEGMENT:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from .find import FoundFlair, Listed, find_flair
 from .making import Algorithm
-from .pdf import make_pdf, write_pdf
+from .pdf import make_pdf
 from .read import DicomVolume, read_flair, read_series
-from .seg import make_seg, write_seg
+from .seg import make_seg
 from .series import Series, Stack, list_series
 from .source import Source
-from .sr import make_sr, write_sr
+from .sr import make_sr
 
 __all__ = [
     "Algorithm",
@@ -30,7 +30,4 @@ __all__ = [
     "make_sr",
     "read_flair",
     "read_series",
-    "write_pdf",
-    "write_seg",
-    "write_sr",
 ]

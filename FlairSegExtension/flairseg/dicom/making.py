@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from .._optional import missing_packages, require
 from .._version import __version__
-from ..errors import MissingDependencyError, OutputError
-from ..files.atomic import all_or_none
+from ..errors import MissingDependencyError
 from ..privacy.deidentify import clean_dataset
 from .text import quiet
 
@@ -156,21 +154,3 @@ def save(data: Dataset, path: Path) -> None:
         )
     if not same:
         raise OSError(errno.EIO, "what was written does not read back as it was")
-
-
-def write(path: str | Path, data: Dataset, overwrite: bool = False) -> Path:
-    """Write one object, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        If the file exists and may not be replaced, or cannot be written.
-    """
-    path = Path(path)
-    if not overwrite and os.path.lexists(path):
-        raise OutputError(
-            f"{path.name} exists already in {path.parent}.", "It was kept. Choose another name, or allow to overwrite."
-        )
-    with all_or_none(path.parent, [path.name]) as temporary:
-        save(data, temporary / path.name)
-    return path

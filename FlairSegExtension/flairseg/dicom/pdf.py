@@ -15,9 +15,7 @@ from .making import (
     RESEARCH_USE,
     SERIAL_NUMBER,
     SERIES_NUMBERS,
-    finished,
     new_uid,
-    write,
 )
 from .source import Source
 from .text import plain
@@ -25,42 +23,6 @@ from .text import plain
 if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.sr.coding import Code
-
-    from ..privacy.pseudonyms import Pseudonymiser
-
-
-def write_pdf(
-    path: str | Path,
-    pdf: bytes | str | Path,
-    source: Source,
-    title: str = "FlairSeg report",
-    based_on: Sequence[Dataset] = (),
-    pseudonymiser: Pseudonymiser | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write a PDF as a DICOM object of the source's study.
-
-    Parameters
-    ----------
-    path : path
-    pdf, source, title, based_on
-        As for :func:`make_pdf`.
-    pseudonymiser : Pseudonymiser, optional
-        Cleans the header; what the PDF itself says is not looked at.
-    overwrite : bool
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OutputError
-        If the file exists or cannot be written.
-    FlairSegError
-        As for :func:`make_pdf`.
-    """
-    return write(path, finished(make_pdf(pdf, source, title, based_on), pseudonymiser), overwrite)
 
 
 def make_pdf(

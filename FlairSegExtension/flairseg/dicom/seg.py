@@ -6,7 +6,6 @@ DICOM PS3.3, A.51; highdicom writes it. Each frame names the source frame that i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +22,8 @@ from .making import (
     SERIES_NUMBERS,
     Algorithm,
     coding_schemes,
-    finished,
     new_uid,
     require_writers,
-    write,
 )
 from .source import Source
 from .text import quiet
@@ -37,41 +34,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from ..labels import CodedConcept
-    from ..privacy.pseudonyms import Pseudonymiser
-
-
-def write_seg(
-    path: str | Path,
-    labels: np.ndarray,
-    source: Source,
-    algorithm: Algorithm,
-    ijk_to_ras: np.ndarray | None = None,
-    pseudonymiser: Pseudonymiser | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write a DICOM SEG.
-
-    Parameters
-    ----------
-    path : path
-    labels, source, algorithm, ijk_to_ras
-        As for :func:`make_seg`.
-    pseudonymiser : Pseudonymiser, optional
-        Cleans the object before it is saved.
-    overwrite : bool
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OutputError
-        If the file exists or cannot be written.
-    FlairSegError
-        As for :func:`make_seg`.
-    """
-    return write(path, finished(make_seg(labels, source, algorithm, ijk_to_ras), pseudonymiser), overwrite)
 
 
 def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ras: np.ndarray | None = None) -> Dataset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +25,8 @@ from .making import (
     Algorithm,
     coding_schemes,
     device_uid,
-    finished,
     new_uid,
     require_writers,
-    write,
 )
 from .seg import coded
 from .source import Source
@@ -45,53 +43,85 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.sr.coding import Code
 
-    from ..privacy.pseudonyms import Pseudonymiser
 
 #: Longest list of lesions in a report; more would be no reading matter, and the largest come first.
 MAXIMUM_LESIONS = 500
 
 
-def write_sr(
-    path: str | Path,
-    seg: Dataset,
-    source: Source,
-    volumes_ml: Mapping[str, float],
-    lesions: Iterable[Mapping[str, Any]],
-    algorithm: Algorithm,
-    pseudonymiser: Pseudonymiser | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write the measurements of a case as DICOM SR.
+@dataclass(frozen=True)
+class LesionMeasurements:
+    """What the report says of a lesion; None where it is not known.
 
-    Parameters
+    Attributes
     ----------
-    path : path
-    seg, source, volumes_ml, lesions, algorithm
-        As for :func:`make_sr`.
-    pseudonymiser : Pseudonymiser, optional
-        Cleans the object before it is saved; the one that cleaned the SEG, so that the references still fit.
-    overwrite : bool
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    OutputError
-        If the file exists or cannot be written.
-    FlairSegError
-        As for :func:`make_sr`.
+    number : int
+    volume_mm3, diameter_mm, ventricle_distance_mm : float or None
+    confidence, peak_probability : float or None
+        0..1.
+    centre_ras_mm : tuple of float or None
+        Centre of mass, RAS.
+    parts : float or None
+        Number of lesions when confluent ones are split.
+    region : str
+        One of :data:`flairseg.anatomy.REGIONS`.
     """
-    made = make_sr(seg, source, volumes_ml, lesions, algorithm)
-    return write(path, finished(made, pseudonymiser), overwrite)
+
+    number: int
+    volume_mm3: float | None = None
+    diameter_mm: float | None = None
+    centre_ras_mm: tuple[float, ...] | None = None
+    ventricle_distance_mm: float | None = None
+    confidence: float | None = None
+    peak_probability: float | None = None
+    parts: float | None = None
+    region: str = ""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> LesionMeasurements:
+        """From a row of the lesion table as in ``summary.json``; ``volume_ml`` serves where ``volume_mm3`` is not."""
+        volume, volume_ml = _number(row.get("volume_mm3")), _number(row.get("volume_ml"))
+        if volume is None and volume_ml is not None:
+            volume = 1000 * volume_ml
+        return cls(
+            int(_number(row.get("number")) or 0),
+            volume,
+            _number(row.get("diameter_mm")),
+            _centre(row.get("centre_ras_mm")),
+            _number(row.get("ventricle_distance_mm")),
+            _number(row.get("confidence")),
+            _number(row.get("peak_probability")),
+            _number(row.get("parts")),
+            str(row.get("region")),
+        )
+
+
+@dataclass(frozen=True)
+class CaseMeasurements:
+    """What the report says of a case.
+
+    Attributes
+    ----------
+    volumes_ml : mapping of str to float
+        Volume of each class that the model knows, by its id.
+    lesions : tuple of LesionMeasurements
+        Largest first.
+    """
+
+    volumes_ml: Mapping[str, float]
+    lesions: tuple[LesionMeasurements, ...]
+
+    @classmethod
+    def of(cls, volumes_ml: Mapping[str, float | None], rows: Iterable[Mapping[str, Any]]) -> CaseMeasurements:
+        """From ``volumes_ml`` and ``lesions`` of ``summary.json``."""
+        known = {class_id: _number(volume) for class_id, volume in volumes_ml.items()}
+        volumes = {class_id: volume for class_id, volume in known.items() if volume is not None}
+        return cls(volumes, tuple(map(LesionMeasurements.of, rows)))
 
 
 def make_sr(
     seg: Dataset,
     source: Source,
-    volumes_ml: Mapping[str, float],
-    lesions: Iterable[Mapping[str, Any]],
+    measurements: CaseMeasurements,
     algorithm: Algorithm,
 ) -> Dataset:
     """The measurements of a case as a DICOM SR data set.
@@ -102,12 +132,7 @@ def make_sr(
         From :func:`flairseg.dicom.make_seg`; its tracking UIDs are repeated.
     source : Source
         The frames that were segmented.
-    volumes_ml : mapping of str to float
-        Volume of each class by its id, as in ``summary.json``.
-    lesions : iterable of mapping
-        Rows of the lesion table: ``number``, ``volume_mm3`` or ``volume_ml``, ``diameter_mm``, ``centre_ras_mm``,
-        ``confidence``, ``peak_probability``, ``ventricle_distance_mm``, ``region``, ``parts``; what is missing or None
-        is left out.
+    measurements : CaseMeasurements
     algorithm : Algorithm
 
     Returns
@@ -126,11 +151,11 @@ def make_sr(
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    lesions = list(lesions)
+    lesions = measurements.lesions
     # A model that does not know a class has nothing to say of it; lesions always have their number.
-    told = [c for c in CLASSES if c.value == LESION or _number(volumes_ml.get(c.id)) is not None]
+    told = [c for c in CLASSES if c.value == LESION or c.id in measurements.volumes_ml]
     groups: list[VolumetricROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations] = [
-        _class_group(c, seg, source, volumes_ml, len(lesions), algorithm) for c in told
+        _class_group(c, seg, source, measurements, algorithm) for c in told
     ]
     groups += [_lesion_group(row, source, algorithm) for row in lesions[:MAXIMUM_LESIONS]]
     device = hd.sr.DeviceObserverIdentifyingAttributes(
@@ -177,20 +202,19 @@ def _class_group(
     label_class: LabelClass,
     seg: Dataset,
     source: Source,
-    volumes_ml: Mapping[str, float],
-    lesion_count: int,
+    measured: CaseMeasurements,
     algorithm: Algorithm,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     segment = next(item for item in seg.SegmentSequence if item.SegmentNumber == label_class.value)
-    volume = _number(volumes_ml.get(label_class.id))
+    volume = measured.volumes_ml.get(label_class.id)
     measurements = []
     if volume is not None:
         measurements.append(_measurement(codes.SCT.Volume, 1000 * volume, codes.UCUM.CubicMillimeter))
     if label_class.value == LESION:
-        measurements.append(_measurement(codes.SCT.NumberOfLesions, lesion_count, codes.UCUM.NoUnits))
+        measurements.append(_measurement(codes.SCT.NumberOfLesions, len(measured.lesions), codes.UCUM.NoUnits))
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
         referenced_segment=hd.sr.ReferencedSegment(
@@ -208,30 +232,27 @@ def _class_group(
 
 
 def _lesion_group(
-    row: Mapping[str, Any], source: Source, algorithm: Algorithm
+    lesion: LesionMeasurements, source: Source, algorithm: Algorithm
 ) -> MeasurementsAndQualitativeEvaluations:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     millimetre = codes.UCUM.Millimeter
     label_class = CLASS_BY_ID[next(c.id for c in CLASSES if c.value == LESION)]
-    volume, volume_ml = _number(row.get("volume_mm3")), _number(row.get("volume_ml"))
-    if volume is None and volume_ml is not None:
-        volume = 1000 * volume_ml
-    centre = _centre(row.get("centre_ras_mm"))
+    centre = lesion.centre_ras_mm
     wanted = [
-        (codes.SCT.Volume, volume, codes.UCUM.CubicMillimeter, None),
-        (codes.SCT.Diameter, _number(row.get("diameter_mm")), millimetre, codes.SCT.Maximum),
+        (codes.SCT.Volume, lesion.volume_mm3, codes.UCUM.CubicMillimeter, None),
+        (codes.SCT.Diameter, lesion.diameter_mm, millimetre, codes.SCT.Maximum),
         *((coded(code), c, millimetre, None) for code, c in zip(CENTRE, centre or (None,) * 3, strict=True)),
-        (coded(VENTRICLE_DISTANCE), _number(row.get("ventricle_distance_mm")), millimetre, None),
-        (coded(CONFIDENCE), _number(row.get("confidence")), codes.UCUM.NoUnits, None),
-        (coded(PEAK), _number(row.get("peak_probability")), codes.UCUM.NoUnits, None),
-        (coded(PARTS), _number(row.get("parts")), codes.UCUM.NoUnits, None),
+        (coded(VENTRICLE_DISTANCE), lesion.ventricle_distance_mm, millimetre, None),
+        (coded(CONFIDENCE), lesion.confidence, codes.UCUM.NoUnits, None),
+        (coded(PEAK), lesion.peak_probability, codes.UCUM.NoUnits, None),
+        (coded(PARTS), lesion.parts, codes.UCUM.NoUnits, None),
     ]
-    region = REGIONS.get(str(row.get("region")))
+    region = REGIONS.get(lesion.region)
     site: CodedConcept | None = region
     return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(new_uid(), f"Lesion {int(_number(row.get('number')) or 0)}"),
+        tracking_identifier=hd.sr.TrackingIdentifier(new_uid(), f"Lesion {lesion.number}"),
         finding_category=coded(label_class.category),
         finding_type=coded(label_class.code),
         finding_sites=[hd.sr.FindingSite(codes.SCT.Brain if site is None else coded(site))],

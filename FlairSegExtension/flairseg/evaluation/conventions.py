@@ -11,6 +11,80 @@ from .errors import InvalidMappingError
 from .results import Conventions
 from .slices import VOLUME_GROUPS
 
+#: Head and text of each convention.
+_SENTENCES = (
+    (
+        "Empty masks",
+        "A figure that is 0/0 is undefined: it is left out of means and tests, and how often is said. "
+        "Reference and prediction both empty: everything but the volumes is undefined. Only the reference "
+        "empty: Dice, Jaccard, precision, NSD and lesion F1 are 0, recall, HD95 and the relative volume "
+        "error undefined. Only the prediction empty: Dice, Jaccard, recall, NSD and lesion F1 are 0, "
+        "precision and HD95 undefined; a method that finds nothing is therefore not punished in HD95, but "
+        "in the others (Metrics Reloaded, 2024).",
+    ),
+    (
+        "Classes",
+        "A method has figures of the classes that it and the reference know. “All WMH” is normal and "
+        "abnormal hyperintensity together. Methods that find hyperintensity without telling normal from "
+        "abnormal are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”, which has "
+        "figures where the references know both.",
+    ),
+    (
+        "Surfaces",
+        "The surface of a mask is its voxels with a face neighbour outside; distances run between voxel "
+        "centres in mm. HD95 is the larger of the two directions' 95th percentiles. NSD is the share of "
+        "both surfaces within {tolerance:g} mm of the other.",
+    ),
+    (
+        "Lesions",
+        "26-connected components. A lesion counts as found if {rule}. {small}",
+    ),
+    (
+        "Kinds of error",
+        "Detection error: volume of connected regions of both masks together that only one side has. "
+        "Outline error: volume of the disagreement in regions that both have (Wack et al. 2012).",
+    ),
+    (
+        "Probabilities",
+        "AUC-PR is average precision, a sum over steps without interpolation. Both areas take every voxel "
+        "of the image, so ROC AUC is flattered by the many voxels that are plainly background. Means over "
+        "patients are in the tables, curves pool the voxels of all.",
+    ),
+    (
+        "Slices",
+        "Positive if the reference has any voxel in it; a true positive has at least "
+        "{overlap:g} % of the reference covered. Negative slices are drawn with the "
+        "seed, as many as there are positive ones, the same for all methods of the same cases; a true "
+        "negative has no predicted voxel (S2, whose printed figures have the classes swapped: here each "
+        "figure is what its name says).",
+    ),
+    (
+        "Volume groups",
+        "Slices with reference lesions by their volume: {groups} (S4). S4's tests take slices for "
+        "independent of each other, which those of one patient are not.",
+    ),
+    (
+        "Lesion load",
+        "Bland-Altman limits of predicted minus reference; R² is the squared Pearson correlation (S5).",
+    ),
+    (
+        "Intervals",
+        "{confidence:g} %, by bootstrap over patients ({resamples} resamples, BCa; "
+        "percentile limits for areas under curves and medians over slices), seed {seed}; Wilson's "
+        "where slices are counted as S2 does.",
+    ),
+    (
+        "Between methods",
+        "Wilcoxon's signed-rank test on the same patients, p values adjusted after Holm over all pairs of "
+        "methods and classes of a figure. Of signed volume errors the sizes are compared.",
+    ),
+    (
+        "Normal against abnormal",
+        "Abnormal is positive. Counted over what reference and method both call hyperintense, and, as the "
+        "stricter view, over all that the reference calls so, where what was missed counts as not abnormal.",
+    ),
+)
+
 
 def choose_conventions(
     nsd_tolerance_mm: float = 1.0,
@@ -74,86 +148,22 @@ def choose_conventions(
 
 def sentences(chosen: Conventions) -> tuple[tuple[str, str], ...]:
     """Head and text of each convention, for the report."""
-    rule = OverlapRule(chosen.overlap_rule, chosen.overlap_minimum)
-    groups = ", ".join(f"{name} {_range_words(low, high)}" for name, low, high in VOLUME_GROUPS)
-    small = (
-        f"Lesions (26-connected) below {chosen.minimum_lesion_mm3:g} mm³ are removed from both sides alike "
-        "before anything is computed (S5)."
-        if chosen.minimum_lesion_mm3 > 0
-        else "No lesion is too small to count."
-    )
-    return (
-        (
-            "Empty masks",
-            "A figure that is 0/0 is undefined: it is left out of means and tests, and how often is said. "
-            "Reference and prediction both empty: everything but the volumes is undefined. Only the reference "
-            "empty: Dice, Jaccard, precision, NSD and lesion F1 are 0, recall, HD95 and the relative volume "
-            "error undefined. Only the prediction empty: Dice, Jaccard, recall, NSD and lesion F1 are 0, "
-            "precision and HD95 undefined; a method that finds nothing is therefore not punished in HD95, but "
-            "in the others (Metrics Reloaded, 2024).",
+    said = {
+        "tolerance": chosen.nsd_tolerance_mm,
+        "rule": _rule_words(OverlapRule(chosen.overlap_rule, chosen.overlap_minimum)),
+        "groups": ", ".join(f"{name} {_range_words(low, high)}" for name, low, high in VOLUME_GROUPS),
+        "small": (
+            f"Lesions (26-connected) below {chosen.minimum_lesion_mm3:g} mm³ are removed from both sides alike "
+            "before anything is computed (S5)."
+            if chosen.minimum_lesion_mm3 > 0
+            else "No lesion is too small to count."
         ),
-        (
-            "Classes",
-            "A method has figures of the classes that it and the reference know. “All WMH” is normal and "
-            "abnormal hyperintensity together. Methods that find hyperintensity without telling normal from "
-            "abnormal are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”, which has "
-            "figures where the references know both.",
-        ),
-        (
-            "Surfaces",
-            "The surface of a mask is its voxels with a face neighbour outside; distances run between voxel "
-            "centres in mm. HD95 is the larger of the two directions' 95th percentiles. NSD is the share of "
-            f"both surfaces within {chosen.nsd_tolerance_mm:g} mm of the other.",
-        ),
-        (
-            "Lesions",
-            f"26-connected components. A lesion counts as found if {_rule_words(rule)}. {small}",
-        ),
-        (
-            "Kinds of error",
-            "Detection error: volume of connected regions of both masks together that only one side has. "
-            "Outline error: volume of the disagreement in regions that both have (Wack et al. 2012).",
-        ),
-        (
-            "Probabilities",
-            "AUC-PR is average precision, a sum over steps without interpolation. Both areas take every voxel "
-            "of the image, so ROC AUC is flattered by the many voxels that are plainly background. Means over "
-            "patients are in the tables, curves pool the voxels of all.",
-        ),
-        (
-            "Slices",
-            "Positive if the reference has any voxel in it; a true positive has at least "
-            f"{100 * chosen.slice_overlap:g} % of the reference covered. Negative slices are drawn with the "
-            "seed, as many as there are positive ones, the same for all methods of the same cases; a true "
-            "negative has no predicted voxel (S2, whose printed figures have the classes swapped: here each "
-            "figure is what its name says).",
-        ),
-        (
-            "Volume groups",
-            f"Slices with reference lesions by their volume: {groups} (S4). S4's tests take slices for "
-            "independent of each other, which those of one patient are not.",
-        ),
-        (
-            "Lesion load",
-            "Bland-Altman limits of predicted minus reference; R² is the squared Pearson correlation (S5).",
-        ),
-        (
-            "Intervals",
-            f"{100 * chosen.confidence:g} %, by bootstrap over patients ({chosen.resamples} resamples, BCa; "
-            f"percentile limits for areas under curves and medians over slices), seed {chosen.seed}; Wilson's "
-            "where slices are counted as S2 does.",
-        ),
-        (
-            "Between methods",
-            "Wilcoxon's signed-rank test on the same patients, p values adjusted after Holm over all pairs of "
-            "methods and classes of a figure. Of signed volume errors the sizes are compared.",
-        ),
-        (
-            "Normal against abnormal",
-            "Abnormal is positive. Counted over what reference and method both call hyperintense, and, as the "
-            "stricter view, over all that the reference calls so, where what was missed counts as not abnormal.",
-        ),
-    )
+        "overlap": 100 * chosen.slice_overlap,
+        "confidence": 100 * chosen.confidence,
+        "resamples": chosen.resamples,
+        "seed": chosen.seed,
+    }
+    return tuple((head, text.format(**said)) for head, text in _SENTENCES)
 
 
 def _range_words(low: float, high: float) -> str:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _optional as dependencies
-from ..files.atomic import all_or_none, check_folder, results_exist
-from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reporting.page import render_page
 from .sections import sections
 from .sections.overview import coverage, few_patients, key_figures, share_with_probabilities
@@ -49,76 +47,6 @@ def require_report() -> None:
     dependencies.require(dependencies.REPORT, "The report of an evaluation", "study")
 
 
-def write_report(
-    result: EvaluationResult,
-    folder: str | Path,
-    *,
-    title: str = "Segmentations against references",
-    files: Mapping[str, str] | None = None,
-    overlays: bool = True,
-    overwrite: bool = False,
-    progress: ProgressCallback | None = None,
-    cancel: CancelToken | Callable[[], bool] | None = None,
-) -> Path:
-    """Write ``evaluation.html`` to a folder.
-
-    Parameters
-    ----------
-    result : EvaluationResult
-    folder : path
-        Created if need be.
-    title : str
-        Heading of the report.
-    files : mapping of str to str, optional
-        Files beside the report -> what is in them.
-    overlays : bool
-        Show slices of the cases with agreement, false positives and misses. These are pictures of patients: leave them
-        out of a report that is passed on.
-    overwrite : bool
-        Replace a report that is there.
-    progress : callable, optional
-        ``progress(fraction, stage)``.
-    cancel : CancelToken or callable, optional
-
-    Returns
-    -------
-    Path
-        The report.
-
-    Raises
-    ------
-    MissingDependencyError
-        If matplotlib or Jinja2 is not installed.
-    OutputError
-        If there is a report that may not be replaced, or it cannot be written. Nothing is written then.
-    Cancelled
-        When the user cancelled; nothing is written.
-    """
-    require_report()
-    target = Path(folder) / REPORT
-    check_destination(Path(folder), overwrite)
-    reporter = Reporter(progress, cancel)
-    with reporter.stage("report", 0.0, 1.0):
-        text = render(result, title, files, overlays, reporter.update)
-        with all_or_none(Path(folder), [REPORT]) as temporary:
-            (temporary / REPORT).write_text(text, encoding="utf-8", newline="")
-            reporter.check()
-    return target
-
-
-def check_destination(folder: Path, overwrite: bool) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
-
-    Raises
-    ------
-    OutputError
-        If there is a report that may not be replaced, or the folder cannot be written to.
-    """
-    if not overwrite and (folder / REPORT).exists():
-        raise results_exist("Results of an evaluation", folder / REPORT)
-    check_folder(folder)
-
-
 def render(
     result: EvaluationResult,
     title: str = "Segmentations against references",
@@ -130,10 +58,21 @@ def render(
 
     Parameters
     ----------
-    result, title, files, overlays
-        As for :func:`write_report`.
+    result : EvaluationResult
+    title : str
+        Heading of the report.
+    files : mapping of str to str, optional
+        Files beside the report -> what is in them.
+    overlays : bool
+        Show slices of the cases with agreement, false positives and misses. These are pictures of patients: leave them
+        out of a report that is passed on.
     step : callable, optional
         Called with the fraction done; may raise to cancel.
+
+    Raises
+    ------
+    MissingDependencyError
+        If matplotlib or Jinja2 is not installed.
     """
     require_report()
     from .figures.overlays import Overlays, overlay_pictures

@@ -7,8 +7,8 @@ means and counted. Arrays have axis order K, J, I. Percentages are 0..100 only w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -225,3 +225,7 @@ class EvaluationResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     arrays: Callable[[str, str], CaseArrays] = field(default=_no_arrays, repr=False, compare=False)
+
+    def with_context(self, training: Sequence[TrainingLog] = (), notes: Sequence[str] = ()) -> EvaluationResult:
+        """The result with what the masks do not tell: logs of the trainings, and notes that precede its own."""
+        return replace(self, training=tuple(training), notes=(*notes, *self.notes))

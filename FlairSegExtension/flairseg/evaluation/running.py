@@ -24,7 +24,7 @@ from .foreign import OWN, REFERENCE, LabelMapping
 from .inputs import EvaluationCase
 from .masks import read_image, read_prediction, read_probabilities, read_reference
 from .measures import CaseMeasures, measure, without_small_lesions
-from .results import CaseArrays, CaseInfo, Conventions, EvaluationResult, MethodInfo, Refusal, TrainingLog
+from .results import CaseArrays, CaseInfo, Conventions, EvaluationResult, MethodInfo, Refusal
 from .statistics import Measured
 from .terms import ALL_WMH, CLASS_TITLES, EVALUATED, LESION_ID, NORMAL_WMH_ID
 
@@ -44,8 +44,6 @@ def evaluate(
     cases: Iterable[EvaluationCase],
     conventions: Conventions | None = None,
     mappings: Mapping[str, LabelMapping] | None = None,
-    training: Sequence[TrainingLog] = (),
-    notes: Sequence[str] = (),
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
     refused: Callable[[Refusal], None] | None = None,
@@ -60,10 +58,6 @@ def evaluate(
         Default: those of :func:`~.conventions.choose_conventions`.
     mappings : mapping of str to LabelMapping, optional
         What the label values of a method mean; ``reference`` for those of the references.
-    training : sequence of TrainingLog
-        Passed on to the report.
-    notes : sequence of str
-        What the reader should know besides.
     progress : callable, optional
         ``progress(fraction, stage)``; stages ``case <name>`` and ``statistics``.
     cancel : CancelToken or callable, optional
@@ -92,7 +86,7 @@ def evaluate(
         run.measure(cases)
     run.settle_classes()
     with run.reporter.stage("statistics", _MEASURED, 1.0):
-        return run.result(training, notes)
+        return run.result()
 
 
 class _Run:
@@ -261,7 +255,7 @@ class _Run:
 
     # --- the result
 
-    def result(self, training: Sequence[TrainingLog], notes: Sequence[str]) -> EvaluationResult:
+    def result(self) -> EvaluationResult:
         seed, methods = self.conventions.seed, list(self.methods.values())
         infos = [self.infos[case] for case in sorted(self.infos)]
         groups = statistics.groups_of(infos)
@@ -300,8 +294,7 @@ class _Run:
             **{name: tuple(column) for name, column in parts.items()},
             paired=tuple(paired),
             refusals=tuple(self.refusals),
-            training=tuple(training),
-            notes=(*notes, *self._notes(parts["empty"])),
+            notes=tuple(self._notes(parts["empty"])),
             versions=_versions(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             arrays=_Arrays(dict(self.files), dict(self.mappings), self.conventions.minimum_lesion_mm3),

@@ -28,8 +28,6 @@ LESION_CLASSES = (LESION_ID, ALL_WMH)
 VOXEL_LABELS: tuple[str, ...] = ("Background", *(CLASS_BY_VALUE[v].short_name for v in (1, 2, 3)))
 #: Rows and columns of the lesion-level confusion matrix: "nothing" holds what only the other side drew.
 COMPONENT_LABELS: tuple[str, ...] = ("Nothing", "Normal WMH", "Lesions")
-#: Groups that summaries are given for beside all cases.
-GROUPINGS = ("all", "site", "disease")
 
 
 @dataclass(frozen=True)

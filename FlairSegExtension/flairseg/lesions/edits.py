@@ -8,41 +8,12 @@ import numpy as np
 
 from ..labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from .boxes import bounding_box
-from .components import SMALLEST_LESION_MM3, LesionMap
+from .components import SMALLEST_LESION_MM3
 
 
 def other_wmh_class(value: int) -> int:
     """The class into which a region is flipped: lesion to normal WMH, everything else to lesion."""
     return NORMAL_WMH if value == LESION else LESION
-
-
-def reclassified(labels: np.ndarray, lesion_map: LesionMap, numbers: Iterable[int], value: int) -> np.ndarray:
-    """Labels in which whole regions have another class, or none (0, background).
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (K, J, I)
-        Not changed.
-    lesion_map : LesionMap
-        Of these labels.
-    numbers : iterable of int
-    value : int
-        New class.
-
-    Returns
-    -------
-    ndarray of uint8, shape (K, J, I)
-
-    Raises
-    ------
-    KeyError
-        If a region does not exist.
-    """
-    out = labels.copy()
-    for number in numbers:
-        box, mask = lesion_map.mask(number)
-        out[box][mask] = value
-    return out
 
 
 def rethresholded(

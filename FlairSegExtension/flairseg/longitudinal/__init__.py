@@ -22,6 +22,7 @@ _NAMES = {
     "Registration": "registration",
     "CommonSpace": "space",
     "Study": "studies",
+    "StudyInput": "studies",
     "render_followup": "picture",
     "write_followup": "writing",
     "followup_stem": "writing",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .result import VentricleChange as VentricleChange
     from .space import CommonSpace as CommonSpace
     from .studies import Study as Study
+    from .studies import StudyInput as StudyInput
     from .writing import followup_stem as followup_stem
     from .writing import write_followup as write_followup
 

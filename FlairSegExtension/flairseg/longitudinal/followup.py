@@ -19,7 +19,6 @@ import numpy as np
 
 from ..errors import FlairSegError, RegistrationError
 from ..image.volume import Volume
-from ..io.label_meanings import LabelMapping
 from ..labels import LESION
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..segmentation.result import Segmentation
@@ -29,7 +28,7 @@ from .grading import Cancel, Model, grade, refuse_given
 from .registration import Registration, prepare, register
 from .result import FollowUp
 from .space import CommonSpace, common_space
-from .studies import Study, load_study
+from .studies import Study, StudyInput, load_study
 
 if TYPE_CHECKING:
     from ..anatomy import RegionMap
@@ -38,41 +37,31 @@ if TYPE_CHECKING:
 SHARES = {"segment": 0.55, "register": 0.75, "compare": 0.85, "regions": 0.95, "write": 1.0}
 #: Share of the whole after which a follow-up that is graded is graded.
 GRADE_FROM = 0.4
-#: A study as it is given, its labels, what their values mean, its date.
-_Given = tuple[Volume | Segmentation | str | Path, np.ndarray | str | Path | None, LabelMapping | None, str | None]
 
 
 def follow(
-    studies: Sequence[Volume | Segmentation | str | Path],
+    studies: Sequence[StudyInput | Volume | Segmentation | str | Path],
     model: Model = None,
     device: str = "auto",
     progress: ProgressCallback | None = None,
     cancel: Cancel = None,
-    labels: Sequence[np.ndarray | str | Path | None] | None = None,
-    dates: Sequence[str | None] | None = None,
     regions: bool = False,
-    mappings: Sequence[LabelMapping | None] | None = None,
     self_grade: bool = False,
 ) -> FollowUp:
     """Compare two or more studies of one patient.
 
     Parameters
     ----------
-    studies : sequence of Volume, Segmentation or path
-        At least two, the earliest first.
+    studies : sequence of StudyInput, Volume, Segmentation or path
+        At least two, the earliest first; a :class:`.studies.StudyInput` where a study comes with labels (accepted or
+        corrected versions) or with its date.
     model, device
         As for :func:`flairseg.segment`; used only for studies without labels.
     progress : callable, optional
         ``progress(fraction, stage)`` with the stages ``segment``, ``register``, ``compare``, ``regions``.
     cancel : CancelToken or callable, optional
-    labels : sequence, optional
-        For each study a label map on its own grid (K, J, I) or its file, or None: accepted or corrected versions.
-    dates : sequence of str, optional
-        For each study YYYY-MM-DD or None.
     regions : bool
         Also find the region of each lesion (about a second more), see :func:`with_regions`.
-    mappings : sequence, optional
-        For each label file what its values mean, or None where it says so itself.
     self_grade : bool
         Also inject lesions into the last study, and compare it with a re-positioned copy of itself
         (:func:`flairseg.longitudinal.grading.grade`); takes about three times as long. Stage ``grade``.
@@ -94,17 +83,9 @@ def follow(
         )
     began = time.perf_counter()
     reporter = Reporter(progress, cancel)
-    labels = list(labels) if labels is not None else [None] * len(studies)
-    dates = list(dates) if dates is not None else [None] * len(studies)
-    mappings = list(mappings) if mappings is not None else [None] * len(studies)
-    if not len(labels) == len(dates) == len(mappings) == len(studies):
-        raise FlairSegError(
-            f"There are {len(studies)} studies, but {len(labels)} label maps and {len(dates)} dates.",
-            "Give one of each for every study, or none.",
-        )
+    given = [study if isinstance(study, StudyInput) else StudyInput(study) for study in studies]
     share = {name: (GRADE_FROM if self_grade else 1.0) * end for name, end in SHARES.items()}
     with reporter.stage("segment", 0.0, share["segment"]):
-        given = list(zip(studies, labels, mappings, dates, strict=True))
         loaded = _load(given, model, device, reporter, cancel)
     if self_grade:
         refuse_given(loaded)
@@ -194,15 +175,15 @@ def _awaited(anatomy: Future[RegionMap], reporter: Reporter) -> RegionMap:
             reporter.update(0.5)
 
 
-def _load(given: Sequence[_Given], model: Model, device: str, reporter: Reporter, cancel: Cancel) -> list[Study]:
+def _load(given: Sequence[StudyInput], model: Model, device: str, reporter: Reporter, cancel: Cancel) -> list[Study]:
     loaded: list[Study] = []
-    for n, (item, own, mapping, date) in enumerate(given):
+    for n, study in enumerate(given):
 
         def within(fraction: float, stage: str, n: int = n) -> None:
             reporter.update((n + fraction) / len(given))
 
         try:
-            loaded.append(load_study(item, own, model, device, date, within, cancel, mapping))
+            loaded.append(load_study(study, model, device, within, cancel))
         except FlairSegError as error:
             if type(error).__init__ is FlairSegError.__init__:
                 error.message = f"Study {n + 1}: {error.message}"

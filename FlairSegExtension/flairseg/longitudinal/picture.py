@@ -73,7 +73,7 @@ def render_followup(result: FollowUp) -> Image.Image:
     for block in range(blocks):
         left = _PAD + block * (block_width + 3 * _GAP)
         for column, title in enumerate((_title(result, 0), _title(result, -1), "Last less first")):
-            _text(sheet, (left + column * (tile[1] + _GAP), top), title, 13, _DIM, tile[1])
+            draw_text(sheet, (left + column * (tile[1] + _GAP), top), fitted_text(title, 13, tile[1]), 13, _DIM)
     for n, k in enumerate(shown):
         block, row = divmod(n, rows)
         left = _PAD + block * (block_width + 3 * _GAP)
@@ -86,14 +86,14 @@ def render_followup(result: FollowUp) -> Image.Image:
         for column, (gray, labels) in enumerate(views):
             picture = _tile(gray[box], labels[box], plane, tile)
             if column == 0:
-                _text(picture, (5, 3), f"slice {k + 1}", 12, _TEXT, shadow=True)
-                _text(picture, (4, tile[0] // 2), _EDGES[plane][0], 12, _DIM, shadow=True)
+                draw_text(picture, (5, 3), f"slice {k + 1}", 12, _TEXT, shadow=True)
+                draw_text(picture, (4, tile[0] // 2), _EDGES[plane][0], 12, _DIM, shadow=True)
             sheet.paste(picture, (left + column * (tile[1] + _GAP), y))
-    _text(sheet, (_PAD, sheet.height - 30), FOOTER, 15, _WARNING)
+    draw_text(sheet, (_PAD, sheet.height - 30), FOOTER, 15, _WARNING)
     made = result.summary()["model"]
     source = made["id"] if made else "labels given by a reader"
-    _text(sheet, (sheet.width - _PAD, sheet.height - 28), f"{source} · {result.created[:10]} · outlines: automatic, "
-          "unreviewed" if made else f"{source} · {result.created[:10]}", 13, _DIM, anchor="ra")  # fmt: skip
+    origin = f"{source} · {result.created[:10]}" + (" · outlines: automatic, unreviewed" if made else "")
+    draw_text(sheet, (sheet.width - _PAD, sheet.height - 28), origin, 13, _DIM, anchor="ra")
     return sheet
 
 
@@ -172,12 +172,13 @@ def _header(result: FollowUp) -> list[str]:
 
 
 def _legend(sheet: Image.Image, result: FollowUp, lines: list[str]) -> None:
-    _text(sheet, (_PAD, 9), " > ".join(s.name for s in result.studies), 18, _TEXT, sheet.width - 2 * _PAD)
+    width = sheet.width - 2 * _PAD
+    draw_text(sheet, (_PAD, 9), fitted_text(" > ".join(s.name for s in result.studies), 18, width), 18, _TEXT)
     draw, x = ImageDraw.Draw(sheet), _PAD
     for state in STATES:
         text = f"{state.name}  {result.counts[state.id]}"
         draw.rounded_rectangle((x, 39, x + 12, 51), radius=3, fill=state.rgb)
-        _text(sheet, (x + 18, 37), text, 14, _TEXT)
+        draw_text(sheet, (x + 18, 37), text, 14, _TEXT)
         x += 18 + text_width(text, 14) + 24
     v = result.ventricles
     if v.change_percent is not None:
@@ -186,20 +187,6 @@ def _legend(sheet: Image.Image, result: FollowUp, lines: list[str]) -> None:
             f"Ventricles {' > '.join(f'{ml:.1f}' for ml in v.volumes_ml)} ml ({v.change_percent:+.1f} %, {verdict} the "
             f"noise of ±{v.noise_percent:g} %)   Rows: slices of the half-way grid"
         )
-        _text(sheet, (_PAD, 62), text, 14, _TEXT, sheet.width - 2 * _PAD)
+        draw_text(sheet, (_PAD, 62), fitted_text(text, 14, width), 14, _TEXT)
     for n, line in enumerate(lines):
-        _text(sheet, (_PAD, 86 + 19 * n), line, 13, _WARNING, sheet.width - 2 * _PAD)
-
-
-def _text(
-    image: Image.Image,
-    xy: tuple[int, int],
-    text: str,
-    size: int,
-    fill: tuple[int, int, int],
-    width: int | None = None,
-    anchor: str = "la",
-    shadow: bool = False,
-) -> None:
-    """One line, cut to ``width`` pixels where that is given."""
-    draw_text(image, xy, text if width is None else fitted_text(text, size, width), size, fill, anchor, shadow)
+        draw_text(sheet, (_PAD, 86 + 19 * n), fitted_text(line, 13, width), 13, _WARNING)

@@ -67,33 +67,45 @@ class Study:
         return self.volume.name
 
 
-def load_study(
-    item: Volume | Segmentation | str | Path,
-    labels: np.ndarray | str | Path | None = None,
-    model: str | Path | ModelCard | None = None,
-    device: str = "auto",
-    date: str | None = None,
-    progress: Callable[[float, str], None] | None = None,
-    cancel: CancelToken | Callable[[], bool] | None = None,
-    mapping: LabelMapping | None = None,
-) -> Study:
-    """A study from whatever a caller has; the model runs on it only where no labels are given.
+@dataclass(frozen=True)
+class StudyInput:
+    """One time point as it is given.
 
-    Parameters
+    Attributes
     ----------
-    item : Volume, Segmentation or path
+    image : Volume, Segmentation or path
         A path is read as by :func:`flairseg.read_volume`; in a DICOM folder the FLAIR is found where pydicom is
         installed. A segmentation is taken as it is.
     labels : ndarray or path, optional
         Classes 0..3 on the volume's grid (K, J, I), or a file that
         :func:`flairseg.io.label_maps.read_label_map` reads: an accepted or corrected version, or
         another program's mask.
-    model, device, progress, cancel
-        As for :func:`flairseg.segment`.
-    date : str, optional
-        YYYY-MM-DD; for a DICOM folder it is read from the headers.
     mapping : LabelMapping, optional
         What the values of a label file mean, where it does not say so itself.
+    date : str, optional
+        YYYY-MM-DD; for a DICOM folder it is read from the headers.
+    """
+
+    image: Volume | Segmentation | str | Path
+    labels: np.ndarray | str | Path | None = None
+    mapping: LabelMapping | None = None
+    date: str | None = None
+
+
+def load_study(
+    given: StudyInput,
+    model: str | Path | ModelCard | None = None,
+    device: str = "auto",
+    progress: Callable[[float, str], None] | None = None,
+    cancel: CancelToken | Callable[[], bool] | None = None,
+) -> Study:
+    """A study from whatever a caller has; the model runs on it only where no labels are given.
+
+    Parameters
+    ----------
+    given : StudyInput
+    model, device, progress, cancel
+        As for :func:`flairseg.segment`.
 
     Returns
     -------
@@ -105,6 +117,7 @@ def load_study(
         What reading and segmenting raise, for label files as well; InvalidGeometryError or UnsupportedImageError for
         arrays that do not fit.
     """
+    item, labels, date = given.image, given.labels, given.date
     if isinstance(item, Segmentation):
         probabilities = item.probabilities
         if probabilities is None and item.compact is not None:
@@ -122,7 +135,7 @@ def load_study(
         volume, found = _read(Path(item))
         date = date or found
     if labels is not None:
-        fitting, told = _fitting_labels(labels, volume, mapping)
+        fitting, told = _fitting_labels(labels, volume, given.mapping)
         volume = footed(volume)
         warnings = (*volume.warnings, *told)
         return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)

@@ -5,13 +5,13 @@ It exists so that anyone can see and test the whole path from image to segmentat
 
 >>> from flairseg.phantom import make_phantom, write_phantom
 >>> paths = write_phantom(make_phantom(seed=3), "folder")           # doctest: +SKIP
->>> thin = make_phantom(3, (160, 256, 256), (1, 1, 1), plane="sagittal")  # the same head  # doctest: +SKIP
+>>> thin = make_phantom(3, (160, 256, 256), (1, 1, 1), scan=Scan(plane="sagittal"))  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 from .io import draw_phantom, write_phantom
-from .phantom import LesionRecord, Phantom, make_phantom
+from .phantom import LesionRecord, Phantom, Scan, make_phantom
 from .tissues import Tissue
 
-__all__ = ["LesionRecord", "Phantom", "Tissue", "draw_phantom", "make_phantom", "write_phantom"]
+__all__ = ["LesionRecord", "Phantom", "Scan", "Tissue", "draw_phantom", "make_phantom", "write_phantom"]

@@ -188,17 +188,12 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
     at_x = at_x + 41.0 * np.sign(rough.x)
     near = (distance < 4.0) & (distance > -34.0)
     bends = bend.on(rough)
-    sheets = []
-    for noise, share in ((labyrinth, 0.30), (dimples, 0.15)):
-        pattern = np.zeros(rough.shape, np.float32)
-        pattern[near] = noise.at(at_x[near], at_y[near], at_z[near])
-        pattern += np.float32(share) * bends
-        steep = np.gradient(pattern, rough.step)
-        steep = np.sqrt(steep[0] ** 2 + steep[1] ** 2 + steep[2] ** 2)
-        sheet = pattern / np.maximum(steep, 0.05)
-        sheet[:, :, rough.shape[2] // 2] = 0  # the pattern jumps across the midline, inside the fissure
-        sheets.append(sheet)
-    del pattern, steep, at_x, at_y, at_z
+    places = at_x[near], at_y[near], at_z[near]
+    sheets = [
+        _sheet(rough, near, noise.at(*places), np.float32(share) * bends)
+        for noise, share in ((labyrinth, 0.30), (dimples, 0.15))
+    ]
+    del places, at_x, at_y, at_z
 
     # No sulcus in what is protected, nor where the nearest hull point jumps from one wall to the other.
     keep_out = np.maximum(7.0 - protected[rough_part], 0)
@@ -230,6 +225,18 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
     depth = pial
     depth = np.minimum(depth, refine(fissures))
     return Cerebrum(box, part, depth)
+
+
+def _sheet(box: Lattice, near: np.ndarray, pattern_near: np.ndarray, bends: np.ndarray) -> np.ndarray:
+    """Signed distance (mm) to the sulci of a pattern: its values where it is read, and what bends it everywhere."""
+    pattern = np.zeros(box.shape, np.float32)
+    pattern[near] = pattern_near
+    pattern += bends
+    steep = np.gradient(pattern, box.step)
+    steep = np.sqrt(steep[0] ** 2 + steep[1] ** 2 + steep[2] ** 2)
+    sheet: np.ndarray = pattern / np.maximum(steep, 0.05)
+    sheet[:, :, box.shape[2] // 2] = 0  # the pattern jumps across the midline, inside the fissure
+    return sheet
 
 
 def _fissures(box: Lattice, warp: np.ndarray) -> np.ndarray:

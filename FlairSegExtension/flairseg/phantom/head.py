@@ -124,10 +124,9 @@ def build_head(seed: int, n_lesions: int | None = None, report: Reporter | None 
     )
     count = int(of_lesions.integers(18, 33))
     drawn = draw_lesions(of_lesions, anatomy, count if n_lesions is None else n_lesions)
-    box, part = FINE.box(TRUTH_LOW, TRUTH_HIGH)
-    shares, placed = _paint_hyperintensities(canvas, of_rims, ventricles, gray, drawn, part, box, scale)
+    shares, placed = _paint_hyperintensities(canvas, of_rims, ventricles, gray, drawn, scale)
     report.update(1.0)
-    return Head(canvas.signal, canvas.tissue, box, shares, scale, placed)
+    return Head(canvas.signal, canvas.tissue, FINE.box(TRUTH_LOW, TRUTH_HIGH)[0], shares, scale, placed)
 
 
 def _paint_hyperintensities(
@@ -136,11 +135,10 @@ def _paint_hyperintensities(
     ventricles: Ventricles,
     gray: np.ndarray,
     lesions: list[Lesion],
-    part: tuple[slice, slice, slice],
-    box: Lattice,
     scale: np.ndarray,
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[PlacedLesion, ...]]:
     """Paint normal WMH, lesions and ventricles, and keep what each of them occupies."""
+    box, part = FINE.box(TRUTH_LOW, TRUTH_HIGH)
     cavity, rim, abnormal = (np.zeros(box.shape, np.float32) for _ in range(3))
     inner = _nest(ventricles.part, part)
     cavity[inner] = soft(ventricles.distance)

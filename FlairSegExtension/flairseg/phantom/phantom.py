@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -74,16 +74,54 @@ class Phantom:
     parameters: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Scan:
+    """How a head is scanned, beside matrix and spacing.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of the noise in each receive channel relative to white matter (0..0.5); the magnitude
+        image has Rician noise.
+    bias : float
+        Strength of the smooth receive field (0..1); 0.15 makes it vary by roughly 15 % either way.
+    tilt_deg : float
+        Angle (-45..45) by which the grid is turned against the head, about an axis drawn from the seed.
+    plane : str
+        ``axial``, ``sagittal`` or ``coronal``: the plane of the slices.
+    orientation : str, optional
+        Storage order: three letters of R L A P S I, where I, J and K point (before the tilt). None takes DICOM's
+        usual one for the plane: axial LPS, sagittal PIR, coronal LIP. The third letter must be the plane's normal.
+
+    Raises
+    ------
+    ValueError
+        A value is out of its range; the message names it.
+    """
+
+    noise: float = 0.022
+    bias: float = 0.15
+    tilt_deg: float = 4.0
+    plane: str = "axial"
+    orientation: str | None = None
+
+    def __post_init__(self) -> None:
+        checked = {
+            "noise": _real("noise", self.noise, 0.0, 0.5),
+            "bias": _real("bias", self.bias, 0.0, 1.0),
+            "tilt_deg": _real("tilt_deg", self.tilt_deg, -45.0, 45.0),
+            "orientation": _orientation(self.plane, self.orientation),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
 def make_phantom(
     seed: int = 0,
     shape: Sequence[int] = (20, 256, 256),
     spacing_mm: Sequence[float] = (0.9, 0.9, 6.8),
     n_lesions: int | None = None,
-    noise: float = 0.022,
-    bias: float = 0.15,
-    tilt_deg: float = 4.0,
-    plane: str = "axial",
-    orientation: str | None = None,
+    scan: Scan | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
 ) -> Phantom:
@@ -102,18 +140,8 @@ def make_phantom(
         Spacing along I, J, K in mm; K is the slice distance.
     n_lesions : int, optional
         Number of MS lesions (0..60). None draws it from the seed, between 18 and 32.
-    noise : float
-        Standard deviation of the noise in each receive channel relative to white matter (0..0.5); the magnitude
-        image has Rician noise.
-    bias : float
-        Strength of the smooth receive field (0..1); 0.15 makes it vary by roughly 15 % either way.
-    tilt_deg : float
-        Angle (-45..45) by which the grid is turned against the head, about an axis drawn from the seed.
-    plane : str
-        ``axial``, ``sagittal`` or ``coronal``: the plane of the slices.
-    orientation : str, optional
-        Storage order: three letters of R L A P S I, where I, J and K point (before the tilt). None takes DICOM's
-        usual one for the plane: axial LPS, sagittal PIR, coronal LIP. The third letter must be the plane's normal.
+    scan : Scan, optional
+        Default: an axial one, as clinics make them.
     progress : callable, optional
         ``progress(fraction, stage)``.
     cancel : CancelToken or callable, optional
@@ -139,15 +167,13 @@ def make_phantom(
     spacing = _spacing(spacing_mm)
     if n_lesions is not None:
         n_lesions = _whole("n_lesions", n_lesions, 0, MAXIMUM_LESIONS)
-    noise, bias = _real("noise", noise, 0.0, 0.5), _real("bias", bias, 0.0, 1.0)
-    tilt_deg = _real("tilt_deg", tilt_deg, -45.0, 45.0)
-    orientation = _orientation(plane, orientation)
+    scan = Scan() if scan is None else scan
 
     report = Reporter(progress, cancel)
     with report.stage("head", 0.0, 0.6):
         head = build_head(seed, n_lesions, report)
     of_tilt, of_receiver = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1]).spawn(2))
-    grid = make_grid(head, shape, spacing, orientation, tilt_deg, of_tilt.normal(size=3))
+    grid = make_grid(head, shape, spacing, str(scan.orientation), scan.tilt_deg, of_tilt.normal(size=3))
     with report.stage("scan", 0.6, 0.9):
         signal = average(head.signal, FINE, head, grid, report.check)
         report.update(0.6)
@@ -156,7 +182,7 @@ def make_phantom(
         del shares
         tissue = nearest(head.tissue, FINE, head, grid)
     with report.stage("receive", 0.9, 1.0):
-        image = receive(signal, grid, of_receiver, noise, bias)
+        image = receive(signal, grid, of_receiver, scan.noise, scan.bias)
     lesions = tuple(
         LesionRecord(
             lesion.id,
@@ -172,11 +198,7 @@ def make_phantom(
         "shape_kji": list(shape),
         "spacing_mm_ijk": list(spacing),
         "n_lesions": len(lesions),
-        "noise": noise,
-        "bias": bias,
-        "tilt_deg": tilt_deg,
-        "plane": plane,
-        "orientation": orientation,
+        **asdict(scan),
     }
     return Phantom(Volume(image, grid.ijk_to_ras, f"phantom-{seed}"), labels, tissue, lesions, parameters)
 

@@ -12,7 +12,6 @@ _NAMES = {
     "InvalidKeyError": "pseudonyms",
     "clean_dataset": "deidentify",
     "clean_nifti": "deidentify",
-    "clean_nrrd_fields": "deidentify",
 }
 
 __all__ = sorted(_NAMES)
@@ -20,7 +19,6 @@ __all__ = sorted(_NAMES)
 if TYPE_CHECKING:
     from .deidentify import clean_dataset as clean_dataset
     from .deidentify import clean_nifti as clean_nifti
-    from .deidentify import clean_nrrd_fields as clean_nrrd_fields
     from .pseudonyms import InvalidKeyError as InvalidKeyError
     from .pseudonyms import Pseudonymiser as Pseudonymiser
     from .pseudonyms import pseudonymiser_for as pseudonymiser_for

@@ -11,9 +11,8 @@ Reference: DICOM PS3.15, Annex E, "Attribute Confidentiality Profiles", Basic Ap
 from __future__ import annotations
 
 import gzip
-import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -300,37 +299,6 @@ _NIFTI_TEXTS = {
     "aux_file": (228, 24),
     "intent_name": (328, 16),
 }
-_EXTENSION_FLAG = HEADER_BYTES
-#: Fields of a NRRD header that describe the voxel grid; the rest is text of whoever wrote the file.
-_NRRD_TECHNICAL = frozenset(
-    {
-        "axis mins",
-        "axis maxs",
-        "block size",
-        "byte skip",
-        "byteskip",
-        "centers",
-        "centerings",
-        "dimension",
-        "encoding",
-        "endian",
-        "kinds",
-        "labels",
-        "line skip",
-        "lineskip",
-        "measurement frame",
-        "sizes",
-        "space",
-        "space dimension",
-        "space directions",
-        "space origin",
-        "space units",
-        "spacings",
-        "thicknesses",
-        "type",
-        "units",
-    }
-)
 
 
 def clean_nifti(raw: bytes, name: str = "the image") -> bytes:
@@ -364,25 +332,3 @@ def clean_nifti(raw: bytes, name: str = "the image") -> bytes:
         head[offset : offset + size] = bytes(size)
     struct.pack_into(order + "f", head, 108, float(len(head)))
     return bytes(head) + raw[header.start : header.content_bytes]
-
-
-def clean_nrrd_fields(fields: Mapping[str, str], pseudonymiser: Pseudonymiser) -> dict[str, str]:
-    """Fields of a NRRD header: technical ones as they are, those of a segmentation with names taken out, no others.
-
-    Parameters
-    ----------
-    fields : mapping of str to str
-        As pynrrd or SimpleITK give them, without the voxels.
-    pseudonymiser : Pseudonymiser
-
-    Returns
-    -------
-    dict
-    """
-    kept = {}
-    for key, value in fields.items():
-        if key.lower() in _NRRD_TECHNICAL or key.startswith("NRRD_"):
-            kept[key] = value
-        elif re.match(r"Segment(ation|[0-9]+)_", key):
-            kept[key] = pseudonymiser.text(value)
-    return kept

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 
 from .. import _lazy
 
-_NAMES = {"CaseReport": "report", "report_for_segmentation": "report"}
+_NAMES = {"CaseReport": "report"}
 
 __all__ = sorted(_NAMES)
 
 if TYPE_CHECKING:
     from .report import CaseReport as CaseReport
-    from .report import report_for_segmentation as report_for_segmentation
 
 __getattr__, __dir__ = _lazy.lazy(__name__, globals(), _NAMES)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from ..reporting.layout import Table
 from .slices import SliceView
 
+#: Blocks of which a row of the table stands out -> which row.
+STRONG_ROWS = {"volumes": "first", "regions": "last"}
 #: Urgency of a notice.
 CALM, ATTENTION, ALARM = "calm", "attention", "alarm"
 
@@ -44,6 +46,12 @@ class Block:
     title: str
     table: Table | None = None
     lines: tuple[str, ...] = ()
+
+    @property
+    def strong_row(self) -> int | None:
+        """Index of the row that stands out, see :data:`STRONG_ROWS`."""
+        place = STRONG_ROWS.get(self.id)
+        return None if place is None or self.table is None else 0 if place == "first" else len(self.table.rows) - 1
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._optional import require
 from ..labels import CLASS_BY_VALUE
+from .document import STRONG_ROWS
 from .slices import NUMBER_HEIGHT, SliceView, scale_bar_mm
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ def render_html(content: Content, paper: str = "a4", image_sha256: str = "") -> 
     )
     environment.filters |= {"drawing": drawing, "css": css_string, "sheet": sheet}
     return environment.get_template("report.html.j2").render(
-        report=content, paper=PAPERS[paper], print_share=_print_share(content, paper), image=image_sha256
+        report=content,
+        paper=PAPERS[paper],
+        print_share=_print_share(content, paper),
+        image=image_sha256,
+        strong_rows=STRONG_ROWS,
     )
 
 

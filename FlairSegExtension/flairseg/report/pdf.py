@@ -262,8 +262,7 @@ class _Setter:
 
         out = [self._paragraph(block.title, "h3")]
         if block.table is not None:
-            strong = {"volumes": 0, "regions": len(block.table.rows) - 1}.get(block.id)
-            out += [self._table(block.table, width, strong=strong), Spacer(1, 2.5)]
+            out += [self._table(block.table, width, strong=block.strong_row), Spacer(1, 2.5)]
         out += [self._paragraph(line, "line") for line in block.lines]
         return [*out, Spacer(1, 4)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ..dicom.pdf import make_pdf
 from ..dicom.seg import make_seg
 from ..dicom.series import list_series
 from ..dicom.source import Source
-from ..dicom.sr import make_sr
+from ..dicom.sr import CaseMeasurements, LesionMeasurements, make_sr
 from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputError
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..files.same_input import already_there
@@ -77,10 +77,7 @@ def write_results(
     segmentation: Segmentation,
     source: Source,
     target: DicomTarget,
-    summary: Mapping[str, Any] | None = None,
     pdf: bytes | str | Path | None = None,
-    kind: str = "AUTOMATIC",
-    check: Callable[[], None] | None = None,
 ) -> dict[str, Path]:
     """Write ``<stem>_seg.dcm``, ``<stem>_sr.dcm`` and, with a PDF, ``<stem>_report.dcm``, all or none.
 
@@ -91,14 +88,8 @@ def write_results(
     source : Source
         The series that it was made from (:attr:`DicomVolume.source`).
     target : DicomTarget
-    summary : mapping, optional
-        ``volumes_ml`` and ``lesions`` as in ``summary.json``; default: those of the segmentation.
     pdf : bytes or path, optional
         The report.
-    kind : str
-        ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL``.
-    check : callable, optional
-        Called between objects; may raise to cancel.
 
     Returns
     -------
@@ -113,16 +104,11 @@ def write_results(
         As for :func:`make_seg`, :func:`make_sr` and :func:`make_pdf`.
     """
     check_dicom_destination(target.folder, target.stem, target.overwrite)
-    summary = segmentation.summary() if summary is None else summary
-    algorithm = Algorithm.of(segmentation.card, kind)
-    objects = {
-        "seg": make_seg(segmentation.labels, source, algorithm, segmentation.volume.ijk_to_ras),
-    }
-    _call(check)
-    objects["sr"] = make_sr(objects["seg"], source, summary["volumes_ml"], summary["lesions"], algorithm)
-    if pdf is not None:
-        objects["pdf"] = make_pdf(pdf, source, based_on=list(objects.values()))
-    return _put(objects, target, check)
+    summary = segmentation.summary()
+    measurements = CaseMeasurements.of(summary["volumes_ml"], summary["lesions"])
+    algorithm = Algorithm.of(segmentation.card)
+    seg = make_seg(segmentation.labels, source, algorithm, segmentation.volume.ijk_to_ras)
+    return _put(_objects(seg, source, measurements, algorithm, pdf), target)
 
 
 def export_labels(
@@ -171,12 +157,22 @@ def export_labels(
     source, labels = source_of(labels, ijk_to_ras, files)
     voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
     volumes = {c.id: float(np.count_nonzero(labels == c.value)) * voxel_ml for c in CLASSES}
-    rows = _rows(labels, source) if lesions is None else lesions
+    rows = _lesions(labels, source) if lesions is None else tuple(map(LesionMeasurements.of, lesions))
     seg = make_seg(labels, source, algorithm)
-    objects = {"seg": seg, "sr": make_sr(seg, source, volumes, rows, algorithm)}
+    return _put(_objects(seg, source, CaseMeasurements(volumes, rows), algorithm, pdf), target)
+
+
+def _objects(
+    seg: Dataset,
+    source: Source,
+    measurements: CaseMeasurements,
+    algorithm: Algorithm,
+    pdf: bytes | str | Path | None,
+) -> dict[str, Dataset]:
+    objects = {"seg": seg, "sr": make_sr(seg, source, measurements, algorithm)}
     if pdf is not None:
         objects["pdf"] = make_pdf(pdf, source, based_on=list(objects.values()))
-    return _put(objects, target)
+    return objects
 
 
 def source_of(
@@ -230,25 +226,22 @@ def source_of(
     return source, turned
 
 
-def _rows(labels: np.ndarray, source: Source) -> list[dict[str, Any]]:
-    """Rows of the lesions as far as the labels alone tell."""
+def _lesions(labels: np.ndarray, source: Source) -> tuple[LesionMeasurements, ...]:
+    """The lesions as far as the labels alone tell."""
     from ..lesions.components import find_lesions
 
-    found = find_lesions(labels, source.ijk_to_ras, None)
-    return [
-        {
-            "number": lesion.number,
-            "volume_ml": lesion.volume_ml,
-            "centre_ras_mm": list(lesion.centre_ras),
-            "ventricle_distance_mm": lesion.ventricle_distance_mm,
-        }
-        for lesion in found.lesions
-    ]
+    return tuple(
+        LesionMeasurements(
+            lesion.number,
+            1000 * lesion.volume_ml,
+            centre_ras_mm=lesion.centre_ras,
+            ventricle_distance_mm=lesion.ventricle_distance_mm,
+        )
+        for lesion in find_lesions(labels, source.ijk_to_ras, None).lesions
+    )
 
 
-def _put(
-    objects: Mapping[str, Dataset], target: DicomTarget, check: Callable[[], None] | None = None
-) -> dict[str, Path]:
+def _put(objects: Mapping[str, Dataset], target: DicomTarget) -> dict[str, Path]:
     folder, stem = Path(target.folder), target.stem
     names = {name: f"{stem}{ENDINGS[name]}" for name in objects}
     objects = {name: finished(data, target.pseudonymiser) for name, data in objects.items()}
@@ -256,7 +249,6 @@ def _put(
         _refuse_other_series(folder / names[name], data, stem)
     with all_or_none(folder, names.values(), [f"{stem}{e}" for e in ENDINGS.values()]) as temporary:
         for name, data in objects.items():
-            _call(check)
             save(data, temporary / names[name])
     return {name: folder / file for name, file in names.items()}
 
@@ -284,8 +276,3 @@ def _source_uids(data: Dataset) -> list[str]:
     """UIDs of the study, and of the series that an object refers to."""
     series = data.get("ReferencedSeriesSequence") or ()
     return [str(data.StudyInstanceUID), *(str(one.SeriesInstanceUID) for one in series)]
-
-
-def _call(check: Callable[[], None] | None) -> None:
-    if check is not None:
-        check()

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,7 +103,6 @@ def write_segmentation(
     stem: str | None = None,
     probabilities: bool = False,
     overwrite: bool = False,
-    check: Callable[[], None] | None = None,
     lesion_mask: bool = False,
     former_mask: bool = False,
 ) -> dict[str, Path]:
@@ -129,8 +127,6 @@ def write_segmentation(
     overwrite : bool
         Replace existing results of this stem and input (all of them: probabilities of an earlier run do not stay
         behind).
-    check : callable, optional
-        Called between files; may raise to cancel.
     lesion_mask : bool
         Also write the lesions alone, 0 and 1, for programs that take every value for a lesion.
     former_mask : bool
@@ -174,8 +170,6 @@ def write_segmentation(
             segmentation.seconds["write"] = time.perf_counter() - began
             segmentation.seconds["total"] = before + segmentation.seconds["write"]
             _WRITERS[name](placed, temporary / file)
-            if check is not None:
-                check()
     return {name: folder / file for name, file in wanted.items()}
 
 

@@ -91,17 +91,10 @@ def _compare(
 def _follow(
     request: tasks.FollowRequest, progress: ProgressCallback | None, cancel: CancelToken | None
 ) -> tasks.FollowAnswer:
-    from ..longitudinal import follow, rigid
+    from ..longitudinal import StudyInput, follow, rigid
 
-    found = follow(
-        [study.volume for study in request.studies],
-        request.model,
-        request.device,
-        progress,
-        cancel,
-        labels=[study.labels for study in request.studies],
-        dates=[study.date for study in request.studies],
-    )
+    studies = [StudyInput(study.volume, study.labels, date=study.date) for study in request.studies]
+    found = follow(studies, request.model, request.device, progress, cancel)
     record = found.summary()
     if request.regions is not None:
         _locate(record, found, request.regions)
@@ -145,18 +138,14 @@ def _adapt(
 
     require_torch()
     from ..adapt.cases import read_cases
+    from ..adapt.options import ModelTarget, TrainingOptions
     from ..adapt.running import adapt
     from ..adapt.tuning import Settings
 
     names = {str(one.number): one.name for one in read_cases(request.cases)[0]}
-    adapt(
-        request.cases,
-        request.output,
-        minutes=float(request.minutes),
-        progress=progress,
-        cancel=cancel,
-        settings=None if request.settings is None else Settings(**request.settings),
-    )
+    settings = None if request.settings is None else Settings(**request.settings)
+    training = TrainingOptions(float(request.minutes), settings=settings)
+    adapt(request.cases, ModelTarget(request.output), training=training, progress=progress, cancel=cancel)
     return tasks.AdaptAnswer(request.output, names)
 
 
