@@ -132,8 +132,8 @@ def _given(studies: Sequence[Path], options: FollowOptions) -> list[StudyInput]:
             f"There are {count} studies, but {len(labels) or count} label maps and {len(dates) or count} dates.",
             "Give one of each for every study, or none.",
         )
-    columns = studies, labels or none, mappings or none, dates or none
-    return [StudyInput(*row) for row in zip(*columns, strict=True)]
+    given = zip(studies, labels or none, mappings or none, dates or none, strict=True)
+    return [StudyInput(image, own, mapping, date) for image, own, mapping, date in given]
 
 
 def _date(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -15,14 +14,14 @@ from ..image.slice_stack import choose_plane
 from ..labels import LESION, VENTRICLES
 from . import noise
 from .adding import add_lesions, unseen
-from .harmonise import Difference, difference, harmonise
+from .harmonise import difference, harmonise
 from .joint import REGISTRATION_MM, Sampling, read_jointly
 from .judging import BETWEEN, Judgement, Pair, judge
 from .matching import Track
 from .noise import Witness
 from .parenchyma import parenchyma
 from .registration import Registration
-from .result import FollowedLesion, FollowUp, VentricleChange
+from .result import FollowedLesion, FollowUp, NoiseFloor, VentricleChange
 from .space import CommonSpace
 from .states import GAINED, LOST, RESOLVED, STABLE, STATE_BY_ID, STATES
 from .studies import Study
@@ -95,7 +94,7 @@ def compare_studies(
         tell(0.6 + 0.35 * (n + 1) / len(pairs))
     lesions = _followed(tracks, judged, len(studies))
     change_map = _paint(lesions, space)
-    floor = _noise_floor(overall)
+    floor = NoiseFloor(overall.flat_noise, overall.edge_noise)
     warnings = _warnings(studies, registrations, space)
     tell(1.0)
     return FollowUp(
@@ -185,22 +184,6 @@ def _ventricles(studies: Sequence[Study]) -> VentricleChange:
     percent = 100 * change / volumes[0] if volumes[0] > 0 else None
     floor = noise.ventricle_noise_percent([s.volume for s in studies])
     return VentricleChange(volumes, change, percent, floor, percent is not None and abs(percent) > floor)
-
-
-def _noise_floor(apart: Difference) -> dict[str, Any]:
-    return {
-        "surface_mm": noise.SURFACE_MM,
-        "smallest_mm3": noise.SMALLEST_MM3,
-        "smallest_mm": noise.SMALLEST_MM,
-        "smallest_voxels": noise.SMALLEST_VOXELS,
-        "significance": noise.SIGNIFICANT,
-        "joint_log_odds": noise.JOINT_LOG_ODDS,
-        "smallest_contrast": noise.SMALLEST_CONTRAST,
-        "absent_below_probability": noise.ABSENT,
-        "subtraction_noise_flat": round(apart.flat_noise, 4),
-        "subtraction_noise_per_gradient": round(apart.edge_noise, 4),
-        "text": noise.TEXT,
-    }
 
 
 def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], space: CommonSpace) -> list[str]:

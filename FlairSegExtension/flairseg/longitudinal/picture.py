@@ -90,9 +90,8 @@ def render_followup(result: FollowUp) -> Image.Image:
                 draw_text(picture, (4, tile[0] // 2), _EDGES[plane][0], 12, _DIM, shadow=True)
             sheet.paste(picture, (left + column * (tile[1] + _GAP), y))
     draw_text(sheet, (_PAD, sheet.height - 30), FOOTER, 15, _WARNING)
-    made = result.summary()["model"]
-    source = made["id"] if made else "labels given by a reader"
-    origin = f"{source} · {result.created[:10]}" + (" · outlines: automatic, unreviewed" if made else "")
+    source = "labels given by a reader" if result.card is None else result.card.id
+    origin = f"{source} · {result.created[:10]}" + (" · outlines: automatic, unreviewed" if result.card else "")
     draw_text(sheet, (sheet.width - _PAD, sheet.height - 28), origin, 13, _DIM, anchor="ra")
     return sheet
 

@@ -14,8 +14,10 @@ from ..files.same_input import FINGERPRINT, fingerprint
 from ..image.geometry import triple
 from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
 from ..lesions.boxes import count_voxels
+from ..models.card import ModelCard
 from ..segmentation.postprocessing import lesion_components
 from ..segmentation.result import read_entries
+from . import noise
 from .judging import Judgement
 from .matching import Track
 from .registration import Registration
@@ -113,6 +115,38 @@ class VentricleChange:
 
 
 @dataclass(frozen=True)
+class NoiseFloor:
+    """What is taken for noise: the constants of :mod:`.noise`, and the noise of the subtraction.
+
+    Attributes
+    ----------
+    flat : float
+        Standard deviation of the subtraction's noise where the images are flat, share of the brain's median.
+    per_gradient : float
+        What it gains per unit of gradient.
+    """
+
+    flat: float
+    per_gradient: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in ``followup.json``."""
+        return {
+            "surface_mm": noise.SURFACE_MM,
+            "smallest_mm3": noise.SMALLEST_MM3,
+            "smallest_mm": noise.SMALLEST_MM,
+            "smallest_voxels": noise.SMALLEST_VOXELS,
+            "significance": noise.SIGNIFICANT,
+            "joint_log_odds": noise.JOINT_LOG_ODDS,
+            "smallest_contrast": noise.SMALLEST_CONTRAST,
+            "absent_below_probability": noise.ABSENT,
+            "subtraction_noise_flat": round(self.flat, 4),
+            "subtraction_noise_per_gradient": round(self.per_gradient, 4),
+            "text": noise.TEXT,
+        }
+
+
+@dataclass(frozen=True)
 class FollowUp:
     """What became of the lesions and ventricles of one patient.
 
@@ -132,8 +166,7 @@ class FollowUp:
     ventricles : VentricleChange
     registrations : tuple of Registration
         First study to each later one.
-    noise_floor : dict
-        What was taken for noise, ready for JSON.
+    noise_floor : NoiseFloor
     warnings : list of str
     seconds : dict of str to float
     created : str
@@ -151,7 +184,7 @@ class FollowUp:
     lesions: tuple[FollowedLesion, ...]
     ventricles: VentricleChange
     registrations: tuple[Registration, ...]
-    noise_floor: dict[str, Any]
+    noise_floor: NoiseFloor
     warnings: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -162,13 +195,18 @@ class FollowUp:
         """How many lesions are in each state."""
         return {s.id: sum(lesion.state == s.id for lesion in self.lesions) for s in STATES}
 
+    @property
+    def card(self) -> ModelCard | None:
+        """The model of the first study that one segmented; None where all labels were given."""
+        return next((s.card for s in self.studies if s.card is not None), None)
+
     def summary(self) -> dict[str, Any]:
         """Everything but the voxels, ready for JSON; keys as the project's contract has them."""
-        card = next((s.card for s in self.studies if s.card is not None), None)
+        card = self.card
         return {
             "studies": [_study_entry(s) for s in self.studies],
             "counts": self.counts,
-            "lesions": [self._lesion_entry(lesion) for lesion in self.lesions],
+            "lesions": [self.lesion_entry(lesion) for lesion in self.lesions],
             CLASS_BY_VALUE[VENTRICLES].id: {
                 "volumes_ml": [round(v, 3) for v in self.ventricles.volumes_ml],
                 "change_ml": round(self.ventricles.change_ml, 3),
@@ -176,7 +214,7 @@ class FollowUp:
                 "noise_percent": self.ventricles.noise_percent,
                 "beyond_noise": self.ventricles.beyond_noise,
             },
-            "noise_floor": self.noise_floor,
+            "noise_floor": self.noise_floor.as_dict(),
             **({} if self.self_grade is None else {"self_grade": self.self_grade.as_dict()}),
             "registration": [
                 {
@@ -205,7 +243,8 @@ class FollowUp:
             "notice": "Research use only - not a medical device.",
         }
 
-    def _lesion_entry(self, lesion: FollowedLesion) -> dict[str, Any]:
+    def lesion_entry(self, lesion: FollowedLesion) -> dict[str, Any]:
+        """A lesion as in ``followup.json``."""
         presences, verdict = lesion.track.presences, lesion.judgement
         shown = max(n for n, p in enumerate(presences) if p.volume_mm3 > 0)
         centre, slices = presences[shown].centre_ras, presences[shown].slices

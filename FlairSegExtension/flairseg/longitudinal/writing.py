@@ -169,7 +169,7 @@ def _permille(array: np.ndarray) -> np.ndarray:
 
 def followup_csv(result: FollowUp, case: str) -> str:
     """The table of lesions as CSV (RFC 4180): a row per lesion, a column of volumes per study; the case in each row."""
-    rows = result.summary()["lesions"]
+    rows = [result.lesion_entry(lesion) for lesion in result.lesions]
     volumes = [f"volume_mm3_study{n}" for n in range(1, len(result.studies) + 1)]
     out = io.StringIO()
     writer = csv.writer(out)

@@ -340,12 +340,12 @@ def _from_summary(path: Path) -> QueueItem | None:
 def _scored(found: QueueItem) -> QueueItem:
     """The case whose files were found, with what its summary and its score say."""
     warnings: list[str] = []
-    known: dict[str, Any] = {}
+    item = found
     by_lesions = None
     if found.summary is not None:
         content = _json(found.summary)
         try:
-            known, by_lesions = _from_content(content), _from_lesions(content.get("lesions"))
+            item, by_lesions = _with_summary(found, content), _from_lesions(content.get("lesions"))
             warnings += warnings_from(content.get("warnings"))
         except (AttributeError, KeyError, TypeError, ValueError):
             text = f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it."
@@ -363,24 +363,24 @@ def _scored(found: QueueItem) -> QueueItem:
         score = by_lesions
         why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's mean probability)."
     return replace(
-        found,
+        item,
         expected_correction_ml=score,
         why=found.why or why,
         state=OPEN if found.labels is not None else NOT_SEGMENTED,
         warnings=tuple(warnings),
         problem=_problem(found),
-        **known,
     )
 
 
-def _from_content(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a summary tells of a case, as fields of a work list's item."""
+def _with_summary(found: QueueItem, summary: Mapping[str, Any]) -> QueueItem:
+    """The case with what its summary says of it."""
     count, ml = summary.get("lesion_count"), summary.get("volumes_ml", {}).get(CLASS_BY_VALUE[LESION].id)
-    return {
-        "lesion_count": None if count is None else int(count),
-        "lesion_ml": None if ml is None else float(ml),
-        "model": str(summary.get("model", {}).get("id", "")),
-    }
+    return replace(
+        found,
+        lesion_count=None if count is None else int(count),
+        lesion_ml=None if ml is None else float(ml),
+        model=str(summary.get("model", {}).get("id", "")),
+    )
 
 
 def _problem(found: QueueItem) -> str:
