@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+from ._version import __version__
 from .errors import MissingDependencyError
 
 #: Import names of what draws and writes a report.
@@ -38,3 +40,17 @@ def require(names: Iterable[str], task: str, extra: str) -> None:
             f"{task} needs {', '.join(missing)}, which Python here does not have.",
             f'Install it with: pip install "flairseg[{extra}]"',
         )
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of FlairSeg, of Python and of packages (as they are installed)."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"FlairSeg": __version__, "Python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            # In an application's own Python a package may have no metadata.
+            found[name] = "unknown version"
+    return found

@@ -8,15 +8,13 @@ SimpleITK's label statistics. Fast enough to be made anew after each stroke of a
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..files.csv_tables import cell
+from ..files.csv_tables import csv_text
 from ..image.geometry import spacing_of, voxel_volume_of
 from ..labels import CLASS_BY_VALUE, LESION
 from ..lesions.components import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
@@ -308,16 +306,14 @@ def table_csv(rows: Iterable[LesionRow], case: str) -> str:
     ``case`` stands in each row, so that tables of several cases can be put together; ``class`` is ``lesion`` or
     ``normal_wmh``; slices count from 1; the centre is in RAS mm.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for row in rows:
         values = row.as_dict()
         first, last = values.pop("slices")
         del values["slices_index"]
         r, a, s = values.pop("centre_ras_mm")
         values |= {
-            "case": cell(case),
+            "case": case,
             "class": CLASS_BY_VALUE[row.value].id,
             "first_slice": first,
             "last_slice": last,
@@ -325,8 +321,8 @@ def table_csv(rows: Iterable[LesionRow], case: str) -> str:
             "centre_a_mm": a,
             "centre_s_mm": s,
         }
-        writer.writerow({name: values.get(name) for name in COLUMNS})
-    return text.getvalue()
+        lines.append(values)
+    return csv_text(COLUMNS, lines)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..files import csv_tables
 from ..files.atomic import all_or_none, output_error, write_whole
-from ..files.csv_tables import cell
 from .layout import Layout
 from .model import COLUMNS, DONE, ChangeRow, LesionRecord, SessionRow
 from .rows import read_lesions
@@ -103,16 +101,11 @@ def _lesion_table(records: Sequence[LesionRecord], schema: pyarrow.Schema) -> py
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as CSV (RFC 4180, UTF-8, one header line); None is an empty cell, and no cell is a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in columns])
-    return out.getvalue()
+    return csv_tables.csv_text(columns, rows, _cell)
 
 
 def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else cell(value)
+    return str(value).lower() if isinstance(value, bool) else csv_tables.cell(value)
 
 
 def _typed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pyarrow.Table:

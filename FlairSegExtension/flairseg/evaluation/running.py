@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._version import __version__
+from .._optional import package_versions, require
 from ..errors import Cancelled, CaseWarning, FlairSegError
 from ..image.geometry import triple
 from ..image.volume import Volume
@@ -77,8 +76,6 @@ def evaluate(
     Cancelled
         When the user cancelled.
     """
-    from .._optional import require
-
     require(("statsmodels",), "An evaluation", "study")
     cases = list(cases)
     run = _Run(conventions or choose_conventions(), dict(mappings or {}), Reporter(progress, cancel), refused)
@@ -295,7 +292,7 @@ class _Run:
             paired=tuple(paired),
             refusals=tuple(self.refusals),
             notes=tuple(self._notes(parts["empty"])),
-            versions=_versions(),
+            versions=package_versions(_PACKAGES),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             arrays=_Arrays(dict(self.files), dict(self.mappings), self.conventions.minimum_lesion_mm3),
         )
@@ -394,15 +391,3 @@ def _titles(class_ids: Sequence[str]) -> str:
     from ..reporting.wording import listed
 
     return listed([CLASS_TITLES[class_id] for class_id in class_ids]) if class_ids else "none of the classes"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"FlairSeg": __version__, "Python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown version"
-    return found

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-from ..files.csv_tables import cell
+from ..files.csv_tables import csv_text
 from .results import EvaluationResult
 from .rows import CaseRow, LesionCaseRow
 from .terms import LESION_FIGURES, VOXEL_FIGURES
@@ -51,7 +49,7 @@ def case_table(result: EvaluationResult) -> str:
             "note": " ".join(note for note in notes if note),
         }
 
-    return _csv((*_KEYS, *_VOXEL_COLUMNS, *_LESION_COLUMNS, "note"), (cells(row) for row in result.rows))
+    return csv_text((*_KEYS, *_VOXEL_COLUMNS, *_LESION_COLUMNS, "note"), (cells(row) for row in result.rows))
 
 
 def summary_table(result: EvaluationResult) -> str:
@@ -61,7 +59,7 @@ def summary_table(result: EvaluationResult) -> str:
         spread = ("undefined", "sd", "median", "lower_quartile", "upper_quartile", "minimum", "maximum")
         rows.append({**_named(row, row.mean), "over": "patients", **{name: getattr(row, name) for name in spread}})
     rows += [{**_named(row, row.estimate), "over": "pooled"} for row in result.pooled]
-    return _csv(_SUMMARY_COLUMNS, rows)
+    return csv_text(_SUMMARY_COLUMNS, rows)
 
 
 def _named(row: Any, estimate: Any) -> dict[str, Any]:
@@ -98,12 +96,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([cell(row.get(column)) for column in columns])
-    return stream.getvalue()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,3 +120,13 @@ def cell(value: Any) -> Any:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value
     return value
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], as_cell: Callable[[Any], Any] = cell) -> str:
+    """Rows as CSV: commas, one header line, lines that end with a line feed; what a row lacks is an empty cell."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([as_cell(row.get(column)) for column in columns])
+    return stream.getvalue()

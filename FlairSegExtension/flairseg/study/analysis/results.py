@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 
 import numpy as np
 
-from ..._version import __version__
+from ..._optional import package_versions
 from ...progress import CancelToken, ProgressCallback, Reporter
 from ...statistics.intervals import Estimate
 from ...statistics.reliability import (
@@ -163,20 +161,8 @@ def compute(
         tuple(points),
         len({m.case for m in shown_marks} & set(inputs.frames)),
         tuple(inputs.corrections),
-        software_versions(),
+        package_versions(_PACKAGES),
     )
-
-
-def software_versions() -> dict[str, str]:
-    """FlairSeg, Python and the statistics libraries, with their versions."""
-    found = {"FlairSeg": __version__, "Python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            # In an application's own Python a package may have no metadata.
-            found[name] = "unknown version"
-    return found
 
 
 def ordinal(number: int) -> str:

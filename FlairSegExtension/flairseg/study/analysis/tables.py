@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ...files.csv_tables import cell
+from ...files.csv_tables import csv_text
 from ...statistics.intervals import Estimate
 from ..records import RATING_COLUMNS, MarkRow
 from .results import Results
@@ -28,12 +26,12 @@ _MARK_COLUMNS = tuple(MarkRow("", "", "", 0, "", None, (0.0, 0.0, 0.0)).to_row()
 def csv_tables(results: Results) -> dict[str, str]:
     """File name -> CSV text (comma, LF, UTF-8), for each of :data:`TABLES`."""
     return {
-        "ratings.csv": _csv(RATING_COLUMNS, results.table.answers[list(RATING_COLUMNS)].to_dict("records")),
+        "ratings.csv": csv_text(RATING_COLUMNS, results.table.answers[list(RATING_COLUMNS)].to_dict("records")),
         "acceptance.csv": _rates(results),
         "agreement.csv": _agreement(results),
         "comparison.csv": _comparison(results),
         "timing.csv": _timing(results),
-        "marks.csv": _csv(_MARK_COLUMNS, [_mark(mark) for mark in results.marks]),
+        "marks.csv": csv_text(_MARK_COLUMNS, [_mark(mark) for mark in results.marks]),
     }
 
 
@@ -52,7 +50,7 @@ def _rates(results: Results) -> str:
     ]
     columns = ("question", "arm", "rater", "unit", "positive", "answered", "missing", "wilson_value", "wilson_low",
                "wilson_high", "bootstrap_low", "bootstrap_high", "note")  # fmt: skip
-    return _csv(columns, rows)
+    return csv_text(columns, rows)
 
 
 def _agreement(results: Results) -> str:
@@ -100,7 +98,7 @@ def _agreement(results: Results) -> str:
                 "note": shared.share.note,
             }
         )
-    return _csv(columns, rows)
+    return csv_text(columns, rows)
 
 
 def _comparison(results: Results) -> str:
@@ -116,7 +114,7 @@ def _comparison(results: Results) -> str:
         }
         for row in results.comparisons
     ]
-    return _csv(columns, rows)
+    return csv_text(columns, rows)
 
 
 def _timing(results: Results) -> str:
@@ -150,7 +148,7 @@ def _timing(results: Results) -> str:
         }
         for test in results.timing_tests
     ]
-    return _csv(columns, rows)
+    return csv_text(columns, rows)
 
 
 def _mark(mark: MarkRow) -> Mapping[str, Any]:
@@ -163,12 +161,3 @@ def _estimate(estimate: Estimate, prefix: str = "") -> dict[str, float | None]:
 
 def _joined(*notes: str) -> str:
     return " ".join(note for note in notes if note)
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([cell(row.get(column)) for column in columns])
-    return stream.getvalue()
