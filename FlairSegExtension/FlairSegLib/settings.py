@@ -19,6 +19,29 @@ ADAPT_MINUTES = 20
 _GROUP = "FlairSeg"
 
 
+class _Text:
+    """A text of the settings under the attribute's own name; empty until it was set."""
+
+    def __init__(self, about: str) -> None:
+        self.__doc__ = about
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._key = name
+
+    def __get__(self, settings: FlairSegSettings | None, owner: type | None = None):
+        return self if settings is None else settings._text(self._key)
+
+    def __set__(self, settings: FlairSegSettings, value: str | Path) -> None:
+        settings._set(self._key, str(value))
+
+
+class _Stripped(_Text):
+    """The same without white space at its ends."""
+
+    def __set__(self, settings: FlairSegSettings, value: str | Path) -> None:
+        super().__set__(settings, str(value).strip())
+
+
 class FlairSegSettings:
     """Slicer's settings under ``FlairSeg/``; every property reads and writes through.
 
@@ -31,32 +54,11 @@ class FlairSegSettings:
     def __init__(self, store=None) -> None:
         self._store = store
 
-    @property
-    def casesFolder(self) -> str:
-        """Folder of the accepted and rejected cases; empty until the user chose one."""
-        return self._text("casesFolder")
-
-    @casesFolder.setter
-    def casesFolder(self, value: str) -> None:
-        self._set("casesFolder", str(value).strip())
-
-    @property
-    def reviewStoreUrl(self) -> str:
-        """Address of the review store (a file, or a database's URL); empty: a file in the cases folder."""
-        return self._text("reviewStoreUrl")
-
-    @reviewStoreUrl.setter
-    def reviewStoreUrl(self, value: str) -> None:
-        self._set("reviewStoreUrl", value.strip())
-
-    @property
-    def readerName(self) -> str:
-        """Name or code of the reader, as it is written into verdicts."""
-        return self._text("readerName")
-
-    @readerName.setter
-    def readerName(self, value: str) -> None:
-        self._set("readerName", value.strip())
+    casesFolder = _Stripped("Folder of the accepted and rejected cases; empty until the user chose one.")
+    reviewStoreUrl = _Stripped(
+        "Address of the review store (a file, or a database's URL); empty: a file in the cases folder."
+    )
+    readerName = _Stripped("Name or code of the reader, as it is written into verdicts.")
 
     @property
     def device(self) -> str:
@@ -70,23 +72,10 @@ class FlairSegSettings:
             raise ValueError(f"device is {value!r}, not one of {', '.join(DEVICES)}")
         self._set("device", value)
 
-    @property
-    def modelId(self) -> str:
-        """Model that was chosen in the list in place of the model in use; empty: the model in use."""
-        return self._text("modelId")
-
-    @modelId.setter
-    def modelId(self, value: str) -> None:
-        self._set("modelId", value)
-
-    @property
-    def modelInUse(self) -> str:
-        """Which model was in use when :attr:`modelId` was chosen: the choice holds until another one is put in use."""
-        return self._text("modelInUse")
-
-    @modelInUse.setter
-    def modelInUse(self, value: str) -> None:
-        self._set("modelInUse", value)
+    modelId = _Text("Model that was chosen in the list in place of the model in use; empty: the model in use.")
+    modelInUse = _Text(
+        "Which model was in use when :attr:`modelId` was chosen: the choice holds until another one is put in use."
+    )
 
     @property
     def adaptMinutes(self) -> int:
@@ -98,32 +87,9 @@ class FlairSegSettings:
     def adaptMinutes(self, value: int) -> None:
         self._set("adaptMinutes", str(int(value)))
 
-    @property
-    def declinedModel(self) -> str:
-        """sha256 of the adapted model that the user did not want to use; it is not proposed again."""
-        return self._text("declinedModel")
-
-    @declinedModel.setter
-    def declinedModel(self, value: str) -> None:
-        self._set("declinedModel", value)
-
-    @property
-    def pythonExecutable(self) -> str:
-        """Python that runs the worker; empty: Slicer's own."""
-        return self._text("pythonExecutable")
-
-    @pythonExecutable.setter
-    def pythonExecutable(self, value: str) -> None:
-        self._set("pythonExecutable", str(value).strip())
-
-    @property
-    def lastModelFolder(self) -> str:
-        """Folder from which a model was installed last."""
-        return self._text("lastModelFolder")
-
-    @lastModelFolder.setter
-    def lastModelFolder(self, value: str | Path) -> None:
-        self._set("lastModelFolder", str(value))
+    declinedModel = _Text("sha256 of the adapted model that the user did not want to use; it is not proposed again.")
+    pythonExecutable = _Stripped("Python that runs the worker; empty: Slicer's own.")
+    lastModelFolder = _Text("Folder from which a model was installed last.")
 
     @property
     def regionsAfterRun(self) -> bool:
@@ -134,68 +100,13 @@ class FlairSegSettings:
     def regionsAfterRun(self, value: bool) -> None:
         self._set("regionsAfterRun", "yes" if value else "no")
 
-    @property
-    def exportFolder(self) -> str:
-        """Folder into which reports and DICOM objects were written last."""
-        return self._text("exportFolder")
-
-    @exportFolder.setter
-    def exportFolder(self, value: str | Path) -> None:
-        self._set("exportFolder", str(value))
-
-    @property
-    def pseudonymKey(self) -> str:
-        """File of the secret that makes pseudonyms; empty: a random one each time."""
-        return self._text("pseudonymKey")
-
-    @pseudonymKey.setter
-    def pseudonymKey(self, value: str | Path) -> None:
-        self._set("pseudonymKey", str(value))
-
-    @property
-    def queueSource(self) -> str:
-        """Folder or list of cases that was worked through last."""
-        return self._text("queueSource")
-
-    @queueSource.setter
-    def queueSource(self, value: str | Path) -> None:
-        self._set("queueSource", str(value))
-
-    @property
-    def referenceFolder(self) -> str:
-        """Folder of the reference session that was opened last."""
-        return self._text("referenceFolder")
-
-    @referenceFolder.setter
-    def referenceFolder(self, value: str | Path) -> None:
-        self._set("referenceFolder", str(value))
-
-    @property
-    def readingRoom(self) -> str:
-        """A rater's room, chosen last."""
-        return self._text("readingRoom")
-
-    @readingRoom.setter
-    def readingRoom(self, value: str | Path) -> None:
-        self._set("readingRoom", str(value))
-
-    @property
-    def studyFolder(self) -> str:
-        """A coordinator's study, used last."""
-        return self._text("studyFolder")
-
-    @studyFolder.setter
-    def studyFolder(self, value: str | Path) -> None:
-        self._set("studyFolder", str(value))
-
-    @property
-    def studyProtocol(self) -> str:
-        """A coordinator's protocol file, used last."""
-        return self._text("studyProtocol")
-
-    @studyProtocol.setter
-    def studyProtocol(self, value: str | Path) -> None:
-        self._set("studyProtocol", str(value))
+    exportFolder = _Text("Folder into which reports and DICOM objects were written last.")
+    pseudonymKey = _Text("File of the secret that makes pseudonyms; empty: a random one each time.")
+    queueSource = _Text("Folder or list of cases that was worked through last.")
+    referenceFolder = _Text("Folder of the reference session that was opened last.")
+    readingRoom = _Text("A rater's room, chosen last.")
+    studyFolder = _Text("A coordinator's study, used last.")
+    studyProtocol = _Text("A coordinator's protocol file, used last.")
 
     def rememberRun(self, modelId: str, device: str, slices: int, seconds: float) -> None:
         """Note how long a run took on this computer, see :meth:`expectedSeconds`."""
