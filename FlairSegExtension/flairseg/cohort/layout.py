@@ -22,6 +22,16 @@ CASE_ENDINGS = {
 }
 
 
+class _Under:
+    """A path below the output folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, layout: Layout, owner: type[Layout]) -> Path:
+        return layout.root.joinpath(*self._parts)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Paths below the output folder ``root``."""
@@ -29,61 +39,30 @@ class Layout:
     root: Path
 
     # Tables and pages over the whole cohort
-    @property
-    def table_csv(self) -> Path:
-        """One row a session."""
-        return self.root / "cohort.csv"
-
-    @property
-    def table_parquet(self) -> Path:
-        """The same, typed."""
-        return self.root / "cohort.parquet"
-
-    @property
-    def lesions_parquet(self) -> Path:
-        """One row a lesion."""
-        return self.root / "lesions.parquet"
-
-    @property
-    def changes_csv(self) -> Path:
-        """One row a comparison of two sessions."""
-        return self.root / "changes.csv"
-
-    @property
-    def failures_csv(self) -> Path:
-        """One row a session without a result: code, message, advice."""
-        return self.root / "failures.csv"
-
-    @property
-    def queue_csv(self) -> Path:
-        """The work list for FLAIR Review."""
-        return self.root / "queue.csv"
-
-    @property
-    def page(self) -> Path:
-        """The self-contained HTML page."""
-        return self.root / "cohort.html"
-
-    @property
-    def methods(self) -> Path:
-        """The methods paragraph, Markdown."""
-        return self.root / "methods.md"
-
-    @property
-    def run_json(self) -> Path:
-        """Options, versions and hashes of the last run."""
-        return self.root / "run.json"
+    #: One row a session.
+    table_csv = _Under("cohort.csv")
+    #: The same, typed.
+    table_parquet = _Under("cohort.parquet")
+    #: One row a lesion.
+    lesions_parquet = _Under("lesions.parquet")
+    #: One row a comparison of two sessions.
+    changes_csv = _Under("changes.csv")
+    #: One row a session without a result: code, message, advice.
+    failures_csv = _Under("failures.csv")
+    #: The work list for FLAIR Review.
+    queue_csv = _Under("queue.csv")
+    #: The self-contained HTML page.
+    page = _Under("cohort.html")
+    #: The methods paragraph, Markdown.
+    methods = _Under("methods.md")
+    #: Options, versions and hashes of the last run.
+    run_json = _Under("run.json")
 
     # State
-    @property
-    def work(self) -> Path:
-        """Everything that lets a run go on: rows, lock, job script."""
-        return self.root / "work"
-
-    @property
-    def lock(self) -> Path:
-        """Held while a run writes into the folder."""
-        return self.work / "run.lock"
+    #: Everything that lets a run go on: rows, lock, job script.
+    work = _Under("work")
+    #: Held while a run writes into the folder.
+    lock = _Under("work", "run.lock")
 
     def row(self, case: str) -> Path:
         """The row of a session; it is written last, so that who sees it sees all files of the case."""
