@@ -211,7 +211,7 @@ def synthetic(folder: Path, sessions: int, jobs: int, follow: bool) -> dict[str,
     cpu = Cpu()
     table = cohort.run(
         folder / "bids", folder / "out", model=model, jobs=jobs, follow=follow,
-        listener=lambda event: events.update([event["event"]]), **RUN,
+        listener=lambda event: events.update([event.name]), **RUN,
     )  # fmt: skip
     used, grown = cpu.report(sessions), memory.report()
     rows = {row.case: row for row in table}

@@ -11,6 +11,9 @@ from flairseg import cohort
 from flairseg.cli import app
 from flairseg.cli.cohort_progress import Told, clock
 from flairseg.cohort import case
+from flairseg.cohort.events import Ended, Planned, SessionFinished, Started
+from flairseg.cohort.model import BIDS, DONE, FAILED, QUARANTINED, Session, SessionRow
+from flairseg.cohort.plan import Plan
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -124,17 +127,25 @@ def test_a_defect_is_told_without_a_traceback(source, model, tmp_path, monkeypat
         assert json.loads(result.stdout.splitlines()[-1])["event"] == "error"
 
 
+def session(n: int) -> Session:
+    return Session(str(n), "", "", BIDS, "")
+
+
+def planned(count: int) -> Planned:
+    return Planned(Plan({}, {f"sub-{n}": "new" for n in range(count)}), 1)
+
+
 def test_progress_on_narrow_and_wide_terminals(tmp_path):
     for width in (20, 40, 200):
         path = tmp_path / f"screen{width}"
         with path.open("w+", encoding="utf-8") as stream:
             console = Console(force_terminal=True, width=width, file=stream)
             with Told(console) as told:
-                told({"event": "plan", "todo": 5000})
-                told({"event": "start", "dashboard": ""})
+                told(planned(5000))
+                told(Started(1, ""))
                 for n in range(100):
-                    told({"event": "session", "case": f"sub-{n}", "status": "done"})
-                told({"event": "end"})
+                    told(SessionFinished(SessionRow(session(n), DONE)))
+                told(Ended({}, 1.0))
         text = path.read_text(encoding="utf-8")
         assert "100/5000" in text
         # One live line: cases are not listed.
@@ -144,20 +155,11 @@ def test_progress_on_narrow_and_wide_terminals(tmp_path):
 def test_a_log_gets_plain_lines_now_and_then(tmp_path):
     with (tmp_path / "log").open("w+") as stream:
         with Told(Console(file=stream, width=80)) as told:
-            told({"event": "plan", "todo": 3})
-            told({"event": "start", "dashboard": "http://127.0.0.1:8787/status"})
+            told(planned(3))
+            told(Started(1, "http://127.0.0.1:8787/status"))
             for n in range(3):
-                told(
-                    {
-                        "event": "session",
-                        "case": f"sub-{n}",
-                        "status": "failed",
-                        "code": "not-an-image",
-                        "message": "Broken.",
-                        "advice": "Mend.",
-                    }
-                )
-            told({"event": "end"})
+                told(SessionFinished(SessionRow(session(n), FAILED, "not-an-image", "Broken.", "Mend.")))
+            told(Ended({}, 1.0))
         stream.seek(0)
         text = stream.read()
     assert "Dashboard: http://127.0.0.1:8787/status" in text
@@ -167,12 +169,11 @@ def test_a_log_gets_plain_lines_now_and_then(tmp_path):
 
 def test_a_failure_is_told_with_the_options_that_help(tmp_path):
     error = case.quarantined(2)
-    event = {"event": "session", "case": "sub-1", "status": "quarantined", "code": error.code,
-             "message": error.message, "advice": error.advice}  # fmt: skip
+    row = SessionRow(session(1), QUARANTINED, error.code, error.message, error.advice)
     with (tmp_path / "log").open("w+") as stream:
         with Told(Console(file=stream, width=80)) as told:
-            told({"event": "plan", "todo": 1})
-            told(event)
+            told(planned(1))
+            told(SessionFinished(row))
         stream.seek(0)
         text = stream.read()
     assert "--memory" in text

@@ -12,6 +12,7 @@ from flairseg import cohort
 from flairseg.cohort import clusters, engine, executors, tasks
 from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions
+from flairseg.cohort.events import Event
 from flairseg.cohort.executors import InProcess, Outcome
 from flairseg.cohort.model import DONE, FAILED, QUARANTINED, Answer, Fatal, Session, SessionRow
 from flairseg.cohort.options import CaseOptions
@@ -59,7 +60,7 @@ def test_every_task_has_one_outcome(threads, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "work_on", answer(work))
     executor = DaskExecutor("t1", distributed.Client(threads, set_as_default=False))
     events: list[dict[str, Any]] = []
-    loop = engine.Engine(work, executor, {}, {}, events.append, following=False)
+    loop = engine.Engine(work, executor, {}, {}, lambda event: events.append(event.to_dict()), following=False)
     loop.run(dict.fromkeys(work.shown, "new"))
     assert Counter(e["case"] for e in events) == Counter(list(work.shown))
     assert loop.counts() == {DONE: 60}
@@ -221,8 +222,8 @@ def test_workers_in_processes_and_one_that_is_killed(tmp_path, model, monkeypatc
     killed: list[int] = []
     used: list[Path] = []
 
-    def listen(event: dict[str, Any]) -> None:
-        events.append(dict(event))
+    def listen(event: Event) -> None:
+        events.append(event.to_dict())
         if sum(e["event"] == "session" for e in events) == 2 and not killed:
             used.extend(scratch.iterdir())
             killed.append(_kill_a_worker())

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from flairseg.cohort import begun, case, follow, inputs
 from flairseg.cohort.bids_dataset import write_participants
 from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
+from flairseg.cohort.events import Event
 from flairseg.cohort.lock import RunLock
 from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, Session, SessionRow
 from flairseg.cohort.options import CaseOptions
@@ -38,9 +38,9 @@ COLUMNS = ("case", "status", "ventricles_ml", "lesion_ml", "lesion_count")
 class Events(list):
     """Listens, and keeps what it hears."""
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        json.dumps(event)
-        self.append(dict(event))
+    def __call__(self, event: Event) -> None:
+        json.dumps(event.to_dict())
+        self.append(event.to_dict())
 
     def cases(self) -> list[str]:
         return [e["case"] for e in self if e["event"] == "session"]
@@ -373,7 +373,7 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path, model):
     root = bids_dataset(tmp_path / "bids", {"01": 0, "02": 0, "03": 0})
 
     def interrupt(event):
-        if event["event"] == "session":
+        if event.name == "session":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

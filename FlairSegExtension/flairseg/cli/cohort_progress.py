@@ -6,8 +6,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -15,6 +14,10 @@ from rich.text import Text
 
 from ..errors import FlairSegError
 from .advice import advice
+
+if TYPE_CHECKING:
+    from ..cohort.events import ComparisonFinished, Ended, Event, Planned, ReviewFinished, SessionFinished, Started
+    from ..cohort.model import SessionRow
 
 #: Sessions by which the rate is reported.
 _WINDOW = 50
@@ -53,23 +56,23 @@ class Told:
             self._bar.stop()
             self._bar = None
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         """Take an event of the run."""
         if self._json:
-            sys.stdout.write(json.dumps(event, ensure_ascii=True) + "\n")
+            sys.stdout.write(json.dumps(event.to_dict(), ensure_ascii=True) + "\n")
             sys.stdout.flush()
-        getattr(self, f"_{event['event']}")(event)
+        getattr(self, f"_{event.name}")(event)
 
-    def _plan(self, event: Mapping[str, Any]) -> None:
-        self._todo = event["todo"]
+    def _plan(self, event: Planned) -> None:
+        self._todo = len(event.plan.todo)
 
-    def _start(self, event: Mapping[str, Any]) -> None:
+    def _start(self, event: Started) -> None:
         self._began = time.monotonic()
         self._times.append(self._began)
         if self._quiet:
             return
-        if event["dashboard"]:
-            self._print(f"Dashboard: {event['dashboard']}")
+        if event.dashboard:
+            self._print(f"Dashboard: {event.dashboard}")
         if self.console.is_terminal and self._todo:
             wide = self.console.width >= _BAR_WIDTH
             bar = [BarColumn(bar_width=None)] if wide else []
@@ -77,20 +80,20 @@ class Told:
             self._task = self._bar.add_task(self._line(), total=self._todo)
             self._bar.start()
 
-    def _session(self, event: Mapping[str, Any]) -> None:
+    def _session(self, event: SessionFinished) -> None:
         self._times.append(time.monotonic())
         self._done += 1
-        if event["status"] != DONE:
+        if event.row.status != DONE:
             self._failed += 1
             if not self._json:
-                self._show_failure(event)
+                self._show_failure(event.row)
         self._tell()
 
-    def _change(self, event: Mapping[str, Any]) -> None:
+    def _change(self, event: ComparisonFinished) -> None:
         self._changes += 1
         self._tell()
 
-    def _review(self, event: Mapping[str, Any]) -> None:
+    def _review(self, event: ReviewFinished) -> None:
         if self._quiet or self._json:
             return
         told = (
@@ -98,16 +101,16 @@ class Told:
             ("left_out", "without an image of their own, left out"), ("verdicts", "verdicts in the table"),
             ("outdated", "verdicts about earlier results, not taken"), ("damaged", "verdicts that cannot be read"),
         )  # fmt: skip
-        parts = [f"{event[key]} {text}" for key, text in told if event[key]]
+        parts = [f"{count} {text}" for key, text in told if (count := getattr(event.found, key))]
         self._print(f"For readers: {'; '.join(parts) or 'nothing to review'}.")
 
-    def _end(self, event: Mapping[str, Any]) -> None:
+    def _end(self, event: Ended) -> None:
         self._last_line = 0.0
         self._tell()
 
-    def _show_failure(self, event: Mapping[str, Any]) -> None:
-        head = (f"Failed ({event['case']}): ", "bold red")
-        error = FlairSegError(str(event["message"]), str(event["advice"]), code=str(event["code"]))
+    def _show_failure(self, row: SessionRow) -> None:
+        head = (f"Failed ({row.case}): ", "bold red")
+        error = FlairSegError(row.message, row.advice, code=row.code)
         self.console.print(Text.assemble(head, error.message, " ", advice(error)), soft_wrap=True)
 
     def _tell(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ..errors import FlairSegError, WorkerError
 from . import begun, follow
 from .case import Work
+from .events import ComparisonFinished, Listener, SessionFinished
 from .executors import Executor, Outcome
 from .layout import Layout
 from .model import DONE, ChangeRow, SessionRow
@@ -26,8 +26,6 @@ MOST_LOSSES = 5
 #: Tables are written anew after so many seconds, and not more often than this share of the time allows.
 TABLES_S, TABLES_SHARE = 10.0, 1 / 30
 
-Listener = Callable[[dict[str, Any]], None]
-
 
 class Engine:
     """The state of a run.
@@ -39,7 +37,7 @@ class Engine:
     rows, changes : dict
         What is there already; both grow.
     listener : callable
-        Called with each event, a dict with ``event``.
+        Called with each event.
     following : bool
         Compare the sessions of a subject.
     retry_failed : bool
@@ -138,7 +136,7 @@ class Engine:
         elif (change := outcome.value.change) is not None:
             self.changes[change.name] = change
             self._changes.setdefault(change.subject, set()).add(change.name)
-            self._listener({"event": "change", **change.flat()})
+            self._listener(ComparisonFinished(change))
 
     def _take_row(self, row: SessionRow, outcome: Outcome) -> None:
         task = outcome.task
@@ -147,7 +145,7 @@ class Engine:
             self._queue.append(replace(task, tries=1, avoid=outcome.worker))
             return
         self.finished.append(row.case)
-        self._listener({"event": "session", **row.flat(), "advice": row.advice})
+        self._listener(SessionFinished(row))
         subject = row.session.subject
         waiting = self._open.get(subject, set())
         waiting.discard(row.case)

@@ -119,10 +119,6 @@ class Reviewed:
     outdated: int = 0
     damaged: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return dict(vars(self))
-
 
 # --- verdicts
 

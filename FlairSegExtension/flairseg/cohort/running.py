@@ -25,7 +25,8 @@ from .bids_dataset import write_dataset, write_participants
 from .case import Work, now
 from .clusters import ClusterOptions, Share, make_executor, share_of
 from .discovery import Source, find_sessions
-from .engine import Engine, Listener
+from .engine import Engine
+from .events import Ended, Event, Listener, Planned, ReviewFinished, Started
 from .executors import InProcess
 from .layout import Layout
 from .lock import RunLock
@@ -114,7 +115,7 @@ class Prepared:
         return self.share.workers if cluster.is_local else cluster.jobs or 1
 
 
-def _ignore(event: dict[str, Any]) -> None:
+def _ignore(event: Event) -> None:
     """Nobody listens."""
 
 
@@ -194,7 +195,7 @@ def run(
     output : path
         Folder of the results, a BIDS derivative data set.
     listener : callable, optional
-        Called with each event, a dict: ``event`` is ``plan``, ``start``, ``session``, ``change``, ``end``.
+        Called with each event, see :mod:`flairseg.cohort.events`.
     jobs : int, optional
         Sessions at once on this machine; default: as many as cores and memory allow.
     scheduler : str, optional
@@ -252,7 +253,7 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
             remove_leftovers(folder)
         source = prepared.source.path if prepared.pseudonymiser is None else None
         write_dataset(layout, source, prepared.source.kind, _model(prepared.card))
-        listener({"event": "plan", **plan.to_dict(prepared.workers)})
+        listener(Planned(plan, prepared.workers))
         rows, changes = dict(prepared.rows), read_changes(layout)
         _note_missing(layout, plan, rows)
         _note_covariates(layout, plan, rows)
@@ -263,7 +264,7 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
             secret=_secret(prepared), cores=_cores(prepared), mode=executor.mode,
             raw=str(source) if source is not None and prepared.source.kind == BIDS else "",
         )  # fmt: skip
-        listener({"event": "start", "workers": prepared.workers, "dashboard": executor.dashboard})
+        listener(Started(prepared.workers, executor.dashboard))
         engine = Engine(work, executor, rows, changes, listener, options.follow, options.retry_failed)
         try:
             engine.run(plan.todo)
@@ -271,8 +272,7 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
             content = _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
         rows = _reviewed(prepared, engine.rows, engine.changes, listener)
         _finish(prepared, rows, engine.changes, content)
-        counts = engine.counts()
-        listener({"event": "end", "sessions": counts, "seconds": round(time.monotonic() - began, 1)})
+        listener(Ended(engine.counts(), round(time.monotonic() - began, 1)))
     return CohortTable(layout)
 
 
@@ -333,7 +333,7 @@ def _reviewed(
     judged, found = review(layout, rows, prepared.sessions, wanted)
     if judged != rows:
         write_tables(layout, judged, changes)
-    listener({"event": "review", **found.to_dict()})
+    listener(ReviewFinished(found))
     return judged
 
 
