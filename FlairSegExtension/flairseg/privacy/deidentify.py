@@ -1,4 +1,4 @@
-"""Headers without names: DICOM data sets after the basic profile of PS3.15, NIfTI and NRRD headers.
+"""Headers without names: DICOM data sets after the basic profile of PS3.15, NIfTI headers.
 
 A list of what must go is never complete: vendors and hospitals write names wherever there is room. So the rule for
 DICOM is the other way round. Texts stay if they stand on a short list of technical ones; codes and numbers stay unless
@@ -289,7 +289,7 @@ def _each(element: DataElement, change: Callable[[str], str]) -> object:
     return change(str(element.value))
 
 
-# --- NIfTI and NRRD
+# --- NIfTI
 
 #: Texts of a NIfTI-1 header: name -> (offset, bytes). ``data_type`` and ``db_name`` come from ANALYZE 7.5.
 _NIFTI_TEXTS = {
