@@ -12,14 +12,18 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.onnx import symbolic_helper
 
 from .config import TrainingConfig, load_config
 from .train import build_network
 
+#: Version of the ONNX operators.
+OPSET = 17
 #: Largest difference of class probabilities between PyTorch and ONNX that is accepted.
 TOLERANCE = 1e-4
 #: The same on real slices. Where skull stripping leaves hardly anything, channels are all but constant, and instance
@@ -69,6 +73,7 @@ def export_onnx(
     network = network.eval().float().to(memory_format=torch.contiguous_format)
     shipped = centre_instance_norms(copy.deepcopy(network))
     example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    torch.onnx.register_custom_op_symbolic("aten::pixel_unshuffle", space_to_depth, OPSET)
     torch.onnx.export(
         shipped,
         (example,),
@@ -76,7 +81,7 @@ def export_onnx(
         input_names=["image"],
         output_names=["output"],
         dynamic_axes={"image": {0: "batch"}, "output": {0: "batch"}},
-        opset_version=17,
+        opset_version=OPSET,
         dynamo=False,
         # Batch norm stays a node of its own: folded into a convolution, its weights would be rounded once more.
         do_constant_folding=not half,
@@ -89,6 +94,19 @@ def export_onnx(
         torch.rand(3, *shape, generator=generator) if unit_range else torch.randn(3, *shape, generator=generator) * 2
     )
     return largest_difference(network, path, probe, output=output)
+
+
+def space_to_depth(graph: Any, image: Any, factor: Any) -> Any:
+    """ONNX's operator for ``pixel_unshuffle`` in place of reshapes, which hold the frame's size.
+
+    Raises
+    ------
+    ValueError
+        For several input channels: ONNX and PyTorch put them in another order.
+    """
+    if symbolic_helper._get_tensor_dim_size(image, 1) != 1:
+        raise ValueError("pixel_unshuffle is exported for one channel alone")
+    return graph.op("SpaceToDepth", image, blocksize_i=symbolic_helper._parse_arg(factor, "i"))
 
 
 class CentredInstanceNorm(nn.Module):

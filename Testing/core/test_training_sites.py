@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from flairseg.labels import LESION
 from hypothesis import given, settings
@@ -31,8 +32,9 @@ from flairseg.adapt.partial import (  # noqa: E402
     partial_loss,
 )
 from flairseg.image.volume import Volume  # noqa: E402
+from flairseg.segmentation.local_network import freed  # noqa: E402
 
-from training import calibrate, checkpoint, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
+from training import calibrate, checkpoint, export, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
 from training.config import load_config  # noqa: E402
 from training.data import data_folder, folds  # noqa: E402
 from training.synthetic_wide import WideFlair  # noqa: E402
@@ -368,6 +370,22 @@ def test_the_light_network_answers_for_each_pixel_at_its_place():
     row, column = np.unravel_index(int(image.grad[0, 0].abs().argmax()), (64, 60))
     assert abs(row - 31) <= 3
     assert abs(column - 29) <= 3
+
+
+def test_the_light_network_may_be_shown_a_part_of_its_frame(tmp_path):
+    """Exported, it has no operator that holds the frame's size, and says of a part what it says of the whole."""
+    torch.manual_seed(0)
+    path = tmp_path / "light.onnx"
+    assert export.export_onnx(LightUNet(1, 4, (8, 8)), (1, 96, 80), path, output="softmax") < 1e-4
+    model = freed(path.read_bytes(), (96, 80))
+    image = np.random.default_rng(0).standard_normal((1, 1, 96, 80), np.float32)
+    whole, part = (
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"image": given})[0]
+        for given in (image, np.ascontiguousarray(image[:, :, 16:, 16:]))
+    )
+    np.testing.assert_allclose(part[:, :, 28:, 28:], whole[:, :, 44:, 44:], atol=1e-5)
+    with pytest.raises(Exception, match="one channel alone"):
+        export.export_onnx(LightUNet(2, 4, (8, 8)), (2, 32, 32), tmp_path / "two.onnx")
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights_with_its_own_labels(everything, tmp_path, monkeypatch):

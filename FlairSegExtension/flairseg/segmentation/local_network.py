@@ -13,8 +13,8 @@ from collections.abc import Iterator
 #: Operators whose output at a pixel depends on inputs near that pixel and on no size.
 LOCAL_OPERATORS = frozenset(
     {
-        "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose", "Identity", "LeakyRelu",
-        "MaxPool", "Relu", "Sigmoid",
+        "AveragePool", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Identity",
+        "LeakyRelu", "MaxPool", "Relu", "Sigmoid", "SpaceToDepth",
     }
 )  # fmt: skip
 # Numbers of the fields in onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
