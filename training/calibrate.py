@@ -1,26 +1,29 @@
 """Temperature and threshold from left-out patients: ``python -m training.calibrate --evaluation FOLDER``.
 
 Reads the out-of-fold probabilities that :mod:`training.evaluate` kept, finds the temperature at which lesion
-probabilities are those of readers (Guo et al. 2017, ICML), then the threshold of lesions; of every fold's patients on
-those of the other folds alone, so that figures of a fold decoded so (``training.evaluate --decoding``) owe
-nothing to its own patients. Then how many of the lesions of each confidence (mean probability, as the panel shows it)
-readers drew.
+probabilities are those of readers (Guo et al. 2017, ICML), then the least mean probability of a lesion, or the
+threshold of its voxels; of every fold's patients on those of the other folds alone, so that figures of a fold decoded
+so (``training.evaluate --decoding``) owe nothing to its own patients. Then how many of the lesions of each confidence
+(mean probability) readers drew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from flairseg.evaluation.components import match_lesions
 from flairseg.evaluation.overlap import Overlap
 from flairseg.labels import LESION
+from flairseg.segmentation.postprocessing import remove_small_components, remove_unsure_lesions
 from scipy import ndimage, optimize
 
 from .config import TrainingConfig, load_config
@@ -33,6 +36,8 @@ TEMPERATURES = (0.3, 8.0)
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 #: Lesion thresholds that are tried.
 THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(21))
+#: Least mean probabilities of a lesion that are tried.
+CONFIDENCES = (0.0, *(round(0.5 + 0.02 * n, 2) for n in range(25)))
 
 
 @dataclass
@@ -154,9 +159,28 @@ def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3:
     return np.array(out)
 
 
-def best_threshold(tables: list[np.ndarray]) -> dict[str, float]:
-    """The lesion threshold that is best for the mean of some patients, by class value as a card has it."""
-    return {str(LESION): THRESHOLDS[int(np.nanmean(tables, 0).argmax())]}
+def confidence_table(
+    probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float
+) -> np.ndarray:
+    """What each of :data:`CONFIDENCES` is worth on one patient, voxels going to the most probable class.
+
+    Parameters and figures as :func:`threshold_table`.
+    """
+    labels = probabilities.argmax(0).astype(np.uint8)
+    labels = remove_small_components(labels, LESION, least_mm3, voxel_mm3, probabilities)
+    drawn, out = reference == LESION, []
+    for least in CONFIDENCES:
+        lesions = remove_unsure_lesions(labels, probabilities, least) == LESION
+        out.append((Overlap.of(lesions, drawn).dice + match_lesions(lesions, drawn).f1) / 2)
+    return np.array(out)
+
+
+#: What may be fitted -> figures of one patient, and what a card's pipeline has for the best of the values.
+Table = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
+DECODINGS: dict[str, tuple[Table, Callable[[int], dict[str, Any]]]] = {
+    "voxels": (threshold_table, lambda best: {"thresholds": {str(LESION): THRESHOLDS[best]}}),
+    "lesions": (confidence_table, lambda best: {"min_lesion_confidence": CONFIDENCES[best]}),
+}
 
 
 @torch.no_grad()
@@ -168,9 +192,9 @@ def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
 
 
 def decoded(config: TrainingConfig, network: torch.nn.Module, setting: dict) -> TrainingConfig:
-    """The recipe with a setting's thresholds; the network is tempered in place by its temperature."""
+    """The recipe with a setting's decoding; the network is tempered in place by its temperature."""
     temper(network, setting["temperature"])
-    return replace(config, pipeline={**config.pipeline, "thresholds": setting["thresholds"]})
+    return replace(config, pipeline={**config.pipeline, **setting["pipeline"]})
 
 
 def read_patients(evaluation: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -182,25 +206,33 @@ def read_patients(evaluation: Path) -> dict[str, dict[str, np.ndarray]]:
     return out
 
 
-def fit(patients: dict[str, dict[str, np.ndarray]], count: int, least_mm3: float, untempered: bool = False) -> dict:
+def fit(
+    patients: dict[str, dict[str, np.ndarray]],
+    count: int,
+    least_mm3: float,
+    untempered: bool = False,
+    decoding: str = "lesions",
+) -> dict:
     """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability.
 
-    ``untempered`` fits the threshold on the probabilities as they are and leaves them so (temperature 1); what a
-    temperature would do is still reported. The follow-up's constants hold for probabilities as networks give them.
+    ``untempered`` fits the ``decoding`` (of :data:`DECODINGS`) on the probabilities as they are and leaves them so
+    (temperature 1); what a temperature would do is still reported. The follow-up's constants hold for probabilities as
+    networks give them.
     """
+    table_of, pipeline_of = DECODINGS[decoding]
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
 
     @cache
     def table(name: str, temperature: float) -> np.ndarray:
         one = patients[name]
         probabilities = classified(one["probabilities"], temperature)
-        return threshold_table(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3)
+        return table_of(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3)
 
     def setting(names: list[str]) -> dict:
         temperature = best_temperature([telling[name] for name in names])
         used = 1.0 if untempered else temperature
-        thresholds = best_threshold([table(name, used) for name in names])
-        return {"temperature": round(used, 4), "fitted": round(temperature, 4), "thresholds": thresholds}
+        best = int(np.nanmean([table(name, used) for name in names], 0).argmax())
+        return {"temperature": round(used, 4), "fitted": round(temperature, 4), "pipeline": pipeline_of(best)}
 
     settings, before, after = [], [], []
     temperature_of = {}
@@ -230,11 +262,17 @@ def main() -> None:
     parser.add_argument(
         "--untempered", action="store_true", help="fit the threshold alone, for probabilities as they are"
     )
+    parser.add_argument(
+        "--decoding",
+        choices=tuple(DECODINGS),
+        default="lesions",
+        help="fit a threshold of voxels, or the least mean probability of a lesion",
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     patients, least = read_patients(arguments.evaluation), config.pipeline["min_lesion_mm3"]
-    result = fit(patients, config.folds, least, arguments.untempered)
+    result = fit(patients, config.folds, least, arguments.untempered, arguments.decoding)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
 

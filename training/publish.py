@@ -84,8 +84,9 @@ def in_words(fitted: dict) -> str:
         f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % drawn"
         for row in fitted[key]
     ) for key in ("lesions_before", "lesions_left_out")}  # fmt: skip
+    chosen = ", ".join(f"{name} {value}" for name, value in fitted["all"]["pipeline"].items())
     return (
-        f"{divided}, lesion threshold fitted on left-out patients; in cross-validation on those of the "
+        f"{divided}, {chosen}, fitted on left-out patients; in cross-validation on those of the "
         "other folds (python -m training.calibrate). Share of the lesions found by argmax that readers drew, "
         f"by mean probability: {bins['lesions_before']}. At the temperatures that the other folds' patients give "
         f"({best[0]:.1f} to {best[-1]:.1f}): {bins['lesions_left_out']}. Calibration error of lesion probabilities "

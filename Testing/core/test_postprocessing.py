@@ -14,6 +14,7 @@ from flairseg.segmentation.postprocessing import (
     grow_lesions,
     lesion_components,
     remove_small_components,
+    remove_unsure_lesions,
     smooth_edges,
 )
 from hypothesis import given, settings
@@ -271,3 +272,21 @@ def test_a_hole_of_exactly_the_limit_is_filled():
     labels[0, 2:4, 2:5] = 0  # six pixels of 10 mm2
     assert (fill_holes(labels, (1.0, 2.0, 5.0), 60.0) == 1).all()
     assert (fill_holes(labels, (1.0, 2.0, 5.0), 59.9) == labels).all()
+
+
+def test_lesions_of_a_low_mean_probability_go_and_the_others_keep_their_outline():
+    probabilities = np.zeros((4, 2, 12, 12), np.float32)
+    probabilities[3, 0, 2, 2:5] = 0.9, 0.75, 0.6  # mean 0.75, the last voxel below it
+    probabilities[3, 1, 8, 8:10] = 0.7, 0.6
+    probabilities[2, 1, 8, 8] = 0.2
+    probabilities[0] = 1 - probabilities[1:].sum(0)
+    labels = probabilities.argmax(0).astype(np.uint8)
+    kept = clean_labels(labels, probabilities, MM, PipelineConfig(min_lesion_confidence=0.75))
+    assert np.argwhere(kept == LESION).tolist() == [[0, 2, 2], [0, 2, 3], [0, 2, 4]]
+    assert kept[1, 8, 8] == 2
+    assert kept[1, 8, 9] == 0
+    np.testing.assert_array_equal(clean_labels(labels, probabilities, MM, PipelineConfig()), labels)
+    assert not (remove_unsure_lesions(labels, probabilities, 0.76) == LESION).any()
+    np.testing.assert_array_equal(remove_unsure_lesions(labels * 0, probabilities, 0.76), labels * 0)
+    with pytest.raises(ValueError, match="min_lesion_confidence"):
+        PipelineConfig(min_lesion_confidence=1.0)

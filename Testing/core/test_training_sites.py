@@ -528,7 +528,7 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     (tmp_path / "a.json").write_text(json.dumps(entries[0]))
     (tmp_path / "b.json").write_text(json.dumps({"entries": entries[1:], "scans": {}}))
     rows = [{"from": 0.9, "to": 1.0, "lesions": 7, "confidence": 0.95, "drawn": 0.86}]
-    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "thresholds": {"3": 0.6}},
+    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "pipeline": {"min_lesion_confidence": 0.6}},
               "folds": [{"fitted": 1.8}, {"fitted": 1.4}, {"fitted": 1.6}],
               "error_before": 0.2, "error_left_out": 0.05}  # fmt: skip
     fitted |= {"lesions_before": rows, "lesions_left_out": rows}
@@ -539,7 +539,8 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     )
     written = json.loads((folder / "card.json").read_text())
     assert [entry["data"] for entry in written["results"]] == ["one", "two", "three"]
-    assert written["pipeline"]["thresholds"] == {"3": 0.6}
+    assert written["pipeline"]["min_lesion_confidence"] == 0.6
+    assert not written["pipeline"]["thresholds"]
     for words in (
         "divided by 1.700",
         "patients give (1.4 to 1.8)",
@@ -573,14 +574,14 @@ def test_a_fold_is_decoded_by_what_the_other_folds_patients_want(monkeypatch):
     patients = {"x": patient(0.58, 0.95), "y": patient(0.46, 0.535)}
     monkeypatch.setattr(calibrate, "best_temperature", lambda some: 1.0)
     monkeypatch.setattr(calibrate, "folds", lambda names, count: [["x"], ["y"]])
-    found = calibrate.fit(patients, 2, 11.0)
-    of_x, of_y = (setting["thresholds"]["3"] for setting in found["folds"])
+    found = calibrate.fit(patients, 2, 11.0, decoding="voxels")
+    of_x, of_y = (setting["pipeline"]["thresholds"]["3"] for setting in found["folds"])
     assert 0.46 < of_x <= 0.525  # fitted on y
     assert 0.58 < of_y <= 0.75  # fitted on x
     assert found["error_before"] == found["error_left_out"]
     monkeypatch.setattr(calibrate, "best_temperature", lambda some: 2.0)
-    untempered = calibrate.fit(patients, 2, 11.0, untempered=True)
-    assert [one["thresholds"] for one in untempered["folds"]] == [one["thresholds"] for one in found["folds"]]
+    untempered = calibrate.fit(patients, 2, 11.0, untempered=True, decoding="voxels")
+    assert [one["pipeline"] for one in untempered["folds"]] == [one["pipeline"] for one in found["folds"]]
     assert {one["temperature"] for one in untempered["folds"]} == {1.0}
     assert untempered["error_before"] != untempered["error_left_out"]
     assert sum(row["lesions"] for row in found["lesions_left_out"]) == 2
@@ -595,3 +596,24 @@ def test_small_components_do_not_count_where_the_pipeline_drops_them():
     low = calibrate.THRESHOLDS.index(0.5), calibrate.THRESHOLDS.index(0.7)
     assert table[low[0]] < table[low[1]] == 1
     assert (calibrate.threshold_table(probabilities, reference, 1.0, 2.0) == 1).all()
+
+
+def test_the_least_confidence_leaves_the_lesions_that_readers_drew():
+    reference, probabilities = np.zeros((1, 30, 30), np.uint8), np.zeros((4, 1, 30, 30), np.float32)
+    reference[0, 4:8, 4:8] = 3
+    probabilities[3, 0, 3:8, 4:8] = 0.9  # a row wider than drawn: no threshold of lesions changes that
+    probabilities[3, 0, 20:24, 20:24] = 0.65
+    probabilities[3, 0, 12, 12] = 0.99  # too small
+    probabilities[0] = 1 - probabilities[3]
+    table = calibrate.confidence_table(probabilities, reference, 1.0, 2.0)
+    best = table == table.max()
+    assert [c for c, one in zip(calibrate.CONFIDENCES, best, strict=True) if one] == [
+        c for c in calibrate.CONFIDENCES if 0.65 < c <= 0.9
+    ]
+    assert table.max() == pytest.approx((2 * 16 / 36 + 1) / 2)
+    assert table[calibrate.CONFIDENCES.index(0.5)] == pytest.approx((2 * 16 / 52 + 2 / 3) / 2)
+    assert table[-1] == 0
+    patient = {"probabilities": probabilities, "labels": probabilities.argmax(0), "reference": reference,
+               "spacing": np.ones(3)}  # fmt: skip
+    fitted = calibrate.fit({"x": patient, "y": patient}, 2, 2.0, untempered=True)
+    assert [one["pipeline"] for one in fitted["folds"]] == [{"min_lesion_confidence": 0.66}] * 2

@@ -27,6 +27,7 @@ ENSEMBLE_STAGES = frozenset(
         "min_lesion_mm3",
         "min_normal_mm3",
         "min_ventricle_mm3",
+        "min_lesion_confidence",
         "lesion_growth",
         "brain_margin_mm",
     }

@@ -33,7 +33,7 @@ def clean_labels(
     """Run the clean-up stages that a model's card asks for.
 
     Order: growth of lesions, what is outside the brain, small components of ventricles and normal WMH, holes, edges,
-    minimum lesion size.
+    minimum lesion size, minimum lesion confidence.
 
     Parameters
     ----------
@@ -67,7 +67,10 @@ def clean_labels(
         part = fill_holes(part, spacing_mm)
     if config.smooth_edges:
         part = smooth_edges(part, spacing_mm)
-    out[box] = remove_small_components(part, LESION, config.min_lesion_mm3, voxel_mm3, chances)
+    part = remove_small_components(part, LESION, config.min_lesion_mm3, voxel_mm3, chances)
+    if chances is not None and config.min_lesion_confidence > 0:
+        part = remove_unsure_lesions(part, chances, config.min_lesion_confidence)
+    out[box] = part
     return out
 
 
@@ -202,9 +205,47 @@ def remove_small_components(
     if probabilities is None:
         out[drop] = BACKGROUND
     else:
-        others = [c for c in range(NUMBER_OF_CLASSES) if c != value]
-        chances = np.stack([probabilities[c][drop] for c in others])
-        out[drop] = np.asarray(others, dtype=np.uint8)[np.argmax(chances, axis=0)]
+        out[drop] = _most_probable_other(probabilities, drop, value)
+    return out
+
+
+def remove_unsure_lesions(labels: np.ndarray, probabilities: np.ndarray, least: float) -> np.ndarray:
+    """Drop lesions of a low mean probability.
+
+    A higher threshold of the voxels would drop them as well, but thin out the outlines of all others.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (slices, rows, columns)
+    probabilities : ndarray of float, shape (4, slices, rows, columns)
+        Decides what dropped voxels become: the most probable of the other classes.
+    least : float
+        A lesion (26-connected) whose mean probability is exactly this stays.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    components, count = lesion_components(labels)
+    inside = components > 0
+    places = components[inside]
+    sums = np.bincount(places, probabilities[LESION][inside].astype(np.float64), count + 1)
+    means = sums / np.maximum(np.bincount(places, minlength=count + 1), 1)
+    # Means of half-precision values.
+    unsure = means < least - 1e-6
+    unsure[0] = False
+    if not unsure.any():
+        return labels
+    out, drop = labels.copy(), unsure[components]
+    out[drop] = _most_probable_other(probabilities, drop, LESION)
+    return out
+
+
+def _most_probable_other(probabilities: np.ndarray, where: np.ndarray, value: int) -> np.ndarray:
+    """The most probable class but one of the voxels ``where``, uint8, in the array's order."""
+    others = [c for c in range(NUMBER_OF_CLASSES) if c != value]
+    chances = np.stack([probabilities[c][where] for c in others])
+    out: np.ndarray = np.asarray(others, dtype=np.uint8)[np.argmax(chances, axis=0)]
     return out
 
 
