@@ -3,8 +3,9 @@
 Reads the out-of-fold probabilities that :mod:`training.evaluate` kept, finds the temperature at which lesion
 probabilities are those of readers (Guo et al. 2017, ICML), then the least mean probability of a lesion, or the
 threshold of its voxels; of every fold's patients on those of the other folds alone, so that figures of a fold decoded
-so (``training.evaluate --decoding``) owe nothing to its own patients. Then how many of the lesions of each confidence
-(mean probability) readers drew.
+so (``training.evaluate --decoding``) owe nothing to its own patients. Then how many of the lesions of each mean
+probability readers drew, and in the same way the regression that makes a lesion's confidence that share
+(:mod:`training.lesion_confidence`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from scipy import ndimage, optimize
 
 from .config import TrainingConfig, load_config
 from .data import folds
+from .lesion_confidence import FIELD, FoundLesions, card_field, fit_confidence, found_lesions, reliability
 
 #: Below this probability of a lesion, and without one drawn, a voxel tells nothing about calibration.
 LEAST_PROBABILITY = 1e-3
@@ -99,39 +100,6 @@ def calibration_error(patients: list[Patient], temperatures: list[float], bins: 
     return float(np.sum(gaps))
 
 
-def lesion_confidences(
-    probabilities: np.ndarray, labels: np.ndarray, reference: np.ndarray, temperature: float
-) -> list[tuple[float, bool]]:
-    """Confidence of each lesion found, and whether readers drew one there (one voxel of overlap, 26-connected).
-
-    Parameters
-    ----------
-    probabilities : ndarray of float, shape (4, K, J, I)
-    labels, reference : ndarray of uint8, shape (K, J, I)
-    temperature : float
-    """
-    components, count = ndimage.label(labels == LESION, np.ones((3, 3, 3)))
-    inside = components > 0
-    p = tempered(np.log(np.clip(probabilities[:, inside], 1e-7, 1)), temperature)
-    places = components[inside]
-    sizes = np.bincount(places, minlength=count + 1)[1:]
-    means = np.bincount(places, p, count + 1)[1:] / sizes
-    hits = np.bincount(places, reference[inside] == LESION, count + 1)[1:] > 0
-    return list(zip(means.tolist(), hits.tolist(), strict=True))
-
-
-def reliability(lesions: list[tuple[float, bool]], bins: tuple[float, ...] = BINS) -> list[dict[str, float]]:
-    """For each bin of confidence: lesions, their mean confidence, and the share that readers drew."""
-    values, hits = np.array([one for one, _ in lesions]), np.array([hit for _, hit in lesions])
-    rows = []
-    for low, high in pairwise(bins):
-        inside = (values >= low) & ((values < high) | (high == bins[-1]))
-        if inside.any():
-            rows.append({"from": low, "to": high, "lesions": int(inside.sum()),
-                         "confidence": float(values[inside].mean()), "drawn": float(hits[inside].mean())})  # fmt: skip
-    return rows
-
-
 def classified(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities (4, ...) at a temperature, float32."""
     scaled = np.log(np.clip(probabilities, 1e-7, 1)) / temperature
@@ -181,6 +149,11 @@ DECODINGS: dict[str, tuple[Table, Callable[[int], dict[str, Any]]]] = {
     "voxels": (threshold_table, lambda best: {"thresholds": {str(LESION): THRESHOLDS[best]}}),
     "lesions": (confidence_table, lambda best: {"min_lesion_confidence": CONFIDENCES[best]}),
 }
+#: How lesions are found by each, in words.
+FOUND = {
+    "voxels": "voxels from the fitted threshold on",
+    "lesions": "voxels of which it is the most probable class, before lesions of low mean probability are dropped",
+}
 
 
 @torch.no_grad()
@@ -217,7 +190,8 @@ def fit(
 
     ``untempered`` fits the ``decoding`` (of :data:`DECODINGS`) on the probabilities as they are and leaves them so
     (temperature 1); what a temperature would do is still reported. The follow-up's constants hold for probabilities as
-    networks give them.
+    networks give them. Lesion confidence is fitted on the lesions of a setting, those that are dropped for their mean
+    probability included; None where there is nothing to fit.
     """
     table_of, pipeline_of = DECODINGS[decoding]
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
@@ -228,29 +202,49 @@ def fit(
         probabilities = classified(one["probabilities"], temperature)
         return table_of(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3)
 
+    @cache
+    def lesions(name: str, temperature: float, threshold: float | None) -> FoundLesions:
+        one = patients[name]
+        probabilities = classified(one["probabilities"], temperature)
+        return found_lesions(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3, threshold)
+
+    def found_by(setting: dict, names: list[str]) -> FoundLesions:
+        threshold = setting["pipeline"].get("thresholds", {}).get(str(LESION))
+        return FoundLesions.of_all([lesions(name, setting["temperature"], threshold) for name in names])
+
     def setting(names: list[str]) -> dict:
         temperature = best_temperature([telling[name] for name in names])
         used = 1.0 if untempered else temperature
         best = int(np.nanmean([table(name, used) for name in names], 0).argmax())
         return {"temperature": round(used, 4), "fitted": round(temperature, 4), "pipeline": pipeline_of(best)}
 
-    settings, before, after = [], [], []
+    settings, left_out, before, after = [], [], [], []
     temperature_of = {}
     for away in folds(list(patients), count):
-        settings.append(setting([name for name in patients if name not in away]))
+        others = [name for name in patients if name not in away]
+        settings.append(setting(others))
+        left_out.append((fit_confidence(found_by(settings[-1], others)), found_by(settings[-1], away)))
         for name in away:
             temperature_of[name] = settings[-1]["fitted"]
-            arrays = [patients[name][key] for key in ("probabilities", "labels", "reference")]
-            before += lesion_confidences(*arrays, 1.0)
-            after += lesion_confidences(*arrays, temperature_of[name])
+            before.append(lesions(name, 1.0, None))
+            after.append(lesions(name, temperature_of[name], None))
+    of_all = setting(list(patients))
+    confidence = fit_confidence(found_by(of_all, list(patients)))
+    known = confidence is not None and all(one is not None for one, _ in left_out)
     everybody = list(telling.values())
     return {
         "folds": settings,
-        "all": setting(list(patients)),
+        "all": of_all,
+        FIELD: card_field(confidence, left_out, len(patients), FOUND[decoding]) if known else None,
         "error_before": calibration_error(everybody, [1.0] * len(everybody)),
         "error_left_out": calibration_error(everybody, [temperature_of[one.name] for one in everybody]),
-        "lesions_before": reliability(before),
-        "lesions_left_out": reliability(after),
+        **{
+            key: reliability(found.probability, found.drawn, BINS)
+            for key, found in (
+                ("lesions_before", FoundLesions.of_all(before)),
+                ("lesions_left_out", FoundLesions.of_all(after)),
+            )
+        },
     }
 
 

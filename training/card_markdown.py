@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from .evaluate import CLASS_NAMES, COLUMNS
+from .lesion_confidence import FIELD, diagram_name
 
 
 def _figure(figures: dict, key: str, decimals: int) -> str:
@@ -72,6 +73,33 @@ def _members(card: dict) -> list[str]:
     return lines
 
 
+def _lesion_confidence(card: dict) -> list[str]:
+    """Confidence of a lesion: the regression, its reliability, the diagram."""
+    field = card.get(FIELD)
+    if field is None:
+        return []
+    lines = [
+        "## Confidence of a lesion",
+        "",
+        "The confidence that lists and reports show of a lesion is the share of such lesions that readers drew: "
+        f"logit(share) = {field['intercept']:.3f} + {field['logit_probability']:.3f} logit(mean probability) "
+        f"{field['ln_volume']:+.3f} ln(volume / mm³). Fitted on {field['fitted_on']}.",
+        "",
+    ]
+    titles = {"confidence": "confidence", "mean_probability": "mean probability"}
+    tables = field.get("reliability", {})
+    for name in (one for one in titles if one in tables):
+        lines += [
+            f"| {titles[name]} | lesions | mean | readers drew |", "|---|---|---|---|",
+            *(f"| {row['from']:g} to {row['to']:g} | {row['lesions']} | {row['confidence']:.2f} | {row['drawn']:.2f} |"
+              for row in tables[name]),
+            "", f"Calibration error {field['calibration_error'][name]:.3f}.", "",
+        ]  # fmt: skip
+    if tables:
+        lines += [f"![Reliability diagram](../curves/{diagram_name(card['id'])})", ""]
+    return lines
+
+
 def render(card: dict) -> str:
     """The Markdown of a card."""
     pipeline = card["pipeline"]
@@ -79,7 +107,15 @@ def render(card: dict) -> str:
     lines += [*(_members(card) if "ensemble" in card else _weights(card)), "", "## Measured", ""]
     for entry in card["results"]:
         lines += _results(entry)
-    lines += ["## Limits", "", *(f"- {limit}" for limit in card.get("limitations", [])), "", "## Training data", ""]
+    lines += [
+        *_lesion_confidence(card),
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in card.get("limitations", [])),
+        "",
+        "## Training data",
+        "",
+    ]
     lines += ["| data | used for | source | licence |", "|---|---|---|---|"]
     lines += [
         f"| {row['name']} | {row.get('used_for', '')} | {row.get('source', '')} | {row['licence']} |"

@@ -25,6 +25,7 @@ from .config import TrainingConfig, load_config
 from .data import read, read_labels
 from .evaluate import card_entry, compare, summarise
 from .export import TOLERANCE_ON_SLICES, largest_difference, load_average, write_model
+from .lesion_confidence import FIELD, draw
 from .predict_folds import LABELS, REFERENCES
 
 HERE = Path(__file__).parent
@@ -133,7 +134,8 @@ def publish(
     results : list of Path, optional
         Measured results for the card (JSON: an entry, or ``entries``), in place of the out-of-fold predictions'.
     decoding : Path, optional
-        Temperature and thresholds (``all``) that :mod:`~training.calibrate` wrote.
+        What :mod:`~training.calibrate` wrote: temperature and decoding (``all``), and the lesion confidence where
+        it was fitted.
 
     Raises
     ------
@@ -157,6 +159,9 @@ def publish(
         fitted = json.loads(decoding.read_text(encoding="utf-8"))
         config = decoded(config, network, fitted["all"])
         card["training"]["decoding"] = in_words(fitted)
+        if fitted.get(FIELD):
+            card[FIELD] = fitted[FIELD]
+            draw(card, models / "curves")
     write_model(config, network, folder, card)
     onnx, output = folder / "model.onnx", config.pipeline["output"]
     difference = largest_difference(network, onnx, slices, TOLERANCE_ON_SLICES, output)

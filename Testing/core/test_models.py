@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -15,12 +16,14 @@ import pytest
 from flairseg import errors, preprocessing
 from flairseg.models import card as card_module
 from flairseg.models import find_model, list_models, load_card, schema, store
-from flairseg.models.card import CHOICES, PipelineConfig
+from flairseg.models.card import CHOICES, PipelineConfig, with_lesion_threshold
+from flairseg.models.lesion_confidence import lesion_confidence_of
 from flairseg.preprocessing.normalisation import NORMALISATIONS
 
 from Testing.core.tiny import PIPELINE, make_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIDENCE = {"intercept": -3.77, "logit_probability": 1.08, "ln_volume": 0.56, "fitted_on": "lesions of tests"}
 SCHEMA = json.loads((REPOSITORY / "models" / "card.schema.json").read_text())
 
 
@@ -175,6 +178,11 @@ def test_altered_weights_are_an_error(tmp_path, model):
         {"pipeline__thresholds": {"3": 1.5}},
         {"pipeline__thresholds": {"0": 0.5}},
         {"pipeline__surprise": 1},
+        {"lesion_confidence": "high"},
+        {"lesion_confidence": {"intercept": -4, "logit_probability": 1}},
+        {"lesion_confidence": {**CONFIDENCE, "logit_probability": 0}},
+        {"lesion_confidence": {**CONFIDENCE, "ln_volume": "large"}},
+        {"lesion_confidence": {**CONFIDENCE, "ln_volume": float("nan")}},
     ],
 )
 def test_cards_that_make_no_sense(tmp_path, model, monkeypatch, values, without_jsonschema):
@@ -220,6 +228,32 @@ def test_without_schema_the_dataclasses_still_check(model, tmp_path, monkeypatch
     assert load_card(model).id == "tiny-v1.0"
     with pytest.raises(errors.InvalidModelError, match="plane"):
         load_card(changed(model, tmp_path, pipeline__plane="diagonal"))
+
+
+def test_lesion_confidence_is_the_share_of_such_lesions_that_readers_drew(tmp_path, model):
+    assert load_card(model).lesion_confidence is None
+    found = load_card(changed(model, tmp_path, lesion_confidence=CONFIDENCE)).lesion_confidence
+    # logit(0.9) = ln 9, 20 mm3: -3.77 + 1.08 ln 9 + 0.56 ln 20 = 0.2806
+    assert found.drawn_share(0.9, 20.0) == pytest.approx(1 / (1 + math.exp(-0.2806)), abs=1e-4)
+    assert found.drawn_share(0.9, 200.0) > found.drawn_share(0.9, 20.0) > found.drawn_share(0.6, 20.0)
+    assert 0 < found.drawn_share(0.0, 1e-3) == found.drawn_share(1e-4, 1e-3) < 1e-6
+    assert 0.999 < found.drawn_share(1.0, 1e4) == found.drawn_share(1 - 1e-4, 1e4) < 1
+
+
+def test_lesion_confidence_holds_for_lesions_as_the_card_decodes_them(tmp_path, model):
+    card = load_card(changed(model, tmp_path, lesion_confidence=CONFIDENCE, pipeline__thresholds={"3": 0.5}))
+    assert with_lesion_threshold(card, 0.5) is card
+    assert with_lesion_threshold(card, 0.3).lesion_confidence is None
+    assert card.lesion_confidence is not None
+
+
+def test_the_votes_of_an_ensemble_are_not_calibrated(tmp_path):
+    raw = json.loads((REPOSITORY / "models" / "ensemble-v1.0" / "card.json").read_text())
+    raw["lesion_confidence"] = CONFIDENCE
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(raw, SCHEMA)
+    with pytest.raises(ValueError, match="ensemble"):
+        lesion_confidence_of(raw)
 
 
 def test_thresholds_and_defaults(tmp_path, model):

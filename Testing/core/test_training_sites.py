@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
+import jsonschema
 import numpy as np
 import onnxruntime
 import pytest
@@ -32,15 +36,31 @@ from flairseg.adapt.partial import (  # noqa: E402
     partial_loss,
 )
 from flairseg.image.volume import Volume  # noqa: E402
+from flairseg.models import load_card  # noqa: E402
+from flairseg.models.lesion_confidence import LesionConfidence  # noqa: E402
 from flairseg.segmentation.local_network import freed  # noqa: E402
 
-from training import calibrate, checkpoint, export, flops, publish, queue, sites, synthetic, train_sites  # noqa: E402
+from training import (  # noqa: E402
+    calibrate,
+    card_markdown,
+    checkpoint,
+    export,
+    flops,
+    lesion_confidence,
+    plot_curves,
+    publish,
+    queue,
+    sites,
+    synthetic,
+    train_sites,
+)
 from training.config import load_config  # noqa: E402
 from training.data import data_folder, folds  # noqa: E402
 from training.synthetic_wide import WideFlair  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
+CARDS = Path(__file__).resolve().parents[2] / "models"
 LIGHT = CONFIGS / "flairseg2d-light.json"
 
 
@@ -481,21 +501,88 @@ def test_the_temperature_that_sharpened_probabilities_is_found_again(temperature
         assert calibrate.calibration_error(patients, [1.0] * 3) > after + 0.03
 
 
-def test_confidence_of_lesions_is_told_beside_what_readers_drew():
-    labels, reference = np.zeros((3, 12, 12), np.uint8), np.zeros((3, 12, 12), np.uint8)
-    probabilities = np.zeros((4, 3, 12, 12))
+def painted_lesions(columns, temperature: float = 1.0):
+    """Probabilities and a reference with a lesion of 2 x 2 voxels for each (probability, drawn)."""
+    reference, probabilities = np.zeros((3, 12, 4 * len(columns)), np.uint8), np.zeros((4, 3, 12, 4 * len(columns)))
     probabilities[0] = 1
-    for column, (value, drawn) in enumerate(((0.95, True), (0.92, False), (0.65, True))):
+    for column, (value, drawn) in enumerate(columns):
         place = (1, slice(2, 4), slice(4 * column, 4 * column + 2))
-        labels[place], probabilities[3][place], probabilities[0][place] = 3, value, 1 - value
+        probabilities[3][place], probabilities[0][place] = value, 1 - value
         if drawn:
             reference[1, 3, 4 * column + 1] = 3
-    found = calibrate.lesion_confidences(probabilities, labels, reference, 1.0)
-    assert [(round(p, 2), hit) for p, hit in found] == [(0.95, True), (0.92, False), (0.65, True)]
-    rows = calibrate.reliability(found)
+    return calibrate.classified(probabilities, temperature), reference
+
+
+def test_lesions_are_told_by_mean_probability_beside_what_readers_drew():
+    columns = ((0.95, True), (0.92, False), (0.65, True), (0.45, True))
+    found = lesion_confidence.found_lesions(*painted_lesions(columns), voxel_mm3=3.0, least_mm3=11.0)
+    assert [(round(p, 2), hit) for p, hit in zip(found.probability, found.drawn, strict=True)] == list(columns[:3])
+    assert found.volume_mm3.tolist() == [12.0] * 3
+    rows = lesion_confidence.reliability(found.probability, found.drawn, calibrate.BINS)
     assert [(row["from"], row["lesions"], row["drawn"]) for row in rows] == [(0.6, 1, 1.0), (0.9, 2, 0.5)]
-    calm = calibrate.lesion_confidences(probabilities, labels, reference, 2.0)
-    assert calm[0][0] == pytest.approx(0.95**0.5 / (0.95**0.5 + 0.05**0.5), abs=1e-3)
+    calm = lesion_confidence.found_lesions(*painted_lesions(columns, 2.0), 3.0, 11.0)
+    assert calm.probability[0] == pytest.approx(0.95**0.5 / (0.95**0.5 + 0.05**0.5), abs=1e-3)
+    assert lesion_confidence.found_lesions(*painted_lesions(columns), 3.0, 11.0, 0.4).probability.size == 4
+    assert lesion_confidence.found_lesions(*painted_lesions(columns), 3.0, 12.1).probability.size == 0
+
+
+def made_lesions(seed: int, count: int, truth: LesionConfidence):
+    rng = np.random.default_rng(seed)
+    p, volume = rng.uniform(0.5, 0.99, count), np.exp(rng.uniform(2.5, 8, count))
+    share = [truth.drawn_share(*one) for one in zip(p, volume, strict=True)]
+    return lesion_confidence.FoundLesions(p, volume, rng.random(count) < share)
+
+
+def test_the_confidence_by_which_lesions_were_drawn_is_found_again():
+    truth = LesionConfidence(-3.5, 1.2, 0.5)
+    lesions = made_lesions(0, 20000, truth)
+    found = lesion_confidence.fit_confidence(lesions)
+    for name, value in asdict(truth).items():
+        assert getattr(found, name) == pytest.approx(value, rel=0.08), name
+    rows = lesion_confidence.reliability(lesion_confidence.confidences(found, lesions), lesions.drawn)
+    assert lesion_confidence.error(rows) < 0.02
+    assert lesion_confidence.error(lesion_confidence.reliability(lesions.probability, lesions.drawn)) > 0.1
+    everything = dataclasses.replace(lesions, drawn=np.ones(20000, bool))
+    assert lesion_confidence.fit_confidence(everything) is None, "nothing tells drawn lesions from others"
+    against = dataclasses.replace(lesions, drawn=lesions.probability < 0.7)
+    assert lesion_confidence.fit_confidence(against) is None, "confidence would fall with probability"
+
+
+def test_confidence_of_a_fold_owes_nothing_to_its_own_patients(tmp_path, monkeypatch):
+    """Patients of one kind had half of their sure lesions drawn, of the other all."""
+    monkeypatch.setattr(calibrate, "best_temperature", lambda some: 2.0)
+    honest = [(0.95, True)] * 6 + [(0.6, False)] * 6
+    half = [(0.95, True), (0.95, False)] * 3 + [(0.6, False)] * 6
+
+    def patient(columns):
+        probabilities, reference = painted_lesions(columns)
+        return {"probabilities": probabilities, "reference": reference, "spacing": np.array([1.0, 1.0, 3.0])}
+
+    patients = {"x": patient(honest), "y": patient(half)}
+    monkeypatch.setattr(calibrate, "folds", lambda names, count: [["x"], ["y"]])
+    fitted = calibrate.fit(patients, 2, 11.0, untempered=True)
+    field = fitted["lesion_confidence"]
+    lesions = {name: lesion_confidence.found_lesions(one["probabilities"], one["reference"], 3.0, 11.0)
+               for name, one in patients.items()}  # fmt: skip
+    by = {name: lesion_confidence.fit_confidence(own) for name, own in lesions.items()}
+    values = [lesion_confidence.confidences(by[other], lesions[name]) for name, other in (("x", "y"), ("y", "x"))]
+    drawn = np.concatenate([lesions["x"].drawn, lesions["y"].drawn])
+    assert field["reliability"]["confidence"] == lesion_confidence.reliability(np.concatenate(values), drawn)
+    both = lesion_confidence.fit_confidence(lesion_confidence.FoundLesions.of_all(list(lesions.values())))
+    assert {name: field[name] for name in asdict(both)} == asdict(both)
+    assert "24 lesions" in field["fitted_on"]
+    assert "38 %" in field["fitted_on"]
+    made = {"id": "light-v9.0", "title": "t", "summary": "s", "intended_use": "u", "licence": "none", "results": [],
+            "training_data": [], "pipeline": {},
+            "weights": {"parameters": 1, "bytes": 1, "sha256": "0" * 64}}  # fmt: skip
+    plain = card_markdown.render(made)
+    assert "onfidence" not in plain
+    text = card_markdown.render(made | {"lesion_confidence": field})
+    picture = lesion_confidence.draw(made | {"lesion_confidence": field}, tmp_path / "curves")
+    assert f"(../curves/{picture.name})" in text
+    assert picture.stat().st_size < plot_curves.LARGEST
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+    assert "Share that readers drew" in picture.read_text()
 
 
 def test_a_tempered_network_has_calmer_probabilities_and_the_same_labels():
@@ -532,7 +619,10 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
               "folds": [{"fitted": 1.8}, {"fitted": 1.4}, {"fitted": 1.6}],
               "error_before": 0.2, "error_left_out": 0.05}  # fmt: skip
     fitted |= {"lesions_before": rows, "lesions_left_out": rows}
-    (tmp_path / "decoding.json").write_text(json.dumps(fitted))
+    field = {"intercept": -3.0, "logit_probability": 1.1, "ln_volume": 0.5, "fitted_on": "7 lesions",
+             "reliability": {"confidence": rows, "mean_probability": rows},
+             "calibration_error": {"confidence": 0.09, "mean_probability": 0.09}}  # fmt: skip
+    (tmp_path / "decoding.json").write_text(json.dumps(fitted | {"lesion_confidence": field}))
     results = [tmp_path / "a.json", tmp_path / "b.json"]
     folder, difference = publish.publish(
         "tiny", tmp_path / "runs", tmp_path, tmp_path / "models", results, tmp_path / "decoding.json"
@@ -549,7 +639,9 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     ):
         assert words in written["training"]["decoding"]
     assert difference < 1e-4
-    import onnxruntime
+    assert load_card(folder).lesion_confidence == LesionConfidence(-3.0, 1.1, 0.5)
+    jsonschema.validate(written, json.loads((CARDS / "card.schema.json").read_text()))
+    assert (tmp_path / "models" / "curves" / "tiny-v1.0-reliability.svg").is_file()
 
     image = np.random.default_rng(0).normal(0, 1, (1, 1, 224, 192)).astype(np.float32)
     ours = onnxruntime.InferenceSession(str(folder / "model.onnx")).run(None, {"image": image})[0]

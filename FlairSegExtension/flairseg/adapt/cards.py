@@ -11,6 +11,7 @@ from typing import Any
 
 from ..models.adaptation import card_digest
 from ..models.card import CARD_NAME, ModelCard, file_sha256
+from ..models.lesion_confidence import FIELD as LESION_CONFIDENCE
 from ..models.store import search_folders
 
 #: Between a base's name and the version of a model that was adapted from it.
@@ -66,7 +67,8 @@ def adapted_card(
         Without it the card is one of a fold, for the run itself.
     """
     raw = copy.deepcopy(base.raw)
-    for key in ("results", "training"):
+    # Probabilities of adapted weights are others: what the base's lesion confidence was fitted on says nothing of them.
+    for key in ("results", "training", LESION_CONFIDENCE):
         raw.pop(key, None)
     raw |= {
         "id": model_id,

@@ -17,6 +17,8 @@ from ..errors import InvalidModelError, ModelNotFoundError
 from ..files import hashing
 from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION
 from .adaptation import card_digest
+from .lesion_confidence import FIELD as LESION_CONFIDENCE
+from .lesion_confidence import LesionConfidence, lesion_confidence_of
 from .members import ENSEMBLE_STAGES, Member, digest, members_of
 from .schema import schema_path
 
@@ -227,6 +229,11 @@ class ModelCard:
         return members_of(self.raw)
 
     @property
+    def lesion_confidence(self) -> LesionConfidence | None:
+        """How a lesion's mean probability and volume become its confidence; None where confidence is the former."""
+        return lesion_confidence_of(self.raw)
+
+    @property
     def classes(self) -> tuple[int, ...]:
         """Class values 1..3 that the model knows."""
         if not self.members:
@@ -275,6 +282,9 @@ class ModelCard:
 def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard:
     """The card with another probability from which on a voxel is lesion; None: the card as it is.
 
+    Lesions found with another threshold than the card's are others than those on which its confidence was fitted: the
+    new card has none.
+
     Raises
     ------
     InvalidModelError
@@ -289,8 +299,11 @@ def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard
             code="threshold-out-of-range",
             threshold=threshold,
         )
+    if card.pipeline.thresholds.get(LESION) == threshold:
+        return card
     thresholds = MappingProxyType({**card.pipeline.thresholds, LESION: float(threshold)})
-    return replace(card, pipeline=replace(card.pipeline, thresholds=thresholds))
+    raw = {key: value for key, value in card.raw.items() if key != LESION_CONFIDENCE}
+    return replace(card, pipeline=replace(card.pipeline, thresholds=thresholds), raw=raw)
 
 
 _HASHES: dict[tuple[str, int, int, int], str] = {}
@@ -346,6 +359,7 @@ def read_card(path: str | Path) -> ModelCard:
             name, sha256 = card_path.name, raw["ensemble"]["sha256"]
         else:
             name, sha256 = raw["weights"]["file"], raw["weights"]["sha256"]
+        lesion_confidence_of(raw)
         if Path(name).name != name:
             raise ValueError("weights.file must be a plain file name")
         if "adaptation" in raw and raw["adaptation"].get("digest") != card_digest(raw):
