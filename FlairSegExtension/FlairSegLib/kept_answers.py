@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import slicer
 from flairseg.errors import CaseWarning
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.image.packed import CompactAnswer
+from flairseg.models.lesion_confidence import LesionConfidence
 
 from .segment_voxels import grid_of
 from .volume_nodes import (
@@ -22,6 +24,8 @@ INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
 #: The model's own labels, as :attr:`flairseg.image.packed.CompactAnswer.labels_text`, and the affine of their grid (16
 #: numbers, row by row, IJK -> RAS before parent transforms).
 LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
+#: Coefficients of :class:`flairseg.models.lesion_confidence.LesionConfidence` as JSON, where the model's card has them.
+CONFIDENCE_ATTRIBUTE = "FlairSeg.lesion_confidence"
 #: The regions of the brain on a volume node, kept as the labels are.
 REGIONS_ATTRIBUTE, REGIONS_GRID_ATTRIBUTE = "FlairSeg.regions", "FlairSeg.regions_grid"
 
@@ -49,6 +53,8 @@ class KeptAnswer:
         memory alive, and nobody edits that volume.
     levels_affine : ndarray, shape (4, 4), or None
         Their affine, IJK -> RAS.
+    confidence : LesionConfidence, optional
+        How confidence of a lesion follows from its probability and volume, by the model's card.
     """
 
     grid: VolumeGeometry
@@ -56,6 +62,7 @@ class KeptAnswer:
     then: np.ndarray
     levels: np.ndarray | None = None
     levels_affine: np.ndarray | None = None
+    confidence: LesionConfidence | None = None
 
     def answer(self) -> CompactAnswer | None:
         """The answer on :attr:`grid`; None if it cannot be read, or is not on its voxels.
@@ -113,7 +120,18 @@ def kept_answer_of(segmentation_node) -> KeptAnswer | None:
     hidden = segmentation_node.GetNodeReference(PROBABILITIES_ROLE)
     if hidden is None or hidden.GetImageData() is None:
         return KeptAnswer(grid, text, then)
-    return KeptAnswer(grid, text, then, slicer.util.arrayFromVolume(hidden), local_matrix(hidden))
+    levels, confidence = slicer.util.arrayFromVolume(hidden), _confidence_of(segmentation_node)
+    return KeptAnswer(grid, text, then, levels, local_matrix(hidden), confidence)
+
+
+def _confidence_of(segmentation_node) -> LesionConfidence | None:
+    """What :data:`CONFIDENCE_ATTRIBUTE` holds; None where it holds nothing that can be read."""
+    text = segmentation_node.GetAttribute(CONFIDENCE_ATTRIBUTE)
+    try:
+        return LesionConfidence.of(json.loads(text)) if text else None
+    except (ValueError, KeyError, TypeError):
+        logging.warning("FlairSeg: the lesion confidence kept with a segmentation cannot be read.")
+        return None
 
 
 def keep_regions(volume_node, text: str) -> None:

@@ -19,6 +19,7 @@ from .segment_voxels import Snapshot
 
 if TYPE_CHECKING:
     from flairseg.anatomy.regions import RegionMap
+    from flairseg.models.lesion_confidence import LesionConfidence
 
     from .kept_answers import KeptAnswer
 
@@ -94,12 +95,15 @@ class Stored:
         Of an ensemble's members.
     regions : RegionMap, optional
         Of the volume, see :mod:`flairseg.anatomy`.
+    confidence : LesionConfidence, optional
+        By the model's card: see :attr:`flairseg.lesions.components.Lesion.drawn_share`.
     """
 
     probabilities: np.ndarray | None = None
     original: np.ndarray | None = None
     disagreement: np.ndarray | None = None
     regions: RegionMap | None = None
+    confidence: LesionConfidence | None = None
     #: What was measured of single lesions: an edit changes few of them.
     figures: Measured = field(default_factory=Measured, repr=False)
 
@@ -109,7 +113,12 @@ class Stored:
         answer = None if kept is None else kept.answer()
         if answer is None:
             return cls()
-        return cls(answer.full_probabilities(), answer.full_labels(), answer.full_disagreement())
+        return cls(
+            answer.full_probabilities(),
+            answer.full_labels(),
+            answer.full_disagreement(),
+            confidence=kept.confidence,
+        )
 
     def with_regions(self, kept: KeptAnswer | None) -> Stored:
         """The same with the regions of the volume unpacked, where they were not and are known by now."""
@@ -150,7 +159,7 @@ def measure(snapshot: Snapshot, stored: Stored, previous: LesionMap | None = Non
     values = [c.value for c in CLASSES]
     grid, original = snapshot.grid, stored.original
     found = find_lesions(
-        labels, grid.ijk_to_ras, stored.probabilities, LISTED, previous, disagreement=stored.disagreement
+        labels, grid.ijk_to_ras, stored.probabilities, LISTED, previous, stored.disagreement, stored.confidence
     )
     return Measurement(
         grid,

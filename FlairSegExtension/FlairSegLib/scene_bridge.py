@@ -8,7 +8,9 @@ node, :mod:`.kept_answers` what the scene keeps of an answer.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator
+from dataclasses import asdict
 
 import numpy as np
 import slicer
@@ -26,6 +28,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from . import drawing, provenance
 from .kept_answers import (
+    CONFIDENCE_ATTRIBUTE,
     GRID_ATTRIBUTE,
     INPUT_ROLE,
     LABELS_ATTRIBUTE,
@@ -159,6 +162,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
     node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
     node.UnRegister(None)
     node.SetName(name)
+    confidence = segmentation.lesion_confidence
     attributes = {
         "FlairSeg.device": segmentation.device_used,
         "FlairSeg.warnings": "\n".join(segmentation.warnings),
@@ -166,6 +170,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         provenance.VERSION_NUMBER: str(number) or None,
         LABELS_ATTRIBUTE: answer.labels_text,
         GRID_ATTRIBUTE: matrix_text(local),
+        CONFIDENCE_ATTRIBUTE: json.dumps(asdict(confidence)) if confidence is not None else None,
     }
     # Before the scene hears of it, and the rest as one change: each change takes Slicer some milliseconds.
     for key, value in attributes.items():

@@ -418,6 +418,7 @@ def test_the_report_holds_every_measurement_once(tmp_path, case):
     assert [first[k][0] for k in sorted(first) if k.startswith("Centre of mass")] == [30.0, 22.0, 25.0]
     assert first["Distance to the ventricles"][0] == 4.5
     assert [v for k, (v, _) in first.items() if "probability" in k] == [0.83, 0.99]
+    assert not [k for k in first if "readers drew" in k]
     assert measured(groups[4])["Volume"] == (50.0, "mm3")
     assert "Volume" not in measured(groups[5])
     sites = [next(items(g, "Finding Site")).ConceptCodeSequence[0] for g in groups[3:]]
@@ -430,6 +431,16 @@ def test_the_report_holds_every_measurement_once(tmp_path, case):
     again = highdicom.sr.srread(path)
     assert len(again.content.get_volumetric_roi_measurement_groups()) == 3
     assert len(again.content.get_image_measurement_groups()) == 3
+
+
+def test_a_calibrated_confidence_stands_beside_the_mean_probability(case):
+    read, labels = case
+    seg = make_seg(labels, read.source, ALGORITHM)
+    rows = [{**ROWS[0], "confidence": 0.41, "mean_probability": 0.83}]
+    sr = make_sr(seg, read.source, CaseMeasurements.of(VOLUMES, rows), ALGORITHM)
+    first = measured(groups_of(sr)[3])
+    assert [v for k, (v, _) in first.items() if "probability" in k] == [0.83, 0.99]
+    assert [v for k, (v, _) in first.items() if "readers drew" in k] == [0.41]
 
 
 def test_a_class_that_the_model_does_not_know_is_not_reported_as_none_there(tmp_path, case):

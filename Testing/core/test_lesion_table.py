@@ -454,6 +454,12 @@ def test_a_row_is_rounded_as_its_files_have_it():
     assert load_by_region([row, row])["periventricular"] == {"count": 2, "volume_ml": 2.4691}
     (read,) = csv.DictReader(io.StringIO(table_csv([row], "p1_flair")))
     assert (read["volume_ml"], read["diameter_mm"], read["disagreement"]) == ("1.2346", "12.35", "0.556")
+    assert list(read) == list(COLUMNS)
+    calibrated = replace(row, mean_probability=0.76543)
+    assert calibrated.as_dict() == row.as_dict() | {"mean_probability": 0.765}
+    first, second = csv.DictReader(io.StringIO(table_csv([calibrated, row], "p1_flair")))
+    assert list(first) == [*COLUMNS, "mean_probability"]
+    assert (first["confidence"], first["mean_probability"], second["mean_probability"]) == ("0.988", "0.765", "")
 
 
 def test_a_row_of_voxels_is_as_long_as_its_ends_are_apart():

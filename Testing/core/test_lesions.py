@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.lesions.boxes import bounding_box, changed_box, count_voxels, through_plane_axis
 from flairseg.lesions.components import find_lesions, numbered_like
 from flairseg.lesions.edits import count_edits, other_wmh_class, rethresholded
+from flairseg.models.lesion_confidence import LesionConfidence
 from scipy import ndimage
 
 #: 1 x 2 x 4 mm (I, J, K), slices from the feet up; a left-handed grid, as most clinical files have.
@@ -204,6 +207,24 @@ def test_rethresholding_leaves_what_the_reader_edited(labels, probabilities):
     out = rethresholded(edited, probabilities, 0.5, 0.4, 8.0, original)
     assert (out[9, 10:14, 30:34] == LESION).all()
     assert (out[4:8, 20:24, 25:30] == BACKGROUND).all()
+
+
+def test_confidence_is_the_share_that_readers_drew_where_the_card_tells_it(labels, probabilities):
+    calibration = LesionConfidence(-3.0, 1.1, 0.5)
+    plain = find_lesions(labels, AFFINE, probabilities, (LESION, NORMAL_WMH))
+    found = find_lesions(labels, AFFINE, probabilities, (LESION, NORMAL_WMH), confidence=calibration)
+    large, small, normal = found.lesions
+    assert large.confidence == calibration.drawn_share(0.70, 640.0) != pytest.approx(0.70, abs=0.05)
+    assert small.confidence == calibration.drawn_share(0.94, 32.0)
+    assert (large.mean_probability, small.mean_probability) == pytest.approx((0.70, 0.94), abs=1e-3)
+    assert (normal.drawn_share, normal.confidence) == (None, normal.mean_probability), "fitted on lesions alone"
+    for one, other in zip(found.lesions, plain.lesions, strict=True):
+        assert replace(one, drawn_share=None) == other
+        assert other.confidence == other.mean_probability
+    assert find_lesions(labels, AFFINE, confidence=calibration).lesions[0].confidence is None
+    labels[4:8, 20:24, 25:27] = BACKGROUND
+    edited = find_lesions(labels, AFFINE, probabilities, previous=found, confidence=calibration).get(large.number)
+    assert edited.confidence == calibration.drawn_share(0.70, 384.0) < large.confidence
 
 
 def test_quantised_probabilities_say_the_same(labels, probabilities):

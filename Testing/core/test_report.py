@@ -28,6 +28,7 @@ from flairseg.report import CaseReport
 from flairseg.report.case import REGIONS, Review, change_of, rows_of
 from flairseg.report.gathering import Reading, from_files
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
+from flairseg.segmentation.result import MeasuredLesions
 from flairseg.segmentation.writing import write_segmentation
 from PIL import Image
 from pypdfium2 import PdfDocument
@@ -370,6 +371,27 @@ def test_how_many_images_were_used_is_in_the_report(segmentation):
     assert "19 of 21 are used" in html
     assert "Series 4 was taken." in html
     assert "are used" not in checked(CaseReport.from_segmentation(segmentation, regions=False).case)[0]
+
+
+def test_a_calibrated_confidence_is_told_beside_the_mean_probability(files, tmp_path, segmentation):
+    plain, _ = checked(from_files(files["summary"], files["flair"], how=Reading(regions=False)))
+    assert "readers drew" not in plain
+    entry = {"intercept": -30.0, "logit_probability": 1.1, "ln_volume": 0.5, "fitted_on": "x"}
+    card = replace(segmentation.card, raw={**segmentation.card.raw, "lesion_confidence": entry})
+    told = replace(segmentation, card=card, measured=MeasuredLesions())
+    written = write_segmentation(told, tmp_path, "told")
+    case = from_files(written["summary"], files["flair"], how=Reading(regions=False))
+    assert all(row.confidence < 0.01 < 0.3 < row.mean_probability for row in case.rows)
+    html, _ = checked(case)
+    for words in (
+        "share of lesions of such probability and volume that readers drew",
+        "a confidence below 0.5",
+        "Conf.",
+    ):
+        assert words in html
+    assert "a mean probability below" not in html
+    direct = CaseReport.from_segmentation(told, regions=False).case
+    assert [row.mean_probability is None for row in direct.rows] == [False] * segmentation.lesion_count
 
 
 def test_an_old_summary_or_none_gives_a_report(files, tmp_path, segmentation):

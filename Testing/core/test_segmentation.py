@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flairseg.image.packed import CompactAnswer
 from flairseg.progress import STAGES
-from flairseg.segmentation.result import Segmentation
+from flairseg.segmentation.result import MeasuredLesions, Segmentation
 from flairseg.worker import protocol as wire
 from flairseg.worker.codec import decode_value, encode_value
 from hypothesis import given, settings
@@ -122,6 +122,26 @@ def test_a_result_is_the_same_on_the_other_side(segmentation, head):
     np.testing.assert_allclose(
         again.compact_answer().full_probabilities().astype(float), segmentation.probabilities, atol=0.006
     )
+
+
+def test_a_calibrated_card_tells_the_share_of_such_lesions_that_readers_drew(segmentation):
+    plain = segmentation.summary()
+    assert "lesion_confidence" not in plain["model"]
+    assert not any("mean_probability" in row for row in plain["lesions"])
+    entry = {"intercept": -3.0, "logit_probability": 1.1, "ln_volume": 0.5}
+    card = replace(segmentation.card, raw={**segmentation.card.raw, "lesion_confidence": {**entry, "fitted_on": "x"}})
+    told = replace(segmentation, card=card, measured=MeasuredLesions()).summary()
+    assert told["model"] == {**plain["model"], "lesion_confidence": entry}
+    assert len(told["lesions"]) == len(plain["lesions"]) > 0
+    for row, before in zip(told["lesions"], plain["lesions"], strict=True):
+        share = card.lesion_confidence.drawn_share(before["confidence"], before["volume_mm3"])
+        assert row["confidence"] == pytest.approx(share, abs=0.003)
+        assert row["mean_probability"] == before["confidence"]
+        assert {**row, "confidence": None} == {
+            **before,
+            "confidence": None,
+            "mean_probability": row["mean_probability"],
+        }
 
 
 def test_regions_come_on_request_and_say_so(segmentation):

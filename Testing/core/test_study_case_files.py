@@ -10,6 +10,7 @@ from flairseg.errors import FlairSegError
 from flairseg.files.nifti import write_nifti
 from flairseg.image.volume import Volume
 from flairseg.labels import LESION
+from flairseg.models.lesion_confidence import LesionConfidence
 from flairseg.review.cases import ACCEPTED_AFTER_EDITS, CaseArchive, Verdict
 from flairseg.study.case_files import SceneGrid, read_case
 from flairseg.study.queue import work_list
@@ -53,6 +54,20 @@ def write_case(folder, affine=RIGHT_HANDED, name="p1", probabilities=True):
     }
     (folder / f"{name}_summary.json").write_text(json.dumps(summary), encoding="utf-8")
     return grid
+
+
+def test_lesion_confidence_is_that_of_the_model_in_the_summary(tmp_path):
+    write_case(tmp_path)
+    path = tmp_path / "p1_summary.json"
+    summary = json.loads(path.read_text())
+    assert read_case(work_list(tmp_path)[0]).confidence is None
+    for entry, expected in (
+        ({"intercept": -3.0, "logit_probability": 1.1, "ln_volume": 0.5}, LesionConfidence(-3.0, 1.1, 0.5)),
+        ({"intercept": -3.0}, None),
+        ("high", None),
+    ):
+        path.write_text(json.dumps(summary | {"model": {**summary["model"], "lesion_confidence": entry}}))
+        assert read_case(work_list(tmp_path)[0]).confidence == expected
 
 
 def write_segments(path, labels, grid, value=7):

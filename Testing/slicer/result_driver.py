@@ -35,7 +35,7 @@ def head_with_lesions(head) -> tuple[Volume, np.ndarray, np.ndarray]:
     return volume, labels, probabilities.astype(np.float16)
 
 
-def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None):
+def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None, lesion_confidence=None):
     """A volume node and its segmentation node, as a run leaves them in the scene."""
     from FlairSegLib import scene_bridge
 
@@ -43,7 +43,12 @@ def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None):
     if volume_node is None:
         volume_node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, name)
     card = SimpleNamespace(
-        id="intensity-v0.1", sha256="ab" * 32, classes=(1, 2, 3), version="0.1", title="Intensity bands"
+        id="intensity-v0.1",
+        sha256="ab" * 32,
+        classes=(1, 2, 3),
+        version="0.1",
+        title="Intensity bands",
+        lesion_confidence=lesion_confidence,
     )
     result = Segmentation(volume, labels, probabilities, card, "auto", "cpu", "CPUExecutionProvider", name)
     return volume_node, scene_bridge.segmentation_to_node(result, volume_node)

@@ -11,6 +11,7 @@ from flairseg.anatomy.lesion_table import COLUMNS, lesion_table, load_by_region
 from flairseg.anatomy.packing import pack_regions, unpack_regions
 from flairseg.anatomy.regions import BRAIN_STEM, CORTEX, WHITE_MATTER, RegionMap
 from flairseg.labels import LESION, NORMAL_WMH
+from flairseg.models.lesion_confidence import LesionConfidence
 from flairseg.segmentation.result import Segmentation
 
 from Testing.core import tiny
@@ -174,6 +175,38 @@ def test_an_ensembles_disagreement_is_the_confidence(slicer, result, head):
     assert result.numbers() == [3]
     tip = result.panel.ui.lesionTable.item(0, 0).toolTip()
     assert "disagree by 80 %" in tip
+
+
+def test_a_calibrated_card_makes_confidence_the_share_that_readers_drew(slicer, result, head):
+    volume, node = segmented(slicer, head)
+    result.show(node)
+    ui = result.panel.ui
+    assert result.column(CONFIDENCE) == ["90", "90", "55"]
+    assert "mean probability of its class" in ui.confidenceFilter.toolTip
+    calibration = LesionConfidence(-4.0, 1.1, 0.5)
+    _, node = segmented(slicer, head, volume_node=volume, lesion_confidence=calibration)
+    result.show(node)
+
+    def expected():
+        # Probabilities are kept in steps of 1/255.
+        return [100 * calibration.drawn_share(x.mean_probability, x.volume_mm3) for x in result.panel.lesions.rows]
+
+    assert [float(text) for text in result.column(CONFIDENCE)] == pytest.approx(expected(), abs=0.51)
+    assert float(result.column(CONFIDENCE)[2]) < 50 < 55
+    tip = ui.lesionTable.item(2, 0).toolTip()
+    assert f"Readers drew {expected()[2]:.0f} % of such lesions" in tip
+    assert "Probability 55 % on average" in tip
+    for told in (ui.confidenceFilter.toolTip, ui.lesionTable.horizontalHeaderItem(CONFIDENCE).toolTip()):
+        assert "that readers drew" in told
+    ui.confidenceFilter.setCurrentIndex(1)
+    ui.confidenceSpinBox.setValue(50)
+    assert result.numbers() == [3]
+    ui.confidenceFilter.setCurrentIndex(0)
+    before = result.column(CONFIDENCE)[2]
+    k, j, i = SMALL
+    result.paint((k, j + 6, i), 9.0)
+    assert [float(text) for text in result.column(CONFIDENCE)] == pytest.approx(expected(), abs=0.51)
+    assert result.column(CONFIDENCE)[2] != before
 
 
 def test_confluent_lesions_are_counted_split(slicer, result, head):

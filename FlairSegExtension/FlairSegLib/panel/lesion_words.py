@@ -62,7 +62,8 @@ def region_name(region: str | None) -> str:
 def certainty(lesion: Lesion) -> float | None:
     """How sure the list says the models are of a lesion, 0..1; None where nothing is known.
 
-    Of an ensemble it is what the members' disagreement leaves, of a single model the mean probability.
+    Of an ensemble it is what the members' disagreement leaves, of a single model the share of such lesions that readers
+    drew, where its card tells that, else the mean probability.
     """
     return lesion.confidence if lesion.disagreement is None else 1.0 - lesion.disagreement
 
@@ -89,10 +90,12 @@ def sheet(lesion: Lesion, row: LesionRow | None) -> str:
     lines.append(_("Centre (R, A, S) {r:.0f}, {a:.0f}, {s:.0f} mm").format(r=right, a=front, s=up))
     if lesion.ventricle_distance_mm is not None:
         lines.append(_("{mm:.1f} mm from the ventricles").format(mm=lesion.ventricle_distance_mm))
-    if lesion.confidence is not None:
+    if lesion.drawn_share is not None:
+        lines.append(_("Readers drew {n:.0f} % of such lesions").format(n=100 * lesion.drawn_share))
+    if lesion.mean_probability is not None:
         lines.append(
             _("Probability {mean:.0f} % on average, {peak:.0f} % at its highest").format(
-                mean=100 * lesion.confidence, peak=100 * (lesion.peak_probability or 0.0)
+                mean=100 * lesion.mean_probability, peak=100 * (lesion.peak_probability or 0.0)
             )
         )
     if lesion.disagreement is not None:
@@ -200,6 +203,16 @@ def load_line(load: Mapping[str, Mapping[str, float]]) -> str:
     return " · ".join(parts)
 
 
+def confidence_tip(calibrated: bool) -> str:
+    """What confidence means, of a model whose card tells the share of such lesions that readers drew or of another."""
+    if calibrated:
+        return _(
+            "Confidence, %: share of lesions of such probability and volume that readers drew; of normal"
+            " hyperintensity, mean probability of the class"
+        )
+    return _("Confidence, %: mean probability of its class; of an ensemble, how far its models agree")
+
+
 def column_tips() -> list[str]:
     """What the columns of the list of lesions mean."""
     return [
@@ -207,7 +220,7 @@ def column_tips() -> list[str]:
         _("Volume, ml"),
         _("Largest diameter, mm"),
         _("Slice in which it is largest"),
-        _("Confidence, %: mean probability of its class; of an ensemble, how far its models agree"),
+        confidence_tip(calibrated=False),
         _("Region of the brain; normal hyperintensity is named as such and counts in no region"),
     ]
 
@@ -236,10 +249,10 @@ def key_line() -> str:
 
 def explanation(lesion: Lesion) -> str:
     """How sure the model is of a lesion's class: its mean probability, and that of the next class."""
-    if lesion.confidence is None:
+    if lesion.mean_probability is None:
         return ""
     return _("Model: {own:.0f} % {name}, {other:.0f} % {next}.").format(
-        own=100 * lesion.confidence,
+        own=100 * lesion.mean_probability,
         name=_in_words(lesion.value),
         other=100 * lesion.probabilities[lesion.runner_up],
         next=_in_words(lesion.runner_up),

@@ -263,6 +263,7 @@ class LesionsSection:
         finally:
             self._filling = False
         lesion_list.mark_sorted(table, self._sort, self._descending)
+        self._tell_confidence()
         if self._measured is None:
             self._quiet(_("Counting …") if self._node is not None else "")
         elif not self._rows:
@@ -275,6 +276,13 @@ class LesionsSection:
         self._explain()
         self._show_load()
         self._update_buttons()
+
+    def _tell_confidence(self) -> None:
+        """Tooltips: what confidence means of the lesions that are listed."""
+        lesions = () if self._measured is None else self._measured.regions.lesions
+        tip = lesion_words.confidence_tip(any(lesion.drawn_share is not None for lesion in lesions))
+        self.ui.lesionTable.horizontalHeaderItem(lesion_list.CONFIDENCE).setToolTip(tip)
+        self.ui.confidenceFilter.setToolTip(tip)
 
     def _wanted(self) -> list[Lesion]:
         if self._measured is None:

@@ -16,6 +16,7 @@ import slicer
 import vtk
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_ID
+from flairseg.models.lesion_confidence import LesionConfidence
 from flairseg.review.cases import CaseArchive
 from flairseg.segmentation.result import Segmentation
 from flairseg.study.case_files import read_case
@@ -44,6 +45,7 @@ class KnownModel:
     id: str
     sha256: str
     version: str = ""
+    lesion_confidence: LesionConfidence | None = None
 
 
 @dataclass
@@ -229,7 +231,11 @@ class CaseLoader:
             files.volume,
             answer.full_labels(),
             None,
-            KnownModel(tags.get(segment_tags.MODEL, ""), tags.get(segment_tags.MODEL_SHA256, "")),
+            KnownModel(
+                tags.get(segment_tags.MODEL, ""),
+                tags.get(segment_tags.MODEL_SHA256, ""),
+                lesion_confidence=files.confidence,
+            ),
             "",
             "",
             "",

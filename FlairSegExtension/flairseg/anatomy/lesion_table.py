@@ -46,8 +46,11 @@ class LesionRow:
         Centre of mass, RAS.
     slices : tuple of int
         First and last along the through-plane axis, from 0.
-    confidence, peak_probability : float or None
-        Mean and highest probability of its class; None where no probabilities are known.
+    confidence : float or None
+        Share of such lesions that readers drew, where the model's card tells it; else the mean probability of its
+        class. None where no probabilities are known.
+    peak_probability : float or None
+        Highest probability of its class.
     ventricle_distance_mm : float or None
         Smallest distance between voxel centres of the lesion and of the ventricles; None without ventricles.
     region : str
@@ -56,6 +59,8 @@ class LesionRow:
         How many lesions it is when confluent ones are split, see :func:`lesion_parts`.
     disagreement : float or None
         Of an ensemble's members, 0..1.
+    mean_probability : float or None
+        Of its class, where ``confidence`` is something else.
     """
 
     number: int
@@ -70,6 +75,7 @@ class LesionRow:
     region: str
     parts: int
     disagreement: float | None = None
+    mean_probability: float | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -92,7 +98,8 @@ class LesionRow:
             "region": self.region,
             "parts": self.parts,
         }
-        return row if self.disagreement is None else {**row, "disagreement": round(self.disagreement, 3)}
+        further = {"disagreement": self.disagreement, "mean_probability": self.mean_probability}
+        return row | {name: round(value, 3) for name, value in further.items() if value is not None}
 
 
 class Measured:
@@ -169,6 +176,7 @@ def _row(lesion: Lesion, lesions: LesionMap, ijk_to_ras: np.ndarray, region: str
     return LesionRow(
         lesion.number, lesion.value, lesion.volume_mm3, diameter, lesion.centre_ras, lesion.slices, lesion.confidence,
         lesion.peak_probability, lesion.ventricle_distance_mm, region, parts, lesion.disagreement,
+        None if lesion.drawn_share is None else lesion.mean_probability,
     )  # fmt: skip
 
 
@@ -292,7 +300,7 @@ def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dic
     return entries
 
 
-#: Columns of the CSV file, in order.
+#: Columns of the CSV file, in order; ``mean_probability`` comes after them where ``confidence`` is something else.
 COLUMNS = (
     "case", "number", "class", "region", "volume_mm3", "volume_ml", "diameter_mm", "parts", "first_slice", "last_slice",
     "centre_r_mm", "centre_a_mm", "centre_s_mm", "ventricle_distance_mm", "confidence", "peak_probability",
@@ -306,7 +314,7 @@ def table_csv(rows: Iterable[LesionRow], case: str) -> str:
     ``case`` stands in each row, so that tables of several cases can be put together; ``class`` is ``lesion`` or
     ``normal_wmh``; slices count from 1; the centre is in RAS mm.
     """
-    lines = []
+    lines, columns = [], COLUMNS
     for row in rows:
         values = row.as_dict()
         first, last = values.pop("slices")
@@ -322,7 +330,9 @@ def table_csv(rows: Iterable[LesionRow], case: str) -> str:
             "centre_s_mm": s,
         }
         lines.append(values)
-    return csv_text(COLUMNS, lines)
+        if row.mean_probability is not None:
+            columns = (*COLUMNS, "mean_probability")
+    return csv_text(columns, lines)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -18,6 +18,7 @@ REGIONS = {
     "deep_white_matter": CodedConcept(PRIVATE_SCHEME, "REG-DWM", "Deep white matter"),
 }
 CONFIDENCE = CodedConcept(PRIVATE_SCHEME, "CONFIDENCE", "Mean probability of the class by the model")
+DRAWN_SHARE = CodedConcept(PRIVATE_SCHEME, "DRAWN-SHARE", "Share of such lesions that readers drew")
 PEAK = CodedConcept(PRIVATE_SCHEME, "PEAK-PROB", "Highest probability of the class by the model")
 VENTRICLE_DISTANCE = CodedConcept(PRIVATE_SCHEME, "VENT-DIST", "Distance to the ventricles")
 #: Coordinates of a lesion's centre, RAS: towards the patient's right, front and head.

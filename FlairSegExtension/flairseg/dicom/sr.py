@@ -15,7 +15,7 @@ import numpy as np
 
 from .._version import __version__
 from ..labels import CLASS_BY_ID, CLASSES, LESION, CodedConcept, LabelClass
-from .codes import CENTRE, CONFIDENCE, PARTS, PEAK, REGIONS, VENTRICLE_DISTANCE
+from .codes import CENTRE, CONFIDENCE, DRAWN_SHARE, PARTS, PEAK, REGIONS, VENTRICLE_DISTANCE
 from .making import (
     MANUFACTURER,
     MODEL,
@@ -56,8 +56,8 @@ class LesionMeasurements:
     ----------
     number : int
     volume_mm3, diameter_mm, ventricle_distance_mm : float or None
-    confidence, peak_probability : float or None
-        0..1.
+    mean_probability, peak_probability, drawn_share : float or None
+        0..1; the last is the share of such lesions that readers drew.
     centre_ras_mm : tuple of float or None
         Centre of mass, RAS.
     parts : float or None
@@ -71,10 +71,11 @@ class LesionMeasurements:
     diameter_mm: float | None = None
     centre_ras_mm: tuple[float, ...] | None = None
     ventricle_distance_mm: float | None = None
-    confidence: float | None = None
+    mean_probability: float | None = None
     peak_probability: float | None = None
     parts: float | None = None
     region: str = ""
+    drawn_share: float | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> LesionMeasurements:
@@ -82,16 +83,18 @@ class LesionMeasurements:
         volume, volume_ml = _number(row.get("volume_mm3")), _number(row.get("volume_ml"))
         if volume is None and volume_ml is not None:
             volume = 1000 * volume_ml
+        confidence, mean = _number(row.get("confidence")), _number(row.get("mean_probability"))
         return cls(
             int(_number(row.get("number")) or 0),
             volume,
             _number(row.get("diameter_mm")),
             _centre(row.get("centre_ras_mm")),
             _number(row.get("ventricle_distance_mm")),
-            _number(row.get("confidence")),
+            confidence if mean is None else mean,
             _number(row.get("peak_probability")),
             _number(row.get("parts")),
             str(row.get("region")),
+            None if mean is None else confidence,
         )
 
 
@@ -245,7 +248,8 @@ def _lesion_group(
         (codes.SCT.Diameter, lesion.diameter_mm, millimetre, codes.SCT.Maximum),
         *((coded(code), c, millimetre, None) for code, c in zip(CENTRE, centre or (None,) * 3, strict=True)),
         (coded(VENTRICLE_DISTANCE), lesion.ventricle_distance_mm, millimetre, None),
-        (coded(CONFIDENCE), lesion.confidence, codes.UCUM.NoUnits, None),
+        (coded(CONFIDENCE), lesion.mean_probability, codes.UCUM.NoUnits, None),
+        (coded(DRAWN_SHARE), lesion.drawn_share, codes.UCUM.NoUnits, None),
         (coded(PEAK), lesion.peak_probability, codes.UCUM.NoUnits, None),
         (coded(PARTS), lesion.parts, codes.UCUM.NoUnits, None),
     ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..image.geometry import triple, voxel_volume_of
 from ..labels import BACKGROUND, LESION, VENTRICLES
+from ..models.lesion_confidence import LesionConfidence
 from .boxes import Box, bounding_box, common, through_plane_axis
 
 #: What S5 calls no lesion: less than 3 mm across.
@@ -57,6 +58,9 @@ class Lesion:
     disagreement : float or None
         Mean over the region of how much an ensemble's members disagree about lesions, 0..1 (see
         :mod:`flairseg.segmentation.ensemble`); None for a single model.
+    drawn_share : float or None
+        Share of such lesions that readers drew, 0..1 (:mod:`flairseg.models.lesion_confidence`); None where the model's
+        card does not tell, and of normal WMH.
     """
 
     number: int
@@ -73,6 +77,7 @@ class Lesion:
     ventricle_distance_mm: float | None = None
     touches_ventricles: bool = False
     disagreement: float | None = None
+    drawn_share: float | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -80,9 +85,14 @@ class Lesion:
         return self.volume_mm3 / 1000
 
     @property
-    def confidence(self) -> float | None:
+    def mean_probability(self) -> float | None:
         """Mean probability of its own class over the region, 0..1; None where no probabilities are known."""
         return self.probabilities[self.value] if self.probabilities else None
+
+    @property
+    def confidence(self) -> float | None:
+        """:attr:`drawn_share` where it is known, else :attr:`mean_probability`."""
+        return self.mean_probability if self.drawn_share is None else self.drawn_share
 
     @property
     def runner_up(self) -> int | None:
@@ -93,7 +103,7 @@ class Lesion:
 
     @property
     def margin(self) -> float | None:
-        """Confidence minus the mean probability of :attr:`runner_up`; negative where the model would say otherwise."""
+        """Mean probability minus that of :attr:`runner_up`; negative where the model would say otherwise."""
         second = self.runner_up
         return None if second is None else self.probabilities[self.value] - self.probabilities[second]
 
@@ -155,6 +165,7 @@ def find_lesions(
     values: Sequence[int] = (LESION,),
     previous: LesionMap | None = None,
     disagreement: np.ndarray | None = None,
+    confidence: LesionConfidence | None = None,
 ) -> LesionMap:
     """Number and measure the 26-connected regions of some classes.
 
@@ -171,6 +182,8 @@ def find_lesions(
         The regions before an edit: numbers stay with their region (:func:`numbered_like`).
     disagreement : ndarray of float, shape (K, J, I), optional
         Of an ensemble's members, 0..1.
+    confidence : LesionConfidence, optional
+        Of the model's card: how probability and volume become :attr:`Lesion.drawn_share`.
 
     Returns
     -------
@@ -200,6 +213,8 @@ def find_lesions(
         components[own > 0] = own[own > 0] + (len(classes) - 1)
         classes += [value] * count
     regions = _measured(components, classes, box, ijk_to_ras, probabilities, disagreement)
+    if confidence is not None:
+        regions = [_with_drawn_share(region, confidence) for region in regions]
     regions = _with_ventricle_distance(regions, components, box, labels, ijk_to_ras)
     order = sorted(regions, key=lambda r: (-r.value, -r.voxels, r.number))
     lookup = np.zeros(len(classes), np.int32)
@@ -351,6 +366,13 @@ def _measured(
             )
         )
     return out
+
+
+def _with_drawn_share(region: Lesion, confidence: LesionConfidence) -> Lesion:
+    """A lesion with the share of such lesions that readers drew; other classes as they are."""
+    if region.value != LESION or region.mean_probability is None:
+        return region
+    return replace(region, drawn_share=confidence.drawn_share(region.mean_probability, region.volume_mm3))
 
 
 def _to_ras(kji: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[float, float, float]:

@@ -69,6 +69,17 @@ class LesionConfidence:
         logit = self.intercept + self.logit_probability * math.log(p / (1 - p)) + self.ln_volume * math.log(volume_mm3)
         return 0.5 * (1 + math.tanh(logit / 2))
 
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> LesionConfidence:
+        """From a JSON object.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If a coefficient makes no sense, is missing or of another type.
+        """
+        return cls(*(float(entry[name]) for name in ("intercept", "logit_probability", "ln_volume")))
+
 
 def lesion_confidence_of(raw: Mapping[str, Any]) -> LesionConfidence | None:
     """The calibration that a card holds, if it holds one.
@@ -84,5 +95,4 @@ def lesion_confidence_of(raw: Mapping[str, Any]) -> LesionConfidence | None:
         return None
     if "ensemble" in raw:
         raise ValueError(f"{FIELD} stands in cards of single models, not in an ensemble's")
-    entry = raw[FIELD]
-    return LesionConfidence(*(float(entry[name]) for name in ("intercept", "logit_probability", "ln_volume")))
+    return LesionConfidence.of(raw[FIELD])

@@ -7,7 +7,7 @@ used where it agrees with the map, and said to be missing or doubtful where it d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,10 @@ class Review:
 
 @dataclass(frozen=True)
 class Row:
-    """One lesion, as the table shows it; None where unknown. ``slices`` are counted from 0, as in ``summary.json``."""
+    """One lesion, as the table shows it; None where unknown. ``slices`` are counted from 0, as in ``summary.json``.
+
+    ``confidence`` is the share of such lesions that readers drew where ``mean_probability`` is known, else the latter.
+    """
 
     number: int
     volume_ml: float
@@ -80,6 +83,7 @@ class Row:
     region: str | None = None
     parts: int | None = None
     disagreement: float | None = None
+    mean_probability: float | None = None
 
     @classmethod
     def of(cls, row: LesionRow) -> Row:
@@ -87,7 +91,13 @@ class Row:
         return cls(
             row.number, row.volume_ml, row.diameter_mm, row.centre_ras_mm, row.slices, row.confidence,
             row.peak_probability, row.ventricle_distance_mm, row.region, row.parts, row.disagreement,
+            row.mean_probability,
         )  # fmt: skip
+
+
+def calibrated(rows: Iterable[Row]) -> bool:
+    """Whether the confidence of some lesions is the share of such lesions that readers drew."""
+    return any(row.mean_probability is not None for row in rows)
 
 
 @dataclass(frozen=True)
@@ -385,6 +395,7 @@ def rows_of(content: object) -> tuple[Row, ...]:
                 entry["region"] if entry.get("region") in REGIONS else None,
                 whole(entry.get("parts")),
                 number(entry.get("disagreement")),
+                number(entry.get("mean_probability")),
             )
         )
     return tuple(rows)

@@ -17,13 +17,14 @@ from .case import (
     Case,
     Change,
     Row,
+    calibrated,
 )
 from .document import ALARM, ATTENTION, CALM, Block, Fact, Notice, Picture, Section
 from .safe import safe
 from .slices import Slices, SliceView
 from .texts import Texts
 
-#: Mean probability below which a lesion deserves a second look.
+#: Confidence below which a lesion deserves a second look.
 UNCERTAIN = 0.5
 #: Lesions below this are easily wrong: a region that has no other is told apart, ml.
 SMALL_ML = 0.1
@@ -144,7 +145,8 @@ def volume_block(case: Case, texts: Texts) -> Block:
             lines.append(texts.count("volumes.parts", sum(parts)))
         low = sum(row.confidence is not None and row.confidence < UNCERTAIN for row in case.rows)
         if low:
-            lines.append(texts.count("volumes.uncertain", low, limit=texts.number(UNCERTAIN, 1)))
+            said = "volumes.doubted" if calibrated(case.rows) else "volumes.uncertain"
+            lines.append(texts.count(said, low, limit=texts.number(UNCERTAIN, 1)))
     else:
         lines.append(texts("volumes.none"))
     if volumes[NORMAL_WMH]:

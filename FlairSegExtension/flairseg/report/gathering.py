@@ -315,6 +315,7 @@ def _measured(
                 confidence=old.confidence,
                 peak_probability=old.peak_probability,
                 disagreement=old.disagreement,
+                mean_probability=old.mean_probability,
                 region=row.region if regions is not None else old.region,
             )
         rows.append(row)

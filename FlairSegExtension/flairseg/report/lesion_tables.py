@@ -11,6 +11,7 @@ from .case import (
     ChangedLesion,
     Grade,
     Row,
+    calibrated,
 )
 from .document import Section
 from .safe import SENTENCE, safe
@@ -31,7 +32,8 @@ def lesion_section(case: Case, texts: Texts) -> Section:
     rows = tuple(cells(*(_CELLS[name](row, texts) for name in columns)) for row in case.rows)
     head = tuple(texts(f"lesions.{name}") for name in columns)
     table = Table("", head, rows, numbers_from=2 if "region" in columns else 1)
-    return Section("lesions", title, (texts.count("lesions.caption", len(case.rows)),), table)
+    told = (texts("lesions.drawn.caption"),) if "drawn" in columns else ()
+    return Section("lesions", title, (texts.count("lesions.caption", len(case.rows)), *told), table)
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
@@ -42,6 +44,7 @@ def _columns(rows: Sequence[Row]) -> list[str]:
         "slices": any(row.slices is not None for row in rows),
         "centre": any(row.centre_ras_mm is not None for row in rows),
         "distance": any(row.ventricle_distance_mm is not None for row in rows),
+        "drawn": calibrated(rows),
         "confidence": any(row.confidence is not None for row in rows),
         "peak": any(row.peak_probability is not None for row in rows),
         "parts": any(row.parts is not None and row.parts > 1 for row in rows),
@@ -169,7 +172,10 @@ _CELLS: dict[str, Callable[[Row, Texts], str]] = {
     "slices": lambda row, texts: _slices(row.slices, texts),
     "centre": lambda row, texts: _centre(row.centre_ras_mm, texts),
     "distance": lambda row, texts: texts.number(row.ventricle_distance_mm, 1),
-    "confidence": lambda row, texts: texts.number(row.confidence),
+    "drawn": lambda row, texts: texts.number(None if row.mean_probability is None else row.confidence),
+    "confidence": lambda row, texts: texts.number(
+        row.confidence if row.mean_probability is None else row.mean_probability
+    ),
     "peak": lambda row, texts: texts.number(row.peak_probability),
     "parts": lambda row, texts: texts("format.nothing") if row.parts is None else str(row.parts),
     "disagreement": lambda row, texts: texts.number(row.disagreement),

@@ -7,7 +7,7 @@ import hashlib
 import platform
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..anatomy.lesion_table import LesionRow
     from ..anatomy.regions import RegionMap
     from ..lesions.components import LesionMap
+    from ..models.lesion_confidence import LesionConfidence
 
 
 class MeasuredLesions:
@@ -48,7 +49,13 @@ class MeasuredLesions:
             probabilities, disagreement = result.probabilities, result.disagreement
             if probabilities is None and result.compact is not None:
                 probabilities, disagreement = result.compact.full_probabilities(), result.compact.full_disagreement()
-            found = find_lesions(result.labels, result.volume.ijk_to_ras, probabilities, disagreement=disagreement)
+            found = find_lesions(
+                result.labels,
+                result.volume.ijk_to_ras,
+                probabilities,
+                disagreement=disagreement,
+                confidence=result.lesion_confidence,
+            )
             self._map = key, found
         return self._map[1]
 
@@ -172,6 +179,12 @@ class Segmentation:
         return {value: ml if ml or value in self.card.classes else None for value, ml in self.volumes_ml().items()}
 
     @property
+    def lesion_confidence(self) -> LesionConfidence | None:
+        """How its lesions' confidence follows from probability and volume; None where it is the mean probability."""
+        # Of a model that is not on this computer nothing but its id is known.
+        return getattr(self.card, "lesion_confidence", None)
+
+    @property
     def lesion_count(self) -> int:
         """Number of lesions (26-connected components of label 3)."""
         return self.measured.count(self)
@@ -267,6 +280,8 @@ class Segmentation:
                 entry["pipeline_sha256"] = pipeline_sha256(self.card)
         if pipeline is not None and pipeline.thresholds:
             entry["thresholds"] = {CLASS_BY_VALUE[value].id: level for value, level in pipeline.thresholds.items()}
+        if self.lesion_confidence is not None:
+            entry["lesion_confidence"] = asdict(self.lesion_confidence)
         members = [
             {
                 "id": member.id,

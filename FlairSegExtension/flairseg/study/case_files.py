@@ -22,6 +22,7 @@ from ..io.label_meanings import OWN
 from ..io.reader import read_volume
 from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES
 from ..lesions.boxes import Box
+from ..models.lesion_confidence import FIELD, LesionConfidence
 from ..review.cases import CaseArchive
 from .queue import QueueItem, summary_of
 
@@ -52,6 +53,8 @@ class CaseFiles:
     tags : mapping of int to mapping of str to str
         Class value -> provenance (``FlairSeg.model``, ...) as it was kept with that segment; empty if nothing is known.
     warnings : tuple of str
+    confidence : LesionConfidence or None
+        How lesion confidence follows from probability and volume, as the summary has it of the model.
     """
 
     item: QueueItem
@@ -62,6 +65,7 @@ class CaseFiles:
     going_on_from: str = ""
     tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    confidence: LesionConfidence | None = None
 
     def correction(self) -> tuple[Box, np.ndarray, np.ndarray] | None:
         """What a reader corrected earlier: box (K, J, I), original and reader's labels in it; None if nothing."""
@@ -201,6 +205,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
         origin,
         tags or _tags_of(item),
         tuple(dict.fromkeys(warnings)),
+        _confidence_of(item),
     )
 
 
@@ -226,6 +231,15 @@ def _tags_of(item: QueueItem) -> dict[int, dict[str, str]]:
     }
     tags = {f"{_PREFIX}{key}": str(value) for key, value in found.items() if value}
     return dict.fromkeys(CLASS_BY_VALUE, tags)
+
+
+def _confidence_of(item: QueueItem) -> LesionConfidence | None:
+    """How lesion confidence follows from probability and volume, by the model that a summary names."""
+    model = summary_of(item).get("model")
+    try:
+        return LesionConfidence.of(model[FIELD]) if isinstance(model, dict) and FIELD in model else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _read_probabilities(path: Path, grid: Volume) -> np.ndarray:

@@ -5,8 +5,9 @@ Score: the *expected correction* in ml of lesion, if the model's probabilities a
     sum over lesion voxels of (1 - p)  +  sum over all other voxels with p >= 0.05 of p,     p = probability of lesion,
 
 in other words, the volume that a reader is expected to remove and to add. The floor of 0.05 keeps the sum over millions
-of background voxels from drowning the rest. Where there are no probabilities but a lesion table with each lesion's mean
-probability, the first half alone is known; where there is neither, the case has no score and comes after those that do.
+of background voxels from drowning the rest. Where there are no probabilities but a lesion table with each lesion's
+confidence (mean probability, or the share of such lesions that readers drew), the first half alone is known; where
+there is neither, the case has no score and comes after those that do.
 
 The score orders work; it is no measure of quality, and nothing is accepted because of it.
 """
