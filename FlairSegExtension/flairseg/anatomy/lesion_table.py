@@ -314,7 +314,8 @@ def table_csv(rows: Iterable[LesionRow], case: str) -> str:
     ``case`` stands in each row, so that tables of several cases can be put together; ``class`` is ``lesion`` or
     ``normal_wmh``; slices count from 1; the centre is in RAS mm.
     """
-    lines, columns = [], COLUMNS
+    lines: list[dict[str, Any]] = []
+    columns: tuple[str, ...] = COLUMNS
     for row in rows:
         values = row.as_dict()
         first, last = values.pop("slices")

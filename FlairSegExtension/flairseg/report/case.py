@@ -7,7 +7,7 @@ used where it agrees with the map, and said to be missing or doubtful where it d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -93,11 +93,6 @@ class Row:
             row.peak_probability, row.ventricle_distance_mm, row.region, row.parts, row.disagreement,
             row.mean_probability,
         )  # fmt: skip
-
-
-def calibrated(rows: Iterable[Row]) -> bool:
-    """Whether the confidence of some lesions is the share of such lesions that readers drew."""
-    return any(row.mean_probability is not None for row in rows)
 
 
 @dataclass(frozen=True)

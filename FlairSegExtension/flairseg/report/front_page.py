@@ -17,9 +17,9 @@ from .case import (
     Case,
     Change,
     Row,
-    calibrated,
 )
 from .document import ALARM, ATTENTION, CALM, Block, Fact, Notice, Picture, Section
+from .lesion_tables import calibrated
 from .safe import safe
 from .slices import Slices, SliceView
 from .texts import Texts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..reporting.layout import Table, cells
 from .case import (
@@ -11,7 +11,6 @@ from .case import (
     ChangedLesion,
     Grade,
     Row,
-    calibrated,
 )
 from .document import Section
 from .safe import SENTENCE, safe
@@ -34,6 +33,11 @@ def lesion_section(case: Case, texts: Texts) -> Section:
     table = Table("", head, rows, numbers_from=2 if "region" in columns else 1)
     told = (texts("lesions.drawn.caption"),) if "drawn" in columns else ()
     return Section("lesions", title, (texts.count("lesions.caption", len(case.rows)), *told), table)
+
+
+def calibrated(rows: Iterable[Row]) -> bool:
+    """Whether the confidence of some lesions is the share of such lesions that readers drew."""
+    return any(row.mean_probability is not None for row in rows)
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
