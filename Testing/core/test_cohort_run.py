@@ -17,13 +17,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from flairseg import cohort, segment
-from flairseg.cohort import begun, case, follow, inputs
+from flairseg.cohort import begun, case, follow, inputs, tables
 from flairseg.cohort.bids_dataset import write_participants
 from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
 from flairseg.cohort.events import Event
 from flairseg.cohort.lock import RunLock
-from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, Session, SessionRow
+from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, LesionRecord, Session, SessionRow
 from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.running import RunOptions, prepare_run
 from flairseg.cohort.tables import write_tables
@@ -495,6 +495,14 @@ def test_the_time_of_a_plan_has_the_comparisons(tmp_path, model):
     assert (len(plan.todo), plan.comparisons) == (6, 4)
     assert plan.seconds(1) == 6 * plan.seconds_each + 4 * plan.seconds_comparison
     assert prepare_run(root, tmp_path / "out", replace(options, follow=False)).plan.comparisons == 0
+
+
+def test_the_lesion_table_tells_calibrated_confidence_from_mean_probability(tmp_path, monkeypatch):
+    rows = [{"number": 1, "confidence": 0.41, "mean_probability": 0.83}, {"number": 2, "confidence": 0.7}]
+    monkeypatch.setattr(tables, "read_lesions", lambda layout: iter(LesionRecord("c", "1", "", r) for r in rows))
+    tables.write_lesions(cohort.Layout(tmp_path))
+    written = pq.read_table(tmp_path / "lesions.parquet").to_pylist()
+    assert [(row["confidence"], row["mean_probability"]) for row in written] == [(0.41, 0.83), (0.7, None)]
 
 
 def test_covariates_that_come_later_reach_the_table(small, tmp_path):

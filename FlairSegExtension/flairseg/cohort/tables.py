@@ -23,6 +23,7 @@ _DECIMAL = frozenset({"age", "seconds"})
 _LESION_COLUMNS = (
     "number", "region", "volume_mm3", "volume_ml", "diameter_mm", "parts", "first_slice", "last_slice", "centre_r_mm",
     "centre_a_mm", "centre_s_mm", "ventricle_distance_mm", "confidence", "peak_probability", "disagreement",
+    "mean_probability",
 )  # fmt: skip
 _LESION_WHOLE = frozenset({"number", "parts", "first_slice", "last_slice"})
 _FAILURE_COLUMNS = ("case", "subject", "session", "status", "code", "message", "advice", "attempts", "source")
