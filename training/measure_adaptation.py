@@ -3,8 +3,9 @@
 ``--base models/<id>`` is a model folder whose recipe left Tabriz out. For each count of patients and each seed the base
 is adapted to so many patients and tested on the others: all classes reviewed, as readers of the extension do, normal
 hyperintensity by S1's rule and by hand for 101228; with ``--drawn`` only what was drawn, ventricles and lesions. The
-figures are of what was drawn. With ``--elsewhere`` the models are tested on MSLesSeg and Muslim's slices, too. Scans of
-one person stay together. One JSON line a run goes to ``--output``.
+figures are of what was drawn: of the base, of the adapted model, and of the adapted model in use, where the base reads
+scans unlike those of the adaptation (:mod:`flairseg.models.scope`). With ``--elsewhere`` the models are tested on
+MSLesSeg and Muslim's slices, too. Scans of one person stay together. One JSON line a run goes to ``--output``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from flairseg.image.slice_stack import SliceStack
 from flairseg.image.volume import Volume
 from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models.card import PipelineConfig
+from flairseg.models.scope import learnt_scope
 from flairseg.models.store import load_card
+from flairseg.preprocessing.scan_figures import scan_figures
 from flairseg.segmentation.decoding import classify
 from flairseg.segmentation.postprocessing import clean_labels
 
@@ -46,12 +49,17 @@ Known = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Scan:
-    """A test case: framed, with its labels on the slice stack's own grid, and classes learnt from and judged by."""
+    """A test case: framed, with its labels on the slice stack's own grid, and classes learnt from and judged by.
+
+    ``plane`` and ``looks`` are what the scan is like (:func:`flairseg.preprocessing.scan_figures.scan_figures`).
+    """
 
     person: str
     framed: FramedCase
     reference: np.ndarray
     spacing: tuple[float, float, float]
+    plane: str
+    looks: dict[str, float]
     reviewed: tuple[int, ...]
     judged: tuple[int, ...]
 
@@ -60,7 +68,9 @@ def scan(person: str, flair: Volume, labels: np.ndarray, known: Known, config: P
     """Frame one scan; ``labels`` on its grid."""
     volume = footed(flair)
     stack = SliceStack.from_volume(volume.with_array(labels), config.plane)
-    return Scan(person, frame_case(Case(person, volume, labels), config), stack.array, stack.spacing, *known)
+    framed = frame_case(Case(person, volume, labels), config)
+    looks = scan_figures(stack, framed.prepared)
+    return Scan(person, framed, stack.array, stack.spacing, stack.plane, looks, *known)
 
 
 def tabriz_scans(data: Path, config: PipelineConfig, reviewed: tuple[int, ...] = EVERY_CLASS) -> list[Scan]:
@@ -145,6 +155,8 @@ def main() -> None:
             settings = replace(Settings(**arguments.settings), seed=seed)
             site = site_bank([one for one in sets["tabriz"] if one.person in learnt])
             tuned = tune(network, site, replay, config, settings)
+            own = [one for one in sets["tabriz"] if one.person in learnt]
+            scope = learnt_scope([one.plane for one in own], [one.looks for one in own])
             row = {"patients": count, "seed": seed, "cpu_seconds": round(time.process_time() - began, 1),
                    "steps": tuned.steps, "best_step": tuned.best_step, "checks": tuned.checks}  # fmt: skip
             for name, scans in sets.items():
@@ -154,10 +166,13 @@ def main() -> None:
                 own = [scans[n] for n in tested]
                 ours = [figures(tuned.network, one, config) for one in own]
                 theirs = [base[name][n] for n in tested]
+                like = [not scope.outside(one.plane, one.looks) for one in own]
+                in_use = [a if alike else b for a, b, alike in zip(ours, theirs, like, strict=True)]
                 row[name] = {
-                    key: [round(over_persons(side, own, key), 4) for side in (theirs, ours)]
+                    key: [round(over_persons(side, own, key), 4) for side in (theirs, ours, in_use)]
                     for key in ("lesion_dice", "lesion_f1", "ventricles_dice")
                 }
+                row[name] |= {"scans": len(own), "like": sum(like)}
             print(json.dumps({key: value for key, value in row.items() if key != "checks"}), flush=True)
             with arguments.output.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({**row, "settings": asdict(settings)}) + "\n")

@@ -18,6 +18,8 @@ def _phrases() -> dict[str, str]:
         "unknown-model": _("Choose another model in the list."),
         "model-path-not-found": _("Choose another model in the list."),
         "model-member-missing": _("Install the model {model}, or choose another one in the list."),
+        "parent-missing": _("Install {parent} again, or choose another model in the list."),
+        "parent-changed": _("Install {parent} again (sha256 {sha256}), or choose another model in the list."),
         "several-studies": _("Load the series in the module DICOM, or choose the folder of one study."),
         "no-series-looks-like-flair": _("Load the FLAIR in the module DICOM, or choose the folder of its series."),
         "unnamed-labels": _(

@@ -106,8 +106,20 @@ class RunController(VTKObservationMixin):
         """Process id of the worker; None where there is none, or it has not said so yet."""
         return self._worker.pid if self._worker is not None else None
 
-    def start(self, volumeNode, modelId: str | None = None, device: str = settings.AUTOMATIC) -> None:
+    def start(
+        self, volumeNode, modelId: str | None = None, device: str = settings.AUTOMATIC, inUse: bool = False
+    ) -> None:
         """Begin to segment a volume node; returns at once.
+
+        Parameters
+        ----------
+        volumeNode : vtkMRMLScalarVolumeNode
+        modelId : str, optional
+            Default the model in use.
+        device : str
+        inUse : bool
+            The model is the one in use and was not chosen for this volume: it may leave the volume to its parent, see
+            :mod:`flairseg.models.in_use`.
 
         Raises
         ------
@@ -125,7 +137,7 @@ class RunController(VTKObservationMixin):
         self._node = volumeNode
         scene = volumeNode.GetScene()
         self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
-        self._steps = self._whole_run(volumeNode, _model_name(modelId), device)
+        self._steps = self._whole_run(volumeNode, _model_name(modelId), device, inUse)
         self._timer.start(PAUSE_MS)
 
     def cancel(self) -> None:
@@ -161,7 +173,7 @@ class RunController(VTKObservationMixin):
 
     # Stages of a run
 
-    def _whole_run(self, node, model: str | None, device: str) -> Generator[int, None, None]:
+    def _whole_run(self, node, model: str | None, device: str, in_use: bool) -> Generator[int, None, None]:
         """Everything between start and end, in steps; yields the milliseconds until the next."""
         run = self._run
         self._report(0.0, "start")
@@ -170,7 +182,7 @@ class RunController(VTKObservationMixin):
         self._ready_worker()
         taken = yield from self._paced(volume_nodes.take_volume(node), 0.0, SENT, "send")
         self._warmed = (model, device)
-        request = SegmentRequest(taken.volume, model, device)
+        request = SegmentRequest(taken.volume, model, device, in_use)
         worker, segmentation = yield from self._answered(lambda worker: worker.task(run, request))
         segmentation.warnings[:0] = taken.header_warnings
         if not worker.isProcess:

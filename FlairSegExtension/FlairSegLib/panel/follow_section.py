@@ -170,7 +170,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         self._install_for_models(self._model.device)
         chosen = [self.ui.previousSelector.currentNode(), self.ui.presentSelector.currentNode()]
         volumes = [_volume(node) for node in chosen]
-        model, device = self._model.modelId, self._model.device
+        model, device, in_use = self._model.modelId, self._model.device, self._model.takenAsInUse
         kept = kept_answers.kept_regions_of(volumes[-1])
         title = _("{previous} to {present}").format(previous=volumes[0].GetName(), present=volumes[1].GetName())
 
@@ -180,7 +180,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
                 studies.append((yield from study_of(node, volume)))
             found = (yield from in_thread(kept.answer)) if kept is not None else None
             regions = None if found is None else found.full_labels()
-            return FollowRequest(studies, model, device, regions)
+            return FollowRequest(studies, model, device, regions, in_use)
 
         def receive(answer: FollowAnswer) -> Steps:
             nodes = yield from change_nodes.add_nodes(

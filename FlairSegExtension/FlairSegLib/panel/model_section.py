@@ -11,6 +11,7 @@ import slicer
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASSES
 from flairseg.models.install import install_model
+from flairseg.models.scope import scope_of
 from flairseg.models.store import chosen_in_use, find_model, survey
 from slicer.i18n import tr as _
 
@@ -93,6 +94,21 @@ class ModelSection:
         return self._in_use
 
     @property
+    def takenAsInUse(self) -> bool:
+        """Whether the chosen model is the model in use, and may leave scans unlike its own to the model before it.
+
+        It is not where the user ticked that this model shall read any scan.
+        """
+        return (
+            bool(self.modelId)
+            and self.modelId == self._in_use
+            and not (self._has_scope() and self.ui.anyScanCheckBox.checked)
+        )
+
+    def _has_scope(self) -> bool:
+        return self.card is not None and scope_of(self.card) is not None
+
+    @property
     def refusal(self) -> str:
         """Why nothing can be segmented; empty if a model is chosen."""
         if self.card is not None:
@@ -135,10 +151,20 @@ class ModelSection:
             text += " " + _("The GPU could not be used: see the message below.")
         messages.quiet(self.ui.deviceUsedLabel, text)
 
-    def fold(self, used: str, seconds: float) -> None:
-        """Make room for the result: what ran, where and for how long, in one line."""
+    def fold(self, used: str, seconds: float, modelId: str = "") -> None:
+        """Make room for the result: what ran, where and for how long, in one line.
+
+        Parameters
+        ----------
+        used : str
+            Device.
+        seconds : float
+        modelId : str
+            The model that read the scan, where it may be another than the chosen one.
+        """
+        card = self._cards.get(modelId) or self.card
         self._last = _("{model} – {device} – {time}").format(
-            model=self.card.title if self.card is not None else self.modelId,
+            model=card.title if card is not None else self.modelId,
             device=diagnostics.deviceName(used),
             time=duration(seconds),
         )
@@ -183,7 +209,10 @@ class ModelSection:
 
     def _look_for_the_model_in_use(self) -> None:
         """Another one is never taken in its place: where it cannot be used, none is chosen and the panel says why."""
-        self._mark = _mark()
+        before, self._mark = self._mark, _mark()
+        if before != self._mark:
+            # Ticked for the model that was in use.
+            self.ui.anyScanCheckBox.setChecked(False)
         try:
             self._in_use, self._problem = find_model(verify=False).id, ""
         except FlairSegError as error:
@@ -267,6 +296,7 @@ class ModelSection:
         self.ui.modelComboBox.setToolTip(card.title if card is not None else "")
         if card is not None:
             self.ui.modelCardLabel.setText(card_html(card))
+        self.ui.anyScanCheckBox.setVisible(self._has_scope() and self.modelId == self._in_use)
         messages.quiet(self.ui.modelSummaryLabel, card.summary if card is not None else "")
         self._show_time()
 

@@ -11,7 +11,7 @@ from flairseg.errors import FlairSegError
 from flairseg.progress import STAGES
 from slicer.i18n import tr as _
 
-from .. import dependencies, diagnostics, keys, phrasing, settings
+from .. import dependencies, diagnostics, keys, phrasing, segment_tags, settings
 from ..run_controller import FILL, SENT, RunController
 from ..shortcuts import Shortcuts
 from . import messages
@@ -108,7 +108,7 @@ class RunSection:
             self._model_id, self._requested = self._model.modelId, device
             self._slices, self._expected = self._case.slices, self._model.expectedSeconds
             self._error, self._cancelling = None, False
-            self.controller.start(node, modelId=self._model_id, device=device)
+            self.controller.start(node, modelId=self._model_id, device=device, inUse=self._model.takenAsInUse)
         except FlairSegError as error:
             self._failed(error)
             return
@@ -228,7 +228,7 @@ class RunSection:
         self._show_idle()
         self._model.setSlices(self._case.slices)
         self._model.setDeviceUsed(used, self._requested)
-        self._model.fold(used, seconds)
+        self._model.fold(used, seconds, segment_tags.first_tag(node, segment_tags.MODEL))
         warnings = [line for line in (node.GetAttribute("FlairSeg.warnings") or "").splitlines() if line]
         done = _("Segmented in {time} on the {device}.").format(
             time=duration(seconds), device=diagnostics.deviceName(used)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import FlairSegError, InvalidModelError
+from ..errors import FlairSegError
 from ..models.card import ModelCard
-from ..models.store import find_model
+from ..models.in_use import parent_of
 
 
 class AdaptedBaseError(FlairSegError):
@@ -18,8 +18,8 @@ def published_base(card: ModelCard, stated: bool) -> ModelCard:
     ------
     AdaptedBaseError
         If the user named an adapted model.
-    InvalidModelError
-        If the parent of the model in use is not the one that it was adapted from.
+    ModelNotFoundError, InvalidModelError
+        As :func:`.in_use.parent_of` for the parent of the model in use.
     """
     while (adaptation := card.raw.get("adaptation")) is not None:
         parent = adaptation["parent"]
@@ -30,10 +30,5 @@ def published_base(card: ModelCard, stated: bool) -> ModelCard:
                 code="base-is-adapted",
                 parent=parent["id"],
             )
-        card = find_model(parent["id"])
-        if card.sha256 != parent["sha256"]:
-            raise InvalidModelError(
-                f"The model {card.id} is not the one that the model in use was adapted from (sha256 differs).",
-                "Install the parent of the model in use again, or name the model to adapt.",
-            )
+        card = parent_of(card)
     return card

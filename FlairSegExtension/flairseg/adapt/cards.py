@@ -12,6 +12,7 @@ from typing import Any
 from ..models.adaptation import card_digest
 from ..models.card import CARD_NAME, ModelCard, file_sha256
 from ..models.lesion_confidence import FIELD as LESION_CONFIDENCE
+from ..models.scope import KEY, Scope
 from ..models.store import search_folders
 
 #: Between a base's name and the version of a model that was adapted from it.
@@ -40,6 +41,8 @@ class AdaptationRecord:
     minutes : float
     reference : mapping
         Figures of the cases that later ones are compared with (:mod:`.drift`).
+    scope : Scope
+        Which scans are like those of the adaptation.
     """
 
     proof: Mapping[str, Any]
@@ -47,6 +50,7 @@ class AdaptationRecord:
     seed: int
     minutes: float
     reference: Mapping[str, Any]
+    scope: Scope
 
 
 def adapted_card(
@@ -107,7 +111,8 @@ def adapted_card(
     ]
     raw["limitations"] = [
         *base.raw.get("limitations", []),
-        "Adapted to one site's scanner and readers: elsewhere the base, or an adaptation there, is the model to use.",
+        "Adapted to one site's scanner and readers: elsewhere the base, or an adaptation there, is the model to use. "
+        "While it is the model in use, scans unlike the site's are segmented with the base.",
     ]
     raw["adaptation"] = {
         "parent": {"id": base.id, "sha256": base.sha256},
@@ -121,6 +126,7 @@ def adapted_card(
         ],
         "trainings": [{k: v for k, v in one.items() if k != "checks"} for one in proof["trainings"]],
         "reference": dict(record.reference),
+        KEY: record.scope.to_dict(),
     }
     raw["adaptation"]["digest"] = card_digest(raw)
     return raw

@@ -8,7 +8,7 @@ Codes of what is left out: ``rejected``, ``verdict-unknown``, ``verdict-damaged`
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +18,7 @@ from ..image.slice_stack import SliceStack
 from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from ..models.card import PipelineConfig
 from ..preprocessing.image_quality import image_doubts, measure
+from ..preprocessing.scan_figures import scan_figures
 from .cases import LeftOut, ReviewedCase, load
 from .evidence import Evidence, weigh
 from .framed import Case, dequantise, frame_case, quantise
@@ -60,6 +61,10 @@ class Examined:
     thumbnail : ndarray of float32, shape :data:`THUMBNAIL`
     spacing : tuple of float
         mm per (slice, row, column) of the scan.
+    plane : str
+        In which it is sliced.
+    figures : dict of str to float
+        Of grid and image, see :func:`flairseg.preprocessing.scan_figures.scan_figures`.
     """
 
     case: ReviewedCase
@@ -72,6 +77,8 @@ class Examined:
     digest: str
     thumbnail: np.ndarray
     spacing: tuple[float, float, float]
+    plane: str = "axial"
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
@@ -113,6 +120,8 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
         hashlib.sha256(np.ascontiguousarray(loaded.volume.array, np.float32).tobytes()).hexdigest(),
         thumbnail(framed.prepared.slices[kept], framed.mask[kept]),
         stack.spacing,
+        stack.plane,
+        scan_figures(stack, framed.prepared),
     )
 
 

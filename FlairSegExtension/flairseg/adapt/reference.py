@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..labels import LESION, VENTRICLES
+from ..preprocessing.scan_figures import image_features
 from .framed import dequantise
 
 if TYPE_CHECKING:
@@ -50,26 +51,6 @@ def case_features(result: Segmentation, images: np.ndarray, masks: np.ndarray) -
         "lesion_log_ml": float(np.log1p(lesion.sum() * voxel_ml)),
         "ventricle_log_ml": float(np.log1p((result.labels == VENTRICLES).sum() * voxel_ml)),
         **image_features(dequantise(images), masks),
-    }
-
-
-def image_features(slices: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    """Figures of an image alone.
-
-    Parameters
-    ----------
-    slices : ndarray of float32, shape (slices, rows, columns)
-        Normalised.
-    masks : ndarray of bool, same shape
-    """
-    brain = slices[masks]
-    beside = masks[:, :, 1:] & masks[:, :, :-1]
-    dark, bright = np.percentile(brain, (5, 95)) if brain.size else (0.0, 0.0)
-    return {
-        "image_spread": float(brain.std()) if brain.size else 0.0,
-        "image_dark": float(dark),
-        "image_bright": float(bright),
-        "image_texture": float(np.abs(np.diff(slices, axis=2))[beside].mean()) if beside.any() else 0.0,
     }
 
 

@@ -22,6 +22,7 @@ from ..errors import FlairSegError
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..labels import CLASS_BY_VALUE, LESION
 from ..models.card import CARD_NAME, ModelCard
+from ..models.scope import learnt_scope
 from ..models.store import find_model, load_card
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..reporting.wording import counted
@@ -417,7 +418,8 @@ class _Run:
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
             # Copied: if page or card cannot be written, the run goes on from here the next time.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
-            record = AdaptationRecord(written, counts, self.seed, minutes, reference_of(self.features))
+            scope = learnt_scope((one.plane for one in self.examined), [one.figures for one in self.examined])
+            record = AdaptationRecord(written, counts, self.seed, minutes, reference_of(self.features), scope)
             raw = adapted_card(self.card, model_id, temporary / MODEL, record)
             write_card(raw, temporary)
             card = load_card(temporary)

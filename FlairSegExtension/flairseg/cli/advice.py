@@ -44,6 +44,10 @@ PHRASES: dict[str, str] = {
     "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
     "model-in-use-missing": "Install it again, or go back: `flairseg models --rollback`.",
     "model-in-use-changed": "Choose it again (`flairseg models --use {model}`), or go back with --rollback.",
+    "parent-missing": "Install {parent} again (`flairseg models --install FILE`; sha256 {sha256}), or name the model "
+    "for this run: --model {model}.",
+    "parent-changed": "Install the {parent} with sha256 {sha256} again (`flairseg models --install FILE`), or name the "
+    "model for this run: --model {model}.",
     "model-in-use": "Go back first with `flairseg models --rollback`, or choose another one with --use.",
     "model-not-better": "To use it all the same, add --anyway.",
     "base-is-adapted": "Name its parent: --base {parent}.",

@@ -11,6 +11,8 @@ from rich.text import Text
 from ..errors import FlairSegError, ModelNotFoundError
 from ..models import store
 from ..models.card import ModelCard
+from ..models.in_use import parent_of
+from ..models.scope import scope_of
 from ..models.store import ENVIRONMENT, default_model, find_model, survey, verify_model
 from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
 
@@ -113,7 +115,9 @@ def show_models() -> int:
         advice = f"Reinstall FlairSeg, or name folders with models in ${ENVIRONMENT}."
         problems.append(("", FlairSegError("No usable model was found.", advice)))
     try:
-        find_model(verify=False)
+        in_use = find_model(verify=False)
+        if scope_of(in_use) is not None:
+            parent_of(in_use)
     except FlairSegError as error:
         # Who has other models alone and chose none needs no default.
         none_chosen = default == store.DEFAULT_MODEL and isinstance(error, ModelNotFoundError)

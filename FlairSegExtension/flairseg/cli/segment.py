@@ -73,13 +73,12 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
     try:
         with interruptible():
             from ..files.names import distinct_paths, name_inputs
-            from ..models.card import with_lesion_threshold
-            from ..models.store import find_model
+            from ..models.in_use import chosen_model
 
             inputs = distinct_paths(inputs)
             try:
                 named = name_inputs(inputs, options.output, options.names, one_name_one_input=options.pseudonyms[0])
-                card = with_lesion_threshold(find_model(options.model), options.threshold)
+                model = chosen_model(options.model, options.threshold)
                 pseudonymiser = start(messages, *options.pseudonyms)
             except FlairSegError as error:
                 show_error(messages, error)
@@ -89,7 +88,7 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
                 if pseudonymiser is not None:
                     named = [learned(item, pseudonymiser) for item in named]
                 job = CaseJob(
-                    options.output, card, options.device, options.probabilities, options.overwrite, pseudonymiser,
+                    options.output, model, options.device, options.probabilities, options.overwrite, pseudonymiser,
                     options.regions, options.dicom, options.lesion_mask, with_summary=options.as_json,
                 )  # fmt: skip
                 several = min(options.jobs, len(named)) > 1

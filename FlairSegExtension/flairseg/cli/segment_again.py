@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError
 from ..labels import CLASS_BY_VALUE
+from ..models.card import ModelCard
+from ..models.scope import scope_of
 from ..models.store import pipeline_sha256
 
 if TYPE_CHECKING:
     from ..files.names import NamedInput
-    from ..models.card import ModelCard
+    from ..models.in_use import InUse
     from ..privacy.pseudonyms import Pseudonymiser
     from .dicom import DicomOptions
 
@@ -29,7 +31,7 @@ class AlreadyDone(Exception):
 def raise_if_done(
     item: NamedInput,
     output: Path,
-    card: ModelCard,
+    model: ModelCard | InUse,
     wanted: set[str],
     regions: bool,
     dicom: DicomOptions,
@@ -38,14 +40,15 @@ def raise_if_done(
     """Raise :class:`AlreadyDone` where what exists is what was asked for.
 
     That is: every file that was asked for, of an image with the same voxels and affine, by the same model with the same
-    pipeline and thresholds, with regions if they were asked for. Where anything differs, nothing is raised and the
-    refusal stands.
+    pipeline and thresholds, with regions if they were asked for. Where the model in use was
+    adapted to a site, the result must be its own for a scan like the site's, and its parent's for any other. Where
+    anything differs, nothing is raised and the refusal stands.
 
     Parameters
     ----------
     item : NamedInput
     output : Path
-    card : ModelCard
+    model : ModelCard or InUse
     wanted : set of str
         Kinds of files.
     regions : bool
@@ -64,19 +67,37 @@ def raise_if_done(
         summary = json.loads((output / names["summary"]).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if _is_of(summary, card, regions) and summary.get("input_sha256") == _digest(item, dicom, pseudonymiser):
+    if _is_of(summary, model, regions) and summary.get("input_sha256") == _digest(item, dicom, pseudonymiser):
         raise AlreadyDone(summary)
 
 
-def _is_of(summary: Any, card: ModelCard, regions: bool) -> bool:
+def _is_of(summary: Any, model: ModelCard | InUse, regions: bool) -> bool:
     if not isinstance(summary, dict) or not isinstance(summary.get("model"), dict):
         return False
     made = summary["model"]
+    card = model if isinstance(model, ModelCard) else _reader(made, model)
+    if card is None:
+        return False
     thresholds = {CLASS_BY_VALUE[value].id: level for value, level in card.pipeline.thresholds.items()}
     # Summaries of earlier versions do not tell the pipeline.
     pipelines = (None, pipeline_sha256(card))
     same = made.get("sha256") == card.sha256 and made.get("thresholds", {}) == thresholds
     return same and made.get("pipeline_sha256") in pipelines and ("regions" in summary or not regions)
+
+
+def _reader(made: Mapping[str, Any], model: InUse) -> ModelCard | None:
+    """The model for the scan of a result: the one in use or its parent; None where the result does not tell."""
+    if scope_of(model.card) is None:
+        return model.card
+    known = made.get("adaptation")
+    if not isinstance(known, dict) or known.get("digest") != model.card.raw["adaptation"]["digest"]:
+        return None
+    if known.get("like") is True:
+        return model.card
+    try:
+        return model.parent()
+    except FlairSegError:
+        return None
 
 
 def _digest(item: NamedInput, dicom: DicomOptions, pseudonymiser: Pseudonymiser | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FlairSegError, OutputError, rebuilt
+from ..models.card import ModelCard
 from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import told
 from .segment_again import AlreadyDone, raise_if_done
@@ -16,7 +17,7 @@ from .segment_again import AlreadyDone, raise_if_done
 if TYPE_CHECKING:
     from ..dicom import DicomVolume
     from ..files.names import NamedInput
-    from ..models.card import ModelCard
+    from ..models.in_use import InUse
     from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.result import Segmentation
 
@@ -31,7 +32,8 @@ class CaseJob:
     Attributes
     ----------
     output : Path
-    card : ModelCard
+    model : ModelCard or InUse
+        The model that was named for the call, or the one in use.
     device : str
     probabilities, overwrite, regions : bool
     lesion_mask : bool, optional
@@ -43,7 +45,7 @@ class CaseJob:
     """
 
     output: Path
-    card: ModelCard
+    model: ModelCard | InUse
     device: str
     probabilities: bool = False
     overwrite: bool = False
@@ -52,6 +54,11 @@ class CaseJob:
     dicom: DicomOptions = NO_DICOM
     lesion_mask: bool | None = None
     with_summary: bool = False
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the model."""
+        return self.model if isinstance(self.model, ModelCard) else self.model.card
 
 
 @dataclass(frozen=True)
@@ -174,14 +181,14 @@ def _segment_case(
     from ..segmentation.pipeline import segment
     from ..segmentation.writing import check_destination, write_segmentation
 
-    output, card, overwrite, dicom, pseudonymiser = job.output, job.card, job.overwrite, job.dicom, job.pseudonymiser
-    wanted = _wanted(job.probabilities and bool(card.members), job.probabilities, bool(job.lesion_mask))
+    output, overwrite, dicom, pseudonymiser = job.output, job.overwrite, job.dicom, job.pseudonymiser
+    wanted = _wanted(job.probabilities and bool(job.card.members), job.probabilities, bool(job.lesion_mask))
     try:
         check_destination(output, item.stem, overwrite)
         dicom.check(item.path, item.stem, overwrite)
     except OutputError as error:
         if error.code == "results-exist":
-            raise_if_done(item, output, card, wanted, job.regions, dicom, pseudonymiser)
+            raise_if_done(item, output, job.model, wanted, job.regions, dicom, pseudonymiser)
         raise
     began = time.perf_counter()
     read = dicom.read(item.path, lambda fraction, stage: progress(STAGES["read"] * fraction, stage), pseudonymiser)
@@ -190,7 +197,7 @@ def _segment_case(
         item = _named_by_series(item, read, job, claim)
     if overwrite:
         _refuse_other_input(item, output, read, pseudonymiser)
-    case = segment(item.path if read is None else read.volume, card, job.device, progress, regions=job.regions)
+    case = segment(item.path if read is None else read.volume, job.model, job.device, progress, regions=job.regions)
     if read is not None:
         case = dicom.named(case, item.path, spent)
     case = replace(case, volume=replace(case.volume, name=item.case))

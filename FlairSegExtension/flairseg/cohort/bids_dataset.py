@@ -28,8 +28,8 @@ _IGNORED = (
 )  # fmt: skip
 _README = """# FlairSeg: segmentation of FLAIR in a cohort
 
-Derivatives made by FlairSeg {version} with the model {model}: ventricles, normal periventricular
-white matter hyperintensity and lesions. Research use only - not a medical device.
+Derivatives made by FlairSeg {version} with the {models}:
+ventricles, normal periventricular white matter hyperintensity and lesions. Research use only - not a medical device.
 
 - `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels, values in `dseg.tsv`; `*_desc-lesion_mask.nii.gz`: lesions alone.
 - `cohort.csv`, `cohort.parquet`: one row a session; `lesions.parquet`: one row a lesion; `changes.csv`: one row a
@@ -41,7 +41,7 @@ white matter hyperintensity and lesions. Research use only - not a medical devic
 """
 
 
-def write_dataset(layout: Layout, source: Path | None, kind: str, model: Mapping[str, Any]) -> None:
+def write_dataset(layout: Layout, source: Path | None, kind: str, models: str) -> None:
     """Write ``dataset_description.json``, README, lookup tables and ``.bidsignore``.
 
     Parameters
@@ -51,8 +51,8 @@ def write_dataset(layout: Layout, source: Path | None, kind: str, model: Mapping
         Where the images are from; None: not to be stated.
     kind : str
         Of the source.
-    model : mapping
-        ``id``, ``version``, ``sha256``.
+    models : str
+        What made the results, in words.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def write_dataset(layout: Layout, source: Path | None, kind: str, model: Mapping
             {
                 "Name": "FlairSeg",
                 "Version": __version__,
-                "Description": f"Model {model.get('id')} (sha256 {model.get('sha256')}). Research use only.",
+                "Description": f"{models[:1].upper()}{models[1:]}. Research use only.",
                 "CodeURL": _PAGE,
             }
         ],
@@ -79,7 +79,7 @@ def write_dataset(layout: Layout, source: Path | None, kind: str, model: Mapping
             description["DatasetLinks"] = {"raw": source.as_uri()}
     root = layout.root
     write_whole(root / "dataset_description.json", json.dumps(description, indent=2) + "\n")
-    write_whole(root / "README.md", _README.format(version=__version__, model=model.get("id")))
+    write_whole(root / "README.md", _README.format(version=__version__, models=models))
     write_whole(root / ".bidsignore", "\n".join(_IGNORED) + "\n")
     lines = [
         {"index": 0, "name": "Background", "abbreviation": "BG", "color": "#000000"},

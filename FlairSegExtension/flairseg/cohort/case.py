@@ -6,6 +6,7 @@ neither tasks nor logs nor dashboards hold a path.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ..files.summary_paths import absolute_source
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 from ..models.card import ModelCard, with_lesion_threshold
+from ..models.in_use import InUse
 from ..models.store import load_card, networks, pipeline_sha256
 from ..privacy.pseudonyms import Pseudonymiser
 from ..segmentation.inference import Generator, limit_cores, reserve_sessions
@@ -75,11 +77,16 @@ class Work:
         return None if self.secret is None else Pseudonymiser(self.secret)
 
 
-_cards: dict[tuple[str, str, float | None, str], ModelCard] = {}
+_models: dict[str, ModelCard | InUse] = {}
 
 
-def prepare(work: Work) -> ModelCard:
+def prepare(work: Work) -> ModelCard | InUse:
     """Make this process ready: its share of the cores, and the model's sessions open; twice is once.
+
+    Returns
+    -------
+    ModelCard or InUse
+        What segments a session: for :func:`flairseg.segment`.
 
     Raises
     ------
@@ -87,20 +94,14 @@ def prepare(work: Work) -> ModelCard:
         Code ``other-model``: the model here is not the one of the run; also what loading a model raises.
     """
     options = work.options
-    key = (options.model, options.model_sha256, options.threshold, options.pipeline_sha256)
-    if key in _cards:
-        return _cards[key]
+    key = json.dumps(options.to_dict(), sort_keys=True)
+    if key in _models:
+        return _models[key]
     limit_heap()
     if work.cores is not None:
         limit_cores(work.cores)
         _limit_itk(work.cores)
-    card = load_card(options.model)
-    if card.sha256 != options.model_sha256:
-        raise FlairSegError(
-            f"The model {card.id} on this computer is not the one that the run was started with (sha256 differs).",
-            "Install the same version of the model on every computer of the cluster.",
-            code="other-model",
-        )
+    card = _same(options.model, options.model_sha256)
     if options.pipeline_sha256 not in ("", pipeline_sha256(card)):
         raise FlairSegError(
             f"The card of the model {card.id} on this computer is not the one that the run was started with (its "
@@ -109,11 +110,27 @@ def prepare(work: Work) -> ModelCard:
             code="other-model",
         )
     members = networks(card) if card.members else (card,)
-    reserve_sessions(len(members))
+    reserve_sessions(len(members) + bool(options.parent))
     for member in members:
         Generator(member, options.device)
-    _cards[key] = with_lesion_threshold(card, options.threshold)
-    return _cards[key]
+    read_by: ModelCard | InUse = with_lesion_threshold(card, options.threshold)
+    if options.parent:
+        parent = with_lesion_threshold(_same(options.parent, options.parent_sha256), options.threshold)
+        read_by = InUse(read_by, options.threshold, parent)
+    _models[key] = read_by
+    return read_by
+
+
+def _same(path: str, sha256: str) -> ModelCard:
+    """A model of the run, as it is on this computer."""
+    card = load_card(path)
+    if card.sha256 != sha256:
+        raise FlairSegError(
+            f"The model {card.id} on this computer is not the one that the run was started with (sha256 differs).",
+            "Install the same version of the model on every computer of the cluster.",
+            code="other-model",
+        )
+    return card
 
 
 def _limit_itk(cores: int) -> None:
@@ -181,7 +198,7 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[
     session, shown, pseudonymiser = work.sessions[case], work.shown[case], work.pseudonymiser()
     made = _Made(work.options.sha256, deaths + 1)
     try:
-        card = prepare(work)
+        model = prepare(work)
         learn_names(session, shown, pseudonymiser)
         made = replace(made, file_stamp=keyed(stamp(session), pseudonymiser))
         made = replace(made, file_sha256=keyed(content_sha256(session), pseudonymiser))
@@ -190,7 +207,7 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[
             # Only the file's time changed.
             row = replace(before, session=shown, file_stamp=made.file_stamp)
             return row, read_lesion_values(work.layout, case)
-        return _segmented(session, shown, card, work, pseudonymiser, made)
+        return _segmented(session, shown, model, work, pseudonymiser, made)
     except (FlairSegError, MemoryError) as error:
         told = typed(error)
     except Exception as error:  # noqa: BLE001 - a defect in one session must not cost the others
@@ -279,14 +296,14 @@ def now() -> str:
 def _segmented(
     session: Session,
     shown: Session,
-    card: ModelCard,
+    model: ModelCard | InUse,
     work: Work,
     pseudonymiser: Pseudonymiser | None,
     made: _Made,
 ) -> tuple[SessionRow, list[dict[str, Any]]]:
     volume = read_session(session)
     quality, doubts, below = measured_quality(volume)
-    result = segment(volume, card, work.options.device, regions=work.options.regions)
+    result = segment(volume, model, work.options.device, regions=work.options.regions)
     result = replace(
         result,
         volume=replace(result.volume, name=shown.case),

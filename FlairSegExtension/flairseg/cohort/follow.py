@@ -19,7 +19,7 @@ from ..longitudinal.result import FollowUp
 from ..longitudinal.writing import followup_files
 from . import begun
 from .bids_labels import in_order, rows_in_order
-from .case import FATAL, MOST_DEATHS, Work, learn_names, quarantined, typed
+from .case import FATAL, MOST_DEATHS, Work, learn_names, prepare, quarantined, typed
 from .inputs import read_session
 from .layout import Layout
 from .model import DONE, FAILED, Answer, ChangeRow, Fatal, Session, SessionRow
@@ -147,13 +147,16 @@ def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> Change
     layout, pseudonymiser = work.layout, work.pseudonymiser()
     studies: list[StudyInput] = []
     dated = all(row.session.date for row in rows)
+    # Else one of the two sessions was unlike those that the model in use was adapted to: its parent segments both.
+    one_model = len({row.model.get("sha256") for row in rows}) == 1 or not work.options.parent
     for row in rows:
         session, shown = work.sessions[row.case], work.shown[row.case]
         learn_names(session, shown, pseudonymiser)
         volume = replace(read_session(session), name=row.case)
-        mask = layout.root / row.files["dseg"]
+        # Without a mask it is segmented anew.
+        mask = layout.root / row.files["dseg"] if one_model else None
         studies.append(StudyInput(volume, mask, date=row.session.date if dated else None))
-    result = follow(studies)
+    result = follow(studies, None if one_model else prepare(work), work.options.device)
     if pseudonymiser is not None:
         cleaned = tuple(
             replace(

@@ -31,6 +31,12 @@ def methods_paragraph(run: Mapping[str, Any]) -> str:
         f"ventricles, normal periventricular white matter hyperintensity and lesions with FlairSeg "
         f"{software['flairseg']} (model {model['id']}, version {model['version']}, sha256 {model['sha256'][:12]})."
     )
+    others = [one for one in run.get("models", ()) if one["sha256"] != model["sha256"]]
+    for one in others:
+        text += (
+            f" The parent of this model ({one['id']}, version {one['version']}, sha256 {one['sha256'][:12]}) segmented "
+            f"{one['sessions']} of these sessions, unlike those of the adaptation."
+        )
     if run["options"].get("threshold") is not None:
         text += f" Voxels with a probability of lesion of {run['options']['threshold']:g} and more were called lesion."
     if run["options"].get("regions"):

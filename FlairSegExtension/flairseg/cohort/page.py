@@ -96,6 +96,11 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [
         ("Source", f"{run['source']} ({run['source_kind']})"),
         ("Model", f"{model['id']}, version {model['version']}, sha256 {model['sha256'][:16]}"),
+        *(
+            ("Model of other sessions", f"{one['id']}, sha256 {one['sha256'][:16]}: {one['sessions']}")
+            for one in run.get("models", ())
+            if one["sha256"] != model["sha256"]
+        ),
         ("FlairSeg", str(run["software"]["flairseg"])),
     ]
     if run.get("finished"):

@@ -8,7 +8,8 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from .._optional import REPORT, require
 from .._version import __version__
 from ..errors import FlairSegError
 from ..files.atomic import check_folder, remove_leftovers, write_whole
-from ..models.card import ModelCard, with_lesion_threshold
-from ..models.store import find_model
+from ..models.card import ModelCard
+from ..models.in_use import chosen_model, resolved
 from ..privacy.pseudonyms import Pseudonymiser
 from . import begun, case_files, follow
 from .bids_dataset import write_dataset, write_participants
@@ -137,7 +138,7 @@ def prepare_run(
     if options.page:
         require(REPORT, "The page of a cohort", "cohort")
     layout = Layout(Path(output).absolute())
-    card = with_lesion_threshold(find_model(options.model), options.threshold)
+    model = chosen_model(options.model, options.threshold)
     check_folder(layout.root)
     pseudonymiser = cohort_pseudonymiser(
         options.pseudonymise, options.pseudonym_key, options.pseudonym_map, layout.root
@@ -148,7 +149,7 @@ def prepare_run(
     shown = shown_sessions(found.sessions, pseudonymiser)
     sessions = dict(zip(shown, found.sessions, strict=True))
     chosen = CaseOptions.of(
-        card, device=options.device, threshold=options.threshold, regions=options.regions,
+        model, device=options.device, threshold=options.threshold, regions=options.regions,
         lesion_mask=options.lesion_mask, probabilities=options.probabilities, overview=options.overview,
     )  # fmt: skip
     rows = read_rows(layout)
@@ -160,7 +161,7 @@ def prepare_run(
         each = statistics.median(spent) if spent else plan.seconds_comparison
         plan = dataclasses.replace(plan, comparisons=waiting, seconds_comparison=each)
     share = share_of(options.cluster, len(plan.todo) + plan.comparisons)
-    return Prepared(found, layout, card, chosen, options, pseudonymiser, sessions, plan, rows, share)
+    return Prepared(found, layout, resolved(model)[0], chosen, options, pseudonymiser, sessions, plan, rows, share)
 
 
 def _refuse_output_in_source(root: Path, source: Source) -> None:
@@ -252,7 +253,7 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
         for folder in (layout.root, layout.work, layout.row("x").parent, layout.change_row("x").parent):
             remove_leftovers(folder)
         source = prepared.source.path if prepared.pseudonymiser is None else None
-        write_dataset(layout, source, prepared.source.kind, _model(prepared.card))
+        write_dataset(layout, source, prepared.source.kind, _models_in_words(prepared))
         listener(Planned(plan, prepared.workers))
         rows, changes = dict(prepared.rows), read_changes(layout)
         _note_missing(layout, plan, rows)
@@ -310,6 +311,21 @@ def _model(card: ModelCard) -> dict[str, str]:
     return {"id": card.id, "version": card.version, "sha256": card.sha256}
 
 
+def _models_in_words(prepared: Prepared) -> str:
+    """The model of the run and, where it was adapted to a site, the one for scans unlike the site's."""
+    text = f"model {prepared.card.id} (sha256 {prepared.card.sha256})"
+    if not prepared.case_options.parent:
+        return text
+    parent = prepared.card.raw["adaptation"]["parent"]
+    return f"{text}, for scans unlike those that it was adapted to {parent['id']} (sha256 {parent['sha256']})"
+
+
+def _models(rows: Iterable[SessionRow]) -> list[dict[str, Any]]:
+    """The models that segmented some sessions, with the number of these, most first."""
+    counted = Counter(tuple(sorted(row.model.items())) for row in rows)
+    return [{**dict(model), "sessions": count} for model, count in counted.most_common()]
+
+
 def _write_run(
     prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
 ) -> dict[str, Any]:
@@ -358,10 +374,13 @@ def run_content(
 ) -> dict[str, Any]:
     """What ``run.json`` holds: options, versions, hashes, counts. No names under pseudonyms.
 
-    ``sessions`` counts all rows; ``of_earlier_options`` those of them whose result another model, other options or
-    another version made; ``subjects`` and ``comparisons`` are those of the present ones.
+    ``models`` are those that segmented the sessions, with their numbers: beside the model in use its parent, for
+    sessions unlike those that it was adapted to. ``sessions`` counts all rows; ``of_earlier_options`` those of
+    them whose result another model, other options or another version made; ``subjects`` and ``comparisons`` are those
+    of the present ones.
     """
     options, hidden = prepared.options, prepared.pseudonymiser is not None
+    paths = ("model", "parent") if hidden else ()
     statuses = [row.status for row in rows.values()]
     done = [row for row in rows.values() if row.status == DONE]
     # Results of sessions that left the source, and those that an interrupted run had not come to, stay in the tables.
@@ -372,8 +391,9 @@ def run_content(
         "source": "removed" if hidden else str(prepared.source.path),
         "source_kind": prepared.source.kind,
         "model": _model(prepared.card),
+        "models": _models(own.values()),
         "thresholds": {str(k): v for k, v in prepared.card.pipeline.thresholds.items()},
-        "options": {k: v for k, v in prepared.case_options.to_dict().items() if k != "model" or not hidden},
+        "options": {k: v for k, v in prepared.case_options.to_dict().items() if k not in paths},
         "options_sha256": prepared.case_options.sha256,
         "follow": options.follow,
         "pseudonyms": hidden,

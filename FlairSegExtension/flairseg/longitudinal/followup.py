@@ -17,18 +17,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FlairSegError, RegistrationError
+from ..errors import CaseWarning, FlairSegError, RegistrationError
+from ..image.footing import footed
 from ..image.volume import Volume
 from ..labels import LESION
+from ..models.in_use import Model, resolved
+from ..models.scope import scope_of
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..segmentation.result import Segmentation
+from ..segmentation.suitability import model_for_all
 from . import rigid
 from .comparing import compare_studies
-from .grading import Cancel, Model, grade, refuse_given
+from .grading import Cancel, grade, refuse_given
 from .registration import Registration, prepare, register
 from .result import FollowUp
 from .space import CommonSpace, common_space
-from .studies import Study, StudyInput, load_study
+from .studies import Study, StudyInput, load_study, open_study
 
 if TYPE_CHECKING:
     from ..anatomy import RegionMap
@@ -56,7 +60,8 @@ def follow(
         At least two, the earliest first; a :class:`.studies.StudyInput` where a study comes with labels (accepted or
         corrected versions) or with its date.
     model, device
-        As for :func:`flairseg.segment`; used only for studies without labels.
+        As for :func:`flairseg.segment`; used only for studies without labels. One model segments all of these: the
+        parent of the model in use, where that was adapted to a site and one of them is unlike the site's scans.
     progress : callable, optional
         ``progress(fraction, stage)`` with the stages ``segment``, ``register``, ``compare``, ``regions``.
     cancel : CancelToken or callable, optional
@@ -99,7 +104,7 @@ def follow(
                 out = with_regions(out, _awaited(anatomy, reporter))
     if self_grade:
         with reporter.stage("grade", share["regions"], SHARES["regions"]):
-            out = replace(out, self_grade=grade(out, model, device, reporter.update, cancel))
+            out = replace(out, self_grade=grade(out, device, reporter.update, cancel))
     out.seconds.update(reporter.seconds)
     out.seconds["total"] = time.perf_counter() - began
     return out
@@ -177,19 +182,49 @@ def _awaited(anatomy: Future[RegionMap], reporter: Reporter) -> RegionMap:
 
 def _load(given: Sequence[StudyInput], model: Model, device: str, reporter: Reporter, cancel: Cancel) -> list[Study]:
     loaded: list[Study] = []
+    model, told, given = _one_model(given, model)
     for n, study in enumerate(given):
 
         def within(fraction: float, stage: str, n: int = n) -> None:
             reporter.update((n + fraction) / len(given))
 
-        try:
-            loaded.append(load_study(study, model, device, within, cancel))
-        except FlairSegError as error:
-            if type(error).__init__ is FlairSegError.__init__:
-                error.message = f"Study {n + 1}: {error.message}"
-            raise
+        with _numbered(n):
+            done = load_study(study, model, device, within, cancel)
+        loaded.append(replace(done, warnings=(*told.get(n, ()), *done.warnings)))
         reporter.update((n + 1) / len(given))
     return loaded
+
+
+def _one_model(
+    given: Sequence[StudyInput], model: Model
+) -> tuple[Model, dict[int, tuple[CaseWarning, ...]], Sequence[StudyInput]]:
+    """One model for all studies that are to be segmented, warnings by study, and the studies with what was read."""
+    unread = {
+        n: one.image for n, one in enumerate(given) if one.labels is None and not isinstance(one.image, Segmentation)
+    }
+    card, in_use = resolved(model) if unread else (None, None)
+    if card is None or in_use is None or scope_of(card) is None:
+        return model, {}, given
+    opened = list(given)
+    volumes = []
+    for n, image in unread.items():
+        with _numbered(n):
+            study = open_study(image)
+            volumes.append(footed(study.volume))
+        opened[n] = replace(given[n], image=study)
+    chosen, told = model_for_all(volumes, in_use)
+    return chosen, dict(zip(unread, told, strict=True)), opened
+
+
+@contextmanager
+def _numbered(n: int) -> Iterator[None]:
+    """Say of an error which study it is about."""
+    try:
+        yield
+    except FlairSegError as error:
+        if type(error).__init__ is FlairSegError.__init__:
+            error.message = f"Study {n + 1}: {error.message}"
+        raise
 
 
 def _register(studies: Sequence[Study], reporter: Reporter) -> tuple[CommonSpace, list[Registration], list[np.ndarray]]:

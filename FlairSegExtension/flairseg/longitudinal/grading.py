@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +17,6 @@ from scipy import ndimage
 from ..errors import FlairSegError
 from ..image.volume import Volume, volume_to_sitk
 from ..labels import LESION
-from ..models.card import ModelCard
 from ..progress import CancelToken
 from . import rigid
 from .comparing import compare_studies
@@ -28,8 +26,7 @@ from .space import CommonSpace, common_space
 from .states import ENLARGING, MERGED, NEW, RESOLVED, STABLE
 from .studies import Study
 
-#: What segments, and what stops it, as for :func:`flairseg.segment`.
-Model = str | Path | ModelCard | None
+#: What stops it, as for :func:`flairseg.segment`.
 Cancel = CancelToken | Callable[[], bool] | None
 #: Volumes of the injected lesions, mm3 (balls of 3, 4, 5, 6, 8 and 10 mm across), and how many of each.
 SIZES_MM3, EACH = (14.0, 34.0, 65.0, 113.0, 268.0, 524.0), 3
@@ -39,7 +36,6 @@ TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
 
 def grade(
     result: FollowUp,
-    model: Model = None,
     device: str = "auto",
     step: Callable[[float], None] | None = None,
     cancel: Cancel = None,
@@ -50,8 +46,8 @@ def grade(
     Parameters
     ----------
     result : FollowUp
-        Of studies that a model segmented.
-    model, device, cancel
+        Of studies that a model segmented: the same one is graded.
+    device, cancel
         As for :func:`flairseg.segment`: those of the follow-up.
     step : callable, optional
         Called with the fraction done; may raise to cancel.
@@ -70,9 +66,9 @@ def grade(
     tell = step or (lambda fraction: None)
     refuse_given(result.studies)
     rng = np.random.default_rng(seed)
-    sizes, contrast, found = _sensitivity(result, model, device, cancel, rng, lambda f: tell(0.5 * f))
+    sizes, contrast, found = _sensitivity(result, device, cancel, rng, lambda f: tell(0.5 * f))
     tell(0.5)
-    false, compared = _false_changes(result.studies[-1], model, device, cancel, rng, lambda f: tell(0.5 + 0.5 * f))
+    false, compared = _false_changes(result.studies[-1], device, cancel, rng, lambda f: tell(0.5 + 0.5 * f))
     tell(1.0)
     grades = tuple(
         SizeGrade(mm3, int(np.sum(sizes == mm3)), int(np.sum(found[sizes == mm3])))
@@ -137,7 +133,7 @@ def random_motion(rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
 
 
 def _sensitivity(
-    result: FollowUp, model: Model, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
+    result: FollowUp, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(Volumes of the injected lesions, their contrast, which were found)."""
     from .registration import head_mask
@@ -151,7 +147,7 @@ def _sensitivity(
     contrast = own_contrast(last.volume, last.labels, mask)
     wanted = rng.permutation(np.repeat(SIZES_MM3, EACH))
     volume, injected = inject(last.volume, mask, avoid, wanted, [contrast] * len(wanted), rng)
-    again = _segmented(volume, last, model, device, cancel, lambda f: tell(0.7 * f))
+    again = _segmented(volume, last, device, cancel, lambda f: tell(0.7 * f))
     space = CommonSpace(
         result.space.grid, (result.space.common_to_study[0], result.space.common_to_study[-1]), result.space.plane
     )
@@ -171,13 +167,13 @@ def _sensitivity(
 
 
 def _false_changes(
-    study: Study, model: Model, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
+    study: Study, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[tuple[tuple[str, float], ...], int]:
     """What is called in a copy in which nothing changed, and how many lesions were compared."""
     from .registration import prepare, register
 
     volume, _ = repositioned(study.volume, int(rng.integers(2**31)))
-    copy = _segmented(volume, study, model, device, cancel, lambda f: tell(0.6 * f))
+    copy = _segmented(volume, study, device, cancel, lambda f: tell(0.6 * f))
     prepared = prepare(study.volume), prepare(copy.volume)
     found = register(*prepared, step=lambda f: tell(0.6 + 0.2 * f))
     masks = [one.mask for one in prepared]
@@ -195,12 +191,11 @@ def _volume(lesion: FollowedLesion) -> float:
     return float(volumes[0] if lesion.state == RESOLVED else max(volumes))
 
 
-def _segmented(
-    volume: Volume, like: Study, model: Model, device: str, cancel: Cancel, tell: Callable[[float], None]
-) -> Study:
+def _segmented(volume: Volume, like: Study, device: str, cancel: Cancel, tell: Callable[[float], None]) -> Study:
     from ..segmentation.pipeline import segment
 
-    done = segment(volume, model or like.card, device, lambda fraction, stage: tell(fraction), cancel)
+    # The very model that read the study, which may be the parent of the one that is in use.
+    done = segment(volume, like.card, device, lambda fraction, stage: tell(fraction), cancel)
     return replace(like, volume=done.volume, labels=done.labels, probabilities=done.probabilities, warnings=(), added=0)
 
 

@@ -293,6 +293,7 @@ def _study_entry(study: Study) -> dict[str, Any]:
         "lesion_count": lesion_components(study.labels)[1],
         "lesions_added": study.added,
         "labels": "given" if study.given else "model",
+        "model": None if study.card is None else {"id": study.card.id, "sha256": study.card.sha256},
         "spacing_mm": [round(s, 4) for s in study.volume.spacing],
         **read_entries(study.volume),
     }

@@ -19,6 +19,7 @@ from ..io.label_maps import read_label_map
 from ..io.label_meanings import LabelMapping
 from ..labels import LESION, NUMBER_OF_CLASSES
 from ..models.card import ModelCard
+from ..models.in_use import Model
 from ..progress import CancelToken
 from ..segmentation.result import Segmentation
 
@@ -68,12 +69,21 @@ class Study:
 
 
 @dataclass(frozen=True)
+class OpenedStudy:
+    """The FLAIR of a study that is to be segmented: what :func:`open_study` read."""
+
+    volume: Volume
+    source: str
+    date: str | None = None
+
+
+@dataclass(frozen=True)
 class StudyInput:
     """One time point as it is given.
 
     Attributes
     ----------
-    image : Volume, Segmentation or path
+    image : Volume, Segmentation, OpenedStudy or path
         A path is read as by :func:`flairseg.read_volume`; in a DICOM folder the FLAIR is found where pydicom is
         installed. A segmentation is taken as it is.
     labels : ndarray or path, optional
@@ -86,15 +96,31 @@ class StudyInput:
         YYYY-MM-DD; for a DICOM folder it is read from the headers.
     """
 
-    image: Volume | Segmentation | str | Path
+    image: Volume | Segmentation | OpenedStudy | str | Path
     labels: np.ndarray | str | Path | None = None
     mapping: LabelMapping | None = None
     date: str | None = None
 
 
+def open_study(item: Volume | OpenedStudy | str | Path) -> OpenedStudy:
+    """Read the FLAIR of a study; one that was read is returned as it is.
+
+    Raises
+    ------
+    FlairSegError
+        What reading raises.
+    """
+    if isinstance(item, OpenedStudy):
+        return item
+    if isinstance(item, Volume):
+        return OpenedStudy(check_volume(item), item.name)
+    volume, found = _read(Path(item))
+    return OpenedStudy(volume, absolute_source(item), found)
+
+
 def load_study(
     given: StudyInput,
-    model: str | Path | ModelCard | None = None,
+    model: Model = None,
     device: str = "auto",
     progress: Callable[[float, str], None] | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
@@ -128,12 +154,8 @@ def load_study(
                 tuple(item.warnings),
             )  # fmt: skip
         item = item.volume
-    if isinstance(item, Volume):
-        volume, source = check_volume(item), item.name
-    else:
-        source = absolute_source(item)
-        volume, found = _read(Path(item))
-        date = date or found
+    opened = open_study(item)
+    volume, source, date = opened.volume, opened.source, date or opened.date
     if labels is not None:
         fitting, told = _fitting_labels(labels, volume, given.mapping)
         volume = footed(volume)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError, OutputError
 from .card import CARD_NAME, ModelCard
+from .in_use import parent_of
+from .scope import scope_of
 from .store import find_model, user_cache
 from .switch import Choice, choice_of, chosen, read_state, write_state
 
@@ -54,11 +56,15 @@ def use(card: ModelCard, anyway: bool = False) -> None:
     ------
     ModelInUseError
         See :func:`check_better`.
+    ModelNotFoundError, InvalidModelError
+        See :func:`.in_use.parent_of`: an adapted model leaves scans unlike its own to its parent.
     OutputError
         If the choice cannot be written; the old one stays in force.
     """
     if not anyway:
         check_better(card)
+    if scope_of(card) is not None:
+        parent_of(card)
     state = read_state(user_cache())
     new = {"id": card.id, "sha256": card.sha256}
     if state["current"] != new:
@@ -104,7 +110,7 @@ def remove(model_id: str) -> Path:
     ModelNotFoundError
         If no such model is among them.
     ModelInUseError
-        If it is in use.
+        If it is in use, or the parent of the model in use.
     OutputError
         If it cannot be removed.
     """
@@ -121,6 +127,13 @@ def remove(model_id: str) -> Path:
         raise ModelInUseError(
             f"{model_id} is the model in use.", "Go back to another one first.", code="model-in-use", model=model_id
         )
+    if current is not None and _is_parent_of(model_id, current):
+        raise ModelInUseError(
+            f"{current.id}, the model in use, was adapted from {model_id}, which is used for scans unlike the site's.",
+            "Go back to another one first.",
+            code="model-in-use",
+            model=model_id,
+        )
     away = Path(tempfile.mkdtemp(prefix=".flairseg-removed-", dir=folder.parent))
     try:
         # One rename, so that a kill leaves all of the model or nothing that is taken for one.
@@ -131,3 +144,12 @@ def remove(model_id: str) -> Path:
             f"{folder} cannot be removed: {error.strerror or error}.", "Check its permissions."
         ) from error
     return folder
+
+
+def _is_parent_of(model_id: str, choice: Choice) -> bool:
+    """Whether the model in use leaves scans unlike its own to a model."""
+    try:
+        card = find_model(choice.id, verify=False)
+    except FlairSegError:
+        return False
+    return scope_of(card) is not None and card.raw["adaptation"]["parent"]["id"] == model_id

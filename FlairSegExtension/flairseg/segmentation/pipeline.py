@@ -22,7 +22,8 @@ from ..image.volume import Volume
 from ..io.images import read_image
 from ..labels import BACKGROUND
 from ..models.card import ModelCard, PipelineConfig
-from ..models.store import find_model, networks
+from ..models.in_use import Model, resolved
+from ..models.store import networks
 from ..preprocessing import Prepared, preprocess
 from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
@@ -34,6 +35,7 @@ from .inference import Generator, onnxruntime_version, reserve_sessions
 from .memory import release_memory, untouched_zeros
 from .postprocessing import clean_labels
 from .result import Segmentation
+from .suitability import model_for
 
 #: Probabilities below this are kept as zero.
 SMALLEST_PROBABILITY = np.float32(1e-4)
@@ -41,7 +43,7 @@ SMALLEST_PROBABILITY = np.float32(1e-4)
 
 def segment(
     volume: Volume | str | Path,
-    model: str | Path | ModelCard | None = None,
+    model: Model = None,
     device: str = "auto",
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
@@ -53,8 +55,10 @@ def segment(
     ----------
     volume : Volume or path
         A volume (any real type, RAS affine in mm), or what :func:`flairseg.read_volume` reads.
-    model : str, Path or ModelCard, optional
-        Model id or path; default the embedded model.
+    model : str, Path, ModelCard or InUse, optional
+        Model id or path; default the model in use. Where that was adapted to a site and the scan is unlike those of the
+        site, its parent is used, and a warning (``unlike-adaptation``) says so; a model that is named segments any
+        scan.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     progress : callable, optional
@@ -78,15 +82,21 @@ def segment(
     began = time.perf_counter()
     reporter = Reporter(progress, cancel)
     with reporter.stage("read", 0.0, STAGES["read"]):
-        card = model if isinstance(model, ModelCard) else find_model(model)
+        chosen, in_use = resolved(model)
         source = volume.name if isinstance(volume, Volume) else absolute_source(volume)
         checked = footed(check_volume(volume) if isinstance(volume, Volume) else read_image(volume))
-    answer = (_run_members if card.members else _run_network)(checked, card, device, reporter)
-    warnings = list(dict.fromkeys([*checked.warnings, *answer.warnings]))
+    reading = model_for(checked, in_use or chosen, reporter)
+    card = reading.card
+    if card.members:
+        answer = _run_members(checked, card, device, reporter)
+    else:
+        answer = _run_network(checked, card, device, reporter, reading.prepared)
+    warnings = list(dict.fromkeys([*checked.warnings, *reading.warnings, *answer.warnings]))
     seconds = {**reporter.seconds, **answer.seconds, "total": time.perf_counter() - began}
     result = Segmentation(
         replace(checked, warnings=()), answer.labels, answer.probabilities, card, device, answer.used, answer.provider,
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
+        adaptation=None if reading.suitability is None else reading.suitability.to_dict(),
     )  # fmt: skip
     return result.with_regions(progress, cancel) if regions else result
 
@@ -104,11 +114,20 @@ class _Answer:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def _run_network(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
+def _run_network(
+    volume: Volume,
+    card: ModelCard,
+    device: str,
+    reporter: Reporter,
+    known: list[tuple[SliceStack, Prepared]],
+) -> _Answer:
     config = card.pipeline
-    with reporter.stage("preprocess", STAGES["read"], STAGES["preprocess"]):
-        stack = SliceStack.from_volume(volume, config.plane)
-        prepared = preprocess(stack, config, reporter.update)
+    if known:
+        stack, prepared = known.pop()
+    else:
+        with reporter.stage("preprocess", STAGES["read"], STAGES["preprocess"]):
+            stack = SliceStack.from_volume(volume, config.plane)
+            prepared = preprocess(stack, config, reporter.update)
     with reporter.stage("inference", STAGES["preprocess"], STAGES["inference"]):
         generator = Generator(card, device)
         parts = crops(prepared, config, stack.spacing[0]) if generator.any_size else None

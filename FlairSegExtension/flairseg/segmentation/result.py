@@ -141,6 +141,9 @@ class Segmentation:
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
         files are written.
+    adaptation : dict, optional
+        Of an adapted model that was chosen or is in use: :meth:`.suitability.Suitability.to_dict`. ``card`` is the
+        model that read the scan.
     measured : MeasuredLesions
         Its lesions, once somebody asked for them; copies share it.
     """
@@ -161,6 +164,7 @@ class Segmentation:
     disagreement: np.ndarray | None = field(default=None, repr=False)
     regions: RegionMap | None = field(default=None, repr=False)
     input_sha256: str = ""
+    adaptation: dict[str, Any] | None = None
     measured: MeasuredLesions = field(default_factory=MeasuredLesions, repr=False, compare=False)
 
     def compact_answer(self) -> CompactAnswer:
@@ -282,6 +286,8 @@ class Segmentation:
             entry["thresholds"] = {CLASS_BY_VALUE[value].id: level for value, level in pipeline.thresholds.items()}
         if self.lesion_confidence is not None:
             entry["lesion_confidence"] = asdict(self.lesion_confidence)
+        if self.adaptation is not None:
+            entry["adaptation"] = self.adaptation
         members = [
             {
                 "id": member.id,

@@ -30,7 +30,7 @@ _ARRAY, _TYPE = "$array", "$type"
 #: Fields of a result that cross as they are. Volume and probabilities stay where they are.
 _PLAIN = (
     "device_requested", "device_used", "provider", "source", "seconds", "created", "runtime",
-    "input_sha256", "card",
+    "input_sha256", "card", "adaptation",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from . import tasks
 
 if TYPE_CHECKING:
     from ..longitudinal import FollowUp
+    from ..models.in_use import Model
     from ..progress import CancelToken, ProgressCallback
     from ..segmentation.result import Segmentation
 
@@ -64,7 +65,14 @@ def _segment(
 ) -> Segmentation:
     from ..segmentation.pipeline import segment
 
-    return segment(request.volume, model=request.model, device=request.device, progress=progress, cancel=cancel)
+    return segment(request.volume, model=_model(request), device=request.device, progress=progress, cancel=cancel)
+
+
+def _model(request: tasks.SegmentRequest | tasks.FollowRequest) -> Model:
+    """What segments: the model that was chosen, or the one in use."""
+    from ..models.in_use import in_use
+
+    return in_use(request.model) if request.in_use else request.model
 
 
 def _regions(
@@ -94,7 +102,7 @@ def _follow(
     from ..longitudinal import StudyInput, follow, rigid
 
     studies = [StudyInput(study.volume, study.labels, date=study.date) for study in request.studies]
-    found = follow(studies, request.model, request.device, progress, cancel)
+    found = follow(studies, _model(request), request.device, progress, cancel)
     record = found.summary()
     if request.regions is not None:
         _locate(record, found, request.regions)

@@ -18,11 +18,15 @@ from ..report.case import Review
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """Segment ``volume``; answered by a :class:`~flairseg.segmentation.result.Segmentation`."""
+    """Segment ``volume``; answered by a :class:`~flairseg.segmentation.result.Segmentation`.
+
+    ``in_use``: ``model`` is the model in use, and was not chosen for this volume: see :mod:`flairseg.models.in_use`.
+    """
 
     volume: Volume
     model: str | None
     device: str = "auto"
+    in_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,15 @@ class FollowRequest:
         For those that are not segmented.
     regions : ndarray of uint8, optional
         Of the last study, see :mod:`flairseg.anatomy.packing`.
+    in_use : bool
+        As for :class:`SegmentRequest`.
     """
 
     studies: Sequence[FollowStudy]
     model: str | None
     device: str = "auto"
     regions: np.ndarray | None = None
+    in_use: bool = False
 
 
 @dataclass(frozen=True)

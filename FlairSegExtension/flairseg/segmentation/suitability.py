@@ -1,0 +1,151 @@
+"""Is a scan like those that a model was adapted to, and which model segments it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import CaseWarning
+from ..image.slice_stack import SliceStack
+from ..image.volume import Volume
+from ..models.card import ModelCard
+from ..models.in_use import Model, resolved
+from ..models.scope import Outside, scope_of
+from ..preprocessing import Prepared, preprocess
+from ..preprocessing.scan_figures import scan_figures
+from ..progress import STAGES, Reporter
+
+
+@dataclass(frozen=True)
+class Suitability:
+    """What an adapted model's card says about a scan.
+
+    Attributes
+    ----------
+    adapted : ModelCard
+        The adapted model.
+    outside : tuple of Outside
+        What is unlike its adaptation; none for a scan like those.
+    """
+
+    adapted: ModelCard
+    outside: tuple[Outside, ...] = ()
+
+    @property
+    def like(self) -> bool:
+        """Whether the scan is like those of the adaptation."""
+        return not self.outside
+
+    def warning(self, used: ModelCard, how: str = "") -> CaseWarning:
+        """What is unlike, and which model was used.
+
+        Parameters
+        ----------
+        used : ModelCard
+            The model that segmented the scan: the adapted one itself where it was chosen for the run.
+        how : str
+            In place of what is said of the model that was used.
+        """
+        what = "; ".join(one.text for one in self.outside)
+        if not how and used.sha256 == self.adapted.sha256:
+            how = f"It was segmented with {used.id} all the same, which was chosen for this run."
+        how = how or f"It was segmented with {used.id}, the model that {self.adapted.id} was adapted from."
+        text = f"The scan is unlike those that {self.adapted.id} was adapted to ({what}). {how}"
+        figures = {one.name: one.value for one in self.outside if one.value == one.value}
+        return CaseWarning(text, "unlike-adaptation", **figures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``summary.json``: the adapted model, and whether the scan is like those that it was adapted to."""
+        return {
+            "model": self.adapted.id,
+            "sha256": self.adapted.sha256,
+            "digest": str(self.adapted.raw["adaptation"]["digest"]),
+            "like": self.like,
+            "outside": [one.name for one in self.outside],
+        }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which model segments a scan, and what is known by then.
+
+    Attributes
+    ----------
+    card : ModelCard
+        The model.
+    suitability : Suitability or None
+        None where no adapted model with a scope was asked for.
+    prepared : list of (SliceStack, Prepared)
+        The scan in the frame of ``card``, where it was prepared to look at it: one entry, which whoever runs the model
+        takes out, so that its memory can be freed.
+    warnings : tuple of CaseWarning
+    """
+
+    card: ModelCard
+    suitability: Suitability | None = None
+    prepared: list[tuple[SliceStack, Prepared]] = field(default_factory=list)
+    warnings: tuple[CaseWarning, ...] = ()
+
+
+def model_for(volume: Volume, model: Model, reporter: Reporter | None = None) -> Reading:
+    """The model for a scan: the one that was chosen; instead of the model in use its parent for scans unlike its own.
+
+    Parameters
+    ----------
+    volume : Volume
+        Checked, and on the common footing (:mod:`flairseg.image.footing`).
+    model : str, Path, ModelCard, InUse or None
+    reporter : Reporter, optional
+        Of a run: stage ``preprocess``, where there is something to look at.
+
+    Raises
+    ------
+    ModelNotFoundError, InvalidModelError
+        Of the model; and of its parent, where that is to segment the scan.
+    """
+    card, in_use = resolved(model)
+    scope = scope_of(card)
+    if scope is None:
+        return Reading(card)
+    with (reporter or Reporter()).stage("preprocess", STAGES["read"], STAGES["preprocess"]) as stage:
+        stack = SliceStack.from_volume(volume, card.pipeline.plane)
+        prepared = preprocess(stack, card.pipeline, stage.update)
+        suitability = Suitability(card, scope.outside(stack.plane, scan_figures(stack, prepared)))
+    used = card if suitability.like or in_use is None else in_use.parent()
+    warnings = () if suitability.like else (suitability.warning(used),)
+    kept = [(stack, prepared)] if used.pipeline == card.pipeline else []
+    return Reading(used, suitability, kept, warnings)
+
+
+def model_for_all(volumes: Sequence[Volume], model: Model) -> tuple[Model, list[tuple[CaseWarning, ...]]]:
+    """One model for scans that are compared: the parent of the model in use for all, if one is unlike its own.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        As for :func:`model_for`.
+    model : str, Path, ModelCard, InUse or None
+
+    Returns
+    -------
+    model : ModelCard or as given
+        For all of them.
+    list of tuple of CaseWarning
+        Of each scan, where the parent takes over.
+
+    Raises
+    ------
+    ModelNotFoundError, InvalidModelError
+        As :func:`model_for`.
+    """
+    card, in_use = resolved(model)
+    nothing: list[tuple[CaseWarning, ...]] = [() for _ in volumes]
+    if in_use is None or scope_of(card) is None:
+        return card, nothing
+    found = [model_for(volume, card).suitability for volume in volumes]
+    if all(one is None or one.like for one in found):
+        return card, nothing
+    parent = in_use.parent()
+    how = f"Scans that are compared are segmented with one model: {parent.id}, which {card.id} was adapted from."
+    return parent, [() if one is None or one.like else (one.warning(parent, how),) for one in found]

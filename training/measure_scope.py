@@ -1,0 +1,154 @@
+"""How well an adapted model knows its own scans: ``python -m training.measure_scope``; no network runs.
+
+Some persons of a set are drawn as a site, the scope of an adaptation to them is taken
+(:func:`flairseg.models.scope.learnt_scope`), and all other scans are held against it: those of the same set's other
+persons should be inside, those of other sets outside. By all figures, by those of the grid, and by those of the image
+alone: sets differ in their grids, and a scan that was resampled to a site's grid is told by its image. ``--figures``
+keeps what was measured of the scans, and reads it the next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from flairseg.image.footing import footed
+from flairseg.image.slice_stack import SliceStack
+from flairseg.image.volume import Volume
+from flairseg.models.card import PipelineConfig
+from flairseg.models.scope import FIGURES, learnt_scope
+from flairseg.models.store import find_model
+from flairseg.preprocessing import preprocess
+from flairseg.preprocessing.scan_figures import scan_figures
+
+from . import evaluate_sites
+from .data import HELD_BACK_LONGITUDINAL, SAME_PERSON, data_folder, read, refuse_held_back
+
+#: Which figures decide: all, those of the grid, those of the image.
+GRID = frozenset({"plane", *(name for name in FIGURES if not name.startswith("image_"))})
+IMAGE = frozenset(FIGURES) - GRID
+KINDS = {"all": GRID | IMAGE, "grid": GRID, "image": IMAGE}
+#: Draws of a site, of each number of persons.
+DRAWS = 500
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A scan: its set, whose it is, in which plane it is sliced, and its figures."""
+
+    data: str
+    person: str
+    plane: str
+    figures: dict[str, float]
+
+
+def volumes(data: Path) -> Iterator[tuple[str, str, Volume]]:
+    """Set, person and image of all scans that may be tuned on."""
+    persons = {name: group[0] for group in SAME_PERSON for name in group}
+    for folder, title in (("tabriz", "tabriz"), ("tabriz_unlabelled", "tabriz, normalised by slice")):
+        for path in sorted((data / folder).glob("sub-*/flair.nii.gz")):
+            name = path.parent.name.removeprefix("sub-")
+            refuse_held_back(name)
+            yield title, persons.get(name, name), read(path)
+    for path in sorted((data / "ljubljana_longitudinal").glob("*/study*_flair.nii.gz")):
+        refuse_held_back(path.parent.name, HELD_BACK_LONGITUDINAL)
+        yield "ljubljana", path.parent.name, read(path)
+    for one in evaluate_sites.scans(data):
+        yield one.site, one.person, one.volume
+
+
+def measured(data: Path, config: PipelineConfig) -> list[Measured]:
+    """Figures of all scans, in the frame of a model."""
+    found = []
+    for title, person, flair in volumes(data):
+        stack = SliceStack.from_volume(footed(flair), config.plane)
+        found.append(Measured(title, person, stack.plane, scan_figures(stack, preprocess(stack, config))))
+    return found
+
+
+def shares(
+    scans: Sequence[Measured], site: str, counts: Iterable[int], draws: int = DRAWS, seed: int = 0
+) -> list[dict[str, object]]:
+    """Share of scans inside of the scope of persons drawn from one set.
+
+    Parameters
+    ----------
+    scans : sequence of Measured
+    site : str
+        The set.
+    counts : iterable of int
+        Persons drawn; numbers that leave nobody are left out.
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    list of dict
+        ``site``, ``persons``, ``kind``, and ``inside``: by set the share of scans that are inside, over all draws; of
+        the site itself those of persons who were not drawn.
+    """
+    rng = np.random.default_rng(seed)
+    own = [one for one in scans if one.data == site]
+    persons = sorted({one.person for one in own})
+    rows = []
+    for count in counts:
+        if count >= len(persons):
+            continue
+        inside: dict[str, dict[str, list[bool]]] = {kind: {} for kind in KINDS}
+        for _ in range(draws):
+            drawn = set(rng.permutation(persons)[:count].tolist())
+            learnt = [one for one in own if one.person in drawn]
+            scope = learnt_scope([one.plane for one in learnt], [one.figures for one in learnt])
+            for one in scans:
+                if one.data == site and one.person in drawn:
+                    continue
+                outside = {found.name for found in scope.outside(one.plane, one.figures)}
+                for kind, names in KINDS.items():
+                    inside[kind].setdefault(one.data, []).append(not outside & names)
+        rows += [
+            {"site": site, "persons": count, "kind": kind, "inside": _means(found)} for kind, found in inside.items()
+        ]
+    return rows
+
+
+def _means(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+
+
+def spreads(scans: Sequence[Measured], site: str) -> dict[str, float]:
+    """Standard deviation of each figure within a set (of its logarithm where the margin is a factor)."""
+    # Of a scan in which no brain was found, the image has no figures.
+    own = [one.figures for one in scans if one.data == site and one.figures["image_spread"] > 0]
+    values = {name: np.array([one[name] for one in own]) for name in FIGURES}
+    return {
+        name: round(float(np.std(np.log(values[name]) if kind.relative else values[name], ddof=1)), 4)
+        for name, kind in FIGURES.items()
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="id or folder: in whose frame scans are measured")
+    parser.add_argument("--persons", type=int, nargs="+", default=[3, 5, 7])
+    parser.add_argument("--sites", nargs="+", default=["tabriz", "ljubljana", "muslim"])
+    parser.add_argument("--figures", type=Path, help="JSON: what was measured of the scans")
+    arguments = parser.parse_args()
+    if arguments.figures is not None and arguments.figures.exists():
+        scans = [Measured(**one) for one in json.loads(arguments.figures.read_text(encoding="utf-8"))]
+    else:
+        scans = measured(data_folder(), find_model(arguments.model).pipeline)
+        if arguments.figures is not None:
+            arguments.figures.write_text(json.dumps([asdict(one) for one in scans], indent=1), encoding="utf-8")
+    for site in arguments.sites:
+        print(json.dumps({"site": site, "deviations": spreads(scans, site)}))
+        for row in shares(scans, site, arguments.persons):
+            print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
