@@ -29,6 +29,7 @@ from flairseg.adapt.work import FOLDER  # noqa: E402
 from flairseg.errors import Cancelled, InvalidModelError, OutputError  # noqa: E402
 from flairseg.models.adaptation import card_digest  # noqa: E402
 from flairseg.models.card import PipelineConfig  # noqa: E402
+from flairseg.models.scope import scope_of  # noqa: E402
 from flairseg.models.store import find_model, load_card  # noqa: E402
 from flairseg.segmentation.decoding import decode  # noqa: E402
 from flairseg.segmentation.pipeline import segment  # noqa: E402
@@ -506,8 +507,13 @@ def test_a_site_whose_lesions_are_fainter_gets_a_model_that_finds_them(site, bas
     # A model like any other, that says where it comes from, and no name in anything that was written.
     card = load_card(tmp_path / "out")
     volume, labels = site_head(9, gain=0.7)
-    ours, before = (segment(volume, one).labels for one in (card, base))
+    by_card, by_base = (segment(volume, one) for one in (card, base))
+    ours, before = by_card.labels, by_base.labels
     assert (ours == 3)[labels == 3].mean() > (before == 3)[labels == 3].mean() + 0.2
+    # Another patient of the site is like those that it was adapted to, and the card says what these were.
+    assert by_card.adaptation["like"]
+    low, high = scope_of(card).seen["slice_mm"]
+    assert 7.5 < low <= high < 8.7
     made = card.raw["adaptation"]
     assert made["parent"] == {"id": base.id, "sha256": base.sha256}
     assert made["data"]["cases"] == made["data"]["patients"] == 3

@@ -156,7 +156,7 @@ def test_the_model_in_use_reads_scans_like_its_own_and_its_parent_the_others(mod
     (warning,) = warned(outside)
     assert "slice distance 4.00 mm; 8.00 mm at adaptation" in warning
     assert SITE in warning
-    assert f"segmented with {PARENT}" in warning
+    assert warning.startswith(f"Segmented with {PARENT}, the model that {SITE} was adapted from: the scan is unlike")
     assert warning.fields["slice_mm"] == pytest.approx(4.0)
     summary = outside.summary()
     assert summary["model"]["id"] == PARENT
@@ -174,7 +174,7 @@ def test_a_model_that_was_chosen_reads_any_scan_and_warns(models, by):
     found = segment(foreign_scan(), chosen)
     assert found.card.id == SITE
     (warning,) = warned(found)
-    assert f"segmented with {SITE} all the same" in warning
+    assert warning.startswith(f"Segmented with {SITE}, as chosen, although the scan is unlike those")
     assert not warned(segment(site_scan(), chosen))
     assert not warned(segment(foreign_scan(), PARENT))
 
@@ -246,7 +246,7 @@ def test_a_pair_is_read_by_one_model(models):
     assert [study.card.id for study in mixed] == [PARENT, PARENT]
     codes = [[CaseWarning.of(one).code for one in study.warnings] for study in mixed]
     assert [UNLIKE in one for one in codes] == [False, True]
-    assert any("Scans that are compared are segmented with one model" in one for one in mixed[1].warnings)
+    assert any(one.startswith(f"All studies were segmented with {PARENT}") for one in mixed[1].warnings)
     chosen = loaded([site_scan("first"), foreign_scan("second")], SITE)
     assert [study.card.id for study in chosen] == [SITE, SITE]
     # A study that a reader segmented is no reason for the other one's model.
@@ -276,7 +276,7 @@ def test_the_command_says_which_model_read_a_scan_and_is_not_done_twice(models, 
     command = ("segment", *images, "--output", tmp_path / "out", "--no-regions")
     done = run(*command, "--json")
     assert done.exit_code == 0, done.output
-    assert f"segmented with {PARENT}" in " ".join(done.stderr.split())
+    assert f"Segmented with {PARENT}" in " ".join(done.stderr.split())
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     told = {line["case"]: line for line in lines if line["event"] == "case"}
     assert {case: line["model"]["id"] for case, line in told.items()} == {"like": SITE, "foreign": PARENT}

@@ -77,8 +77,8 @@ def test_a_scan_unlike_the_site_is_read_by_the_parent_and_the_panel_says_so(pane
     assert segment_tags.first_tag(node, segment_tags.MODEL) == PARENT
     assert segment_tags.first_tag(node, segment_tags.MODEL_SHA256) == store.find_model(PARENT).sha256
     message = shown(panel.ui.statusLabel)
-    assert f"The scan is unlike those that {SITE} was adapted to (slice distance 4.00 mm" in message
-    assert f"It was segmented with {PARENT}" in message
+    assert f"Segmented with {PARENT}, the model that {SITE} was adapted from" in message
+    assert "slice distance 4.00 mm; 8.00 mm at adaptation" in message
     assert "unlike-adaptation" in [one.code for one in kept_answers.warnings_of(node)]
     assert panel.ui.modelCollapsibleButton.text.startswith("Grey levels – CPU – ")
 

@@ -37,21 +37,23 @@ class Suitability:
         """Whether the scan is like those of the adaptation."""
         return not self.outside
 
-    def warning(self, used: ModelCard, how: str = "") -> CaseWarning:
-        """What is unlike, and which model was used.
+    def warning(self, used: ModelCard, about: str = "Segmented") -> CaseWarning:
+        """Which model was used, and what is unlike.
 
         Parameters
         ----------
         used : ModelCard
             The model that segmented the scan: the adapted one itself where it was chosen for the run.
-        how : str
-            In place of what is said of the model that was used.
+        about : str
+            What was done with it.
         """
         what = "; ".join(one.text for one in self.outside)
-        if not how and used.sha256 == self.adapted.sha256:
-            how = f"It was segmented with {used.id} all the same, which was chosen for this run."
-        how = how or f"It was segmented with {used.id}, the model that {self.adapted.id} was adapted from."
-        text = f"The scan is unlike those that {self.adapted.id} was adapted to ({what}). {how}"
+        if used.sha256 == self.adapted.sha256:
+            why = f"as chosen, although the scan is unlike those that it was adapted to ({what})"
+        else:
+            origin = f"the model that {self.adapted.id} was adapted from"
+            why = f"{origin}: the scan is unlike those of the adaptation ({what})"
+        text = f"{about} with {used.id}, {why}."
         figures = {one.name: one.value for one in self.outside if one.value == one.value}
         return CaseWarning(text, "unlike-adaptation", **figures)
 
@@ -147,5 +149,5 @@ def model_for_all(volumes: Sequence[Volume], model: Model) -> tuple[Model, list[
     if all(one is None or one.like for one in found):
         return card, nothing
     parent = in_use.parent()
-    how = f"Scans that are compared are segmented with one model: {parent.id}, which {card.id} was adapted from."
-    return parent, [() if one is None or one.like else (one.warning(parent, how),) for one in found]
+    about = "All studies were segmented"
+    return parent, [() if one is None or one.like else (one.warning(parent, about),) for one in found]
