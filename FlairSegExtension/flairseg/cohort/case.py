@@ -113,12 +113,12 @@ def prepare(work: Work) -> ModelCard | InUse:
     reserve_sessions(len(members) + bool(options.parent))
     for member in members:
         Generator(member, options.device)
-    read_by: ModelCard | InUse = with_lesion_threshold(card, options.threshold)
+    card = with_lesion_threshold(card, options.threshold)
+    _models[key] = card
     if options.parent:
         parent = with_lesion_threshold(_same(options.parent, options.parent_sha256), options.threshold)
-        read_by = InUse(read_by, options.threshold, parent)
-    _models[key] = read_by
-    return read_by
+        _models[key] = InUse(card, options.threshold, parent)
+    return _models[key]
 
 
 def _same(path: str, sha256: str) -> ModelCard:
