@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from flairseg.labels import CLASSES
 from flairseg.models.card import PipelineConfig
-from flairseg.models.store import find_model
+from flairseg.models.store import DEFAULT_MODEL, find_model
 from flairseg.phantom import make_phantom
 from flairseg.preprocessing.framing import Frame
 from flairseg.segmentation.cropping import GRID_PX, Crop, batches, crops
@@ -142,10 +142,12 @@ def phantom():
     return make_phantom(1, (14, 160, 160), (1.4, 1.4, 9.0))
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_the_default_model_computes_less_and_says_the_same(phantom, monkeypatch, batch):
+@pytest.mark.parametrize(
+    ("model", "passes", "batch"), [(DEFAULT_MODEL, 1, 1), (DEFAULT_MODEL, 1, 3), ("flairseg2d-v1.0", 2, 3)]
+)
+def test_models_of_local_networks_compute_less_and_say_the_same(phantom, monkeypatch, model, passes, batch):
     """Pixels through the network, counted; labels against those of whole frames; batches change nothing."""
-    card = find_model()
+    card = find_model(model)
     assert card.pipeline.crop_margin_px > 0
     pixels: list[int] = []
     real = Generator.run
@@ -154,7 +156,7 @@ def test_the_default_model_computes_less_and_says_the_same(phantom, monkeypatch,
     cropped = segment(phantom.volume, card, "cpu")
     seen, pixels[:] = sum(pixels), []
     whole = segment(phantom.volume, replace(card, pipeline=replace(card.pipeline, crop_margin_px=0)), "cpu")
-    assert sum(pixels) == 2 * len(phantom.labels) * np.prod(card.pipeline.frame_size)
+    assert sum(pixels) == passes * len(phantom.labels) * np.prod(card.pipeline.frame_size)
     assert seen < 0.8 * sum(pixels)
     for one in CLASSES:
         assert dice(cropped.labels == one.value, whole.labels == one.value) > 0.99
