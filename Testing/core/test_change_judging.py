@@ -267,11 +267,11 @@ def test_what_neither_study_has_has_no_state():
     ("first", "second", "percent"),
     [
         ((1.0, 1.0, 5.0), (1.0, 1.0, 5.0), 5.0),
-        ((1.0, 1.0, 5.1), (1.0, 1.0, 5.1), 16.0),
-        ((1.0, 1.0, 5.0), (1.0, 1.0, 5.1), 16.0),  # the thicker one decides
+        ((1.0, 1.0, 5.1), (1.0, 1.0, 5.1), 20.0),
+        ((1.0, 1.0, 5.0), (1.0, 1.0, 5.1), 20.0),  # the thicker one decides
         ((1.0, 1.0, 4.0), (1.0, 1.0, 5.0), 5.0),  # a quarter more is still alike
         ((1.0, 1.0, 4.0), (1.0, 1.2, 4.5), 6.25),
-        ((1.0, 1.0, 6.0), (0.5, 0.5, 6.0), 20.0),
+        ((1.0, 1.0, 6.0), (0.5, 0.5, 6.0), 25.0),
     ],
 )
 def test_the_noise_of_the_ventricles_follows_slices_and_voxels(first, second, percent):
