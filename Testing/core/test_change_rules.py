@@ -144,7 +144,7 @@ def test_followed_lesions_have_the_slices_of_their_study_from_1(monkeypatch):
 
     lesion = FollowedLesion(1, "new", ("new",), drawn(12, (False, True)), judged("new"))
     result = SimpleNamespace(centre_common=lambda _lesion: (0.0, 0.0, 0.0))
-    entry = FollowUp._lesion_entry(result, lesion)
+    entry = FollowUp.lesion_entry(result, lesion)
     assert (entry["slices"], entry["slices_index"]) == ([5, 5], [4, 4])
     assert entry["shown_in_study"] == 2
     assert replace(lesion, number=2).number == 2

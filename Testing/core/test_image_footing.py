@@ -153,10 +153,11 @@ def test_a_z_scored_tabriz_flair_keeps_its_ventricles(path):
     volume = read_volume(path)
     stack = SliceStack.from_volume(volume)
     mask = stack.restore(brain_mask(stack.array, stack.spacing))
+    plain = segment(volume).volumes_ml()
     for array in (z_scored(volume.array, mask), np.where(mask, z_scored(volume.array, mask), np.float32(0))):
         found = segment(replace(volume, array=array))
-        assert found.volumes_ml()[1] == pytest.approx(52.1, abs=1.0)
-        assert found.volumes_ml()[3] == pytest.approx(31.3, abs=2.0)
+        assert found.volumes_ml()[1] == pytest.approx(plain[1], abs=1.0)
+        assert found.volumes_ml()[3] == pytest.approx(plain[3], abs=2.0)
         assert {w.code for w in found.warnings} & {"intensities-shifted", "background-within-tissue"}
 
 

@@ -189,7 +189,7 @@ class TestScan:
 class TestAnatomy:
     @pytest.mark.parametrize("seed", [0, 1, 12])
     def test_sizes_are_those_of_adults_with_ms(self, seed):
-        phantom = make_phantom(seed, shape=(70, 100, 84), spacing_mm=(1.8, 1.8, 2.0), noise=0.0)
+        phantom = make_phantom(seed, (70, 100, 84), (1.8, 1.8, 2.0), scan=Scan(noise=0.0))
         millilitre = phantom.volume.voxel_mm3 / 1000
         brain = np.isin(
             phantom.tissue, [t for t in Tissue if Tissue.WHITE_MATTER <= t <= Tissue.LESION and t != Tissue.VENTRICLE]

@@ -79,5 +79,5 @@ def test_the_guide_names_the_keys_of_the_module():
     module = (ROOT / "FlairSegExtension" / "FlairSegReview.py").read_text(encoding="utf-8")
     keys = re.findall(r"<b>([A-Z0-9]|Enter|Backspace)</b>", module)
     assert {"F", "M", "A", "U", "Enter"} <= set(keys)
-    table = GUIDE.split("| key | what it does |", 1)[1].split("\n\n", 1)[0]
+    table = GUIDE.split("| key | action |", 1)[1].split("\n\n", 1)[0]
     assert not [key for key in keys if f"`{key}`" not in table]
