@@ -23,7 +23,17 @@ from flairseg.cohort.case import Work
 from flairseg.cohort.clusters import ClusterOptions, Share, batch_cluster, bytes_of, share_of
 from flairseg.cohort.events import Event
 from flairseg.cohort.lock import RunLock
-from flairseg.cohort.model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, LesionRecord, Session, SessionRow
+from flairseg.cohort.model import (
+    DONE,
+    FAILED,
+    NO_FLAIR,
+    QUARANTINED,
+    Answer,
+    ChangeRow,
+    LesionRecord,
+    Session,
+    SessionRow,
+)
 from flairseg.cohort.options import CaseOptions
 from flairseg.cohort.running import RunOptions, prepare_run
 from flairseg.cohort.tables import write_tables
@@ -137,7 +147,7 @@ def test_comparisons_that_are_missing_are_made_by_the_next_run(study, model, tmp
     next((copy / "work" / "changes").iterdir()).unlink()
     assert prepare_run(root, copy, options).plan.comparisons == 1
     made: list[tuple[str, str]] = []
-    monkeypatch.setattr(follow, "compare", lambda first, last, work: made.append((first, last)) or {"change": None})
+    monkeypatch.setattr(follow, "compare", lambda first, last, work: made.append((first, last)) or Answer())
     _, events = run(root, copy, model, follow=True, overview=True, probabilities=True)
     assert (made, events.cases()) == ([("sub-01_ses-1", "sub-01_ses-2")], [])
 
