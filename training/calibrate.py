@@ -147,7 +147,7 @@ def confidence_table(
 Table = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
 DECODINGS: dict[str, tuple[Table, Callable[[int], dict[str, Any]]]] = {
     "voxels": (threshold_table, lambda best: {"thresholds": {str(LESION): THRESHOLDS[best]}}),
-    "lesions": (confidence_table, lambda best: {"min_lesion_confidence": CONFIDENCES[best]}),
+    "lesions": (confidence_table, lambda best: {"min_lesion_probability": CONFIDENCES[best]}),
 }
 #: How lesions are found by each, in words.
 FOUND = {

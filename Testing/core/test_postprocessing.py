@@ -281,12 +281,12 @@ def test_lesions_of_a_low_mean_probability_go_and_the_others_keep_their_outline(
     probabilities[2, 1, 8, 8] = 0.2
     probabilities[0] = 1 - probabilities[1:].sum(0)
     labels = probabilities.argmax(0).astype(np.uint8)
-    kept = clean_labels(labels, probabilities, MM, PipelineConfig(min_lesion_confidence=0.75))
+    kept = clean_labels(labels, probabilities, MM, PipelineConfig(min_lesion_probability=0.75))
     assert np.argwhere(kept == LESION).tolist() == [[0, 2, 2], [0, 2, 3], [0, 2, 4]]
     assert kept[1, 8, 8] == 2
     assert kept[1, 8, 9] == 0
     np.testing.assert_array_equal(clean_labels(labels, probabilities, MM, PipelineConfig()), labels)
     assert not (remove_unsure_lesions(labels, probabilities, 0.76) == LESION).any()
     np.testing.assert_array_equal(remove_unsure_lesions(labels * 0, probabilities, 0.76), labels * 0)
-    with pytest.raises(ValueError, match="min_lesion_confidence"):
-        PipelineConfig(min_lesion_confidence=1.0)
+    with pytest.raises(ValueError, match="min_lesion_probability"):
+        PipelineConfig(min_lesion_probability=1.0)

@@ -615,7 +615,7 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     (tmp_path / "a.json").write_text(json.dumps(entries[0]))
     (tmp_path / "b.json").write_text(json.dumps({"entries": entries[1:], "scans": {}}))
     rows = [{"from": 0.9, "to": 1.0, "lesions": 7, "confidence": 0.95, "drawn": 0.86}]
-    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "pipeline": {"min_lesion_confidence": 0.6}},
+    fitted = {"all": {"temperature": 1.7, "fitted": 1.7, "pipeline": {"min_lesion_probability": 0.6}},
               "folds": [{"fitted": 1.8}, {"fitted": 1.4}, {"fitted": 1.6}],
               "error_before": 0.2, "error_left_out": 0.05}  # fmt: skip
     fitted |= {"lesions_before": rows, "lesions_left_out": rows}
@@ -629,7 +629,7 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     )
     written = json.loads((folder / "card.json").read_text())
     assert [entry["data"] for entry in written["results"]] == ["one", "two", "three"]
-    assert written["pipeline"]["min_lesion_confidence"] == 0.6
+    assert written["pipeline"]["min_lesion_probability"] == 0.6
     assert not written["pipeline"]["thresholds"]
     for words in (
         "divided by 1.700",
@@ -708,4 +708,4 @@ def test_the_least_confidence_leaves_the_lesions_that_readers_drew():
     patient = {"probabilities": probabilities, "labels": probabilities.argmax(0), "reference": reference,
                "spacing": np.ones(3)}  # fmt: skip
     fitted = calibrate.fit({"x": patient, "y": patient}, 2, 2.0, untempered=True)
-    assert [one["pipeline"] for one in fitted["folds"]] == [{"min_lesion_confidence": 0.66}] * 2
+    assert [one["pipeline"] for one in fitted["folds"]] == [{"min_lesion_probability": 0.66}] * 2

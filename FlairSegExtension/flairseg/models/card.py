@@ -78,7 +78,7 @@ class PipelineConfig:
         Clean-up stages, see ``flairseg.segmentation.postprocessing``.
     min_lesion_mm3, min_normal_mm3, min_ventricle_mm3 : float
         26-connected components of the class below this volume are removed; 0 keeps all.
-    min_lesion_confidence : float
+    min_lesion_probability : float
         Lesions whose mean probability is below this are removed; 0 keeps all.
     lesion_growth : float
         Lesions grow from their core to where their probability falls below this; 0 switches it off.
@@ -113,7 +113,7 @@ class PipelineConfig:
     min_lesion_mm3: float = 0.0
     min_normal_mm3: float = 0.0
     min_ventricle_mm3: float = 0.0
-    min_lesion_confidence: float = 0.0
+    min_lesion_probability: float = 0.0
     lesion_growth: float = 0.0
     brain_margin_mm: float = 0.0
     crop_margin_px: int = 0
@@ -158,8 +158,8 @@ class PipelineConfig:
             raise ValueError(
                 "output_classes names the background for gray and softmax outputs, and not for sigmoid ones"
             )
-        if not 0 <= self.min_lesion_confidence < 1:
-            raise ValueError(f"min_lesion_confidence is {self.min_lesion_confidence!r}, not a probability below 1")
+        if not 0 <= self.min_lesion_probability < 1:
+            raise ValueError(f"min_lesion_probability is {self.min_lesion_probability!r}, not a probability below 1")
         for value, threshold in self.thresholds.items():
             if value not in CLASS_BY_VALUE or not 0 < threshold < 1:
                 raise ValueError(

@@ -27,7 +27,7 @@ ENSEMBLE_STAGES = frozenset(
         "min_lesion_mm3",
         "min_normal_mm3",
         "min_ventricle_mm3",
-        "min_lesion_confidence",
+        "min_lesion_probability",
         "lesion_growth",
         "brain_margin_mm",
     }

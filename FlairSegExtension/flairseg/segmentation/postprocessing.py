@@ -68,8 +68,8 @@ def clean_labels(
     if config.smooth_edges:
         part = smooth_edges(part, spacing_mm)
     part = remove_small_components(part, LESION, config.min_lesion_mm3, voxel_mm3, chances)
-    if chances is not None and config.min_lesion_confidence > 0:
-        part = remove_unsure_lesions(part, chances, config.min_lesion_confidence)
+    if chances is not None and config.min_lesion_probability > 0:
+        part = remove_unsure_lesions(part, chances, config.min_lesion_probability)
     out[box] = part
     return out
 
