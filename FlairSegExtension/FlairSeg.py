@@ -1,4 +1,4 @@
-"""Module "FLAIR Segmentation" of 3D Slicer: what Slicer is told about it, its panel's wiring, a logic of a few calls.
+"""Module "FLAIR Segmentation" of 3D Slicer: registration, wiring of the panel, a logic of a few calls.
 
 The method is in the package ``flairseg``, what joins it to the scene and the panel in ``FlairSegLib``. Importing this
 file loads neither onnxruntime nor scikit-image nor Qt; they are imported when they are first needed.
@@ -41,12 +41,12 @@ class FlairSeg(ScriptedLoadableModule):
         self.parent.helpText = _(
             "<p>Segments the ventricles (blue), normal periventricular white matter hyperintensity (green) and MS"
             " lesions (red) on one brain FLAIR, on the volume's own grid.</p>"
-            "<p>Load a FLAIR, check the proposed volume, press <b>Segment</b>. Correct what is wrong, then accept or"
+            "<p>Load a FLAIR, check the proposed volume, press <b>Segment</b>. Correct errors, then accept or"
             " reject. Sample data: module <i>Sample Data</i>, group <i>FLAIR Segmentation</i>.</p>"
             "<p>From the Python console: <code>FlairSegLogic().process(getNode('FLAIR'))</code>.</p>"
             "<p>Method: the stages and the normal / abnormal distinction follow M. Bashiri Bawil, M. Shamsi,"
-            " A. Shakeri Bavil and A. F. Jafargholkhanloo, <i>wmh-normal-abnormal-segmentation</i>. What a model was"
-            " trained on, and how well it measured, stands in its card.</p>"
+            " A. Shakeri Bavil and A. F. Jafargholkhanloo, <i>wmh-normal-abnormal-segmentation</i>. A model's card"
+            " states its training data and measured performance.</p>"
             "<p><b>Research use only - not a medical device.</b></p>"
         )
         self.parent.acknowledgementText = _(
@@ -61,7 +61,7 @@ class FlairSeg(ScriptedLoadableModule):
 
 
 def registerWithSlicer() -> None:
-    """What Slicer is told once it has started: sample data, the list of terms, the layouts of saved scenes."""
+    """Register with Slicer after start-up: sample data, terminology, layouts of saved scenes."""
     from FlairSegLib import sample_data, slice_layout, terminology
 
     sample_data.register()
@@ -88,7 +88,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             self._build()
         except Exception as error:
-            # Slicer prints it and goes on with half a panel; the self-test tells it at once.
+            # Slicer prints the exception and continues with an incomplete panel; the self-test reports it.
             self.buildError = error
             raise
         self.built = True

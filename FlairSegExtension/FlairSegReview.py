@@ -1,4 +1,4 @@
-"""Module "FLAIR Review" of 3D Slicer: what Slicer is told about it, and the wiring of its two tabs.
+"""Module "FLAIR Review" of 3D Slicer: registration, and the wiring of its two tabs.
 
 Queue: cases one after the other, corrected, accepted or rejected. Study: blinded rating sessions. What they do is in
 :mod:`FlairSegLib.review_panel`, the engine in :mod:`flairseg.study`. Neither onnxruntime nor scikit-image is needed.
@@ -34,15 +34,15 @@ class FlairSegReview(ScriptedLoadableModule):
         self.parent.contributors = ["The FlairSeg authors"]
         self.parent.helpText = _(
             "<p><b>Queue</b>: a folder of cases with their masks, the most uncertain first; correct, accept or reject,"
-            " go on.</p>"
+            " continue.</p>"
             "<p><b>Study</b>: blinded rating sessions. Masks are shown in a random order that can be reproduced,"
-            " repeats among them, and nothing says where a mask comes from. Click on what is falsely delineated and"
-            " where a lesion is missing, answer, go on. Every click is kept at once; a session can be paused at any"
+            " repeats among them, and nothing reveals the source of a mask. Click on false positives and"
+            " missed lesions, answer, continue. Every click is saved immediately; a session can be paused at any"
             " time.</p>"
-            "<p>Keys: <b>F</b> false positive and <b>M</b> missed lesion at the cursor, <b>Backspace</b> takes the last"
-            " mark back, <b>A</b> / <b>U</b> acceptable / unacceptable, <b>1</b>&ndash;<b>5</b> scales, <b>N</b> /"
+            "<p>Keys: <b>F</b> false positive and <b>M</b> missed lesion at the cursor, <b>Backspace</b> removes the"
+            " last mark, <b>A</b> / <b>U</b> acceptable / unacceptable, <b>1</b>&ndash;<b>5</b> scales, <b>N</b> /"
             " <b>B</b> next and previous lesion, arrows through the slices, <b>O</b> overlay, <b>P</b> pause,"
-            " <b>Enter</b> submit and go on.</p>"
+            " <b>Enter</b> submit and continue.</p>"
             "<p>Method: the rule of acceptability, the repeats and the reference in two steps follow M. Bashiri Bawil,"
             " M. Shamsi, A. Shakeri Bavil and A. F. Jafargholkhanloo,"
             " <i>wmh-normal-abnormal-segmentation</i>.</p>"
@@ -72,7 +72,7 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             self._build()
         except Exception as error:
-            # Slicer prints it and goes on with half a panel; the self-test tells it at once.
+            # Slicer prints the exception and continues with an incomplete panel; the self-test reports it.
             self.buildError = error
             raise
         self.built = True
@@ -130,7 +130,7 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.reviewTabs.setTabEnabled(QUEUE, not running)
 
     def _tabChanged(self) -> None:
-        # Not before the panel is shown: Qt tells while the tabs are being built, too.
+        # Not before the panel is shown: Qt also emits the signal while the tabs are built.
         if self._entered is not None:
             self.exit()
             self.enter()

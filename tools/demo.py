@@ -1,4 +1,4 @@
-"""What ``make demo`` shows: a digital head, segmented by the default model, and how far the result is from its truth.
+"""Run ``make demo``: segment a digital phantom with the default model and compare with its ground truth.
 
 The two commands are run as a user would type them; the comparison is the only thing that this script adds.
 """

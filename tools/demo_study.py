@@ -21,7 +21,7 @@ from flairseg.study.images import write_neutral
 from rich.console import Console
 from simulated_raters import References, rate_room
 
-#: So that nobody takes the report for the result of a study.
+#: To prevent confusion of the report with a real study.
 TITLE = "Demonstration: digital phantoms, simulated raters"
 MODEL, READER = "model", "reader"
 RATERS = ("R1", "R2")

@@ -101,7 +101,7 @@ _LIBRARIES = (
     "pydicom",
     "PIL.Image",
 )
-#: How pytest runs.
+#: Arguments of pytest.
 OPTIONS = ("-x", "-q", "-s", "--tb=no", "--no-summary", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 #: A mutant has this many times the seconds of the unchanged code, and 30 s, of processor time before it counts as an
 #: endless loop; and twenty times that by the clock, since other work may share the machine.
@@ -156,7 +156,7 @@ class Runs:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """The unchanged code first, then every mutant; the forks go on to pytest's own loop."""
+        """The unchanged code first, then every mutant; the forks continue to pytest's own loop."""
         items = {item.nodeid: item for item in session.items}
         gc.freeze()
         process = os.fork()

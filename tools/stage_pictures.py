@@ -286,7 +286,7 @@ def framing() -> Image.Image:
 
 
 def neighbours() -> Image.Image:
-    """What the 2.5D generator sees of one slice."""
+    """Input channels of the 2.5D generator for one slice."""
     shown, mask = scene(), mask_of()
     framed = frame_brain_mm(mask, shown.spacing[1:], (224, 192), 0.9).apply(
         normalise_brain_median(shown.slices, mask), fill=-5.0
@@ -298,7 +298,7 @@ def neighbours() -> Image.Image:
 
 
 def gray_level_image() -> tuple[np.ndarray, np.ndarray]:
-    """What a gray-level generator would put out for the truth: its levels, blurred and noisy; and the truth."""
+    """Simulated output of a gray-level generator: the truth's levels, blurred and noisy; and the truth."""
     shown = scene()
     truth = shown.truth[shown.k]
     rng = np.random.default_rng(SEED)
@@ -422,7 +422,7 @@ STAGES: dict[str, Callable[[], Image.Image]] = {
 
 
 def main() -> None:
-    """Draw the pictures and say how large they are."""
+    """Draw the pictures and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "pictures")
     parser.add_argument("--only", choices=STAGES, action="append", help="this stage (may be repeated)")

@@ -66,7 +66,7 @@ def main() -> None:
                 raw = window.screenshot(folder / f"{step}.png")
                 keep(raw, PICTURES / f"{SHOWN[step]}.png", caption)
 
-        # The folder of the cases stands in a picture: one that looks the same on every computer.
+        # The folder of the cases is visible in a picture: one that looks the same on every computer.
         os.chdir(folder)
         panel = module.widgetRepresentation().self()
         Walkthrough(window, panel, folder, picture, other_volumes=False, cases=Path("MS cases"), further=True).run()

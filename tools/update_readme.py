@@ -34,7 +34,7 @@ COLUMNS = {
 
 
 def printed(*command: str) -> str:
-    """What a command prints on a terminal of :data:`WIDTH` columns, without colours."""
+    """Return a command's output on a terminal of :data:`WIDTH` columns, without colours."""
     environment = {**os.environ, "COLUMNS": str(WIDTH), "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": str(WIDTH)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())

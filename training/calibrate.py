@@ -30,7 +30,7 @@ from .config import TrainingConfig, load_config
 from .data import folds
 from .lesion_confidence import FIELD, FoundLesions, card_field, fit_confidence, found_lesions, reliability
 
-#: Below this probability of a lesion, and without one drawn, a voxel tells nothing about calibration.
+#: Below this probability of a lesion, and without a drawn one, a voxel carries no information on calibration.
 LEAST_PROBABILITY = 1e-3
 #: Temperatures that are considered.
 TEMPERATURES = (0.3, 8.0)
@@ -43,7 +43,7 @@ CONFIDENCES = (0.0, *(round(0.5 + 0.02 * n, 2) for n in range(25)))
 
 @dataclass
 class Patient:
-    """Voxels of one patient that say something: log probabilities (4, n) and whether readers drew a lesion (n,)."""
+    """Voxels of one patient informative of calibration: log probabilities (4, n) and readers' lesions (n,)."""
 
     name: str
     log_probabilities: np.ndarray
@@ -51,7 +51,7 @@ class Patient:
 
 
 def telling_voxels(name: str, probabilities: np.ndarray, reference: np.ndarray) -> Patient:
-    """The voxels of a patient that say something about calibration.
+    """Select a patient's voxels that are informative of calibration.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def classified(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float) -> np.ndarray:
-    """What each of :data:`THRESHOLDS` is worth on one patient: the mean of lesion Dice and lesion F1.
+    """Score of each of :data:`THRESHOLDS` on one patient: the mean of lesion Dice and lesion F1.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What half-precision weights cost: ``python -m training.check_export --config CONFIG --checkpoint last.pt``.
+"""Cost of half-precision weights: ``python -m training.check_export --config CONFIG --checkpoint last.pt``.
 
 The checkpoint is exported twice, in single and in half precision, each compared with PyTorch; both then segment
 digital phantoms through the shipped pipeline. Half precision is fit to be embedded where the Dice of no class moves by

@@ -43,7 +43,7 @@ class Curve:
     columns : tuple of str
         The first one is the step.
     resumed_at : int
-        Step from which the run goes on.
+        Step from which the run resumes.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], resumed_at: int = 0) -> None:
@@ -67,7 +67,7 @@ class Curve:
 class StopRequest:
     """Turns SIGTERM and Ctrl-C into a flag, so that the step in work ends and the run is saved.
 
-    A context manager; in other threads than the main one it only ever says no. A second signal ends the program as
+    A context manager; in threads other than the main one it always returns False. A second signal ends the program as
     usual.
     """
 

@@ -49,7 +49,7 @@ MEASURED = (
     ("normal WMH Dice", "normal_wmh", "dice", 3),
     ("all WMH Dice", "all_wmh", "dice", 3),
 )
-#: What a paper's figure is called in the table: key in ``published_results.json`` -> words and decimals.
+#: Name of a paper's figure in the table: key in ``published_results.json`` -> words and decimals.
 PRINTED = {
     "lesion_dice": ("Dice", 3),
     "lesion_precision": ("precision", 3),
@@ -141,7 +141,7 @@ def gather(
 
 
 def mappings(systems: Sequence[System], configs: Path = CONFIGS) -> dict[str, LabelMapping]:
-    """What each recipe's labels may hold, by the system's title.
+    """Classes of each recipe's labels, by the system's title.
 
     Without it a network that never finds a class would pass for one that does not know it, and not be judged.
     """
@@ -218,7 +218,7 @@ def _cost(cost: Cost | None) -> list[str]:
 
 
 def printed(entry: dict[str, Any]) -> str:
-    """What a paper prints, in one cell."""
+    """A paper's published figures, in one cell."""
     parts = [f"{PRINTED[key][0]} {value:.{PRINTED[key][1]}f}" for key, value in entry.get("printed", {}).items()]
     parts += [entry["more"]] if entry.get("more") else []
     return ", ".join(parts) or NOTHING
@@ -246,7 +246,7 @@ def _explained(result: EvaluationResult, costs: dict[str, Cost]) -> list[str]:
 
 
 def _differences(result: EvaluationResult, shown: Sequence[System]) -> list[str]:
-    """Pairs of systems whose lesion Dice differs, after Holm's adjustment; said with n."""
+    """Pairs of systems whose lesion Dice differs, after Holm's adjustment; with n."""
     tests = [t for t in result.paired if t.figure == "dice" and t.class_id == "lesion"]
     if not tests:
         return []

@@ -73,7 +73,7 @@ class TrainingConfig:
         itself; ``mix``, the batches from then on; ``confidence``, the probability below which a pixel counts as
         unknown.
     notes : str
-        Where the recipe leaves the paper, and why.
+        Deviations from the paper, with reasons.
     """
 
     name: str

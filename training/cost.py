@@ -1,4 +1,4 @@
-"""What a model costs: parameters, file, and seconds and memory of one case through the command line.
+"""Cost of a model: parameters, file, and seconds and memory of one case through the command line.
 
 A case is the digital phantom on the grid of the Tabriz scanner (20 slices of 256 x 256): no patient is needed to repeat
 the measurement. Each run is a process of its own, ``flairseg segment --device cpu`` on two cores.
@@ -30,7 +30,7 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model costs.
+    """Cost of one model.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ def measure_cost(folder: Path, repeats: int = REPEATS, case: Path | None = None)
     Raises
     ------
     RuntimeError
-        If the command fails, with what it said.
+        If the command fails, with its output.
     """
     parameters, megabytes, _ = weights_of(folder)
     with tempfile.TemporaryDirectory(prefix="flairseg-cost-") as temporary:

@@ -62,7 +62,7 @@ def read_labels(path: Path, image: Volume) -> np.ndarray:
 
 
 def read_lesions(path: Path, image: Volume) -> np.ndarray:
-    """Where a binary mask marks lesions, on an image's grid: bool (K, J, I)."""
+    """Lesions of a binary mask on an image's grid: bool (K, J, I)."""
     return read_label_map(path, image.geometry, PRESETS["binary"]).labels == LESION
 
 

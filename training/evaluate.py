@@ -32,7 +32,7 @@ COLUMNS = (
     ("recall", "recall", 3),
     ("hd95", "HD95 mm", 1),
 )
-#: What a card says of the figures unless told otherwise.
+#: Default note of a card on its figures.
 NOTE = (
     "Mean ± SD over patients, each segmented by the fold that never saw it, through the shipped pipeline. "
     "The recipe was settled on the first fold, whose patients flatter it a little."

@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    # Where nothing was predicted there is no precision, and F1 is 0.
+    # Without predictions there is no precision, and F1 is 0.
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 

@@ -73,7 +73,7 @@ class Voter:
 
 @dataclass(frozen=True)
 class Fold:
-    """What was fitted for one fold, and the patients that it was kept from."""
+    """Fit of one fold, and its held-out patients."""
 
     patients: list[str]
     fitted: Fitted
@@ -234,7 +234,7 @@ def make_card(
     Parameters
     ----------
     fields : dict
-        What people wrote: id, title, ..., ``clean_up``; and ``training_data`` if it is not that of the members.
+        Fields written by people: id, title, ..., ``clean_up``; and ``training_data`` if it is not that of the members.
     voters : sequence of Voter
     fitted : Fitted
         On all patients.

@@ -1,4 +1,4 @@
-"""What a recipe's network computes for a case: ``python -m training.flops --config CONFIG``.
+"""Floating-point operations of a recipe's network per case: ``python -m training.flops --config CONFIG``.
 
 Multiplications and additions of convolutions, two for each weight and output pixel, for slices of the card's frame,
 mirror image included where the card averages with it. Activations and pooling are left out: a hundredth of it.

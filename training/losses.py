@@ -77,7 +77,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def channel_targets(labels: torch.Tensor, output: str, classes: tuple[int, ...]) -> torch.Tensor:
-    """What a network's channels should show of a label map.
+    """Target channels of a network for a label map.
 
     Parameters
     ----------

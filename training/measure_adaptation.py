@@ -1,4 +1,4 @@
-"""What local adaptation gains on Tabriz from a base that has never seen it: ``python -m training.measure_adaptation``.
+"""Gain of local adaptation on Tabriz from a base not trained on it: ``python -m training.measure_adaptation``.
 
 ``--base models/<id>`` is a model folder whose recipe left Tabriz out. For each count of patients and each seed the base
 is adapted to so many patients and tested on the others: all classes reviewed, as readers of the extension do, normal
@@ -43,7 +43,7 @@ from .pools import pool_bank
 #: Classes that Tabriz's readers drew, and those of the other sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
 EVERY_CLASS = (VENTRICLES, NORMAL_WMH, LESION)
-#: Classes that are learnt from, and that are judged.
+#: Classes used for training, and for evaluation.
 Known = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -103,7 +103,7 @@ def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict
 
 
 def site_bank(scans: list[Scan]) -> Bank:
-    """What is learnt from some scans."""
+    """Adapt to some scans."""
     parts = []
     for one in scans:
         kept = np.flatnonzero(one.framed.mask.any(axis=(1, 2)))
@@ -113,7 +113,7 @@ def site_bank(scans: list[Scan]) -> Bank:
 
 
 def rehearsed(pool: Path, count: int) -> Bank:
-    """So many slices of a pool, evenly spaced."""
+    """Select some slices of a pool, evenly spaced."""
     bank = pool_bank([pool])
     return bank.part(np.linspace(0, len(bank.images) - 1, count).round().astype(int))
 

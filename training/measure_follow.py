@@ -69,7 +69,7 @@ def phantom_twice(seed: int) -> tuple[Volume, Volume, np.ndarray]:
 
 
 def record(name: str, result: FollowUp, motion: np.ndarray) -> dict:
-    """What a trial tells, ready for JSON."""
+    """Result of a trial, ready for JSON."""
     found = result.registrations[0]
     k, j, i = np.nonzero(result.studies[0].labels > 0)
     affine = result.studies[0].volume.ijk_to_ras

@@ -1,4 +1,4 @@
-"""What local adaptation makes of useless cases: ``python -m training.measure_useless --base models/<id>``.
+"""Local adaptation with unusable cases: ``python -m training.measure_useless --base models/<id>``.
 
 Five annotated Tabriz patients, spoilt in one way after the other, go through a whole ``flairseg.adapt``. A line each:
 the codes with which cases were left out, or the verdict where enough were left to learn from.
@@ -71,7 +71,7 @@ def write_cases(folder: Path, cases: list[Case], way: str) -> None:
 
 
 def outcome(folder: Path, base: str, steps: int) -> str:
-    """What an adaptation to the cases of a folder ends with."""
+    """Return the outcome of an adaptation to the cases of a folder."""
     try:
         training = TrainingOptions(minutes=120, settings=Settings(steps=steps))
         made = adapt(folder / "cases", ModelTarget(folder / "model"), base, training=training)

@@ -78,7 +78,7 @@ def measured(paths: list[Path]) -> list[dict]:
 
 
 def in_words(fitted: dict) -> str:
-    """What :mod:`~training.calibrate` found, for a card."""
+    """Result of :mod:`~training.calibrate`, for a card."""
     used, best = fitted["all"]["temperature"], sorted(one["fitted"] for one in fitted["folds"])
     divided = f"logits divided by {used:.3f}" if used != 1 else "probabilities as the network gives them"
     bins = {key: "; ".join(
@@ -96,7 +96,7 @@ def in_words(fitted: dict) -> str:
 
 
 def cost(folder: Path) -> str:
-    """What a complete run cost, in words."""
+    """Cost of a complete run, as text."""
     spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
     return (
         f"{spent['steps']} steps of batch {spent['batch']}, {spent['minutes']} minutes of wall time on one thread of a "
@@ -105,7 +105,7 @@ def cost(folder: Path) -> str:
 
 
 def phantom_slices(config: TrainingConfig) -> torch.Tensor:
-    """What the network sees of the digital phantom: Tensor, shape (slices, channels, rows, columns)."""
+    """Network input for the digital phantom: Tensor, shape (slices, channels, rows, columns)."""
     stack = SliceStack.from_volume(make_phantom(0).volume, config.pipeline["plane"])
     return torch.from_numpy(np.concatenate(list(preprocess(stack, config.preprocessing).batches(8))))
 

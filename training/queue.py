@@ -97,7 +97,7 @@ def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: 
     niceness : int
         Added to the runs' niceness.
     poll_s : float
-        Seconds between looks at the runs.
+        Seconds between checks of the runs.
     """
     waiting, working, failed = [job for job in jobs if not job.finished], [], []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _search_path()}
@@ -138,7 +138,7 @@ def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: 
 
 
 def _search_path() -> str:
-    """Where the runs find this repository's packages."""
+    """Environment in which the runs find this repository's packages."""
     parts = [str(REPOSITORY), str(REPOSITORY / "FlairSegExtension"), os.environ.get("PYTHONPATH", "")]
     return os.pathsep.join(part for part in parts if part)
 

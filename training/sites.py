@@ -34,14 +34,14 @@ log = logging.getLogger("flairseg.training")
 #: Never to be trained or tuned on, by set (see the data's README).
 HELD_BACK_MSLESSEG = frozenset({"P39"})
 HELD_BACK_MUSLIM = frozenset({13, 19, 25, 34})
-#: MSLesSeg's 1 mm slices are learnt as they are and averaged by so many.
+#: MSLesSeg's 1 mm slices are used as they are and averaged by so many.
 MSLESSEG_THICKNESS = (1, 3, 5)
-#: Of unaveraged slices every n-th is kept: neighbours show the same.
+#: Every n-th of unaveraged slices is kept: neighbours are alike.
 EVERY = 3
 
 
 class Absent(Exception):
-    """A data set is not there; its message says which and where it was looked for."""
+    """A missing data set; its message states which and where it was expected."""
 
 
 def _folder(data: Path, name: str) -> Path:
@@ -158,7 +158,7 @@ SITES: dict[str, Callable[[Path, PreprocessingConfig], Bank]] = {
 
 
 def left_out(bank: Bank, fold: int | None, count: int) -> list[str]:
-    """Subjects of a bank that a fold leaves out; none without a fold. 110497 is in no fold: it is always learnt."""
+    """Subjects of a bank left out by a fold; none without a fold. 110497 is in no fold: always used for training."""
     if fold is None:
         return []
     names = sorted(set(bank.subjects.tolist()) - {"110497"})

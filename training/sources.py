@@ -1,4 +1,4 @@
-"""Where training samples come from: framed cases in memory, or a pool of stored slices."""
+"""Sources of training samples: framed cases in memory, or a pool of stored slices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POOL_UNITS = {"brain-median": (0.0, 1.0), "zscore": (-0.2, 1.4)}
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-#: S2 leaves out slices whose mask tells less than this (bits).
+#: S2 leaves out slices whose mask has less information than this (bits).
 LOWEST_ENTROPY = 0.01
 
 

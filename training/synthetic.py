@@ -89,7 +89,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Cut:
-    """How slices are cut out of a head.
+    """How slices are extracted from a head.
 
     Attributes
     ----------
@@ -399,10 +399,10 @@ def make_pool(
     data : Path
         Folder with ``head_label_maps`` and ``ljubljana_lesions_mni``.
     path : Path
-        Where the pool goes.
+        Destination of the pool.
     count, seed : int
     generator : type of SyntheticFlair
-        What draws the samples; ``arguments`` go to it.
+        Generator of the samples, called with ``arguments``.
     """
     heads = [load_head(file) for file in sorted((data / "head_label_maps").glob("*.nii.gz"))]
     flair = generator(heads, load_lesion_masks(data / "ljubljana_lesions_mni"), **arguments)

@@ -33,7 +33,7 @@ COLUMNS = ("step", "loss", "seconds", *FIGURES, "learning_rate", "slices")
 
 
 def half_convolutions(config: TrainingConfig) -> bool:
-    """Whether to convolve in bf16: as the recipe says, else where the processor has instructions for it."""
+    """Whether to convolve in bf16: by the recipe, else if the processor has instructions for it."""
     return has_bf16() if config.amp is None else config.amp
 
 
@@ -50,7 +50,7 @@ def build_network(config: TrainingConfig) -> torch.nn.Module:
 
 
 def run_folder(config: TrainingConfig, output: Path) -> Path:
-    """Where a recipe's run keeps its checkpoint and log."""
+    """Folder of a recipe's run, with checkpoint and log."""
     return output / (config.name if config.fold is None else f"{config.name}-fold{config.fold}")
 
 
@@ -211,10 +211,10 @@ class Run:
 
 
 def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
-    """Train, or go on training, and return the path of the last checkpoint.
+    """Train, or resume training, and return the path of the last checkpoint.
 
     Stops early, with everything saved, when the process gets SIGTERM or Ctrl-C; ``finished.json`` in the run's folder
-    says that a run is complete.
+    marks a run as complete.
     """
     folder = run_folder(config, output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -148,10 +148,10 @@ class Run:
 
 
 def train(config: TrainingConfig, output: Path) -> Path:
-    """Train, or go on training, and return the path of the last checkpoint (the generator's weights under ``ema``).
+    """Train, or resume training, and return the path of the last checkpoint (the generator's weights under ``ema``).
 
     Stops early, with everything saved, when the process gets SIGTERM or Ctrl-C; ``finished.json`` in the run's folder
-    says that a run is complete. The last step's weights count: S1 chose its epoch by validation, which on ten patients
+    marks a run as complete. The last step's weights count: S1 chose its epoch by validation, which on ten patients
     would choose it on the very ones that are reported.
     """
     folder = run_folder(config, output)

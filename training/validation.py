@@ -1,4 +1,4 @@
-"""How a network does on patients it was not trained on, while it is being trained."""
+"""Validation during training, on held-out patients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIGURES = ("dice_ventricles", "dice_normal_wmh", "dice_lesion", "auc_pr_lesion")
 def validate(
     network: torch.nn.Module, cases: list[FramedCase], config: PipelineConfig, amp: bool = True
 ) -> list[float]:
-    """Figures in the frame, decoded as the card says, without clean-up.
+    """Figures in the frame, decoded by the card, without clean-up.
 
     Parameters
     ----------

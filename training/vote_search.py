@@ -22,7 +22,7 @@ from flairseg.segmentation.ensemble import class_weights, combine
 from flairseg.segmentation.postprocessing import grow_lesions, remove_small_components
 from scipy.optimize import differential_evolution
 
-#: Foreground probabilities that no member exceeds here matter to nobody.
+#: Foreground probabilities not exceeded by any member here are negligible.
 LOWEST = 0.05
 #: Thresholds that are tried; the lowest is above all that :data:`LOWEST` leaves out can come to.
 THRESHOLDS = np.round(np.arange(0.10, 0.901, 0.01), 2)
@@ -96,7 +96,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the search found.
+    """Result of the search.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class Counter:
     Parameters
     ----------
     owner : ndarray of int, shape (voxels,)
-        Which patient each voxel belongs to.
+        Patient of each voxel.
     truth : ndarray of bool, shape (voxels,)
     free : ndarray of bool, shape (voxels,), optional
         Voxels that the class may have; the others went to a class that ranks above it.

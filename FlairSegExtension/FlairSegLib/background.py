@@ -13,7 +13,7 @@ from . import threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: How often the GUI thread looks whether a task is done, and gives its thread a share of the interpreter.
+#: Interval at which the GUI thread checks whether a task is done, and yields the interpreter to its thread.
 POLL_MS = 12
 #: Tasks under way: a caller need not keep them.
 _tasks: set[Task] = set()

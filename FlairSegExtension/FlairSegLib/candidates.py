@@ -14,7 +14,7 @@ from flairseg.image.volume import Volume
 
 from . import segment_tags
 
-#: DICOM tags that tell sequences apart; none of them says anything about the patient.
+#: DICOM tags that distinguish sequences; none identifies the patient.
 TAGS = {
     "Modality": "0008,0060",
     "ImageType": "0008,0008",
@@ -24,7 +24,7 @@ TAGS = {
     "InversionTime": "0018,0082",
     "EchoTime": "0018,0081",
 }
-#: About this many voxels of a volume are looked at.
+#: Approximate number of voxels sampled from a volume.
 SAMPLE_VOXELS = 8000
 _KINDS = (
     ("vtkMRMLLabelMapVolumeNode", proposal.LABEL_MAP),
@@ -39,7 +39,7 @@ _KINDS = (
 def loaded() -> list[proposal.Candidate]:
     """All volumes of the scene that a user sees, in the order in which they were loaded.
 
-    What a follow-up made of its studies is left out.
+    Volumes made by a follow-up are left out.
     """
     nodes = slicer.util.getNodesByClass("vtkMRMLVolumeNode")
     made = segment_tags.FOLLOWUP
@@ -47,7 +47,7 @@ def loaded() -> list[proposal.Candidate]:
 
 
 def candidate(node) -> proposal.Candidate:
-    """What is known of one volume node.
+    """Known properties of one volume node.
 
     Parameters
     ----------

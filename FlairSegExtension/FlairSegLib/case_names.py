@@ -8,7 +8,7 @@ from . import dicom_source
 
 
 def case_of(volume_node) -> str:
-    """The node's name where it tells cases apart; else that of the file or of the DICOM series it was loaded from.
+    """Return the node's name if it identifies the case; else that of its file or DICOM series.
 
     A volume that was loaded from ``p1/flair.nii.gz`` is called ``flair``, as everyone's is; its case is ``p1_flair``.
 
@@ -19,7 +19,7 @@ def case_of(volume_node) -> str:
     Returns
     -------
     str
-        The node's name where nothing says more.
+        The node's name if there is nothing more specific.
     """
     name = volume_node.GetName() or ""
     if name and not is_common(name):

@@ -1,4 +1,4 @@
-"""What changed between two studies, as nodes: aligned volumes, difference, lesions coloured by their state.
+"""Changes between two studies as nodes: aligned volumes, difference, lesions coloured by state.
 
 Nothing of the user's is moved or hardened. Each study gets a second volume node that shares the voxels of the first and
 lies under a transform node of its own, which brings it into the half-way space of the studies; what was computed lies

@@ -1,4 +1,4 @@
-"""What Slicer's Python lacks and FlairSeg needs: asked for once, installed without touching Slicer's own packages.
+"""Install missing Python packages in Slicer, after asking once, without changing Slicer's own packages.
 
 Exactly one flavour of onnxruntime is ever installed: ``onnxruntime``, or ``onnxruntime-gpu`` once the user asks for the
 GPU. Two of them write the same files and break each other.
@@ -48,7 +48,7 @@ FLAVOURS = (RUNTIME, GPU_RUNTIME, "onnxruntime-directml", "onnxruntime-openvino"
 KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "pillow", "pydicom")
 
 _CONSOLE = _("View > Python Console")
-#: What pip's output says, and what helps. First hit wins.
+#: Patterns in pip's output, with cause and advice. The first match wins.
 _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]], ...] = (
     (
         re.compile(r"ProxyError|Cannot connect to proxy|407 Proxy|Tunnel connection failed", re.I),
@@ -77,8 +77,8 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]
     (
         re.compile(r"Permission denied|Access is denied|Errno 13|WinError 5\b", re.I),
         lambda packages: (
-            _("Slicer's folder may not be written to, or a file in it is in use."),
-            _("Close other Slicer windows, or install Slicer where you may write, then try again."),
+            _("Slicer's folder is not writable, or a file in it is in use."),
+            _("Close other Slicer windows, or install Slicer where you have write permission, then try again."),
         ),
     ),
     (
@@ -127,7 +127,7 @@ def installedFlavours() -> list[str]:
 
 
 def gpuPresent() -> bool:
-    """Whether this computer has an NVIDIA GPU with a driver, as far as can be told without starting anything."""
+    """Whether this computer has an NVIDIA GPU with a driver, as far as known without starting anything."""
     if sys.platform == "win32":
         return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
     return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
@@ -254,7 +254,7 @@ def ensurePackages(packages: Sequence[str]) -> None:
 
 
 def offlineAdvice(packages: Sequence[str] = PACKAGES) -> str:
-    """How to install some packages on a computer without a network."""
+    """Instructions for installing packages on a computer without a network."""
     return _(
         "Connect once, or fetch the packages elsewhere (pip download -d wheels {packages}), copy the folder here and"
         " run in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER {packages}')."
@@ -270,19 +270,19 @@ def explain(output: str, packages: Sequence[str] = PACKAGES) -> tuple[str, str]:
     output : str
         Output of pip and text of its exception.
     packages : sequence of str
-        What was to be installed.
+        Packages to be installed.
 
     Returns
     -------
     tuple of str
-        What happened, what helps.
+        Cause and advice.
     """
     for pattern, words in _CAUSES:
         if pattern.search(output):
             return words(packages)
     return (
         _("The Python packages could not be installed."),
-        _("The error log (Ctrl+0) has pip's own words. {offline}").format(offline=offlineAdvice(packages)),
+        _("The error log (Ctrl+0) contains pip's output. {offline}").format(offline=offlineAdvice(packages)),
     )
 
 
@@ -329,7 +329,7 @@ def _install(lines: list[str], ask: bool) -> None:
             return
         if ask and not slicer.util.confirmOkCancelDisplay(
             _(
-                "FLAIR Segmentation needs Python packages that Slicer does not bring: {packages}. They are downloaded"
+                "FLAIR Segmentation needs Python packages that Slicer does not include: {packages}. They are downloaded"
                 " once, about 60 MB. Install them now?"
             ).format(packages=", ".join(_name(line) for line in lines)),
             _("FLAIR Segmentation"),
@@ -373,7 +373,7 @@ def _confirm_swap(surplus: list[str], wanted: str) -> bool:
     return slicer.util.confirmOkCancelDisplay(
         _(
             "Only one flavour of onnxruntime can be installed. {surplus} will be removed and {wanted} installed"
-            " (about 300 MB for the GPU). Slicer's own packages stay as they are. Go on?"
+            " (about 300 MB for the GPU). Slicer's own packages are not changed. Continue?"
         ).format(surplus=", ".join(surplus), wanted=wanted),
         _("FLAIR Segmentation"),
     )

@@ -1,4 +1,4 @@
-"""What a report of a problem needs: versions and the error, without anything about the patient."""
+"""Diagnostics for bug reports: versions and the error, without patient data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report(message: str = "", advice: str = "", **facts: object) -> str:
     message, advice : str
         Of the error, if there was one. Paths and quoted names are taken out: they may name a patient.
     **facts
-        More lines, by name; what may say anything about a patient is the caller's to leave out.
+        More lines, by name; the caller leaves out anything that may identify a patient.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""When the views are drawn: once for changes that belong together, and one view in each turn of the event loop.
+"""Rendering control: once for changes that belong together, and one view in each turn of the event loop.
 
 A view of Slicer that has waited for longer than a frame is drawn at the next change, while the change is being made;
 and those that were paused are all drawn in the call that resumes them. On a computer without a fast graphics card each
@@ -81,7 +81,7 @@ class _Views:
             try:
                 view.resumeRender()
             except (RuntimeError, ValueError):
-                # PythonQt and PySide each say in their own way that the view is gone.
+                # PythonQt and PySide report a deleted view in different ways.
                 return
 
 

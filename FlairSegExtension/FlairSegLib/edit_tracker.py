@@ -1,4 +1,4 @@
-"""How long a reader worked on a segmentation, and that its voxels were changed.
+"""Working time on a segmentation, and detection of voxel edits.
 
 Working time is the sum of the pauses between two signs of activity - a stroke, a command of the panel, the mouse moving
 over a slice - as far as a pause is no longer than :data:`IDLE_S`. While another module is shown nothing is counted.

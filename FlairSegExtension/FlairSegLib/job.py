@@ -1,4 +1,4 @@
-"""Who does the work of a run: a process that stays warm between runs, or, where none can be started, a thread.
+"""Workers for runs: a process that stays warm between runs, or, where none can be started, a thread.
 
 Both take ``warm`` and ``task``, put what happens into ``events``, and can be killed at any time from the
 GUI thread, which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PACKAGE_FOLDER = Path(flairseg.__file__).resolve().parents[1]
 #: Characters kept of what the worker writes to stderr.
 _TAIL = 4000
-#: What Windows answers when memory ran out: no memory, commitment limit.
+#: Windows' exit codes for lack of memory: no memory, commitment limit.
 _WINDOWS_MEMORY = {0xC0000017, 0xC000012D}
 _SIGKILL = 9
 
@@ -81,7 +81,7 @@ class WorkerProcess:
     Parameters
     ----------
     python : str
-        Its interpreter. It is started at once, in a thread; where that fails, the event ``ended`` says so and
+        Its interpreter. It is started immediately, in a thread; on failure the event ``ended`` is sent and
         :attr:`ready` stays False.
     """
 
@@ -89,7 +89,7 @@ class WorkerProcess:
 
     def __init__(self, python: str) -> None:
         self.events: queue.Queue[tuple] = queue.Queue()
-        #: Whether the process has said that it listens.
+        #: Whether the process has reported that it is ready.
         self.ready = False
         self._command = [python, "-m", "flairseg.worker"]
         self._requests: queue.Queue[tuple[dict[str, Any], Sequence] | None] = queue.Queue()
@@ -132,7 +132,7 @@ class WorkerProcess:
             self._end(process)
 
     def _end(self, process: subprocess.Popen) -> None:
-        """Slicer's launcher stands between us and the Python process: end both, by group and by id."""
+        """Slicer's launcher is between us and the Python process: end both, by group and by id."""
         with contextlib.suppress(OSError):
             if os.name == "posix":
                 os.killpg(process.pid, signal.SIGKILL)
@@ -203,12 +203,12 @@ class WorkerProcess:
                 self.events.put(("ready",))
 
     def _write(self, process: subprocess.Popen) -> None:
-        # What is sent is not kept: a volume may be large.
+        # The request is not kept: a volume may be large.
         with contextlib.suppress(OSError, ValueError):
             while (request := self._requests.get()) is not None:
                 wire.write_message(process.stdin, *request)
                 request = None
-        # Closed, the process leaves by itself, even where it could not be killed.
+        # With its pipe closed, the process exits even where it could not be killed.
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
 
@@ -269,7 +269,7 @@ class WorkerThread:
 
     @contextlib.contextmanager
     def _told(self, run: int) -> Iterator[None]:
-        """Whatever goes wrong, the user is told."""
+        """Report any failure to the user."""
         try:
             yield
         except Cancelled:
@@ -281,7 +281,7 @@ class WorkerThread:
 
 
 def not_started(detail: str) -> WorkerError:
-    """The error of a process that cannot be started; ``detail`` says why, in a word, if that is known."""
+    """The error of a process that cannot be started; ``detail`` gives the reason, if known."""
     reason = f" ({detail})" if detail else ""
     return WorkerError(
         _("The process that runs the model could not be started{reason}.").format(reason=reason),

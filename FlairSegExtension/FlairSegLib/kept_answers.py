@@ -1,4 +1,4 @@
-"""What a scene keeps of a model's answer and of the regions of a volume, and the way back."""
+"""Store a model's result and a volume's regions in the scene, and read them back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def input_of(segmentation_node):
 
 @dataclass(frozen=True)
 class KeptAnswer:
-    """What a scene keeps of the model's own answer, still packed; :meth:`answer` unpacks it, in any thread.
+    """The model's own result as stored in a scene, still packed; :meth:`answer` unpacks it, in any thread.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class KeptAnswer:
         Affine of the labels' grid, IJK -> RAS.
     levels : ndarray of uint8, shape (k, j, i, 3) or (k, j, i, 4), or None
         Voxels of the hidden volume, see :class:`~flairseg.image.packed.CompactAnswer`. Not a copy: numpy keeps Slicer's
-        memory alive, and nobody edits that volume.
+        memory alive, and that volume is never edited.
     levels_affine : ndarray, shape (4, 4), or None
         Their affine, IJK -> RAS.
     confidence : LesionConfidence, optional
@@ -109,7 +109,7 @@ def warnings_of(segmentation_node) -> list[CaseWarning]:
 
 
 def kept_answer_of(segmentation_node) -> KeptAnswer | None:
-    """What is kept of the model's own answer that a segmentation began with; None if nothing is.
+    """Return the stored model result that a segmentation started from; None if none is stored.
 
     Reads addresses only: for the GUI thread, whatever the size of the volume.
     """
@@ -148,7 +148,7 @@ def keep_regions(volume_node, text: str) -> None:
 
 
 def kept_regions_of(volume_node) -> KeptAnswer | None:
-    """What :func:`keep_regions` kept, on the grid that the volume has now; None if nothing is kept.
+    """Return the regions stored by :func:`keep_regions`, on the volume's current grid; None if none are stored.
 
     Its ``answer()`` holds region codes in place of labels.
     """

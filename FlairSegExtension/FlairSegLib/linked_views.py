@@ -25,12 +25,12 @@ _ORIENTATIONS = ("Sagittal", "Coronal", "Axial")
 
 @dataclass(frozen=True)
 class Shown:
-    """What one view shows.
+    """Content of one view.
 
     Attributes
     ----------
     title : str
-        Few letters: they stand in the view's bar.
+        A few letters, shown in the view's bar.
     volume : vtkMRMLScalarVolumeNode
     segmentation : vtkMRMLSegmentationNode or None
         Shown in this view and in no other of ours.
@@ -42,7 +42,7 @@ class Shown:
 
 
 class LinkedViews:
-    """Opens the views, and puts everything back as it was."""
+    """Opens the views, and restores the previous layout."""
 
     def __init__(self) -> None:
         self._layout: int | None = None

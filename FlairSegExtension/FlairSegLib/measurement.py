@@ -1,4 +1,4 @@
-"""What is known about a segmentation node right now: voxels, lesions, edits. Taken in a thread, shown by the panel."""
+"""Current state of a segmentation node: voxels, lesions, edits. Measured in a thread, shown by the panel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Classes of which single regions are listed.
 LISTED = (LESION, NORMAL_WMH)
-#: More regions than this are noise, which nobody reads one by one.
+#: More regions than this are noise.
 MOST_MEASURED = 2000
 
 
@@ -84,13 +84,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the model answered, unpacked.
+    """The model's result, unpacked.
 
     Attributes
     ----------
     probabilities : ndarray of float16, shape (4, K, J, I), optional
     original : ndarray of uint8, shape (K, J, I), optional
-        Its labels; what was loaded, where nobody kept them.
+        Its labels; those that were loaded, if not stored.
     disagreement : ndarray of float16, shape (K, J, I), optional
         Of an ensemble's members.
     regions : RegionMap, optional
@@ -104,7 +104,7 @@ class Stored:
     disagreement: np.ndarray | None = None
     regions: RegionMap | None = None
     confidence: LesionConfidence | None = None
-    #: What was measured of single lesions: an edit changes few of them.
+    #: Measurements of single lesions: an edit changes few of them.
     figures: Measured = field(default_factory=Measured, repr=False)
 
     @classmethod
@@ -130,7 +130,7 @@ class Stored:
         return replace(self, regions=unpack_regions(answer.full_labels(), kept.grid.ijk_to_ras))
 
     def fitting(self, shape: tuple[int, int, int]) -> Stored:
-        """What is on a grid of that shape (K, J, I); the rest is left out."""
+        """Return the parts that are on a grid of that shape (K, J, I); the rest is left out."""
         found = {name: getattr(self, name) for name in ("probabilities", "original", "disagreement")}
         kept = {n: a if a is None or a.shape[-3:] == shape else None for n, a in found.items()}
         regions = self.regions if self.regions is None or self.regions.codes.shape == shape else None
@@ -138,7 +138,7 @@ class Stored:
 
 
 def measure_with(snapshot: Snapshot, stored: Stored, previous: LesionMap | None) -> tuple[Measurement, Stored]:
-    """:func:`measure`, and what was stored as it fits the segmentation: what edits are told from then on."""
+    """:func:`measure`, and the stored result fitted to the segmentation, from which edits are counted."""
     stored = stored.fitting(snapshot.grid.shape)
     measured = measure(snapshot, stored, previous)
     return measured, stored if stored.original is not None else replace(stored, original=measured.labels)

@@ -8,7 +8,7 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 
 @parameterNodeWrapper
 class FlairSegParameters:
-    """What the panel shows.
+    """State of the panel.
 
     Attributes
     ----------

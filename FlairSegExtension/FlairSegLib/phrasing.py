@@ -1,4 +1,4 @@
-"""Errors as Slicer says them: what happened, and what helps in terms of the panels.
+"""Errors in Slicer's terms: what happened, and advice that refers to the panels.
 
 The core's errors carry a code, fields and an advice that names neither options nor widgets
 (:mod:`flairseg.errors`). Where the panel can say it better, the phrase is here.
@@ -23,29 +23,29 @@ def _phrases() -> dict[str, str]:
         "several-studies": _("Load the series in the module DICOM, or choose the folder of one study."),
         "no-series-looks-like-flair": _("Load the FLAIR in the module DICOM, or choose the folder of its series."),
         "unnamed-labels": _(
-            "Name the segments after what they mark (MS lesion, Normal periventricular WMH, Ventricles) in the module "
+            "Name the segments by structure (MS lesion, Normal periventricular WMH, Ventricles) in the module "
             "Segmentations, and save again."
         ),
         "fractional-segmentation": _(
             "Make the binary label map the source representation in the module Segmentations, and save again."
         ),
         "implausible-labels": _(
-            "Check that it is a label map of lesions. If it is, name its segments after what they mark (MS lesion, "
+            "Check that it is a label map of lesions. If it is, name its segments by structure (MS lesion, "
             "Normal periventricular WMH, Ventricles) in the module Segmentations, and save again."
         ),
         "probabilities-not-labels": _("Choose the label map of the case, not its probabilities."),
-        "no-study": _("Choose the folder of a study; a coordinator makes one under Coordinator."),
-        "study-still-open": _("Close the study under Coordinator first. Nobody can answer afterwards."),
+        "no-study": _("Choose the folder of a study; a coordinator creates one under Coordinator."),
+        "study-still-open": _("Close the study under Coordinator first. No answers are accepted afterwards."),
     }
 
 
 def advice(error: BaseException) -> str:
-    """What helps, in terms of the panels; the error's own advice where there is no phrase."""
+    """Return the advice in terms of the panels; the error's own where there is no phrase."""
     return error.advice_of(_phrases()) if isinstance(error, FlairSegError) else ""
 
 
 def text(error: BaseException) -> str:
-    """What happened and what helps, as two sentences."""
+    """Return message and advice as two sentences."""
     if not isinstance(error, FlairSegError):
         return str(error)
     return f"{error.message} {advice(error)}".strip()

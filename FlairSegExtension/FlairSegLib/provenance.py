@@ -1,4 +1,4 @@
-"""Where a segmentation comes from: the tags and the version number that it begins with.
+"""Provenance of a segmentation: its initial tags and version number.
 
 Tags are on the segments and survive ``.seg.nrrd``, ``.mrml`` and ``.mrb``; what a reader adds to them is in
 :mod:`.segment_tags`' words, and written by the panel.

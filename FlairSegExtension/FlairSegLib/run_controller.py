@@ -29,17 +29,17 @@ from slicer.util import VTKObservationMixin
 
 from . import job, scene_bridge, settings, threads, volume_nodes
 
-#: How long the GUI thread works on a run before it looks at the user's events, and how long it then leaves them.
+#: Time that the GUI thread works on a run before it handles the user's events, and the pause it then makes.
 STEP_S, PAUSE_MS = 0.006, 1
 #: Longer than a frame of Slicer's views: they have drawn the result by then.
 DRAWN_MS = 25
-#: How often it looks for news while the worker works.
+#: Polling interval while the worker works.
 POLL_MS = 15
 #: Share of each look that a run in a thread of Slicer gets, seconds.
 THREAD_SHARE_S = 0.03
 #: The threads of a new worker's pipes need a share of time until it listens and knows what to load.
 WARM_UP_MS, WARM_UP_TAIL_S = 20, 1.0
-#: A process that has not said by then that it listens is not going to.
+#: A process that is not ready by then will not be.
 START_TIMEOUT_S = 60.0
 #: Shares of the progress bar at which the worker has what it needs, and at which its answer is there.
 SENT, FILL = 0.01, 0.95
@@ -59,9 +59,9 @@ class RunController(VTKObservationMixin):
     onFinished : callable, optional
         Called with the new segmentation node.
     onFailed : callable, optional
-        Called with the :class:`~flairseg.errors.FlairSegError`; the scene is as it was.
+        Called with the :class:`~flairseg.errors.FlairSegError`; the scene is unchanged.
     onCancelled : callable, optional
-        Called without arguments; the scene is as it was.
+        Called without arguments; the scene is unchanged.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RunController(VTKObservationMixin):
         self._run: int | None = None
         self._steps: Generator | None = None
         self._worker: job.WorkerProcess | job.WorkerThread | None = None
-        #: Why runs go on in a thread of Slicer: set once no process could be started.
+        #: Why runs are in a thread of Slicer: set once no process could be started.
         self._no_process: FlairSegError | None = None
         self._warmed: tuple[str | None, str] | None = None
         self._node = None
@@ -103,7 +103,7 @@ class RunController(VTKObservationMixin):
 
     @property
     def workerPid(self) -> int | None:
-        """Process id of the worker; None where there is none, or it has not said so yet."""
+        """Process id of the worker; None if there is none, or it is not yet known."""
         return self._worker.pid if self._worker is not None else None
 
     def start(
@@ -124,13 +124,13 @@ class RunController(VTKObservationMixin):
         Raises
         ------
         RunInProgressError
-            A run is under way; it goes on.
+            A run is in progress; it continues.
         FlairSegError
             The node is no volume that can be segmented, see :func:`FlairSegLib.volume_nodes.volume_from_node`.
         """
         if self.running:
             raise RunInProgressError(
-                _("A volume is being segmented already."), _("Wait until it is done, or cancel it first.")
+                _("A volume is already being segmented."), _("Wait until it is done, or cancel it first.")
             )
         volume_nodes.check_volume_node(volumeNode)
         self._run = next(self._numbers)
@@ -190,7 +190,7 @@ class RunController(VTKObservationMixin):
         yield from self._paced(volume_nodes.check_unchanged(taken, node), FILL, FILL, "fill")
         result = yield from self._paced(scene_bridge.segmentation_steps(segmentation, node), FILL, 1.0, "fill")
         self.deviceUsed = segmentation.device_used
-        # The node is in the scene, and its views draw it: whoever is told next has a turn of the event loop for itself.
+        # The node is in the scene, and its views draw it: the next callback gets a turn of the event loop of its own.
         self._delivering = True
         yield DRAWN_MS
         self._reset()
@@ -251,7 +251,7 @@ class RunController(VTKObservationMixin):
                 self._fail(error)
             return
         except Exception as error:
-            # A timer's slot: without this the user would wait for ever, and nobody would tell why.
+            # A timer's slot: without this the user would wait forever without a message.
             logging.exception("FlairSeg: a run failed")
             self._fail(wire.decode_error(wire.encode_error(error)))
             return
@@ -267,7 +267,7 @@ class RunController(VTKObservationMixin):
     def _fail(self, error: FlairSegError) -> None:
         self._reset()
         if isinstance(error, (InputNotFoundError, InputChangedError)) or not (self._worker and self._worker.alive):
-            # It is dead, or busy with what nobody wants any more.
+            # It is dead, or busy with a cancelled run.
             self._drop_worker()
         _call(self._on_failed, error)
 
@@ -284,7 +284,7 @@ class RunController(VTKObservationMixin):
         run = self._run
         _call(self._on_progress, min(max(fraction, 0.0), 1.0), stage)
         if self._run != run:
-            # The callback cancelled: what stands below it must not go on.
+            # The callback cancelled: the rest must not run.
             raise Cancelled
 
     # The worker

@@ -113,7 +113,7 @@ def loadPhantom(seed: int = PHANTOM_SEED, **grid):
     Parameters
     ----------
     seed : int
-        Which head.
+        Seed of the head.
     **grid
         Further parameters of :func:`flairseg.phantom.make_phantom`: shape, spacing, ...
 

@@ -1,4 +1,4 @@
-"""Tags of the contract on the segments of a node: written by whoever changes it, kept by .mrml, .mrb and .seg.nrrd."""
+"""Tags of the contract on a node's segments: written by all code that changes it, kept by .mrml, .mrb and .seg.nrrd."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODEL, MODEL_SHA256, CREATED, ALGORITHM_TYPE, VERDICT, READER, ACTIVE_SECONDS, V
 FOLLOWUP = f"{PREFIX}followup"
 #: Priority of an observer that is called before all others.
 _FIRST = 1e6
-#: How a segmentation came about, as DICOM SEG names it.
+#: Algorithm types of a segmentation, as named in DICOM SEG.
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 
 
@@ -43,7 +43,7 @@ def first_tag(node, key: str) -> str:
 
 
 def set_tag(segment, key: str, value: str) -> None:
-    """Set a tag, unless it says so already. Observers of the segmentation are not told, see :func:`unannounced`."""
+    """Set a tag unless it has that value. Observers of the segmentation are not notified, see :func:`unannounced`."""
     if tag(segment, key) != value:
         with unannounced(segment):
             segment.SetTag(key, value)

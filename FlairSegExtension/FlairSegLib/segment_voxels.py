@@ -1,4 +1,4 @@
-"""Labels out of a segmentation node and back into it, whoever made it: FlairSeg, its command line, or the editor.
+"""Read labels from a segmentation node and write them back, whatever its origin: FlairSeg, command line, or editor.
 
 Reading copies voxels as stored and sorts them out later, in a thread; writing goes through Slicer's own segment
 logic, changed boxes only, so that shared layers, undo history and displays stay right.
@@ -73,7 +73,7 @@ def segments_by_class(node) -> dict[int, str]:
 
 
 def voxel_state(node) -> tuple:
-    """What changes when voxels do, and only then: tags, colours and review status leave it as it is."""
+    """Key that changes with the voxels only: not with tags, colours or review status."""
     contents = node.GetSegmentation()
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     state = []
@@ -86,7 +86,7 @@ def voxel_state(node) -> tuple:
 
 
 def address_of(thing) -> str:
-    """Which VTK object a Python object stands for; unique among those that exist at one time."""
+    """The VTK object behind a Python object; unique among those that exist at one time."""
     return thing.GetAddressAsString("vtkObject")
 
 
@@ -163,7 +163,7 @@ def new_segment(label_class: LabelClass, layer, tags: Mapping[str, str] | None =
     ----------
     label_class : LabelClass
     layer : vtkOrientedImageData
-        Where it is, the voxels have the value of the class; segments may share it.
+        Its layer; voxels have the value of the class; segments may share it.
     tags : mapping of str to str, optional
     """
     segment = slicer.vtkSegment()

@@ -1,4 +1,4 @@
-"""What the user sets once and Slicer remembers: where cases are kept, who reads, on which device."""
+"""Settings that Slicer remembers: folder of cases, reader, device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AUTOMATIC, CPU, GPU = "auto", "cpu", "cuda"
 DEVICES = (AUTOMATIC, CPU, GPU)
 #: Finished runs remembered for each model and device: few, so that a new computer or driver is soon believed.
 REMEMBERED_RUNS = 8
-#: Minutes that an adaptation may take unless the user says otherwise.
+#: Default time limit of an adaptation, minutes.
 ADAPT_MINUTES = 20
 _GROUP = "FlairSeg"
 
@@ -74,7 +74,7 @@ class FlairSegSettings:
 
     modelId = _Text("Model that was chosen in the list in place of the model in use; empty: the model in use.")
     modelInUse = _Text(
-        "Which model was in use when :attr:`modelId` was chosen: the choice holds until another one is put in use."
+        "Model in use when :attr:`modelId` was chosen: the choice holds until another one is put in use."
     )
 
     @property
@@ -130,7 +130,7 @@ class FlairSegSettings:
             runs = json.loads(self._text(_runs_key(model_id, device)) or "[]")
             return [[int(count), float(seconds)] for count, seconds in runs if count > 0 and seconds > 0]
         except (TypeError, ValueError):
-            # Somebody edited the settings file; it will be learnt again.
+            # The settings file was edited; the value will be measured again.
             return []
 
     def _settings(self):

@@ -77,12 +77,10 @@ class TaskController(RunController):
         Raises
         ------
         RunInProgressError
-            A task is under way; it goes on.
+            A task is in progress; it continues.
         """
         if self.running:
-            raise RunInProgressError(
-                _("Something is being computed already."), _("Wait until it is done, or cancel it first.")
-            )
+            raise RunInProgressError(_("A task is already running."), _("Wait until it is done, or cancel it first."))
         self._idle.stop()
         self._run = next(self._numbers)
         self._nodes = tuple(nodes)
@@ -92,7 +90,7 @@ class TaskController(RunController):
         self._timer.start(PAUSE_MS)
 
     def cancel(self) -> None:
-        """End the task now; the scene is as it was."""
+        """End the task; the scene is unchanged."""
         if not self.running or self._delivering:
             return
         self._reset()
@@ -120,7 +118,7 @@ class TaskController(RunController):
     def _check_nodes(self) -> None:
         if any(node.GetScene() is None for node in self._nodes):
             raise InputNotFoundError(
-                _("A volume or segmentation was deleted while it was needed."), _("Load it again, then try again.")
+                _("A volume or segmentation was deleted while it was in use."), _("Load it again, then try again.")
             )
 
     def _reset(self) -> None:

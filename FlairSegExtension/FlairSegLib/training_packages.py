@@ -29,13 +29,13 @@ def missing() -> list[str]:
 
 
 def reason() -> str:
-    """What would be installed, how large it is, and why; empty where all is there."""
+    """Return the packages to install, their size, and the purpose; empty if all are installed."""
     lacking = missing()
     if not lacking:
         return ""
     if TORCH in lacking:
         return _("Needs PyTorch, which trains the network: about 200 MB to download, 1 GB on the disk, once.")
-    return _("Needs small Python packages that Slicer does not bring: {names}.").format(names=_names(lacking))
+    return _("Needs small Python packages that Slicer does not include: {names}.").format(names=_names(lacking))
 
 
 def ensure() -> None:
@@ -55,14 +55,14 @@ def ensure() -> None:
         raise MissingDependencyError(
             _("PyTorch {version} is installed, which is too old for an adaptation.").format(version=older),
             _(
-                "Another extension may need it, so it was left as it is. To replace it, run in Slicer's Python console:"
+                "Another extension may need it, so it was not changed. To replace it, run in Slicer's Python console:"
                 " slicer.util.pip_install('-U {torch}')."
             ).format(torch=TORCH),
         )
     if not slicer.util.confirmOkCancelDisplay(
         _(
-            "To adapt a model, Slicer's Python needs: {packages}. {reason} Segmenting does without. Slicer's own"
-            " packages stay as they are. Install them now?"
+            "To adapt a model, Slicer's Python needs: {packages}. {reason} Segmentation needs none. Slicer's own"
+            " packages are not changed. Install them now?"
         ).format(packages=_names(lacking), reason=reason()),
         _("FLAIR Segmentation"),
     ):
@@ -81,7 +81,7 @@ def ensure() -> None:
 
 
 def _calls(lacking: list[str]) -> list[tuple[list[str], list[str]]]:
-    """What pip is called with, one after the other: options of the index, requirements."""
+    """Return the successive calls of pip: index options, requirements."""
     if TORCH not in lacking or sys.platform != "linux" or os.environ.get(_OWN_INDEX):
         return [([], lacking)]
     others = [line for line in lacking if line != TORCH]

@@ -1,4 +1,4 @@
-"""What the views show of a segmentation: where they look, how strong the colours are, the surface on demand."""
+"""Slice and 3D views of a segmentation: position, opacity, surface on demand."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def volume_from_node(volume_node) -> Volume:
 
 @dataclass(frozen=True)
 class TakenVolume:
-    """A volume as it was when a run began; says later whether it still is.
+    """A volume as it was when a run began; can check later whether it is unchanged.
 
     ``header_warnings``: what the file that it came from leaves open about its geometry.
     """
@@ -140,7 +140,7 @@ def check_volume_node(node) -> None:
 
 
 def header_warnings_of(node) -> tuple[CaseWarning, ...]:
-    """What the file of a volume leaves open or contradicts about voxel size and orientation: the core's rule.
+    """Return missing or contradictory voxel size and orientation in a volume's file, by the core's rule.
 
     Slicer reads such files without a word. Of a volume that was changed since it was read, its spacing corrected for
     instance, nothing is said.
@@ -163,7 +163,7 @@ def _world_matrix(node) -> np.ndarray:
         return np.eye(4)
     if not transform.IsTransformToWorldLinear():
         raise InvalidGeometryError(
-            f"'{node.GetName()}' is under a transform that bends it (non-linear).",
+            f"'{node.GetName()}' is under a non-linear transform.",
             "Harden the transform in the module Transforms, then segment the hardened volume.",
         )
     matrix = vtk.vtkMatrix4x4()
@@ -181,7 +181,7 @@ def pieces(flat: np.ndarray) -> Iterator[slice]:
 def _changed(node) -> InputChangedError:
     return InputChangedError(
         _("The volume '{name}' changed while it was being segmented.").format(name=node.GetName()),
-        _("Segment it again as it is now."),
+        _("Segment it again."),
     )
 
 

@@ -1,4 +1,4 @@
-"""Names that are imported when first used (PEP 562), and modules that were moved: their old paths still import."""
+"""Lazy imports of public names (PEP 562), and redirects from the old paths of moved modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 #: Modules that README or documentation named up to version 0.1, and where they are now. The old paths import the same
-#: module objects, with a DeprecationWarning, and go with the release after the next.
+#: module objects, with a DeprecationWarning, and will be removed in the release after next.
 MOVED: Mapping[str, str] = {
     "flairseg.change": "flairseg.longitudinal",
     "flairseg.comparison_picture": "flairseg.comparison.picture",
@@ -45,7 +45,7 @@ def lazy(
     namespace : dict
         Its ``globals()``; a name is kept there once it is imported.
     names : mapping of str to str
-        Public name to the module that has it, relative to the package without the leading dot.
+        Public name to its module, relative to the package without the leading dot.
     """
 
     def get(name: str) -> Any:
@@ -62,7 +62,7 @@ def lazy(
 
 
 def new_path(name: str) -> str | None:
-    """Where a module of an old path is now; None if it was not moved."""
+    """New path of a moved module; None if it was not moved."""
     for old, new in MOVED.items():
         if name == old or name.startswith(f"{old}."):
             return new + name[len(old) :]
@@ -88,7 +88,11 @@ class _MovedModules(MetaPathFinder, Loader):
         new = new_path(name)
         if new is None:  # the specification was made by find_spec
             raise ImportError(f"No module named {name!r}", name=name)
-        warnings.warn(f"{name} is {new} now; the old path goes with a later release.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"{name} has moved to {new}; the old path will be removed in a later release.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         sys.modules[name] = importlib.import_module(new)
 
 

@@ -1,4 +1,4 @@
-"""What is needed beyond the method's own libraries, and what to do where it is not installed."""
+"""Optional dependencies, and the error if they are not installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from ._version import __version__
 from .errors import MissingDependencyError
 
-#: Import names of what draws and writes a report.
+#: Import names of the packages that draw and write a report.
 REPORT = ("matplotlib", "jinja2")
 
 
@@ -19,16 +19,16 @@ def missing_packages(names: Iterable[str]) -> list[str]:
 
 
 def require(names: Iterable[str], task: str, extra: str) -> None:
-    """Refuse, in words, a task whose packages are not installed.
+    """Raise an error if packages that a task needs are not installed.
 
     Parameters
     ----------
     names : iterable of str
         Import names.
     task : str
-        What needs them; it begins a sentence.
+        What needs them, as the beginning of a sentence.
     extra : str
-        The extra of the ``flairseg`` package that brings them.
+        The extra of the ``flairseg`` package that includes them.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def require(names: Iterable[str], task: str, extra: str) -> None:
     missing = missing_packages(names)
     if missing:
         raise MissingDependencyError(
-            f"{task} needs {', '.join(missing)}, which Python here does not have.",
+            f"{task} needs {', '.join(missing)}, which is not installed.",
             f'Install it with: pip install "flairseg[{extra}]"',
         )
 

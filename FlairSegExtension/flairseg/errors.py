@@ -1,7 +1,7 @@
 """Typed errors and warnings, each with a code and fields that a front end can phrase in its own terms.
 
-An error's ``message`` says what happened and ``advice`` what helps, both without naming options of the command line or
-widgets of Slicer. A front end that knows a better way to say the advice looks it up by ``code`` and fills in
+``message`` states what happened and ``advice`` what to do, both without naming options of the command line or
+widgets of Slicer. A front end with more specific advice looks it up by ``code`` and fills in
 ``fields``: :mod:`flairseg.cli.advice` names options, Slicer's panel names its buttons.
 No message carries a patient's name or identifier beyond the path the user typed.
 """
@@ -20,7 +20,7 @@ def _code_of(class_name: str) -> str:
 
 
 class FlairSegError(Exception):
-    """Base of every error that FlairSeg raises on purpose.
+    """Base class of all errors raised by FlairSeg.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class FlairSegError(Exception):
     advice : str
         What the user can do, one sentence, valid in every front end.
     code : str, optional
-        Stable identifier in kebab case; derived from the class where it is not given.
+        Stable identifier in kebab case; default: derived from the class.
     **fields : str, int, float, bool, None or list of these
-        What the message is made of (paths, values, names), for front ends and for machine-readable output.
+        Values in the message (paths, values, names), for front ends and machine-readable output.
     """
 
     def __init__(self, message: str, advice: str = "", *, code: str | None = None, **fields: object) -> None:
@@ -45,7 +45,7 @@ class FlairSegError(Exception):
         return f"{self.message} {self.advice}".strip()
 
     def advice_of(self, phrases: Mapping[str, str]) -> str:
-        """What helps in a front end's own words; :attr:`advice` where it has none for this code.
+        """Advice as phrased by a front end; :attr:`advice` where it has none for this code.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class FlairSegError(Exception):
             return self.advice
 
     def reworded(self, change: Callable[[str], str]) -> FlairSegError:
-        """The same error with its texts changed, for instance without names: message, advice and text fields."""
+        """The same error with changed texts (message, advice and text fields), for instance without names."""
         fields = {key: _changed(value, change) for key, value in self.fields.items()}
         return rebuilt(type(self), change(self.message), change(self.advice), self.code, fields)
 
@@ -67,7 +67,7 @@ class FlairSegError(Exception):
 
 
 def _changed(value: object, change: Callable[[str], str]) -> object:
-    """Text and paths changed, also within lists; anything else as it is."""
+    """Apply the change to text and paths, also within lists; leave anything else as it is."""
     if isinstance(value, (str, PurePath)):
         return change(str(value))
     if isinstance(value, (list, tuple)):
@@ -78,7 +78,7 @@ def _changed(value: object, change: Callable[[str], str]) -> object:
 def rebuilt(
     kind: type[FlairSegError], message: str, advice: str, code: str, fields: dict[str, object]
 ) -> FlairSegError:
-    """An error of this class as it was, without going through the constructor of a subclass."""
+    """Rebuild an error of this class without calling the constructor of a subclass."""
     error = kind.__new__(kind)
     FlairSegError.__init__(error, message, advice, code=code, **fields)
     return error
@@ -93,11 +93,11 @@ class CaseWarning(str):
     Parameters
     ----------
     message : str
-        What was noticed, one sentence.
+        The observation, one sentence.
     code : str
         Stable identifier in kebab case.
     **fields : int or float
-        The figures of the message, for programs: slices used and missing, distances in mm. Numbers alone, so that no
+        The figures of the message, for programs: slices used and missing, distances in mm. Numbers only, so that no
         field can hold a name.
     """
 
@@ -106,7 +106,7 @@ class CaseWarning(str):
     fields: dict[str, float]
 
     def __new__(cls, message: str, code: str = "note", /, **fields: float) -> CaseWarning:
-        """Text, code and figures; ``str`` is immutable, so all are set here."""
+        """Set text, code and figures; ``str`` is immutable."""
         warning = super().__new__(cls, message)
         warning.code = code
         warning.fields = fields
@@ -116,7 +116,7 @@ class CaseWarning(str):
         return CaseWarning.of, (self.to_dict(),)
 
     def reworded(self, message: str) -> CaseWarning:
-        """The same warning in other words: under a pseudonym, or with the study that it is about."""
+        """The same warning with another text: under a pseudonym, or with the study it concerns."""
         return CaseWarning(message, self.code, **self.fields)
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,12 +133,12 @@ class CaseWarning(str):
 
 
 def warnings_from(content: object) -> tuple[CaseWarning, ...]:
-    """Warnings out of a file: objects of code and message, or the bare text of files before they had codes.
+    """Read warnings from a file: objects of code and message, or plain text in files of earlier versions.
 
     Parameters
     ----------
     content : object
-        What stands under ``warnings``; anything that is no warning is left out.
+        Value of ``warnings``; anything that is not a warning is left out.
     """
     entries = content if isinstance(content, (list, tuple)) else ()
     found = (CaseWarning.of(entry) for entry in entries if isinstance(entry, (str, Mapping)))
@@ -163,7 +163,7 @@ class UnsupportedImageError(FlairSegError):
 
 
 class NoFlairError(UnsupportedImageError):
-    """A DICOM folder holds images, but none of its series is a FLAIR, or nothing says which."""
+    """A DICOM folder contains images, but no series is a FLAIR, or it is unclear which."""
 
 
 class InvalidGeometryError(FlairSegError):
@@ -171,19 +171,19 @@ class InvalidGeometryError(FlairSegError):
 
 
 class GridMismatchError(FlairSegError):
-    """Two images that must share a voxel grid do not, or a part is outside of the whole."""
+    """Two images that must share a voxel grid do not, or a part is outside the whole."""
 
 
 class UnsuitableMaskError(FlairSegError):
-    """A mask or probability file holds something else, or nothing says what its values mean."""
+    """A mask or probability file contains something else, or its values have no known meaning."""
 
 
 class InvalidMappingError(FlairSegError):
-    """What label values mean was not said in a way that can be understood."""
+    """A meaning of label values cannot be parsed."""
 
 
 class UnusableIntensitiesError(FlairSegError):
-    """The voxels hold nothing to segment (empty, constant, all NaN)."""
+    """The image has no usable intensities (empty, constant, all NaN)."""
 
 
 class ModelNotFoundError(FlairSegError):
@@ -203,7 +203,7 @@ class OutputError(FlairSegError):
 
 
 class RegistrationError(FlairSegError):
-    """Two studies cannot be aligned (different patients, no brain found, too little of it shared)."""
+    """Two studies cannot be registered (different patients, no brain found, too little overlap)."""
 
 
 class MissingDependencyError(FlairSegError):
@@ -211,15 +211,15 @@ class MissingDependencyError(FlairSegError):
 
 
 class NotEnoughMemoryError(FlairSegError):
-    """Memory ran out during a run, or the system ended the run for it."""
+    """Memory ran out during a run, or the system ended the run for lack of memory."""
 
 
 class WorkerError(FlairSegError):
-    """The process that runs the model could not be started, crashed or answered nonsense."""
+    """The worker process could not be started, crashed or sent an invalid answer."""
 
 
 class RunInProgressError(FlairSegError):
-    """A second run was asked for while one is under way."""
+    """A second run was requested while one is in progress."""
 
 
 class InputChangedError(FlairSegError):
@@ -227,7 +227,7 @@ class InputChangedError(FlairSegError):
 
 
 class Cancelled(FlairSegError):
-    """The user cancelled. Nothing half-written is left."""
+    """The user cancelled. No partial files are left."""
 
     def __init__(
         self,

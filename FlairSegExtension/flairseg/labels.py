@@ -1,6 +1,6 @@
 """The one table of classes: value, segment id, name, colour and terminology code.
 
-Everything that draws, writes or names a class reads it from here (principle 2 of the developer guide).
+All code that draws, writes or names a class uses it (principle 2 of the developer guide).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LabelClass:
     name : str
         Name shown to a reader.
     short_name : str
-        The same for the head of a table's column.
+        The same as a column heading.
     rgb : tuple of int
         Colour, 0..255.
     code : CodedConcept
@@ -58,7 +58,7 @@ class LabelClass:
 
     @property
     def terminology_entry(self) -> str:
-        """The class as Slicer serialises it: context, category, type, modifier, region context, region, modifier.
+        """The class in Slicer's serialisation: context, category, type, modifier, region context, region, modifier.
 
         Used as the segment tag ``TerminologyEntry``, in a scene and in a ``.seg.nrrd`` alike.
         """

@@ -1,4 +1,4 @@
-"""Progress and cancellation: the only two things that travel along with the data."""
+"""Progress and cancellation, passed down the pipeline with the data."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class CancelToken:
 
     @property
     def cancelled(self) -> bool:
-        """Whether cancel was asked for."""
+        """Whether cancelling was requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise :class:`~flairseg.errors.Cancelled` if cancel was asked for."""
+        """Raise :class:`~flairseg.errors.Cancelled` if cancelling was requested."""
         if self._event.is_set():
             raise Cancelled()
 
 
 class Reporter:
-    """Progress, cancel token and stop-watch of one case, handed down the pipeline.
+    """Progress, cancel token and stopwatch of one case, handed down the pipeline.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Reporter:
         self.update(1.0)
 
     def update(self, fraction: float) -> None:
-        """Report the fraction (0..1) of the current stage, and honour a cancel."""
+        """Report the fraction (0..1) of the current stage, and check for cancellation."""
         self.check()
         if self._progress is not None:
             start, stop = self._span

@@ -179,7 +179,7 @@ def test_all_agree_in_one_category():
     assert 0.88 < got[PERCENT].estimate.low < 0.89
     assert got[AC1].estimate.value == 1.0
     assert got[AC1].estimate.low is None
-    assert "without width" in got[AC1].estimate.note
+    assert "of zero width" in got[AC1].estimate.note
     for name in (COHEN, FLEISS):
         assert got[name].estimate.value is None
         assert "one category" in got[name].estimate.note

@@ -127,16 +127,19 @@ LONG_HEADER = "case,question,rater,repeat,response_type,value\n"
             LONG_HEADER + "c1,ok,A,0,Yes_No,yes\nc1,ok,B,0,Yes_No,perhaps\n",
             r"line 3, column 'value': 'perhaps' is neither",
         ),
-        (LONG_HEADER + "c1,ok,A,0,Likert_5,6\n", r"line 2, column 'value': '6' is no point of Likert_5"),
-        (LONG_HEADER + "c1,ok,A,0,Likert_5,2.5\n", "no point of Likert_5"),
-        (LONG_HEADER + "c1,ok,A,0,Likert_5,4 of 5\n", "'4 of 5' is no number"),
-        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1.234,5"\n', "is no number"),
-        (LONG_HEADER + "c1,ok,A,0,Numeric,inf\n", "no finite number"),
-        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1,234"\n', "'1,234' is no number that can be read for certain"),
+        (LONG_HEADER + "c1,ok,A,0,Likert_5,6\n", r"line 2, column 'value': '6' is not a point of Likert_5"),
+        (LONG_HEADER + "c1,ok,A,0,Likert_5,2.5\n", "not a point of Likert_5"),
+        (LONG_HEADER + "c1,ok,A,0,Likert_5,4 of 5\n", "'4 of 5' is not a number"),
+        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1.234,5"\n', "is ambiguous as a number"),
+        (LONG_HEADER + "c1,ok,A,0,Numeric,inf\n", "not a finite number"),
+        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1,234"\n', "'1,234' is ambiguous as a number"),
         (LONG_HEADER + "c1,ok,A,0,Numeric,1'234\n", "may stand for thousands"),
-        (LONG_HEADER + 'c1,ok,A,0,Numeric,"1,5"\nc2,ok,A,0,Numeric,1.234\n', r"line 3.*'1\.234' is no number that can"),
-        (LONG_HEADER + "c1,ok,A,first,Numeric,3\n", r"column 'repeat': 'first' is no number"),
-        (LONG_HEADER + "c1,ok,A,-1,Numeric,3\n", r"column 'repeat': '-1' is no count"),
+        (
+            LONG_HEADER + 'c1,ok,A,0,Numeric,"1,5"\nc2,ok,A,0,Numeric,1.234\n',
+            r"line 3.*'1\.234' is ambiguous as a number",
+        ),
+        (LONG_HEADER + "c1,ok,A,first,Numeric,3\n", r"column 'repeat': 'first' is not a number"),
+        (LONG_HEADER + "c1,ok,A,-1,Numeric,3\n", r"column 'repeat': '-1' is not a count"),
         (LONG_HEADER + ",ok,A,0,Numeric,3\n", r"line 2, column 'case': the cell is empty"),
         (LONG_HEADER + "c1,ok,A,0,Numeric,3\n\nc1,ok,A,0,Numeric,4\n", r"line 4, .*already in ratings.csv, line 2"),
         (LONG_HEADER + "c1,ok,A,0,Numeric,3\nc1,ok,B,0,Yes_No,no\n", r"line 3, .*Yes_No here and Numeric above"),
@@ -181,10 +184,10 @@ def answers(folder, kind, given, types=None):
         ("Likert_5", ["Agree", "strongly disagree", "Neutral"], "Likert_5", [4, 1, 3], ""),
         ("VAS 0-100", ["72.5", "0"], NUMERIC, [72.5, 0.0], "0 to 100 was read as numbers"),
         ("Agreement scale", ["Strongly agree", "Disagree", "neutral"], "Likert_5", [5, 2, 3], "1 strongly disagree"),
-        ("Agreement", ["Somewhat agree", "Strongly disagree"], "Likert_7", [5, 1], "words became points"),
+        ("Agreement", ["Somewhat agree", "Strongly disagree"], "Likert_7", [5, 1], "words were converted to points"),
         ("Severity", ["none", "mild", "severe"], "Likert_4", [1, 2, 4], "1 none, 2 mild"),
-        ("Quality", ["poor", "good", "excellent"], "Likert_4", [1, 3, 4], "words became points"),
-        ("Likert", ["4", "5"], NUMERIC, [4.0, 5.0], "how many points"),
+        ("Quality", ["poor", "good", "excellent"], "Likert_4", [1, 3, 4], "words were converted to points"),
+        ("Likert", ["4", "5"], NUMERIC, [4.0, 5.0], "number of points"),
         ("Ordinal: small < medium < large", ["medium", "large", "small"], "Likert_3", [2, 3, 1], "1 small"),
         ("Rank", ["1st", "#2", "3", "2."], "Likert_3", [1, 2, 3, 2], "1 being first"),
         ("Ranking", ["12", "1"], NUMERIC, [12.0, 1.0], "ranks were read as numbers"),
@@ -196,7 +199,7 @@ def answers(folder, kind, given, types=None):
         ("Category", ["MRI", "CT", "ct", ""], "Category: CT | MRI", ["MRI", "CT", "CT", None], ""),
         ("Multiple choice (A; B; C)", ["b", "A"], "Category: A | B | C", ["B", "A"], ""),
         ("Date", ["2024-05-31", "31.5.2024"], TEXT, ["2024-05-31", "31.5.2024"], "listed, not analysed"),
-        ("Free number", ["3.5 ml", "2 ml"], NUMERIC, [3.5, 2.0], "its unit ml was taken off"),
+        ("Free number", ["3.5 ml", "2 ml"], NUMERIC, [3.5, 2.0], "its unit ml was removed"),
         ("Integer", ["3", "-2"], NUMERIC, [3.0, -2.0], ""),
         ("Count", ["1.234", "12"], NUMERIC, [1.234, 12.0], ""),
         ("Free text", ["none", "?"], TEXT, ["none", "?"], ""),
@@ -211,15 +214,15 @@ def test_response_types_of_other_questionnaires(tmp_path, kind, given, expected_
 @pytest.mark.parametrize(
     ("kind", "answer", "message"),
     [
-        ("Percentage", "130 %", "is no percentage"),
-        ("Rank", "first", "is no rank"),
-        ("Rank", "0", "is no rank"),
+        ("Percentage", "130 %", "is not a percentage"),
+        ("Rank", "first", "is not a rank"),
+        ("Rank", "0", "is not a rank"),
         ("Category: a | b", "c", "is none of the categories"),
         ("Ordinal: a < b", "3", "is none of its options"),
         ("VAS 0-100", "101", "is not from 0 to 100"),
         ("Check mark", "perhaps", "is neither yes nor no"),
-        ("Likert_0-4", "5", "is no point of Likert_5"),
-        ("Numeric", "3 apples", "is no number"),
+        ("Likert_0-4", "5", "is not a point of Likert_5"),
+        ("Numeric", "3 apples", "is not a number"),
     ],
 )
 def test_answers_that_do_not_suit_their_type(tmp_path, kind, answer, message):
@@ -240,7 +243,7 @@ def test_unknown_types_are_listed_at_once_and_do_not_stop_the_rest(tmp_path):
     told = read_ratings([path], {"Stars": "Likert_5", "b": "Numeric", "Mood": "Text"})
     assert {r.question: r.response_type for r in told.ratings}["c"] == "Likert_5"
     assert not told.study.remarks
-    assert "'Colour' is of no use" in read_ratings([path], {"Colour": "Text"}).study.remarks[-1]
+    assert "'Colour' is unused" in read_ratings([path], {"Colour": "Text"}).study.remarks[-1]
     with pytest.raises(InvalidRatingsError, match="types 'Hearts', 'Hearts 2' that were stated are unknown"):
         read_ratings([path], {"Stars": "Hearts", "b": "Hearts 2"})
 
@@ -256,7 +259,7 @@ def test_all_wrong_answers_are_told_at_once(tmp_path):
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
 def test_the_first_line_of_excel_names_the_separator(tmp_path, first):
     text = f"{first}\r\ncase;question;rater;value\r\nc1;q;A;1,5\r\nc1;q;B;wrong\r\n"
-    with pytest.raises(InvalidRatingsError, match=r"line 4.*'wrong' is no number"):
+    with pytest.raises(InvalidRatingsError, match=r"line 4.*'wrong' is not a number"):
         read_ratings([write(tmp_path, text)], {"q": "Numeric"})
     assert [r.value for r in read_ratings([write(tmp_path, text.replace("wrong", "2"))]).ratings] == [1.5, 2.0]
 

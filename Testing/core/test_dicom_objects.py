@@ -714,7 +714,7 @@ def test_a_python_that_highdicom_has_no_build_for_is_named(monkeypatch):
     with pytest.raises(MissingDependencyError, match=r"no build for Python 3\.14") as refused:
         making.require_writers()
     assert refused.value.code == "no-highdicom-for-this-python"
-    assert "reading DICOM too" in refused.value.advice
+    assert "including reading DICOM" in refused.value.advice
     # Where it is there, it is used, whatever the version.
     monkeypatch.setattr(making, "missing_packages", lambda names: [])
     making.require_writers()

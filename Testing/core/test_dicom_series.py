@@ -243,7 +243,7 @@ def test_of_several_flairs_the_best_is_chosen_with_the_reason(tmp_path, flair):
     write_series(flair, folder / "5", "siemens", "flair", study, 5)
     found = find_flair(folder)
     assert found.series.number == 5
-    assert "made last" in found.reason
+    assert "acquired last" in found.reason
 
 
 def test_thick_axial_slices_before_a_3d_flair(tmp_path, flair):
@@ -416,10 +416,10 @@ def test_copies_strays_and_missing_ends_are_told(tmp_path, flair):
     read = read_flair(folder)
     np.testing.assert_array_equal(read.volume.array, flair.array)
     told = " ".join(read.volume.warnings)
-    assert "5 files are there twice" in " ".join(read.volume.information)
+    assert "5 files are duplicates" in " ".join(read.volume.information)
     assert "16 of 22 images of the series are used." in read.volume.information
     assert "1 more images of the series" in told
-    assert "speak of 18 images" in told
+    assert "announce 18 images" in told
     np.testing.assert_array_equal(read_volume(folder).array, flair.array)
 
 

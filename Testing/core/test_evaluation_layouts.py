@@ -288,7 +288,7 @@ def test_masks_that_mark_nothing_are_told_as_such_and_compared_once_stated(tmp_p
         for n, labels in enumerate(pair)
     ]
     case = EvaluationCase("c", "m", *files)
-    with pytest.raises(NothingToEvaluateError, match=f"the {empty} mark nothing") as caught:
+    with pytest.raises(NothingToEvaluateError, match=f"the {empty} are empty") as caught:
         evaluate([case])
     assert caught.value.code == "nothing-marked"
     assert "values" not in caught.value.advice

@@ -95,7 +95,7 @@ def test_every_method_has_figures_of_what_it_knows_and_no_others(result):
         assert {row.class_id for row in result.summary if row.method == method} == set(known)
         assert sum(row.method == method for row in result.rows) == len(NAMES) * len(known)
     assert {info.name: info.probabilities for info in result.methods} == {"ours": 4, "synth": 0, "lesions": 4}
-    assert any(note == "synth knows no Normal WMH: it has no figures for that." for note in result.notes)
+    assert any(note == "synth knows no Normal WMH: it has no results for that." for note in result.notes)
 
 
 def test_figures_are_simpleitks_and_of_all_its_voxels(result, study):
@@ -321,7 +321,7 @@ def test_references_that_do_not_tell_normal_from_abnormal(study, tmp_path):
     reference, prediction = study[1]["anna"]
     assert row.tp == ((reference >= 2) & (prediction >= 2)).sum()
     assert found.normal_abnormal == ()
-    assert any("do not tell normal from abnormal" in note for note in found.notes)
+    assert any("do not distinguish normal from abnormal" in note for note in found.notes)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

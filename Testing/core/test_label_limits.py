@@ -53,7 +53,7 @@ def read_layers(
 
 
 def code_of(call, *args: object, **options: object) -> str | None:
-    """Code of the refusal; None where there is none."""
+    """Code of the refusal; None if there is none."""
     try:
         call(*args, **options)
     except (UnsuitableMaskError, InvalidMappingError, GridMismatchError) as error:
@@ -118,7 +118,7 @@ def test_thresholds_are_above_0_and_at_most_1():
     assert with_threshold(PRESETS["lst"], 1.0, "LST").threshold == 1.0
     assert with_threshold(PRESETS["lst"], 1e-9, "LST").threshold == 1e-9
     for threshold in (0.0, 1.0001, -0.5):
-        with pytest.raises(InvalidMappingError, match="no threshold"):
+        with pytest.raises(InvalidMappingError, match="not a threshold"):
             with_threshold(PRESETS["lst"], threshold, "LST")
     assert code_of(with_threshold, PRESETS["nnunet"], 0.5, "X") == "threshold-without-probabilities"
 

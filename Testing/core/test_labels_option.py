@@ -55,7 +55,7 @@ def test_lesions_refuses_a_mask_of_unknown_meaning_and_reads_a_stated_one(case):
     assert len(rows) == 1
     code, text = run(*arguments, "--labels", "ventricles", "--overwrite")
     assert code == 2
-    assert "no class of lesions" in text
+    assert "no lesion class" in text
     code, text = run(*arguments, "--labels", "nonsense", "--overwrite")
     assert code == 2
     assert "VALUE=CLASS" in text
@@ -68,7 +68,7 @@ def test_a_study_of_a_follow_up_takes_a_stated_mask(case):
     assert caught.value.fields["suggestion"] == "binary"
     study = load_study(StudyInput(volume, case / "mask.nii.gz", PRESETS["binary"]))
     assert np.count_nonzero(study.labels == 3) == 400
-    with pytest.raises(UnsuitableMaskError, match="no class of lesions"):
+    with pytest.raises(UnsuitableMaskError, match="no lesion class"):
         load_study(StudyInput(volume, case / "mask.nii.gz", PRESETS["ventricles"]))
 
 

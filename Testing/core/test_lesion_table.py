@@ -276,10 +276,10 @@ def test_normal_wmh_stands_apart_and_counts_in_no_load(painted):
     [
         (["infratentorial", "periventricular", "periventricular", "deep_white_matter"],
          ["periventricular", "infratentorial"], "in 2 of the 3 regions"),
-        (["deep_white_matter"], [], "No lesions of 3 mm or more were found in the 3 regions"),
-        (["unknown", "unknown"], [], "could not be told"),
+        (["deep_white_matter"], [], "No lesions of 3 mm or more in the 3 regions"),
+        (["unknown", "unknown"], [], "could not be determined"),
         (["juxtacortical", "unknown"], ["juxtacortical"], "of 1 lesion could not"),
-        ([], [], "No lesions of 3 mm or more were found"),
+        ([], [], "No lesions of 3 mm or more"),
     ],
 )  # fmt: skip
 def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found, words):

@@ -70,7 +70,7 @@ def test_another_model_of_the_same_id_is_not_replaced(model, cache, tmp_path):
     install_model(model)
     before = everything(cache)
     other = make_model(tmp_path / "other", pipeline={"min_lesion_mm3": 99.0})
-    with pytest.raises(errors.InvalidModelError, match=r"already called tiny-v1\.0") as caught:
+    with pytest.raises(errors.InvalidModelError, match=r"already named tiny-v1\.0") as caught:
         install_model(other)
     assert "new version" in caught.value.advice
     assert everything(cache) == before
@@ -79,14 +79,14 @@ def test_another_model_of_the_same_id_is_not_replaced(model, cache, tmp_path):
 def test_an_embedded_model_is_not_shadowed(model, cache, tmp_path, monkeypatch):
     monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / "shared"))
     make_model(tmp_path / "shared", pipeline={"min_lesion_mm3": 99.0})
-    with pytest.raises(errors.InvalidModelError, match="already called"):
+    with pytest.raises(errors.InvalidModelError, match="already named"):
         install_model(model)
     assert not cache.exists()
 
 
 def test_a_damaged_model_in_the_way_is_named(model, cache):
     (cache / "tiny-v1.0").mkdir(parents=True)
-    with pytest.raises(errors.InvalidModelError, match="in the way"):
+    with pytest.raises(errors.InvalidModelError, match="A damaged model"):
         install_model(model)
 
 

@@ -155,7 +155,7 @@ def test_poor_keys_and_contradicting_options_are_refused(tmp_path):
         Pseudonymiser.from_key_file(tmp_path / "short")
     with pytest.raises(InvalidKeyError, match="cannot be read"):
         Pseudonymiser.from_key_file(tmp_path)
-    with pytest.raises(FlairSegError, match="no pseudonyms were asked for"):
+    with pytest.raises(FlairSegError, match="pseudonyms were not requested"):
         pseudonymiser_for(False, tmp_path / "key")
     assert pseudonymiser_for(False) is None
     assert pseudonymiser_for(True) is not None

@@ -176,12 +176,12 @@ def test_a_map_without_anatomy_says_why_and_has_the_axes_of_its_case():
 
 def test_the_sentences_count_right():
     text = dissemination(["unknown", "unknown", "periventricular"], [5.0, 5.0, 5.0]).text
-    assert "in 1 of the 3 regions that a brain FLAIR shows: periventricular." in text
-    assert "The region of 2 lesions could not be told." in text
+    assert "in 1 of the 3 regions visible on brain FLAIR: periventricular." in text
+    assert "The region of 2 lesions could not be determined." in text
     assert "Not counted" not in text
     three = ["periventricular", "infratentorial", "juxtacortical"]
     text = dissemination(three, [5.0] * 3).text
-    assert "in 3 of the 3 regions that a brain FLAIR shows: " in text
+    assert "in 3 of the 3 regions visible on brain FLAIR: " in text
     assert "periventricular, juxtacortical or cortical and infratentorial." in text
     assert "could not" not in text
     small = dissemination(three + three[:1], [1.0, 1.0, 1.0, 2.0])

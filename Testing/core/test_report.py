@@ -137,15 +137,15 @@ def test_regions_and_dissemination_are_counted_from_the_rows(segmentation):
     html, sheets = checked(replace(case, rows=rows, dissemination=told, has_regions=True))
     load = {row[0]: row[1:] for row in Page(html).rows if row}
     counted = [sum(row.region == region for row in rows) for region in REGIONS]
-    names = ("Periventricular", "Juxtacortical or cortical", "Infratentorial", "Deep white matter", "Not known")
+    names = ("Periventricular", "Juxtacortical or cortical", "Infratentorial", "Deep white matter", "Unknown")
     assert [int(load[name][0]) for name in names] == counted
     assert int(load["All"][0]) == len(rows)
-    assert f"2 of the 3 regions that a brain FLAIR shows: periventricular ({counted[0]}; " in sheets[0]
-    assert "could not be told" in sheets[0]
-    assert "easily wrong" not in sheets[0]
+    assert f"2 of the 3 regions visible on brain FLAIR: periventricular ({counted[0]}; " in sheets[0]
+    assert "could not be determined" in sheets[0]
+    assert "often false positives" not in sheets[0]
     small = tuple(replace(row, volume_ml=0.02) if row.region == "infratentorial" else row for row in rows)
     _, sheets = checked(replace(case, rows=small, dissemination=told, has_regions=True))
-    assert "Only lesions below 0.1 ml, which are easily wrong: infratentorial." in sheets[0]
+    assert "Only lesions below 0.1 ml, often false positives: infratentorial." in sheets[0]
 
 
 def test_lesions_below_3_mm_are_named_and_not_counted(segmentation):
@@ -159,11 +159,11 @@ def test_lesions_below_3_mm_are_named_and_not_counted(segmentation):
     # As a summary of an earlier version says it, which counted lesions of any size.
     told = dissemination_of({"regions_with_lesions": ["periventricular", "infratentorial"], "not_assessed": []})
     _, sheets = checked(replace(case, rows=rows, dissemination=told, has_regions=True))
-    assert "Lesions of 3 mm or more were found in 1 of the 3 regions" in sheets[0]
-    assert f"Not counted, since smaller than 3 mm: infratentorial ({len(rows) - 1})." in sheets[0]
+    assert "Lesions of 3 mm or more in 1 of the 3 regions" in sheets[0]
+    assert f"Not counted, as below 3 mm: infratentorial ({len(rows) - 1})." in sheets[0]
     none = tuple(replace(row, diameter_mm=1.0) for row in rows)
     _, sheets = checked(replace(case, rows=none, dissemination=told, has_regions=True))
-    assert "No lesion of 3 mm or more was found in the 3 regions" in sheets[0]
+    assert "No lesion of 3 mm or more in the 3 regions" in sheets[0]
 
 
 def test_slices_of_old_and_new_summaries_are_the_same_slices():
@@ -191,14 +191,14 @@ def test_a_report_numbers_its_lesions_once(segmentation):
 
 def test_without_regions_that_is_said(segmentation):
     _, sheets = checked(case_with(segmentation, segmentation.labels))
-    assert "The regions of the lesions are not known" in sheets[0]
+    assert "The regions of the lesions are unknown" in sheets[0]
     assert "Not listed" in sheets[0]
 
 
 def test_no_lesions(segmentation):
     _, sheets = checked(case_with(segmentation, np.where(segmentation.labels == 3, 0, segmentation.labels)))
-    assert "No lesion was found" in sheets[0]
-    assert "No lesion was found" in sheets[1]
+    assert "No lesion found" in sheets[0]
+    assert "No lesion found" in sheets[1]
 
 
 def test_a_hundred_and_fifty_lesions(many):
@@ -216,7 +216,7 @@ def test_three_studies(segmentation):
     html, sheets = checked(case)
     assert "Change since 2023-02-11, the first of 3 studies" in sheets[0]
     assert "new 1, enlarging 1, stable 1, shrinking 1, resolved 1, split 1, merged 1" in sheets[0]
-    assert "Since the study before (2024-03-12): new 1" in sheets[0]
+    assert "Since the previous study (2024-03-12): new 1" in sheets[0]
     assert "+2.0 ml (+10.0 %), within measurement noise (± 8.0 %)" in sheets[0]
     assert "The slices of the first study are thicker." in sheets[0]
     assert "Study date 2025-04-13" in sheets[0]
@@ -235,17 +235,20 @@ def test_a_follow_up_of_two_studies_without_dates(segmentation):
         study["date"] = None
     _, sheets = checked(case_with(segmentation, segmentation.labels, followup=content))
     assert "Change since the last study" in sheets[0]
-    assert "Study date not known" in sheets[0]
+    assert "Study date unknown" in sheets[0]
 
 
 @pytest.mark.parametrize(
     ("review", "said"),
     [
-        (Review(ACCEPTED, "R1", "2026-11-20T14:05:00+01:00", version=2), "Accepted as it is by R1 on 2026-11-20 13:05"),
+        (Review(ACCEPTED, "R1", "2026-11-20T14:05:00+01:00", version=2), "edits by R1 on 2026-11-20 13:05"),
         (Review(ACCEPTED_AFTER_EDITS, "R1", "2026-11-20T14:05:00Z", version=12), "Corrected, then accepted, by R1"),
-        (Review("rejected", "", "", "motion"), "REJECTED by an unnamed reader. Do not use its figures. Reason: motion"),
-        (Review("unreadable"), "Treat it as not reviewed"),
-        (Review(ACCEPTED, "R1", doubts=("changed",)), "the verdict may not hold"),
+        (
+            Review("rejected", "", "", "motion"),
+            "REJECTED by an unnamed reader. Do not use its measurements. Reason: motion",
+        ),
+        (Review("unreadable"), "treat this result as not reviewed"),
+        (Review(ACCEPTED, "R1", doubts=("changed",)), "the verdict may not apply"),
     ],
 )
 def test_who_accepted_it_and_when(segmentation, review, said):
@@ -411,7 +414,7 @@ def test_an_old_summary_or_none_gives_a_report(files, tmp_path, segmentation):
     assert [row.confidence for row in aged.rows] == [row["confidence"] for row in old["lesions"]]
     assert all(row.diameter_mm is not None for row in aged.rows)
     _, sheets = checked(aged)
-    assert "The regions of the lesions are not known" in sheets[0]
+    assert "The regions of the lesions are unknown" in sheets[0]
 
 
 def test_labels_that_were_edited_are_measured_anew(files, tmp_path, segmentation):
@@ -422,7 +425,7 @@ def test_labels_that_were_edited_are_measured_anew(files, tmp_path, segmentation
     case = from_files(tmp_path / "head_summary.json", files["flair"], how=Reading(regions=False))
     assert case.rows == ()
     assert "edited" in case.review.doubts
-    assert "changed afterwards" in checked(case)[1][0]
+    assert "changed after the summary" in checked(case)[1][0]
 
 
 def archive(folder, segmentation, verdict=ACCEPTED_AFTER_EDITS):
@@ -451,7 +454,7 @@ def test_a_version_of_the_archive_says_who_accepted_it(tmp_path, segmentation):
     (path / "verdict.json").write_text('{"verdict": "accepted"')
     broken = from_files(path / "labels.nii.gz", how=Reading(regions=False))
     assert broken.review.state == "unreadable"
-    assert "Treat it as not reviewed" in checked(broken)[1][0]
+    assert "treat this result as not reviewed" in checked(broken)[1][0]
 
 
 def test_a_verdict_on_other_labels_is_told_apart(files, tmp_path, segmentation):
@@ -480,7 +483,7 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
         from_files(alone)
     summary = tmp_path / "lonely_summary.json"
     summary.write_bytes(files["summary"].read_bytes())
-    with pytest.raises(InputNotFoundError, match="does not lie beside"):
+    with pytest.raises(InputNotFoundError, match="is not beside"):
         from_files(summary)
     with pytest.raises(InputNotFoundError, match="no file"):
         from_files(files["labels"], flair, tmp_path / "verdict.json")
@@ -517,7 +520,7 @@ def test_the_picture_of_a_follow_up_is_shown_whole(files, tmp_path, segmentation
     (whole,) = [picture for picture in pictures if picture.size == (900, 1500)]
     assert np.array_equal(np.asarray(whole), pixels)
     assert 'viewBox="0 0 900 1500"' in html
-    assert any("outlined whole" in sheet for sheet in sheets)
+    assert any("outlined completely" in sheet for sheet in sheets)
     assert len(sheets) > len(checked(plain)[1])
 
 
@@ -559,7 +562,7 @@ def test_overwriting_replaces_the_report_of_the_same_image_only(segmentation, tm
     written_report(segmentation, tmp_path, labels=edited, **only)
     assert path.read_bytes() != before, "of the same image, after edits of its labels"
     path.write_bytes(b"something else")
-    with pytest.raises(OutputError, match="does not say of which"):
+    with pytest.raises(OutputError, match="does not identify its image"):
         written_report(segmentation, tmp_path, **only)
 
 
@@ -655,7 +658,7 @@ def test_no_byte_of_a_name_is_in_a_pseudonymised_report(tmp_path, segmentation):
     pseudonymiser = Pseudonymiser.from_key_file(key)
     assert pdf.name == f"{pseudonymiser.case('Doe_Jane')}_v001_report.pdf"
     assert pseudonymiser.person("Dr Smith") in text
-    assert f"Study date {pseudonymiser.date('2025-04-13')} (moved" in text
+    assert f"Study date {pseudonymiser.date('2025-04-13')} (shifted" in text
     assert "Report made" not in text
     plain = tmp_path / "plain"
     assert run(path, "-o", plain, "--no-regions")[0] == 0

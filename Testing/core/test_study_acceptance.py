@@ -23,7 +23,7 @@ from Testing.core.study_data import LESIONS, SHAPE_KJI, affine, ras_of
 @pytest.mark.parametrize(
     ("delineated", "false_positives", "false_negatives", "acceptable"),
     [
-        (0, 0, 0, True),  # nothing to find, nothing drawn
+        (0, 0, 0, True),  # no lesion, none delineated
         (0, 0, 1, False),  # all that is there was missed
         (1, 1, 0, False),  # all that was drawn is wrong
         (1, 0, 0, True),

@@ -150,7 +150,7 @@ def test_a_changed_answer_is_named(study):
     )
     found = [f for f in check_study(study) if f.about == CHAIN and Answered.kind in f.message]
     assert found
-    assert "does not say what it said" in found[0].message
+    assert "differs from its content" in found[0].message
 
 
 def test_a_removed_answer_is_named(study):

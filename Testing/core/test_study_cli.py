@@ -194,8 +194,8 @@ def test_no_place_for_the_key_leaves_nothing(folders, place):
     [
         ("postgresql://u@127.0.0.1:1/none", "Nothing was locked"),
         ("mysql://u@h/d", "PostgreSQL address"),
-        ("events.db", "is no address"),
-        ("postgresql://u:secret@h/d", "holds a password"),
+        ("events.db", "is not an address"),
+        ("postgresql://u:secret@h/d", "contains a password"),
     ],
 )
 def test_a_store_that_will_not_do_leaves_nothing(folders, store, words):
@@ -226,7 +226,7 @@ def test_a_case_left_out_with_the_key_open_is_told(folders):
     run("lock", folders / "p.json", "--study", folders / "study")
     assert "Warning" not in run("exclude", folders / "study", "sub-0", "--reason", "motion")
     run("close", folders / "study", "--incomplete")
-    assert "The key was open already" in run("exclude", folders / "study", "sub-1", "--reason", "odd")
+    assert "The key was already open" in run("exclude", folders / "study", "sub-1", "--reason", "odd")
     excluded = Study(folders / "study").excluded()
     assert excluded == {"sub-0": "motion", "sub-1": "odd (decided after the key was opened)"}
 

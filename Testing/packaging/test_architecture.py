@@ -122,7 +122,7 @@ def test_no_module_imports_itself_by_way_of_others():
 @pytest.mark.parametrize("old", [*_lazy.MOVED, "flairseg.change.followup"])
 def test_old_paths_import_the_same_module_with_a_warning(old, monkeypatch):
     monkeypatch.delitem(sys.modules, old, raising=False)
-    with pytest.warns(DeprecationWarning, match=f"{old} is ".replace(".", r"\.")):
+    with pytest.warns(DeprecationWarning, match=f"{old} has moved to ".replace(".", r"\.")):
         found = importlib.import_module(old)
     assert found is importlib.import_module(_lazy.new_path(old))
     assert found.__name__ == found.__spec__.name == _lazy.new_path(old)

@@ -68,7 +68,7 @@ def test_what_is_ready_and_what_is_missing_is_said_in_words(panel, cases, models
     opened(panel)
     assert shown(section.ui.adaptReadyLabel) == "3 cases of 2 patients ready: 1 corrected, 2 accepted unchanged."
     missing = shown(section.ui.adaptMissingLabel)
-    assert "Cases of 1 more patient are missing: 3 patients are the least" in missing
+    assert "Cases of 1 more patient are missing: 3 patients are required" in missing
     assert "Not used: 1 rejected and not corrected since." in missing
     assert not section.ui.adaptButton.enabled
     assert section.ui.adaptButton.toolTip in missing
@@ -156,11 +156,11 @@ def test_use_keep_and_roll_back(panel, cases, models, slicer):
     assert "(default)" in panel.ui.modelComboBox.currentText
     assert not ui.rollbackButton.isVisible()
     click(ui.keepButton)
-    assert "You kept the old one" in shown(ui.proofTellsLabel)
+    assert "You kept the old model" in shown(ui.proofTellsLabel)
     assert panel.model.modelId == BASE
     assert not ui.keepButton.enabled
     click(ui.useButton)
-    assert "In use from now on: tiny2d-site-v1.0" in shown(ui.adaptMessageLabel)
+    assert "Now in use: tiny2d-site-v1.0" in shown(ui.adaptMessageLabel)
     assert panel.model.modelId == panel.model.inUse == "tiny2d-site-v1.0"
     assert "(in use)" in panel.ui.modelComboBox.currentText
     assert not ui.useButton.enabled
@@ -366,7 +366,7 @@ def test_adapt_prove_use_segment_and_roll_back(site, panel, models, slicer):
     pid = section.controller._worker.pid
     click(ui.adaptButton)
     assert not section.running
-    assert "Adapt goes on there" in shown(ui.adaptMessageLabel)
+    assert "Adapt resumes from them" in shown(ui.adaptMessageLabel)
     wait_until(lambda: not _alive(pid), 10)
     assert not (folder / "card.json").exists()
     assert not (models / FILE).exists()

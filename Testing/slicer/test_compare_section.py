@@ -154,7 +154,7 @@ def test_a_model_that_fails_costs_the_others_nothing(panel, section, models, sli
 def test_what_is_in_the_way_is_said_on_the_button(panel, section):
     section.tick([FIRST])
     assert not section.ui.compareButton.enabled
-    assert section.ui.compareButton.toolTip == "Tick two models or more."
+    assert section.ui.compareButton.toolTip == "Tick two or more models."
     section.tick([FIRST, STRICT])
     assert section.ui.compareButton.enabled
     panel.ui.inputSelector.setCurrentNode(None)

@@ -176,12 +176,12 @@ def test_what_slicers_database_knows_is_not_asked_for_and_pseudonyms_leave_no_na
 def test_what_is_in_the_way_is_said(panel, section, slicer, series, tmp_path):
     _, volume, _ = series
     ui = section.ui
-    assert "Choose the folder into which" in ui.exportButton.toolTip
+    assert "Choose the output folder" in ui.exportButton.toolTip
     ui.exportFolderEdit.setCurrentPath(str(tmp_path / "out"))
     assert ui.exportButton.enabled
     for box in (ui.htmlCheckBox, ui.pdfCheckBox):
         click(box)
-    assert ui.exportButton.toolTip == "Tick what is to be written."
+    assert ui.exportButton.toolTip == "Tick the outputs."
     click(ui.dicomCheckBox)
     ui.sourceEdit.setCurrentPath(str(tmp_path / "nowhere"))
     section.start()

@@ -117,7 +117,7 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
 
     # What a follow-up made is no study, and what was deleted is told.
     section.ui.presentSelector.setCurrentNode(nodes.studies[1])
-    assert "not what an earlier follow-up made" in section.ui.followButton.toolTip
+    assert "not the volumes of an earlier follow-up" in section.ui.followButton.toolTip
     click(section.ui.linkedViewsButton)
     slicer.mrmlScene.RemoveNode(nodes.difference)
     click(section.ui.linkedViewsButton)

@@ -156,7 +156,7 @@ def test_the_device_is_remembered_and_what_ran_is_told(panel, slicer, monkeypatc
     monkeypatch.setattr(dependencies, "gpuPresent", lambda: True)
     panel.model.setDeviceUsed("cpu", "auto")
     gpu = dependencies.GPU_RUNTIME in dependencies.installedFlavours()
-    assert ("No NVIDIA GPU" if gpu else "choose the device GPU") in shown(panel.ui.deviceUsedLabel)
+    assert ("No working NVIDIA GPU" if gpu else "choose the device GPU") in shown(panel.ui.deviceUsedLabel)
     monkeypatch.setattr(dependencies, "gpuPresent", lambda: False)
     panel.model.setDeviceUsed("cpu", "auto")
     assert "choose the device GPU" not in shown(panel.ui.deviceUsedLabel)

@@ -80,7 +80,7 @@ def test_until_two_readers_agree(queue, images, tmp_path, head):
     assert "0.85" in queue.ui.referenceMethodLabel.text
     # The reader's code is that of the settings.
     assert queue.tab.reference.reader == "R01"
-    assert queue.column(TASK, "referenceTable") == ["Delineate alone"]
+    assert queue.column(TASK, "referenceTable") == ["Delineate independently"]
     begin(queue)
     assert queue.nodes("vtkMRMLScalarVolumeNode") == ["p1"]
     undo = queue.ui.segmentEditor.findChild("QToolButton", "UndoButton")
@@ -206,7 +206,7 @@ def test_a_drawing_is_never_lost_unasked(queue, images, tmp_path, head):
     queue.settle()
     assert not queue.tab.reference.working
     assert queue.nodes("vtkMRMLScalarVolumeNode") == []
-    assert queue.column(TASK, "referenceTable") == ["Delineate alone"]
+    assert queue.column(TASK, "referenceTable") == ["Delineate independently"]
 
 
 def test_a_case_of_the_queue_makes_room(queue, images, tmp_path, head):

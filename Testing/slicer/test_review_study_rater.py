@@ -212,7 +212,7 @@ def test_not_ratable_needs_a_reason(rater, tmp_path):
     first = rater.session.current.code
     click(rater.ui.notRatableButton)
     click(rater.ui.giveUpButton)
-    assert "without a reason" in rater.ui.ratingMessageLabel.text
+    assert "needs a reason" in rater.ui.ratingMessageLabel.text
     type_text(rater.ui.giveUpEdit, "motion")
     click(rater.ui.giveUpButton)
     assert rater.session.current.code != first
@@ -264,7 +264,7 @@ def test_a_store_that_is_away_holds_nobody_up(rater, tmp_path):
     rater.keys("U", "Return")
     for _ in range(2):
         rater.tab._delivery.look(rater.session, rater.ui.storeLabel)
-    assert "Safe on this computer" in rater.ui.storeLabel.text
+    assert "Saved on this computer" in rater.ui.storeLabel.text
     rater.keys("P")
     click(rater.ui.leavePausedButton)
     for file in away.iterdir():

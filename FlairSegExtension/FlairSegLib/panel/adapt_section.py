@@ -44,7 +44,7 @@ class AdaptSection(TaskSection):
         Its layout takes the section.
     preferences : FlairSegSettings
     model : ModelSection
-        Shows the model in use; told when it changes.
+        Shows the model in use; notified when it changes.
     """
 
     def __init__(self, placeholder, preferences: FlairSegSettings, model: ModelSection) -> None:
@@ -53,7 +53,7 @@ class AdaptSection(TaskSection):
         super().__init__(
             slicer.util.childWidgetVariables(widget),
             "adapt",
-            _("Let the model learn from your cases, and test on patients that it has not seen whether that helped"),
+            _("Adapt the model to your cases, and test the result on patients that it has not seen"),
         )
         self._settings, self._model = preferences, model
         #: Fields of the fine-tuning's settings that are not as usual.
@@ -96,7 +96,7 @@ class AdaptSection(TaskSection):
             return
         folder = absolute(self._settings.casesFolder)
         if folder != self._looked_in:
-            # What was said about another folder is not said about this one.
+            # Messages about another folder do not apply to this one.
             self._looked_in, self._ready, self._outcome, self._names = folder, None, None, {}
             messages.hide(self._message)
         if self._look is not None:
@@ -114,7 +114,7 @@ class AdaptSection(TaskSection):
         self.update()
 
     def onSceneStartClose(self) -> None:
-        """The scene is closing: an adaptation has nothing to do with it, and goes on."""
+        """The scene is closing: an adaptation does not depend on it and continues."""
 
     def cleanup(self) -> None:
         """End the task; what is finished of it is kept. The widgets may be gone already."""
@@ -128,7 +128,7 @@ class AdaptSection(TaskSection):
         if not self._settings.casesFolder:
             return _("Choose the folder of your cases under Settings; each accepted case is kept there.")
         if self._ready is None:
-            return _("The cases are being looked through.")
+            return _("Checking the cases.")
         return adapt_words.lacks_patients(self._ready)
 
     def _begin(self) -> None:
@@ -163,7 +163,7 @@ class AdaptSection(TaskSection):
             messages.show(
                 self._message,
                 messages.INFO,
-                _("Cancelled. What was finished is kept, and Adapt goes on there. The model in use is unchanged."),
+                _("Cancelled. Completed parts are kept; Adapt resumes from them. The model in use is unchanged."),
             )
             self.look()
 
@@ -186,10 +186,10 @@ class AdaptSection(TaskSection):
             most=duration(60.0 * self.ui.adaptMinutesSpinBox.value),
         )
 
-    # What the user decides
+    # Decisions of the user
 
     def use(self) -> None:
-        """Install the adapted model and put it in use; what is in the way is said in the panel."""
+        """Install the adapted model and put it in use; obstacles are shown in the panel."""
         outcome = self._outcome
         if outcome is None or not self._usable():
             return
@@ -197,7 +197,7 @@ class AdaptSection(TaskSection):
         def change() -> str:
             choosing.check_better(outcome.card)
             choosing.use(install_model(outcome.folder))
-            return _("In use from now on: {model}. Roll back brings the one before back.").format(model=outcome.card.id)
+            return _("Now in use: {model}. Roll back restores the previous one.").format(model=outcome.card.id)
 
         self._change(change)
 
@@ -236,7 +236,7 @@ class AdaptSection(TaskSection):
         messages.show(self._message, kind, told)
         self._show()
 
-    # What is shown
+    # Display
 
     def _looked(self, found: tuple[outcomes.Readiness, outcomes.Outcome | None]) -> None:
         if self._closed:
@@ -261,7 +261,7 @@ class AdaptSection(TaskSection):
 
     def _show(self) -> None:
         self.update()
-        # What is shown within a folded section lies outside of it; opened, it is shown.
+        # What is shown within a collapsed section is outside it; expanded, it is visible.
         if self._closed or self.ui.adaptCollapsibleButton.collapsed:
             return
         ui, found = self.ui, self._ready
@@ -284,7 +284,7 @@ class AdaptSection(TaskSection):
         if self._used():
             then = _("It is in use.")
         elif declined:
-            then = _("You kept the old one.")
+            then = _("You kept the old model.")
         else:
             then = adapt_words.next_words(outcome.verdict)
         messages.quiet(ui.proofTellsLabel, f"{adapt_words.learnt_line(outcome)} {then}")

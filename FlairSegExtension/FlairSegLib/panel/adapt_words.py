@@ -1,4 +1,4 @@
-"""What is said about cases that a model can learn from, and about the proof of an adapted model."""
+"""Texts about cases available for adaptation, and about the proof of an adapted model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 #: Figures from so many on are written without decimals: voxels.
 _WHOLE = 100
-#: Cases that were left out are told one by one up to so many.
+#: Up to this number, cases left out are listed one by one.
 MOST_LEFT_OUT = 4
 
 
 def ready_line(found: Readiness) -> str:
-    """How many cases are there to learn from."""
+    """Describe the number of cases available for adaptation."""
     if not found.cases:
         return _("No case is ready: accept or correct some results first.")
     return _("{cases} of {patients} ready: {corrected} corrected, {confirmed} accepted unchanged.").format(
@@ -30,12 +30,12 @@ def ready_line(found: Readiness) -> str:
 
 
 def lacks_patients(found: Readiness) -> str:
-    """Why nothing can be learnt yet; empty if there are enough patients."""
+    """Why no adaptation is possible yet; empty if there are enough patients."""
     lacking = FEWEST_PATIENTS - found.patients
     if lacking <= 0:
         return ""
     return _(
-        "Cases of {patients} are missing: {least} patients are the least; from {proof} on a gain can be shown."
+        "Cases of {patients} are missing: {least} patients are required; from {proof} on a gain can be shown."
     ).format(
         patients=_counted(lacking, _("1 more patient"), _("{n} more patients")),
         least=FEWEST_PATIENTS,
@@ -44,7 +44,7 @@ def lacks_patients(found: Readiness) -> str:
 
 
 def missing_lines(found: Readiness) -> list[str]:
-    """What stands in the way of learning, or of showing that it helped; empty if nothing does."""
+    """Return the obstacles to adapting, or to showing a gain; empty if there are none."""
     lines = [lacks_patients(found)]
     lacking = FEWEST_FOR_PROOF - found.patients
     if not lines[0] and lacking > 0:
@@ -54,9 +54,7 @@ def missing_lines(found: Readiness) -> list[str]:
             )
         )
     if found.cases and not found.corrected:
-        lines.append(
-            _("No case was corrected. Results that were accepted unchanged confirm the model and teach it little.")
-        )
+        lines.append(_("No case was corrected. Results accepted unchanged confirm the model and teach it little."))
     left_out = [_reason(code, count) for code, count in found.left_out.items()]
     if left_out:
         lines.append(_("Not used: {reasons}.").format(reasons="; ".join(left_out)))
@@ -69,9 +67,9 @@ def verdict_words(verdict: str) -> str:
 
 
 def next_words(verdict: str) -> str:
-    """What follows from a verdict."""
+    """Return the consequence of a verdict."""
     if verdict == BETTER:
-        return _("It is not in use until you choose it.")
+        return _("It is not in use until you select it.")
     return _("It is not proposed; the old model stays in use.")
 
 
@@ -129,14 +127,14 @@ def left_out_lines(proof: Mapping[str, Any], names: Mapping[str, str]) -> list[s
         for one in found[:MOST_LEFT_OUT]
     ]
     if len(found) > MOST_LEFT_OUT:
-        lines.append(_("{n} more are named in the report.").format(n=len(found) - MOST_LEFT_OUT))
+        lines.append(_("{n} more are listed in the report.").format(n=len(found) - MOST_LEFT_OUT))
     return lines
 
 
 def learnt_line(outcome: Outcome) -> str:
-    """What the adapted model was made of."""
+    """Return the training cases of the adapted model."""
     made = outcome.card.raw["adaptation"]
-    return _("{model} learnt from {cases} of {patients} in {minutes} min.").format(
+    return _("{model} was adapted to {cases} of {patients} in {minutes} min.").format(
         model=outcome.card.id,
         cases=_counted(made["data"]["cases"], _("1 case"), _("{n} cases")),
         patients=_counted(made["data"]["patients"], _("1 patient"), _("{n} patients")),
@@ -151,7 +149,7 @@ def stage_words(stage: str) -> str:
         "base": _("Segmenting the cases with the model in use"),
         "prove": _("Proof: adapting without each patient in turn"),
         "train": _("Adapting to all cases"),
-        "no-harm": _("Checking that nothing was forgotten"),
+        "no-harm": _("Checking for forgetting"),
         "write": _("Writing the report"),
         "fill": _("Reading the result"),
     }

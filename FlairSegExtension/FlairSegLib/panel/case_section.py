@@ -1,4 +1,4 @@
-"""Case: which volume is segmented. Proposes the FLAIR and says why; warns when the chosen volume looks wrong."""
+"""Case: the volume to segment. Proposes the FLAIR with a reason; warns if the selected volume looks wrong."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CaseSection(VTKObservationMixin):
         self.ui = ui
         self._on_changed = onChanged
         self._parameters = None
-        #: What would be proposed now, and what was proposed and selected.
+        #: Current proposal, and the one that was selected.
         self._best = self._proposed = ""
         self._proposing = False
         #: A scene is being read or closed: what the selector does is nobody's choice. It follows after the last event
@@ -167,7 +167,7 @@ class CaseSection(VTKObservationMixin):
         # What the parameters brought (a loaded scene, another panel) was chosen before, or proposed.
         from_user = not self._proposing and not self._loading and not _same(node, self._parameters.inputVolume)
         if from_user:
-            # The volume first: each parameter that is set brings the selector to what the parameters say.
+            # The volume first: each parameter that is set synchronises the selector with the parameters.
             self._parameters.inputVolume = node
             self._parameters.inputChosen = node is not None and node.GetID() != self._proposed
         if node is not None and node.GetID() not in self._verdicts:

@@ -35,7 +35,7 @@ _MODEL = 0
 
 @dataclass(frozen=True)
 class Compared:
-    """What came of comparing models on one volume.
+    """Result of comparing models on one volume.
 
     Attributes
     ----------
@@ -74,9 +74,9 @@ class CompareSection(TaskSection):
     placeholder : QWidget
         Its layout takes the section.
     case : CaseSection
-        Which volume.
+        The volume.
     model : ModelSection
-        Which models there are, and on which device they run.
+        Available models, and their device.
     onChosen : callable
         Called with a segmentation node whose model the user clicked.
     """
@@ -114,7 +114,7 @@ class CompareSection(TaskSection):
 
     @property
     def compared(self) -> Compared | None:
-        """What the tables show; None before the first comparison."""
+        """The comparison shown in the tables; None before the first one."""
         return self._compared
 
     def tick(self, ids: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ class CompareSection(TaskSection):
             item.setCheckState(qt.Qt.Checked if wanted else qt.Qt.Unchecked)
 
     def update(self) -> None:
-        """Offer the models that there are now; enable the button, or say what it waits for."""
+        """Offer the available models; enable the button, or explain why it is disabled."""
         if self._closed:
             return
         self._offer()
@@ -148,7 +148,7 @@ class CompareSection(TaskSection):
         if self._case.refusal:
             return self._case.refusal
         if len(self.ticked) < _FEWEST:
-            return _("Tick two models or more.")
+            return _("Tick two or more models.")
         return ""
 
     def _begin(self) -> None:
@@ -168,7 +168,7 @@ class CompareSection(TaskSection):
 
     def _done(self, result: Compared) -> None:
         self._show(result)
-        text = _("{count} models compared. Each result is a segmentation of its own; nothing else was changed.")
+        text = _("{count} models compared. Each result is a separate segmentation; nothing else was changed.")
         done = text.format(count=sum(node is not None for node in result.nodes))
         kind = messages.WARNING if result.failures else messages.SUCCESS
         messages.show(self._message, kind, "\n".join([done, *result.failures]))
@@ -177,7 +177,7 @@ class CompareSection(TaskSection):
         card = self._model.cards.get(stage.split(":")[0])
         return super()._words(stage) if card is None else _("Segmenting with {model}").format(model=card.title)
 
-    # What is shown
+    # Display
 
     def _offer(self) -> None:
         cards = self._model.cards
@@ -275,7 +275,7 @@ class CompareSection(TaskSection):
         )
 
     def _say_gone(self) -> None:
-        messages.show(self._message, messages.WARNING, _("This result is not there any more. Compare again to see it."))
+        messages.show(self._message, messages.WARNING, _("This result no longer exists. Compare again to see it."))
 
 
 #: The class that matters most is shown first.

@@ -29,7 +29,7 @@ _EFFECTS = [PAINT, "Draw", ERASE, "Islands", "Smoothing", "Margin", "Scissors", 
 class EditorSection:
     """The embedded editor, and edits by command in the same undo history.
 
-    The editor is told of a segmentation when it is first needed, which takes a tenth of a second: a result is seen
+    The editor gets a segmentation when first needed, which takes a tenth of a second: a result is seen
     and counted before.
 
     Parameters
@@ -58,7 +58,7 @@ class EditorSection:
         editor.setEffectNameOrder(_EFFECTS)
         editor.unorderedEffectsVisible = False
         editor.setMaximumNumberOfUndoStates(UNDO_STATES)
-        # The panel's own table of segments says more than the editor's; its frame would stay as an empty area.
+        # The panel's own table of segments has more columns than the editor's; its frame would stay as an empty area.
         for name in ("SegmentsTableResizableFrame", "SegmentsTableView"):
             for part in slicer.util.findChildren(editor, name=name):
                 part.setVisible(False)
@@ -91,7 +91,7 @@ class EditorSection:
 
     @property
     def waiting(self) -> bool:
-        """Whether the editor is about to be told of the segmentation."""
+        """Whether the editor is about to get the segmentation."""
         return self._preparation.isActive()
 
     def show(self, node, volume_node) -> None:
@@ -100,7 +100,7 @@ class EditorSection:
         self._node, self._volume = node, volume_node
         self._segment = ""
         if node is None or not self._bound:
-            # The brush would go on in what was shown before.
+            # The brush would continue in the previous segmentation.
             self._guard.let_go()
         if node is not None:
             # Every node that is added draws the views; here they are drawn anyway.
@@ -270,7 +270,7 @@ class EditorSection:
             name = segment.GetName() if segment is not None else "–"
             messages.quiet(
                 self.ui.editorMessageLabel,
-                _("The brush draws: {name}. Keys: {paint} paint, {erase} erase, {look} put it away.").format(
+                _("The brush draws: {name}. Keys: {paint} paint, {erase} erase, {look} close.").format(
                     name=name, paint=keys.PAINT, erase=keys.ERASE, look=keys.LOOK
                 ),
             )

@@ -32,7 +32,7 @@ UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegEx
 
 
 class ExportSection(TaskSection):
-    """What is written, where to, and what came of it.
+    """Selected outputs, their folder, and the result of an export.
 
     Parameters
     ----------
@@ -54,7 +54,9 @@ class ExportSection(TaskSection):
     ) -> None:
         widget = slicer.util.loadUI(str(UI_FILE))
         placeholder.layout().addWidget(widget)
-        super().__init__(slicer.util.childWidgetVariables(widget), "export", _("Write what is ticked into the folder"))
+        super().__init__(
+            slicer.util.childWidgetVariables(widget), "export", _("Write the selected outputs to the folder")
+        )
         self._settings, self._result, self._followed = preferences, result, followed
         self._written = ""
         ui = self.ui
@@ -75,11 +77,11 @@ class ExportSection(TaskSection):
 
     @property
     def wanted(self) -> list[str]:
-        """What is ticked, of :data:`flairseg.worker.export.OUTPUTS`."""
+        """The ticked outputs, of :data:`flairseg.worker.export.OUTPUTS`."""
         return [name for name, box in self._boxes().items() if box.checked]
 
     def update(self) -> None:
-        """Show what is asked for; enable the button, or say what it waits for."""
+        """Show the selected outputs; enable the button, or explain why it is disabled."""
         if self._closed:
             return
         ui = self.ui
@@ -108,12 +110,12 @@ class ExportSection(TaskSection):
         if not segment_voxels.segments_by_class(node):
             return _("None of the segments is one of FlairSeg's classes; there is nothing to write.")
         if not self.wanted:
-            return _("Tick what is to be written.")
+            return _("Tick the outputs.")
         if not self.ui.exportFolderEdit.currentPath.strip():
-            return _("Choose the folder into which the files are written.")
+            return _("Choose the output folder.")
         unknown = DICOM in self.wanted and not dicom_source.files(volume)
         if unknown and not self.ui.sourceEdit.currentPath.strip():
-            return _("Choose the folder of the DICOM series: what is written refers to it.")
+            return _("Choose the folder of the DICOM series: the objects refer to it.")
         return ""
 
     def _begin(self) -> None:
@@ -168,7 +170,7 @@ class ExportSection(TaskSection):
         messages.show(self._message, kind, "\n".join(lines))
         self.ui.openFolderButton.setVisible(True)
 
-    # What it needs
+    # Input
 
     def _boxes(self) -> dict[str, Any]:
         ui = self.ui
@@ -184,7 +186,7 @@ class ExportSection(TaskSection):
         return found[0] if found is not None and found[1] is volume else None
 
     def _places(self, volume) -> dict[str, Any]:
-        """Where to, under which name, and from which series."""
+        """Output folder, file name, and DICOM series."""
         # The process that writes runs in another folder: paths are made absolute.
         folder = absolute(self.ui.exportFolderEdit.currentPath)
         if Path(folder).exists() and not Path(folder).is_dir():
@@ -224,7 +226,7 @@ class ExportSection(TaskSection):
 
 
 def absolute(path: str) -> str:
-    """A path as it was typed, absolute; empty stays empty."""
+    """A path as it was typed, made absolute; empty stays empty."""
     return str(Path(path.strip()).expanduser().absolute()) if path.strip() else ""
 
 

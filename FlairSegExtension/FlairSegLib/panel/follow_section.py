@@ -33,13 +33,13 @@ UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegFo
 #: The scene is looked through for studies once it has settled, ms.
 SETTLING_MS = 250
 _NUMBER, _STATE, _BEFORE, _NOW, _CHANGE, _REGION = range(6)
-#: What a reader wants to see first.
+#: Order of states for the reader.
 _ORDER = ("new", "enlarging", "merged", "split", "shrinking", "resolved", "stable")
 
 
 @dataclass(frozen=True)
 class Followed:
-    """What came of a follow-up.
+    """Result of a follow-up.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Followed:
 
 
 class FollowSection(TaskSection, VTKObservationMixin):
-    """Which studies, the table of lesions with their state, the linked views.
+    """Selection of studies, the table of lesions with their state, the linked views.
 
     Parameters
     ----------
@@ -96,14 +96,14 @@ class FollowSection(TaskSection, VTKObservationMixin):
         table.itemSelectionChanged.connect(self._row_selected)
         ui.linkedViewsButton.toggled.connect(self._linked_views)
         for selector in (ui.previousSelector, ui.presentSelector):
-            # What a follow-up made itself is no study.
+            # Volumes made by a follow-up are not studies.
             selector.currentNodeChanged.connect(self._study_chosen)
         ui.followCollapsibleButton.collapsed = True
         ui.followCollapsibleButton.contentsCollapsed.connect(lambda collapsed=False: self.propose())
 
     @property
     def followed(self) -> Followed | None:
-        """What is shown; None before the first follow-up."""
+        """The follow-up shown; None before the first one."""
         return self._followed
 
     @property
@@ -157,7 +157,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         if present is None:
             return _("Choose the present study.")
         if any(node.GetAttribute(change_nodes.KIND) for node in (previous, present)):
-            return _("Choose the studies themselves, not what an earlier follow-up made of them.")
+            return _("Choose the original studies, not the volumes of an earlier follow-up.")
         volumes = [_volume(node) for node in (previous, present)]
         for node, volume in zip((previous, present), volumes, strict=True):
             if volume is None:
@@ -197,7 +197,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         messages.show(self._message, kind, "\n".join([headline(result.record), *warnings]))
         self.ui.linkedViewsButton.setChecked(True)
 
-    # What is shown
+    # Display
 
     def _show(self, followed: Followed | None) -> None:
         self._followed = followed
@@ -301,7 +301,7 @@ def study_of(node, volume_node) -> Steps:
         grid = segment_voxels.grid_of(node, volume_node)
         if grid is None or not segment_voxels.segments_by_class(node):
             raise InputNotFoundError(
-                _("'{name}' holds none of FlairSeg's classes.").format(name=node.GetName()),
+                _("'{name}' contains none of FlairSeg's classes.").format(name=node.GetName()),
                 _("Choose the FLAIR itself, or a segmentation with lesions."),
             )
         snapshot = segment_voxels.snapshot(node, volume_node, grid)
@@ -310,7 +310,7 @@ def study_of(node, volume_node) -> Steps:
 
 
 def headline(record: dict[str, Any]) -> str:
-    """How many lesions are in which state, in one sentence."""
+    """Describe the number of lesions in each state, in one sentence."""
     names = change_nodes.state_names()
     counts = record.get("counts") or {}
     parts = [f"{counts[state]} {names[state].lower()}" for state in _ORDER if counts.get(state)]
@@ -334,7 +334,7 @@ def ventricles_line(record: dict[str, Any]) -> str:
 
 
 def noise_line(record: dict[str, Any]) -> str:
-    """What counts as change, and what this is not."""
+    """Return the criterion of change, and its limits."""
     found = record.get("noise_floor") or {}
     return f"{found.get('text', '')} {_('Research use only - not a medical device.')}".strip()
 

@@ -1,4 +1,4 @@
-"""What follows a result: compare models, follow a patient, write report and DICOM, adapt. Collapsed until wanted."""
+"""Sections below a result: compare models, follow-up, report and DICOM, adapt. Collapsed by default."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import qt
 
 from . import lesion_words
 
-#: Rows that are shown; noise may hold thousands of regions, which nobody reads.
+#: Maximum number of rows shown; noise may produce thousands of regions.
 MAXIMUM_ROWS = 400
 NUMBER, VOLUME, DIAMETER, SLICE, CONFIDENCE, REGION = range(6)
 

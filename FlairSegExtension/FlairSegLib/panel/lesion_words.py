@@ -60,10 +60,10 @@ def region_name(region: str | None) -> str:
 
 
 def certainty(lesion: Lesion) -> float | None:
-    """How sure the list says the models are of a lesion, 0..1; None where nothing is known.
+    """Return the confidence or agreement shown for a lesion, 0..1; None where unknown.
 
     Of an ensemble it is what the members' disagreement leaves, of a single model the share of such lesions that readers
-    drew, where its card tells that, else the mean probability.
+    drew if its card has a calibration, else the mean probability.
     """
     return lesion.confidence if lesion.disagreement is None else 1.0 - lesion.disagreement
 
@@ -106,7 +106,7 @@ def sheet(lesion: Lesion, row: LesionRow | None) -> str:
 
 
 def finding(lesion: Lesion, row: LesionRow | None, located: bool) -> str:
-    """Where a lesion is and how long, in the terms in which lesions are counted.
+    """Describe the location and diameter of a lesion, in the terms in which lesions are counted.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def load_line(load: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def confidence_tip(calibrated: bool) -> str:
-    """What confidence means, of a model whose card tells the share of such lesions that readers drew or of another."""
+    """Return the meaning of confidence, for models with and without calibrated lesion confidence."""
     if calibrated:
         return _(
             "Confidence, %: share of lesions of such probability and volume that readers drew; of normal"
@@ -214,14 +214,14 @@ def confidence_tip(calibrated: bool) -> str:
 
 
 def column_tips() -> list[str]:
-    """What the columns of the list of lesions mean."""
+    """Return the meaning of the columns of the lesion list."""
     return [
-        _("Number; the colour is that of the class"),
+        _("Number; coloured by class"),
         _("Volume, ml"),
         _("Largest diameter, mm"),
-        _("Slice in which it is largest"),
+        _("Slice with the largest cross-section"),
         confidence_tip(calibrated=False),
-        _("Region of the brain; normal hyperintensity is named as such and counts in no region"),
+        _("Region of the brain; normal hyperintensity belongs to no region"),
     ]
 
 
@@ -231,7 +231,7 @@ def headings() -> list[str]:
 
 
 def key_line() -> str:
-    """The keys with which a case is read without the mouse."""
+    """Keyboard shortcuts without the mouse."""
     return _(
         "Keys: {next}/{previous} next, previous · {flip} lesion ↔ normal · {delete} remove · {undo} undo ·"
         " {overlay} colours · {accept} accept · {reject} reject"
@@ -248,7 +248,7 @@ def key_line() -> str:
 
 
 def explanation(lesion: Lesion) -> str:
-    """How sure the model is of a lesion's class: its mean probability, and that of the next class."""
+    """Describe the confidence in a lesion's class: its mean probability, and that of the next class."""
     if lesion.mean_probability is None:
         return ""
     return _("Model: {own:.0f} % {name}, {other:.0f} % {next}.").format(

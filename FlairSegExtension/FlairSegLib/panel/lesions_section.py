@@ -109,7 +109,7 @@ class LesionsSection:
 
     @property
     def proposal(self) -> Proposal | None:
-        """What the threshold sliders propose; None while nothing is proposed."""
+        """The thresholds proposed by the sliders; None while nothing is proposed."""
         return self._proposal
 
     def show(self, node, known: bool) -> None:
@@ -121,7 +121,7 @@ class LesionsSection:
         self._rows = []
         self.forget_proposal()
         self.ui.thresholdGroupBox.setEnabled(known)
-        self.ui.thresholdGroupBox.setToolTip("" if known else _("No probabilities were kept with this segmentation."))
+        self.ui.thresholdGroupBox.setToolTip("" if known else _("No probabilities are stored with this segmentation."))
         for widget in (self.ui.confidenceLabel, self.ui.confidenceFilter):
             widget.setEnabled(known)
         self._fill()
@@ -196,14 +196,14 @@ class LesionsSection:
         if lesion is None:
             return
         value = other_wmh_class(lesion.value)
-        text = _("No. {number} is {name} now. Ctrl+Z takes it back.")
+        text = _("No. {number} is now {name}. Ctrl+Z undoes.")
         self._reclassify(lesion, value, text.format(number=lesion.number, name=class_name(value)))
 
     def delete(self) -> None:
         """Remove the selected lesion."""
         lesion = self.selected
         if lesion is not None:
-            text = _("No. {number} is removed. Ctrl+Z takes it back.").format(number=lesion.number)
+            text = _("No. {number} is removed. Ctrl+Z undoes.").format(number=lesion.number)
             self._reclassify(lesion, BACKGROUND, text)
 
     def apply_proposal(self) -> None:
@@ -214,7 +214,7 @@ class LesionsSection:
         self._on_activity()
         if self._apply(measured.grid, proposal.box, proposal.before, proposal.after):
             self.forget_proposal()
-            self._say(_("Lesions are drawn anew. Ctrl+Z takes it back."))
+            self._say(_("Lesions are redrawn. Ctrl+Z undoes."))
 
     def forget_proposal(self) -> None:
         """Propose nothing."""
@@ -225,7 +225,7 @@ class LesionsSection:
         self._proposal, self._proposing = None, False
         self.ui.applyThresholdButton.setEnabled(False)
         self.ui.resetThresholdButton.setEnabled(False)
-        self.ui.thresholdLabel.setText(_("Move a slider to see what would change. What you edited stays as it is."))
+        self.ui.thresholdLabel.setText(_("Move a slider to preview the change. Your edits are kept."))
 
     # The list
 
@@ -253,7 +253,7 @@ class LesionsSection:
             row = self._row_of(self._selected)
             if row is None:
                 if self._selected is not None:
-                    # It was flipped, deleted or filtered away: the next lesion stands at its place.
+                    # It was flipped, deleted or filtered away: the next lesion takes its place.
                     self._selected, self._taken = None, self._selected
                 table.clearSelection()
                 table.setCurrentItem(None)
@@ -269,7 +269,7 @@ class LesionsSection:
         elif not self._rows:
             self._quiet(_("Nothing to list.") if self._measured.regions.lesions else _("No lesion was found."))
         elif len(self._wanted()) > lesion_list.MAXIMUM_ROWS:
-            self._quiet(_("The first {count} are listed; filter to see others.").format(count=lesion_list.MAXIMUM_ROWS))
+            self._quiet(_("The first {count} are listed; filter to see more.").format(count=lesion_list.MAXIMUM_ROWS))
         elif not self.ui.lesionMessageLabel.property("kept"):
             self._quiet("")
         self.ui.lesionMessageLabel.setProperty("kept", False)
@@ -441,7 +441,7 @@ class LesionsSection:
 
     def _say(self, text: str) -> None:
         messages.quiet(self.ui.lesionMessageLabel, text)
-        # The list is filled anew after each edit; what was said about the edit is to be read nevertheless.
+        # The list is refilled after each edit; the message about the edit must remain readable.
         self.ui.lesionMessageLabel.setProperty("kept", True)
 
     def _quiet(self, text: str) -> None:

@@ -45,7 +45,7 @@ class ModelSection:
         self._slices = 0
         self._last = ""
         self._filling = False
-        #: Which model is in use, what marks it, and what is wrong with it.
+        #: The model in use, its mark, and its fault.
         self._in_use, self._mark, self._problem = "", "", ""
         for device in settings.DEVICES:
             ui.deviceComboBox.addItem(diagnostics.deviceName(device), device)
@@ -83,21 +83,21 @@ class ModelSection:
 
     @property
     def expectedSeconds(self) -> float | None:
-        """How long the run will take, from past runs on this computer; None before the first one."""
+        """Estimated duration of the run, from past runs on this computer; None before the first one."""
         if self.card is None:
             return None
         return self._settings.expectedSeconds(self.modelId, self.device, self._slices)
 
     @property
     def inUse(self) -> str:
-        """Id of the model in use: chosen unless the user or a scene says otherwise. Empty if it cannot be used."""
+        """Id of the model in use: selected unless the user or a scene chose another. Empty if it cannot be used."""
         return self._in_use
 
     @property
     def takenAsInUse(self) -> bool:
-        """Whether the chosen model is the model in use, and may leave scans unlike its own to the model before it.
+        """Whether the chosen model is the model in use, and may leave scans outside its scope to its parent.
 
-        It is not where the user ticked that this model shall read any scan.
+        False if the user ticked that this model shall read any scan.
         """
         return (
             bool(self.modelId)
@@ -144,7 +144,7 @@ class ModelSection:
         text = _("The last run used the {device}.").format(device=diagnostics.deviceName(used))
         if used == settings.CPU and requested == settings.AUTOMATIC:
             if dependencies.GPU_RUNTIME in dependencies.installedFlavours():
-                text += " " + _("No NVIDIA GPU that works was found.")
+                text += " " + _("No working NVIDIA GPU was found.")
             elif dependencies.gpuPresent():
                 text += " " + _("For the NVIDIA GPU choose the device GPU.")
         elif used == settings.CPU and requested == settings.GPU:
@@ -198,7 +198,7 @@ class ModelSection:
             messages.show(
                 self.ui.modelMessageLabel,
                 messages.ERROR,
-                _("No model is installed. Install one from a file, or install the extension again."),
+                _("No model is installed. Install one from a file, or reinstall the extension."),
             )
         elif self._problem:
             messages.show(self.ui.modelMessageLabel, messages.ERROR, self._problem)
@@ -208,7 +208,7 @@ class ModelSection:
             messages.hide(self.ui.modelMessageLabel)
 
     def _look_for_the_model_in_use(self) -> None:
-        """Another one is never taken in its place: where it cannot be used, none is chosen and the panel says why."""
+        """No other model replaces it: if it cannot be used, none is selected and the panel gives the reason."""
         before, self._mark = self._mark, _mark()
         if before != self._mark:
             # Ticked for the model that was in use.
@@ -224,7 +224,7 @@ class ModelSection:
         return kept if kept in self._cards and self._settings.modelInUse == self._mark else self._in_use
 
     def install(self, path: str | Path) -> bool:
-        """Install a model from a file and choose it; what is wrong with it is said in the panel.
+        """Install a model from a file and select it; problems are shown in the panel.
 
         Returns
         -------
@@ -245,7 +245,7 @@ class ModelSection:
         messages.show(
             self.ui.modelMessageLabel,
             messages.SUCCESS,
-            _("{title} is installed: its weights are those of its card.").format(title=card.title),
+            _("{title} is installed: its weights match its card.").format(title=card.title),
         )
         return True
 
@@ -263,7 +263,7 @@ class ModelSection:
             self.install(path)
 
     def _select(self, model_id: str, noted: bool = True) -> None:
-        """Choose a model; empty: none. What a scene or the model in use says is no choice to be noted."""
+        """Select a model; empty: none. A selection from the scene or the model in use is not stored as the user's."""
         self._filling = not noted
         try:
             self.ui.modelComboBox.setCurrentIndex(self.ui.modelComboBox.findData(model_id) if model_id else -1)
@@ -311,7 +311,7 @@ class ModelSection:
 
 
 def _mark() -> str:
-    """What tells models in use apart: id and sha256, empty for the one that comes with FlairSeg."""
+    """Return the identity of the model in use: id and sha256, empty for FlairSeg's own."""
     try:
         choice = chosen_in_use()
     except FlairSegError:

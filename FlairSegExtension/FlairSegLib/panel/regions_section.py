@@ -1,4 +1,4 @@
-"""Regions of the brain: found once per volume, kept with it, so that every edit is told by region at once."""
+"""Regions of the brain: found once per volume and stored with it, so that edits update the regions immediately."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RegionsSection(TaskSection):
     """
 
     def __init__(self, ui, settings: FlairSegSettings, on_found: Callable[[], None]) -> None:
-        super().__init__(ui, "regions", _("Tell for each lesion in which region of the brain it lies"))
+        super().__init__(ui, "regions", _("Assign each lesion to a region of the brain"))
         self._settings, self._on_found = settings, on_found
         self._node = self._volume = None
         self.update()

@@ -44,7 +44,7 @@ _UI = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 UI_FILE, BAR_FILE = _UI / "FlairSegResult.ui", _UI / "FlairSegVerdict.ui"
 #: From the last stroke until everything is counted again, ms.
 SETTLING_MS = 150
-#: How often the time of work is shown, ms.
+#: Interval of updating the working time, ms.
 CLOCK_MS = 5000
 
 
@@ -146,7 +146,7 @@ class ResultPanel(VTKObservationMixin):
 
     @property
     def measured(self) -> measurement.Measurement | None:
-        """What is known about the segmentation that is shown; None before it was counted."""
+        """The measurement of the segmentation shown; None before it was measured."""
         return self._measured
 
     @property
@@ -156,7 +156,7 @@ class ResultPanel(VTKObservationMixin):
         return self._task is not None or waits or self.verdict.saving
 
     def setSegmentation(self, node, volumeNode=None) -> None:
-        """Show a segmentation, whoever made it, or none.
+        """Show a segmentation of any origin, or none.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ class ResultPanel(VTKObservationMixin):
         try:
             self.editor.cleanup()
         except (RuntimeError, ValueError):
-            # PythonQt and PySide each say in their own way that Qt has deleted the editor; it lets go by itself.
+            # PythonQt and PySide report a deleted editor in different ways; it releases itself.
             logging.debug("FlairSeg: the editor was gone before the panel")
 
     def onSceneStartClose(self) -> None:
@@ -345,7 +345,7 @@ class ResultPanel(VTKObservationMixin):
             self._task.cancel()
             self._task = None
 
-    # What is noted on the node
+    # Notes on the node
 
     def _note_edits(self) -> None:
         """Voxels added and removed, the reader, and AUTOMATIC -> SEMIAUTOMATIC, once something was edited."""
@@ -383,7 +383,7 @@ class ResultPanel(VTKObservationMixin):
                 segment_tags.set_tag(node.GetSegmentation().GetSegment(segment_id), segment_tags.ACTIVE_SECONDS, text)
 
     def _tick(self) -> None:
-        """The clock goes on. A scene says nothing before it is saved, so what it is to know is noted all the time."""
+        """Count working time. There is no event before a scene is saved, so its content is kept up to date."""
         self.verdict.show_work(self.tracker.seconds)
         if self._node is not None and self._node.GetScene() is not None and self.tracker.seconds > 0:
             segment_tags.set_attribute(self._node, segment_tags.ACTIVE_SECONDS, f"{self.tracker.seconds:.1f}")

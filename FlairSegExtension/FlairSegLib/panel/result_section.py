@@ -196,7 +196,7 @@ class ResultSection:
 
 
 def _known_classes(node) -> tuple[int, ...]:
-    """Class values that the model of a segmentation knows; all where that cannot be said."""
+    """Class values segmented by the model; all if unknown."""
     name = segment_tags.first_tag(node, segment_tags.MODEL) if node is not None else ""
     if not name:
         return tuple(CLASS_BY_VALUE)

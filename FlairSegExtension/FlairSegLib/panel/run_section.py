@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The elapsed time is written this often.
 TICK_MS = 500
-#: How long the button says that the diagnostics were copied.
+#: Duration for which the button confirms that the diagnostics were copied.
 COPIED_MS = 2000
 #: Progress bars of Qt count in whole numbers.
 STEPS = 1000
@@ -39,9 +39,9 @@ class RunSection:
     ui : namespace
         Widgets of ``FlairSeg.ui``.
     case : CaseSection
-        Which volume.
+        The volume.
     model : ModelSection
-        Which model, on which device.
+        Model and device.
     preferences : FlairSegSettings
     onFinished : callable
         Called with the segmentation node of a finished run.
@@ -94,14 +94,14 @@ class RunSection:
         return self.controller.running
 
     def start(self) -> None:
-        """Segment the chosen volume; what is in the way is said in the panel."""
+        """Segment the selected volume; obstacles are shown in the panel."""
         if self.running or self._case.refusal or self._model.card is None:
             self.update()
             return
         node, device = self._case.volumeNode, self._model.device
         try:
             if dependencies.missing(device) or len(dependencies.installedFlavours()) > 1:
-                messages.show(self.ui.statusLabel, messages.INFO, _("Installing what Slicer's Python lacks..."))
+                messages.show(self.ui.statusLabel, messages.INFO, _("Installing missing Python packages..."))
                 slicer.app.processEvents()
             dependencies.ensure(device, beforeChange=self.controller.cleanup)
             self._began = time.monotonic()
@@ -117,7 +117,7 @@ class RunSection:
             self.onStarted()
 
     def cancel(self) -> None:
-        """Cancel the run; the scene stays as it was."""
+        """Cancel the run; the scene is unchanged."""
         if not self.running:
             return
         if self._cancelling:
@@ -128,7 +128,7 @@ class RunSection:
         self.controller.cancel()
 
     def update(self) -> None:
-        """Enable the button, or say in its tooltip why it cannot be pressed."""
+        """Enable the button, or explain in its tooltip why it is disabled."""
         if self.running:
             return
         reason = self._case.refusal or self._model.refusal
@@ -222,7 +222,7 @@ class RunSection:
         seconds = time.monotonic() - self._began
         used = self.controller.deviceUsed or settings.CPU
         self._settings.rememberRun(self._model_id, used, self._slices, seconds)
-        # What "automatic" comes to on this computer is learnt as well.
+        # The device chosen by "automatic" on this computer is remembered as well.
         if self._requested != used:
             self._settings.rememberRun(self._model_id, self._requested, self._slices, seconds)
         self._show_idle()
@@ -250,7 +250,7 @@ class RunSection:
             return
         self._cancelling = False
         self._show_idle()
-        messages.show(self.ui.statusLabel, messages.INFO, _("Cancelled. The scene is as it was."))
+        messages.show(self.ui.statusLabel, messages.INFO, _("Cancelled. The scene is unchanged."))
 
     def _copy_diagnostics(self, checked: bool = False) -> None:
         error = self._error

@@ -57,5 +57,5 @@ class SettingsSection:
         if self._settings.casesFolder:
             hint = _("Every verdict adds a version of the case; nothing is overwritten.")
         else:
-            hint = _("Choose a folder, so that accepted and rejected cases can be kept.")
+            hint = _("Choose a folder for accepted and rejected cases.")
         messages.quiet(self.ui.settingsHintLabel, hint)

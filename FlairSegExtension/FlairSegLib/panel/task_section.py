@@ -23,7 +23,7 @@ STEPS = 1000
 class TaskSection(ABC):
     """Button, progress bar, stage and message around a :class:`~..task_controller.TaskController`.
 
-    What a section adds: :meth:`_refusal`, :meth:`_begin` and :meth:`_done`.
+    A subclass defines :meth:`_refusal`, :meth:`_begin` and :meth:`_done`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class TaskSection(ABC):
         ``<prefix>MessageLabel``.
     prefix : str
     tip : str
-        What the button does, when it can be pressed.
+        Tooltip of the enabled button.
     """
 
     def __init__(self, ui, prefix: str, tip: str) -> None:
@@ -57,7 +57,7 @@ class TaskSection(ABC):
         return self.controller.running
 
     def start(self) -> None:
-        """Begin; what is in the way is said in the panel."""
+        """Start; obstacles are shown in the panel."""
         refusal = "" if self.running else self._refusal()
         if self.running or refusal:
             self.update()
@@ -77,11 +77,11 @@ class TaskSection(ABC):
         messages.quiet(self._stage, _("Starting..."))
 
     def cancel(self) -> None:
-        """End what is under way; the scene stays as it was."""
+        """End the running task; the scene is unchanged."""
         self.controller.cancel()
 
     def update(self) -> None:
-        """Enable the button, or say in its tooltip why it cannot be pressed."""
+        """Enable the button, or explain in its tooltip why it is disabled."""
         if self.running or self._closed:
             return
         refusal = self._refusal()
@@ -93,7 +93,7 @@ class TaskSection(ABC):
         self.update()
 
     def exit(self) -> None:  # noqa: B027 - nothing to do is right for most sections
-        """Another module is shown; what is under way goes on."""
+        """Another module is shown; a running task continues."""
 
     def onSceneStartClose(self) -> None:
         """The scene is closing: what is under way ends, its messages go."""
@@ -105,7 +105,7 @@ class TaskSection(ABC):
         self._closed = True
         self.controller.cleanup()
 
-    # What a section adds
+    # Methods of subclasses
 
     @abstractmethod
     def _refusal(self) -> str:
@@ -124,7 +124,7 @@ class TaskSection(ABC):
         return stage_words(stage)
 
     def _install(self, packages: Sequence[str]) -> None:
-        """Have packages installed that the task needs; says so, because it takes a while."""
+        """Install packages that the task needs, with a message, because it takes a while."""
         if dependencies.lacking(packages):
             self._installing(lambda: dependencies.ensurePackages(packages))
 
@@ -134,14 +134,14 @@ class TaskSection(ABC):
             self._installing(lambda: dependencies.ensure(device, self.controller.cleanup))
 
     def _installing(self, ensure: Callable[[], None]) -> None:
-        messages.show(self._message, messages.INFO, _("Installing what Slicer's Python lacks..."))
+        messages.show(self._message, messages.INFO, _("Installing missing Python packages..."))
         slicer.app.processEvents()
         try:
             ensure()
         finally:
             messages.hide(self._message)
 
-    # What the controller says
+    # Events of the controller
 
     def _clicked(self, checked: bool = False) -> None:
         if self.running:
@@ -173,7 +173,7 @@ class TaskSection(ABC):
         if self._closed:
             return
         self._idle()
-        messages.show(self._message, messages.INFO, _("Cancelled. The scene is as it was."))
+        messages.show(self._message, messages.INFO, _("Cancelled. The scene is unchanged."))
         self.update()
 
     def _idle(self) -> None:

@@ -1,4 +1,4 @@
-"""Verdict: accept, accept after edits or reject; what was decided is on the disk before the panel says so."""
+"""Verdict: accept, accept after edits or reject; the panel confirms it once it is on disk."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ class VerdictSection:
         self._update()
 
     def measured(self, measured: Measurement | None) -> None:
-        """What is known about the segmentation; None while it is being counted."""
+        """The measurement of the segmentation; None while it is being measured."""
         self._measured = measured
         self._update()
 
     def set_original(self, original: np.ndarray) -> None:
-        """What counts as unedited: the model's own labels (K, J, I), else those that were loaded."""
+        """The labels that count as unedited: the model's own (K, J, I), else those that were loaded."""
         self._original = original
 
     def show_work(self, seconds: float) -> None:
@@ -181,7 +181,7 @@ class VerdictSection:
         self._save(judged)
 
     def accept(self) -> None:
-        """Accept, by key: as it is, or as it was corrected."""
+        """Accept, by key: unchanged or as corrected."""
         edited = self._measured is not None and self._measured.edited
         self.decide(ACCEPTED_AFTER_EDITS if edited else ACCEPTED)
 
@@ -199,14 +199,14 @@ class VerdictSection:
         self._saving, self._waiting = False, None
 
     def reopen(self) -> None:
-        """Edit again. What was saved stays; a further verdict makes the next version."""
+        """Edit again. The saved version is kept; a further verdict makes the next version."""
         if self._node is None or self._saving or self.verdict == PENDING:
             return
         _note(self._node, PENDING, {})
         self._on_lock(False)
         messages.quiet(
             self.ui.verdictMessageLabel,
-            _("Open again. What was saved stays; a further verdict makes the next version."),
+            _("Open again. The saved version is kept; a further verdict makes the next version."),
         )
         self._on_decided()
         self._update()
@@ -301,11 +301,11 @@ class VerdictSection:
         if self._saving:
             return _("The verdict is being saved.")
         if self.verdict != PENDING:
-            return _("There is a verdict already. Reopen the case to change it.")
+            return _("There is already a verdict. Reopen the case to change it.")
         if self._measured is None:
             return _("Counting …")
         if verdict == REJECTED:
-            return "" if self._reason() or not self.ui.rejectButton.checked else _("Choose or write a reason.")
+            return "" if self._reason() or not self.ui.rejectButton.checked else _("Choose or enter a reason.")
         if verdict == ACCEPTED and self._measured.edited:
             return _("You have edited the result: use 'Accept after edits'.")
         if verdict == ACCEPTED_AFTER_EDITS and not self._measured.edited:
@@ -340,7 +340,7 @@ class VerdictSection:
     def _folder_chosen(self) -> None:
         folder = self.ui.folderEdit.currentPath.strip()
         if not folder:
-            messages.show(self.ui.verdictMessageLabel, messages.WARNING, _("Choose or type a folder first."))
+            messages.show(self.ui.verdictMessageLabel, messages.WARNING, _("Choose or enter a folder first."))
             return
         self._settings.casesFolder = str(Path(folder).expanduser())
         self.onFolder()
@@ -350,18 +350,18 @@ class VerdictSection:
         if waiting is not None:
             self.decide(waiting)
 
-    # What is shown
+    # Display
 
     def _update(self) -> None:
         for button, verdict, tip, key in (
-            (self.ui.acceptButton, ACCEPTED, _("The result is right as it is."), keys.ACCEPT),
+            (self.ui.acceptButton, ACCEPTED, _("The result is correct as it is."), keys.ACCEPT),
             (
                 self.ui.acceptEditedButton,
                 ACCEPTED_AFTER_EDITS,
-                _("The result is right as you corrected it."),
+                _("The result is correct with your edits."),
                 keys.ACCEPT,
             ),
-            (self.ui.rejectButton, REJECTED, _("The result is of no use; says why."), keys.REJECT),
+            (self.ui.rejectButton, REJECTED, _("The result is not usable; a reason is required."), keys.REJECT),
         ):
             refusal = self._refusal(verdict)
             if verdict == REJECTED and self.ui.rejectButton.checked:
@@ -404,7 +404,7 @@ class VerdictSection:
                 )
             )
         if waits:
-            lines.append(_("The entry for the review store waits until the store can be reached."))
+            lines.append(_("The entry for the review store is pending until the store is reachable."))
         messages.show(self.ui.verdictMessageLabel, messages.SUCCESS, "\n".join(lines))
 
     def _work_text(self) -> str:
@@ -433,13 +433,13 @@ def noted(node) -> Review:
 
 
 def reasons() -> list[str]:
-    """Why results are rejected, most frequent first; the last one wants words of the reader's own."""
+    """Reasons for rejection, most frequent first; the last one needs the reader's own text."""
     return [
         _("Lesions missed"),
         _("False lesions"),
-        _("Normal and abnormal confused"),
-        _("Outlines wrong"),
-        _("Ventricles wrong"),
+        _("Normal and abnormal WMH confused"),
+        _("Incorrect outlines"),
+        _("Incorrect ventricles"),
         _("Image not usable (motion, artefact)"),
         _("Not a brain FLAIR"),
         _("Other"),

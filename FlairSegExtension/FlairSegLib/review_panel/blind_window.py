@@ -1,4 +1,4 @@
-"""What Slicer's window itself would tell about an image, hidden while a rater reads, and put back afterwards."""
+"""Hide what Slicer's window reveals about an image while a rater reads, and restore it afterwards."""
 
 from __future__ import annotations
 

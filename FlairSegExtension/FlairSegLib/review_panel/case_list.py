@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..settings import FlairSegSettings
 
 _CASE, _EXPECTED, _LESIONS, _VOLUME, _STATE = range(5)
-#: How often the progress of the search is shown, ms.
+#: Interval of updating the search progress, ms.
 PROGRESS_MS = 100
 
 
@@ -85,7 +85,7 @@ class CaseList:
         self._timer.timeout.connect(self._show_progress)
         messages.quiet(
             ui.queueMessageLabel,
-            _("A folder with results of flairseg segment, or a list of cases: what needs most correction comes first."),
+            _("A folder with results of flairseg segment, or a list of cases: those needing most correction first."),
         )
 
     @property
@@ -148,7 +148,7 @@ class CaseList:
         self._timer.start()
 
     def cancel(self) -> None:
-        """Stop looking for cases; the list stays as it was."""
+        """Stop searching for cases; the list is unchanged."""
         if self._task is not None:
             self._token.cancel()
             self._task.cancel()

@@ -40,7 +40,7 @@ STEP_S = 0.012
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What is known about the model behind a segmentation that was read from files."""
+    """Known properties of the model behind a segmentation read from files."""
 
     id: str
     sha256: str
@@ -59,7 +59,7 @@ class LoadedCase:
     segmentation : vtkMRMLSegmentationNode or None
         None if the case has no segmentation.
     going_on_from : str
-        Where the labels come from, if they are not the model's own.
+        Source of the labels, if they are not the model's own.
     judged_state : tuple
         The voxels as they were when they were last safe in a file.
     """
@@ -79,7 +79,7 @@ class CaseLoader:
     on_loaded : callable
         Called with the :class:`LoadedCase`.
     on_failed : callable
-        Called with the item and the FlairSegError; what was in the scene is as it was.
+        Called with the item and the FlairSegError; the scene is unchanged.
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class CaseLoader:
             self._volume = None
 
     def unsaved(self) -> str:
-        """What would be lost if the current case were removed, in words; empty if nothing would."""
+        """Describe the loss if the current case were removed; empty if there is none."""
         current = self.current
         if current is None:
             return ""
         node = current.segmentation
         if node is not None and node.GetScene() is not None:
             if segment_voxels.voxel_state(node) != current.judged_state:
-                return _("{case} was edited, and there is no verdict on it yet.").format(case=current.item.case)
+                return _("{case} was edited and has no verdict yet.").format(case=current.item.case)
             if any(i not in CLASS_BY_ID for i in node.GetSegmentation().GetSegmentIDs()):
                 return _("{case} has segments of your own.").format(case=current.item.case)
         if current.volume.GetScene() is not None and any(n is not node for n in versions_of(None, current.volume)):
@@ -252,7 +252,7 @@ class CaseLoader:
 
 
 def _set_provenance(node, tags_by_class) -> None:
-    """Each segment's tags from the files, in place of those of a fresh run; a claim that nobody made is no tag."""
+    """Set each segment's tags from the files, in place of those of a new run; missing provenance gives no tag."""
     contents = node.GetSegmentation()
     own = (segment_tags.MODEL, segment_tags.MODEL_SHA256, segment_tags.CREATED, segment_tags.ALGORITHM_TYPE)
     for segment_id in contents.GetSegmentIDs():

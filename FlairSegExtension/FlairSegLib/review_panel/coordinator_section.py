@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegStudyCoordinator.ui"
 REPORT = "report.html"
-#: So many findings are written out; the command line lists all.
+#: Maximum number of findings shown; the command line lists all.
 _FINDINGS = 8
 
 
 class CoordinatorSection:
-    """What the one person who knows the key does.
+    """Section for the coordinator, who holds the key.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class CoordinatorSection:
             self._settings.studyFolder = str(study.folder)
             self.refresh(
                 _(
-                    "Locked. Give each rater his or her folder in “rooms”; keep “coordinator” away from them: it holds"
+                    "Locked. Give each rater his or her folder in “rooms”; keep “coordinator” from them: it contains"
                     " the key."
                 )
             )
@@ -117,7 +117,7 @@ class CoordinatorSection:
     # --- the study ---------------------------------------------------------------------------------------------------
 
     def refresh(self, said: str = "") -> None:
-        """Read how far everybody is; ``said`` stands below afterwards."""
+        """Read all raters' progress; ``said`` is shown below."""
 
         def read(status: StudyStatus) -> None:
             self._show_status(status)
@@ -127,13 +127,13 @@ class CoordinatorSection:
             self.work.start(lambda progress, cancel: self._study().status(), read, _("Reading …"))
 
     def check_study(self) -> None:
-        """Say everything that is not as it was locked."""
+        """Show every difference from the locked state."""
         from flairseg.study.checking import check_study
 
         if self._store_is_there():
             self.work.start(
                 lambda progress, cancel: check_study(self._study()),
-                lambda findings: self._show_findings(findings, _("Everything is as it was locked.")),
+                lambda findings: self._show_findings(findings, _("Nothing was changed since the lock.")),
                 _("Comparing protocol, key, orders, images and records …"),
             )
 
@@ -143,7 +143,7 @@ class CoordinatorSection:
 
         def closed(key) -> None:
             self.ui.closeButton.setChecked(False)
-            self.refresh(_("Closed. The key is the one that was sealed; the study can be analysed."))
+            self.refresh(_("Closed. The key matches its seal; the study can be analysed."))
 
         if self._store_is_there():
             self.work.start(lambda progress, cancel: self._study().close(incomplete), closed, _("Closing …"))
@@ -297,7 +297,7 @@ class CoordinatorSection:
             messages.quiet(ui.stateLabel, _("Open. It can be analysed once it is closed."))
 
     def _explain(self, button, usable: bool, why_not: str) -> None:
-        """The tooltip says what a button does, or what it waits for."""
+        """Set the tooltip to a button's action, or to why it is disabled."""
         does = self._tips.setdefault(button.objectName, button.toolTip)
         button.setToolTip(does if usable else why_not)
 

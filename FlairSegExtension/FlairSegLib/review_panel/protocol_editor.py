@@ -86,7 +86,7 @@ class ProtocolEditor:
         table.setItem(row, 1, qt.QTableWidgetItem(str(folder)))
 
     def save(self, path: str | Path) -> None:
-        """Check what the form says and write it as a new file; what is wrong is said in the form."""
+        """Check the form and write it as a new file; errors are shown in the form."""
         path = Path(path)
         if path.suffix.lower() != ".json":
             path = path.with_name(path.name + ".json")
@@ -191,7 +191,7 @@ class ProtocolEditor:
     def _blindings() -> dict[str, str]:
         return {
             BLIND_FULL: _("Full: a new code for each showing"),
-            BLIND_SOURCE: _("Source: the case is named, the mask's maker is not"),
+            BLIND_SOURCE: _("Source: the case is named, the mask's source is not"),
             BLIND_NONE: _("None: case and arm are named"),
         }
 

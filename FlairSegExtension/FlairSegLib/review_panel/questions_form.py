@@ -23,7 +23,7 @@ from slicer.i18n import tr as _
 if TYPE_CHECKING:
     from flairseg.study.protocol import Question, Rules
 
-#: How long typing must rest before it is kept, ms.
+#: Pause in typing after which the text is saved, ms.
 TYPING_MS = 500
 #: Colour of the chosen answer; white reads well on each.
 _CHOSEN = {ACCEPTABLE: "#1d6b34", UNACCEPTABLE: "#a3261b", None: "#2b5f8f"}
@@ -182,7 +182,7 @@ class _Choice:
             button.setChecked(own == value)
         if self.kind == ACCEPTABILITY:
             differs = value is not None and proposed is not None and value != proposed
-            self._note.setText(_("Your answer differs from the rule's proposal; that is allowed.") if differs else "")
+            self._note.setText(_("Your answer differs from the rule's proposal; this is allowed.") if differs else "")
             self._note.setVisible(differs)
 
     def mark_active(self, active: bool) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .case_loader import LoadedCase
 
 UI_FILE = Path(__file__).resolve().parents[2] / "Resources" / "UI" / "FlairSegQueue.ui"
-#: How often a command that waits for a verdict to be saved is tried again, ms.
+#: Retry interval of a command that waits for a verdict to be saved, ms.
 WAITING_MS = 50
 
 
@@ -228,7 +228,7 @@ class QueueTab:
         self._update()
 
     def _decided(self) -> None:
-        """A verdict was saved, or taken back: what is saved is safe, and stands in the list."""
+        """A verdict was saved or withdrawn: the saved version is safe and listed."""
         current, verdict = self.loader.current, self.result.verdict.verdict
         if current is None or volume_of(self.result.segmentationNode) is not current.volume:
             return
@@ -255,7 +255,7 @@ class QueueTab:
     # Reference sessions
 
     def _reference_changed(self) -> None:
-        """A reference task was taken up or laid down: one brush at a time."""
+        """A reference task was started or ended: one brush at a time."""
         if self.reference.working:
             self.result.exit()
         elif self._entered:
@@ -276,7 +276,7 @@ class QueueTab:
         elif following is None:
             tip = _("No case is waiting.")
         else:
-            tip = _("{case}: it probably needs most correction (Ctrl+Enter).").format(case=following.case)
+            tip = _("{case}: likely to need most correction (Ctrl+Enter).").format(case=following.case)
         self.ui.nextButton.setToolTip(tip)
         items = self.cases.items
         judged = sum(item.state in DECISIONS for item in items)

@@ -21,7 +21,7 @@ LAST_SECONDS = 15
 
 
 class RatingPage:
-    """What is seen of the current showing in the panel.
+    """View of the current showing in the panel.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class RatingPage:
         messages.show(self.ui.ratingMessageLabel, kind, text)
 
     def missing(self) -> str:
-        """What must still be answered, in the questions' words; empty if nothing."""
+        """Return the questions still to be answered; empty if none."""
         return ", ".join(f"\u201c{self._form.label_of(name)}\u201d" for name in self._session.missing)
 
     def flush(self) -> None:
@@ -161,7 +161,7 @@ class RatingPage:
 
 
 def _proposal(counts) -> str:
-    """What the rule makes of the counts, with its two fractions."""
+    """Return the rule's proposal for the counts, with its two fractions."""
     percent = f"{100 * counts.threshold:g}"
     verdict = _("acceptable") if counts.acceptable else _("unacceptable")
     if counts.delineated == 0 and counts.true_lesions == 0:

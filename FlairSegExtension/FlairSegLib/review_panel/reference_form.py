@@ -92,7 +92,7 @@ class ReferenceForm:
                 {item.case: str(item.flair.absolute()) for item in items},
                 readers,
                 method,
-                # What a tool drew gets dots, too.
+                # Lesions drawn by a tool get dots, too.
                 {item.case: [str(item.labels)] for item in items if item.labels} if method == TWO_STEPS else {},
                 combine,
                 dice,

@@ -72,7 +72,7 @@ class ReferenceSection:
         table = ui.referenceTable
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels([_("Case"), _("To do"), _("Round"), _("Dice")])
-        table.horizontalHeaderItem(_DICE).setToolTip(_("Smallest agreement of two readers at the last comparison."))
+        table.horizontalHeaderItem(_DICE).setToolTip(_("Lowest agreement of two readers at the last comparison."))
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setSectionResizeMode(_TASK, qt.QHeaderView.Stretch)
@@ -258,7 +258,7 @@ class ReferenceSection:
         self._run(lambda: desk.overview(self._folder, reader), listed)
 
     def _outcome(self, row: Row) -> tuple[str, str]:
-        """What has become of a case by the mask that was just saved."""
+        """Describe the state of a case after its mask was saved."""
         case, task = row.case, row.task
         if task is None:
             return messages.SUCCESS, _("{case} is agreed on: Dice {dice:.2f}. Reference: {path}").format(
@@ -336,7 +336,7 @@ def _task_text(row: Row) -> str:
             return _("Dots from {day}").format(day=f"{row.task.until:%Y-%m-%d}")
         return _("Wait for the others")
     return {
-        DELINEATE: _("Delineate alone"),
+        DELINEATE: _("Delineate independently"),
         DELINEATE_AGAIN: _("Delineate again"),
         DELINEATE_ACCEPTED: _("Delineate accepted"),
         JUDGE_DOTS: _("Judge dots ({judged} of {all})").format(judged=row.judged, all=row.dots),
@@ -350,7 +350,7 @@ def _method_text(setup) -> str:
         MAJORITY: _("majority"),
     }[setup.combine]
     method = {
-        TWO_STEPS: _("Two steps: delineate alone; later judge a dot at every lesion that anyone drew."),
+        TWO_STEPS: _("Two steps: delineate independently; later judge a dot at every lesion drawn by anyone."),
         UNTIL_AGREEMENT: _("Until agreement: masks below Dice {dice:.2f} go back to their readers.").format(
             dice=setup.dice
         ),

@@ -32,7 +32,7 @@ _GLYPH_SCALE = 5.0
 
 
 class ReferenceTask:
-    """What the reader sees and does between "Begin" and "Save mask".
+    """The reader's task between "Begin" and "Save mask".
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class ReferenceTask:
     on_closed : callable
         Called without arguments when the case is closed.
     on_failed : callable
-        Called with an exception; the drawing is as it was.
+        Called with an exception; the drawing is unchanged.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class ReferenceTask:
             self._show()
 
         def failed(error: Exception) -> None:
-            # What could not be kept counts as not judged.
+            # Judgements that could not be saved count as not judged.
             lost = {wanted for wanted, _accepted in self._to_judge}
             self._judged = {known: yes for known, yes in self._judged.items() if known not in lost}
             self._to_judge = []
@@ -298,7 +298,7 @@ class ReferenceTask:
             DELINEATE_ACCEPTED: _("{case}: delineate the lesions that you accepted."),
         }
         self.ui.taskLabel.setText(
-            steps.get(work.task.what, _("{case}: delineate all lesions, alone.")).format(case=work.task.case)
+            steps.get(work.task.what, _("{case}: delineate all lesions independently.")).format(case=work.task.case)
         )
         self.ui.dotRow.setVisible(bool(work.dots))
         self.ui.drawRow.setVisible(not judging)
@@ -309,7 +309,7 @@ class ReferenceTask:
         for button in (self.ui.dotYesButton, self.ui.dotNoButton):
             button.setVisible(judging)
         self.ui.dotBackButton.setEnabled(bool(work.dots) and (not judging or self._place > 0))
-        # In the judging step nobody's outlines are seen, not even one's own.
+        # In the judging step no outlines are shown, not even the reader's own.
         views.display_of(self._node).SetVisibility(not judging)
         if work.dots:
             self._show_dots()
@@ -357,7 +357,7 @@ def _drawing(volume_node, name: str, mask: np.ndarray | None):
 
 
 def _markers(dots):
-    """Points without names: a dot tells nothing but its place."""
+    """Points without names: a dot reveals only its position."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Dots")
     node.SetControlPointLabelFormat("")
     node.CreateDefaultDisplayNodes()
@@ -365,7 +365,7 @@ def _markers(dots):
     display.SetSelectedColor(*_CURRENT_RGB)
     display.SetColor(*_ACCEPTED_RGB)
     display.SetPointLabelsVisibility(False)
-    # What is judged stays visible in the middle of it.
+    # The judged voxels remain visible in the middle of the mark.
     display.SetGlyphType(display.CrossDot2D)
     display.SetGlyphScale(_GLYPH_SCALE)
     for dot in dots:

@@ -1,4 +1,4 @@
-"""One showing in Slicer's views: image, mask and marks under names that say nothing, and where the rater clicks.
+"""One showing in Slicer's views: image, mask and marks under neutral names, and the rater's clicks.
 
 Voxels come from the session's neutral files through FlairSeg's own reader: no storage node names a file, and Slicer's
 list of recent files stays as it was.
@@ -91,9 +91,9 @@ class ShowingView:
         ----------
         showing : Showing
         rules : Display
-            How the protocol wants it.
+            Display settings of the protocol.
         before : mapping
-            How the rater left it, if it is taken up again: ``window``, ``level``, ``overlay_visible``, ``slice_ras``.
+            The rater's last settings, if resumed: ``window``, ``level``, ``overlay_visible``, ``slice_ras``.
         marks : iterable of Mark
 
         Raises

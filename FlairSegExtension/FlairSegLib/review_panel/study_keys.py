@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """What the keys act on: the tab of a study."""
+    """Target of the shortcut keys: the tab of a study."""
 
     rates: bool
     form: QuestionsForm

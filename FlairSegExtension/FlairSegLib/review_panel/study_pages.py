@@ -1,4 +1,4 @@
-"""The pages before the first case and after the last one of a reading session: what they say."""
+"""The pages before the first case and after the last one of a reading session."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def show_done(ui, session: StudySession) -> None:
 
 
 def progress_text(session: StudySession) -> str:
-    """How many cases are answered, and how many training cases come first."""
+    """Describe the number of cases answered, and of training cases."""
     progress = session.progress
     text = _("{answered} of {total} cases are answered.").format(answered=progress.answered, total=progress.total)
     if progress.training_total and progress.training_answered < progress.training_total:
-        text += " " + _("It begins with {count} training case(s), which do not count.").format(
+        text += " " + _("It begins with {count} training case(s), which are not counted.").format(
             count=progress.training_total - progress.training_answered
         )
     return text
@@ -91,7 +91,7 @@ class DeliveryNotice:
         """Show or hide the notice."""
         pending = session.pending
         if pending and self._waited:
-            text = _("Safe on this computer; {count} entries wait to be sent.").format(count=pending)
+            text = _("Saved on this computer; {count} entries are waiting to be sent.").format(count=pending)
             problem = session.problem
             messages.quiet(label, f"{text} {problem.message}" if problem is not None else text)
         elif not pending:
@@ -100,7 +100,7 @@ class DeliveryNotice:
 
 
 def _loaded_nodes() -> list:
-    """What a user could lose when the scene is closed."""
+    """Describe what would be lost if the scene were closed."""
     nodes = slicer.util.getNodesByClass("vtkMRMLStorableNode")
     return [n for n in nodes if n.GetSaveWithScene() and not n.GetHideFromEditors() and not _of_slicer(n)]
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from .questions_form import QuestionsForm
 
 START, READY, RATING, ANSWERED, PAUSED, DONE = "start", "ready", "rating", "answered", "paused", "done"
-#: How often time and deliveries are looked at, ms.
+#: Interval of updating time and deliveries, ms.
 TICK_MS = 500
-#: Deliveries are looked at every so many ticks.
+#: Deliveries are checked every so many ticks.
 _DELIVERY_TICKS = 6
 
 
@@ -109,7 +109,7 @@ class StudyTab:
         self._bind_keys()
 
     def exit(self) -> None:
-        """Another tab or module is shown: a showing is paused, Slicer's window is as it was."""
+        """Another tab or module is shown: a showing is paused, Slicer's window is restored."""
         self._entered = False
         self._keys.release()
         self.pause()
@@ -296,7 +296,7 @@ class StudyTab:
         self._show_page(DONE)
 
     def _stopped(self, error: FlairSegError) -> None:
-        """The case cannot be shown: say why; nothing that was answered is touched."""
+        """The case cannot be shown: give the reason; answers are not affected."""
         self.view.clear()
         self.ui.doneLabel.setText(_("The session was stopped."))
         messages.show(self.ui.doneDetailLabel, messages.ERROR, phrasing.text(error))
@@ -349,7 +349,7 @@ class StudyTab:
         cursor = self.view.cursor
         if cursor is None:
             self._rating.say(
-                messages.INFO, _("Point at the image with the mouse, or go to a lesion with N or the arrow keys.")
+                messages.INFO, _("Point at the image with the mouse, or move to a lesion with N or the arrow keys.")
             )
         elif self._try(place, cursor):
             self.view.show_marks(self.session.marks)
@@ -404,7 +404,7 @@ class StudyTab:
         steps.get(self.page, lambda: None)()
 
     def _try(self, step: Callable, *arguments, refresh: bool = True) -> bool:
-        """One step of the session; what it refuses is said in the panel. Whether it was taken."""
+        """Run one step of the session; refusals are shown in the panel. Return whether it succeeded."""
         try:
             step(*arguments)
         except AnswerRefusedError as error:
@@ -480,7 +480,7 @@ def _ui_file(name: str) -> str:
 
 
 def _ensure_store(address: str) -> str:
-    """Have what delivers the answers installed; what to tell the rater if it is not."""
+    """Install the packages that deliver the answers; return a message for the rater if that failed."""
     try:
         dependencies.ensureStore(address)
     except FlairSegError as error:

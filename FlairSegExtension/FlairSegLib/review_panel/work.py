@@ -13,13 +13,13 @@ from slicer.i18n import tr as _
 from .. import background, phrasing
 from ..panel import messages
 
-#: How often the progress is drawn, ms.
+#: Interval of updating the progress, ms.
 DRAW_MS = 100
 _STEPS = 1000
 
 
 class Work:
-    """Runs a function and says what became of it.
+    """Runs a function and reports the outcome.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Work:
     ) -> None:
         """Run ``function(progress, cancel)`` in a thread; ``on_done`` gets its result.
 
-        Errors and a cancellation are said in the panel. The progress callback raises ``Cancelled`` once the user has
+        Errors and cancellation are shown in the panel. The progress callback raises ``Cancelled`` once the user has
         cancelled, for functions that know no cancellation of their own.
         """
         if self.running:

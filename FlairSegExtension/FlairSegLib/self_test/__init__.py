@@ -58,7 +58,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Options:
-    """What is tested, and on what.
+    """Settings of the self-test.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Options:
     models : tuple of str
         Ids of the model that segments and of one to compare it with; empty: the default and another.
     painter : callable
-        How the brush is moved.
+        Moves the brush.
     report : str or Path
         File of diagnostics; empty: :data:`REPORT` in Slicer's temporary folder.
     """

@@ -18,7 +18,7 @@ LEAST_DICE = {VENTRICLES: 0.8, LESION: 0.6}
 
 @dataclass(frozen=True)
 class Case:
-    """What is segmented.
+    """The image to segment.
 
     Attributes
     ----------

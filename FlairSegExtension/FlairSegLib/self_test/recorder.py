@@ -24,7 +24,7 @@ class StepSkipped(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """What became of one step.
+    """Result of one step.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class Step:
         :data:`OK`, :data:`FAILED` or :data:`SKIPPED`.
     seconds : float
     detail : str
-        Why it failed or was skipped; empty otherwise.
+        Reason of failure or skipping; empty otherwise.
     trace : str
-        Where in the code it failed: files, lines and function names, no values.
+        Location of the failure: files, lines and function names, no values.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Recorder:
 
 @contextmanager
 def escaped_exceptions() -> Iterator[list[BaseException]]:
-    """Exceptions that leave a slot or an observer while the block runs: Qt and VTK print these and go on."""
+    """Collect exceptions that leave a slot or an observer in the block: Qt and VTK print these and continue."""
     found: list[BaseException] = []
     before = sys.excepthook
 
@@ -143,10 +143,10 @@ def wait(condition: Callable[[], bool], otherwise: str, seconds: float = PANEL_S
     ----------
     condition : callable
     otherwise : str
-        What is wrong if it does not hold in time.
+        Error text if it does not hold in time.
     seconds : float
     label : QLabel, optional
-        Whose text says more.
+        Its text is added to the error.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def wait(condition: Callable[[], bool], otherwise: str, seconds: float = PANEL_S
 
 
 def check(holds: bool, otherwise: str) -> None:
-    """Raise an ``AssertionError`` that says what is wrong."""
+    """Raise an ``AssertionError`` with a description."""
     if not holds:
         raise AssertionError(otherwise)
 

@@ -32,9 +32,9 @@ class ReviewSteps:
     ----------
     case : phantom.Case
     folder : Path
-        Empty; what is read and saved lies there.
+        Empty; for files read and saved.
     model : str
-        Id of the model that stands in the results; empty: the default.
+        Id of the model named in the results; empty: the default.
     """
 
     def __init__(self, case: phantom.Case, folder: Path, model: str = "") -> None:
@@ -103,7 +103,7 @@ class ReviewSteps:
             wait(lambda: not tab.busy, "the queue does not come to rest", label=tab.ui.queueMessageLabel)
 
     def _write_results(self, folder: Path) -> None:
-        """What ``flairseg segment`` writes for the case, with its truth as labels."""
+        """Write the files of ``flairseg segment`` for the case, with its ground truth as labels."""
         folder.mkdir(parents=True)
         volume, truth = replace(self._case.volume, name=_NAME), self._case.truth
         path = folder / f"{_NAME}.nii.gz"

@@ -31,7 +31,7 @@ class SegmentationSteps:
     folder : Path
         Empty; what is saved goes there.
     painter : Painter
-        How the brush is moved.
+        Moves the brush.
     models : tuple of str
         Ids of the model that segments and of another to compare it with; empty: the default and any other.
     """
@@ -88,14 +88,14 @@ class SegmentationSteps:
         wait(lambda: ui.segmentButton.enabled, "the panel cannot segment", label=ui.caseWarningLabel)
 
     def cancel(self) -> None:
-        """Segment, then Cancel: the scene is as it was."""
+        """Segment, then Cancel: the scene is unchanged."""
         self._start()
         self._widget.ui.segmentButton.click()
         self._ended("Cancel has no effect")
         check(not _segmentations(), "a cancelled run left a segmentation")
 
     def close_while_running(self) -> None:
-        """The scene is closed while a run is under way: the run ends, the panel goes on working."""
+        """The scene is closed during a run: the run ends, the panel keeps working."""
         self._start()
         slicer.mrmlScene.Clear(0)
         self._ended("the run goes on after the scene was closed")
@@ -242,7 +242,7 @@ class SegmentationSteps:
         wait(lambda: not section.running, "the export does not end", RUN_S, section.ui.exportStageLabel)
         check(any(out.glob("*.html")), f"no report: {section.ui.exportMessageLabel.text}")
 
-    # What they are made of
+    # Helpers
 
     @property
     def _result(self):
@@ -291,7 +291,7 @@ class SegmentationSteps:
         return mask
 
     def _check_counted(self) -> None:
-        """The list and the table of segments say what the voxels say."""
+        """The list and the table of segments agree with the voxels."""
         labels = self._labels()
         count = lesion_components(labels)[1]
         listed = sum(row.value == LESION for row in self._result.lesions.rows)

@@ -76,7 +76,7 @@ def rate_all(tab, room: Path) -> None:
 
 
 def check_closed(room: Path) -> None:
-    """Close the study; ``AssertionError`` if something of it is not as it was locked."""
+    """Close the study; ``AssertionError`` if anything differs from the locked state."""
     study = Study(room.parents[1])
     _check(study.status().raters[0].finished, "the store lacks answers")
     findings = check_study(study)

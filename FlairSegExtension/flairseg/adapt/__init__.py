@@ -1,6 +1,5 @@
-"""Local adaptation: a published model learns from the reviewed cases of one site, with proof and a way back.
+"""Local adaptation of a published model to the reviewed cases of one site, with validation and rollback.
 
-PyTorch (extra ``adapt``) is imported by the modules that train, and by nothing that runs at start-up. What training of
-published models shares with adaptation is here and imported from here: networks, losses with unknown classes, crops and
-augmentation.
+PyTorch (extra ``adapt``) is imported by the modules that train, and by nothing that runs at start-up. Code shared with
+the training of published models is here: networks, losses with unknown classes, crops and augmentation.
 """

@@ -39,12 +39,12 @@ class Geometry:
 def geometric(
     images: torch.Tensor, labels: torch.Tensor, geometry: Geometry, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotate, shear, zoom, shift and flip as a recipe says, the same for image and label.
+    """Rotate, shear, zoom, shift and flip by a recipe, the same for image and label.
 
     Parameters
     ----------
     images : Tensor, shape (N, channels, H, W)
-        What moves in from outside has the picture's lowest value: air.
+        Pixels from outside have the picture's lowest value: air.
     labels : Tensor of int64, shape (N, H, W)
         Class values 0..3.
     geometry : Geometry

@@ -1,4 +1,4 @@
-"""Slices of any source in memory, as bytes, with what is known of their pixels; random crops out of them."""
+"""Slices of any source in memory, as bytes, with the known classes of their pixels; random crops of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .augment import Geometry, intensity
 from .framed import dequantise, quantise
 from .partial import NO_LESION, UNKNOWN, lesion_weights
 
-#: How often a slice is drawn, relative to an empty one: with any class, and with a lesion of few pixels.
+#: Sampling weight of a slice relative to an empty one: with any class, and with a lesion of few pixels.
 CHANCE_OF_FOREGROUND, CHANCE_OF_SMALL_LESIONS = 3.0, 4.5
 SMALL_LESION_PIXELS = 15
 #: Share of crops that are placed on a foreground pixel, and how far from their middle, as a share of their size.
 ON_FOREGROUND, OFF_CENTRE = 0.7, 0.4
-#: How much more a pixel weighs in the cross entropy where the model is known to have been wrong.
+#: Weight in the cross entropy of pixels where the model is known to have been wrong.
 EMPHASIS = 2.0
 _WEIGHT_STEP = 0.1
 
@@ -38,9 +38,9 @@ class Bank:
     masks : ndarray of bool, same shape
         Brain.
     subjects : ndarray of str, shape (n,)
-        Whose slice it is: what folds are made of.
+        Patient of the slice, for folds.
     importance : ndarray of float, shape (n,), optional
-        How often a slice is drawn, relative to the others of its kind; 1 where it is not given.
+        Sampling weight of a slice, relative to the others of its kind; default 1.
     emphasis : ndarray of bool, shape (n, rows, columns), optional
         Pixels that weigh :data:`EMPHASIS` times as much: where a model is known to have been wrong.
     """
@@ -81,7 +81,7 @@ class Bank:
 
 
 def _chance(labels: np.ndarray) -> float:
-    """How often a slice is drawn, relative to one without any class."""
+    """Sampling weight of a slice, relative to one without any class."""
     lesions = labels == LESION
     if lesions.any():
         components, _ = ndimage.label(lesions, np.ones((3, 3)))
@@ -161,7 +161,7 @@ def draw_crops(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A batch of one augmented crop of a random slice of each bank.
 
-    What moves in from outside has the slice's lowest value and is of unknown class where the slice's own air is.
+    Pixels from outside have the slice's lowest value and are of unknown class where the slice's own air is.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def draw_crops(
     grid = crops(images, centres, size, geometry, generator)
     air = images.amin((1, 2, 3), keepdim=True)
     moved = functional.grid_sample(images - air, grid, align_corners=False) + air
-    # One is added so that what comes from outside, 0, is told from class 0.
+    # One is added so that pixels from outside, 0, differ from class 0.
     layers = torch.cat([labels + 1, masks, weights], 1)
     labels, masks, weights = torch.split(
         functional.grid_sample(layers, grid, mode="nearest", align_corners=False), 1, 1

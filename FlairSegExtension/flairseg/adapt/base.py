@@ -12,7 +12,7 @@ class AdaptedBaseError(FlairSegError):
 
 
 def published_base(card: ModelCard, stated: bool) -> ModelCard:
-    """The model to start from: never one that has learnt from a site's cases, or the proof would test it on them.
+    """Return the model to start from: never one trained on a site's cases, which the proof would then test on them.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def published_base(card: ModelCard, stated: bool) -> ModelCard:
         parent = adaptation["parent"]
         if stated:
             raise AdaptedBaseError(
-                f"{card.id} was adapted to a site already: a proof on the same site's cases would flatter it.",
+                f"{card.id} is already adapted to a site: validation on the same site's cases would be biased.",
                 f"Adapt its parent, {parent['id']}, to all cases.",
                 code="base-is-adapted",
                 parent=parent["id"],

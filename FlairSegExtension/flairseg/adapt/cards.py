@@ -1,4 +1,4 @@
-"""The card of an adapted model: its parent, what it learnt from in counts, its proof, and a digest over all of that."""
+"""The card of an adapted model: its parent, training cases in counts, its proof, and a digest over all of that."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def free_id(base: ModelCard) -> str:
 
 @dataclass(frozen=True)
 class AdaptationRecord:
-    """What the card of an adapted model says of its adaptation.
+    """Record of an adaptation in the model's card.
 
     Attributes
     ----------
     proof : mapping
         Verdict, comparisons and no-harm check, as in ``proof.json``.
     counts : mapping
-        What the cases were; never names.
+        Description of the cases; never names.
     seed : int
     minutes : float
     reference : mapping
@@ -111,7 +111,7 @@ def adapted_card(
     ]
     raw["limitations"] = [
         *base.raw.get("limitations", []),
-        "Adapted to one site's scanner and readers: elsewhere the base, or an adaptation there, is the model to use. "
+        "Adapted to one site's scanner and readers: elsewhere use the base or a local adaptation. "
         "While it is the model in use, scans unlike the site's are segmented with the base.",
     ]
     raw["adaptation"] = {

@@ -2,7 +2,7 @@
 
 Layout: ``<case>/v<NNN>/{flair.nii.gz or flair.json, labels.nii.gz, verdict.json}``, as :mod:`flairseg.review.cases`
 writes it. Of ``verdict.json`` only ``case``, ``version`` and ``verdict`` are required here; ``classes`` (segment ids)
-says which classes were reviewed. Cases are numbered in the order of their names, and from then on called by number:
+lists the classes reviewed. Cases are numbered in the order of their names, and from then on identified by number:
 names reach neither the report nor the card.
 """
 
@@ -34,7 +34,7 @@ from ..review.version_folder import FLAIR_REFERENCE, LABELS, VERDICT, flair_file
 
 #: Table of cases and patients (:func:`read_patients`) within a folder of cases: used where none is named.
 PATIENTS = "patients.csv"
-#: Weight of a case whose mask is the model's own, accepted as it was: it confirms, and teaches less than a correction.
+#: Weight of a case whose mask is the model's own, accepted unchanged: it confirms, and teaches less than a correction.
 CONFIRMED_WEIGHT = 0.5
 #: Endings of case names that name a visit, not a person.
 _VISIT = re.compile(
@@ -46,14 +46,14 @@ _VISIT = re.compile(
 
 @dataclass(frozen=True)
 class ReviewedCase:
-    """The newest version of one case that can be learnt from; images are read when they are needed (:func:`load`).
+    """The newest version of one case usable for training; images are read when needed (:func:`load`).
 
     Attributes
     ----------
     number : int
-        From 1, in the order of names: what the report calls the case.
+        From 1, in the order of names, as in the report.
     name, patient : str
-        Of the case and of whose it is; they stay on this computer.
+        Of case and patient; they stay on this computer.
     folder : Path
         Of the version.
     verdict : str
@@ -61,16 +61,16 @@ class ReviewedCase:
     reviewed : tuple of int
         Class values 1..3 that were reviewed; the others are unknown, not background.
     weight : float
-        How much the case counts in training.
+        Weight of the case in training.
     rejected : Path or None
         The newest earlier version that was rejected: where its labels differ, the model was wrong.
     decided_at : str
-        ISO 8601, empty if the verdict does not say.
+        ISO 8601, empty if the verdict has none.
     model : str
         sha256 of the model whose result was reviewed; empty if a human drew the mask.
     active_seconds : float or None
     stated : bool
-        Whether the user said who the patient is; else names and looks tell.
+        Whether the user stated the patient; else names and appearance decide.
     """
 
     number: int
@@ -89,7 +89,7 @@ class ReviewedCase:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A case that is not learnt from, and why.
+    """A case that is not used, with the reason.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class LoadedCase:
     labels : ndarray of uint8, shape (K, J, I)
         Classes 0..3.
     corrected : ndarray of bool, shape (K, J, I)
-        Where the rejected version of the case was wrong.
+        Voxels that were wrong in the rejected version of the case.
     """
 
     volume: Volume
@@ -141,14 +141,14 @@ def read_cases(
     Returns
     -------
     tuple
-        Cases that may be learnt from, and those that may not, with the reason.
+        Cases that can be used, and those that cannot, with the reason.
 
     Raises
     ------
     InputNotFoundError
         If there is no such folder or no case in it.
     UnreadableImageError
-        If the folder's own table of patients is none.
+        If the folder's own table of patients is invalid.
     """
     folder = Path(folder)
     try:
@@ -181,12 +181,12 @@ def read_patients(path: Path) -> dict[str, str]:
             return {row["case"].strip(): row["patient"].strip() for row in csv.DictReader(stream)}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
         raise UnreadableImageError(
-            f"{path.name} is no table of cases and patients.", "Its columns are case, patient; CSV, UTF-8."
+            f"{path.name} is not a table of cases and patients.", "Its columns are case, patient; CSV, UTF-8."
         ) from error
 
 
 def patient_of(case: str) -> str:
-    """The person that a case's name speaks of: its BIDS subject, else the name without what names a visit."""
+    """Patient by a case's name: its BIDS subject, else the name without the visit."""
     subject = re.match(r"sub-[^_]+", case)
     if subject:
         return subject.group()
@@ -232,12 +232,12 @@ def load_image(version: Path) -> Volume:
     content = _content(version)
     if isinstance(content.get("hashes"), dict):
         for problem in problems_in(version, content):
-            raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Bring the file back from a backup.")
+            raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Restore the file from a backup.")
     return footed(check_volume(read_volume(_image(version))))
 
 
 def fingerprint(cases: list[ReviewedCase]) -> str:
-    """sha256 over patients, verdicts, labels and images: does a run that was stopped go on with the same cases?"""
+    """sha256 over patients, verdicts, labels and images: whether a run that was stopped resumes with the same cases."""
     digest = hashlib.sha256()
     for case in cases:
         digest.update(f"{case.name}\0{case.patient}\0{case.stated}\0".encode("utf-8", "surrogateescape"))
@@ -261,11 +261,11 @@ def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedC
         seconds = content.get("active_seconds")
         decided_at = str((content.get("times") or {}).get("decided_at") or "")
         if verdict == REJECTED:
-            return LeftOut(number, "rejected", "Its newest version was rejected, and nobody has corrected it since.")
+            return LeftOut(number, "rejected", "Its newest version was rejected and not corrected since.")
         if verdict not in (ACCEPTED, ACCEPTED_AFTER_EDITS):
-            return LeftOut(number, "verdict-unknown", f"Its verdict {verdict!r} is none that can be learnt from.")
+            return LeftOut(number, "verdict-unknown", f"Its verdict {verdict!r} cannot be used for training.")
         if not reviewed:
-            return LeftOut(number, "no-class-reviewed", "No class of it was reviewed.")
+            return LeftOut(number, "no-class-reviewed", "No class was reviewed.")
         return ReviewedCase(
             number,
             name,
@@ -285,7 +285,7 @@ def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedC
 
 
 def _reviewed(content: Mapping[str, Any]) -> tuple[int, ...]:
-    """Class values that were reviewed; all where the verdict does not say."""
+    """Class values that were reviewed; all where the verdict does not list them."""
     if content.get("classes") is None:
         return tuple(CLASS_BY_VALUE)
     return tuple(sorted(CLASS_BY_ID[name].value for name in content["classes"]))
@@ -308,7 +308,7 @@ def _content(version: Path) -> dict[str, Any]:
             raise TypeError("no object")
         return content
     except (OSError, ValueError, TypeError) as error:
-        raise DamagedCaseError(f"{VERDICT} cannot be read.", "Bring the file back from a backup.") from error
+        raise DamagedCaseError(f"{VERDICT} cannot be read.", "Restore the file from a backup.") from error
 
 
 def _image(version: Path) -> Path:

@@ -22,7 +22,7 @@ FALSE_ALARMS, HORIZON = 0.05, 100
 CLIPPED = 3.0
 #: Simulated runs.
 RUNS = 4000
-#: Which side of a chart alarms.
+#: Alarming side of a chart.
 BOTH, LOW, HIGH = 0, -1, 1
 
 
@@ -36,7 +36,7 @@ class Chart:
     mean, sd : float
         Of the baseline.
     values : tuple of float
-        Of the cases, in order; NaN where unknown (the average stays as it was).
+        Of the cases, in order; NaN where unknown (the average is unchanged).
     averages : tuple of float
         Moving average of the standardised values, in units of its own standard deviation.
     limit : float
@@ -88,7 +88,7 @@ def chart_of(name: str, mean: float, sd: float, values: Sequence[float], limit: 
 
 
 def averaged(standardised: np.ndarray) -> np.ndarray:
-    """Moving averages along the last axis, in units of their own standard deviation; NaN leave them as they were."""
+    """Moving averages along the last axis, in units of their own standard deviation; NaN leave them unchanged."""
     out = np.zeros(standardised.shape)
     average = np.zeros(standardised.shape[:-1])
     seen = np.zeros(standardised.shape[:-1])
@@ -103,7 +103,7 @@ def averaged(standardised: np.ndarray) -> np.ndarray:
 
 
 def sided(averages: np.ndarray, side: int) -> np.ndarray:
-    """What is compared with the limit."""
+    """The statistic compared with the limit."""
     return np.abs(averages) if side == BOTH else averages * side
 
 

@@ -1,4 +1,4 @@
-"""What is checked before a case is learnt from, and in whose company; a case that fails is left out and says why.
+"""Checks before a case is used for training, alone and among the others; cases that fail are left out with a reason.
 
 Codes of what is left out: ``rejected``, ``verdict-unknown``, ``verdict-damaged``, ``no-class-reviewed``
 (:mod:`.cases`); ``damaged``, ``another-contrast``, ``empty-mask``, ``mask-outside-brain``, ``mask-misplaced``,
@@ -36,13 +36,13 @@ SAME_IMAGE, SAME_PERSON = 0.997, 0.68
 THUMBNAIL = (10, 28, 24)
 #: Lesions that the base finds in a case of which the reader drew none, ml: more than this is not believed.
 UNSEEN_ML = 1.0
-#: About how many slices of a thin-slice scan are looked at for a displacement.
+#: About how many slices of a thin-slice scan are checked for a displacement.
 _LOOKED_AT = 60
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A case that may be learnt from, in the model's frame.
+    """A case usable for training, in the model's frame.
 
     Attributes
     ----------
@@ -94,13 +94,11 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
         return LeftOut(case.number, "another-contrast", f"{str(doubts[0]).split('.')[0]}.")
     drawn = np.isin(loaded.labels, case.reviewed)
     if not drawn.any():
-        return LeftOut(case.number, "empty-mask", "Nothing was drawn in it.")
+        return LeftOut(case.number, "empty-mask", "Its mask is empty.")
     arranged = SliceStack.from_volume(loaded.volume.with_array(drawn), config.plane).array
     outside = float((arranged & ~framed.prepared.mask).sum() / arranged.sum())
     if outside > OUTSIDE_SHARE:
-        return LeftOut(
-            case.number, "mask-outside-brain", f"{100 * outside:.0f} % of what was drawn is outside the brain."
-        )
+        return LeftOut(case.number, "mask-outside-brain", f"{100 * outside:.0f} % of the mask is outside the brain.")
     every = max(1, len(framed.labels) // _LOOKED_AT)
     known = np.where(np.isin(framed.labels, case.reviewed), framed.labels, BACKGROUND)
     evidence = weigh(framed.prepared.slices[::every], known[::every], framed.mask[::every])
@@ -126,13 +124,13 @@ def examine(case: ReviewedCase, config: PipelineConfig) -> Examined | LeftOut:
 
 
 def _fault(case: ReviewedCase, evidence: Evidence, pixel_mm: float, every: int) -> LeftOut | None:
-    """What the contrast of a mask, in every n-th slice, indicates against it."""
+    """Check a mask by its contrast, in every n-th slice."""
     for value, contrast in ((LESION, evidence.lesion_contrast), (VENTRICLES, -evidence.ventricle_contrast)):
         if contrast < 0 and evidence.gain == float("inf") and evidence.how == "shifted":
             wanted = "brighter" if value == LESION else "darker"
             drawn = CLASS_BY_VALUE[value].name
             return LeftOut(
-                case.number, "wrong-class", f"What was drawn as {drawn} is not {wanted} than what surrounds it."
+                case.number, "wrong-class", f"What was drawn as {drawn} is not {wanted} than its surroundings."
             )
     if evidence.gain < MISPLACED_GAIN:
         return None
@@ -166,7 +164,7 @@ def thumbnail(slices: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def apart(examined: list[Examined]) -> tuple[list[Examined], list[LeftOut]]:
-    """Leave out repeated images, and give scans that look like one person's the same patient.
+    """Leave out repeated images, and assign scans that appear to be of one person to the same patient.
 
     Of scans with the same voxels, or that look all but the same, the one that was judged last stays. Patients that the
     user stated stay apart.
@@ -201,7 +199,7 @@ def _alike(a: Examined, b: Examined) -> float:
 
 
 def against_base(examined: Examined, base: np.ndarray, reference: np.ndarray, voxel_ml: float) -> LeftOut | None:
-    """What the base model's result says against a mask.
+    """Check a mask against the base model's result.
 
     Parameters
     ----------
@@ -227,7 +225,7 @@ def against_base(examined: Examined, base: np.ndarray, reference: np.ndarray, vo
             here, there = (found & drawn).sum(), (found & (reference == other)).sum()
             if there > 2 * here and there > 0.3 * found.sum():
                 return LeftOut(
-                    case.number, "wrong-class", f"Lesions seem to have been drawn as {CLASS_BY_VALUE[other].name}."
+                    case.number, "wrong-class", f"Lesions appear to be drawn as {CLASS_BY_VALUE[other].name}."
                 )
     return None
 

@@ -1,8 +1,8 @@
-"""Has something changed since the model was chosen? Charts over the cases that were reviewed with it, in order of time.
+"""Drift monitoring: control charts of the cases reviewed with a model, in order of time.
 
-A chart each of: how often results are accepted without edits, how much is edited, how sure the model is, and what the
-images are like. The baseline is the first cases with the model; for confidence and images that of the adaptation, where
-the card has it. Rule and rate of false alarms: :mod:`.charts`.
+Charts of acceptance without edits, amount of editing, model confidence, and image statistics. The baseline is the first
+cases with the model; for confidence and images that of the adaptation, where the card has it. Rule and rate of false
+alarms: :mod:`.charts`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TooFewForDriftError(FlairSegError):
 
 @dataclass(frozen=True)
 class Drift:
-    """What the charts say.
+    """Result of the control charts.
 
     Attributes
     ----------
@@ -162,14 +162,14 @@ def reviewed_with(folder: str | Path, card: ModelCard) -> list[dict[str, Any]]:
             "path": saved.path,
             "when": str((content.get("times") or {}).get("decided_at") or ""),
             "accepted": float(content["verdict"] == ACCEPTED and voxels == 0),
-            # What a rejected result would have taken to edit is not known.
+            # The edits that a rejected result would have needed are unknown.
             "edited": float(np.log1p(voxels)) if content["verdict"] != "rejected" else float("nan"),
         }
     return sorted(first.values(), key=lambda one: (one["when"], str(one["path"])))
 
 
 def _measured(version: Path, card: ModelCard) -> dict[str, float]:
-    """Figures of a version's image and of what the model makes of it; empty where it cannot be read.
+    """Figures of a version's image and of the model's result; empty where it cannot be read.
 
     Rejected results, and those that were corrected later, count like all others: they are what drift looks like.
     """
@@ -184,7 +184,7 @@ def _measured(version: Path, card: ModelCard) -> dict[str, float]:
     return case_features(result, quantise(prepared.slices[kept]), masks[kept])
 
 
-#: For the rule in words.
+#: For the rule as text.
 RULE = (
     "Alarm where an exponentially weighted moving average (weight 0.2) of a figure, in units of its own standard "
     f"deviation, passes {{limit:.1f}}; simulated over {HORIZON} cases without any change, some chart does so in "

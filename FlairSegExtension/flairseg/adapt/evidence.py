@@ -1,4 +1,4 @@
-"""Is a mask in the place that its image suggests? Contrast of the drawn classes against what surrounds them.
+"""Check of a mask's position: contrast of the drawn classes against their surroundings.
 
 FLAIR lesions are brighter than the tissue around them and ventricles are darker: the sum of both contrasts falls where
 the mask is moved. A mask whose contrast is clearly higher at another place, mirrored, or in reversed order of slices,
@@ -19,7 +19,7 @@ from ..labels import LESION, NORMAL_WMH, VENTRICLES
 REACH_PX, REACH_SLICES = 14, 2
 #: Width of the surroundings, pixels.
 RING_PX = 4
-#: Classes of fewer pixels than this say nothing about a displacement.
+#: Classes of fewer pixels than this give no evidence of a displacement.
 FEWEST_PX = 30
 #: Intensities beyond this (normalised) count as this: the scalp must not decide.
 BRIGHTEST, DARKEST = 4.0, -4.0
@@ -27,13 +27,13 @@ BRIGHTEST, DARKEST = 4.0, -4.0
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where a mask fits its image best.
+    """Displacement at which a mask fits its image best.
 
     Attributes
     ----------
     lesion_contrast, ventricle_contrast : float
         Mean inside minus mean of the surroundings, in normalised intensity (0.2 of the brain's median); NaN if the
-        class is too small to tell.
+        class is too small.
     gain : float
         Contrast at the best place over that at the mask's own place: 1 where it is right. Infinite where the mask's
         own contrast is not positive.

@@ -1,4 +1,4 @@
-"""Was anything forgotten? Base and adapted model on digital phantoms and on synthetic slices that were kept apart."""
+"""Check for forgetting: base and adapted model on digital phantoms and on held-out synthetic slices."""
 
 from __future__ import annotations
 

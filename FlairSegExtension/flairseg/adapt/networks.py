@@ -22,7 +22,7 @@ class PlainUNet(nn.Module):
     width : int
         Filters of the first level; they double from level to level.
     levels : int
-        How often the picture is halved.
+        Number of downsampling steps.
     batch_norm : bool
         Batch norm before each ReLU (S3).
     dropout : float
@@ -82,7 +82,7 @@ class PlainUNet(nn.Module):
 class LightUNet(nn.Module):
     """A U-Net whose first level works at half resolution: four pixels come in, and four leave, as channels of one.
 
-    Nothing is lost by that (unlike by pooling), and the level that costs most in a U-Net is gone. Two 3 x 3
+    Unlike pooling this loses nothing, and it removes a U-Net's most expensive level. Two 3 x 3
     convolutions and ReLU a level on the way down, one on the way up; no norm, so that it may learn from crops.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Where an adapted model goes, and how long and how it learns."""
+"""Options of an adaptation: destination and training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelTarget:
-    """Where an adapted model goes, and what it is called.
+    """Destination and id of an adapted model.
 
     Attributes
     ----------
@@ -31,12 +31,12 @@ class ModelTarget:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long and how a model learns.
+    """Training time and settings.
 
     Attributes
     ----------
     minutes : float
-        Time that all of the adaptation may take. What is finished is kept, and a second call goes on.
+        Total time limit. Completed parts are kept, and a second call resumes.
     seed : int
         Of the folds and of the resampling of their figures.
     settings : Settings, optional

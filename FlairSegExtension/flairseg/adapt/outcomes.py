@@ -1,7 +1,7 @@
-"""What a folder of reviewed cases has come to: cases that are ready to learn from, and adaptations that were made.
+"""State of a folder of reviewed cases: cases ready for training, and adaptations made.
 
-For programs with a window. Reads verdicts, cards and proofs, no image, and needs no PyTorch. Adaptations are kept
-beside their cases in :data:`FOLDER`, one folder each, numbered; one that was stopped is gone on with.
+For graphical front ends. Reads verdicts, cards and proofs, no image, and needs no PyTorch. Adaptations are kept
+beside their cases in :data:`FOLDER`, one folder each, numbered; a stopped one is resumed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _NUMBERED = re.compile(r"adaptation-(\d+)")
 
 @dataclass(frozen=True)
 class Readiness:
-    """Cases of a folder by their verdicts; images are looked at when an adaptation begins.
+    """Cases of a folder by their verdicts; images are read when an adaptation begins.
 
     Attributes
     ----------
     corrected, confirmed : int
-        Cases to learn from: accepted after edits or drawn by hand, and accepted as they were.
+        Usable cases: accepted after edits or drawn manually, and accepted unchanged.
     patients : int
-        Whose these are, as far as names tell.
+        Number of patients, as far as names identify them.
     left_out : dict of str to int
-        Code (:class:`.cases.LeftOut`) -> cases that cannot be learnt from as they are.
+        Code (:class:`.cases.LeftOut`) -> cases that cannot be used as they are.
     """
 
     corrected: int = 0
@@ -46,7 +46,7 @@ class Readiness:
 
     @property
     def cases(self) -> int:
-        """Cases to learn from."""
+        """Usable cases."""
         return self.corrected + self.confirmed
 
 
@@ -79,8 +79,8 @@ class Outcome:
 
 
 def readiness(cases: str | Path) -> Readiness:
-    """What a folder of cases holds to learn from; nothing, where it does not exist or is empty."""
-    # Whoever shows what there is begins without the modules that read images.
+    """Return the cases of a folder available for training; none if it is missing or empty."""
+    # So that showing the state needs no modules that read images.
     from .cases import read_cases
 
     try:
@@ -95,7 +95,7 @@ def readiness(cases: str | Path) -> Readiness:
 
 
 def next_folder(cases: str | Path) -> Path:
-    """Where the next adaptation goes: into the newest folder while it is unfinished, else into a new one."""
+    """Folder of the next adaptation: the newest one while it is unfinished, else a new one."""
     numbered = _numbered(cases)
     if numbered:
         number, newest = numbered[-1]
@@ -106,7 +106,7 @@ def next_folder(cases: str | Path) -> Path:
 
 
 def newest_outcome(cases: str | Path) -> Outcome | None:
-    """The newest adaptation that is finished and whole; None without any."""
+    """The newest complete adaptation; None without any."""
     for _, folder in reversed(_numbered(cases)):
         try:
             return read_outcome(folder)

@@ -1,4 +1,4 @@
-"""The proof as one HTML page: verdict, paired comparison, cases by number, what was left out, how it was made."""
+"""The proof as one HTML page: verdict, paired comparison, cases by number, omissions, training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .proof import LARGEST_LOSS
 from .terms import BETTER, FIGURES, WORSE
 
 _NEXT = {
-    BETTER: "The adapted model is proposed for use at this site; it is not in use until someone chooses it.",
+    BETTER: "The adapted model is proposed for use at this site; it is not in use until selected.",
     WORSE: "The adapted model is not proposed. The base stays in use.",
 }
 
@@ -31,7 +31,7 @@ def write_page(path: Path, card: ModelCard, proof: Mapping[str, Any], counts: Ma
     proof : mapping
         As ``proof.json``.
     counts : mapping
-        What the cases were.
+        Description of the cases.
     """
     made = card.raw["adaptation"]
     word = proof["verdict"]
@@ -105,12 +105,12 @@ def _harm_section(proof: Mapping[str, Any]) -> Section:
         cells(one["what"], _number(one["base"]), _number(one["adapted"]), "lost" if one["harmed"] else "kept")
         for one in proof["no_harm"]
     )
-    table = Table("What was known before", ("Images", "Base", "Adapted", ""), rows)
+    table = Table("Forgetting", ("Images", "Base", "Adapted", ""), rows)
     return Section(
         "no-harm",
         "Nothing forgotten?",
         (
-            f"On images that have nothing to do with the site, at most {LARGEST_LOSS} may be lost. The phantom is a "
+            f"On images unrelated to the site, at most {LARGEST_LOSS} may be lost. The phantom is a "
             "digital head, the slices are synthetic; neither was learnt from.",
         ),
         (table,),
@@ -129,7 +129,7 @@ def _case_section(proof: Mapping[str, Any]) -> Section:
     )
     columns = ("Case", "Fold", *(FIGURES[key][0] for key in keys))
     return Section("cases", "Each case", ("Base / adapted. Cases are numbered in the order of their names.",),
-                   (Table("Figures of each case", columns, rows, folded=len(rows) > 12),))  # fmt: skip
+                   (Table("Results of each case", columns, rows, folded=len(rows) > 12),))  # fmt: skip
 
 
 def _data_section(proof: Mapping[str, Any], counts: Mapping[str, Any]) -> Section:
@@ -140,8 +140,8 @@ def _data_section(proof: Mapping[str, Any], counts: Mapping[str, Any]) -> Sectio
         f"Classes reviewed: {reviewed}. Lesions drawn: {counts['lesion_ml']} ml in all.",
     )
     rows = tuple(cells(str(one["number"]), one["code"], one["reason"]) for one in proof["left_out"])
-    tables = (Table("Cases that were left out", ("Case", "Code", "Why"), rows, numbers_from=3),) if rows else ()
-    return Section("data", "What was learnt from", told, tables)
+    tables = (Table("Cases left out", ("Case", "Code", "Why"), rows, numbers_from=3),) if rows else ()
+    return Section("data", "Training cases", told, tables)
 
 
 def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Section:

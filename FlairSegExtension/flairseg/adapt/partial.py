@@ -1,10 +1,10 @@
-"""Labels of data sets that know only some classes: unknown is not background.
+"""Labels of partly annotated data sets: unknown is not background.
 
 Beside the four classes a pixel may be "no lesion" (of a set that draws lesions alone: background, ventricle or normal
 hyperintensity), "no hyperintensity" (where ventricles were not drawn: background or ventricle), and so on for every set
-of classes that a reader may have reviewed, or unknown. The losses
-add up the probabilities of what a pixel may be (marginal loss, Fang and Yan 2020, IEEE TMI 39:3619; Shi et al. 2021,
-Medical Image Analysis 70:101979) and leave out what is not known.
+of classes that a reader may have reviewed, or unknown. The losses sum the probabilities of a pixel's possible classes
+(marginal loss, Fang and Yan 2020, IEEE TMI 39:3619; Shi et al. 2021, Medical Image Analysis 70:101979) and leave out
+what is not known.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LARGEST_WEIGHT = 2.5
 
 
 def decides(label: int, value: int) -> bool:
-    """Whether a training label tells that a pixel is, or is not, of a class."""
+    """Whether a training label states that a pixel is, or is not, of a class."""
     return MAY_BE[label] == (value,) or value not in MAY_BE[label]
 
 

@@ -1,4 +1,4 @@
-"""Is the adapted model better than its base? Figures of left-out cases, paired over patients, and one of three words.
+"""Comparison of an adapted model with its base: figures of left-out cases, paired over patients, and a verdict.
 
 Every case is segmented by the base and by a model that was adapted without any case of its patient. Differences are
 averaged within a patient, then over patients; intervals are BCa bootstrap over patients
@@ -19,7 +19,7 @@ from ..evaluation.resampling import mean_over_patients
 from ..labels import CLASS_BY_VALUE, LESION
 from .terms import BETTER, FEWEST_FOR_PROOF, FIGURES, NO_DIFFERENCE, WORSE
 
-#: One-sided p from which a gain is believed; a gain smaller than this is of no use; a loss larger than this is harm.
+#: One-sided p of a significant gain; smallest relevant gain; largest acceptable loss.
 SIGNIFICANT, SMALLEST_GAIN, LARGEST_LOSS = 0.05, 0.01, 0.01
 #: Other figures may not fall by more than this with an interval below 0.
 LARGEST_SIDE_LOSS = 0.02
@@ -107,7 +107,7 @@ def compare(
     base, adapted : sequence of mappings
         Figures of the same cases, see :func:`case_figures`.
     patients : sequence of str
-        Whose each case is.
+        Patient of each case.
     seed : int
     """
     out = []
@@ -157,7 +157,7 @@ def sign_flip(gains: np.ndarray, seed: int) -> float:
 
 @dataclass(frozen=True)
 class Harm:
-    """One figure of the check that nothing was forgotten.
+    """One figure of the check for forgetting.
 
     Attributes
     ----------

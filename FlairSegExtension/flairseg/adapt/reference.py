@@ -1,4 +1,4 @@
-"""Figures of a case that later cases are compared with: what its image is like, and how sure the model is.
+"""Figures of a case that later cases are compared with: image statistics and model confidence.
 
 Taken of every case at adaptation, kept in the card as mean and standard deviation, and taken again by
 :mod:`.drift`.

@@ -1,4 +1,4 @@
-"""Synthetic slices that come with the package: learnt again beside a site's cases, and kept apart to check forgetting.
+"""Synthetic slices of the package: rehearsed together with a site's cases, and held out to check for forgetting.
 
 Rehearsal (Robins 1995, Connection Science 7:123) keeps a network from losing what the new cases do not show. The slices
 are drawn from label maps, not taken from patients (``training/make_replay.py``). With several hundred more was
@@ -20,7 +20,7 @@ from .banks import Bank
 from .framed import dequantise, quantise
 
 PATH = Path(__file__).with_name("replay.npz")
-#: Slices that are learnt again, and slices that check.
+#: Slices for rehearsal, and slices for the check.
 LEARNT, CHECKED = 500, 40
 #: Pixel size of the stored slices, mm.
 SPACING_MM = 0.9
@@ -29,12 +29,12 @@ STEP = 3
 #: Standard deviation of the noise relative to the brain's median, as :mod:`training.synthetic_wide` draws it: uniform,
 #: and the width of a normal distribution beside it.
 NOISE, MORE_NOISE = (0.005, 0.05), 0.03
-#: Stored value of what was stripped; air is brighter.
+#: Stored value of stripped voxels; air is brighter.
 STRIPPED = 0
 
 
 def replay_bank(config: PipelineConfig, path: Path = PATH) -> Bank:
-    """The slices that are learnt again, in a model's frame; made once a process, so not to be changed."""
+    """The rehearsed slices, in a model's frame; cached per process, so not to be changed."""
     return _bank((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm, path)
 
 

@@ -1,4 +1,4 @@
-"""What adaptation needs beside FlairSeg: PyTorch and onnx, asked for only here."""
+"""Packages that adaptation needs beside FlairSeg's own: PyTorch and onnx."""
 
 from __future__ import annotations
 

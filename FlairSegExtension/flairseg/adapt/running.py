@@ -1,6 +1,6 @@
 """A whole adaptation: cases checked, folds trained and tested, the model trained on all, proof, card.
 
-Every part is kept when it is finished (:mod:`.work`); the output appears whole, when all is done.
+Every completed part is kept (:mod:`.work`); the output is written at the end, completely or not at all.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ DEFAULT_TRAINING = TrainingOptions()
 
 
 class TooFewCasesError(FlairSegError):
-    """Too few cases, or patients, are left to learn from."""
+    """Too few cases, or patients, are left for training."""
 
 
 class TimeTooShortError(FlairSegError):
-    """The time named does not suffice for folds and final training."""
+    """The given time does not suffice for folds and final training."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """What came out of an adaptation.
+    """Result of an adaptation.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Adapted:
     harms : list of Harm
     left_out : list of LeftOut
     cases, patients : int
-        That were learnt from.
+        Cases used for training.
     minutes : float
     """
 
@@ -100,7 +100,7 @@ def adapt(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
 ) -> Adapted:
-    """Adapt a model to the reviewed cases of a site, and prove whether it became better.
+    """Adapt a model to the reviewed cases of a site, and validate the result.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def adapt(
     base : str or Path, optional
         Model id or path; default the model in use, or what it was adapted from.
     patients : mapping of str to str, optional
-        Case -> patient, for names that do not tell; default the table ``patients.csv`` in the folder, if there is one.
+        Case -> patient, for names that do not identify them; default the table ``patients.csv`` in the folder, if any.
     training : TrainingOptions
     progress, cancel
         As for :func:`flairseg.segment`.
@@ -221,7 +221,7 @@ class _Run:
         self.patients = [one.case.patient for one in self.examined]
         if len(set(self.patients)) < FEWEST_PATIENTS:
             raise TooFewCasesError(
-                f"Only {counted(len(set(self.patients)), 'patient')} left to learn from ({_told(self.left_out)}); "
+                f"Only {counted(len(set(self.patients)), 'patient')} left for training ({_told(self.left_out)}); "
                 f"{FEWEST_PATIENTS} are needed, 5 to show a difference.",
                 "Review and correct more cases first.",
                 code="too-few-reviewed-cases",
@@ -239,7 +239,7 @@ class _Run:
         return {"figures": _json_figures(figures)}
 
     def _cancelled(self) -> bool:
-        """For runs of other parts: they stop where this one is cancelled."""
+        """Cancel token for other parts: they stop when this run is cancelled."""
         self.reporter.check()
         return False
 
@@ -296,7 +296,7 @@ class _Run:
         if wanted < min(FEWEST_STEPS, self.settings.steps):
             need = (spent + per_case * (len(self.examined) + 4) + trainings * FEWEST_STEPS * step * _OVERHEAD) / 60
             raise TimeTooShortError(
-                f"{self.minutes:.0f} minutes do not suffice here; it takes about {need / _PLANNED + 1:.0f}.",
+                f"{self.minutes:.0f} minutes do not suffice on this computer; about {need / _PLANNED + 1:.0f}.",
                 "Give more time, or fewer cases.",
                 code="adaptation-time-too-short",
                 minutes=round(need / _PLANNED + 1),
@@ -306,7 +306,7 @@ class _Run:
     def _folds(
         self, folds: list[list[str]], plan: dict[str, Any]
     ) -> tuple[list[dict[str, float]], list[dict[str, Any]]]:
-        """Figures of each case by the model that never saw its patient, and what the trainings took."""
+        """Results of each case by the model that never saw its patient, and what the trainings took."""
         figures: list[dict[str, float] | None] = [None] * len(self.examined)
         features: list[dict[str, float] | None] = [None] * len(self.examined)
         trainings = []
@@ -320,7 +320,7 @@ class _Run:
                         kept = self.work.once(f"{name}-case-{one.case.number}", partial(self._tested, one, name))
                         figures[m], features[m] = _figures_from(kept["figures"]), kept["features"]
                         self.reporter.update(1.0)
-        # What drift is judged against is what the adapted model makes of cases that it has not seen, not the base.
+        # The baseline of drift is the adapted model's result on cases that it has not seen, not the base's.
         self.features = [one for one in features if one is not None]
         return [one for one in figures if one is not None], trainings
 
@@ -416,7 +416,7 @@ class _Run:
         }
         counts = self._counts()
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
-            # Copied: if page or card cannot be written, the run goes on from here the next time.
+            # Copied: if page or card cannot be written, the next run resumes from here.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
             scope = learnt_scope((one.plane for one in self.examined), [one.figures for one in self.examined])
             record = AdaptationRecord(written, counts, self.seed, minutes, reference_of(self.features), scope)
@@ -433,7 +433,7 @@ class _Run:
         )  # fmt: skip
 
     def _counts(self) -> dict[str, Any]:
-        """What the cases are, in counts."""
+        """Summary of the cases, in counts."""
         cases = [one.case for one in self.examined]
         reviewed = {CLASS_BY_VALUE[v].id: sum(v in c.reviewed for c in cases) for v in CLASS_BY_VALUE}
         return {

@@ -1,4 +1,4 @@
-"""Words and limits of adaptation that programs with a window say, too: this module imports nothing."""
+"""Terms and limits of adaptation shared with graphical front ends: this module imports nothing."""
 
 from __future__ import annotations
 

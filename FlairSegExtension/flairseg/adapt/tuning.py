@@ -1,7 +1,7 @@
 """Fine-tuning on few cases: norms, biases and the last layer first, then everything at a low rate, with rehearsal.
 
-What few parameters can do is done by few (biases: Ben Zaken et al. 2022, ACL; last layers first: Kumar et al. 2022,
-ICLR), then all weights follow at a low rate that falls to 0. Synthetic slices are learnt again in every batch
+First only few parameters are trained (biases: Ben Zaken et al. 2022, ACL; last layers first: Kumar et al. 2022,
+ICLR), then all weights follow at a low rate that falls to 0. Synthetic slices are rehearsed in every batch
 (:mod:`.replay`). A few checks look at slices of the site and synthetic ones that are kept apart: what is returned is
 the running average of the weights at the last check that was not worse than the base, or the base itself; where none
 is, it stops early. The best check was no clear gain: it is the best for the same patients, and once it was the base
@@ -30,9 +30,9 @@ from .partial import MAY_BE, decides, partial_loss
 
 #: Logit of a class that a network does not put out.
 _NEVER = -30.0
-#: Slices of a site that are kept apart: every n-th; and at most how many are looked at.
+#: Held-out slices of a site: every n-th; and the maximum number evaluated.
 HELD_EVERY, MOST_HELD = 6, 36
-#: What kept synthetic slices may lose of their Dice without counting against a check.
+#: Loss of Dice on rehearsed synthetic slices that does not count against a check.
 FORGIVEN = 0.01
 #: What the score of a check may be behind the base's: so much is chance, and the proof on other patients decides.
 TOLERATED = 0.02
@@ -45,7 +45,7 @@ _Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is fine-tuned.
+    """Settings of fine-tuning.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ def class_logits(output: torch.Tensor, config: PipelineConfig) -> torch.Tensor:
 
 
 def hold_out(bank: Bank, seed: int) -> tuple[Bank, Bank]:
-    """Split a bank into slices to learn from and slices that say when to stop: each :data:`HELD_EVERY` th of a subject.
+    """Split a bank into training slices and validation slices: each :data:`HELD_EVERY` th of a subject.
 
     A subject of fewer slices than that gives none.
     """

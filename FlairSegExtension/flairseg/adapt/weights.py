@@ -1,4 +1,4 @@
-"""Weights out of a model's ONNX file into the PyTorch network, and back into a copy of that file.
+"""Read weights of a model's ONNX file into the PyTorch network, and write them to a copy of that file.
 
 No second file is needed to train a published model further: its exporter keeps PyTorch's names for the initialisers
 (``training/export.py``; tensors stored in half precision end in ``_half`` and pass a Cast). An adapted model is its
@@ -24,7 +24,7 @@ from .networks import LightUNet, PlainUNet
 HALF = "_half"
 #: Largest difference of the network's outputs between PyTorch and onnxruntime, relative to their spread.
 TOLERANCE = 1e-3
-_ELSEWHERE = "Adapt the default model, or one that was made by the same recipe."
+_ELSEWHERE = "Adapt the default model, or one trained by the same recipe."
 
 
 class NotTrainableError(FlairSegError):
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     InvalidModelError
-        If the file is no ONNX model.
+        If the file is not an ONNX model.
     """
     return {
         initializer.name.removesuffix(HALF): array.astype(np.float32)
@@ -98,7 +98,7 @@ def trainable_network(card: ModelCard) -> torch.nn.Module:
     )
     if not suits:
         raise NotTrainableError(
-            f"{card.id} cannot be adapted: that takes single slices, brain-median normalisation and all classes.",
+            f"{card.id} cannot be adapted: that requires single slices, brain-median normalisation and all classes.",
             _ELSEWHERE,
         )
     card.verify()
@@ -112,7 +112,7 @@ def trainable_network(card: ModelCard) -> torch.nn.Module:
         raise _other_kind(card)
     if difference(network, card) > TOLERANCE:
         raise NotTrainableError(
-            f"{card.id} gives other results in PyTorch than in onnxruntime: its network is of another kind.", _ELSEWHERE
+            f"{card.id} gives different results in PyTorch and onnxruntime: its network is of another kind.", _ELSEWHERE
         )
     return network
 
@@ -144,7 +144,7 @@ def weights_of(network: torch.nn.Module) -> dict[str, np.ndarray]:
 
 
 def _empty_network(weights: Mapping[str, np.ndarray], card: ModelCard) -> torch.nn.Module:
-    """A network of the kind, depth and widths that the weights' names and shapes tell."""
+    """A network of the kind, depth and widths given by the weights' names and shapes."""
     names = [f"encoder.{level}.0.weight" for level in range(20) if f"encoder.{level}.0.weight" in weights]
     if len(names) < 2 or "last.weight" not in weights:
         raise _other_kind(card)
@@ -166,7 +166,7 @@ def _load(path: Path) -> Any:
     try:
         return onnx.load(str(path))
     except Exception as error:
-        raise InvalidModelError(f"{path} is no ONNX model.", "Get the model again from its source.") from error
+        raise InvalidModelError(f"{path} is not an ONNX model.", "Get the model again from its source.") from error
 
 
 def _initializers(model: Any) -> list[tuple[Any, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""What a run has finished, on disk: a run that was killed or cancelled goes on there with the same result."""
+"""Finished parts of a run, on disk: a killed or cancelled run resumes from them with the same result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Work:
     output : Path
         Output folder of the run.
     key : dict
-        What the run depends on; work that was begun for something else is discarded.
+        Inputs of the run; work begun for other inputs is discarded.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class Work:
         return kept
 
     def remove(self) -> None:
-        """Discard everything, once the results are in place."""
+        """Discard the finished parts once the results are in place."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _read(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Anatomy of a case: an atlas laid over it, and the regions of its lesions.
+"""Anatomy of a case: atlas-to-subject registration, and the regions of its lesions.
 
 >>> from flairseg.anatomy import find_regions
 >>> regions = find_regions(volume, labels)               # doctest: +SKIP

@@ -1,6 +1,6 @@
-"""The head atlas that is shipped with FlairSeg: how likely each tissue is where, in an average head.
+"""The head atlas shipped with FlairSeg: tissue probabilities in an average head.
 
-Made by ``tools/build_atlas.py``; what it is made from, and its licence, is in ``README.md`` beside this file.
+Made by ``tools/build_atlas.py``; sources and licence are in ``README.md`` beside this file.
 """
 
 from __future__ import annotations

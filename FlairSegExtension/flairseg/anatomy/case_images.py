@@ -30,7 +30,7 @@ BRIGHTEST_AROUND = 1.3
 
 @dataclass(frozen=True)
 class Case:
-    """What of a case the atlas is laid on; ``SimpleITK`` images on one coarse grid.
+    """Images of a case for atlas registration; ``SimpleITK`` images on one coarse grid.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: Relati
         return volume_to_sitk(shrunk(volume.with_array(array), shrink))
 
     def around(at: slice) -> np.ndarray:
-        """What is bright around the brain, not in it, is scalp and marrow."""
+        """Bright tissue around the brain: scalp and marrow."""
         slab = shown[at]
         return np.where(brain[at] | (rim[at] & (slab < BRIGHTEST_AROUND)), slab, np.float32(0))
 

@@ -1,6 +1,6 @@
-"""Evidence for dissemination in space: the regions with lesions, told as evidence and never as a diagnosis.
+"""Evidence for dissemination in space: the regions with lesions, as evidence and never as a diagnosis.
 
-The one place of the wording; reports, panel and DICOM objects print it from here.
+Reports, panel and DICOM objects use this wording.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ASSESSED = {
     JUXTACORTICAL: "juxtacortical or cortical",
     INFRATENTORIAL: "infratentorial",
 }
-#: The two that it does not show.
+#: The two that it does not cover.
 NOT_ASSESSED = ("spinal cord", "optic nerve")
 #: Lesions smaller than this along their largest diameter do not count (MAGNIMS: Filippi et al. 2019, Brain 142:1858).
 SMALLEST_MM = 3.0
@@ -25,7 +25,7 @@ REFERENCE = (
     "Montalban X et al. Diagnosis of multiple sclerosis: 2024 revisions of the McDonald criteria. Lancet Neurol "
     "2025;24:850-865. doi:10.1016/S1474-4422(25)00270-4"
 )
-#: What is printed after every statement.
+#: Appended to every statement.
 CAVEAT = (
     "Spinal cord and optic nerve: not assessed. This lists where hyperintensities were found; it is no diagnosis, and "
     "a reader must confirm each lesion and region. Research use only."
@@ -34,7 +34,7 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Dissemination:
-    """Which of the regions of the McDonald criteria hold lesions.
+    """Regions of the McDonald criteria with lesions.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Dissemination:
     reference: str = REFERENCE
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``."""
+        """Content for ``summary.json``."""
         return {
             "regions_with_lesions": list(self.regions_with_lesions),
             "lesions_below_3_mm": dict(self.lesions_below_3_mm),
@@ -83,17 +83,17 @@ def dissemination(regions: Sequence[str], diameters_mm: Sequence[float | None]) 
     unknown = large.count("unknown")
     names = [ASSESSED[region] for region in found]
     if names:
-        text = f"Lesions of 3 mm or more were found in {len(names)} of the 3 regions that a brain FLAIR shows: "
+        text = f"Lesions of 3 mm or more in {len(names)} of the 3 regions visible on brain FLAIR: "
         text += f"{_listed(names)}."
     elif unknown:
-        text = "The regions of the lesions could not be told."
+        text = "The regions of the lesions could not be determined."
     else:
-        text = "No lesions of 3 mm or more were found in the 3 regions that a brain FLAIR shows."
+        text = "No lesions of 3 mm or more in the 3 regions visible on brain FLAIR."
     if names and unknown:
-        text += f" The region of {unknown} lesion{'s' if unknown > 1 else ''} could not be told."
+        text += f" The region of {unknown} lesion{'s' if unknown > 1 else ''} could not be determined."
     if small:
         counted = [f"{ASSESSED[region]} ({count})" for region, count in small.items()]
-        text += f" Not counted, since smaller than 3 mm: {_listed(counted)}."
+        text += f" Not counted, as below 3 mm: {_listed(counted)}."
     return Dissemination(tuple(found), small, f"{text} {CAVEAT}")
 
 

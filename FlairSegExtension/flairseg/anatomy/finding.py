@@ -1,7 +1,7 @@
 """``find_regions``: from a FLAIR and its labels to a map of its anatomy.
 
 The atlas gives each voxel a prior; the image decides between fluid, cortex and white matter where it can. Cortex is
-what lies within a cortical thickness of sulcal fluid, or is as bright as gray matter where the atlas expects cortex
+tissue within a cortical thickness of sulcal fluid, or as bright as gray matter where the atlas expects cortex
 (after Van Leemput et al. 1999, doi:10.1109/42.811270, and Ashburner and Friston 2005,
 doi:10.1016/j.neuroimage.2005.02.018, who combine atlas priors with intensities likewise).
 """
@@ -27,23 +27,23 @@ from .case_images import RelativeImage, grown_along, shrunk
 from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
 from .registration import Alignment, affine_points, align, prepare_images
 
-#: Voxels finer than this are averaged: the atlas is no sharper.
+#: Voxels finer than this are averaged: the atlas has no finer detail.
 FINEST_MM = 1.1
 #: The atlas's probabilities are read off about this far apart and interpolated in between, mm.
 PRIOR_MM = 2.0
-#: Voxels of the atlas around its ventricles in which their side is told by distance.
+#: Voxels of the atlas around its ventricles whose side is assigned by distance.
 SIDE_VOXELS = 8
 #: Probability of head, fluid included, below which all is outside.
 LEAST_HEAD = 0.25
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
-#: Slow shading is taken out with this sigma, mm.
+#: Slow shading is removed with this sigma, mm.
 SHADING_MM = 22.0
 #: Brightness relative to local white matter below which tissue is fluid.
 FLUID_LEVEL = 0.62
-#: And above which what lies off the rough brain mask is scalp or marrow.
+#: And above which voxels off the approximate brain mask are scalp or marrow.
 SCALP_LEVEL = 1.45
-#: Thickness of the cortex, mm: what lies nearer to sulcal fluid or to the outer surface.
+#: Thickness of the cortex, mm: voxels nearer to sulcal fluid or to the outer surface.
 CORTEX_MM = 3.2
 #: Bright tissue is cortex up to so many times that depth.
 NEAR_CORTEX = 2.2
@@ -57,7 +57,7 @@ TISSUE_PRIOR = 0.2
 DEEP_GRAY_PRIOR = 0.6
 #: What a good fit keeps to; see :class:`Fit`. On 17 FLAIRs of 15 patients and on phantoms: Dice from 0.90, ventricles
 #: to 6.0 mm, correlation from 0.87. Heads upside down or back to front: Dice to 0.89, ventricles from 6.9 mm,
-#: correlation to 0.88. Ventricles that lie right excuse a poor outline; ventricles that are far or unknown do not.
+#: correlation to 0.88. Well-placed ventricles excuse a poor outline; distant or unknown ones do not.
 LEAST_BRAIN_DICE, LEAST_BRAIN_DICE_ALONE, LEAST_CORRELATION = 0.80, 0.895, 0.6
 SURE_VENTRICLES_MM, MOST_VENTRICLES_MM, SCALES = 4.0, 6.5, (0.72, 1.38)
 
@@ -70,7 +70,7 @@ def find_regions(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
 ) -> RegionMap:
-    """Find the anatomy that the regions of lesions need: once per case, whatever is edited later.
+    """Find the anatomy needed for the regions of lesions: once per case, independent of later edits.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def prepare_atlas() -> None:
 def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> RegionMap:
     if min(volume.array.shape) < 2:
         return RegionMap.nothing(
-            labels.shape, volume.ijk_to_ras, f"A single slice is too little to find regions in. {_ADVICE}"
+            labels.shape, volume.ijk_to_ras, f"Regions cannot be found in a single slice. {_ADVICE}"
         )
     volume = footed(volume)
     # In one orientation, so that the order in which a scan is stored changes nothing.
@@ -122,7 +122,7 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
     brain = shared_brain_mask(scan.array, stack.spacing)
     if not brain.any():
         return RegionMap.nothing(
-            labels.shape, volume.ijk_to_ras, f"No brain was found to lay the atlas of regions on. {_ADVICE}"
+            labels.shape, volume.ijk_to_ras, f"No brain was found to register the atlas to. {_ADVICE}"
         )
     step(0.1)
     atlas = load_atlas()
@@ -137,7 +137,7 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
 
 
 def doubts(fit: Fit) -> str:
-    """What speaks against a fit, in words; empty for a good one."""
+    """Return the reasons to doubt a fit; empty for a good one."""
     least = LEAST_BRAIN_DICE if fit.ventricles_mm <= SURE_VENTRICLES_MM else LEAST_BRAIN_DICE_ALONE
     if fit.brain_dice < least or not SCALES[0] <= fit.scales[1] <= fit.scales[0] <= SCALES[1]:
         return "The atlas of regions does not fit the outline of this brain."
@@ -164,7 +164,7 @@ def _anatomy(
     labels_small, brain_small = (a[at][own] for a in (labels, brain))
     step(0.1)
     atlas = alignment.atlas
-    # The atlas is smooth: it is read off at every second or third voxel and interpolated in between.
+    # The atlas is smooth: it is sampled at every second or third voxel and interpolated in between.
     steps = triple(max(1, int(PRIOR_MM / mm + 0.5)) for mm in coarse.spacing[::-1])
     box, sparse_box, near = _head(alignment, coarse, steps)
     kji = alignment.atlas_kji(coarse.ijk_to_ras, sparse_box, near)
@@ -206,7 +206,7 @@ def _anatomy(
 def _head(
     alignment: Alignment, volume: Volume, steps: tuple[int, int, int]
 ) -> tuple[tuple[slice, slice, slice], tuple[slice, slice, slice], np.ndarray]:
-    """Where the atlas's head may lie, however it is bent.
+    """Possible extent of the atlas's head, however it is warped.
 
     Returns the box of voxels, the same with ``steps`` (its last sample at or beyond the last voxel), and which of the
     samples are near the head (bool).
@@ -242,7 +242,7 @@ def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int
     Parameters
     ----------
     array : ndarray of float32, shape (k, j, i)
-        Sample ``n`` along an axis stands at voxel ``n * step``; the last one at or beyond the last voxel.
+        Sample ``n`` along an axis is at voxel ``n * step``; the last one at or beyond the last voxel.
     steps, size : tuple of int
         Voxels from sample to sample, and voxels wanted, along (K, J, I).
 
@@ -272,7 +272,7 @@ def _size(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:
 
 
 def _shrink(volume: Volume, brain: np.ndarray) -> list[int]:
-    """How many voxels (I, J, K) are averaged into one."""
+    """Number of voxels (I, J, K) averaged into one."""
     shrink = [max(1, int(FINEST_MM / mm + 0.5)) for mm in volume.spacing]
     box = bounding_box(brain, (True,))
     voxels = 0.0 if box is None else float(np.prod(_size(box)))
@@ -307,7 +307,7 @@ def _lateral_side(atlas: Atlas) -> np.ndarray:
     """Positive where the lateral ventricles are nearer than the third and fourth, voxels of the atlas."""
     lateral = atlas["lateral_ventricles"] > 0.35
     others = (atlas["third_ventricle"] > 0.35) | (atlas["fourth_ventricle"] > 0.35)
-    # Distances are needed around the ventricles; what lies farther away takes the nearest value.
+    # Distances are needed around the ventricles; voxels farther away take the nearest value.
     around = ndimage.find_objects((lateral | others).astype(np.uint8))[0]
     margins = [
         (min(s.start, SIDE_VOXELS), min(n - s.stop, SIDE_VOXELS)) for s, n in zip(around, lateral.shape, strict=True)
@@ -315,7 +315,7 @@ def _lateral_side(atlas: Atlas) -> np.ndarray:
     box = triple(slice(s.start - m[0], s.stop + m[1]) for s, m in zip(around, margins, strict=True))
     far = ndimage.distance_transform_edt(~others[box]) - ndimage.distance_transform_edt(~lateral[box])
     far = np.pad(far, [(s.start, n - s.stop) for s, n in zip(box, lateral.shape, strict=True)], mode="edge")
-    # Between the hindbrain and the temporal horns the nearest ventricle says little.
+    # Between the hindbrain and the temporal horns the nearest ventricle is uninformative.
     hind = atlas.sum_of("brain_stem", "cerebellum", "fourth_ventricle") > 0.5 * 255
     return np.where(hind, -5.0, far).astype(np.float32)
 
@@ -338,7 +338,7 @@ def _codes(
     smooth = np.where(unlabelled, image, np.float32(1))
     sigma = [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)]
     ndimage.gaussian_filter(smooth, sigma, output=smooth)
-    # All that lies farther out is outside.
+    # Voxels farther out are outside.
     kept = sum(prior.values()) > LEAST_HEAD
     at, prior = at[kept], {name: values[kept] for name, values in prior.items()}
     own, relative, smooth = labels.ravel()[at], image.ravel()[at], smooth.ravel()[at]
@@ -347,7 +347,7 @@ def _codes(
     bare = own == BACKGROUND
     dark = (relative < FLUID_LEVEL) & bare
     cavities = prior["lateral_ventricles"] + prior["third_ventricle"] + prior["fourth_ventricle"]
-    # What is bright and off the rough brain mask is scalp.
+    # Bright voxels off the approximate brain mask are scalp.
     inside = (brain > 0.25) & (head > 0.5) & (rough.ravel()[at] | (relative < SCALP_LEVEL))
     outside = np.ones(image.shape, bool)
     outside.ravel()[at] = ~inside | (dark & (cavities < 0.3 * (prior["fluid"] + prior["cortex"] + cavities)))
@@ -384,10 +384,10 @@ def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest
     spacing_kji : sequence of float
         Voxel size, mm.
     normal : int
-        Array axis through the slices. Thick slices are too far apart to say anything about a ribbon of 3 mm: distance
+        Array axis through the slices. Thick slices are too far apart for a ribbon of 3 mm: distance
         is then measured within the slice.
     deepest_mm : float
-        What is deeper is infinite.
+        Deeper voxels are infinite.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The lesion table: every lesion in figures, its region, its parts; the load by region.
+"""The lesion table: measurements, region and parts of every lesion; the load by region.
 
 Geometry comes from :mod:`flairseg.lesions`; this module adds diameter, parts and region. Figures are those of
 SimpleITK's label statistics. Fast enough to be made anew after each stroke of a reader's brush: regions are found once
@@ -24,7 +24,7 @@ from .regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
 #: Parts of a lesion must be parted by a waist this much narrower than either, as distances to the border, mm; at least
 #: one voxel of the finest direction.
 PROMINENCE_MM = 1.0
-#: What has fewer points is compared pair by pair; more are thinned to the convex hull first.
+#: Below this number of points all pairs are compared; more are reduced to the convex hull first.
 _PAIRWISE_POINTS = 160
 
 
@@ -56,7 +56,7 @@ class LesionRow:
     region : str
         One of :data:`flairseg.anatomy.REGIONS`.
     parts : int
-        How many lesions it is when confluent ones are split, see :func:`lesion_parts`.
+        Number of lesions when confluent ones are split, see :func:`lesion_parts`.
     disagreement : float or None
         Of an ensemble's members, 0..1.
     mean_probability : float or None
@@ -83,7 +83,7 @@ class LesionRow:
         return self.volume_mm3 / 1000
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as it stands in ``summary.json``: rounded, None where unknown; ``slices`` count from 1 there."""
+        """The row as in ``summary.json``: rounded, None where unknown; ``slices`` count from 1 there."""
         row = {
             "number": self.number,
             "volume_mm3": round(self.volume_mm3, 2),
@@ -103,7 +103,7 @@ class LesionRow:
 
 
 class Measured:
-    """Diameters and parts that were measured before: what an edit did not touch is not measured again.
+    """Cached diameters and parts: lesions not affected by an edit are not measured again.
 
     Keep one for each label map that is edited; :func:`lesion_table` fills it.
     """
@@ -150,7 +150,7 @@ def lesion_table(
         From :func:`flairseg.lesions.components.find_lesions` of these labels, with at least these classes; found
         here without the disagreement of an ensemble if None.
     measured : Measured, optional
-        What earlier calls measured, for quick updates after edits.
+        Measurements of earlier calls, for quick updates after edits.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def lesion_diameter(mask: np.ndarray, ijk_to_ras: np.ndarray) -> float:
     from scipy.spatial import ConvexHull, QhullError
     from scipy.spatial.distance import pdist
 
-    # The farthest pair lies at the ends of rows, whatever the row's direction.
+    # The farthest pair is at the ends of rows, whatever the row's direction.
     along = mask & ~(_shifted(mask, 2, 1) & _shifted(mask, 2, -1))
     points = np.argwhere(along if along.any() else mask) @ ijk_to_ras[:3, :3][:, ::-1].T
     if len(points) > _PAIRWISE_POINTS:
@@ -272,7 +272,7 @@ def split_count(rows: Iterable[LesionRow]) -> int:
 def load_by_region(rows: Iterable[LesionRow]) -> dict[str, dict[str, float]]:
     """Number and volume of the lesions in each region, ``{region: {"count": n, "volume_ml": v}}``, in order.
 
-    Normal WMH is no lesion and counts nowhere.
+    Normal WMH is not a lesion and does not count.
     """
     load = {region: {"count": 0, "volume_ml": 0.0} for region in REGIONS}
     for row in rows:
@@ -289,7 +289,7 @@ def dissemination_of_rows(rows: Iterable[LesionRow]) -> Dissemination:
 
 
 def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dict[str, Any]:
-    """What ``summary.json`` says about the lesions: ``lesions``, ``lesion_parts``, ``regions``, ``dissemination``.
+    """Lesion entries of ``summary.json``: ``lesions``, ``lesion_parts``, ``regions``, ``dissemination``.
 
     The last two only where regions were looked for.
     """
@@ -311,7 +311,7 @@ COLUMNS = (
 def table_csv(rows: Iterable[LesionRow], case: str) -> str:
     """The table as CSV text (UTF-8, comma, one header line); columns as in :data:`COLUMNS`, empty where unknown.
 
-    ``case`` stands in each row, so that tables of several cases can be put together; ``class`` is ``lesion`` or
+    ``case`` is in each row, so that tables of several cases can be concatenated; ``class`` is ``lesion`` or
     ``normal_wmh``; slices count from 1; the centre is in RAS mm.
     """
     lines: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ _LATERAL = 16
 def pack_regions(regions: RegionMap) -> str:
     """A region map as ASCII text (deflated, base64), see :attr:`flairseg.image.packed.CompactAnswer.labels_text`.
 
-    Empty where the atlas could not be laid on the case: there is nothing to keep then.
+    Empty where the atlas could not be registered: there is nothing to keep then.
     """
     if not regions.found:
         return ""

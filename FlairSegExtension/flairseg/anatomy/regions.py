@@ -1,23 +1,23 @@
-"""Where lesions lie: the regions of the McDonald criteria, from the case's own ventricles and an atlas laid over it.
+"""Regions of lesions by the McDonald criteria, from the case's own ventricles and a registered atlas.
 
 Definitions (MAGNIMS, Filippi et al. 2016 and 2019; McDonald criteria 2024, Montalban et al. 2025) and how they are
 applied here, in this order:
 
 1. ``infratentorial``: in the brain stem, the cerebellar peduncles or the cerebellum. At least half of the lesion's
-   voxels lie there.
+   voxels are there.
 2. ``periventricular``: abutting the lateral ventricles without white matter in between, the corpus callosum included.
    The lesion touches a voxel of the lateral ventricles - by a face, an edge or a corner in the slice, by a face from
    slice to slice - or comes as close to one as :data:`CONTACT_MM` in the same slice (centre to
-   centre); normal periventricular hyperintensity in between is no white matter in between.
-3. ``juxtacortical``: touching the cortex or in it ("juxtacortical or cortical"). Some voxels lie in the cortex or share
+   centre); normal periventricular hyperintensity in between does not count as white matter.
+3. ``juxtacortical``: touching the cortex or in it ("juxtacortical or cortical"). Some voxels are in the cortex or share
    a face with it in the slice, see :data:`CORTEX_SHARE`.
 4. ``deep_white_matter``: everything else, the deep gray nuclei included.
 
-``unknown``: no atlas could be laid on the case, or half of the lesion or more lies off the atlas's brain.
+``unknown``: the atlas could not be registered, or half of the lesion or more is outside the atlas's brain.
 
 A lesion that touches both ventricles and cortex is periventricular; it counts once. The criteria do not count lesions
-of the deep gray nuclei as periventricular; an average caudate is no sharp enough judge of that beside the ventricle, so
-a lesion that touches the lateral ventricles is periventricular here, and the reader decides.
+of the deep gray nuclei as periventricular; an average caudate is not accurate enough to decide this beside the
+ventricle, so a lesion that touches the lateral ventricles is periventricular here, and the reader decides.
 
 References
 ----------
@@ -43,7 +43,7 @@ JUXTACORTICAL = "juxtacortical"
 INFRATENTORIAL = "infratentorial"
 DEEP_WHITE_MATTER = "deep_white_matter"
 UNKNOWN = "unknown"
-#: All regions, in the order in which they are told.
+#: All regions, in reporting order.
 REGIONS = (PERIVENTRICULAR, JUXTACORTICAL, INFRATENTORIAL, DEEP_WHITE_MATTER, UNKNOWN)
 
 #: Values of :attr:`RegionMap.codes`.
@@ -60,18 +60,18 @@ CODE_NAMES = {
 }
 #: Share of voxels that makes a lesion infratentorial.
 INFRATENTORIAL_SHARE = 0.5
-#: Share of voxels off the brain from which no region is told: mostly scalp or neck taken for a lesion.
+#: Share of voxels off the brain above which no region is assigned: mostly scalp or neck segmented as lesion.
 OUTSIDE_SHARE = 0.5
 #: Gap between lesion and lateral ventricle, centre to centre in the slice, that still counts as contact, mm: outlines
 #: of both are drawn half a voxel short in thick slices, where partial volume blurs the wall.
 CONTACT_MM = 2.0
-#: Share of a lesion's voxels (and at least two of them, if it has two) that must lie in or beside the cortex.
+#: Share of a lesion's voxels (and at least two of them, if it has two) that must be in or beside the cortex.
 CORTEX_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well the atlas lies on a case.
+    """Quality of the atlas registration.
 
     Attributes
     ----------
@@ -98,13 +98,13 @@ class RegionMap:
     Attributes
     ----------
     codes : ndarray of uint8, shape (K, J, I)
-        :data:`OUTSIDE`, :data:`WHITE_MATTER`, :data:`CORTEX`...; all 0 where the atlas could not be laid on.
+        :data:`OUTSIDE`, :data:`WHITE_MATTER`, :data:`CORTEX`...; all 0 if registration failed.
     lateral : ndarray of bool, shape (K, J, I)
-        Where a ventricle would be a lateral one.
+        Voxels in which a ventricle would be a lateral one.
     found : bool
-        Whether the atlas lies on the case; if not, every region is ``unknown`` and ``warnings`` say why.
+        Whether the registration succeeded; if not, every region is ``unknown`` and ``warnings`` give the reason.
     fit : Fit or None
-        How well it lies.
+        Quality of the registration.
     matrix : ndarray, shape (4, 4)
         Affine part of the way from the case's RAS mm into the atlas's.
     spacing : tuple of float
@@ -127,7 +127,7 @@ class RegionMap:
     def nothing(
         cls, shape: tuple[int, int, int], ijk_to_ras: np.ndarray, why: str, fit: Fit | None = None
     ) -> RegionMap:
-        """The map of a case on which the atlas could not be laid."""
+        """The map of a case to which the atlas could not be registered."""
         return cls(
             np.zeros(shape, np.uint8), np.zeros(shape, bool), False, fit, np.eye(4), spacing_of(ijk_to_ras),
             through_plane_axis(ijk_to_ras), (CaseWarning(why, "regions-unknown"),),
@@ -173,7 +173,7 @@ def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: Reg
 
 
 def _margins(regions: RegionMap) -> tuple[int, int, int]:
-    """Voxels (K, J, I) around a lesion that are looked at."""
+    """Voxels (K, J, I) around a lesion that are considered."""
     reach = [max(1, int(RIM_MM / mm) + 1) for mm in regions.spacing[::-1]]
     reach[regions.normal] = 1
     return triple(reach)
@@ -207,7 +207,7 @@ def _abuts(lesion: np.ndarray, labels: np.ndarray, lateral: np.ndarray, regions:
 
 
 def _touches_cortex(lesion: np.ndarray, codes: np.ndarray, normal: int, voxels: int) -> bool:
-    """Whether a lesion lies in the cortex or shares faces with it in the slice."""
+    """Whether a lesion is in the cortex or shares faces with it in the slice."""
     cortex = codes == CORTEX
     if not cortex.any():
         return False
@@ -224,7 +224,7 @@ def _touches_cortex(lesion: np.ndarray, codes: np.ndarray, normal: int, voxels: 
 
 
 def _widened(box: Box, by: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[Box, Box]:
-    """A box with a margin that stays on the grid, and where the box lies in it."""
+    """A box with a margin, clipped to the grid, and the position of the box in it."""
     wide = triple(slice(max(s.start - b, 0), min(s.stop + b, n)) for s, b, n in zip(box, by, shape, strict=True))
     inner = triple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
     return wide, inner

@@ -1,11 +1,11 @@
 """Atlas-to-subject registration: the position in the average head of each voxel of a FLAIR.
 
-Thick slices and partial heads leave little for a registration to hold on to. Three things are steady: the case's own
-ventricles, the rough outline of its brain, and that fluid is dark. So the atlas is laid on by its ventricles and brain
-(many starting angles, affine), then by the image itself within the brain (affine, correlation), then bent smoothly
-(demons; Thirion 1998, doi:10.1016/S1361-8415(98)80022-4; Vercauteren et al. 2009,
-doi:10.1016/j.neuroimage.2008.10.040). Single-threaded and with a fixed seed: the same case gives the
-same answer. How well it fits is measured, see :class:`Fit`.
+Thick slices and partial heads contain little information for registration. Three features are reliable: the case's own
+ventricles, the rough outline of its brain, and that fluid is dark. So the atlas is registered first by ventricles and
+brain (many starting angles, affine), then by the image itself within the brain (affine, correlation), then by a smooth
+deformation (demons; Thirion 1998, doi:10.1016/S1361-8415(98)80022-4; Vercauteren et al. 2009,
+doi:10.1016/j.neuroimage.2008.10.040). Single-threaded and with a fixed seed: the same case gives the same answer. For
+the quality of the fit see :class:`Fit`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHIFTS_Z, SHIFTS_Y = (-14, 0, 14), (-8, 0, 8)
 #: All starts are compared at every so many voxels, so many of the best at all of them.
 SCORED_STEP, RESCORED = 4, 12
 #: How many starts are followed to their end; the next one only if the outlines fit worse than this (Dice of the brain,
-#: mm of the ventricles) or there are no ventricles to tell by.
+#: mm of the ventricles) or there are no ventricles for comparison.
 FOLLOWED = 2
 GOOD_DICE, GOOD_MM = 0.88, 4.0
 #: Sigma that smooths the bending, mm; the atlas's grid is made so many times coarser for it; rounds.
@@ -57,7 +57,7 @@ class Alignment:
         Affine map from the case's RAS mm to the atlas's.
     atlas : Atlas
     bending : ndarray of float32, shape (3, K, J, I), optional
-        What is added to a point after that, RAS mm, on a coarse grid over the atlas; None for an affine alignment.
+        Displacement added to a point after that, RAS mm, on a coarse grid over the atlas; None for an affine alignment.
     bending_ijk_to_ras : ndarray, shape (4, 4), optional
         Affine of that grid, in the atlas's RAS mm.
     """
@@ -125,7 +125,7 @@ def align(
     step: Callable[[float], None] = lambda _: None,
     image: RelativeImage | None = None,
 ) -> tuple[Alignment, Fit]:
-    """Lay the atlas on a case.
+    """Register the atlas to a case.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def _atlas_image(atlas: Atlas, array: np.ndarray, sigma_mm: float) -> sitk.Image
 
 
 def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
-    """The best starts of a grid of angles and shifts, best first, apart from each other."""
+    """The best starts of a grid of angles and shifts, best first, separated from each other."""
     from itertools import product
 
     import SimpleITK as sitk
@@ -258,7 +258,7 @@ def _turn(pitch: float, roll: float, yaw: float) -> np.ndarray:
 
 
 def _grown(image: sitk.Image, like: sitk.Image, reach_mm: float) -> sitk.Image:
-    """Where an occupancy image has something within reach, on another image's grid."""
+    """Dilate an occupancy image by a reach, on another image's grid."""
     import SimpleITK as sitk
 
     near = sitk.SmoothingRecursiveGaussian(image, reach_mm / 2) > 0.02
@@ -333,7 +333,7 @@ def _bend(case: Case, contrast: sitk.Image, transform: sitk.Transform) -> tuple[
     seen = sitk.GetArrayFromImage(sitk.Resample(case.image, grid, transform.GetInverse(), sitk.sitkLinear, -1.0))
     unseen = seen < 0
     seen = np.where(unseen, expected, seen)
-    # Slow shading is no shape: the image is brought to the atlas's local brightness.
+    # Slow shading carries no shape: the image is matched to the atlas's local brightness.
     tissue = ((seen > 0.5) & (expected > 0.5)).astype(np.float32)
     sigma = 20.0 / grid.GetSpacing()[0]
     ratio = ndimage.gaussian_filter(tissue * expected, sigma) / np.maximum(
@@ -360,7 +360,7 @@ def _bend(case: Case, contrast: sitk.Image, transform: sitk.Transform) -> tuple[
 
 
 def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")) -> Fit:
-    """How well an alignment fits."""
+    """Quality of a registration."""
     import SimpleITK as sitk
 
     atlas = alignment.atlas

@@ -1,4 +1,4 @@
-"""``flairseg adapt``: a model learns from reviewed cases, with proof. Options and help are in ``site_commands``."""
+"""``flairseg adapt``: local adaptation with validation. Options and help are in :mod:`.site`."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from .console import (
 if TYPE_CHECKING:
     from ..adapt.running import Adapted
 
-#: What the progress bar calls each stage.
+#: Label of each stage in the progress bar.
 STAGE_NAMES = {
     "check": "checking cases",
     "base": "segmenting with the base",
     "prove": "adapting without each patient",
     "train": "adapting to all cases",
-    "no-harm": "checking what was known before",
+    "no-harm": "checking for forgetting",
     "write": "writing",
 }
 
 
 def minutes_of(text: str) -> float:
-    """Minutes of a time such as ``20m``, ``1h`` or ``90s``; a bare number is minutes.
+    """Minutes of a time such as ``20m``, ``1h`` or ``90s``; a plain number is minutes.
 
     Raises
     ------
     FlairSegError
-        If it is none.
+        If it is not a time.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
     if not found or float(found[1]) <= 0:
-        raise FlairSegError(f"{text!r} is no time.", "Write minutes such as 20m, or hours such as 1h.", code="no-time")
+        raise FlairSegError(f"{text!r} is not a time.", "Write minutes as 20m, or hours as 1h.", code="no-time")
     return float(found[1]) * {"s": 1 / 60, "m": 1.0, "": 1.0, "h": 60.0}[found[2]]
 
 
@@ -82,7 +82,7 @@ def adapt_model(
                 return REFUSED
     except KeyboardInterrupt:
         messages.print(
-            "Interrupted. What was finished is kept: the same command goes on. The model in use is unchanged."
+            "Interrupted. Completed parts are kept: the same command resumes. The model in use is unchanged."
         )
         return INTERRUPTED
     _show(messages, results, done, output)
@@ -90,7 +90,7 @@ def adapt_model(
 
 
 class bar:
-    """A progress bar that is a progress callback; a context manager."""
+    """Context manager of a progress bar that acts as progress callback."""
 
     def __init__(self, messages: Console) -> None:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

@@ -1,7 +1,7 @@
-"""Advice in terms of the command line: what helps, by the code of an error, with the options that do it.
+"""Advice of the command line by error code, naming options.
 
-The core names no option: its errors carry a code and fields, and an advice that holds in every front end. Where the
-command line can say it better, the phrase is here; Slicer's are in ``FlairSegLib/phrasing.py``.
+The core names no option: its errors carry a code, fields and advice valid in every front end. More specific phrases of
+the command line are here, Slicer's in ``FlairSegLib/phrasing.py``.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ PHRASES: dict[str, str] = {
     "folder-of-images": "Give the image file itself, for instance {example}, or the whole folder to `flairseg cohort`.",
     "other-input": "Nothing was replaced. Choose another --output folder, or give this case another name with --name.",
     "binary-references": "If value 1 marks lesions in the references, add --labels reference:binary.",
-    "no-class-in-common": "Say what values mean: --labels reference:1=lesion, --labels METHOD:1=lesion.",
+    "no-class-in-common": "State what values mean: --labels reference:1=lesion, --labels METHOD:1=lesion.",
     "self-grade-needs-model": "Leave out --labels, or --self-grade.",
-    "case-name-taken": "Give each input a --name, in their order, or process it alone into another --output folder.",
-    "names-do-not-match": "Write --name once for each input, in their order, or not at all.",
+    "case-name-taken": "Give each input a --name, in order, or process it separately with another --output folder.",
+    "names-do-not-match": "Give --name once for each input, in order, or not at all.",
     "output-no-folder": "Choose another --output folder.",
     "output-name-not-text": "Choose another --output folder.",
-    "output-read-only": "Choose another --output folder, or ask for the permission.",
+    "output-read-only": "Choose another --output folder, or ask for write permission.",
     "output-path-too-long": "Choose a shorter --output path.",
     "disk-full": "Free some space, or choose an --output folder on another disk.",
-    "pseudonym-key-too-short": "Name a --pseudonym-key file that does not exist: a good key is made and kept there.",
+    "pseudonym-key-too-short": "Name a --pseudonym-key file that does not exist: a strong key is stored there.",
     "pseudonym-map-taken": "Name another --pseudonym-map file.",
     "pseudonym-map-of-another-key": "Name the same --pseudonym-key as before, or another --pseudonym-map file.",
     "pseudonyms-not-asked-for": "Add --pseudonymise, or leave --pseudonym-key and --pseudonym-map out.",
-    "pseudonym-key-needed": "Name a --pseudonym-key file, apart from the results; it is made if it is not there.",
+    "pseudonym-key-needed": "Name a --pseudonym-key file, apart from the results; it is created if it does not exist.",
     "pseudonym-key-inside": "Name --pseudonym-key and --pseudonym-map files in another folder.",
     "cohort-in-progress": "Wait until it has ended, or choose another --output folder.",
     "output-is-source": "Choose another --output folder.",
     "review-needs-images": "Pseudonymise the images first, or leave --queue and --study out.",
     "study-exists": "It was kept. Name another --study file.",
-    "quarantined": "Often the memory of a worker was too small for the image: allow more with --memory, then add "
+    "quarantined": "Often a worker had too little memory for the image: allow more with --memory, then add "
     "--retry-failed.",
     "no-workers": "Start workers for it (`dask worker ADDRESS --nthreads 1`) in an environment with this FlairSeg.",
     "network-failed": "Try --device cpu; if that fails too, the model does not fit its card.",
@@ -43,16 +43,16 @@ PHRASES: dict[str, str] = {
     "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
     "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
     "model-in-use-missing": "Install it again, or go back: `flairseg models --rollback`.",
-    "model-in-use-changed": "Choose it again (`flairseg models --use {model}`), or go back with --rollback.",
+    "model-in-use-changed": "Select it again (`flairseg models --use {model}`), or go back with --rollback.",
     "parent-missing": "Install {parent} again (`flairseg models --install FILE`; sha256 {sha256}), or name the model "
     "for this run: --model {model}.",
     "parent-changed": "Install the {parent} with sha256 {sha256} again (`flairseg models --install FILE`), or name the "
     "model for this run: --model {model}.",
     "model-in-use": "Go back first with `flairseg models --rollback`, or choose another one with --use.",
-    "model-not-better": "To use it all the same, add --anyway.",
+    "model-not-better": "To use it nevertheless, add --anyway.",
     "base-is-adapted": "Name its parent: --base {parent}.",
     "no-model-before": "Choose one with `flairseg models --use ID`.",
-    "adaptation-time-too-short": "Give it more with --time {minutes}m, or fewer cases.",
+    "adaptation-time-too-short": "Allow more with --time {minutes}m, or use fewer cases.",
     "adaptation-packages-missing": "Install them with `pip install 'flairseg[adapt]'`.",
     "model-member-missing": "Install {model} first; `flairseg models` lists what is installed.",
     "unnamed-labels": "Say what they mean with --labels {prefix}{suggestion} (classes: 1 ventricles, 2 normal_wmh, "
@@ -62,7 +62,7 @@ PHRASES: dict[str, str] = {
     "probabilities-not-labels": "If they are probabilities of lesions, add --labels {prefix}probability; else give the "
     "label map.",
     "implausible-labels": "Say what the values mean with --labels {prefix}VALUE=CLASS,..., or add --labels "
-    "{prefix}flairseg if it holds FlairSeg's labels all the same.",
+    "{prefix}flairseg if it contains FlairSeg's labels nevertheless.",
     "no-lesion-class": "Give a label map with the lesions, or say which of its values they are with --labels "
     "VALUE=lesion.",
     "threshold-without-probabilities": "Add --labels {method}:probability if its masks are probabilities of lesions.",
@@ -75,12 +75,12 @@ PHRASES: dict[str, str] = {
     "several-masks-of-a-case": "Keep one of them there, or list the pairs in a table and give --manifest.",
     "flair-not-found": "Name it with --flair.",
     "no-study": "Name the folder of a study, or lock a protocol first: `flairseg study lock PROTOCOL --study FOLDER`.",
-    "study-still-open": "Close it first: `flairseg study close`. Nobody can answer afterwards.",
+    "study-still-open": "Close it first: `flairseg study close`. No answers are accepted afterwards.",
     "room-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
     "record-altered": "Stop rating, keep the folder as it is, and ask the coordinator to run `flairseg study check`.",
 }
 
 
 def advice(error: FlairSegError) -> str:
-    """What helps, with the options of the command line; the error's own advice where there is no phrase."""
+    """Advice with the options of the command line; the error's own where there is no phrase."""
     return error.advice_of(PHRASES)

@@ -1,4 +1,4 @@
-"""Commands, options and help. What a command does, and everything slow to import, is in its own module."""
+"""Commands, options and help. The commands' implementations, and slow imports, are in their own modules."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ app.add_typer(study_app)
 
 
 class Paper(str, Enum):
-    """What a report prints on."""
+    """Paper size of a report."""
 
     a4 = "a4"
     letter = "letter"
@@ -74,7 +74,7 @@ def segment(
         list[Path],
         typer.Argument(
             metavar="INPUT",
-            help="FLAIR volumes: .nii, .nii.gz, .nrrd, .mha, or DICOM folders: a series, or a study to find it in.",
+            help="FLAIR volumes: .nii, .nii.gz, .nrrd, .mha, or DICOM folders: a series, or a study that contains one.",
             show_default=False,
         ),
     ],
@@ -118,7 +118,7 @@ def segment(
         typer.Option(
             "--series",
             metavar="NUMBER|UID",
-            help="Series to take from a DICOM folder, instead of the one that looks like the FLAIR.",
+            help="Series to take from a DICOM folder, instead of the one identified as FLAIR.",
             show_default=False,
             rich_help_panel="DICOM",
         ),
@@ -144,19 +144,19 @@ def segment(
 
     [green]<name>_labels.nii.gz[/green]   1 ventricles, 2 normal WMH, 3 lesions, on the input's grid
 
-    [green]<name>_lesion_mask.nii.gz[/green]   the lesions alone, 0 and 1, for programs that take every value for one
+    [green]<name>_lesion_mask.nii.gz[/green]   the lesions only, 0 and 1, for programs that take any value for a lesion
 
     [green]<name>.seg.nrrd[/green]        the same for 3D Slicer, named and coloured
 
-    [green]<name>_overview.png[/green]    every slice that has something
+    [green]<name>_overview.png[/green]    every slice with a finding
 
-    [green]<name>_lesions.csv[/green]     each lesion: volume, diameter, place, region, confidence
+    [green]<name>_lesions.csv[/green]     each lesion: volume, diameter, position, region, confidence
 
     [green]<name>_summary.json[/green]    the same with volumes, load by region, model, warnings
 
     The name is by BIDS (sub-01_ses-2), else PatientID and study date of DICOM, else the file's name, with its folder's
-    before it where any case could be called that (flair, image1, study). Files appear only when they are whole. One bad
-    input does not stop the others.
+    before it where any case could be called that (flair, image1, study). Files are written completely or not at all.
+    One bad input does not stop the others.
     """
     from .dicom import DicomOptions
     from .segment import SegmentOptions, segment_cases
@@ -247,7 +247,7 @@ def evaluate(
     [green]evaluation.json[/green]: overlap, surface distances, volumes, lesions, slices and curves, per patient and
     pooled, with intervals over patients and tests between methods.
 
-    Masks on another grid are brought onto the reference's by their position in space. One bad mask does not stop the
+    Masks on another grid are resampled to the reference's by their position in space. One bad mask does not stop the
     others.
     """
     from .evaluate import EvaluateOptions, evaluate_cases
@@ -274,7 +274,9 @@ def compare(
     models: Annotated[
         str,
         typer.Option(
-            "--models", "-m", help="Model ids or paths, separated by commas; [bold]all[/bold] takes what is installed."
+            "--models",
+            "-m",
+            help="Model ids or paths, separated by commas; [bold]all[/bold]: all installed ones.",
         ),
     ] = "all",
     device: DeviceChoice = Device.auto,
@@ -285,7 +287,7 @@ def compare(
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
 ) -> None:
-    """Segment one FLAIR with several models and lay their results side by side.
+    """Segment one FLAIR with several models and compare the results.
 
     Writes, for each model, [green]<name>_<model>_labels.nii.gz[/green] and [green]<name>_<model>.seg.nrrd[/green], and
 
@@ -295,7 +297,7 @@ def compare(
 
     [green]<name>_comparison.json[/green]   the same with warnings and errors
 
-    What a model does not know is left blank. One model that fails does not stop the others.
+    Classes that a model does not segment are left blank. One model that fails does not stop the others.
     """
     from .compare import CompareOptions, compare_models
 
@@ -408,11 +410,11 @@ def report(
     ] = "",
     pdf: Annotated[bool, typer.Option("--pdf", help="The PDF file only.")] = False,
     html: Annotated[bool, typer.Option("--html", help="The HTML file only.")] = False,
-    paper: Annotated[Paper, typer.Option("--paper", help="What it prints on.")] = Paper.a4,
+    paper: Annotated[Paper, typer.Option("--paper", help="Paper size.")] = Paper.a4,
     language: Annotated[str, typer.Option("--language", help="Language of the texts.")] = "en",
     regions: Annotated[
         bool,
-        typer.Option("--regions/--no-regions", help="Find the regions of lesions where the result does not tell them."),
+        typer.Option("--regions/--no-regions", help="Find the regions of lesions where the result lacks them."),
     ] = True,
     labels: LabelMeaning = None,
     overwrite: Replace = False,
@@ -421,15 +423,15 @@ def report(
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
 ) -> None:
-    """Write the report of results: a page for the clinician, then all lesions, all slices and where it comes from.
+    """Write the report of results: a page for the clinician, then all lesions, all slices and provenance.
 
     Each result gives two files with the same content:
 
     [green]<name>_report.pdf[/green]    A4 or Letter, ready to print
 
-    [green]<name>_report.html[/green]   one file without script that opens anywhere
+    [green]<name>_report.html[/green]   one self-contained file without scripts
 
-    Volumes and counts are those of the label map. The accepted version of a case says who accepted it, and when. It
+    Volumes and counts are those of the label map. For an accepted version it names the reader and the time. It
     lists findings and never a diagnosis.
     """
     from .report import ReportOptions, report_cases
@@ -460,9 +462,9 @@ def lesions(
     name: CaseName = None,
     strict: Strict = False,
 ) -> None:
-    """Measure the lesions of a label map that exists already, for instance a corrected one.
+    """Measure the lesions of an existing label map, for instance a corrected one.
 
-    Writes [green]<name>_lesions.csv[/green], one row a lesion, and [green]<name>_lesions.json[/green], the same with
+    Writes [green]<name>_lesions.csv[/green], one row per lesion, and [green]<name>_lesions.json[/green], the same with
     the load by region and the regions of the McDonald criteria in which lesions were found.
     """
     from .lesions import LesionOptions, measure_lesions
@@ -473,10 +475,10 @@ def lesions(
 @app.command()
 def phantom(
     output: OutputFolder,
-    seed: Annotated[int, typer.Option("--seed", "-s", help="Another seed makes another head.", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", "-s", help="A different seed generates a different head.", min=0)] = 0,
     overwrite: Replace = False,
 ) -> None:
-    """Make a digital FLAIR head with MS lesions and its ground truth, to try FlairSeg without patient data.
+    """Generate a digital FLAIR phantom with MS lesions and ground truth, to try FlairSeg without patient data.
 
     Writes, for seed 0, [green]phantom-0_flair.nii.gz[/green], [green]phantom-0_truth.nii.gz[/green] (1 ventricles,
     2 normal WMH, 3 lesions), a table of its lesions and a picture.

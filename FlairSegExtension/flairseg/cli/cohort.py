@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..cohort.running import Prepared, RunOptions
     from ..cohort.table import CohortTable
 
-#: Sessions of a plan, or failures, that are listed on the screen; all are in the tables.
+#: Maximum number of sessions or failures listed on the screen; the tables have all.
 _LISTED = 20
 
 
@@ -62,7 +62,7 @@ def run_cohort(
                 return REFUSED
             return _told(messages, results, prepared, table, quiet or as_json, strict)
     except KeyboardInterrupt:
-        messages.print("Interrupted. Finished sessions are kept; the same call goes on from there.", soft_wrap=True)
+        messages.print("Interrupted. Finished sessions are kept; the same call resumes.", soft_wrap=True)
         return INTERRUPTED
 
 
@@ -71,7 +71,7 @@ def _prepare(messages: Console, source: Path, output: Path, options: RunOptions,
 
     if silent or not messages.is_terminal:
         return prepare_run(source, output, options)
-    with messages.status("looking through the source ..."):
+    with messages.status("scanning the source ..."):
         return prepare_run(source, output, options)
 
 
@@ -83,7 +83,7 @@ def _tell_error(messages: Console, error: FlairSegError, as_json: bool) -> None:
 
 
 def _announce(messages: Console, prepared: Prepared, quiet: bool) -> None:
-    """One or two lines: what was found, what is done already, what comes."""
+    """Print one or two lines: what was found, is already done, and remains."""
     if quiet:
         return
     plan = prepared.plan
@@ -109,7 +109,7 @@ def _announce(messages: Console, prepared: Prepared, quiet: bool) -> None:
 
 
 def _show_plan(results: Console, prepared: Prepared, as_json: bool) -> int:
-    """What a run would do; nothing is written."""
+    """Show what a run would do; nothing is written."""
     plan, cluster = prepared.plan, prepared.options.cluster
     script = _job_script(prepared) if cluster.batch else ""
     if as_json:
@@ -128,7 +128,7 @@ def _show_plan(results: Console, prepared: Prepared, as_json: bool) -> int:
         )
     card = prepared.card
     results.print(Text(f"Model: {card.id}, version {card.version}."), soft_wrap=True)
-    basis = "measured on sessions of this cohort" if plan.measured else "a default, no session was measured yet"
+    basis = "measured on sessions of this cohort" if plan.measured else "a default, no session measured yet"
     results.print(f"Time of a session: {plan.seconds_each:.0f} s ({basis}).", soft_wrap=True)
     results.print(_planned_table(prepared))
     if script:
@@ -141,7 +141,7 @@ def _planned_table(prepared: Prepared) -> Table:
     table = Table(box=box.ROUNDED, header_style="bold")
     for column in ("Session", "State", "Image", "Why"):
         table.add_column(column, overflow="fold")
-    # What has no FLAIR first: it is what a reader has to look at.
+    # Sessions without a FLAIR first: they need attention.
     order = [*plan.without, *plan.todo, *sorted(plan.failed), *sorted(plan.done)]
     for case in order[:_LISTED]:
         session = plan.shown[case]
@@ -166,7 +166,7 @@ def _job_script(prepared: Prepared) -> str:
 def _told(
     messages: Console, results: Console, prepared: Prepared, table: CohortTable, quiet: bool, strict: bool
 ) -> int:
-    """The end of a run: counts, failures, where everything is; the exit code."""
+    """Print the end of a run: counts, failures, output folder; return the exit code."""
     from ..cohort.model import DONE, NO_FLAIR
 
     rows = [row for row in table.rows() if row.case in prepared.plan.shown]

@@ -1,4 +1,4 @@
-"""The options of ``flairseg cohort``; what it does is in :mod:`flairseg.cli.cohort`."""
+"""The options of ``flairseg cohort``; implementation in :mod:`flairseg.cli.cohort`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLUSTER, _RESULTS, _REVIEW = "Where it runs", "Results", "For readers"
 
 
 class SourceKind(str, Enum):
-    """What the source is."""
+    """Kind of the source."""
 
     bids = "bids"
     folders = "folders"
@@ -55,7 +55,7 @@ def cohort(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and how long it takes.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try sessions again that failed with the same image and options.")
+        bool, typer.Option("--retry-failed", help="Retry sessions that failed with the same image and options.")
     ] = False,
     regions: Annotated[
         bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion.", rich_help_panel=_RESULTS)
@@ -96,13 +96,14 @@ def cohort(
         typer.Option(
             "--study",
             metavar="PROTOCOL",
-            help="Draft a rating study of a sample by site, group and lesion load: a JSON file that is not there yet.",
+            help="Draft a rating study of a sample by site, group and lesion load: a new JSON file.",
             show_default=False,
             rich_help_panel=_REVIEW,
         ),
     ] = None,
     study_cases: Annotated[
-        int, typer.Option("--study-cases", min=1, help="Sessions of the study at most.", rich_help_panel=_REVIEW)
+        int,
+        typer.Option("--study-cases", min=1, help="Maximum number of sessions.", rich_help_panel=_REVIEW),
     ] = 30,
     rater: Annotated[
         list[str] | None,
@@ -120,7 +121,7 @@ def cohort(
             "--jobs",
             "-j",
             min=1,
-            help="Sessions at once; of a batch system: its jobs.",
+            help="Sessions at once; on a batch system: jobs.",
             show_default="as cores and memory allow",
             rich_help_panel=_CLUSTER,
         ),
@@ -129,7 +130,7 @@ def cohort(
         str,
         typer.Option(
             "--memory",
-            help="Memory of each worker (4GB); what passes it is ended and started again.",
+            help="Memory of each worker (4GB); a worker that exceeds it is restarted.",
             show_default="an equal share",
             rich_help_panel=_CLUSTER,
         ),
@@ -201,13 +202,13 @@ def cohort(
     pseudonym_key: PseudonymKey = None,
     pseudonym_map: PseudonymMap = None,
 ) -> None:
-    """Segment a whole study: from a data set to one table, BIDS derivatives and one page.
+    """Segment a whole study: from a dataset to one table, BIDS derivatives and one page.
 
     The FLAIR of each session is found, segmented and measured; sessions of one subject are compared. Results appear as
-    sessions end: [green]cohort.csv[/green] and [green]cohort.parquet[/green] (a row a session),
-    [green]lesions.parquet[/green], [green]changes.csv[/green], [green]failures.csv[/green] (with what helps),
-    [green]cohort.html[/green], [green]methods.md[/green], and label maps as BIDS derivatives. The same call again does
-    what is missing or changed.
+    sessions end: [green]cohort.csv[/green] and [green]cohort.parquet[/green] (a row per session),
+    [green]lesions.parquet[/green], [green]changes.csv[/green], [green]failures.csv[/green] (with advice),
+    [green]cohort.html[/green], [green]methods.md[/green], and label maps as BIDS derivatives. Repeating the call does
+    only what is missing or changed.
     """
     from ..cohort.clusters import FREE_PORT, LSF, PBS, SLURM, ClusterOptions
     from ..cohort.review import ReviewOptions

@@ -1,4 +1,4 @@
-"""How a cohort run is told: a live line on a terminal, plain lines in a log, JSON lines for programs, or nothing."""
+"""Progress of a cohort run: a live line on a terminal, plain lines in a log, JSON lines for programs, or nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..cohort.events import ComparisonFinished, Ended, Event, Planned, ReviewFinished, SessionFinished, Started
     from ..cohort.model import SessionRow
 
-#: Sessions by which the rate is reported.
+#: Number of sessions over which the rate is averaged.
 _WINDOW = 50
 #: Seconds between two plain lines.
 _LINE_S = 30.0
@@ -29,7 +29,7 @@ DONE = "done"
 
 
 class Told:
-    """Listens to a run.
+    """Observer of a run that prints its progress.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Told:
         told = (
             ("queued", "sessions in the work list queue.csv"), ("drafted", "sessions in the drafted study"),
             ("left_out", "without an image of their own, left out"), ("verdicts", "verdicts in the table"),
-            ("outdated", "verdicts about earlier results, not taken"), ("damaged", "verdicts that cannot be read"),
+            ("outdated", "verdicts on earlier results, not used"), ("damaged", "verdicts that cannot be read"),
         )  # fmt: skip
         parts = [f"{count} {text}" for key, text in told if (count := getattr(event.found, key))]
         self._print(f"For readers: {'; '.join(parts) or 'nothing to review'}.")
@@ -135,7 +135,7 @@ class Told:
         return " · ".join(parts)
 
     def rate(self) -> float | None:
-        """Sessions a second, over the last ones; None before the first."""
+        """Sessions per second, over the last ones; None before the first."""
         if len(self._times) < 2 or self._times[-1] <= self._times[0]:
             return None
         return (len(self._times) - 1) / (self._times[-1] - self._times[0])
@@ -145,7 +145,7 @@ class Told:
 
 
 def clock(seconds: float) -> str:
-    """A duration to be read: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Readable duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
     seconds = max(0.0, seconds)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""``flairseg compare``: several models on one case; a table of what they found and one of how far they agree."""
+"""``flairseg compare``: several models on one case; a table of their findings and one of their agreement."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _compare(
 
 
 class _PerModel:
-    """Progress of the whole comparison, told as one bar per model."""
+    """Progress of the comparison, one bar per model."""
 
     def __init__(self, count: int, start_bar: Callable[[str], Callable[[float, str], None]]) -> None:
         self._count, self._start_bar = count, start_bar
@@ -129,12 +129,12 @@ class _PerModel:
             self.finish()
             self._model, self._bar = model, self._start_bar(model)
             self._number = int(fraction * self._count + 1e-6)
-        # A full bar says "done", which the command says once the model's result is there.
+        # A full bar means "done": only once the model's result is available.
         if self._bar is not None:
             self._bar(min(fraction * self._count - self._number, 0.99), name)
 
     def finish(self) -> None:
-        """The present bar is full."""
+        """Complete the current bar."""
         if self._bar is not None:
             self._bar(1.0, "")
 
@@ -162,7 +162,7 @@ def _volumes(comparison: Comparison) -> Table:
 
 
 def _agreement(comparison: Comparison) -> list[Table]:
-    """Dice of each class that two models or more know, model against model."""
+    """Dice of each class segmented by two or more models, for each pair of models."""
     tables = []
     titles = {c.id: c.name for c in CLASSES}
     for key, matrix in comparison.dice().items():

@@ -1,4 +1,4 @@
-"""``--config FILE``: options of a command out of a TOML or JSON file; what is typed wins."""
+"""``--config FILE``: options of a command from a TOML or JSON file; the command line takes precedence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it cannot be read or holds something else.
+        If it cannot be read or contains something else.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path.name} is TOML, which needs Python 3.11; write it as .json.") from error
         content = tomllib.loads(text)
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} holds no table of options.")
+        raise ValueError(f"{path.name} contains no table of options.")
     return content
 
 
@@ -51,7 +51,7 @@ def _use(context: typer.Context, path: Path | None) -> Path | None:
     known = {p.name or "": p for p in parameters}
     # An option's own name goes before another one's variable.
     known |= {name.lstrip("-").replace("-", "_"): p for p in parameters for name in p.opts}
-    # Options may stand in a table named like the command.
+    # Options may be in a table named like the command.
     own = content.get(context.command.name or "")
     content = own if isinstance(own, dict) else content
     defaults: dict[str, Any] = {}
@@ -69,7 +69,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Options of this command in a TOML or JSON file, by their long names; what is typed wins.",
+        help="Options of this command in a TOML or JSON file, by their long names; the command line takes precedence.",
         show_default=False,
         callback=_use,
         is_eager=True,

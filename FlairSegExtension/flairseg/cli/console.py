@@ -1,4 +1,4 @@
-"""What the commands share: consoles, errors in two sentences, exit codes, and what Ctrl-C does."""
+"""Shared by the commands: consoles, errors in two sentences, exit codes, Ctrl-C handling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .advice import advice
 WRITTEN, REFUSED, UNTRUSTED, INTERRUPTED = 0, 2, 3, 130
 
 for _stream in (sys.stdout, sys.stderr):
-    # A file name or a terminal that knows no Unicode must not end a run.
+    # A file name or a terminal without Unicode support must not end a run.
     if hasattr(_stream, "reconfigure"):
         _stream.reconfigure(errors="backslashreplace")
 
@@ -46,12 +46,12 @@ def show_warning(console: Console, warning: str, about: str = "") -> None:
 
 
 def show_information(console: Console, text: str, about: str = "") -> None:
-    """Print what is worth knowing, on a line of its own."""
+    """Print a note on a line of its own."""
     console.print(Text.assemble((f"Note{f' ({about})' if about else ''}: ", "bold"), text), soft_wrap=True)
 
 
 def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bool) -> int:
-    """The exit code: with ``--strict`` and all written, 3 where a warning says that a result cannot be trusted."""
+    """The exit code: with ``--strict`` and all written, 3 if a warning means that a result cannot be trusted."""
     from ..segmentation.warning_codes import untrusted
 
     found = list(dict.fromkeys(w.code for w in untrusted(warnings))) if strict and code == WRITTEN else []
@@ -64,20 +64,20 @@ def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bo
 
 
 def as_told(error: Exception) -> FlairSegError:
-    """The error as it is shown to a user: one of FlairSeg's as it is, lack of memory, or else a defect."""
+    """The error shown to the user: FlairSeg's own as it is, lack of memory, or else a defect."""
     if isinstance(error, FlairSegError):
         return error
     if isinstance(error, MemoryError):
         return FlairSegError("There is not enough memory.", "Close other programs and try again.")
     return FlairSegError(
-        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
     )
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end a run like Ctrl-C, with ``KeyboardInterrupt``; further signals cannot disturb the tidying up."""
+    """Let SIGTERM end a run like Ctrl-C, with ``KeyboardInterrupt``; further signals do not interrupt the clean-up."""
 
     def stop(number: int, frame: object) -> None:
         for other in previous:

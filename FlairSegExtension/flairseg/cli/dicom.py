@@ -1,4 +1,4 @@
-"""What ``flairseg segment`` does with DICOM: find and read a folder's FLAIR, write objects that go back with it."""
+"""DICOM in ``flairseg segment``: find and read a folder's FLAIR, write DICOM objects of its study."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DicomOptions:
     Attributes
     ----------
     folder : Path or None
-        Where DICOM objects go; None: none are written.
+        Folder for DICOM objects; None: none are written.
     series : str or None
         Number or UID of the series to take.
     """
@@ -39,21 +39,21 @@ class DicomOptions:
     series: str | None = None
 
     def check(self, path: Path, stem: str, overwrite: bool) -> None:
-        """Refuse, before any work is done, what could not be written in the end."""
+        """Raise an error, before any work is done, if the output could not be written in the end."""
         if self.folder is not None:
             from ..segmentation.dicom_results import check_dicom_destination
 
             if not may_be_dicom(path):
                 raise UnsupportedImageError(
-                    f"{path.name} is no DICOM: there is no study that DICOM objects could belong to.",
-                    "Give the DICOM folder of the study, or leave --dicom-out away.",
+                    f"{path.name} is not DICOM: there is no study that DICOM objects could belong to.",
+                    "Give the DICOM folder of the study, or omit --dicom-out.",
                 )
             check_dicom_destination(self.folder, stem, overwrite)
 
     def read(
         self, path: Path, progress: Callable[[float, str], None], pseudonymiser: Pseudonymiser | None
     ) -> DicomVolume | None:
-        """The FLAIR of a DICOM folder; None for other files, and where pydicom is missing and nobody asked for it."""
+        """The FLAIR of a DICOM folder; None for other files, and where pydicom is missing and not required."""
         if not may_be_dicom(path) or (find_spec("pydicom") is None and self.folder is None and self.series is None):
             return None
         from ..dicom import read_flair
@@ -64,19 +64,19 @@ class DicomOptions:
         try:
             return read_flair(path, self.series, progress=progress)
         except InputNotFoundError:
-            # A folder with other images gets the advice that fits.
+            # A folder with other images gets specific advice.
             read_volume(path)
             raise
 
     def named(self, case: Segmentation, path: Path, spent: float) -> Segmentation:
-        """The result under the path that was given, with the seconds that finding and reading it took."""
+        """The result with the path that was given and the seconds for finding and reading."""
         seconds = {**case.seconds, **{key: case.seconds.get(key, 0.0) + spent for key in ("read", "total")}}
         return replace(case, source=absolute_source(path), seconds=seconds)
 
     def write(
         self, case: Segmentation, read: DicomVolume, stem: str, pseudonymiser: Pseudonymiser | None, overwrite: bool
     ) -> list[str]:
-        """Write the objects; what the reader should know about them."""
+        """Write the objects; return remarks for the reader."""
         if self.folder is None:
             return []
         from ..segmentation.dicom_results import DicomTarget, write_results
@@ -93,7 +93,7 @@ NO_DICOM = DicomOptions()
 
 
 def _report(case: Segmentation, study_date: str, dates_moved: bool) -> tuple[bytes | None, list[str]]:
-    """The report's PDF, if one can be made here, and a remark if not."""
+    """The report's PDF if it can be made, else a remark."""
     from ..report import CaseReport
 
     try:

@@ -1,4 +1,4 @@
-"""``flairseg drift``: charts of the cases that were reviewed with a model."""
+"""``flairseg drift``: control charts of the cases reviewed with a model."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def watch_drift(cases: Path, model: str | None, images: bool) -> int:
         )
     results.print(table)
     if found.unread:
-        results.print(f"Images that could not be read, and are in no chart: {found.unread}.")
+        results.print(f"Images that could not be read and are not charted: {found.unread}.")
     results.print(Text(RULE.format(limit=found.limit, rate=found.false_alarms)), soft_wrap=True)
     if found.alarms:
         names = ", ".join(CHARTS[one.name][0] for one in found.alarms)
         results.print(
-            Text(f"Changed since the baseline: {names}. Look at recent cases; adapt again, or roll back."),
+            Text(f"Changed since the baseline: {names}. Review recent cases; adapt again, or roll back."),
             soft_wrap=True,
         )
         return UNTRUSTED

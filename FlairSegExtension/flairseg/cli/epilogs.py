@@ -22,7 +22,7 @@ EVALUATE = """[bold]Examples[/bold]
 [cyan]flairseg evaluate --predictions FlairSeg=results --predictions LST=lst --labels LST:lst
   --references references --output evaluation[/cyan]
 
-[bold]Label values[/bold]   without --labels a mask holds FlairSeg's: 1 ventricles, 2 normal WMH, 3 lesions.
+[bold]Label values[/bold]   without --labels a mask contains FlairSeg's: 1 ventricles, 2 normal WMH, 3 lesions.
 Presets: binary, probability, lst, lst-ai, bianca (masks of lesions), samseg, freesurfer, synthseg, wmh-synthseg,
 wmh-challenge, nnunet, and for a mask of one class its id. [cyan]reference[/cyan] stands for the references.
 
@@ -56,7 +56,7 @@ FOLLOW = """[bold]Examples[/bold]
 
 [cyan]flairseg follow first.nii.gz second.nii.gz --labels accepted.nii.gz --labels - --output results[/cyan]
 
-[bold]Exit codes[/bold]   0 all written   2 refused   130 interrupted
+[bold]Exit codes[/bold]   0 all written   2 refused   3 not trusted (--strict)   130 interrupted
 """
 
 COHORT = """[bold]Examples[/bold]
@@ -71,7 +71,7 @@ COHORT = """[bold]Examples[/bold]
 
 [cyan]flairseg cohort study-bids --output results --slurm --jobs 50 --partition short --walltime 02:00:00[/cyan]
 
-[bold]Exit codes[/bold]   0 every session with a FLAIR has a result   2 sessions failed, or the run could not go on
+[bold]Exit codes[/bold]   0 every session with a FLAIR has a result   2 sessions failed, or the run could not continue
 3 not trusted (--strict)   130 interrupted
 """
 

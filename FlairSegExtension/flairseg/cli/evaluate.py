@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from ..io.label_meanings import LabelMapping
     from ..privacy.pseudonyms import Pseudonymiser
 
-#: What the progress bar calls each stage, and where in the whole it ends.
+#: Label of each stage in the progress bar, and the fraction at which it ends.
 _STAGES = {
     "cases": ("comparing", 0.9),
     "statistics": ("intervals and tests", 0.9),
     "report": ("writing the report", 1.0),
 }
-#: Figures of the table on the screen: key, heading, decimals.
+#: Metrics of the table on the screen: key, heading, decimals.
 _SHOWN = (("dice", "Dice", 3), ("hd95_mm", "HD95\nmm", 1), ("average_precision", "AUC-PR", 3),
           ("lesion_f1", "Lesion\nF1", 3))  # fmt: skip
 
@@ -162,18 +162,18 @@ def _cases(options: EvaluateOptions) -> tuple[list[EvaluationCase], list[CaseWar
     methods: dict[str, Path] = {}
     for text in options.predictions:
         name, sign, folder = text.partition("=")
-        # A folder alone is a method of its own name.
+        # A folder without a name is a method named like it.
         name, folder = (name.strip(), folder.strip()) if sign else (Path(text).resolve().name, text)
         if not name or not folder:
             raise FlairSegError(f"--predictions {text} cannot be understood.", "Write --predictions NAME=FOLDER.")
         if name in methods:
-            raise FlairSegError(f"Two folders are called {name}.", "Give each method a name of its own.")
+            raise FlairSegError(f"Two folders are called {name}.", "Give each method a different name.")
         methods[name] = Path(folder)
     return match_folders(methods, options.references, options.images)
 
 
 def _pseudonymised(cases: Sequence[EvaluationCase], pseudonymiser: Pseudonymiser) -> list[EvaluationCase]:
-    """The cases under pseudonyms; the names of their files are looked for in texts from now on."""
+    """Pseudonymise the cases and register the names of their files for replacement in texts."""
     for case in cases:
         pseudonym = pseudonymiser.case(case.case)
         for path in (case.prediction, case.reference, case.probabilities, case.image):
@@ -184,7 +184,7 @@ def _pseudonymised(cases: Sequence[EvaluationCase], pseudonymiser: Pseudonymiser
 
 
 def _without_names(result: EvaluationResult, pseudonymiser: Pseudonymiser) -> EvaluationResult:
-    """The result with the names taken out of its warnings and errors."""
+    """The result without names in its warnings and errors."""
     clean = pseudonymiser.text
     warnings = pseudonymiser.warnings
     return replace(

@@ -1,4 +1,4 @@
-"""``flairseg follow``: two or more studies of one patient, what changed between them."""
+"""``flairseg follow``: change between two or more studies of one patient."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..longitudinal.result import SelfGrade
     from ..privacy.pseudonyms import Pseudonymiser
 
-#: What the progress bar calls each stage.
+#: Label of each stage in the progress bar.
 STAGE_NAMES = {
     "segment": "segmenting",
     "register": "registering",
@@ -142,11 +142,11 @@ def _date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise FlairSegError(f"{text!r} is no date.", "Write dates as YYYY-MM-DD, one for each study.") from error
+        raise FlairSegError(f"{text!r} is not a date.", "Write dates as YYYY-MM-DD, one for each study.") from error
 
 
 def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
-    """The same result without names and with moved dates."""
+    """The same result without names and with shifted dates."""
     from ..files.same_input import fingerprint
 
     studies = tuple(
@@ -173,13 +173,13 @@ def _as_told(error: Exception) -> FlairSegError:
     if isinstance(error, MemoryError):
         return FlairSegError("There is not enough memory for these studies.", "Close other programs and try again.")
     return FlairSegError(
-        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
     )
 
 
 def _print(console: Console, result: FollowUp) -> None:
-    """What changed, and the studies."""
+    """Print the changes and the studies."""
     from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
     from ..longitudinal import STATES
 
@@ -215,7 +215,7 @@ def _print(console: Console, result: FollowUp) -> None:
 
 
 def _print_grade(console: Console, grade: SelfGrade) -> None:
-    """What was found of injected lesions, and what was called where nothing changed."""
+    """Print the detected injected lesions, and the changes called where nothing changed."""
     table = Table(box=box.ROUNDED, header_style="bold", title="Self-grade: injected lesions found")
     for size in grade.sizes:
         table.add_column(f"{size.volume_mm3:g} mm³", justify="right")
@@ -229,7 +229,7 @@ def _print_grade(console: Console, grade: SelfGrade) -> None:
 
 
 class _bar:
-    """A progress bar on a terminal, nothing in a log file; gives what to call with the progress."""
+    """Context manager of a progress bar (nothing in a log file); yields the progress callback."""
 
     def __init__(self, console: Console) -> None:
         self._progress = None

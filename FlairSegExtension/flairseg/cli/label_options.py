@@ -1,7 +1,7 @@
-"""``--labels``: what the values of a label map mean, said alike in every command that reads one.
+"""``--labels``: the meaning of label values, the same in every command that reads a label map.
 
 ``VALUE=CLASS,...``, a preset, or a file that names the values (:func:`flairseg.io.label_meanings.parse_meaning`). Where
-a command reads several maps, the map that is meant stands before a colon: ``LST:binary``, ``mask.nii.gz:1=lesion``.
+a command reads several maps, the map's name precedes a colon: ``LST:binary``, ``mask.nii.gz:1=lesion``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEANING = "VALUE=CLASS,...|PRESET"
 _HELP = (
     "What the values of {} mean: 1=lesion,2=normal_wmh, a preset (binary, probability, lst, lst-ai, bianca, samseg, "
     "freesurfer, synthseg, wmh-synthseg, wmh-challenge, nnunet, flairseg) or a file that names them (dataset.json, "
-    "ITK-SNAP labels). Default: what the file itself says."
+    "ITK-SNAP labels). Default: the file's own definition."
 )
 
 #: One label map.
@@ -54,7 +54,7 @@ StudyLabels = Annotated[
 
 
 def meaning_of(text: str | None) -> LabelMapping | None:
-    """The stated meaning; None if none was stated.
+    """The given meaning; None if none was given.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def meaning_of(text: str | None) -> LabelMapping | None:
 def meanings_by_name(
     texts: Sequence[str], known: Iterable[str], apart: str = "", what: str = "method", places: str = "cases"
 ) -> dict[str, LabelMapping]:
-    """Method or arm -> what its values mean.
+    """Method or arm -> meaning of its values.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def meanings_by_name(
         ``NAME:MEANING``, or ``MEANING`` for all of ``known`` that have none of their own.
     known : iterable of str
     apart : str
-        A name among them that has to be named.
+        A name among them that must be given explicitly.
     what, places : str
-        What the names are, for the error.
+        Kind of the names, for the error.
 
     Raises
     ------
     InvalidMappingError
-        If one is no meaning.
+        If one is not a valid meaning.
     FlairSegError
         If a name is not known.
     """
@@ -109,7 +109,7 @@ def files_and_meanings(texts: Sequence[str], nothing: str) -> tuple[list[Path | 
     Raises
     ------
     InvalidMappingError
-        If what follows a file's colon is no meaning.
+        If the text after a file's colon is not a valid meaning.
     """
     from ..errors import InvalidMappingError
     from ..io.label_meanings import parse_meaning
@@ -130,7 +130,7 @@ def files_and_meanings(texts: Sequence[str], nothing: str) -> tuple[list[Path | 
         try:
             general = parse_meaning(text)
         except InvalidMappingError:
-            # A file that is not there: reading it says so.
+            # A missing file: the reader raises the error.
             files.append(Path(text))
             meanings.append(None)
     return files, [general if own is None else own for own in meanings]

@@ -1,4 +1,4 @@
-"""``flairseg lesions``: the lesion table of a label map that exists already, for instance a corrected one."""
+"""``flairseg lesions``: the lesion table of an existing label map, for instance a corrected one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def measure_lesions(path: Path, options: LesionOptions, strict: bool = False) ->
 
 
 def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str, tuple[str, ...]]:
-    """Files, what to say, warnings."""
+    """Measure and write; return files, summary line and warnings."""
     from ..anatomy import find_regions
     from ..anatomy.lesion_table import lesion_table, split_count, summary_entries, table_csv
     from ..files.atomic import all_or_none, check_folder, results_exist
@@ -88,8 +88,8 @@ def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str
     drawn = read_label_map(labels_path, volume.geometry, mapping)
     if LESION not in drawn.classes:
         raise UnsuitableMaskError(
-            f"{labels_path.name} has no class of lesions, so there is nothing to measure.",
-            "Give a label map with the lesions, or say which of its values they are.",
+            f"{labels_path.name} has no lesion class, so there is nothing to measure.",
+            "Give a label map with the lesions, or state which of its values they are.",
             code="no-lesion-class",
         )
     labels = drawn.labels

@@ -1,4 +1,4 @@
-"""``flairseg models``: what is installed and intact, which one is used when none is named, and changes of that."""
+"""``flairseg models``: list installed models and verify them; install, select, remove and export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def change_models(
     use: str | None, anyway: bool, rollback: bool, remove: str | None, export: str | None, file: Path | None,
     install: Path | None,
 ) -> int:  # fmt: skip
-    """Install, choose, go back, remove or export, then say what is in use; the exit code of the command."""
+    """Install, select, roll back, remove or export, then print the model in use; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
         if install is not None:
@@ -51,7 +51,7 @@ def _install(results: Console, path: Path) -> ModelCard:
 
 
 def _use(results: Console, named: str, anyway: bool) -> None:
-    """Choose a model: one that is installed, or a folder or file, which is installed first."""
+    """Select a model: an installed one, or a folder or file, which is installed first."""
     from ..models.choosing import ModelInUseError, check_better
     from ..models.choosing import use as use_model
 
@@ -61,7 +61,7 @@ def _use(results: Console, named: str, anyway: bool) -> None:
     if card.sha256 not in {one.sha256 for _, one in survey() if isinstance(one, ModelCard) and one.id == card.id}:
         card = _install(results, card.path.parent)
     if find_model(card.id).sha256 != card.sha256:
-        raise ModelInUseError(f"Another model is called {card.id} and comes first.", f"Remove it from ${ENVIRONMENT}.")
+        raise ModelInUseError(f"Another model named {card.id} takes precedence.", f"Remove it from ${ENVIRONMENT}.")
     use_model(card, anyway)
     results.print(Text(f"In use: {card.id} (sha256 {card.sha256[:16]}), where no model is named."), soft_wrap=True)
 
@@ -119,7 +119,7 @@ def show_models() -> int:
         if scope_of(in_use) is not None:
             parent_of(in_use)
     except FlairSegError as error:
-        # Who has other models alone and chose none needs no default.
+        # With only other models and no selection, no default is needed.
         none_chosen = default == store.DEFAULT_MODEL and isinstance(error, ModelNotFoundError)
         if table.row_count and not none_chosen:
             problems.append(("model in use", error))

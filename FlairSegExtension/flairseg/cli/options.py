@@ -1,4 +1,4 @@
-"""Options that several commands share: one name, one meaning, one help text."""
+"""Options shared by several commands: one name, one meaning, one help text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..models.store import DEFAULT_MODEL
 
 
 class Device(str, Enum):
-    """Where the network runs."""
+    """Device of the network."""
 
     auto = "auto"
     cpu = "cpu"
@@ -20,7 +20,7 @@ class Device(str, Enum):
 
 
 OutputFolder = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
+    Path, typer.Option("--output", "-o", help="Folder for the results; created if necessary.", show_default=False)
 ]
 ModelChoice = Annotated[
     str | None,
@@ -48,7 +48,7 @@ CaseName = Annotated[
     typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
 ]
 Regions = Annotated[
-    bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second a case.")
+    bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second per case.")
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace results of the same input; without it they are kept.")

@@ -1,4 +1,4 @@
-"""``flairseg phantom``: a digital head, its ground truth, lesion table and picture."""
+"""``flairseg phantom``: a digital phantom with ground truth, lesion table and picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 from ..errors import FlairSegError, OutputError
 from .console import INTERRUPTED, REFUSED, WRITTEN, interruptible, messages_console, results_console, show_error
 
-#: What each file is, in the order in which they are listed.
+#: Description of each file, in listing order.
 _FILES = {"flair": "the FLAIR", "truth": "its ground truth", "lesions": "its lesions", "picture": "a picture of both"}
 
 
@@ -18,7 +18,7 @@ def write_phantom(output: Path, seed: int, overwrite: bool) -> int:
     """Make and write the phantom of a seed; the exit code of the command."""
     messages, results = messages_console(), results_console()
     try:
-        with interruptible(), messages.status("drawing a head"):
+        with interruptible(), messages.status("generating a phantom"):
             written = _write(output, seed, overwrite)
     except FlairSegError as error:
         show_error(messages, error)

@@ -1,4 +1,4 @@
-"""The options ``--pseudonymise``, ``--pseudonym-key`` and ``--pseudonym-map``, alike on every command that writes.
+"""The options ``--pseudonymise``, ``--pseudonym-key`` and ``--pseudonym-map``, the same on every command that writes.
 
 >>> # in cli/app.py:  pseudonymise: Pseudonymise = False, pseudonym_key: PseudonymKey = None, ...
 >>> # in the command: pseudonymiser = start(messages, *pseudonyms)   # the three options as a tuple
@@ -23,7 +23,7 @@ from .console import show_error
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
 
-#: The three options as they are handed to a command: wanted or not, key file, map file.
+#: The three options as passed to a command: enabled, key file, map file.
 PseudonymOptions = tuple[bool, Path | None, Path | None]
 NO_PSEUDONYMS: PseudonymOptions = (False, None, None)
 _PANEL = "Privacy"
@@ -32,7 +32,7 @@ Pseudonymise = Annotated[
     bool,
     typer.Option(
         "--pseudonymise",
-        help="Put pseudonyms in place of names, IDs, UIDs and dates in every file, file name and message.",
+        help="Replace names, IDs, UIDs and dates with pseudonyms in every file, file name and message.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -60,7 +60,7 @@ PseudonymMap = Annotated[
 
 
 def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path | None) -> Pseudonymiser | None:
-    """The pseudonymiser that the options ask for, or None; tells where a new key was kept.
+    """The pseudonymiser requested by the options, or None; prints where a new key was stored.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path |
     pseudonymiser = pseudonymiser_for(pseudonymise, key, names)
     if new:
         messages.print(
-            Text.assemble("A new key was made: ", (str(key), "bold"), ". Keep it, and keep it apart from the results."),
+            Text.assemble("A new key was created: ", (str(key), "bold"), ". Keep it, separate from the results."),
             soft_wrap=True,
         )
     if pseudonymiser is not None and names is not None:
@@ -83,7 +83,7 @@ def start(messages: Console, pseudonymise: bool, key: Path | None, names: Path |
 
 
 def finish(messages: Console, pseudonymiser: Pseudonymiser | None, names: Path | None) -> bool:
-    """Write the map of names, if one was asked for; False if that failed, which is reported then."""
+    """Write the map of names if requested; report a failure and return False."""
     if pseudonymiser is None or names is None:
         return True
     try:

@@ -17,7 +17,7 @@ from .console import REFUSED, WRITTEN, messages_console, results_console, show_e
 if TYPE_CHECKING:
     from ..study.queue import QueueItem
 
-#: Rows that are printed; the file has all.
+#: Maximum number of rows printed; the file has all.
 _SHOWN = 30
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What the command was asked for, beside its inputs."""
+    """Options of the command, apart from its inputs."""
 
     output: Path
     flair: tuple[Path, ...] = ()
@@ -87,9 +87,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
                     show_warning(messages, warning, about)
             code = REFUSED if refused else WRITTEN
     except KeyboardInterrupt:
-        messages.print(
-            "Interrupted. Reports that were finished are kept; nothing half-written is left.", soft_wrap=True
-        )
+        messages.print("Interrupted. Finished reports are kept; no partial files are left.", soft_wrap=True)
         code = INTERRUPTED
     if not finish(messages, pseudonymiser, options.pseudonyms[2]):
         code = code or REFUSED
@@ -103,7 +101,7 @@ def report_cases(inputs: Sequence[Path], options: ReportOptions) -> int:
 
 
 def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
-    """Refuse, before any work is done, options that fit no case or leave it open which."""
+    """Raise an error, before any work is done, for options that match no case or are ambiguous."""
     from ..files.atomic import check_folder
     from ..report.texts import load_texts
 
@@ -119,14 +117,14 @@ def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
     named = [name for name, value in alone.items() if value]
     if named and len(inputs) > 1:
         raise InputNotFoundError(
-            f"{named[0]} belongs to one case, and {len(inputs)} results were named.", "Call the command once per case."
+            f"{named[0]} belongs to one case, and {len(inputs)} results were named.", "Run the command once per case."
         )
 
 
 def _write(
     path: Path, flair: Path | None, options: ReportOptions, pseudonymiser: Pseudonymiser | None
 ) -> tuple[list[Path], tuple[str, ...]]:
-    """Files of one report, and what the reader should know."""
+    """Write one report; return its files and remarks."""
     from ..report import CaseReport
 
     if pseudonymiser is not None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..files.names import NamedInput
     from ..privacy.pseudonyms import Pseudonymiser
 
-#: Cases that the table on the screen lists; all are in the files.
+#: Maximum number of cases in the table on the screen; the files have all.
 LISTED = 50
 
 
@@ -98,7 +98,7 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
                     told.case(outcome, bars)
             code = REFUSED if told.refused else WRITTEN
     except KeyboardInterrupt:
-        messages.print("Interrupted. Cases that were finished are kept; nothing half-written is left.", soft_wrap=True)
+        messages.print("Interrupted. Finished cases are kept; no partial files are left.", soft_wrap=True)
         code = INTERRUPTED
     if not finish(messages, pseudonymiser, options.pseudonyms[2]):
         code = code or REFUSED
@@ -107,7 +107,7 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
 
 
 def _one_by_one(named: Iterable[NamedInput], job: CaseJob, bars: Bars) -> Iterator[CaseOutcome]:
-    """Each case in this process; of the one before nothing is left but its outcome."""
+    """Run each case in this process; only the outcome of the previous one is kept."""
     from ..segmentation.memory import limit_heap, release_memory
 
     limit_heap()
@@ -117,14 +117,14 @@ def _one_by_one(named: Iterable[NamedInput], job: CaseJob, bars: Bars) -> Iterat
 
 
 class _Told:
-    """What the command says of its cases, and what it keeps of them: rows and warnings, no image.
+    """Report of the cases: rows and warnings are kept, images are not.
 
     Attributes
     ----------
     done, already, refused : int
         Cases that ended so.
     warnings : list of str
-        Those of all cases, each once; also of those that were done before.
+        Of all cases, without duplicates, including cases done before.
     """
 
     def __init__(self, messages: Console, quiet: bool, as_json: bool) -> None:
@@ -138,11 +138,11 @@ class _Told:
 
     @property
     def warnings(self) -> list[str]:
-        """Those of all cases, each once."""
+        """Warnings of all cases, without duplicates."""
         return list(self._warnings)
 
     def case(self, outcome: CaseOutcome, bars: Bars) -> None:
-        """A case that has ended."""
+        """Report a finished case."""
         if outcome.status == ALREADY_DONE:
             self.already += 1
             bars.drop()
@@ -165,7 +165,7 @@ class _Told:
                 show_warning(bars.console, warning, outcome.case)
 
     def error(self, error: FlairSegError, inputs: int) -> None:
-        """What kept all inputs from being segmented."""
+        """Report an error that prevented all segmentations."""
         self.refused = inputs
         self._lines.error(error)
         self._lines.end(0, 0, inputs)
@@ -215,7 +215,7 @@ def _table(rows: Iterable[CaseOutcome]) -> Table:
 
 
 class _Lines:
-    """Each case as a line of JSON on standard output, where that was asked for."""
+    """Each case as a line of JSON on standard output, if requested."""
 
     def __init__(self, wanted: bool) -> None:
         self._wanted = wanted

@@ -1,4 +1,4 @@
-"""A call of ``flairseg segment`` that is repeated: results that are there and are what was asked for are done."""
+"""Repeated calls of ``flairseg segment``: existing results that match the request are kept as done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class AlreadyDone(Exception):
-    """The results of a case are there, made of the same image by the same model."""
+    """The results of a case exist, from the same image and model."""
 
     def __init__(self, summary: Mapping[str, Any]) -> None:
         super().__init__("already done")
@@ -37,12 +37,12 @@ def raise_if_done(
     dicom: DicomOptions,
     pseudonymiser: Pseudonymiser | None,
 ) -> None:
-    """Raise :class:`AlreadyDone` where what exists is what was asked for.
+    """Raise :class:`AlreadyDone` if the existing results match the request.
 
-    That is: every file that was asked for, of an image with the same voxels and affine, by the same model with the same
-    pipeline and thresholds, with regions if they were asked for. Where the model in use was
-    adapted to a site, the result must be its own for a scan like the site's, and its parent's for any other. Where
-    anything differs, nothing is raised and the refusal stands.
+    They match if every requested file exists, from an image with the same voxels and affine, by the same model with the
+    same pipeline and thresholds, with regions if requested. If the model in use was adapted to a site, the result must
+    be its own for a scan like the site's, and its parent's for any other. Otherwise nothing is raised and the refusal
+    stands.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def raise_if_done(
         Kinds of files.
     regions : bool
     dicom : DicomOptions
-        DICOM objects carry no hash of their image: where they are asked for, the refusal stands.
+        DICOM objects carry no hash of their image: if they are requested, the refusal stands.
     pseudonymiser : Pseudonymiser or None
     """
     from ..segmentation.writing import file_names
@@ -79,7 +79,7 @@ def _is_of(summary: Any, model: ModelCard | InUse, regions: bool) -> bool:
     if card is None:
         return False
     thresholds = {CLASS_BY_VALUE[value].id: level for value, level in card.pipeline.thresholds.items()}
-    # Summaries of earlier versions do not tell the pipeline.
+    # Summaries of earlier versions lack the pipeline.
     pipelines = (None, pipeline_sha256(card))
     same = made.get("sha256") == card.sha256 and made.get("thresholds", {}) == thresholds
     return same and made.get("pipeline_sha256") in pipelines and ("regions" in summary or not regions)

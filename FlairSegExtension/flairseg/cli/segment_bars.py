@@ -1,4 +1,4 @@
-"""How far ``flairseg segment`` is: bars on a terminal, one line for each case in a log."""
+"""Progress of ``flairseg segment``: bars on a terminal, one line for each case in a log."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 
 from .console import show_information
 
-#: Terminals narrower than this get no bar, the stage alone.
+#: Terminals narrower than this show only the stage, no bar.
 _BAR_WIDTH = 70
-#: What the progress bar calls each stage.
+#: Label of each stage in the progress bar.
 STAGE_NAMES = {
     "read": "reading",
     "preprocess": "finding the brain",
@@ -24,7 +24,7 @@ STAGE_NAMES = {
 
 
 class Bars:
-    """The present case and, of several, how far the call is: two lines on a terminal; one line per case in a log."""
+    """Progress of the current case and of a call of several: two lines on a terminal; a line per case in a log."""
 
     def __init__(self, console: Console, count: int, quiet: bool = False) -> None:
         self.console = console
@@ -54,7 +54,7 @@ class Bars:
             self._progress.stop()
 
     def case(self, stem: str) -> Callable[[float, str], None]:
-        """Start the bar of the next case, in place of the one before; what to call with its progress."""
+        """Replace the bar by that of the next case; return its progress callback."""
         self._number += 1
         if self._progress is None:
             self.title(self._number, stem)
@@ -81,17 +81,17 @@ class Bars:
         return progress.add_task(title, total=1.0, stage="")
 
     def title(self, number: int, stem: str) -> None:
-        """Where there are no bars: the line of a case, before its messages."""
+        """Without bars: print the line of a case, before its messages."""
         if self._progress is None and not self._quiet:
             self.console.print(self._title(number, stem), markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """What is worth knowing about the whole call."""
+        """Print a note about the whole call."""
         if not self._quiet:
             show_information(self.console, text)
 
     def start(self, number: int, stem: str) -> Callable[[float, str], None]:
-        """Start the bar of one of several cases at once; what to call with its progress."""
+        """Start the bar of one of several concurrent cases; return its progress callback."""
         if self._progress is None:
             return lambda fraction, stage: None
         progress = self._progress
@@ -103,7 +103,7 @@ class Bars:
         return update
 
     def ended(self, number: int, again: bool = False) -> None:
-        """Take the bar of one of several cases away; it counts unless it is begun again."""
+        """Remove the bar of one of several cases; it counts unless the case is retried."""
         self._ended += not again
         if self._progress is None:
             return
@@ -113,7 +113,7 @@ class Bars:
             self._progress.update(self._all, completed=self._ended)
 
     def drop(self) -> None:
-        """Take the bar of the present case away."""
+        """Remove the bar of the current case."""
         if self._progress is not None and self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None

@@ -1,4 +1,4 @@
-"""One case of ``flairseg segment``, files to files, and what of it the command keeps: figures and texts, no image."""
+"""One case of ``flairseg segment``, and its outcome: figures and texts, no image."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.result import Segmentation
 
-#: How a case ended, as ``--json`` says it.
+#: Status of a case, as in ``--json``.
 DONE, ALREADY_DONE, FAILED = "done", "already-done", "failed"
 
 
 @dataclass(frozen=True)
 class CaseJob:
-    """What is to be done with every input of a call.
+    """Options that apply to every input of a call.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class CaseJob:
     device : str
     probabilities, overwrite, regions : bool
     lesion_mask : bool, optional
-        None: it is written, and not missed in results of an earlier version, which are done without it.
+        None: it is written, but results of an earlier version count as complete without it.
     pseudonymiser : Pseudonymiser or None
     dicom : DicomOptions
     with_summary : bool
@@ -72,7 +72,7 @@ class CaseFigures:
 
 @dataclass(frozen=True)
 class CaseOutcome:
-    """What is left of a case once its files are written.
+    """The outcome of a case once its files are written.
 
     Attributes
     ----------
@@ -81,12 +81,12 @@ class CaseOutcome:
     status : str
         :data:`DONE`, :data:`ALREADY_DONE` or :data:`FAILED`.
     figures : CaseFigures, optional
-        Of a case that is done.
+        Of a finished case.
     information, warnings : tuple of str
     summary : mapping, optional
-        ``summary.json``, if it was asked for or was there already.
+        ``summary.json``, if requested or already present.
     error : FlairSegError, optional
-        Why it failed; it carries no traceback, hence none of the case's arrays.
+        Its error, without traceback and hence without the case's arrays.
     """
 
     case: str
@@ -99,7 +99,7 @@ class CaseOutcome:
 
 
 def _unclaimed(stem: str) -> None:
-    """Cases that run one after another need not wait for one another."""
+    """Sequential cases need not wait for each other."""
 
 
 def run_case(
@@ -108,7 +108,7 @@ def run_case(
     progress: Callable[[float, str], None],
     claim: Callable[[str], None] = _unclaimed,
 ) -> CaseOutcome:
-    """Segment one input and write its files; whatever goes wrong is an outcome.
+    """Segment one input and write its files; failures are returned as outcomes.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def run_case(
     progress : callable
         ``progress(fraction, stage)``.
     claim : callable, optional
-        Called with the name of the files where that is not the input's own; returns once no earlier case of the call
-        can take it.
+        Called with the name of the files if it differs from the input's; returns once no earlier case of the call
+        can claim it.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def run_case(
 
 
 def _summary(case: Segmentation) -> dict[str, Any]:
-    """What ``summary.json`` holds of the case."""
+    """Content of the case's ``summary.json``."""
     from ..files.same_input import fingerprint
 
     digest = case.input_sha256 or fingerprint(case.volume)
@@ -163,7 +163,7 @@ def as_shown(error: Exception) -> FlairSegError:
             "Close other programs, or resample the image to larger voxels.",
         )
     return FlairSegError(
-        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
     )
 
@@ -217,7 +217,7 @@ def _segment_case(
 
 
 def _wanted(disagreement: bool, probabilities: bool, lesion_mask: bool) -> set[str]:
-    """The files of a case that were asked for, as :func:`flairseg.segmentation.writing.file_names` calls them."""
+    """The requested files of a case, as :func:`flairseg.segmentation.writing.file_names` calls them."""
     wanted = {"labels", "segmentation", "overview", "lesions", "summary"}
     wanted |= {"probabilities"} if probabilities else set()
     wanted |= {"disagreement"} if disagreement else set()
@@ -225,7 +225,7 @@ def _wanted(disagreement: bool, probabilities: bool, lesion_mask: bool) -> set[s
 
 
 def _named_by_series(item: NamedInput, read: DicomVolume, job: CaseJob, claim: Callable[[str], None]) -> NamedInput:
-    """The input named by the header of the series that was taken: a folder may hold several studies."""
+    """The input named by the header of the selected series: a folder may contain several studies."""
     from ..files.names import result_stem
     from ..segmentation.writing import check_destination
 
@@ -243,7 +243,7 @@ def _named_by_series(item: NamedInput, read: DicomVolume, job: CaseJob, claim: C
 def _refuse_other_input(
     item: NamedInput, output: Path, read: DicomVolume | None, pseudonymiser: Pseudonymiser | None
 ) -> None:
-    """Refuse, before the model runs, to replace the results of another input."""
+    """Raise an error, before the model runs, instead of replacing the results of another input."""
     from ..files.same_input import fingerprint
     from ..files.summary_paths import absolute_source
     from ..io.reader import read_volume

@@ -1,8 +1,8 @@
 """Several cases of ``flairseg segment`` at once: processes, as many as the memory allows; outcomes in order.
 
-Each process works on one case at a time and keeps the model open for the next. A pool of :mod:`concurrent.futures`
-would do but for three things: which case a lost process had, how far each case is, and that a case waits until memory
-for it is free. Dask, which runs cohorts, is an optional dependency and would have to be taught the same.
+Each process works on one case at a time and keeps the model loaded. A pool of :mod:`concurrent.futures` lacks three
+things: the case of a lost process, progress per case, and delaying a case until enough memory is free. Dask, which runs
+cohorts, is an optional dependency and lacks them too.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from ..files.names import NamedInput
     from ..privacy.pseudonyms import Pseudonymiser
 
-#: What a process says: how far its case is, that it asks for the name of files, that its case has ended.
+#: Messages of a process: progress of its case, request for a file name, end of its case.
 _PROGRESS, _CLAIM, _ENDED = "progress", "claim", "ended"
-#: Progress is reported when the stage changes or this much more is done.
+#: Progress is reported when the stage changes or by this increment.
 _STEP = 0.02
-#: Seconds that a process gets to remove its temporary files before it is killed.
+#: Seconds for a process to remove its temporary files before it is killed.
 _TIDY_S = 10.0
 
 
@@ -57,11 +57,11 @@ class _Crew:
     named : sequence of NamedInput
     job : CaseJob
     jobs : int
-        Processes at the most.
+        Maximum number of processes.
     needed : callable
-        Index of a case -> bytes that it takes at its peak, the process included.
+        Index of a case -> peak memory in bytes, including the process.
     budget, idle : int
-        Bytes for all, and of a process that waits.
+        Total memory in bytes, and that of an idle process.
     """
 
     named: Sequence[NamedInput]
@@ -73,14 +73,14 @@ class _Crew:
     bars: Bars
     workers: list[_Worker] = field(default_factory=list)
     waiting: deque[int] = field(default_factory=deque)
-    #: Cases whose process was lost beside others: they get the memory to themselves, once.
+    #: Cases whose process was lost while others ran: retried once, alone.
     alone: set[int] = field(default_factory=set)
     outcomes: dict[int, CaseOutcome] = field(default_factory=dict)
     updates: dict[int, Callable[[float, str], None]] = field(default_factory=dict)
     told: bool = False
 
     def run(self) -> Iterator[CaseOutcome]:
-        """Outcomes in the order of the inputs, each as soon as those before it are there."""
+        """Yield outcomes in the order of the inputs, each as soon as its predecessors are available."""
         self.waiting.extend(range(len(self.named)))
         for index in range(len(self.named)):
             while index not in self.outcomes:
@@ -105,7 +105,7 @@ class _Crew:
             worker = next((one for one in self.workers if one.index is None), None) or self._new_worker()
             self.updates[index] = self.bars.start(index + 1, item.case)
             worker.index = index
-            # A process that is gone already is noticed when it is listened to.
+            # A terminated process is detected when its messages are read.
             with suppress(OSError):
                 worker.pipe.send((item, self.job.pseudonymiser))
 
@@ -114,7 +114,7 @@ class _Crew:
         if not busy or self.named[index].refusal is not None:
             return True
         if index in self.alone:
-            # Later ones that wait for a name wait for this case.
+            # Later cases that wait for a name wait for this one.
             return all(one.claims and one.index is not None and one.index > index for one in busy)
         if len(busy) >= self.jobs or any(one.index in self.alone for one in busy):
             return False
@@ -143,7 +143,7 @@ class _Crew:
         return self.workers[-1]
 
     def _listen(self) -> None:
-        """Wait until a process says something, and take it in."""
+        """Wait for a message of a process, and handle it."""
         pipes_of = {worker.pipe: worker for worker in self._busy}
         for pipe in pipes.wait(list(pipes_of)):
             worker = pipes_of[pipe]  # type: ignore[index] # what was waited for
@@ -175,7 +175,7 @@ class _Crew:
         worker.index, worker.claims = None, False
 
     def _lost(self, worker: _Worker) -> None:
-        """The process of a case is gone, most often for lack of memory."""
+        """Handle the loss of a case's process, usually for lack of memory."""
         index, others = worker.index, len(self._busy) > 1
         self.workers.remove(worker)
         worker.pipe.close()
@@ -189,13 +189,13 @@ class _Crew:
             return
         error = WorkerError(
             f"The process that segmented this case ended (exit code {worker.process.exitcode}).",
-            "Often there is too little memory: close other programs, or resample the image to larger voxels.",
+            "The usual cause is too little memory: close other programs, or resample the image to larger voxels.",
             code="case-process-lost",
         )
         self._ended(worker, failed(self.named[index].case, error, self.job.pseudonymiser))
 
     def _grant(self) -> None:
-        """Let the first of the unfinished cases have the name that it asks for: an earlier one cannot take it now."""
+        """Grant the first unfinished case the name it requests: no earlier case can take it any more."""
         first = min((one.index for one in self._busy if one.index is not None), default=None)
         first = min([first, *self.waiting], key=lambda n: len(self.named) if n is None else n, default=None)
         for worker in self._busy:
@@ -210,7 +210,7 @@ class _Crew:
             if interrupted and sys.platform != "win32":
                 worker.process.terminate()
             else:
-                # Who waits leaves. Who is busy (Windows, where terminate() leaves no time) stops at the next step.
+                # Idle processes exit. Busy ones (on Windows, where terminate() is immediate) stop at the next step.
                 with suppress(OSError):
                     worker.pipe.send(None)
         for worker in self.workers:
@@ -223,7 +223,7 @@ class _Crew:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let SIGINT and SIGTERM act behind the block: a process that is half started belongs to nobody yet.
+    """Defer SIGINT and SIGTERM until after the block: a partly started process has no owner yet.
 
     A process that is started within begins with SIGINT blocked (POSIX): Ctrl-C reaches every process of a terminal, and
     this one alone acts on it.
@@ -249,7 +249,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def side_by_side(named: Sequence[NamedInput], job: CaseJob, bars: Bars, jobs: int) -> Iterator[CaseOutcome]:
-    """Each case in a process, several at once.
+    """Run cases in separate processes, several at once.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def side_by_side(named: Sequence[NamedInput], job: CaseJob, bars: Bars, jobs: in
     Raises
     ------
     KeyboardInterrupt
-        Passed on, once no process is left.
+        Re-raised once all processes have ended.
     """
     from ..io.extent import voxels_in
     from ..segmentation.memory import IDLE_BYTES, budget_bytes, needed_bytes
@@ -296,15 +296,15 @@ def _reduced(proxy: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
     return _proxy_from, (dict(proxy),)
 
 
-# A model's card holds such mappings, which pickle does not know.
+# A model's card holds such mappings, which cannot be pickled.
 ForkingPickler.register(MappingProxyType, _reduced)
 
 
-# --- in the process of a case
+# --- in the worker process
 
 
 class _Signals:
-    """SIGTERM ends a case like Ctrl-C, so that its temporary files go; a process that waits just leaves."""
+    """SIGTERM ends a case like Ctrl-C, so that its temporary files are removed; an idle process exits."""
 
     def __init__(self) -> None:
         self.busy = False
@@ -321,7 +321,7 @@ class _Signals:
 
 
 def _work(pipe: pipes.Connection, job: CaseJob, cores: int) -> None:
-    """Case after case, until there is none or nobody listens."""
+    """Process cases until there are none, or the parent is gone."""
     from ..segmentation.inference import limit_cores
     from ..segmentation.memory import limit_heap, release_memory
 

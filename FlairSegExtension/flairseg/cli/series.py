@@ -1,4 +1,4 @@
-"""``flairseg series``: what a DICOM folder holds, and which series would be segmented, and why."""
+"""``flairseg series``: list the series of a DICOM folder, and which would be segmented, and why."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def show_series(folder: Path) -> int:
 
             failure: FlairSegError | None = None
             try:
-                with messages.status("looking at the headers ..."):
+                with messages.status("reading the headers ..."):
                     try:
                         found = find_flair(folder)
                         listing, scan, reason = found.listing, found.scan, found.reason
@@ -73,7 +73,7 @@ def _table(listing: Sequence[Listed]) -> Table:
     table.add_column("Plane")
     table.add_column("Slices", justify="right")
     table.add_column("Voxel\nmm", no_wrap=True)
-    table.add_column("What it is", overflow="fold")
+    table.add_column("Content", overflow="fold")
     for entry in listing:
         stack = entry.stack
         k, j, i = stack.spacing

@@ -21,7 +21,8 @@ def adapt(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the adapted model and its proof.", show_default=False)
+        Path,
+        typer.Option("--output", "-o", help="Folder for the adapted model and its proof.", show_default=False),
     ],
     base: Annotated[
         str | None,
@@ -32,12 +33,12 @@ def adapt(
             show_default="of the model in use",
         ),
     ] = None,
-    time: Annotated[str, typer.Option("--time", "-t", help="What all of it may take: 20m, 1h.")] = "20m",
+    time: Annotated[str, typer.Option("--time", "-t", help="Total time limit: 20m, 1h.")] = "20m",
     patients: Annotated[
         Path | None,
         typer.Option(
             "--patients",
-            help="CSV with the columns case, patient, where names do not tell which cases are of one patient.",
+            help="CSV with the columns case, patient, where names do not identify the patient of a case.",
             show_default=False,
         ),
     ] = None,
@@ -47,12 +48,12 @@ def adapt(
     seed: Annotated[int, typer.Option("--seed", "-s", help="Of folds and training.", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,
 ) -> None:
-    """Adapt a model to the reviewed cases of this site, and prove on left-out patients whether it became better.
+    """Adapt a model to the reviewed cases of this site, and test on left-out patients whether it improved.
 
-    Writes [green]model.onnx[/green] and [green]card.json[/green], a model like any other, and
-    [green]proof.html[/green]: base against adapted on patients that were left out, what was forgotten, which cases were
-    not used and why. The verdict is [bold]better[/bold], [bold]no difference shown[/bold] or [bold]worse[/bold]. The
-    model in use stays until [cyan]flairseg models --use[/cyan]. Takes 3 patients or more, 5 to show a difference.
+    Writes [green]model.onnx[/green] and [green]card.json[/green], a regular model, and
+    [green]proof.html[/green]: base against adapted model on left-out patients, forgetting, and the cases that were
+    not used. The verdict is [bold]better[/bold], [bold]no difference shown[/bold] or [bold]worse[/bold]. The model
+    in use is unchanged until [cyan]flairseg models --use[/cyan]. Needs 3 patients, and 5 to show a difference.
     """
     from .adapt import adapt_model
 
@@ -62,18 +63,16 @@ def adapt(
 def models(
     use: Annotated[
         str | None,
-        typer.Option("--use", metavar="ID|FOLDER", help="Use this model where none is named.", show_default=False),
+        typer.Option("--use", metavar="ID|FOLDER", help="Use this model by default.", show_default=False),
     ] = None,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="With --use: also a model that was not shown to be better.")
-    ] = False,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the model that was in use before.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="With --use: also a model not shown to be better.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Return to the model used before.")] = False,
     remove: Annotated[
         str | None, typer.Option("--remove", metavar="ID", help="Remove one of your models.", show_default=False)
     ] = None,
     export: Annotated[
         str | None,
-        typer.Option("--export", metavar="ID", help="Write a model to one file for another site.", show_default=False),
+        typer.Option("--export", metavar="ID", help="Export a model to one file for another site.", show_default=False),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", help="With --export: the file.", show_default="<id>.zip")
@@ -85,7 +84,7 @@ def models(
         ),
     ] = None,
 ) -> None:
-    """List the models that can be used, where they were found, and whether their weights are intact; choose one."""
+    """List the available models, their location, and whether their weights are intact; select one."""
     from .models import change_models, show_models
 
     if any((use, rollback, remove, export, install)):
@@ -100,13 +99,13 @@ def drift(
     ] = None,
     images: Annotated[
         bool,
-        typer.Option("--images/--no-images", help="Also chart confidence and image statistics; takes seconds a case."),
+        typer.Option("--images/--no-images", help="Also chart confidence and image statistics (seconds per case)."),
     ] = True,
 ) -> None:
-    """Watch for drift: control charts of the cases that were reviewed with a model, in order of time.
+    """Monitor drift: control charts of the cases reviewed with a model, in order of time.
 
-    Charts how often results are accepted without edits, how much is edited, how confident the model is and what the
-    images are like, against the first 15 cases with the model (or those of the adaptation). The alarm rule and its
+    Charts the rate of acceptance without edits, the amount of editing, model confidence and image
+    statistics against the first 15 cases with the model (or those of the adaptation). The alarm rule and its
     simulated rate of false alarms are printed.
 
     [bold]Exit codes[/bold]   0 no change shown   2 refused   3 alarm   130 interrupted
@@ -117,7 +116,7 @@ def drift(
 
 
 class QueueOrder(str, Enum):
-    """What comes first in the review queue."""
+    """Order of the review queue."""
 
     correction = "correction"
     learning = "learning"
@@ -128,7 +127,8 @@ def queue(
         Path, typer.Argument(metavar="RESULTS", help="Folder of results, or CSV list of cases.", show_default=False)
     ],
     cases: Annotated[
-        Path | None, typer.Option("--cases", help="Folder of reviewed cases: gives each its state.", show_default=False)
+        Path | None,
+        typer.Option("--cases", help="Folder of reviewed cases, for their state.", show_default=False),
     ] = None,
     order: Annotated[
         QueueOrder,
@@ -141,7 +141,7 @@ def queue(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV to write.", show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
-    """List the cases of a folder in the order in which to review them."""
+    """List the cases of a folder in review order."""
     from .queue import show_queue
 
     raise typer.Exit(show_queue(source, cases, order is QueueOrder.learning, output, overwrite))

@@ -1,4 +1,4 @@
-"""``flairseg study``: commands, options, help. What a command does is in ``study_running`` and ``study_analysis``."""
+"""``flairseg study``: commands, options, help; implementation in ``study_running`` and ``study_analysis``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ study_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Blinded rating studies: draft and lock a protocol, watch it, close it, analyse it.",
+    help="Blinded reader studies: draft and lock a protocol, monitor, close and analyse the study.",
     epilog="Research use only - not a medical device.",
 )
 
@@ -31,7 +31,7 @@ _Coordinator = Annotated[
     ),
 ]
 _Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for the results; created if need be.", show_default=False)
+    Path, typer.Option("--output", "-o", help="Folder for the results; created if necessary.", show_default=False)
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
 _Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap.", min=0)]
@@ -57,10 +57,10 @@ def new(
     ],
     study_id: Annotated[str, typer.Option("--id", help="Id of the study.")] = "study-1",
     repeats: Annotated[int, typer.Option("--repeats", help="Showings of each mask to each rater.", min=1, max=20)] = 2,
-    binary: Annotated[bool, typer.Option("--binary", help="Masks hold 1 for lesion.")] = False,
+    binary: Annotated[bool, typer.Option("--binary", help="Lesions have value 1.")] = False,
     labels: MethodMeanings = None,
 ) -> None:
-    """Draft a protocol from folders of images and masks. Look through it before you lock it."""
+    """Draft a protocol from folders of images and masks. Review it before locking."""
     from .study_running import new_protocol
 
     raise typer.Exit(new_protocol(protocol, study_id, images, arm, rater, repeats, binary, labels or ()))
@@ -76,9 +76,9 @@ def check(
     ],
     coordinator: _Coordinator = None,
 ) -> None:
-    """Check a protocol before it is locked, or a study for anything that was changed since.
+    """Check a protocol before it is locked, or a study for changes since.
 
-    Exit code 2 if something was found.
+    Exit code 2 if there are findings.
     """
     from .study_running import check_path
 
@@ -101,7 +101,7 @@ def lock(
         Path | None,
         typer.Option(
             "--coordinator",
-            help="New folder for protocol and sealed key, where no rater looks.",
+            help="New folder for protocol and sealed key, inaccessible to raters.",
             show_default="STUDY/coordinator",
         ),
     ] = None,
@@ -114,7 +114,7 @@ def lock(
 
 @study_app.command()
 def status(study: _Study, coordinator: _Coordinator = None) -> None:
-    """How far each rater is."""
+    """Show each rater's progress."""
     from .study_running import show_status
 
     raise typer.Exit(show_status(study, coordinator))
@@ -127,7 +127,7 @@ def exclude(
     reason: Annotated[str, typer.Option("--reason", help="Why; the report lists it.", show_default=False)],
     coordinator: _Coordinator = None,
 ) -> None:
-    """Leave a case out of the results. Its answers stay in the records."""
+    """Exclude a case from the results. Its answers stay in the records."""
     from .study_running import exclude_case
 
     raise typer.Exit(exclude_case(study, case, reason, coordinator))
@@ -139,7 +139,7 @@ def close(
     incomplete: Annotated[bool, typer.Option("--incomplete", help="Close although showings are unanswered.")] = False,
     coordinator: _Coordinator = None,
 ) -> None:
-    """End a study and open its key. Nobody can answer afterwards."""
+    """Close a study and open its key. No answers are accepted afterwards."""
     from .study_running import close_study
 
     raise typer.Exit(close_study(study, incomplete, coordinator))
@@ -184,14 +184,14 @@ def import_(
     type_: Annotated[
         list[str] | None,
         typer.Option(
-            "--type", help="QUESTION=TYPE, where a file does not say the type. Repeat it.", show_default=False
+            "--type", help="QUESTION=TYPE, where a file does not state the type. Repeat it.", show_default=False
         ),
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the report.")] = "",
     seed: _Seed = 0,
     overwrite: _Overwrite = False,
 ) -> None:
-    """Analyse ratings that were collected elsewhere."""
+    """Analyse ratings collected elsewhere."""
     from .study_analysis import import_ratings
 
     raise typer.Exit(import_ratings(files, output, type_ or (), title, seed, overwrite))

@@ -24,7 +24,7 @@ from .console import (
 if TYPE_CHECKING:
     from ..study.analysis.inputs import AnalysisInputs
 
-#: What the progress bar calls each stage.
+#: Label of each stage in the progress bar.
 STAGE_NAMES = {
     "read": "reading",
     "table": "checking the ratings",
@@ -62,7 +62,7 @@ def import_ratings(
         CSV files or folders of them.
     output : Path
     types : sequence of str
-        ``QUESTION=TYPE``, for questions whose files do not say their type.
+        ``QUESTION=TYPE``, for questions whose files do not state their type.
     title : str
     seed : int
     overwrite : bool

@@ -54,7 +54,7 @@ def new_protocol(
         for sentence in draft.left_out:
             show_warning(messages, CaseWarning(f"Left out: {sentence}.", "image-left-out"))
         written = write_draft(draft, path)
-        _say(results, str(written), f"  {len(draft.content['cases'])} cases. Look through it, then check and lock it.")
+        _say(results, str(written), f"  {len(draft.content['cases'])} cases. Review it, then check and lock it.")
         return WRITTEN
 
     return _run(run)
@@ -110,7 +110,7 @@ def lock_protocol(protocol: Path, folder: Path, store: str, coordinator: Path | 
 
 
 def show_status(folder: Path, coordinator: Path | None) -> int:
-    """Print how far everybody is; the exit code of the command."""
+    """Print each rater's progress; the exit code of the command."""
 
     def run(messages: Console, results: Console) -> int:
         from ..study.study import Study
@@ -152,11 +152,9 @@ def exclude_case(folder: Path, case: str, reason: str, coordinator: Path | None)
         study = Study(folder, coordinator)
         study.exclude(case, reason)
         if AFTER_UNSEALING in study.excluded()[case]:
-            text = (
-                "The key was open already, so results could be known when this case was left out. The report says so."
-            )
+            text = "The key was already open, so results may have been known when this case was excluded."
             show_warning(messages, CaseWarning(text, "excluded-after-unsealing"))
-        _say(results, case, "  left out of the results; its answers stay in the records.")
+        _say(results, case, "  excluded from the results; its answers stay in the records.")
         return WRITTEN
 
     return _run(run)
@@ -170,7 +168,7 @@ def close_study(folder: Path, incomplete: bool, coordinator: Path | None) -> int
 
         study = Study(folder, coordinator)
         study.close(incomplete)
-        _say(results, study.id, "  closed. The key is the one that was committed to; results can be analysed now.")
+        _say(results, study.id, "  closed. The key matches its commitment; results can be analysed now.")
         return WRITTEN
 
     return _run(run)
@@ -200,7 +198,7 @@ def _run(what: Callable[[Console, Console], int]) -> int:
         show_error(messages, error)
         return REFUSED
     except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing half-written was left.")
+        messages.print("Interrupted. No partial files are left.")
         return INTERRUPTED
 
 
@@ -213,7 +211,7 @@ def _inside(coordinator: Path) -> CaseWarning:
 
 
 def _minute(moment: str | None) -> str:
-    """A time of the records to the minute, for people."""
+    """Format a time of the records to the minute."""
     return "-" if moment is None else moment[:16].replace("T", " ")
 
 
@@ -224,7 +222,7 @@ def _arms(given: Sequence[str]) -> dict[str, Path]:
         if not sign or not name.strip() or not folder.strip():
             raise FlairSegError(f"--arm {text} cannot be understood.", "Write --arm NAME=FOLDER.")
         if name.strip() in arms:
-            raise FlairSegError(f"The arm {name.strip()} is named twice.", "Give each arm a name of its own.")
+            raise FlairSegError(f"The arm {name.strip()} is named twice.", "Give each arm a different name.")
         arms[name.strip()] = Path(folder.strip())
     return arms
 

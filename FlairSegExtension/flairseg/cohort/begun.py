@@ -1,8 +1,8 @@
-"""Which sessions are being worked on: what a process leaves behind that was killed.
+"""Sessions in progress: markers left behind by killed processes.
 
-A marker file is there from the beginning of a session to its end and grows by one byte for each beginning. Found longer
-than zero at a beginning, the processes that began before did not end it: they died at it. So the session that kills its
-process is told from those that were only on the same computer, whatever runs the workers.
+A marker file exists from the start of a session to its end and grows by one byte for each start. If it is not empty at
+a start, earlier processes died at the session. This distinguishes the session that kills its process from those that
+only ran on the same computer, whatever runs the workers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from ..files.atomic import output_error
 from .layout import Layout
 
-#: The process that runs everything works on the sessions itself, or others do.
+#: Sessions are processed in the main process, or in workers.
 IN_PROCESS, WORKERS = "in-process", "workers"
 _BYTES = {IN_PROCESS: b"p", WORKERS: b"w"}
 
@@ -24,7 +24,7 @@ def begin(layout: Layout, case: str, mode: str) -> int:
     Returns
     -------
     int
-        How many processes died at it before.
+        Number of processes that died at it before.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from .model import BIDS, DONE, Session, SessionRow
 #: Version of BIDS that is followed.
 BIDS_VERSION = "1.10.0"
 _PAGE = "https://github.com/flairseg/FlairSeg"
-#: What has no place in BIDS. Folders without a slash behind them: the validator knows no other.
+#: Folders outside BIDS. Without a trailing slash: the validator accepts no other form.
 _IGNORED = (
     "cohort.*", "lesions.parquet", "changes.csv", "failures.csv", "run.json", "methods.md", "queue.csv", "cases",
     "changes", "work",
@@ -33,11 +33,11 @@ ventricles, normal periventricular white matter hyperintensity and lesions. Rese
 
 - `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels, values in `dseg.tsv`; `*_desc-lesion_mask.nii.gz`: lesions alone.
 - `cohort.csv`, `cohort.parquet`: one row a session; `lesions.parquet`: one row a lesion; `changes.csv`: one row a
-  comparison of two sessions; `failures.csv`: sessions without a result, and what helps.
-- `queue.csv`: the sessions in the order in which to review them, where it was asked for.
-- `cohort.html`: the same to look at. `run.json`, `methods.md`: what was run, with versions and hashes.
+  comparison of two sessions; `failures.csv`: sessions without a result, with advice.
+- `queue.csv`: the sessions in review order, if requested.
+- `cohort.html`: overview page. `run.json`, `methods.md`: description of the run, with versions and hashes.
 - `cases/`: summary, lesion table and pictures of each session; `changes/`: those of each comparison; `work/`: what a
-  run needs to go on.
+  run needs to resume.
 """
 
 
@@ -48,7 +48,7 @@ def write_dataset(layout: Layout, source: Path | None, kind: str, models: str) -
     ----------
     layout : Layout
     source : Path or None
-        Where the images are from; None: not to be stated.
+        Source of the images; None: not stated.
     kind : str
         Of the source.
     models : str

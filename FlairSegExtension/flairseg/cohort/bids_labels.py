@@ -1,4 +1,4 @@
-"""Subject and session labels by BIDS (letters and digits) out of whatever a source calls its subjects and visits.
+"""Subject and session labels by BIDS (letters and digits) from a source's names of subjects and visits.
 
 https://bids-specification.readthedocs.io/en/stable/common-principles.html#entities
 """
@@ -75,7 +75,7 @@ def first_name(*names: str) -> str:
 
 
 def subject_labels(names: Iterable[str]) -> dict[str, str]:
-    """A label for each subject of a source, each another one, also on disks that do not know upper case.
+    """A unique label for each subject of a source, also on case-insensitive disks.
 
     Where the labels of several names are the same (``1-12`` and ``11-2``), the name that is its own label keeps it, and
     a piece of its hash goes behind each other one: images of two subjects are never taken for visits of one.
@@ -109,7 +109,7 @@ def subject_labels(names: Iterable[str]) -> dict[str, str]:
 
 
 def subjects_meant(names: Iterable[str], labels: Mapping[str, str]) -> dict[str, str]:
-    """Which subject of a source each name of another table means.
+    """Match the names of another table to the subjects of a source.
 
     That of the same name; else that whose name has other separators (``1_12`` for ``1/12``); else that of the same
     label. A name that could mean several subjects, or several names that could mean one, mean none.
@@ -182,7 +182,7 @@ def subject_and_session(parts: Iterable[str]) -> tuple[str, str]:
     -------
     tuple of str
         As the source writes them, parts of the subject with slashes between them (``center1/12``); the subject is empty
-        where no part tells.
+        where no part identifies it.
     """
     subjects: list[str] = []
     visits: list[str] = []

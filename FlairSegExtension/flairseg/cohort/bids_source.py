@@ -21,7 +21,7 @@ _FLAIR = "FLAIR"
 #: Values of the entity ``part`` that are no magnitude.
 _NO_MAGNITUDE = frozenset({"phase", "real", "imag"})
 
-#: Subjects that are looked at to tell a data set without a description.
+#: Number of subjects checked to recognise a data set without a description.
 _LOOKED_AT = 20
 
 
@@ -40,7 +40,7 @@ class _Image:
         return bool(agent_warnings(self.path))
 
 
-#: What is preferred of two FLAIRs of a session, and how that is said; the first difference decides.
+#: Preferences between two FLAIRs of a session, with their wording; the first difference decides.
 _PREFERENCES: tuple[tuple[str, Callable[[_Image], object]], ...] = (
     ("it is the magnitude image", lambda i: i.entities.get("part", "mag") not in _NO_MAGNITUDE),
     ("it was made without contrast agent", lambda i: not i.has_contrast_agent),
@@ -51,7 +51,7 @@ _PREFERENCES: tuple[tuple[str, Callable[[_Image], object]], ...] = (
 
 
 def is_bids(folder: Path) -> bool:
-    """Whether a folder is a BIDS data set, or laid out like one."""
+    """Whether a folder is a BIDS data set, or structured like one."""
     subjects = [p for p in _folders(folder) if p.name.startswith("sub-")]
     if (folder / "dataset_description.json").is_file() and subjects:
         return True
@@ -59,7 +59,7 @@ def is_bids(folder: Path) -> bool:
 
 
 def bids_sessions(folder: Path) -> list[Session]:
-    """The sessions of a data set, those without a FLAIR too; ``derivatives`` and ``sourcedata`` are not looked at."""
+    """The sessions of a data set, including those without a FLAIR; ``derivatives`` and ``sourcedata`` are ignored."""
     found = []
     for subject in _folders(folder):
         if not subject.name.startswith("sub-"):
@@ -87,20 +87,20 @@ def _session(subject: Path, visit: Path) -> Session:
     if not images:
         others = sorted({stem_of(p).rpartition("_")[2] for p in _images(visit)})
         there = f"there is {', '.join(others)}" if others else "there is no image"
-        return Session(subject.name, label, "", BIDS, f"No file is called _FLAIR; {there}.")
+        return Session(subject.name, label, "", BIDS, f"No file is named _FLAIR; {there}.")
     ranked = sorted(images, key=lambda i: (*(rule(i) for _, rule in _PREFERENCES), str(i.path)), reverse=True)
     best = ranked[0]
     reason = "The only FLAIR of the session, by its name."
     if len(ranked) > 1:
         why = next((words for words, rule in _PREFERENCES if rule(best) != rule(ranked[1])), "it comes first by name")
         left = ", ".join(i.path.name for i in ranked[1:4])
-        reason = f"Of {len(ranked)} FLAIRs it was taken because {why}; not taken: {left}."
+        reason = f"Of {len(ranked)} FLAIRs this one was chosen because {why}; others: {left}."
     date = _acquired(subject, visit, best.path) or date_in(label)
     return Session(subject.name, label, str(best.path), BIDS, reason, date=date)
 
 
 def _acquired(subject: Path, visit: Path, image: Path) -> str:
-    """Date of acquisition by ``*_scans.tsv`` or the sidecar; empty where neither says it."""
+    """Date of acquisition by ``*_scans.tsv`` or the sidecar; empty where neither has it."""
     names = {f"{subject.name}_scans.tsv", f"{subject.name}_{visit.name}_scans.tsv"}
     for table in (visit / name for name in sorted(names)):
         wanted = image.relative_to(visit).as_posix()

@@ -1,7 +1,7 @@
 """One session from its image to its files and its row; the same in a worker of a cluster and in this process.
 
-Nothing of a session is handed over but its name: the worker knows from :class:`Work` where the image is, so that
-neither tasks nor logs nor dashboards hold a path.
+Only a session's name is sent: the worker knows the path of the image from :class:`Work`, so tasks, logs and dashboards
+contain no paths.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOST_DEATHS = 2
 
 @dataclass(frozen=True)
 class Work:
-    """What a process needs to know to work on the sessions of a run; sent to each worker once.
+    """Configuration of a process that works on the sessions of a run; sent to each worker once.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ def prepare(work: Work) -> ModelCard | InUse:
     card = _same(options.model, options.model_sha256)
     if options.pipeline_sha256 not in ("", pipeline_sha256(card)):
         raise FlairSegError(
-            f"The card of the model {card.id} on this computer is not the one that the run was started with (its "
+            f"The card of the model {card.id} on this computer is not the one the run was started with (its "
             "pipeline differs).",
             "Install the same version of the model on every computer of the cluster.",
             code="other-model",
@@ -126,7 +126,7 @@ def _same(path: str, sha256: str) -> ModelCard:
     card = load_card(path)
     if card.sha256 != sha256:
         raise FlairSegError(
-            f"The model {card.id} on this computer is not the one that the run was started with (sha256 differs).",
+            f"The model {card.id} on this computer is not the one the run was started with (sha256 differs).",
             "Install the same version of the model on every computer of the cluster.",
             code="other-model",
         )
@@ -183,7 +183,7 @@ def work_on(case: str, work: Work) -> Answer:
         else:
             row, lesions = _attempt(case, work, deaths)
         # Under pseudonyms the moment of processing is left out, see :mod:`flairseg.privacy`.
-        # A result that was kept was finished before: verdicts on it stand.
+        # A kept result was finished before: verdicts on it remain valid.
         row = replace(row, finished="" if work.secret is not None else row.finished or now())
         write_row(work.layout, row, lesions)
         return Answer(row=row)
@@ -232,7 +232,7 @@ def is_same_work(row: SessionRow, made: _Made) -> bool:
 
 
 def keyed(digest: str, pseudonymiser: Pseudonymiser | None) -> str:
-    """A hash of the input, under the key where there are pseudonyms: nobody who has the image can look it up."""
+    """A hash of the input, keyed under pseudonyms: it cannot be looked up from the image."""
     return digest if pseudonymiser is None or not digest else pseudonymiser.content_digest(digest)
 
 
@@ -251,7 +251,7 @@ def learn_names(session: Session, shown: Session, pseudonymiser: Pseudonymiser |
 
 
 def typed(error: BaseException) -> FlairSegError:
-    """An error as a row tells it."""
+    """An error as fields of a row."""
     if isinstance(error, FlairSegError):
         return error
     if isinstance(error, MemoryError):
@@ -260,7 +260,7 @@ def typed(error: BaseException) -> FlairSegError:
             "Allow more memory for each worker, or resample the image to larger voxels.",
         )
     return FlairSegError(
-        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
         code="unexpected-error",
     )
@@ -274,8 +274,8 @@ def failed_row(shown: Session, error: FlairSegError) -> SessionRow:
 def quarantined(deaths: int) -> FlairSegError:
     """The error of what ended its process too often."""
     return FlairSegError(
-        f"The process that worked on this ended {deaths} times while it did; it was left alone.",
-        "Often the memory of a worker was too small for the image: allow more, then try the failed sessions again.",
+        f"The process that worked on this ended {deaths} times; it is skipped.",
+        "Often a worker had too little memory for the image: allow more, then retry the failed sessions again.",
         code="quarantined",
     )
 

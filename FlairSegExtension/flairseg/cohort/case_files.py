@@ -1,4 +1,4 @@
-"""The files of a session: BIDS derivatives, and what BIDS has no place for; each group whole or not at all."""
+"""The files of a session: BIDS derivatives, and files outside BIDS; each group completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .layout import DSEG, LESION_MASK, PROBSEG, Layout
 from .model import Session, SessionRow
 from .options import CaseOptions
 
-#: Of each BIDS derivative: suffix, which part of a segmentation it is, and what its sidecar says.
+#: Of each BIDS derivative: suffix, the part of a segmentation, and the description in its sidecar.
 _DERIVATIVES = {
     "dseg": (DSEG, "labels", "Ventricles, normal white matter hyperintensity and lesions; values in dseg.tsv."),
     "lesion_mask": (LESION_MASK, "lesion_mask", "Lesions (abnormal white matter hyperintensity): 1, all else: 0."),

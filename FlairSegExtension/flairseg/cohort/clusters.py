@@ -25,13 +25,13 @@ BATCH_SYSTEMS = {SLURM: "SLURMCluster", PBS: "PBSCluster", LSF: "LSFCluster"}
 #: Memory that one session takes at most, measured with the default model on 512 x 512 x 40 and on 1 mm isotropic
 #: FLAIRs, with a margin. Where less is there, fewer workers run.
 NEEDED_BYTES = 3 << 30
-#: What a worker with a loaded model holds before any image is read.
+#: Memory of a worker with a loaded model before any image is read.
 LEAST_BYTES = 600 * 10**6
 #: Share of the machine's memory that workers may take together.
 SHARE = 0.85
 #: Seconds within which a running scheduler has to answer.
 CONNECT_S = 15.0
-#: Where a dashboard listens that no other program can be in the way of.
+#: Dashboard address that conflicts with no other program.
 FREE_PORT = "127.0.0.1:0"
 #: Share of its limit at which Dask ends a worker.
 _TERMINATE = 0.95
@@ -41,7 +41,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10,
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Where and with how much a run works.
+    """Executor and resources of a run.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ClusterOptions:
     prologue : tuple of str
         Commands of the job script before the worker starts (``module load``, ``source activate``).
     dashboard : str
-        Where the dashboard of a cluster on this machine listens; empty: nowhere.
+        Address of the dashboard of a cluster on this machine; empty: none.
     """
 
     jobs: int | None = None
@@ -85,7 +85,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class Share:
-    """What each worker on this machine gets: ``workers`` of ``cores`` and ``memory_bytes`` each."""
+    """Resources of each worker on this machine: ``workers`` of ``cores`` and ``memory_bytes`` each."""
 
     workers: int
     cores: int
@@ -102,7 +102,7 @@ def bytes_of(text: str) -> int:
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE)
     if found is None:
-        raise FlairSegError(f"{text!r} is no size of memory.", "Write it as 4GB or 3500MB.", code="not-a-size")
+        raise FlairSegError(f"{text!r} is not a memory size.", "Write it as 4GB or 3500MB.", code="not-a-size")
     return int(float(found[1]) * _UNITS[(found[2] or "").lower()])
 
 
@@ -116,7 +116,7 @@ def available_memory() -> int:
 
 
 def share_of(options: ClusterOptions, sessions: int, memory: int | None = None, cores: int | None = None) -> Share:
-    """How many workers run on this machine, and what each gets.
+    """Determine the number of workers on this machine, and the resources of each.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def share_of(options: ClusterOptions, sessions: int, memory: int | None = None, 
 
 def _memory_too_small(who: str) -> FlairSegError:
     return FlairSegError(
-        f"{who} could not even load the model.",
+        f"{who} could not load the model.",
         f"Give each worker {LEAST_BYTES / 1e9:.1f} GB or more, with fewer at once; {NEEDED_BYTES / 1e9:.1f} GB suit "
         "most images.",
         code="memory-too-small",
@@ -170,7 +170,7 @@ def make_executor(options: ClusterOptions, run: str, share: Share, folder: Path)
     share : Share
         Of a cluster on this machine.
     folder : Path
-        Where job scripts and logs of a batch system go.
+        Folder for job scripts and logs of a batch system.
 
     Raises
     ------
@@ -237,12 +237,12 @@ def _local_cluster(options: ClusterOptions, share: Share, scratch: str) -> Clust
                 "distributed.scheduler.allowed-failures": 1000,
                 "distributed.scheduler.worker-saturation": 1.0,
                 "temporary-directory": scratch,
-                # Nobody looks at it, and it takes a sample of every worker each 10 ms.
+                # It is not viewed, and it samples every worker each 10 ms.
                 "distributed.worker.profile.enabled": False,
             }
         ),
     ):
-        # A port that was asked for and is taken: another is found, and the run tells which.
+        # A requested port that is taken: another is found, and the run reports it.
         warnings.simplefilter("ignore")
         return LocalCluster(
             n_workers=share.workers,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Tasks that each worker has waiting besides the one that it works on.
 _WAITING = 1
-#: Seconds between looks at how many workers there are.
+#: Seconds between counts of the workers.
 _LOOK_S = 2.0
 #: Seconds to wait for the first worker of a cluster on this machine.
 _FIRST_WORKER_S = 120.0
@@ -38,7 +38,7 @@ class CohortPlugin(WorkerPlugin):
         self._run, self._work, self._own = run, work, own
 
     def setup(self, worker: Any) -> None:
-        """Called by Dask when the worker starts. What goes wrong here the first task tells."""
+        """Called by Dask when the worker starts. Errors here are reported by the first task."""
         if self._own and threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches every process of the terminal; the run ends its workers itself.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -68,7 +68,7 @@ class DaskExecutor:
     cluster : distributed.deploy.Cluster, optional
         Started for this run, and closed with it.
     wait_s : float or None
-        How long to wait for the first worker; None: for ever, as with batch systems.
+        Timeout for the first worker; None: unlimited, as with batch systems.
     scratch : str
         Folder of the workers of that cluster, removed with it; empty: none.
 
@@ -121,7 +121,7 @@ class DaskExecutor:
     def _look(self) -> None:
         if time.monotonic() - self._looked >= _LOOK_S:
             with suppress(Exception):
-                # A scheduler that is busy or gone: the next outcome tells which.
+                # A scheduler that is busy or gone: the next outcome shows which.
                 self._workers = max(1, sum(self._client.nthreads().values()))
             self._looked = time.monotonic()
 
@@ -179,6 +179,6 @@ def lost_scheduler() -> WorkerError:
     """The error for a scheduler that does not answer any more."""
     return WorkerError(
         "The connection to the scheduler was lost.",
-        "Finished sessions are kept: start the scheduler again and repeat the call, it goes on from there.",
+        "Finished sessions are kept: restart the scheduler and repeat the call to resume.",
         code="scheduler-lost",
     )

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 #: Orthanc's storage: two levels of two hexadecimal digits, then a UUID without an ending.
 _ORTHANC_STORAGE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Files of a folder that are looked at until one is DICOM.
+#: Maximum number of files of a folder checked for DICOM.
 _LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
 class _Person:
-    """What one header says of patient and study."""
+    """Patient and study attributes of one header."""
 
     patient: str
     date: str
@@ -53,7 +53,7 @@ def is_dicom_folder(folder: Path) -> bool:
 
 
 def holds_dicom(root: Path) -> bool:
-    """Whether a tree holds DICOM files; the first few folders with files are looked at."""
+    """Whether a tree contains DICOM files; the first few folders with files are checked."""
     looked = 0
     for folder, folders, names in os.walk(root):
         folders.sort()
@@ -102,7 +102,7 @@ def _session(root: Path, members: Sequence[Series], scan: Scan, kind: str) -> Se
         found = choose_flair(list(members), scan, folder)
     except NoFlairError as error:
         if any(one.modality in ("MR", "") for one in members):
-            reason = "No header says which series is the FLAIR: it is chosen by what it looks like, if one does."
+            reason = "No header identifies the FLAIR: it is chosen by image content, if possible."
             files = _relative(folder, paths)
             return Session(subject, visit, str(folder), kind, reason, files=files, **more)
         return Session(subject, visit, "", kind, error.message, **more)

@@ -1,4 +1,4 @@
-"""What a source holds: its kind, its sessions, the FLAIR of each and why, and sessions that have none."""
+"""Content of a source: its kind, its sessions, the FLAIR of each and why, and sessions without one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TABLES = (".csv", ".tsv", ".txt", ".lst")
 
 @dataclass(frozen=True)
 class Source:
-    """A source that was looked through.
+    """A source that was searched.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ def find_sessions(
     step: Callable[[float], None] | None = None,
     exclude: str | Path | None = None,
 ) -> Source:
-    """Look through a source.
+    """Search a source for sessions.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def find_sessions(
         sessions = dicom_sessions(path, step=step)
     if not sessions:
         raise InputNotFoundError(
-            f"{path} holds no session: neither images nor DICOM files were found in it.",
+            f"{path} contains no session: neither images nor DICOM files were found.",
             "Give a BIDS data set, a folder of folders with images, a table of files or a tree of DICOM studies.",
             code="empty-source",
             path=str(path),
@@ -114,7 +114,7 @@ def find_sessions(
 
 
 def kind_of(path: Path) -> str:
-    """What kind of source a path is.
+    """Determine the kind of source of a path.
 
     Raises
     ------

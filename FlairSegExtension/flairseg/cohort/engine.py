@@ -1,4 +1,4 @@
-"""The loop of a run: hands tasks out, takes rows in, and keeps the tables up to date. One for 1 and 10,000 sessions."""
+"""The loop of a run: submits tasks, collects rows, and keeps the tables up to date, for 1 or 10,000 sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tasks import FOLLOW, SEGMENT, Task
 ELSEWHERE = frozenset(
     {"not-enough-memory", "device", "network-failed", "worker", "unexpected-error", "input-not-readable"}
 )  # fmt: skip
-#: How often a task is handed out again that no worker answered to.
+#: Number of resubmissions of a task without an answer.
 MOST_LOSSES = 5
 #: Tables are written anew after so many seconds, and not more often than this share of the time allows.
 TABLES_S, TABLES_SHARE = 10.0, 1 / 30
@@ -35,7 +35,7 @@ class Engine:
     work : Work
     executor : Executor
     rows, changes : dict
-        What is there already; both grow.
+        Existing rows; both grow.
     listener : callable
         Called with each event.
     following : bool
@@ -74,7 +74,7 @@ class Engine:
         return self._work.layout
 
     def run(self, todo: Mapping[str, str]) -> None:
-        """Segment these sessions and compare what belongs together.
+        """Segment these sessions and compare those of a subject.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class Engine:
         Raises
         ------
         FlairSegError
-            What every further session would meet too: a full disk, a scheduler that is gone.
+            Errors that every further session would meet: a full disk, a lost scheduler.
         KeyboardInterrupt
             Passed on; what is finished is kept.
         """
@@ -123,8 +123,8 @@ class Engine:
         if outcome.value is None:
             if task.tries >= MOST_LOSSES:
                 raise WorkerError(
-                    f"No worker answered to a task that was handed out {task.tries + 1} times ({outcome.problem}).",
-                    "Look at the logs of the workers: do they have FlairSeg of this version, and enough memory?",
+                    f"No worker answered a task that was submitted {task.tries + 1} times ({outcome.problem}).",
+                    "Check the workers' logs: do they have this version of FlairSeg, and enough memory?",
                     code="workers-lost",
                 )
             self._queue.appendleft(replace(task, tries=task.tries + 1))

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on; :meth:`to_dict` of an event is its line of ``flairseg cohort --json``."""
+"""Events of a run; :meth:`to_dict` of an event is its line of ``flairseg cohort --json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be done, with so many sessions at once."""
+    """The plan, and the number of concurrent sessions."""
 
     name: ClassVar[str] = "plan"
     plan: Plan
@@ -28,7 +28,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Started:
-    """The workers begin; ``dashboard`` is where they can be watched, empty: nowhere."""
+    """The workers start; ``dashboard`` is their address, empty: none."""
 
     name: ClassVar[str] = "start"
     workers: int

@@ -1,4 +1,4 @@
-"""Who does the tasks: this process, one after another, or the workers of a Dask cluster. The run sees no difference."""
+"""Executors of tasks: this process, sequentially, or the workers of a Dask cluster, with one interface."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .tasks import Task
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task.
+    """Result of a task.
 
     Attributes
     ----------
     task : Task
     value : Answer or None
-        What the task returned; None: its worker was lost, or did not answer.
+        Result of the task; None: its worker was lost, or did not answer.
     worker : str
-        Who did it.
+        The worker.
     problem : str
-        Why there is no value.
+        The error, if there is no value.
     """
 
     task: Task
@@ -38,17 +38,17 @@ class Executor(Protocol):
 
     #: Mode that is passed to :class:`flairseg.cohort.case.Work`.
     mode: str
-    #: Where people can watch it; empty: nowhere.
+    #: Address of the dashboard; empty: none.
     dashboard: str
 
     def start(self, work: Work) -> None:
         """Make ready; once, before the first task."""
 
     def capacity(self) -> int:
-        """How many tasks it should hold now, so that no worker waits and nothing piles up."""
+        """Number of tasks to submit, so that no worker waits and the queue stays short."""
 
     def workers(self) -> int:
-        """How many tasks are done at once."""
+        """Number of concurrent tasks."""
 
     def submit(self, task: Task) -> None:
         """Take a task."""

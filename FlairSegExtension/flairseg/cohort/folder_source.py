@@ -21,7 +21,7 @@ _ANY_HEAD = (32, 256, 256)
 def folder_sessions(root: Path, exclude: Path | None = None) -> list[Session]:
     """The sessions below a folder, those without a FLAIR too.
 
-    Every folder with image files is looked at. In one of several images the FLAIR is chosen by the names
+    Every folder with image files is considered. In one of several images the FLAIR is chosen by the names
     (:mod:`flairseg.image.flair_selection`); files that are named after several visits or patients are a session each.
     A folder of DICOM files is a session by its headers.
 
@@ -50,7 +50,7 @@ def _in_folder(root: Path, folder: Path, images: Sequence[Path]) -> list[Session
     if not candidates:
         subject, visit = _names(root, folder, None)
         listed = ", ".join(p.name for p in images[:4])
-        reason = f"None of its images is called a FLAIR ({listed})."
+        reason = f"None of its images is named FLAIR ({listed})."
         return [Session(subject, visit, "", FOLDERS, reason, date=_date(folder, root))]
     if len(candidates) > 1 and (folder == root or _apart(root, candidates)):
         return [_session(root, p, p, "Its name says FLAIR." if p in flairs else "One image of this name.")
@@ -59,7 +59,7 @@ def _in_folder(root: Path, folder: Path, images: Sequence[Path]) -> list[Session
     if len(images) == 1:
         reason = "The only image of its folder."
     elif len(candidates) == 1:
-        reason = "Its name says FLAIR." if flairs else "The names of all other images say something else."
+        reason = "Its name says FLAIR." if flairs else "All other images are named otherwise."
     else:
         reason = f"Of {len(candidates)} FLAIRs it comes last by name; not taken: "
         reason += f"{', '.join(p.name for p in candidates[:-1][:3])}."
@@ -75,7 +75,7 @@ def _session(root: Path, image: Path, named: Path | None, reason: str) -> Sessio
 
 
 def _names(root: Path, folder: Path, file: Path | None) -> tuple[str, str]:
-    """Name of the subject and label of the visit, by folders below the root and the stem that tells sessions."""
+    """Name of the subject and label of the visit, by folders below the root and the stem that identifies sessions."""
     parts = list(folder.relative_to(root).parts)
     if file is not None:
         parts.append(without_mask_words(stem_of(file))[0])
@@ -92,7 +92,7 @@ def _plain(part: str) -> str:
 
 
 def _apart(root: Path, images: Sequence[Path]) -> bool:
-    """Whether the files' names tell sessions apart: each another subject or visit."""
+    """Whether the files' names distinguish sessions: each another subject or visit."""
     names = [subject_and_session([_plain(without_mask_words(stem_of(p))[0])]) for p in images]
     return len(set(names)) == len(images) and all(visit or (subject and not is_common(subject))
                                                   for subject, visit in names)  # fmt: skip
@@ -106,7 +106,7 @@ def _is_image(name: str) -> bool:
     stem = stem_of(name)
     if name.startswith(".") or not name.lower().endswith(IMAGE_ENDINGS) or name.lower().endswith(".dcm"):
         return False
-    # What was registered to another image is that session's image once more.
+    # An image registered to another one is a second image of that session.
     if name.lower().endswith((".img", ".img.gz")) or stem.lower().endswith("_registered"):
         return False
     return not is_made(stem)

@@ -33,7 +33,7 @@ KEPT = ("change", "picture", "table", "summary")
 
 
 def pairs(rows: Sequence[SessionRow]) -> list[tuple[SessionRow, SessionRow]]:
-    """Which sessions of one subject are compared: those with results, by date and label.
+    """Choose the sessions of one subject to compare: those with results, by date and label.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def outstanding(
     changes: Mapping[str, ChangeRow],
     retry_failed: bool,
 ) -> int:
-    """How many comparisons of the sessions that have results, or will have, are not there or not current."""
+    """Count the missing or outdated comparisons of the sessions that have results, or will have."""
     by_subject: dict[str, list[Session]] = {}
     for case, session in shown.items():
         if case in todo or (case in rows and rows[case].status == DONE):

@@ -34,7 +34,7 @@ from .model import SessionRow
 MOST_IN_PAIRS = 5
 #: More groups than this are not compared one by one: the largest are.
 MOST_GROUPS = 20
-#: What the groups of a page are named by.
+#: Grouping variables of a page.
 SITE, GROUP = "site", "group"
 ALL_OTHERS = "all others"
 SEED = 18
@@ -103,7 +103,7 @@ class Comparison:
     unnamed : int
         Subjects of no group.
     refused : str
-        Why nothing is compared; empty otherwise.
+        Why there is no comparison; empty otherwise.
     """
 
     by: str
@@ -170,7 +170,7 @@ def compare_groups(rows: Sequence[SessionRow], by: str) -> Comparison:
 
 def _refusal(by: str, named: Mapping[str, Sequence[SessionRow]], groups: Mapping[str, Sequence[SessionRow]]) -> str:
     if not named:
-        return f"No subject has a {by}: nothing to compare. A table of covariates can name it."
+        return f"No subject has a {by}: nothing to compare. A table of covariates can provide it."
     if len(named) == 1:
         return f"All subjects are of one {by}: nothing to compare."
     return (

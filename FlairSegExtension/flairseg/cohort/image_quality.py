@@ -1,9 +1,9 @@
-"""Quality of an image before it is segmented: what was measured, and which figures are beyond their bar.
+"""Image quality before segmentation: measures, and those beyond their threshold.
 
 Every figure is cheap (together about a second for a clinical stack) and is kept in the cohort's table as
-``quality_<name>``; a session beyond a bar is marked and gets a warning with a code, and is segmented all the same.
+``quality_<name>``; a session beyond a threshold is marked, gets a warning with a code, and is still segmented.
 What the image shows (FLAIR, T1, T2, CT) is judged by the rules of :mod:`flairseg.preprocessing.image_quality`.
-A figure that cannot be measured in an image (noise where there is no brain) is None, and is never beyond a bar.
+A figure that cannot be measured in an image (noise where there is no brain) is None, and never beyond a threshold.
 
 Contrast agent is known from header, sidecar or name alone: by intensity, enhancing sinuses and vessels look like bright
 fat. Ghosts of motion in the air are not among the figures: no measure tried was low in all clean images.
@@ -35,12 +35,12 @@ class Measure:
     unit : str
         As shown behind the value; empty for shares and counts.
     meaning : str
-        What is measured, one line.
+        The measure, one line.
     bar : float or None
         Values above it are marked; None: judged together with others by
         :func:`flairseg.preprocessing.image_quality.image_doubts`.
     source : str
-        Where the method comes from.
+        Source of the method.
     """
 
     unit: str
@@ -55,14 +55,12 @@ MEASURE_BY_NAME: dict[str, Measure] = {
         "%", "Noise in the brain, of its median.", 8.0, "Immerkaer 1996, with the median of the Laplacian differences"
     ),
     "slice_shift_mm": Measure(
-        "mm", "Zigzag of the head from slice to slice: motion between interleaved slices.", 2.0, "FlairSeg"
+        "mm", "Alternating displacement of slices: motion between interleaved slices.", 2.0, "FlairSeg"
     ),
-    "slice_step_percent": Measure(
-        "%", "Largest step of the brain's brightness in one slice against its neighbours.", 20.0, "FlairSeg"
-    ),
+    "slice_step_percent": Measure("%", "Largest intensity step of a slice against its neighbours.", 20.0, "FlairSeg"),
     "top_cut_cm2": Measure("cm2", "Cross-section of the brain in the uppermost layer.", 60.0, "FlairSeg"),
     "bottom_cut_cm2": Measure("cm2", "Cross-section of the brain in the lowest layer.", 80.0, "FlairSeg"),
-    "empty_slices": Measure("", "Slices without signal between slices that show the head.", 0.0, "FlairSeg"),
+    "empty_slices": Measure("", "Slices without signal within the head.", 0.0, "FlairSeg"),
     "slice_mm": Measure("mm", "Distance of the slices.", 10.0, "header"),
     "contrast_agent": Measure("", "Contrast agent was given: 1, by header, sidecar or name.", 0.0, "header"),
     "fluid_dark_percent": Measure("%", "Inner brain much darker than its median: fluid.", None, "FlairSeg"),
@@ -74,7 +72,7 @@ MEASURE_BY_NAME: dict[str, Measure] = {
 }
 MEASURES = tuple(MEASURE_BY_NAME)
 
-#: Which figure a doubt about the contrast is about.
+#: Figure behind each doubt about the contrast.
 _DOUBTED = {
     "looks-like-noise": "pixel_correlation", "looks-like-ct": "tissue_percent", "no-brain-found": "brain_cm2",
     "brain-size-implausible": "brain_cm2", "looks-like-t2": "fluid_bright_percent",
@@ -92,7 +90,7 @@ _EMPTY_SHARE = 0.02
 
 
 def measure(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning, ...], tuple[str, ...]]:
-    """Take the figures of an image and hold them against their bars.
+    """Measure the quality of an image and compare it with the thresholds.
 
     Parameters
     ----------
@@ -148,7 +146,7 @@ def _warnings(figures: dict[str, float | None], beyond: list[str]) -> list[CaseW
     """A warning for each kind of fault."""
     found = []
     if "noise_percent" in beyond:
-        text = f"The image is noisy: {figures['noise_percent']:.1f} % of the brain's brightness."
+        text = f"The image is noisy: {figures['noise_percent']:.1f} % of the brain's intensity."
         found.append(CaseWarning(text, "image-noisy"))
     if "slice_shift_mm" in beyond:
         text = f"Neighbouring slices are displaced by {figures['slice_shift_mm']:.1f} mm: motion between slices?"

@@ -16,7 +16,7 @@ from ..image.volume import Volume
 from ..io.images import read_image
 from .model import Session
 
-#: What a share that is slow or was lost for a moment answers; it is tried again after so many seconds each.
+#: Errors of a slow or temporarily lost share; retried after so many seconds each.
 _PASSING = frozenset(
     n for name in ("ESTALE", "ETIMEDOUT", "EIO", "EAGAIN", "ENETDOWN", "EHOSTDOWN") if (n := getattr(errno, name, None))
 )
@@ -106,7 +106,7 @@ def read_session(session: Session) -> Volume:
 
 
 def _waiting(read: Callable[[], Result]) -> Result:
-    """What ``read`` gives; tried again after a while where a share was lost for a moment."""
+    """Return the result of ``read``; retry after a delay if a share is temporarily unreachable."""
     for wait in _WAITS_S:
         try:
             return read()

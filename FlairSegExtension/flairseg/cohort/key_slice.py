@@ -1,4 +1,4 @@
-"""The one slice of a case that a contact sheet shows: where the most lesion is, with the outlines of all classes."""
+"""The slice of a case for a contact sheet: that with the largest lesion area, with the outlines of all classes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where everything is in the output folder of a cohort.
+"""Paths in the output folder of a cohort.
 
-The folder is a BIDS derivative data set. What BIDS has no place for (tables, pictures, summaries, the state of the run)
-is listed in its ``.bidsignore``.
+The folder is a BIDS derivative data set. Files outside BIDS (tables, pictures, summaries, the state of the run) are
+listed in its ``.bidsignore``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Layout:
     run_json = _Under("run.json")
 
     # State
-    #: Everything that lets a run go on: rows, lock, job script.
+    #: Everything needed to resume a run: rows, lock, job script.
     work = _Under("work")
     #: Held while a run writes into the folder.
     lock = _Under("work", "run.lock")

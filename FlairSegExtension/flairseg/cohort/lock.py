@@ -30,7 +30,7 @@ class RunLock:
     path : Path
         The lock file; its folder is created.
     about : dict
-        What the holder is, kept in the file for whoever finds it.
+        Identity of the holder, stored in the file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What pages and comparisons of a cohort look at in a row: volumes, counts, image quality."""
+"""Measures shown and compared on the pages of a cohort: volumes, counts, image quality."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _quality(name: str) -> Callable[[SessionRow], float | None]:
     return lambda row: row.quality.get(name)
 
 
-#: What a segmentation says, in the order of pages.
+#: Measures of a segmentation, in page order.
 RESULTS = (
     *(Measure(f"{c.id}_ml", c.short_name, "ml", _volume(c.id)) for c in reversed(CLASSES)),
     Measure("lesion_count", "Number of lesions", "", lambda row: row.lesion_count, digits=0),

@@ -1,4 +1,4 @@
-"""The methods paragraph of a cohort: what was done, with versions, for a paper to quote and correct."""
+"""The methods paragraph of a cohort: processing and versions, as a draft for a paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cohort is made of: sessions that were found, a row for each that was worked on, changes between them.
+"""Data model of a cohort: sessions found, a row for each processed one, changes between them.
 
 Rows are plain values: they travel between processes, are kept as one JSON file each, and become the lines of
 ``cohort.csv``. Volumes are in ml, lengths in mm, times in seconds; a value that is not known is None, never 0.
@@ -15,11 +15,11 @@ from ..anatomy.regions import REGIONS
 from ..errors import CaseWarning, FlairSegError, warnings_as_dicts, warnings_from
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 
-#: Where a session was found.
+#: Source of a session.
 BIDS, FOLDERS, TABLE, DICOM, ORTHANC = "bids", "folders", "table", "dicom", "orthanc"
 SOURCE_KINDS = (BIDS, FOLDERS, TABLE, DICOM, ORTHANC)
 
-#: What became of a session. A quarantined one ended the process that worked on it, twice.
+#: Status of a session. A quarantined one ended the process that worked on it, twice.
 DONE, FAILED, QUARANTINED, NO_FLAIR = "done", "failed", "quarantined", "no-flair"
 STATUSES = (DONE, FAILED, QUARANTINED, NO_FLAIR)
 
@@ -39,7 +39,7 @@ class Session:
     kind : str
         One of :data:`SOURCE_KINDS`.
     reason : str
-        Why this image, or why none: one sentence.
+        Reason for this image, or for none: one sentence.
     site, group, sex : str
         Empty where not known.
     age : float or None
@@ -81,7 +81,7 @@ class Session:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Session:
-        """What :meth:`to_dict` made; unknown keys are left out."""
+        """Rebuild from the output of :meth:`to_dict`; unknown keys are left out."""
         return cls(**_known(cls, values) | {"files": tuple(values.get("files", ()))})
 
 
@@ -100,12 +100,12 @@ class LesionRecord:
 
 @dataclass(frozen=True)
 class SessionRow:
-    """What came out for one session: one row of ``cohort.csv``.
+    """Result of one session: one row of ``cohort.csv``.
 
     Attributes
     ----------
     session : Session
-        What was worked on; under pseudonyms already.
+        The session; under pseudonyms already.
     status : str
         One of :data:`STATUSES`.
     code, message, advice : str
@@ -125,7 +125,7 @@ class SessionRow:
     warnings : tuple of CaseWarning
         Of image and result, with codes.
     trusted : bool
-        False where a warning says that the result cannot be trusted
+        False if a warning means that the result cannot be trusted
         (:func:`flairseg.segmentation.warning_codes.untrusted`).
     quality : dict of str to (float or None)
         Image quality before segmentation, by measure.
@@ -147,11 +147,11 @@ class SessionRow:
         Results by what they are (``dseg``, ``lesion_mask``, ``summary``, ``overview``, ``key_slice``, ``lesions``),
         relative to the output folder, with forward slashes.
     attempts : int
-        How often the session was begun.
+        Number of attempts.
     finished : str
         UTC time, ISO 8601.
     verdict, reader : str
-        What a reader decided in FLAIR Review, once verdicts were read back; empty before.
+        A reader's verdict in FLAIR Review, once read back; empty before.
     """
 
     session: Session
@@ -205,7 +205,7 @@ class SessionRow:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SessionRow:
-        """What :meth:`to_dict` made; unknown keys are left out."""
+        """Rebuild from the output of :meth:`to_dict`; unknown keys are left out."""
         known = _known(cls, values)
         return cls(
             **known
@@ -249,7 +249,7 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """What changed between two sessions of one subject: one row of ``changes.csv``.
+    """Change between two sessions of one subject: one row of ``changes.csv``.
 
     Attributes
     ----------
@@ -309,7 +309,7 @@ class ChangeRow:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ChangeRow:
-        """What :meth:`to_dict` made; unknown keys are left out."""
+        """Rebuild from the output of :meth:`to_dict`; unknown keys are left out."""
         return cls(**_known(cls, values) | {"warnings": warnings_from(values.get("warnings"))})
 
     def flat(self) -> dict[str, Any]:

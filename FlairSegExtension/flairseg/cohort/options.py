@@ -1,4 +1,4 @@
-"""What a cohort is run with: choices that change results, and choices that do not."""
+"""Options of a cohort run: those that change results, and those that do not."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """What is done with each session.
+    """Processing options of each session.
 
     Attributes
     ----------
     model : str
         Path of the network or card, as every worker sees it.
     model_sha256 : str
-        What it must hash to there.
+        Its expected hash there.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     threshold : float or None
         Probability from which on a voxel is lesion; None: the card's.
     regions, lesion_mask, probabilities, overview : bool
-        Which of the results are made.
+        Results to make.
     pipeline_sha256 : str
         :func:`.store.pipeline_sha256` of the model's card, which it must have there, too; empty: not compared.
     parent, parent_sha256 : str

@@ -1,4 +1,4 @@
-"""``cohort.html``: what became of a cohort, what to look at first, and how its groups differ, in one file."""
+"""``cohort.html``: outcome of a cohort, review order, and differences between groups, in one file."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ def _none_failed(rows: Sequence[SessionRow]) -> str:
 
 
 def _quality_paragraphs(rows: Sequence[SessionRow]) -> tuple[str, ...]:
-    told = "Shares are of the sessions that have a result."
+    told = "Percentages refer to sessions with a result."
     return (told,) if any(row.quality for row in rows) else (told, "Image quality was not measured.")
 
 
 def _outlier_paragraphs(outliers: Sequence[Outlier]) -> tuple[str, ...]:
     return (
         f"Values with a robust z score (median and median absolute deviation of the cohort; of log(1 + x) for volumes "
-        f"and counts) beyond {OUTLIER_Z:g}. An outlier is a reason to look, not an error: large loads are real."
+        f"and counts) beyond {OUTLIER_Z:g}. An outlier is a reason to check, not an error: large loads occur."
         + ("" if outliers else " There are none."),
     )
 
@@ -163,7 +163,7 @@ def _methods(run: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _sheet_paragraphs(ordered: Sequence[Priority]) -> tuple[str, ...]:
     if not ordered:
-        return ("There is no segmentation to look at.",)
+        return ("There is no segmentation.",)
     shown = min(len(ordered), MOST_PICTURES)
     told = (
         f"All {len(ordered)} sessions that have a result are shown."

@@ -22,7 +22,7 @@ from .page_figures import age_figure, group_figure
 
 _TITLES = {SITE: "Sites", GROUP: "Groups"}
 _DELTA = (
-    "Cliff's delta: the chance that a subject of the second group has the larger value, minus the chance that it has "
+    "Cliff's delta: the probability that a subject of the second group has the larger value, minus that of having "
     "the smaller one (-1 to 1; 0: no difference). Differences are second minus first."
 )
 #: Groups named as too small.

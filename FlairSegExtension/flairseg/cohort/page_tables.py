@@ -77,7 +77,7 @@ def failure_tables(rows: Sequence[SessionRow]) -> tuple[Table, ...]:
 
 
 def warning_table(rows: Sequence[SessionRow]) -> tuple[Table, ...]:
-    """How many sessions have each warning."""
+    """Count the sessions with each warning."""
     done = with_result(rows)
     codes = Counter(code for row in done for code in {w.code for w in row.warnings})
     if not codes:
@@ -129,7 +129,7 @@ def outlier_table(outliers: Sequence[Outlier]) -> tuple[Table, ...]:
     columns = ("Case", "Measure", "Value", "Median of the cohort", "Robust z")
     return (
         Table(
-            "Outliers, the farthest first",
+            "Outliers, largest first",
             columns,
             lines,
             rest(outliers, MOST_OUTLIERS),
@@ -149,7 +149,7 @@ def change_tables(changes: Sequence[ChangeRow]) -> tuple[Table, ...]:
                    "Beyond noise", "Warnings")  # fmt: skip
         made.append(
             Table(
-                "Changes, those with most new and enlarging lesions first (changes.csv)",
+                "Changes, most new and enlarging lesions first (changes.csv)",
                 columns,
                 tuple(_change(one, [state.id for state in states]) for one in done[:MOST_CHANGES]),
                 rest(done, MOST_CHANGES),
@@ -195,7 +195,7 @@ def order_table(ordered: Sequence[Priority]) -> tuple[Table, ...]:
         for n, one in enumerate(ordered[:MOST_SESSIONS], 1)
     )  # fmt: skip
     columns = ("Rank", "Case", "Lesions (ml)", "Number", "Points", "Verdict", "Why")
-    caption = "What to look at first"
+    caption = "Review first"
     return (Table(caption, columns, lines, rest(ordered, MOST_SESSIONS), numbers_from=7, folded=True),)
 
 

@@ -1,4 +1,4 @@
-"""What a run will do: sessions to segment and why, what is done already, what failed before, what has no FLAIR."""
+"""Plan of a run: sessions to segment and why, done, failed before, and without a FLAIR."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .options import CaseOptions
 SECONDS_A_SESSION = 40.0
 #: Seconds of one core for a comparison before any was measured: two sessions of 30 slices of 512 x 512.
 SECONDS_A_COMPARISON = 30.0
-#: Why a session is to be segmented.
+#: Reasons for segmenting a session.
 NEW, CHANGED_INPUT, CHANGED_OPTIONS, FILES_GONE, RETRY = (
     "new", "input changed", "options changed", "files gone", "tried again",
 )  # fmt: skip
@@ -46,11 +46,11 @@ class Plan:
     comparisons : int
         Of two sessions of a subject: to be made, once the sessions have results.
     seconds_each : float
-        What one session takes on one worker.
+        Time of one session on one worker.
     measured : bool
         Whether that was measured on this cohort.
     seconds_comparison : float
-        What one comparison takes on one worker.
+        Time of one comparison on one worker.
     """
 
     shown: Mapping[str, Session]

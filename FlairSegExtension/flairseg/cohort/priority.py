@@ -1,4 +1,4 @@
-"""Which sessions of a cohort to look at first, and why: a sum of points, each with its reason."""
+"""Review order of a cohort's sessions: a sum of points, each with its reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXPLANATION = (
     f"Points: {UNTRUSTED:g} where the result cannot be trusted; {BELOW_BAR:g} for each measure of image quality below "
     f"its bar (at most {MOST_BELOW_BAR:g}); {WARNING:g} for each other warning (at most {MOST_WARNINGS:g}); 0 to "
     f"{CORRECTION:g} by the rank of the expected correction; {OUTLIER:g} and more (at most {MOST_OUTLIER:g}) where a "
-    f"value is an outlier of this cohort (robust z above {OUTLIER_Z:g}). Sessions that have a verdict come last."
+    f"value is an outlier of this cohort (robust z above {OUTLIER_Z:g}). Sessions with a verdict come last."
 )
 
 
@@ -56,7 +56,7 @@ class Outlier:
 
 @dataclass(frozen=True)
 class Priority:
-    """A session in the order of looking at it; ``reasons`` say what its points are for."""
+    """A session in review order; ``reasons`` explain its points."""
 
     row: SessionRow
     points: float
@@ -69,7 +69,7 @@ def robust_z(values: np.ndarray) -> np.ndarray:
     if len(known) < FEWEST:
         return np.full(values.shape, np.nan)
     away = np.abs(known - np.median(known))
-    # More than half of the values alike (no lesion, say): the mean deviation takes the place of the median's.
+    # More than half of the values alike (no lesion, for instance): use the mean deviation instead of the median's.
     spread = _MAD_SD * float(np.median(away)) or _MEAN_SD * float(away.mean())
     return (values - np.median(known)) / spread if spread > 0 else np.full(values.shape, np.nan)
 
@@ -98,7 +98,7 @@ def find_outliers(rows: Sequence[SessionRow]) -> list[Outlier]:
 
 
 def in_order(rows: Sequence[SessionRow], outliers: Sequence[Outlier] | None = None) -> list[Priority]:
-    """The sessions that have a result, what to look at first at the front.
+    """The sessions that have a result, in review order.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from .model import Session
 
 #: Highest age that is given.
 OLDEST = 90.0
-#: A visit's label that names nobody and no day.
+#: A visit's label without name or date.
 _HARMLESS = re.compile(r"[a-z]{0,9}\d{0,3}", re.IGNORECASE)
 #: Labels shorter than this are words of many messages.
 _SHORTEST = 4
@@ -39,14 +39,14 @@ def cohort_pseudonymiser(wanted: bool, key: Path | None, names: Path | None, out
     """
     if wanted and key is None:
         raise FlairSegError(
-            "Pseudonyms of a cohort need a key file: without it no later run could go on with this one.",
-            "Name a file for the key, apart from the results; it is made if it is not there.",
+            "Pseudonyms of a cohort need a key file: without it the run could not be resumed.",
+            "Name a file for the key, outside the results; it is created if it does not exist.",
             code="pseudonym-key-needed",
         )
     for path in (key, names):
         if path is not None and path.resolve().is_relative_to(output.resolve()):
             raise FlairSegError(
-                f"{path} is in the output folder, and whoever receives the results would receive the names.",
+                f"{path} is in the output folder: recipients of the results would receive the names.",
                 "Keep the key and the map of names in another folder.",
                 code="pseudonym-key-inside",
                 path=str(path),
@@ -57,7 +57,7 @@ def cohort_pseudonymiser(wanted: bool, key: Path | None, names: Path | None, out
 def check_kept(run_json: Path, pseudonymiser: Pseudonymiser | None) -> None:
     """Refuse to add to results that have other names: with pseudonyms to those without, or under another key.
 
-    Side by side they would tell who is behind a pseudonym, and one subject would count as two.
+    Side by side they would reveal who is behind a pseudonym, and one subject would count as two.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def check_kept(run_json: Path, pseudonymiser: Pseudonymiser | None) -> None:
         return
     raise FlairSegError(
         f"The results in {run_json.parent} {what}.",
-        "Choose another folder, or go on as it was begun: with pseudonyms of the same key, or without.",
+        "Choose another folder, or resume as before: with pseudonyms of the same key, or without.",
         code="pseudonyms-differ",
         folder=str(run_json.parent),
     )
 
 
 def shown_sessions(sessions: Iterable[Session], pseudonymiser: Pseudonymiser | None) -> dict[str, Session]:
-    """What may be written of each session, by its case under pseudonyms; the order stays.
+    """Return each session as it may be written, by its case under pseudonyms; the order is kept.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""From a cohort to its readers and back: a work list for FLAIR Review, a drafted rating study, verdicts in the table.
+"""Review of a cohort by readers: a work list for FLAIR Review, a drafted reader study, verdicts in the table.
 
-The work list puts first what cannot be trusted or has an image beyond a bar, then the most uncertain and the most
+The work list begins with untrustworthy results and images beyond a threshold, then the most uncertain and the most
 outlying sessions: priority = the larger of two ranks, that of the expected correction
 (:mod:`flairseg.study.queue`) and that of the distance from the cohort's median.
 """
@@ -43,7 +43,7 @@ _COMPARED: dict[str, Callable[[SessionRow], float | None]] = {
 
 @dataclass(frozen=True)
 class ReviewOptions:
-    """What a run hands to readers.
+    """Options for the review of a run.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ReviewOptions:
     study : Path or None
         Protocol of a rating study to draft; an existing one is never replaced.
     study_cases : int
-        How many sessions it has at most.
+        Maximum number of sessions.
     raters : tuple of str
         Codes of its raters.
     seed : int
@@ -74,7 +74,7 @@ class ReviewOptions:
         return self.queue or self.archive is not None or self.study is not None
 
     def check(self, pseudonyms: bool) -> None:
-        """Refuse before the run what could only fail after it.
+        """Raise an error before the run if the review would fail after it.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class ReviewOptions:
         """
         if pseudonyms and (self.queue or self.study is not None):
             raise FlairSegError(
-                "Under pseudonyms the results name no image, so neither a work list nor a study can be made of them.",
+                "Under pseudonyms the results name no image, so no work list or study can be made from them.",
                 "Pseudonymise the images first and run the cohort on those.",
                 code="review-needs-images",
             )
@@ -98,7 +98,7 @@ class ReviewOptions:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What was done, for the event ``review`` of a run.
+    """Counts for the event ``review`` of a run.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class Reviewed:
     left_out : int
         Sessions with a result whose image no path alone names (a series among others in a DICOM folder).
     verdicts, outdated, damaged : int
-        Verdicts that stand in the table; that were about an earlier result; that cannot be read.
+        Verdicts in the table; on earlier results; unreadable ones.
     """
 
     queued: int | None = None
@@ -128,8 +128,8 @@ def read_verdicts(
 ) -> tuple[dict[str, SessionRow], Reviewed]:
     """Take the newest verdict on each session over into its row, on disk too.
 
-    A verdict is about the result that was there when it fell: one on another model's result, or from before the
-    session was segmented anew, is not taken. Volumes stay the model's, also after a reader's edits.
+    A verdict refers to the result at its time: one on another model's result, or from before the session was segmented
+    again, is not used. Volumes stay the model's, also after a reader's edits.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _moment(text: str) -> datetime:
 
 @dataclass(frozen=True)
 class Priority:
-    """Where a session stands in the work list.
+    """Position of a session in the work list.
 
     Attributes
     ----------
@@ -353,12 +353,12 @@ def stratified_sample(rows: Iterable[SessionRow], count: int, seed: int) -> list
 
 
 def _draw(seed: int, case: str) -> str:
-    """A session's lot: it depends on seed and case alone, so that a larger cohort changes a sample little."""
+    """A session's random number: it depends on seed and case only, so that a larger cohort changes a sample little."""
     return hashlib.sha256(f"{seed} {case}".encode()).hexdigest()
 
 
 def _allocate(sizes: Mapping[Any, int], count: int) -> dict[Any, int]:
-    """How many of each stratum: proportional to size, each at least one where that is possible."""
+    """Allocate the sample to strata: proportional to size, each at least one where possible."""
     total, floor = sum(sizes.values()), int(count >= len(sizes))
     exact = {key: count * size / total for key, size in sizes.items()}
     shares = {key: min(sizes[key], max(floor, int(exact[key]))) for key in sizes}
@@ -400,8 +400,8 @@ def draft_study(
     sample = stratified_sample(shown, options.study_cases, options.seed)
     if not sample:
         raise InputNotFoundError(
-            "No session can be shown to raters: none has a lesion mask and an image of its own.",
-            "Look at the list of failures.",
+            "No session can be shown to raters: none has both a lesion mask and its own image.",
+            "Check the list of failures.",
         )
     cases = []
     for row in sample:

@@ -1,4 +1,4 @@
-"""A cohort from its source to its tables: look through the source, compare with what is there, do what is missing."""
+"""A cohort from its source to its tables: search the source, compare with existing results, process what is missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from .tables import write_lesions, write_tables
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Everything that can be chosen for a run.
+    """All options of a run.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class RunOptions:
     threshold : float or None
         Probability from which on a voxel is lesion; None: the model's own.
     regions, lesion_mask, probabilities, overview : bool
-        Which results are made of each session.
+        Results to make for each session.
     follow : bool
         Compare the sessions of a subject.
     covariates : Path or None
@@ -70,9 +70,9 @@ class RunOptions:
     page : bool
         Write ``cohort.html``.
     review : ReviewOptions
-        What readers get: work list, rating study; and where their verdicts are.
+        Output for readers: work list, reader study; and the archive of their verdicts.
     cluster : ClusterOptions
-        Where it runs.
+        Executor.
     """
 
     model: str | Path | None = None
@@ -96,7 +96,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run before it begins: what was found, and what is to be done."""
+    """A run before it begins: the sessions found, and the plan."""
 
     source: Source
     layout: Layout
@@ -111,13 +111,13 @@ class Prepared:
 
     @property
     def workers(self) -> int:
-        """How many sessions are worked on at once."""
+        """Number of concurrent sessions."""
         cluster = self.options.cluster
         return self.share.workers if cluster.is_local else cluster.jobs or 1
 
 
 def _ignore(event: Event) -> None:
-    """Nobody listens."""
+    """Ignore all events."""
 
 
 def prepare_run(
@@ -126,7 +126,7 @@ def prepare_run(
     options: RunOptions,
     step: Callable[[float], None] | None = None,
 ) -> Prepared:
-    """Look through the source and plan; nothing is written but a new key of pseudonyms.
+    """Search the source and plan; only a new key of pseudonyms is written.
 
     Raises
     ------
@@ -289,7 +289,7 @@ def _note_missing(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) -> No
 
 
 def _note_covariates(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) -> None:
-    """What the source or a table of covariates says of sessions by now, in the rows of those that are not made anew."""
+    """Update session attributes from the source or covariates in rows that are not recomputed."""
     for case in plan.done | plan.failed:
         if rows[case].session != plan.shown[case]:
             rows[case] = dataclasses.replace(rows[case], session=plan.shown[case])
@@ -359,10 +359,10 @@ def _finish(
     changes: Mapping[str, ChangeRow],
     content: Mapping[str, Any],
 ) -> None:
-    """What is made once, of the whole cohort."""
+    """Write the outputs made once for the whole cohort."""
     layout = prepared.layout
     write_participants(layout, rows.values())
-    # The map first: without it, nobody can be found again.
+    # The map first: without it, nobody can be re-identified.
     if prepared.pseudonymiser is not None and prepared.options.pseudonym_map is not None:
         prepared.pseudonymiser.write_map(prepared.options.pseudonym_map)
     if prepared.options.page:
@@ -372,7 +372,7 @@ def _finish(
 def run_content(
     prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
 ) -> dict[str, Any]:
-    """What ``run.json`` holds: options, versions, hashes, counts. No names under pseudonyms.
+    """Content of ``run.json``: options, versions, hashes, counts. No names under pseudonyms.
 
     ``models`` are those that segmented the sessions, with their numbers: beside the model in use its parent, for
     sessions unlike those that it was adapted to. ``sessions`` counts all rows; ``of_earlier_options`` those of

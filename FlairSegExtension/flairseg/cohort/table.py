@@ -1,4 +1,4 @@
-"""The result of a run: a table that is read when it is asked for."""
+"""The result of a run: a table that is read on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CohortTable:
     Attributes
     ----------
     layout : Layout
-        Where everything is.
+        Paths.
     """
 
     layout: Layout

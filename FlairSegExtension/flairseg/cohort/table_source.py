@@ -14,7 +14,7 @@ from ..files.names import IMAGE_ENDINGS, stem_of
 from .bids_labels import date_in, first_name, label_of, plain_name, subject_and_session, subject_labels, subjects_meant
 from .model import TABLE, Session
 
-#: What columns may be called, lower case, by what they hold.
+#: Accepted column names, lower case, by content.
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "subject": ("subject", "participant_id", "participant", "subject_id", "patient", "patient_id", "id", "case"),
     "session": ("session", "session_id", "ses", "visit", "timepoint", "time_point"),
@@ -25,7 +25,7 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "sex": ("sex", "gender"),
     "date": ("date", "scan_date", "acq_time", "study_date", "acquisition_date"),
 }
-#: What tables write where a value is not known; ``n/a`` is BIDS'.
+#: Missing-value markers of tables; ``n/a`` is BIDS'.
 _MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "unknown"})
 
 
@@ -57,7 +57,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         if all(len(line) == 1 for line in lines):
             # A list of files, without a head.
             return [{"path": line[0].strip()} for line in lines]
-        raise _unreadable(path, f"none of its columns ({', '.join(lines[0][:8])}) has a name that is known")
+        raise _unreadable(path, f"none of its columns ({', '.join(lines[0][:8])}) has a known name")
     return [{n: c.strip() for n, c in zip(names, line, strict=False) if n and _known(c)} for line in lines[1:]]
 
 
@@ -117,7 +117,7 @@ def _parts(path: Path) -> list[str]:
 
 
 def with_covariates(session: Session, row: Mapping[str, str]) -> Session:
-    """The session with what a row says of it; what is known already stays where the row is silent."""
+    """The session with a row's entries; known values are kept where the row has none."""
     date = row.get("date", "")
     return replace(
         session,

@@ -1,4 +1,4 @@
-"""What runs in a worker: a named task about a named case, nothing else; everything more is known there already."""
+"""Tasks run in a worker: a task's name and a case's name are sent, the worker knows the rest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Task:
     kind : str
         :data:`SEGMENT`, :data:`FOLLOW` or :data:`NOTHING`.
     cases : tuple of str
-        What it is about: one case, or two that are compared.
+        Its case, or the two that are compared.
     tries : int
-        How often it was handed out before.
+        Number of earlier submissions.
     avoid : str
         Worker that failed at it.
     """
@@ -43,7 +43,7 @@ _works: dict[str, Work] = {}
 
 
 def remember(run: str, work: Work) -> None:
-    """What this process has to know for the tasks of a run."""
+    """Configuration of this process for the tasks of a run."""
     _works[run] = work
 
 

@@ -1,7 +1,7 @@
-"""Several models on one case, side by side: their label maps, volumes and lesion counts, and how far they agree.
+"""Several models on one case, side by side: their label maps, volumes, lesion counts and agreement.
 
-Agreement is Dice's coefficient of each class, model against model. A class that a model does not know is left blank:
-a model that knows lesions alone has not said that there are no ventricles.
+Agreement is Dice's coefficient of each class, model against model. A class that a model does not segment is left blank:
+a model of lesions only has not excluded ventricles.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..segmentation.result import Segmentation, read_entries
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
 
-#: What is compared: key -> the label values that it is made of. "All WMH" is normal WMH and lesions together.
+#: Compared classes: key -> their label values. "All WMH" is normal WMH and lesions together.
 COMPARED: dict[str, tuple[int, ...]] = {c.id: (c.value,) for c in CLASSES} | {"all_wmh": (NORMAL_WMH, LESION)}
 _NOTICE = "Research use only - not a medical device."
 
@@ -46,9 +46,9 @@ class Compared:
     ----------
     card : ModelCard
     segmentation : Segmentation, optional
-        What it found; its probabilities are kept as ``compact`` alone. None if it failed.
+        Its result; probabilities are kept only as ``compact``. None if it failed.
     error : FlairSegError, optional
-        Why it failed.
+        Its error.
     """
 
     card: ModelCard
@@ -96,7 +96,7 @@ class Comparison:
     volume : Volume
         The FLAIR (float32, K, J, I).
     source : str
-        What the caller named as input.
+        The input as named by the caller.
     models : tuple of Compared
         In the order in which they were asked for.
     seconds : float
@@ -237,7 +237,7 @@ def compare(
     Returns
     -------
     Comparison
-        Also where every model failed: each then says why.
+        Also where every model failed: each then has its reason.
 
     Raises
     ------
@@ -260,7 +260,7 @@ def compare(
         try:
             verify_model(card)
             result = segment(checked, card, device, told, cancel)
-            # An answer in little space: what several models say about a large volume fits into memory so.
+            # A compact result: those of several models on a large volume then fit into memory.
             compact = result.compact_answer()
             result = replace(result, source=source, compact=compact, probabilities=None, disagreement=None)
             results.append(Compared(card, result))
@@ -281,6 +281,6 @@ def _typed(error: Exception) -> FlairSegError:
             "Close other programs, or compare fewer models.",
         )
     return FlairSegError(
-        f"Something went wrong that should not ({type(error).__name__}: {error}).",
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
     )

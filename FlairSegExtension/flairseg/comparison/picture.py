@@ -23,7 +23,7 @@ ROWS = 6
 _TILE_PX = ((4, 300), (6, 250), (8, 200), (10**9, 160))
 _BACKGROUND, _TEXT, _DIM, _WARNING = (14, 15, 18), (236, 238, 242), (150, 154, 162), (255, 190, 70)
 _GAP, _PAD, _MARGIN, _HEAD, _LINE = 4, 16, 44, 40, 18
-#: What stands where a model does not know a class.
+#: Shown where a model does not segment a class.
 _UNKNOWN = "not known"
 
 
@@ -39,7 +39,7 @@ def render_comparison(comparison: Comparison, rows: int = ROWS) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        RGB. Models that failed have no column; what they failed of stands above.
+        RGB. Models that failed have no column; their errors are listed above.
     """
     stack = SliceStack.from_volume(comparison.volume)
     shown = [one for one in comparison.models if one.segmentation is not None]
@@ -91,7 +91,7 @@ def choose_slices(labels: Sequence[np.ndarray], count: int) -> list[int]:
     labels : sequence of ndarray of uint8, shape (slices, rows, columns)
         One label map per model.
     count : int
-        How many at the most.
+        Maximum number.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _tile_size(stack: SliceStack, box: tuple[slice, slice], columns: int) -> tup
 
 
 def _draw_head(sheet: Image.Image, corner: tuple[int, int], width: int, one: Compared | None) -> None:
-    """What stands above a column: the model, its seconds, and its volumes in the colours of the classes."""
+    """Heading of a column: the model, its seconds, and its volumes in the colours of the classes."""
     x, y = corner
     if one is None:
         draw_text(sheet, (x, y), "FLAIR", 14, _TEXT)

@@ -25,7 +25,7 @@ _MODEL_ENDINGS = {"labels": "_labels.nii.gz", "segmentation": ".seg.nrrd"}
 
 
 def check_comparison(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Raise an error, before any work is done, if the output could not be written.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def write_comparison(
     overwrite: bool = False,
     check: Callable[[], None] | None = None,
 ) -> dict[str, Path]:
-    """Write the files of a comparison; after any failure there is none of them, and what existed before is as it was.
+    """Write the files of a comparison, all or none; after a failure existing files are unchanged.
 
     ``<stem>_<model>_labels.nii.gz`` and ``<stem>_<model>.seg.nrrd`` of each model that did not fail,
     ``<stem>_comparison.png`` (the slices in which they differ most), ``<stem>_comparison.csv`` (a row per model) and
@@ -146,7 +146,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _earlier(folder: Path, stem: str) -> list[str]:
-    """Files that an earlier comparison of this stem says are its own: results of models that take no part any more."""
+    """Files listed by an earlier comparison of this stem: results of models that no longer take part."""
     try:
         listed = json.loads((folder / f"{stem}{ENDINGS['summary']}").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):

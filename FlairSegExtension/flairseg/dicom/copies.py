@@ -14,7 +14,7 @@ from .scan import TRAITS, Frame, Image
 def without_copies(images: Sequence[Image]) -> tuple[list[Image], CaseWarning | None]:
     """The images of a series without those that are there twice.
 
-    Two files are copies where position, kind and pixels agree, whatever their UIDs say: some archives give a copy a new
+    Two files are copies where position, kind and pixels agree, whatever their UIDs: some archives give a copy a new
     one, and some anonymisers give one UID to all slices.
 
     Parameters
@@ -49,7 +49,7 @@ def without_copies(images: Sequence[Image]) -> tuple[list[Image], CaseWarning | 
 
 
 def _place(image: Image) -> tuple[object, ...]:
-    """What tells an image from another slice or kind, without its pixels and without what a copy may change."""
+    """Key that distinguishes an image from other slices or kinds, without pixels and attributes that copies change."""
     first = image.frames[0]
     return tuple(_frame_place(frame) for frame in image.frames) if first.frames_in_file > 1 else _frame_place(first)
 

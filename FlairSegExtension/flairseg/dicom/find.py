@@ -1,4 +1,4 @@
-"""Which series of a DICOM folder is the FLAIR: from headers, falling back to image content.
+"""Find the FLAIR among the series of a DICOM folder: from headers, falling back to image content.
 
 One series is judged by :mod:`flairseg.image.flair_selection`, its voxels by
 :func:`flairseg.preprocessing.image_quality.look`; this module chooses among several.
@@ -28,13 +28,13 @@ from .scan import Scan
 from .series import Series, Stack, list_series
 from .stack_reading import read_stack
 
-#: From this score on the scanner's own values say FLAIR; below it, only words that somebody wrote.
+#: From this score on, acquisition parameters identify a FLAIR; below it, only text entered by people.
 CERTAIN = 6.0
 #: Extent across the slices from which a stack covers a whole head, mm.
 WHOLE_HEAD_MM = 100.0
 #: Slices are thick where their distance is at least this many times their pixels' size.
 THICK = 2.0
-#: So many stacks are looked at before it is given up, largest first: each costs a second or two.
+#: Maximum number of stacks whose voxels are examined, largest first: each costs a second or two.
 LOOKS = 8
 #: Series that an error lists.
 LISTED = 12
@@ -56,7 +56,7 @@ class Listed:
     verdict : flairseg.image.flair_selection.Verdict
         From its headers.
     look : tuple of str or None
-        What its voxels say against a FLAIR; None where they were not looked at.
+        Evidence from its voxels against a FLAIR; None if not examined.
     taken : bool
     """
 
@@ -82,7 +82,7 @@ class Listed:
             return f"a FLAIR: {self.verdict.reasons[0]}"
         if self.verdict.doubts:
             return self.verdict.doubts[0].message
-        return "looks like a FLAIR" if self.look == () else "its header does not say what it is"
+        return "looks like a FLAIR" if self.look == () else "its header does not identify it"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class FoundFlair:
     listing : tuple of Listed
         Every stack of the folder.
     scan : Scan
-        What else is in the folder.
+        Other series in the folder.
     """
 
     series: Series
@@ -118,10 +118,10 @@ def find_flair(
 ) -> FoundFlair:
     """Find the FLAIR among the series of a folder.
 
-    Headers come first: inversion, echo and repetition time, acquisition contrast, then what people wrote. A FLAIR by
-    its words alone is looked at, and so is every other likely series if no header says FLAIR. Of several FLAIRs the one
-    is taken that is an original, without contrast agent, of the whole head, axial with thick slices, clearest by its
-    headers, finest, last; the first difference is the reason that is given.
+    Headers come first: inversion, echo and repetition time, acquisition contrast, then free text. A FLAIR identified by
+    free text alone is examined, and so is every other likely series if no header identifies a FLAIR. Of several FLAIRs
+    the one is taken that is an original, without contrast agent, of the whole head, axial with thick slices, clearest
+    by its headers, finest, last; the first difference is the reason that is given.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def find_flair(
     series : str, optional
         SeriesNumber or SeriesInstanceUID of the one to take, whatever it is.
     by_look : bool
-        Whether a series of which no header says FLAIR may be chosen by its voxels.
+        Whether a series not identified as FLAIR by its header may be chosen by its voxels.
     progress : callable, optional
         ``progress(fraction, stage)`` with the stage ``read``.
     cancel : CancelToken or callable, optional
@@ -236,7 +236,7 @@ def choose_flair(
     scan : Scan
         From the same :func:`list_series`.
     folder : path
-        Where they are, for messages.
+        Their location, for messages.
     series, by_look
         As for :func:`find_flair`.
 
@@ -255,7 +255,7 @@ def directory_of(path: str | Path) -> Path:
 
 
 def listed(series: Series, stack: Stack) -> Listed:
-    """What the headers say of a stack."""
+    """Assess a stack by its headers."""
     verdict = proposal.examine(
         proposal.Candidate(
             f"{series.uid} {stack.what}", "", "", stack.header, stack.kind, stack.shape, stack.spacing, None
@@ -283,7 +283,7 @@ def _named(listing: Sequence[Listed], wanted: str) -> tuple[Listed, str]:
             f"Several series have the number {wanted}.", "Name its SeriesInstanceUID, or give the folder of one study."
         )
     best = max(hits, key=lambda e: (e.stack.problem is None, e.verdict.score, len(e.stack.frames)))
-    return best, f"{_upper(best.title)} was taken because it was asked for."
+    return best, f"{_upper(best.title)} was taken as requested."
 
 
 def _choose(listing: list[Listed], folder: Path, by_look: bool, reporter: Reporter) -> tuple[Listed, str]:
@@ -328,12 +328,12 @@ def _usable(entry: Listed) -> bool:
 
 
 def _silent(listing: Sequence[Listed]) -> list[Listed]:
-    """Stacks of which no header says what they are, of more than a few slices."""
+    """Stacks whose header does not identify them, of more than a few slices."""
     return [e for e in listing if _usable(e) and e.verdict.score == 0 and not e.verdict.doubts and _is_mr(e)]
 
 
 def _doubted(listing: Sequence[Listed]) -> list[Listed]:
-    """Stacks whose words say T1, T2 or PD, which somebody may have mistyped; the scanner's own times are believed."""
+    """Stacks labelled T1, T2 or PD, possibly by mistake; acquisition times take precedence."""
     out = []
     for e in listing:
         words = [d.message for d in e.verdict.doubts]
@@ -347,7 +347,7 @@ def _is_mr(entry: Listed) -> bool:
 
 
 def _look(entries: Sequence[Listed], listing: list[Listed], reporter: Reporter) -> list[Listed]:
-    """The entries with what their voxels say, in ``listing`` too."""
+    """The entries with the evidence from their voxels, also in ``listing``."""
     from ..preprocessing.image_quality import look
 
     seen = []
@@ -380,7 +380,7 @@ def _voxel(stack: Stack) -> float:
     return round(k * j * i, 2)
 
 
-#: What is preferred of two FLAIRs, and how that is said; the first difference decides.
+#: Preferences between two FLAIRs, with their wording; the first difference decides.
 _PREFERENCES: tuple[tuple[str, Callable[[Listed], object]], ...] = (
     ("it is an original, not a reformat", lambda e: not _is_derived(e.stack)),
     ("it was made without contrast agent", lambda e: not is_agent(e.stack.header.get("ContrastBolusAgent"))),
@@ -388,10 +388,10 @@ _PREFERENCES: tuple[tuple[str, Callable[[Listed], object]], ...] = (
         "it covers the whole head",
         lambda e: len(e.stack.frames) * e.stack.spacing[0] >= WHOLE_HEAD_MM,
     ),
-    ("its slices are axial and thick, as the methods here want them", lambda e: _is_thick(e.stack)),
+    ("its slices are axial and thick, as preferred here", lambda e: _is_thick(e.stack)),
     ("its headers say so most clearly", lambda e: e.verdict.score >= CERTAIN),
     ("its voxels are the smallest", lambda e: -_voxel(e.stack)),
-    ("it was made last", lambda e: e.series.number or 0),
+    ("it was acquired last", lambda e: e.series.number or 0),
 )
 
 
@@ -443,7 +443,7 @@ def _check_left_out(series: Series, scan: Scan) -> None:
         if series.uid and series.uid.encode() in raw:
             raise UnreadableImageError(
                 f"{path.name} belongs to the series in {path.parent.name} but is truncated or damaged.",
-                "Copy the series again, whole.",
+                "Copy the complete series again.",
             )
 
 
@@ -452,7 +452,7 @@ def _nothing(folder: Path, other: Scan) -> FlairSegError:
         return UnreadableImageError(
             f"{other.damaged[0].name} in {folder.name} says that it is DICOM but cannot be read: it is truncated or "
             "damaged.",
-            "Copy the series again, whole.",
+            "Copy the complete series again.",
         )
     return InputNotFoundError(
         f"The folder {folder.name} holds no DICOM image.",

@@ -76,7 +76,7 @@ class GdcmHeader:
         self._values = {"Columns": str(size[0]), "Rows": str(size[1]), **{k: v for k, v in found.items() if v}}
 
     def get(self, keyword: str) -> Any:
-        """Text, or a list of texts; None where it is absent or empty."""
+        """Text, or a list of texts; None if it is absent or empty."""
         text = self._values.get(keyword)
         if text is None or "\\" not in text or keyword in _SINGLE:
             return text
@@ -95,7 +95,7 @@ def _before_pixels(path: Path) -> bytes:
     with path.open("rb") as stream:
         block = stream.read(_BLOCK)
         if _DEFLATED in block[:1024]:
-            # The file meta information ends where its first element (0002,0000) says.
+            # The file meta information ends where its first element (0002,0000) states.
             block = block[144 + int.from_bytes(block[140:144], "little") :]
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         while block:

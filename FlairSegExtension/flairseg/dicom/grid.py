@@ -46,7 +46,7 @@ def onto(labels: np.ndarray, ijk_to_ras: np.ndarray, shape: tuple[int, int, int]
         is_turn = tuple(size[axes][::-1]) == tuple(shape) and abs(wanted - reached).max() <= TOLERANCE_VOXELS
     if not is_turn:
         raise InvalidGeometryError(
-            "The segmentation is not on the voxels of the DICOM series that it should go back to.",
+            "The segmentation is not on the voxels of the DICOM series.",
             "Give the series that was segmented, and the segmentation on its own grid, not a resampled one.",
         )
     turned = labels.transpose(2, 1, 0).transpose(axes)

@@ -1,4 +1,4 @@
-"""What every object that FlairSeg writes has in common: who made it, by which algorithm, how it is saved."""
+"""Common parts of all DICOM objects written: equipment, algorithm identification, saving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MANUFACTURER = MODEL = "FlairSeg"
 RESEARCH_USE = "Research use only - not a medical device"
-#: Not a number of a device: the software's version stands in SoftwareVersions.
+#: Not a number of a device: the software's version is in SoftwareVersions.
 SERIAL_NUMBER = "none"
 #: Series numbers of what is written: high, so that they come last in a list of the study.
 SERIES_NUMBERS = {"SEG": 9101, "SR": 9102, "PDF": 9103}
@@ -39,7 +39,7 @@ PRIVATE_SCHEME = "99FLAIRSEG"
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What made the labels.
+    """Origin of the labels.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Algorithm:
 
 
 def require_writers() -> None:
-    """Refuse, in words, to write DICOM without pydicom and highdicom.
+    """Raise an error if pydicom or highdicom is missing.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def require_writers() -> None:
     if sys.version_info >= NO_HIGHDICOM_FROM and missing_packages(("highdicom",)):
         version = ".".join(map(str, sys.version_info[:2]))
         raise MissingDependencyError(
-            f"Writing DICOM needs highdicom, a part of which has no build for Python {version} yet.",
-            "Write DICOM objects with Python 3.10 to 3.13. Everything else works here, reading DICOM too.",
+            f"Writing DICOM needs highdicom, a dependency of which has no build for Python {version} yet.",
+            "Write DICOM objects with Python 3.10 to 3.13. Everything else works, including reading DICOM.",
             code="no-highdicom-for-this-python",
             python=version,
         )
@@ -98,7 +98,7 @@ def device_uid() -> str:
 
 
 def coding_schemes() -> list[Dataset]:
-    """What a reader of the object learns about the private scheme."""
+    """Description of the private coding scheme."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return [
@@ -124,7 +124,7 @@ def finished(data: Dataset, pseudonymiser: Pseudonymiser | None) -> Dataset:
 def _restore_own_words(data: Dataset, cleaned: Dataset, nested: bool) -> None:
     """Put back the codes and words of FlairSeg's own, in which a study's ID ("1") may have been taken for a name.
 
-    What an object inherits of its patient and study stands at its root alone.
+    Attributes inherited from patient and study are at the object's root only.
     """
     for element in data:
         if element.tag not in cleaned:

@@ -109,7 +109,7 @@ def _content(pdf: bytes | str | Path) -> bytes:
             f"The report {name} cannot be read: {error.strerror or error}.", "Make the report again."
         ) from error
     if not content.startswith(b"%PDF-"):
-        raise UnreadableImageError("The report to encapsulate is no PDF.", "Make the report again, as PDF.")
+        raise UnreadableImageError("The report to encapsulate is not a PDF.", "Make the report again, as PDF.")
     return content
 
 

@@ -31,7 +31,7 @@ _PIXEL_MODULE = (
     "PixelRepresentation", "NumberOfFrames", "PixelData",
 )  # fmt: skip
 _DECOMPRESS = (
-    "Have the PACS export it uncompressed (Explicit VR Little Endian), or decompress it, for instance with gdcmconv."
+    "Export it uncompressed from the PACS (Explicit VR Little Endian), or decompress it, for instance with gdcmconv."
 )
 
 
@@ -73,7 +73,7 @@ def stored_frames(path: Path, numbers: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 def stored_bytes(path: Path) -> bytes | None:
-    """The pixels of a file as stored, to compare two files by; None where they cannot be read."""
+    """The pixels of a file as stored, to compare two files; None if they cannot be read."""
     with quiet():
         try:
             if not has_pydicom():
@@ -94,7 +94,7 @@ def _without_pydicom(path: Path) -> np.ndarray:
         return stored_frame(path, number(header, "RescaleSlope") or 1.0, number(header, "RescaleIntercept") or 0.0)
     except RuntimeError as error:
         raise UnsupportedImageError(
-            f"{path.name} is compressed in a way that cannot be decoded here, or its pixels are damaged.", _DECOMPRESS
+            f"{path.name} has a compression that cannot be decoded here, or damaged pixels.", _DECOMPRESS
         ) from error
 
 
@@ -113,7 +113,7 @@ def _by_pydicom(path: Path, header: Dataset, numbers: Sequence[int]) -> Iterator
 
     if int(number(header, "NumberOfFrames") or 1) == 1 or _syntax(header).is_deflated:
         data = dcmread(path, force=True)
-        # Files without a preamble do not say how they are encoded; pydicom has found out.
+        # Files without a preamble do not state their encoding; pydicom has determined it.
         data.file_meta.TransferSyntaxUID = _syntax(data)
         array = data.pixel_array
         array = array if array.ndim == 3 else array[None]
@@ -161,5 +161,5 @@ def _by_gdcm(path: Path, syntax: UID, numbers: Sequence[int]) -> Iterator[np.nda
 
 def _damaged(path: Path) -> UnreadableImageError:
     return UnreadableImageError(
-        f"{path.name} cannot be read: it is truncated or damaged.", "Copy the series again, whole."
+        f"{path.name} cannot be read: it is truncated or damaged.", "Copy the complete series again."
     )

@@ -1,4 +1,4 @@
-"""Where the slices of a stack are: its affine, the order of its frames, and what is doubtful about both."""
+"""Geometry of a stack: its affine, the order of its frames, and doubts about both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNSIZED = CaseWarning(
     "spacing-unknown",
 )
 _UNIT_SPACING = (1.0, 1.0)
-#: Slices this many times their thickness apart are reported where the header says nothing of a gap.
+#: Slices this many times their thickness apart are reported where the header does not mention a gap.
 WIDE_GAP = 1.9
 _EXPORT = "Take the series from the PACS again, or convert it with dcm2niix and check the voxel size."
 
@@ -31,7 +31,7 @@ def place(
     frames : sequence of Frame
         By instance number.
     what : str
-        What sets the stack apart within its series, for messages.
+        Description that distinguishes the stack within its series, for messages.
     placed : bool
         Whether every frame has a position and an orientation.
     numbers : collection of int
@@ -47,14 +47,14 @@ def place(
     Raises
     ------
     UnsupportedImageError, InvalidGeometryError
-        As for :func:`.stack.arrange`; if pixels have no size; if nothing tells the distance or the order of the slices;
+        As for :func:`.stack.arrange`; if pixels have no size; if distance or order of the slices is unknown;
         if they are turned or shifted against each other too far.
     """
     first = frames[0]
     remarks = [_UNSIZED] if first.spacing is None else []
     if first.spacing is not None and min(first.spacing) <= 0:
         raise InvalidGeometryError(
-            "The headers give its pixels no size.", "Take the series from the PACS again.", code="spacing-unknown"
+            "The headers give no valid pixel size.", "Take the series from the PACS again.", code="spacing-unknown"
         )
     if not placed:
         step, assumed = _unplaced(frames)
@@ -90,7 +90,7 @@ def is_turned(frames: Sequence[Frame]) -> bool:
 
 
 def _unplaced(frames: Sequence[Frame]) -> tuple[float, CaseWarning]:
-    """Distance of slices that have no position, and what is to be said of it."""
+    """Distance of slices without positions, and a warning about it."""
     first = frames[0]
     step = abs(first.between or 0.0) or abs(first.thickness or 0.0)
     if not step and len(frames) > 1:
@@ -144,15 +144,15 @@ def _aligned(
     apart = _displacement(affine, positions[order], own[order], first.shape, (down, along), bool(told))
     if apart > MISALIGNED_MM[1]:
         raise InvalidGeometryError(
-            f"The slices in {where} are turned or shifted against each other by up to {apart:.1f} mm: they make no "
+            f"The slices in {where} are rotated or shifted against each other by up to {apart:.1f} mm: they make no "
             "volume.",
             "Take another reconstruction of the series, without retrospective motion correction.",
             code="slices-turned",
         )
     if apart > MISALIGNED_MM[0]:
         text = (
-            f"The slices are turned or shifted against each other by up to {apart:.1f} mm. They were stacked as if "
-            "they were parallel, so that tissue between them may be missing or counted twice."
+            f"The slices are rotated or shifted against each other by up to {apart:.1f} mm. They were stacked as if "
+            "they were parallel, so tissue between them may be missing or counted twice."
         )
         told.append(CaseWarning(text, "slices-turned", used=len(frames), missing=0, displacement_mm=round(apart, 2)))
     return affine, order, told
@@ -183,7 +183,7 @@ def _displacement(
 
 
 def _distance_remarks(step: float, frames: Sequence[Frame], numbers: Collection[int]) -> list[CaseWarning]:
-    """Whether the slices are farther apart than the header says: then every other one may be missing."""
+    """Whether the slices are farther apart than the header states: then every other one may be missing."""
     between, thickness = abs(frames[0].between or 0.0), abs(frames[0].thickness or 0.0)
     said = max(between, thickness)
     own = sorted(f.instance_number for f in frames if f.instance_number is not None)

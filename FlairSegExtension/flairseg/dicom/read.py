@@ -38,7 +38,7 @@ class DicomVolume:
     source : Source
         The frames that it came from: what SEG, SR and PDF refer to.
     found : FoundFlair or None
-        Why this series, and what else there was; None where the series was given.
+        The reason for this series, and the others; None where the series was given.
     """
 
     volume: Volume
@@ -132,7 +132,7 @@ def _case_of(folder: str | Path, found: FoundFlair) -> str:
 
 
 def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
-    """The volume with why it was taken, and with what its headers say against a FLAIR."""
+    """The volume with the reason for the choice, and doubts from its headers."""
     warnings, information = list(volume.warnings), list(volume.information)
     if len({entry.series.uid for entry in found.listing}) > 1:
         information.insert(0, CaseWarning(found.reason, "series-chosen"))
@@ -195,7 +195,7 @@ def read_series(
 
 
 def is_whole(path: Path) -> bool:
-    """Whether one DICOM file stands for a volume or a tree: a multi-frame file, or a DICOMDIR."""
+    """Whether one DICOM file represents a volume or a tree: a multi-frame file, or a DICOMDIR."""
     if directory_of(path) != path:
         return True
     with quiet():

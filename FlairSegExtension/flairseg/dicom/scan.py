@@ -1,4 +1,4 @@
-"""What DICOM images are in a folder tree: every file's header is looked at once, without its pixels.
+"""DICOM images of a folder tree: every file's header is read once, without its pixels.
 
 Classic files (one slice each) and enhanced ones (all slices in one, DICOM PS3.3 C.7.6.16) come out alike: as
 :class:`Frame` s. Nothing that identifies a patient is read.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .text import Header
 
-#: What is read of a header. Nothing here says who the patient is.
+#: Attributes read from a header. None identifies the patient.
 KEYWORDS = (
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
     "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ImageType",
@@ -34,7 +34,7 @@ KEYWORDS = (
     "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-#: Header entries that tell sequences apart, as :class:`flairseg.image.flair_selection.Candidate` takes them.
+#: Attributes that distinguish sequences, as :class:`flairseg.image.flair_selection.Candidate` takes them.
 TELLING = (
     "Modality", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "ScanningSequence",
     "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "InversionTime",
@@ -75,7 +75,7 @@ class Frame:
     echo_time, b_value : float or None
         Effective echo time in ms; diffusion weighting in s/mm2.
     traits : tuple of str
-        What tells frames of the same place apart, in the order of :data:`TRAITS`; empty where unknown.
+        Attributes that distinguish frames at the same position, in the order of :data:`TRAITS`; empty where unknown.
     samples : int
         Values per pixel: 3 for colour.
     role : str
@@ -124,10 +124,10 @@ class Image:
     samples : int
         Values per pixel: 3 for colour.
     expected : int or None
-        How many images the header says that the acquisition has.
+        Number of images of the acquisition by the header.
     frames : tuple of Frame
     header : mapping of str to str
-        What tells sequences apart, by the keys of :data:`TELLING`.
+        Attributes that distinguish sequences, by the keys of :data:`TELLING`.
     """
 
     path: Path
@@ -143,7 +143,7 @@ class Image:
 
 @dataclass
 class Scan:
-    """What a tree holds.
+    """Content of a tree.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Scan:
     other_objects : int
         DICOM files without pixels (reports, presentation states, directories).
     damaged : list of Path
-        Files that say they are DICOM but cannot be read.
+        Files marked as DICOM that cannot be read.
     clutter : int
         Files that are no DICOM.
     """
@@ -296,7 +296,7 @@ def _image(path: Path, data: Header) -> Image | None:
 
 
 def _telling(data: Header, shared: Dataset | None, first: Dataset | None) -> dict[str, str]:
-    """What tells sequences apart, from the root or from the functional groups of the first frame."""
+    """Attributes that distinguish sequences, from the root or the functional groups of the first frame."""
     out = {keyword: header_text.text(data, keyword) for keyword in TELLING}
     out["SequenceName"] = out["SequenceName"] or header_text.text(data, "PulseSequenceName")
     if not out["ContrastBolusAgent"] and header_text.item(data, "ContrastBolusAgentSequence") is not None:
@@ -320,7 +320,7 @@ def _group(keyword: str, *places: Header | None) -> Dataset | None:
 
 @dataclass(frozen=True)
 class _File:
-    """What the frames of a file share."""
+    """Attributes shared by the frames of a file."""
 
     path: Path
     data: Header
@@ -398,7 +398,7 @@ def _role(sop_class: str, words: str, samples: int) -> str:
 
 
 def _component(kind: Dataset | None, words: str) -> str:
-    """Magnitude, phase, real or imaginary part, as the standard (ComplexImageComponent) or the vendors say it."""
+    """Magnitude, phase, real or imaginary part, from the standard's ComplexImageComponent or vendor attributes."""
     component = header_text.text(kind, "ComplexImageComponent")
     if component:
         return component

@@ -46,7 +46,7 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     source : Source
         The frames that were segmented.
     algorithm : Algorithm
-        What made the labels.
+        Origin of the labels.
     ijk_to_ras : ndarray, shape (4, 4), optional
         Affine of the labels, RAS mm, if their axes run otherwise than the source's (Slicer, NIfTI).
 
@@ -62,7 +62,7 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     UnsupportedImageError
         If no DICOM object can refer to the source.
     UnreadableImageError
-        If the source's files cannot be read any more.
+        If the source's files can no longer be read.
     MissingDependencyError
         If pydicom or highdicom is not installed.
     """

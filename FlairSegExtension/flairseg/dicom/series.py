@@ -26,7 +26,7 @@ _BEYOND = 0.1
 
 @dataclass(frozen=True)
 class Stack:
-    """Parallel slices of one series that make one volume.
+    """Parallel slices of one series that form one volume.
 
     Attributes
     ----------
@@ -35,19 +35,19 @@ class Stack:
     ijk_to_ras : ndarray, shape (4, 4)
         Affine of the volume in RAS mm: I along rows, J along columns, K through the slices.
     header : mapping of str to str
-        What tells sequences apart; ``EchoTime`` is this stack's own.
+        Attributes that distinguish sequences; ``EchoTime`` is this stack's own.
     kind : str
         As in :mod:`flairseg.image.flair_selection`.
     what : str
-        What sets it apart from the other stacks of its series, in words; empty where it is the only one.
+        Description that distinguishes it from the other stacks of its series; empty where it is the only one.
     warnings, information : tuple of CaseWarning
-        What makes the result doubtful, and what is only worth knowing.
+        Doubts about the result, and other remarks.
     images : int
         Images of the whole series, copies among them: so many of which ``frames`` are used.
     problem : FlairSegError or None
         Why it cannot be read as one volume.
     placed : bool
-        Whether the header says where the slices are.
+        Whether the header gives slice positions.
     """
 
     frames: tuple[Frame, ...]
@@ -110,7 +110,7 @@ class Series:
 
     @property
     def title(self) -> str:
-        """What a person would call it: number and description."""
+        """Display name: number and description."""
         number = "" if self.number is None else f"{self.number} "
         return f"series {number}({self.description or 'without a description'})"
 
@@ -132,7 +132,7 @@ def list_series(
     series : list of Series
         By study, then series number.
     scan : Scan
-        What else is there.
+        Other images of the folder.
     """
     found = scan(Path(folder) if isinstance(folder, str | Path) else [Path(one) for one in folder], step)
     return group(found.images), found
@@ -181,7 +181,7 @@ def _with_remarks(
     text = f"{used} of {total} images of the series are used."
     information.append(CaseWarning(text, "slices-used", used=used, found=total))
     if total > kept:
-        text = f"{total - kept} files are there twice (the same image); the copies were left out."
+        text = f"{total - kept} files are duplicates (the same image); the copies were left out."
         information.append(CaseWarning(text, "copies-left-out"))
     warnings += [repeated] if repeated is not None else []
     strays = sum(len(s.frames) for s in stacks if s.frames[0].role and s is not stack)
@@ -201,12 +201,12 @@ def _with_remarks(
         warnings.append(_left_out(stack, others, used, used + left))
     expected = max((image.expected or 0 for image in images), default=0)
     if expected > kept and not stack.problem and len(images) > 1:
-        text = f"The headers speak of {expected} images, but {kept} are here: slices may be missing at the ends."
+        text = f"The headers announce {expected} images, but {kept} are present: slices may be missing at the ends."
         warnings.append(CaseWarning(text, "fewer-images-than-announced", used=used, missing=expected - kept))
     problem = stack.problem
     if problem is not None and problem.code == "slices-missing" and _turned_between(stack, others):
         problem = UnsupportedImageError(
-            f"The slices of the series are not parallel to each other: {left} of {used + left} are turned.",
+            f"The slices of the series are not parallel: {left} of {used + left} are rotated.",
             "Give a series of parallel slices, or convert it to NIfTI first.",
             code="slices-not-parallel",
         )
@@ -235,7 +235,7 @@ def _along_normal(stack: Stack) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _slabs(stack: Stack) -> int:
-    """How many acquisitions are above one another in the stack; 1 where there is one, or where they interleave."""
+    """Number of acquisitions above one another in the stack; 1 where there is one, or where they interleave."""
     most = 1
     for n in (TRAITS.index(trait) for trait in SLAB_TRAITS):
         runs = [(value, len(list(run))) for value, run in groupby(f.traits[n] for f in stack.frames)]
@@ -246,7 +246,7 @@ def _slabs(stack: Stack) -> int:
 
 
 def _doubled(stack: Stack, others: list[Stack]) -> int:
-    """How many images were left out because the stack has their slice from another slab of the same acquisition."""
+    """Number of images left out because another slab of the same acquisition has their slice."""
     along = _along_normal(stack)
     if not stack.placed or along is None:
         return 0
@@ -267,7 +267,7 @@ def _doubled(stack: Stack, others: list[Stack]) -> int:
 
 
 def _left_out(stack: Stack, others: list[Stack], used: int, total: int) -> CaseWarning:
-    """What is said of images that are no part of the volume: do they show a part of the head that it lacks?"""
+    """Note on images that are not part of the volume: do they show a part of the head that it lacks?"""
     left = total - used
     if _reach_beyond(stack, others):
         return CaseWarning(
@@ -312,7 +312,7 @@ def _stack(frames: list[Frame], what: str, image: Image, numbers: Collection[int
     if "MOSAIC" in header.get("ImageType", "").upper():
         problem = UnsupportedImageError(
             "This is a mosaic: all slices of a time point in one picture.",
-            "Convert it to NIfTI with dcm2niix first; a FLAIR is not stored so, look for another series.",
+            "Convert it to NIfTI with dcm2niix first; a FLAIR is not stored this way, so choose another series.",
         )
     if first.samples != 1:
         problem = UnsupportedImageError(
@@ -347,5 +347,5 @@ def _check_size(frames: list[Frame]) -> None:
     voxels = len(frames) * frames[0].shape[0] * frames[0].shape[1]
     if voxels > MAXIMUM_VOXELS:
         raise UnsupportedImageError(
-            f"The headers promise {voxels} voxels, more than can be worked on.", "Give the FLAIR series alone."
+            f"The headers announce {voxels} voxels, more than can be processed.", "Give the FLAIR series alone."
         )

@@ -19,8 +19,9 @@ from .text import bad_value, get, numbers, plain, quiet
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-#: What a new object of a study inherits (DICOM PS3.3: Patient, General Study, Patient Study modules), with the longest
-#: value of each. Names and numbers of the patient are the PACS's key to the study: they are repeated, not shown.
+#: Attributes that a new object of a study inherits (DICOM PS3.3: Patient, General Study, Patient Study modules), with
+#: the longest value of each. Names and numbers of the patient are the PACS's key to the study: they are repeated, not
+#: shown.
 _INHERITED = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientSize",
     "PatientWeight", "PatientIdentityRemoved", "DeidentificationMethod", "StudyDate", "StudyTime", "StudyID",
@@ -55,7 +56,7 @@ class Source:
     title : str
         Number and description of the series, for people.
     placed : bool
-        Whether the headers say where the slices are.
+        Whether the headers give slice positions.
     """
 
     frames: tuple[Frame, ...]
@@ -113,7 +114,7 @@ class Source:
             )
         if is_turned(self.frames):
             raise InvalidGeometryError(
-                f"The slices of {self.title} are turned against each other: no DICOM object can follow them.",
+                f"The slices of {self.title} are rotated against each other: no DICOM object can represent them.",
                 "Write no DICOM for this series.",
                 code="dicom-slices-turned",
             )
@@ -125,12 +126,12 @@ class Source:
 
     @property
     def study_date(self) -> str:
-        """Day of the study, ``2024-05-31``; empty where the header does not say it.
+        """Day of the study, ``2024-05-31``; empty where the header has none.
 
         Raises
         ------
         UnreadableImageError
-            If the file cannot be read any more.
+            If the file can no longer be read.
         """
         with quiet():
             day = _clean(_header(self.frames[0]), "StudyDate")
@@ -156,7 +157,7 @@ class Source:
         Raises
         ------
         UnreadableImageError
-            If a file cannot be read any more.
+            If a file can no longer be read.
         """
         self.check()
         if self.is_multiframe:
@@ -167,7 +168,7 @@ class Source:
             return [self._classic_header(self.frames[k], first) for k in order]
 
     def _common(self, header: Dataset) -> Dataset:
-        """What all objects of a study have in common, with what is missing of it filled in empty."""
+        """Attributes common to all objects of a study; missing ones are empty."""
         from pydicom import Dataset
         from pydicom.uid import generate_uid
 
@@ -238,7 +239,7 @@ def _header(frame: Frame) -> Dataset:
         return read_dataset(frame.path, (*_INHERITED, "SpecificCharacterSet", "Modality", *_LOSSY), force=True)
     except bad_value() as error:
         raise UnreadableImageError(
-            f"{frame.path.name} cannot be read any more.", "Leave the series where it is while a command runs."
+            f"{frame.path.name} can no longer be read.", "Do not move the series while a command runs."
         ) from error
 
 

@@ -207,7 +207,7 @@ def _merged(parts: _Parts) -> _Parts:
 
 
 def _joined(one: list[Frame], other: list[Frame]) -> tuple[list[Frame], list[Frame]] | None:
-    """Both slabs as one stack, and the frames that it leaves out; None where they make none."""
+    """Both slabs as one stack, and the frames that it leaves out; None if they do not form one."""
     if len(one) < 2 or len(other) < 2 or _overlap(one) or _overlap(other):
         return None
     axis = normal(mean_orientation(np.array([f.orientation for f in one])))

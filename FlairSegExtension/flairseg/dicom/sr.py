@@ -50,7 +50,7 @@ MAXIMUM_LESIONS = 500
 
 @dataclass(frozen=True)
 class LesionMeasurements:
-    """What the report says of a lesion; None where it is not known.
+    """Measurements of a lesion; None if unknown.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class LesionMeasurements:
 
 @dataclass(frozen=True)
 class CaseMeasurements:
-    """What the report says of a case.
+    """Measurements of a case.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ def make_sr(
     from pydicom.sr.codedict import codes
 
     lesions = measurements.lesions
-    # A model that does not know a class has nothing to say of it; lesions always have their number.
+    # A model that does not segment a class has no measurement of it; lesions always have their number.
     told = [c for c in CLASSES if c.value == LESION or c.id in measurements.volumes_ml]
     groups: list[VolumetricROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations] = [
         _class_group(c, seg, source, measurements, algorithm) for c in told

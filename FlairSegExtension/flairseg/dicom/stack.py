@@ -1,4 +1,4 @@
-"""Do these slices make one volume? Order, distance and alignment of a stack, from places alone (numpy)."""
+"""Check whether slices form one volume: order, distance and alignment, from positions only (numpy)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RESAMPLE = "Resample the image to a regular grid, for instance with 3D Slicer's
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How slices follow each other.
+    """Order and spacing of slices.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ def arrange(positions: np.ndarray, orientation: Sequence[float] | np.ndarray, wh
     orientation : array_like, shape (6,)
         ImageOrientationPatient of them all.
     where : str
-        What the user knows the slices by; it stands in messages.
+        Description of the slices for messages.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def arrange(positions: np.ndarray, orientation: Sequence[float] | np.ndarray, wh
         raise InvalidGeometryError(
             f"Slices are missing in {where}: the gap between two neighbours reaches {along.max():.3g} mm "
             f"where {step:.3g} mm is usual ({len(positions)} of about {len(positions) + missing} slices are here).",
-            "Copy the series again, whole.",
+            "Copy the complete series again.",
             code="slices-missing",
         )
     warning = None

@@ -31,7 +31,7 @@ _PIXEL_KEYWORDS = (
 
 
 def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = None) -> Volume:
-    """The voxels of a stack: stored values, rescaled frame by frame as the headers say.
+    """The voxels of a stack: stored values, rescaled frame by frame by the headers.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
         for k, stored in zip(ks, frames, strict=True):
             if stored.shape != array.shape[1:]:
                 raise UnreadableImageError(
-                    f"{path.name} cannot be read: its pixels are not as many as its header says.",
-                    "Copy the series again, whole.",
+                    f"{path.name} cannot be read: its pixel count does not match its header.",
+                    "Copy the complete series again.",
                 )
             array[k] = _values(stored, header, stack.frames[k])
             outside = is_padding(stored, header)
@@ -79,7 +79,7 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
     if inverted:
         # Air is white in MONOCHROME1; the methods want it dark.
         np.subtract(array.max(), array, out=array)
-        text_ = "The image is stored inverted (MONOCHROME1); it was turned round."
+        text_ = "The image is stored inverted (MONOCHROME1); it was inverted back."
         warnings.append(CaseWarning(text_, "stored-inverted"))
     images = (len(stack.frames), stack.images or len(stack.frames))
     return Volume(array, stack.ijk_to_ras, name, tuple(warnings), information=tuple(information), images=images)
@@ -90,12 +90,12 @@ def _read_pixel_header(path: Path) -> Header:
         return read_header(path, _PIXEL_KEYWORDS, force=True)
     except bad_value() as error:
         raise UnreadableImageError(
-            f"{path.name} cannot be read: it is truncated or damaged.", "Copy the series again, whole."
+            f"{path.name} cannot be read: it is truncated or damaged.", "Copy the complete series again."
         ) from error
 
 
 def is_padding(stored: np.ndarray, header: Header) -> np.ndarray | None:
-    """Where a frame holds no image: PixelPaddingValue to PixelPaddingRangeLimit (DICOM PS3.3, C.7.5.1.1.2).
+    """Mark the pixels without image: PixelPaddingValue to PixelPaddingRangeLimit (DICOM PS3.3, C.7.5.1.1.2).
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def is_padding(stored: np.ndarray, header: Header) -> np.ndarray | None:
     Returns
     -------
     ndarray of bool or None
-        None where the header names no such value.
+        None if the header has no such value.
     """
     first = number(header, "PixelPaddingValue")
     if first is None:
@@ -146,7 +146,7 @@ def _values(stored: np.ndarray, header: Header, frame: Frame) -> np.ndarray:
         return stored.astype(np.float64) * slope + intercept
     if not has_pydicom():
         raise MissingDependencyError(
-            "The pixels of the DICOM series are to be read by a table (Modality LUT), which needs pydicom.",
+            "The pixels of the DICOM series use a Modality LUT, which needs pydicom.",
             "Install it with: pip install 'flairseg[dicom]'.",
             packages=["pydicom"],
         )

@@ -1,4 +1,4 @@
-"""Text and numbers out of DICOM headers, which anybody may have written: nothing in them is trusted."""
+"""Text and numbers from DICOM headers, which are untrusted input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .gdcm import GdcmHeader, has_pydicom
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    #: What both readers give; GDCM knows no sequences.
+    #: Common to both readers; GDCM has no sequences.
     Header = Dataset | GdcmHeader
 
 #: Longest text of a header that is shown.
@@ -24,7 +24,7 @@ SHOWN_CHARACTERS = 64
 
 
 def bad_value() -> tuple[type[Exception], ...]:
-    """What pydicom, GDCM and the parsers beneath them raise for data that is not what it promises to be."""
+    """Exceptions that pydicom, GDCM and their parsers raise for invalid data."""
     own: tuple[type[Exception], ...] = ()
     if has_pydicom():
         from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -46,7 +46,7 @@ def plain(value: object, limit: int = SHOWN_CHARACTERS) -> str:
 
 
 def get(data: Header | None, keyword: str) -> Any:
-    """An attribute's value; None where it is absent, empty or cannot be understood."""
+    """An attribute's value; None if it is absent, empty or invalid."""
     if data is None:
         return None
     try:
@@ -72,7 +72,7 @@ def text(data: Header | None, keyword: str, limit: int = SHOWN_CHARACTERS) -> st
 
 
 def numbers(data: Header | None, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
-    """An attribute as finite numbers; None where it is no such thing, or there are not ``count`` of them."""
+    """An attribute as finite numbers; None if it is not numeric or their number is not ``count``."""
     value = get(data, keyword)
     if value is None:
         return None
@@ -93,7 +93,7 @@ def number(data: Header | None, keyword: str) -> float | None:
 
 
 def item(data: Header | None, keyword: str) -> Dataset | None:
-    """First item of a sequence; None where there is none."""
+    """First item of a sequence; None if there is none."""
     value = get(data, keyword)
     try:
         return value[0] if value is not None else None

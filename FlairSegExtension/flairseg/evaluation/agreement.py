@@ -107,7 +107,7 @@ def _paired(
     cases = [c for c in in_first if c in in_second and np.isfinite(in_first[c]) and np.isfinite(in_second[c])]
     differences = np.array([in_second[c] - in_first[c] for c in cases], dtype=float)
     if not cases:
-        nothing = Estimate(None, note="No patient has the figure with both methods.")
+        nothing = Estimate(None, note="No patient has this metric with both methods.")
         return PairedTest(figure, class_id, first, second, nothing, *(math.nan,) * 4, nothing.note)
     mean = mean_over_patients(differences, f"paired/{figure}/{class_id}/{first}/{second}", seed)
     median = float(np.median(differences))

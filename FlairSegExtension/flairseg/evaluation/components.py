@@ -1,7 +1,7 @@
-"""Lesions against lesions: which were found, which are right, and what kind of error the rest is.
+"""Lesion-wise comparison: detected lesions, true lesions, and the type of each error.
 
-A lesion is a 26-connected component. Two sides are compared over their components' overlap; when a lesion counts as
-found is a rule of its own, because papers differ in it.
+A lesion is a 26-connected component. Masks are compared by the overlap of components; when a lesion counts as
+detected is a separate rule, because papers differ in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RuleKind = Literal["voxels", "fraction", "iou"]
 
 @dataclass(frozen=True)
 class OverlapRule:
-    """When a lesion of one side counts as found by the other.
+    """Criterion by which a lesion of one side counts as found by the other.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class OverlapRule:
             raise ValueError(f"unknown overlap rule {self.kind!r}")
         low, high = (1.0, float("inf")) if self.kind == "voxels" else (0.0, 1.0)
         if not low <= self.minimum <= high or self.minimum == 0:
-            raise ValueError(f"{self.minimum:g} is no minimum for the overlap rule {self.kind!r}")
+            raise ValueError(f"{self.minimum:g} is not a minimum for the overlap rule {self.kind!r}")
 
     def __str__(self) -> str:
         if self.kind == "voxels":
@@ -180,7 +180,7 @@ def _met(
     own_sizes: np.ndarray,
     other_sizes: np.ndarray,
 ) -> np.ndarray:
-    """Which of one side's lesions the rule calls found; pairs of components share ``voxels``."""
+    """Find one side's lesions that the rule calls found; pairs of components share ``voxels``."""
     if rule.kind == "iou":
         union = own_sizes[own - 1] + other_sizes[other - 1] - voxels
         best = np.zeros(len(own_sizes))
@@ -205,11 +205,11 @@ def _errors(prediction: np.ndarray, reference: np.ndarray) -> tuple[int, int]:
 
 
 def component_confusion(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """What became of each component of normal WMH and of lesions: nothing, normal WMH or lesion.
+    """Outcome of each component of normal WMH and of lesions: missed, normal WMH or lesion.
 
     A component of the reference goes to the column of the class that marks most of those of its voxels that are marked
     as either (lesion in a tie), or to "nothing". A predicted component that shares no voxel with either class of the
-    reference stands in the row "nothing".
+    reference is in the row "nothing".
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def component_confusion(prediction: np.ndarray, reference: np.ndarray) -> np.nda
     Returns
     -------
     ndarray of int64, shape (3, 3)
-        Rows are the reference: nothing, normal WMH, lesions; columns the prediction. (0, 0) stands for nothing.
+        Rows are the reference: nothing, normal WMH, lesions; columns the prediction. (0, 0) means nothing.
     """
     counts = np.zeros((3, 3), np.int64)
     marked = np.isin(reference, (NORMAL_WMH, LESION))

@@ -1,4 +1,4 @@
-"""The choices that the numbers depend on, in words: what the report says under "conventions"."""
+"""The conventions behind the numbers, as text for the report's section "conventions"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .slices import VOLUME_GROUPS
 _SENTENCES = (
     (
         "Empty masks",
-        "A figure that is 0/0 is undefined: it is left out of means and tests, and how often is said. "
+        "A figure that is 0/0 is undefined: it is left out of means and tests, and its frequency stated. "
         "Reference and prediction both empty: everything but the volumes is undefined. Only the reference "
         "empty: Dice, Jaccard, precision, NSD and lesion F1 are 0, recall, HD95 and the relative volume "
         "error undefined. Only the prediction empty: Dice, Jaccard, recall, NSD and lesion F1 are 0, "
@@ -24,7 +24,7 @@ _SENTENCES = (
     ),
     (
         "Classes",
-        "A method has figures of the classes that it and the reference know. “All WMH” is normal and "
+        "Metrics are given for the classes that both method and reference contain. “All WMH” is normal and "
         "abnormal hyperintensity together. Methods that find hyperintensity without telling normal from "
         "abnormal are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”, which has "
         "figures where the references know both.",
@@ -156,7 +156,7 @@ def sentences(chosen: Conventions) -> tuple[tuple[str, str], ...]:
             f"Lesions (26-connected) below {chosen.minimum_lesion_mm3:g} mm³ are removed from both sides alike "
             "before anything is computed (S5)."
             if chosen.minimum_lesion_mm3 > 0
-            else "No lesion is too small to count."
+            else "All lesions count, whatever their size."
         ),
         "overlap": 100 * chosen.slice_overlap,
         "confidence": 100 * chosen.confidence,

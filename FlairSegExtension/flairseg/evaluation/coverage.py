@@ -35,15 +35,15 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
     path : Path
         Its file: segmentations of 3D Slicer and DICOM are cropped by nature.
     masks : sequence of (Path, LabelMapping or None, str)
-        The masks of all methods, so that all are compared on one grid. One that cannot be read is left out, which
-        reading it again will tell.
+        The masks of all methods, so that all are compared on one grid. One that cannot be read is left out;
+        reading it again will report it.
 
     Returns
     -------
     Volume
         The very reference where nothing is marked beside it; else with background around it and a warning. It grows
-        over masks on its own lattice of voxels, and over every mask if it is a segmentation of 3D Slicer or DICOM: what
-        is beside a whole image was not looked at by its reader.
+        over masks on its own lattice of voxels, and over every mask if it is a segmentation of 3D Slicer or DICOM: a
+        reader has not examined what is outside.
     """
     low, high = np.zeros(3, int), np.asarray(reference.array.shape, int)
     shares: list[float] = []

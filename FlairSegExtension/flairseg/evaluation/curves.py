@@ -138,7 +138,7 @@ def resampled_areas(levels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray
     levels : ndarray of int, shape (cases, 2, LEVELS)
         :meth:`ScoreCounts.on_levels` of each case.
     weights : ndarray of int, shape (resamples, cases)
-        How often each case was drawn.
+        Draw counts of the cases.
 
     Returns
     -------

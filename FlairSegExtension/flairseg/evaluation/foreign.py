@@ -1,4 +1,4 @@
-"""What the label values of a method's masks mean, said as ``METHOD:1=3,2=2`` or as ``METHOD:PRESET``.
+"""Meaning of a method's label values, written as ``METHOD:1=3,2=2`` or ``METHOD:PRESET``.
 
 The meanings themselves are :mod:`flairseg.io.label_meanings`, the same for every command.
 """

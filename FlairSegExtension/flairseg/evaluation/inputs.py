@@ -1,4 +1,4 @@
-"""Which files are compared with which: a table of cases, or folders whose files are matched by case name."""
+"""Inputs of an evaluation: a table of cases, or folders whose files are matched by case name."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ REQUIRED = ("case", "prediction", "reference")
 OPTIONAL = ("method", "probabilities", "site", "disease", "image")
 #: The method's name where the table does not give one.
 DEFAULT_METHOD = "prediction"
-#: What a file is, by the end of its name, as :data:`~flairseg.files.names.MASK_WORDS`; the rest of the name is the
+#: Type of a file, by the end of its name, as :data:`~flairseg.files.names.MASK_WORDS`; the rest of the name is the
 #: case.
 _PROBABILITIES = ("_probabilities", "_probability", "_prob", "_probs", "_pmap")
 #: Folders below the one that is given in which files are looked for: subject, session, kind.
 _DEPTH = 3
-#: Entities of BIDS that say in which space a mask is and how it was made, which its image does not have.
+#: Entities of BIDS that state the space of a mask and how it was made, which its image does not have.
 _LIKE_IMAGES = frozenset({"desc", "label", "res", "den", "atlas", "seg", "space"})
 #: A tool's fixed name, the same for every case: ``space-flair_seg-lst``, ``space-flair_desc-annotated_seg-lst``.
 _ENTITIES_ONLY = re.compile(r"(?!sub-)[a-z]+-[0-9a-z+.]+(_[a-z]+-[0-9a-z+.]+)*", re.IGNORECASE)
 _SEGMENTED = re.compile(r"(^|_)(seg|label)-", re.IGNORECASE)
-#: What tells which of several masks of a case is the plain one, not one with places or parts.
+#: Names that identify the plain mask among several of a case, not one with locations or parts.
 _ANNOTATED = ("desc-annotated",)
 _LABELS = "labels"
 _IMAGE_ENDINGS = ("_flair", "-flair")
@@ -75,7 +75,7 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
     ----------
     path : str or Path
         Columns :data:`REQUIRED` and any of :data:`OPTIONAL`; others are left alone. Relative paths start at the table's
-        folder. Files are not looked at yet.
+        folder. Files are not read yet.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
         ) from error
     if table.encoding == "cp1252" or "\0" in table.body:
         # In another code page than the one that is guessed, names would become others.
-        raise InvalidManifestError(f"{path.name} is no UTF-8 text.", "Save it as CSV in UTF-8.")
+        raise InvalidManifestError(f"{path.name} is not UTF-8 text.", "Save it as CSV in UTF-8.")
     rows = csv.reader(io.StringIO(table.body), delimiter=table.delimiter)
     columns = [name.strip().lower() for name in next(rows, [])]
     missing = [name for name in REQUIRED if name not in columns]
@@ -112,7 +112,7 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
                 cases.append(_case(path, rows.line_num + table.skipped_lines, fields))
     except csv.Error as error:
         raise InvalidManifestError(
-            f"{path.name}, line {rows.line_num + table.skipped_lines}, is no CSV: {error}.",
+            f"{path.name}, line {rows.line_num + table.skipped_lines}, is not CSV: {error}.",
             "Save the table as CSV again.",
         ) from error
     if not cases:
@@ -150,7 +150,7 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
     """
     if any(case.method == REFERENCE for case in cases):
         raise InvalidManifestError(
-            f"No method can be called {REFERENCE}: that name stands for the references.", "Choose another name."
+            f"No method can be named {REFERENCE}: that name denotes the references.", "Choose another name."
         )
     seen: set[tuple[str, str]] = set()
     first: dict[str, EvaluationCase] = {}
@@ -158,7 +158,7 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
         if (case.case, case.method) in seen:
             raise InvalidManifestError(
                 f"{where} has the case {case.case} of {case.method} twice.",
-                "Give each case of a method one line; tell methods apart in the column method.",
+                "Give each case of a method one line; distinguish methods in the column method.",
                 case=case.case,
             )
         seen.add((case.case, case.method))
@@ -197,7 +197,7 @@ def match_folders(
     list of EvaluationCase
         Sorted by case, then in the order of the methods.
     list of CaseWarning
-        What could not be matched.
+        Files that could not be matched.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def _is_dicom_seg(path: Path) -> bool:
 
 
 def _name_of(path: Path, top: Path, repeated: bool = False) -> tuple[str, str]:
-    """Case name of a file, and whether it is ``labels``, ``probabilities``, ``image``, or does not say: ``other``."""
+    """Case name of a file, and its kind: ``labels``, ``probabilities``, ``image``, or ``other`` where unknown."""
     # Slicer's segmentations end in .seg.nrrd.
     name = unicodedata.normalize("NFC", re.sub(r"\.seg$", "_seg", stem_of(path), flags=re.IGNORECASE))
     lower, kind = "_" + name.lower(), "other"
@@ -321,7 +321,7 @@ def _folder_case(path: Path, top: Path) -> str:
 
 
 def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
-    """The label map of a case; files that say what they are go before others, ``_labels`` before ``.seg.nrrd``.
+    """The label map of a case; files with a stated kind go before others, ``_labels`` before ``.seg.nrrd``.
 
     Of several, the one that FlairSeg wrote as a label map counts: a cohort has lesion masks (``_desc-lesion_mask``)
     beside its label maps (``_dseg``). What other programs call so may be anything.

@@ -41,7 +41,9 @@ def read_training_log(path: str | Path, name: str | None = None) -> TrainingLog:
     columns = {title.strip(): _numbers(body, n) for n, title in enumerate(head) if title.strip()}
     columns = {title: values for title, values in columns.items() if np.isfinite(values).any()}
     if not columns:
-        raise InvalidManifestError(f"{path} holds no training log.", "Give a CSV file with a head and rows of numbers.")
+        raise InvalidManifestError(
+            f"{path} contains no training log.", "Give a CSV file with a header and rows of numbers."
+        )
     return TrainingLog(name or path.resolve().parent.name, columns)
 
 

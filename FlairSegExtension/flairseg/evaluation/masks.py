@@ -22,7 +22,7 @@ from .foreign import REFERENCE
 
 @dataclass(frozen=True)
 class Placed:
-    """An array on the reference's grid, and what has to be said about how it came there.
+    """An array on the reference's grid, and remarks on its resampling.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ def read_reference(path: Path, mapping: LabelMapping | None = None) -> Volume:
     ----------
     path : Path
     mapping : LabelMapping, optional
-        What the file's values mean, where that was stated.
+        Meaning of the file's values, if given.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def read_prediction(path: Path, mapping: LabelMapping | None, method: str, refer
     ----------
     path : Path
     mapping : LabelMapping or None
-        What the file's values mean, where that was stated.
+        Meaning of the file's values, if given.
     method : str
     reference : Volume
         Labels of the reference.
@@ -138,7 +138,7 @@ def read_probabilities(
     for value, part in wanted.items():
         placed = place(replace(grid, array=checked_probabilities(part, path.name)), reference, True, path.name)
         found[value] = placed.array
-        # What is outside of the reference was reported with the mask.
+        # Voxels outside the reference were reported with the mask.
         told |= dict.fromkeys(warning for warning in placed.warnings if warning.code != "mask-outside-reference")
     return found, list(told)
 
@@ -151,11 +151,11 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
     volume : Volume
         uint8 labels or float32 probabilities.
     reference : Volume
-        Its grid alone is looked at.
+        Only its grid is used.
     linear : bool
         Interpolate linearly instead of taking the nearest voxel.
     file : str
-        What warnings call it; the volume's name where it is not given.
+        Name in warnings; default: the volume's.
 
     Returns
     -------
@@ -176,8 +176,8 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
     outside = _outside(volume.array, target.index_map(own), target.shape)
     if outside == 1:
         raise UnsuitableMaskError(
-            f"{volume.name} marks nothing inside of its reference: they do not overlap in space.",
-            "Check that they belong together and that both headers (origin, directions) are right.",
+            f"{volume.name} marks nothing inside its reference: they do not overlap in space.",
+            "Check that they belong together and that both headers (origin, directions) are correct.",
             code="mask-apart-from-reference",
         )
     warnings = []

@@ -1,8 +1,8 @@
-"""Voxels that two masks share: counts, and the figures that are made of counts.
+"""Voxel overlap of two masks: counts, and the metrics computed from them.
 
 Undefined figures (0/0) are NaN, never 0 or 1: an empty prediction has no precision, an empty reference no recall, and
-of two empty masks nothing can be said (Maier-Hein et al., Metrics reloaded, Nat Methods 2024;21:195-212). Who averages
-leaves them out and says how many.
+two empty masks have no overlap metric (Maier-Hein et al., Metrics reloaded, Nat Methods 2024;21:195-212). Averages
+must exclude them and state their number.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ REPORT = "evaluation.html"
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Progress at which the figures are drawn and the overlays begin.
 _DRAWN = 0.5
-#: What the report cites.
+#: References of the report.
 REFERENCES = (
     "S1: simultaneous segmentation of ventricles, normal and abnormal WMH by pix2pix; violin plots, normal against "
     "abnormal, overlays.",
@@ -38,7 +38,7 @@ REFERENCES = (
 
 
 def require_report() -> None:
-    """Refuse, in words, to write a report without what draws it.
+    """Raise an error if packages for the report are missing.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def render(
     overlays: bool = True,
     step: Callable[[float], None] | None = None,
 ) -> str:
-    """The report as HTML text: one file, no script, nothing loaded from anywhere; all foreign text is escaped.
+    """The report as HTML text: one file without scripts or external resources; all foreign text is escaped.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def in_patients(found: Estimate) -> Estimate:
 
 
 def patient_weights(patients: int, name: str, seed: int, resamples: int = COSTLY_RESAMPLES) -> np.ndarray:
-    """How often each patient was drawn: ndarray of int64, shape (resamples, patients), rows summing to ``patients``."""
+    """Draw counts of each patient: ndarray of int64, shape (resamples, patients), rows summing to ``patients``."""
     return stream(seed, name).multinomial(patients, np.full(patients, 1 / patients), size=resamples)
 
 
@@ -82,7 +82,7 @@ def percentile_interval(value: float, resampled: np.ndarray, patients: int, note
     resampled : ndarray of float, shape (resamples,)
     patients : int
     note : str
-        What else is to be said.
+        Further remarks.
     """
     if patients < 2:
         return estimate(value, n=patients, note=_joined(_ONE, note))
@@ -104,7 +104,7 @@ def median_over_slices(values: np.ndarray, patients: np.ndarray, name: str, seed
     values : ndarray of float, shape (slices,)
         NaN where undefined; left out.
     patients : ndarray of int, shape (slices,)
-        Whose each slice is.
+        Patient of each slice.
     name : str
     seed : int
 

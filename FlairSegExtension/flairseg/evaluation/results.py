@@ -1,4 +1,4 @@
-"""What an evaluation found: plain numbers and arrays, from which tables, figures and the report are made.
+"""Results of an evaluation: plain numbers and arrays, from which tables, figures and the report are made.
 
 Everything is computed by :func:`flairseg.evaluation.evaluate`; nothing here computes. A figure that is not defined for
 a case is NaN in arrays and rows, and None in an :class:`~flairseg.statistics.intervals.Estimate`; it is left out of
@@ -34,7 +34,7 @@ from .rows import (
 
 @dataclass(frozen=True)
 class Conventions:
-    """Every choice that the numbers depend on; :attr:`sentences` says them in words, for the report.
+    """All conventions behind the numbers; :attr:`sentences` states them as text for the report.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class CaseInfo:
     ----------
     case : str
     site, disease : str
-        Empty where the manifest does not say.
+        Empty if not in the manifest.
     shape_kji : tuple of int
     spacing_mm : tuple of float
         Along I, J, K.
@@ -105,7 +105,7 @@ class MethodInfo:
     missing : tuple of str
         Keys that it has none for, because it (or the reference) does not know the class.
     mapping : str
-        How its label values were read, in words; empty for FlairSeg's own.
+        Meaning of its label values, as text; empty for FlairSeg's own.
     cases : int
         Patients that were evaluated.
     probabilities : int
@@ -141,7 +141,7 @@ class TrainingLog:
 
 @dataclass(frozen=True)
 class CaseArrays:
-    """What an overlay of one case and method needs, all on the reference's grid.
+    """Data of an overlay of one case and method, all on the reference's grid.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class EvaluationResult:
     refusals : tuple of Refusal
     training : tuple of TrainingLog
     notes : tuple of str
-        What a reader of the report must know: resampled masks, classes left out, empty cases, few patients.
+        Remarks for the report's reader: resampled masks, classes left out, empty cases, few patients.
     versions : mapping of str to str
         Software.
     created : str

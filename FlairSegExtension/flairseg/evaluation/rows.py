@@ -153,9 +153,9 @@ class ConfusionMatrix:
     labels : tuple of str
         :data:`~.terms.VOXEL_LABELS` or :data:`COMPONENT_LABELS`.
     counts : ndarray of int64, shape (n, n)
-        The lesion level has no cell (0, 0): it is 0 and stands for nothing.
+        The lesion level has no cell (0, 0): it is 0 and means nothing.
     note : str
-        How a component got its column.
+        How a component is assigned to its column.
     """
 
     method: str
@@ -175,7 +175,7 @@ class NormalAbnormalRow:
     level : str
         :data:`~.terms.VOXEL_LEVEL` or :data:`LESION_LEVEL`.
     population : str
-        Which voxels or components are counted, in words.
+        Which voxels or components are counted, as text.
     tp, fp, fn, tn : int
     sensitivity, specificity, precision, dice : Estimate
         With bootstrap intervals over patients.
@@ -402,7 +402,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class EmptyCases:
-    """How often masks of a class are empty in one method's cases; names of the cases."""
+    """Cases with empty masks of a class, of one method."""
 
     method: str
     class_id: str

@@ -27,13 +27,13 @@ from .results import CaseArrays, CaseInfo, Conventions, EvaluationResult, Method
 from .statistics import Measured
 from .terms import ALL_WMH, CLASS_TITLES, EVALUATED, LESION_ID, NORMAL_WMH_ID
 
-#: What warnings about a reference begin with.
+#: Prefix of warnings about a reference.
 _REFERENCE_WORD = "Reference"
 #: Presets of references that mark all hyperintensity, normal or not, as one class.
 _UNDIVIDED = ("wmh-challenge",)
 #: Warnings about masks without the value 3, see :func:`~flairseg.io.label_maps.read_label_map`.
 _DOUBTS = ("labels-in-doubt", "binary-mask-in-doubt")
-#: Where in the whole the cases are done.
+#: Fraction at which the cases are done.
 _MEASURED = 0.8
 #: Packages that the figures come from.
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "statsmodels")
@@ -56,7 +56,7 @@ def evaluate(
     conventions : Conventions, optional
         Default: those of :func:`~.conventions.choose_conventions`.
     mappings : mapping of str to LabelMapping, optional
-        What the label values of a method mean; ``reference`` for those of the references.
+        Meaning of a method's label values; ``reference`` for those of the references.
     progress : callable, optional
         ``progress(fraction, stage)``; stages ``case <name>`` and ``statistics``.
     cancel : CancelToken or callable, optional
@@ -87,7 +87,7 @@ def evaluate(
 
 
 class _Run:
-    """What is known while an evaluation runs."""
+    """State of a running evaluation."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class _Run:
         self.methods = {name: method for name, method in self.methods.items() if method.cases}
         if not self.methods:
             raise NothingToEvaluateError(
-                f"None of the {len(cases)} cases could be evaluated.", "See what is said about each of them above."
+                f"None of the {len(cases)} cases could be evaluated.", "See the messages above."
             )
 
     def _reference(self, case: EvaluationCase, members: Sequence[EvaluationCase]) -> Volume:
@@ -204,7 +204,7 @@ class _Run:
         self._settle_doubts()
 
     def _references_know(self, values: tuple[int, ...]) -> bool:
-        """Whether the references mark all of these classes, each by itself or, as stated, undivided."""
+        """Whether the references mark all of these classes, each separately or, as stated, undivided."""
         undivided = self.mappings.get(REFERENCE, OWN).name in _UNDIVIDED
         return self.reference_classes >= set(values) or (undivided and bool(self.reference_classes & set(values)))
 
@@ -227,7 +227,7 @@ class _Run:
         if not ours or not theirs:
             who = "masks" if theirs else "references"
             return NothingToEvaluateError(
-                f"Nothing can be compared: the {who} mark nothing in any case.",
+                f"Nothing can be compared: the {who} are empty in every case.",
                 "Check that they are the right files. If no lesion was found, state that they are binary masks.",
                 code="nothing-marked",
                 who="METHOD" if theirs else "reference",
@@ -317,12 +317,13 @@ class _Run:
         absent = [i for i, v in EVALUATED.items() if not self._references_know(v)]
         if absent:
             note(
-                f"The references have no {_titles(absent)}, so nobody has figures for that.", "class-not-in-references"
+                f"The references have no {_titles(absent)}, so there are no such results.",
+                "class-not-in-references",
             )
         if LESION_ID not in absent and NORMAL_WMH_ID in absent:
             undivided = ALL_WMH not in absent
             note(
-                "The references do not tell normal from abnormal WMH: "
+                "The references do not distinguish normal from abnormal WMH: "
                 + (
                     "“all WMH” compares both of a method together with theirs."
                     if undivided
@@ -334,7 +335,7 @@ class _Run:
         for method in self.methods.values():
             lacking = [i for i in EVALUATED if i not in method.classes and i not in absent]
             if lacking:
-                note(f"{method.name} knows no {_titles(lacking)}: it has no figures for that.", "class-not-in-method")
+                note(f"{method.name} knows no {_titles(lacking)}: it has no results for that.", "class-not-in-method")
         for row in empty:
             for cases, which in (
                 (row.both, "both masks are empty, every figure but the volumes is undefined and left out"),

@@ -213,7 +213,7 @@ def _slice_values(cases: Mapping[str, SliceCounts]) -> tuple[np.ndarray, np.ndar
 def group_tests(method: str, class_id: str, figure: str, groups: Mapping[str, np.ndarray]) -> GroupTests:
     """Shapiro-Wilk within groups, Kruskal-Wallis over them, Mann-Whitney between pairs with Bonferroni (source: S4).
 
-    Slices of one patient are not independent, as these tests take them to be: S4's procedure, with that said in the
+    Slices of one patient are not independent, as these tests assume: S4's procedure, with that noted in the
     note.
 
     Parameters

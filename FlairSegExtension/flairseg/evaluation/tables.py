@@ -16,7 +16,7 @@ from .rows import CaseRow, LesionCaseRow
 from .terms import LESION_FIGURES, VOXEL_FIGURES
 
 CASES, SUMMARY, EVERYTHING = "cases.csv", "summary.csv", "evaluation.json"
-#: File name -> what is in it.
+#: File name -> content.
 TABLES = {
     CASES: "every figure of every patient, method and class",
     SUMMARY: "means over patients with intervals, spread and quartiles; figures of all patients pooled",

@@ -11,7 +11,7 @@ from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH, VENTRICLES
 VENTRICLES_ID, NORMAL_WMH_ID, LESION_ID = (CLASS_BY_VALUE[value].id for value in (VENTRICLES, NORMAL_WMH, LESION))
 #: Class "all WMH": normal and abnormal hyperintensity together.
 ALL_WMH = "all_wmh"
-#: What a confusion matrix counts.
+#: Levels of a confusion matrix.
 VOXEL_LEVEL, LESION_LEVEL = "voxel", LESION_ID
 #: Classes that figures are given for: id -> the label values it is made of, in the order of every table.
 EVALUATED: dict[str, tuple[int, ...]] = {
@@ -32,7 +32,7 @@ COMPONENT_LABELS: tuple[str, ...] = ("Nothing", "Normal WMH", "Lesions")
 
 @dataclass(frozen=True)
 class Figure:
-    """What is known of one figure: key in rows and files, title, unit, decimals, and which way is better."""
+    """Definition of one figure: key in rows and files, title, unit, decimals, and which way is better."""
 
     key: str
     title: str

@@ -18,7 +18,7 @@ _TABLES_MADE = 0.1
 
 
 def check_destination(output: str | Path, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Raise an error, before any work is done, if the output could not be written.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def write_evaluation(
         )
         with all_or_none(folder, contents) as temporary:
             for name, text in contents.items():
-                # A byte order mark tells spreadsheets that a CSV file is UTF-8.
+                # A byte order mark marks a CSV file as UTF-8 for spreadsheets.
                 encoding = "utf-8-sig" if name.endswith(".csv") else "utf-8"
                 (temporary / name).write_text(text, encoding=encoding, newline="")
             reporter.check()

@@ -29,13 +29,13 @@ _ANOTHER = "Choose another output folder."
 def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ()) -> Iterator[Path]:
     """Give a temporary folder to write ``names`` into; put them in place when the block ends without an error.
 
-    After any error or interrupt none of the files is there, what was there before is as it was, and folders made for
+    After any error or interrupt none of the files is there, existing files are unchanged, and folders made for
     them are gone again.
 
     Parameters
     ----------
     folder : Path
-        Where the files belong; created if need be.
+        Destination of the files; created if necessary.
     names : iterable of str
         File names that the block writes.
     replace : iterable of str
@@ -85,7 +85,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     Raises
     ------
     OutputError
-        If it cannot be written; what was there before is as it was.
+        If it cannot be written; an existing file is unchanged.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     temporary = None
@@ -113,7 +113,7 @@ def remove_leftovers(folder: Path) -> None:
     Parameters
     ----------
     folder : Path
-        Into which nobody writes at the moment; need not exist.
+        Not being written to at the moment; need not exist.
     """
     with suppress(OSError):
         for name in os.listdir(folder):
@@ -149,7 +149,7 @@ def shielded() -> Iterator[None]:
         return
     held: list[tuple[int, FrameType | None]] = []
     previous = {s: signal.getsignal(s) for s in _SIGNALS}
-    # None: a handler that was not set from Python and could not be put back.
+    # None: a handler that was not set from Python and could not be restored.
     previous = {s: handler for s, handler in previous.items() if handler is not None}
     for caught in previous:
         signal.signal(caught, lambda n, frame: held.append((n, frame)))
@@ -167,7 +167,7 @@ def shielded() -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Make sure that a file (or a folder's list of files) has reached the disk; go on where folders cannot be."""
+    """Flush a file (or a folder's list of files) to disk; ignored where folders cannot be flushed."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except PermissionError:
@@ -194,21 +194,21 @@ def results_exist(what: str, path: Path) -> OutputError:
     """
     return OutputError(
         f"{what} exist already: {path}.",
-        "Nothing was replaced. Allow existing results to be replaced, or choose another output folder.",
+        "Nothing was replaced. Allow replacing existing results, or choose another output folder.",
         code="results-exist",
         path=path,
     )
 
 
 def unusable_name() -> OutputError:
-    """The error for an output folder whose name is no UTF-8 text."""
-    return OutputError("The name of the output folder is no UTF-8 text.", _ANOTHER, code="output-name-not-text")
+    """The error for an output folder whose name is not UTF-8 text."""
+    return OutputError("The name of the output folder is not UTF-8 text.", _ANOTHER, code="output-name-not-text")
 
 
 def _read_only(folder: Path) -> OutputError:
     return OutputError(
         f"{folder} may not be written to.",
-        "Choose another output folder, or ask for the permission.",
+        "Choose another output folder, or ask for write permission.",
         code="output-read-only",
         path=folder,
     )

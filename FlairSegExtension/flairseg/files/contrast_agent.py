@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import CaseWarning
 from .names import stem_of
 
-#: What scanners and people write where none was given.
+#: Entries of scanners and people for "none".
 _NONE = frozenset(
     {"", "0", "n", "no", "none", "nil", "na", "n/a", "without", "no contrast", "without contrast", "native"}
 )
@@ -30,7 +30,7 @@ def is_agent(said: object) -> bool:
 
 
 def agent_warnings(path: Path) -> tuple[CaseWarning, ...]:
-    """``contrast-agent`` where an image file's BIDS name or sidecar says that some was given."""
+    """``contrast-agent`` if an image file's BIDS name or sidecar records one."""
     named = _ENTITY.search(stem_of(path))
     said = named[1] if named else sidecar(path).get("ContrastBolusIngredient", "")
     return (agent_given(path.name),) if is_agent(said) else ()
@@ -42,11 +42,9 @@ def agent_given(image: str) -> CaseWarning:
     Parameters
     ----------
     image : str
-        What it is called in the message.
+        Name of the image in the message.
     """
-    return CaseWarning(
-        f"{image} was made with contrast agent: what takes it up may be bright like a lesion.", "contrast-agent"
-    )
+    return CaseWarning(f"{image} was made with contrast agent: enhancement may resemble lesions.", "contrast-agent")
 
 
 def sidecar(image: Path) -> dict[str, object]:

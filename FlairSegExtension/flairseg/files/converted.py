@@ -1,4 +1,4 @@
-"""What dcm2niix says in the names of its files alone: that the slices of a series were not evenly spaced.
+"""Slice spacing that dcm2niix records only in file names: the slices of a series were not evenly spaced.
 
 It then writes two images: ``name.nii`` with the slices of the series, spaced evenly by the first of their distances,
 and ``name_Eq_1.nii`` with slices interpolated at even distances. Neither header nor sidecar records it
@@ -17,7 +17,7 @@ _MADE_EVEN = re.compile(r"(?P<name>.+)_Eq(?:_\d+)?")
 
 
 def converter_warnings(path: Path) -> tuple[CaseWarning, ...]:
-    """What the names of an image file and of its neighbours say about the distances of its slices.
+    """Warn of uneven slice distances recorded in the names of an image file and its neighbours.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def converter_warnings(path: Path) -> tuple[CaseWarning, ...]:
     """
     if _MADE_EVEN.fullmatch(stem_of(path)):
         text = (
-            f"{path.name} was made even by dcm2niix: the slices of its series have varying distances or one is "
+            f"{path.name} was evenly resampled by dcm2niix: the slices of its series have varying distances or one is "
             "missing, and some slices of this file are interpolated. What is found in those was not acquired."
         )
         return (CaseWarning(text, "slices-interpolated"),)

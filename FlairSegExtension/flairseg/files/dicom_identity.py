@@ -12,11 +12,11 @@ from typing import Any
 from .dicom_marks import is_dicom_file
 
 _PATIENT_ID, _STUDY_DATE = "0010|0020", "0008|0020"
-#: Files of a folder that are looked at until one is DICOM.
+#: Maximum number of files of a folder checked for DICOM.
 _MOST_FILES = 200
 #: Headers that are read until one can be: a structured report among the images cannot.
 _MOST_HEADERS = 10
-#: What anonymisers and consoles write where there is no identifier.
+#: Placeholders of anonymisers and consoles for a missing identifier.
 _NOBODY_TEXT = """
 anon anonym anonymous anonymus anonymized anonymised anonymize anonymise deidentified de-identified removed unknown
 none null na n/a no id noid noname patient test phantom default xxx xxxx
@@ -25,7 +25,7 @@ _NOBODY = frozenset(_NOBODY_TEXT.split())
 
 
 def identity_in(path: str | Path, file: str | Path | None = None, instead_of_date: str = "") -> str:
-    """``PatientID_StudyDate`` of a DICOM file or folder; empty for other files, and where nobody is identified.
+    """``PatientID_StudyDate`` of a DICOM file or folder; empty for other files, and without a usable identifier.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def identity_in(path: str | Path, file: str | Path | None = None, instead_of_dat
 
 
 def identifies(patient: str) -> bool:
-    """Whether a PatientID tells patients apart: not empty, not all zeros, not what anonymisers write for everyone."""
+    """Whether a PatientID identifies a patient: not empty, not all zeros, not an anonymiser's constant."""
     plain = patient.strip().casefold()
     return bool(plain.strip("0-_. ")) and plain not in _NOBODY
 
@@ -85,7 +85,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _header(file: Path) -> tuple[str, str]:
-    """PatientID and StudyDate; empty where they are absent or cannot be read, which reading the image will tell."""
+    """PatientID and StudyDate; empty where absent or unreadable, which reading the image will report."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()

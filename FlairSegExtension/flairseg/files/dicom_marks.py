@@ -1,4 +1,4 @@
-"""How a DICOM file is told from others: the four letters after its preamble (DICOM PS3.10, 7.1)."""
+"""Recognise a DICOM file by the four letters after its preamble (DICOM PS3.10, 7.1)."""
 
 from __future__ import annotations
 

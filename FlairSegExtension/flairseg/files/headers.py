@@ -1,15 +1,15 @@
-"""What the header of an image file says about voxel size, unit and orientation, and what it leaves open.
+"""Voxel size, unit and orientation in image headers, with missing or contradictory fields.
 
 One rule for every front end, format and installation:
 
 - **Voxel size.** Two statements that differ by more than :data:`SIZE_TOLERANCE` (NIfTI: sform against pixdim) are
   refused, and both are named. A header without any is refused (code ``no-voxel-size``); one that leaves out some (a
-  NRRD's NaN, the pixel spacing of DICOM, the thickness of a single picture) is read with 1 mm for these, and a warning
-  says so (code ``spacing-unknown``).
+  NRRD's NaN, the pixel spacing of DICOM, the thickness of a single picture) is read with 1 mm for these, with a
+  warning (code ``spacing-unknown``).
   Signs of NIfTI's pixdim are ignored, as nibabel does (code ``negative-voxel-size``).
 - **Unit.** Metres and micrometres are converted, with a warning (code ``unit-converted``).
 - **Orientation.** NIfTI: the sform, else the qform, as nibabel, FSL and SPM read them; a warning names two that
-  differ (code ``placements-differ``). Where there is none, a warning says so (code ``orientation-unknown``).
+  differ (code ``placements-differ``). Without either there is a warning (code ``orientation-unknown``).
 
 Formats: https://nifti.nimh.nih.gov/nifti-1, https://teem.sourceforge.net/nrrd/format.html,
 https://itk.org/Wiki/ITK/MetaIO/Documentation.
@@ -40,7 +40,7 @@ _UNITS = {
     "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "millimeters": 1.0, "m": 1000.0, "meter": 1000.0, "metre": 1000.0,
     "cm": 10.0, "centimeter": 10.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "micrometer": 1e-3, "microns": 1e-3,
 }  # fmt: skip
-#: Frames of NRRD that say where left, front and top are.
+#: Frames of NRRD that define left, front and top.
 _NRRD_FRAME = re.compile(r"(right|left)-(anterior|posterior)-superior(-time)?|(ras|las|lps)t?", re.IGNORECASE)
 _TEXT_HEADER_BYTES = 1 << 16
 _EXPORT = "Correct the header, or export the image again, for instance from 3D Slicer."
@@ -48,14 +48,14 @@ _EXPORT = "Correct the header, or export the image again, for instance from 3D S
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a header puts its voxels.
+    """Placement of the voxels by a header.
 
     Attributes
     ----------
     ijk_to_ras : ndarray, shape (4, 4)
         mm, RAS.
     warnings : tuple of CaseWarning
-        What is doubtful about it.
+        Doubts about it.
     alternatives : tuple of ndarray, shape (4, 4)
         The other placement of the same header, where it differs.
     """
@@ -66,7 +66,7 @@ class Placed:
 
 
 def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Placed:
-    """Where a NIfTI-1 header puts its voxels.
+    """Determine the placement of the voxels by a NIfTI-1 header.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Plac
 def orientation_unknown() -> CaseWarning:
     """The warning about a header without orientation."""
     return CaseWarning(
-        "The header does not state the orientation of the image in space: left and right are uncertain.",
+        "The header does not state the image's orientation: left and right are uncertain.",
         "orientation-unknown",
     )
 
@@ -153,7 +153,7 @@ def spacing_unknown(name: str) -> CaseWarning:
 
 
 def text_placement(path: Path, ijk_to_ras: np.ndarray, strict: bool = True) -> Placed:
-    """Where a NRRD or MetaImage header puts its voxels.
+    """Determine the placement of the voxels by a NRRD or MetaImage header.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def text_placement(path: Path, ijk_to_ras: np.ndarray, strict: bool = True) -> P
         warnings.append(CaseWarning(f"{path.name} gives lengths in {unit!r}, which was taken for mm.", "unit-unknown"))
     if strict and sized == 0:
         raise InvalidGeometryError(
-            f"{path.name} gives no voxel size, so that nothing can be measured in mm or ml.",
+            f"{path.name} gives no voxel size, so nothing can be measured in mm or ml.",
             "Enter the voxel size in 3D Slicer's module Volumes and save the image as .nii.gz, or convert it again.",
             code="no-voxel-size",
             file=path.name,
@@ -203,7 +203,7 @@ def text_placement(path: Path, ijk_to_ras: np.ndarray, strict: bool = True) -> P
 
 
 def header_warnings(path: str | Path) -> tuple[CaseWarning, ...]:
-    """What is doubtful about the geometry of an image file, from its header and its name alone.
+    """Return warnings about the geometry of an image file, from its header and its name only.
 
     For front ends that get their voxels from another reader, such as 3D Slicer.
 
@@ -265,7 +265,7 @@ def _check_numbers(header: NiftiHeader, name: str) -> None:
     numbers += geometry.qform if geometry.qform_code > 0 else ()
     if not np.isfinite(numbers).all():
         raise InvalidGeometryError(
-            f"The header of {name} places the image at NaN or infinity.", _EXPORT, code="invalid-affine"
+            f"The header of {name} contains NaN or infinity in the image's position.", _EXPORT, code="invalid-affine"
         )
     sform = geometry.sform_affine()
     if sform is not None:
@@ -274,11 +274,11 @@ def _check_numbers(header: NiftiHeader, name: str) -> None:
         singular = 0.0 in geometry.pixdim[1 : 1 + min(3, len(header.shape))]
     if singular:
         raise InvalidGeometryError(
-            f"The header of {name} gives its voxels no size (zero or singular affine).", _EXPORT, code="no-voxel-size"
+            f"The header of {name} gives no valid voxel size (zero or singular affine).", _EXPORT, code="no-voxel-size"
         )
     if geometry.sform_code <= 0 < geometry.qform_code and sum(q * q for q in geometry.qform[:3]) > 1.001:
         raise InvalidGeometryError(
-            f"The header of {name} gives a rotation that is none (quaternion longer than 1).",
+            f"The header of {name} gives an invalid rotation (quaternion longer than 1).",
             _EXPORT,
             code="invalid-affine",
         )
@@ -374,7 +374,7 @@ def _metaimage(text: str, path: Path, ijk_to_ras: np.ndarray) -> tuple[float, bo
     return float(bool(sizes)), oriented, fields.get("DistanceUnits", "").strip("?"), negative
 
 
-# --- what is said
+# --- messages
 
 
 def _unit_warning(name: str, unit_mm: float, spacing: tuple[float, ...]) -> CaseWarning | None:

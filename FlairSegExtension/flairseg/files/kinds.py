@@ -1,4 +1,4 @@
-"""What kind of file an image is, by its content and its name, and what helps with those that FlairSeg does not read."""
+"""File kinds of images, by content and name, and advice for those that FlairSeg does not read."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _MAGIC = (
     (b"\x89HDF", "HDF5 file"),
     (b"# === DATA DESCRIPTION FILE", "Philips PAR/REC file"),
 )
-#: Endings that tell the kind where the content does not.
+#: Extensions that identify the kind where the content does not.
 _NAMES = (
     ((".mgz", ".mgh", ".mgh.gz"), _MGH_KIND),
     ((".hdr", ".hdr.gz"), "Analyze 7.5 header"),
@@ -107,7 +107,7 @@ def kind_of(path: Path, head: bytes, content: bytes) -> str | None:
     Parameters
     ----------
     path : Path
-        For what the content does not tell.
+        Used where the content is not decisive.
     head : bytes
         Its first 512 bytes.
     content : bytes
@@ -155,7 +155,7 @@ def _by_name(path: Path) -> str | None:
 
 
 def _voxel_file(path: Path) -> str:
-    """What the voxels of an ``.img`` file are, by the header beside it."""
+    """Return the kind of an ``.img`` voxel file, by the header beside it."""
     stem = path.name[: path.name.lower().rindex(".img")]
     for ending in (".hdr", ".hdr.gz", ".HDR"):
         try:
@@ -167,7 +167,7 @@ def _voxel_file(path: Path) -> str:
 
 
 def _advice(path: Path, kind: str) -> str:
-    """What helps, with the file in the commands as a shell takes it."""
+    """Return the advice, with the file quoted for a shell."""
     stem = re.sub(_FOREIGN_ENDING, "", path.name, flags=re.IGNORECASE)
     zipped = ".gz" * path.name.lower().endswith(".gz")
     names = {"file": path.name, "stem": stem, "header": f"{stem}.hdr{zipped}"}
@@ -193,7 +193,7 @@ def wrong_kind(path: Path, ending: str | None, kind: str | None, empty: bool) ->
     endings = [e for e, k in ENDINGS.items() if k == kind]
     promise = f", not {ENDINGS[ending]} as its name says" if ending else ""
     if kind is None:
-        what = f"is not {ENDINGS[ending]}, although its name says so" if ending else "has no ending that FlairSeg knows"
+        what = f"is not {ENDINGS[ending]}, although its name says so" if ending else "has no known file extension"
         return UnreadableImageError(
             f"{path.name} {what}.", f"Known endings are {known}; or give a DICOM folder.", code="unknown-format"
         )

@@ -1,4 +1,4 @@
-"""Whether the compressed voxels of a MetaImage file are whole; ITK goes on with what is in memory if they are not.
+"""Completeness of a MetaImage file's compressed voxels; ITK fills missing ones with whatever is in memory.
 
 Format: https://itk.org/Wiki/ITK/MetaIO/Documentation.
 """
@@ -49,7 +49,7 @@ def check_whole(path: Path) -> None:
     whole = (size > 0 or not local) and _decompressed(data, found.end() if local else 0, size)
     if whole is False or (isinstance(whole, int) and whole < _announced(fields)):
         raise UnreadableImageError(
-            f"{path.name} cannot be read: its compressed voxels are damaged or not all there.",
+            f"{path.name} cannot be read: its compressed voxels are damaged or incomplete.",
             "Copy or export the file again.",
             code="damaged-voxels",
             file=path.name,
@@ -63,7 +63,7 @@ def metaimage_fields(text: str) -> dict[str, str]:
 
 
 def _announced(fields: dict[str, str]) -> int:
-    """Bytes of all voxels; 0 where the header does not tell."""
+    """Bytes of all voxels; 0 where the header does not state it."""
     count = _BYTES.get(fields.get("ElementType", ""), 0) * _number(fields.get("ElementNumberOfChannels", "1"))
     for size in fields.get("DimSize", "0").split():
         count *= _number(size)
@@ -77,7 +77,7 @@ def _number(text: str) -> int:
 
 
 def _decompressed(path: Path, start: int, size: int) -> int | bool:
-    """How many bytes come out of a zlib or gzip stream; False if it is damaged or ends too early."""
+    """Decompressed size of a zlib or gzip stream; False if it is damaged or ends too early."""
     count, left, unpacker = 0, size or None, zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
         with path.open("rb") as stream:

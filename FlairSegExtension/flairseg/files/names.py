@@ -7,7 +7,7 @@ A case's name depends on its input alone, never on what else is processed with i
    https://bids-specification.readthedocs.io/en/stable/common-principles.html#entities);
 3. PatientID and StudyDate of DICOM (``P0_20240102``), where they identify anyone;
 4. the file's or folder's own name; a name that any case could have (``flair``, ``image1``, ``study1``, a date) is
-   preceded by the folders above it, up to the first whose name says more (``patient7/2024/flair.nii.gz`` is
+   preceded by the folders above it, up to the first that is more specific (``patient7/2024/flair.nii.gz`` is
    ``patient7_2024_flair``).
 
 Names are composed (Unicode NFC), so that a name typed on a Mac is the same name elsewhere, and hold nothing that a file
@@ -35,12 +35,12 @@ IMAGE_ENDINGS = (
 )  # fmt: skip
 #: Slicer's segmentation files.
 _SEGMENTATION = ".seg"
-#: What a label map's name says besides the case.
+#: Parts of a label map's name besides the case.
 MASK_WORDS = (
     "_desc-lesion_mask", "_lesion_mask", "_labels", "_label", "_truth", "_reference", "_gt", "_segmentation", "_seg",
     "_dseg", "_mask", "_lesions", "_lesion", "_wmh",
 )  # fmt: skip
-#: What the name of a file says that was computed from an image and is no label map.
+#: Parts of the name of a file that was computed from an image and is not a label map.
 MADE_WORDS = (
     "_probabilities",
     "_disagreement",
@@ -52,11 +52,11 @@ MADE_WORDS = (
 )
 #: Images that ``flairseg follow`` brought to its half-way space; what another program registered is an image to read.
 _REGISTERED = re.compile(r"_study\d+_registered$")
-#: Entities that say how a derivative was made, not what it was made of.
+#: Entities that describe how a derivative was made, not its source.
 _DERIVED_ENTITIES = frozenset({"desc", "label", "res", "den", "atlas", "seg"})
-#: Words beside BIDS entities that say no more than that it is the FLAIR, or its DICOM folder.
+#: Words beside BIDS entities that only mark the FLAIR, or its DICOM folder.
 _FLAIR_WORDS = frozenset({"flair", "t2flair", "dicom", "dicoms", "dcm"})
-#: Words that say what an image is or where it is, not whose it is.
+#: Words that describe an image or its position, not the patient.
 _SEQUENCE_WORDS_TEXT = """
 flair t2flair t1 t2 t1w t2w t2star pd dwi adc swi mprage space 2d 3d ax axial tra transversal sag sagittal cor
 coronal fs fatsat tse fse ir dark fluid t
@@ -73,9 +73,9 @@ results result registered reg resampled warped crop cropped final copy im i p s
 _COMMON_WORDS = _SEQUENCE_WORDS | frozenset(_COMMON_WORDS_TEXT.split())
 #: Of these, the ones that name a case when a number follows: ``case1``, ``patient07``, ``p3``.
 _NUMBERED_NAMES = frozenset({"case", "patient", "subject", "sub", "p", "s"})
-#: What follows a number that is a size: ``3D``, ``1mm``, ``3T``.
+#: Suffixes of a number that make it a size: ``3D``, ``1mm``, ``3T``.
 _UNITS = frozenset({"d", "mm", "t", "w"})
-#: Digits from which on a number tells patients apart and does not count images, as in ``flair_101228``.
+#: Digits from which on a number identifies a patient and does not count images, as in ``flair_101228``.
 _IDENTIFIER_DIGITS = 3
 _ENTITY = re.compile(r"([a-zA-Z]+)-([0-9a-zA-Z+.]+)")
 _SUBJECT, _SESSION = (re.compile(rf"{word}-[0-9a-zA-Z+.]+", re.IGNORECASE) for word in ("sub", "ses"))
@@ -112,7 +112,7 @@ def stem_of(path: str | Path) -> str:
     """A file's name without a known ending, or a folder's name: what messages call it."""
     path = Path(path)
     name = path.name or path.resolve().name
-    # Bytes that are no UTF-8 cannot stand in JSON or on a screen.
+    # Bytes that are not UTF-8 cannot be in JSON or on a screen.
     name = name.encode("utf-8", "replace").decode("utf-8")
     ending = next((e for e in IMAGE_ENDINGS if name.lower().endswith(e)), "")
     return name[: len(name) - len(ending)] or _NOBODY
@@ -139,7 +139,7 @@ def case_name(path: str | Path, dicom_file: str | Path | None = None) -> str:
 
 
 def mask_case_name(path: str | Path) -> str:
-    """Name of the case that a label map belongs to: the same without what says that it is a label map."""
+    """Name of the case that a label map belongs to: its own name without the parts that mark a label map."""
     path = Path(path)
     bare, _ = without_mask_words(_plain(path))
     dicom_file = path if path.suffix.lower() == ".dcm" else None
@@ -147,7 +147,7 @@ def mask_case_name(path: str | Path) -> str:
 
 
 def case_of_labels(path: str | Path) -> str:
-    """Name of the case of a label map: what the summary beside it says, else :func:`mask_case_name`."""
+    """Name of the case of a label map: from the summary beside it, else :func:`mask_case_name`."""
     path = Path(path)
     bare, _ = without_mask_words(_plain(path))
     try:
@@ -210,7 +210,7 @@ def name_inputs(
     ----------
     inputs : sequence of path
     folder : path
-        Where the results go.
+        Output folder.
     names : sequence of str
         The user's names, one for each input, or none.
     one_name_one_input : bool
@@ -250,7 +250,7 @@ def distinct_paths(paths: Sequence[str | Path]) -> list[Path]:
 def _name_taken(path: Path, other: Path, case: str) -> FlairSegError:
     return FlairSegError(
         f"{path} is called {case}, as {other} is, which was given before it.",
-        "Give one of them another name, or process it by itself into another folder.",
+        "Rename one of them, or process it separately into another folder.",
         code="case-name-taken", path=str(path), other=str(other), case=case,
     )  # fmt: skip
 
@@ -273,7 +273,7 @@ def _plain_identifier(text: str) -> str:
 
 
 def _fallback_stem(path: Path) -> str:
-    """What stands in for a study's date: the folder's name."""
+    """Return the substitute for a study's date: the folder's name."""
     return _plain(path if path.is_dir() else path.parent)
 
 

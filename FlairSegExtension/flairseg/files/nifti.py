@@ -1,4 +1,4 @@
-"""What SimpleITK does not tell or keep of a NIfTI-1 file: whether it is whole, and where its header puts it in space.
+"""NIfTI-1 details that SimpleITK hides: whether the file is complete, and the exact placement in its header.
 
 A NIfTI header holds two placements, sform and qform. Programs disagree on which one counts, so results carry both,
 exactly as the image has them: every program then lays the labels where it lays the image. ITK, asked to read a
@@ -36,7 +36,7 @@ _COPY_AGAIN = "Copy or export the file again: its end is missing or its content 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The part of a NIfTI-1 file that FlairSeg looks at itself.
+    """The parts of a NIfTI-1 file that FlairSeg reads itself.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class NiftiHeader:
     geometry : NiftiGeometry
         The placement.
     start, content_bytes : int
-        Where the voxels begin, and how long the file must be.
+        Offset of the voxels, and required length of the file.
     float_type : numpy.dtype or None
         Type of the voxels if they are floating-point numbers.
     not_finite : ndarray of int
@@ -66,7 +66,7 @@ class NiftiHeader:
 def first_bytes(path: Path, count: int) -> bytes:
     """The first bytes of a file, after decompression where it is gzip; ``OSError`` if it cannot be read.
 
-    What of a damaged gzip stream can be decompressed is given.
+    For a damaged gzip stream, the part that can be decompressed.
     """
     with path.open("rb") as stream:
         raw = stream.read(count)
@@ -118,7 +118,7 @@ def read_header(path: Path) -> NiftiHeader:
         ) from error
     if found < header.content_bytes:
         raise UnreadableImageError(
-            f"{path.name} is truncated: {found} of {header.content_bytes} bytes are there.", _COPY_AGAIN
+            f"{path.name} is truncated: {found} of {header.content_bytes} bytes are present.", _COPY_AGAIN
         )
     return replace(header, not_finite=np.concatenate([header.not_finite, *bad]), trailing=trailing)
 
@@ -135,7 +135,7 @@ def _not_finite(header: NiftiHeader, chunk: bytes, offset: int) -> np.ndarray:
 def parse_header(raw: bytes, name: str) -> NiftiHeader:
     """Parse the first 348 bytes of a NIfTI-1 file; errors as for :func:`read_header`."""
     if len(raw) < HEADER_BYTES:
-        raise UnreadableImageError(f"{name} is truncated: not even its header is whole.", _COPY_AGAIN)
+        raise UnreadableImageError(f"{name} is truncated: its header is incomplete.", _COPY_AGAIN)
     orders: tuple[Literal["<", ">"], ...] = ("<", ">")
     order = next((o for o in orders if struct.unpack(o + "i", raw[:4])[0] == HEADER_BYTES), None)
     if order is None or raw[344:347] != b"n+1":
@@ -148,7 +148,7 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
         raise UnsupportedImageError(f"{name} holds no voxels.", "Export the image again.")
     shape = dim[1 : dim[0] + 1]
     datatype, bits = struct.unpack(order + "2h", raw[70:74])
-    # The type alone says how long a voxel is; bitpix repeats it, not always rightly.
+    # The type alone defines the size of a voxel; bitpix repeats it, not always correctly.
     bits = _BITS.get(datatype, bits)
     offset = struct.unpack(order + "f", raw[108:112])[0]
     qform_code, sform_code = struct.unpack(order + "2h", raw[252:256])
@@ -166,7 +166,7 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     return NiftiHeader(shape, geometry, start, start + voxels * bits // 8, float_type, np.zeros(0, dtype=np.int64))
 
 
-#: What the header's description says of a file that nobody needs to tell apart; see :mod:`flairseg.io.raw_labels`.
+#: The header's description for files without a kind of their own; see :mod:`flairseg.io.raw_labels`.
 DESCRIPTION = "FlairSeg, research use only"
 
 

@@ -55,7 +55,7 @@ def safe_name(name: str, maximum_bytes: int = MAXIMUM_STEM_BYTES) -> str:
 def folder_name(case: str) -> str:
     """Folder name of a case in the review archive: as :func:`safe_name`, and never one that looks marked already.
 
-    The original name stands in the verdict.
+    The original name is in the verdict.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def folder_name(case: str) -> str:
 
 
 def marked(safe: str, case: str, maximum_bytes: int = MAXIMUM_FOLDER_BYTES) -> str:
-    """A safe name that also tells cases apart whose names a file system would take for one."""
+    """A safe name that also distinguishes cases whose names a file system would take for one."""
     original = unicodedata.normalize("NFC", case).encode("utf-8", "surrogatepass")
     mark = _MARK + hashlib.sha256(original).hexdigest()[:_MARK_DIGITS]
     return safe.encode("utf-8", "replace")[: maximum_bytes - len(mark)].decode("utf-8", "ignore").rstrip(". ") + mark

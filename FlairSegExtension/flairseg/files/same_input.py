@@ -1,4 +1,4 @@
-"""Which input results belong to: what may be replaced, and what would be another case's results lost."""
+"""The input of existing results: what may be replaced, and what belongs to another case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import OutputError
 from ..image.volume import Volume
 from .safe_names import folded
 
-#: Key of a summary under which the input's fingerprint stands.
+#: Key of the input's fingerprint in a summary.
 FINGERPRINT = "input_sha256"
 
 
@@ -42,9 +42,9 @@ def refuse_other_input(summary: Path, stem: str, inputs: Sequence[tuple[str, str
     Parameters
     ----------
     summary : Path
-        JSON file of the results that are there; where there is none, nothing says what they were made of.
+        JSON file of existing results; without it, their input is unknown.
     stem : str
-        What the results are called.
+        Name of the results.
     inputs : sequence of (str, str)
         Of each input its absolute path (a pseudonym where names are not kept) and its :func:`fingerprint`; where
         that is empty, the path alone decides.
@@ -66,7 +66,7 @@ def refuse_other_input(summary: Path, stem: str, inputs: Sequence[tuple[str, str
     named = ", ".join(str(entry.get("input") or "") for entry in entries).strip(", ")
     raise OutputError(
         f"The results of {stem} in {summary.parent} were made of another input{f' ({named})' if named else ''}.",
-        "They were kept. Choose another folder, or give this case a name of its own.",
+        "They were kept. Choose another folder, or give this case another name.",
         code="other-input", stem=stem, folder=str(summary.parent), kept=named,
     )  # fmt: skip
 
@@ -86,8 +86,8 @@ def _is_same(entry: Mapping[str, Any], source: str, content_sha256: str, folder:
 def _same_path(kept: Any, source: str, folder: Path, current: bool) -> bool:
     """Whether a summary in ``folder`` names this input.
 
-    A relative path starts at the summary's folder; earlier versions (not ``current``) kept it as it was typed, relative
-    to a folder that nobody knows any more: the working directory is tried.
+    A relative path starts at the summary's folder; earlier versions (not ``current``) kept it as typed, relative
+    to an unknown folder: the working directory is tried.
     """
     if not isinstance(kept, str) or not kept.strip() or not os.path.isabs(source):
         return False

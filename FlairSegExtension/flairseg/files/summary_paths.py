@@ -1,4 +1,4 @@
-"""Where the image of a ``summary.json`` is: written relative to the summary, found again from any working directory.
+"""Path of the image in a ``summary.json``: written relative to the summary, resolved from any working directory.
 
 Results are moved and copied together with their images, and 3D Slicer runs in another working directory than the
 command line. So ``input`` is written relative to the summary's folder where both share a folder, else absolute.
@@ -18,7 +18,7 @@ from ..errors import InvalidGeometryError
 from ..image.geometry import VolumeGeometry, triple
 from .headers import placed_by_header
 
-#: How far any corner of an image may be from where the summary's grid has it, mm.
+#: Tolerance of an image's corners against the summary's grid, mm.
 PLACEMENT_TOLERANCE_MM = 0.5
 
 
@@ -28,14 +28,14 @@ def absolute_source(path: str | Path) -> str:
 
 
 def input_for_summary(source: str, folder: str | Path) -> str:
-    """What is written as ``input`` of a summary in ``folder``.
+    """Return ``input`` for a summary in ``folder``.
 
     Parameters
     ----------
     source : str
         Absolute path of the image, or any other text (the name of a volume, a pseudonym), which is kept.
     folder : path
-        Where the summary will be, not the temporary folder that it is written in.
+        Final folder of the summary, not the temporary one that it is written in.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _candidates(named: str, folder: Path) -> Iterator[Path]:
 
 
 def _on_grid(path: Path, grid: Mapping[str, Any] | None) -> bool:
-    """Whether the header of an image says the summary's grid; True where either does not tell."""
+    """Whether the header of an image has the summary's grid; True if either is unknown."""
     if grid is None:
         return True
     try:

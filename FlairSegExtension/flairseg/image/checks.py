@@ -49,7 +49,9 @@ def check_volume(volume: Volume) -> Volume:
         array = np.ascontiguousarray(volume.array, dtype=np.float32)
     bad = 0 if volume.array.dtype.kind in "biu" else sum(int(np.count_nonzero(~np.isfinite(part))) for part in array)
     if bad == array.size:
-        raise UnusableIntensitiesError("The image holds no numbers: every voxel is NaN or infinite.", EXPORT_AGAIN)
+        raise UnusableIntensitiesError(
+            "The image contains no finite values: every voxel is NaN or infinite.", EXPORT_AGAIN
+        )
     if bad:
         array = np.where(np.isfinite(array), array, np.float32(0))
         text = f"{bad} voxels ({100 * bad / array.size:.2g} %) are NaN or infinite; they were set to 0."
@@ -59,7 +61,7 @@ def check_volume(volume: Volume) -> Volume:
             f"All voxels have the same value ({float(array.flat[0]):g}): there is nothing to segment.", EXPORT_AGAIN
         )
     if 1 in array.shape:
-        text = "The image is a single slice: the slices above and below are missing, so expect more errors."
+        text = "The image is a single slice: adjacent slices are missing, so expect more errors."
         warnings.append(CaseWarning(text, "single-slice"))
     return replace(volume, array=array, warnings=tuple(dict.fromkeys(warnings)))
 

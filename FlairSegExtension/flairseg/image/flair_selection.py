@@ -1,4 +1,4 @@
-"""Which of several loaded volumes is the FLAIR, and why: a proposal in one line, with its doubts.
+"""Propose the FLAIR among several loaded volumes, with a reason in one line and its doubts.
 
 What is known of a volume is weighed in the order in which it can be trusted: what the scanner wrote (inversion and echo
 time, modality), what people wrote (series description, protocol, name, file name), what the voxels are (label map,
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-#: What a volume can be to its reader, beside one scalar value per voxel.
+#: Kinds of volume, beside one scalar value per voxel.
 SCALAR, LABEL_MAP, COLOUR, SERIES, DIFFUSION = "scalar", "label map", "colour", "4-D", "diffusion"
 
 #: Inversion times (ms) that null fluid, those of T1 (MPRAGE, T1 FLAIR) and of STIR; echo time (ms) of T2 weighting.
@@ -41,12 +41,12 @@ BRAIN_MM = 110.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is known of one loaded volume.
+    """Known properties of one loaded volume.
 
     Attributes
     ----------
     key : str
-        What the caller calls it (in Slicer: the node's ID).
+        The caller's key (in Slicer: the node's ID).
     name, file_name : str
         Shown name; name of the file it came from, without folders.
     header : mapping of str to str
@@ -75,7 +75,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Doubt:
-    """What speaks against a volume, and what the reader can do."""
+    """A reason to doubt a volume, with advice."""
 
     message: str
     advice: str = ""
@@ -86,18 +86,18 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is thought of one candidate.
+    """Assessment of one candidate.
 
     Attributes
     ----------
     key : str
         The candidate's.
     score : float
-        Above 0: something says FLAIR; below 0: something says otherwise.
+        Above 0: evidence for FLAIR; below 0: evidence against it.
     reasons : tuple of str
-        What says FLAIR, strongest first, each fit for "because ...".
+        Evidence for FLAIR, strongest first, each fit for "because ...".
     doubts : tuple of Doubt
-        What speaks against it, strongest first.
+        Evidence against it, strongest first.
     usable : bool
         Whether it can be segmented at all.
     """
@@ -120,7 +120,7 @@ class Proposal:
     reason : str
         One line: why this one, or why none.
     verdicts : mapping of str to Verdict
-        What is thought of each candidate, by key.
+        Assessment of each candidate, by key.
     """
 
     key: str | None
@@ -187,17 +187,17 @@ def propose(candidates: Iterable[Candidate]) -> Proposal:
         last = f"; of {rivals + 1} like it, it was loaded last" if rivals else ""
         return Proposal(best.key, f"Proposed because {best.reasons[0]}{last}.", verdicts)
     if best.usable and best.score == 0 and not best.doubts and len(candidates) == 1:
-        return Proposal(best.key, "Proposed because it is the only volume loaded; its name says nothing.", verdicts)
+        return Proposal(best.key, "Proposed because it is the only volume loaded; its name is uninformative.", verdicts)
     usable = [c for c in ranked if verdicts[c.key].usable and not verdicts[c.key].doubts]
     if len(usable) == 1 and verdicts[usable[0].key].score == 0:
-        return Proposal(usable[0].key, "Proposed because all other volumes are clearly something else.", verdicts)
+        return Proposal(usable[0].key, "Proposed because all other volumes are clearly not FLAIR.", verdicts)
     if len(candidates) == 1:
         return Proposal(None, "The only volume loaded does not look like a FLAIR. Choose it to see why.", verdicts)
-    return Proposal(None, "None of the loaded volumes says that it is a FLAIR. Choose it.", verdicts)
+    return Proposal(None, "None of the loaded volumes is identified as a FLAIR. Choose one.", verdicts)
 
 
 def examine(candidate: Candidate) -> Verdict:
-    """What speaks for and against one candidate.
+    """Assess one candidate.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def _refusal(candidate: Candidate) -> Doubt | None:
 
 
 def _by_times(candidate: Candidate) -> list[_Finding]:
-    """What the scanner's own values say."""
+    """Assess by the scanner's acquisition parameters."""
     header = candidate.header
     modality = header.get("Modality", "").strip().upper()
     if modality in _MODALITIES:
@@ -266,7 +266,7 @@ def _by_times(candidate: Candidate) -> list[_Finding]:
 
 
 def _by_inversion_recovery(header: Mapping[str, str], echo: float | None) -> list[_Finding]:
-    """What is left to tell where the scanner did not write its inversion time."""
+    """Assess inversion recovery without a stated inversion time."""
     repetition = _number(header.get("RepetitionTime"))
     words = header.get("ScanningSequence", "").upper().split("\\")
     if "IR" in words and (repetition or 0) >= IR_TR_MS and (echo or 0) >= IR_TE_MS:
@@ -276,11 +276,11 @@ def _by_inversion_recovery(header: Mapping[str, str], echo: float | None) -> lis
 
 
 def _by_words(candidate: Candidate) -> list[_Finding]:
-    """What people wrote: series description and protocol before name and file name."""
+    """Assess by text: series description and protocol before name and file name."""
     header = candidate.header
     out: list[_Finding] = []
     if re.search(r"(?<![A-Z])(ADC|PROJECTION IMAGE|LOCALIZER)(?![A-Z])", header.get("ImageType", "").upper()):
-        out.append((-6.0, "", Doubt("The DICOM header says that this is derived or a localiser.", _CHOOSE_OTHER)))
+        out.append((-6.0, "", Doubt("By its DICOM header this is a derived image or a localiser.", _CHOOSE_OTHER)))
     sources = (
         ("the DICOM series description", header.get("SeriesDescription", ""), 4.0),
         ("the DICOM protocol name", header.get("ProtocolName", ""), 3.0),
@@ -311,13 +311,13 @@ def _by_words(candidate: Candidate) -> list[_Finding]:
 
 
 def _by_voxels(candidate: Candidate) -> list[_Finding]:
-    """What the voxels are like."""
+    """Assess by the voxels."""
     out: list[_Finding] = []
     shape, sample = candidate.shape, candidate.sample
     if all(shape):
         slices = min(shape)
         if slices == 1:
-            message = "This is a single slice: the slices above and below are missing, so expect more errors."
+            message = "This is a single slice: adjacent slices are missing, so expect more errors."
             out.append((-3.0, "", Doubt(message, "Choose a whole FLAIR, if there is one.")))
         elif slices < FEW_SLICES:
             message = f"This has {slices} slices only: a localiser, or a part of a head."
@@ -336,14 +336,14 @@ def _by_values(sample: np.ndarray) -> list[_Finding]:
 
     values = sample[np.isfinite(sample)].astype(np.float32, copy=False)
     if values.size == 0:
-        return [(-8.0, "", Doubt("The voxels hold no numbers.", "Export the FLAIR again."))]
+        return [(-8.0, "", Doubt("The voxels contain no finite values.", "Export the FLAIR again."))]
     if float(np.mean(values < CT_LEVEL)) > CT_SHARE:
         return [(-8.0, "", Doubt("This looks like a CT (Hounsfield units), not an MRI.", _CHOOSE_OTHER))]
     distinct = np.unique(values)
     if distinct.size == 1:
         return [(-8.0, "", Doubt("All voxels have the same value.", "Load or export the FLAIR again."))]
     if distinct.size <= LABEL_VALUES and bool(np.all(distinct == np.rint(distinct))):
-        message = f"This looks like a mask: it holds {distinct.size} different values only."
+        message = f"This looks like a mask: it contains only {distinct.size} different values."
         return [(-6.0, "", Doubt(message, "Choose the FLAIR that it was drawn on."))]
     return []
 

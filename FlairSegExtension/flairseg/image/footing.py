@@ -49,7 +49,7 @@ def common_footing(array: np.ndarray) -> tuple[np.ndarray, CaseWarning | None]:
     Parameters
     ----------
     array : ndarray of float32, shape (K, J, I)
-        What is not finite stays as it is.
+        Non-finite values are kept.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def common_footing(array: np.ndarray) -> tuple[np.ndarray, CaseWarning | None]:
     Raises
     ------
     UnusableIntensitiesError
-        If the background was filled in and too little tissue is left to tell its level (code ``no-signal-level``).
+        If the background was filled in and too little tissue is left to estimate its level (code ``no-signal-level``).
     """
     step = max(1, int(np.ceil((array.size / _MOST_SAMPLES) ** (1 / 3))))
     sample = array[::step, ::step, ::step].ravel()
@@ -78,7 +78,7 @@ def common_footing(array: np.ndarray) -> tuple[np.ndarray, CaseWarning | None]:
         return array, None
     darkest, median, bright = (float(q) for q in np.percentile(tissue, [1, 50, 95]))
     below = float(np.mean(tissue < plateau))
-    # Tissue far above a background of 0 may be another contrast: what that is, the image's figures tell.
+    # Tissue far above a background of 0 may be another contrast, which the image's figures reveal.
     if below <= BELOW_SHARE and (plateau == 0 or darkest - plateau <= GAP * (median - plateau)):
         if abs(plateau) <= PLATEAU_OFFSET * (bright - plateau):
             return array, None
@@ -135,7 +135,7 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
         raise UnusableIntensitiesError(
             f"The background ({plateau:.4g}) is within the range of the tissue, which has too few grey levels to "
             "tell where no signal is.",
-            "Give the image as the scanner made it, before standardisation and masking.",
+            "Give the original image, before standardisation and masking.",
             code="no-signal-level",
         )
     level = darkest - DARKEST / (1 - DARKEST) * (median - darkest)

@@ -67,7 +67,7 @@ def directions_of(ijk_to_ras: np.ndarray) -> np.ndarray:
     spacing = np.asarray(spacing_of(ijk_to_ras))
     if not (spacing > 0).all():
         raise InvalidGeometryError(
-            "A voxel axis of the image has no length.", "Export the image again.", code="no-voxel-size"
+            "A voxel axis of the image has zero length.", "Export the image again.", code="no-voxel-size"
         )
     out: np.ndarray = np.asarray(ijk_to_ras, float)[:3, :3] / spacing
     return out
@@ -106,7 +106,7 @@ def lps_affine(ijk_to_ras: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a part is on a whole grid, voxel on voxel.
+    """Position of a part on a full grid, voxel on voxel.
 
     Attributes
     ----------
@@ -327,7 +327,7 @@ class VolumeGeometry:
         return self.shape == other.shape and bool((lengths <= self.tolerance_mm(other)).all())
 
     def differences(self, other: VolumeGeometry, tolerance_mm: float | None = None) -> tuple[str, ...]:
-        """What makes two grids differ, one phrase each, both values named (this one first); empty if they match."""
+        """Describe the differences between two grids, one phrase each, own value first; empty if they match."""
         if self.matches(other, tolerance_mm):
             return ()
         limit = self.tolerance_mm(other) if tolerance_mm is None else tolerance_mm
@@ -378,7 +378,7 @@ class VolumeGeometry:
     # --- parts of a grid
 
     def locate(self, source: VolumeGeometry, tolerance_mm: float | None = None) -> Placement | None:
-        """Where the voxels of another grid are on this one, if each falls on a voxel of it (or of its continuation).
+        """Locate the voxels of another grid on this one, if each coincides with a voxel of it (or of its continuation).
 
         Axes may be exchanged or turned round, and the other grid may be cropped, or larger.
 
@@ -435,7 +435,7 @@ class VolumeGeometry:
         source : VolumeGeometry
             The part's grid; its shape must be that of the array's last three axes.
         fill : float
-            What stands where the part has no voxels.
+            Value where the part has no voxels.
         clip : bool
             Whether voxels that differ from ``fill`` may be lost outside of this grid.
         tolerance_mm : float, optional

@@ -1,4 +1,4 @@
-"""Where a NIfTI-1 header puts its voxels: voxel size, units, sform and qform, and the affines that they stand for."""
+"""Geometry of a NIfTI-1 header: voxel size, units, sform and qform, and their affines."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SCANNER = 1
 
 @dataclass(frozen=True)
 class NiftiGeometry:
-    """Where a NIfTI-1 header puts its voxels, field by field, in the units of the file.
+    """Geometry fields of a NIfTI-1 header, in the units of the file.
 
-    Which of the two placements counts, and what is doubtful, is reported by :mod:`flairseg.files.headers`.
+    Precedence of the two placements, and doubts, are the subject of :mod:`flairseg.files.headers`.
 
     Attributes
     ----------

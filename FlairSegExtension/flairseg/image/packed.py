@@ -64,7 +64,7 @@ class CompactAnswer:
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
-        """Where the box is on the grid, K, J, I."""
+        """Position of the box on the grid, K, J, I."""
         return triple(slice(a, a + n) for a, n in zip(self.start, self.labels.shape, strict=True))
 
     @classmethod

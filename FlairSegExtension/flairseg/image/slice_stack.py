@@ -83,7 +83,7 @@ class SliceStack:
         return cls(array, triple(spacing), plane, triple(order), triple(flips))
 
     def source_index(self, index: int) -> tuple[int, int]:
-        """Where slice ``index`` comes from: the volume's array axis (0 K, 1 J, 2 I) and the index along it."""
+        """Origin of slice ``index``: the volume's array axis (0 K, 1 J, 2 I) and the index along it."""
         return self._order[0], len(self.array) - 1 - index if self._flips[0] else index
 
     def ijk_to_ras(self, of_volume: np.ndarray) -> np.ndarray:

@@ -32,9 +32,9 @@ class Volume:
     name : str
         Name of the case (a file's stem); never a patient's name from a header.
     warnings : tuple of str
-        What was noticed, and mended, while reading.
+        Observations and corrections while reading.
     information : tuple of str
-        What is worth knowing but no reason for doubt: the DICOM series that was taken, how many of its images are used.
+        Further information, without doubt: the DICOM series selected, the number of its images used.
     images : tuple of int, optional
         Of a DICOM series: how many of its images are used, and how many there are.
     nifti : NiftiGeometry, optional

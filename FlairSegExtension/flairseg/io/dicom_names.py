@@ -44,7 +44,7 @@ def learn_headers(path: Path, pseudonymiser: Pseudonymiser, files: Sequence[Path
     try:
         found, _ = list_series(files or path)
     except FlairSegError:
-        # Reading tells it; then the names that a header may have are not known, and no message has them.
+        # Reading reports it; the header's names are then unknown, and no message contains them.
         return
     for series in found:
         pseudonymiser.learn_description(series.description)

@@ -28,7 +28,7 @@ _OFF_GRID = 0.05
 _SAME = 1e-3
 #: Within these the file meta information names the class of the object.
 _META_BYTES = 1024
-#: Files of a folder that are looked at.
+#: Maximum number of files of a folder that are checked.
 _MOST_FILES = 5000
 
 
@@ -58,7 +58,7 @@ def find(path: Path) -> Path | None:
         return None
     if _storage_class(path) not in _SEGMENTATIONS:
         raise UnsuitableMaskError(
-            f"{path.name} is a DICOM file, but no segmentation (SEG).",
+            f"{path.name} is a DICOM file, but not a segmentation (SEG).",
             "Give the SEG object, or the label map as .nii.gz or .nrrd.",
             code="not-a-segmentation",
             file=path.name,
@@ -96,7 +96,7 @@ def read(path: Path) -> RawLabels:
             segments = _segments(data, layers)
         except bad_value() as error:
             raise UnreadableImageError(
-                f"{path.name} cannot be read: it is truncated, damaged, or lacks what a segmentation must have.",
+                f"{path.name} cannot be read: it is truncated, damaged, or lacks required attributes.",
                 "Copy or export the file again.",
                 code="damaged-segmentation",
                 file=path.name,
@@ -196,7 +196,7 @@ def _step(path: Path, offsets: np.ndarray, measures: Dataset) -> float:
 
 def _irregular(path: Path, why: str) -> UnsuitableMaskError:
     return UnsuitableMaskError(
-        f"The segmentation {path.name} is on no regular grid: {why}.",
+        f"The segmentation {path.name} is not on a regular grid: {why}.",
         "Export it on the grid of its image, for instance from 3D Slicer.",
         code="irregular-segmentation",
         file=path.name,
@@ -246,7 +246,7 @@ def _layers(
 
 
 def _full_value(path: Path, data: Dataset, frames: np.ndarray) -> int:
-    """The stored value that stands for "inside"; refuses real fractions."""
+    """The stored value of "inside"; raises for fractions."""
     if str(data.get("SegmentationType", "BINARY")).upper() != "FRACTIONAL":
         return 1
     full = int(data.get("MaximumFractionalValue") or 255)

@@ -1,4 +1,4 @@
-"""How large an image is, from its header: before it is read, to know what memory it needs."""
+"""Size of an image from its header, to estimate memory before reading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import FlairSegError
 from ..files.kinds import ENDINGS, ending_of
 from ..files.nifti import HEADER_BYTES, first_bytes, parse_header
 
-#: Bytes of a voxel where a file tells no more than its size.
+#: Bytes of a voxel where only the file size is known.
 _BYTES_PER_VOXEL = 2
 
 
@@ -21,7 +21,7 @@ def voxels_in(path: Path) -> int:
     ----------
     path : Path
         Whatever :func:`flairseg.read_volume` takes. What cannot be read is not refused here: the size of the file
-        stands in.
+        is used instead.
 
     Returns
     -------

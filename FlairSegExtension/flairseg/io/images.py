@@ -51,7 +51,7 @@ def _has_label_intent(path: Path) -> bool:
 
 
 def is_label_map(path: Path) -> bool:
-    """Whether the header of a file says that it is a label map; False for folders and for what cannot be read."""
+    """Whether the header of a file marks a label map; False for folders and for unreadable files."""
     try:
         if not path.is_file():
             return False

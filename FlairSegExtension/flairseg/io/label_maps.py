@@ -36,7 +36,7 @@ class LabelMap:
     labels : ndarray of uint8, shape (K, J, I)
         0 background, 1 ventricles, 2 normal WMH, 3 lesion.
     geometry : VolumeGeometry
-        The image's, where one was given, else the file's (the whole grid where a cropped file tells it).
+        The image's, if given, else the file's (the full grid where a cropped file records it).
     path : Path
     kind : str
         As in :class:`~flairseg.io.raw_labels.RawLabels`.
@@ -45,7 +45,7 @@ class LabelMap:
     classes : frozenset of int
         Classes that the file can speak of; one that is missing here was not assessed, rather than absent.
     mapping : str
-        The meaning that was stated, in words; empty for the file's own names and for FlairSeg's values.
+        The given meaning, as text; empty for the file's own names and for FlairSeg's values.
     tags : mapping of int to mapping of str to str
         Class value -> FlairSeg's provenance (``FlairSeg.model``, ...), where the file keeps it.
     warnings : tuple of CaseWarning
@@ -134,7 +134,7 @@ def _reconciled(raw: RawLabels, geometry: VolumeGeometry | None) -> RawLabels:
 
 
 def _placed(raw: RawLabels, labels: np.ndarray, geometry: VolumeGeometry | None) -> tuple[np.ndarray, VolumeGeometry]:
-    """Labels on the image's grid, or on the file's own (the whole one, where it tells)."""
+    """Labels on the image's grid, or on the file's own (the full one, where recorded)."""
     empty = raw.geometry.shape == (1, 1, 1) and not labels.any() and raw.kind == "slicer"
     target = geometry or raw.whole
     if target is None or target == raw.geometry:

@@ -1,4 +1,4 @@
-"""What the values of a label map mean in FlairSeg's classes: presets of other programs, and mappings given by a user.
+"""Meaning of label values in FlairSeg's classes: presets of other programs, and mappings given by a user.
 
 A mapping is written ``VALUE=CLASS,...`` (``1=lesion``, ``10=3,4=1``; a segment's name may stand for its value), as the
 name of a preset (``binary``, ``samseg``), or as the path of a file that names the values: nnU-Net's ``dataset.json``,
@@ -32,12 +32,12 @@ _MAXIMUM_NAMES_BYTES = 5_000_000
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """How the values of a label map are read.
+    """Mapping of label values to classes.
 
     Attributes
     ----------
     name : str
-        Preset, or the mapping as it was written.
+        Preset, or the mapping as written.
     values : mapping of int to int
         Value in the file -> class value (0: background).
     names : mapping of str to int
@@ -158,7 +158,7 @@ def with_threshold(mapping: LabelMapping, threshold: float, method: str) -> Labe
         If the method's masks are label maps, or the threshold is not above 0 and at most 1.
     """
     if not 0 < threshold <= 1:
-        raise InvalidMappingError(f"{threshold:g} is no threshold for probabilities.", "Give one above 0, up to 1.")
+        raise InvalidMappingError(f"{threshold:g} is not a threshold for probabilities.", "Give one above 0, up to 1.")
     if mapping.nonzero is None:
         raise InvalidMappingError(
             f"The threshold {threshold:g} of {method} needs probabilities, but {method} has label values.",
@@ -237,7 +237,7 @@ def _named(content: str) -> dict[int, str]:
 
 def _not_understood(text: str, part: str) -> InvalidMappingError:
     return InvalidMappingError(
-        f"{text or 'An empty text'} is no meaning of label values: {part} is no preset and no value=class.",
+        f"{text or 'An empty text'} is not a meaning of label values: {part} is neither a preset nor value=class.",
         f"Write value=class pairs such as 1=lesion,2=normal_wmh, or one of {', '.join(PRESETS)}.",
         code="unknown-label-mapping",
         text=text,

@@ -22,7 +22,7 @@ WHOLE = 1e-3
 LARGEST_ML = {VENTRICLES: 900.0, LESION: 400.0}
 #: Neighbours within a mask of which more than this share differ are grey levels, not numbers of components.
 GREY_SHARE = 0.5
-#: Fewer such neighbours tell nothing.
+#: Fewer such neighbours are not decisive.
 FEWEST_DIFFERENT = 100
 #: Values of a list that are shown.
 _SHOWN = 12
@@ -49,7 +49,7 @@ class FoundLabel:
         As the file calls it; empty if it does not.
     voxels : int
     class_value : int or None
-        What it was read as: a class, 0 for background; None if nothing says.
+        The class it was read as, 0 for background; None if unknown.
     """
 
     layer: int
@@ -144,7 +144,7 @@ class LabelReading:
         return out
 
     def _nonzero(self, layers: np.ndarray, mapping: LabelMapping, target: int) -> np.ndarray:
-        """Labels of a binary mask or of probabilities, as the mapping says: one class, ``target``."""
+        """Labels of a binary mask or of probabilities, by the mapping: one class, ``target``."""
         fractions = layers.dtype.kind == "f" and float(np.abs(np.rint(layers) - layers).max(initial=0)) > WHOLE
         if fractions:
             if len(layers) != 1:
@@ -259,7 +259,7 @@ class LabelReading:
             raise self._refused(refused, names, f"and {why}", code="unnamed-labels")
         if other:
             shown = ", ".join(str(FoundLabel(k[0], k[1], names[k].title, present[k], None)) for k in other)
-            self._warn(f"Segments of {self.name} that are none of FlairSeg's classes are left out: {shown}.",
+            self._warn(f"Segments of {self.name} that are not FlairSeg's classes are left out: {shown}.",
                        "other-segments")  # fmt: skip
             classes |= dict.fromkeys(other, BACKGROUND)
         if names:
@@ -331,7 +331,7 @@ class LabelReading:
             "binary-mask-in-doubt" if single else "labels-in-doubt",
         )
 
-    # --- what is said
+    # --- messages
 
     def _several(self, count: int) -> UnsuitableMaskError:
         return UnsuitableMaskError(

@@ -36,7 +36,7 @@ def probabilities(array: np.ndarray, name: str, slack: float = 0.05) -> np.ndarr
         per_cent = low >= -100 * slack and PER_CENT < high <= 100 + 100 * slack
         hint = "If they are per cent, divide them by 100." if per_cent else "Scale them to 0..1 (divide 0..255 by 255)."
         raise UnsuitableMaskError(
-            f"{name} holds values from {low:.4g} to {high:.4g}, so they are no probabilities from 0 to 1.",
+            f"{name} holds values from {low:.4g} to {high:.4g}, so they are not probabilities from 0 to 1.",
             hint,
             code="not-probabilities",
             file=name,

@@ -1,4 +1,4 @@
-"""A label map as its file holds it: layers of values on a grid, and what the file says about those values.
+"""A label map as in its file: layers of values on a grid, and the file's metadata of those values.
 
 Read here: NIfTI, NRRD and MetaImage by SimpleITK, with the segment fields of 3D Slicer's ``.seg.nrrd``
 (https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html) and the label groups of MITK's
@@ -25,7 +25,7 @@ CHANGE_MAP_DESCRIPTION = "FlairSeg change map, research use only"
 
 @dataclass(frozen=True)
 class Segment:
-    """What a file says about one of its values.
+    """Metadata of one value in a file.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Segment:
 
     @property
     def title(self) -> str:
-        """How a person would name it."""
+        """Display name."""
         return self.name or self.code[2] or self.id or f"value {self.value}"
 
 
@@ -67,9 +67,9 @@ class RawLabels:
         In the file's own type; may hold fractions or NaN.
     geometry : VolumeGeometry
     segments : tuple of Segment
-        What the file says about its values; empty if it says nothing.
+        The file's metadata of its values; empty if it has none.
     whole : VolumeGeometry or None
-        Grid of the image that was segmented, where the file tells it and it differs from its own.
+        Grid of the segmented image, where the file records it and it differs from its own.
     signed : str
         What FlairSeg wrote the file as: ``labels``, ``lesion-mask``, ``change-map``; empty for files of other programs.
     warnings : tuple of CaseWarning

@@ -20,7 +20,7 @@ from .raw_labels import PROVENANCE, RawLabels, Segment
 
 #: Key of MITK's description of labels in a NRRD header.
 _MITK_GROUPS = "org.mitk.multilabel.segmentation.labelgroups"
-#: Where the NIfTI field ``descrip`` stands, and what FlairSeg writes there for each kind of file.
+#: Position of the NIfTI field ``descrip``, and FlairSeg's text for each kind of file.
 _DESCRIPTION_BYTES = slice(148, 228)
 _SIGNATURES = {
     b"FlairSeg labels": "labels",
@@ -98,7 +98,7 @@ def _fields(path: Path) -> dict[str, str]:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        # Whatever is wrong with it, reading its voxels says so.
+        # Reading the voxels reports the error.
         return {}
     return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
 
@@ -132,7 +132,7 @@ def _slicer_segments(path: Path, fields: dict[str, str], layers: int) -> tuple[S
         layer, value = text["Layer"] or str(number if layers > 1 else 0), text["LabelValue"] or "1"
         if not layer.isdecimal() or not value.isdecimal() or int(layer) >= layers:
             raise UnsuitableMaskError(
-                f"{path.name} is no consistent segmentation: its segment {text['Name'] or text['ID']} is in layer "
+                f"{path.name} is not a consistent segmentation: its segment {text['Name'] or text['ID']} is in layer "
                 f"{layer} with the value {value}, and the file has {layers} layers.",
                 "Save it again in 3D Slicer.",
                 code="inconsistent-segmentation",
@@ -232,7 +232,7 @@ def _mitk_segments(path: Path, text: str, layers: int) -> tuple[Segment, ...]:
 
 
 def signature_of(path: Path) -> str:
-    """What FlairSeg wrote a NIfTI file as: ``labels``, ``lesion-mask`` or ``change-map``; empty for other files.
+    """Return FlairSeg's file type of a NIfTI file: ``labels``, ``lesion-mask`` or ``change-map``; empty for others.
 
     Raises
     ------

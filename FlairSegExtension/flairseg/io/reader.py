@@ -38,7 +38,7 @@ from ..image.volume import Volume, volume_from_sitk
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-#: Enough of a file to tell what it is.
+#: Enough of a file to identify its kind.
 _FIRST_BYTES = 512
 #: Folders below one without an image that are searched for an example.
 _FOLDERS_LOOKED_AT = 200
@@ -81,7 +81,9 @@ def read_volume(path: str | Path) -> Volume:
         raise InputNotFoundError(f"There is no file or folder {path}.", "Check the path for typing errors.")
     if not is_text(path):
         # SimpleITK would end the whole process.
-        raise UnreadableImageError(f"The name of {stem_of(path)} is no UTF-8 text.", "Rename the file and its folders.")
+        raise UnreadableImageError(
+            f"The name of {stem_of(path)} is not UTF-8 text.", "Rename the file and its folders."
+        )
     with _quiet_itk():
         volume = _read_dicom(path) if is_folder else _read_file(path)
     if not is_folder:
@@ -115,7 +117,9 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
     if not path.exists() or path.is_dir():
         raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.")
     if not is_text(path):
-        raise UnreadableImageError(f"The name of {stem_of(path)} is no UTF-8 text.", "Rename the file and its folders.")
+        raise UnreadableImageError(
+            f"The name of {stem_of(path)} is not UTF-8 text.", "Rename the file and its folders."
+        )
     ending = ending_of(path)
     head = _first_bytes(path)
     if ending is None or _kind(path, head) != ENDINGS[ending]:
@@ -125,7 +129,7 @@ def read_components(path: str | Path) -> tuple[Volume, np.ndarray]:
         _check_trailing(path, header)
     placed = None
     if header is not None:
-        # Masks are measured on the grid of their image: what they say about voxel sizes is no reason to refuse them.
+        # Masks are measured on the grid of their image: their own voxel sizes are no reason to refuse them.
         placed = nifti_placement(header, path.name, strict=False)
         check_grid(placed.ijk_to_ras)
     with _quiet_itk():
@@ -255,7 +259,7 @@ def _single_slice(path: Path, image: sitk.Image) -> Volume:
 
 def _thickness_warning(path: Path) -> CaseWarning:
     return CaseWarning(
-        f"{path.name} is 2-D and tells no slice thickness: volumes in ml assume 1 mm and cannot be trusted.",
+        f"{path.name} is 2-D without slice thickness: volumes in ml assume 1 mm and cannot be trusted.",
         "spacing-unknown",
     )
 

@@ -22,7 +22,7 @@ _LESION_WORDS = _set(
     "hypersignals flairlesion flairlesions mslesion mslesions lasion lasionen laesion laesionen lesione lesioni "
     "lesiones"
 )
-#: Words that may stand beside them without changing what is meant.
+#: Words that may accompany them without changing the meaning.
 _LESION_QUALIFIERS = _set(
     "ms multiple sclerosis demyelinating demyelinated inflammatory abnormal pathological white matter wm flair t2 "
     "brain cerebral periventricular juxtacortical cortical subcortical deep infratentorial supratentorial "
@@ -39,7 +39,7 @@ _NEUTRAL = _set(
 _NORMAL_WORDS = _set("normal physiological")
 _NOT_NORMAL = _set("abnormal pathological ms lesion lesions")
 _NORMAL_QUALIFIERS = _set("rim rims cap caps halo band bands")
-#: Names that programs give by themselves, which say nothing: Slicer, ITK-SNAP, MITK, dcmqi, nnU-Net.
+#: Uninformative default names of programs: Slicer, ITK-SNAP, MITK, dcmqi, nnU-Net.
 _GENERIC = re.compile(
     r"(seg|segment|segmentation|label|labels|class|region|roi|foreground|object|new label|new segment|tissue|"
     r"structure|mask)?"
@@ -59,7 +59,7 @@ def class_of_code(scheme: str, value: str) -> int | None:
 
 
 def class_of_name(name: str) -> int | None:
-    """Class value that a name stands for; None if it is another structure, generic, or not certain.
+    """Class value of a name; None if it is another structure, generic, or not certain.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def class_of_name(name: str) -> int | None:
 
 
 def is_generic(name: str) -> bool:
-    """Whether a name says nothing about what was marked (``Segment_1``, ``Label 3``, ``2``, empty)."""
+    """Whether a name is uninformative (``Segment_1``, ``Label 3``, ``2``, empty)."""
     return bool(_GENERIC.fullmatch(_plain(name).strip()))
 
 

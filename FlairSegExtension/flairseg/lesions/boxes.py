@@ -65,6 +65,6 @@ def _box_of(*axes: np.ndarray) -> Box | None:
 
 
 def common(one: Box, other: Box) -> Box | None:
-    """Where two boxes overlap; None if they do not."""
+    """Intersection of two boxes; None if they do not overlap."""
     both = triple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
     return None if any(s.start >= s.stop for s in both) else both

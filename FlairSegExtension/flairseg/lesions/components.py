@@ -1,4 +1,4 @@
-"""Single lesions: which they are, how large, how certain, how far from the ventricles.
+"""Single lesions: components, size, probability, distance to the ventricles.
 
 A lesion is a 26-connected component of label 3; a region of normal white matter hyperintensity (WMH) is one of label 2.
 Everything here takes arrays K, J, I, works slice by slice or within bounding boxes, and is fast enough to run again
@@ -17,7 +17,7 @@ from ..labels import BACKGROUND, LESION, VENTRICLES
 from ..models.lesion_confidence import LesionConfidence
 from .boxes import Box, bounding_box, common, through_plane_axis
 
-#: What S5 calls no lesion: less than 3 mm across.
+#: S5's minimum lesion: 3 mm across.
 SMALLEST_LESION_MM3 = 10.7
 #: Regions that vanished and are remembered: more than an undo history holds.
 _REMEMBERED = 200

@@ -1,4 +1,4 @@
-"""What two studies show together is added to the label map of its study, so that all files agree.
+"""Add lesions found by joint reading of two studies to the label map of their study, so that all files agree.
 
 A change that is called has to be in the label map, the lesion table, the change map and the picture alike. Regions of
 change (:mod:`.joint`) that the label map of their study does not show are added to it, matched and judged again like
@@ -45,7 +45,7 @@ def unseen(
     ----------
     reading : JointReading
     witness : Witness
-        Whose evidence a region has to have.
+        Required evidence of a region.
     members : sequence of ndarray of float, shape (K, J, I) of the common grid
         Share of lesion in each voxel, for each study.
     space : CommonSpace
@@ -86,7 +86,7 @@ def add_lesions(
     candidates : sequence of Candidate
         From :func:`unseen`.
     verdict : callable
-        What is said of a track, last study against first.
+        State of a track, last study against first.
 
     Returns
     -------

@@ -28,7 +28,7 @@ from .studies import Study
 
 #: Lesions and their surroundings are kept out of what is called normal tissue, mm in plane.
 KEEP_OUT_MM = 2.5
-#: Studies whose slices differ in thickness by more than this factor: small changes mean less, and a warning says so.
+#: Studies whose slices differ in thickness by more than this factor: small changes mean less, with a warning.
 SLICE_RATIO = 1.25
 
 
@@ -128,7 +128,7 @@ def _carry(space: CommonSpace, study: Study, mask: np.ndarray, number: int) -> _
 
 
 def _solid(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Where both studies show brain, not fluid: lesions are there, and it is quieter than the edges of sulci."""
+    """Brain covered by both studies, without fluid: where lesions are, with less noise than at sulci."""
     return np.asarray((np.minimum(first, second) > noise.SOLID[0]) & (np.maximum(first, second) < noise.SOLID[1]))
 
 
@@ -157,7 +157,7 @@ def _followed(
 
 
 def _overall(verdict: Judgement, between: Sequence[Judgement]) -> Judgement:
-    """Last study against the first; what was there in between alone is resolved if one interval says so."""
+    """Last study against the first; lesions only in intermediate studies are resolved if one interval shows it."""
     if verdict.state is not None:
         return verdict
     went = [one for one in between if one.state == RESOLVED]
@@ -201,7 +201,7 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
     if max(thick) > SLICE_RATIO * min(thick):
         text = (
             f"The slices differ in thickness ({min(thick):.1f} to {max(thick):.1f} mm): the thinner ones were blurred "
-            "for the subtraction, and small lesions seen in them alone may be older."
+            "for the subtraction, and small lesions seen only in them may be older."
         )
         out.append(CaseWarning(text, "slice-thickness-differs"))
     if space.plane == "mixed":
@@ -217,6 +217,6 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         out.append(CaseWarning(text, "labels-of-different-sources"))
     dates = [s.date for s in studies if s.date]
     if dates != sorted(dates):
-        text = "The studies are not in the order of their dates: new and resolved may be the wrong way round."
+        text = "The studies are not in the order of their dates: new and resolved may be reversed."
         out.append(CaseWarning(text, "dates-out-of-order"))
     return list(dict.fromkeys(out))

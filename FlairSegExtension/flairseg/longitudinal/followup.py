@@ -1,4 +1,4 @@
-"""Two or more studies of one patient: what is new, what grew, what went; and how large the ventricles are.
+"""Follow-up of two or more studies of one patient: new, changed and resolved lesions, and ventricular volume.
 
 Research use only - not a medical device. The steps: segment each study on its own grid, register, carry everything to
 the half-way space, even out grey levels, match lesions, and call a change only what exceeds the noise floor.
@@ -80,11 +80,11 @@ def follow(
     RegistrationError
         If the studies cannot be aligned (different patients, no brain).
     FlairSegError
-        What reading and segmenting raise, with the study's place in the message; ``Cancelled`` on cancel.
+        Errors of reading and segmenting, with the study's number in the message; ``Cancelled`` on cancel.
     """
     if len(studies) < 2:
         raise FlairSegError(
-            "One study alone cannot be followed.", "Give two or more studies of one patient, the earliest first."
+            "A follow-up needs at least two studies.", "Give two or more studies of one patient, the earliest first."
         )
     began = time.perf_counter()
     reporter = Reporter(progress, cancel)
@@ -158,7 +158,7 @@ def with_regions(result: FollowUp, found: RegionMap) -> FollowUp:
 
 @contextmanager
 def _anatomy_beside(study: Study) -> Iterator[Future[RegionMap]]:
-    """Find a study's regions in a thread of their own while the rest goes on; stopped when the block is left early."""
+    """Find a study's regions in a separate thread in the meantime; stopped when the block is left early."""
     from ..anatomy import find_regions
 
     stop = CancelToken()

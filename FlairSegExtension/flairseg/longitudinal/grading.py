@@ -1,9 +1,9 @@
-"""A follow-up graded on the scans at hand: lesions of known size that it finds, changes that it calls where none is.
+"""Self-grade of a follow-up on its own scans: detection of injected lesions of known size, and false changes.
 
 Lesions are injected into the last study (:mod:`.injecting`), which is segmented and compared with the first study anew:
 how many are called new, by size? And the last study is compared with a re-positioned copy of itself, in which nothing
-has changed: what is called there is false. Both say what this pair of scans allows, with its slices, noise and
-contrast; neither says what a reader would have seen.
+has changed: what is called there is false. Both describe what this pair of scans allows, with its slices, noise and
+contrast, not what a reader would see.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def refuse_given(studies: Sequence[Study]) -> None:
     if studies[0].given or studies[-1].given:
         raise FlairSegError(
             "A follow-up can be graded only where a model segmented its first and last study.",
-            "Leave out the label maps, or the grading.",
+            "Omit the label maps, or the grading.",
             code="self-grade-needs-model",
         )
 
@@ -169,7 +169,7 @@ def _sensitivity(
 def _false_changes(
     study: Study, device: str, cancel: Cancel, rng: np.random.Generator, tell: Callable[[float], None]
 ) -> tuple[tuple[tuple[str, float], ...], int]:
-    """What is called in a copy in which nothing changed, and how many lesions were compared."""
+    """Return the changes called in an unchanged copy, and the number of lesions compared."""
     from .registration import prepare, register
 
     volume, _ = repositioned(study.volume, int(rng.integers(2**31)))

@@ -1,4 +1,4 @@
-"""Grey levels of several studies made comparable, their difference, and how much of it is noise.
+"""Intensity harmonisation of several studies, their difference, and its noise.
 
 Scanners differ in brightness, contrast and coil sensitivity. On the common grid a brain is in the same voxels,
 so both can be evened out: grey levels by quantiles of tissue that is no lesion in any study, sensitivity by the smooth
@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-#: Quantiles that are brought together. Beyond the outer ones the line through them goes on.
+#: Quantiles that are matched. Beyond the outer ones the line through them is extrapolated.
 QUANTILES = (5.0, 20.0, 40.0, 60.0, 80.0, 95.0)
 #: Scale of coil sensitivities, mm: lesions are far smaller.
 SENSITIVITY_MM = 25.0

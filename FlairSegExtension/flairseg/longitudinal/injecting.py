@@ -1,4 +1,4 @@
-"""Lesions of known size put into a real scan: the truth by which a follow-up is graded on the scans at hand.
+"""Injection of lesions of known size into a real scan: the ground truth for the self-grade of a follow-up.
 
 An injected lesion is an ellipsoid in brain tissue. Each voxel gets the share of it that is inside, so that thick
 slices show it as a scanner would, times the contrast that the scan's own lesions have.
@@ -34,7 +34,7 @@ SAMPLES, SLICE_SAMPLES = 3, 9
 
 @dataclass(frozen=True)
 class Injected:
-    """A lesion that was put into a scan.
+    """A lesion injected into a scan.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Injected:
 
 
 def own_contrast(volume: Volume, labels: np.ndarray, mask: np.ndarray) -> float:
-    """By how much the lesions of a scan stand out of their surroundings, shares of the brain's median.
+    """Contrast of a scan's lesions to their surroundings, shares of the brain's median.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def inject(
     contrasts: Sequence[float],
     rng: np.random.Generator,
 ) -> tuple[Volume, list[Injected]]:
-    """Put lesions into a scan.
+    """Inject lesions into a scan.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def inject(
     mask : ndarray of bool, same shape
         Rough brain mask.
     avoid : ndarray of bool, same shape
-        What no lesion may come near to: lesions of this study and the other, ventricles.
+        Voxels to stay clear of: lesions of this study and the other, ventricles.
     volumes_mm3, contrasts : sequence of float
         One of each for every lesion; contrasts in shares of the brain's median.
     rng : numpy.random.Generator

@@ -1,7 +1,7 @@
-"""Two studies read together: where the images and the model say jointly that lesion came or went.
+"""Joint reading of two studies: where images and model together indicate that a lesion appeared or disappeared.
 
-Neither witness is believed alone. The image's evidence in a voxel is the log-likelihood ratio of a difference as
-lesions make it against none, given the noise of this pair (:mod:`.harmonise`). The difference is a tolerant one: the
+Neither kind of evidence suffices alone. The image's evidence in a voxel is the log-likelihood ratio of a difference as
+lesions make it against none, given the noise of this pair (:mod:`.harmonise`). The difference is tolerant: the
 brighter study less the *brightest* value of the other within the error of registration and a slice, so that nothing
 that a shift can explain is a change. The model's evidence is the log-odds that it sees a lesion in the one study and
 none in the other, by both probability maps. The two are added; what exceeds the threshold that repeated scans of
@@ -30,9 +30,9 @@ from .harmonise import Difference
 CONTRAST, NEUTRAL_SHARE = 0.25, 0.25
 #: The images' evidence counts no more than this, log-odds: noise has longer tails than the normal distribution.
 MOST_FROM_IMAGES = 6.0
-#: Probabilities are taken for no surer than this: a lesion of another scanner may have no probability at all.
+#: Probabilities are limited to this certainty: a lesion of another scanner may have no probability at all.
 LEAST_PROBABILITY = 0.02
-#: What registration may be off by where it is not known to be worse, mm: the largest error of 20 retests was 0.7.
+#: Registration error assumed where it is not known to be larger, mm: the largest error of 20 retests was 0.7.
 REGISTRATION_MM = 0.7
 
 
@@ -43,7 +43,7 @@ class Reading:
     Attributes
     ----------
     log_odds : ndarray of float32
-        That the voxel changed.
+        Of a change of the voxel.
     called : ndarray of bool
         Regions of change: beyond the noise of repeated scans, and large enough.
     """
@@ -54,7 +54,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class JointReading:
-    """What came and what went between two studies."""
+    """Lesions that appeared and disappeared between two studies."""
 
     gained: Reading
     lost: Reading
@@ -66,7 +66,7 @@ class JointReading:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a pair of studies samples the head.
+    """Sampling of the head in a pair of studies.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def read_jointly(
         Brain of both studies, and what both cover.
     sampling : Sampling
     registration_mm : float
-        How far registration may be off.
+        Registration error.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def read_jointly(
     spacing, axis = sampling.spacing, sampling.axis
     steps = [sampling.reach if n == axis else max(1, round(registration_mm / mm)) for n, mm in enumerate(spacing)]
     size = [2 * n + 1 for n in steps]
-    # At the outermost slices nobody knows what the next one would have shown.
+    # At the outermost slices the next one is unknown.
     possible = brain & (ndimage.minimum_filter1d(covered.view(np.uint8), size[axis], axis) > 0)
     readings = []
     for earlier, later in ((0, 1), (1, 0)):

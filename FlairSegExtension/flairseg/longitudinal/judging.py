@@ -1,10 +1,10 @@
-"""What happened to one lesion between two studies: the rule, in one place.
+"""The decision rule: change of one lesion between two studies.
 
 New needs all of: at least 10.7 mm3, 3 mm across (S5; MAGNIMS, Filippi et al. 2019) and three voxels, nothing drawn
 before, the model's earlier probability low (absent, not merely below the threshold), its place covered by the earlier
 study and brain tissue there (not fluid, bone or air, see :mod:`.parenchyma`), the subtraction brighter than normal
 tissue of this pair, nothing of it in the earlier study's neighbouring slices, and a region of change within it
-(:mod:`.joint`): images and model say jointly that lesion came. Resolved is the same the other way round. Enlarging and
+(:mod:`.joint`): images and model jointly indicate a new lesion. Resolved is the reverse. Enlarging and
 shrinking lesions have such a region at their edge and a volume that changed by at least as much as a new lesion has; or
 their volume changed beyond the noise of repeated scans, and the images support it where tissue was gained or lost.
 Split and merged need that, and another number of parts. All else is stable.
@@ -22,15 +22,15 @@ from .matching import Track
 from .noise import Evidence, Witness
 from .states import ENLARGING, MERGED, NEW, RESOLVED, SHRINKING, SPLIT, STABLE
 
-#: Notes on what the volumes say and the images do not.
+#: Notes on volume changes that the images do not support.
 NOT_SUPPORTED = "the subtraction does not support a change"
-WITHIN_NOISE = "what images and model say together is within the noise of repeated scans"
-TOO_SMALL = "smaller than the least that is called new or resolved"
+WITHIN_NOISE = "the joint evidence of images and model is within the noise of repeated scans"
+TOO_SMALL = "smaller than the minimum for new or resolved lesions"
 NOT_COVERED = "outside what both studies cover"
-HESITATES = "not absent from the other study: the model hesitates there"
-BETWEEN = "seen in a study in between alone, and not beyond the noise"
+HESITATES = "not absent from the other study: the model is uncertain there"
+BETWEEN = "seen only in an intermediate study, and not beyond the noise"
 OFF_BRAIN = "not within the brain tissue of the other study"
-SEEN_BESIDE = "the other study shows it too, spread over neighbouring slices"
+SEEN_BESIDE = "also in the other study, spread over neighbouring slices"
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Judgement:
         Of the earlier volume; None where that is zero.
     noise_mm3 : float
         What a change of volume has to reach: the smallest lesion where images and model show jointly a region of
-        change, or one study has nothing at all; else how far the volume of an unchanged lesion of this size strays.
+        change, or one study has nothing at all; else the volume noise of an unchanged lesion of this size.
     beyond_noise : bool
         Whether volume and evidence are beyond the noise: true for every state but stable.
     evidence : Evidence
         Of the images, where tissue was gained (or lost, if more was lost).
     note : str
-        Why something that looks like a change was not called one; empty otherwise.
+        Why an apparent change was not called one; empty otherwise.
     log_odds : float
         Highest joint evidence for that change within the lesion.
     """
@@ -70,7 +70,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Pair:
-    """What is known of a pair of studies; all arrays have the common grid's shape (K, J, I).
+    """Data of a pair of studies; all arrays have the common grid's shape (K, J, I).
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Pair:
     reliefs : tuple of two ndarray of float
         Each study less the mean of its surroundings.
     covered : ndarray of bool
-        What both studies cover.
+        Voxels covered by both studies.
     tissue : tuple of two ndarray of bool
         Brain tissue of each study, from :func:`~flairseg.longitudinal.parenchyma.parenchyma`.
     axis, reach : int
@@ -89,7 +89,7 @@ class Pair:
     voxel_mm3 : float
         The larger voxel of the studies' own grids.
     joint : JointReading
-        What came and what went by images and model together.
+        Lesions that appeared and disappeared, by images and model jointly.
     """
 
     witness: Witness
@@ -104,7 +104,7 @@ class Pair:
 
 
 def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
-    """Decide what happened to a lesion between two studies.
+    """Judge the change of a lesion between two studies.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def judge(track: Track, earlier: int, later: int, pair: Pair) -> Judgement:
         note = _why_not(track, region, abs(change), pair, absent, supported) or ("" if len(called) else WITHIN_NOISE)
         return verdict(STABLE if note else NEW if before == 0 else RESOLVED, least, note)
     if len(called) and abs(change) >= least and not _seen_beside(called, pair, absent):
-        # Only where images and model say that it changed: the rest of its outline moves with the noise.
+        # Only where images and model indicate a change: the rest of its outline varies with the noise.
         local = pair.witness.ask(called)
         if local.brighter() if gained else local.darker():
             return verdict(_of_volume(track, earlier, later, change), least)
@@ -174,7 +174,7 @@ def _of_volume(track: Track, earlier: int, later: int, change: float) -> str:
 
 
 def _why_not(track: Track, region: np.ndarray, volume: float, pair: Pair, absent: int, supported: bool) -> str:
-    """Why a lesion that is drawn in one study alone is neither new nor resolved; empty if nothing speaks against it.
+    """Reason why a lesion in one study only is neither new nor resolved; empty if there is none.
 
     ``absent`` is the place in the pair (0 earlier, 1 later) of the study that does not have it.
     """
@@ -202,7 +202,7 @@ def _within_tissue(region: np.ndarray, pair: Pair, absent: int) -> bool:
 
 
 def _seen_beside(region: np.ndarray, pair: Pair, absent: int) -> bool:
-    """Whether a region stands out in the study that is said not to have it, there or within a slice of there.
+    """Whether a region stands out in the study presumed to lack it, there or within a slice of it.
 
     Thick slices average: the same lesion is bright where one slice holds it whole, and half as bright in two slices
     where it is across their border. Re-positioning alone makes the one out of the other.

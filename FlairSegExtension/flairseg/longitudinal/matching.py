@@ -1,8 +1,8 @@
-"""Which lesion of one study is which of another: a graph over all studies, on the common grid.
+"""Correspondence of lesions between studies: a graph over all studies, on the common grid.
 
 The lesions of each study are nodes. Two nodes of different studies are joined where they overlap, or come as close as
-re-positioning and the slices allow. What hangs together is one lesion through time, however many parts it has in each
-study: that is how new, resolved, split and merged ones show (source of the graph: Koehler et al. 2019, Magn Reson Med
+re-positioning and the slices allow. A connected component is one lesion through time, however many parts it has in each
+study: this identifies new, resolved, split and merged ones (source of the graph: Koehler et al. 2019, Magn Reson Med
 Sci for matching by overlap; tolerance by Lesjak et al. 2016).
 """
 
@@ -92,7 +92,7 @@ class _Nodes:
 
 
 def match(studies: Sequence[Study], space: CommonSpace, members: Sequence[np.ndarray]) -> list[Track]:
-    """Find out which lesions belong together.
+    """Match the lesions of all studies.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
-"""Test-retest variability: what re-positioning, interpolation and the model do to a lesion that has not changed.
+"""Test-retest variability: effect of re-positioning, interpolation and the model on an unchanged lesion.
 
 Every figure was measured on scans of one head in other positions, where nothing has changed (``python -m
 training.measure_follow``), and none on the pairs that the follow-up is judged by:
 
 - The volumes: how far a lesion's volume strays depends on its size and on the voxels (:data:`SURFACE_MM`,
   :data:`VENTRICLE_NOISE_PERCENT`).
-- The images: the outline of what is said to have come or gone is placed :data:`PLACEMENTS` times on normal tissue
-  of this very pair of studies. Its mean difference must stand out of what it meets there.
+- The images: the outline of an apparent change is placed :data:`PLACEMENTS` times on normal tissue
+  of this very pair of studies. Its mean difference must exceed the values there.
 - Images and model together: :mod:`.joint`, :data:`JOINT_LOG_ODDS`.
 """
 
@@ -37,7 +37,7 @@ OTHER_VOXELS_FACTOR = 1.25
 SMALLEST_MM3, SMALLEST_MM = 10.7, 3.0
 #: And it has this many voxels of the coarser study: in retests of thick slices one or two came and went.
 SMALLEST_VOXELS = 3
-#: How many times an outline is placed on normal tissue.
+#: Number of placements of an outline on normal tissue.
 PLACEMENTS = 400
 #: A difference counts when it is this many (robust) standard deviations out of the placements: one in a thousand.
 SIGNIFICANT = 3.1
@@ -67,7 +67,7 @@ TEXT = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the images say about a region.
+    """Image evidence in a region.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Evidence:
 
 
 def volume_noise_mm3(volume_mm3: float, voxel_mm3: float) -> float:
-    """How far the volume of an unchanged lesion strays between two scans, mm3 (95 % of cases stay within).
+    """Volume noise of an unchanged lesion between two scans, mm3 (95 % of cases stay within).
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def ventricle_noise_percent(volumes: Sequence[Volume]) -> float:
 
 
 class Witness:
-    """Tells for any region of a pair of studies whether its difference stands out of normal tissue.
+    """Decides for any region of a pair of studies whether its difference stands out of normal tissue.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Where a study shows brain tissue for a lesion to arise in: not fluid, nor a vessel amid it, nor bone or skin.
+"""Brain tissue of a study in which a lesion can arise: not fluid, vessels within it, bone or skin.
 
-The rough brain mask takes the cisterns at the skull base along, and single bright pixels there pass for tissue. What is
-brain is thick: an opening leaves it, and takes away what is thin and amid the dark.
+The rough brain mask includes the cisterns at the skull base, whose isolated bright pixels resemble tissue. An opening
+keeps brain, which is thick, and removes thin structures within dark fluid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def parenchyma(image: np.ndarray, brain: np.ndarray, spacing: tuple[float, float
     spacing : tuple of float
         Millimetres along K, J, I.
     axis : int
-        Array axis that runs through the slices; each slice is judged by itself.
+        Array axis that runs through the slices; each slice is judged separately.
 
     Returns
     -------

@@ -18,7 +18,7 @@ MOST_SLICES = 12
 TILE_PX = 260
 #: Shares of the brain's median shown white (FLAIR), and the differences shown black and white (subtraction).
 WHITE, CONTRAST = 2.0, 0.5
-#: How much a voxel of each state counts when slices are chosen.
+#: Weight of a voxel of each state in the choice of slices.
 _WEIGHT = {"new": 10.0, "resolved": 10.0, "enlarging": 6.0, "merged": 6.0, "shrinking": 6.0, "split": 6.0,
            "stable": 0.05}  # fmt: skip
 _BACKGROUND, _TEXT, _DIM, _WARNING = (14, 15, 18), (236, 238, 242), (150, 154, 162), (255, 190, 70)
@@ -56,7 +56,7 @@ def render_followup(result: FollowUp) -> Image.Image:
     first, last, apart, codes, before, after = (s.array for s in stacks)
     plane, spacing = stacks[0].plane, stacks[0].spacing
     shown = _slices(codes)
-    # Where a study has no voxels it shows as air.
+    # Outside a study's voxels it is shown as air.
     box = _box(first, last)
     height_mm, width_mm = ((s.stop - s.start) * mm for s, mm in zip(box, spacing[1:], strict=True))
     if plane == "sagittal":
@@ -97,7 +97,7 @@ def render_followup(result: FollowUp) -> Image.Image:
 
 
 def _slices(codes: np.ndarray) -> list[int]:
-    """Which slices to show: those with the most change, spread so that each change is seen; the middle if none."""
+    """Choose the slices to show: those with the most change, spread so that each change is seen; the middle if none."""
     weights = np.zeros(256)
     for state in STATES:
         weights[state.code] = _WEIGHT[state.id]

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 #: Voxel of the levels, mm: where the starting angles are tried, and the two steps of refinement.
 SEARCH_MM, COARSE_MM, FINE_MM = 8.0, 5.0, 3.0
-#: Starting angles about the axes left-right, front-back and foot-head, degrees: heads are mostly nodded.
+#: Starting angles about the axes left-right, front-back and foot-head, degrees: mostly nodding.
 NOD_DEG, TILT_DEG, TURN_DEG = (-36.0, -18.0, 0.0, 18.0, 36.0), (-15.0, 0.0, 15.0), (-20.0, 0.0, 20.0)
-#: How many starting poses are refined at the coarse level.
+#: Number of starting poses refined at the coarse level.
 STARTS = 3
 #: The registration's mask reaches this far beyond the brain, mm: the brain's edge is what it aligns best.
 MARGIN_MM = 5.0
@@ -67,7 +67,7 @@ class Registration:
     consistency_mm : float
         Largest distance, over the brain, between the forward answer and the inverse of the backward one.
     scale_percent : float
-        How much larger the second brain appears (uniform scale), percent: drift of a scanner's gradients, or swelling.
+        Apparent enlargement of the second brain (uniform scale), percent: drift of a scanner's gradients, or swelling.
     angle_deg, shift_mm : float
         Rotation, and how far the middle of the brain moves, in world coordinates.
     centre_ras : ndarray, shape (3,)
@@ -96,7 +96,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study ready to be registered: isotropic images by voxel size in mm; what else is known is named in prepare."""
+    """A study ready to be registered: isotropic images by voxel size in mm; other fields: see :func:`prepare`."""
 
     volume: Volume
     mask: np.ndarray
@@ -221,7 +221,7 @@ def register(a: Prepared, b: Prepared, step: Callable[[float], None] | None = No
 def aligned_correlation(a: Prepared, b: Prepared, a_to_b: np.ndarray, mm: float = FINE_MM) -> float:
     """Pearson correlation of two studies' local detail over the brain of both, aligned.
 
-    Detail is what tells one brain from another; coils, contrast and brightness do not change it. ``mm`` is the level.
+    Detail distinguishes one brain from another; coils, contrast and brightness do not change it. ``mm`` is the level.
     """
     import SimpleITK as sitk
 
@@ -335,7 +335,7 @@ def _optimise(
 
 
 def _scale_percent(a: Prepared, b: Prepared, motion: np.ndarray) -> float:
-    """How much larger the second brain is: the scale that fits best, both ways, which cancels what blur would bias."""
+    """Scale of the second brain relative to the first: best fit in both directions, which cancels the bias of blur."""
     import SimpleITK as sitk
 
     logs = []
@@ -375,7 +375,7 @@ def _refuse(a: Prepared, b: Prepared, correlation: float, consistency: float) ->
         )
     if consistency > INCONSISTENT_MM:
         raise RegistrationError(
-            f"{names} could not be aligned: two ways of doing it differ by {consistency:.1f} mm.",
+            f"{names} could not be registered: two registrations differ by {consistency:.1f} mm.",
             "Check that both show most of the same brain without strong motion; a study that does not cannot be "
             "followed.",
         )

@@ -1,4 +1,4 @@
-"""What a comparison of studies found: lesions and ventricles over time, and how well that can be trusted."""
+"""Result of a follow-up: lesions and ventricles over time, with its reliability."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SizeGrade:
 
 @dataclass(frozen=True)
 class SelfGrade:
-    """How well a follow-up does on its own scans.
+    """Self-grade of a follow-up on its own scans.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class NoiseFloor:
 
 @dataclass(frozen=True)
 class FollowUp:
-    """What became of the lesions and ventricles of one patient.
+    """Follow-up of the lesions and ventricles of one patient.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class FollowUp:
     created : str
         UTC time, ISO 8601.
     self_grade : SelfGrade or None
-        What a follow-up of these scans finds of injected lesions, where that was asked for.
+        Detection of injected lesions on these scans, if requested.
     """
 
     studies: tuple[Study, ...]
@@ -192,7 +192,7 @@ class FollowUp:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many lesions are in each state."""
+        """Count the lesions in each state."""
         return {s.id: sum(lesion.state == s.id for lesion in self.lesions) for s in STATES}
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def invert(motion: np.ndarray) -> np.ndarray:
-    """The way back of a rigid motion (4 x 4)."""
+    """Inverse of a rigid motion (4 x 4)."""
     out = np.eye(4)
     out[:3, :3] = motion[:3, :3].T
     out[:3, 3] = -motion[:3, :3].T @ motion[:3, 3]

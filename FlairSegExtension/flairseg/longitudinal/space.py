@@ -1,7 +1,7 @@
-"""The space half-way between the studies, and how images and labels are carried to it.
+"""The half-way space of the studies, and resampling of images and labels to it.
 
-Every study is turned and shifted by its share of the way, so that all are interpolated alike: to resample one onto the
-other would blur one alone, and the blur would look like change (source: Reuter et al. 2012, NeuroImage 61:1402).
+Every study is turned and shifted by its share of the way, so that all are interpolated alike: resampling only one onto
+the other would blur it, and the blur would look like change (source: Reuter et al. 2012, NeuroImage 61:1402).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_VOXELS = 5_000_000
 
 @dataclass(frozen=True)
 class CommonSpace:
-    """The common grid and the ways to it.
+    """The common grid and the transforms to the studies.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class CommonSpace:
         return sitk.GetArrayFromImage(out)
 
     def covered(self, volume: Volume, study: int) -> np.ndarray:
-        """Which points of the common grid a study covers, bool; half a slice beyond the outermost ones is covered."""
+        """Points of the common grid covered by a study, bool; half a slice beyond the outermost ones is covered."""
         points_to_voxels = np.linalg.inv(volume.ijk_to_ras) @ self.common_to_study[study] @ self.grid.ijk_to_ras
         k, j, i = (np.arange(n, dtype=np.float32) for n in self.grid.array.shape)
         out = np.ones(self.grid.array.shape, dtype=bool)

@@ -1,4 +1,4 @@
-"""The one table of what can happen to a lesion between studies: state, code in the change map, name, colour."""
+"""The table of lesion states between studies: id, code in the change map, name, colour."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class State:
 
 #: In the order in which a reader wants them.
 STATES: tuple[State, ...] = (
-    State(NEW, 1, "New", "There at the last study, and no sign of it at the first.", CLASS_BY_VALUE[LESION].rgb),
-    State(ENLARGING, 2, "Enlarging", "Larger at the last study by more than the noise.", (255, 140, 26)),
+    State(NEW, 1, "New", "Present in the last study, absent in the first.", CLASS_BY_VALUE[LESION].rgb),
+    State(ENLARGING, 2, "Enlarging", "Larger in the last study by more than the noise.", (255, 140, 26)),
     State(STABLE, 3, "Stable", "No change beyond the noise.", (190, 195, 205)),
-    State(SHRINKING, 4, "Shrinking", "Smaller at the last study by more than the noise.", (64, 200, 200)),
-    State(RESOLVED, 5, "Resolved", "There at the first study, and no sign of it at the last.", (70, 120, 255)),
-    State(SPLIT, 6, "Split", "One lesion that has become several.", (200, 110, 255)),
-    State(MERGED, 7, "Merged", "Several lesions that have become one.", (255, 214, 51)),
+    State(SHRINKING, 4, "Shrinking", "Smaller in the last study by more than the noise.", (64, 200, 200)),
+    State(RESOLVED, 5, "Resolved", "Present in the first study, absent in the last.", (70, 120, 255)),
+    State(SPLIT, 6, "Split", "One lesion that became several.", (200, 110, 255)),
+    State(MERGED, 7, "Merged", "Several lesions that became one.", (255, 214, 51)),
 )
 STATE_BY_ID: dict[str, State] = {s.id: s for s in STATES}
 #: Further values of the change map: tissue that a lesion which is older than the last study gained, and lost.

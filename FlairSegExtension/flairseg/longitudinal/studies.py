@@ -1,4 +1,4 @@
-"""What one study brings to a follow-up: its FLAIR, its labels (the model's or a reader's) and how sure they are."""
+"""One study of a follow-up: its FLAIR, its labels (the model's or a reader's) and their probabilities."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Study:
     given : bool
         Whether the labels came from outside (drawn, corrected or accepted by a reader) and no model was run.
     source : str
-        What was named as input.
+        The named input.
     date : str or None
         Date of the study, YYYY-MM-DD, where known.
     warnings : tuple of str
@@ -91,7 +91,7 @@ class StudyInput:
         :func:`flairseg.io.label_maps.read_label_map` reads: an accepted or corrected version, or
         another program's mask.
     mapping : LabelMapping, optional
-        What the values of a label file mean, where it does not say so itself.
+        Meaning of a label file's values, if the file does not define it.
     date : str, optional
         YYYY-MM-DD; for a DICOM folder it is read from the headers.
     """
@@ -125,7 +125,7 @@ def load_study(
     progress: Callable[[float, str], None] | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
 ) -> Study:
-    """A study from whatever a caller has; the model runs on it only where no labels are given.
+    """Load a study; the model runs only if no labels are given.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def load_study(
     Raises
     ------
     FlairSegError
-        What reading and segmenting raise, for label files as well; InvalidGeometryError or UnsupportedImageError for
+        Errors of reading and segmenting, for label files as well; InvalidGeometryError or UnsupportedImageError for
         arrays that do not fit.
     """
     item, labels, date = given.image, given.labels, given.date
@@ -206,13 +206,13 @@ def dicom_date(path: Path) -> str | None:
 def _fitting_labels(
     labels: np.ndarray | str | Path, volume: Volume, mapping: LabelMapping | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as uint8 in the volume's own voxel order and what is to be said about them, or a typed error."""
+    """Labels as uint8 in the volume's own voxel order with remarks, or an error."""
     if not isinstance(labels, np.ndarray):
         found = read_label_map(labels, volume.geometry, mapping)
         if LESION not in found.classes:
             raise UnsuitableMaskError(
-                f"{found.path.name} has no class of lesions, so nothing could be followed.",
-                "Give a label map with the lesions, or say which of its values they are.",
+                f"{found.path.name} has no lesion class, so there is nothing to follow.",
+                "Give a label map with the lesions, or state which of its values they are.",
                 code="no-lesion-class",
                 file=found.path.name,
             )
@@ -220,12 +220,12 @@ def _fitting_labels(
     if labels.shape != volume.array.shape:
         raise InvalidGeometryError(
             f"The labels have {labels.shape} voxels, the image {volume.array.shape} (slices, rows, columns).",
-            "Give the labels of this very study, on its own grid.",
+            "Give the labels of this study, on its own grid.",
         )
     values = np.unique(labels)
     if values.size and (values.min() < 0 or values.max() >= NUMBER_OF_CLASSES or (values % 1 != 0).any()):
         raise UnsupportedImageError(
-            f"The given labels hold other values than 0 to {NUMBER_OF_CLASSES - 1}.",
+            f"The given labels contain values other than 0 to {NUMBER_OF_CLASSES - 1}.",
             "Give a label map of FlairSeg (1 ventricles, 2 normal WMH, 3 lesions), not an image.",
         )
     return np.ascontiguousarray(labels, dtype=np.uint8), ()

@@ -60,7 +60,7 @@ def followup_files(stem: str, studies: int) -> dict[str, str]:
 
 
 def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Raise an error, before any work is done, if the output could not be written.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def write_followup(
     check: Callable[[], None] | None = None,
     kinds: Collection[str] | None = None,
 ) -> dict[str, Path]:
-    """Write the files of a follow-up; after any failure there is none of them, and what existed before is as it was.
+    """Write the files of a follow-up, all or none; after a failure existing files are unchanged.
 
     On the common grid: ``<stem>_change.nii.gz`` (uint8, values as in ``followup.json``),
     ``<stem>_subtraction.nii.gz`` (last less first; 1000 is the brain's median intensity) and, for each study,

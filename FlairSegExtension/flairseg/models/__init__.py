@@ -1,4 +1,4 @@
-"""Models: the card that says how a network wants its slices, and where cards and weights are looked for."""
+"""Models: the card that defines a network's input, and the lookup of cards and weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What identifies the card of an adapted model: its content, so that a verdict cannot be changed afterwards."""
+"""Digest of an adapted model's card, so that its verdict cannot be changed afterwards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The model card: one JSON file that says what a network is, how it was trained and how it wants its slices.
+"""The model card: one JSON file that describes a network, its training and its input.
 
 A card is checked in two ways: against ``models/card.schema.json`` with jsonschema, and by the dataclasses below, whose
-checks hold everywhere (Slicer's Python has no jsonschema). The weights are data: their sha256 stands in the card, and a
+checks hold everywhere (Slicer's Python has no jsonschema). The weights are data: their sha256 is in the card, and a
 mismatch is an error.
 """
 
@@ -40,7 +40,7 @@ _ALL_VALUES = (BACKGROUND, *CLASS_BY_VALUE)
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """What each stage of the pipeline does for one model.
+    """Variant and parameters of each pipeline stage for one model.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class PipelineConfig:
     temperature : float
         Scale of the gray-level distance softmax, in gray levels (``gray`` only).
     thresholds : mapping of int to float
-        Class value -> probability from which a voxel belongs to that class whatever the others say.
+        Class value -> probability from which a voxel belongs to that class whatever the other probabilities.
     flip_average : bool
         Average the output with that of the left-right mirrored slice.
     fill_holes, smooth_edges : bool
@@ -85,8 +85,8 @@ class PipelineConfig:
     brain_margin_mm : float
         Components farther than this from the rough brain mask are removed; 0 keeps all.
     crop_margin_px : int
-        The network sees of each frame what is within so many frame pixels of the rough brain mask, cut on a grid of
-        :data:`flairseg.segmentation.cropping.GRID_PX`; 0 shows it whole frames. For networks without normalisation,
+        The network receives of each frame the part within so many pixels of the rough brain mask, cropped on a grid of
+        :data:`flairseg.segmentation.cropping.GRID_PX`; 0: whole frames. For networks without normalisation,
         see :mod:`flairseg.segmentation.local_network`; others always see whole frames.
     """
 
@@ -206,9 +206,9 @@ class ModelCard:
     path : Path
         The ONNX file; of an ensemble, the card itself.
     sha256 : str
-        What the ONNX file must hash to; of an ensemble, :func:`.members.digest`.
+        Expected hash of the ONNX file; of an ensemble, :func:`.members.digest`.
     pipeline : PipelineConfig
-        How to prepare slices and read the output; of an ensemble, its thresholds and clean-up.
+        Preprocessing and decoding; of an ensemble, its thresholds and clean-up.
     raw : dict
         The whole card: intended use, training data, measured results.
     """
@@ -243,7 +243,7 @@ class ModelCard:
     def verify(self) -> None:
         """Compare the weights with the card's sha256; the answer is remembered until the file changes.
 
-        Of an ensemble, compare the card's members and weights with its digest; :func:`.store.verify_model` looks at
+        Of an ensemble, compare the card's members and weights with its digest; :func:`.store.verify_model` checks
         each member too.
 
         Raises
@@ -265,7 +265,7 @@ class ModelCard:
         except FileNotFoundError as error:
             raise ModelNotFoundError(
                 f"The weights of model {self.id} are missing: {self.path}.",
-                "Put the model.onnx that belongs to this card beside it, or reinstall FlairSeg.",
+                "Put the matching model.onnx beside the card, or reinstall FlairSeg.",
             ) from error
         except OSError as error:
             raise _unreadable(self.path, error) from error
@@ -294,7 +294,7 @@ def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard
         return card
     if not 0 < threshold < 1:
         raise InvalidModelError(
-            f"A threshold of {threshold:g} is no probability between 0 and 1.",
+            f"A threshold of {threshold:g} is not a probability between 0 and 1.",
             "Give a value such as 0.3: lower ones mark more lesions.",
             code="threshold-out-of-range",
             threshold=threshold,
@@ -324,7 +324,7 @@ def file_sha256(path: Path) -> str:
 
 
 def read_card(path: str | Path) -> ModelCard:
-    """Read and check a model card; its weights are not looked at.
+    """Read and check a model card; its weights are not verified.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ def read_card(path: str | Path) -> ModelCard:
             members_of(raw)
             foreign = sorted(set(raw["pipeline"]) - ENSEMBLE_STAGES)
             if foreign:
-                raise ValueError(f"pipeline: {foreign[0]} stands in the members' cards, not in an ensemble's")
+                raise ValueError(f"pipeline: {foreign[0]} belongs in the members' cards, not in an ensemble's")
             name, sha256 = card_path.name, raw["ensemble"]["sha256"]
         else:
             name, sha256 = raw["weights"]["file"], raw["weights"]["sha256"]
@@ -390,7 +390,7 @@ def _shipped(card_path: Path) -> bool:
 
 
 def schema_problem(raw: Any) -> str | None:
-    """First way in which a card breaks ``card.schema.json``, in words; None if it does not.
+    """First violation of ``card.schema.json``, as text; None if there is none.
 
     Also None where jsonschema or the schema is not installed: the checks of the dataclasses stay.
     """
@@ -407,7 +407,7 @@ def schema_problem(raw: Any) -> str | None:
 
 
 def _card_path(given: Path) -> Path:
-    """Where the card of a model is that was named by its card, folder or weights."""
+    """Resolve the path of a model's card from its card, folder or weights."""
     try:
         if given.is_dir():
             card = given / CARD_NAME
@@ -425,7 +425,7 @@ def _card_path(given: Path) -> Path:
     if not found:
         raise ModelNotFoundError(
             f"There is no model card {card}.",
-            "A model needs its card.json beside it: it says how the network wants its slices.",
+            "A model needs its card.json beside it: it defines the network's input.",
         )
     return card
 

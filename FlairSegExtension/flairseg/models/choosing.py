@@ -1,4 +1,4 @@
-"""Choosing the model that is used when none is named: use, go back, remove."""
+"""Management of the model in use: select, roll back, remove."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .switch import Choice, choice_of, chosen, read_state, write_state
 #: Choices that are remembered.
 _REMEMBERED = 50
 _BY_ID = "Choose a model by its id."
-#: Verdict of an adapted model that may be chosen without asking twice (:mod:`flairseg.adapt.terms`).
+#: Verdict of an adapted model that can be selected without ``anyway`` (:mod:`flairseg.adapt.terms`).
 _BETTER = "better"
 
 
@@ -26,7 +26,7 @@ class ModelInUseError(FlairSegError):
 
 
 def check_better(card: ModelCard) -> None:
-    """Refuse an adapted model that was not shown to be better than its parent.
+    """Raise an error for an adapted model not shown to be better than its parent.
 
     Raises
     ------
@@ -37,14 +37,14 @@ def check_better(card: ModelCard) -> None:
     if proof is not None and proof["verdict"] != _BETTER:
         raise ModelInUseError(
             f"{card.id} was not shown to be better than {proof['parent']['id']}: {proof['verdict']}.",
-            "Use it only for a reason of your own.",
+            "Use it only for a specific reason.",
             code="model-not-better",
             model=card.id,
         )
 
 
 def use(card: ModelCard, anyway: bool = False) -> None:
-    """Make an installed model the one that is used when none is named.
+    """Put an installed model in use.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def can_roll_back() -> bool:
 
 
 def rollback() -> Choice | None:
-    """Go back to the model that was used before; the choice that is then in force (None: the one of FlairSeg).
+    """Return to the previous model; return the choice then in force (None: FlairSeg's own).
 
     Raises
     ------
@@ -91,11 +91,11 @@ def rollback() -> Choice | None:
     """
     state = read_state(user_cache())
     if not state["history"]:
-        raise ModelNotFoundError("No other model was in use before.", _BY_ID, code="no-model-before")
+        raise ModelNotFoundError("There is no previous model.", _BY_ID, code="no-model-before")
     before = choice_of(state["history"][-1])
     if before is not None and find_model(before.id).sha256 != before.sha256:
         raise InvalidModelError(
-            f"The model {before.id} is not the one that was in use before (sha256 differs).",
+            f"The model {before.id} is not the previous model (sha256 differs).",
             _BY_ID,
         )
     write_state(user_cache(), {**state, "current": state["history"][-1], "history": state["history"][:-1]})
@@ -103,7 +103,7 @@ def rollback() -> Choice | None:
 
 
 def remove(model_id: str) -> Path:
-    """Remove a model from the user's models; where it was.
+    """Remove a model from the user's models; return its former folder.
 
     Raises
     ------
@@ -125,12 +125,12 @@ def remove(model_id: str) -> Path:
         )
     if current is not None and current.id == model_id:
         raise ModelInUseError(
-            f"{model_id} is the model in use.", "Go back to another one first.", code="model-in-use", model=model_id
+            f"{model_id} is the model in use.", "Switch to another one first.", code="model-in-use", model=model_id
         )
     if current is not None and _is_parent_of(model_id, current):
         raise ModelInUseError(
             f"{current.id}, the model in use, was adapted from {model_id}, which is used for scans unlike the site's.",
-            "Go back to another one first.",
+            "Switch to another one first.",
             code="model-in-use",
             model=model_id,
         )

@@ -1,4 +1,4 @@
-"""A model as one file that another site can install: a zip of its card (with its proof), weights and description."""
+"""Export of a model to one file for another site: a zip of its card (with its proof), weights and description."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from ..files.atomic import all_or_none, results_exist
 from .card import CARD_NAME, ModelCard
 
-#: What is taken along beside card and weights, where it is there.
+#: Optional files exported with card and weights.
 _BESIDE = ("card.md",)
-#: Nothing about when and where is in the archive: the same model gives the same file.
+#: The archive contains no time or path: the same model gives the same file.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Install a model from a file: checked where it is, copied whole, then put into the user's cache by one rename.
+"""Install a model from a file: verified in place, copied completely, then moved to the user's cache by one rename.
 
 For hospitals without a network: a model travels as a folder, a zip of it, its ``model.onnx`` or its ``card.json``.
 """
@@ -24,11 +24,11 @@ from . import store
 from .card import CARD_NAME, ModelCard, read_card
 from .store import load_card, verify_model
 
-#: Text beside the card that is taken along.
+#: Text beside the card that is also copied.
 _DESCRIPTION = "card.md"
 #: ``<name>-v<major>.<minor>``, as in ``card.schema.json``: also the name of a folder, so nothing else may pass.
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*-v[0-9]+\.[0-9]+")
-#: A card larger than this is no card; weights larger than this are no 2-D network.
+#: Maximum sizes of a card, and of a 2-D network's weights.
 CARD_BYTES, WEIGHTS_BYTES = 2 * 2**20, 2 * 2**30
 _CHUNK = 1 << 20
 _AGAIN = "Get the model again from its source."
@@ -45,7 +45,7 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
     source : str or Path
         A folder with ``card.json``, a ``.zip`` that holds one, an ``.onnx`` file or a card with the other beside it.
     folder : str or Path, optional
-        Where models are kept; default :func:`flairseg.models.store.user_cache`.
+        Folder of models; default :func:`flairseg.models.store.user_cache`.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
     target = Path(folder) if folder is not None else store.user_cache()
     with _opener(source) as opened, _staging(target) as staging:
         _copy(opened, CARD_NAME, staging, CARD_BYTES, source)
-        # Where the weights are is known from the card, so the card is read first and checked again with them.
+        # The card names the weights, so it is read first and checked again with them.
         card = read_card(staging / CARD_NAME)
         if not card.members:
             weights = card.path.name
@@ -117,13 +117,13 @@ def _same_model(card: ModelCard, target: Path) -> ModelCard | None:
             there = load_card(place, verify=True)
         except (InvalidModelError, ModelNotFoundError) as error:
             raise InvalidModelError(
-                f"A damaged model {card.id} is in the way: {place}.",
+                f"A damaged model {card.id} exists: {place}.",
                 "Delete that folder, then install the model again.",
             ) from error
         if there.sha256 == card.sha256 and there.raw == card.raw:
             return there
         raise InvalidModelError(
-            f"Another model is already called {card.id}; it was not replaced.",
+            f"Another model is already named {card.id}; it was not replaced.",
             f"A changed model needs a new version in its card. To drop the old one, delete {place}.",
         )
     return None
@@ -224,7 +224,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 
 def _copy(opened: _Opener, name: str, staging: Path, limit: int, source: Path, optional: bool = False) -> None:
-    """Copy one file, at most ``limit`` bytes of it: what a zip says about its sizes is not believed."""
+    """Copy one file, at most ``limit`` bytes of it: a zip's stated sizes are not trusted."""
     stream = opened(name)
     if stream is None:
         if optional:

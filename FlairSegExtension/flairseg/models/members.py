@@ -1,7 +1,7 @@
 """Ensembles: a card without weights of its own, whose members are other models and vote with a weight for each class.
 
-A member that does not know a class has no weight for it. What identifies an ensemble in place of a file's sha256 is a
-digest over its members' own sha256 and their weights.
+A member that does not segment a class has no weight for it. An ensemble is identified, instead of by a file's sha256,
+by a digest over its members' own sha256 and their weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from ..labels import CLASS_BY_ID, CLASS_BY_VALUE, LESION
 
-#: What an ensemble's own card may say about the pipeline; how slices are prepared stands in its members' cards.
+#: Pipeline fields of an ensemble's own card; preprocessing is in its members' cards.
 ENSEMBLE_STAGES = frozenset(
     {
         "plane",
@@ -54,7 +54,7 @@ class Member:
 
 
 def members_of(raw: Mapping[str, Any]) -> tuple[Member, ...]:
-    """The members that stand in a card, in its order; none for a single model.
+    """The members listed in a card, in its order; none for a single model.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def members_of(raw: Mapping[str, Any]) -> tuple[Member, ...]:
         weights = {}
         for name, weight in entry["weights"].items():
             if name not in CLASS_BY_ID:
-                raise ValueError(f"ensemble: {entry['id']} votes for {name!r}, which is no class")
+                raise ValueError(f"ensemble: {entry['id']} votes for {name!r}, which is not a class")
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"ensemble: the weight of {entry['id']} for {name} is {weight!r}, not 0 or more")
             weights[CLASS_BY_ID[name].value] = float(weight)

@@ -164,7 +164,7 @@ def learnt_scope(planes: Iterable[str], cases: Sequence[Mapping[str, float]]) ->
     planes : iterable of str
         In which the cases are sliced.
     cases : sequence of mapping
-        Figures of each case, see :meth:`Scope.outside`.
+        Results of each case, see :meth:`Scope.outside`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where models are looked for: a path, ``$FLAIRSEG_MODELS``, the user's cache, the package, the repository."""
+"""Model lookup: a path, ``$FLAIRSEG_MODELS``, the user's cache, the package, the repository."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def default_model() -> str:
 
 
 def chosen_in_use() -> Choice | None:
-    """What the user has put in use; None where it is the model that comes with FlairSeg.
+    """Return the model that the user put in use; None for FlairSeg's own.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def search_folders() -> list[tuple[str, Path]]:
     Returns
     -------
     list of (str, Path)
-        Where it is, in words, and the folder; folders that do not exist are left out.
+        The location, as text, and the folder; missing folders are left out.
     """
     folders = [(f"${ENVIRONMENT}", Path(entry)) for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if entry]
     folders.append(("user's cache", user_cache()))
@@ -106,7 +106,7 @@ def user_cache() -> Path:
 
 
 def _cache_home() -> Path:
-    """What platformdirs answers for ``user_cache_dir("flairseg", appauthor=False)``, by the standard library alone."""
+    """Equivalent of platformdirs' ``user_cache_dir("flairseg", appauthor=False)`` in the standard library."""
     home = Path.home()
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "flairseg" / "Cache"
@@ -155,7 +155,7 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
     if _exists(Path(name)):
         return load_card(name, verify)
     raise ModelNotFoundError(
-        f"No model is called {name}.",
+        f"No model is named {name}.",
         f"Choose one of the installed models; more folders of models go into ${ENVIRONMENT}.",
         code="unknown-model",
         model=name,
@@ -163,20 +163,20 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
 
 
 def _chosen_model(choice: Choice, verify: bool) -> ModelCard:
-    """The model that the user chose, as it was then: another one is never taken in its place."""
+    """The model that the user chose, unchanged since: another one is never substituted."""
     try:
         card = find_model(choice.id, verify)
     except FlairSegError as error:
         raise type(error)(
             f"The model in use, {choice.id}, cannot be used. {error.message}",
-            "Install it again, or go back to the model before.",
+            "Install it again, or go back to the previous model.",
             code="model-in-use-missing",
             model=choice.id,
         ) from error
     if card.sha256 != choice.sha256:
         raise InvalidModelError(
-            f"The model {choice.id} is not the one that was chosen (sha256 differs).",
-            "Choose it again if it is to be used, or go back to the model before.",
+            f"The model {choice.id} is not the one that was selected (sha256 differs).",
+            "Select it again to use it, or go back to the previous model.",
             code="model-in-use-changed",
             model=choice.id,
         )
@@ -186,7 +186,7 @@ def _chosen_model(choice: Choice, verify: bool) -> ModelCard:
 def list_models() -> list[ModelCard]:
     """Every model that :func:`find_model` would find by id, first hit per id, weights not yet verified.
 
-    Cards that are not valid are left out; ``flairseg models`` tells about them, see :func:`survey`.
+    Invalid cards are left out; ``flairseg models`` lists them, see :func:`survey`.
     """
     return [card for _, card in survey() if isinstance(card, ModelCard)]
 
@@ -212,7 +212,7 @@ def _installed(card_path: Path, verify: bool) -> ModelCard:
     card = load_card(card_path, verify)
     if card.id != card_path.parent.name:
         raise InvalidModelError(
-            f"The folder {card_path.parent} holds the model {card.id}.", "Give the folder the name of its model."
+            f"The folder {card_path.parent} holds the model {card.id}.", "Rename the folder to the model's id."
         )
     return card
 
@@ -246,7 +246,7 @@ def _exists(path: Path) -> bool:
 def networks(card: ModelCard, verify: bool = True) -> list[ModelCard]:
     """The cards of what a model runs: the model itself or, of an ensemble, its members in their order.
 
-    A member is looked for beside the ensemble's own folder, then as any model is (:func:`find_model`).
+    A member is searched beside the ensemble's own folder, then as any model (:func:`find_model`).
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def networks(card: ModelCard, verify: bool = True) -> list[ModelCard]:
 
 
 def pipeline_sha256(card: ModelCard) -> str:
-    """SHA-256 of what the cards of a model and of its members say of their pipelines.
+    """SHA-256 of the pipelines in the cards of a model and of its members.
 
     The same weights give other results with another pipeline.
 
@@ -293,7 +293,7 @@ def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard
         found = load_card(beside, verify) if beside.is_file() else find_model(member.id, verify)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(
-            f"The model {member.id} is missing, which is a member of {ensemble.id}.",
+            f"The model {member.id} is missing, a member of {ensemble.id}.",
             f"Install {member.id} first.",
             code="model-member-missing",
             model=member.id,
@@ -310,6 +310,6 @@ def _member_card(member: Member, ensemble: ModelCard, verify: bool) -> ModelCard
     if found.id != member.id or found.sha256 != member.sha256:
         raise InvalidModelError(
             f"The model {member.id} is not the one that {ensemble.id} was made with (sha256 differs).",
-            f"Install the {member.id} that belongs to this ensemble, or use a member by itself.",
+            f"Install the {member.id} that belongs to this ensemble, or use a member alone.",
         )
     return found

@@ -1,4 +1,4 @@
-"""Which model is used when none is named: the file that holds the user's choice and its history.
+"""The default model: the file that holds the user's choice and its history.
 
 The choice is one small file beside the user's models, replaced by a rename: a process that is killed leaves the old
 choice in force. Models are never changed, so that going back gives the same results, bit by bit.
@@ -64,7 +64,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def choice_of(entry: Any) -> Choice | None:
-    """The choice that an entry stands for."""
+    """The choice described by an entry."""
     return None if entry is None else Choice(str(entry["id"]), str(entry["sha256"]))
 
 

@@ -1,7 +1,7 @@
 """A digital FLAIR phantom: a parametric head, scanned on any grid, with its ground truth.
 
-Everything is drawn from formulas and seeded noise; no patient's image went into it, and it is never used for training.
-It exists so that anyone can see and test the whole path from image to segmentation without patient data.
+It is generated from formulas and seeded noise, without patient images, and never used for training.
+It serves to demonstrate and test the pipeline from image to segmentation without patient data.
 
 >>> from flairseg.phantom import make_phantom, write_phantom
 >>> paths = write_phantom(make_phantom(seed=3), "folder")           # doctest: +SKIP

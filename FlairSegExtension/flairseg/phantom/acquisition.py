@@ -184,7 +184,7 @@ def receive(
     out = np.empty(grid.shape, np.int16)
     i, j = np.arange(grid.shape[2])[None, :], np.arange(grid.shape[1])[:, None]
     for k in range(grid.shape[0]):
-        # Lift the fine detail that linear interpolation of the head took: a scanner's k-space filter does the same.
+        # Sharpen fine detail lost by linear interpolation of the head, as a scanner's k-space filter does.
         image = signal[k] + np.float32(_SHARPEN) * (signal[k] - ndimage.gaussian_filter(signal[k], 1.0, mode="nearest"))
         if bias:
             x, y, z = (

@@ -162,7 +162,7 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
     rng : numpy.random.Generator
     hull : BrainHull
     protected : ndarray, shape of COARSE
-        Signed distance (mm) to what no sulcus may reach: callosum, deep gray, ventricles.
+        Signed distance (mm) to structures that no sulcus may reach: callosum, deep gray, ventricles.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def fold_cerebrum(rng: np.random.Generator, hull: BrainHull, protected: np.ndarr
     ]
     del places, at_x, at_y, at_z
 
-    # No sulcus in what is protected, nor where the nearest hull point jumps from one wall to the other.
+    # No sulcus in protected structures, nor where the nearest hull point jumps from one wall to the other.
     keep_out = np.maximum(7.0 - protected[rough_part], 0)
     keep_out += 4.0 * np.maximum(ndimage.maximum_filter(np.sqrt(spread), 3) - 3.5, 0)
     reach = np.clip(18.5 + 4.5 * wander[0].on(rough), 7.0, 28.0) - keep_out

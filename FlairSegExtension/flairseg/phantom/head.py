@@ -1,7 +1,7 @@
 """One digital head, complete: signal and ground truth as continuous fields in the canonical head frame.
 
 The head does not know how it will be scanned: :mod:`~flairseg.phantom.acquisition` samples its fields in world
-coordinates, so that the very same head can be acquired in any plane, spacing and orientation.
+coordinates, so that one head can be acquired in any plane, spacing and orientation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEAN_SCALE = (0.965, 0.95, 0.95)
 
 @dataclass(frozen=True)
 class PlacedLesion:
-    """A lesion as it ended up in the head.
+    """A lesion placed in the head.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ def _paint_hyperintensities(
     lesions: list[Lesion],
     scale: np.ndarray,
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], tuple[PlacedLesion, ...]]:
-    """Paint normal WMH, lesions and ventricles, and keep what each of them occupies."""
+    """Paint normal WMH, lesions and ventricles, and store their occupancy."""
     box, part = FINE.box(TRUTH_LOW, TRUTH_HIGH)
     cavity, rim, abnormal = (np.zeros(box.shape, np.float32) for _ in range(3))
     inner = _nest(ventricles.part, part)

@@ -39,7 +39,7 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike[str]) -> dict[str,
     """Write a phantom: image, ground truth, lesion table and picture.
 
     The files are ``phantom-<seed>_flair.nii.gz``, ``phantom-<seed>_truth.nii.gz``, ``phantom-<seed>_lesions.json`` and
-    ``phantom-<seed>_picture.png``. All of them come into place together, when all are whole, and replace older ones of
+    ``phantom-<seed>_picture.png``. All are written atomically and replace older ones of
     the same names.
 
     Parameters
@@ -96,7 +96,7 @@ def draw_phantom(
     columns : int, optional
         Slices in a row; a few more than rows if None.
     slices : sequence of int, optional
-        Which slices, counted from 0 (inferior, right or posterior); at most 24, evenly spread, if None.
+        Slices, counted from 0 (inferior, right or posterior); at most 24, evenly spread, if None.
     tile_pixels : int
         Longer side of a slice in the picture.
 

@@ -1,4 +1,4 @@
-"""White matter hyperintensities: normal caps and rims, and MS lesions of several kinds, sizes and places."""
+"""White matter hyperintensities: normal caps and rims, and MS lesions of several types, sizes and locations."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Lesion:
 
 @dataclass
 class Anatomy:
-    """What lesions need to know of the head; signed distances on boxes of the fine lattice, mm."""
+    """Head data for placing lesions; signed distances on boxes of the fine lattice, mm."""
 
     ventricles: Ventricles
     cerebrum_lattice: Lattice
@@ -75,7 +75,7 @@ class Anatomy:
     deep_gray: np.ndarray = field(repr=False)  # on the ventricle box
 
     def wall(self, points: np.ndarray) -> np.ndarray:
-        """Distance from the ventricles (N,), positive outside; what is off the box counts as far."""
+        """Distance from the ventricles (N,), positive outside; points outside the box count as far."""
         inside = np.all((points >= self.ventricles.lattice.low) & (points <= self.ventricles.lattice.high), axis=1)
         return np.where(inside, sample(self.ventricles.distance, self.ventricles.lattice, points), 30.0)
 
@@ -120,7 +120,7 @@ def normal_hyperintensity(rng: np.random.Generator, ventricles: Ventricles, deep
 def draw_lesions(rng: np.random.Generator, anatomy: Anatomy, count: int) -> list[Lesion]:
     """Draw ``count`` lesions that do not touch each other.
 
-    Positions are drawn by rejection from uniform boxes, so that they do not hang on the last bit of a distance.
+    Positions are drawn by rejection from uniform boxes, so that they do not depend on rounding of a distance.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _draw_one(
 
 
 def _candidates(rng: np.random.Generator, place: str, number: int) -> np.ndarray:
-    """Points (number, 3) drawn uniformly from the box in which a kind of lesion is sought."""
+    """Points (number, 3) drawn uniformly from the box of a type of lesion."""
     low, high = {
         "periventricular": ((-40, -72, -6), (40, 44, 33)),
         "deep white matter": ((-50, -78, 2), (50, 56, 56)),
@@ -177,7 +177,7 @@ def _candidates(rng: np.random.Generator, place: str, number: int) -> np.ndarray
 
 
 def _fits(anatomy: Anatomy, place: str, points: np.ndarray, radius: float) -> np.ndarray:
-    """Which of the points (N, 3) may be the centre of a lesion of that kind and radius."""
+    """Which of the points (N, 3) can be the centre of a lesion of that kind and radius."""
     if place == "infratentorial":
         depth = sample(anatomy.hindbrain_depth, anatomy.hindbrain_lattice, points)
         return (depth > radius + 2.0) & (anatomy.wall(points) > radius + 1.0)
@@ -197,7 +197,7 @@ def _fits(anatomy: Anatomy, place: str, points: np.ndarray, radius: float) -> np
 def _shape(
     rng: np.random.Generator, anatomy: Anatomy, place: str, point: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axes (3, 3) and semi-axes (3,) of a lesion: Dawson's fingers stand on the ventricle, the others are blobs."""
+    """Axes (3, 3) and semi-axes (3,) of a lesion: Dawson's fingers perpendicular to the ventricle, else blobs."""
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     stretch = rng.uniform(0.8, 1.25, 3)
     if place == "periventricular":

@@ -1,4 +1,4 @@
-"""The public face of the phantom: one function that draws a head and scans it."""
+"""Public function of the phantom: generate a head and scan it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Phantom:
     lesions : tuple of LesionRecord
         The lesions in the head; in thick slices the smallest may fill no voxel by half.
     parameters : dict
-        What the phantom was made with.
+        Parameters of the phantom.
     """
 
     volume: Volume
@@ -127,13 +127,13 @@ def make_phantom(
 ) -> Phantom:
     """Draw the head of a seed and scan it.
 
-    The head depends on ``seed`` and ``n_lesions`` alone and stays put in the world (RAS, mm); the other parameters
-    say how it is scanned. Two scans of one head therefore agree in world space.
+    The head depends only on ``seed`` and ``n_lesions`` and has a fixed position (RAS, mm); the other parameters
+    define the scan. Two scans of one head therefore agree in world space.
 
     Parameters
     ----------
     seed : int
-        Which head (and which noise); not negative.
+        Seed of head and noise; not negative.
     shape : sequence of int
         Voxels along K (slices), J (rows), I (columns).
     spacing_mm : sequence of float
@@ -141,7 +141,7 @@ def make_phantom(
     n_lesions : int, optional
         Number of MS lesions (0..60). None draws it from the seed, between 18 and 32.
     scan : Scan, optional
-        Default: an axial one, as clinics make them.
+        Default: an axial clinical one.
     progress : callable, optional
         ``progress(fraction, stage)``.
     cancel : CancelToken or callable, optional

@@ -1,7 +1,7 @@
-"""What surrounds the brain: skull with its marrow, scalp, and a plausible face, skull base and neck.
+"""Tissue around the brain: skull with marrow, scalp, and a plausible face, skull base and neck.
 
-Only the cranial vault is modelled with care; orbits, sinuses, jaw, muscles and ears are there so that the lowest slices
-look like a head to a reader and to a program that expects one.
+Only the cranial vault is modelled in detail; orbits, sinuses, jaw, muscles and ears are included so that the lowest
+slices resemble a head to readers and programs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Canvas:
         part: tuple[slice, ...] = (),
         signal: float | np.ndarray | None = None,
     ) -> None:
-        """Lay a tissue over what is there.
+        """Paint a tissue over the existing ones.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Canvas:
 
 
 def build_surroundings(rng: np.random.Generator, cavity: np.ndarray) -> Canvas:
-    """Paint everything but the brain.
+    """Paint all tissue except the brain.
 
     Parameters
     ----------

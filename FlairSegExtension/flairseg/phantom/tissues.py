@@ -1,4 +1,4 @@
-"""The tissues of the phantom and how bright FLAIR shows them."""
+"""Tissues of the phantom and their FLAIR signal."""
 
 from __future__ import annotations
 

@@ -45,10 +45,11 @@ _TEMPORAL = (
     (34.0, -23.0, -12.0, 2.5),
     (32.0, -12.0, -17.5, 2.6),
 )
-#: Where normal caps sit: (x, y, z) of the frontal and the occipital horn tips, for positive x.
+#: Positions of normal caps: (x, y, z) of the frontal and the occipital horn tips, for positive x.
 HORN_TIPS = ((12.5, 35.5, 6.0), (25.5, -60.0, 6.0))
 
-#: Deep gray nuclei: name -> (centre, radii, yaw, pitch) for positive x. They dent the ventricles and are drawn as gray.
+#: Deep gray nuclei: name -> (centre, radii, yaw, pitch) for positive x. They indent the ventricles and are drawn as
+#: gray matter.
 NUCLEI = {
     "caudate": ((14.5, 13.0, 7.0), (5.0, 11.0, 9.5), -12.0, 0.0),
     "thalamus": ((11.5, -18.0, 7.0), (9.3, 14.5, 9.0), -22.0, 0.0),

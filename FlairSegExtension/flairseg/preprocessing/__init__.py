@@ -1,6 +1,6 @@
-"""Preprocessing: from a stack of slices to what the generator was trained on, and its output back.
+"""Preprocessing: from a stack of slices to the generator's input, and its output back.
 
-``preprocess`` runs the variants that a model card names; training calls the very same function.
+``preprocess`` runs the variants named in a model card; training calls the same function.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FRAMINGS: dict[str, Callable[[np.ndarray, tuple[float, float, float], Preprocess
 
 
 class PreprocessingConfig(Protocol):
-    """What :func:`preprocess` reads of a model card's pipeline."""
+    """Fields of a model card's pipeline used by :func:`preprocess`."""
 
     @property
     def denoise(self) -> str:
@@ -87,7 +87,7 @@ class Prepared:
     mask : ndarray of bool, shape (slices, rows, columns)
         Rough brain mask on the stack's grid.
     frame : Frame
-        The way into the frame and back.
+        Transform into the frame and back.
     neighbour : int
         Distance of a slice's input neighbours, in slices; 0 when the generator sees one slice.
     """
@@ -140,12 +140,12 @@ class Prepared:
 
 
 def neighbour_offset(slice_mm: float, neighbour_mm: float) -> int:
-    """How many slices away the input neighbours are: about ``neighbour_mm``, at least one slice."""
+    """Offset of the neighbouring input slices: about ``neighbour_mm``, at least one slice."""
     return max(1, round(neighbour_mm / slice_mm))
 
 
 def slab_width(slice_mm: float, slab_mm: float) -> int:
-    """How many thin slices (an odd number) are averaged so that one sees a slab of about ``slab_mm``."""
+    """Number of thin slices (odd) averaged to a slab of about ``slab_mm``."""
     if slab_mm <= 0 or slice_mm >= slab_mm:
         return 1
     return 2 * int(slab_mm / slice_mm / 2) + 1
@@ -159,7 +159,7 @@ def strip_skull(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
     slices : ndarray, shape (slices, rows, columns)
         Intensities, any unit.
     mask : ndarray of bool, same shape
-        Rough brain mask; where no slice has any brain, the image is left as it is.
+        Rough brain mask; where no slice has brain, the image is unchanged.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def preprocess(
     check : callable, optional
         Called with the fraction done (0..1) between steps; may raise to cancel.
     masks : dict, optional
-        Brain masks of this very image, by plane and denoising: several models share what takes longest. A new one is
+        Brain masks of this image, by plane and denoising, shared by several models (the slowest step). A new one is
         added.
 
     Returns

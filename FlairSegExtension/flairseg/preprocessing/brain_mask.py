@@ -2,7 +2,7 @@
 
 It is fast rather than exact: its mask frames the brain and gives the intensity statistics for normalisation. The steps
 run on a copy of about 1.8 mm per pixel and, where slices are thin, slabs of up to 3 mm, which costs nothing in a rough
-mask and makes 0.4 mm images as quick as 1 mm.
+mask and makes 0.4 mm images as fast as 1 mm.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from skimage import filters, measure, morphology, transform
 WORKING_SPACING_MM = 1.8
 #: Thin slices are averaged to slabs at most this thick.
 WORKING_SLAB_MM = 3.0
-#: About how many slices of the middle half are tried as the one to start from.
+#: Approximate number of slices of the middle half tried as the starting slice.
 CANDIDATES = 6
-#: How often the threshold is lowered when nothing but fat is above it.
+#: Number of times the threshold is lowered when nothing but fat is above it.
 FAT_RETRIES = 2
 #: Diameter that the opening disk must exceed to cut the bridges between brain and scalp, mm.
 OPENING_MM = 5.4
-#: A piece with this share of the best piece's score is its partner: a hemisphere parted by a wide fissure.
+#: A piece with this share of the best piece's score is its partner: a hemisphere separated by a wide fissure.
 PARTNER_SHARE = 0.65
-#: Half axes of the moments ellipse are stretched by this before anything outside is dropped.
+#: Factor by which the semi-axes of the moments ellipse are scaled; pixels outside are dropped.
 ELLIPSE_MARGIN = 1.15
 #: Fat is brighter than this many times the median brain; lesions hardly ever are.
 FAT_FACTOR = 1.8
-#: How far the brain's outline may grow from one slice to the next, mm per mm of slice distance (and at least 4 mm).
+#: Maximum growth of the brain's outline from one slice to the next, mm per mm of slice distance (and at least 4 mm).
 GROWTH = 0.8
 #: Smallest cross-section that can be brain, mm2.
 MINIMUM_AREA_MM2 = 400.0
@@ -62,7 +62,7 @@ class Ellipse:
     orientation: float
 
     def contains(self, shape: tuple[int, int], margin: float = 1.0) -> np.ndarray:
-        """Boolean image of ``shape``: True inside the ellipse with its half axes stretched by ``margin``."""
+        """Boolean image of ``shape``: True inside the ellipse with its semi-axes scaled by ``margin``."""
         rows, columns = np.ogrid[: shape[0], : shape[1]]
         dr, dc = rows - self.centre[0], columns - self.centre[1]
         along = dr * np.cos(self.orientation) + dc * np.sin(self.orientation)
@@ -99,7 +99,7 @@ def tissue_threshold(slices: np.ndarray) -> float:
 
 
 def cut_bridges(tissue: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """Opening that parts brain from scalp and removes small islands (source: S1, morphology).
+    """Opening that separates brain from scalp and removes small islands (source: S1, morphology).
 
     The two touch through vessels and dura only: a disk two pixels of 1.8 mm in radius does not pass there, nor does it
     fit into the scalp.
@@ -120,7 +120,7 @@ def cut_bridges(tissue: np.ndarray, spacing_mm: float) -> np.ndarray:
 
 
 def _opening_radius(spacing_mm: float) -> int:
-    """Radius of the opening's disk, pixels; rounded up from well below a half, lest a hair of spacing change it."""
+    """Radius of the opening's disk, pixels; rounded up from below a half, robust to small differences of spacing."""
     return max(1, round(OPENING_MM / spacing_mm / 2 + 0.1))
 
 
@@ -182,7 +182,7 @@ def brain_mask_slice(
     ceiling : float
         Brighter pixels are fat, not brain.
     allowed : ndarray of bool, shape (rows, columns), optional
-        Where brain may be at all, from the neighbouring slice.
+        Region in which brain is possible, from the neighbouring slice.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def brain_mask_slice(
     depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
     mean_depth = np.bincount(labels.ravel(), weights=depth.ravel()) / np.maximum(area, 1)
     score = area * (mean_depth / max(depth.max(), 1e-6)) ** 2
-    score[0] = 0.0  # what is not in any piece
+    score[0] = 0.0  # outside all pieces
     main = (score >= PARTNER_SHARE * score.max())[labels]
     ellipse = moments_ellipse(without_holes(main))
     if ellipse is None:
@@ -244,7 +244,7 @@ def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
         max(8, round(rows * spacing_mm[1] / WORKING_SPACING_MM)),
         max(8, round(columns * spacing_mm[2] / WORKING_SPACING_MM)),
     )
-    # An absurd spacing must not blow the working copy up.
+    # An absurd spacing must not inflate the working copy.
     target = tuple(min(t, 384) for t in target)
     working = rows * spacing_mm[1] / target[0]
     slab = min(max(1, int(WORKING_SLAB_MM / spacing_mm[0] + 1e-6)), count)
@@ -254,7 +254,7 @@ def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
     for _ in range(FAT_RETRIES):
         if masks.any() or not _is_shell(small > threshold):
             break
-        # Fat several times brighter than brain draws the threshold above the brain: look among what is darker.
+        # Fat several times brighter than brain raises the threshold above the brain: search among darker tissue.
         threshold = tissue_threshold(np.minimum(small, threshold))
         masks = _grow_from_middle(small, threshold, working, spacing_mm[0] * slab)
     out = np.zeros(slices.shape, dtype=bool)
@@ -264,9 +264,9 @@ def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
 
 
 def shared_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """:func:`brain_mask`, found once where segmentation, regions and follow-up of a case need the same one.
+    """:func:`brain_mask`, computed once for segmentation, regions and follow-up of a case.
 
-    Masks of the images seen last are kept, eight voxels in a byte, and known again by the voxels themselves.
+    Masks of the last images are cached, eight voxels per byte, keyed by the voxels.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def _average_slabs(slices: np.ndarray, width: int) -> np.ndarray:
 
 
 def _resize(slices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Slices at another size, linear, smoothed first where they shrink; float32.
+    """Resize slices linearly, smoothed before shrinking; float32.
 
     Resizing is linear and separable: a matrix for the rows and one for the columns, each found by resizing the
     identity, do a stack in a fraction of the time. They are sparse, and a sparse product takes one thread.
@@ -352,8 +352,8 @@ def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
 def _grow_from_middle(slices: np.ndarray, threshold: float, spacing_mm: float, slice_mm: float) -> np.ndarray:
     """Masks of all slices, from the one that shows most brain outwards.
 
-    The first slice tells how bright brain is, hence what is fat; each further slice may reach only a little beyond its
-    neighbour, which keeps scalp at the vertex and neck muscle at the base out.
+    The first slice gives the brightness of brain, hence of fat; each further slice may extend only slightly beyond its
+    neighbour, which excludes scalp at the vertex and neck muscle at the base.
     """
     masks = np.zeros(slices.shape, dtype=bool)
     middle = _middle_slice(slices, threshold, spacing_mm)
@@ -386,7 +386,7 @@ def _middle_slice(slices: np.ndarray, threshold: float, spacing_mm: float) -> tu
         if area <= best_score:  # neither factor below exceeds 1
             continue
         score = area * measure.regionprops(mask.astype(np.uint8))[0].solidity ** 4
-        # What touches the head's outline has leaked into the scalp.
+        # Components that touch the head's outline have leaked into the scalp.
         head = without_holes(slices[k] > threshold)
         rim = head & ~ndimage.binary_erosion(head, iterations=2)
         score *= 1.0 - float((mask & rim).sum() / area) * 4

@@ -1,7 +1,7 @@
-"""Framing: bring every brain to the size and place that a network expects, and bring its output back.
+"""Framing: bring every brain to the size and position that a network expects, and its output back.
 
-A frame is an axis-aligned scaling and shift per slice, so its inverse is exact: what comes back is on the very grid
-that went in.
+A frame is an axis-aligned scaling and shift per slice, so its inverse is exact: the output is on the grid
+of the input.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Frame:
         fill : float
             Value outside the slice.
         change : callable, optional
-            What is done to each slice before, for order 1.
+            Filter applied to each slice before, for order 1.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class Frame:
             if order:
                 source = image.astype(np.float32) if change is None else change(image)
             if order and self.scale[k].max() > 1.25:
-                # Half the variance of a box as wide as the new pixel: enough against aliasing, kind to small lesions.
+                # Half the variance of a box as wide as the new pixel: prevents aliasing, preserves small lesions.
                 source = ndimage.gaussian_filter(source, 0.4 * np.sqrt(np.maximum(self.scale[k] ** 2 - 1, 0)))
             ndimage.affine_transform(
                 source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill
@@ -98,7 +98,7 @@ class Frame:
         lines = [np.flatnonzero(framed.any(axis=axis)) for axis in (1, 0)]
         if not all(line.size for line in lines):
             return out
-        # Nothing is to be computed beyond the neighbours of what is not 0.
+        # Only neighbours of non-zero pixels need to be computed.
         first = np.maximum([line[0] - 1 for line in lines], 0)
         last = np.minimum([line[-1] + 1 for line in lines], np.asarray(self.size) - 1)
         low = np.maximum(np.ceil(self.offset[index] + first * self.scale[index]), 0).astype(int)
@@ -139,7 +139,7 @@ def _extent(mask: np.ndarray, trim: float) -> tuple[np.ndarray, np.ndarray]:
 def frame_brain_mm(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int], pixel_mm: float) -> Frame:
     """One frame of fixed physical pixel size for all slices, centred on the brain (the default model's framing).
 
-    Lesion sizes stay what they are in millimetres. Brains larger than the frame are shown at coarser pixels, so
+    Lesion sizes in millimetres are preserved. Brains larger than the frame are shown at coarser pixels, so
     nothing is cut off.
 
     Parameters
@@ -202,7 +202,7 @@ def frame_brain_fill(mask: np.ndarray, spacing_mm: tuple[float, float], size: tu
     for k in range(count):
         nearest = present[np.argmin(np.abs(present - k))]
         centre, side = _extent(mask[nearest][None], trim=0.0)
-        # A rough mask of a small end slice must not be blown up to a whole brain.
+        # A rough mask of a small end slice must not be scaled to a whole brain.
         pixel = max(float((side * spacing / room).max()), 0.3)
         scale[k] = pixel / spacing
         offset[k] = centre - scale[k] * (np.asarray(size) - 1) / 2.0
@@ -224,7 +224,7 @@ def frame_resample(grid: tuple[int, int, int], spacing_mm: tuple[float, float], 
     Returns
     -------
     Frame
-        The same for all slices. Slices of the frame's own shape are left as they are.
+        The same for all slices. Slices of the frame's shape are unchanged.
     """
     count, shape = grid[0], grid[1:]
     spacing = np.asarray(spacing_mm, dtype=float)
@@ -233,7 +233,7 @@ def frame_resample(grid: tuple[int, int, int], spacing_mm: tuple[float, float], 
 
 
 def frame_resize(grid: tuple[int, int, int], size: tuple[int, int]) -> Frame:
-    """Stretch the whole slice over the frame, rows and columns each on their own (source: S2, 512 x 512).
+    """Stretch the whole slice over the frame, rows and columns independently (source: S2, 512 x 512).
 
     Parameters
     ----------
@@ -254,8 +254,8 @@ def frame_resize(grid: tuple[int, int, int], size: tuple[int, int]) -> Frame:
 def frame_native(mask: np.ndarray, spacing_mm: tuple[float, float], size: tuple[int, int]) -> Frame:
     """Crop or pad the slices at their own resolution (source: S3, crop to 256 x 256; S5, crop or pad to 384 x 384).
 
-    The papers say nothing of images that are larger than the frame by more than air. Here a slice that fits is centred,
-    else the brain is; and a brain that would not fit is shown at coarser pixels, so that nothing of it is cut off.
+    The papers do not mention images that exceed the frame by more than air. Here a slice that fits is centred,
+    else the brain is; and a brain that would not fit is shown at coarser pixels, so that it is not cropped.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Does an image look like a brain FLAIR? Doubts are reported as warnings; nothing is refused.
+"""Check whether an image is a brain FLAIR. Doubts are reported as warnings; nothing is refused.
 
-The rules compare a few figures of the image with what they are in FLAIR. The margins come from 17 real FLAIR volumes of
+The rules compare a few features of the image with those of FLAIR. The margins come from 17 real FLAIR volumes of
 several scanners and from heads painted as CT, T1, T2 and PD; each constant below names both.
 """
 
@@ -18,7 +18,7 @@ from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from .brain_mask import brain_mask, tissue_threshold
 
-#: Pixel size at which the figures are taken, mm, and the largest number of slices looked at.
+#: Pixel size at which the figures are measured, mm, and the largest number of slices used.
 WORKING_MM, WORKING_SLICES = 1.5, 32
 #: Slow shading is blurred on blocks of so many of these pixels.
 BLOCK = 4
@@ -40,7 +40,7 @@ WHITE_MATTER_RANK = 0.58
 CORTEX_RATIO = 1.05
 #: Share of the brain's area between 0.6 and 1.5 times its median. FLAIR: 0.84 and more; a knee (marrow, bone): 0.59.
 TISSUE_RANGE, TISSUE_SHARE = (0.6, 1.5), 0.65
-#: Slices that cover less than this (mm) may rightly show no ventricles or little brain.
+#: Slices that cover less than this (mm) may show no ventricles or little brain.
 COVERAGE_MM = 60.0
 #: Share of the head's extent across the slices that the brain mask covers at least. Heads with the neck: 0.5 and more.
 MASK_SHARE = 0.35
@@ -51,7 +51,7 @@ NOT_SURE = "The result cannot be trusted."
 
 @dataclass(frozen=True)
 class Figures:
-    """What the rules look at; NaN where it could not be measured.
+    """Features used by the rules; NaN where not measurable.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Figures:
     tissue_share : float
         Share of the brain, less its outline, that is about as bright as its median.
     white_matter_rank, cortex_ratio : float
-        Where deep homogeneous tissue stands among all tissue; bright superficial tissue relative to it.
+        Rank of deep homogeneous tissue among all tissue; bright superficial tissue relative to it.
     head_mm : float
         Extent of the head across the slices.
     """
@@ -84,7 +84,7 @@ class Figures:
 
 
 def image_doubts(figures: Figures) -> list[CaseWarning]:
-    """What speaks against a brain FLAIR, strongest first; at most one statement on what it is instead."""
+    """Return the evidence against a brain FLAIR, strongest first; at most one alternative modality is named."""
     if figures.correlation < NOISE_CORRELATION:
         return _doubt("The image looks like noise: neighbouring pixels hardly resemble each other.", "looks-like-noise")
     if figures.air_share > CT_SHARE:
@@ -112,7 +112,7 @@ def image_doubts(figures: Figures) -> list[CaseWarning]:
         )
     if figures.tissue_share < TISSUE_SHARE:
         return _doubt(
-            "The image does not look like a brain FLAIR: what should be brain is far from even.", "tissue-uneven"
+            "The image does not look like a brain FLAIR: the presumed brain is far from homogeneous.", "tissue-uneven"
         )
     if figures.head_mm >= COVERAGE_MM and figures.coverage_mm < MASK_SHARE * figures.head_mm:
         return _doubt(
@@ -134,7 +134,7 @@ def _head_mm(stack: SliceStack) -> float:
 
 
 def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
-    """Take the figures of an image on about 1.5 mm pixels.
+    """Measure the features of an image on about 1.5 mm pixels.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _white_matter(relative: np.ndarray, depth: np.ndarray, pixel_mm: tuple[float
 def _local_mean(image: np.ndarray, inside: np.ndarray, sigma: list[float]) -> np.ndarray:
     """Gaussian mean of the pixels inside a mask, never below a tenth of the brain's median.
 
-    Blurred on blocks of pixels: what is so smooth is interpolated in between.
+    Blurred on blocks of pixels and interpolated in between.
     """
     sums = [_block_sums(part) for part in (inside.astype(np.float32), np.where(inside, image, np.float32(0)))]
     weight, total = (ndimage.gaussian_filter(part, [s / BLOCK for s in sigma]) for part in sums)
@@ -237,7 +237,7 @@ def _block_sums(image: np.ndarray) -> np.ndarray:
 
 
 def look(volume: Volume) -> list[CaseWarning]:
-    """What a closer look at the voxels says against a brain FLAIR: T1, T2, CT, noise, no brain.
+    """Assess from the voxels whether this is a brain FLAIR: T1, T2, CT, noise, no brain.
 
     Takes half a second, so call it outside the thread that draws; it uses SciPy and scikit-image.
 

@@ -1,4 +1,4 @@
-"""Intensity normalisation: S1's periphery rule, the rules of S2..S5, and the default model's brain median."""
+"""Intensity normalisation: S1's periphery rule, the rules of S2 to S5, and the default model's brain median."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BRAIN_MEDIAN_RANGE = (-6.0, 8.0)
 def normalise_brain_median(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """``(x / median(brain) - 1) / 0.2``, one median for the whole volume (the default model's rule).
 
-    The median of the brain is the steadiest landmark of a FLAIR: relative to it lesions sit at 1.5 +- 7 % over
+    The median of the brain is the most stable landmark of a FLAIR: relative to it lesions are at 1.5 +- 7 % over
     patients, and it is the same for a whole head and a skull-stripped one.
 
     Parameters
@@ -34,7 +34,7 @@ def normalise_brain_median(slices: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def brain_median_rule(slices: np.ndarray, mask: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """:func:`normalise_brain_median` as a rule for any part of the same volume: a large one need not be copied whole.
+    """:func:`normalise_brain_median` as a rule for parts of the same volume, to avoid copying it whole.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def normalise_divide_255(slices: np.ndarray, mask: np.ndarray | None = None) -> 
     return np.round(normalise_minmax(slices) * np.float32(255)) / np.float32(255)
 
 
-#: Variants that a slice can have by itself once the volume was looked at, called as ``rule(slices, mask)(slice)``.
+#: Variants that work per slice after analysis of the volume, called as ``rule(slices, mask)(slice)``.
 RULES = {"brain-median": brain_median_rule}
 #: Variants a model card may name, all called as ``normalise(slices, mask)``.
 NORMALISATIONS = {

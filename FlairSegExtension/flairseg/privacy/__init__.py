@@ -1,4 +1,4 @@
-"""Pseudonyms for everything that names a patient, and de-identification of headers."""
+"""Pseudonyms for all patient identifiers, and de-identification of headers."""
 
 from __future__ import annotations
 

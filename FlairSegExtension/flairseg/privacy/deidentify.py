@@ -1,9 +1,9 @@
 """Headers without names: DICOM data sets after the basic profile of PS3.15, NIfTI headers.
 
-A list of what must go is never complete: vendors and hospitals write names wherever there is room. So the rule for
-DICOM is the other way round. Texts stay if they stand on a short list of technical ones; codes and numbers stay unless
-the profile names them; everything private goes. ``Testing/core/test_privacy.py`` holds the rule against the whole of
-table E.1-1 as another project (dicom-anonymizer) reads it.
+A list of identifying attributes is never complete: vendors and hospitals write names wherever there is room. The rule
+for DICOM is therefore the reverse. Texts are kept only if on a short list of technical ones; codes and numbers are kept
+unless the profile names them; all private elements are removed. ``Testing/core/test_privacy.py`` tests the rule against
+the whole of table E.1-1 as another project (dicom-anonymizer) reads it.
 
 Reference: DICOM PS3.15, Annex E, "Attribute Confidentiality Profiles", Basic Application Level Confidentiality Profile.
 """
@@ -63,7 +63,7 @@ _KEPT_TEXT = frozenset(
         "WindowCenterWidthExplanation",
     }
 )
-#: What must be there but may be empty (type 2 in some module): emptied, not removed.
+#: Attributes that must be present but may be empty (type 2 in some module): emptied, not removed.
 _EMPTIED = frozenset(
     {
         "AccessionNumber",
@@ -77,7 +77,7 @@ _EMPTIED = frozenset(
         "StudyID",
     }
 )
-#: Codes, numbers and sequences that the profile takes away.
+#: Codes, numbers and sequences removed by the profile.
 _REMOVED = frozenset(
     {
         "AcquisitionContextSequence",
@@ -164,7 +164,7 @@ _KEPT_UIDS = frozenset({"CodingSchemeUID", "ContextUID", "ImplementationClassUID
 #: Serial numbers that some modules require.
 _DEVICES = frozenset({"DeviceSerialNumber"})
 _SIGNATURES, _CURVES, _OVERLAYS = 0x0400, range(0x5000, 0x5100), range(0x6000, 0x6100)
-#: Where a picture was taken.
+#: Location of a picture.
 _WHERE = "GPS"
 _NO_DATE = "19000101"
 _MIDNIGHT = "000000"
@@ -174,7 +174,7 @@ def clean_dataset(dataset: Dataset, pseudonymiser: Pseudonymiser, keep: Iterable
     """A copy of a DICOM data set without what identifies the patient, staff, hospital or device.
 
     The patient gets a pseudonym made from the patient's ID (else from the name); UIDs are mapped consistently, also in
-    references; the study's date is moved by the key's shift and stands in place of every other date; times are
+    references; the study's date is moved by the key's shift and replaces every other date; times are
     midnight; private elements, overlays, curves, signatures and free text are gone. Pixels are left as they are.
 
     Parameters
@@ -201,7 +201,7 @@ def clean_dataset(dataset: Dataset, pseudonymiser: Pseudonymiser, keep: Iterable
         from pydicom import Sequence
     except ImportError as error:
         raise MissingDependencyError(
-            "Cleaning DICOM objects needs pydicom, which Python here does not have.",
+            "Cleaning DICOM objects needs pydicom, which is not installed.",
             "Install it with: pip install pydicom",
         ) from error
     clean = deepcopy(dataset)

@@ -1,4 +1,4 @@
-"""Series descriptions without what people write into them besides the sequence: names, numbers, dates."""
+"""Series descriptions reduced to the sequence, without names, numbers, dates."""
 
 from __future__ import annotations
 

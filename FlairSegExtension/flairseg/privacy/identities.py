@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-#: What identifies a patient or staff in a source series and could turn up in a text made from it.
+#: Attributes that identify a patient or staff in a source series and could occur in a text made from it.
 _IDENTITIES = (
     "PatientName",
     "PatientID",
@@ -46,7 +46,7 @@ def identities(dataset: Dataset) -> Iterator[tuple[str, str]]:
     Yields
     ------
     tuple of str
-        What to look for, and the whole value that it comes from: ``("Jane", "Doe^Jane")``.
+        Text to search for, and the full value that contains it: ``("Jane", "Doe^Jane")``.
     """
     for keyword in _IDENTITIES:
         element = dataset.get_item(keyword) if keyword in dataset else None

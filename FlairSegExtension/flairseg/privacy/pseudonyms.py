@@ -1,7 +1,7 @@
-"""Pseudonyms for everything that names a patient: cases, paths, people, UIDs, dates; in files, reports, logs and DICOM.
+"""Pseudonyms for all patient identifiers: cases, paths, people, UIDs, dates; in files, reports, logs and DICOM.
 
-How the parts of FlairSeg use it
---------------------------------
+Usage
+-----
 A command takes the options of :mod:`flairseg.cli.pseudonyms`, makes one :class:`Pseudonymiser` and passes every result
 through it *before* anything is written or printed:
 
@@ -20,15 +20,15 @@ True
 All of them are idempotent for names: what this key made is handed back as it is, so a report may be pseudonymised from
 results that were. DICOM data sets that are marked as cleaned are left alone too.
 
-How it is made
---------------
+Method
+------
 Keyed hashes (HMAC-SHA256, RFC 2104) of the names: the same name gives the same pseudonym under one key, and without the
-key nobody can tell which name gave it, nor try out names. Without a key file a random key is used and forgotten, and
+key the name can neither be recovered nor guessed by trial. Without a key file a random key is used and discarded, and
 then nobody can. UIDs become ``2.25.`` ones (DICOM PS3.5, B.2, from a UUID of version 8, RFC 9562). Dates of studies are
 moved back by one number of days per key, so intervals stay true; times of day and the moment of processing are removed,
-since a file's own date would give the shift away. Free text (comments, reasons) is removed.
+since a file's own date would reveal the shift. Free text (comments, reasons) is removed.
 
-What it cannot do: voxels are left as they are, and a face can be made from a head scan.
+Limit: voxels are unchanged, and a face can be reconstructed from a head scan.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ if TYPE_CHECKING:
 
 #: Shortest secret, bytes: a shorter one could be tried out.
 MINIMUM_SECRET_BYTES = 32
-#: What stands where something was taken out.
+#: Replacement for removed text.
 REMOVED = "removed"
 
 _MAP_FORMAT = 1
-_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that is read for something else
+_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no ambiguous characters
 _BODY, _CHECK = 10, 4
 _PSEUDONYM = re.compile(rf"(case|person|device)-([{_LETTERS}]{{{_BODY}}})([{_LETTERS}]{{{_CHECK}}})")
 #: Studies are moved back by at least one and at most about ten years.
@@ -75,7 +75,7 @@ _WHOLE_WORDS_BELOW = 5
 #: Files of a folder whose names may turn up in a message.
 _NAMES_IN_FOLDER = 10_000
 
-#: What the keys of JSON contents hold; every other text is searched for known names.
+#: Kinds of values by JSON key; every other text is searched for known names.
 _CASE_KEYS = frozenset({"case", "cases", "input", "inputs", "source", "prediction"})
 _PERSON_KEYS = frozenset({"reader", "rater", "operator", "person", "accepted_by", "patient", "patient_id"})
 _DATE_KEYS = frozenset({"date", "study_date", "acquisition_date"})
@@ -83,7 +83,7 @@ _REMOVED_KEYS = frozenset(
     {"created", "created_at", "decided_at", "saved_at", "started_at", "comment", "reason", "event_id", "host", "user"}
 )  # fmt: skip
 _UID_KEYS = frozenset({"uid", "study_uid", "series_uid", "frame_of_reference_uid", "sop_instance_uid"})
-#: What looks like a UID in a text; fewer parts could be a version.
+#: Pattern of a UID in a text; fewer parts could be a version.
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+){5,}")
 _UUID_DERIVED = re.compile(r"2\.25\.[1-9][0-9]{0,38}")
 _DATE = re.compile(r"\s*([0-9]{4})(-?)([0-9]{2})\2([0-9]{2})(?=$|[T\s]|[0-9]{2,6}(?:[.+-]|$))")
@@ -99,7 +99,7 @@ class Pseudonymiser:
     Parameters
     ----------
     secret : bytes
-        At least :data:`MINIMUM_SECRET_BYTES`. Who has it can check guesses of names; nobody else can.
+        At least :data:`MINIMUM_SECRET_BYTES`. Only its holder can check guesses of names.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class Pseudonymiser:
         if len(secret) < MINIMUM_SECRET_BYTES:
             raise InvalidKeyError(
                 f"The key of the pseudonyms has {len(secret)} bytes; {MINIMUM_SECRET_BYTES} are needed.",
-                "Name a key file that does not exist yet: a good key is made and kept there.",
+                "Name a key file that does not exist yet: a strong key is generated and stored there.",
                 code="pseudonym-key-too-short",
             )
         self._secret = bytes(secret)
@@ -121,7 +121,7 @@ class Pseudonymiser:
 
     @classmethod
     def fresh(cls) -> Pseudonymiser:
-        """With a random key that is forgotten: the pseudonyms of this run cannot be made again."""
+        """With a random key that is discarded: the pseudonyms of this run cannot be reproduced."""
         return cls(secrets.token_bytes(MINIMUM_SECRET_BYTES))
 
     @classmethod
@@ -145,13 +145,13 @@ class Pseudonymiser:
         except OSError as error:
             raise InvalidKeyError(
                 f"The key file {path} cannot be read: {error.strerror or error}.",
-                "Give the path of a readable file, or of one that is to be made.",
+                "Give the path of a readable file, or of one to be created.",
             ) from error
         return cls(secret)
 
     @property
     def check(self) -> str:
-        """What tells whether two files were made with one key; nothing of the key can be learned from it."""
+        """Fingerprint that shows whether two files were made with one key; reveals nothing of the key."""
         return self._digest("map", "").hex()[:16]
 
     @property
@@ -174,7 +174,7 @@ class Pseudonymiser:
         return self._name("device", serial) if serial.strip() else ""
 
     def uid(self, uid: str) -> str:
-        """What takes a UID's place; DICOM's own (classes, transfer syntaxes) and empty ones stay as they are."""
+        """Return the replacement of a UID; DICOM's own (classes, transfer syntaxes) and empty ones are kept."""
         uid = uid.strip("\0 ")
         if not uid or uid.startswith("1.2.840.10008."):
             return uid
@@ -206,7 +206,7 @@ class Pseudonymiser:
         return f"{moved.year:04d}{dash}{moved.month:02d}{dash}{moved.day:02d}"
 
     def content_digest(self, sha256: str) -> str:
-        """A file's or image's SHA-256 under this key: whoever has the image cannot look the results up by it."""
+        """A file's or image's SHA-256 under this key: results cannot be looked up from the image."""
         return self._digest("content", sha256).hex()
 
     def _shift(self) -> int:
@@ -214,7 +214,7 @@ class Pseudonymiser:
         return low + int.from_bytes(self._digest("date", ""), "big") % (high - low + 1)
 
     def _with_check(self, raw: bytes | bytearray) -> bytes:
-        """16 bytes whose last six are a keyed check of the first ten, so that this key's UIDs are known again."""
+        """16 bytes whose last six are a keyed check of the first ten, so that this key's UIDs are recognised."""
         return bytes(raw[:10]) + self._digest("uid check", bytes(raw[:10]).hex())[:6]
 
     def _is_own_uid(self, uid: str) -> bool:
@@ -251,14 +251,14 @@ class Pseudonymiser:
                 self._known[form] = pseudonym
                 self._pattern = None
 
-    # --- what has to be looked for in text
+    # --- names to replace in text
 
     def learn(self, original: str, pseudonym: str = REMOVED) -> None:
-        """Look for a name in texts from now on."""
+        """Register a name for replacement in texts."""
         self._know(original.strip(), pseudonym)
 
     def absorb(self, other: Pseudonymiser) -> None:
-        """Take over what a copy of this pseudonymiser has learned in another process."""
+        """Add the names registered by a copy of this pseudonymiser in another process."""
         for kind, pairs in other._mapping.items():
             self._mapping.setdefault(kind, {}).update(pairs)
         for original, pseudonym in other._known.items():
@@ -303,7 +303,7 @@ class Pseudonymiser:
             self._know(original, self.person(person))
 
     def learn_description(self, description: str) -> None:
-        """Look for a series' description, in which people write anything, and keep its technical words alone."""
+        """Register a series' description, which may contain names, and keep only its technical words."""
         technical = technical_words(description)
         if technical != description.strip():
             self._know(description.strip(), technical)
@@ -330,7 +330,7 @@ class Pseudonymiser:
         return self._cleaned(content, None)
 
     def _learn_from(self, content: Any) -> None:
-        """Learn the cases first, since a warning may stand before the case that it names."""
+        """Learn the cases first, since a warning may precede the case that it names."""
         if isinstance(content, Mapping):
             case = content.get("case")
             source = content.get("input")
@@ -377,7 +377,7 @@ class Pseudonymiser:
         return {kind: dict(pairs) for kind, pairs in self._mapping.items()}
 
     def write_map(self, path: str | Path) -> None:
-        """Write which name got which pseudonym, readable by the user alone (mode 0600).
+        """Write the map of names to pseudonyms, readable only by the user (mode 0600).
 
         A map of the same key that is there already is added to.
 
@@ -397,7 +397,7 @@ class Pseudonymiser:
                 same, earlier = before["key"] == check, dict(before["names"])
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InvalidKeyError(
-                    f"{path} exists already and is no map of pseudonyms.",
+                    f"{path} already exists and is not a map of pseudonyms.",
                     "Name another file for the map.",
                     code="pseudonym-map-taken",
                     path=path,
@@ -457,8 +457,8 @@ def pseudonymiser_for(pseudonymise: bool, key: Path | None = None, names: Path |
     if not pseudonymise:
         if key is not None or names is not None:
             raise InputNotFoundError(
-                "A key or map of pseudonyms was named, but no pseudonyms were asked for.",
-                "Ask for pseudonyms too, or leave key and map out.",
+                "A key or map of pseudonyms was given, but pseudonyms were not requested.",
+                "Request pseudonyms too, or omit key and map.",
                 code="pseudonyms-not-asked-for",
             )
         return None

@@ -1,4 +1,4 @@
-"""Slices as pictures: the box of the head, grey window, outlines of the classes, slice positions and text."""
+"""Images of slices: bounding box of the head, gray window, class outlines, slice positions and text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def head_box(stack: SliceStack, labels: np.ndarray) -> tuple[slice, slice]:
 
 
 def gray_window(array: np.ndarray) -> tuple[float, float]:
-    """Grey window: from air to :data:`WHITE_LEVEL` times the median of the tissue in the middle of the slices."""
+    """Gray window: from air to :data:`WHITE_LEVEL` times the median of the tissue in the middle of the slices."""
     low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
     middle = array[tuple(slice(n // 4, max(n - n // 4, n // 4 + 1)) for n in array.shape)]
     tissue = middle[middle > 0.5 * float(np.percentile(middle, 90))]
@@ -61,11 +61,11 @@ def draw_slice(
     image, labels : ndarray, shape (rows, columns)
         Part of a slice in canonical orientation.
     plane : str
-        ``axial``, ``sagittal`` or ``coronal``; sagittal slices are turned upright.
+        ``axial``, ``sagittal`` or ``coronal``; sagittal slices are rotated upright.
     tile : tuple of int
         (height, width), pixels.
     window : tuple of float
-        Gray values that are shown black and white.
+        Gray values shown as black and white.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def _outline(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def slice_position(volume: Volume, plane: str, axis: int, index: int) -> tuple[str, float]:
-    """Where the middle of a slice is in RAS: letter of the direction and distance in mm, for instance ``S``, 34.
+    """Position of the middle of a slice in RAS: letter of the direction and distance in mm, for instance ``S``, 34.
 
     Parameters
     ----------

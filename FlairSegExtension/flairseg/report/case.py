@@ -42,7 +42,7 @@ _SAME_SHARE = 0.002
 
 @dataclass(frozen=True)
 class Review:
-    """What a reader decided about the labels that are shown.
+    """A reader's decision on the labels shown.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Review:
     version, parent_version : int, optional
         Of the case archive.
     doubts : tuple of str
-        Why verdict, summary and labels may not belong together: :data:`DOUBTS`.
+        Reasons to doubt that verdict, summary and labels belong together: :data:`DOUBTS`.
     """
 
     state: str = NOT_REVIEWED
@@ -87,7 +87,7 @@ class Row:
 
     @classmethod
     def of(cls, row: LesionRow) -> Row:
-        """A row that was measured here; its region is not known where nobody looked for regions."""
+        """A row that was measured here; its region is unknown if regions were not requested."""
         return cls(
             row.number, row.volume_ml, row.diameter_mm, row.centre_ras_mm, row.slices, row.confidence,
             row.peak_probability, row.ventricle_distance_mm, row.region, row.parts, row.disagreement,
@@ -130,7 +130,7 @@ class ChangedLesion:
 
 @dataclass(frozen=True)
 class Grade:
-    """How the follow-up did on its own scans: (mm3, injected, found), and (state, mm3) of what was called falsely."""
+    """Self-grade of a follow-up: (mm3, injected, found), and (state, mm3) of false changes."""
 
     sizes: tuple[tuple[float, int, int], ...]
     false_changes: tuple[tuple[str, float], ...]
@@ -139,7 +139,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Change:
-    """What ``followup.json`` says, as far as it can be understood; the last study against the first.
+    """Content of ``followup.json``, as far as valid; the last study against the first.
 
     ``sheet`` is the picture beside it (first study, last study, subtraction), PNG; empty if there is none.
     """
@@ -157,7 +157,7 @@ class Change:
     sheet: bytes = field(default=b"", repr=False)
 
     def last_counts(self) -> dict[str, int] | None:
-        """How many lesions are in each state between the last two studies; None if that is not told of every one."""
+        """Count the lesions in each state between the last two studies; None if not known for all."""
         told = [lesion.last_interval for lesion in self.lesions if lesion.last_interval is not None]
         absent = sum(not any(lesion.volumes_mm3[-2:]) for lesion in self.lesions)
         if len(self.studies) < 3 or len(told) + absent < len(self.lesions):
@@ -167,7 +167,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a segmentation was made, as far as it is known.
+    """Provenance of a segmentation, as far as known.
 
     Attributes
     ----------
@@ -200,7 +200,7 @@ class Provenance:
 
     @classmethod
     def of_result(cls, result: Segmentation) -> Provenance:
-        """That of a result in memory."""
+        """Provenance of a result in memory."""
         return cls(
             result.source, result.card.id, result.card.sha256,
             tuple((member.id, member.sha256) for member in result.card.members),
@@ -210,7 +210,7 @@ class Provenance:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Provenance:
-        """What ``summary.json``, or the parts of it in ``verdict.json``, say."""
+        """Provenance from ``summary.json``, or from its parts in ``verdict.json``."""
         model, software, device, images = (mapping(content.get(k)) for k in ("model", "software", "device", "images"))
         used, found = whole(images.get("used")), whole(images.get("found"))
         seconds = {stage: number(value) for stage, value in mapping(content.get("seconds")).items()}
@@ -231,7 +231,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that a report says about a case.
+    """All data of a case for its report.
 
     Attributes
     ----------
@@ -255,7 +255,7 @@ class Case:
     has_regions : bool
         Whether the rows' regions are known.
     warnings : tuple of str
-        What limits trust in the result.
+        Limits of trust in the result.
     labels_sha256 : str
         Of the file that the labels were read from; empty if there was none.
     dates_moved : bool

@@ -78,7 +78,7 @@ def find_files(path: Path) -> CaseFiles:
             labels, summary = (path, sibling) if own == ENDINGS["labels"] else (sibling, path)
             if not labels.is_file():
                 raise InputNotFoundError(
-                    f"The label map {labels.name} does not lie beside {path.name}.", "Put the files together again."
+                    f"The label map {labels.name} is not beside {path.name}.", "Put the files together again."
                 )
             if summary.is_file():
                 return CaseFiles(stem, labels, summary)
@@ -141,10 +141,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputNotFoundError(f"There is no file {path}.", "Check the path for typing errors.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UnreadableImageError(
-            f"{path.name} cannot be read as JSON.", "Make it again, or bring it back from a backup."
+            f"{path.name} cannot be read as JSON.", "Create it again, or restore it from a backup."
         ) from error
     if not isinstance(content, dict):
-        raise UnreadableImageError(f"{path.name} holds no summary.", "Make it again, or bring it back from a backup.")
+        raise UnreadableImageError(f"{path.name} holds no summary.", "Create it again, or restore it from a backup.")
     return content
 
 
@@ -153,7 +153,7 @@ def read_followup(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if change_of(content) is None:
         raise UnreadableImageError(
-            f"{path.name} is no follow-up of two or more studies.", "Give the followup.json of flairseg follow."
+            f"{path.name} is not a follow-up of two or more studies.", "Give the followup.json of flairseg follow."
         )
     return content
 

@@ -35,7 +35,7 @@ from .texts import Texts
 
 
 def content_of(case: Case, texts: Texts, made: str | None = None) -> Content:
-    """What the report of a case says.
+    """Return the content of a case's report.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class Content:
     left, right : tuple of Block
         The two columns of page one.
     foot : tuple of Block
-        What stands below them.
+        Content below them.
     sections : tuple of Section
         The details.
     """

@@ -26,7 +26,7 @@ from .texts import Texts
 
 #: Confidence below which a lesion deserves a second look.
 UNCERTAIN = 0.5
-#: Lesions below this are easily wrong: a region that has no other is told apart, ml.
+#: Lesions below this are often false positives: a region that has no other is listed separately, ml.
 SMALL_ML = 0.1
 #: Rows of the studies' table, and warnings, that page one has room for.
 STUDIES_ON_PAGE_ONE, WARNINGS_ON_PAGE_ONE = 4, 3
@@ -64,7 +64,7 @@ def facts_of(case: Case, slices: Slices, texts: Texts, made: str) -> tuple[Fact,
 
 
 def model_name(case: Case) -> str:
-    """Id of the model that segmented; empty if nobody knows."""
+    """Id of the model that segmented; empty if unknown."""
     return safe(case.provenance.model_id or (case.card.id if case.card else ""), 60)
 
 
@@ -73,7 +73,7 @@ def _reader(case: Case, texts: Texts) -> str:
 
 
 def short_review(case: Case, texts: Texts) -> str:
-    """Who judged the segmentation how, and when."""
+    """Describe reader, verdict and time of the review."""
     state = case.review.state
     if state in (NOT_REVIEWED, UNREADABLE):
         return texts(f"review.{state}")
@@ -92,7 +92,7 @@ def _day(time: str) -> str:
 
 
 def notices_of(case: Case, texts: Texts) -> tuple[Notice, ...]:
-    """What to know before anything else: no review, a rejection, a moved date."""
+    """Return the notices at the top: no review, a rejection, a shifted date."""
     review = case.review
     when = _day(review.decided_at)
     values = {
@@ -187,7 +187,7 @@ def _share(part: float, whole: float, texts: Texts) -> str:
 
 
 def dissemination_block(case: Case, texts: Texts) -> Block:
-    """Which of the regions of dissemination in space have lesions, and which were not assessed."""
+    """Describe the regions of dissemination in space with lesions, and those not assessed."""
     lines = []
     found = case.dissemination
     if found is None and case.rows:

@@ -54,18 +54,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files of a case are read.
+    """Options for reading the files of a case.
 
     Attributes
     ----------
     study_date : str
-        ISO date, if known; default: what summary or follow-up say.
+        ISO date, if known; default: from summary or follow-up.
     pseudonymiser : Pseudonymiser, optional
         Names, dates and texts go through it.
     regions : bool
-        Find the regions of the lesions where the files do not tell them (some seconds).
+        Find the regions of the lesions where the files lack them (some seconds).
     meaning : LabelMapping, optional
-        What the values of the label map mean, where it is another program's.
+        Meaning of the label map's values, if it is another program's.
     """
 
     study_date: str = ""
@@ -88,7 +88,7 @@ def from_segmentation(
     ----------
     segmentation : Segmentation
     review : Review, optional
-        What a reader decided; default: not reviewed.
+        A reader's decision; default: not reviewed.
     followup : mapping, optional
         Content of ``followup.json``.
     study_date : str
@@ -158,7 +158,7 @@ def from_files(
     GridMismatchError
         If the labels are not on the FLAIR's grid.
     UnsuitableMaskError
-        If nothing says what the labels mean.
+        If the meaning of the labels is unknown.
     FlairSegError
         As :func:`~flairseg.io.reader.read_volume` for the FLAIR.
     """
@@ -189,7 +189,7 @@ def from_files(
         change = None if change is None else pseudonymiser.content(change)
         warnings = pseudonymiser.warnings(warnings)
         review = replace(review, reader=pseudonymiser.person(review.reader), decided_at="", reason="")
-        # The sha256 of a file tells whoever has the file that it is this one.
+        # The sha256 of a file would identify it to its holder.
         digest = ""
         image = replace(image, name=pseudonym)
     lesions = _lesions_of(summary, labels, image, how.regions)
@@ -218,7 +218,7 @@ def from_files(
 
 
 def case_named(path: Path) -> str:
-    """Name of the case that results belong to, by their files; by the path where these do not tell it."""
+    """Name of the case that results belong to, from their files, else from the path."""
     try:
         files = find_files(path)
         said = {} if files.summary is None else read_json(files.summary)
@@ -234,7 +234,7 @@ def case_named(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Lesions:
-    """What is known of the lesions of a label map that was read."""
+    """Lesions of a label map that was read."""
 
     found: LesionMap
     rows: tuple[Row, ...]
@@ -330,6 +330,6 @@ def _numbered(found: LesionMap, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _date_in(change: Change | None, name: str) -> str:
-    """The date of this case among a follow-up's studies; empty if it is not told."""
+    """The date of this case among a follow-up's studies; empty if unknown."""
     own = [study.date for study in (change.studies if change is not None else ()) if study.case == name]
     return own[-1] if own else ""

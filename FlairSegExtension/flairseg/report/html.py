@@ -53,7 +53,7 @@ def render_html(content: Content, paper: str = "a4", image_sha256: str = "") -> 
 
 
 def _print_share(content: Content, paper: str) -> int:
-    """Share of a printed page's width for the key images, per cent: less where there is more to say below them."""
+    """Share of a printed page's width for the key images, per cent: less where there is more text below them."""
     if len(content.pictures) <= 4:
         return 92
     tables = sum(block.table is not None for block in (*content.left, *content.right))

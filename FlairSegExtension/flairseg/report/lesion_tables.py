@@ -125,7 +125,7 @@ def followup_section(case: Case, texts: Texts) -> Section | None:
 
 
 def grade_lines(grade: Grade, texts: Texts) -> list[str]:
-    """What the follow-up found of lesions injected into these scans, and what it called falsely, by size."""
+    """Return the self-grade: injected lesions detected, and false changes, by size."""
     found = "; ".join(
         texts("grade.size", volume=texts.number(mm3, 0), found=str(found), injected=str(injected))
         for mm3, injected, found in grade.sizes
@@ -154,7 +154,7 @@ def _numbers_here(row: ChangedLesion, case: Case) -> str:
 
 
 def _region_of(row: ChangedLesion, here: Mapping[int, str | None]) -> str | None:
-    """Region that the follow-up tells; else that of the lesion in this study."""
+    """Region given by the follow-up; else that of the lesion in this study."""
     if row.region not in (None, "unknown"):
         return row.region
     return next((here[n] for n in row.numbers if here.get(n) is not None), row.region)

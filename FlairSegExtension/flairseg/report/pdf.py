@@ -1,4 +1,4 @@
-"""The report as PDF, set by ReportLab: page one is one page, whatever there is to say; the details follow.
+"""The report as PDF, set by ReportLab: the front page is always one page; the details follow.
 
 The fonts (DejaVu Sans: Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew, Arabic) are embedded; letters that they lack
 are shown as U+FFFD. The same content gives the same bytes: no date, no random number goes into the file.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .document import Block, Content, Section
 
 _POINTS_PER_MM = 72 / 25.4
-#: Margins, mm: sides, top, bottom (the foot stands in it).
+#: Margins, mm: sides, top, bottom (which contains the footer).
 _SIDE, _TOP, _BOTTOM = 14.0, 11.0, 17.0
 #: Bar and ground of a notice, by level.
 _LEVELS = {"calm": ("#2e7d4f", "#edf6f0"), "attention": ("#c98a00", "#fff6e0"), "alarm": ("#b3261e", "#fdecea")}
@@ -155,7 +155,7 @@ class _Setter:
         below = [self._paragraph(self._content.caption, "small"), Spacer(1, 4), self._columns(), self._foot()]
         used = sum(_height(flowable, self._width, self._height) for flowable in (*above, *below))
         grid = self._key_images(self._height - used - 4)
-        # What is longer than anything should be is set smaller rather than on a second page.
+        # Oversized content is set smaller rather than on a second page.
         return [KeepInFrame(self._width, self._height - 1, [*above, grid, *below], mode="shrink")]
 
     def _title(self) -> Flowable:
@@ -343,7 +343,7 @@ class _Setter:
             word = max((stringWidth(w, _BOLD, 6.9) for w in self._shown(name).split()), default=0.0)
             wanted.append(max(whole + 2, word, 12) + 7)
         if sum(wanted) <= width:
-            # What is left goes to the words: figures stand close together.
+            # Remaining width goes to text columns: figures are set close together.
             words = max(range(min(max(table.numbers_from, 1), len(wanted))), key=lambda n: wanted[n])
             spare = width - sum(wanted)
             shared = [w + (0.4 * spare / len(wanted)) for w in wanted]

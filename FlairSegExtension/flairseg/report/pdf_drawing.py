@@ -1,4 +1,4 @@
-"""What the PDF report draws by itself: fonts, legend, grids of pictures, slices with outlines."""
+"""Drawing for the PDF report: fonts, legend, grids of pictures, slices with outlines."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _grid(
             left = (width - used) / 2 if centred else 0
             top = sum(row_heights)
             for row, row_height in zip(rows, row_heights, strict=True):
-                # A row that is not full stands in the middle, as the others do.
+                # An incomplete row is centred.
                 indent = (columns - len(row)) * (picture_width + _GAP) / 2 if centred else 0
                 for column, n in enumerate(row):
                     caption, picture = pictures[n]

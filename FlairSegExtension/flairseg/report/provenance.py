@@ -22,7 +22,7 @@ _HASH_PIECE = 16
 
 
 def model_section(case: Case, texts: Texts) -> Section:
-    """What the model is for, and its limits."""
+    """Return the section on the model's intended use and limits."""
     title = texts("limits.model")
     card = case.card
     if card is None:
@@ -36,7 +36,7 @@ def model_section(case: Case, texts: Texts) -> Section:
 
 
 def methods_section(case: Case, texts: Texts) -> Section:
-    """How the figures were made."""
+    """Return the methods section."""
     names = ["segmentation", "lesions", "regions", *(["change"] if case.change is not None else []), "figures"]
     return Section("methods", texts("methods.title"), tuple(texts(f"methods.{name}") for name in names))
 
@@ -85,7 +85,7 @@ def provenance_section(case: Case, texts: Texts) -> Section:
 
 
 def _images_used(case: Case, texts: Texts) -> list[tuple[str, str]]:
-    """How many images of a DICOM series the volume holds, and what else was noted; nothing for other files."""
+    """Describe the images of a DICOM series used, and other notes; nothing for other files."""
     images = case.provenance.images or case.volume.images
     notes = case.provenance.information or case.volume.information
     rows = []

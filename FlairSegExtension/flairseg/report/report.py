@@ -22,7 +22,7 @@ from .texts import DEFAULT, load_texts
 if TYPE_CHECKING:
     from ..segmentation.result import Segmentation
 
-#: How HTML and PDF files name the image that they are of.
+#: Marks in HTML and PDF files that identify their image.
 _IMAGE = re.compile(rb"flairseg-image[^0-9a-f]{1,12}(?:content=.)?([0-9a-f]{64})")
 #: Endings of the files that :meth:`CaseReport.write` makes.
 ENDINGS = {"html": "_report.html", "pdf": "_report.pdf"}
@@ -88,12 +88,12 @@ class CaseReport:
 
     @cached_property
     def image_sha256(self) -> str:
-        """What the files say of the image that they are of, so that another case's report is not replaced."""
+        """Image fingerprint written to the files, so that another case's report is not replaced."""
         return self.case.image_sha256 or fingerprint(self.case.volume)
 
     @cached_property
     def content(self) -> Content:
-        """What it says."""
+        """The content of the report."""
         return content_of(self.case, self._texts)
 
     @property
@@ -167,8 +167,8 @@ class CaseReport:
                 raise results_exist("Reports", folder / name)
             if _image_of(folder / name) != self.image_sha256:
                 raise OutputError(
-                    f"{name} in {folder} is the report of another image, or does not say of which.",
-                    "It was kept. Choose another folder, or move it away.",
+                    f"{name} in {folder} is the report of another image, or does not identify its image.",
+                    "It was kept. Choose another folder, or move it.",
                     code="other-report", file=name, folder=str(folder),
                 )  # fmt: skip
 

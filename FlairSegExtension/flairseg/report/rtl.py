@@ -36,7 +36,7 @@ def visual(text: str) -> str:
 
 
 def _end_of_run(text: str, start: int) -> int:
-    """Where the words from right to left end: at their last letter or the bracket that closes one of theirs."""
+    """End of a right-to-left run: at its last letter or the bracket that closes one of its own."""
     end = start
     for n in range(start, len(text)):
         direction = unicodedata.bidirectional(text[n])

@@ -7,7 +7,7 @@ import unicodedata
 
 #: Longest name, and longest sentence (a warning, a reason), characters.
 NAME, SENTENCE = 80, 300
-#: Marks that may stand on one letter; some scripts stack two, more only cover the lines around them.
+#: Marks allowed on one letter; some scripts stack two, more only cover adjacent lines.
 _MARKS = 3
 _JOINERS = "\u200c\u200d"  # Persian and Indic writing need them
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})

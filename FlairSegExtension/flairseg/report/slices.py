@@ -1,4 +1,4 @@
-"""Which slices tell most, and what is drawn of each: the image, thin outlines, lesion numbers, marks of side and scale.
+"""Selection of the most informative slices, and their drawing: image, outlines, lesion numbers, side marks and scale.
 
 A :class:`SliceView` knows nothing of paper or screen: lengths are in mm from the upper left corner of the picture, so
 HTML and PDF draw the very same lines. Radiological display: the patient's right is on the left.
@@ -20,7 +20,7 @@ from .case import Case
 
 #: Key slices: at least, at most.
 FEWEST, MOST = 3, 6
-#: A further slice must show this share of what all slices together tell.
+#: A further slice must show this share of the information in all slices.
 _WORTH = 0.03
 #: Weight of the ventricles at their widest; a lesion's is the root of its volume in ml.
 _VENTRICLES = 1.0
@@ -185,7 +185,7 @@ class Slices:
         )
         share = tissue.mean(axis=(1, 2))
         inside = [k for k in range(len(self)) if share[k] >= 0.6 * float(share.max())]
-        # Neither the neck nor the vertex tells much.
+        # Neither the neck nor the vertex is informative.
         inside = inside[len(inside) // 4 : max(len(inside) - len(inside) // 5, len(inside) // 4 + FEWEST)]
         while len(chosen) < min(FEWEST, len(inside)):
             apart = [min((abs(k - c) for c in chosen), default=-abs(k - len(self) // 2)) for k in inside]
@@ -206,7 +206,7 @@ class Slices:
         return [int(k) for k in marked]
 
     def view(self, k: int, long_side_px: int = KEY_PX, numbers: bool = True) -> SliceView:
-        """What is drawn of a slice."""
+        """Return the drawing of a slice."""
         image = self._stack.array[k][self._box]
         labels, lesions = self._labels[k][self._box], self._lesions[k][self._box]
         spacing = self._stack.spacing[1:]
@@ -297,7 +297,7 @@ def outlines_of(mask: np.ndarray, mm: tuple[float, float]) -> list[np.ndarray]:
         return []
     lines = []
     for found in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
-        # Undo the padding; a voxel's value stands at its middle.
+        # Undo the padding; a voxel's value is at its centre.
         points = (found[:-1, ::-1] - 0.5) * mm
         following = np.roll(points, -1, axis=0)
         smooth = np.stack([0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following], axis=1)

@@ -1,7 +1,7 @@
-"""Figures: SVG drawn by matplotlib in one style, each with the text that says what it shows.
+"""Figures: SVG drawn by matplotlib in one style, each with a caption and a description.
 
 Matplotlib's figure objects are used directly, without pyplot: no window, no global state, and any thread may draw.
-Names come from outside; nothing in them is taken for mathematics or markup.
+Names are external text: never interpreted as mathematics or markup.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-#: Okabe and Ito's colours, told apart by colour-blind readers, in the order of use.
+#: Okabe and Ito's colours, distinguishable for colour-blind readers, in the order of use.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GRID, TEXT, FAINT = "#e3e6ea", "#1d2430", "#6b7380"
 #: Width of a report's text, inches.
@@ -42,7 +42,7 @@ _STYLE = {
     "text.parse_math": False,
     "xtick.color": TEXT,
     "ytick.color": TEXT,
-    # Text stays text: any script that the reader's browser knows is shown, and can be searched.
+    # Keep text as text: shown in any script that the browser supports, and searchable.
     "svg.fonttype": "none",
     "svg.hashsalt": "flairseg",
 }
@@ -89,7 +89,7 @@ def canvas(height: float, width: float = WIDTH) -> Canvas:
 
 
 def finished(drawn: Canvas, name: str, caption: str, alt: str) -> Figure:
-    """The figure as SVG. No date is in it: the same data give the same file."""
+    """The figure as SVG. It contains no date: the same data give the same file."""
     stream = io.StringIO()
     drawn.savefig(stream, format="svg", dpi=220, metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()
@@ -97,7 +97,7 @@ def finished(drawn: Canvas, name: str, caption: str, alt: str) -> Figure:
 
 
 def label(text: str, length: int = LABEL) -> str:
-    """A name as figures show it: cut, on one line, without control characters."""
+    """A name for figures: shortened, on one line, without control characters."""
     text = "".join(c if c.isprintable() else " " for c in text).strip()
     return text if len(text) <= length else text[: length - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""What a report consists of: sections of paragraphs, tables and figures, in plain values.
+"""Elements of a report: sections of paragraphs, tables and figures, as plain values.
 
 Nothing here is markup: every text is escaped by the template.
 """
@@ -21,9 +21,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; columns from ``numbers_from`` on hold figures and are set to the right.
+    """A table; columns from ``numbers_from`` on hold figures and are right-aligned.
 
-    ``folded`` tables are closed until a reader opens them; in print they are open.
+    ``folded`` tables are collapsed on screen and expanded in print.
     """
 
     caption: str
@@ -46,7 +46,7 @@ class Section:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to say."""
+        """Whether the section is empty."""
         return not (self.paragraphs or self.tables or self.figures)
 
 
@@ -61,7 +61,7 @@ class KeyFigure:
 
 @dataclass
 class Footnotes:
-    """Letters for the notes of one table, each note once."""
+    """Letters for the notes of one table, without duplicates."""
 
     letters: dict[str, str] = field(default_factory=dict)
 
@@ -86,5 +86,5 @@ def cells(*texts: str) -> tuple[Cell, ...]:
 
 
 def rest(rows: Sequence[object], longest: int) -> tuple[tuple[str, str], ...]:
-    """The note below a list that was cut."""
+    """The note below a truncated list."""
     return (("", f"and {len(rows) - longest} more."),) if len(rows) > longest else ()

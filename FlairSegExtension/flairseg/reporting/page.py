@@ -1,4 +1,4 @@
-"""From sections to one HTML file: no script, nothing loaded from anywhere, all foreign text escaped."""
+"""From sections to one HTML file: no scripts, no external resources, all external text escaped."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def render_page(template: str, folder: Path, context: dict[str, Any]) -> str:
     template : str
         File name in ``folder``.
     folder : Path
-        Where the template is; what it extends is in this package.
+        Folder of the template; the base template is in this package.
     context : dict
-        What the templates show. ``version`` and ``made`` are added.
+        Values for the templates. ``version`` and ``made`` are added.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -40,9 +40,9 @@ def render_page(template: str, folder: Path, context: dict[str, Any]) -> str:
 
 
 def plain(value: object) -> str:
-    """Text on one line without characters that hide, reorder or break what stands around them.
+    """Text on one line without characters that hide, reorder or break the surrounding text.
 
-    Jinja2 escapes the markup; this takes out control and bidirectional formatting characters.
+    Jinja2 escapes the markup; this removes control and bidirectional formatting characters.
     """
     text = str(value)
     return "".join(

@@ -1,4 +1,4 @@
-"""How numbers are said: one place, so that tables, sentences and figures agree."""
+"""Number formats, in one place so that tables, sentences and figures agree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def figure(value: float | None, digits: int = 2) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as per cent."""
+    """A proportion as per cent."""
     return UNDEFINED if value is None or math.isnan(value) else f"{figure(100 * value, digits)} %"
 
 

@@ -1,4 +1,4 @@
-"""What readers decided, kept for good: versions of cases in a folder, and append-only events in a database.
+"""Archive of readers' decisions: versions of cases in a folder, and append-only events in a database.
 
 - :mod:`.cases` keeps a FLAIR, its corrected labels and the verdict on them as a new version, whole or not at all;
 - :mod:`.events` and :mod:`.chain`: what an event is, how events are chained, and what shows when one was tampered with;

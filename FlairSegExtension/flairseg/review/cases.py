@@ -72,7 +72,7 @@ __all__ = [
 
 #: Begins like the temporary folders of other writers, so that one rule leaves them all out.
 _TEMPORARY = ".flairseg-"
-#: Nobody writes one version for so long, seconds; unfinished ones of this age belong to writers that were killed.
+#: No writer takes this long for one version, seconds; unfinished ones of this age belong to killed writers.
 _ABANDONED_S = 7 * 86400.0
 
 
@@ -97,20 +97,20 @@ class SavedCase:
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """What one version holds.
+    """Content of one version.
 
     Attributes
     ----------
     saved : SavedCase
         Its location.
     verdict : Verdict
-        What was decided.
+        The decision.
     labels : ndarray of uint8, shape (K, J, I)
         Classes 0..3.
     flair : Volume
         The image, float32, on the same grid.
     content : dict
-        ``verdict.json`` as it stands there.
+        Content of its ``verdict.json``.
     """
 
     saved: SavedCase
@@ -145,7 +145,7 @@ class CaseArchive:
             The image: a volume is kept as ``flair.nii.gz`` (once, if versions share it); the path of a file is kept as
             a reference in ``flair.json``, with its sha256.
         verdict : Verdict
-            What was decided.
+            The decision.
 
         Returns
         -------
@@ -209,7 +209,7 @@ class CaseArchive:
         return folder / version_name(wanted)
 
     def load(self, case: str, version: int | None = None) -> LoadedCase:
-        """What a version holds (default: the newest), after its hashes were compared.
+        """Return the content of a version (default: the newest) after verifying its hashes.
 
         Raises
         ------
@@ -221,17 +221,17 @@ class CaseArchive:
         path = self.path(case, version)
         content = read_verdict(path)
         for problem in problems_in(path, content):
-            raise DamagedCaseError(f"{path.name} of {case}: {problem}.", "Bring the file back from a backup.")
+            raise DamagedCaseError(f"{path.name} of {case}: {problem}.", "Restore the file from a backup.")
         flair = read_image(flair_file(path))
         try:
             labels = read_label_map(path / LABELS, flair.geometry, OWN).labels
         except GridMismatchError as error:
             raise DamagedCaseError(
-                f"{path.name} of {case}: labels and FLAIR have different grids.", "Bring the files back from a backup."
+                f"{path.name} of {case}: labels and FLAIR have different grids.", "Restore the files from a backup."
             ) from error
         except FlairSegError as error:
             raise DamagedCaseError(
-                f"{path.name} of {case}: {error.message}", "Bring the file back from a backup."
+                f"{path.name} of {case}: {error.message}", "Restore the file from a backup."
             ) from error
         return LoadedCase(
             SavedCase(content["case"], int(content["version"]), path),
@@ -268,7 +268,7 @@ class CaseArchive:
         return read_verdict(self.path(case, version))
 
     def problems(self, case: str, version: int | None = None) -> list[str]:
-        """What is wrong with a version's files, as sentences: which are missing, which were changed; empty if none."""
+        """Describe faults of a version's files: which are missing, which were changed; empty if none."""
         path = self.path(case, version)
         try:
             return problems_in(path, read_verdict(path))
@@ -350,7 +350,7 @@ class CaseArchive:
             fault = schema_fault(content)
             if fault is not None:
                 raise InvalidVerdictError(
-                    f"The verdict is not valid: {fault}.", "This is a fault of the program; report it."
+                    f"The verdict is not valid: {fault}.", "This is a program error; please report it."
                 )
             write_json(temporary / VERDICT, content)
             sync(temporary / VERDICT)
@@ -404,14 +404,14 @@ def _checked_labels(labels: np.ndarray, volume: Volume) -> np.ndarray:
     if labels.shape != volume.array.shape:
         raise InvalidVerdictError(
             f"The labels have the shape {labels.shape}, the FLAIR {volume.array.shape}.",
-            "Bring the labels onto the grid of the FLAIR first.",
+            "Resample the labels to the grid of the FLAIR first.",
         )
     classes = (BACKGROUND, *CLASS_BY_VALUE)
     with np.errstate(invalid="ignore"):
         whole = labels.astype(np.uint8)
     if not np.array_equal(whole, labels) or whole.max() > max(classes):
         raise InvalidVerdictError(
-            "The labels hold other values than those of the classes.", f"Use {', '.join(map(str, classes))} only."
+            "The labels contain values that are not classes.", f"Use {', '.join(map(str, classes))} only."
         )
     return whole
 
@@ -421,7 +421,7 @@ def _read_reference(path: Path) -> Volume:
 
     if path.is_dir():
         raise InvalidVerdictError(
-            "A folder of DICOM files cannot be referred to.", "Hand over the volume itself, so that it is kept."
+            "A folder of DICOM files cannot be referenced.", "Pass the volume itself, so that it is stored."
         )
     return read_volume(path)
 
@@ -460,7 +460,7 @@ def _made(folder: Path) -> str:
             return tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder)
         except FileNotFoundError:
             continue
-    raise FileNotFoundError(errno.ENOENT, "the folder of the case vanishes again and again")
+    raise FileNotFoundError(errno.ENOENT, "the folder of the case keeps disappearing")
 
 
 def _archive_error(folder: Path, error: OSError) -> OutputError:

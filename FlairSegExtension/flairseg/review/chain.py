@@ -1,8 +1,8 @@
-"""What shows when a stream of events was tampered with, and where.
+"""Detection of tampering with a stream of events, and its location.
 
 Each event carries the hash of the one before it. Recomputing the hashes names an event whose content was changed,
-moved, inserted or taken away; anchors kept elsewhere name a tail that was cut off and a chain that was written anew.
-Who can rewrite store and anchors together leaves no trace: keep the anchors in other hands.
+moved, inserted or removed; anchors kept elsewhere reveal a truncated or rewritten chain.
+Rewriting store and anchors together leaves no trace: keep the anchors under separate control.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from .events import GENESIS, Anchor, Event, event_hash
 
-#: What :class:`Problem` can name.
+#: Kinds of :class:`Problem`.
 CHANGED = "changed"
 FORGED_HASH = "forged_hash"
 MISSING = "missing"
@@ -24,7 +24,7 @@ CUT_TAIL = "cut_tail"
 REWRITTEN = "rewritten"
 GUARD_REMOVED = "guard_removed"
 
-#: How far from its place a moved event is looked for when nothing else tells where it came from.
+#: Search range for a moved event when its origin is otherwise unknown.
 _SEARCH = 64
 
 
@@ -67,7 +67,7 @@ def problems_of(stream: str, events: Sequence[Event], anchors: Iterable[Anchor] 
     events : sequence of Event
         All of its events, by sequence number.
     anchors : iterable of Anchor
-        What is known from elsewhere; those of other streams are passed over.
+        Known receipts; those of other streams are ignored.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def problems_of(stream: str, events: Sequence[Event], anchors: Iterable[Anchor] 
 
 
 class _Judged:
-    """The events of a stream, with the place that each one's own hash says it was written for."""
+    """The events of a stream, with the position for which each one's hash was computed."""
 
     def __init__(self, stream: str, events: Sequence[Event]) -> None:
         self._stream = stream
@@ -91,7 +91,7 @@ class _Judged:
         self._after_hash = {event.hash: event.sequence + 1 for event in self._events}
 
     def alone(self) -> Iterator[Problem]:
-        """Events whose hash does not fit what they say."""
+        """Events whose hash does not match their content."""
         offset = 0
         following = {event.sequence: event for event in self._events}
         for n, event in enumerate(self._events):
@@ -102,19 +102,19 @@ class _Judged:
             place = self._place(event, offset)
             if place is not None:
                 offset, self._true[n] = place - event.sequence, place
-                yield self._problem(REORDERED, event, f"was written as number {place} and stands at another place now")
+                yield self._problem(REORDERED, event, f"was written as number {place} and is now at another position")
                 continue
             after = following.get(event.sequence + 1)
             if after is not None and after.previous_hash == computed != GENESIS:
-                yield self._problem(FORGED_HASH, event, "has its content, but another hash was put in place of its own")
+                yield self._problem(FORGED_HASH, event, "has its content, but its hash was replaced")
             else:
-                yield self._problem(CHANGED, event, "does not say what it said when it was stored")
+                yield self._problem(CHANGED, event, "differs from its content when it was stored")
 
     def linked(self) -> Iterator[Problem]:
         """Events that their successor does not know."""
         inserted = self._inserted()
         for n in inserted:
-            yield self._problem(INSERTED, self._events[n], "stands where another event was stored")
+            yield self._problem(INSERTED, self._events[n], "is where another event was stored")
         order = sorted({*range(len(self._events))} - inserted, key=lambda n: (self._true[n], n))
         broken = {b: a for a, b in zip([None, *order], order, strict=False) if self._is_broken(a, b)}
         following = dict(pairwise(order))
@@ -123,14 +123,12 @@ class _Judged:
             if b in self._wrong or (a is not None and a in self._wrong):
                 continue
             if a is None or following.get(b) in broken:
-                yield self._problem(FORGED_HASH, self._events[b], "was written anew with a hash of its own")
+                yield self._problem(FORGED_HASH, self._events[b], "was rewritten with a new hash")
             elif hashes.get(self._events[b].previous_hash, self._true[a]) < self._true[a]:
-                yield self._problem(
-                    INSERTED, self._events[a], "was put in between later; its successor knows nothing of it"
-                )
+                yield self._problem(INSERTED, self._events[a], "was inserted later; its successor does not refer to it")
             elif a not in broken:
                 yield self._problem(
-                    FORGED_HASH, self._events[a], "was written anew with a hash of its own; its successor knows another"
+                    FORGED_HASH, self._events[a], "was rewritten with a new hash; its successor has the old one"
                 )
 
     def gaps(self) -> Iterator[Problem]:
@@ -139,11 +137,11 @@ class _Judged:
         expected = 1
         for number in sorted(there):
             if number > expected:
-                yield self._missing(MISSING, expected, number - 1, "", "taken away from within")
+                yield self._missing(MISSING, expected, number - 1, "", "removed from within")
             expected = number + 1
 
     def anchored(self, anchors: Sequence[Anchor]) -> Iterator[Problem]:
-        """What the stream once had and has no longer."""
+        """Return the events that the stream has lost."""
         last = max(self._true, default=0)
         beyond = max((a for a in anchors if a.sequence > last), key=lambda a: a.sequence, default=None)
         if beyond is not None:
@@ -161,7 +159,7 @@ class _Judged:
                 self._stream,
                 first.sequence,
                 first.event_id,
-                f"{self._stream}: the chain was written anew, at the latest from number {first.sequence} on: that "
+                f"{self._stream}: the chain was rewritten, at the latest from number {first.sequence} on: that "
                 "event was acknowledged with another hash.",
             )
 

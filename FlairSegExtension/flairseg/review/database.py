@@ -78,7 +78,7 @@ class Database:
         if self.read_only:
             raise StoreReadOnlyError(
                 f"The review store {self.name} may not be written to.",
-                "Ask for the permission, or choose another store in the settings.",
+                "Ask for write permission, or choose another store in the settings.",
             )
         return self._persistently(work, sorted({_lock_number(stream) for stream in streams}))
 
@@ -102,14 +102,14 @@ class Database:
         if version is None:
             if self.read_only:
                 raise StoreDamagedError(
-                    f"{self.name} holds no review events.", "Check the address of the store in the settings."
+                    f"{self.name} contains no review events.", "Check the address of the store in the settings."
                 )
             version = self.write(self._create, ["*"])
         if version > SCHEMA_VERSION:
             raise StoreVersionError(
                 f"The review store {self.name} was made by a newer FlairSeg (its version is {version}, this one knows "
                 f"{SCHEMA_VERSION}).",
-                "Update FlairSeg on this computer; the store was left as it is.",
+                "Update FlairSeg on this computer; the store is unchanged.",
             )
         if self.is_sqlite:
             self.warnings += self._file.warnings

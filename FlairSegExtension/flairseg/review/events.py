@@ -1,4 +1,4 @@
-"""What an event is: canonical JSON, and a sha256 that chains it to the event before it in its stream.
+"""Events: canonical JSON, and a sha256 that chains each to its predecessor in its stream.
 
 Order is the sequence number that the store gives, never the time: clocks are set, and go back. The hash covers
 everything an event says, so that changing, moving or removing one can be detected (:mod:`.chain`).
@@ -37,11 +37,11 @@ class NewEvent:
     Attributes
     ----------
     stream : str
-        What it belongs to: one case, or one rater in one study.
+        The stream: one case, or one rater in one study.
     kind : str
-        What happened.
+        Type of the event.
     payload : mapping
-        What JSON has: text, numbers, true, false, null, lists and mappings with text keys.
+        JSON values: text, numbers, true, false, null, lists and mappings with text keys.
     event_id : str
         UUID. An event that is sent twice under one id is stored once.
     recorded_at : str
@@ -85,7 +85,7 @@ class Event:
 
     @property
     def anchor(self) -> Anchor:
-        """What to keep elsewhere, so that a later loss of this event shows."""
+        """Return the receipt to keep elsewhere, so that a later loss of this event can be detected."""
         return Anchor(self.stream, self.sequence, self.hash, self.event_id)
 
 
@@ -120,7 +120,9 @@ def new_event(
     for what, name in (("stream", stream), ("kind", kind)):
         _check_name(what, name)
     if not isinstance(payload, Mapping):
-        raise InvalidEventError("The payload of an event is a mapping.", "This is a fault of the program; report it.")
+        raise InvalidEventError(
+            "The payload of an event must be a mapping.", "This is a program error; please report it."
+        )
     raw = canonical_json(payload)
     if len(raw) > MAXIMUM_PAYLOAD_BYTES:
         raise InvalidEventError(
@@ -148,7 +150,7 @@ def chained(event: NewEvent, previous: Event | None, stored_at: str) -> Event:
 
 
 def event_hash(event: Event) -> str:
-    """sha256, hexadecimal, over the canonical JSON of everything that an event says (its own ``hash`` left out)."""
+    """sha256, hexadecimal, over the canonical JSON of an event's content (its own ``hash`` left out)."""
     content = {key: value for key, value in vars(event).items() if key != "hash"}
     return hashlib.sha256(canonical_json({"format": HASH_FORMAT, **content})).hexdigest()
 
@@ -166,7 +168,7 @@ def canonical_json(content: Any) -> bytes:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidEventError(
-            f"An event holds what cannot be written as JSON: {error}.",
+            f"An event contains a value that cannot be written as JSON: {error}.",
             "Use text, numbers, true, false, null, lists and mappings only.",
         ) from error
     return text.encode("ascii")
@@ -203,7 +205,7 @@ def _valid_id(event_id: str | None) -> str:
     try:
         return str(uuid.UUID(event_id))
     except (AttributeError, TypeError, ValueError) as error:
-        raise InvalidEventError(f"{event_id!r} is not a UUID.", "Leave the id out, or use uuid.uuid4().") from error
+        raise InvalidEventError(f"{event_id!r} is not a UUID.", "Omit the id, or use uuid.uuid4().") from error
 
 
 def _check_name(what: str, name: str) -> None:
@@ -220,7 +222,7 @@ def _check_keys(content: Any) -> None:
     if isinstance(content, Mapping):
         for key, value in content.items():
             if not isinstance(key, str):
-                raise TypeError(f"the key {key!r} is no text")
+                raise TypeError(f"the key {key!r} is not text")
             _check_keys(value)
     elif isinstance(content, (list, tuple)):
         for value in content:

@@ -1,6 +1,6 @@
 """Whether a folder is on another computer: there, locks and write-ahead logs of SQLite are not reliable.
 
-Linux and Windows tell; elsewhere SQLite itself is asked, which refuses a write-ahead log where it cannot keep one.
+Linux and Windows report it; elsewhere SQLite is tested, which refuses a write-ahead log where it cannot keep one.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: After a failed delivery the store is not retried for this long, seconds: no click waits for an unreachable server.
 REST_S = 15.0
-#: How often :meth:`Outbox.record` also looks for what other processes left behind, seconds.
+#: Interval at which :meth:`Outbox.record` also looks for entries left behind by other processes, seconds.
 LOOK_AROUND_S = 300.0
 
 _JOURNAL, _DELIVERED = ".jsonl", ".delivered.jsonl"
@@ -43,7 +43,7 @@ _CHECK_DIGITS = 16
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of an event that was recorded.
+    """Delivery state of a recorded event.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Receipt:
     event : Event, optional
         As the store holds it; None while it waits in the outbox.
     problem : FlairSegError, optional
-        Why it waits.
+        Why it is pending.
     """
 
     event_id: str
@@ -149,7 +149,7 @@ class Outbox:
         Returns
         -------
         int
-            How many events still wait; :attr:`problem` says why.
+            Number of pending events; :attr:`problem` gives the reason.
         """
         with self._delivering:
             self._deliver(everything=True)
@@ -292,7 +292,7 @@ class _Journal:
                 written += self._stream.write(line[written:])
             os.fsync(self._stream.fileno())
         except OSError:
-            # After a failed fsync nobody knows what is on the disk: take the line back and begin a new file.
+            # After a failed fsync the content on disk is unknown: withdraw the line and begin a new file.
             self.usable = False
             self._stream.truncate(before)
             raise
@@ -329,7 +329,7 @@ class _Journal:
         return [Refusal(event, refused[event.event_id]) for event, _ in self.events() if event.event_id in refused]
 
     def anchors(self) -> list[Anchor]:
-        """What the store acknowledged."""
+        """Return the events acknowledged by the store."""
         return [
             Anchor(note["stream"], note["sequence"], note["hash"], note["event_id"])
             for note in self._notes()

@@ -16,7 +16,7 @@ from .errors import StoreAddressError, StoreError, StoreFullError, StoreReadOnly
 #: PostgreSQL's error classes after which the same transaction may well succeed: serialization failure, deadlock, lock
 #: not available, shutting down, crashed, starting up, too many connections, lost connection.
 _PASSING = ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "08", "25006")
-_LATER = "Nothing was lost: what waits in the outbox is delivered when the store is back. Check network and server."
+_LATER = "Nothing was lost: pending entries are delivered when the store is reachable. Check network and server."
 
 #: No setting of the server takes the promise back that a committed event is on the disk; and a lock that another
 #: program never gives back is an error, not a freeze.
@@ -74,30 +74,30 @@ def typed_error(name: str, error: DBAPIError) -> StoreError:
     if state == "53100":
         return StoreFullError(
             f"The disk of the review store {name} is full; the event was not stored.",
-            "Tell who runs the server. What waits in the outbox is stored when there is space.",
+            "Inform the server's administrator. Pending entries are stored once there is space.",
         )
     if state == "42501":
         return StoreReadOnlyError(
             f"The review store {name} may not be written to by this user.",
-            "Ask who runs the server for SELECT and INSERT on flairseg_events (and CREATE for the first start).",
+            "Ask the server's administrator for SELECT and INSERT on flairseg_events (and CREATE for the first start).",
         )
     # A connection that is refused has no code, only the server's words.
     if state.startswith("28") or "authentication failed" in text or re.search(r'(role|user) ".*" does not exist', text):
         return StoreAddressError(
-            f"The review store {name} refuses user or password.", "Correct the store's address in the settings."
+            f"The review store {name} rejects user or password.", "Correct the store's address in the settings."
         )
     if state == "3D000" or re.search(r'database ".*" does not exist', text):
         return StoreAddressError(
-            f"The server has no database for the review store {name}.", "Ask who runs the server to create it."
+            f"The server has no database for the review store {name}.", "Ask the server's administrator to create it."
         )
     # psycopg has no state for a connection that never came about or broke.
     if error.connection_invalidated or not state or state.startswith(_PASSING):
         return StoreUnavailableError(f"The review store {name} cannot be reached ({text}).", _LATER)
-    return StoreError(f"The review store {name} refused: {text}.", "Tell who runs the server this message.")
+    return StoreError(f"The review store {name} refused: {text}.", "Report this message to the server's administrator.")
 
 
 def server_warnings(connection: sa.Connection) -> list[str]:
-    """What the user should know about the server's settings.
+    """Return remarks on the server's settings for the user.
 
     Raises
     ------
@@ -110,11 +110,11 @@ def server_warnings(connection: sa.Connection) -> list[str]:
     if settings.get("server_encoding") != "UTF8":
         raise StoreError(
             f"The database of the review store is encoded in {settings.get('server_encoding')}.",
-            "Ask who runs the server for a database with the encoding UTF8.",
+            "Ask the server's administrator for a database with the encoding UTF8.",
         )
     if "off" in (settings.get("fsync"), settings.get("full_page_writes")):
         warnings.append(
             "The PostgreSQL server does not wait for its disk (fsync or full_page_writes is off): a power cut may lose "
-            "answers. Tell who runs it."
+            "answers. Inform its administrator."
         )
     return warnings

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Kind of the event that a saved verdict makes.
 VERDICT_RECORDED = "case.verdict_recorded"
-#: Where verdicts go when no other store is set: beside the cases. Names with a dot are no cases.
+#: Default store of verdicts: beside the cases. Names with a dot are not cases.
 DEFAULT_STORE = ".review/review.sqlite"
 DEFAULT_OUTBOX = ".review/outbox"
 #: A click waits for the store no longer than this, seconds; the event is safe in the outbox already.
@@ -32,7 +32,7 @@ PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a verdict.
+    """Result of recording a verdict.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Recorded:
     delivered : bool
         Whether the store has the event already; else it waits in the outbox.
     problem : FlairSegError, optional
-        Why it waits.
+        Why it is pending.
     """
 
     saved: SavedCase
@@ -55,9 +55,9 @@ class VerdictRecorder:
     Parameters
     ----------
     archive : CaseArchive
-        Where images, labels and verdicts go.
+        Archive of images, labels and verdicts.
     outbox : Outbox
-        Where the events go.
+        Destination of the events.
     """
 
     def __init__(self, archive: CaseArchive, outbox: Outbox) -> None:

@@ -36,7 +36,7 @@ class SqliteFile:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreReadOnlyError(
-                    f"The folder {self.path.parent} cannot be made: {error.strerror or error}.",
+                    f"The folder {self.path.parent} cannot be created: {error.strerror or error}.",
                     "Choose another folder for the review store in the settings.",
                 ) from error
 
@@ -73,7 +73,7 @@ class SqliteFile:
             return opened("mode=ro")
         except sqlite3.OperationalError:
             # A write-ahead log cannot be opened where no index may be written beside it. With nothing in the log, the
-            # file alone says everything.
+            # file alone is complete.
             log = self.path.with_name(self.path.name + "-wal")
             if not self.path.exists() or (log.exists() and log.stat().st_size > 0):
                 raise
@@ -120,13 +120,13 @@ class SqliteFile:
             return _disk_full(name)
         if "locked" in text or "busy" in text:
             return StoreUnavailableError(
-                f"The review store {name} is in use by another program for too long.",
+                f"The review store {name} has been in use by another program for too long.",
                 "Close other programs that have it open, or try again.",
             )
         if "readonly" in text or "read-only" in text:
             return StoreReadOnlyError(
                 f"The review store {name} may not be written to.",
-                "Ask for the permission, or choose another store in the settings.",
+                "Ask for write permission, or choose another store in the settings.",
             )
         if "unable to open" in text:
             return StoreReadOnlyError(
@@ -135,8 +135,8 @@ class SqliteFile:
             )
         if "not a database" in text or "malformed" in text:
             return StoreDamagedError(
-                f"The review store {name} is damaged or is no database.",
-                "Keep the file, bring it back from a backup, and let FlairSeg replay the outbox into it.",
+                f"The review store {name} is damaged or not a database.",
+                "Keep the file, restore it from a backup, and let FlairSeg replay the outbox into it.",
             )
         if "disk I/O error" in text:
             return self._not_written(name)
@@ -150,7 +150,7 @@ class SqliteFile:
         if free is not None and free < 1 << 20:
             return _disk_full(name)
         return StoreUnavailableError(
-            f"The disk does not take what is written to the review store {name}; the event was not stored.",
+            f"The disk rejects writes to the review store {name}; the event was not stored.",
             "Check the disk, its quota and its connection.",
         )
 

@@ -1,8 +1,8 @@
-"""The event store: what happened, append-only, in SQLite or PostgreSQL, each stream chained by sha256.
+"""The event store: append-only, in SQLite or PostgreSQL, each stream chained by sha256.
 
 Nothing is ever updated or deleted, and triggers in the database refuse it. An event that :meth:`ReviewStore.append`
-gave back is on the disk; an event sent again under its id is given back as it is stored. Order is the sequence number
-within a stream, whatever the clocks say.
+returned is on the disk; an event sent again under its id is returned as stored. Order is the sequence number
+within a stream, independent of clocks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ReviewStore:
     Attributes
     ----------
     warnings : tuple of str
-        What the user should know about where the store is (a network folder, a server that does not sync).
+        Remarks on the store's location for the user (a network folder, a server that does not sync).
 
     Raises
     ------
@@ -170,13 +170,13 @@ class ReviewStore:
         Returns
         -------
         list of Problem
-            Empty if the store is as it was written.
+            Empty if the store is intact.
         """
         anchors = list(anchors or ())
         streams = [stream] if stream is not None else sorted({*self.streams(), *(a.stream for a in anchors)})
         problems = [
             Problem(
-                GUARD_REMOVED, "", 0, "", f"The guard {guard}, which refuses changes to stored events, is not there."
+                GUARD_REMOVED, "", 0, "", f"The guard {guard}, which prevents changes of stored events, is missing."
             )
             for guard in self._missing_guards()
         ]
@@ -230,7 +230,7 @@ def _append(connection: sa.Connection, events: Sequence[NewEvent]) -> list[Event
         elif _content(found) != _content(event):
             raise EventConflictError(
                 f"The store holds another event of the id {event.event_id}.",
-                "Nothing was changed. This is a fault of the program that sent it; report it.",
+                "Nothing was changed. This is an error of the program that sent it; please report it.",
             )
         stored.append(found)
     if rows:
@@ -239,7 +239,7 @@ def _append(connection: sa.Connection, events: Sequence[NewEvent]) -> list[Event
 
 
 def _content(event: Event | NewEvent) -> tuple[str, str, bytes]:
-    """What makes two events of one id the same; the time may differ when a caller sends it again without one."""
+    """Key by which two events of one id are the same; the time may differ if one was sent again without it."""
     return event.stream, event.kind, canonical_json(event.payload)
 
 
@@ -289,6 +289,6 @@ def _readable(event: Event) -> Event:
     if isinstance(event.payload, _Unreadable):
         raise StoreDamagedError(
             f"Event {event.sequence} of {event.stream} cannot be read: its content was changed after it was stored.",
-            "Keep the store as it is, verify it, and bring it back from a backup or the outbox.",
+            "Do not change the store; verify it, and restore it from a backup or the outbox.",
         )
     return event

@@ -1,7 +1,7 @@
 """The tables of the event store, the same on SQLite and PostgreSQL, and the triggers that guard them.
 
-A guard refuses every change and deletion, and every event that does not follow the last one of its stream: other
-programs' mistakes end there. Who may drop a trigger can get past it, hence the hash chain.
+A trigger refuses every change and deletion, and every event that does not follow the last one of its stream, which
+stops mistakes of other programs. A user who may drop triggers can bypass it, hence the hash chain.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EVENTS = sa.Table(
     sa.UniqueConstraint("stream", "sequence"),
     sqlite_autoincrement=True,
 )
-#: Names of the triggers that refuse what an append-only table does not do.
+#: Names of the triggers that keep a table append-only.
 GUARDS = ("flairseg_events_no_update", "flairseg_events_no_delete", "flairseg_events_in_order")
 
 _REFUSED = "flairseg_events is append-only"

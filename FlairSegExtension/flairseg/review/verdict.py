@@ -18,7 +18,7 @@ from ..labels import CLASSES
 from .errors import InvalidEventError, InvalidVerdictError
 from .events import canonical_json, new_event, utc_now
 
-#: What a reader can say. ``PENDING`` is for the screen alone: nothing pending is saved.
+#: Possible decisions of a reader. ``PENDING`` is for display only: nothing pending is saved.
 ACCEPTED = "accepted"
 ACCEPTED_AFTER_EDITS = "accepted_after_edits"
 REJECTED = "rejected"
@@ -35,7 +35,7 @@ _ADDED, _REMOVED = "voxels_added", "voxels_removed"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reader decided about one segmentation, and how it came about.
+    """A reader's decision on one segmentation, with its history.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Verdict:
     reader : str
         Code or name of the reader.
     comment : str
-        Anything else the reader wants to say.
+        Free comment of the reader.
     started_at, decided_at : str
         When the reader saw the case first, and when the decision fell: ISO 8601 with a time zone. ``decided_at`` is set
         when the verdict is saved, if it is empty.
@@ -59,7 +59,7 @@ class Verdict:
     software : mapping
         Name -> version.
     parent_version : int, optional
-        Version of the case that this one goes back to. Default when saving: the newest.
+        Version of the case that this one is based on. Default when saving: the newest.
     event_id : str
         UUID under which the same verdict goes to the event store: once, however often it is sent.
     """
@@ -90,14 +90,14 @@ class Verdict:
                 f"{self.verdict!r} is not a verdict that can be saved.", f"Choose one of: {', '.join(DECISIONS)}."
             )
         if self.verdict == REJECTED and not self.reason.strip():
-            raise InvalidVerdictError("A rejection needs a reason.", "Choose or write down why the result is rejected.")
+            raise InvalidVerdictError("A rejection needs a reason.", "Choose or enter the reason for rejection.")
         if not (math.isfinite(self.active_seconds) and self.active_seconds >= 0):
             raise InvalidVerdictError(
                 f"{self.active_seconds} seconds of editing are not possible.",
-                "This is a fault of the program; report it.",
+                "This is a program error; please report it.",
             )
         if self.parent_version is not None and self.parent_version < 1:
-            raise InvalidVerdictError("Versions count from 1.", "Leave the parent version out.")
+            raise InvalidVerdictError("Versions count from 1.", "Omit the parent version.")
         times = {name: _time(name, getattr(self, name)) for name in ("started_at", "decided_at")}
         times["decided_at"] = times["decided_at"] or utc_now()
         content = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -157,7 +157,7 @@ def to_json(verdict: Verdict, case: str, version: int, saved_at: str, hashes: Ma
 
 
 def from_json(content: Mapping[str, Any]) -> Verdict:
-    """The verdict that stands in ``verdict.json``.
+    """The verdict in ``verdict.json``.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def from_json(content: Mapping[str, Any]) -> Verdict:
     """
     fault = schema_fault(content)
     if fault is not None:
-        raise InvalidVerdictError(f"verdict.json is not valid: {fault}.", "Bring the file back from a backup.")
+        raise InvalidVerdictError(f"verdict.json is not valid: {fault}.", "Restore the file from a backup.")
     try:
         if content["format"] > FORMAT_VERSION:
             raise InvalidVerdictError(
@@ -190,7 +190,7 @@ def from_json(content: Mapping[str, Any]) -> Verdict:
         ).checked()
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidVerdictError(
-            f"verdict.json lacks or misspells {error}.", "Bring the file back from a backup."
+            f"verdict.json lacks {error}, or it is misspelt.", "Restore the file from a backup."
         ) from error
 
 
@@ -226,7 +226,7 @@ def _edits(edits: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
         counted[segment] = {_ADDED: int(counts.get(_ADDED, 0)), _REMOVED: int(counts.get(_REMOVED, 0))}
         if set(counts) - {_ADDED, _REMOVED} or min(counted[segment].values()) < 0:
             raise InvalidVerdictError(
-                f"The edits of {segment} are not counts of voxels.", "This is a fault of the program; report it."
+                f"The edits of {segment} are not counts of voxels.", "This is a program error; please report it."
             )
     return counted
 

@@ -58,11 +58,11 @@ def flair_file(version: Path) -> Path:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedCaseError(
             f"{version.parent.name}/{version.name} has neither {FLAIR} nor a readable {FLAIR_REFERENCE}.",
-            "Bring the file back from a backup.",
+            "Restore the file from a backup.",
         ) from error
     if not path.is_file():
         raise DamagedCaseError(
-            f"The image that {version.parent.name}/{version.name} refers to is not there any more.",
+            f"The image that {version.parent.name}/{version.name} refers to is missing.",
             f"Put the file back to {path}.",
         )
     return path
@@ -106,7 +106,7 @@ def read_image(path: Path) -> Volume:
         found = volume_from_sitk(sitk.ReadImage(str(path)), path.parent.name)
         return replace(found, ijk_to_ras=placed_by_header(path, found.ijk_to_ras).ijk_to_ras)
     except (FlairSegError, RuntimeError) as error:
-        raise DamagedCaseError(f"{path.name} cannot be read.", "Bring the file back from a backup.") from error
+        raise DamagedCaseError(f"{path.name} cannot be read.", "Restore the file from a backup.") from error
 
 
 def read_verdict(version: Path) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def read_verdict(version: Path) -> dict[str, Any]:
         return out
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedCaseError(
-            f"{version.parent.name}/{version.name}/{VERDICT} cannot be read.", "Bring the file back from a backup."
+            f"{version.parent.name}/{version.name}/{VERDICT} cannot be read.", "Restore the file from a backup."
         ) from error
 
 

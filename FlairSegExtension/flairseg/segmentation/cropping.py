@@ -33,7 +33,7 @@ class Crop:
 
 
 def crops(prepared: Prepared, config: PipelineConfig, slice_mm: float) -> list[Crop | None] | None:
-    """What of each slice's frame the network is shown.
+    """Return the part of each slice's frame that the network receives.
 
     Parameters
     ----------

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
     from .result import Segmentation
 
-#: Ending of each object's file. DICOM says nothing of names; viewers ask for the ending.
+#: Ending of each object's file. DICOM defines none; viewers expect it.
 ENDINGS = {"seg": "_seg.dcm", "sr": "_sr.dcm", "pdf": "_report.dcm"}
 
 
 @dataclass(frozen=True)
 class DicomTarget:
-    """Where the DICOM objects of a case go.
+    """Destination of the DICOM objects of a case.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class DicomTarget:
 
 
 def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Raise an error, before any work is done, if the output could not be written.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def export_labels(
         The source's folder (other series may be in it), or its files.
     target : DicomTarget
     algorithm : Algorithm
-        What made the labels; ``kind`` says whether a reader corrected them.
+        Origin of the labels; ``kind`` states whether a reader corrected them.
     lesions : sequence of mapping, optional
         Rows of the lesion table; default: volume, centre and region-less rows from the labels.
     pdf : bytes or path, optional
@@ -207,7 +207,7 @@ def source_of(
     require_writers()
     found, _ = list_series(directory_of(files) if isinstance(files, str | Path) else files)
     if not found:
-        raise NoFlairError("There is no DICOM image in what was named as the source.", "Name the source's folder.")
+        raise NoFlairError("The source contains no DICOM image.", "Name the source's folder.")
     fitting = []
     problem: FlairSegError | None = None
     for series in found:
@@ -221,7 +221,7 @@ def source_of(
                 continue
             fitting.append((listed(series, stack).verdict.score, Source.of(series, stack), turned))
     if not fitting:
-        raise problem or InvalidGeometryError("No series there makes a volume.", "Name the source's folder.")
+        raise problem or InvalidGeometryError("No series there forms a volume.", "Name the source's folder.")
     _, source, turned = max(fitting, key=lambda entry: entry[0])
     return source, turned
 
@@ -267,7 +267,7 @@ def _refuse_other_series(path: Path, made: Dataset, stem: str) -> None:
     if there != _source_uids(made):
         raise OutputError(
             f"The DICOM results of {stem} in {path.parent} belong to another study or series.",
-            "They were kept. Choose another folder, or give this case a name of its own.",
+            "They were kept. Choose another folder, or give this case another name.",
             code="other-input", stem=stem, folder=str(path.parent),
         )  # fmt: skip
 

@@ -4,9 +4,9 @@ The vote, voxel by voxel. A member m with weight w(m, c) for class c gives it th
 
 - lesion: the weighted mean of the members' lesion probabilities, P(3) = sum w(m, 3) p(m, 3) / sum w(m, 3);
 - what is left, 1 - P(3), is shared between background, ventricles and normal white matter hyperintensity (WMH) in the
-  proportion in which the members that tell these apart give them: the weighted mean of p(m, 1), of p(m, 2) and of
-  p(m, 0), the last with the mean of the member's weights for the two others. Members that know lesions alone have no
-  say in it.
+  proportion given by the members that distinguish these: the weighted mean of p(m, 1), of p(m, 2) and of
+  p(m, 0), the last with the mean of the member's weights for the two others. Members that segment only lesions have no
+  weight in it.
 
 Disagreement is twice the weighted standard deviation of the members' lesion probabilities: 0 where all say the same, 1
 where one half of the weight is sure of a lesion and the other half is sure of none. The spread of an ensemble tells
@@ -37,7 +37,7 @@ _SMALLEST_DISAGREEMENT = np.float32(2e-3)
 
 @dataclass(frozen=True)
 class Voted:
-    """What a vote came to.
+    """Result of a vote.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class Vote:
         Raises
         ------
         ValueError
-            If nobody has voted about lesions.
+            If no member has voted on lesions.
         """
         shape = self._squares.shape
         out = Voted(
@@ -147,7 +147,7 @@ def combine(sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If nobody has voted about lesions.
+        If no member has voted on lesions.
     """
     if not totals[LESION] > 0:
         raise ValueError("no member has a vote for lesions")

@@ -57,7 +57,7 @@ class Generator:
     Parameters
     ----------
     card : ModelCard
-        Which network, and what it takes and gives.
+        The model card, which defines network, input and output.
     device : str
         ``auto`` (CUDA if it works, else the CPU), ``cpu`` or ``cuda``.
     threads : int, optional
@@ -71,7 +71,7 @@ class Generator:
     provider : str
         onnxruntime's name of it.
     warnings : list of str
-        Why it is not the device that was asked for, if so.
+        Why it is not the requested device, if so.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Generator:
 
     def __init__(self, card: ModelCard, device: str = "auto", threads: int | None = None) -> None:
         if device not in DEVICES:
-            raise DeviceError(f"There is no device called {device}.", f"Choose one of {', '.join(DEVICES)}.")
+            raise DeviceError(f"There is no device {device}.", f"Choose one of {', '.join(DEVICES)}.")
         self.card = card
         self.warnings: list[str] = []
         runtime = _import_onnxruntime()
@@ -93,7 +93,7 @@ class Generator:
         if device != "cpu":
             session, reason = _try_cuda(runtime, card)
             if session is None and device == "cuda":
-                text = f"CUDA was asked for but is not available ({reason}); the CPU was used."
+                text = f"CUDA was requested but is not available ({reason}); the CPU was used."
                 self.warnings.append(CaseWarning(text, "device-fallback"))
         if session is None:
             session = _open(runtime, card, CPU_PROVIDER)
@@ -127,7 +127,7 @@ class Generator:
         Raises
         ------
         InvalidModelError
-            If the network does not accept the batch or puts out another shape than its card says.
+            If the network does not accept the batch or its output shape differs from its card.
         """
         session = self._session
         try:
@@ -141,7 +141,7 @@ class Generator:
         expected = (len(batch), self.card.pipeline.output_channels, *batch.shape[2:])
         if output.shape != expected:
             raise InvalidModelError(
-                f"The network of model {self.card.id} put out {output.shape} where its card says {expected}.",
+                f"The network of model {self.card.id} returned {output.shape} where its card says {expected}.",
                 "Get model and card again from their source.",
             )
         return np.asarray(output, dtype=np.float32)

@@ -35,7 +35,7 @@ def freed(model: bytes, size: tuple[int, int]) -> bytes | None:
     model : bytes
         The ONNX file, its input (N, channels, rows, columns).
     size : tuple of int
-        Rows and columns that it is said to take.
+        Rows and columns of its stated input.
 
     Returns
     -------

@@ -25,13 +25,13 @@ _PAGED_BYTES = 32_000_000
 #: A process with a loaded model, and what a voxel adds. Peaks with regions: 20 x 256 x 256 took 407 MB, 138 x 230 x 230
 #: 547 MB, 200 x 256 x 256 589 MB, 320 x 512 x 512 1.5 GB.
 IDLE_BYTES, BYTES_PER_VOXEL = 500_000_000, 20
-#: What an ensemble adds: for each network, and for each voxel.
+#: Additional memory of an ensemble: for each network, and for each voxel.
 MEMBER_BYTES, ENSEMBLE_BYTES_PER_VOXEL = 150_000_000, 24
-#: What CUDA takes of the host's memory.
+#: Host memory taken by CUDA.
 CUDA_BYTES = 2_500_000_000
 #: Share of the free memory that cases may take together.
 SHARE = 0.85
-#: Where a system reports nothing.
+#: For systems that report nothing.
 _UNKNOWN_BYTES = 4 << 30
 
 
@@ -122,7 +122,7 @@ def needed_bytes(voxels: int, members: int = 0, device: str = "cpu") -> int:
 
 
 def budget_bytes() -> int:
-    """Memory that cases may take together: a share of what is free, so that the machine goes on as it did."""
+    """Memory that cases may take together: a share of what is free, leaving the rest for other programs."""
     return int(SHARE * available_bytes())
 
 
@@ -174,7 +174,7 @@ def _windows_bytes() -> int:
 
 
 def _group_bytes(proc: Path, groups: Path) -> list[int]:
-    """What the limits of this process's control groups (version 1 and 2) and of those above them leave."""
+    """Memory available within the limits of this process's control groups (version 1 and 2) and their parents."""
     try:
         lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:

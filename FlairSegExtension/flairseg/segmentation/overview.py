@@ -112,8 +112,8 @@ def _annotate(tile: Image.Image, segmentation: Segmentation, stack: SliceStack, 
 
 
 def _header_lines(segmentation: Segmentation, found: bool) -> list[str]:
-    """What stands under the legend: that nothing was found, and the warnings."""
-    lines = [] if found else ["Nothing was found in this image; one slice of it is shown."]
+    """Lines below the legend: nothing found, and the warnings."""
+    lines = [] if found else ["Nothing was found in this image; one slice is shown."]
     lines += segmentation.warnings[:4]
     if len(segmentation.warnings) > 4:
         lines.append(f"... and {len(segmentation.warnings) - 4} more warnings: see the summary.")

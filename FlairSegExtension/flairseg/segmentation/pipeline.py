@@ -103,7 +103,7 @@ def segment(
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a model says about a volume, on its own grid: labels are cleaned. ``seconds`` are those of the members."""
+    """A model's result for a volume, on its own grid: labels are cleaned. ``seconds`` are those of the members."""
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -131,12 +131,12 @@ def _run_network(
     with reporter.stage("inference", STAGES["preprocess"], STAGES["inference"]):
         generator = Generator(card, device)
         parts = crops(prepared, config, stack.spacing[0]) if generator.any_size else None
-        # Not looked at until the network has run: an eighth of its size will do.
+        # Not used until the network has run: an eighth of its size suffices.
         bits, shape = np.packbits(prepared.mask), prepared.mask.shape
         prepared = replace(prepared, mask=np.zeros((0, *shape[1:]), bool))
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update, parts)
         del prepared
-        # What the network worked with is free now, and the largest of the stages is still to come.
+        # The network's working memory is free now; the largest stage is still to come.
         generator.release()
         release_memory()
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
@@ -197,8 +197,8 @@ def _refuse_nothing(brain: np.ndarray, labels: np.ndarray) -> None:
     """Refuse an image without a brain in which nothing was found: 0 ml would be a statement."""
     if not brain.any() and not labels.any():
         raise UnusableIntensitiesError(
-            "No brain was found in the image, and nothing else: is it a FLAIR of the head?",
-            "Look at it in a viewer; give the image as the scanner made it.",
+            "Neither a brain nor anything else was found in the image: is it a FLAIR of the head?",
+            "Check it in a viewer; give the original image from the scanner.",
             code="no-brain-found",
         )
 
@@ -244,7 +244,7 @@ def predict(
         From :func:`flairseg.preprocessing.preprocess`.
     generator : Generator
     plane : str
-        Plane of the stack: it says what a left-right mirror image is.
+        Plane of the stack: it defines the left-right mirror image.
     step : callable, optional
         Called in this thread with the fraction done after each batch; may raise to cancel.
     parts : list of (Crop or None), optional

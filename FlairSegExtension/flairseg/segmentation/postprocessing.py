@@ -294,7 +294,7 @@ def smooth_edges(
     """Smooth the outlines of all classes at once (source: S1, edge smoothing).
 
     Each class's membership is blurred within the slice by a Gaussian of ``sigma_mm``, and every voxel goes to the class
-    that then weighs most. A component that would vanish so is kept as it was: smoothing never loses a lesion.
+    that then weighs most. A component that would vanish is kept unchanged: smoothing never loses a lesion.
 
     Parameters
     ----------
@@ -329,7 +329,7 @@ def smooth_edges(
 
 
 def _bounding_box(labels: np.ndarray) -> tuple[slice, ...] | None:
-    """Smallest box around the foreground, a little wider in plane; None where there is none."""
+    """Smallest box around the foreground, a little wider in plane; None if there is none."""
     found = [np.zeros(n, dtype=bool) for n in labels.shape]
     for k, part in enumerate(labels):
         mask = part != BACKGROUND

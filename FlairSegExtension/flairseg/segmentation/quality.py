@@ -71,7 +71,7 @@ def result_doubts(
         rest &= mask
         brain = float(np.median(stack.array[rest], overwrite_input=True)) if rest.any() else 0.0
         if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
-            text = "What was found as ventricles is not darker than the brain, as it is in a FLAIR. Check the result."
+            text = "The segmented ventricles are not darker than the brain, as they are in a FLAIR. Check the result."
             doubts.append(CaseWarning(text, "ventricles-bright"))
     return doubts
 

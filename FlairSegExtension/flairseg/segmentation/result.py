@@ -1,4 +1,4 @@
-"""What came out for one case. Light to import: a process that only shows a result loads none of what made it."""
+"""Result of one case. Light to import: a process that only shows a result does not load the pipeline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class MeasuredLesions:
-    """What was measured of a result and of its copies.
+    """Lesion measurements of a result and of its copies.
 
     It holds for the labels and affine by their content, since labels of a result that lives on may be edited in place,
     and for the very same probabilities, disagreement and regions, none of which it keeps alive.
@@ -85,7 +85,7 @@ class MeasuredLesions:
 
 
 class _Key:
-    """What lesions were measured of."""
+    """Identity of measured data."""
 
     def __init__(self, result: Segmentation, *maps: Any) -> None:
         labels = np.ascontiguousarray(result.labels)
@@ -105,12 +105,12 @@ class _Key:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What came out for one case.
+    """Result of one case.
 
     Attributes
     ----------
     volume : Volume
-        The FLAIR as it was segmented (float32, K, J, I).
+        The segmented FLAIR (float32, K, J, I).
     labels : ndarray of uint8, shape (K, J, I)
         0 background, 1 ventricles, 2 normal WMH, 3 lesion.
     probabilities : ndarray of float16, shape (4, K, J, I)
@@ -125,7 +125,7 @@ class Segmentation:
     seconds : dict of str to float
         Wall-clock seconds per stage and in total; of an ensemble also of each member, by its id.
     warnings : list of str
-        What the reader should know before trusting the result.
+        Remarks that limit trust in the result.
     created : str
         UTC time, ISO 8601.
     runtime : str
@@ -275,9 +275,9 @@ class Segmentation:
         }
 
     def _model_entry(self) -> dict[str, Any]:
-        """The model as it stands in ``summary.json``; an ensemble with its members."""
+        """The model as in ``summary.json``; an ensemble with its members."""
         entry: dict[str, Any] = {"id": self.card.id, "version": self.card.version, "sha256": self.card.sha256}
-        # Of a model that is not on this computer nothing but its id is known.
+        # Of a model that is not on this computer only the id is known.
         pipeline = getattr(self.card, "pipeline", None)
         if pipeline is not None:
             with contextlib.suppress(FlairSegError):
@@ -301,7 +301,7 @@ class Segmentation:
 
 
 def read_entries(volume: Volume) -> dict[str, Any]:
-    """What JSON files say of how a volume was read: ``information``, and of DICOM ``images`` (used, found)."""
+    """Reading notes for JSON files: ``information``, and for DICOM ``images`` (used, found)."""
     images = {} if volume.images is None else {"images": dict(zip(("used", "found"), volume.images, strict=True))}
     return {"information": warnings_as_dicts(volume.information), **images}
 

@@ -19,7 +19,7 @@ class WarningCode:
     Attributes
     ----------
     meaning : str
-        What it says, one line.
+        Its meaning, one line.
     trusted : bool
         False where the result cannot be trusted: ``--strict`` ends with exit code 3.
     """
@@ -36,7 +36,7 @@ WARNINGS: dict[str, WarningCode] = {
     # Reading: geometry
     "spacing-unknown": _not_trusted("The header leaves out a part of the voxel size; 1 mm is assumed."),
     "positions-missing": _not_trusted("DICOM slices without positions; order and distance come from other attributes."),
-    "orientation-unknown": _not_trusted("The header does not state the image's orientation; left and right unknown."),
+    "orientation-unknown": _not_trusted("The header does not state the orientation; left and right are unknown."),
     "orientation-doubtful": _not_trusted("The handedness of the axes is invalid; left and right may be exchanged."),
     "negative-voxel-size": WarningCode("A negative voxel size; left and right may be exchanged."),
     "voxel-size-conflict": WarningCode("Two voxel sizes in one header; the one that was used is named."),
@@ -51,8 +51,8 @@ WARNINGS: dict[str, WarningCode] = {
         "dcm2niix spaced the slices by the first of several distances (another file beside it is even)."
     ),
     "wide-slice-gap": WarningCode("More than half of the head is between the slices, or slices are missing."),
-    "slices-turned": WarningCode("Slices are turned or shifted against each other."),
-    "slabs-merged": WarningCode("The series consists of slabs that were put together."),
+    "slices-turned": WarningCode("Slices are rotated or shifted against each other."),
+    "slabs-merged": WarningCode("The series consists of slabs that were merged."),
     "part-of-the-head": _not_trusted("Slices that do not fit were left out: a part of the head is missing."),
     "images-left-out": WarningCode("Other images of the series (echoes, repeats) were left out."),
     "fewer-images-than-announced": WarningCode("The headers announce more images than are there."),
@@ -63,9 +63,9 @@ WARNINGS: dict[str, WarningCode] = {
     "background-within-tissue": WarningCode("Standardised and masked: the level of no signal was estimated."),
     "single-slice": _not_trusted("The image is a single slice."),
     "stored-inverted": WarningCode("The image was stored inverted (MONOCHROME1)."),
-    # What the image is
+    # Kind of image
     "not-mr": _not_trusted("The DICOM header names another modality than MR."),
-    "doubtful-flair": WarningCode("The DICOM header says something else than a whole-head FLAIR."),
+    "doubtful-flair": WarningCode("The DICOM header contradicts a whole-head FLAIR."),
     "looks-like-noise": _not_trusted("The image looks like noise."),
     "looks-like-ct": _not_trusted("The image looks like a CT."),
     "looks-like-t1": _not_trusted("The image looks like a T1."),
@@ -74,24 +74,24 @@ WARNINGS: dict[str, WarningCode] = {
     "brain-mask-small": _not_trusted("Little of the head was recognised as brain."),
     "brain-size-implausible": _not_trusted("What looks like brain has an implausible size."),
     "no-dark-ventricles": _not_trusted("There are no dark ventricles in the middle of the image."),
-    "tissue-uneven": _not_trusted("What should be brain is far from even."),
+    "tissue-uneven": _not_trusted("The presumed brain is far from homogeneous."),
     "contrast-agent": WarningCode("The image was made with contrast agent, by its header, sidecar or name."),
     # Image quality of a cohort's sessions, see docs/cohorts.md
-    "image-noisy": WarningCode("The noise in the brain is beyond the bar."),
+    "image-noisy": WarningCode("The noise in the brain exceeds the threshold."),
     "slices-displaced": WarningCode("Neighbouring slices are displaced: motion between slices."),
-    "slice-brightness-uneven": WarningCode("A slice differs much from its neighbours in brightness."),
+    "slice-brightness-uneven": WarningCode("A slice differs strongly from its neighbours in intensity."),
     "brain-cut-off": WarningCode("The image ends within the brain at the top or the bottom."),
     "slices-empty": _not_trusted("Slices within the head have no signal."),
-    "slices-thick": WarningCode("The slices are farther apart than the bar."),
+    "slices-thick": WarningCode("The slice distance exceeds the threshold."),
     # The result
     "nothing-found": _not_trusted("Nothing was found although the image shows a brain."),
     "volume-implausible": _not_trusted("A class has an implausible volume."),
     "no-ventricles": _not_trusted("No ventricles were found in a whole brain."),
-    "ventricles-bright": _not_trusted("What was found as ventricles is not darker than the brain."),
+    "ventricles-bright": _not_trusted("The segmented ventricles are not darker than the brain."),
     "regions-unknown": WarningCode("The regions of the lesions could not be found."),
     "unlike-adaptation": WarningCode("The scan is unlike those that a model was adapted to; the one used is named."),
     "device-fallback": WarningCode("The requested device was not available; another one was used."),
-    "ran-inside-slicer": WarningCode("The model ran inside Slicer, not in a process of its own."),
+    "ran-inside-slicer": WarningCode("The model ran inside Slicer, not in a separate process."),
     "report-without-pdf": WarningCode("The DICOM objects have no report."),
     # Follow-up
     "slice-thickness-differs": WarningCode("The slices of the studies differ much in thickness."),
@@ -105,21 +105,21 @@ WARNINGS: dict[str, WarningCode] = {
     "overlapping-segments": WarningCode("Segments of several classes share voxels."),
     "labels-not-finite": WarningCode("Label voxels that are NaN or infinite count as background."),
     "several-values-in-mask": WarningCode("A binary mask holds several values; all count."),
-    "reference-cropped": WarningCode("A reference covers a part of the image; outside of it is background."),
+    "reference-cropped": WarningCode("A reference covers a part of the image; outside it is background."),
     "unmapped-labels": WarningCode("Label values that the mapping does not name count as background."),
-    "binary-mask-in-doubt": _not_trusted("A mask of one value, of which nothing says what it marks."),
+    "binary-mask-in-doubt": _not_trusted("A mask of one value whose meaning is unknown."),
     "labels-in-doubt": _not_trusted("Label values of unknown origin are read as FlairSeg's own."),
     "other-segments": WarningCode("Segments of other structures were left out."),
     "segment-name-against-id": WarningCode("A segment's name and id disagree; the id counts."),
     # Evaluation
     "mask-resampled": WarningCode("A mask on another grid than its reference was interpolated onto it."),
     "mask-moved": WarningCode("A mask has its reference's size but another position in its header."),
-    "mask-outside-reference": WarningCode("A mask marks voxels outside of its reference; they are not counted."),
+    "mask-outside-reference": WarningCode("A mask marks voxels outside its reference; they are not counted."),
     "mask-without-reference": WarningCode("Masks without a reference were left out."),
     "reference-without-mask": WarningCode("A method has no mask of some references."),
-    "class-not-in-references": WarningCode("The references hold no voxel of a class: no figures for it."),
-    "class-not-in-method": WarningCode("A method does not know a class: no figures for it."),
-    "references-undivided": WarningCode("The references do not tell normal from abnormal WMH."),
+    "class-not-in-references": WarningCode("The references contain no voxel of a class: no results for it."),
+    "class-not-in-method": WarningCode("A method does not segment a class: no results for it."),
+    "references-undivided": WarningCode("The references do not distinguish normal from abnormal WMH."),
     "empty-masks": WarningCode("Cases in which a mask or its reference is empty."),
     "cases-not-evaluated": WarningCode("Cases that could not be evaluated."),
     # Review and reader studies
@@ -131,17 +131,17 @@ WARNINGS: dict[str, WarningCode] = {
     "key-inside-study": WarningCode("Protocol and key are in a folder that raters may be able to open."),
     "excluded-after-unsealing": WarningCode("A case was left out after the study's key had been opened."),
     "table-encoding-guessed": WarningCode("A table is not UTF-8 and was read as Windows-1252."),
-    "answers-read-with-care": WarningCode("Answers of a question were understood in a way that is reported."),
-    "response-type-guessed": WarningCode("A question without a known response type was read by its answers."),
-    "stated-type-unused": WarningCode("A response type was stated for a question or type that is not there."),
+    "answers-read-with-care": WarningCode("Answers to a question were interpreted as reported."),
+    "response-type-guessed": WarningCode("The response type of a question was inferred from its answers."),
+    "stated-type-unused": WarningCode("A response type was stated for an unknown question or type."),
     "damaged-files": WarningCode("DICOM files of the folder that cannot be read."),
     "note": WarningCode("Without a code: written by an earlier version."),
 }
-#: What is worth knowing and no reason for doubt; under ``information`` in ``summary.json``.
+#: Notes without doubt; under ``information`` in ``summary.json``.
 INFORMATION: dict[str, str] = {
     "series-chosen": "Which DICOM series was taken, and why.",
     "slices-used": "How many images of the DICOM series are used.",
-    "copies-left-out": "Images that are there twice were used once.",
+    "copies-left-out": "Duplicate images were used once.",
     "captures-left-out": "Screen captures and localizers within the series were left out.",
     "padding": "PixelPaddingValue counts as background.",
 }

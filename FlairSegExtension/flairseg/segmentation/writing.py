@@ -35,7 +35,7 @@ ENDINGS = {
 }
 #: Name of the lesion mask in earlier versions, kept for scripts that ask for the mask by its option.
 FORMER_MASK = "_lesions.nii.gz"
-#: Of zlib: of an overview, 2 takes two thirds of the time of 4 and gives a smaller file.
+#: Compression level of zlib: for an overview, 2 takes two thirds of the time of 4 and gives a smaller file.
 PNG_LEVEL = 2
 #: A stem of BIDS entities; the image's suffix is no part of a derivative's name.
 _BIDS_STEM = re.compile(r"(sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9]+)*)(?:_FLAIR)?")
@@ -45,7 +45,7 @@ def file_names(stem: str) -> dict[str, str]:
     """Name of each file of a case, keys as in :data:`ENDINGS`.
 
     A stem of BIDS entities (``sub-01_ses-2``, ``sub-01_FLAIR``) gives the lesion mask its BIDS name,
-    ``sub-01_ses-2_desc-lesion_mask.nii.gz``: the derivative's suffix stands in place of the image's.
+    ``sub-01_ses-2_desc-lesion_mask.nii.gz``: the derivative's suffix replaces the image's.
     """
     names = {name: f"{stem}{ending}" for name, ending in ENDINGS.items()}
     if bids := _BIDS_STEM.fullmatch(stem):
@@ -59,7 +59,7 @@ def _all_names(stem: str) -> list[str]:
 
 
 def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Raise an error, before any work is done, if the output could not be written.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def write_segmentation(
     lesion_mask: bool = False,
     former_mask: bool = False,
 ) -> dict[str, Path]:
-    """Write the files of a case; after any failure there is none of them, and what existed before is as it was.
+    """Write the files of a case, all or none; after a failure existing files are unchanged.
 
     ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
     ``<stem>_lesions.csv``, ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes
@@ -174,7 +174,7 @@ def write_segmentation(
 
 
 def write_part(segmentation: Segmentation, name: str, path: Path) -> None:
-    """Write one of the files of a case by itself, to any path that does not exist yet.
+    """Write one of the files of a case separately, to any path that does not exist yet.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def write_part(segmentation: Segmentation, name: str, path: Path) -> None:
     Raises
     ------
     OSError
-        If it cannot be written, or does not read back as it was.
+        If it cannot be written, or does not read back unchanged.
     """
     _WRITERS[name](segmentation, path)
 

@@ -1,6 +1,6 @@
-"""How large differences between groups are: median difference, Cliff's delta, eta-squared of ranks, rank correlation.
+"""Effect sizes between groups: median difference, Cliff's delta, eta-squared of ranks, rank correlation.
 
-Nothing here assumes a distribution of the values: lesion volumes are skewed and have many ties at zero. Values are 1-D
+No distribution of the values is assumed: lesion volumes are skewed and have many ties at zero. Values are 1-D
 arrays of finite numbers, one for each subject; groups are independent.
 """
 
@@ -16,14 +16,14 @@ from .intervals import CONFIDENCE, FEW_CASES, FEW_CASES_NOTE, RESAMPLES, Estimat
 #: Fewest values of a group, and of pairs of a correlation, for which a figure is given.
 FEWEST, FEWEST_PAIRS = 3, 5
 _NO_SPREAD = "All values are equal."
-_NO_WIDTH = "Every resample gave the same figure: an interval without width says nothing about precision."
+_NO_WIDTH = "Every resample gave the same figure: an interval of zero width does not reflect precision."
 
 
 def resampled_medians(values: np.ndarray, name: str, seed: int) -> np.ndarray:
     """Medians of bootstrap resamples, shape (:data:`~.intervals.RESAMPLES`,).
 
     A resample is drawn by the ranks of uniform numbers, so its median is the value at the rank of their median. Order
-    statistics of uniform numbers are beta distributed: the middle ones are drawn alone, which is the same distribution
+    statistics of uniform numbers are beta distributed: drawing only the middle ones gives the same distribution
     in a time that does not depend on n.
 
     Parameters
@@ -156,7 +156,7 @@ def rank_eta_squared(groups: Sequence[np.ndarray]) -> tuple[Estimate, float]:
     tail = (1 - CONFIDENCE) / 2
     low, high = (_noncentral(f, k - 1, n - k, level) for level in (1 - tail, tail))
     if high == 0:
-        return estimate(point, n=n, note="The groups are more alike than chance alone makes them: no interval."), p
+        return estimate(point, n=n, note="The groups are more alike than expected by chance: no interval."), p
     return estimate(point, low / (low + n), max(high / (high + n), point), n, "noncentral F", _rough(*groups)), p
 
 
@@ -206,7 +206,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> tuple[Estimate, float]:
     found = stats.spearmanr(x, y)
     rho, p = float(found.statistic), float(found.pvalue)
     if abs(rho) > 1 - 1e-12:
-        return estimate(round(rho), n=n, note="Perfectly monotonous: no interval."), p
+        return estimate(round(rho), n=n, note="Perfectly monotonic: no interval."), p
     half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
     low, high = math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
     return estimate(rho, low, high, n, "Fisher z (Bonett and Wright)", _rough(x)), p

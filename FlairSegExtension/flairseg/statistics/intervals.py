@@ -18,7 +18,7 @@ import numpy as np
 CONFIDENCE = 0.95
 #: Resamples of the bootstrap: enough for limits stable to about 0.01 of an agreement coefficient.
 RESAMPLES = 2000
-#: Below this number of cases a bootstrap interval is too narrow on average, and the report says so.
+#: Below this number of cases a bootstrap interval is too narrow on average, as the report notes.
 FEW_CASES = 20
 FEW_CASES_NOTE = "Only {} cases: the interval is rough."
 #: Numbers that one block of resamples may hold at a time.
@@ -27,20 +27,20 @@ _BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval, and the reason wherever one of them does not exist.
+    """An estimate with its interval, and the reason if either is undefined.
 
     Parameters
     ----------
     value : float or None
-        None if the figure is not defined for these data; ``note`` then says why.
+        None if the figure is not defined for these data; ``note`` then gives the reason.
     low, high : float or None
         Limits of the interval at :data:`CONFIDENCE`.
     n : int
-        What it rests on (cases, readings or pairs: the table that shows it says which).
+        Its sample size (cases, readings or pairs: the table that shows it states which).
     interval : str
-        How the limits were found, for instance ``Wilson``.
+        Method of the limits, for instance ``Wilson``.
     note : str
-        What a reader must know about this figure.
+        Remark on this figure.
     """
 
     value: float | None
@@ -59,7 +59,7 @@ class Estimate:
 def estimate(
     value: float, low: float = math.nan, high: float = math.nan, n: int = 0, interval: str = "", note: str = ""
 ) -> Estimate:
-    """An :class:`Estimate` in which whatever is not a finite number is None."""
+    """An :class:`Estimate` with None for non-finite numbers."""
     known = float(value) if math.isfinite(value) else None
     if not (math.isfinite(low) and math.isfinite(high)):
         return Estimate(known, n=n, note=note)
@@ -108,7 +108,7 @@ def over_cases(
     Parameters
     ----------
     sums : ndarray, shape (cases, m)
-        What each case adds to the ``m`` sums that the figure is made of.
+        Contribution of each case to the ``m`` sums of the figure.
     statistic : callable
         Maps summed rows, shape (..., m), to figures, shape (...); nan where the figure is undefined.
     name : str
@@ -142,7 +142,7 @@ def over_cases(
         return statistic(sums[drawn].sum(axis=-2))
 
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        # Degenerate resamples are dealt with below, and told in the note.
+        # Degenerate resamples are handled below, and noted.
         warnings.simplefilter("ignore")
         result = stats.bootstrap(
             (np.arange(cases),),
@@ -168,9 +168,9 @@ def over_cases(
     if finite.size < drawn.size:
         share = 100 * (1 - finite.size / drawn.size)
         told = "less than 1" if share < 1 else f"{share:.0f}"
-        notes.append(f"Undefined in {told} % of the resamples; the interval is of the others.")
+        notes.append(f"Undefined in {told} % of the resamples; the interval is based on the others.")
     if low == high:
-        notes.append("Every resample gave the same figure: an interval without width says nothing about precision.")
+        notes.append("Every resample gave the same figure: an interval of zero width does not reflect precision.")
         low = high = math.nan
     return estimate(point, low, high, cases, method, " ".join(notes))
 

@@ -18,7 +18,7 @@ from .intervals import CONFIDENCE, Estimate, estimate
 #: Half-width of the limits of agreement in standard deviations (95 % of normal differences).
 LIMITS_SD = 1.96
 _FEW_ITEMS = "At least two items with all values are needed."
-_NO_SPREAD = "All values are equal: there is nothing to tell apart, and the coefficient is 0/0."
+_NO_SPREAD = "All values are equal: no variance between items, so the coefficient is 0/0."
 _SINGLE, _AGREEMENT, _CONSISTENCY = "ICC(1,1)", "ICC(2,1)", "ICC(3,1)"
 _SINGLE_MEAN, _AGREEMENT_MEAN, _CONSISTENCY_MEAN = "ICC(1,k)", "ICC(2,k)", "ICC(3,k)"
 
@@ -42,7 +42,7 @@ def intraclass_correlations(values: np.ndarray) -> dict[str, Estimate]:
     Parameters
     ----------
     values : ndarray, shape (items, raters)
-        Items with a missing value are left out, which the notes say.
+        Items with a missing value are left out, with a note.
 
     Returns
     -------
@@ -217,7 +217,7 @@ def bland_altman(first: np.ndarray, second: np.ndarray, multiplier: float = LIMI
 
 
 def repeatability_coefficient(values: np.ndarray) -> Estimate:
-    """What 95 % of differences between two repeats stay below: 1.96 * sqrt(2) * within-item standard deviation.
+    """Repeatability coefficient: bound of 95 % of repeat differences, 1.96 * sqrt(2) * within-item standard deviation.
 
     Parameters
     ----------

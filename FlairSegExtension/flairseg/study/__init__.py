@@ -1,10 +1,10 @@
-"""Blinded rating studies and reference sessions: protocol, order, blinding, answers, and what comes out as a table.
+"""Blinded reader studies and reference sessions: protocol, order, blinding, answers, and the resulting tables.
 
 The coordinator locks a protocol (:mod:`.protocol`, :mod:`.study`): every rater gets a *room*, a folder with neutral
-copies of the images in the order of the schedule, and the key that tells which is which stays behind, sealed. In the
-room a :class:`~flairseg.study.session.StudySession` shows one after the other and records every click. After the study
-is closed the key is checked against the commitment that all records carry, and :func:`~flairseg.study.ratings.ratings`
-gives the tidy table.
+copies of the images in the order of the schedule; the key that identifies them stays sealed with the coordinator. In
+the room a :class:`~flairseg.study.session.StudySession` shows one after the other and records every click. After the
+study is closed the key is checked against the commitment that all records carry, and
+:func:`~flairseg.study.ratings.ratings` gives the tidy table.
 
 Pure Python; knows neither Slicer nor Qt. Research use only, not a medical device.
 """

@@ -1,6 +1,6 @@
-"""S5's rule: is a lesion mask clinically acceptable? And the lesions that the counts are about.
+"""S5's rule of clinical acceptability of a lesion mask, and the lesions that are counted.
 
-A rater marks the delineated lesions that are none (false positives) and the places where one is missing (false
+A rater marks delineated lesions that are not lesions (false positives) and missed lesions (false
 negatives). Then
 
 - true positives = delineated - false positives,
@@ -8,20 +8,20 @@ negatives). Then
 - acceptable: **more than** 90 % of the delineated lesions are true AND **more than** 90 % of the true lesions are
   delineated.
 
-Edges, where the paper is silent:
+Edge cases not defined in the paper:
 
 ============  ==  ==  ============  =======================================================================
 delineated    FP  FN  proposal      why
 ============  ==  ==  ============  =======================================================================
-0             0   0   acceptable    nothing to find, nothing drawn
+0             0   0   acceptable    no lesion, none delineated
 0             0   n   unacceptable  none of the true lesions is delineated
 n             n   0   unacceptable  none of the delineated lesions is true; no true lesion: no second part
 10            1   0   unacceptable  exactly 90 % is not more than 90 %
 11            1   0   acceptable    90.9 %
 ============  ==  ==  ============  =======================================================================
 
-A fraction over nothing (no delineated lesion, no true lesion) is undefined, and its half of the rule holds. The rule is
-computed in whole numbers: no rounding decides about 90 %.
+A fraction with denominator 0 is undefined, and its half of the rule counts as met. The rule is
+computed with integers: 90 % is not subject to rounding.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ THRESHOLD = 0.9
 
 @dataclass(frozen=True)
 class Acceptance:
-    """Counts of one showing and what S5's rule makes of them.
+    """Counts of one showing and the proposal of S5's rule.
 
     Attributes
     ----------
     delineated, false_positives, false_negatives : int
-        Lesions in the mask; of them called false; missed ones.
+        Lesions in the mask; those called false; missed ones.
     threshold : float
         The fraction that must be exceeded.
     """
@@ -58,7 +58,7 @@ class Acceptance:
     threshold: float = THRESHOLD
 
     def __post_init__(self) -> None:
-        """Check the counts; ``ValueError`` if they cannot be."""
+        """Check the counts; ``ValueError`` if they are impossible."""
         if min(self.delineated, self.false_positives, self.false_negatives) < 0:
             raise ValueError("counts are not negative")
         if self.false_positives > self.delineated:
@@ -71,7 +71,7 @@ class Acceptance:
 
     @property
     def true_lesions(self) -> int:
-        """Lesions that are there, delineated or not."""
+        """True lesions, delineated or missed."""
         return self.true_positives + self.false_negatives
 
     @property
@@ -139,7 +139,7 @@ class DelineatedLesion:
 
 
 class LesionMap:
-    """The lesions of a mask: which one is at a point, and how far the next one is.
+    """The lesions of a mask, with look-up by position.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def delineated_lesions(labels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[Deli
 def lesion_numbers(mask: np.ndarray) -> np.ndarray:
     """26-connected components of a mask, numbered by their first voxel in the array.
 
-    SimpleITK labels (it is in Slicer; SciPy need not be); the numbering is made here, so that it cannot change with a
+    SimpleITK labels (always in Slicer, unlike SciPy); lesions are numbered here, so that the order cannot change with a
     library's version.
 
     Parameters

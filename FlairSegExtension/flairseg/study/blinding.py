@@ -1,8 +1,8 @@
-"""Neutral copies of the images: into a rater's room when the study is locked, and into a cache while one is shown.
+"""Neutral copies of the images: in a rater's room when the study is locked, and in a cache while one is shown.
 
-What a file could tell about its source: its name, its folder, its header (description, intent, history), the gzip
-header's name and time, its type, its modification time. All of it is replaced. What must stay for the image to mean
-anything stays: voxels and placement. A mirrored copy is the array flipped along its left-right axis.
+Everything that could reveal a file's source is replaced: name, folder, header (description, intent, history), gzip
+header's name and time, data type, modification time. Voxels and geometry are kept.
+A mirrored copy is the array flipped along its left-right axis.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def make_images(
     Returns
     -------
     showings, entries : dict
-        Rater -> what the room knows, and rater -> what the key knows, in order.
+        Rater -> showings of the room, and rater -> entries of the key, in order.
 
     Raises
     ------
@@ -122,10 +122,10 @@ def make_images(
 
 
 class ImageCache:
-    """The files of the one showing that is on screen, in a folder of the system's temporary files that goes again.
+    """The files of the showing on screen, in a temporary folder.
 
     A viewer shows names and paths of what it has loaded; these are the same for every case of every study:
-    ``<temporary>/reading-<random>/flair.nii.gz`` and ``labels.nii.gz``. What a killed program left is removed when the
+    ``<temporary>/reading-<random>/flair.nii.gz`` and ``labels.nii.gz``. Files of a killed program are removed when the
     next one starts.
 
     Parameters
@@ -176,7 +176,7 @@ class ImageCache:
             folder = Path(self._note.read_text(encoding="utf-8"))
         except OSError:
             return
-        # The note is a file that anybody could write: nothing but a cache of ours is ever removed.
+        # The note is untrusted: only FlairSeg's own cache is ever removed.
         if folder.name.startswith(_CACHE_PREFIX) and folder.parent == Path(tempfile.gettempdir()):
             shutil.rmtree(folder, ignore_errors=True)
         self._note.unlink(missing_ok=True)
@@ -208,7 +208,7 @@ def _write_pair(
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the file system has no such thing."""
+    """Hard-link a file, or copy it where the file system has no links."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""The files of a case of the work list, read and brought onto one grid: what a reader opens, corrects and judges.
+"""The files of a case of the work list, on one grid: opened, corrected and judged by a reader.
 
 There are two label maps: ``original`` is the model's result, ``labels`` is what the reader continues from - the newest
 version in the archive of cases, else a ``.seg.nrrd`` that was corrected in 3D Slicer, else the original. So a
@@ -29,13 +29,13 @@ from .queue import QueueItem, summary_of
 #: 3D Slicer's own segmentation beside ``<stem>_labels.nii.gz``.
 _LABELS, _SEGMENTATION = "_labels.nii.gz", ".seg.nrrd"
 _PREFIX = "FlairSeg."
-#: Voxels that are looked at for window and level.
+#: Number of voxels sampled for window and level.
 _SAMPLE = 1_000_000
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """A case as it is put into the scene.
+    """A case for the scene.
 
     Attributes
     ----------
@@ -43,15 +43,15 @@ class CaseFiles:
     volume : Volume
         The FLAIR on a right-handed grid, which 3D Slicer wants; ``name`` is the case's.
     shown : tuple of float
-        Gray values that are shown black and white.
+        Gray values shown as black and white.
     original : CompactAnswer or None
         The model's labels and, where they were kept, probabilities; None if the case has no segmentation.
     labels : ndarray of uint8, shape (K, J, I), or None
-        What the reader continues from; None if that is the original.
+        Labels from which the reader continues; None if that is the original.
     going_on_from : str
-        Where ``labels`` come from, as text; empty if they are None.
+        Source of ``labels``, as text; empty if they are None.
     tags : mapping of int to mapping of str to str
-        Class value -> provenance (``FlairSeg.model``, ...) as it was kept with that segment; empty if nothing is known.
+        Class value -> provenance (``FlairSeg.model``, ...) stored with that segment; empty if unknown.
     warnings : tuple of str
     confidence : LesionConfidence or None
         How lesion confidence follows from probability and volume, as the summary has it of the model.
@@ -68,7 +68,7 @@ class CaseFiles:
     confidence: LesionConfidence | None = None
 
     def correction(self) -> tuple[Box, np.ndarray, np.ndarray] | None:
-        """What a reader corrected earlier: box (K, J, I), original and reader's labels in it; None if nothing."""
+        """Return a reader's earlier corrections: box (K, J, I), original and reader's labels in it; None if none."""
         if self.original is None or self.labels is None:
             return None
         before = self.original.full_labels()
@@ -151,7 +151,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     ----------
     item : QueueItem
     archive : CaseArchive, optional
-        Where verdicts are kept.
+        Archive of verdicts.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     """
     if item.flair is None:
         raise InputNotFoundError(
-            "The FLAIR of this case is not known.", "Name it in a list of cases: case, flair, labels."
+            "The FLAIR of this case is unknown.", "Name it in a list of cases: case, flair, labels."
         )
     grid = SceneGrid.of(read_volume(item.flair))
     volume = replace(grid.volume, name=item.case)

@@ -1,4 +1,4 @@
-"""``flairseg study check``: is everything what was locked, and does every record stand where it was written?
+"""``flairseg study check``: compare a study with what was locked, and every record with its position.
 
 What is compared with what:
 
@@ -35,7 +35,7 @@ from .study import Study
 
 E = TypeVar("E", bound=StudyEvent)
 
-#: What a finding is about.
+#: Subject of a finding.
 PROTOCOL = "protocol"
 KEY = "key"
 ORDER = "order"
@@ -50,7 +50,7 @@ _EVENTS = "events"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it was locked, or not as it must be.
+    """One deviation from the locked state, or from the rules.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def check_protocol(path: str | Path) -> list[Finding]:
     Raises
     ------
     ProtocolError
-        If the file itself is not valid: nothing else can be looked at then.
+        If the file itself is not valid: nothing else can be checked then.
     """
     path = Path(path)
     protocol = load_protocol(path)
@@ -108,7 +108,7 @@ def check_protocol(path: str | Path) -> list[Finding]:
 
 
 def check_study(study: Study) -> list[Finding]:
-    """Everything that is not as it was locked; empty if the study is intact."""
+    """All deviations from the locked state; empty if the study is intact."""
     findings: list[Finding] = []
     protocol = _protocol(study, findings)
     key = _key(study, findings)
@@ -123,7 +123,7 @@ def check_study(study: Study) -> list[Finding]:
                 findings += _codes(room, key)
             findings += _records(study, room)
     findings += _chains(study)
-    # What is wrong with the store as a whole is met once with every stream.
+    # Faults of the store as a whole occur once with every stream.
     return list(dict.fromkeys(findings))
 
 
@@ -244,7 +244,7 @@ def _records(study: Study, room: Room) -> Iterator[Finding]:
             yield Finding(RECORD, where, error.message)
             continue
         if not isinstance(event, RaterEvent):
-            yield Finding(RECORD, where, "no event of this kind belongs into a rater's stream.")
+            yield Finding(RECORD, where, "events of this kind do not belong in a rater's stream.")
             continue
         readable.append(event)
         for problem in _foreign(study, room, event):
@@ -253,7 +253,7 @@ def _records(study: Study, room: Room) -> Iterator[Finding]:
 
 
 def _foreign(study: Study, room: Room, event: RaterEvent) -> Iterator[str]:
-    """What an event carries that is not this study's or this room's."""
+    """Return the fields of an event that do not belong to this study or room."""
     for name, found, expected in (
         ("study_id", event.study_id, study.id),
         ("rater", event.rater, room.rater),
@@ -283,7 +283,7 @@ def _answers(room: Room, events: list[RaterEvent]) -> Iterator[Finding]:
         if answer is None:
             continue
         if answer.event_id != answer_event_id(answer.study_id, answer.rater, showing.code):
-            yield Finding(RECORD, where, "its answer does not have the id that an answer to it has.")
+            yield Finding(RECORD, where, "its answer has an invalid id.")
         if {mark.id: mark for mark in answer.marks} != showing.marks:
             yield Finding(RECORD, where, "the marks of its answer are not those that were placed.")
         if not isinstance(answer, Answered):
@@ -311,7 +311,7 @@ def _chains(study: Study) -> Iterator[Finding]:
             try:
                 problems = log.verify(stream)
                 if log.pending:
-                    yield Finding(STORE, stream, f"{log.pending} events wait outside of the store.")
+                    yield Finding(STORE, stream, f"{log.pending} events are not yet in the store.")
             finally:
                 log.close()
         except FlairSegError as error:
@@ -358,4 +358,4 @@ def _revealing(protocol: Protocol) -> Iterator[Finding]:
     for place, text in texts.items():
         for name in sorted(names):
             if name.casefold() in text.casefold():
-                yield Finding(PROTOCOL, place, f"raters read {name!r} here, which tells what is compared.")
+                yield Finding(PROTOCOL, place, f"raters read {name!r} here, which reveals what is compared.")

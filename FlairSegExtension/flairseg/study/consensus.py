@@ -1,4 +1,4 @@
-"""Several readers' masks of one case: how far they agree, one mask of all, and dots at the lesions that anyone drew."""
+"""Masks of several readers of one case: agreement, combined mask, and dots at all delineated lesions."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def combined(masks: Sequence[np.ndarray], how: str) -> np.ndarray:
 def dots_of(
     drawn: Mapping[str, np.ndarray], ijk_to_ras: np.ndarray, distance_mm: float = DOT_DISTANCE_MM
 ) -> list[tuple[tuple[float, float, float], list[str]]]:
-    """Centres of mass of all lesions that anyone drew; those nearer than ``distance_mm`` are one dot.
+    """Centres of mass of all delineated lesions; those nearer than ``distance_mm`` are one dot.
 
     The largest lesions come first, and smaller ones near an existing dot join it.
 
     Parameters
     ----------
     drawn : mapping of str to ndarray, shape (K, J, I)
-        Who -> class values.
+        Reader -> class values.
     ijk_to_ras : ndarray, shape (4, 4)
         mm, RAS.
     distance_mm : float
@@ -45,7 +45,7 @@ def dots_of(
     Returns
     -------
     list of (tuple of 3 float, list of str)
-        RAS mm, and who drew a lesion there.
+        RAS mm, and the readers who drew a lesion there.
     """
     lesions: Iterable[tuple[float, tuple[float, float, float], str]] = (
         (lesion.volume_ml, lesion.centre_ras, who)

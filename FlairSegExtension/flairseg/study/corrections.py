@@ -1,4 +1,4 @@
-"""What can be changed after the answer: an answer, by an event that names the old one, and the mask."""
+"""Corrections after the answer: of an answer, by an event that names the old one, and of the mask."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def correct_answer(recording: Recording, code: str, question_id: str, value: Ans
     state = recording.state.showings.get(code)
     if state is None or state.answer is None or state.failed:
         raise AnswerRefusedError(
-            f"The showing {code} has no answer that could be corrected.", "Answer it when it is its turn."
+            f"The showing {code} has no answer that could be corrected.", "Answer it when it is shown."
         )
     question = recording.room.rules.question(question_id)
     if question is None:
         raise AnswerRefusedError(f"The protocol has no question {question_id!r}.", "Check its spelling.")
     if not reason.strip():
-        raise AnswerRefusedError("An answer is not corrected without a reason.", "Say why it is changed.")
+        raise AnswerRefusedError("A correction needs a reason.", "State why it is changed.")
     new = question.accepted(value)
     last = next((e for e in reversed(state.corrections) if e.question == question_id), state.answer)
     event = recording.write(

@@ -1,4 +1,4 @@
-"""A first protocol from folders: images and masks matched by case name, to be looked through and completed by hand."""
+"""A first protocol from folders: images and masks matched by case name, for review and completion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .protocol import PROTOCOL_FORMAT
 from .protocol_reading import parse_protocol
 from .records import ACCEPTABILITY
 
-#: What a mask's name may have after the case's; results of `flairseg segment` come first.
+#: Endings of a mask's name after the case's; results of `flairseg segment` come first.
 _MASK_ENDINGS = ("_labels", "_mask", "_truth", "_seg", "")
 _INSIDE = ("labels", "mask", "truth", "seg")
 
@@ -61,9 +61,9 @@ def draft_protocol(
     folder : Path, optional
         The protocol's own folder: paths below it are written relative to it.
     binary : bool
-        Masks hold 1 for lesion, not the project's own numbering.
+        Lesions have value 1, not the project's own numbering.
     labels : mapping of str to LabelMapping, optional
-        Arm -> what the values of its masks mean, where they are another program's.
+        Arm -> meaning of the values of its masks, if made by another program.
 
     Raises
     ------
@@ -87,14 +87,14 @@ def draft_protocol(
     if not cases:
         raise InputNotFoundError(
             f"No image in {images} has a mask of every arm.",
-            "Name images and masks alike: <case>.nii.gz and <case>_labels.nii.gz.",
+            "Name images and masks consistently: <case>.nii.gz and <case>_labels.nii.gz.",
         )
     return draft_of(design, cases, left_out)
 
 
 @dataclass(frozen=True)
 class StudyDesign:
-    """What a draft says beside its cases.
+    """Settings of a draft, besides its cases.
 
     Attributes
     ----------
@@ -117,9 +117,9 @@ def draft_of(design: StudyDesign, cases: Sequence[Mapping[str, Any]], left_out: 
     ----------
     design : StudyDesign
     cases : sequence of mapping
-        As in the protocol: ``id``, ``flair``, ``arms`` with ``id``, ``mask`` and what is known of each.
+        As in the protocol: ``id``, ``flair``, ``arms`` with ``id``, ``mask`` and further known fields.
     left_out : sequence of str
-        What the draft says was left out.
+        Cases left out of the draft.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def draft_of(design: StudyDesign, cases: Sequence[Mapping[str, Any]], left_out: 
         "id": design.study_id,
         "version": "1.0",
         "title": "Are these lesion masks acceptable?",
-        "instructions": "Click on every delineated lesion that is none, and on every place where one is missing.",
+        "instructions": "Click on every false-positive lesion, and on every missed lesion.",
         "cases": [dict(case) for case in cases],
         "raters": [{"id": rater, "seed": 1000 + n} for n, rater in enumerate(design.raters, 1)],
         "repeats": repeats,

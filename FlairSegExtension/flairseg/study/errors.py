@@ -1,4 +1,4 @@
-"""Typed errors of rating studies; each carries advice, as all of FlairSeg's do."""
+"""Errors of reader studies; each carries advice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..errors import FlairSegError
 
 
 class StudyError(FlairSegError):
-    """Base of the errors of rating studies."""
+    """Base of the errors of reader studies."""
 
 
 class ProtocolError(StudyError):
@@ -17,7 +17,7 @@ class ProtocolError(StudyError):
     place : str
         Where, as in ``cases[3].arms[0].mask``.
     problem : str
-        What is wrong there.
+        The fault.
     """
 
     def __init__(self, place: str, problem: str, advice: str = "Correct this place of the protocol.") -> None:
@@ -31,7 +31,7 @@ class ProtocolError(StudyError):
 
     @property
     def problem(self) -> str:
-        """What is wrong there."""
+        """Description of the fault."""
         return str(self.fields["problem"])
 
 
@@ -44,7 +44,7 @@ class StudyStateError(StudyError):
 
 
 class TamperedError(StudyError):
-    """Something that was locked is not what it was: the protocol, an order, an image, the key or a record."""
+    """A locked item was changed: the protocol, an order, an image, the key or a record."""
 
 
 class BlindedImageError(StudyError):
@@ -60,4 +60,4 @@ class RoomBusyError(StudyError):
 
 
 class ReferenceStepError(StudyError):
-    """A step that a reference session cannot take now (not this reader's turn, no such case or dot)."""
+    """A step that is not possible now in a reference session (not this reader's turn, no such case or dot)."""

@@ -10,7 +10,7 @@ A rater's events carry the *code* of a showing, never a case, an arm or a path: 
 Units and frames: times of day are ISO 8601, UTC, with microseconds and a trailing Z; durations are seconds; points are
 RAS mm in the frame that was shown (marks of mirrored showings are mapped back on export).
 
-The standard library only: importing this module costs nothing.
+Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Recorded(Protocol):
 
     @property
     def kind(self) -> str:
-        """What happened."""
+        """Type of the event."""
 
     @property
     def payload(self) -> Mapping[str, Any]:
@@ -193,12 +193,12 @@ class SessionPaused(TimedEvent, kind="session.paused"):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionResumed(TimedEvent, kind="session.resumed"):
-    """The clock went on."""
+    """The clock was resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown(TimedEvent, kind="showing.shown"):
-    """The showing came on screen; ``again``: not for the first time."""
+    """The showing was displayed; ``again``: not for the first time."""
 
     again: bool
 
@@ -309,7 +309,7 @@ class Delineated(ReferenceCaseEvent, kind="reference.delineated"):
 
 @dataclass(frozen=True)
 class DrawnDot:
-    """A dot and who drew a lesion there; ``ras`` is the centre of mass, mm."""
+    """A dot and the readers who drew a lesion there; ``ras`` is the centre of mass, mm."""
 
     id: str
     ras: tuple[float, float, float]
@@ -331,7 +331,7 @@ class DotsMade(ReferenceCaseEvent, kind="reference.dots_made"):
 
 @dataclass(frozen=True, kw_only=True)
 class DotJudged(ReferenceCaseEvent, kind="reference.dot_judged"):
-    """A reader accepted or refused a dot."""
+    """A reader accepted or rejected a dot."""
 
     reader: str
     dot: str
@@ -349,7 +349,7 @@ class Compared(ReferenceCaseEvent, kind="reference.compared"):
 
 @dataclass(frozen=True, kw_only=True)
 class Returned(ReferenceCaseEvent, kind="reference.returned"):
-    """The case goes back to its readers (``to``)."""
+    """The case is returned to its readers (``to``)."""
 
     round: int
     to: tuple[str, ...] = field(metadata={"read": tuple})

@@ -1,7 +1,7 @@
-"""What a rater gets to see: image and mask on one grid, mirrored or not, in files that say nothing about their source.
+"""Image and mask for a rater: on one grid, mirrored or not, in files that do not reveal their source.
 
-A neutral file is written from voxels and placement alone, with FlairSeg's own header: no description, no intent, no
-history, no name of the original inside or outside. Its gzip stream carries neither a name nor a time.
+A neutral file is written from voxels and geometry only, with FlairSeg's own header: no description, intent,
+history or original name. Its gzip stream carries neither name nor time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .protocol import Arm
 
 @dataclass(frozen=True)
 class Mirror:
-    """A flip of the array along the axis that runs most nearly left to right; the placement stays.
+    """A flip of the array along the axis closest to left-right; the geometry is kept.
 
     Attributes
     ----------
@@ -69,18 +69,18 @@ def read_labels(
 ) -> np.ndarray:
     """A mask on the grid of its image, in the project's class values.
 
-    Read as :func:`flairseg.io.label_maps.read_label_map` reads it; a cropped file is put in its place.
+    Read as :func:`flairseg.io.label_maps.read_label_map` reads it; a cropped file is padded to the grid.
 
     Parameters
     ----------
     path : Path
     classes : mapping of int to int
-        Value in the file -> class value; other values are background. Where every value is its own class, it says
+        Value in the file -> class value; other values are background. Where every value is its own class, it lists
         which of the project's classes are wanted, and the file's own names count.
     grid : Volume
         The image.
     mapping : LabelMapping, optional
-        What the values mean, instead of ``classes``.
+        Meaning of the values, instead of ``classes``.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def read_labels(
         titles = " or ".join(CLASS_BY_VALUE[value].short_name.lower() for value in sorted(wanted))
         raise BlindedImageError(
             f"The mask {path.name} has no segment of {titles}.",
-            "Name the classes that it holds under `classes` of this arm.",
+            "List its classes under `classes` of this arm.",
             code="class-not-in-mask",
         )
     return np.where(np.isin(found.labels, sorted(wanted)), found.labels, 0).astype(np.uint8)
@@ -126,7 +126,7 @@ def read_source(flair: Path) -> Volume:
     Raises
     ------
     BlindedImageError
-        With the reason why it cannot be read.
+        With the reason.
     """
     try:
         return read_volume(flair)
@@ -176,7 +176,7 @@ def source_sha256(path: Path) -> str:
 
 
 def write_neutral(path: Path, array: np.ndarray, grid: Volume) -> None:
-    """Write voxels on a grid as ``.nii.gz`` with a header that tells nothing else.
+    """Write voxels on a grid as ``.nii.gz`` with a neutral header.
 
     Labels become uint8, whole numbers int16, others float32. ``OSError`` if it cannot be written.
     """

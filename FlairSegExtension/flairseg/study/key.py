@@ -1,10 +1,10 @@
-"""The sealed key: which code stands for which case, arm and repeat.
+"""The sealed key: code -> case, arm and repeat.
 
 Scheme: when a study is locked, a key is written into the coordinator's folder, and the sha256 over its canonical JSON,
-the *commitment*, into the rooms and into every record. The key holds 256 random bits, so the commitment tells nothing
-about it; and it cannot be exchanged later, since another key has another sha256. A reading room does not hold the key
-and no program of the reading room opens it. It is opened once the study is closed, and only if it is the key that was
-committed to.
+the *commitment*, into the rooms and into every record. The key holds 256 random bits, so the commitment reveals nothing
+about it; and it cannot be exchanged later, since another key has another sha256. A reading room does not contain the
+key and no program of the reading room opens it. It is opened once the study is closed, and only if it is the key that
+was committed to.
 
 Codes are drawn from the secret: ``HMAC-SHA256(secret, study, rater, position)`` in eight letters and digits of
 Crockford's base 32 (no I, L, O, U), so that neither case, arm nor repeat can be worked out from them.
@@ -35,7 +35,7 @@ _CODE_LETTERS = 8
 
 @dataclass(frozen=True)
 class KeyEntry:
-    """What one code stands for.
+    """Meaning of one code.
 
     Attributes
     ----------
@@ -90,14 +90,14 @@ class SealedKey:
         return content_sha256(self.to_json())
 
     def entry(self, rater: str, code: str) -> KeyEntry:
-        """What a rater's code stands for; ``KeyError`` if the key does not have it."""
+        """Return the meaning of a rater's code; ``KeyError`` if the key does not contain it."""
         for entry in self.entries.get(rater, ()):
             if entry.code == code:
                 return entry
         raise KeyError(code)
 
     def to_json(self) -> dict[str, Any]:
-        """The key as its file has it."""
+        """The content of the key file."""
         return {
             "flairseg_study_key": KEY_FORMAT,
             "study_id": self.study_id,
@@ -147,7 +147,7 @@ def open_key(path: Path, commitment: str) -> SealedKey:
     except OSError as error:
         raise StudyStateError(
             f"The sealed key {path} cannot be read: {error.strerror or error}.",
-            "Only the coordinator's folder holds it; put it back from there.",
+            "Only the coordinator's folder contains it; restore it from there.",
         ) from error
     except ValueError as error:
         raise _altered(path) from error
@@ -186,6 +186,6 @@ def _mirror(raw: Mapping[str, Any]) -> Mirror:
 
 def _altered(path: Path) -> TamperedError:
     return TamperedError(
-        f"{path.name} is not the key that this study was locked with.",
-        "Put the original key back from a backup; results cannot be assigned to cases without it.",
+        f"{path.name} is not the key of this study.",
+        "Restore the original key from a backup; without it results cannot be assigned to cases.",
     )

@@ -1,9 +1,9 @@
-"""Which cases to correct next, so that a model learns most from them: uncertain ones, and unlike each other.
+"""Order of cases for correction (active learning): uncertain and dissimilar cases first.
 
-Corrections of ten cases that are alike teach little more than that of one. Cases are taken one after another; each time
-the one of the largest product of uncertainty (rank of its expected correction) and distance to what was taken or judged
-before, in standardised figures of its result (k-center greedy, Sener and Savarese 2018, ICLR, weighted by uncertainty).
-No image is read: all of it stands in the cases' summaries.
+Correcting ten similar cases adds little over one. Cases are selected one by one; each time the case with the largest
+product of uncertainty (rank of its expected correction) and distance to those selected or judged before, in
+standardised figures of its result (k-center greedy, Sener and Savarese 2018, ICLR, weighted by uncertainty). No image
+is read: the figures are in the cases' summaries.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from ..labels import CLASS_BY_VALUE
 from .queue import NOT_SEGMENTED, OPEN, QueueItem, ordered, summary_of
 
-#: Uncertainty of a case of which none is known, as a share of the largest.
+#: Uncertainty of a case without a known one, as a share of the largest.
 _UNKNOWN = 0.5
 
 
 def learning_order(items: Iterable[QueueItem]) -> list[QueueItem]:
-    """The same cases, those first from which most is to be learnt.
+    """The same cases, most informative for training first.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def greedy(weights: np.ndarray, features: np.ndarray, known: np.ndarray) -> list
     left, order = np.ones(count, bool), []
     for _ in range(count):
         reach = np.where(np.isfinite(distance), distance, 1.0)
-        # Alike cases stay in the order of their uncertainty.
+        # Equal cases stay in the order of their uncertainty.
         score = np.where(left, weights * (reach + 1e-6), -1.0)
         best = int(score.argmax())
         order.append(best)
@@ -83,7 +83,7 @@ def greedy(weights: np.ndarray, features: np.ndarray, known: np.ndarray) -> list
 
 
 def features_of(item: QueueItem) -> list[float]:
-    """Figures of a case by its summary: volumes, lesions, how sure the model is, the grid; NaN where unknown."""
+    """Figures of a case by its summary: volumes, lesions, model confidence, grid; NaN if unknown."""
     content = summary_of(item)
     volumes: Mapping[str, Any] = content.get("volumes_ml") or {}
     grid: Mapping[str, Any] = content.get("grid") or {}

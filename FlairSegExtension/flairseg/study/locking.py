@@ -1,4 +1,4 @@
-"""Locks a protocol: from here on, protocol, order, images and key are fixed by their hashes."""
+"""Lock a protocol: protocol, order, images and key are fixed by their hashes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def lock(
     """
     source, folder = Path(protocol), Path(os.path.abspath(folder))
     if _PASSWORD.search(store):
-        raise ProtocolError("store", "the address holds a password", "Leave it out and keep it in ~/.pgpass.")
+        raise ProtocolError("store", "the address contains a password", "Remove it and keep it in ~/.pgpass.")
     checked = load_protocol(source)
     apart = None if coordinator is None else Path(os.path.abspath(coordinator))
     if (folder / STUDY_NAME).exists():
@@ -75,7 +75,7 @@ def lock(
             raise StudyStateError(f"{apart} is not empty.", "Name a new folder for protocol and key.")
         if apart == folder:
             raise StudyStateError(
-                f"{apart} is the study's own folder.", "Name a folder where no rater looks, for protocol and key."
+                f"{apart} is the study's own folder.", "Name a folder inaccessible to raters, for protocol and key."
             )
     if folder.exists() and any(folder.iterdir()):
         raise StudyStateError(f"{folder} is not empty.", "Name a new folder for the study.")
@@ -123,18 +123,20 @@ def _put_apart(source: Path, target: Path) -> None:
 
 
 def _try_store(store: str) -> None:
-    """Reach a server, or refuse what is no server's address.
+    """Connect to a server, or refuse an invalid address.
 
     Raises
     ------
     ProtocolError
-        If the text is no address.
+        If the text is not an address.
     StoreError
         If the server cannot be reached or refuses.
     """
     if "://" not in store:
         raise ProtocolError(
-            "store", f"{store!r} is no address", "Write postgresql://user@host/database, or leave it out for SQLite."
+            "store",
+            f"{store!r} is not an address",
+            "Write postgresql://user@host/database, or leave it out for SQLite.",
         )
     try:
         create_store(store)
@@ -145,14 +147,14 @@ def _try_store(store: str) -> None:
 
 
 def _locked_already(folder: Path, protocol: Protocol, coordinator: Path | None) -> Study:
-    """The study that is there, if it is this protocol's: a lock that was interrupted before its record is completed."""
+    """The existing study, if it is of this protocol; a lock interrupted before its record is completed."""
     study = Study(folder, coordinator)
     if study.protocol_sha256 == protocol.sha256 and not study.own_events():
         create_store(study.store_address())
         study.record_lock()
         return study
     raise StudyStateError(
-        f"{folder} holds a locked study already ({study.id}).",
+        f"{folder} already contains a locked study ({study.id}).",
         "A locked study cannot be changed. Name another folder for a new one.",
     )
 
@@ -205,7 +207,7 @@ def _make(
 
 
 def _secret_without_collisions(protocol: Protocol, plans: dict[str, tuple[PlannedShowing, ...]]) -> str:
-    """A secret under which no two codes of the study are alike (one in 2**40 pairs would be)."""
+    """A secret without equal codes in the study (expected in one of 2**40 pairs)."""
     while True:
         secret = new_secret()
         codes = [code_of(secret, protocol.id, rater, s.position) for rater, order in plans.items() for s in order]

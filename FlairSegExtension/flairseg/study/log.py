@@ -1,8 +1,8 @@
-"""Records a study's events: on this computer's disk before a click returns, in the store in the background.
+"""Record a study's events: on the local disk before a click returns, in the store in the background.
 
-Two outboxes share one folder. The first only writes down; the second, in a thread of its own, carries what is there to
-the store. So neither a slow nor an unreachable server delays a reader, and a program that is killed leaves whatever the
-store does not have yet for the next one.
+Two outboxes share one folder. The first only writes; the second, in its own thread, delivers to
+the store. So neither a slow nor an unreachable server delays a reader, and a killed program leaves events that the
+store lacks to the next one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ E = TypeVar("E", bound=StudyEvent)
 
 @dataclass(frozen=True)
 class WrittenEvent:
-    """An event as this computer's journal has it."""
+    """An event in the local journal."""
 
     event_id: str
     kind: str
@@ -98,7 +98,7 @@ class EventLog:
         return replace(event, event_id=receipt.event_id)
 
     def flush(self) -> int:
-        """Deliver now, and wait for it; how many events are still pending (:attr:`problem` says why)."""
+        """Deliver now, and wait for it; return the number of pending events (:attr:`problem` gives the reason)."""
         return self._carrier.flush()
 
     def events(self, stream: str, complete: bool = False) -> list[Recorded]:
@@ -108,7 +108,7 @@ class EventLog:
         ----------
         stream : str
         complete : bool
-            Refuse to give less than all: raise if the store cannot be reached.
+            Raise if the store cannot be reached, instead of returning part of the events.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class EventLog:
         except StoreError:
             raise
         except FlairSegError:
-            # SQLAlchemy is not installed (yet): what this computer recorded is there all the same.
+            # SQLAlchemy is not installed (yet): local records are still available.
             if complete:
                 raise
         known = {event.event_id for event in found}
@@ -134,20 +134,20 @@ class EventLog:
         return found + [WrittenEvent(e.event_id, e.kind, e.payload) for e in own if e.event_id not in refused]
 
     def head(self, stream: str) -> dict[str, Any] | None:
-        """Number and hash of a stream's last event in the store; None if it has none. ``StoreError`` as it comes."""
+        """Number and hash of a stream's last event in the store; None if it has none. May raise ``StoreError``."""
         with self._store() as store:
             head = store.head(stream)
         return None if head is None else {"sequence": head.sequence, "hash": head.hash}
 
     def verify(self, stream: str) -> list[str]:
-        """Problems of a stream, as sentences: its chain, and what this computer recorded and the store lacks.
+        """Problems of a stream, as sentences: its chain, and local records missing in the store.
 
         Raises
         ------
         StoreError
             If the store cannot be reached.
         """
-        # In this order: an event that is delivered meanwhile must not look as if the store had lost it.
+        # In this order: an event delivered meanwhile must not appear lost.
         recorded = [event for event in self._writer.recorded() if event.stream == stream]
         pending = {event.event_id for event in self._carrier.pending}
         with self._store() as store:
@@ -167,13 +167,13 @@ class EventLog:
                 continue
             stored = rows.get(event.event_id)
             if stored is None:
-                found.append(f"{event.kind} {event.event_id} was acknowledged and is not in the store any more.")
+                found.append(f"{event.kind} {event.event_id} was acknowledged and is no longer in the store.")
             elif (stored.kind, stored.payload) != (event.kind, event.payload):
-                found.append(f"{event.kind} {event.event_id} does not say in the store what was recorded here.")
+                found.append(f"{event.kind} {event.event_id} differs in the store from what was recorded here.")
         return found
 
     def close(self) -> None:
-        """Stop delivering, and close files and store. What is pending stays on the disk. No effect the second time."""
+        """Stop delivering, and close files and store. Pending events stay on the disk. No effect the second time."""
         self._ending.set()
         self._wanted.set()
         if self._thread is not None:
@@ -218,8 +218,8 @@ def open_store(address: str) -> ReviewStore:
 
     if "://" not in address and not Path(address).is_file():
         raise StoreUnavailableError(
-            f"The event store {Path(address).name} is not there.",
-            "Answers are kept in the room; connect the study's folder again, or give the room back to the coordinator.",
+            f"The event store {Path(address).name} is missing.",
+            "Answers are kept in the room; connect the study's folder again, or return the room to the coordinator.",
         )
     return ReviewStore(address, patience_s=_PATIENCE_S)
 

@@ -1,4 +1,4 @@
-"""The showing on screen: its clock, marks, choices and display, each recorded as it comes, until the answer."""
+"""The showing on screen: its clock, marks, choices and display, each recorded as it occurs, until the answer."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ E = TypeVar("E", bound=TimedEvent)
 
 
 class OpenShowing:
-    """One showing of a rating session, from the screen to its answer.
+    """One showing of a rating session, from display to answer.
 
-    A showing that was begun in an earlier session comes back with its marks, choices and times.
+    A showing begun in an earlier session is restored with its marks, choices and times.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class OpenShowing:
     showing : Showing
     paused : bool
     correction : MaskCorrection or None
-        The edit of the mask that is under way, after the answer.
+        The current edit of the mask, after the answer.
     """
 
     def __init__(self, recording: Recording, showing: Showing) -> None:
@@ -111,7 +111,7 @@ class OpenShowing:
 
     @property
     def acceptance(self) -> Acceptance:
-        """Counts, and what S5's rule proposes."""
+        """Counts, and the proposal of S5's rule."""
         question = self._rules.acceptability
         threshold = () if question is None else (question.threshold,)
         return acceptance_of(len(self.showing.lesions.lesions), self.marks, *threshold)
@@ -169,8 +169,8 @@ class OpenShowing:
         number = self.showing.lesions.number_at(ras, LESION_TOLERANCE_MM)
         if number is None:
             raise AnswerRefusedError(
-                "There is no delineated lesion at this place.",
-                "Click on a lesion to call it false; mark a missing lesion with the other key.",
+                "There is no delineated lesion at this position.",
+                "Click on a lesion to mark it as false positive; mark a missed lesion with the other key.",
             )
         return self._false_positive_on(number) or self._place(FALSE_POSITIVE, ras, number)
 
@@ -179,11 +179,11 @@ class OpenShowing:
         self._check_takes_marks()
         lesions = self.showing.lesions
         if lesions.index_of(ras) is None:
-            raise AnswerRefusedError("This place is outside of the image.", "Click inside the image.")
+            raise AnswerRefusedError("This position is outside the image.", "Click inside the image.")
         if lesions.number_at(ras) is not None:
             raise AnswerRefusedError(
-                "There is a delineated lesion at this place, so none is missing.",
-                "Mark a place outside of the delineated lesions.",
+                "There is a delineated lesion at this position, so none is missed.",
+                "Mark a position outside the delineated lesions.",
             )
         return self._place(FALSE_NEGATIVE, ras, None)
 
@@ -191,7 +191,7 @@ class OpenShowing:
         """Take a mark back, see :meth:`StudySession.remove_mark`."""
         self._check_takes_marks()
         if mark_id not in self._state.marks:
-            raise AnswerRefusedError("There is no such mark on this showing.", "It was taken back already.")
+            raise AnswerRefusedError("There is no such mark on this showing.", "It was already removed.")
         self._write_active(MarkRemoved, mark_id=mark_id)
 
     def _false_positive_on(self, number: int) -> Mark | None:
@@ -269,7 +269,7 @@ class OpenShowing:
         missing, expired = self.missing, self.remaining_s == 0.0
         if missing and not expired:
             raise AnswerRefusedError(
-                f"Not answered yet: {', '.join(missing)}.", "Answer it, or give the showing up as not ratable."
+                f"Not answered yet: {', '.join(missing)}.", "Answer it, or declare the showing not ratable."
             )
         return self._finish(
             Answered,
@@ -284,7 +284,7 @@ class OpenShowing:
         """Record that the showing cannot be rated, see :meth:`StudySession.give_up`."""
         self._check_running()
         if not reason.strip():
-            raise AnswerRefusedError("A showing is not given up without a reason.", "Say why it cannot be rated.")
+            raise AnswerRefusedError("Declaring a showing not ratable needs a reason.", "State why it cannot be rated.")
         return self._finish(NotRated, reason=reason)
 
     def leave(self) -> None:
@@ -303,7 +303,7 @@ class OpenShowing:
         """Refuse if it has its answer already, or is paused."""
         if self.answered:
             raise AnswerRefusedError(
-                "This case is answered already.", "Correct the answer, with a reason, or go to the next case."
+                "This case is already answered.", "Correct the answer, with a reason, or go to the next case."
             )
         if self.paused:
             raise AnswerRefusedError("The session is paused.", "Resume it first.")

@@ -1,8 +1,8 @@
-"""The protocol of a rating study: one JSON file that says everything the methods section of a paper has to say.
+"""The protocol of a reader study: one JSON file with everything a methods section needs.
 
 :mod:`.protocol_reading` reads it from its file and checks it.
 
-Once the study is locked (:mod:`.study`), the sha256 over the protocol's canonical JSON stands in every record.
+Once the study is locked (:mod:`.study`), the sha256 of the protocol's canonical JSON is part of every record.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .records import (
 #: Version of the file format: the value of the key ``flairseg_study``.
 PROTOCOL_FORMAT = 1
 
-#: How much a rater may know. ``full``: a fresh code for every showing. ``source``: the case's id is shown, what made
+#: Blinding. ``full``: a new code for every showing. ``source``: the case's id is shown, the source of
 #: the mask is not. ``open``: case and arm are shown.
 BLIND_FULL = "full"
 BLIND_SOURCE = "source"
@@ -47,7 +47,7 @@ class Arm:
     Attributes
     ----------
     id : str
-        What is compared: the same id in every case (a model, another model, a human).
+        The arm: the same id in every case (a model, another model, a human).
     mask : str
         Label file, relative to the protocol's folder or absolute.
     classes : mapping of int to int
@@ -56,7 +56,7 @@ class Arm:
         Meaning of the values instead of ``classes``, as :func:`flairseg.io.label_meanings.parse_meaning` takes it
         (``binary``, ``samseg``, ``1=lesion``).
     model, model_sha256, reader : str
-        Who made it.
+        Source of the mask.
     """
 
     id: str
@@ -92,7 +92,7 @@ class StudyCase:
 
 @dataclass(frozen=True)
 class Rater:
-    """Who rates: a code, never a name.
+    """A rater: a code, never a name.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class Question:
         Raises
         ------
         ValueError
-            Saying what an answer to this question looks like.
+            Describing a valid answer.
         """
         if self.type == LIKERT_5:
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 5:
@@ -199,7 +199,7 @@ class Washout:
 
 @dataclass(frozen=True)
 class Display:
-    """How a showing looks when it opens; what the rater changes is logged.
+    """Initial display of a showing; the rater's changes are logged.
 
     Attributes
     ----------
@@ -222,12 +222,12 @@ class Display:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The part of a protocol that a reading room knows: what is asked and how it is shown, not what is compared.
+    """The part of a protocol known to a reading room: questions and display, not the comparison.
 
     Attributes
     ----------
     title : str
-        Shown to the raters: it must not name what is compared.
+        Shown to the raters: must not name what is compared.
     questions : tuple of Question
     instructions : str
         Shown before the first case.
@@ -236,7 +236,7 @@ class Rules:
     time_limit_s : float or None
         Seconds for one showing, pauses not counted.
     idle_after_s : float
-        Without activity for this long, the rater counts as idle.
+        Time without activity after which the rater counts as idle.
     confidence, comment, correction : bool
         Ask for confidence 1..5; offer a comment; offer the mask for correction after the answer.
     display : Display
@@ -280,7 +280,7 @@ RULE_KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(Rules):
-    """A rating study, as its JSON file says it.
+    """A reader study, as defined by its JSON file.
 
     Attributes
     ----------
@@ -289,9 +289,9 @@ class Protocol(Rules):
         Training cases come first, once per arm, and count in no result.
     raters : tuple of Rater
     repeats : int
-        How often every case and arm is shown to every rater.
+        Showings of every case and arm to every rater.
     mirror_repeats : bool
-        Show every other repeat mirrored left to right (which of them first is drawn by lot).
+        Show every other repeat mirrored left to right (which first is random).
     washout : Washout
     minimum_lesion_mm3 : float
         Smaller lesions are removed from every mask before it is shown (S5: 10.7); 0 keeps all.

@@ -1,7 +1,7 @@
-"""Protocols of studies from JSON: each value checked, the place of what is wrong named.
+"""Read protocols of studies from JSON; errors name the invalid place.
 
-Checked against ``protocol.schema.json`` with jsonschema where that is installed, and key by key here, which holds
-everywhere (Slicer's Python has no jsonschema). A key that is not known is an error: a mistyped ``repeat`` must not
+Checked against ``protocol.schema.json`` with jsonschema where installed, and key by key here, which works
+everywhere (Slicer's Python has no jsonschema). An unknown key is an error: a mistyped ``repeat`` must not
 silently mean one showing instead of two.
 """
 
@@ -57,7 +57,7 @@ def load_protocol(path: str | Path) -> Protocol:
     Raises
     ------
     ProtocolError
-        Naming the first place that is wrong; also if the file cannot be read.
+        Naming the first invalid place; also if the file cannot be read.
     """
     path = Path(path)
     try:
@@ -74,7 +74,7 @@ def load_protocol(path: str | Path) -> Protocol:
 
 
 def parse_protocol(raw: Any) -> Protocol:
-    """Check a protocol's JSON content and give it its form; errors as for :func:`load_protocol`."""
+    """Parse and check a protocol's JSON content; errors as for :func:`load_protocol`."""
     protocol = _protocol(_Reader(raw, ""), raw)
     problem = _schema_problem(raw)
     if problem is not None:
@@ -105,7 +105,7 @@ def _schema_problem(raw: Any) -> tuple[str, str] | None:
 
 
 class _Reader:
-    """One JSON object that is read key by key and knows where it stands in the file."""
+    """One JSON object that is read key by key and knows its position in the file."""
 
     def __init__(self, content: Any, place: str) -> None:
         if not isinstance(content, dict):
@@ -186,7 +186,7 @@ class _Reader:
         return _Reader(self.get(key, {}), self.place(key))
 
     def finish(self) -> None:
-        """Refuse what nobody asked for."""
+        """Refuse unknown keys."""
         unknown = sorted(set(self._content) - self._read)
         if unknown:
             raise self.fail(unknown[0], f"there is no such key; here belong {', '.join(sorted(self._read))}")
@@ -223,12 +223,12 @@ def _protocol(reader: _Reader, raw: dict[str, Any]) -> Protocol:
 
 
 def _rules(reader: _Reader) -> dict[str, Any]:
-    """What :class:`Rules` is made of."""
+    """Read the fields of :class:`Rules`."""
     questions = reader.items("questions", _question)
     _unique([q.id for q in questions], reader.place("questions"), "question")
     for n, question in enumerate(questions):
         if question.id in (CONFIDENCE_QUESTION, COMMENT_QUESTION):
-            raise reader.fail(f"questions[{n}].id", f"{question.id!r} is asked for by the switch of that name")
+            raise reader.fail(f"questions[{n}].id", f"{question.id!r} is set by the option of that name")
     if sum(question.type == ACCEPTABILITY for question in questions) > 1:
         raise reader.fail("questions", f"more than one is of type {ACCEPTABILITY}; a showing has one set of marks")
     return {
@@ -362,18 +362,18 @@ def _display(reader: _Reader) -> Display:
 
 
 def _unique(ids: list[str], place: str, what: str) -> None:
-    """Ids are kept apart without regard to case: they become folder names, and some file systems ignore case."""
+    """Ids must be unique regardless of case: they become folder names, and some file systems ignore case."""
     seen: set[str] = set()
     for name in ids:
         if name.casefold() in seen:
-            raise ProtocolError(place, f"the {what} {name!r} stands there twice")
+            raise ProtocolError(place, f"the {what} {name!r} occurs twice")
         seen.add(name.casefold())
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a key that stands there twice would silently lose one of its values."""
+    """A JSON object without duplicate keys, which would silently lose a value."""
     content = dict(pairs)
     if len(content) != len(pairs):
         twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"the key {twice!r} stands there twice")
+        raise ValueError(f"the key {twice!r} occurs twice")
     return content

@@ -1,15 +1,15 @@
-"""The work list of a reading room: which case next? The one that probably needs most correction.
+"""The work list of a reading room: cases that probably need most correction first.
 
-Score: the *expected correction* in ml of lesion, if the model's probabilities are right about themselves,
+Score: the *expected correction* in ml of lesion, if the model's probabilities are calibrated,
 
     sum over lesion voxels of (1 - p)  +  sum over all other voxels with p >= 0.05 of p,     p = probability of lesion,
 
-in other words, the volume that a reader is expected to remove and to add. The floor of 0.05 keeps the sum over millions
-of background voxels from drowning the rest. Where there are no probabilities but a lesion table with each lesion's
-confidence (mean probability, or the share of such lesions that readers drew), the first half alone is known; where
-there is neither, the case has no score and comes after those that do.
+i.e. the volume that a reader is expected to remove and add. The floor of 0.05 keeps the sum over millions of background
+voxels from dominating. Where there are no probabilities but a lesion table with each lesion's confidence (mean
+probability, or the share of such lesions that readers drew), only the first sum is known; where there is neither, the
+case has no score and comes after the others.
 
-The score orders work; it is no measure of quality, and nothing is accepted because of it.
+The score orders the work list; it is no measure of quality and leads to no acceptance.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
 
-#: State of a case that nobody has judged yet, and of one that has no segmentation.
+#: State of a case not judged yet, and of one without a segmentation.
 OPEN = "open"
 NOT_SEGMENTED = "not segmented"
 STATES = (OPEN, NOT_SEGMENTED, REJECTED, ACCEPTED_AFTER_EDITS, ACCEPTED)
@@ -56,7 +56,7 @@ class QueueItem:
     ----------
     case : str
     flair, labels, probabilities, summary : Path or None
-        Its files, as far as they are there.
+        Its files, as far as they exist.
     expected_correction_ml : float or None
         The score; None: not known.
     why : str
@@ -67,10 +67,10 @@ class QueueItem:
     state : str
         ``OPEN``, ``NOT_SEGMENTED``, or the last verdict in the archive.
     versions : int
-        How many versions the archive holds.
+        Number of versions in the archive.
     warnings : tuple of str
     problem : str
-        Why the case cannot be opened; empty if nothing is known against it.
+        Why the case cannot be opened; empty if no reason is known.
     priority : float or None
         Of a list that orders its cases itself: higher comes first. None: ordered by the score.
     """
@@ -108,7 +108,7 @@ def work_list(
         the columns ``case, flair, labels, probabilities, summary`` (``flair`` suffices) and, where the list orders its
         cases itself, ``priority`` and ``why``; or images.
     archive : CaseArchive, optional
-        Where verdicts are kept: gives each case its state.
+        Archive of verdicts, for the state of each case.
     done : bool
         Also list cases that were accepted.
     progress : callable, optional
@@ -119,7 +119,7 @@ def work_list(
     Returns
     -------
     list of QueueItem
-        Open cases by falling priority and score, then those without one, then the judged ones; alike ones by name. A
+        Open cases by falling priority and score, then those without one, then the judged ones; equal ones by name. A
         faulty case is listed, with the reason in ``problem`` or ``warnings``.
 
     Raises
@@ -163,7 +163,7 @@ def next_case(items: Iterable[QueueItem], after: str = "") -> QueueItem | None:
 
 
 def summary_of(item: QueueItem) -> dict[str, Any]:
-    """What ``<stem>_summary.json`` says about a case; empty if there is none, or if it cannot be read."""
+    """Read ``<stem>_summary.json`` of a case; empty if missing or unreadable."""
     content = _json(item.summary) if item.summary is not None else None
     return content if isinstance(content, dict) else {}
 
@@ -239,12 +239,12 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[QueueItem]:
 
 
 def _named_apart(found: list[QueueItem]) -> list[QueueItem]:
-    """Verdicts go by name: cases that share one take their path's name if any could have it, else a hash in theirs."""
+    """Make case names unique, as verdicts are stored by name: by a part of the path, else by a hash."""
     names = [folded(files.case) for files in found]
     for n, files in enumerate(found):
         place = files.flair or files.summary
         if names.count(names[n]) > 1 and is_common(files.case) and place is not None:
-            # Written before names that any case could have were given their folder's.
+            # Written before generic names were qualified by the folder.
             found[n] = replace(files, case=case_name(place))
     names = [folded(files.case) for files in found]
     for n, files in enumerate(found):
@@ -298,7 +298,7 @@ def _from_csv(path: Path) -> Iterator[QueueItem]:
 
 
 def _number(text: str | None) -> float | None:
-    """A finite number of a list's cell; None where there is none."""
+    """A finite number of a list's cell; None if there is none."""
     try:
         number = float(text or "")
     except ValueError:
@@ -315,7 +315,7 @@ def _from_image(path: Path) -> QueueItem:
 
 
 def _from_summary(path: Path) -> QueueItem | None:
-    """A case that ``flairseg segment`` wrote; None if the file is another program's."""
+    """A case written by ``flairseg segment``; None if the file is of another program."""
     content = _json(path)
     if not isinstance(content, dict) or "input" not in content or "lesion_count" not in content:
         return None
@@ -323,7 +323,7 @@ def _from_summary(path: Path) -> QueueItem | None:
     named = str(content["input"] or "")
     flair = find_input(named, path.parent, content.get("grid"))
     if flair is None and named:
-        # Kept, so that the list says what is missing.
+        # Kept, so that the list shows what is missing.
         flair = Path(named)
     labels, probabilities = (path.with_name(f"{stem}{e}") for e in (_LABELS, _PROBABILITIES))
     return QueueItem(
@@ -339,7 +339,7 @@ def _from_summary(path: Path) -> QueueItem | None:
 
 
 def _scored(found: QueueItem) -> QueueItem:
-    """The case whose files were found, with what its summary and its score say."""
+    """The case whose files were found, with its summary and score."""
     warnings: list[str] = []
     item = found
     by_lesions = None
@@ -351,7 +351,7 @@ def _scored(found: QueueItem) -> QueueItem:
         except (AttributeError, KeyError, TypeError, ValueError):
             text = f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it."
             warnings.append(CaseWarning(text, "summary-left-out"))
-    score, why = None, "No probabilities and no lesion table: not known."
+    score, why = None, "No probabilities and no lesion table: unknown."
     if found.labels is None:
         why = "Not segmented yet."
     elif found.probabilities is not None:
@@ -374,7 +374,7 @@ def _scored(found: QueueItem) -> QueueItem:
 
 
 def _with_summary(found: QueueItem, summary: Mapping[str, Any]) -> QueueItem:
-    """The case with what its summary says of it."""
+    """The case with the data of its summary."""
     count, ml = summary.get("lesion_count"), summary.get("volumes_ml", {}).get(CLASS_BY_VALUE[LESION].id)
     return replace(
         found,
@@ -385,11 +385,11 @@ def _with_summary(found: QueueItem, summary: Mapping[str, Any]) -> QueueItem:
 
 
 def _problem(found: QueueItem) -> str:
-    """Why a case cannot be opened, as far as it shows without reading an image; empty if it can."""
+    """Why a case cannot be opened, determined without reading an image; empty if it can."""
     if found.flair is None:
-        return "Its FLAIR is not known: the summary names none."
+        return "Its FLAIR is unknown: the summary names none."
     if not found.flair.exists() and found.summary is not None:
-        return f"The FLAIR that its summary names is gone ({found.flair}): put it back, or name it in a list of cases."
+        return f"The FLAIR named in its summary is missing ({found.flair}): restore it, or name it in a list of cases."
     missing = next((p for p in (found.flair, found.labels) if p is not None and not p.exists()), None)
     return "" if missing is None else f"There is no file or folder {missing}."
 
@@ -421,7 +421,7 @@ def _order(item: QueueItem) -> tuple[int, bool, float, bool, float, str]:
 
 
 def _json(path: Path) -> Any:
-    """A JSON file's content; None if it cannot be read: a case without its summary is still a case."""
+    """A JSON file's content; None if it cannot be read: the case is listed without its summary."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

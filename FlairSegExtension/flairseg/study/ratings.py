@@ -1,4 +1,4 @@
-"""From a closed study's records and its key to tidy tables: one row per answer, per mark, per corrected mask.
+"""Tidy tables of a closed study, from its records and key: one row per answer, mark and corrected mask.
 
 >>> from flairseg.study import Study, tables
 >>> found = tables(Study("study"))                                               # doctest: +SKIP
@@ -31,7 +31,7 @@ FAILURES_CSV = "not_rated.csv"
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that was to be rated and was not, or does not count.
+    """A showing that was not rated or does not count.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class StudyTables:
-    """What a study gives.
+    """Result of a study.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Writes the events of one rating session: to the disk first, then into the rater's state."""
+"""Record the events of one rating session: on the disk first, then in the rater's state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ E = TypeVar("E", bound=RaterEvent)
 
 
 class Recording:
-    """What a rating session records, and the rater's state that follows from it.
+    """Recorder of a rating session, and the rater's state that follows from its events.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Recording:
         Closed by :meth:`close`.
     clock : Clock
     application : str
-        Name and version of the program around.
+        Name and version of the host program.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ def _check_study(room: Room, log: EventLog) -> None:
             event.rooms.get(room.rater) != room.sha256 or event.protocol_sha256 != room.protocol_sha256
         ):
             raise TamperedError(
-                "This room is not the one that was locked: its rules, its order or its images were exchanged.",
+                "This room is not the one that was locked: its rules, order or images were replaced.",
                 "Stop rating, keep the folder as it is, and ask the coordinator to check the study.",
                 code="room-altered",
             )

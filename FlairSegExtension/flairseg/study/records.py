@@ -1,9 +1,9 @@
-"""Streams and ids of a study's events, the values of answers and marks, and the tidy rows that analysis reads.
+"""Streams and ids of a study's events, values of answers and marks, and the tidy rows for analysis.
 
 The events themselves are in :mod:`flairseg.study.events`. After the study is closed and the key unsealed,
 :mod:`flairseg.study.ratings` joins the two to the rows below.
 
-The standard library only: importing this module costs nothing.
+Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def study_event_id(study_id: str, kind: str) -> str:
 
 # --- vocabulary ------------------------------------------------------------------------------------------------------
 
-#: Ids of what the protocol's switches ask for, beside the questions that it lists.
+#: Ids of the protocol's optional questions, beside those it lists.
 CONFIDENCE_QUESTION = "confidence"
 COMMENT_QUESTION = "comment"
 
-#: Response types, named as in the contract's CSV where it names them.
+#: Response types, named as in the contract's CSV where listed there.
 ACCEPTABILITY = "Acceptability"
 LIKERT_5 = "Likert_5"
 YES_NO = "Yes_No"
@@ -83,7 +83,7 @@ class Mark:
     kind : str
         ``FALSE_POSITIVE`` (tied to a delineated lesion) or ``FALSE_NEGATIVE`` (a place without one).
     ras : tuple of 3 float
-        Where it was clicked, RAS mm, in the frame that was shown.
+        Position of the click, RAS mm, in the frame that was shown.
     lesion : int or None
         Number of the delineated lesion (1, 2, ... in the order of
         :func:`~flairseg.study.acceptance.delineated_lesions`); None for a false negative.
@@ -109,7 +109,7 @@ class Mark:
 class Rating:
     """One answer of one rater to one question about one showing: a row of the tidy table.
 
-    What an import does not know is None.
+    Fields unknown to an import are None.
 
     Attributes
     ----------
@@ -132,11 +132,11 @@ class Rating:
     active_seconds, idle_seconds : float or None
         Time at work on the showing; time without activity within it. Pauses count in neither.
     delineated, false_positives, false_negatives : int or None
-        Lesions in the mask; of them called false; missed ones that were marked.
+        Lesions in the mask; those called false; missed ones that were marked.
     delineated_ml : float or None
         Volume of all lesions in the mask, ml.
     proposed : str or None
-        What S5's rule proposed to the rater.
+        The proposal of S5's rule.
     confidence : int or None
         1 (guessing) to 5 (certain).
     comment : str
@@ -152,11 +152,11 @@ class Rating:
     corrected : bool
         ``value`` was changed after it was given (both are in the store).
     first_value : str, int, float or None
-        What was answered first; equal to ``value`` unless ``corrected``.
+        The first answer; equal to ``value`` unless ``corrected``.
     model, reader : str
-        Who made the mask: model id and version, or human reader; from the protocol.
+        Source of the mask: model id and version, or human reader; from the protocol.
     study_id, session_id, event_id, protocol_sha256 : str
-        Where the row comes from.
+        Source of the row.
     """
 
     case: str

@@ -1,20 +1,20 @@
-"""A reference that experts agree on, with its history: S5's two steps, or S4's "until they agree".
+"""Consensus reference of experts, with its history: S5's two steps, or S4's "until they agree".
 
 **S5, two steps.** Each reader delineates alone. Later (S5: six months) every reader is shown a dot at the centre of
-mass of every lesion that anyone, reader or tool, had drawn, does not learn whose it was, accepts or refuses it, and
+mass of every lesion drawn by any reader or tool, without its source, accepts or rejects it, and
 delineates those that he or she accepts. The reference is the readers' second masks, combined.
 
 **S4, until they agree.** Two readers label independently; where the Dice coefficient of their masks is below 0.85, the
-case goes back to both, until it no longer is. The reference is their last masks, combined.
+case is returned to both, until it no longer is. The reference is their last masks, combined.
 
-How masks are combined is said in the file and in the record: ``union`` (S5 evaluates against the union of its two
+How masks are combined is stored in the file and in the record: ``union`` (S5 evaluates against the union of its two
 experts), ``intersection`` or ``majority`` (more than half of the readers).
 
 ::
 
     <folder>/
       reference.json                          what was set up
-      masks/<case>/<reader>_v<NNN>.nii.gz     every mask of every reader, none ever replaced
+      masks/<case>/<reader>_v<NNN>.nii.gz     every mask of every reader, never replaced
       references/<case>.nii.gz                the agreed reference
       events/                                 outbox; events go to the store as a study's do
 """
@@ -89,7 +89,7 @@ class Reference:
     agreement : dict of str to float
         ``reader|reader`` -> Dice of their last masks.
     rounds : int
-        How often it was delineated.
+        Number of delineations.
     history : tuple of ReferenceCaseEvent
         All events of the case.
     """
@@ -103,7 +103,7 @@ class Reference:
 
 
 class ReferenceSession:
-    """Readers agreeing on reference masks. Not thread-safe; close it, or use it as a context.
+    """Consensus on reference masks. Not thread-safe; close it, or use it as a context.
 
     Parameters
     ----------
@@ -148,10 +148,10 @@ class ReferenceSession:
         self._log.flush()
         self._log.close()
 
-    # --- what is to be done ------------------------------------------------------------------------------------------
+    # --- tasks -------------------------------------------------------------------------------------------------------
 
     def tasks(self, reader: str) -> tuple[Task, ...]:
-        """What a reader has to do, by case; agreed cases are not among them."""
+        """Return a reader's tasks by case; agreed cases are not among them."""
         self._check_reader(reader)
         found = (self._task(case, reader) for case in self.setup.flairs)
         return tuple(task for task in found if task is not None)
@@ -186,7 +186,7 @@ class ReferenceSession:
     # --- what readers do ---------------------------------------------------------------------------------------------
 
     def save_mask(self, case: str, reader: str, labels: np.ndarray, active_seconds: float = 0.0) -> Path:
-        """Keep a reader's mask of a case; when the last reader's is there, what follows happens.
+        """Save a reader's mask of a case; the last reader's mask starts the next step.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class ReferenceSession:
         task = self._task(case, reader)
         if task is None or task.what not in (DELINEATE, DELINEATE_ACCEPTED, DELINEATE_AGAIN):
             raise ReferenceStepError(
-                f"{reader} has no mask of {case} to draw now.", "Look at the list of tasks: it says what is next."
+                f"{reader} has no mask of {case} to draw now.", "The list of tasks shows what is next."
             )
         image = read_source(resolve(self.folder, self.setup.flairs[case]))
         mask = np.where(np.asarray(labels) == LESION, np.uint8(LESION), np.uint8(0))
@@ -235,18 +235,18 @@ class ReferenceSession:
         return folder / name
 
     def judge(self, case: str, reader: str, dot: str, accepted: bool) -> None:
-        """Accept or refuse a dot; again changes it, and both stay in the history.
+        """Accept or reject a dot; a repeated call changes it, and both stay in the history.
 
         Raises
         ------
         ReferenceStepError
-            If there is no such dot, or it is not the time for it.
+            If there is no such dot, or it cannot be judged now.
         """
         task = self._task(case, reader)
         if task is None or task.what not in (JUDGE_DOTS, DELINEATE_ACCEPTED):
-            raise ReferenceStepError(f"{reader} has no dots of {case} to judge now.", "Look at the list of tasks.")
+            raise ReferenceStepError(f"{reader} has no dots of {case} to judge now.", "Check the list of tasks.")
         if dot not in {d.id for d in self.dots(case)}:
-            raise ReferenceStepError(f"{case} has no dot {dot}.", "Take the dots that the session gives.")
+            raise ReferenceStepError(f"{case} has no dot {dot}.", "Use the dots given by the session.")
         if self.judged(case, reader).get(dot) != accepted:
             self._write(DotJudged, case=case, reader=reader, dot=dot, accepted=bool(accepted))
 
@@ -267,7 +267,7 @@ class ReferenceSession:
         return Reference(case, self.folder / agreed.file, self._load(agreed), dict(agreed.dice), agreed.round, history)
 
     def problems(self) -> list[str]:
-        """Masks that are not what was saved, and records that were tampered with, in words; empty if all is intact."""
+        """Describe masks that changed since they were saved, and records that were tampered with; empty if intact."""
         found = [str(problem) for problem in self._log.verify(self._stream)]
         for event in self._events:
             if isinstance(event, (Delineated, Agreed)):
@@ -285,7 +285,7 @@ class ReferenceSession:
             self._write(ReferenceStarted, setup_sha256=sha256, software=software())
         elif started.setup_sha256 != sha256:
             raise TamperedError(
-                f"{SETUP_NAME} was changed after the session was started.", "Put it back, or start a new session."
+                f"{SETUP_NAME} was changed after the session was started.", "Restore it, or start a new session."
             )
 
     def _task(self, case: str, reader: str) -> Task | None:
@@ -313,7 +313,7 @@ class ReferenceSession:
         return Task(case, DELINEATE_ACCEPTED, 2)
 
     def _advance(self, case: str) -> None:
-        """Do what follows from a round's last mask; also after a crash between the two."""
+        """Start the next step after a round's last mask; also after a crash between the two."""
         if self._last(case, Agreed) is not None:
             return
         if self.setup.method == UNTIL_AGREEMENT:
@@ -379,7 +379,7 @@ class ReferenceSession:
         path = self.folder / event.file
         labels, _ = read_neutral_labels(path)
         if labels_sha256(labels) != event.labels_sha256:
-            raise TamperedError(f"{path.name} is not the mask that was saved.", "Put it back from a backup.")
+            raise TamperedError(f"{path.name} is not the mask that was saved.", "Restore it from a backup.")
         return labels
 
     def _write(self, cls: type[ReferenceEvent], **content: Any) -> None:
@@ -407,7 +407,7 @@ def start(folder: str | Path, setup: ReferenceSetup, store: str = "") -> Referen
     """
     folder = Path(folder)
     if (folder / SETUP_NAME).exists():
-        raise StudyStateError(f"{folder} holds a reference session already.", "Name a new folder.")
+        raise StudyStateError(f"{folder} already contains a reference session.", "Name a new folder.")
     write_setup(folder, setup, store)
     create_store(store or str(folder / SQLITE_NAME))
     return ReferenceSession(folder)

@@ -1,7 +1,7 @@
 """A reader's view of a reference session: the tasks, one open case, and its answer.
 
-Each call opens the session anew, so that it includes what other readers did meanwhile, and may run in any thread. Masks
-are exchanged on the right-handed grid that 3D Slicer shows, and kept on the image's own.
+Each call opens the session anew, so that it includes other readers' changes, and may run in any thread. Masks
+are exchanged on the right-handed grid that 3D Slicer shows, and stored on the image's own.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Row:
     ----------
     case : str
     task : Task or None
-        What the reader has to do; None if the case is agreed on.
+        The reader's task; None if the case is agreed on.
     dots, judged : int
-        How many dots there are, and how many the reader has judged.
+        Number of dots, and of those the reader has judged.
     dice : float or None
         Smallest agreement of two readers when their masks were compared last.
     reference : Path or None
@@ -63,7 +63,7 @@ class Work:
     grid : SceneGrid
         Its image.
     shown : tuple of float
-        Gray values that are shown black and white.
+        Gray values shown as black and white.
     mask : ndarray of uint8, shape (K, J, I), or None
         The reader's own last mask in the scene's order; None at the first time. Other readers' are never handed out.
     dots : tuple of Dot
@@ -80,12 +80,12 @@ class Work:
 
 
 def overview(folder: str | Path, reader: str = "", clock: Clock | None = None) -> Overview:
-    """What a session is about, and what a reader has to do in it.
+    """Description of a session, and a reader's tasks in it.
 
     Raises
     ------
     StudyError
-        If there is no such session or reader, or something was tampered with.
+        If there is no such session or reader, or a record was tampered with.
     """
     with ReferenceSession(folder, clock) as session:
         if not reader:
@@ -114,14 +114,14 @@ def begin(folder: str | Path, case: str, reader: str, clock: Clock | None = None
     Raises
     ------
     ReferenceStepError
-        If the reader has nothing to do with it.
+        If the reader has no task for it.
     StudyError
         If its image or mask cannot be read.
     """
     with ReferenceSession(folder, clock) as session:
         task = next((task for task in session.tasks(reader) if task.case == case), None)
         if task is None:
-            raise ReferenceStepError(f"There is no task for {case} now.", "Look at the list of tasks.")
+            raise ReferenceStepError(f"There is no task for {case} now.", "Check the list of tasks.")
         grid = SceneGrid.of(read_source(resolve(session.folder, session.setup.flairs[case])))
         mask = session.own_mask(case, reader)
         return Work(
@@ -142,7 +142,7 @@ def save_mask(
     active_seconds: float = 0.0,
     clock: Clock | None = None,
 ) -> Row:
-    """Keep a reader's mask; what has become of the case by it.
+    """Save a reader's mask; return the case's new state.
 
     Parameters
     ----------
@@ -167,12 +167,12 @@ def save_mask(
 def judge(
     folder: str | Path, case: str, reader: str, dot: str, accepted: bool, clock: Clock | None = None
 ) -> dict[str, bool]:
-    """Accept or refuse a dot; what the reader has judged of this case by now.
+    """Accept or reject a dot; return the reader's judgements of this case so far.
 
     Raises
     ------
     ReferenceStepError
-        If there is no such dot, or it is not the time for it.
+        If there is no such dot, or it cannot be judged now.
     """
     with ReferenceSession(folder, clock) as session:
         session.judge(case, reader, dot, accepted)

@@ -1,4 +1,4 @@
-"""What a reference session is about, and what its readers have to do: set-up, tasks, dots."""
+"""Set-up of a reference session: tasks and dots of its readers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ INTERSECTION = "intersection"
 MAJORITY = "majority"
 COMBINATIONS = (UNION, INTERSECTION, MAJORITY)
 
-#: S4: below it a case goes back to its readers.
+#: S4: below it a case is returned to its readers.
 DICE_THRESHOLD = 0.85
-#: What a reader can have to do.
+#: Tasks of a reader.
 DELINEATE = "delineate"
 JUDGE_DOTS = "judge dots"
 DELINEATE_ACCEPTED = "delineate accepted"
@@ -38,7 +38,7 @@ WAIT = "wait"
 
 @dataclass(frozen=True)
 class ReferenceSetup:
-    """What a reference session is about.
+    """Definition of a reference session.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class ReferenceSetup:
     method : str
         One of ``METHODS``.
     tools : mapping of str to sequence of str
-        Case -> masks by tools, whose lesions get dots too (two steps only); ``FILE:MEANING`` says what the values mean
-        (:func:`flairseg.io.label_meanings.parse_meaning`).
+        Case -> masks by tools, whose lesions get dots too (two steps only); ``FILE:MEANING`` gives the meaning of the
+        values (:func:`flairseg.io.label_meanings.parse_meaning`).
     combine : str
         One of ``COMBINATIONS``.
     dice : float
@@ -93,13 +93,13 @@ class ReferenceSetup:
 
 @dataclass(frozen=True)
 class Dot:
-    """A place to judge; whose lesion it was is not said.
+    """A position to judge, without the source of its lesion.
 
     Attributes
     ----------
     id : str
     ras : tuple of 3 float
-        Centre of mass of a lesion that somebody drew, RAS mm.
+        Centre of mass of a delineated lesion, RAS mm.
     """
 
     id: str
@@ -108,7 +108,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Task:
-    """What a reader has to do with a case.
+    """A reader's task for a case.
 
     Attributes
     ----------
@@ -141,12 +141,14 @@ def read_setup(folder: Path) -> dict[str, Any]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StudyStateError(
-            f"{folder} holds no reference session ({error.strerror or error}).", "Start one first."
+            f"{folder} contains no reference session ({error.strerror or error}).", "Start one first."
         ) from error
     except ValueError as error:
-        raise TamperedError(f"{path.name} is not JSON any more ({error}).", "Put it back from a backup.") from error
+        raise TamperedError(f"{path.name} is no longer JSON ({error}).", "Restore it from a backup.") from error
     if not isinstance(raw, dict) or raw.get("flairseg_reference") != SETUP_FORMAT:
-        raise StudyStateError(f"{path.name} is of another format.", "Open it with the FlairSeg that made it.")
+        raise StudyStateError(
+            f"{path.name} is of another format.", "Open it with the version of FlairSeg that made it."
+        )
     return raw
 
 
@@ -156,4 +158,4 @@ def setup_from(raw: Mapping[str, Any]) -> ReferenceSetup:
     try:
         return ReferenceSetup(**{**known, "readers": tuple(known["readers"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise TamperedError(f"{SETUP_NAME} is not valid: {error}.", "Put it back from a backup.") from error
+        raise TamperedError(f"{SETUP_NAME} is not valid: {error}.", "Restore it from a backup.") from error

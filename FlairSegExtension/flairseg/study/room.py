@@ -1,12 +1,12 @@
-"""A rater's reading room: a folder with the images in order under neutral names, without any trace of their source.
+"""A rater's reading room: a folder with the images in order under neutral names, without their source.
 
 ::
 
     rooms/<rater>/
       room.json                     rules, order of codes, sha256 of every file, the study's commitments
-      images/<code>_flair.nii.gz    image, mirrored where the schedule says so
+      images/<code>_flair.nii.gz    image, mirrored according to the schedule
       images/<code>_labels.nii.gz   mask to be judged
-      events/                       outbox: every click is here before it is acknowledged
+      events/                       outbox: every click, before it is acknowledged
       corrections/                  masks that the rater corrected
 
 The room can be copied to another computer; it holds no case id (unless the blinding level shows it), arm, model, path
@@ -45,7 +45,7 @@ class RoomShowing:
     position : int
         From 0.
     caption : str
-        What the rater may read above it: the code, or what the blinding level allows.
+        Heading shown to the rater: the code, or what the blinding level allows.
     training : bool
     feedback : str
         After a training case's answer.
@@ -114,7 +114,7 @@ class Room:
 
     @classmethod
     def open(cls, folder: str | Path) -> Room:
-        """Read a room and make sure that its order is the one that was locked.
+        """Read a room and check that its order is the locked one.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class Room:
                 "Choose the folder of one rater, inside the folder `rooms` of a locked study.",
             ) from error
         except ValueError as error:
-            raise _altered(path, "it is not JSON any more") from error
+            raise _altered(path, "it is no longer JSON") from error
         try:
             if content["flairseg_room"] != ROOM_FORMAT:
                 raise _altered(path, f"its format is {content['flairseg_room']!r}, not {ROOM_FORMAT}")
@@ -189,7 +189,7 @@ class Room:
 
 
 def room_order_sha256(showings: Iterable[RoomShowing]) -> str:
-    """sha256 over codes, positions and files in order: one showing moved, exchanged or left out changes it."""
+    """sha256 over codes, positions and files in order: moving, exchanging or omitting a showing changes it."""
     return content_sha256([[s.position, s.code, s.training, s.flair_sha256, s.labels_sha256] for s in showings])
 
 

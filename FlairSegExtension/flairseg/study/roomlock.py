@@ -30,7 +30,7 @@ class RoomLock:
             self.release()
             raise RoomBusyError(
                 "This rater's room is open in another window or on another computer.",
-                "Finish or close it there; nothing that was answered there is lost.",
+                "Finish or close it there; no answers are lost.",
             ) from error
 
     def release(self) -> None:

@@ -1,10 +1,11 @@
-"""Who sees what when: an order for every rater that anybody can work out again from the protocol.
+"""Order of showings for every rater, reproducible from the protocol.
 
 Algorithm (``flairseg-order-1``), for a methods section:
 
-1. A *lot* is the sha256 of ``flairseg-order-1``, the study id, the rater's code, the rater's seed, and what the lot is
-   for, joined by line feeds, UTF-8; lots are compared as numbers. Nothing but SHA-256 (FIPS 180-4) is random here, so
-   an order is the same in every version of Python and numpy and on every machine.
+1. A *lot* is the sha256 of ``flairseg-order-1``, the study id, the rater's code, the rater's seed, and the purpose of
+the lot
+   for, joined by line feeds, UTF-8; lots are compared as numbers. SHA-256 (FIPS 180-4) is the only source of
+   randomness, so an order is the same in every version of Python and numpy and on every machine.
 2. Training cases come first, one showing per case and arm, in the order of the protocol.
 3. There are as many rounds as repeats, and a round has as many passes, P, as the case with the most arms has arms. The
    cases are put in the order of their lots. Case n (from 0) with A arms stands in the passes (n + floor(k P / A)) mod P
@@ -12,7 +13,7 @@ Algorithm (``flairseg-order-1``), for a methods section:
    every pass and about equally often first. All rounds share this rotation.
 4. Within a pass, the next showing is always the one of smallest lot (drawn for every attempt, round, pass and case)
    among those whose case has been away long enough: ``washout.arms`` showings of other cases since any showing of that
-   case, ``washout.cases`` since the same case and arm. If none may be shown, the attempt is given up and all is drawn
+   case, ``washout.cases`` since the same case and arm. If none may be shown, the attempt is abandoned and all is drawn
    again with the next attempt number, up to 500 times.
 5. With ``mirror_repeats``, the repeat is mirrored if (repeat number + a lot's parity, drawn per case) is odd: every
    case and arm is seen both ways, half of them mirrored first, and arms of one case the same way in the same round.
@@ -81,7 +82,7 @@ def plan(protocol: Protocol, rater: Rater | str) -> tuple[PlannedShowing, ...]:
     else:
         raise ScheduleError(
             f"No order of {len(protocol.cases)} cases keeps the washout of {_words(protocol.washout)}.",
-            "Ask for fewer cases between repeats or arms, or add cases.",
+            "Require fewer cases between repeats or arms, or add cases.",
         )
     showings = list(training)
     for case, arm, repeat in order:
@@ -91,12 +92,12 @@ def plan(protocol: Protocol, rater: Rater | str) -> tuple[PlannedShowing, ...]:
 
 
 def check_feasible(protocol: Protocol) -> None:
-    """Refuse a washout that no order of so few cases can keep.
+    """Refuse a washout that is impossible with so few cases.
 
     Raises
     ------
     ScheduleError
-        Saying how many cases it takes.
+        Stating the number of cases needed.
     """
     others = len(protocol.cases) - 1
     washout = protocol.washout
@@ -168,7 +169,7 @@ def _passes(protocol: Protocol, base: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 class _History:
-    """How many showings of other cases came since the last showing of a case, and of a case and arm."""
+    """Counter of showings of other cases since the last showing of a case, and of a case and arm."""
 
     def __init__(self, washout: Washout) -> None:
         self._washout = washout

@@ -8,9 +8,9 @@
 ...         session.answer("acceptable", session.acceptance.proposed)
 ...         session.submit()
 
-Every mark and every choice is on the disk before the call returns (the outbox), and in the store as soon as it can be
+Every mark and choice is on the disk before the call returns (the outbox), and in the store as soon as it can be
 reached. A program that crashes loses nothing: the next session opens at the same showing, with its marks. An answer is
-final: a second :meth:`StudySession.submit` of the same showing is refused here and has, wherever it comes from, the
+final: a second :meth:`StudySession.submit` of the same showing is refused and has in any case the
 same event id as the first; a change is a new event that names the old one.
 
 Not thread-safe: all calls from one thread.
@@ -67,7 +67,7 @@ class StudySession:
         clock : Clock, optional
             For tests.
         application : str
-            Name and version of the program around, recorded.
+            Name and version of the host program, recorded.
 
         Raises
         ------
@@ -114,12 +114,12 @@ class StudySession:
 
     @property
     def current(self) -> Showing | None:
-        """What :meth:`next` returned last."""
+        """The last result of :meth:`next`."""
         return None if self._open is None else self._open.showing
 
     @property
     def progress(self) -> Progress:
-        """How many showings are answered."""
+        """Number of answered showings."""
         done = [s for s in self.room.showings if self._recording.state.is_answered(s.code)]
         training = sum(s.training for s in self.room.showings)
         trained = sum(s.training for s in done)
@@ -160,7 +160,7 @@ class StudySession:
     def next(self) -> Showing | None:
         """The first showing without an answer, its files in the cache; None if all are answered or during a washout.
 
-        The same showing until it is submitted. A showing that was begun earlier comes back with its marks and choices.
+        The same showing until it is submitted. A showing begun earlier is restored with its marks and choices.
 
         Raises
         ------
@@ -206,7 +206,7 @@ class StudySession:
 
     @property
     def acceptance(self) -> Acceptance:
-        """Counts of the current showing and what S5's rule proposes."""
+        """Counts of the current showing and the proposal of S5's rule."""
         return self._shown().acceptance
 
     @property
@@ -226,7 +226,7 @@ class StudySession:
 
     @property
     def expired(self) -> bool:
-        """Whether the time limit is over: only :meth:`submit` is accepted then, with what there is."""
+        """Whether the time limit is over: only :meth:`submit` is accepted then, with the answers so far."""
         return self.remaining_s == 0.0
 
     @property
@@ -260,7 +260,7 @@ class StudySession:
         return self._shown().click(ras)
 
     def mark_false_positive(self, ras: tuple[float, float, float]) -> Mark:
-        """Mark the delineated lesion at a point as false (the nearest one within 2 mm); marked already: that mark.
+        """Mark the delineated lesion at a point as false (the nearest one within 2 mm); an existing mark is returned.
 
         ``AnswerRefusedError`` if there is no lesion, the time is over, or the showing is paused.
         """
@@ -275,14 +275,14 @@ class StudySession:
         self._shown().remove_mark(mark_id)
 
     def undo_mark(self) -> Mark | None:
-        """Take the last mark back; the mark, or None if there is none."""
+        """Remove the last mark and return it; None if there is none."""
         last = next(reversed(self.marks), None)
         if last is not None:
             self.remove_mark(last.id)
         return last
 
     def answer(self, question_id: str, value: Answer) -> None:
-        """Choose an answer; it can be changed until :meth:`submit`, and None takes it back.
+        """Choose an answer; it can be changed until :meth:`submit`; None clears it.
 
         ``AnswerRefusedError`` if there is no such question, the value is not one of its answers, the time is over, or
         the showing is paused.
@@ -326,7 +326,7 @@ class StudySession:
         return self._shown().submit()
 
     def give_up(self, reason: str) -> str:
-        """Give the current showing up as not ratable (wrong image, artefact); errors as for :meth:`submit`."""
+        """Declare the current showing not ratable (wrong image, artefact); errors as for :meth:`submit`."""
         return self._shown().give_up(reason)
 
     # --- after the answer --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a rater has on screen, and how far he or she is."""
+"""The showing on a rater's screen, and the rater's progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .room import RoomShowing
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a rater is.
+    """A rater's progress.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Progress:
 
 
 class Showing:
-    """What is on screen: two neutral files and what may be said about them.
+    """The showing on screen: two neutral files and the information that may be displayed.
 
     Attributes
     ----------

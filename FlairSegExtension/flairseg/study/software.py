@@ -1,4 +1,4 @@
-"""What ran, for the records: a version that made an answer possible must be known when the answer is read."""
+"""Software versions for the records: an answer must be traceable to the version that recorded it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._version import __version__
 
 
 def software(application: str = "") -> dict[str, str]:
-    """What ran, for the records; no name of a computer or a user."""
+    """Software versions for the records; no name of a computer or a user."""
     return {
         "flairseg": __version__,
         "python": platform.python_version(),

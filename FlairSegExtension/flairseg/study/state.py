@@ -1,4 +1,4 @@
-"""The state of a rater's showings, replayed from the recorded events: the same after a kill -9 as without one."""
+"""The state of a rater's showings, replayed from the recorded events, hence independent of crashes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def replay(events: Iterable[StudyEvent]) -> RaterState:
 
 
 def apply(state: RaterState, event: StudyEvent) -> None:
-    """One more event. What comes for a showing after its answer changes nothing but corrections."""
+    """Apply an event. After the answer of a showing only corrections change its state."""
     if not isinstance(event, ShowingEvent):
         return
     showing = state.of(event.showing)

@@ -1,10 +1,10 @@
-"""A locked study as its coordinator sees it: status, exclusions, closing, unsealing. :mod:`.locking` creates it.
+"""A locked study for its coordinator: status, exclusions, closing, unsealing. :mod:`.locking` creates it.
 
 ::
 
     <study>/
       study.json              what was locked: hashes, the commitment to the key, the store's address
-      coordinator/            protocol and sealed key; keep it away from the raters; it can be elsewhere
+      coordinator/            protocol and sealed key; keep it inaccessible to raters; may be elsewhere
       rooms/<rater>/          see room.py; may be copied to the rater's computer and back
       events.sqlite           the event store, unless a PostgreSQL address was given
 """
@@ -53,18 +53,18 @@ AFTER_UNSEALING = "decided after the key was opened"
 
 
 def _no_study(folder: Path, error: OSError) -> StudyStateError:
-    """The error for a folder that is not a study; often it is a part of one."""
+    """The error for a folder that is not a study, though perhaps inside one."""
     message = f"{folder} is not a locked study: {STUDY_NAME} cannot be read ({error.strerror or error})."
     above = next((p for p in folder.absolute().parents if (p / STUDY_NAME).is_file()), None)
     if above is not None:
-        advice = f"It is inside of the study {above}: name that folder."
+        advice = f"It is inside the study {above}: name that folder."
         return StudyStateError(message, advice, code="part-of-a-study", path=above)
     return StudyStateError(message, "Lock a protocol first.", code="no-study", path=folder)
 
 
 @dataclass(frozen=True)
 class RaterStatus:
-    """How far one rater is.
+    """Progress of one rater.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class StudyStatus:
 
 
 class Study:
-    """A locked study, as its coordinator holds it.
+    """A locked study, for its coordinator.
 
     Parameters
     ----------
@@ -149,13 +149,13 @@ class Study:
             raise _no_study(self.folder, error) from error
         except (KeyError, TypeError, ValueError) as error:
             raise TamperedError(
-                f"{STUDY_NAME} was changed after the study was locked ({error}).", "Put it back from a backup."
+                f"{STUDY_NAME} was changed after the study was locked ({error}).", "Restore it from a backup."
             ) from error
         self.raters = tuple(self.rooms)
 
     @property
     def key_lies_in_study(self) -> bool:
-        """Whether the sealed key is inside the study's folder, where a rater with access might look."""
+        """Whether the sealed key is inside the study's folder, where raters might have access."""
         key = self.coordinator / KEY_NAME
         return key.is_file() and key.resolve().is_relative_to(self.folder.resolve())
 
@@ -174,7 +174,7 @@ class Study:
         if protocol.sha256 != self.protocol_sha256:
             raise TamperedError(
                 "The protocol was changed after the study was locked: its sha256 is not the one in the records.",
-                "Put the locked protocol back, or lock the changed one as a new study.",
+                "Restore the locked protocol, or lock the changed one as a new study.",
             )
         return protocol
 
@@ -188,7 +188,7 @@ class Study:
 
     @contextmanager
     def log(self) -> Iterator[EventLog]:
-        """The coordinator's own way into the store."""
+        """The coordinator's event log."""
         log = EventLog(self.folder / EVENTS, self.store_address())
         try:
             yield log
@@ -197,11 +197,11 @@ class Study:
             log.close()
 
     def plan(self, rater: str) -> tuple[PlannedShowing, ...]:
-        """A rater's order, worked out again from the protocol."""
+        """A rater's order, recomputed from the protocol."""
         return plan(self.protocol, rater)
 
     def events(self, rater: str) -> list[Recorded]:
-        """All of a rater's events: the store's, and those that wait in the room's outbox (delivered if possible)."""
+        """All of a rater's events: the store's, and those pending in the room's outbox (delivered if possible)."""
         folder = self.room_folder(rater)
         if not folder.is_dir():
             with self.log() as log:
@@ -220,19 +220,19 @@ class Study:
             return log.events(study_stream(self.id), complete=True)
 
     def state(self, rater: str) -> RaterState:
-        """What a rater has done so far."""
+        """Return a rater's progress."""
         return replay(read_events(self.events(rater)))
 
     def status(self) -> StudyStatus:
-        """How far everybody is; errors as :class:`~flairseg.study.room.Room` raises them."""
+        """Return all raters' progress; errors as :class:`~flairseg.study.room.Room` raises them."""
         when = {type(event): event.at for event in self._history()}
         raters = tuple(self._rater_status(rater) for rater in self.raters)
         return StudyStatus(when.get(StudyLocked), when.get(StudyClosed), when.get(StudyUnsealed), raters)
 
     def exclude(self, case: str, reason: str) -> None:
-        """Leave a case out of the results; the answers stay in the records, and so does the reason.
+        """Exclude a case from the results; answers and reason stay in the records.
 
-        Who knows the key can choose the cases by their results, so whether it was open then is recorded and reported.
+        With the key, cases could be chosen by their results, so whether it was open is recorded and reported.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class Study:
         if case not in {c.id for c in self.protocol.cases}:
             raise StudyStateError(f"The protocol has no case {case!r}.", "Check its spelling.")
         if not reason.strip():
-            raise StudyStateError("A case is not left out without a reason.", "Say why; reports list it.")
+            raise StudyStateError("Excluding a case needs a reason.", "State it; reports list it.")
         opened = self._has(StudyUnsealed)
         with self.log() as log:
             self._record(log, CaseExcluded, case=case, reason=reason, key_was_open=opened)
@@ -280,13 +280,13 @@ class Study:
             if waiting and not incomplete:
                 raise StudyStateError(
                     f"The study is not finished: {', '.join(waiting)}.",
-                    "Wait for them, or close it as incomplete; the report says so.",
+                    "Wait for them, or close it as incomplete; the report states this.",
                 )
             pending = [f"{r.rater} ({r.pending})" for r in status.raters if r.pending]
             if pending:
                 raise StudyStateError(
-                    f"Answers wait outside of the store: {', '.join(pending)}.",
-                    "Bring the event store back, then close the study again.",
+                    f"Answers are not yet in the store: {', '.join(pending)}.",
+                    "Restore the event store, then close the study again.",
                 )
         # The key is compared before anything is written: a study with a wrong key stays open.
         key = open_key(self.coordinator / KEY_NAME, self.commitment)
@@ -312,14 +312,14 @@ class Study:
         """
         if not self._has(StudyClosed):
             raise StudyStateError(
-                "The study is still open, so its key stays sealed.",
-                "Close it first. Nobody can answer afterwards.",
+                "The study is still open, so its key remains sealed.",
+                "Close it first. No answers are accepted afterwards.",
                 code="study-still-open",
             )
         return open_key(self.coordinator / KEY_NAME, self.commitment)
 
     def record_lock(self) -> None:
-        """Write the lock record; written already: nothing happens."""
+        """Write the lock record unless it exists."""
         with self.log() as log:
             self._record(
                 log,

@@ -1,7 +1,7 @@
 """Time spent: active, idle and paused seconds of one showing, from a monotonic clock.
 
 Between two activities (a click, a key, a scrolled slice) at most ``idle_after_s`` counts as active, the rest as
-idle. Wall-clock time (UTC) is recorded beside it, and never used to compute a duration: clocks get set.
+idle. Wall-clock time (UTC) is recorded too, but never used for durations: clocks get adjusted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def from_timestamp(text: str) -> datetime:
 
 @dataclass(frozen=True)
 class Seconds:
-    """What a showing took so far."""
+    """Times of a showing so far."""
 
     active: float = 0.0
     idle: float = 0.0
@@ -67,7 +67,7 @@ class ActivityTimer:
     idle_after_s : float
         Longest time without activity that still counts as active.
     before : Seconds
-        What was there already (a showing that is taken up again).
+        Times accumulated before (a resumed showing).
     """
 
     def __init__(self, clock: Clock, idle_after_s: float, before: Seconds = Seconds()) -> None:
@@ -83,13 +83,13 @@ class ActivityTimer:
         return self._paused
 
     def touch(self) -> Seconds:
-        """Activity of the rater; what was added up until now."""
+        """Record activity of the rater; return the times so far."""
         self._done = self.seconds()
         self._last = self._clock.monotonic()
         return self._done
 
     def seconds(self) -> Seconds:
-        """What was added up until now, without activity."""
+        """Times accumulated so far, without activity."""
         gap = max(0.0, self._clock.monotonic() - self._last)
         done = self._done
         if self._paused:

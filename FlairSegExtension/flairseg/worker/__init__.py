@@ -1,1 +1,1 @@
-"""The worker process that computes for Slicer: protocol, server, and what it is asked to do."""
+"""The worker process for Slicer: protocol, server, tasks."""

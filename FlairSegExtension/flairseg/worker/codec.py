@@ -1,7 +1,7 @@
-"""Values between Slicer and its process, the same way in both directions: JSON with types by name, arrays as blocks.
+"""Codec of values between Slicer and its process, in both directions: JSON with types by name, arrays as blocks.
 
-Requests and answers of :mod:`.tasks`, volumes, results, warnings: :data:`_TYPES` lists what may cross, so that nothing
-else can be made on the other side.
+Requests and answers of :mod:`.tasks`, volumes, results, warnings: :data:`_TYPES` lists the permitted types, so that
+nothing else can be created on the other side.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ..segmentation.result import Segmentation
 from . import tasks
 from .protocol import ProtocolError
 
-#: Keys of what stands for an array and for a typed value.
+#: Keys of an encoded array and of a typed value.
 _ARRAY, _TYPE = "$array", "$type"
-#: Fields of a result that cross as they are. Volume and probabilities stay where they are.
+#: Fields of a result that are sent as they are. Volume and probabilities are not sent.
 _PLAIN = (
     "device_requested", "device_used", "provider", "source", "seconds", "created", "runtime",
     "input_sha256", "card", "adaptation",
@@ -36,7 +36,7 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class _Codec:
-    """How values of a type cross: their fields, and the way back from these and the request's volume."""
+    """Encoding of a type: its fields, and decoding from these and the request's volume."""
 
     type: type
     fields: Callable[[Any], dict[str, Any]]
@@ -97,7 +97,7 @@ def decode_value(blocks: Sequence[np.ndarray], volume: Volume | None = None) -> 
     ----------
     blocks : sequence of ndarray
     volume : Volume, optional
-        What was asked about: results come back on it.
+        The volume of the request: results are on its grid.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def _segmentation(fields: dict[str, Any], volume: Volume | None) -> Segmentation
     answer = fields["compact"]
     if volume is None or answer.shape != volume.array.shape or not isinstance(fields["card"], ModelCard):
         raise ValueError("another grid, or no card")
-    # Compressing takes a while; here, outside the GUI thread, nobody waits for it.
+    # Compressing takes a while; here, outside the GUI thread, it delays nothing.
     _ = answer.labels_text
     return Segmentation(volume=replace(volume, warnings=()), labels=answer.full_labels(), probabilities=None, **fields)
 
@@ -167,7 +167,7 @@ def _plain_codec(kind: type) -> _Codec:
     return _Codec(kind, _shallow, lambda fields, _volume: kind(**fields))
 
 
-#: Name -> how it crosses.
+#: Name -> encoding.
 _TYPES: dict[str, _Codec] = {
     codec.type.__name__: codec
     for codec in (

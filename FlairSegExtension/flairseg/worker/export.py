@@ -1,4 +1,4 @@
-"""A case as Slicer shows it, written out: the clinician's report and DICOM objects, under a pseudonym if wanted."""
+"""Export of a case as shown in Slicer: report and DICOM objects, pseudonymised if requested."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..report import CaseReport
 
 HTML, PDF, DICOM = "html", "pdf", "dicom"
-#: What can be written.
+#: Possible outputs.
 OUTPUTS = (HTML, PDF, DICOM)
 _ENDINGS = ("_report.html", "_report.pdf", "_seg.dcm", "_sr.dcm", "_report.dcm")
 #: Shares of the whole at which the stages end.
@@ -152,7 +152,7 @@ def _report(case: Segmentation, request: ExportRequest, pseudonyms: Pseudonymise
 def _report_files(
     report: CaseReport, outputs: Sequence[str], reporter: Reporter
 ) -> tuple[dict[str, bytes], bytes | None]:
-    """What is to be written, by kind, and the PDF if a DICOM object is to hold it."""
+    """Return the requested outputs, by kind, and the PDF if a DICOM object is to contain it."""
     pdf = report.pdf() if {PDF, DICOM} & set(outputs) else None
     reporter.update(0.6)
     raw = {} if pdf is None or PDF not in outputs else {PDF: pdf}

@@ -1,4 +1,4 @@
-"""What the worker process does: a function for each request of :mod:`.tasks`. Whatever fails raises a typed error."""
+"""Handlers of the worker process: a function for each request of :mod:`.tasks`. Failures raise typed errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run(request: tasks.Request, progress: ProgressCallback | None = None, cancel
     except OSError as error:
         raise OutputError(
             f"A file could not be read or written ({error.strerror or type(error).__name__}).",
-            "Check that the folder exists, may be written to and has room, then try again.",
+            "Check that the folder exists, is writable and has free space, then try again.",
         ) from error
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 3
 LONGEST_HEADER = 1 << 20
-#: A block may have so many bytes at the most.
+#: Maximum size of a block, bytes.
 LARGEST_BLOCK = 1 << 35
 DTYPES = frozenset(("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"))
 _MOST_BLOCKS, _MOST_AXES = 256, 4
@@ -44,7 +44,7 @@ _PIECE = 1 << 18
 
 
 class ProtocolError(Exception):
-    """The other side sent something that is no message."""
+    """The other side sent an invalid message."""
 
 
 def write_message(stream: BinaryIO, header: dict[str, Any], blocks: Sequence[np.ndarray] = ()) -> None:
@@ -81,7 +81,7 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]] | 
     Raises
     ------
     ProtocolError
-        On anything that is no message, or is cut short.
+        On an invalid or truncated message.
     MemoryError
         If there is not enough memory for a block.
     """
@@ -93,18 +93,18 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]] | 
     try:
         header = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError("a header that is no JSON") from error
+        raise ProtocolError("a header that is not JSON") from error
     if not isinstance(header, dict) or not isinstance(header.get("kind"), str):
         raise ProtocolError("a header without kind")
     described = header.pop("blocks", [])
     if not isinstance(described, list) or len(described) > _MOST_BLOCKS:
-        raise ProtocolError("blocks that are no list")
+        raise ProtocolError("blocks that are not a list")
     layouts = [_layout(block) for block in described]
     return header, [_read_block(stream, dtype, shape) for dtype, shape in layouts]
 
 
 def encode_error(error: BaseException) -> dict[str, Any]:
-    """Type, message, advice, code and fields of an error; one that was not foreseen becomes a :class:`WorkerError`."""
+    """Type, message, advice, code and fields of an error; an unexpected one becomes a :class:`WorkerError`."""
     if isinstance(error, MemoryError):
         error = errors.NotEnoughMemoryError(
             "There was not enough memory to segment this volume.",
@@ -113,7 +113,7 @@ def encode_error(error: BaseException) -> dict[str, Any]:
     elif not isinstance(error, FlairSegError):
         error = WorkerError(
             f"Segmenting stopped at an unexpected error ({type(error).__name__}).",
-            "Segment again; if it stays, report it with the diagnostics.",
+            "Segment again; if the error persists, report it with the diagnostics.",
         )
     kind = f"{type(error).__module__}:{type(error).__qualname__}"
     fields = json.loads(json.dumps(error.fields, default=str))

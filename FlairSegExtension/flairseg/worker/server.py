@@ -55,7 +55,7 @@ def main() -> None:
         try:
             _answer(sink, header, blocks)
         except OSError:
-            # Nobody reads any more.
+            # The parent no longer reads.
             os._exit(0)
         if header["kind"] == "warm" and requests.empty():
             _warm_regions()
@@ -87,7 +87,7 @@ def _listen(source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[n
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(PROTOCOL_STATUS)
-    # At once: nobody waits for the run any more, and no library may hold the process up.
+    # Immediately: the run is no longer needed, and no library may delay the exit.
     os._exit(0)
 
 
@@ -126,7 +126,7 @@ def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> A
 
 
 def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:
-    """Tells Slicer how far a run is, now and then."""
+    """Sends progress to Slicer, at limited rate."""
     sent_at, sent_stage = 0.0, ""
 
     def progress(fraction: float, stage: str) -> None:
@@ -141,7 +141,7 @@ def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:
 
 
 def _warm(header: dict[str, Any]) -> None:
-    """Load packages and network. What is in the way is told by the run that needs them."""
+    """Load packages and network. Errors are reported by the run that needs them."""
     with contextlib.suppress(FlairSegError, ImportError):
         from ..models.store import find_model, networks
         from ..segmentation import pipeline  # noqa: F401 - loaded ahead
@@ -154,8 +154,8 @@ def _warm(header: dict[str, Any]) -> None:
 
 
 def _warm_regions() -> None:
-    """Load what finding regions needs as well. What is in the way is told by the task that needs it."""
-    # SimpleITK raises RuntimeError: whatever it is, the worker goes on.
+    """Load the packages for regions as well. Errors are reported by the task that needs them."""
+    # SimpleITK raises RuntimeError: in any case the worker continues.
     with contextlib.suppress(Exception):
         from ..anatomy.finding import prepare_atlas
 

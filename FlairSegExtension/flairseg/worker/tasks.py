@@ -1,4 +1,4 @@
-"""What Slicer asks its process for, and what it answers: the requests and answers that :mod:`.codec` sends.
+"""Requests and answers between Slicer and the worker process, as sent by :mod:`.codec`.
 
 Arrays are K, J, I; affines IJK -> RAS, mm. Sequences may arrive as lists.
 """
@@ -56,7 +56,7 @@ class CompareRequest:
 
 @dataclass(frozen=True)
 class CompareAnswer:
-    """What several models found.
+    """Result of several models.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class FollowStudy:
 
 @dataclass(frozen=True)
 class FollowRequest:
-    """Find what changed between studies of one patient.
+    """Find the changes between studies of one patient.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class ExportRequest:
     outputs : sequence of str
         Of :data:`flairseg.worker.export.OUTPUTS`; ``dicom`` is SEG, SR and the report's PDF.
     model_id, model_sha256 : str
-        What made the labels.
+        Origin of the labels.
     answer : CompactAnswer, optional
         The model's own, for its probabilities.
     regions : ndarray of uint8, optional
@@ -159,7 +159,7 @@ class ExportRequest:
     warnings : sequence of str
         Of the run.
     review : Review
-        What a reader decided.
+        A reader's decision.
     date : str, optional
         Of the study, ISO 8601.
     followup : dict, optional
@@ -203,9 +203,9 @@ class ExportAnswer:
 
 @dataclass(frozen=True)
 class AdaptRequest:
-    """Adapt the model in use to the reviewed cases of a site, and prove whether it became better.
+    """Adapt the model in use to the reviewed cases of a site, and validate the result.
 
-    What is finished is kept in ``output``: where the process is ended, the next request goes on.
+    Completed parts are kept in ``output``: if the process is ended, the next request resumes.
 
     Attributes
     ----------
@@ -232,7 +232,7 @@ class AdaptAnswer:
 
 
 Request = SegmentRequest | RegionsRequest | CompareRequest | FollowRequest | ExportRequest | AdaptRequest
-#: Everything that crosses the pipe field by field.
+#: Types sent field by field.
 MESSAGES = (
     SegmentRequest, RegionsRequest, RegionsAnswer, CompareRequest, CompareAnswer, FollowStudy, FollowRequest,
     FollowAnswer, ExportRequest, ExportAnswer, AdaptRequest, AdaptAnswer, Review,

@@ -1,4 +1,4 @@
-"""How figures spread over patients: means at a glance, and the papers' violin plots with every patient as a point."""
+"""Distributions over patients: means at a glance, and violin plots with every patient as a point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Figures of a violin plot, in the papers' order (source: S1).
 VIOLINS = ("precision", "recall", "dice", "jaccard", "hd95_mm")
-#: From this many patients on a density says more than the points do.
+#: From this many patients on a density is more informative than points.
 FEWEST_FOR_DENSITY = 8
 #: More points than this are drawn as pixels.
 _VECTOR_POINTS = 300

@@ -1,4 +1,4 @@
-"""How methods are told apart in every figure: colour, dash and marker, the same from the first page to the last."""
+"""Colour, dash and marker of each method, the same in every figure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-#: Columns that count how far a run has come, the first one there is used, and what the axis says.
+#: Columns that count the progress of a run, in order of preference, with axis labels.
 _PROGRESS = {"epoch": "epoch", "step": "step", "iteration": "iteration", "slices": "slices seen"}
 #: Losses, the first one there is used.
 _LOSSES = ("loss", "train_loss", "generator_loss")
@@ -36,7 +36,7 @@ _VALIDATION_LOSSES = ("val_loss", "validation_loss")
 def training_figure(
     logs: Sequence[TrainingLog], name: str = "training", what: str = "", tick: str = "", heading: str = ""
 ) -> Figure | None:
-    """Loss, validation Dice and AUC-PR of runs, a line each; None where no log has a loss or such a figure.
+    """Loss, validation Dice and AUC-PR of runs, a line each; None if no log has a loss or such a metric.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def training_figure(
     what : str
         Begins the caption, for instance the system's name.
     tick : str
-        What the axis counts, where the logs' own column does not say.
+        Label of the axis, where the logs' own column does not define it.
     heading : str
-        Stands above the panels, for a figure that stands alone.
+        Text above the panels, for a standalone figure.
     """
     drawn = [(log, axis) for log in logs if (axis := next((c for c in _PROGRESS if c in log.columns), None))]
     panels = [("loss", "Training loss")] if any(_loss(log) for log, _ in drawn) else []

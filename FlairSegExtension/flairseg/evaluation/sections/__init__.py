@@ -1,4 +1,4 @@
-"""The evaluation report's sections: which tables and figures stand where, in plain values that the template lays out.
+"""Sections of the evaluation report: their tables and figures, as plain values that the template lays out.
 
 Nothing here is markup: every text is escaped by the template. No p-value stands without its n and its correction.
 """
@@ -17,7 +17,7 @@ from .overview import conventions, evaluated, headline
 
 
 def sections(result: EvaluationResult, drawn: Sequence[Figure | Picture], notes: Sequence[str] = ()) -> list[Section]:
-    """Every section that has something to say, in order.
+    """Every non-empty section, in order.
 
     Parameters
     ----------

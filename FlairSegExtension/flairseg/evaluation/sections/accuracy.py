@@ -60,7 +60,7 @@ def _summary_table(result: EvaluationResult, class_id: str, keys: Sequence[str],
 
 
 def _pooled_note(estimate: Estimate | None, result: EvaluationResult) -> str:
-    """What is peculiar about a pooled figure; the few patients are said on top of the report."""
+    """Remarks on a pooled figure."""
     if estimate is None or len(result.cases) < FEW_CASES:
         return ""
     return estimate.note
@@ -196,7 +196,7 @@ def patients(result: EvaluationResult) -> Section:
             tables.append(
                 Table(f"{CLASS_TITLES[class_id]}: lesions, per patient.", columns, made, notes.listed, 2, folded=True)
             )
-    text = ["Open a table to see its rows; in print all are shown."] if tables else []
+    text = ["Expand a table to see its rows; print shows all."] if tables else []
     if cut:
         text.append(
             f"{counted(cut, 'row')} more {'is' if cut == 1 else 'are'} in the CSV files alone, so that this page opens "

@@ -63,10 +63,10 @@ def _line(slope: float, intercept: float) -> str:
 def paired(result: EvaluationResult) -> Section:
     """Wilcoxon's signed-rank test between methods, a table per figure."""
     if len(result.methods) < 2:
-        return Section("paired", "Methods against each other")
+        return Section("paired", "Comparison of methods")
     if not result.paired:
-        return Section("paired", "Methods against each other",
-                       ("No two methods have figures of the same patients: there is nothing to pair.",))  # fmt: skip
+        return Section("paired", "Comparison of methods",
+                       ("No two methods were evaluated on the same patients: nothing can be paired.",))  # fmt: skip
     tables = []
     order = list(dict.fromkeys(test.figure for test in result.paired))
     for key in order:
@@ -94,7 +94,7 @@ def paired(result: EvaluationResult) -> Section:
         f"{FEWEST_PAIRS_TESTED} pairs it cannot give p < 0.05 whatever the data, so no p is shown. Methods that were "
         "trained or tuned on these patients have an advantage that no test sees.",
     )
-    return Section("paired", "Methods against each other", text, tuple(tables))
+    return Section("paired", "Comparison of methods", text, tuple(tables))
 
 
 def _pair(test: PairedTest, key: str, notes: Footnotes) -> tuple[Cell, ...]:

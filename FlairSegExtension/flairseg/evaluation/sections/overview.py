@@ -1,4 +1,4 @@
-"""What comes first: size, headline table, what was evaluated and by which conventions."""
+"""Overview: size, headline table, what was evaluated and by which conventions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HEADLINE = ("precision", "recall", "hd95_mm", "nsd")
 
 
 def few_patients(result: EvaluationResult) -> str | None:
-    """The sentence that stands on top when there are too few patients to conclude anything; None otherwise."""
+    """The caution shown on top when there are too few patients to conclude anything; None otherwise."""
     n = len(result.cases)
     if n >= FEW_CASES:
         return None
     if n < FEWEST_PAIRS_TESTED:
         return (
             f"{counted(n, 'patient')} only. These figures describe {'this patient' if n == 1 else 'these patients'} "
-            "and nothing more: no test can tell methods apart, intervals are not to be trusted, and no conclusion "
+            "and nothing more: no test can distinguish methods, intervals are not to be trusted, and no conclusion "
             "about other patients follows."
         )
     return (
@@ -158,7 +158,7 @@ def _names(names: Sequence[str], most: int = 8) -> str:
 
 
 def conventions(result: EvaluationResult) -> Section:
-    """Conventions in words, and what each figure means."""
+    """Conventions as text, and the definition of each figure."""
     rows = tuple(cells(head, text) for head, text in result.conventions.sentences)
     explained = tuple(
         cells(heading(f.key), f.explanation, {"higher": "higher", "lower": "lower", "zero": "nearer to 0"}[f.better])
@@ -166,7 +166,7 @@ def conventions(result: EvaluationResult) -> Section:
         if f.explanation
     )
     tables = (
-        *([Table("Conventions that the numbers depend on.", ("What", "How"), rows, (), 99)] if rows else []),
+        *([Table("Conventions behind the numbers.", ("What", "How"), rows, (), 99)] if rows else []),
         Table("Figures, from true positives TP, false positives FP and false negatives FN.",
               ("Figure", "Meaning", "Better"), explained, (), 99),
     )  # fmt: skip
@@ -180,6 +180,6 @@ def coverage(result: EvaluationResult) -> str:
 
 
 def share_with_probabilities(result: EvaluationResult) -> str:
-    """How many of the cases came with probabilities."""
+    """Describe the number of cases with probabilities."""
     total = sum(m.cases for m in result.methods)
     return percent(sum(m.probabilities for m in result.methods) / total if total else None, 0)

@@ -1,4 +1,4 @@
-"""How the sections say figures: spreads, intervals, headings; and which classes there are."""
+"""Formats of the sections: spreads, intervals, headings; and the classes present."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From ratings to a report: agreement, acceptance, time and errors of a rating study, with intervals.
+"""Analysis of a reader study: agreement, acceptance, time and errors, with intervals, as a report.
 
 >>> from flairseg.study.analysis import analyse, analyse_study, read_ratings
 >>> analyse_study(Study("study"), "report")                               # doctest: +SKIP

@@ -2,8 +2,8 @@
 
 Ratings are arrays of shape (items, raters): the index of the category that a rater gave, -1 where there is no answer.
 For intra-rater agreement the "raters" are one rater's repeats. statsmodels computes the kappas. Gwet's coefficients
-have no maintained, compatible library in Python (irrCAC pins SciPy 1.12, which excludes NumPy 2), so they stand here
-after Gwet 2008 and 2014, and are checked against his published tables.
+have no maintained, compatible library in Python (irrCAC pins SciPy 1.12, which excludes NumPy 2), so they are
+implemented here after Gwet 2008 and 2014, and checked against his published tables.
 
 Every coefficient is a function of sums over items; :mod:`.intervals` draws whole cases of these sums.
 """
@@ -31,7 +31,7 @@ PERCENT, COHEN, WEIGHTED, FLEISS, AC1, AC2 = (
 )
 _ONE_CATEGORY = (
     "All answers are in one category, so chance agreement is complete and this coefficient is 0/0: "
-    "look at percent agreement and Gwet's coefficient."
+    "see percent agreement and Gwet's coefficient."
 )
 _NO_ITEMS = "No item has two answers to compare."
 
@@ -51,7 +51,7 @@ def quadratic_weights(categories: int) -> np.ndarray:
 
 
 def category_counts(ratings: np.ndarray, categories: int) -> np.ndarray:
-    """How many raters put each item into each category.
+    """Count the raters who put each item into each category.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def gwet_ac(counts: np.ndarray, weights: np.ndarray | None = None) -> float:
     Parameters
     ----------
     counts : ndarray, shape (items, q)
-        Raters per item and category. Items with one answer speak to how often a category is used, as Gwet has it.
+        Raters per item and category. Items with one answer contribute to category prevalence, after Gwet.
     weights : ndarray, shape (q, q), optional
         Agreement weights with 1 on the diagonal.
 
@@ -155,7 +155,7 @@ class Coefficient:
 def coefficients(
     ratings: np.ndarray, categories: int, ordered: bool, clusters: Sequence[int] | np.ndarray, name: str, seed: int
 ) -> list[Coefficient]:
-    """Every coefficient that suits a question, with bootstrap intervals over cases.
+    """Every coefficient applicable to a question, with bootstrap intervals over cases.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def coefficients(
     categories : int
         Number of categories that the question offers.
     ordered : bool
-        Whether they have an order: then weighted kappa and AC2 come along.
+        Whether they are ordered: adds weighted kappa and AC2.
     clusters : sequence of int, one per item
         Index of the case that the item belongs to.
     name, seed
@@ -283,7 +283,7 @@ def _kappa(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _corrected(observed: np.ndarray, by_chance: np.ndarray) -> np.ndarray:
-    """Agreement beyond chance; nan where chance leaves no room (to rounding)."""
+    """Agreement beyond chance; nan if chance agreement is complete (to rounding)."""
     room = 1.0 - by_chance
     return np.where(room > 1e-12, (observed - by_chance) / np.where(room > 1e-12, room, 1.0), math.nan)
 

@@ -1,8 +1,8 @@
-"""GRRAS, CLAIM 2024 and DECIDE-AI, filled in as far as the software knows; the rest is for the authors.
+"""GRRAS, CLAIM 2024 and DECIDE-AI, pre-filled by the software; the rest is for the authors.
 
-The items are named in our own short words under their official numbers; the official wording is in the cited papers:
+Items have short titles of our own under their official numbers; the official wording is in the cited papers:
 GRRAS (Kottner 2011, 10.1016/j.jclinepi.2010.03.002), CLAIM 2024 (Tejani 2024, 10.1148/ryai.240300), DECIDE-AI (Vasey
-2022, 10.1136/bmj-2022-070904). An answer here says what the data and the protocol say and nothing that they do not.
+2022, 10.1136/bmj-2022-070904). Answers are derived from data and protocol only.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .tables import TABLES
 from .wording import counted, percent_with_interval
 
 TO_COMPLETE = "to be completed by the authors"
-#: Why items about training a model are not answered from a rating study.
+#: Reason why items about training a model are not answered from a reader study.
 _MODEL = "See the model card of each arm; " + TO_COMPLETE
 _STATISTICS = "Section “Methods”"
-#: What DECIDE-AI is for, so that nobody claims it for ratings of stored images.
+#: Scope of DECIDE-AI, so that it is not claimed for ratings of stored images.
 _LIVE = (
     "DECIDE-AI is for the early evaluation of a system in live care. A rating study of stored images prepares one: "
     "items on patients' care do not apply to it, and it should not be called one."
@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Checklist:
-    """A reporting guideline with its items, and a note on what it is for."""
+    """A reporting guideline with its items, and a note on its scope."""
 
     name: str
     citation: str
@@ -167,7 +167,7 @@ def _items(table: tuple[tuple[str, str, str], ...], answers: Mapping[str, str]) 
 
 
 class _Facts:
-    """Sentences that more than one checklist needs; empty where nothing is known."""
+    """Sentences used by several checklists; empty if unknown."""
 
     def __init__(self, results: Results) -> None:
         table, study = results.table, results.study

@@ -1,4 +1,4 @@
-"""Are two arms accepted equally often? McNemar's test on the same cases."""
+"""Comparison of acceptance between arms: McNemar's test on the same cases."""
 
 from __future__ import annotations
 

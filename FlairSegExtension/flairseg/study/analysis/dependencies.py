@@ -1,4 +1,4 @@
-"""What the analysis needs beyond the method's own libraries, and what to do where it is not installed."""
+"""Optional packages of the analysis, and the error if they are not installed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The report's figures: SVG drawn by matplotlib, each with the text that says what it shows.
+"""The report's figures: SVG drawn by matplotlib, each with a caption and a description.
 
 Matplotlib's figure objects are used directly, without pyplot: no window, no global state, and any thread may draw.
-Names of raters, arms and questions come from outside; nothing in them is taken for mathematics or markup.
+Names of raters, arms and questions are untrusted; they are not interpreted as mathematics or markup.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _agreement(results: Results) -> Figure | None:
         and (row.scope != INTER or row.showing == "1st")
         and row.coefficient in (PERCENT, COHEN, FLEISS, AC1)
     ]
-    # With two raters Fleiss' kappa all but repeats Cohen's.
+    # With two raters Fleiss' kappa nearly equals Cohen's.
     rows = [row for row in rows if row.coefficient != FLEISS or not _has_cohen(row, rows)]
     if not rows:
         return None
@@ -147,8 +147,8 @@ def _agreement(results: Results) -> Figure | None:
             axes.axhline(y - 0.5, color=GRID, lw=0.8)
     arms = " over all arms" if many else ""
     caption = (
-        f"Agreement on “{question.name}”{arms}, with 95 % intervals. Gwet's AC1 keeps its meaning when almost all is "
-        "answered alike; kappa does not (the kappa paradox)."
+        f"Agreement on “{question.name}”{arms}, with 95 % intervals. Gwet's AC1 remains meaningful when almost all "
+        "answers are alike; kappa does not (the kappa paradox)."
     )
     alt = "; ".join(f"{name} {figure(e.value)}" for name, e, _, _ in lines)
     return finished(sheet, "agreement", caption, alt)
@@ -253,7 +253,7 @@ def _bland_altman_panels(variable: str, rows: Sequence[LimitsRow], arms: bool) -
             axes.axhline(part.value, color=COLOURS[1], lw=1.2, dashes=dashes)
         axes.set_ylim(-1.12 * extent, 1.12 * extent)
         if np.ptp(first + second) == 0:
-            # One place for all: an axis of its own size would have ticks of thousandths.
+            # Common limits: automatic ones would have ticks of thousandths.
             middle = float(first[0] + second[0]) / 2
             axes.set_xlim(middle - 1, middle + 1)
         axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -393,7 +393,7 @@ def _error_map(results: Results) -> Figure | None:
     placed = (
         f"Of {counted(cases, 'case')} with marks, {results.framed_cases} were fitted by the box of their brain"
         if results.framed_cases
-        else "No image was at hand to fit the patients to the head, so marks are in scanner millimetres about their "
+        else "No image was available to fit the patients to the head, so marks are in scanner millimetres about their "
         "common middle"
     )
     caption = (

@@ -22,14 +22,14 @@ from .tidy import Exclusion
 from .wording import counted
 
 _BLINDING = {
-    BLIND_FULL: "Raters saw a fresh code for every showing and neither patient, case nor source of a mask",
+    BLIND_FULL: "Raters saw a new code for every showing and neither patient, case nor source of a mask",
     BLIND_SOURCE: "Raters saw the case's code and not the source of a mask",
     BLIND_NONE: "Raters were not blinded to case and source of a mask",
 }
 
 
 def study_inputs(study: Study) -> AnalysisInputs:
-    """Everything that a closed study holds for its analysis; the records are checked first.
+    """Analysis inputs of a closed study; the records are checked first.
 
     Findings of the check do not stop the analysis; the report shows them.
 
@@ -79,7 +79,7 @@ def analyse_study(
 
 
 def describe(protocol: Protocol, chain_verified: bool | None = None, remarks: Iterable[str] = ()) -> StudyDescription:
-    """A protocol in the words of a methods section."""
+    """A protocol as text for a methods section."""
     from ..._version import __version__
 
     washout = []
@@ -127,7 +127,7 @@ def _told(failure: Failure) -> str:
 
 
 def _frames(study: Study, key: SealedKey, cases: set[str]) -> tuple[dict[str, CaseFrame], list[str]]:
-    """Brain boxes of the cases with marks, from a reading room's image that was not mirrored; and what went wrong."""
+    """Brain boxes of the cases with marks, from an unmirrored image of a reading room; and problems."""
     frames: dict[str, CaseFrame] = {}
     failed: list[str] = []
     for rater, entries in key.entries.items():

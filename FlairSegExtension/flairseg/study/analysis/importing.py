@@ -1,10 +1,10 @@
-"""Ratings collected elsewhere: the contract's wide and long CSV forms, and the tidy ``ratings.csv`` that we write.
+"""Ratings collected elsewhere: the contract's wide and long CSV forms, and the tidy ``ratings.csv`` of FlairSeg.
 
 Wide: ``Case_ID, Question_ID, Question_Text, Response_Type, Response_Value_Expert_1, Notes_Expert_1, ...``, one row per
 case and question. Long: ``case, question, rater, repeat, value``, with more columns of
-:class:`~flairseg.study.records.Rating` where they are known. Commas, semicolons or tabs, also told by Excel's
+:class:`~flairseg.study.records.Rating` where they are known. Commas, semicolons or tabs, also set by Excel's
 ``sep=`` line; UTF-8 (with or without BOM), UTF-16 with BOM or Windows-1252; decimal points or commas, no thousands
-separators. What the response types of other questionnaires mean is in :mod:`.response_types`.
+separators. Response types of other questionnaires: :mod:`.response_types`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .inputs import AnalysisInputs, StudyDescription
 from .response_types import EMPTY, Reading, looks_like, number_of, reading_of
 from .tidy import InvalidRatingsError
 
-#: Words of columns that say yes or no (``training``, ``timed_out``).
+#: Words for yes or no in columns (``training``, ``timed_out``).
 _YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0"}
-#: Cells that are listed in one error.
+#: Number of cells listed in one error.
 _LISTED = 10
 _KNOWN = (
-    "Known are Yes_No, check marks, Acceptability, Likert_5 (2 to 11 points), agreement and other scales in words, "
+    "Known are Yes_No, check marks, Acceptability, Likert_5 (2 to 11 points), verbal scales such as agreement, "
     "Rank, Range, Percentage, Category, Numeric, Date and Text."
 )
 _EXPERT = re.compile(r"response_value_(.+)", re.IGNORECASE)
@@ -65,7 +65,7 @@ def read_ratings(
     paths : sequence of path
         Files, or folders whose ``*.csv`` are read in the order of their names. One file per case or one for all.
     types : mapping of str to str, optional
-        Question id, or a type as the files call it -> response type, where a file has none or one that is not known.
+        Question id, or a type as named in the files -> response type, if a file has none or an unknown one.
     title : str, optional
         Title of the report; without it the first file's name.
 
@@ -79,7 +79,7 @@ def read_ratings(
     InputNotFoundError
         If a file is not there, or a folder has no CSV file.
     InvalidRatingsError
-        If a file cannot be understood; the message names file, line and column.
+        If a file is invalid; the message names file, line and column.
     """
     types = {key.strip(): kind for key, kind in (types or {}).items()}
     files = _files(paths)
@@ -126,13 +126,13 @@ def _files(paths: Sequence[str | Path]) -> list[Path]:
 def _table_of(path: Path, remarks: list[CaseWarning]) -> TableText:
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
-            raise InvalidRatingsError(f"{path.name} is larger than 64 MB.", "A table of ratings is smaller: is it one?")
+            raise InvalidRatingsError(f"{path.name} is larger than 64 MB.", "This is too large for a table of ratings.")
         data = path.read_bytes()
     except OSError as error:
         raise InvalidRatingsError(f"{path.name} cannot be read: {error.strerror}.", "Check its permissions.") from error
     table = table_text(data)
     if table.encoding == "cp1252":
-        # What Excel writes on a Western Windows; every byte means something.
+        # Excel's encoding on a Western Windows; every byte is valid.
         text = f"{path.name} is not UTF-8; it was read as Windows-1252."
         remarks.append(CaseWarning(text, "table-encoding-guessed"))
     if "\0" in table.body:
@@ -181,7 +181,7 @@ def _read_file(path: Path, types: Mapping[str, str], remarks: list[CaseWarning])
 
 
 def _form(header: Sequence[str], file: str, line: int) -> Callable[[dict[str, _Cell]], list[tuple[Rating, _Cell]]]:
-    """What reads the rows below this header: the wide or the long form."""
+    """Return the reader of the rows below this header: the wide or the long form."""
     names = [name.lower() for name in header]
     double = {name for name in names if name and names.count(name) > 1}
     if double:
@@ -265,8 +265,8 @@ def _plain(text: str) -> str:
 def _typed(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str], remarks: list[CaseWarning]) -> list[Rating]:
     """The ratings with values of their question's type.
 
-    A question whose type is not known, or that has none, gets what its answers look like: one remark lists all of them,
-    and the rest is read all the same.
+    A missing or unknown type of a question is inferred from its answers: one remark lists all such questions,
+    and the rest is read.
     """
     answers: dict[str, list[str]] = {}
     for rating, cell in found:
@@ -295,7 +295,7 @@ def _readings(
     types: Mapping[str, str],
     remarks: list[CaseWarning],
 ) -> dict[str, Reading]:
-    """How each question is read; what is not known, contradicts itself or is of no use is reported all at once."""
+    """Determine the type of each question; unknown, contradictory or unused types are reported together."""
     declared = _declared(found, types)
     readings: dict[str, Reading] = {}
     unknown: dict[str, list[str]] = {}
@@ -325,19 +325,19 @@ def _readings(
     if unknown:
         listed = "; ".join(f"{kind!r} of {', '.join(questions)}" for kind, questions in unknown.items())
         text = (
-            f"Response types that are not known were read by what the answers look like: {listed}. State each once, by "
+            f"Unknown response types were inferred from the answers: {listed}. State each once, by "
             "its name or by a question, such as Stars=Likert_5."
         )
         remarks.append(CaseWarning(text, "response-type-guessed"))
     used = answers.keys() | {rating.response_type for rating, _ in found}
     for key in types.keys() - used:
-        text = f"The type that was stated for {key!r} is of no use: no question and no type is called that."
+        text = f"The type that was stated for {key!r} is unused: no such question or type."
         remarks.append(CaseWarning(text, "stated-type-unused"))
     return readings
 
 
 def _declared(found: Sequence[tuple[Rating, _Cell]], types: Mapping[str, str]) -> dict[str, str]:
-    """Question -> type as it was stated: for the question, for its type's name, or in the file."""
+    """Question -> stated type: for the question, for its type's name, or in the file."""
     declared: dict[str, str] = {}
     for rating, cell in found:
         own = rating.response_type
@@ -385,7 +385,7 @@ def _decimal(cell: _Cell) -> float:
 def _integer(cell: _Cell) -> int:
     number = _decimal(cell)
     if not number.is_integer() or number < 0:
-        raise cell.refuse(f"{cell.text!r} is no count.", "Write a whole number, 0 or more.")
+        raise cell.refuse(f"{cell.text!r} is not a count.", "Write a whole number, 0 or more.")
     return int(number)
 
 
@@ -399,7 +399,7 @@ def _flag(cell: _Cell) -> bool:
 
 
 def _repeats_from_zero(ratings: Sequence[Rating]) -> list[Rating]:
-    """Showings counted from 0, as in a study; who counts from 1 has no 0."""
+    """Showings counted from 0, as in a study; counts from 1 are shifted."""
     if not ratings or min(r.repeat for r in ratings) == 0:
         return list(ratings)
     return [replace(rating, repeat=rating.repeat - 1) for rating in ratings]

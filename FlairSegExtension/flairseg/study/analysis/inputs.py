@@ -1,4 +1,4 @@
-"""What an analysis is made of: the rows of a study or of imported files, and what is known of the study."""
+"""Input of an analysis: the rows of a study or of imported files, and metadata of the study."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tidy import Exclusion
 
 @dataclass(frozen=True)
 class StudyDescription:
-    """What the protocol knows about a study; everything may be unknown (empty) for ratings from elsewhere.
+    """Study metadata from the protocol; all may be unknown (empty) for ratings from elsewhere.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class StudyDescription:
     blinding, layout, washout : str
         Sentences.
     software : str
-        What the ratings were collected with, and its version.
+        Software that collected the ratings, and its version.
     models : mapping of str to str
-        Arm -> what made its masks.
+        Arm -> source of its masks.
     raters : mapping of str to str
         Rater code -> experience, for instance ``5 years``.
     repeats : int or None
@@ -36,9 +36,9 @@ class StudyDescription:
     chain_verified : bool or None
         Whether the store's hash chain was checked and holds; None: not checked.
     source : str
-        Where the ratings come from, for instance ``imported from ratings.csv``.
+        Source of the ratings, for instance ``imported from ratings.csv``.
     remarks : tuple of str
-        What else the reader should know (types that were inferred, encodings that were guessed).
+        Further remarks (inferred types, guessed encodings).
     """
 
     title: str = "Rating study"
@@ -61,7 +61,7 @@ class StudyDescription:
 
 @dataclass(frozen=True)
 class AnalysisInputs:
-    """Everything that one analysis needs.
+    """All inputs of an analysis.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ class AnalysisInputs:
     exclusions : iterable of Exclusion
         Cases left out, with reasons; their rows are dropped.
     failures : iterable of str
-        What went wrong during the study, as sentences.
+        Failures during the study, as sentences.
     expected : iterable of (case, arm, rater, repeat), optional
-        The design: tells what is missing.
+        The design: defines what is missing.
     frames : mapping of str to CaseFrame
         Case -> box of its brain, for the error map.
     """

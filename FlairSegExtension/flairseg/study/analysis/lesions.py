@@ -1,4 +1,4 @@
-"""Lesion by lesion: how many delineated ones are true, how many true ones are delineated, and where the errors are."""
+"""Lesion-wise precision and sensitivity, and the positions of errors."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _said(figure: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class MarkAgreementRow:
-    """Do two readings mark the same places? ``share`` = 2 * common / (marks of one + marks of the other)."""
+    """Agreement of mark positions: ``share`` = 2 * common / (marks of one + marks of the other)."""
 
     kind: str
     arm: str
@@ -90,10 +90,10 @@ class MarkAgreementRow:
 
 
 def mark_agreement(table: RatingTable, marks: Sequence[MarkRow], seed: int) -> list[MarkAgreementRow]:
-    """Agreement on places: each rater's first two showings, and each pair of raters at the first showing.
+    """Agreement on positions: each rater's first two showings, and each pair of raters at the first showing.
 
     Marks are paired one to one within :data:`SAME_PLACE_MM` so that the sum of distances is smallest; a false positive
-    is at the centre of its lesion, which is the same for everybody.
+    is at the centre of its lesion, which is the same for all raters.
     """
     found: dict[tuple[object, ...], list[Point]] = {}
     for mark in marks:
@@ -124,7 +124,7 @@ def _mark_row(kind: str, arm: str, label: str, sums: np.ndarray, seed: int) -> M
         sums, lambda s: ratio(2 * s[..., 0], s[..., 1] + s[..., 2]), f"marks/{kind}/{arm}/{label}", seed
     )
     if not figure.defined:
-        figure = Estimate(None, n=len(sums), note="Nobody marked anything: there is no place to agree on.")
+        figure = Estimate(None, n=len(sums), note="No marks, so no agreement of positions.")
     return MarkAgreementRow(kind, arm, label, (one, other), common, figure)
 
 
@@ -133,14 +133,14 @@ def common_places(
     other: Sequence[Point],
     radius: float = SAME_PLACE_MM,
 ) -> int:
-    """How many points of one set have a partner of their own in the other within ``radius`` mm."""
+    """Count the points of one set with a partner of their own in the other within ``radius`` mm."""
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     if not one or not other:
         return 0
     distances = cdist(np.asarray(one, dtype=float), np.asarray(other, dtype=float))
-    # A pair that is too far apart costs more than all near ones together, so as many as possible are near.
+    # A pair beyond the radius costs more than all others together, which maximises the number of near pairs.
     cost = np.where(distances <= radius, distances, radius * (min(distances.shape) + 1))
     pairs = linear_sum_assignment(cost)
     return int((distances[pairs] <= radius).sum())

@@ -1,4 +1,4 @@
-"""The methods paragraph: what was done, as sentences that a paper can take over, filled from protocol and data."""
+"""The methods paragraph for a paper, filled from protocol and data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMING_METHODS = {
 }
 #: Numbers that begin a sentence.
 _NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
-#: What the paragraph and the report cite.
+#: References of the paragraph and the report.
 REFERENCES = (
     "Wilson EB. J Am Stat Assoc 1927;22:209-212 (interval of a proportion).",
     "Cohen J. Educ Psychol Meas 1960;20:37-46; Psychol Bull 1968;70:213-220 (kappa, weighted kappa).",

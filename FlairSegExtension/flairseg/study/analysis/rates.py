@@ -1,4 +1,4 @@
-"""How often the answer is yes: acceptance per arm and rater, and the majority over all showings of a case."""
+"""Rates of positive answers: acceptance per arm and rater, and the majority over all showings of a case."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNANIMOUS = "every showing"
 class RateRow:
     """One line of the table of acceptance.
 
-    ``unit`` is ``showing`` or ``case``; ``wilson`` takes the units for independent, ``clustered`` draws whole cases.
+    ``unit`` is ``showing`` or ``case``; ``wilson`` assumes independent units, ``clustered`` resamples whole cases.
     """
 
     question: str

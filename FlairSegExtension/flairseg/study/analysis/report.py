@@ -20,11 +20,11 @@ from .tables import TABLES, csv_tables
 REPORT = "report.html"
 _TEMPLATES = Path(__file__).with_name("templates")
 _RECORDS = {
-    True: "hash chain verified; protocol, orders, key and images as they were locked",
-    False: "NOT as they were locked: see section “Data”",
+    True: "hash chain verified; protocol, orders, key and images as locked",
+    False: "NOT as locked: see section “Data”",
     None: "",
 }
-#: Where in the whole the computation ends.
+#: Fraction at which the computation ends.
 _COMPUTED = 0.8
 
 
@@ -55,7 +55,7 @@ def analyse(
     Returns
     -------
     dict of str to Path
-        File name -> where it is.
+        File name -> path.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def analyse(
         reporter.update(0.9)
         with all_or_none(folder, texts) as temporary:
             for name, text in texts.items():
-                # A byte order mark tells spreadsheets that a CSV file is UTF-8.
+                # A byte order mark marks a CSV file as UTF-8 for spreadsheets.
                 encoding = "utf-8-sig" if name.endswith(".csv") else "utf-8"
                 (temporary / name).write_text(text, encoding=encoding, newline="")
             reporter.check()
@@ -92,7 +92,7 @@ def analyse(
 
 
 def check_destination(folder: Path, overwrite: bool) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Raise an error, before any work is done, if the output could not be written.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def check_destination(folder: Path, overwrite: bool) -> None:
 
 
 def render(results: Results) -> str:
-    """The report as HTML text: one file, no script, nothing loaded from anywhere; all foreign text is escaped."""
+    """The report as HTML text: one file without scripts or external resources; all foreign text is escaped."""
     require_report()
     context = {
         "kind": "Rating study · report of the analysis",

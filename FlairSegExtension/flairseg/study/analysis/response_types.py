@@ -1,8 +1,8 @@
-"""Response types of questionnaires made elsewhere: what they are called, and how their answers become ours.
+"""Response types of other questionnaires: their names, and conversion of their answers.
 
 A question is read as one of the types that can be analysed (``Yes_No``, ``Acceptability``, ``Likert_<n>``,
-``Category: a | b | c``, ``Numeric``, ``Text``). What a translation changed (an order of words, a scale from 0, a check
-mark that is not there) stands in a remark, so that every number can be traced.
+``Category: a | b | c``, ``Numeric``, ``Text``). Changes by the conversion (an order of words, a scale from 0, a check
+mark that is absent) are stated in a remark, so that every number can be traced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NO_WORDS = {
     "no", "n", "false", "f", "0", "0.0", "nein", "non", "nao", "não", "absent", "negative", "disagree", "unacceptable",
     "rejected", "reject", "not acceptable", "incorrect", "fail",
 }  # fmt: skip
-#: Scales in words, worst or least first.
+#: Verbal scales, worst or least first.
 WORD_SCALES: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("strongly disagree", "totally disagree", "completely disagree"), ("disagree",),
      ("neutral", "neither agree nor disagree", "undecided", "neither"), ("agree",),
@@ -88,24 +88,24 @@ _RANK = re.compile(r"(?:#|no\.?|rank)?\s*(\d{1,3})\s*(?:st|nd|rd|th|\.|º|°)?",
 _UNIT = re.compile(
     r"(.*?\d)\s*(ml|cm3|cm³|mm3|mm³|mm|cm|cc|s|sec|seconds|min|minutes|h|lesions?|points?)", re.IGNORECASE
 )
-#: Most ranks that are an ordered scale; more are numbers.
+#: Largest number of ranks treated as an ordered scale; more are numbers.
 _MOST = LIKERT_POINTS[-1]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the answers to a question are read.
+    """How the answers to a question are parsed.
 
     Attributes
     ----------
     kind : str
         Response type in our spelling.
     value : callable
-        Answer of a cell's text (not empty); raises ValueError with what is wrong and what should be written.
+        Answer of a cell's text (not empty); raises ValueError with the problem and advice.
     remark : str
-        What the translation changed.
+        Changes made by the conversion.
     when_empty : Answer
-        What an empty cell says; None: nothing.
+        Meaning of an empty cell; None: missing.
     empty : frozenset of str
         Texts, in lower case, of cells without an answer.
     """
@@ -118,12 +118,12 @@ class Reading:
 
 
 def reading_of(type_text: str, answers: Sequence[str]) -> Reading | None:
-    """How a question is read.
+    """Determine how a question is parsed.
 
     Parameters
     ----------
     type_text : str
-        The type as the file calls it.
+        The type as named in the file.
     answers : sequence of str
         All answers to the question; empty ones may be among them.
 
@@ -150,7 +150,7 @@ def reading_of(type_text: str, answers: Sequence[str]) -> Reading | None:
 
 
 def looks_like(answers: Sequence[str]) -> Reading:
-    """How answers without a (known) type are read. Numbers are never taken for a scale: how many points has it?"""
+    """Infer the type of answers without a (known) type. Numbers are never interpreted as a scale of unknown length."""
     plain = {text.strip().lower() for text in answers} - EMPTY
     if plain and plain <= {"acceptable", "unacceptable"}:
         return _acceptability([])
@@ -181,7 +181,7 @@ def _options(text: str) -> tuple[str, list[str]]:
 
 
 def _scale_of(name: str, points: int) -> tuple[int, int] | None:
-    """Lowest and highest point of a scale that the type's name says."""
+    """Lowest and highest point of a scale by its type's name."""
     if points:
         return 1, points
     for pattern in (_POINTS, _NUMBERED):
@@ -212,7 +212,7 @@ def _points(low: int, high: int, given: Sequence[str]) -> Reading:
             return place
         number = _point(text, high)
         if not low <= number <= high or number != int(number):
-            raise ValueError(f"{text!r} is no point of {kind}.|Write a whole number from {low} to {high}.")
+            raise ValueError(f"{text!r} is not a point of {kind}.|Write a whole number from {low} to {high}.")
         return int(number) - low + 1
 
     return Reading(kind, value, remark)
@@ -240,7 +240,7 @@ def _between(low: float, high: float) -> Reading:
 
 
 def _word_scale(given: Sequence[str], count: int | None = None) -> dict[str, int]:
-    """Word -> place of the shortest known scale (of this length) that has all the words among the answers."""
+    """Word -> point of the shortest known scale (of this length) that contains all words of the answers."""
     words = {text.strip().lower() for text in given if not re.search(r"\d", text)}
     if not words:
         return {}
@@ -252,7 +252,7 @@ def _word_scale(given: Sequence[str], count: int | None = None) -> dict[str, int
 
 
 def _ordered(options: Sequence[str], given: Sequence[str]) -> Reading:
-    """A scale whose points the type names, lowest first."""
+    """A scale whose points are named by the type, lowest first."""
     if len(options) > _MOST:
         return _category(options)
     places = {option.casefold(): n for n, option in enumerate(options, 1)}
@@ -279,11 +279,11 @@ def _scale(answers: Sequence[str]) -> Reading:
         reading = _points(1, count, given)
         named = {n: word for word, n in reversed(words.items())}
         told = ", ".join(f"{n} {named[n]}" for n in sorted(named))
-        # "none" is an answer where the scale has it.
-        return replace(reading, remark=f"its words became points: {told}", empty=_NOT_NONE)
+        # "none" is an answer if the scale contains it.
+        return replace(reading, remark=f"its words were converted to points: {told}", empty=_NOT_NONE)
     if given and all(_number_or_none(text) is not None for text in given):
         numbers = _numeric(answers)
-        return Reading(NUMERIC, numbers.value, "how many points its scale has is not said: read as numbers")
+        return Reading(NUMERIC, numbers.value, "the number of points of its scale is not given: read as numbers")
     return _category(list(dict.fromkeys(text.strip() for text in given))) if given else _text(answers)
 
 
@@ -291,7 +291,7 @@ def _rank(answers: Sequence[str]) -> Reading:
     def place(text: str) -> int:
         match = _RANK.fullmatch(text.strip())
         if match is None or int(match[1]) < 1:
-            raise ValueError(f"{text!r} is no rank.|Write 1, 2, 3 or 1st, 2nd, 3rd.")
+            raise ValueError(f"{text!r} is not a rank.|Write 1, 2, 3 or 1st, 2nd, 3rd.")
         return int(match[1])
 
     places = [int(m[1]) for text in answers if (m := _RANK.fullmatch(text.strip()))]
@@ -302,7 +302,7 @@ def _rank(answers: Sequence[str]) -> Reading:
 
 
 def _range(answers: Sequence[str]) -> Reading:
-    """Ranges such as ``0-25 %``, ``> 75 %``: points in their order, if they follow each other."""
+    """Ranges such as ``0-25 %``, ``> 75 %``: points in their order, if consecutive."""
     given = [text for text in dict.fromkeys(answers) if text.lower() not in EMPTY]
     found: dict[str, tuple[float, float]] = {}
     for text in given:
@@ -312,7 +312,7 @@ def _range(answers: Sequence[str]) -> Reading:
     order = sorted(set(found.values()))
     apart = all(a[1] <= b[0] for a, b in pairwise(order))
     if not order or not apart or len(order) > _MOST:
-        why = "its ranges overlap" if order and not apart else "its ranges are no scale"
+        why = "its ranges overlap" if order and not apart else "its ranges do not form a scale"
         return Reading(TEXT, lambda text: text, f"{why}: kept as text")
     places = {text: order.index(ends) + 1 for text, ends in found.items()}
     names = {n: text for text, n in reversed(places.items())}
@@ -320,7 +320,7 @@ def _range(answers: Sequence[str]) -> Reading:
 
     def value(text: str) -> Answer:
         if _squeezed(text) not in places:
-            raise ValueError(f"{text!r} is no range.|Write it as 0-25 %, or > 75 %.")
+            raise ValueError(f"{text!r} is not a range.|Write it as 0-25 %, or > 75 %.")
         return places[_squeezed(text)]
 
     return Reading(f"Likert_{max(2, len(order))}", value, f"its ranges became points: {told}")
@@ -352,7 +352,7 @@ def _yes_no(answers: Sequence[str]) -> Reading:
 
 
 def _mark(answers: Sequence[str]) -> Reading:
-    """Check marks: where nobody writes a no, an empty cell is one."""
+    """Check marks: if no cell contains a no, an empty cell is one."""
     plain = {text.lower() for text in answers}
     if not plain & (_NO_WORDS | _UNMARKED) and plain & (_MARKED | _YES_WORDS):
         return Reading(YES_NO, _binary(YES, NO), "an empty cell means not checked", NO)
@@ -380,7 +380,7 @@ def _numeric(answers: Sequence[str]) -> Reading:
     units = {match[2].lower() for text in answers if (match := _UNIT.fullmatch(text.strip()))}
     unit = next(iter(units)) if len(units) == 1 else ""
     return Reading(
-        NUMERIC, lambda text: number_of(_without(text, unit), comma), f"its unit {unit} was taken off" if unit else ""
+        NUMERIC, lambda text: number_of(_without(text, unit), comma), f"its unit {unit} was removed" if unit else ""
     )
 
 
@@ -398,7 +398,7 @@ def _percent(answers: Sequence[str]) -> Reading:
         number = number_of(text.strip().rstrip("%").strip())
         number = 100 * number if shares else number
         if not 0 <= number <= 100:
-            raise ValueError(f"{text!r} is no percentage.|Write a number from 0 to 100.")
+            raise ValueError(f"{text!r} is not a percentage.|Write a number from 0 to 100.")
         return number
 
     return Reading(NUMERIC, value, "its shares from 0 to 1 became per cent" if shares else "")
@@ -450,7 +450,7 @@ _FAMILIES: dict[str, Callable[[Sequence[str]], Reading]] = {
 
 
 def _with_point(text: str) -> str:
-    """A number's text with a decimal point: ``3,5`` is 3.5; with both signs nobody can be sure."""
+    """A number's text with a decimal point: ``3,5`` is 3.5; with both signs it is ambiguous."""
     return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
 
 
@@ -468,20 +468,20 @@ def number_of(text: str, decimal_comma: bool = False) -> float:
     Raises
     ------
     ValueError
-        What is wrong, ``|``, and what should be written.
+        The error, ``|``, and the advice.
     """
     plain = text.strip().replace("−", "-")
     if is_ambiguous_number(plain, decimal_comma):
         raise ValueError(
-            f"{text!r} is no number that can be read for certain: its separator may stand for thousands.|Write it "
+            f"{text!r} is ambiguous as a number: its separator may stand for thousands.|Write it "
             "without thousands separator and with a decimal point, such as 1234 or 1.234."
         )
     try:
         number = float(_with_point(plain))
     except ValueError:
         raise ValueError(
-            f"{text!r} is no number.|Write it without unit and thousands separator, such as 3.5 or 3,5."
+            f"{text!r} is not a number.|Write it without unit and thousands separator, such as 3.5 or 3,5."
         ) from None
     if number in (float("inf"), float("-inf")) or number != number:
-        raise ValueError(f"{text!r} is no finite number.|Leave the cell empty where a value is missing.")
+        raise ValueError(f"{text!r} is not a finite number.|Leave the cell empty where a value is missing.")
     return number

@@ -1,4 +1,4 @@
-"""Everything that is computed from a rating table, in one value that report and CSV files are made of."""
+"""All results computed from a rating table, for report and CSV files."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from .timing import TimingRow, TimingTest, timing_rows, timing_tests
 
 INTRA, INTER, RULE, BETWEEN_ARMS = "intra-rater", "inter-rater", "decision and rule", "between arms"
 ALL_ARMS = "all arms"
-#: Numbers that every showing has, beside numeric questions: column of the table, what it is called, unit.
+#: Numbers of every showing, beside numeric questions: column of the table, name, unit.
 COUNTS = (("false_positives", "False positives", "lesions"), ("false_negatives", "False negatives", "lesions"))
 MASK_NUMBERS = (("delineated", "Delineated lesions", "lesions"), ("delineated_ml", "Lesion volume", "ml"))
-#: Packages whose versions a methods section should name.
+#: Packages whose versions belong in a methods section.
 _PACKAGES = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib")
-#: Where in the whole each part of the computation starts and ends.
+#: Fractions at which each part of the computation starts and ends.
 _PARTS = {"table": 0.1, "acceptance": 0.2, "agreement": 0.6, "numbers": 0.8, "time": 0.9, "lesions": 1.0}
 
 
 @dataclass(frozen=True)
 class AgreementRow:
-    """One coefficient of agreement: of whom, on what."""
+    """One coefficient of agreement, with its raters and question."""
 
     scope: str
     question: str
@@ -53,7 +53,7 @@ class AgreementRow:
 
 @dataclass(frozen=True)
 class LimitsRow:
-    """Bland-Altman analysis of one number, with the pairs that a figure shows."""
+    """Bland-Altman analysis of one number, with the pairs shown in the figure."""
 
     scope: str
     variable: str
@@ -215,7 +215,7 @@ def _agreement_row(scope: str, what: str, arm: str, raters: str, showing: str, f
 
 
 def _rule_agreement(table: RatingTable, question: Question, seed: int) -> list[AgreementRow]:
-    """How often raters decided as S5's rule proposed from their own counts."""
+    """Rate at which raters followed the proposal of S5's rule from their own counts."""
     proposals = table.showings.dropna(subset=["proposed"])
     if proposals.empty:
         return []
@@ -289,5 +289,5 @@ def _number_agreement(table: RatingTable) -> tuple[list[AgreementRow], list[Limi
 
 
 def question_names(questions: Sequence[Question]) -> dict[str, str]:
-    """Question id -> what tables call it."""
+    """Question id -> its name in tables."""
     return {question.id: question.name for question in questions}

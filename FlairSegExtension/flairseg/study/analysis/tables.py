@@ -11,7 +11,7 @@ from ...statistics.intervals import Estimate
 from ..records import RATING_COLUMNS, MarkRow
 from .results import Results
 
-#: File name -> what is in it.
+#: File name -> content.
 TABLES = {
     "ratings.csv": "every answer, as analysed (can be read again by flairseg study analyse)",
     "acceptance.csv": "positive answers per arm and rater, with intervals",

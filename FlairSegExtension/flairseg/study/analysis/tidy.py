@@ -1,4 +1,4 @@
-"""The table that everything is computed from: checked ratings, questions, design, and what is missing.
+"""The table of an analysis: checked ratings, questions, design, and missing showings.
 
 Takes the rows of :mod:`flairseg.study.records`, from a study or from an import. Training cases are set apart. pandas
 holds the rows; it comes with statsmodels and is imported when an analysis runs.
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALL_RATERS = "all raters"
-#: Kinds of questions, by what can be computed from their answers.
+#: Kinds of questions, by the applicable statistics.
 BINARY, ORDERED, NOMINAL, NUMBER, WORDS = "binary", "ordered", "nominal", "number", "words"
 #: Response type of a choice among categories without an order, before the categories: ``Category: a | b``.
 CATEGORY = "Category"
 _BETWEEN = " | "
 _LIKERT = re.compile(r"likert[ _-]?(\d{1,2})", re.IGNORECASE)
-#: Points of a Likert scale that make sense.
+#: Valid numbers of points of a Likert scale.
 LIKERT_POINTS = range(2, 12)
 #: Columns that describe a showing and not one of its answers.
 _SHOWING_COLUMNS = (
@@ -69,7 +69,7 @@ class InvalidRatingsError(FlairSegError):
 
 @dataclass(frozen=True)
 class Question:
-    """A question and what its answers can be.
+    """A question and its possible answers.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Question:
 
     @property
     def name(self) -> str:
-        """What tables call it: its text, or its id where there is none."""
+        """Name in tables: its text, else its id."""
         return self.text or self.id
 
 
@@ -131,7 +131,7 @@ def offered_categories(response_type: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Something that was to be rated and is not in the results."""
+    """A planned rating that is not in the results."""
 
     case: str
     reason: str
@@ -149,7 +149,7 @@ class RatingTable:
         One row per answer: ``case, arm, rater, repeat, question, value`` and the rest of
         :class:`~flairseg.study.records.Rating`; without training cases.
     showings : DataFrame
-        One row per showing (case, arm, rater, repeat): time, counts, what S5's rule proposed, comment.
+        One row per showing (case, arm, rater, repeat): time, counts, proposal of S5's rule, comment.
     questions : tuple of Question
     cases, arms, raters : tuple of str
         In order of appearance.
@@ -157,7 +157,7 @@ class RatingTable:
     training : int
         Showings of training cases, which are not in the results.
     absent : tuple of tuple
-        (case, arm, rater, repeat) of showings that the design has and the table has not.
+        (case, arm, rater, repeat) of showings of the design that are missing in the table.
     """
 
     answers: pd.DataFrame
@@ -246,15 +246,16 @@ def tabulate(
     expected: Iterable[tuple[str, str, str, int]] | None = None,
     excluded: Iterable[Exclusion] = (),
 ) -> RatingTable:
-    """Check ratings and bring them into the form that is analysed.
+    """Check ratings and tabulate them for analysis.
 
     Parameters
     ----------
     ratings : iterable of Rating
     expected : iterable of (case, arm, rater, repeat), optional
-        The design; without it every rater is expected to rate every case in every arm as often as anybody did.
+        The design; without it every rater is expected to rate every case in every arm as often as the
+        maximum in the table.
     excluded : iterable of Exclusion
-        What is left out on purpose: its rows are dropped, and its showings are not missed.
+        Deliberate exclusions: their rows are dropped, and their showings do not count as missing.
 
     Returns
     -------
@@ -292,7 +293,7 @@ def tabulate(
 
 
 def _checked(rating: Rating) -> Rating:
-    """A rating whose value has the form of its question, or a typed error."""
+    """A rating whose value has the form of its question, or an error."""
     value, kind = rating.value, rating.response_type
     if kind in (ACCEPTABILITY, YES_NO) or likert_points(kind) or offered_categories(kind):
         offered = Question("", "", kind).categories
@@ -317,7 +318,7 @@ def _checked(rating: Rating) -> Rating:
 
 
 def _confidences(ratings: Sequence[Rating]) -> list[Rating]:
-    """Confidence, which a study records with each showing, as answers to a question of its own."""
+    """Confidence, recorded with each showing, as answers to a separate question."""
     if any(r.question == CONFIDENCE_QUESTION for r in ratings) or all(r.confidence is None for r in ratings):
         return []
     showings = {(r.case, r.arm, r.rater, r.repeat): r for r in reversed(ratings)}
@@ -372,7 +373,7 @@ def _questions(ratings: Sequence[Rating]) -> tuple[Question, ...]:
 
 
 def _showings(answers: pd.DataFrame) -> pd.DataFrame:
-    """The first answer's row of each showing, reduced to what describes the showing; latest time of answering."""
+    """The first answer's row of each showing, reduced to the columns of the showing; latest time of answering."""
     rows = answers.drop_duplicates(_KEY)[[*_KEY, *_SHOWING_COLUMNS]].reset_index(drop=True)
     for name in (
         "active_seconds",

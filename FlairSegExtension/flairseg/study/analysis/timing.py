@@ -1,4 +1,4 @@
-"""Time per case: what is usual, whether arms differ, and how raters become faster."""
+"""Time per case: distribution, differences between arms, and learning curves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .tidy import RatingTable
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Showings over which the change of time along the session is told.
+#: Number of showings over which the change of time along the session is given.
 SHOWINGS_STEP = 10
-#: What each test is called.
+#: Name of each test.
 PAIRED_TEST = "Wilcoxon signed-rank test on case means"
 MIXED_MODEL = "linear mixed model of log time"
 CORRELATION = "Spearman correlation"
-#: A mixed model needs some cases; below, only the paired test is made.
+#: Fewest cases for a mixed model; below, only the paired test is made.
 _FEWEST_CASES = 6
 _DIFFERENT = "too few showings with different times"
 
@@ -44,7 +44,7 @@ class TimingRow:
 
 @dataclass(frozen=True)
 class TimingTest:
-    """One comparison of times: a ratio with its interval where there is a model, a p value, and what was tested."""
+    """One comparison of times: a ratio with its interval where there is a model, a p value, and the test."""
 
     what: str
     method: str
@@ -134,21 +134,21 @@ def _mixed_model(table: RatingTable) -> list[TimingTest]:
 
     design = np.column_stack(columns)
     if rows["case"].nunique() < _FEWEST_CASES or n <= len(columns) + _FEWEST_CASES:
-        return refused(f"fewer than {_FEWEST_CASES} cases, or hardly more showings than effects")
+        return refused(f"fewer than {_FEWEST_CASES} cases, or too few showings for the effects")
     logs = np.log(rows["active_seconds"].to_numpy(dtype=float))
     if np.linalg.matrix_rank(design) < len(columns):
-        return refused("arm, rater and order cannot be told apart in this design")
+        return refused("arm, rater and order cannot be separated in this design")
     if np.ptp(logs) == 0:
         return refused("all times are equal")
     with warnings.catch_warnings():
-        # Told in the note: a variance of cases at the edge of its range is usual.
+        # Reported in the note: a variance of cases at the boundary is common.
         warnings.simplefilter("ignore")
         try:
             fit = MixedLM(logs, design, groups=rows["case"].to_numpy()).fit(reml=True, method=["powell", "lbfgs"])
         except (np.linalg.LinAlgError, ValueError) as error:
             return refused(f"it cannot be fitted ({error})")
         limits, pvalues = np.asarray(fit.conf_int(alpha=1 - CONFIDENCE)), np.asarray(fit.pvalues)
-    note = "" if fit.converged else "The fit did not converge; take it as a description."
+    note = "" if fit.converged else "The fit did not converge; the result is descriptive only."
     return [
         TimingTest(
             what,

@@ -1,4 +1,4 @@
-"""How numbers with their intervals are said: one place, so that tables, sentences and figures agree."""
+"""Number formats with intervals, in one place so that tables, sentences and figures agree."""
 
 from __future__ import annotations
 

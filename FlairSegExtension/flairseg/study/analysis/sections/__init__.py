@@ -1,4 +1,4 @@
-"""The report's sections: which tables and figures stand where, in plain values that the template only lays out.
+"""Sections of the report: their tables and figures, as plain values for the template.
 
 Nothing here is markup: every text is escaped by the template.
 """
@@ -20,7 +20,7 @@ __all__ = ["key_figures", "sections"]
 
 
 def sections(results: Results, figures: Sequence[Figure]) -> list[Section]:
-    """Every section that has something to say, in order."""
+    """Every non-empty section, in order."""
     drawn = {one.name: one for one in figures}
 
     def named(*prefixes: str) -> tuple[Figure, ...]:

@@ -28,14 +28,14 @@ def agreement(results: Results, figures: tuple[Figure, ...]) -> Section:
     names = question_names(results.table.questions)
     for question in results.table.of_kind(BINARY, ORDERED, NOMINAL):
         if question.id == CONFIDENCE_QUESTION:
-            # How sure raters felt is no property of the mask that they could agree on; it is in the CSV.
+            # The raters' confidence is not a property of the mask to agree on; it is in the CSV.
             continue
         for scope, title in _SCOPE_TITLES.items():
             rows = [r for r in results.agreement if r.scope == scope and r.question == question.id]
             if rows:
                 tables.append(_coefficients(f"{title}: “{names[question.id]}”.", rows))
     paragraphs = [
-        "Each cell gives a coefficient with its 95 % interval. Kappa falls towards zero when almost all answers are "
+        "Each cell gives a coefficient with its 95 % interval. Kappa approaches zero when almost all answers are "
         "alike, however well raters agree; Gwet's AC1 and AC2 do not (Gwet 2008)."
     ]
     if len(results.table.repeats) < 2:
@@ -52,7 +52,7 @@ def _coefficients(caption: str, rows: Sequence[AgreementRow]) -> Table:
     notes = Notes()
     coefficients = [name for name in ORDER if any(row.coefficient == name for row in rows)]
     if WEIGHTED in coefficients or AC2 in coefficients:
-        # On a scale, answers that are close agree in part: the coefficients that know no order are in the CSV.
+        # On a scale, close answers agree in part: coefficients without weights are in the CSV.
         coefficients = [name for name in (PERCENT, WEIGHTED, AC2) if name in coefficients]
     lines = dict.fromkeys((row.arm, row.raters, row.showing) for row in rows)
     made = []
@@ -83,8 +83,8 @@ def numbers(results: Results, figures: tuple[Figure, ...]) -> Section:
         first.setdefault((row.scope, row.variable, row.arm, row.raters), row)
     paragraphs = [
         "One rater: first and second showing (difference: second minus first). Two raters: their first showings "
-        "(second minus first rater). Repeatability is what 95 % of differences between two readings of one rater stay "
-        "below. ICC intervals rest on the F distribution and are rough for small counts."
+        "(second minus first rater). Repeatability: bound of 95 % of differences between two readings of one rater. "
+        "ICC intervals are based on the F distribution and approximate for small counts."
     ]
     if any(row.scope == BETWEEN_ARMS for row in results.limits):
         paragraphs.append("Between arms, numbers of the masks themselves are compared (second minus first arm).")

@@ -1,4 +1,4 @@
-"""What several sections of the report share: footnotes, long lists."""
+"""Shared by sections of the report: footnotes, long lists."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from ....reporting.layout import Cell, Footnotes, Table, rest
 from ....statistics.intervals import FEW_CASES_NOTE
 
-#: Rows of long lists that the report shows; the CSV files have all of them.
+#: Rows of long lists shown in the report; the CSV files have all.
 LONGEST_LIST = 60
-#: The section "Data" says so for the whole report.
+#: Stated once in the section "Data".
 _SAID_ONCE = re.compile(re.escape(FEW_CASES_NOTE).replace(r"\{\}", r"\d+") + r"\s*")
 
 
 class Notes(Footnotes):
-    """Footnotes without what the section "Data" says for the whole report."""
+    """Footnotes without those stated once in the section "Data"."""
 
     def cell(self, text: str, *notes: str) -> Cell:
         """A cell with its notes."""
@@ -23,5 +23,5 @@ class Notes(Footnotes):
 
 
 def long_list(caption: str, columns: Sequence[str], rows: Sequence[tuple[Cell, ...]], numbers_from: int = 9) -> Table:
-    """A table of the first rows, and how many more there are."""
+    """A table of the first rows, and the number of further ones."""
     return Table(caption, tuple(columns), tuple(rows[:LONGEST_LIST]), rest(rows, LONGEST_LIST), numbers_from)

@@ -1,4 +1,4 @@
-"""The sections "Data" and "Comments": what was rated, what is missing, what raters wrote."""
+"""The sections "Data" and "Comments": ratings, missing data, comments."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .common import long_list
 
 
 def data(results: Results) -> Section:
-    """What was rated, by arm and rater, and what is missing."""
+    """Return the ratings by arm and rater, and the missing ones."""
     table, study = results.table, results.study
     paragraphs = []
     if len(table.cases) < FEW_CASES:
         paragraphs.append(
-            f"There are only {counted(len(table.cases), 'case')}: bootstrap intervals of so few are narrower than they "
-            "should be, and tests find little."
+            f"There are only {counted(len(table.cases), 'case')}: bootstrap intervals are too narrow, and tests "
+            "have little power."
         )
     paragraphs += list(study.remarks)
     if study.chain_verified is False:
         paragraphs.append(
-            "The check of the records found what is listed above: something is NOT as it was locked or written."
+            "The check of the records found the differences listed above: the study is NOT as locked or recorded."
         )
     return Section("data", "Data", tuple(paragraphs), (_showings(results), _questions(results), *_lists(results)))
 
@@ -55,7 +55,7 @@ def _questions(results: Results) -> Table:
 
 
 def _lists(results: Results) -> Iterator[Table]:
-    """What does not count or was changed: exclusions, failures, missing showings, corrected masks."""
+    """Return exclusions and changes: excluded cases, failures, missing showings, corrected masks."""
     if results.exclusions:
         gone = [cells(e.case, e.arm or "all", e.rater or "all", e.reason) for e in results.exclusions]
         yield long_list("Exclusions.", ("Case", "Arm", "Rater", "Reason"), gone)
@@ -63,7 +63,7 @@ def _lists(results: Results) -> Iterator[Table]:
         yield long_list("Failures during the study.", ("What happened",), [cells(text) for text in results.failures])
     if results.table.absent:
         missing = [cells(c, a or "-", r, ordinal(n)) for c, a, r, n in results.table.absent]
-        caption = "Showings that were planned or that other raters had, and that are missing."
+        caption = "Missing showings: planned, or had by other raters."
         yield long_list(caption, ("Case", "Arm", "Rater", "Showing"), missing)
     if results.corrections:
         yield _corrections(results)

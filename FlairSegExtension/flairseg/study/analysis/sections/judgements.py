@@ -1,4 +1,4 @@
-"""What raters judged: acceptance, differences between arms, lesions, marks."""
+"""Raters' judgements: acceptance, differences between arms, lesions, marks."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def acceptance(results: Results, figures: tuple[Figure, ...]) -> Section:
         tables.append(Table(f"“{question.name}”.", columns, tuple(rows), notes.listed, 2))
     paragraphs = (
         (
-            "Wilson's intervals take every showing for independent; the bootstrap draws whole cases and is the one to "
-            f"quote for rates over several raters or showings. “{MAJORITY.capitalize()}” gives each case one verdict: "
+            "Wilson's intervals assume independent showings; the bootstrap resamples whole cases and should be quoted "
+            f"for rates over several raters or showings. “{MAJORITY.capitalize()}” gives each case one verdict: "
             "positive if more than half of all its answers are.",
         )
         if tables
@@ -122,7 +122,7 @@ def lesions(results: Results) -> Section:
 
 
 def errors(results: Results, figures: tuple[Figure, ...]) -> Section:
-    """Whether readings mark the same places."""
+    """Agreement of mark positions between readings."""
     tables = []
     if results.mark_agreement:
         notes = Notes()
@@ -135,7 +135,7 @@ def errors(results: Results, figures: tuple[Figure, ...]) -> Section:
             for row in results.mark_agreement
         )
         caption = (
-            f"Do two readings mark the same places (within {SAME_PLACE_MM:g} mm)? Share: 2 × common / sum of marks, "
+            f"Agreement of mark positions (within {SAME_PLACE_MM:g} mm). Share: 2 × common / sum of marks, "
             "with a 95 % bootstrap interval over cases."
         )
         tables.append(Table(caption, ("Mark", "Arm", "Between", "Marks", "Common", "Share"), rows, notes.listed, 3))

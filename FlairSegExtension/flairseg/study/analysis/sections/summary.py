@@ -1,4 +1,4 @@
-"""The figures above the report: acceptance, agreement, time."""
+"""Key figures at the top of the report: acceptance, agreement, time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..wording import counted, figure, percent
 
 
 def key_figures(results: Results) -> list[KeyFigure]:
-    """What a reader wants to know first: acceptance, agreement, time."""
+    """Return the key results: acceptance, agreement, time."""
     primary = results.table.primary
     of_question = [] if primary is None else [*_acceptance(results, primary), *_agreement(results, primary)]
     return [*of_question, *_times(results)]

@@ -40,7 +40,7 @@ def timing(results: Results, figures: tuple[Figure, ...]) -> Section:
             for test in results.timing_tests
         )
         heads = ("What", "Method", "Ratio of times", "p", "n", "Remark")
-        tables.append(Table("What time depends on.", heads, tests, (), 2))
+        tables.append(Table("Determinants of time.", heads, tests, (), 2))
     return Section("time", "Time", (), tuple(tables), figures)
 
 
