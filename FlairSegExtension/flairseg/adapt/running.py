@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from .banks import Bank
     from .tuning import Settings, Tuned
 
-#: Optimiser steps of one training: what it takes, and what it needs at least.
-MOST_STEPS, FEWEST_STEPS = 800, 60
+#: Optimiser steps that one training needs at least.
+FEWEST_STEPS = 60
 #: Share of the time that is planned, and of a step that checks and set-up take on top.
 _PLANNED, _OVERHEAD = 0.9, 1.35
 MODEL = "model.onnx"
@@ -143,7 +143,7 @@ def adapt(
     found, left_out = read_cases(folder, patients)
     if len(found) > MOST_CASES:
         found = sorted(found, key=lambda c: (c.decided_at, c.number))[-MOST_CASES:]
-    settings = training.settings or TuningSettings(steps=MOST_STEPS)
+    settings = training.settings or TuningSettings()
     run = _Run(card, output, training, settings, Reporter(progress, cancel))
     try:
         run.start(found, left_out)

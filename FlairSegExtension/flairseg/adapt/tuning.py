@@ -69,7 +69,7 @@ class Settings:
     seed : int
     """
 
-    steps: int = 800
+    steps: int = 2400
     site: int = 4
     replay: int = 4
     crop: tuple[int, int] = (128, 128)
