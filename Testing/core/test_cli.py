@@ -252,7 +252,13 @@ def test_options_out_of_a_file(head_file, model, tmp_path):
     assert "modle" in result.stderr
 
 
-def test_a_lower_threshold_marks_more(head_file, model, tmp_path):
+@pytest.mark.parametrize("least", [0.0, 0.8])
+def test_a_lower_threshold_marks_more(head_file, model, tmp_path, least):
+    """Also where the card drops lesions by their mean probability, which voxels of a lower threshold bring down."""
+    model = Path(shutil.copytree(model, tmp_path / "sure-v1.0"))
+    card = json.loads((model / "card.json").read_text())
+    card["pipeline"]["min_lesion_probability"] = least
+    (model / "card.json").write_text(json.dumps(card))
     volumes = []
     for level in (0.9, 0.1):
         out = tmp_path / str(level)

@@ -248,6 +248,12 @@ def test_lesion_confidence_holds_for_lesions_as_the_card_decodes_them(tmp_path, 
     assert card.lesion_confidence is not None
 
 
+def test_the_least_mean_probability_holds_for_lesions_as_the_card_decodes_them(tmp_path, model):
+    card = load_card(changed(model, tmp_path, pipeline__thresholds={"3": 0.5}, pipeline__min_lesion_probability=0.7))
+    assert with_lesion_threshold(card, 0.5).pipeline.min_lesion_probability == 0.7
+    assert with_lesion_threshold(card, 0.3).pipeline.min_lesion_probability == 0.0
+
+
 def test_an_adapted_model_does_not_inherit_its_base_s_lesion_confidence(tmp_path, model):
     base = load_card(changed(model, tmp_path, lesion_confidence=CONFIDENCE))
     adapted = adapted_card(base, "tiny-site-v1.0", base.path)

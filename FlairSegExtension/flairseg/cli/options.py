@@ -39,7 +39,8 @@ LesionThreshold = Annotated[
     float | None,
     typer.Option(
         "--threshold",
-        help="Probability from which on a voxel is lesion; lower ones mark more.",
+        help="Probability from which on a voxel is lesion; lower ones mark more. Lesions are then not removed for "
+        "their mean probability.",
         show_default="the model's",
     ),
 ]

@@ -282,8 +282,9 @@ class ModelCard:
 def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard:
     """The card with another probability from which on a voxel is lesion; None: the card as it is.
 
-    Lesions found with another threshold than the card's are others than those on which its confidence was fitted: the
-    new card has none.
+    Lesions found with another threshold than the card's are others than those on which its confidence and its least
+    mean probability were fitted: the new card has neither. Voxels that a lower threshold adds lower the mean
+    probability of a lesion: with the limit large lesions would be dropped whole, and lower thresholds would mark less.
 
     Raises
     ------
@@ -303,7 +304,8 @@ def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard
         return card
     thresholds = MappingProxyType({**card.pipeline.thresholds, LESION: float(threshold)})
     raw = {key: value for key, value in card.raw.items() if key != LESION_CONFIDENCE}
-    return replace(card, pipeline=replace(card.pipeline, thresholds=thresholds), raw=raw)
+    pipeline = replace(card.pipeline, thresholds=thresholds, min_lesion_probability=0.0)
+    return replace(card, pipeline=pipeline, raw=raw)
 
 
 _HASHES: dict[tuple[str, int, int, int], str] = {}
