@@ -113,10 +113,10 @@ def bench_section() -> str | None:
         else ["GPU", gpu["note"]]
     )
     rows += [row for step in report.get("steps", {}).values() for row in _step_rows(step)]
-    for case, row in report.get("gui", {}).get("cases", {}).items():
+    for name, row in report.get("gui", {}).get("cases", {}).items():
         rows.append(
             [
-                f"Slicer module, {case}",
+                f"Slicer module, {name}",
                 f"overlay after {row['overlay_seconds']:.2f} s ({row['ratio']:.2f} x command line), longest block "
                 f"{row['longest_block_ms']:.0f} ms, Cancel {row['cancel_seconds']:.2f} s",
             ]

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from importlib import metadata
 from pathlib import Path
 
@@ -191,6 +192,32 @@ def test_readme_shows_the_results_that_the_cards_hold():
 
     shown = text("README.md").split("<!-- results:start -->\n")[1].split("\n<!-- results:end -->")[0]
     assert shown == results_section(), "run `make readme SECTIONS=results`"
+
+
+def test_the_benchmark_s_table_has_the_case_also_where_the_gui_was_measured(monkeypatch, tmp_path):
+    from tools import update_readme
+
+    run = {"warm_seconds": 2.0, "cpu_seconds": 1.5, "peak_mb": 300.0}
+    cases = {
+        "20 slices, no views": {"overlay_seconds": 0.4, "ratio": 0.25, "longest_block_ms": 41, "cancel_seconds": 0.02}
+    }
+    report = {
+        "cpu": {"batch": {}, "stage_seconds": {"read": 0.1}, "growth": {"20 x 256 x 256": run}},
+        "gpu": {"tested": False, "note": "no GPU"},
+        "machine": {"threads": 2, "processor": "CPU", "python": "3.11", "load_before": 0.1},
+        "gui": {"cases": cases},
+    }
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(report), encoding="utf-8")
+    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
+    tables = types.SimpleNamespace(
+        batch_rows=lambda batch: [], case_rows=lambda cpu: [["this version", "2 s", "1.5 s", "", ""]]
+    )
+    monkeypatch.setitem(sys.modules, "tables", tables)
+    shown = update_readme.bench_section().splitlines()
+    assert shown[0].startswith("|  | clock |")
+    assert shown[2] == "| this version | 2 s | 1.5 s |  |  |"
+    assert shown[-1].startswith("| Slicer module, 20 slices, no views | overlay after 0.40 s")
 
 
 def test_troubleshooting_quotes_errors_that_the_code_raises():
