@@ -109,7 +109,7 @@ def test_the_protocol_in_words(closed):
     said = describe(closed.protocol)
     assert said.title == "Lesion masks"
     assert said.order_seed == "R1: 11, R2: 22"
-    assert "fresh code" in said.blinding
+    assert "new code" in said.blinding
     assert "1 showing of other cases" in said.washout
     assert said.mirrored
     assert said.chain_verified is None

@@ -414,7 +414,7 @@ def test_labels_of_another_grid_or_kind_are_refused(pair, tmp_path):
         load_study(StudyInput(volume, tmp_path / "shifted.nii.gz"))
     with pytest.raises(InvalidGeometryError, match="own grid"):
         load_study(StudyInput(volume, labels[1:]))
-    with pytest.raises(UnsupportedImageError, match="other values"):
+    with pytest.raises(UnsupportedImageError, match="values other than"):
         load_study(StudyInput(volume, np.full(labels.shape, 7, np.uint8)))
 
 

@@ -618,7 +618,7 @@ def test_sizes(text, size):
 
 
 def test_a_size_is_refused():
-    with pytest.raises(FlairSegError, match="no size"):
+    with pytest.raises(FlairSegError, match="not a memory size"):
         bytes_of("much")
 
 

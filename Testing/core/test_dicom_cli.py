@@ -134,7 +134,7 @@ def test_pseudonymised_objects_name_nobody(study_folder, model, tmp_path):
 def test_what_is_no_dicom_has_no_study_to_go_to(head_file, model, tmp_path):
     result = run("segment", head_file, "-o", tmp_path / "out", "--dicom-out", tmp_path / "pacs", "-m", model)
     assert result.exit_code == 2
-    assert "is no DICOM" in result.stderr
+    assert "is not DICOM" in result.stderr
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "pacs").exists()
 

@@ -507,7 +507,7 @@ def test_slices_turned_a_little_stay_one_stack(tmp_path, flair, backend, axis):
     figures = {"used": 16, "missing": 0, "displacement_mm": np.radians(0.5) * arm}
     assert volume.warnings[0].fields == pytest.approx(figures, abs=0.15)
     if backend == "pydicom" and axis == 2:
-        with pytest.raises(errors.InvalidGeometryError, match="turned against each other"):
+        with pytest.raises(errors.InvalidGeometryError, match="rotated against each other"):
             read_flair(folder).source.headers()
 
 

@@ -577,7 +577,7 @@ def test_sources_that_nothing_can_refer_to_are_refused(tmp_path, drawn):
         make_seg(drawn[1], read.source, ALGORITHM)
     read = read_flair(write_series(drawn[0], tmp_path / "t", "ge"))
     shutil.rmtree(tmp_path / "t")
-    with pytest.raises(errors.UnreadableImageError, match="any more"):
+    with pytest.raises(errors.UnreadableImageError, match="no longer"):
         make_seg(drawn[1], read.source, ALGORITHM)
 
 

@@ -154,7 +154,7 @@ def test_a_named_series_is_taken_whatever_it_is(tmp_path, flair, others):
     folder = study_of(tmp_path, "siemens", flair, others)
     read = read_flair(folder, series="2")
     np.testing.assert_array_equal(read.volume.array, others["t1"].array)
-    assert "asked for" in read.found.reason
+    assert "as requested" in read.found.reason
     assert any("T1" in w for w in read.volume.warnings)
     uid = read.source.series_uid
     assert find_flair(folder, series=uid).series.uid == uid
@@ -443,7 +443,7 @@ def test_missing_pixel_spacing_is_told_and_none_at_all_refused(tmp_path, flair):
 
     read = read_flair(write_series(flair, tmp_path / "unknown", "ge", change=unknown))
     assert any("no pixel spacing: 1 mm is assumed" in w for w in read.volume.warnings)
-    refused(write_series(flair, tmp_path / "zero", "ge", change=nothing), errors.InvalidGeometryError, "no size")
+    refused(write_series(flair, tmp_path / "zero", "ge", change=nothing), errors.InvalidGeometryError, "no valid pixel size")
 
 
 # --- encodings

@@ -70,7 +70,7 @@ def test_a_table_names_cases_methods_groups_and_files_beside_it(tmp_path):
         ("case,prediction,reference\na,,c\n", "line 2, has no prediction"),
         ("case,prediction,reference\na,b,c\na,d,c\n", "the case a of prediction twice"),
         ("case,prediction,reference,method\na,b,c,x\na,d,e,y\n", "two different entries of reference"),
-        ("case,prediction,reference,method\na,b,c,reference\n", "stands for the references"),
+        ("case,prediction,reference,method\na,b,c,reference\n", "denotes the references"),
         ("case,prediction,reference,method,site\na,b,c,x,1\na,d,c,y,2\n", "two different entries of site"),
         ('case,prediction,reference\n"a,b,c\n', "has no prediction"),
     ],
@@ -330,7 +330,7 @@ def test_probabilities_come_as_one_two_or_four_volumes(reference, tmp_path):
     sitk.WriteImage(vector, str(tmp_path / "vector.nrrd"))
     found, _ = read_probabilities(tmp_path / "vector.nrrd", OWN, reference)
     assert np.array_equal(found[2], four[2])
-    for array, told in ((four[:3], "3 volumes"), (100 * four, "no probabilities")):
+    for array, told in ((four[:3], "3 volumes"), (100 * four, "not probabilities")):
         with pytest.raises(UnsuitableMaskError, match=told):
             read_probabilities(write_probabilities(tmp_path / "wrong.nii.gz", array), OWN, reference)
     with pytest.raises(UnsuitableMaskError, match="4 volumes"):

@@ -150,7 +150,7 @@ def test_wrong_batches_are_typed_errors(model, batch, monkeypatch):
         generator.run(batch[:, :2])
     lying = types.SimpleNamespace(run=lambda *_: [np.zeros((5, 2, *FRAME), np.float32)])
     monkeypatch.setattr(generator, "_session", replace(generator._session, runtime=lying))
-    with pytest.raises(errors.InvalidModelError, match="put out"):
+    with pytest.raises(errors.InvalidModelError, match="returned"):
         generator.run(batch)
 
 

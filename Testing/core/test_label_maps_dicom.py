@@ -170,7 +170,7 @@ def test_damaged_and_other_objects_are_refused(series, tmp_path):
     (tmp_path / "cut.dcm").write_bytes(raw[: len(raw) - 200])
     with pytest.raises(UnreadableImageError, match="truncated"):
         read_label_map(tmp_path / "cut.dcm")
-    with pytest.raises(UnsuitableMaskError, match="no segmentation"):
+    with pytest.raises(UnsuitableMaskError, match="not a segmentation"):
         read_label_map(next(series.iterdir()))
 
 
@@ -178,7 +178,7 @@ def test_frames_off_a_regular_grid_are_refused(tmp_path):
     data = pydicom.dcmread(DCMQI)
     data.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[2] += 1.7
     data.save_as(tmp_path / "seg.dcm")
-    with pytest.raises(UnsuitableMaskError, match="no regular grid"):
+    with pytest.raises(UnsuitableMaskError, match="not on a regular grid"):
         read_label_map(tmp_path / "seg.dcm")
 
 

@@ -151,7 +151,7 @@ def test_impossible_results_are_told():
     flooded = np.where(mask, 3, 0).astype(np.uint8)
     assert f"{mask.sum() * 0.05:.0f} ml" in assess(stack, mask, flooded)[0]
     nothing = np.zeros_like(mask)
-    assert "No brain" in assess(stack, nothing, np.zeros_like(labels))[0]
+    assert "Neither a brain" in assess(stack, nothing, np.zeros_like(labels))[0]
 
 
 def test_constant_middles_and_tiny_brains_are_measured_without_failing():

@@ -433,7 +433,7 @@ def test_sheared_affines(tmp_path, head, shear):
 
 
 def test_affines_that_are_no_numbers(tmp_path, head):
-    for name, values, word in (("zero", [0.0] * 12, "no size"), ("nan", [float("nan")] * 12, "NaN")):
+    for name, values, word in (("zero", [0.0] * 12, "no valid voxel size"), ("nan", [float("nan")] * 12, "NaN")):
         raw = header_bytes(head, tmp_path)
         raw[252:256] = struct.pack("<2h", 0, 2)
         raw[280:328] = struct.pack("<12f", *values)
@@ -443,7 +443,7 @@ def test_affines_that_are_no_numbers(tmp_path, head):
     raw[252:256] = struct.pack("<2h", 0, 0)
     raw[80:92] = bytes(12)
     (tmp_path / "sizeless.nii").write_bytes(raw)
-    refused(tmp_path / "sizeless.nii", errors.InvalidGeometryError, "no size")
+    refused(tmp_path / "sizeless.nii", errors.InvalidGeometryError, "no valid voxel size")
     mha = to_sitk(head, tmp_path / "zero.mha").read_bytes()
     assert b"TransformMatrix = 1 0 0 0 1 0 0 0 1" in mha
     (tmp_path / "zero.mha").write_bytes(

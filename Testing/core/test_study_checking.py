@@ -198,7 +198,7 @@ def test_a_chain_written_anew_is_named(study):
             )
     connection.close()
     found = check_study(study)
-    assert any(f.about == CHAIN and "written anew" in f.message for f in found)
+    assert any(f.about == CHAIN and "rewritten" in f.message for f in found)
     assert any(f.about == RECORD and "counts do not follow" in f.message for f in found)
 
 

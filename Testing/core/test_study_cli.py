@@ -159,7 +159,7 @@ def test_protocol_and_key_may_be_locked_away_at_once(folders):
     assert sorted(p.name for p in safe.iterdir()) == ["key.sealed.json", "protocol.json"]
     assert safe.stat().st_mode & 0o077 == 0
     run("check", folders / "study", "--coordinator", safe)
-    assert "inside of the study" not in run("status", folders / "study")
+    assert "inside the study" not in run("status", folders / "study")
     with StudySession.open(folders / "study" / "rooms" / "R1") as session:
         session.next()
         session.set_confidence(2)
@@ -218,7 +218,7 @@ def test_a_part_of_a_study_is_told_from_no_study(folders):
     draft(folders)
     run("lock", folders / "p.json", "--study", folders / "study")
     output = run("status", folders / "study" / "rooms" / "R1", code=2).replace("\n", " ")
-    assert "inside of the study" in output
+    assert "inside the study" in output
 
 
 def test_a_case_left_out_with_the_key_open_is_told(folders):
@@ -236,4 +236,4 @@ def test_a_fault_of_the_whole_store_is_told_once(folders):
     run("lock", folders / "p.json", "--study", folders / "study")
     (folders / "study" / "events.sqlite").unlink()
     output = run("check", folders / "study", code=2)
-    assert output.count("is not there") == 1
+    assert output.count("is missing") == 1

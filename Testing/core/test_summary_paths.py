@@ -136,5 +136,5 @@ def test_results_are_opened_from_any_folder_and_after_a_move(tmp_path, monkeypat
     assert item.flair.is_file()
     item.flair.unlink()
     (item,) = work_list(tmp_path / "moved" / "results")
-    assert "is gone" in item.problem
+    assert "is missing" in item.problem
     assert "flair.nii.gz" in item.problem

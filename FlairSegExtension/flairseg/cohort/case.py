@@ -275,7 +275,7 @@ def quarantined(deaths: int) -> FlairSegError:
     """The error of what ended its process too often."""
     return FlairSegError(
         f"The process that worked on this ended {deaths} times; it is skipped.",
-        "Often a worker had too little memory for the image: allow more, then retry the failed sessions again.",
+        "Often a worker had too little memory for the image: allow more, then retry the failed sessions.",
         code="quarantined",
     )
 
