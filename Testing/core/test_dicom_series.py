@@ -443,7 +443,9 @@ def test_missing_pixel_spacing_is_told_and_none_at_all_refused(tmp_path, flair):
 
     read = read_flair(write_series(flair, tmp_path / "unknown", "ge", change=unknown))
     assert any("no pixel spacing: 1 mm is assumed" in w for w in read.volume.warnings)
-    refused(write_series(flair, tmp_path / "zero", "ge", change=nothing), errors.InvalidGeometryError, "no valid pixel size")
+    refused(
+        write_series(flair, tmp_path / "zero", "ge", change=nothing), errors.InvalidGeometryError, "no valid pixel size"
+    )
 
 
 # --- encodings

@@ -112,7 +112,7 @@ def test_two_models_are_compared_and_nothing_else_is_touched(panel, section, sli
     # A result that was deleted is told, not raised.
     slicer.mrmlScene.RemoveNode(first)
     click(ui.sideBySideButton)
-    assert "not there any more" in shown(ui.compareMessageLabel)
+    assert "no longer exists" in shown(ui.compareMessageLabel)
     assert not ui.sideBySideButton.checked
     slicer.mrmlScene.Clear(False)
     assert not ui.comparisonBox.isVisible()
@@ -148,7 +148,7 @@ def test_a_model_that_fails_costs_the_others_nothing(panel, section, models, sli
     assert [row[1] for row in table(section.ui.comparisonTable)] == ["2", "–"]
     assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
     section.ui.comparisonTable.cellClicked.emit(1, 0)
-    assert "not there any more" in shown(section.ui.compareMessageLabel)
+    assert "no longer exists" in shown(section.ui.compareMessageLabel)
 
 
 def test_what_is_in_the_way_is_said_on_the_button(panel, section):

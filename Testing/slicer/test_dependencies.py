@@ -188,7 +188,7 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "certificate", "PIP_CERT"),
         ("NewConnectionError: [Errno -2] Name or service not known", "no connection", "--no-index --find-links"),
         ("OSError: [Errno 28] No space left on device", "disk is full", "500 MB"),
-        ("PermissionError: [WinError 5] Access is denied: 'C:\\\\Slicer'", "may not be written", "Close other Slicer"),
+        ("PermissionError: [WinError 5] Access is denied: 'C:\\\\Slicer'", "not writable", "Close other Slicer"),
         ("ERROR: ResolutionImpossible: conflicting dependencies", "No version", "5.12"),
         ("something else", "could not be installed", "error log"),
     ],
