@@ -113,7 +113,7 @@ GOOD = Figures(0.0, 0.93, 170.0, 130.0, 0.06, 0.01, 0.93, 0.42, 1.18)
         ({"white_matter_rank": 0.75}, None),
         ({"dark_share": 0.0}, "dark ventricles"),
         ({"dark_share": 0.0, "coverage_mm": 20.0}, None),
-        ({"tissue_share": 0.5}, "even"),
+        ({"tissue_share": 0.5}, "homogeneous"),
         ({"dark_share": float("nan"), "bright_share": float("nan"), "white_matter_rank": float("nan")}, None),
     ],
 )
@@ -151,7 +151,7 @@ def test_impossible_results_are_told():
     flooded = np.where(mask, 3, 0).astype(np.uint8)
     assert f"{mask.sum() * 0.05:.0f} ml" in assess(stack, mask, flooded)[0]
     nothing = np.zeros_like(mask)
-    assert "Neither a brain" in assess(stack, nothing, np.zeros_like(labels))[0]
+    assert "No brain" in assess(stack, nothing, np.zeros_like(labels))[0]
 
 
 def test_constant_middles_and_tiny_brains_are_measured_without_failing():

@@ -268,7 +268,7 @@ def test_pytorch_is_asked_for_with_size_and_reason_and_slicers_packages_stay(com
     assert "200 MB" in training_packages.reason()
     training_packages.ensure()
     (question,) = pip.questions
-    for part in ("PyTorch", "200 MB", "trains the network", "stay as they are"):
+    for part in ("PyTorch", "200 MB", "trains the network", "not changed"):
         assert part in question
     torch_call, others = pip.calls
     assert torch_call[1] == ["--index-url", training_packages.CPU_INDEX, training_packages.TORCH]
