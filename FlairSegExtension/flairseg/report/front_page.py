@@ -145,8 +145,11 @@ def volume_block(case: Case, texts: Texts) -> Block:
             lines.append(texts.count("volumes.parts", sum(parts)))
         low = sum(row.confidence is not None and row.confidence < UNCERTAIN for row in case.rows)
         if low:
-            said = "volumes.doubted" if calibrated(case.rows) else "volumes.uncertain"
-            lines.append(texts.count(said, low, limit=texts.number(UNCERTAIN, 1)))
+            limit = texts.number(UNCERTAIN, 1)
+            if calibrated(case.rows):
+                lines.append(texts.count("volumes.doubted", low, limit=limit))
+            else:
+                lines.append(texts.count("volumes.uncertain", low, limit=limit))
     else:
         lines.append(texts("volumes.none"))
     if volumes[NORMAL_WMH]:
