@@ -673,7 +673,7 @@ def test_absurd_promises_take_no_memory(tmp_path, flair):
         data.Rows = data.Columns = 65535
 
     folder = write_series(flair, tmp_path / "s", "ge", change=alter)
-    refused(folder, errors.UnsupportedImageError, "promise")
+    refused(folder, errors.UnsupportedImageError, "announce")
 
 
 # --- running

@@ -361,7 +361,7 @@ def test_an_entry_that_a_crash_kept_from_the_store_is_made_up_for(slicer, result
     result.settle()
     monkeypatch.undo()
     assert versions(result) == ["v001"]
-    assert "waits" in shown(result.panel.ui.verdictMessageLabel)
+    assert "is pending" in shown(result.panel.ui.verdictMessageLabel)
 
     def entries() -> int:
         recorder = open_recorder(result.settings.casesFolder)
