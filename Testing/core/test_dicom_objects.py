@@ -509,7 +509,7 @@ def test_the_pdf_comes_out_as_it_went_in(tmp_path, case):
     assert data.DocumentTitle == "Follow-up <b>1</b> - Research use only - not a medical device"
     named = {i.ReferencedSOPInstanceUID for i in data.SourceInstanceSequence}
     assert named == {f.sop_instance_uid for f in read.source.frames} | {seg.SOPInstanceUID}
-    with pytest.raises(errors.UnreadableImageError, match="no PDF"):
+    with pytest.raises(errors.UnreadableImageError, match="not a PDF"):
         make_pdf(b"<html>", read.source)
     with pytest.raises(errors.UnreadableImageError, match="cannot be read"):
         make_pdf(tmp_path / "none.pdf", read.source)

@@ -175,7 +175,7 @@ def test_the_map_is_private_and_grows_under_its_own_key(tmp_path, pseudonymiser)
     with pytest.raises(InvalidKeyError, match="another key"):
         Pseudonymiser(OTHER_KEY).write_map(path)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InvalidKeyError, match="no map"):
+    with pytest.raises(InvalidKeyError, match="not a map"):
         pseudonymiser.write_map(tmp_path / "notes.txt")
     assert path.read_bytes() == before
     assert (tmp_path / "notes.txt").read_text() == "mine"
