@@ -522,7 +522,7 @@ def test_every_other_slice_turned_far_is_no_whole_head(tmp_path, flair, backend,
 
 def test_one_turned_slice_is_named_as_the_reason(tmp_path, flair, backend):
     folder = write_series(flair, tmp_path / "s", "siemens", change=turned(25.0, lambda k: k == 6))
-    with pytest.raises(errors.UnsupportedImageError, match="1 of 16 are turned") as caught:
+    with pytest.raises(errors.UnsupportedImageError, match="1 of 16 are rotated") as caught:
         read_volume(folder)
     assert caught.value.code == "slices-not-parallel"
 
