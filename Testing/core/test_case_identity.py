@@ -209,13 +209,13 @@ def test_a_report_s_warnings_name_the_case_and_its_one_pseudonym(tmp_path, head,
     summary = tmp_path / "out" / "Karlsson_flair_summary.json"
     result = run("report", summary, "-o", tmp_path / "report", "--html", "--no-regions")
     assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "Karlsson_flair")
-    assert "Warning (Karlsson_flair): The header does not state the orientation" in result.stderr
+    assert "Warning (Karlsson_flair): The header does not state the image's orientation" in result.stderr
     key = ("--pseudonymise", "--pseudonym-key", tmp_path / "key", "--pseudonym-map", tmp_path / "map.json")
     result = run("report", summary, "-o", tmp_path / "moved", "--html", "--no-regions", *key)
     assert result.exit_code == 0, result.output
     (page,) = (tmp_path / "moved").iterdir()
     pseudonym = page.name.removesuffix("_report.html")
-    assert f"Warning ({pseudonym}): The header does not state the orientation" in result.stderr
+    assert f"Warning ({pseudonym}): The header does not state the image's orientation" in result.stderr
     assert "Karlsson" not in result.output
     # The map has one entry for the case, and segment gives it the same pseudonym.
     assert json.loads((tmp_path / "map.json").read_text())["names"]["case"] == {"Karlsson_flair": pseudonym}

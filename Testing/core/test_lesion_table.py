@@ -297,11 +297,11 @@ def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found,
 @pytest.mark.parametrize(
     ("lesions", "found", "small", "words"),
     [
-        ([("periventricular", 2.99)], [], {"periventricular": 1}, "smaller than 3 mm: periventricular (1)."),
+        ([("periventricular", 2.99)], [], {"periventricular": 1}, "below 3 mm: periventricular (1)."),
         ([("periventricular", 3.0)], ["periventricular"], {}, "in 1 of the 3 regions"),
         ([("periventricular", 8.0), ("periventricular", 1.0), ("infratentorial", 2.0), ("juxtacortical", 5.0)],
          ["periventricular", "juxtacortical"], {"periventricular": 1, "infratentorial": 1},
-         "smaller than 3 mm: periventricular (1) and infratentorial (1)."),
+         "below 3 mm: periventricular (1) and infratentorial (1)."),
         ([("infratentorial", None)], ["infratentorial"], {}, "in 1 of the 3 regions"),
         ([("unknown", 1.0)], [], {}, "No lesions of 3 mm or more"),
         ([("deep_white_matter", 1.0)], [], {}, "No lesions of 3 mm or more"),

@@ -111,7 +111,7 @@ def test_only_a_better_model_can_be_used(panel, cases, word, heading, monkeypatc
     section = opened(panel)
     ui = section.ui
     assert shown(ui.proofVerdictLabel) == f"{heading} Lesion Dice rose by 0.100."
-    assert "learnt from 6 cases of 5 patients in 8 min" in shown(ui.proofTellsLabel)
+    assert "was adapted to 6 cases of 5 patients in 8 min" in shown(ui.proofTellsLabel)
     assert cells(ui.proofTable) == [
         ["Lesion Dice", "0.50", "0.60", "+0.10 (+0.05 … +0.15)"],
         ["To edit", "812", "640", "+172"],
