@@ -132,7 +132,11 @@ def _agreement_limits(
         return (math.nan, math.nan), (math.nan, math.nan)
     fj = judges / residual
     numerator = (k - 1) * (n - 1) * (k * rho * fj + n * (1 + (k - 1) * rho) - k * rho) ** 2
-    freedom = numerator / ((n - 1) * k**2 * rho**2 * fj**2 + (n * (1 + (k - 1) * rho) - k * rho) ** 2)
+    denominator = (n - 1) * k**2 * rho**2 * fj**2 + (n * (1 + (k - 1) * rho) - k * rho) ** 2
+    # Both 0 where judges do not differ and the coefficient is far below 0: no degrees of freedom, no limits.
+    if not denominator > 0:
+        return (math.nan, math.nan), (math.nan, math.nan)
+    freedom = numerator / denominator
     upper = 1 - (1 - CONFIDENCE) / 2
     above, below = f.ppf(upper, n - 1, freedom), f.ppf(upper, freedom, n - 1)
     rest = k * judges + (k * n - k - n) * residual
@@ -253,8 +257,8 @@ def repeatability_coefficient(values: np.ndarray) -> Estimate:
 
 
 def _over(numerator: float, denominator: float, scale: float) -> float:
-    """A ratio; nan where the denominator is zero to rounding."""
-    return numerator / denominator if abs(denominator) > scale else math.nan
+    """A share of variance; nan where the estimate of the whole is zero to rounding, or negative."""
+    return numerator / denominator if denominator > scale else math.nan
 
 
 def _joined(*parts: str) -> str:
