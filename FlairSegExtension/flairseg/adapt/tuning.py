@@ -69,7 +69,7 @@ class Settings:
     seed : int
     """
 
-    steps: int = 2400
+    steps: int = 4800
     site: int = 4
     replay: int = 4
     crop: tuple[int, int] = (128, 128)
