@@ -245,6 +245,23 @@ def test_an_edit_of_the_ventricles_moves_the_region(painted):
     assert lesion_table(labels, THICK, regions=regions)[0].region == "periventricular"
 
 
+@pytest.mark.parametrize(
+    ("where", "region"),
+    [
+        ((7, slice(60, 66), slice(42, 46)), "periventricular"),
+        ((7, slice(63, 66), slice(42, 46)), "deep_white_matter"),
+        ((7, slice(52, 56), slice(88, 92)), "deep_white_matter"),
+    ],
+)
+def test_a_mask_of_lesions_alone_touches_the_ventricles_of_the_image(painted, where, region):
+    """No lesion of such a mask had been periventricular."""
+    labels, regions = painted
+    labels[:] = 0
+    labels[where] = LESION
+    (row,) = lesion_table(labels, THICK, regions=regions)
+    assert row.region == region
+
+
 def test_without_a_map_regions_are_unknown_and_never_guessed(painted):
     labels, _ = painted
     labels[7, 60:66, 42:46] = LESION

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 from flairseg.cli.app import app
+from flairseg.io.label_meanings import parse_meaning
 from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
-from flairseg.longitudinal import follow
+from flairseg.longitudinal import StudyInput, follow
 from flairseg.models import load_card
 from flairseg.report import CaseReport
 from flairseg.report.case import describes
@@ -65,3 +66,30 @@ def test_a_follow_up_compares_no_ventricles_that_nobody_looked_for(eager):
     studies = follow([first, last], model=card).summary()
     assert all({n for n, ml in study["volumes_ml"].items() if ml is None} == UNKNOWN for study in studies["studies"])
     assert studies["ventricles"]["change_percent"] is None
+
+
+@pytest.fixture
+def masked(tmp_path):
+    """A head, its whole label map, and another program's mask of its lesions alone."""
+    head, truth = make_head()[:2]
+    image = to_nifti(head, tmp_path / "head.nii.gz")
+    return image, truth, to_nifti(head.with_array((truth == LESION).astype("uint8")), tmp_path / "mask.nii.gz")
+
+
+def test_a_mask_of_lesions_alone_has_no_ventricles_that_could_have_shrunk(masked):
+    image, truth, mask = masked
+    given = [StudyInput(image, truth), StudyInput(image, mask, parse_meaning("binary"))]
+    found = follow(given).summary()
+    assert found["studies"][0]["volumes_ml"]["ventricles"] > 0
+    assert {n for n, ml in found["studies"][1]["volumes_ml"].items() if ml is None} == UNKNOWN
+    assert found["ventricles"]["volumes_ml"][1] is found["ventricles"]["change_ml"] is None
+    assert found["ventricles"]["change_percent"] is None
+    assert not found["ventricles"]["beyond_noise"]
+
+
+def test_the_report_of_a_mask_says_not_assessed(masked):
+    image, _, mask = masked
+    report = CaseReport.from_files(mask, flair=image, regions=False, meaning=parse_meaning("binary"))
+    rows = {row[0]: row[1:] for row in Page(report.html()).rows if row}
+    assert rows["Ventricles"][0] == rows["Normal periventricular WMH"][0] == "not assessed"
+    assert float(rows["Lesions (abnormal WMH)"][0]) > 0

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
+from ..errors import CaseWarning
 from ..image.footing import footed
 from ..image.geometry import spacing_of, triple
 from ..image.slice_stack import SliceStack
@@ -24,7 +25,19 @@ from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, Atlas, load_atlas
 from .case_images import RelativeImage, grown_along, shrunk
-from .regions import BRAIN_STEM, CEREBELLUM, CORTEX, DEEP_GRAY, FLUID, OUTSIDE, VENTRICLE, WHITE_MATTER, Fit, RegionMap
+from .regions import (
+    BRAIN_STEM,
+    CEREBELLUM,
+    CORTEX,
+    DEEP_GRAY,
+    FLUID,
+    OUTSIDE,
+    VENTRICLE,
+    WHITE_MATTER,
+    Fit,
+    RegionMap,
+    has_ventricles,
+)
 from .registration import Alignment, affine_points, align, prepare_images
 
 #: Voxels finer than this are averaged: the atlas has no finer detail.
@@ -62,6 +75,10 @@ LEAST_BRAIN_DICE, LEAST_BRAIN_DICE_ALONE, LEAST_CORRELATION = 0.80, 0.895, 0.6
 SURE_VENTRICLES_MM, MOST_VENTRICLES_MM, SCALES = 4.0, 6.5, (0.72, 1.38)
 
 _ADVICE = "Regions of lesions are given as unknown."
+_NO_VENTRICLES = (
+    "The label map has no ventricles: lesions are called periventricular by contact with dark voxels where the atlas "
+    "expects the ventricles, which misses some."
+)
 
 
 def find_regions(
@@ -133,7 +150,9 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
         return RegionMap.nothing(labels.shape, volume.ijk_to_ras, f"{doubt} {_ADVICE}", fit)
     parts = _anatomy(scan, image, own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
     codes, lateral = (np.ascontiguousarray(stack.restore(part)) for part in parts)
-    return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, through_plane_axis(volume.ijk_to_ras))
+    normal = through_plane_axis(volume.ijk_to_ras)
+    told = () if has_ventricles(labels) else (CaseWarning(_NO_VENTRICLES, "ventricles-not-labelled"),)
+    return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, normal, told)
 
 
 def doubts(fit: Fit) -> str:

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import CaseWarning
-from ..image.geometry import spacing_of, triple
+from ..image.geometry import ROUNDING_MM, spacing_of, triple
 from ..labels import CLASS_BY_VALUE, NORMAL_WMH, VENTRICLES
 from ..lesions.boxes import Box, through_plane_axis
 from ..lesions.components import Lesion, LesionMap
@@ -142,7 +142,8 @@ def lesion_regions(lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -
     lesions : LesionMap
         Of these labels.
     labels : ndarray of uint8, shape (K, J, I)
-        Their ventricles and normal WMH are those that lesions touch: an edited outline counts as it is.
+        Their ventricles and normal WMH are those that lesions touch: an edited outline counts as it is. Where they have
+        no ventricles (a mask of lesions alone), dark voxels where the atlas expects ventricles take their place.
     regions : RegionMap
 
     Returns
@@ -152,10 +153,16 @@ def lesion_regions(lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -
     """
     if not regions.found:
         return {lesion.number: UNKNOWN for lesion in lesions.lesions}
-    return {lesion.number: _region(lesion, lesions, labels, regions) for lesion in lesions.lesions}
+    drawn = has_ventricles(labels)
+    return {lesion.number: _region(lesion, lesions, labels, regions, drawn) for lesion in lesions.lesions}
 
 
-def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -> str:
+def has_ventricles(labels: np.ndarray) -> bool:
+    """Whether a label map (K, J, I) has any voxel of the ventricles."""
+    return any(bool((part == VENTRICLES).any()) for part in labels)
+
+
+def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap, drawn: bool) -> str:
     box, mask = lesions.mask(lesion.number)
     codes = regions.codes[box][mask]
     if np.mean((codes == BRAIN_STEM) | (codes == CEREBELLUM)) >= INFRATENTORIAL_SHARE:
@@ -165,7 +172,8 @@ def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: Reg
     wide, inner = _widened(box, _margins(regions), labels.shape)
     around = np.zeros(tuple(s.stop - s.start for s in wide), bool)
     around[inner] = mask
-    if _abuts(around, labels[wide], regions.lateral[wide], regions):
+    ventricles = labels[wide] == VENTRICLES if drawn else (regions.codes[wide] == VENTRICLE) & ~around
+    if _abuts(around, labels[wide], ventricles & regions.lateral[wide], regions):
         return PERIVENTRICULAR
     if _touches_cortex(around, regions.codes[wide], regions.normal, lesion.voxels):
         return JUXTACORTICAL
@@ -174,7 +182,7 @@ def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: Reg
 
 def _margins(regions: RegionMap) -> tuple[int, int, int]:
     """Voxels (K, J, I) around a lesion that are considered."""
-    reach = [max(1, int(RIM_MM / mm) + 1) for mm in regions.spacing[::-1]]
+    reach = [max(1, int((RIM_MM + ROUNDING_MM) / mm) + 1) for mm in regions.spacing[::-1]]
     reach[regions.normal] = 1
     return triple(reach)
 
@@ -183,11 +191,10 @@ def _margins(regions: RegionMap) -> tuple[int, int, int]:
 RIM_MM = 4.0
 
 
-def _abuts(lesion: np.ndarray, labels: np.ndarray, lateral: np.ndarray, regions: RegionMap) -> bool:
-    """Whether a lesion touches the lateral ventricles (all arrays of one box)."""
+def _abuts(lesion: np.ndarray, labels: np.ndarray, cavity: np.ndarray, regions: RegionMap) -> bool:
+    """Whether a lesion touches ``cavity``, the lateral ventricles (all arrays of one box)."""
     from scipy import ndimage
 
-    cavity = (labels == VENTRICLES) & lateral
     if not cavity.any():
         return False
     flat, across = np.zeros((3, 3, 3), bool), np.zeros((3, 3, 3), bool)
@@ -203,7 +210,7 @@ def _abuts(lesion: np.ndarray, labels: np.ndarray, lateral: np.ndarray, regions:
             return True
     sampling = list(regions.spacing[::-1])
     sampling[regions.normal] = 1000.0  # the same slice only
-    return bool(ndimage.distance_transform_edt(~cavity, sampling=sampling)[lesion].min() <= CONTACT_MM)
+    return bool(ndimage.distance_transform_edt(~cavity, sampling=sampling)[lesion].min() <= CONTACT_MM + ROUNDING_MM)
 
 
 def _touches_cortex(lesion: np.ndarray, codes: np.ndarray, normal: int, voxels: int) -> bool:

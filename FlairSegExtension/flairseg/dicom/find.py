@@ -23,6 +23,7 @@ from ..errors import (
 from ..files.contrast_agent import is_agent
 from ..files.names import stem_of
 from ..image import flair_selection as proposal
+from ..image.geometry import ROUNDING_MM
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .scan import Scan
 from .series import Series, Stack, list_series
@@ -372,7 +373,7 @@ def _is_derived(stack: Stack) -> bool:
 
 def _is_thick(stack: Stack) -> bool:
     k, j, i = stack.spacing
-    return stack.plane == "axial" and k >= THICK * max(i, j)
+    return stack.plane == "axial" and k >= THICK * max(i, j) - ROUNDING_MM
 
 
 def _voxel(stack: Stack) -> float:
@@ -386,7 +387,7 @@ _PREFERENCES: tuple[tuple[str, Callable[[Listed], object]], ...] = (
     ("it was made without contrast agent", lambda e: not is_agent(e.stack.header.get("ContrastBolusAgent"))),
     (
         "it covers the whole head",
-        lambda e: len(e.stack.frames) * e.stack.spacing[0] >= WHOLE_HEAD_MM,
+        lambda e: len(e.stack.frames) * e.stack.spacing[0] >= WHOLE_HEAD_MM - ROUNDING_MM,
     ),
     ("its slices are axial and thick, as preferred here", lambda e: _is_thick(e.stack)),
     ("its headers say so most clearly", lambda e: e.verdict.score >= CERTAIN),

@@ -202,7 +202,8 @@ def _slice_values(cases: Mapping[str, SliceCounts]) -> tuple[np.ndarray, np.ndar
         for k in np.flatnonzero(counts.reference):
             shared = int(counts.shared[k])
             overlap = Overlap(shared, int(counts.prediction[k]) - shared, int(counts.reference[k]) - shared)
-            volumes.append(float(counts.reference[k]) * counts.voxel_ml)
+            # A thousandth of a cubic millimetre: rounding of an oblique header decides about no group.
+            volumes.append(round(float(counts.reference[k]) * counts.voxel_ml, 6))
             whose.append(n)
             for figure in GROUP_FIGURES:
                 values[figure].append(getattr(overlap, figure))

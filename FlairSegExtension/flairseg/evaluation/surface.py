@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.geometry import ROUNDING_MM
+
 #: Percentile of the robust Hausdorff distance.
 ROBUST_PERCENTILE = 95
 
@@ -52,7 +54,7 @@ class SurfaceDistances:
         Parameters
         ----------
         tolerance_mm : float
-            A distance of exactly this much still agrees.
+            A distance of exactly this much still agrees (to :data:`~flairseg.image.geometry.ROUNDING_MM`).
 
         References
         ----------
@@ -62,7 +64,7 @@ class SurfaceDistances:
         surfaces = self.prediction_voxels + self.reference_voxels
         if not surfaces:
             return float("nan")
-        within = sum(np.count_nonzero(d <= tolerance_mm) for d in (self.to_reference, self.to_prediction))
+        within = sum(np.count_nonzero(d <= tolerance_mm + ROUNDING_MM) for d in (self.to_reference, self.to_prediction))
         return within / surfaces
 
 

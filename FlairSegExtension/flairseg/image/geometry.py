@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Largest displacement of a corner voxel centre between grids that count as one, in units of the smallest voxel edge.
 GRID_TOLERANCE_VOXELS = 0.1
+#: Lengths that differ by less are equal, mm: single-precision headers make 1.00000002 or 0.99999998 mm of the 1 mm of
+#: an oblique grid, direction cosines of six decimals somewhat more. Lengths are compared with limits by this margin.
+ROUNDING_MM = 1e-4
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LETTERS = ("LR", "PA", "IS")

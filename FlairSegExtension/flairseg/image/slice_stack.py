@@ -6,11 +6,12 @@ oblique acquisitions are routine, and half of all clinical NIfTI files are left-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import dominant_axes, triple
+from .geometry import ROUNDING_MM, dominant_axes, triple
 from .volume import Volume
 
 #: RAS sign of each canonical in-plane axis, by plane: (rows, columns) as (RAS axis, sign of increasing index).
@@ -39,12 +40,22 @@ def choose_plane(volume: Volume, plane: str = "native") -> str:
         return _PLANE_BY_NORMAL[int(dominant_axes(volume.ijk_to_ras)[2 - volume.array.shape.index(1)])]
     if plane != "native":
         return plane
-    spacing = np.asarray(volume.spacing)
-    order = np.argsort(spacing)
-    thick = int(order[2])
-    if spacing[thick] >= THICK_SLICE_MM and spacing[thick] >= THICK_SLICE_RATIO * spacing[order[1]]:
-        return _PLANE_BY_NORMAL[int(dominant_axes(volume.ijk_to_ras)[thick])]
-    return "axial"
+    thick = thick_axis(volume.spacing)
+    return "axial" if thick is None else _PLANE_BY_NORMAL[int(dominant_axes(volume.ijk_to_ras)[thick])]
+
+
+def thick_axis(spacing: Sequence[float]) -> int | None:
+    """The axis of a spacing that is clearly the largest: :data:`THICK_SLICE_MM`, :data:`THICK_SLICE_RATIO`; else None.
+
+    Parameters
+    ----------
+    spacing : sequence of 3 float
+        Voxel size in mm, in any order of axes.
+    """
+    _, second, largest = sorted(spacing)
+    if largest + ROUNDING_MM < max(THICK_SLICE_MM, THICK_SLICE_RATIO * second):
+        return None
+    return int(np.argmax(spacing))
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,11 @@ def bounding_box(labels: np.ndarray, values: Sequence[int]) -> Box | None:
 
 def through_plane_axis(ijk_to_ras: np.ndarray) -> int:
     """Array axis (0 K, 1 J, 2 I) that runs through the slices: the clearly largest spacing, else foot to head."""
-    from ..image.slice_stack import THICK_SLICE_MM, THICK_SLICE_RATIO
+    from ..image.slice_stack import thick_axis
 
-    spacing = spacing_of(ijk_to_ras)
-    second, largest = np.sort(spacing)[1:]
-    if largest >= THICK_SLICE_MM and largest >= THICK_SLICE_RATIO * second:
-        return 2 - int(np.argmax(spacing))
+    thick = thick_axis(spacing_of(ijk_to_ras))
+    if thick is not None:
+        return 2 - thick
     return 2 - int(np.flatnonzero(dominant_axes(ijk_to_ras) == 2)[0])
 
 

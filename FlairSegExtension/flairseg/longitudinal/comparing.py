@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import CaseWarning
+from ..image.geometry import ROUNDING_MM
 from ..image.slice_stack import choose_plane
 from ..labels import LESION, VENTRICLES
 from . import noise
@@ -179,9 +180,10 @@ def _paint(lesions: Sequence[FollowedLesion], space: CommonSpace) -> np.ndarray:
 
 
 def _ventricles(studies: Sequence[Study]) -> VentricleChange:
-    volumes = tuple(float(np.count_nonzero(s.labels == VENTRICLES)) * s.volume.voxel_mm3 / 1000 for s in studies)
-    change = volumes[-1] - volumes[0]
-    percent = 100 * change / volumes[0] if volumes[0] > 0 else None
+    volumes = tuple(s.volume_ml(VENTRICLES, int(np.count_nonzero(s.labels == VENTRICLES))) for s in studies)
+    first, last = volumes[0], volumes[-1]
+    change = None if first is None or last is None else last - first
+    percent = 100 * change / first if change is not None and first else None
     floor = noise.ventricle_noise_percent([s.volume for s in studies])
     return VentricleChange(volumes, change, percent, floor, percent is not None and abs(percent) > floor)
 
@@ -198,7 +200,7 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         for text in r.warnings
     ]
     thick = [max(s.volume.spacing) for s in studies]
-    if max(thick) > SLICE_RATIO * min(thick):
+    if max(thick) > SLICE_RATIO * min(thick) + ROUNDING_MM:
         text = (
             f"The slices differ in thickness ({min(thick):.1f} to {max(thick):.1f} mm): the thinner ones were blurred "
             "for the subtraction, and small lesions seen only in them may be older."

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..image.geometry import ROUNDING_MM
 from . import noise
 from .harmonise import Difference
 
@@ -154,6 +155,6 @@ def _regions(
             continue
         own = (labels[box] == n) & possible[box]
         across = max((np.ptp(np.nonzero(own)[k]) + 1) * mm for k, mm in enumerate(spacing))
-        if np.count_nonzero(own) * mm3 >= least and across >= noise.SMALLEST_MM:
+        if np.count_nonzero(own) * mm3 >= least and across >= noise.SMALLEST_MM - ROUNDING_MM:
             called[box] |= own
     return called

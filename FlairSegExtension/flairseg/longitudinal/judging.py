@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.geometry import ROUNDING_MM
 from . import noise
 from .joint import JointReading, smallest_mm3
 from .matching import Track
@@ -179,7 +180,7 @@ def _why_not(track: Track, region: np.ndarray, volume: float, pair: Pair, absent
     ``absent`` is the place in the pair (0 earlier, 1 later) of the study that does not have it.
     """
     across = max(p.extent_mm for p in track.presences)
-    if volume < smallest_mm3(pair.voxel_mm3) or across < noise.SMALLEST_MM:
+    if volume < smallest_mm3(pair.voxel_mm3) or across < noise.SMALLEST_MM - ROUNDING_MM:
         return TOO_SMALL
     where = tuple(region.T)
     if not len(region) or pair.covered[where].mean() < 0.9:

@@ -182,8 +182,9 @@ def _legend(sheet: Image.Image, result: FollowUp, lines: list[str]) -> None:
     v = result.ventricles
     if v.change_percent is not None:
         verdict = "beyond" if v.beyond_noise else "within"
+        volumes = " > ".join("-" if ml is None else f"{ml:.1f}" for ml in v.volumes_ml)
         text = (
-            f"Ventricles {' > '.join(f'{ml:.1f}' for ml in v.volumes_ml)} ml ({v.change_percent:+.1f} %, {verdict} the "
+            f"Ventricles {volumes} ml ({v.change_percent:+.1f} %, {verdict} the "
             f"noise of ±{v.noise_percent:g} %)   Rows: slices of the half-way grid"
         )
         draw_text(sheet, (_PAD, 62), fitted_text(text, 14, width), 14, _TEXT)

@@ -105,10 +105,13 @@ class FollowedLesion:
 
 @dataclass(frozen=True)
 class VentricleChange:
-    """Volume of the ventricles through time: per study (ml), last against first, and its noise (percent)."""
+    """Volume of the ventricles through time: per study (ml), last against first, and its noise (percent).
 
-    volumes_ml: tuple[float, ...]
-    change_ml: float
+    A volume is None where the study's labels do not have the class, a change where one of its volumes is.
+    """
+
+    volumes_ml: tuple[float | None, ...]
+    change_ml: float | None
     change_percent: float | None
     noise_percent: float
     beyond_noise: bool
@@ -208,8 +211,8 @@ class FollowUp:
             "counts": self.counts,
             "lesions": [self.lesion_entry(lesion) for lesion in self.lesions],
             CLASS_BY_VALUE[VENTRICLES].id: {
-                "volumes_ml": [round(v, 3) for v in self.ventricles.volumes_ml],
-                "change_ml": round(self.ventricles.change_ml, 3),
+                "volumes_ml": [_rounded(v, 3) for v in self.ventricles.volumes_ml],
+                "change_ml": _rounded(self.ventricles.change_ml, 3),
                 "change_percent": _rounded(self.ventricles.change_percent, 2),
                 "noise_percent": self.ventricles.noise_percent,
                 "beyond_noise": self.ventricles.beyond_noise,
@@ -282,14 +285,13 @@ class FollowUp:
 
 def _study_entry(study: Study) -> dict[str, Any]:
     voxels = count_voxels(study.labels)
-    volumes = {c: float(voxels[c.value]) * study.volume.voxel_mm3 / 1000 for c in CLASSES}
-    known = [c for c in CLASSES if study.card is None or c.value in study.card.classes]
+    volumes = {c.id: _rounded(study.volume_ml(c.value, int(voxels[c.value])), 4) for c in CLASSES}
     return {
         "case": study.name,
         "input": study.source,
         FINGERPRINT: study.input_sha256 or fingerprint(study.volume),
         "date": study.date,
-        "volumes_ml": {c.id: round(ml, 4) if c in known else None for c, ml in volumes.items()},
+        "volumes_ml": volumes,
         "lesion_count": lesion_components(study.labels)[1],
         "lesions_added": study.added,
         "labels": "given" if study.given else "model",

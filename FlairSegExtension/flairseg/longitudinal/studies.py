@@ -17,7 +17,7 @@ from ..image.volume import Volume
 from ..io.images import read_image
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import LabelMapping
-from ..labels import LESION, NUMBER_OF_CLASSES
+from ..labels import CLASSES, LESION, NUMBER_OF_CLASSES
 from ..models.card import ModelCard
 from ..models.in_use import Model
 from ..progress import CancelToken
@@ -49,6 +49,8 @@ class Study:
         Lesions that this study alone does not show clearly, added to its labels because two studies show them together.
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume where names are pseudonyms: keyed.
+    classes : frozenset of int
+        Classes that the labels can speak of: those of the model, or of the label map. Others are unknown, not absent.
     """
 
     volume: Volume
@@ -61,11 +63,18 @@ class Study:
     warnings: tuple[str, ...] = ()
     added: int = 0
     input_sha256: str = ""
+    classes: frozenset[int] = frozenset(c.value for c in CLASSES)
 
     @property
     def name(self) -> str:
         """Name of the study."""
         return self.volume.name
+
+    def volume_ml(self, value: int, voxels: int) -> float | None:
+        """Volume in ml of a class with so many voxels; None where there are none because nobody looked for it."""
+        if not voxels and value not in self.classes:
+            return None
+        return float(voxels) * self.volume.voxel_mm3 / 1000
 
 
 @dataclass(frozen=True)
@@ -151,20 +160,23 @@ def load_study(
         if labels is None:
             return Study(
                 item.volume, np.asarray(item.labels), probabilities, item.card, False, item.source, date,
-                tuple(item.warnings),
+                tuple(item.warnings), classes=frozenset(item.card.classes),
             )  # fmt: skip
         item = item.volume
     opened = open_study(item)
     volume, source, date = opened.volume, opened.source, date or opened.date
     if labels is not None:
-        fitting, told = _fitting_labels(labels, volume, given.mapping)
+        fitting, classes, told = _fitting_labels(labels, volume, given.mapping)
         volume = footed(volume)
         warnings = (*volume.warnings, *told)
-        return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings)
+        return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings, classes=classes)
     from ..segmentation.pipeline import segment
 
     done = segment(volume, model, device, progress, cancel)
-    return Study(done.volume, done.labels, done.probabilities, done.card, False, source, date, tuple(done.warnings))
+    return Study(
+        done.volume, done.labels, done.probabilities, done.card, False, source, date, tuple(done.warnings),
+        classes=frozenset(done.card.classes),
+    )  # fmt: skip
 
 
 def _read(path: Path) -> tuple[Volume, str | None]:
@@ -205,8 +217,8 @@ def dicom_date(path: Path) -> str | None:
 
 def _fitting_labels(
     labels: np.ndarray | str | Path, volume: Volume, mapping: LabelMapping | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as uint8 in the volume's own voxel order with remarks, or an error."""
+) -> tuple[np.ndarray, frozenset[int], tuple[str, ...]]:
+    """Labels as uint8 in the volume's own voxel order, the classes that they can speak of, and remarks; or an error."""
     if not isinstance(labels, np.ndarray):
         found = read_label_map(labels, volume.geometry, mapping)
         if LESION not in found.classes:
@@ -216,7 +228,7 @@ def _fitting_labels(
                 code="no-lesion-class",
                 file=found.path.name,
             )
-        return found.labels, found.warnings
+        return found.labels, found.classes, found.warnings
     if labels.shape != volume.array.shape:
         raise InvalidGeometryError(
             f"The labels have {labels.shape} voxels, the image {volume.array.shape} (slices, rows, columns).",
@@ -228,4 +240,4 @@ def _fitting_labels(
             f"The given labels contain values other than 0 to {NUMBER_OF_CLASSES - 1}.",
             "Give a label map of FlairSeg (1 ventricles, 2 normal WMH, 3 lesions), not an image.",
         )
-    return np.ascontiguousarray(labels, dtype=np.uint8), ()
+    return np.ascontiguousarray(labels, dtype=np.uint8), frozenset(c.value for c in CLASSES), ()

@@ -263,6 +263,8 @@ class Case:
     image_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the image, keyed under pseudonyms; computed when the report is
         written where it is empty.
+    classes : frozenset of int
+        Classes that the label map can speak of; others are not assessed.
     """
 
     name: str
@@ -281,6 +283,7 @@ class Case:
     labels_sha256: str = ""
     dates_moved: bool = False
     image_sha256: str = ""
+    classes: frozenset[int] = frozenset(c.value for c in CLASSES)
 
     @property
     def volumes_ml(self) -> dict[int, float]:

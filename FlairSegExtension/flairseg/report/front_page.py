@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from ..anatomy.dissemination import SMALLEST_MM
+from ..anatomy.dissemination import large_enough
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NORMAL_WMH
 from ..reporting.layout import Table, cells
 from ..review.verdict import REJECTED
@@ -129,7 +129,8 @@ def volume_block(case: Case, texts: Texts) -> Block:
     for label_class in sorted(CLASSES, key=lambda c: c.value != LESION):
         count = str(len(case.rows)) if label_class.value == LESION else ""
         ml = volumes[label_class.value]
-        unknown = not ml and case.card is not None and label_class.value not in case.card.classes
+        known = case.classes if case.card is None else case.classes & set(case.card.classes)
+        unknown = not ml and label_class.value not in known
         shown = texts("volumes.unknown") if unknown else texts.small(ml)
         rows.append(cells(texts.member("class", label_class.id), shown, count))
     lines = []
@@ -233,7 +234,7 @@ def dissemination_block(case: Case, texts: Texts) -> Block:
 
 def _large(rows: Sequence[Row], region: str) -> list[Row]:
     """Lesions of a region that count as evidence: those of 3 mm and more, and those of unknown diameter."""
-    return [row for row in rows if row.region == region and (row.diameter_mm is None or row.diameter_mm >= SMALLEST_MM)]
+    return [row for row in rows if row.region == region and large_enough(row.diameter_mm)]
 
 
 def change_block(case: Case, texts: Texts) -> Block:

@@ -214,6 +214,7 @@ def from_files(
         digest,
         pseudonymiser is not None,
         image_digest,
+        found.classes,
     )
 
 

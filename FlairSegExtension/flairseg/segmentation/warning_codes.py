@@ -89,6 +89,9 @@ WARNINGS: dict[str, WarningCode] = {
     "no-ventricles": _not_trusted("No ventricles were found in a whole brain."),
     "ventricles-bright": _not_trusted("The segmented ventricles are not darker than the brain."),
     "regions-unknown": WarningCode("The regions of the lesions could not be found."),
+    "ventricles-not-labelled": WarningCode(
+        "A label map without ventricles: contact with them was judged by the image and the atlas."
+    ),
     "unlike-adaptation": WarningCode("The scan is unlike those that a model was adapted to; the one used is named."),
     "device-fallback": WarningCode("The requested device was not available; another one was used."),
     "ran-inside-slicer": WarningCode("The model ran inside Slicer, not in a separate process."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...image.geometry import triple
+from ...image.geometry import ROUNDING_MM, triple
 from ...statistics.intervals import Estimate, over_cases, ratio
 from ..records import FALSE_NEGATIVE, FALSE_POSITIVE, MarkRow
 from .tidy import RatingTable
@@ -140,6 +140,7 @@ def common_places(
     if not one or not other:
         return 0
     distances = cdist(np.asarray(one, dtype=float), np.asarray(other, dtype=float))
+    radius += ROUNDING_MM
     # A pair beyond the radius costs more than all others together, which maximises the number of near pairs.
     cost = np.where(distances <= radius, distances, radius * (min(distances.shape) + 1))
     pairs = linear_sum_assignment(cost)
