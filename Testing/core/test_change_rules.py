@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from flairseg.image.volume import Volume
+from flairseg.longitudinal import comparing
 from flairseg.longitudinal.adding import Candidate, _called
 from flairseg.longitudinal.comparing import _overall
 from flairseg.longitudinal.joint import JointReading, Reading
@@ -16,6 +18,8 @@ from flairseg.longitudinal.noise import Evidence
 from flairseg.longitudinal.picture import MOST_SLICES, _covering, _slices
 from flairseg.longitudinal.result import FollowedLesion
 from flairseg.longitudinal.states import STATE_BY_ID
+from flairseg.longitudinal.studies import Study
+from flairseg.segmentation.warning_codes import untrusted
 
 #: Voxel of the studies and of the common grid, mm3: 0.9 x 0.9 x 3 mm.
 VOXEL = 2.43
@@ -148,3 +152,15 @@ def test_followed_lesions_have_the_slices_of_their_study_from_1(monkeypatch):
     assert (entry["slices"], entry["slices_index"]) == ([5, 5], [4, 4])
     assert entry["shown_in_study"] == 2
     assert replace(lesion, number=2).number == 2
+
+
+@pytest.mark.parametrize(("turned", "codes"), [(False, ["same-image-twice"]), (True, [])])
+def test_a_study_that_was_given_twice_is_told(turned, codes):
+    """It had been followed without a word: "no new lesion"."""
+    image = Volume(np.random.default_rng(3).random((4, 5, 6)).astype(np.float32), np.diag([1.0, 1.0, 3.0, 1.0]), "a")
+    moved = replace(image, ijk_to_ras=np.diag([1.0, 1.0, 3.01, 1.0]), name="b")
+    other = moved.with_array(moved.array[::-1].copy()) if turned else moved
+    studies = [Study(v, np.zeros(v.array.shape, np.uint8), None, None, True, v.name) for v in (image, other)]
+    found = comparing._warnings(studies, [], SimpleNamespace(plane="axial"))
+    assert [w.code for w in found] == codes
+    assert bool(untrusted(found)) == bool(codes)

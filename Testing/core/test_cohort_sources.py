@@ -231,6 +231,48 @@ def test_covariates_join_by_subject_and_session(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("dates", "found"),
+    [
+        (("03.02.2022", "14.1.2022"), ["2022-01-14", "2022-02-03"]),
+        (("2/13/2022", "13/1/2022"), ["2022-01-13", "2022-02-13"]),
+        (("20220203", "2022-01-14T10:00"), ["2022-01-14", "2022-02-03"]),
+        (("1877-06-15T12:05:09", "1877-06-14"), ["1877-06-14", "1877-06-15"]),
+        (("n/a", "2022-01-14"), ["", "2022-01-14"]),
+    ],
+)
+def test_dates_as_people_write_them_order_the_sessions(tmp_path, dates, found):
+    """By their files' names the later one had come first, and a new lesion had been a resolved one."""
+    table = _text(tmp_path / "x.csv", "".join(f"{line}\n" for line in (
+        "subject,path,date", f"A,a.nii.gz,{dates[0]}", f"A,b.nii.gz,{dates[1]}")))  # fmt: skip
+    assert [s.date for s in find_sessions(table).sessions] == found
+
+
+@pytest.mark.parametrize("text", ["3/2/2022", "2022", "Feb 2022", "31.2.2022", "03.02.22"])
+def test_a_date_that_cannot_be_read_is_told(tmp_path, text):
+    table = _text(tmp_path / "x.csv", f"subject,path,date\nA,a.nii.gz,2022-01-01\nA,b.nii.gz,{text}\n")
+    with pytest.raises(FlairSegError, match=rf"{text}.*row 3") as caught:
+        find_sessions(table)
+    assert caught.value.code == "unreadable-table"
+    root = bids_dataset(tmp_path / "bids", {"01": 2})
+    people = _text(tmp_path / "people.csv", f"subject,date\nsub-01,{text}\n")
+    with pytest.raises(FlairSegError, match="row 2"):
+        find_sessions(root, covariates=people)
+    _text(root / "participants.tsv", f"participant_id\tage\tdate\nsub-01\t45\t{text}\n")
+    assert {s.age for s in find_sessions(root).sessions} == {45}, "beside the images it is left out"
+
+
+@pytest.mark.parametrize("head", ["subject;id;path;age", "id;subject;path;age"])
+def test_of_two_columns_for_one_content_the_name_decides_and_not_the_place(tmp_path, head):
+    cells = {"subject": "A", "path": "a.nii.gz", "age": "045Y"}
+    rows = [";".join({**cells, "id": n}[name] for name in head.split(";")) for n in "12"]
+    sessions = find_sessions(_text(tmp_path / "x.csv", "\n".join([head, *rows]))).sessions
+    assert {s.subject for s in sessions} == {"A"}
+    assert {s.age for s in sessions} == {45}
+    lacking = _text(tmp_path / "y.csv", "subject;id;path\n;7;a.nii.gz\n")
+    assert find_sessions(lacking).sessions[0].subject == "7"
+
+
+@pytest.mark.parametrize(
     ("make", "code"),
     [
         (lambda p: p / "nothing", "input-not-found"),

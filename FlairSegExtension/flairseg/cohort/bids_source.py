@@ -105,7 +105,7 @@ def _acquired(subject: Path, visit: Path, image: Path) -> str:
     for table in (visit / name for name in sorted(names)):
         wanted = image.relative_to(visit).as_posix()
         for row in _rows(table):
-            if row.get("path") == wanted and (date := date_in(row.get("date", ""))):
+            if row.get("path") == wanted and (date := row.get("date")):
                 return date
     said = sidecar(image)
     return date_in(str(said.get("AcquisitionDateTime") or said.get("AcquisitionDate") or ""))
@@ -115,7 +115,7 @@ def _rows(table: Path) -> Sequence[dict[str, str]]:
     if not table.is_file():
         return []
     try:
-        return read_rows(table)
+        return read_rows(table, given=False)
     except FlairSegError:
         # A table beside the images is a help; without it the images are there all the same.
         return []

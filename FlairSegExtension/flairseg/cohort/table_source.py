@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from io import StringIO
 from pathlib import Path
 
@@ -25,19 +27,33 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "sex": ("sex", "gender"),
     "date": ("date", "scan_date", "acq_time", "study_date", "acquisition_date"),
 }
+_WRITTEN = re.compile(r"(?P<a>\d{1,2})(?P<mark>[./-])(?P<b>\d{1,2})(?P=mark)(?P<y>(?:19|20)\d\d)(?!\d)")
+#: An age, also as DICOM has it: ``45``, ``45.5``, ``045Y``, ``45 years``.
+_YEARS = re.compile(r"(\d+(?:\.\d*)?)\s*(?:y|yr|yrs|years?)?\.?", re.IGNORECASE)
+_SHIFTED = re.compile(r"(?P<y>18\d\d)-(?P<a>\d\d)-(?P<b>\d\d)(?!\d)")
 #: Missing-value markers of tables; ``n/a`` is BIDS'.
 _MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "unknown"})
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path, given: bool = True) -> list[dict[str, str]]:
     """The rows of a CSV, TSV or plain list, by the names of :data:`COLUMN_NAMES`; other columns are left out.
+
+    Of several columns with one content (``subject``, ``id``) the one counts whose name comes first there, in each row
+    that has an entry in it. Dates become ISO 8601.
+
+    Parameters
+    ----------
+    path : Path
+    given : bool
+        Whether the user named the table: a date that cannot be read is an error then, since the order of the sessions
+        rests on it, and no date otherwise.
 
     Raises
     ------
     InputNotFoundError
         If there is no such file.
     UnreadableImageError
-        Code ``unreadable-table``: not a table, or without rows.
+        Code ``unreadable-table``: not a table, without rows, or with a date that cannot be read.
     """
     try:
         data = path.read_bytes()
@@ -58,7 +74,36 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             # A list of files, without a head.
             return [{"path": line[0].strip()} for line in lines]
         raise _unreadable(path, f"none of its columns ({', '.join(lines[0][:8])}) has a known name")
-    return [{n: c.strip() for n, c in zip(names, line, strict=False) if n and _known(c)} for line in lines[1:]]
+    heads = [cell.strip().lower().replace(" ", "_") for cell in lines[0]]
+    # The most telling name last: its entries replace those of the others.
+    columns = sorted((n for n, name in enumerate(names) if name), key=lambda n: -COLUMN_NAMES[names[n]].index(heads[n]))
+    rows = [{names[n]: line[n].strip() for n in columns if n < len(line) and _known(line[n])} for line in lines[1:]]
+    for number, row in enumerate(rows, start=2):
+        if "date" not in row:
+            continue
+        row["date"] = date_in(row["date"]) or _other_date(said := row["date"])
+        if not row["date"] and given:
+            raise _unreadable(path, f"the date {said!r} of row {number} cannot be read; write dates as YYYY-MM-DD")
+    return rows
+
+
+def _other_date(text: str) -> str:
+    """A date as people write it, in ISO 8601: ``3.2.2021`` (day first), ``13/2/2021``; empty where either could be.
+
+    BIDS shifts dates to before 1925 to remove identity; those of the 19th century are dates here alone.
+    """
+    found = _WRITTEN.match(text) or _SHIFTED.match(text)
+    if found is None:
+        return ""
+    first, second = int(found["a"]), int(found["b"])
+    if found.re is _SHIFTED or (found["mark"] != "." and second > 12):
+        first, second = second, first
+    elif found["mark"] != "." and first <= 12 and first != second:
+        return ""
+    try:
+        return date(int(found["y"]), second, first).isoformat()
+    except ValueError:
+        return ""
 
 
 def _unreadable(path: Path, why: str) -> UnreadableImageError:
@@ -118,22 +163,21 @@ def _parts(path: Path) -> list[str]:
 
 def with_covariates(session: Session, row: Mapping[str, str]) -> Session:
     """The session with a row's entries; known values are kept where the row has none."""
-    date = row.get("date", "")
     return replace(
         session,
         site=row.get("site", session.site),
         group=row.get("group", session.group),
         sex=row.get("sex", session.sex),
         age=_number(row.get("age", ""), session.age),
-        date=date_in(date) or session.date or date_in(row.get("session", "")),
+        date=row.get("date") or session.date or date_in(row.get("session", "")),
     )
 
 
 def _number(text: str, otherwise: float | None) -> float | None:
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
+    years = _YEARS.fullmatch(text.replace(",", "."))
+    if years is None:
         return otherwise
+    value = float(years[1])
     return value if 0 <= value < 130 else otherwise
 
 

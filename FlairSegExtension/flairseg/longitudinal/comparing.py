@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
@@ -217,6 +218,10 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
             "look like change."
         )
         out.append(CaseWarning(text, "labels-of-different-sources"))
+    for (n, one), (m, other) in combinations(enumerate(studies, start=1), 2):
+        if np.array_equal(one.volume.array, other.volume.array):
+            text = f"Studies {n} and {m} are the same image, voxel by voxel: that nothing changed says nothing."
+            out.append(CaseWarning(text, "same-image-twice"))
     dates = [s.date for s in studies if s.date]
     if dates != sorted(dates):
         text = "The studies are not in the order of their dates: new and resolved may be reversed."

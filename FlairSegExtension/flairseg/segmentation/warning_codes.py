@@ -101,6 +101,7 @@ WARNINGS: dict[str, WarningCode] = {
     "planes-differ": WarningCode("The studies were sliced in different planes."),
     "labels-of-different-sources": WarningCode("The labels of the studies come from different models or readers."),
     "dates-out-of-order": _not_trusted("The studies are not in the order of their dates."),
+    "same-image-twice": _not_trusted("Two studies are the same image: no change between them says nothing."),
     "studies-agree-poorly": _not_trusted("The aligned brains agree only moderately: the same patient?"),
     "alignment-uncertain": WarningCode("The alignment of the studies is uncertain."),
     "scale-drifts": WarningCode("The brain's size differs between the studies: a scanner's scale may have drifted."),
