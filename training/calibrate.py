@@ -158,7 +158,17 @@ FOUND = {
 
 @torch.no_grad()
 def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
-    """Divide a network's logits by a temperature, in its last layer and in place: labels stay, probabilities calm."""
+    """Divide a network's logits by a temperature, in its last layer and in place: labels stay, probabilities calm.
+
+    Raises
+    ------
+    ValueError
+        If the network has no last layer of its own (a mean of networks).
+    """
+    if temperature == 1:
+        return network
+    if not hasattr(network, "last"):
+        raise ValueError("a mean of networks has no last layer to temper: calibrate it with --untempered")
     for parameter in network.last.parameters():
         parameter.div_(temperature)
     return network

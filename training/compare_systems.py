@@ -27,11 +27,11 @@ from flairseg.evaluation.writing import write_evaluation
 from flairseg.models.card import CARD_NAME
 from flairseg.reporting.wording import between, figure, p_value
 
-from .config import load_config, shared_budget
+from .config import CONFIGS, load_config, shared_budget
 from .cost import CORES, Cost, stored_cost
 from .data import data_folder, folds
 from .plot_curves import find_logs
-from .predict_folds import CONFIGS, LABELS, PROBABILITIES, REFERENCES
+from .predict_folds import LABELS, PROBABILITIES, REFERENCES
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 PUBLISHED = Path(__file__).with_name("published_results.json")

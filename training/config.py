@@ -10,6 +10,7 @@ from typing import Any
 from flairseg.models.card import PipelineConfig
 
 BUDGET = Path(__file__).with_name("budget.json")
+CONFIGS = Path(__file__).with_name("configs")
 
 
 @dataclass
@@ -23,7 +24,8 @@ class TrainingConfig:
     pipeline : dict
         The model card's pipeline: preprocessing, output, thresholds.
     network : dict
-        ``kind`` and the network's arguments.
+        ``kind`` and the network's arguments; of ``kind`` "mean" the ``recipes`` whose networks are averaged
+        (:mod:`training.average`).
     steps, batch, learning_rate, weight_decay
         A recipe without ``steps`` takes as many as the budget that the systems share (``budget.json``) allows, and that
         budget's folds.

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
+
+
+class MeanNetwork(nn.Module):
+    """Several networks of softmax classes in one; its probabilities are the mean of theirs.
+
+    Parameters
+    ----------
+    members : iterable of Module
+        Each gives logits (N, classes, H, W) of images (N, inputs, H, W).
+    """
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logarithms of the mean probabilities (N, classes, H, W), as logits."""
+        answers = torch.stack([torch.log_softmax(member(image), 1) for member in self.members])
+        return torch.logsumexp(answers, 0) - math.log(len(self.members))
 
 
 class NnUNet2D(nn.Module):

@@ -24,13 +24,12 @@ from flairseg.files.nifti import write_nifti
 from flairseg.segmentation.pipeline import segment
 
 from .checkpoint import FINISHED
-from .config import TrainingConfig, load_config
+from .config import CONFIGS, TrainingConfig, load_config
 from .data import data_folder, folds, load_tabriz
 from .evaluate import fold_card, fold_network
 from .export import write_model
 from .train import run_folder
 
-CONFIGS = Path(__file__).with_name("configs")
 REFERENCES = "references"
 LABELS, PROBABILITIES = "_labels.nii.gz", "_probabilities.nii.gz"
 

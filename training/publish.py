@@ -21,15 +21,14 @@ from flairseg.segmentation.decoding import decode
 from .calibrate import decoded
 from .card_markdown import render
 from .checkpoint import FINISHED
-from .config import TrainingConfig, load_config
+from .config import CONFIGS, TrainingConfig, load_config
 from .data import read, read_labels
 from .evaluate import card_entry, compare, summarise
 from .export import TOLERANCE_ON_SLICES, largest_difference, load_average, write_model
 from .lesion_confidence import FIELD, draw
 from .predict_folds import LABELS, REFERENCES
 
-HERE = Path(__file__).parent
-CONFIGS, CARDS, MODELS = HERE / "configs", HERE / "cards", HERE.parent / "models"
+CARDS, MODELS = Path(__file__).with_name("cards"), Path(__file__).resolve().parents[1] / "models"
 
 
 def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .checkpoint import FINISHED, STOPPED, StopRequest
-from .config import TrainingConfig, load_config, shared_budget
+from .config import CONFIGS, TrainingConfig, load_config, shared_budget
 from .train import run_folder
 
 log = logging.getLogger("flairseg.training")
-CONFIGS = Path(__file__).with_name("configs")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

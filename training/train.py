@@ -19,10 +19,10 @@ from flairseg.adapt.framed import frame_case
 from flairseg.adapt.networks import LightUNet, PlainUNet
 
 from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
-from .config import TrainingConfig, dump_config, load_config
+from .config import CONFIGS, TrainingConfig, dump_config, load_config
 from .data import data_folder, folds, load_tabriz, load_verdicts
 from .losses import LOSSES, channel_targets, deeply_supervised
-from .networks import NnUNet2D, Pix2PixGenerator
+from .networks import MeanNetwork, NnUNet2D, Pix2PixGenerator
 from .optimisers import Schedule, build_optimiser
 from .sources import ArraySource, PoolSource, PseudoSource
 from .synthetic import make_pool
@@ -44,6 +44,8 @@ def has_bf16() -> bool:
 
 def build_network(config: TrainingConfig) -> torch.nn.Module:
     """Network of a recipe."""
+    if config.network["kind"] == "mean":
+        return MeanNetwork(build_network(load_config(CONFIGS / f"{name}.json")) for name in config.network["recipes"])
     arguments = {key: value for key, value in config.network.items() if key != "kind"}
     kinds = {"pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D, "light": LightUNet}
     return kinds[config.network["kind"]](**arguments)

@@ -1,0 +1,93 @@
+"""Average the networks of several recipes into one: ``python -m training.average --config CONFIG --runs runs``.
+
+For recipes whose network is of ``kind`` "mean": the runs that ``recipes`` names, of the same fold, become one
+checkpoint (``<runs>/<name>/last.pt``) whose probabilities are the mean of theirs. It is evaluated, calibrated and
+published as any other; a fold's network holds only networks of that fold, so that no left-out patient gets in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from .checkpoint import FINISHED, mark_finished, save_checkpoint
+from .config import CONFIGS, TrainingConfig, dump_config, load_config
+from .train import build_network, run_folder
+
+#: Stages after the network: those of the average, whatever its members were trained to be shown with.
+DECODING = ("thresholds", "flip_average", "min_lesion_mm3", "min_lesion_probability", "crop_margin_px")
+
+
+def member_recipes(config: TrainingConfig) -> list[TrainingConfig]:
+    """Recipes of the networks that are averaged, of the same fold.
+
+    Raises
+    ------
+    ValueError
+        If a recipe prepares its input or reads its output in another way, or divides the patients into other folds.
+    """
+    members = [replace(load_config(CONFIGS / f"{name}.json"), fold=config.fold) for name in config.network["recipes"]]
+    for member in members:
+        for key in (config.pipeline.keys() | member.pipeline.keys()) - set(DECODING):
+            if config.pipeline.get(key) != member.pipeline.get(key):
+                raise ValueError(f"{member.name} cannot be averaged in {config.name}: it has another {key}")
+        if member.folds != config.folds:
+            raise ValueError(f"{member.name} cannot be averaged in {config.name}: it has {member.folds} folds")
+    return members
+
+
+def average(config: TrainingConfig, runs: Path) -> Path:
+    """Write the checkpoint of a recipe of ``kind`` "mean" and return its path.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    runs : Path
+        Folder of the members' runs, and of the new one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a member's run is not complete.
+    ValueError
+        If a member's checkpoint is of another fold, or the recipes do not fit together.
+    """
+    network, spent = build_network(config), []
+    weights: dict[str, torch.Tensor] = {}
+    for number, member in enumerate(member_recipes(config)):
+        source = run_folder(member, runs)
+        if not (source / FINISHED).exists():
+            raise FileNotFoundError(f"{source} is not a complete run: train {member.name} first")
+        state = torch.load(source / "last.pt", weights_only=True)
+        trained = state["config"]
+        if (trained["fold"], trained["folds"]) != (config.fold, config.folds):
+            raise ValueError(f"{source} is fold {trained['fold']} of {trained['folds']}, not {config.fold}")
+        weights |= {f"members.{number}.{name}": value for name, value in state["ema"].items()}
+        spent.append(json.loads((source / FINISHED).read_text(encoding="utf-8")))
+    network.load_state_dict(weights)
+    folder = run_folder(config, runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder / "last.pt", {"ema": network.state_dict(), "config": dump_config(config)})
+    batches = {one["batch"] for one in spent}
+    steps, minutes = sum(one["steps"] for one in spent), round(sum(one["minutes"] for one in spent), 1)
+    mark_finished(folder, steps=steps, batch=batches.pop() if len(batches) == 1 else sorted(batches), minutes=minutes)
+    return folder / "last.pt"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    arguments = parser.parse_args()
+    config = load_config(arguments.config)
+    for fold in (*range(config.folds), None):
+        print(average(replace(config, fold=fold), arguments.runs))
+
+
+if __name__ == "__main__":
+    main()
