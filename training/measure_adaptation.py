@@ -1,11 +1,23 @@
-"""Gain of local adaptation on Tabriz from a base not trained on it: ``python -m training.measure_adaptation``.
+"""Gain of local adaptation on a site, from a base not trained on it: ``python -m training.measure_adaptation``.
 
-``--base models/<id>`` is a model folder whose recipe left Tabriz out. For each count of patients and each seed the base
-is adapted to so many patients and tested on the others: all classes reviewed, as readers of the extension do, normal
-hyperintensity by S1's rule and by hand for 101228; with ``--drawn`` only what was drawn, ventricles and lesions. The
-figures are of what was drawn: of the base, of the adapted model, and of the adapted model in use, where the base reads
-scans unlike those of the adaptation (:mod:`flairseg.models.scope`). With ``--elsewhere`` the models are tested on
-MSLesSeg and Muslim's slices, too. Scans of one person stay together. One JSON line a run goes to ``--output``.
+``--base models/<id>`` is a model folder whose recipe left the site out. For each count of patients and each seed the
+base is adapted to so many persons of the site and tested on its others; scans of one person stay together. Sites
+(``--site``):
+
+``tabriz``
+    All classes reviewed, as readers of the extension do, normal hyperintensity by S1's rule and by hand for 101228;
+    with ``--drawn`` only what was drawn, ventricles and lesions.
+``mslesseg``
+    Two persons, one at three visits; lesions alone. ``--patients 1 --seeds 0 3``: each of them in turn.
+``muslim``
+    Single slices of 16 persons and several scanners, which are not named; lesions alone. With ``--by-look`` the site is
+    the persons all of whose slices have its most frequent look, plane and pixel size; the others are another site.
+    Intensities tell scanners badly here: between slices of one person they deviate by 0.5 to 1.1 of what they deviate
+    over all (:func:`training.measure_scope.spreads`).
+
+The figures are of what was drawn: of the base, of the adapted model, and of the adapted model in use, where the base
+reads scans unlike those of the adaptation (:mod:`flairseg.models.scope`). With ``--elsewhere`` the models are tested on
+the other sites, too. One JSON line a run goes to ``--output``; runs that are in it already are left out.
 """
 
 from __future__ import annotations
@@ -13,13 +25,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from flairseg.adapt.banks import Bank, bank_of
 from flairseg.adapt.framed import Case, FramedCase, frame_case
+from flairseg.adapt.lesion_limit import LIMITS, score
 from flairseg.adapt.partial import training_labels
 from flairseg.adapt.proof import case_figures
 from flairseg.adapt.replay import replay_bank
@@ -28,21 +44,24 @@ from flairseg.adapt.weights import trainable_network
 from flairseg.image.footing import footed
 from flairseg.image.slice_stack import SliceStack
 from flairseg.image.volume import Volume
-from flairseg.labels import LESION, NORMAL_WMH, VENTRICLES
+from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models.card import PipelineConfig
-from flairseg.models.scope import learnt_scope
+from flairseg.models.scope import Scope, learnt_scope
 from flairseg.models.store import load_card
 from flairseg.preprocessing.scan_figures import scan_figures
 from flairseg.segmentation.decoding import classify
-from flairseg.segmentation.postprocessing import clean_labels
+from flairseg.segmentation.postprocessing import clean_labels, remove_unsure_lesions
 
 from . import evaluate_sites
 from .data import SAME_PERSON, data_folder, load_tabriz
 from .pools import pool_bank
+from .sites import averaged
 
 #: Classes that Tabriz's readers drew, and those of the other sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
 EVERY_CLASS = (VENTRICLES, NORMAL_WMH, LESION)
+#: Sites: Tabriz, and those of :mod:`.evaluate_sites`.
+SITES = ("tabriz", *evaluate_sites.TITLES)
 #: Classes used for training, and for evaluation.
 Known = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -80,17 +99,37 @@ def tabriz_scans(data: Path, config: PipelineConfig, reviewed: tuple[int, ...] =
     return [scan(persons.get(c.name, c.name), c.volume, c.labels, known, config) for c in load_tabriz(data)]
 
 
-def other_scans(data: Path, config: PipelineConfig) -> dict[str, list[Scan]]:
-    """MSLesSeg's scans and Muslim's slices that may be tuned on: lesions alone."""
-    found: dict[str, list[Scan]] = {site: [] for site in evaluate_sites.TITLES}
+def other_scans(data: Path, config: PipelineConfig, sites: Container[str], thickness: int = 1) -> dict[str, list[Scan]]:
+    """MSLesSeg's scans and Muslim's slices that may be tuned on: lesions alone.
+
+    Parameters
+    ----------
+    data : Path
+    config : PipelineConfig
+    sites : container of str
+        Which of :data:`.evaluate_sites.TITLES`.
+    thickness : int
+        So many of MSLesSeg's slices of 1 mm are averaged.
+    """
+    found: dict[str, list[Scan]] = {site: [] for site in evaluate_sites.TITLES if site in sites}
     for one in evaluate_sites.scans(data):
-        found[one.site].append(scan(one.person, one.volume, one.labels, (LESIONS_ALONE, LESIONS_ALONE), config))
+        if one.site not in sites:
+            continue
+        flair, labels = one.volume, one.labels
+        if one.site == "mslesseg" and thickness > 1:
+            drawn = averaged(flair.with_array(labels == LESION), thickness).array > 0.5
+            flair, labels = averaged(flair, thickness), np.where(drawn, LESION, BACKGROUND).astype(np.uint8)
+        found[one.site].append(scan(one.person, flair, labels, (LESIONS_ALONE, LESIONS_ALONE), config))
     return found
 
 
 @torch.inference_mode()
 def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict[str, float]:
-    """Figures of a scan through the pipeline's stages, in PyTorch."""
+    """Figures of a scan through the pipeline's stages, in PyTorch.
+
+    Besides those of :func:`flairseg.adapt.proof.case_figures`: ``at <limit>``, what each limit of
+    :data:`flairseg.adapt.lesion_limit.LIMITS` is worth.
+    """
     parts, done = [], 0
     for batch in one.framed.prepared.batches(8):
         answer = torch.softmax(class_logits(network(torch.from_numpy(batch)), config), 1).numpy()
@@ -98,8 +137,16 @@ def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict
         done += len(batch)
     probabilities = np.concatenate(parts, 1)
     labels = classify(probabilities, config.thresholds)
-    labels = clean_labels(labels, probabilities, one.spacing, config, one.framed.prepared.mask)
-    return case_figures(labels, one.reference, one.judged, float(np.prod(one.spacing)) / 1000)
+    whole = replace(config, min_lesion_probability=0.0)
+    labels = clean_labels(labels, probabilities, one.spacing, whole, one.framed.prepared.mask)
+    at = {
+        limit: case_figures(
+            remove_unsure_lesions(labels, probabilities, limit), one.reference, one.judged,
+            float(np.prod(one.spacing)) / 1000,
+        )
+        for limit in {*LIMITS, config.min_lesion_probability}
+    }  # fmt: skip
+    return at[config.min_lesion_probability] | {f"at {limit}": score(at[limit]) for limit in sorted(at)}
 
 
 def site_bank(scans: list[Scan]) -> Bank:
@@ -118,64 +165,166 @@ def rehearsed(pool: Path, count: int) -> Bank:
     return bank.part(np.linspace(0, len(bank.images) - 1, count).round().astype(int))
 
 
-def over_persons(rows: list[dict[str, float]], scans: list[Scan], key: str) -> float:
-    """Mean over persons of the mean over each one's scans."""
+def by_person(rows: list[dict[str, float]], scans: list[Scan], key: str) -> dict[str, float]:
+    """Mean over the scans of each person for whom the figure is defined."""
     values: dict[str, list[float]] = {}
     for row, one in zip(rows, scans, strict=True):
         if row[key] == row[key]:
             values.setdefault(one.person, []).append(row[key])
-    return float(np.mean([np.mean(one) for one in values.values()])) if values else float("nan")
+    return {person: float(np.mean(own)) for person, own in values.items()}
 
 
-def main() -> None:
+def over_persons(rows: list[dict[str, float]], scans: list[Scan], key: str) -> float:
+    """Mean over persons of the mean over each one's scans; NaN if it is defined for nobody."""
+    values = by_person(rows, scans, key)
+    return float(np.mean(list(values.values()))) if values else float("nan")
+
+
+def look(one: Scan) -> str:
+    """What a scanner's protocol sets and a scan shows: its plane, and its pixel size."""
+    return f"{one.plane}, {one.looks['in_plane_mm']:.2f} mm"
+
+
+def by_look(scans: Sequence[Scan]) -> tuple[list[Scan], list[Scan]]:
+    """The scans of the persons who have the most frequent look alone, and all others."""
+    looks: dict[str, set[str]] = {}
+    for one in scans:
+        looks.setdefault(one.person, set()).add(look(one))
+    frequent = Counter(next(iter(own)) for own in looks.values() if len(own) == 1).most_common(1)[0][0]
+    site = [one for one in scans if looks[one.person] == {frequent}]
+    return site, [one for one in scans if looks[one.person] != {frequent}]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is adapted and tested: base, its network and figures, site, other sets, slices that are rehearsed."""
+
+    config: PipelineConfig
+    network: torch.nn.Module
+    site: str
+    sets: dict[str, list[Scan]]
+    base: dict[str, list[dict[str, float]]]
+    replay: Bank
+
+
+def experiment(arguments: argparse.Namespace) -> Experiment:
+    """Read the scans, and segment them with the base."""
+    card = load_card(arguments.base)
+    config, network = card.pipeline, trainable_network(card).eval()
+    wanted = set(SITES) if arguments.elsewhere else {arguments.site}
+    sets: dict[str, list[Scan]] = {}
+    if "tabriz" in wanted:
+        sets["tabriz"] = tabriz_scans(data_folder(), config, DRAWN if arguments.drawn else EVERY_CLASS)
+    sets |= other_scans(data_folder(), config, wanted - {"tabriz"}, arguments.thickness)
+    if arguments.by_look:
+        sets[arguments.site], others = by_look(sets[arguments.site])
+        sets |= {f"{arguments.site}, other looks": others} if others else {}
+    base = {name: [figures(network, one, config) for one in scans] for name, scans in sets.items()}
+    replay = replay_bank(config) if arguments.pool is None else rehearsed(arguments.pool, arguments.slices)
+    return Experiment(config, network, arguments.site, sets, base, replay)
+
+
+def tested(
+    found: Experiment, name: str, adapted: torch.nn.Module, scope: Scope, learnt: Iterable[str]
+) -> dict[str, Any]:
+    """Figures on the scans of one set whose persons were not learnt: [base, adapted, adapted in use]; empty if none."""
+    away = set(learnt) if name == found.site else set()
+    numbers = [n for n, one in enumerate(found.sets[name]) if one.person not in away]
+    if not numbers:
+        return {}
+    own = [found.sets[name][n] for n in numbers]
+    theirs = [found.base[name][n] for n in numbers]
+    ours = [figures(adapted, one, found.config) for one in own]
+    like = [not scope.outside(one.plane, one.looks) for one in own]
+    in_use = [a if alike else b for a, b, alike in zip(ours, theirs, like, strict=True)]
+    row: dict[str, Any] = {
+        key: [round(over_persons(side, own, key), 4) for side in (theirs, ours, in_use)]
+        for key in ("lesion_dice", "lesion_f1", "ventricles_dice")
+    }
+    before, after = by_person(theirs, own, "lesion_dice"), by_person(ours, own, "lesion_dice")
+    persons = {person: [round(before[person], 4), round(after[person], 4)] for person in before}
+    limits = {
+        key: {person: [round(side[person], 4) for side in (before, after)] for person in before}
+        for key in (key for key in ours[0] if key.startswith("at "))
+        for before, after in [(by_person(theirs, own, key), by_person(ours, own, key))]
+    }
+    return row | {"scans": len(own), "like": sum(like), "persons": persons, "limits": limits}
+
+
+def run(found: Experiment, learnt: list[str], settings: Settings) -> dict[str, Any]:
+    """Adapt to some persons of the site, and test on all scans of others."""
+    began = time.process_time()
+    own = [one for one in found.sets[found.site] if one.person in learnt]
+    tuned = tune(found.network, site_bank(own), found.replay, found.config, settings)
+    scope = learnt_scope([one.plane for one in own], [one.looks for one in own])
+    row = {
+        "cpu_seconds": round(time.process_time() - began, 1),
+        "steps": tuned.steps,
+        "best_step": tuned.best_step,
+        "checks": tuned.checks,
+    }
+    results = {name: tested(found, name, tuned.network, scope, learnt) for name in found.sets}
+    return row | {name: one for name, one in results.items() if one}
+
+
+def finished(output: Path) -> list[dict[str, Any]]:
+    """Keys of the runs in a file of results."""
+    lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+    return [json.loads(line)["run"] for line in lines]
+
+
+def arguments_of() -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True, help="model folder")
+    parser.add_argument("--site", choices=SITES, default="tabriz")
+    parser.add_argument("--by-look", action="store_true", help="the site is the persons of its most frequent look")
     parser.add_argument("--patients", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--elsewhere", action="store_true", help="also test on MSLesSeg and Muslim's slices")
+    parser.add_argument("--thickness", type=int, default=1, help="average so many of MSLesSeg's slices of 1 mm")
+    parser.add_argument("--elsewhere", action="store_true", help="also test on the other sites")
     parser.add_argument("--drawn", action="store_true", help="learn from ventricles and lesions alone")
     parser.add_argument("--pool", type=Path, help="rehearse slices of this pool (training.synthetic.make_pool)")
     parser.add_argument("--slices", type=int, default=500, help="how many of the pool, evenly spaced")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON: fields of adapt.tuning.Settings")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines")
-    arguments = parser.parse_args()
-    card = load_card(arguments.base)
-    config, network = card.pipeline, trainable_network(card).eval()
-    sets = {"tabriz": tabriz_scans(data_folder(), config, DRAWN if arguments.drawn else EVERY_CLASS)}
-    sets |= other_scans(data_folder(), config) if arguments.elsewhere else {}
-    base = {name: [figures(network, one, config) for one in scans] for name, scans in sets.items()}
-    persons = sorted({one.person for one in sets["tabriz"]})
-    replay = replay_bank(config) if arguments.pool is None else rehearsed(arguments.pool, arguments.slices)
-    for seed in arguments.seeds:
-        order = np.random.default_rng(seed).permutation(persons).tolist()
-        for count in arguments.patients:
-            learnt = order[:count]
-            began = time.process_time()
-            settings = replace(Settings(**arguments.settings), seed=seed)
-            site = site_bank([one for one in sets["tabriz"] if one.person in learnt])
-            tuned = tune(network, site, replay, config, settings)
-            own = [one for one in sets["tabriz"] if one.person in learnt]
-            scope = learnt_scope([one.plane for one in own], [one.looks for one in own])
-            row = {"patients": count, "seed": seed, "cpu_seconds": round(time.process_time() - began, 1),
-                   "steps": tuned.steps, "best_step": tuned.best_step, "checks": tuned.checks}  # fmt: skip
-            for name, scans in sets.items():
-                tested = [n for n, one in enumerate(scans) if name != "tabriz" or one.person not in learnt]
-                if not tested:
-                    continue
-                own = [scans[n] for n in tested]
-                ours = [figures(tuned.network, one, config) for one in own]
-                theirs = [base[name][n] for n in tested]
-                like = [not scope.outside(one.plane, one.looks) for one in own]
-                in_use = [a if alike else b for a, b, alike in zip(ours, theirs, like, strict=True)]
-                row[name] = {
-                    key: [round(over_persons(side, own, key), 4) for side in (theirs, ours, in_use)]
-                    for key in ("lesion_dice", "lesion_f1", "ventricles_dice")
-                }
-                row[name] |= {"scans": len(own), "like": sum(like)}
-            print(json.dumps({key: value for key, value in row.items() if key != "checks"}), flush=True)
-            with arguments.output.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({**row, "settings": asdict(settings)}) + "\n")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Adapt and test, once for each count of patients and each seed."""
+    arguments = arguments_of()
+    done = finished(arguments.output)
+    wanted = [
+        {
+            "base": load_card(arguments.base).id,
+            "site": arguments.site + ", one look" * arguments.by_look,
+            "patients": count,
+            "seed": seed,
+            "drawn": arguments.drawn,
+            "thickness": arguments.thickness,
+            "elsewhere": arguments.elsewhere,
+            "pool": f"{arguments.slices} of {arguments.pool.name}" if arguments.pool else "",
+            "settings": json.loads(json.dumps(asdict(Settings(**arguments.settings)))),
+        }
+        for seed in arguments.seeds
+        for count in arguments.patients
+    ]
+    wanted = [one for one in wanted if one not in done]
+    if not wanted:
+        return
+    found = experiment(arguments)
+    persons = sorted({one.person for one in found.sets[found.site]})
+    for one in wanted:
+        learnt = np.random.default_rng(one["seed"]).permutation(persons).tolist()[: one["patients"]]
+        if len(learnt) == len(persons):
+            print(f"{len(persons)} persons: nobody would be left to test {one['patients']} on")
+            continue
+        row = run(found, learnt, replace(Settings(**arguments.settings), seed=one["seed"]))
+        shown = {key: value for key, value in row.items() if key != "checks"}
+        print(json.dumps({"patients": one["patients"], "seed": one["seed"], **shown}), flush=True)
+        with arguments.output.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"run": one, **row}) + "\n")
 
 
 if __name__ == "__main__":

@@ -119,15 +119,28 @@ def _means(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
     return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
 
-def spreads(scans: Sequence[Measured], site: str) -> dict[str, float]:
-    """Standard deviation of each figure within a set (of its logarithm where the margin is a factor)."""
+def spreads(scans: Sequence[Measured], site: str) -> dict[str, dict[str, float]]:
+    """Standard deviation of each figure within a set, and within its persons (of the logarithm of a relative figure).
+
+    Returns
+    -------
+    dict
+        ``set``: over all scans; ``person``: pooled over the persons with several, absent without any.
+    """
     # Of a scan in which no brain was found, the image has no figures.
-    own = [one.figures for one in scans if one.data == site and one.figures["image_spread"] > 0]
-    values = {name: np.array([one[name] for one in own]) for name in FIGURES}
-    return {
-        name: round(float(np.std(np.log(values[name]) if kind.relative else values[name], ddof=1)), 4)
-        for name, kind in FIGURES.items()
-    }
+    own = [one for one in scans if one.data == site and one.figures["image_spread"] > 0]
+    persons = np.array([one.person for one in own])
+    repeated = [persons == person for person in sorted(set(persons)) if (persons == person).sum() > 1]
+    found: dict[str, dict[str, float]] = {"set": {}} | ({"person": {}} if repeated else {})
+    for name, kind in FIGURES.items():
+        values = np.array([one.figures[name] for one in own])
+        values = np.log(values) if kind.relative else values
+        found["set"][name] = round(float(np.std(values, ddof=1)), 4)
+        if repeated:
+            squares = sum(((values[of] - values[of].mean()) ** 2).sum() for of in repeated)
+            freedom = sum(of.sum() - 1 for of in repeated)
+            found["person"][name] = round(float(np.sqrt(squares / freedom)), 4)
+    return found
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,8 +26,8 @@ from flairseg.adapt.options import ModelTarget, TrainingOptions  # noqa: E402
 from flairseg.adapt.reference import case_features  # noqa: E402
 from flairseg.adapt.running import TooFewCasesError, adapt  # noqa: E402
 from flairseg.adapt.tuning import Settings, class_logits, tune  # noqa: E402
-from flairseg.adapt.work import FOLDER  # noqa: E402
-from flairseg.errors import Cancelled, InvalidModelError, OutputError  # noqa: E402
+from flairseg.adapt.work import FOLDER, Work  # noqa: E402
+from flairseg.errors import Cancelled, InvalidModelError, OutputError, RunInProgressError, UnreadableImageError  # noqa: E402
 from flairseg.models.adaptation import card_digest  # noqa: E402
 from flairseg.models.card import PipelineConfig  # noqa: E402
 from flairseg.models.scope import scope_of  # noqa: E402
@@ -176,6 +177,19 @@ def test_the_newest_version_counts_with_what_was_reviewed(tmp_path):
     loaded = reading.load(a)
     assert np.array_equal(loaded.corrected, labels == 3)
     assert not reading.load(b).corrected.any()
+
+
+def test_a_table_of_patients_that_names_none_of_the_cases_is_refused(tmp_path):
+    """Cases would be grouped by their names, and a person's scans be trained on and tested, without a word."""
+    for n in (1, 2):
+        write_case(tmp_path, f"p{n}", *site_head(n))
+    with pytest.raises(UnreadableImageError, match="none of the cases"):
+        read_cases(tmp_path, {"P1": "a", "P2": "a"})
+    (tmp_path / "patients.csv").write_text("case,patient\nP1,a\n")
+    with pytest.raises(UnreadableImageError, match="none of the cases"):
+        read_cases(tmp_path)
+    (tmp_path / "patients.csv").write_text("case,patient\np2,a\n")
+    assert [(one.patient, one.stated) for one in read_cases(tmp_path)[0]] == [("p1", False), ("a", True)]
 
 
 def test_a_changed_file_is_not_learnt_from(tmp_path):
@@ -446,6 +460,22 @@ def test_the_verdict(before, after, word):
     assert proof.verdict(compared(before, after), [])[0] == word
 
 
+@pytest.mark.parametrize(
+    ("final", "word", "why"),
+    [
+        ({"best_step": 400, "steps": 800, "stopped": "steps"}, proof.BETTER, "rose"),
+        ({"best_step": 400, "steps": 800, "stopped": "patience"}, proof.BETTER, "rose"),
+        ({"best_step": 0, "steps": 800, "stopped": "steps"}, proof.NO_DIFFERENCE, "kept the base"),
+        ({"best_step": 300, "steps": 300, "stopped": "time"}, proof.NO_DIFFERENCE, "cut short after 300 steps"),
+    ],
+)
+def test_what_the_folds_gained_is_not_said_of_a_model_that_was_trained_otherwise(final, word, why):
+    found = compared([0.5] * 5, [0.6, 0.62, 0.58, 0.61, 0.6])
+    told, reasons = proof.verdict(found, [], final)
+    assert told == word
+    assert why in reasons[0]
+
+
 def test_volumes_alone_prove_nothing():
     """Where nobody has lesions Dice is undefined; an error in ml is not to be judged by limits of Dice."""
     unknown = dict.fromkeys(proof.FIGURES, math.nan)
@@ -517,6 +547,9 @@ def test_a_site_whose_lesions_are_fainter_gets_a_model_that_finds_them(site, bas
     made = card.raw["adaptation"]
     assert made["parent"] == {"id": base.id, "sha256": base.sha256}
     assert made["data"]["cases"] == made["data"]["patients"] == 3
+    # Three patients are too few to choose another limit than the parent's.
+    assert made["lesion_limit"] == {"value": 0.0, "parent": 0.0, "lesions": 12, "fitted": False}
+    assert card.pipeline == base.pipeline
     # Drift is judged against what this model makes of its cases, and not against what the base made of them.
     cases = [checks.examine(case, base.pipeline) for case in read_cases(site, PATIENTS)[0]]
     by_base = [
@@ -558,6 +591,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path
     finished = {path.name for path in (tmp_path / "out" / FOLDER).glob("*.json")}
     assert {"base-1.json", "plan.json", "fold-1.json"} <= finished
     assert "all.json" not in finished
+    took = sum(json.loads(path.read_text())["seconds"] for path in (tmp_path / "out" / FOLDER).glob("[bfp]*.json"))
     trained = []
     really = tuning.tune
     monkeypatch.setattr(tuning, "tune", lambda *a, **k: trained.append(1) or really(*a, **k))
@@ -569,8 +603,33 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [FOLDER]
     again = run(site, tmp_path / "out", base, settings=short)
     assert len(trained) == 3  # of four: the first fold was finished
+    assert again.minutes > took / 60, "the minutes of the parts that were kept count"
     assert again.card.sha256 == whole.card.sha256
     assert repr(again.comparisons) == repr(whole.comparisons)  # NaN differs from itself
+
+
+def test_one_run_at_a_time_fills_a_folder_and_other_inputs_begin_anew(tmp_path):
+    with Work(tmp_path, {"minutes": 20}) as first:
+        assert first.once("plan", lambda: 1) == 1
+        with pytest.raises(RunInProgressError, match=str(os.getpid())):
+            Work(tmp_path, {"minutes": 20})
+        assert (tmp_path / FOLDER / "plan.json").exists()
+    with Work(tmp_path, {"minutes": 20}) as again:
+        assert again.once("plan", lambda: 2) == 1
+        assert again.seconds > 0
+    with Work(tmp_path, {"minutes": 60}) as other:
+        assert other.once("plan", lambda: 3) == 3
+        assert other.seconds == 0
+        other.remove()
+    assert not (tmp_path / FOLDER).exists()
+
+
+def test_more_cases_than_are_used_are_told(base, tmp_path, monkeypatch):
+    for n in range(1, 5):
+        write_case(tmp_path / "cases", f"p{n}", *site_head(n), times={"decided_at": f"2026-01-0{5 - n}"})
+    monkeypatch.setattr(running, "MOST_CASES", 2)
+    with pytest.raises(TooFewCasesError, match="2 surplus"):
+        run(tmp_path / "cases", tmp_path / "out", base)
 
 
 def test_too_few_patients_are_refused_and_told_why(base, tmp_path):

@@ -14,6 +14,7 @@ from ..models.card import CARD_NAME, ModelCard, file_sha256
 from ..models.lesion_confidence import FIELD as LESION_CONFIDENCE
 from ..models.scope import KEY, Scope
 from ..models.store import search_folders
+from .lesion_limit import Limit
 
 #: Between a base's name and the version of a model that was adapted from it.
 SITE = "-site"
@@ -43,6 +44,8 @@ class AdaptationRecord:
         Figures of the cases that later ones are compared with (:mod:`.drift`).
     scope : Scope
         Which scans are like those of the adaptation.
+    limit : Limit
+        Least mean probability of a lesion.
     """
 
     proof: Mapping[str, Any]
@@ -51,6 +54,7 @@ class AdaptationRecord:
     minutes: float
     reference: Mapping[str, Any]
     scope: Scope
+    limit: Limit
 
 
 def adapted_card(
@@ -109,11 +113,15 @@ def adapted_card(
             },
         }
     ]
+    # Figures among the parent's limitations were measured with the parent's weights.
     raw["limitations"] = [
-        *base.raw.get("limitations", []),
+        *(f"Of {base.id}: {text}" for text in base.raw.get("limitations", [])),
         "Adapted to one site's scanner and readers: elsewhere use the base or a local adaptation. "
         "While it is the model in use, scans unlike the site's are segmented with the base.",
+        f"Confidence of lesions is not calibrated: it is their mean probability. {record.limit.text(base.id)}",
     ]
+    if record.limit.value or "min_lesion_probability" in raw["pipeline"]:
+        raw["pipeline"]["min_lesion_probability"] = record.limit.value
     raw["adaptation"] = {
         "parent": {"id": base.id, "sha256": base.sha256},
         "verdict": word,
@@ -126,6 +134,7 @@ def adapted_card(
         ],
         "trainings": [{k: v for k, v in one.items() if k != "checks"} for one in proof["trainings"]],
         "reference": dict(record.reference),
+        "lesion_limit": record.limit.to_dict(),
         KEY: record.scope.to_dict(),
     }
     raw["adaptation"]["digest"] = card_digest(raw)

@@ -148,7 +148,7 @@ def read_cases(
     InputNotFoundError
         If there is no such folder or no case in it.
     UnreadableImageError
-        If the folder's own table of patients is invalid.
+        If the folder's own table of patients is invalid, or a table names none of the cases.
     """
     folder = Path(folder)
     try:
@@ -165,6 +165,12 @@ def read_cases(
         patients = read_patients(folder / PATIENTS)
     read = [_newest(number, path, patients or {}) for number, path in enumerate(found, 1)]
     cases = [one for one in read if isinstance(one, ReviewedCase)]
+    if patients and cases and not any(one.stated for one in cases):
+        raise UnreadableImageError(
+            "The table of patients names none of the cases.",
+            "Its column case holds the names of the cases, as their folders are called.",
+            code="patients-of-other-cases",
+        )
     return cases, [one for one in read if not isinstance(one, ReviewedCase)]
 
 

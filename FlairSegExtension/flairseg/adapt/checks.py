@@ -1,8 +1,8 @@
 """Checks before a case is used for training, alone and among the others; cases that fail are left out with a reason.
 
 Codes of what is left out: ``rejected``, ``verdict-unknown``, ``verdict-damaged``, ``no-class-reviewed``
-(:mod:`.cases`); ``damaged``, ``another-contrast``, ``empty-mask``, ``mask-outside-brain``, ``mask-misplaced``,
-``wrong-class``, ``duplicate`` (here).
+(:mod:`.cases`); ``surplus`` (:mod:`.running`); ``damaged``, ``another-contrast``, ``empty-mask``,
+``mask-outside-brain``, ``mask-misplaced``, ``wrong-class``, ``duplicate`` (here).
 """
 
 from __future__ import annotations

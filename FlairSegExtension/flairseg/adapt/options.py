@@ -36,7 +36,9 @@ class TrainingOptions:
     Attributes
     ----------
     minutes : float
-        Total time limit. Completed parts are kept, and a second call resumes.
+        In all, as the steps of all trainings are planned from the speed at the start. On a computer that is busier
+        later it takes longer; a training that needs three times its share is cut short. Completed parts are kept, and a
+        second call with the same time resumes.
     seed : int
         Of the folds and of the resampling of their figures.
     settings : Settings, optional

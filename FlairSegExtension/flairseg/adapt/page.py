@@ -11,6 +11,7 @@ from ..reporting.drawing import Figure, canvas, finished, style
 from ..reporting.layout import KeyFigure, Section, Table, cells
 from ..reporting.page import TEMPLATES, render_page
 from ..reporting.wording import counted
+from .lesion_limit import Limit
 from .proof import LARGEST_LOSS
 from .terms import BETTER, FIGURES, WORSE
 
@@ -158,6 +159,7 @@ def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Sect
             "Norms, biases and the last layer first, then all weights at a low rate; synthetic slices in every batch; "
             "the running average of the weights at the last check that was not worse than the base. Kept at 0: the "
             f"base itself. Seed {made['seed']}.",
+            f"Least mean probability of a lesion. {Limit(**made['lesion_limit']).text(made['parent']['id'])}",
         ),
         (table,),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -176,12 +177,16 @@ class Harm:
         return self.base - self.adapted > LARGEST_LOSS
 
 
-def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm]) -> tuple[str, list[str]]:
+def verdict(
+    comparisons: Sequence[Comparison], harms: Sequence[Harm], final: Mapping[str, Any] | None = None
+) -> tuple[str, list[str]]:
     """One of :data:`.terms.WORDS`, and why.
 
     The primary figure is lesion Dice, or where no lesions were reviewed the first other Dice. Better: its gain is
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.
-    Worse: its interval is below 0, another figure fell so, or something was forgotten.
+    Worse: its interval is below 0, another figure fell so, or something was forgotten. ``final`` is the training on all
+    cases (``best_step``, ``steps``, ``stopped``), whose model was not tested itself: where it kept the base's weights,
+    or was cut short by the time, what the folds gained says nothing of it.
     """
     by_key = {one.key: one for one in comparisons}
     primary = by_key.get("lesion_dice") or next((one for one in comparisons if one.key.endswith("_dice")), None)
@@ -209,5 +214,14 @@ def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm]) -> tuple[s
         return NO_DIFFERENCE, [
             f"{title} rose by {primary.gain:.3f}, but chance is not excluded (p {primary.p:.3f}, interval "
             f"{primary.low:.3f} to {primary.high:.3f})."
+        ]
+    if final is not None and final["best_step"] == 0:
+        return NO_DIFFERENCE, [
+            f"{title} rose by {primary.gain:.3f} without each patient, but the training on all cases kept the base."
+        ]
+    if final is not None and final["stopped"] == "time":
+        return NO_DIFFERENCE, [
+            f"{title} rose by {primary.gain:.3f} without each patient, but the training on all cases was cut short "
+            f"after {final['steps']} steps. Give it more time."
         ]
     return BETTER, [f"{title} rose by {primary.gain:.3f} ({primary.low:.3f} to {primary.high:.3f}), p {primary.p:.3f}."]

@@ -32,6 +32,8 @@ from .base import published_base
 from .cards import AdaptationRecord, adapted_card, free_id, write_card
 from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine
+from .json_forms import by_code, from_json, json_text, to_json, told
+from .lesion_limit import Judged, Limit, at_limits, keeping_all, lesions_in, limits_of
 from .options import ModelTarget, TrainingOptions
 from .outcomes import PAGE, PROOF
 from .page import write_page
@@ -49,6 +51,8 @@ FEWEST_STEPS = 60
 #: Share of the time that is planned, and of a step that checks and set-up take on top.
 _PLANNED, _OVERHEAD = 0.9, 1.35
 MODEL = "model.onnx"
+#: Layout of the parts that are kept: those of another one are discarded.
+_PARTS = 2
 #: Twenty minutes, settings as measured.
 DEFAULT_TRAINING = TrainingOptions()
 
@@ -78,6 +82,8 @@ class Adapted:
     cases, patients : int
         Cases used for training.
     minutes : float
+    unstated : int
+        Cases used that the table of patients does not name, where there is one: their names tell whose they are.
     """
 
     card: ModelCard
@@ -89,6 +95,7 @@ class Adapted:
     cases: int
     patients: int
     minutes: float
+    unstated: int = 0
 
 
 def adapt(
@@ -127,6 +134,8 @@ def adapt(
         If the time does not suffice.
     MissingDependencyError
         If PyTorch is not installed.
+    RunInProgressError
+        If another adaptation writes into the folder.
     FlairSegError
         For the errors of models, images and output folders.
     """
@@ -142,22 +151,38 @@ def adapt(
     card = published_base(find_model(base), stated=base is not None)
     found, left_out = read_cases(folder, patients)
     if len(found) > MOST_CASES:
-        found = sorted(found, key=lambda c: (c.decided_at, c.number))[-MOST_CASES:]
+        found = sorted(found, key=lambda c: (c.decided_at, c.number))
+        reason = f"Only the {MOST_CASES} cases that were judged last are used."
+        left_out += [LeftOut(one.number, "surplus", reason) for one in found[:-MOST_CASES]]
+        found = found[-MOST_CASES:]
     settings = training.settings or TuningSettings()
-    run = _Run(card, output, training, settings, Reporter(progress, cancel))
-    try:
-        run.start(found, left_out)
-    except TooFewCasesError:
-        run.work.remove()
-        with suppress(OSError):
-            output.rmdir()
-        raise
-    return run.finish(target.model_id or free_id(card))
+    key = {
+        "cases": fingerprint(found),
+        "base": card.sha256,
+        "seed": training.seed,
+        "minutes": training.minutes,
+        "settings": repr(settings),
+        "software": __version__,
+        "parts": _PARTS,
+    }
+    with Work(output, key) as work:
+        run = _Run(card, output, work, training, settings, Reporter(progress, cancel))
+        try:
+            run.start(found, left_out)
+        except TooFewCasesError:
+            work.remove()
+            with suppress(OSError):
+                output.rmdir()
+            raise
+        return run.finish(target.model_id or free_id(card))
 
 
 @dataclass(frozen=True)
 class _Proof:
-    """Verdict, and what it is based on: figures of each case by the model that never saw its patient."""
+    """Verdict, and what it is based on: figures of each case by the model that never saw its patient.
+
+    ``limit``: least mean probability of a lesion of the model adapted to all cases.
+    """
 
     verdict: str
     reasons: list[str]
@@ -166,37 +191,38 @@ class _Proof:
     adapted: list[dict[str, float]]
     trainings: list[dict[str, Any]]
     folds: list[list[str]]
+    limit: Limit
 
 
 class _Run:
     """State of one adaptation."""
 
     def __init__(
-        self, card: ModelCard, output: Path, training: TrainingOptions, settings: Settings, reporter: Reporter
+        self,
+        card: ModelCard,
+        output: Path,
+        work: Work,
+        training: TrainingOptions,
+        settings: Settings,
+        reporter: Reporter,
     ) -> None:
         from .weights import trainable_network
 
-        self.card, self.output, self.minutes, self.seed = card, output, training.minutes, training.seed
+        self.card, self.output, self.work = card, output, work
+        self.minutes, self.seed = training.minutes, training.seed
         self.settings, self.reporter = settings, reporter
         self.began = time.monotonic()
         self.network = trainable_network(card).eval()
         self.examined: list[Examined] = []
         self.left_out: list[LeftOut] = []
         self.base_figures: list[dict[str, float]] = []
+        self.features_at: list[dict[float, dict[str, float]]] = []
         self.features: list[dict[str, float]] = []
 
     # --- cases
 
     def start(self, found: list[ReviewedCase], left_out: list[LeftOut]) -> None:
         """Check the cases, and segment those that are kept with the base."""
-        key = {
-            "cases": fingerprint(found),
-            "base": self.card.sha256,
-            "seed": self.seed,
-            "settings": repr(self.settings),
-            "software": __version__,
-        }
-        self.work = Work(self.output, key)
         with self.reporter.stage("check", 0.0, 0.12):
             looked_at: list[Examined] = []
             for n, case in enumerate(found):
@@ -215,13 +241,13 @@ class _Run:
                     left_out.append(LeftOut(one.case.number, answer["code"], answer["reason"]))
                 else:
                     self.examined.append(one)
-                    self.base_figures.append(_figures_from(answer["figures"]))
+                    self.base_figures.append(from_json(answer["figures"]))
                 self.reporter.update((n + 1) / max(1, len(kept)))
         self.left_out = sorted(left_out, key=lambda one: one.number)
         self.patients = [one.case.patient for one in self.examined]
         if len(set(self.patients)) < FEWEST_PATIENTS:
             raise TooFewCasesError(
-                f"Only {counted(len(set(self.patients)), 'patient')} left for training ({_told(self.left_out)}); "
+                f"Only {counted(len(set(self.patients)), 'patient')} left for training ({told(self.left_out)}); "
                 f"{FEWEST_PATIENTS} are needed, 5 to show a difference.",
                 "Review and correct more cases first.",
                 code="too-few-reviewed-cases",
@@ -236,7 +262,7 @@ class _Run:
         if doubt is not None:
             return {"code": doubt.code, "reason": doubt.reason}
         figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
-        return {"figures": _json_figures(figures)}
+        return {"figures": to_json(figures)}
 
     def _cancelled(self) -> bool:
         """Cancel token for other parts: they stop when this run is cancelled."""
@@ -255,18 +281,22 @@ class _Run:
         try:
             plan = self.work.once("plan", self._plan)
             folds = folds_of(self.patients, self.seed, plan["folds"])
-            adapted, trainings = self._folds(folds, plan)
+            judged, trainings = self._folds(folds, plan)
             with self.reporter.stage("train", 0.8, 0.92):
                 last = self._trained("all", [], plan)
             trainings.append(last)
         finally:
             torch.set_num_threads(threads)
+        parent = self.card.pipeline.min_lesion_probability
+        limit, adapted = judged.limit(parent), judged.proof(parent, folds)
+        # The baseline of drift is the adapted model's result on cases that it has not seen, not the base's.
+        self.features = [one[limit.value] for one in self.features_at]
         comparisons = compare(self.base_figures, adapted, self.patients, self.seed)
         with self.reporter.stage("no-harm", 0.92, 0.98):
-            harms = [Harm(**one) for one in self.work.once("harm", self._harms)]
-            word, reasons = verdict(comparisons, harms)
+            harms = [Harm(**one) for one in self.work.once("harm", partial(self._harms, limit))]
+            word, reasons = verdict(comparisons, harms, last)
         with self.reporter.stage("write", 0.98, 1.0):
-            return self._write(model_id, _Proof(word, reasons, comparisons, harms, adapted, trainings, folds))
+            return self._write(model_id, _Proof(word, reasons, comparisons, harms, adapted, trainings, folds, limit))
 
     def _plan(self) -> dict[str, Any]:
         """Steps and folds that fit the time, from the speed of a few steps on these cases."""
@@ -303,12 +333,9 @@ class _Run:
             )
         return {"steps": wanted, "folds": folds, "step_seconds": step}
 
-    def _folds(
-        self, folds: list[list[str]], plan: dict[str, Any]
-    ) -> tuple[list[dict[str, float]], list[dict[str, Any]]]:
+    def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[Judged, list[dict[str, Any]]]:
         """Results of each case by the model that never saw its patient, and what the trainings took."""
-        figures: list[dict[str, float] | None] = [None] * len(self.examined)
-        features: list[dict[str, float] | None] = [None] * len(self.examined)
+        kept: dict[int, dict[str, Any]] = {}
         trainings = []
         for n, away in enumerate(folds):
             start, stop = (0.25 + 0.55 * (n + share) / len(folds) for share in (0, 1))
@@ -317,19 +344,24 @@ class _Run:
                 trainings.append(self._trained(name, away, plan))
                 for m, one in enumerate(self.examined):
                     if one.case.patient in away:
-                        kept = self.work.once(f"{name}-case-{one.case.number}", partial(self._tested, one, name))
-                        figures[m], features[m] = _figures_from(kept["figures"]), kept["features"]
+                        kept[m] = self.work.once(f"{name}-case-{one.case.number}", partial(self._tested, one, name))
                         self.reporter.update(1.0)
-        # The baseline of drift is the adapted model's result on cases that it has not seen, not the base's.
-        self.features = [one for one in features if one is not None]
-        return [one for one in figures if one is not None], trainings
+        limits = limits_of(self.card)
+        own = [kept[m] for m in range(len(self.examined))]
+        figures = [dict(zip(limits, map(from_json, one["figures"]), strict=True)) for one in own]
+        self.features_at = [dict(zip(limits, one["features"], strict=True)) for one in own]
+        return Judged(limits, figures, [one["lesions"] for one in own], self.patients), trainings
 
     def _tested(self, one: Examined, name: str) -> dict[str, Any]:
+        """A case by the model of a fold: figures and features at each limit, and the lesions that no limit dropped."""
         loaded = load(one.case)
-        result = segment(loaded.volume, load_card(self.work.folder / name), cancel=self._cancelled)
+        result = segment(loaded.volume, keeping_all(load_card(self.work.folder / name)), cancel=self._cancelled)
         voxel_ml = loaded.volume.geometry.voxel_volume_ml
-        figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
-        return {"figures": _json_figures(figures), "features": case_features(result, one.images, one.masks)}
+        figures, features = [], []
+        for at in at_limits(result, limits_of(self.card)):
+            figures.append(to_json(case_figures(at.labels, loaded.labels, one.case.reviewed, voxel_ml)))
+            features.append(case_features(at, one.images, one.masks))
+        return {"figures": figures, "features": features, "lesions": lesions_in(result.labels)}
 
     def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> dict[str, Any]:
         """Train without some patients; the model's folder is ``name`` in the work folder."""
@@ -388,20 +420,21 @@ class _Run:
 
     # --- proof
 
-    def _harms(self) -> list[dict[str, Any]]:
+    def _harms(self, limit: Limit) -> list[dict[str, Any]]:
         from .harm import harms
 
-        adapted = load_card(self.work.folder / "all")
+        adapted = keeping_all(load_card(self.work.folder / "all"), limit.value)
         return [asdict(one) for one in harms(self.card, adapted, self.reporter)]
 
     def _write(self, model_id: str, proof: _Proof) -> Adapted:
-        minutes = (time.monotonic() - self.began) / 60
+        # Of a run that was stopped: the parts that it completed, and what the rest took.
+        minutes = (time.monotonic() - self.began + self.work.seconds) / 60
         cases = [
             {
                 "case": one.case.number,
-                "fold": _fold_of(one, proof.folds),
-                "base": _json_figures(base),
-                "adapted": _json_figures(ours),
+                "fold": next(n for n, away in enumerate(proof.folds, 1) if one.case.patient in away),
+                "base": to_json(base),
+                "adapted": to_json(ours),
             }
             for one, base, ours in zip(self.examined, self.base_figures, proof.adapted, strict=True)
         ]
@@ -413,23 +446,27 @@ class _Run:
             "cases": cases,
             "left_out": [asdict(one) for one in self.left_out],
             "trainings": proof.trainings,
+            "lesion_limit": proof.limit.to_dict(),
         }
         counts = self._counts()
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
             # Copied: if page or card cannot be written, the next run resumes from here.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
             scope = learnt_scope((one.plane for one in self.examined), [one.figures for one in self.examined])
-            record = AdaptationRecord(written, counts, self.seed, minutes, reference_of(self.features), scope)
+            record = AdaptationRecord(
+                written, counts, self.seed, minutes, reference_of(self.features), scope, proof.limit
+            )
             raw = adapted_card(self.card, model_id, temporary / MODEL, record)
             write_card(raw, temporary)
             card = load_card(temporary)
             write_page(temporary / PAGE, card, written, counts)
-            (temporary / PROOF).write_text(_json_text(_finite(written)), encoding="utf-8")
+            (temporary / PROOF).write_text(json_text(written), encoding="utf-8")
         self.work.remove()
         card = load_card(self.output)
+        stated = [one.case.stated for one in self.examined]
         return Adapted(
             card, proof.verdict, proof.reasons, proof.comparisons, proof.harms, self.left_out, len(self.examined),
-            len(set(self.patients)), minutes,
+            len(set(self.patients)), minutes, stated.count(False) if any(stated) else 0,
         )  # fmt: skip
 
     def _counts(self) -> dict[str, Any]:
@@ -444,41 +481,5 @@ class _Run:
             "with_rejected_version": sum(c.rejected is not None for c in cases),
             "reviewed": reviewed,
             "lesion_ml": round(float(sum(one.volume_ml[LESION] for one in self.examined)), 1),
-            "left_out": _by_code(self.left_out),
+            "left_out": by_code(self.left_out),
         }
-
-
-def _fold_of(one: Examined, folds: list[list[str]]) -> int:
-    return next(n for n, away in enumerate(folds, 1) if one.case.patient in away)
-
-
-def _by_code(left_out: list[LeftOut]) -> dict[str, int]:
-    return {code: sum(one.code == code for one in left_out) for code in sorted({one.code for one in left_out})}
-
-
-def _told(left_out: list[LeftOut]) -> str:
-    counted = ", ".join(f"{count} {code}" for code, count in _by_code(left_out).items())
-    return f"left out: {counted}" if counted else "none was left out"
-
-
-def _json_figures(figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: None if value != value else float(value) for key, value in figures.items()}
-
-
-def _figures_from(kept: Mapping[str, float | None]) -> dict[str, float]:
-    return {key: float("nan") if value is None else value for key, value in kept.items()}
-
-
-def _finite(content: Any) -> Any:
-    """JSON knows no NaN: null in its place."""
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and content != content else content
-
-
-def _json_text(content: Any) -> str:
-    import json
-
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

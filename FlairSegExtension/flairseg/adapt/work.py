@@ -1,19 +1,24 @@
-"""Finished parts of a run, on disk: a killed or cancelled run resumes from them with the same result."""
+"""Finished parts of a run, on disk: a killed or cancelled run resumes from them with the same result.
+
+One run at a time has them: two that fill the same folder would mix their weights.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..cohort.lock import RunLock
 from ..files.atomic import output_error
 
 #: Folder for unfinished work, within the output folder; begins like other temporary folders of FlairSeg.
 FOLDER = ".flairseg-adapt"
-_KEY = "key.json"
+_KEY, _LOCK = "key.json", "run.lock"
 
 
 class Work:
@@ -26,36 +31,65 @@ class Work:
     key : dict
         Inputs of the run; work begun for other inputs is discarded.
 
+    Attributes
+    ----------
+    seconds : float
+        Taken by the parts that an earlier run completed and this one did not repeat.
+
     Raises
     ------
+    RunInProgressError
+        If another run has the folder.
     OutputError
         If the folder cannot be written to.
     """
 
     def __init__(self, output: Path, key: dict[str, Any]) -> None:
-        self.folder = output / FOLDER
+        self.folder, self.seconds = output / FOLDER, 0.0
+        self._lock = RunLock(self.folder / _LOCK)
         try:
             if self._read(_KEY) != key:
-                shutil.rmtree(self.folder, ignore_errors=True)
-                self.folder.mkdir(parents=True)
+                self._discard()
                 self._write(_KEY, key)
         except OSError as error:
+            self.close()
             raise output_error(output, error) from error
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """The result of ``make`` (JSON values), made once and kept under ``name``."""
         kept = self._read(f"{name}.json")
-        if kept is None:
-            kept = make()
-            try:
-                self._write(f"{name}.json", kept)
-            except OSError as error:
-                raise output_error(self.folder, error) from error
-        return kept
+        if kept is not None:
+            self.seconds += kept["seconds"]
+            return kept["made"]
+        began = time.monotonic()
+        made = make()
+        try:
+            self._write(f"{name}.json", {"made": made, "seconds": time.monotonic() - began})
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        return made
+
+    def close(self) -> None:
+        """Leave the folder to the next run; twice is once."""
+        self._lock.release()
 
     def remove(self) -> None:
         """Discard the finished parts once the results are in place."""
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _discard(self) -> None:
+        """Remove all but the lock."""
+        for path in self.folder.iterdir():
+            if path.name == _LOCK:
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _read(self, name: str) -> Any:
         try:

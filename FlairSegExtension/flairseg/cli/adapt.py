@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..errors import FlairSegError
 from ..progress import ProgressCallback
+from ..reporting.wording import counted
 from .console import (
     INTERRUPTED,
     REFUSED,
@@ -113,6 +114,9 @@ def _show(messages: Console, results: Console, done: Adapted, output: Path) -> N
 
     for case in done.left_out:
         show_information(messages, f"Left out ({case.code}): {case.reason}", f"case {case.number}")
+    if done.unstated:
+        told = f"{counted(done.unstated, 'case')} not in the table of patients: their names tell whose they are."
+        show_information(messages, told, "patients")
     table = Table(box=box.SIMPLE, title=f"{done.cases} cases, {done.patients} patients", title_justify="left")
     for column in ("Figure", "Base", "Adapted", "Gain", "95 % interval", "p"):
         table.add_column(column, justify="left" if column == "Figure" else "right", no_wrap=True)

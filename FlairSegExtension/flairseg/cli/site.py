@@ -33,7 +33,7 @@ def adapt(
             show_default="of the model in use",
         ),
     ] = None,
-    time: Annotated[str, typer.Option("--time", "-t", help="Total time limit: 20m, 1h.")] = "20m",
+    time: Annotated[str, typer.Option("--time", "-t", help="Time to plan for, in all: 20m, 1h.")] = "20m",
     patients: Annotated[
         Path | None,
         typer.Option(

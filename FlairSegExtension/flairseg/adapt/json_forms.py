@@ -1,0 +1,44 @@
+"""Figures and records of an adaptation as JSON, which knows no NaN, and the summary of what was left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .cases import LeftOut
+
+
+def by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:
+    """Code -> number of cases that were left out with it."""
+    codes = [one.code for one in left_out]
+    return {code: codes.count(code) for code in sorted(set(codes))}
+
+
+def told(left_out: Iterable[LeftOut]) -> str:
+    """The same as a clause for a message."""
+    counted = ", ".join(f"{count} {code}" for code, count in by_code(left_out).items())
+    return f"left out: {counted}" if counted else "none was left out"
+
+
+def to_json(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures with None for NaN."""
+    return {key: None if value != value else float(value) for key, value in figures.items()}
+
+
+def from_json(kept: Mapping[str, float | None]) -> dict[str, float]:
+    """The inverse of :func:`to_json`."""
+    return {key: float("nan") if value is None else value for key, value in kept.items()}
+
+
+def json_text(content: Any) -> str:
+    """JSON with null for NaN, indented."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and content != content else content
