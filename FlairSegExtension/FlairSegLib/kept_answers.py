@@ -13,6 +13,7 @@ from flairseg.image.geometry import VolumeGeometry
 from flairseg.image.packed import CompactAnswer
 from flairseg.models.lesion_confidence import LesionConfidence
 
+from . import segment_tags
 from .segment_voxels import grid_of
 from .volume_nodes import (
     local_matrix,
@@ -26,6 +27,10 @@ INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
 LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
 #: Coefficients of :class:`flairseg.models.lesion_confidence.LesionConfidence` as JSON, where the model's card has them.
 CONFIDENCE_ATTRIBUTE = "FlairSeg.lesion_confidence"
+#: Minimum volume of a lesion in mm3, by the model's card.
+MINIMUM_ATTRIBUTE = "FlairSeg.min_lesion_mm3"
+#: Probabilities at which a reader had the lesions redrawn: that of a core voxel, and that of the outline.
+THRESHOLDS_ATTRIBUTE = "FlairSeg.lesion_thresholds"
 #: The regions of the brain on a volume node, kept as the labels are.
 REGIONS_ATTRIBUTE, REGIONS_GRID_ATTRIBUTE = "FlairSeg.regions", "FlairSeg.regions_grid"
 
@@ -55,6 +60,8 @@ class KeptAnswer:
         Their affine, IJK -> RAS.
     confidence : LesionConfidence, optional
         How confidence of a lesion follows from its probability and volume, by the model's card.
+    min_lesion_mm3 : float, optional
+        Minimum volume of a lesion, by the model's card.
     """
 
     grid: VolumeGeometry
@@ -63,6 +70,7 @@ class KeptAnswer:
     levels: np.ndarray | None = None
     levels_affine: np.ndarray | None = None
     confidence: LesionConfidence | None = None
+    min_lesion_mm3: float | None = None
 
     def answer(self) -> CompactAnswer | None:
         """The answer on :attr:`grid`; None if it cannot be read, or is not on its voxels.
@@ -120,8 +128,30 @@ def kept_answer_of(segmentation_node) -> KeptAnswer | None:
     hidden = segmentation_node.GetNodeReference(PROBABILITIES_ROLE)
     if hidden is None or hidden.GetImageData() is None:
         return KeptAnswer(grid, text, then)
-    levels, confidence = slicer.util.arrayFromVolume(hidden), _confidence_of(segmentation_node)
-    return KeptAnswer(grid, text, then, levels, local_matrix(hidden), confidence)
+    minimum = _numbers_of(segmentation_node, MINIMUM_ATTRIBUTE, 1)
+    return KeptAnswer(
+        grid, text, then, slicer.util.arrayFromVolume(hidden), local_matrix(hidden), _confidence_of(segmentation_node),
+        minimum[0] if minimum else None,
+    )  # fmt: skip
+
+
+def lesion_thresholds_of(segmentation_node) -> tuple[float, float] | None:
+    """Probabilities (core voxel, outline), 0..1, at which a reader had the lesions redrawn; None if never."""
+    return _numbers_of(segmentation_node, THRESHOLDS_ATTRIBUTE, 2)
+
+
+def keep_lesion_thresholds(segmentation_node, seen_from: float, outlined_to: float) -> None:
+    """Note on a segmentation node the probabilities (0..1) at which its lesions were redrawn."""
+    segment_tags.set_attribute(segmentation_node, THRESHOLDS_ATTRIBUTE, f"{seen_from:g} {outlined_to:g}")
+
+
+def _numbers_of(node, attribute: str, count: int) -> tuple[float, ...] | None:
+    """The numbers in an attribute; None where it is not set or does not hold so many."""
+    try:
+        numbers = tuple(float(word) for word in (node.GetAttribute(attribute) or "").split())
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count else None
 
 
 def _confidence_of(segmentation_node) -> LesionConfidence | None:

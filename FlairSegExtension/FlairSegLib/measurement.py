@@ -97,6 +97,11 @@ class Stored:
         Of the volume, see :mod:`flairseg.anatomy`.
     confidence : LesionConfidence, optional
         By the model's card: see :attr:`flairseg.lesions.components.Lesion.drawn_share`.
+    min_lesion_mm3 : float, optional
+        Minimum volume of a lesion, by the model's card.
+    thresholds : tuple of float, optional
+        Probabilities at which a reader had the lesions redrawn; see
+        :func:`FlairSegLib.kept_answers.lesion_thresholds_of`.
     """
 
     probabilities: np.ndarray | None = None
@@ -104,6 +109,8 @@ class Stored:
     disagreement: np.ndarray | None = None
     regions: RegionMap | None = None
     confidence: LesionConfidence | None = None
+    min_lesion_mm3: float | None = None
+    thresholds: tuple[float, float] | None = None
     #: Measurements of single lesions: an edit changes few of them.
     figures: Measured = field(default_factory=Measured, repr=False)
 
@@ -118,6 +125,7 @@ class Stored:
             answer.full_labels(),
             answer.full_disagreement(),
             confidence=kept.confidence,
+            min_lesion_mm3=kept.min_lesion_mm3,
         )
 
     def with_regions(self, kept: KeptAnswer | None) -> Stored:
@@ -158,15 +166,19 @@ def measure(snapshot: Snapshot, stored: Stored, previous: LesionMap | None = Non
     labels = snapshot.labels()
     values = [c.value for c in CLASSES]
     grid, original = snapshot.grid, stored.original
+    edits = count_edits(original, labels, values) if original is not None else dict.fromkeys(values, (0, 0))
+    # Fitted on lesions at the model's own threshold; undone, the lesions are the model's again.
+    redrawn = stored.thresholds is not None and any(edits[LESION])
+    confidence = None if redrawn else stored.confidence
     found = find_lesions(
-        labels, grid.ijk_to_ras, stored.probabilities, LISTED, previous, stored.disagreement, stored.confidence
+        labels, grid.ijk_to_ras, stored.probabilities, LISTED, previous, stored.disagreement, confidence
     )
     return Measurement(
         grid,
         labels,
         count_voxels(labels),
         found,
-        count_edits(original, labels, values) if original is not None else dict.fromkeys(values, (0, 0)),
+        edits,
         _table(labels, grid, found, stored),
         stored.regions is not None,
     )

@@ -32,6 +32,7 @@ from .kept_answers import (
     GRID_ATTRIBUTE,
     INPUT_ROLE,
     LABELS_ATTRIBUTE,
+    MINIMUM_ATTRIBUTE,
     PROBABILITIES_ROLE,
     matrix_text,
 )
@@ -162,7 +163,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
     node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
     node.UnRegister(None)
     node.SetName(name)
-    confidence = segmentation.lesion_confidence
+    confidence, minimum = segmentation.lesion_confidence, segmentation.min_lesion_mm3
     attributes = {
         "FlairSeg.device": segmentation.device_used,
         "FlairSeg.warnings": "\n".join(segmentation.warnings),
@@ -171,6 +172,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         LABELS_ATTRIBUTE: answer.labels_text,
         GRID_ATTRIBUTE: matrix_text(local),
         CONFIDENCE_ATTRIBUTE: json.dumps(asdict(confidence)) if confidence is not None else None,
+        MINIMUM_ATTRIBUTE: None if minimum is None else f"{minimum:g}",
     }
     # Before the scene hears of it, and the rest as one change: each change takes Slicer some milliseconds.
     for key, value in attributes.items():

@@ -1,4 +1,4 @@
-"""Lesions: found, measured, numbered for good, flipped, drawn anew from probabilities; edits counted."""
+"""Lesions: found, measured, numbered for good, flipped, redrawn from probabilities; edits counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.lesions.boxes import bounding_box, changed_box, count_voxels, through_plane_axis
 from flairseg.lesions.components import find_lesions, numbered_like
 from flairseg.lesions.edits import count_edits, other_wmh_class, rethresholded
+from flairseg.models.card import PipelineConfig
 from flairseg.models.lesion_confidence import LesionConfidence
+from flairseg.segmentation.decoding import classify
+from flairseg.segmentation.postprocessing import clean_labels
 from scipy import ndimage
 
 #: 1 x 2 x 4 mm (I, J, K), slices from the feet up; a left-handed grid, as most clinical files have.
@@ -297,18 +300,40 @@ def test_new_regions_have_10_7_mm3(voxels, kept):
     assert rethresholded(edited, probabilities, 0.5, 0.4, 1.0, labels)[0, 0, 0] == LESION
 
 
-def test_what_is_no_lesion_any_more_goes_to_the_likelier_of_normal_and_background():
+def test_what_is_no_lesion_any_more_goes_to_the_most_probable_other_class():
     labels, probabilities = ramp([0.2, 0.2, 0.2])
     labels[1, 4, :3] = LESION
     probabilities[BACKGROUND, 1, 4, :3] = 0.4
     probabilities[NORMAL_WMH, 1, 4, :3] = 0.39, 0.4, 0.41
     drawn = rethresholded(labels, probabilities, 0.5, 0.4, 1.0)
     assert drawn[1, 4, :3].tolist() == [BACKGROUND, BACKGROUND, NORMAL_WMH]
-    labels[1, 4, 0] = VENTRICLES
-    probabilities[LESION] = 1.0
-    again = rethresholded(labels, probabilities, 0.5, 0.4, 1.0)
-    assert again[1, 4, 0] == VENTRICLES
-    assert (again == LESION).sum() == labels.size - 1
+    probabilities[VENTRICLES, 1, 4, :3] = 0.4, 0.3, 0.42
+    drawn = rethresholded(labels, probabilities, 0.5, 0.4, 1.0)
+    assert drawn[1, 4, :3].tolist() == [BACKGROUND, BACKGROUND, VENTRICLES]
+
+
+def test_the_outline_stops_at_the_ventricles_but_a_core_does_not():
+    labels, probabilities = ramp([0.9, 0.4, 0.4, 0.6])
+    labels[1, 4, 2:4] = VENTRICLES
+    drawn = rethresholded(labels, probabilities, 0.5, 0.3, 100.0)
+    assert drawn[1, 4, :4].tolist() == [LESION, LESION, VENTRICLES, LESION]
+
+
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_sliders_at_one_level_find_what_the_threshold_of_a_run_finds(level):
+    """The model's result, redrawn in the panel, and a run with that threshold: the same labels."""
+    rng = np.random.default_rng(7)
+    noise = ndimage.gaussian_filter(rng.standard_normal((4, *SHAPE)), (0, 1, 1.5, 1.5))
+    chances = np.exp(noise / noise.std() * 1.5)
+    probabilities = (chances / chances.sum(0)).astype(np.float32)
+    spacing, voxel_mm3 = (4.0, 2.0, 1.0), 8.0
+    others = {"fill_holes": False}
+    own = PipelineConfig(min_lesion_mm3=30.0, min_lesion_probability=0.6, **others)
+    model = clean_labels(classify(probabilities), probabilities, spacing, own)
+    run = PipelineConfig(min_lesion_mm3=30.0, thresholds={LESION: level}, **others)
+    expected = clean_labels(classify(probabilities, run.thresholds), probabilities, spacing, run)
+    assert 0 < (expected == LESION).sum() != (model == LESION).sum()
+    assert np.array_equal(rethresholded(model, probabilities, level, level, voxel_mm3, model, 30.0), expected)
 
 
 def test_a_lesion_comes_back_with_half_of_its_voxels():

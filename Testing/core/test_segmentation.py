@@ -178,6 +178,32 @@ def test_a_report_of_labels_whose_model_is_not_here(segmentation, tmp_path):
     assert "gone-v9.9" in (tmp_path / "case_report.html").read_text(encoding="utf-8")
 
 
+def test_an_export_of_redrawn_lesions_has_the_card_with_their_thresholds(segmentation, monkeypatch):
+    """As a run with a threshold: no calibrated confidence, no minimum mean probability; undone, the card's own."""
+    from flairseg.models import store
+    from flairseg.worker import export
+    from flairseg.worker.tasks import ExportRequest
+
+    pipeline = replace(segmentation.card.pipeline, min_lesion_probability=0.8)
+    calibration = {"intercept": -3.8, "logit_probability": 1.1, "ln_volume": 0.55}
+    card = replace(
+        segmentation.card, pipeline=pipeline, raw={**segmentation.card.raw, "lesion_confidence": calibration}
+    )
+    monkeypatch.setattr(store, "find_model", lambda *unused, **unused_too: card)
+    redrawn = segmentation.labels.copy()
+    redrawn[tuple(np.argwhere(redrawn == 3)[0])] = 0
+    request = ExportRequest(
+        segmentation.volume, redrawn, "", "case", [], card.id, card.sha256, segmentation.compact_answer()
+    )
+    assert export._card(request).lesion_confidence is not None, "edits by hand keep the card"
+    with_thresholds = export._card(replace(request, thresholds=[0.3, 0.2]))
+    assert with_thresholds.lesion_confidence is None
+    used = with_thresholds.pipeline
+    assert (used.thresholds[3], used.lesion_growth, used.min_lesion_probability) == (0.3, 0.2, 0.0)
+    assert export._card(replace(request, thresholds=[0.3, 0.4])).pipeline.lesion_growth == 0.0
+    assert export._card(replace(request, labels=segmentation.labels, thresholds=[0.3, 0.2])) is card
+
+
 def test_a_result_for_another_grid_is_refused(segmentation, head):
     blocks = encode_value(segmentation)
     content = json.loads(blocks[0].tobytes())

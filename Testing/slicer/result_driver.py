@@ -35,7 +35,7 @@ def head_with_lesions(head) -> tuple[Volume, np.ndarray, np.ndarray]:
     return volume, labels, probabilities.astype(np.float16)
 
 
-def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None, lesion_confidence=None):
+def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None, lesion_confidence=None, min_lesion_mm3=10.7):
     """A volume node and its segmentation node, as a run leaves them in the scene."""
     from FlairSegLib import scene_bridge
 
@@ -49,6 +49,7 @@ def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None, lesion_co
         version="0.1",
         title="Intensity bands",
         lesion_confidence=lesion_confidence,
+        pipeline=SimpleNamespace(min_lesion_mm3=min_lesion_mm3),
     )
     result = Segmentation(volume, labels, probabilities, card, "auto", "cpu", "CPUExecutionProvider", name)
     return volume_node, scene_bridge.segmentation_to_node(result, volume_node)

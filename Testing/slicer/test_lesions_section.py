@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH
+from flairseg.models.lesion_confidence import LesionConfidence
 
 from Testing.harness.interaction import click, press, wait_until
 from Testing.slicer.result_driver import LARGE, SMALL, segmented
@@ -151,6 +152,31 @@ def test_the_sliders_propose_and_apply_is_undoable(result, case):
     click(ui.resetThresholdButton)
     assert result.panel.lesions.proposal is None
     assert not ui.applyThresholdButton.enabled
+
+
+def test_redrawn_lesions_have_the_card_s_minimum_and_no_calibrated_confidence(slicer, result, head, tmp_path):
+    """As a run with a threshold: the calibration holds for lesions as the card decodes them."""
+    calibration = LesionConfidence(-3.0, 1.1, 0.5)
+    _, node = segmented(slicer, head, lesion_confidence=calibration, min_lesion_mm3=65 * head[0].voxel_mm3)
+    result.show(node)
+    ui, calibrated = result.panel.ui, result.column(4)
+    assert calibrated != ["90", "90", "55"]
+    ui.thresholdGroupBox.collapsed = False
+    ui.outlinedToSlider.setValue(25)
+    wait_until(lambda: result.panel.lesions.proposal is not None)
+    click(ui.applyThresholdButton)
+    result.settle()
+    assert result.numbers() == [1, 2], "the third has 64 voxels with its rim"
+    assert result.column(4) == ["90", "90"]
+    path = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(path)
+    press("Ctrl+Z")
+    result.settle()
+    assert result.column(4) == calibrated
+    slicer.mrmlScene.Clear()
+    slicer.util.loadScene(path)
+    result.show(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0])
+    assert result.column(4) == ["90", "90"], "a saved scene remembers"
 
 
 def test_a_proposal_leaves_what_the_reader_drew(result, case):

@@ -138,6 +138,7 @@ class ExportSection(TaskSection):
             warnings=kept_answers.warnings_of(node),
             review=verdict_section.noted(node),
             date=dicom_source.study_date(volume),
+            thresholds=kept_answers.lesion_thresholds_of(node),
             followup=self._record(volume),
             pseudonymise=bool(self.ui.pseudonymiseCheckBox.checked),
             key=absolute(self.ui.keyEdit.currentPath),

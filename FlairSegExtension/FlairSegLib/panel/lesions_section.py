@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import qt
 import slicer
 from flairseg.anatomy.lesion_table import dissemination_of_rows, load_by_region
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from flairseg.anatomy.lesion_table import LesionRow
     from flairseg.lesions.components import Lesion
 
-    from ..measurement import Measurement
+    from ..measurement import Measurement, Stored
 
 #: A slider that is being moved is waited for, ms.
 SETTLING_MS = 200
@@ -54,7 +53,7 @@ class LesionsSection:
         self._apply, self._on_activity = apply, on_activity
         self._node = None
         self._measured: Measurement | None = None
-        self._probabilities = self._original = None
+        self._stored: Stored | None = None
         self._rows: list[Lesion] = []
         self._selected: int | None = None
         self._next_row = 0
@@ -112,10 +111,14 @@ class LesionsSection:
         """The thresholds proposed by the sliders; None while nothing is proposed."""
         return self._proposal
 
+    @property
+    def _with_probabilities(self) -> bool:
+        return self._stored is not None and self._stored.probabilities is not None
+
     def show(self, node, known: bool) -> None:
         """Show a segmentation node (None: nothing) before it is measured; ``known``: its probabilities were kept."""
         self._node = node
-        self._probabilities = self._original = None
+        self._stored = None
         self._measured, self._selected, self._next_row = None, None, 0
         self._taken, self._starting = None, False
         self._rows = []
@@ -126,9 +129,9 @@ class LesionsSection:
             widget.setEnabled(known)
         self._fill()
 
-    def set_stored(self, probabilities: np.ndarray | None, original: np.ndarray) -> None:
-        """The model's probabilities (4, K, J, I), and what counts as unedited (K, J, I)."""
-        self._probabilities, self._original = probabilities, original
+    def set_stored(self, stored: Stored) -> None:
+        """The model's result, on the grid of what is measured."""
+        self._stored = stored
 
     def measured(self, measured: Measurement | None) -> None:
         """Show what was measured; the selected lesion stays selected, or the next one takes its place."""
@@ -162,7 +165,7 @@ class LesionsSection:
             self._task.cancel()
             self._task = None
         self._node = self._measured = None
-        self._probabilities = self._original = None
+        self._stored = None
 
     def step(self, by: int) -> None:
         """Go to the next (+1) or previous (-1) lesion of the list; past the end it starts again."""
@@ -213,6 +216,7 @@ class LesionsSection:
             return
         self._on_activity()
         if self._apply(measured.grid, proposal.box, proposal.before, proposal.after):
+            kept_answers.keep_lesion_thresholds(self._node, *proposal.thresholds)
             self.forget_proposal()
             self._say(_("Lesions are redrawn. Ctrl+Z undoes."))
 
@@ -290,7 +294,7 @@ class LesionsSection:
         values = _CLASS_FILTERS[max(0, self.ui.classFilter.currentIndex)]
         kind, limit = self.ui.confidenceFilter.currentIndex, self.ui.confidenceSpinBox.value / 100
         rows = [lesion for lesion in self._measured.regions.lesions if lesion.value in values]
-        if kind != _ANY and self._probabilities is not None:
+        if kind != _ANY and self._with_probabilities:
             sure = {x.number: lesion_words.certainty(x) for x in rows}
             rows = [x for x in rows if sure[x.number] is not None and (sure[x.number] >= limit) == (kind == _ABOVE)]
         keys = {
@@ -450,7 +454,7 @@ class LesionsSection:
     # Thresholds
 
     def _threshold_moved(self, value: float = 0.0) -> None:
-        if self._locked or self._probabilities is None or self._measured is None:
+        if self._locked or not self._with_probabilities or self._measured is None:
             return
         self._on_activity()
         self._proposing = True
@@ -460,15 +464,15 @@ class LesionsSection:
         self._settling.start()
 
     def _propose(self) -> None:
-        measured, probabilities, original = self._measured, self._probabilities, self._original
-        if measured is None or probabilities is None or not self._proposing:
+        measured, stored = self._measured, self._stored
+        if measured is None or not self._with_probabilities or not self._proposing:
             return
         if self._task is not None:
             self._task.cancel()
         seen_from, outlined_to = self.ui.seenFromSlider.value / 100, self.ui.outlinedToSlider.value / 100
         self.ui.thresholdLabel.setText(_("Counting …"))
         self._task = background.run(
-            lambda: propose(measured, probabilities, original, seen_from, outlined_to), self._proposed, self._failed
+            lambda: propose(measured, stored, seen_from, outlined_to), self._proposed, self._failed
         )
 
     def _proposed(self, proposal: Proposal) -> None:

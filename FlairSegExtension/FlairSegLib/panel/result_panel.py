@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -291,13 +292,13 @@ class ResultPanel(VTKObservationMixin):
             self._again = True
             return
         taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
-        kept, stored = self._kept, self._stored
+        kept, stored, thresholds = self._kept, self._stored, kept_answers.lesion_thresholds_of(self._node)
         kept_regions = kept_answers.kept_regions_of(self._volume)
         previous = self._measured.regions if self._measured is not None else None
 
         def count():
             known = (stored or measurement.Stored.of(kept)).with_regions(kept_regions)
-            return measurement.measure_with(taken, known, previous)
+            return measurement.measure_with(taken, replace(known, thresholds=thresholds), previous)
 
         self._task = background.run(count, self._counted, self._failed)
 
@@ -309,7 +310,7 @@ class ResultPanel(VTKObservationMixin):
         first, self._measured, self._stored = self._stored is None, measured, stored
         if first:
             self._kept = None
-            self.lesions.set_stored(stored.probabilities, stored.original)
+            self.lesions.set_stored(stored)
             self.verdict.set_original(stored.original)
         if self._again:
             self._again = False

@@ -1,4 +1,4 @@
-"""Geometry of a stack: its affine, the order of its frames, and doubts about both."""
+"""Geometry of a stack: its affine, the order of its frames, and warnings about both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import CaseWarning, InvalidGeometryError
 from ..image.geometry import directions_of, flip_lps_points, lps_affine, spacing_of
 from .scan import Frame
-from .stack import GAP, MISALIGNED_MM, TURNED, arrange, mean_orientation, normal
+from .stack import GAP, MISALIGNED_MM, ROTATED, arrange, mean_orientation, normal
 
 _UNSIZED = CaseWarning(
     "The DICOM headers give no pixel spacing: 1 mm is assumed, so volumes in ml and sizes in mm cannot be trusted.",
@@ -24,7 +24,7 @@ _EXPORT = "Take the series from the PACS again, or convert it with dcm2niix and 
 def place(
     frames: Sequence[Frame], what: str, placed: bool, numbers: Collection[int]
 ) -> tuple[np.ndarray, np.ndarray, list[CaseWarning]]:
-    """Affine, order of the frames along the normal, and remarks.
+    """Affine of a stack, order of its frames along the normal, and warnings.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def place(
     Raises
     ------
     UnsupportedImageError, InvalidGeometryError
-        As for :func:`.stack.arrange`; if pixels have no size; if distance or order of the slices is unknown;
-        if they are turned or shifted against each other too far.
+        As for :func:`.stack.arrange`; if the pixel size is invalid; if the distance or order of the slices is unknown;
+        if they are rotated or shifted against each other by more than :data:`.stack.MISALIGNED_MM`.
     """
     first = frames[0]
     remarks = [_UNSIZED] if first.spacing is None else []
@@ -71,7 +71,7 @@ def place(
 def affine_of(
     first: Frame, lowest: Frame | None, step: float, orientation: Sequence[float] | np.ndarray | None = None
 ) -> np.ndarray:
-    """RAS affine of a stack from its plane, its lowest slice and the distance of its slices, mm."""
+    """RAS affine of a stack from its plane, its lowest slice and the slice distance in mm."""
     between_rows, between_columns = first.spacing or _UNIT_SPACING
     orientation = orientation if orientation is not None else first.orientation or (1, 0, 0, 0, 1, 0)
     row, column = (v / np.linalg.norm(v) for v in np.array(orientation, dtype=float).reshape(2, 3))
@@ -83,10 +83,10 @@ def affine_of(
     return lps_affine(affine)
 
 
-def is_turned(frames: Sequence[Frame]) -> bool:
-    """Whether slices are turned against each other by more than headers round."""
+def is_rotated(frames: Sequence[Frame]) -> bool:
+    """Whether slices are rotated against each other by more than rounding in the headers."""
     orientations = np.array([f.orientation for f in frames if f.orientation is not None])
-    return len(orientations) > 1 and bool(np.ptp(orientations, axis=0).max() > TURNED)
+    return len(orientations) > 1 and bool(np.ptp(orientations, axis=0).max() > ROTATED)
 
 
 def _unplaced(frames: Sequence[Frame]) -> tuple[float, CaseWarning]:
@@ -118,7 +118,7 @@ def _unplaced(frames: Sequence[Frame]) -> tuple[float, CaseWarning]:
 def _aligned(
     frames: Sequence[Frame], orientation: np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray, list[CaseWarning]]:
-    """Affine, order and remarks of slices that have places; by their centres, which turning leaves where they are."""
+    """Affine, order and warnings of slices with positions; ordered by their centres, which a rotation leaves fixed."""
     first = frames[0]
     rows, columns = first.shape
     down, along = first.spacing or _UNIT_SPACING
@@ -133,7 +133,7 @@ def _aligned(
     apart = _displacement(affine, positions[order], own[order], first.shape, (down, along), bool(told))
     if apart <= MISALIGNED_MM[0]:
         return affine, order, told
-    # The lowest slice is as much out of line as any other: lay the grid through all centres.
+    # The lowest slice may be misaligned like any other: fit the grid to all centres.
     axis = normal(orientation)
     heights = np.arange(len(frames)) - (len(frames) - 1) / 2
     middle = centres.mean(axis=0) - 0.5 * (
@@ -166,7 +166,7 @@ def _displacement(
     spacing: tuple[float, float],
     uneven: bool,
 ) -> float:
-    """Largest distance (mm) of a slice's corners from where the affine puts them; in plane where distances vary."""
+    """Largest distance (mm) of slice corners from their positions by the affine; in-plane only if ``uneven``."""
     to_lps = lps_affine(affine)
     axis = directions_of(to_lps)[:, 2]
     worst = 0.0
@@ -183,7 +183,7 @@ def _displacement(
 
 
 def _distance_remarks(step: float, frames: Sequence[Frame], numbers: Collection[int]) -> list[CaseWarning]:
-    """Whether the slices are farther apart than the header states: then every other one may be missing."""
+    """Warn of slices farther apart than the header states: every other one may be missing."""
     between, thickness = abs(frames[0].between or 0.0), abs(frames[0].thickness or 0.0)
     said = max(between, thickness)
     own = sorted(f.instance_number for f in frames if f.instance_number is not None)

@@ -204,7 +204,7 @@ def _with_remarks(
         text = f"The headers announce {expected} images, but {kept} are present: slices may be missing at the ends."
         warnings.append(CaseWarning(text, "fewer-images-than-announced", used=used, missing=expected - kept))
     problem = stack.problem
-    if problem is not None and problem.code == "slices-missing" and _turned_between(stack, others):
+    if problem is not None and problem.code == "slices-missing" and _rotated_between(stack, others):
         problem = UnsupportedImageError(
             f"The slices of the series are not parallel: {left} of {used + left} are rotated.",
             "Give a series of parallel slices, or convert it to NIfTI first.",
@@ -213,8 +213,8 @@ def _with_remarks(
     return replace(stack, warnings=tuple(warnings), information=tuple(information), images=total, problem=problem)
 
 
-def _turned_between(stack: Stack, others: list[Stack]) -> bool:
-    """Whether a slice of another plane is where this stack lacks one."""
+def _rotated_between(stack: Stack, others: list[Stack]) -> bool:
+    """Whether a slice of another plane is at a position where this stack lacks one."""
     along = _along_normal(stack)
     if along is None or len(stack.frames) < 2:
         return False

@@ -1,4 +1,4 @@
-"""The series that a result came from, and its headers as far as a new object of the same study repeats them."""
+"""Source series of a result, and those of its headers that new objects of the same study repeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InvalidGeometryError, UnreadableImageError, UnsupportedImageError
 from ..image.geometry import spacing_of
-from .placing import is_turned
+from .placing import is_rotated
 from .scan import Frame, read_dataset
 from .series import Series, Stack
 from .text import bad_value, get, numbers, plain, quiet
@@ -93,7 +93,7 @@ class Source:
         UnsupportedImageError
             If its UIDs are missing, invalid or not its slices' own, or it is spread over several multi-frame files.
         InvalidGeometryError
-            If its slices have no place, or are turned against each other.
+            If its slices have no positions, or are rotated against each other.
         """
         uids = [self.study_uid, self.series_uid, *(f.sop_instance_uid for f in self.frames)]
         if not all(_is_uid(uid) for uid in uids):
@@ -112,7 +112,7 @@ class Source:
                 "Write no DICOM, or take the series from the PACS again.",
                 code="dicom-uid-shared",
             )
-        if is_turned(self.frames):
+        if is_rotated(self.frames):
             raise InvalidGeometryError(
                 f"The slices of {self.title} are rotated against each other: no DICOM object can represent them.",
                 "Write no DICOM for this series.",
@@ -152,7 +152,7 @@ class Source:
         Returns
         -------
         list of pydicom.Dataset
-            Without pixels. A multi-frame source gives one, reduced to the frames of this volume.
+            Without pixel data. A multi-frame source gives one, reduced to the frames of this volume.
 
         Raises
         ------
@@ -247,7 +247,7 @@ _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageComp
 
 
 def _clean(header: Dataset, keyword: str) -> str:
-    """An attribute as its VR allows it; empty where it cannot be mended."""
+    """An attribute as its VR allows it; empty where it cannot be corrected."""
     from pydicom.datadict import dictionary_VR
 
     value = get(header, keyword)

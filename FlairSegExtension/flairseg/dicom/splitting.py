@@ -8,14 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from .placing import is_turned
+from .placing import is_rotated
 from .scan import TRAITS, Frame
-from .stack import GAP, REPEATED, TURNED, UNEVEN, distances, is_regular, mean_orientation, normal, repeats
+from .stack import GAP, REPEATED, ROTATED, UNEVEN, distances, is_regular, mean_orientation, normal, repeats
 from .text import plain
 
-#: Planes turned against each other by less than this belong to one stack that motion correction or a slip of the
-#: scanner turned; beyond it they are stacks of their own, degrees.
-SLIGHTLY_TURNED_DEG = 3.0
+#: Planes at angles below this (degrees) belong to one stack, rotated by motion correction or rounding on the scanner;
+#: beyond it they are separate stacks.
+SLIGHTLY_ROTATED_DEG = 3.0
 #: A stray kind of image is left out where the rest, of at least this share, is a regular stack.
 _MOST = 2 / 3
 #: Traits by which parts of one stack (slabs) may differ.
@@ -101,27 +101,27 @@ def _distances(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def _by_orientation(frames: list[Frame]) -> _Parts:
-    """Frames by plane; planes hardly turned against each other stay together where they make one stack."""
+    """Frames by plane; planes at small angles to each other stay together if they form one stack."""
     groups: list[tuple[np.ndarray | None, list[Frame]]] = []
     for frame in frames:
         own = None if frame.orientation is None else np.array(frame.orientation)
         for other, members in groups:
             if (own is None and other is None) or (
-                own is not None and other is not None and abs(own - other).max() <= TURNED
+                own is not None and other is not None and abs(own - other).max() <= ROTATED
             ):
                 members.append(frame)
                 break
         else:
             groups.append((own, [frame]))
     parts = [members for _, members in groups]
-    near = _hardly_turned(parts)
+    near = _nearly_parallel(parts)
     if len(near) < 2:
         return parts
     together = [frame for part in near for frame in part]
     return [together, *(part for part in parts if part not in near)] if _is_stack(together) else parts
 
 
-def _hardly_turned(parts: _Parts) -> _Parts:
+def _nearly_parallel(parts: _Parts) -> _Parts:
     """The parts whose planes nearly agree with that of the largest, the largest among them."""
     with_plane = [part for part in parts if _placed(part)]
     if not with_plane:
@@ -131,13 +131,13 @@ def _hardly_turned(parts: _Parts) -> _Parts:
     for part in with_plane:
         own = np.reshape(np.asarray(part[0].orientation, np.float64), (2, 3))
         cosine = float((main * own).sum(axis=1).min())
-        if cosine >= np.cos(np.radians(SLIGHTLY_TURNED_DEG)):
+        if cosine >= np.cos(np.radians(SLIGHTLY_ROTATED_DEG)):
             out.append(part)
     return out
 
 
 def _is_stack(frames: Sequence[Frame]) -> bool:
-    """Whether frames are one above the other without a missing slice; their centres count, which turning spares."""
+    """Whether frames form a stack without a missing slice, by their centres, which a rotation leaves fixed."""
     orientation = mean_orientation(np.array([f.orientation for f in frames]))
     along = np.diff(np.sort(_centres(frames) @ normal(orientation)))
     return not repeats(along) and bool(along.max() <= GAP * np.median(along))
@@ -164,7 +164,7 @@ def _where_needed(frames: list[Frame], trait: int) -> _Parts:
         return _merged(parts) if TRAITS[trait] in SLAB_TRAITS else parts
     if TRAITS[trait] in SLAB_TRAITS and _placed(frames) and _off_grid(frames, parts):
         return parts
-    if TRAITS[trait] == "image type" and _placed(frames) and not is_turned(frames):
+    if TRAITS[trait] == "image type" and _placed(frames) and not is_rotated(frames):
         main = max(parts, key=len)
         if len(main) >= _MOST * len(frames) and not _regular(frames) and _regular(main):
             return parts

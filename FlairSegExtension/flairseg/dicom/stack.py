@@ -19,7 +19,7 @@ UNEVEN = 0.1
 #: Sideways drift per height (slope of the line through the slices) above which it is sheared (a tilted gantry).
 SHEAR = 0.01
 #: Direction cosines that differ by more than this belong to different orientations.
-TURNED = 1e-2
+ROTATED = 1e-2
 #: Corners of a slice farther than this from the regular grid are reported, and beyond the second value refused, mm.
 MISALIGNED_MM = (0.5, 5.0)
 

@@ -383,7 +383,7 @@ class VolumeGeometry:
     def locate(self, source: VolumeGeometry, tolerance_mm: float | None = None) -> Placement | None:
         """Locate the voxels of another grid on this one, if each coincides with a voxel of it (or of its continuation).
 
-        Axes may be exchanged or turned round, and the other grid may be cropped, or larger.
+        Axes may be permuted or flipped, and the other grid may be cropped, or larger.
 
         Parameters
         ----------

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+from ..labels import LESION, NORMAL_WMH, VENTRICLES
 from .boxes import bounding_box
 from .components import SMALLEST_LESION_MM3
 
@@ -25,11 +25,14 @@ def rethresholded(
     original: np.ndarray | None = None,
     smallest_mm3: float = SMALLEST_LESION_MM3,
 ) -> np.ndarray:
-    """Lesions drawn anew from the model's probabilities, with what the reader edited left alone.
+    """Redraw the lesions from the model's probabilities; the reader's edits are kept.
 
-    A lesion needs a voxel of at least ``seen_from``; it reaches out to where the probability falls below
-    ``outlined_to`` (hysteresis threshold, Canny 1986). Ventricles are never touched. A voxel that is no lesion any more
-    becomes normal WMH where the model holds that for more likely than background, else background.
+    A lesion has at least one voxel whose probability reaches ``seen_from`` and extends over all connected voxels that
+    reach ``outlined_to`` (hysteresis thresholding, Canny 1986). The extension stops at the ventricles; as in
+    :func:`flairseg.segmentation.decoding.classify`, a voxel that itself reaches ``seen_from`` is lesion whatever its
+    other probabilities. A voxel that is no longer lesion becomes the most probable other class. The minimum mean
+    probability of a lesion (``min_lesion_probability`` of a model card) is not applied: with equal levels, lesions
+    are those of :func:`flairseg.models.card.with_lesion_threshold`, except that enclosed holes are not filled.
 
     Parameters
     ----------
@@ -38,13 +41,14 @@ def rethresholded(
     probabilities : ndarray of float, shape (4, K, J, I)
         Or of uint8: 0..255 for 0..1.
     seen_from, outlined_to : float
-        0..1; an outline above the core is taken as the core.
+        Probabilities, 0..1; an ``outlined_to`` above ``seen_from`` is taken as ``seen_from``.
     voxel_mm3 : float
+        Volume of a voxel.
     original : ndarray of uint8, shape (K, J, I), optional
-        The model's own labels: where ``labels`` differ, the reader decided and nothing changes. Without it, all voxels
-        are taken for the model's.
+        The model's own labels: voxels where ``labels`` differs were edited and stay as they are. Without it, no voxel
+        counts as edited.
     smallest_mm3 : float
-        Smaller new regions are dropped.
+        Smaller lesions are removed (``min_lesion_mm3`` of a model card).
 
     Returns
     -------
@@ -59,7 +63,7 @@ def rethresholded(
     candidate = np.zeros(labels.shape, np.uint8)
     chance = probabilities[LESION]
     for k in range(labels.shape[0]):
-        free = labels[k] != VENTRICLES
+        free = (labels[k] != VENTRICLES) | (chance[k] >= high)
         if original is not None:
             free &= labels[k] == original[k]
             # What the reader painted or kept by hand is a core of its own.
@@ -67,8 +71,8 @@ def rethresholded(
         candidate[k][free & (chance[k] >= low)] = 1
         dropped = free & (labels[k] == LESION)
         if dropped.any():
-            instead = probabilities[NORMAL_WMH, k][dropped] > probabilities[BACKGROUND, k][dropped]
-            out[k][dropped] = np.where(instead, NORMAL_WMH, BACKGROUND)
+            # Lesion is the highest class value: the argmax of the others is their class value.
+            out[k][dropped] = probabilities[:LESION, k][:, dropped].argmax(axis=0)
     box = bounding_box(candidate, (1,))
     if box is None:
         return out

@@ -30,7 +30,7 @@ from .studies import Study
 Cancel = CancelToken | Callable[[], bool] | None
 #: Volumes of the injected lesions, mm3 (balls of 3, 4, 5, 6, 8 and 10 mm across), and how many of each.
 SIZES_MM3, EACH = (14.0, 34.0, 65.0, 113.0, 268.0, 524.0), 3
-#: Largest turn about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
+#: Largest rotation about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
 TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
 
 

@@ -140,7 +140,7 @@ def inject(
 def _ellipsoid(
     volume: Volume, middle: np.ndarray, radius: float, rng: np.random.Generator
 ) -> tuple[tuple[slice, ...], np.ndarray]:
-    """Box of a turned ellipsoid of the volume of a ball of ``radius``, and the share of each of its voxels inside."""
+    """Box of a rotated ellipsoid of the volume of a ball of ``radius``, and the share of each of its voxels inside."""
     from scipy.spatial.transform import Rotation
 
     axes = np.exp(rng.uniform(-0.5, 0.5, 3) * np.log(ELONGATION))

@@ -27,7 +27,7 @@ def invert(motion: np.ndarray) -> np.ndarray:
 def mean_motion(motions: Sequence[np.ndarray], centre: np.ndarray) -> np.ndarray:
     """The motion in the middle of several: the mean of their rotations, and of where they take ``centre``.
 
-    Of two motions it is the half-way one: turned by half of the angle, the centre moved by half of the way.
+    Of two motions it is the half-way one: half of the rotation angle, the centre moved by half of the distance.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The half-way space of the studies, and resampling of images and labels to it.
 
-Every study is turned and shifted by its share of the way, so that all are interpolated alike: resampling only one onto
-the other would blur it, and the blur would look like change (source: Reuter et al. 2012, NeuroImage 61:1402).
+Every study is rotated and shifted by its share of the motion, so that all are interpolated alike: resampling only one
+onto the other would blur it, and the blur would look like change (source: Reuter et al. 2012, NeuroImage 61:1402).
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def common_space(
 ) -> CommonSpace:
     """The half-way space of some studies, and a grid in it.
 
-    The pose is the mean of the studies' poses. The grid's axes are the mean of the studies' slice axes, which turns
-    each study's slices as little as the others'. Its steps are the finest in-plane pixel (at least
+    The pose is the mean of the studies' poses. The grid's axes are the mean of the studies' slice axes, so that
+    all studies are rotated by similar angles. Its steps are the finest in-plane pixel (at least
     :data:`FINEST_MM`) and the thinnest slice, split into steps of at most :data:`THICKEST_MM`.
 
     Parameters

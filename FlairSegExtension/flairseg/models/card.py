@@ -279,12 +279,21 @@ class ModelCard:
             )
 
 
-def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard:
-    """The card with another probability from which on a voxel is lesion; None: the card as it is.
+def with_lesion_threshold(card: ModelCard, threshold: float | None, outline: float | None = None) -> ModelCard:
+    """The card with another lesion threshold.
 
-    Lesions found with another threshold than the card's are others than those on which its confidence and its least
-    mean probability were fitted: the new card has neither. Voxels that a lower threshold adds lower the mean
-    probability of a lesion: with the limit large lesions would be dropped whole, and lower thresholds would mark less.
+    The card's lesion confidence and minimum mean probability were fitted on lesions at its own threshold and are
+    removed. Voxels added by a lower threshold lower the mean probability of a lesion: the minimum would remove large
+    lesions, and lower thresholds would mark less.
+
+    Parameters
+    ----------
+    card : ModelCard
+    threshold : float or None
+        Probability from which on a voxel is lesion, 0..1 exclusive; None, or the card's own: the card is returned
+        unchanged.
+    outline : float, optional
+        Probability down to which a lesion extends from such voxels (``lesion_growth``); default: the card's.
 
     Raises
     ------
@@ -300,11 +309,13 @@ def with_lesion_threshold(card: ModelCard, threshold: float | None) -> ModelCard
             code="threshold-out-of-range",
             threshold=threshold,
         )
-    if card.pipeline.thresholds.get(LESION) == threshold:
+    if outline is None and card.pipeline.thresholds.get(LESION) == threshold:
         return card
     thresholds = MappingProxyType({**card.pipeline.thresholds, LESION: float(threshold)})
     raw = {key: value for key, value in card.raw.items() if key != LESION_CONFIDENCE}
     pipeline = replace(card.pipeline, thresholds=thresholds, min_lesion_probability=0.0)
+    if outline is not None:
+        pipeline = replace(pipeline, lesion_growth=float(outline) if outline < threshold else 0.0)
     return replace(card, pipeline=pipeline, raw=raw)
 
 

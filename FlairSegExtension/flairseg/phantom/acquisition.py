@@ -48,9 +48,9 @@ def make_grid(
     orientation : str
         Three letters of R L A P S I: where I, J and K point before the tilt.
     tilt_deg : float
-        Angle by which the grid is turned against the head.
+        Angle by which the grid is rotated against the head.
     tilt_axis : ndarray, shape (3,)
-        Axis of that turn, RAS, any length.
+        Axis of that rotation, RAS, any length.
     """
     directions = np.array([_DIRECTIONS[letter] for letter in orientation], float).T
     axis = np.asarray(tilt_axis, float) / np.linalg.norm(tilt_axis)

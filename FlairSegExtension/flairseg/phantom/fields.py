@@ -216,9 +216,9 @@ def ellipsoid(
     centre, radii : sequence of float
         (x, y, z) in mm.
     yaw_deg : float
-        Turn about z that carries +y towards +x.
+        Rotation about z that carries +y towards +x.
     pitch_deg : float
-        Turn about x that carries +y towards +z.
+        Rotation about x that carries +y towards +z.
     """
     u, v, w = (np.float32(1) * c - np.float32(o) for c, o in zip((x, y, z), centre, strict=True))
     if yaw_deg:

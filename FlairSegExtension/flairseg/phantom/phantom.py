@@ -86,7 +86,7 @@ class Scan:
     bias : float
         Strength of the smooth receive field (0..1); 0.15 makes it vary by roughly 15 % either way.
     tilt_deg : float
-        Angle (-45..45) by which the grid is turned against the head, about an axis drawn from the seed.
+        Angle (-45..45) by which the grid is rotated against the head, about an axis drawn from the seed.
     plane : str
         ``axial``, ``sagittal`` or ``coronal``: the plane of the slices.
     orientation : str, optional

@@ -189,6 +189,11 @@ class Segmentation:
         return getattr(self.card, "lesion_confidence", None)
 
     @property
+    def min_lesion_mm3(self) -> float | None:
+        """Minimum volume of a lesion by the model's card; None where the card is not known."""
+        return getattr(getattr(self.card, "pipeline", None), "min_lesion_mm3", None)
+
+    @property
     def lesion_count(self) -> int:
         """Number of lesions (26-connected components of label 3)."""
         return self.measured.count(self)

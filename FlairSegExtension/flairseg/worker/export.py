@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from ..errors import CaseWarning, FlairSegError
 from ..files.atomic import all_or_none, check_folder
 from ..labels import CLASS_BY_VALUE
@@ -113,7 +115,8 @@ def _segmentation(request: ExportRequest, regions: RegionMap) -> Segmentation:
 
 
 def _card(request: ExportRequest) -> ModelCard | None:
-    """Card of the model, if the same one is on this computer."""
+    """Card of the model, if the same one is on this computer; with the thresholds at which lesions were redrawn."""
+    from ..models.card import with_lesion_threshold
     from ..models.store import find_model
 
     if not request.model_id:
@@ -122,7 +125,13 @@ def _card(request: ExportRequest) -> ModelCard | None:
         card = find_model(request.model_id, verify=False)
     except FlairSegError:
         return None
-    return card if card.sha256 == request.model_sha256 else None
+    if card.sha256 != request.model_sha256:
+        return None
+    answer, redrawn = request.answer, request.thresholds
+    if redrawn is None or (answer is not None and np.array_equal(answer.full_labels(), request.labels)):
+        # Never redrawn, or undone.
+        return card
+    return with_lesion_threshold(card, *redrawn)
 
 
 def _regions(request: ExportRequest, reporter: Reporter) -> RegionMap:

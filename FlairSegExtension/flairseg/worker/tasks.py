@@ -150,6 +150,8 @@ class ExportRequest:
         Origin of the labels.
     answer : CompactAnswer, optional
         The model's own, for its probabilities.
+    thresholds : sequence of float, optional
+        Probabilities (core voxel, outline) at which a reader had the lesions redrawn.
     regions : ndarray of uint8, optional
         See :mod:`flairseg.anatomy.packing`; found where None.
     created : str
@@ -180,6 +182,7 @@ class ExportRequest:
     model_id: str = ""
     model_sha256: str = ""
     answer: CompactAnswer | None = None
+    thresholds: Sequence[float] | None = None
     regions: np.ndarray | None = None
     created: str = ""
     algorithm_type: str = "MANUAL"
