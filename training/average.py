@@ -1,8 +1,8 @@
 """Average the networks of several recipes into one: ``python -m training.average --config CONFIG --runs runs``.
 
-For recipes whose network is of ``kind`` "mean": the runs that ``recipes`` names, of the same fold, become one
-checkpoint (``<runs>/<name>/last.pt``) whose probabilities are the mean of theirs. It is evaluated, calibrated and
-published as any other; a fold's network holds only networks of that fold, so that no left-out patient gets in.
+For recipes with ``kind`` "mean": the runs of its ``recipes`` of one fold are combined in a checkpoint
+(``<runs>/<name>/last.pt``) with the mean of their probabilities. It is evaluated, calibrated and published like others.
+Only networks of the same fold are averaged, so that its held-out patients remain held out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 
 from .checkpoint import FINISHED, mark_finished, save_checkpoint
 from .config import CONFIGS, TrainingConfig, dump_config, load_config
-from .train import build_network, run_folder
+from .networks import build_network
+from .run import run_folder
 
-#: Stages after the network: those of the average, whatever its members were trained to be shown with.
+#: Pipeline fields for stages after the network, in which the members may differ from the average.
 DECODING = ("thresholds", "flip_average", "min_lesion_mm3", "min_lesion_probability", "crop_margin_px")
 
 
@@ -28,13 +29,13 @@ def member_recipes(config: TrainingConfig) -> list[TrainingConfig]:
     Raises
     ------
     ValueError
-        If a recipe prepares its input or reads its output in another way, or divides the patients into other folds.
+        If a recipe differs in preprocessing, output or number of folds.
     """
     members = [replace(load_config(CONFIGS / f"{name}.json"), fold=config.fold) for name in config.network["recipes"]]
     for member in members:
         for key in (config.pipeline.keys() | member.pipeline.keys()) - set(DECODING):
             if config.pipeline.get(key) != member.pipeline.get(key):
-                raise ValueError(f"{member.name} cannot be averaged in {config.name}: it has another {key}")
+                raise ValueError(f"{member.name} cannot be averaged in {config.name}: its {key} differs")
         if member.folds != config.folds:
             raise ValueError(f"{member.name} cannot be averaged in {config.name}: it has {member.folds} folds")
     return members
@@ -47,14 +48,14 @@ def average(config: TrainingConfig, runs: Path) -> Path:
     ----------
     config : TrainingConfig
     runs : Path
-        Folder of the members' runs, and of the new one.
+        Folder of the runs.
 
     Raises
     ------
     FileNotFoundError
         If a member's run is not complete.
     ValueError
-        If a member's checkpoint is of another fold, or the recipes do not fit together.
+        If a member's checkpoint is of another fold, or its recipe cannot be averaged with the others.
     """
     network, spent = build_network(config), []
     weights: dict[str, torch.Tensor] = {}

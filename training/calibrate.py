@@ -1,10 +1,10 @@
-"""Temperature and threshold from left-out patients: ``python -m training.calibrate --evaluation FOLDER``.
+"""Fit temperature and lesion threshold on held-out patients: ``python -m training.calibrate --evaluation FOLDER``.
 
-Reads the out-of-fold probabilities that :mod:`training.evaluate` kept, finds the temperature at which lesion
-probabilities are those of readers (Guo et al. 2017, ICML), then the least mean probability of a lesion, or the
-threshold of its voxels; of every fold's patients on those of the other folds alone, so that figures of a fold decoded
-so (``training.evaluate --decoding``) owe nothing to its own patients. Then how many of the lesions of each mean
-probability readers drew, and in the same way the regression that makes a lesion's confidence that share
+Reads the out-of-fold probabilities written by :mod:`training.evaluate`. Temperature scaling (Guo et al. 2017, ICML)
+matches lesion probabilities to the readers' annotations; then the minimum mean probability of a lesion, or the
+threshold of its voxels, is chosen. Each fold's settings are fitted on the patients of the other folds alone, so that
+the fold's own patients remain held out when it is evaluated with them (``training.evaluate --decoding``). Also
+reported: the share of lesions that readers annotated, by mean probability, and the regression that predicts it
 (:mod:`training.lesion_confidence`).
 """
 
@@ -30,20 +30,28 @@ from .config import TrainingConfig, load_config
 from .data import folds
 from .lesion_confidence import FIELD, FoundLesions, card_field, fit_confidence, found_lesions, reliability
 
-#: Below this probability of a lesion, and without a drawn one, a voxel carries no information on calibration.
+#: A voxel below this lesion probability that readers did not annotate carries no information on calibration.
 LEAST_PROBABILITY = 1e-3
-#: Temperatures that are considered.
+#: Range of temperatures.
 TEMPERATURES = (0.3, 8.0)
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-#: Lesion thresholds that are tried.
+#: Candidate thresholds of lesion voxels.
 THRESHOLDS = tuple(round(0.4 + 0.025 * n, 3) for n in range(21))
-#: Least mean probabilities of a lesion that are tried.
+#: Candidate minimum mean probabilities of a lesion.
 CONFIDENCES = (0.0, *(round(0.5 + 0.02 * n, 2) for n in range(25)))
 
 
 @dataclass
 class Patient:
-    """Voxels of one patient informative of calibration: log probabilities (4, n) and readers' lesions (n,)."""
+    """Voxels of one patient that are informative of calibration.
+
+    Attributes
+    ----------
+    name : str
+    log_probabilities : ndarray of float, shape (4, n)
+    drawn : ndarray of bool, shape (n,)
+        Whether readers annotated the voxel as lesion.
+    """
 
     name: str
     log_probabilities: np.ndarray
@@ -65,14 +73,14 @@ def telling_voxels(name: str, probabilities: np.ndarray, reference: np.ndarray) 
 
 
 def tempered(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Lesion probabilities (n,) of log probabilities (4, n) at a temperature; 1 leaves them as they are."""
+    """Lesion probabilities, shape (n,), of log probabilities (4, n) at a temperature; 1 leaves them unchanged."""
     scaled = log_probabilities.astype(np.float64) / temperature
     scaled = np.exp(scaled - scaled.max(0))
     return scaled[LESION] / scaled.sum(0)
 
 
 def surprise(patients: list[Patient], temperature: float) -> float:
-    """Mean negative log likelihood of "lesion or not", patients weighing the same."""
+    """Mean negative log likelihood of "lesion or not", averaged over patients."""
     out = []
     for patient in patients:
         p = np.clip(tempered(patient.log_probabilities, temperature), 1e-7, 1 - 1e-7)
@@ -81,7 +89,7 @@ def surprise(patients: list[Patient], temperature: float) -> float:
 
 
 def best_temperature(patients: list[Patient]) -> float:
-    """The temperature of the least surprise."""
+    """Temperature with the lowest negative log likelihood."""
     found = optimize.minimize_scalar(
         lambda logarithm: surprise(patients, float(np.exp(logarithm))),
         bounds=np.log(TEMPERATURES),
@@ -92,7 +100,7 @@ def best_temperature(patients: list[Patient]) -> float:
 
 
 def calibration_error(patients: list[Patient], temperatures: list[float], bins: int = 10) -> float:
-    """Expected calibration error of lesion probabilities, equal bins, all patients' telling voxels together."""
+    """Expected calibration error of lesion probabilities in bins of equal width, informative voxels pooled."""
     p = np.concatenate([tempered(one.log_probabilities, t) for one, t in zip(patients, temperatures, strict=True)])
     drawn = np.concatenate([one.drawn for one in patients])
     place = np.minimum((p * bins).astype(int), bins - 1)
@@ -101,22 +109,22 @@ def calibration_error(patients: list[Patient], temperatures: list[float], bins: 
 
 
 def classified(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (4, ...) at a temperature, float32."""
+    """Probabilities at a temperature: ndarray of float32, shape (4, ...)."""
     scaled = np.log(np.clip(probabilities, 1e-7, 1)) / temperature
     scaled = np.exp(scaled - scaled.max(0))
     return np.float32(scaled / scaled.sum(0))
 
 
 def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float) -> np.ndarray:
-    """Score of each of :data:`THRESHOLDS` on one patient: the mean of lesion Dice and lesion F1.
+    """Score of each of :data:`THRESHOLDS` for one patient: the mean of lesion Dice and lesion F1.
 
     Parameters
     ----------
     probabilities : ndarray of float32, shape (4, K, J, I)
-        Tempered.
+        After temperature scaling.
     reference : ndarray of uint8, shape (K, J, I)
     voxel_mm3, least_mm3 : float
-        Of a voxel, and of the smallest lesion that the pipeline leaves.
+        Volume of a voxel, and minimum lesion volume of the pipeline.
     """
     drawn, out = reference == LESION, []
     for threshold in THRESHOLDS:
@@ -130,9 +138,9 @@ def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3:
 def confidence_table(
     probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float
 ) -> np.ndarray:
-    """What each of :data:`CONFIDENCES` is worth on one patient, voxels going to the most probable class.
+    """Score of each of :data:`CONFIDENCES` for one patient, voxels labelled by the most probable class.
 
-    Parameters and figures as :func:`threshold_table`.
+    Parameters and score as for :func:`threshold_table`.
     """
     labels = probabilities.argmax(0).astype(np.uint8)
     labels = remove_small_components(labels, LESION, least_mm3, voxel_mm3, probabilities)
@@ -143,22 +151,22 @@ def confidence_table(
     return np.array(out)
 
 
-#: What may be fitted -> figures of one patient, and what a card's pipeline has for the best of the values.
+#: What is fitted -> scores of one patient, and the fields of a card's pipeline for the index of the best value.
 Table = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
 DECODINGS: dict[str, tuple[Table, Callable[[int], dict[str, Any]]]] = {
     "voxels": (threshold_table, lambda best: {"thresholds": {str(LESION): THRESHOLDS[best]}}),
     "lesions": (confidence_table, lambda best: {"min_lesion_probability": CONFIDENCES[best]}),
 }
-#: How lesions are found by each, in words.
+#: How lesions are found by each, as text for the card.
 FOUND = {
     "voxels": "voxels from the fitted threshold on",
-    "lesions": "voxels of which it is the most probable class, before lesions of low mean probability are dropped",
+    "lesions": "voxels of which it is the most probable class, before lesions of low mean probability are removed",
 }
 
 
 @torch.no_grad()
 def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
-    """Divide a network's logits by a temperature, in its last layer and in place: labels stay, probabilities calm.
+    """Divide a network's logits by a temperature, in place in its last layer; the most probable class is unchanged.
 
     Raises
     ------
@@ -168,20 +176,20 @@ def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
     if temperature == 1:
         return network
     if not hasattr(network, "last"):
-        raise ValueError("a mean of networks has no last layer to temper: calibrate it with --untempered")
+        raise ValueError("the mean of several networks cannot be scaled: calibrate it with --untempered")
     for parameter in network.last.parameters():
         parameter.div_(temperature)
     return network
 
 
 def decoded(config: TrainingConfig, network: torch.nn.Module, setting: dict) -> TrainingConfig:
-    """The recipe with a setting's decoding; the network is tempered in place by its temperature."""
+    """Recipe with a setting's decoding; its temperature is applied to the network in place."""
     temper(network, setting["temperature"])
     return replace(config, pipeline={**config.pipeline, **setting["pipeline"]})
 
 
 def read_patients(evaluation: Path) -> dict[str, dict[str, np.ndarray]]:
-    """``probabilities``, ``labels``, ``reference`` and ``spacing`` of each patient."""
+    """Arrays written by :func:`training.evaluate.evaluate`, by patient and name."""
     out = {}
     for path in sorted(evaluation.glob("*.npz")):
         with np.load(path) as one:
@@ -196,12 +204,28 @@ def fit(
     untempered: bool = False,
     decoding: str = "lesions",
 ) -> dict:
-    """Settings of each of ``count`` folds, fitted on the patients of the others, and of all; with their reliability.
+    """Fit the settings of each fold on the patients of the others, and of all patients.
 
-    ``untempered`` fits the ``decoding`` (of :data:`DECODINGS`) on the probabilities as they are and leaves them so
-    (temperature 1); what a temperature would do is still reported. The follow-up's constants hold for probabilities as
-    networks give them. Lesion confidence is fitted on the lesions of a setting, those that are dropped for their mean
-    probability included; None where there is nothing to fit.
+    Parameters
+    ----------
+    patients : dict
+        From :func:`read_patients`.
+    count : int
+        Folds.
+    least_mm3 : float
+        Minimum lesion volume of the pipeline.
+    untempered : bool
+        Keep the probabilities (temperature 1) and fit the decoding alone; the effect of a temperature is still
+        reported. The constants of follow-up hold for probabilities as networks return them.
+    decoding : {"lesions", "voxels"}
+        See :data:`DECODINGS`.
+
+    Returns
+    -------
+    dict
+        ``folds`` and ``all``: settings. ``lesion_confidence``: fitted on all lesions of a setting, including those
+        removed for their mean probability; None where it cannot be fitted. ``error_before``, ``error_left_out``,
+        ``lesions_before``, ``lesions_left_out``: calibration of unscaled and of held-out probabilities.
     """
     table_of, pipeline_of = DECODINGS[decoding]
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
@@ -262,15 +286,13 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--evaluation", type=Path, required=True, help="what training.evaluate wrote")
-    parser.add_argument(
-        "--untempered", action="store_true", help="fit the threshold alone, for probabilities as they are"
-    )
+    parser.add_argument("--evaluation", type=Path, required=True, help="folder written by training.evaluate")
+    parser.add_argument("--untempered", action="store_true", help="fit the decoding alone, without temperature scaling")
     parser.add_argument(
         "--decoding",
         choices=tuple(DECODINGS),
         default="lesions",
-        help="fit a threshold of voxels, or the least mean probability of a lesion",
+        help="fit a threshold of voxels, or the minimum mean probability of a lesion",
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()

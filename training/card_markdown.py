@@ -1,6 +1,6 @@
 """Write ``card.md`` from ``card.json``: ``python -m training.card_markdown models/<id>``.
 
-People read the Markdown, programs the JSON; only one of the two is written by hand.
+``card.md`` is generated and not edited by hand.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _figure(figures: dict, key: str, decimals: int) -> str:
 
 
 def _results(entry: dict) -> list[str]:
-    """Lines of one measured data set."""
+    """Lines of the results on one data set."""
     figures = entry.get("figures", {})
     lines = [f"### {entry['data']}", ""]
     if entry.get("note"):
@@ -49,7 +49,7 @@ def _results(entry: dict) -> list[str]:
 
 
 def _weights(card: dict) -> list[str]:
-    """The line about a model's own weights."""
+    """Line on the weights of a single model."""
     weights = card["weights"]
     return [
         f"Licence of the weights: {card['licence']}. Parameters: {weights['parameters']:,}. "
@@ -58,7 +58,7 @@ def _weights(card: dict) -> list[str]:
 
 
 def _members(card: dict) -> list[str]:
-    """The members of an ensemble and the weights of their votes."""
+    """Members of an ensemble and the weights of their votes."""
     ensemble, names = card["ensemble"], [name for name in CLASS_NAMES if name != "all_wmh"]
     lines = [
         f"An ensemble: it has no weights of its own. Licence: {card['licence']}. Digest of the members: "
@@ -74,7 +74,7 @@ def _members(card: dict) -> list[str]:
 
 
 def _lesion_confidence(card: dict) -> list[str]:
-    """Confidence of a lesion: the regression, its reliability, the diagram."""
+    """Section on lesion confidence: regression, reliability and diagram."""
     field = card.get(FIELD)
     if field is None:
         return []

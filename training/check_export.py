@@ -1,8 +1,8 @@
-"""Cost of half-precision weights: ``python -m training.check_export --config CONFIG --checkpoint last.pt``.
+"""Effect of half-precision weights: ``python -m training.check_export --config CONFIG --checkpoint last.pt``.
 
-The checkpoint is exported twice, in single and in half precision, each compared with PyTorch; both then segment
-digital phantoms through the shipped pipeline. Half precision is fit to be embedded where the Dice of no class moves by
-:data:`LARGEST_CHANGE` or more; otherwise the command ends with 1.
+The checkpoint is exported in single and in half precision, each compared with PyTorch; both then segment digital
+phantoms with the shipped pipeline. Half precision is acceptable if the mean Dice of every class changes by less than
+:data:`LARGEST_CHANGE`; otherwise the command exits with status 1.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from .evaluate import fold_card
 from .export import load_average, write_model
 from .metrics import class_dice
 
-#: Change of a class's Dice that an embedded model may not reach.
+#: Change of a class's mean Dice from which on half precision is rejected.
 LARGEST_CHANGE = 0.005
 
 
 @dataclass(frozen=True)
 class Check:
-    """Single precision beside half.
+    """Comparison of single and half precision.
 
     Attributes
     ----------
     differences : tuple of float
-        Largest difference of probabilities to PyTorch (whose weights are rounded alike): single, half.
+        Largest difference of probabilities from PyTorch (with equally rounded weights): single, half.
     megabytes : tuple of float
-        Of the files.
+        Size of the files: single, half.
     dice : ndarray, shape (2, cases, 3)
-        Dice of classes 1, 2 and 3: single, half.
+        Dice of classes 1, 2 and 3 in each case: single, half.
     classes : tuple of int
         Class values that the model knows.
     voxels : int
-        Voxels whose label differs, over all cases.
+        Voxels with differing labels, over all cases.
     """
 
     differences: tuple[float, float]
@@ -61,17 +61,17 @@ class Check:
 
     @property
     def fit_to_embed(self) -> bool:
-        """Whether no class moves too far."""
+        """Whether the change of every class is below :data:`LARGEST_CHANGE`."""
         return all(abs(moved) < LARGEST_CHANGE for moved in self.change.values())
 
 
 def check(config: TrainingConfig, checkpoint: Path, cases: list[tuple[Volume, np.ndarray]]) -> Check:
-    """Export twice and compare.
+    """Export a checkpoint in both precisions and compare them.
 
     Parameters
     ----------
     config : TrainingConfig
-        Its ``half_weights`` does not count.
+        Its ``half_weights`` is ignored.
     checkpoint : Path
     cases : list of (Volume, ndarray of uint8, shape (K, J, I))
         Images and their references.
@@ -79,7 +79,7 @@ def check(config: TrainingConfig, checkpoint: Path, cases: list[tuple[Volume, np
     Raises
     ------
     RuntimeError
-        If either export differs from PyTorch (:func:`.export.export_onnx`).
+        If an export differs from PyTorch (:func:`.export.export_onnx`).
     """
     differences, megabytes, labels = [], [], []
     with tempfile.TemporaryDirectory(prefix="flairseg-check-") as temporary:
@@ -106,14 +106,14 @@ def main() -> None:
     cases = [(phantom.volume, phantom.labels) for phantom in phantoms]
     found = check(load_config(arguments.config), arguments.checkpoint, cases)
     for n, name in enumerate(("single", "half")):
-        print(f"{name}: {found.megabytes[n]:.2f} MB, largest difference to PyTorch {found.differences[n]:.2g}")
+        print(f"{name}: {found.megabytes[n]:.2f} MB, largest difference from PyTorch {found.differences[n]:.2g}")
     means = found.dice.mean(axis=1)
     for value, moved in found.change.items():
         before, after = means[:, value - 1]
         print(f"{CLASS_BY_VALUE[value].name}: Dice {before:.4f} -> {after:.4f} ({moved:+.4f})")
     print(f"{found.voxels} labels differ")
     if not found.fit_to_embed:
-        sys.exit(f"Dice moves by {LARGEST_CHANGE} or more: keep single precision")
+        sys.exit(f"Dice changes by {LARGEST_CHANGE} or more: keep single precision")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs that can be killed at any time and resumed: whole checkpoints, a consistent log, a stop after a whole step."""
+"""Files of runs that can be killed at any time and resumed, and the signal that stops them after the current step."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 
 import torch
 
-#: Exit status of a run that was asked to stop and can be continued (128 + SIGTERM).
+#: Exit status of a run that was stopped and can be continued (128 + SIGTERM).
 STOPPED = 128 + signal.SIGTERM
 FINISHED = "finished.json"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint completely or not at all."""
     part = path.with_suffix(".part")
     torch.save(state, part)
     os.replace(part, path)
 
 
 def mark_finished(folder: Path, **figures: Any) -> None:
-    """Write ``finished.json``: what the run cost, and on what."""
+    """Write ``finished.json``: figures of a complete run, its PyTorch version and machine."""
     figures |= {"torch": torch.__version__, "machine": platform.machine(), "cores": torch.get_num_threads()}
     part = folder / "finished.part"
     part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -35,13 +35,15 @@ def mark_finished(folder: Path, **figures: Any) -> None:
 
 
 class Curve:
-    """``log.csv`` of a run: a row per validation, with a head; rows that a resumed run will write again are dropped.
+    """``log.csv`` of a run: a header and a row per validation.
+
+    Rows after the step from which a run is resumed are removed, since it writes them again.
 
     Parameters
     ----------
     path : Path
     columns : tuple of str
-        The first one is the step.
+        Header; the first column is the step.
     resumed_at : int
         Step from which the run resumes.
     """
@@ -58,17 +60,17 @@ class Curve:
         os.replace(part, path)
 
     def append(self, row: list[Any]) -> None:
-        """Add one row; an undefined figure (NaN) leaves its cell empty."""
+        """Add a row; an undefined figure (NaN) gives an empty cell."""
         cells = ["" if isinstance(cell, float) and cell != cell else cell for cell in row]
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(cells)
 
 
 class StopRequest:
-    """Turns SIGTERM and Ctrl-C into a flag, so that the step in work ends and the run is saved.
+    """Context manager that turns SIGTERM and Ctrl-C into the flag ``asked``.
 
-    A context manager; in threads other than the main one it always returns False. A second signal ends the program as
-    usual.
+    The current step can then be completed and the run saved. A second signal ends the program as usual. In threads
+    other than the main one, signals are not handled.
     """
 
     def __init__(self) -> None:

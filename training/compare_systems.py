@@ -1,9 +1,9 @@
-"""One table of all systems, made from their out-of-fold predictions: ``python -m training.compare_systems``.
+"""Table of all systems from their out-of-fold predictions: ``python -m training.compare_systems``.
 
-Reads what :mod:`training.predict_folds` wrote (``runs/predictions``), evaluates it with ``flairseg.evaluation``,
-measures seconds and memory of the shipped models, and puts the table between two marker comments of
-``models/README.md``, each system beside its paper's own figures (``published_results.json``). The report, with pictures
-of patients in it, and all figures go to ``runs/comparison``, which is not in git.
+Evaluates the files of :mod:`training.predict_folds` (``runs/predictions``) with ``flairseg.evaluation``, measures run
+time and memory of the shipped models, and writes the table between two marker comments of ``models/README.md``, with
+the published figures of each system (``published_results.json``). The report, which shows patients, and all figures go
+to ``runs/comparison``, which is not in git.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .predict_folds import LABELS, PROBABILITIES, REFERENCES
 MODELS = Path(__file__).resolve().parents[1] / "models"
 PUBLISHED = Path(__file__).with_name("published_results.json")
 BEGIN, END = "<!-- systems: made by python -m training.compare_systems -->", "<!-- systems: end -->"
-#: Columns of measured figures: heading, class, figure, decimals.
+#: Columns of measured figures: heading, class, metric, decimals.
 MEASURED = (
     ("lesion Dice", "lesion", "dice", 3),
     ("precision", "lesion", "precision", 3),
@@ -49,7 +49,7 @@ MEASURED = (
     ("normal WMH Dice", "normal_wmh", "dice", 3),
     ("all WMH Dice", "all_wmh", "dice", 3),
 )
-#: Name of a paper's figure in the table: key in ``published_results.json`` -> words and decimals.
+#: Key in ``published_results.json`` -> name of the published figure in the table, and decimals.
 PRINTED = {
     "lesion_dice": ("Dice", 3),
     "lesion_precision": ("precision", 3),
@@ -64,12 +64,12 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class System:
-    """One system of the table.
+    """A system of the table.
 
     Attributes
     ----------
     recipe : str
-        Name of its folder of predictions.
+        Name of its recipe, and of its folder of predictions.
     title : str
     model : Path or None
         Folder of the shipped model.
@@ -84,7 +84,7 @@ class System:
 
 
 def find_systems(predictions: Path, models: Path = MODELS, published: Path = PUBLISHED) -> list[System]:
-    """Every folder of predictions, in the order of ``published_results.json``, others after them."""
+    """Systems with a folder of predictions, in the order of ``published_results.json``, then the others."""
     known = json.loads(published.read_text(encoding="utf-8"))["systems"]
     there = {p.name for p in predictions.iterdir() if p.is_dir() and p.name != REFERENCES}
     order = [name for name in known if name in there] + sorted(there - known.keys())
@@ -108,7 +108,13 @@ def newest_model(models: Path, name: str) -> Path | None:
 def gather(
     predictions: Path, systems: Sequence[System], data: Path
 ) -> tuple[list[EvaluationCase], dict[str, list[str]]]:
-    """Cases of the systems that have every patient; those that lack some, with whom they lack.
+    """Cases of the systems with predictions of every patient.
+
+    Returns
+    -------
+    cases : list of EvaluationCase
+    incomplete : dict of str to list of str
+        Recipe of each other system -> patients without prediction.
 
     Raises
     ------
@@ -141,9 +147,9 @@ def gather(
 
 
 def mappings(systems: Sequence[System], configs: Path = CONFIGS) -> dict[str, LabelMapping]:
-    """Classes of each recipe's labels, by the system's title.
+    """Label values of each system by its title, from the classes of its recipe.
 
-    Without it a network that never finds a class would pass for one that does not know it, and not be judged.
+    Without a mapping, a class that a network never finds would count as unknown to it and would not be evaluated.
     """
     found = {}
     for system in systems:
@@ -163,7 +169,7 @@ def table(result: EvaluationResult, systems: Sequence[System], costs: dict[str, 
     Parameters
     ----------
     result : EvaluationResult
-        Its methods are named by the systems' titles.
+        Its methods are the systems' titles.
     systems : sequence of System
     costs : dict of str to Cost
         Recipe -> cost.
@@ -173,7 +179,7 @@ def table(result: EvaluationResult, systems: Sequence[System], costs: dict[str, 
     known = {m.name: set(m.classes) for m in result.methods}
     for classes in known.values():
         if "normal_wmh" not in classes:
-            # Lesions alone, held against normal and abnormal together, would be judged by what they leave out.
+            # A system of lesions alone cannot be compared with normal and abnormal WMH together.
             classes.discard("all_wmh")
     shown = [s for s in systems if s.title in known]
     headings = ["system"]
@@ -199,7 +205,7 @@ def table(result: EvaluationResult, systems: Sequence[System], costs: dict[str, 
 
 
 def _mean(row, digits: int) -> str:
-    """``0.689 ± 0.095``, with the number of patients where it is not all of them."""
+    """Mean and standard deviation, ``0.689 ± 0.095``; with the number of patients if undefined for some."""
     if row is None or row.mean.value is None:
         return NOTHING
     spread = f" ± {figure(row.sd, digits)}" if row.mean.n > 1 else ""
@@ -218,7 +224,7 @@ def _cost(cost: Cost | None) -> list[str]:
 
 
 def printed(entry: dict[str, Any]) -> str:
-    """A paper's published figures, in one cell."""
+    """Cell with the figures of the system's paper."""
     parts = [f"{PRINTED[key][0]} {value:.{PRINTED[key][1]}f}" for key, value in entry.get("printed", {}).items()]
     parts += [entry["more"]] if entry.get("more") else []
     return ", ".join(parts) or NOTHING
@@ -227,26 +233,26 @@ def printed(entry: dict[str, Any]) -> str:
 def _explained(result: EvaluationResult, costs: dict[str, Cost]) -> list[str]:
     n, said = len(result.cases), result.conventions
     lines = [
-        f"Mean ± standard deviation over the same {n} patients (Tabriz, 1.5 T), each segmented by the fold that never "
-        "saw them, through the shipped pipeline; intervals by bootstrap over patients "
-        f"({said.resamples} resamples, seed {said.seed}), narrower than they should be for so few; pooled: all "
-        "patients' voxels together. Lesions are 26-connected and found if one voxel overlaps. Normal WMH follows a "
-        "rule for all but one patient. A dash: the system does not know the class.",
+        f"Mean ± standard deviation over the same {n} patients (Tabriz, 1.5 T), each segmented by the model of the "
+        "fold that left this patient out, with the shipped pipeline; 95 % intervals by bootstrap over patients "
+        f"({said.resamples} resamples, seed {said.seed}), too narrow for so few patients; pooled: voxels of all "
+        "patients together. Lesions are 26-connected components, detected if one voxel overlaps. The reference of "
+        "normal WMH follows a rule for all but one patient. A dash: the system does not segment the class.",
         "",
-        "The papers' figures are of other patients, by the papers' definitions: they stand here for orientation, not "
-        "for comparison.",
+        "Published figures are from other patients and by the papers' definitions: for orientation, not for "
+        "comparison.",
     ]
     if costs:
         lines += [
             "",
-            f"Seconds and memory: the whole command `flairseg segment` on {CORES} cores, CPU, a phantom of 20 slices "
-            "of 256 x 256 (median and largest of the runs).",
+            f"Seconds and memory: the complete command `flairseg segment` on {CORES} CPU cores, phantom of 20 slices "
+            "of 256 x 256 pixels (median and maximum of the runs).",
         ]
     return lines
 
 
 def _differences(result: EvaluationResult, shown: Sequence[System]) -> list[str]:
-    """Pairs of systems whose lesion Dice differs, after Holm's adjustment; with n."""
+    """Pairs of systems with significantly different lesion Dice, p values adjusted by Holm's method."""
     tests = [t for t in result.paired if t.figure == "dice" and t.class_id == "lesion"]
     if not tests:
         return []
@@ -257,14 +263,14 @@ def _differences(result: EvaluationResult, shown: Sequence[System]) -> list[str]
         if t.p_holm < 0.05
     ]
     n = max(t.difference.n for t in tests)
-    begun = f"{CLASS_TITLES['lesion']}, Dice, Wilcoxon's signed-rank test over {n} patients, p after Holm: "
+    begun = f"{CLASS_TITLES['lesion']}, Dice, Wilcoxon's signed-rank test over {n} patients, p adjusted (Holm): "
     if apart:
         return [f"{begun}{'; '.join(apart)} (second minus first)."]
-    return [f"{begun}no two systems can be told apart (p ≥ 0.05), which with {n} patients says little."]
+    return [f"{begun}no significant difference between any two systems (p ≥ 0.05); with {n} patients, power is low."]
 
 
 def put_between(text: str, made: str) -> str:
-    """A document with ``made`` between the two markers.
+    """Replace the text between the two markers of a document.
 
     Raises
     ------
@@ -286,16 +292,14 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--readme", type=Path, default=MODELS / "README.md")
     parser.add_argument("--no-cost", action="store_true", help="leave out seconds and memory")
-    parser.add_argument(
-        "--measure-again", action="store_true", help="measure seconds and memory even if they are known"
-    )
+    parser.add_argument("--measure-again", action="store_true", help="repeat stored measurements of seconds and memory")
     arguments = parser.parse_args()
-    # Before the work: a document without markers would be found out after it.
+    # Fail before the long work if the document has no markers.
     put_between(arguments.readme.read_text(encoding="utf-8"), "")
     systems = find_systems(arguments.predictions, arguments.models)
     cases, incomplete = gather(arguments.predictions, systems, data_folder())
     for recipe, lacking in incomplete.items():
-        print(f"left out: {recipe}, which lacks {len(lacking)} patients ({', '.join(lacking[:5])})")
+        print(f"left out: {recipe}, without predictions of {len(lacking)} patients ({', '.join(lacking[:5])})")
     if not cases:
         sys.exit("no system has predictions of every patient")
     logs = [

@@ -22,58 +22,57 @@ class TrainingConfig:
     name : str
         Name of the run; its checkpoints go to ``<output>/<name>``.
     pipeline : dict
-        The model card's pipeline: preprocessing, output, thresholds.
+        ``pipeline`` of the model card: preprocessing, output, thresholds.
     network : dict
         ``kind`` and the network's arguments; of ``kind`` "mean" the ``recipes`` whose networks are averaged
         (:mod:`training.average`).
     steps, batch, learning_rate, weight_decay
-        A recipe without ``steps`` takes as many as the budget that the systems share (``budget.json``) allows, and that
-        budget's folds.
+        A recipe without ``steps`` uses the budget shared by all systems (``budget.json``), with its folds.
     loss : str
-        See ``losses.py``.
+        A key of :data:`.losses.LOSSES`, or ``partial`` (:mod:`.train_sites`).
     optimiser : dict
-        ``kind`` (adamw, adam, sgd) and its arguments; clip_norm: largest norm of the gradient, default 5.
+        ``kind`` (adamw, adam, sgd) and its arguments; ``clip_norm``: maximum norm of the gradient, default 5.
     schedule : dict
-        ``kind`` poly: the rate decays polynomially (power 0.9) to zero, after ``warmup`` steps. ``kind`` plateau: it is
-        multiplied by ``factor`` when the mean training loss has not improved for ``patience`` epochs, down to
+        ``kind`` poly: polynomial decay of the learning rate (power 0.9) to zero, after ``warmup`` steps. ``kind``
+        plateau: multiplied by ``factor`` if the mean training loss has not improved for ``patience`` epochs, down to
         ``lowest``.
     augmentation : dict
-        Ranges of rotation, zoom, ... (``augment.Geometry``).
+        Ranges of rotation, zoom etc. (:class:`flairseg.adapt.augment.Geometry`).
     altered : float
-        Share of slices whose intensities are altered as well (``augment.intensity``).
+        Share of slices with intensity augmentation (:func:`flairseg.adapt.augment.intensity`).
     slices : str
-        Annotated slices that are drawn: ``all`` (those with any class three times as often), ``entropy`` (those whose
-        mask has a Shannon entropy of at least 0.01, source: S2), or ``entropy-thrice`` (all, those three times as
-        often).
+        Sampling of annotated slices: ``all`` (three times as often if any class is present), ``entropy`` (only slices
+        whose lesion mask has a Shannon entropy of at least 0.01 bits, source: S2), or ``entropy-thrice`` (all, such
+        slices three times as often).
     window : list of int or None
-        (rows, columns) around the head that training sees of the frame; the air beside it costs time and teaches
-        nothing. For networks that do not look at the whole picture at once (no instance norm).
+        (rows, columns) of the window around the head that is used in training: air takes time and carries no
+        information. Only for networks without instance norm, which depends on the whole frame.
     crop : list of int or None
-        (rows, columns) of a random part of each augmented slice, placed on a foreground pixel two times in three: a
-        small network learns most where there is something to learn. For networks without instance norm.
+        (rows, columns) of a random crop of each augmented slice, centred on a foreground pixel two times in three.
+        Only for networks without instance norm.
     ema : float
-        Decay of the running average of the weights, which is what gets exported; 0 switches it off.
+        Decay of the exponential moving average of the weights, which is exported; 0 switches it off.
     mix : dict
-        Samples of each source in a batch: ``tabriz``, ``synthetic``, ``pseudo``, ``verdicts``.
+        Samples per batch from each source: ``tabriz``, ``synthetic``, ``pseudo``, ``verdicts``; sites of
+        :mod:`.sites` for ``partial``.
     synthetic : dict
-        ``count`` per seed and ``seeds`` of the pool of synthetic slices.
+        Pools of synthetic slices: ``count`` of each of ``seeds``.
     class_weights : list of float or None
-        Weights of the classes in the cross entropy.
+        Class weights of the cross entropy.
     fold : int or None
-        Patients of this fold are left out; None trains on all.
+        Patients of this fold are held out; None trains on all.
     init : str or None
-        Checkpoint whose weights to start from; ``runs/<run>/last.pt`` is looked for in the output folder as well.
+        Checkpoint with the initial weights; ``runs/<run>/last.pt`` is also searched for in the output folder.
     half_weights : bool
         Store the exported weights in half precision.
     seed : int
     amp : bool or None
-        Convolve in bf16; None: where the processor has instructions for it (elsewhere it takes twice as long).
+        Run convolutions in bf16; None: if the processor has instructions for it (otherwise it takes twice as long).
     validate_every, checkpoint_every : int
-        Steps.
+        Intervals in steps.
     self_training : dict
-        Of ``train_sites``: ``at``, the share of the steps after which the run labels the scans without labels by
-        itself; ``mix``, the batches from then on; ``confidence``, the probability below which a pixel counts as
-        unknown.
+        Of :mod:`.train_sites`: ``at``, share of the steps after which the run labels the unlabelled scans; ``mix`` from
+        then on; ``confidence``, probability below which a pixel counts as unknown.
     notes : str
         Deviations from the paper, with reasons.
     """
@@ -111,24 +110,31 @@ class TrainingConfig:
 
     @property
     def preprocessing(self) -> PipelineConfig:
-        """The pipeline as :func:`flairseg.preprocessing.preprocess` reads it."""
+        """The pipeline in the form that :func:`flairseg.preprocessing.preprocess` takes."""
         return PipelineConfig.from_dict(self.pipeline)
 
 
 def shared_budget() -> dict[str, Any]:
-    """The budget that the systems share: ``slices`` seen, ``folds``, and the ``order`` in which they are trained."""
+    """Training budget of the compared systems: ``slices`` seen, ``folds``, and the ``order`` of training."""
     return json.loads(BUDGET.read_text(encoding="utf-8"))
 
 
 def load_config(path: Path, published: bool = False, **overrides: Any) -> TrainingConfig:
-    """Read a recipe and apply overrides (those that are not None).
+    """Read a recipe.
 
     Parameters
     ----------
     path : Path
     published : bool
-        Take the published width, resolution and schedule, which the recipe keeps under ``published``, in place of those
-        that fit this project's budget.
+        Use the published width, resolution and schedule (``published`` of the recipe) instead of those that fit this
+        project's budget.
+    **overrides
+        Fields to replace; None leaves the recipe's.
+
+    Raises
+    ------
+    ValueError
+        If ``published`` is asked of a recipe without it.
     """
     values = json.loads(Path(path).read_text(encoding="utf-8"))
     as_published = values.pop("published", {})
@@ -147,5 +153,5 @@ def load_config(path: Path, published: bool = False, **overrides: Any) -> Traini
 
 
 def dump_config(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration as plain data, for checkpoints and logs."""
+    """The configuration as a dictionary, for checkpoints and logs."""
     return asdict(config)

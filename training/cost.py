@@ -1,7 +1,8 @@
-"""Cost of a model: parameters, file, and seconds and memory of one case through the command line.
+"""Cost of a model: parameters, file size, and run time and memory of one case on the command line.
 
-A case is the digital phantom on the grid of the Tabriz scanner (20 slices of 256 x 256): no patient is needed to repeat
-the measurement. Each run is a process of its own, ``flairseg segment --device cpu`` on two cores.
+The case is the digital phantom on the grid of the Tabriz scanner (20 slices of 256 x 256 pixels), so that the
+measurement can be repeated without patient data. Each run is a separate process, ``flairseg segment --device cpu`` on
+two cores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from flairseg.files.nifti import write_nifti
 from flairseg.models.card import CARD_NAME
 from flairseg.phantom import make_phantom
 
-#: Cores that a run may use.
+#: Cores available to a run.
 CORES = 2
 REPEATS = 3
 _MB = 1e6
@@ -36,11 +37,11 @@ class Cost:
     ----------
     parameters : int or None
     megabytes : float or None
-        Of the weights' file (of all members for an ensemble).
+        Size of the weights (of all members for an ensemble).
     seconds : float
-        Wall clock of the whole command, median of the runs.
+        Wall time of the command, median of the runs.
     memory_mb : float
-        Peak resident memory of the process, largest of the runs.
+        Peak resident memory of the process in MB, maximum of the runs.
     """
 
     parameters: int | None
@@ -50,7 +51,7 @@ class Cost:
 
 
 def weights_of(folder: Path) -> tuple[int | None, float | None, str]:
-    """Parameters, megabytes and sha256 of a model, summed (and joined) over the members of an ensemble."""
+    """Parameters, megabytes and sha256 of a model; summed (hashes joined) over the members of an ensemble."""
     card = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
     members = [member["id"] for member in card.get("ensemble", {}).get("members", [])]
     if members:
@@ -64,26 +65,27 @@ def weights_of(folder: Path) -> tuple[int | None, float | None, str]:
 
 
 def _sum(numbers: Iterable[float | None]) -> Any:
-    """The sum; None if a number is not known."""
+    """Sum; None if a number is unknown."""
     numbers = list(numbers)
     return None if None in numbers else sum(numbers)
 
 
 def measure_cost(folder: Path, repeats: int = REPEATS, case: Path | None = None) -> Cost:
-    """Run a model on the phantom and measure.
+    """Measure a model on the phantom.
 
     Parameters
     ----------
     folder : Path
-        Of the model: ``card.json``, and its weights (an ensemble: its members beside it).
+        Model folder with ``card.json`` and weights (for an ensemble: its members in the same parent folder).
     repeats : int
+        Runs.
     case : Path, optional
-        Another image than the phantom.
+        Image to use instead of the phantom.
 
     Raises
     ------
     RuntimeError
-        If the command fails, with its output.
+        If the command fails; with its output.
     """
     parameters, megabytes, _ = weights_of(folder)
     with tempfile.TemporaryDirectory(prefix="flairseg-cost-") as temporary:
@@ -97,7 +99,7 @@ def measure_cost(folder: Path, repeats: int = REPEATS, case: Path | None = None)
 
 
 def _run(folder: Path, image: Path, output: Path) -> tuple[float, float]:
-    """Seconds and peak megabytes of one command."""
+    """Wall time (s) and peak memory (MB) of one run."""
     command = [sys.executable, "-m", "flairseg", "segment", str(image), "--output", str(output), "--device", "cpu"]
     environment = {**os.environ, "FLAIRSEG_MODELS": str(folder.parent.resolve())}
     with tempfile.TemporaryFile() as said:
@@ -111,7 +113,7 @@ def _run(folder: Path, image: Path, output: Path) -> tuple[float, float]:
         if child.returncode:
             said.seek(0)
             raise RuntimeError(f"{folder.name}: {said.read().decode(errors='replace').strip()}")
-    # Linux counts kilobytes, macOS bytes.
+    # ru_maxrss is in kilobytes on Linux, in bytes on macOS.
     return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / _MB
 
 
@@ -121,7 +123,7 @@ def _two_cores() -> None:
 
 
 def stored_cost(folder: Path, store: Path, repeats: int = REPEATS, again: bool = False) -> Cost:
-    """The cost of a model, measured once for its weights and kept in a JSON file.
+    """Cost of a model, measured once for its weights and stored in a JSON file.
 
     Parameters
     ----------
@@ -130,7 +132,7 @@ def stored_cost(folder: Path, store: Path, repeats: int = REPEATS, again: bool =
         JSON: sha256 of the weights -> cost.
     repeats : int
     again : bool
-        Measure even if it is known.
+        Measure even if a stored value exists.
     """
     known = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     digest = weights_of(folder)[2]

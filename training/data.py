@@ -1,7 +1,7 @@
-"""Training data: annotated cases in the frame that a model card names, and patient-level folds.
+"""Training data: annotated cases and patient-level folds.
 
-Everything is found under ``$FLAIRSEG_DATA`` (else ``shared/data`` beside the repository) and prepared by the very
-functions that run at inference time.
+Data are read from ``$FLAIRSEG_DATA`` (else ``shared/data`` beside the repository) and prepared by the functions that
+are used for inference.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from flairseg.adapt.framed import Case
+from flairseg.adapt.framed import Case, FramedCase
 from flairseg.image.slice_stack import SliceStack
 from flairseg.image.volume import Volume
 from flairseg.io.label_maps import read_label_map
@@ -23,20 +24,21 @@ from scipy import ndimage
 
 from .normal_rule import normal_rim
 
-#: Never to be trained or tuned on (see the data's README): they check what lands. Tabriz patients, whatever their
-#: source, then the patients of the two Ljubljana sets, which number theirs independently.
+#: Held back for final tests, never used for training or tuning (see the data's README): Tabriz patients of any source,
+#: then patients of the two Ljubljana sets, which are numbered independently.
 HELD_BACK = frozenset({"104252", "105074", "105465", "105755", "105911"})
 HELD_BACK_LONGITUDINAL = frozenset({"patient12", "patient19"})
 HELD_BACK_LESIONS = frozenset({"patient07", "patient19", "patient26"})
-#: Scans that show one and the same person (found by eye in the cross-validation's pictures): never split over folds.
+#: Scans of one person (recognised visually in the pictures of the cross-validation): always in the same fold.
 SAME_PERSON = (("107130", "112776"),)
-#: Where slice n of the hand-drawn patient 101228 is on the slices of ``tabriz/sub-101228``, found once by registering
-#: the pictures (similarity, correlation 0.91-0.98): scale, then the shift (columns, rows) in pixels; flipped.
+#: Position of slice n of the manually annotated patient 101228 on the slices of ``tabriz/sub-101228``, by similarity
+#: registration of the pictures (correlation 0.91-0.98): scale, then shift (columns, rows) in pixels; flipped.
 _HAND_DRAWN_101228 = (
     (0.781, 4, 1), (0.797, 4, 4), (0.781, 4, 8), (0.789, 4, 10), (0.805, 4, 11), (0.852, 4, 9), (0.844, 3, 11),
     (0.859, 4, 10), (0.852, 4, 10), (0.852, 4, 9), (0.844, 4, 8), (0.844, 4, 8), (0.820, 4, 8), (0.797, 4, 8),
     (0.773, 4, 8), (0.734, 4, 9), (0.695, 4, 10), (0.648, 4, 12), (0.586, 4, 14), (0.500, 4, 17),
 )  # fmt: skip
+Named = TypeVar("Named", Case, FramedCase)
 
 
 def data_folder() -> Path:
@@ -46,31 +48,40 @@ def data_folder() -> Path:
 
 
 def refuse_held_back(name: str, held_back: frozenset[str] = HELD_BACK) -> None:
-    """Raise ``ValueError`` if a patient is held back for checks, under its plain name or one that contains it."""
+    """Raise ``ValueError`` if a name is or contains that of a patient held back for final tests."""
     if any(patient in name for patient in held_back):
-        raise ValueError(f"{name} is held back for checks and must not be trained on")
+        raise ValueError(f"{name} is held back for final tests and must not be used for training")
 
 
 def read(path: Path) -> Volume:
-    """Read one image of the training data: voxels in the file's own type, placed as everywhere in FlairSeg."""
+    """Read an image: voxels in the data type of the file, geometry as in the rest of FlairSeg."""
     return replace(read_components(path)[0], name=path.name.split(".")[0])
 
 
 def read_labels(path: Path, image: Volume) -> np.ndarray:
-    """Classes of a label map that holds FlairSeg's values, on an image's grid: uint8 (K, J, I)."""
+    """Label map with FlairSeg's values on an image's grid: ndarray of uint8, shape (K, J, I)."""
     return read_label_map(path, image.geometry, OWN).labels
 
 
 def read_lesions(path: Path, image: Volume) -> np.ndarray:
-    """Lesions of a binary mask on an image's grid: bool (K, J, I)."""
+    """Binary lesion mask on an image's grid: ndarray of bool, shape (K, J, I)."""
     return read_label_map(path, image.geometry, PRESETS["binary"]).labels == LESION
 
 
 def split_hand_drawn(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normal and abnormal WMH of a hand-drawn picture, gray levels scaled to [0, 1]: (normal, abnormal), bool.
+    """Split a picture of manual annotations into normal and abnormal WMH.
 
     Interpolated edges of a bright (abnormal) region pass through the mid gray of the normal class: beside a bright
-    region only pixels near a true mid-gray plateau count as normal.
+    region only pixels near a plateau of mid gray count as normal.
+
+    Parameters
+    ----------
+    mask : ndarray of float, shape (rows, columns)
+        Gray levels, 0..1.
+
+    Returns
+    -------
+    normal, abnormal : ndarray of bool, shape (rows, columns)
     """
     beside = ndimage.binary_dilation(mask > 0.9)
     abnormal = (mask > 0.75) | (beside & (mask > 0.5))
@@ -79,7 +90,7 @@ def split_hand_drawn(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hand_drawn_101228(folder: Path) -> np.ndarray:
-    """Hand-drawn normal WMH of patient 101228, carried to the canonical slices of ``tabriz/sub-101228``.
+    """Manually annotated normal WMH of patient 101228 on the canonical slices of ``tabriz/sub-101228``.
 
     Returns
     -------
@@ -98,7 +109,7 @@ def hand_drawn_101228(folder: Path) -> np.ndarray:
 
 
 def load_tabriz(folder: Path) -> list[Case]:
-    """The annotated Tabriz patients, with the normal class by rule, or by hand where it was drawn (101228)."""
+    """Annotated Tabriz patients; normal WMH by rule (:mod:`.normal_rule`), or manual where available (101228)."""
     from flairseg.preprocessing import brain_mask
 
     cases = []
@@ -126,10 +137,9 @@ def load_tabriz(folder: Path) -> list[Case]:
 
 
 def load_verdicts(folder: Path) -> list[Case]:
-    """Accepted and corrected cases of an archive, the newest version of each; what a reader rejected last is left out.
+    """Latest version of each case of an archive that a reader accepted or corrected.
 
-    The archive's own reader compares the sha256 of every file and finds images that are kept by reference
-    (:class:`flairseg.review.cases.CaseArchive`, which says what it raises).
+    Errors as for :class:`flairseg.review.cases.CaseArchive`, which verifies the sha256 of every file.
     """
     archive = CaseArchive(folder)
     cases = []
@@ -143,10 +153,33 @@ def load_verdicts(folder: Path) -> list[Case]:
 
 
 def folds(names: list[str], count: int = 5, seed: int = 0) -> list[list[str]]:
-    """Validation patients of each fold: a seeded shuffle dealt out in turn, scans of one person kept together."""
+    """Held-out patients of each fold: seeded random assignment to folds of equal size, scans of one person together.
+
+    Parameters
+    ----------
+    names : list of str
+    count : int
+        Folds.
+    seed : int
+    """
     order = np.random.default_rng(seed).permutation(sorted(names)).tolist()
     fold_of = {name: place % count for place, name in enumerate(order)}
     for scans in SAME_PERSON:
         for name in fold_of.keys() & set(scans[1:]):
             fold_of[name] = fold_of.get(scans[0], fold_of[name])
     return [sorted(name for name, fold in fold_of.items() if fold == n) for n in range(count)]
+
+
+def split_fold(cases: list[Named], fold: int | None, count: int) -> tuple[list[Named], list[Named]]:
+    """Cases to train on and held-out cases of a fold, in order; without a fold none is held out.
+
+    Parameters
+    ----------
+    cases : list
+        Anything with the patient's name as ``name``.
+    fold : int or None
+    count : int
+        Folds.
+    """
+    held = [] if fold is None else folds([case.name for case in cases], count)[fold]
+    return [case for case in cases if case.name not in held], [case for case in cases if case.name in held]

@@ -1,8 +1,8 @@
-"""Cross-validation through the shipped pipeline: every patient is segmented by the model that never saw it.
+"""Cross-validation with the shipped pipeline: every patient is segmented by the model of the fold that left it out.
 
-``python -m training.evaluate --config CONFIG --runs runs --output runs/evaluation`` exports the checkpoint of
-each fold to ONNX, segments the fold's patients with :func:`flairseg.segment` and writes per-patient figures (CSV) and
-their mean and standard deviation (JSON, Markdown).
+``python -m training.evaluate --config CONFIG --runs runs --output runs/evaluation`` exports the checkpoint of each
+fold to ONNX, segments the fold's patients with :func:`flairseg.segment` and writes figures per patient (CSV) and their
+mean and standard deviation (JSON, Markdown).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .config import TrainingConfig, load_config
 from .data import data_folder, folds, load_tabriz
 from .export import load_average, write_model
 from .metrics import compare
-from .train import run_folder
+from .run import run_folder
 
-#: Figures of the table, in order: (key, heading, decimals).
+#: Columns of the table: (key, heading, decimals).
 COLUMNS = (
     ("dice", "Dice", 3),
     ("precision", "precision", 3),
     ("recall", "recall", 3),
     ("hd95", "HD95 mm", 1),
 )
-#: Default note of a card on its figures.
+#: Default note on the figures in a card.
 NOTE = (
-    "Mean ± SD over patients, each segmented by the fold that never saw it, through the shipped pipeline. "
-    "The recipe was settled on the first fold, whose patients flatter it a little."
+    "Mean ± SD over patients, each segmented by the model of the fold that left it out, with the shipped pipeline. "
+    "The recipe was chosen on the first fold, so that the figures are slightly optimistic."
 )
 CLASS_NAMES = {
     "ventricles": "Ventricles",
@@ -46,13 +46,13 @@ CLASS_NAMES = {
 
 
 def fold_card(config: TrainingConfig, fold: int) -> dict:
-    """Card fields of a fold's temporary model."""
+    """Card fields of the temporary model of a fold."""
     return {
         "id": f"{config.name}-fold{fold}-v0.1",
         "title": f"{config.name}, fold {fold}",
         "version": "0.1",
         "licence": "none",
-        "summary": "A fold of the cross-validation; not for use.",
+        "summary": "Model of a fold of the cross-validation; not for use.",
         "intended_use": "Cross-validation.",
         "training_data": [],
         "results": [],
@@ -60,24 +60,24 @@ def fold_card(config: TrainingConfig, fold: int) -> dict:
 
 
 def fold_network(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
-    """The network of a fold, sure to be trained without the recipe's own fold.
+    """Network of a fold; the checkpoint must have been trained with this fold held out.
 
     Parameters
     ----------
     config : TrainingConfig
-        With its ``fold``.
+        With ``fold``.
     checkpoint : Path
 
     Raises
     ------
     ValueError
-        If the checkpoint was trained on other folds than the recipe has.
+        If the checkpoint was trained with other folds.
     """
     trained = torch.load(checkpoint, weights_only=True)["config"]
     if (trained["fold"], trained["folds"]) != (config.fold, config.folds):
         raise ValueError(
             f"{checkpoint} is fold {trained['fold']} of {trained['folds']}, the recipe's is {config.fold} of "
-            f"{config.folds}: its patients may have been trained on"
+            f"{config.folds}: its patients may have been used for training"
         )
     return load_average(config, checkpoint)
 
@@ -89,9 +89,25 @@ def evaluate(
     only: list[int] | None = None,
     settings: list[dict] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Per-patient figures of all folds, by patient; label maps and probabilities are kept in ``output``.
+    """Segment and evaluate the held-out patients of each fold.
 
-    ``settings`` has the temperature and thresholds of each fold (:mod:`training.calibrate`).
+    Parameters
+    ----------
+    config : TrainingConfig
+    runs : Path
+        Folder of the runs.
+    output : Path
+        Folder for the models of the folds, and for ``<patient>.npz``: ``probabilities``, ``labels``, ``reference``
+        (K, J, I) and ``spacing`` (mm).
+    only : list of int, optional
+        Folds to evaluate; default: all.
+    settings : list of dict, optional
+        Temperature and decoding of each fold (:mod:`training.calibrate`).
+
+    Returns
+    -------
+    dict of str to dict
+        Patient -> figures (:func:`.metrics.compare`).
     """
     cases = {case.name: case for case in load_tabriz(data_folder())}
     figures: dict[str, dict[str, float]] = {}
@@ -119,20 +135,20 @@ def evaluate(
 
 
 def summarise(figures: dict[str, dict[str, float]]) -> dict[str, list[float]]:
-    """Mean and standard deviation over patients of every figure; undefined ones (NaN) are left out."""
+    """Mean and standard deviation of every figure over the patients for whom it is defined (not NaN)."""
     keys = next(iter(figures.values())).keys()
     table = {key: np.array([row[key] for row in figures.values()]) for key in keys}
     return {key: [float(np.nanmean(v)), float(np.nanstd(v, ddof=1)) if len(v) > 1 else 0.0] for key, v in table.items()}
 
 
 def card_entry(summary: dict[str, list[float]], data: str, cases: int, command: str, note: str = "") -> dict:
-    """One entry of a card's ``results``: mean and standard deviation over patients of every figure, and its command."""
+    """Entry of a card's ``results``: mean and standard deviation of every figure, cases, command and note."""
     figures = {key: {"mean": round(mean, 4), "sd": round(deviation, 4)} for key, (mean, deviation) in summary.items()}
     return {"data": data, "cases": cases, "command": command, "note": note, "figures": figures}
 
 
 def markdown(summary: dict[str, list[float]]) -> str:
-    """The card's table: mean +- SD over patients."""
+    """Table of mean ± SD over patients."""
 
     def cell(key: str, decimals: int) -> str:
         mean, deviation = summary[key]
@@ -143,7 +159,7 @@ def markdown(summary: dict[str, list[float]]) -> str:
         lines.append(f"| {title} | " + " | ".join(cell(f"{name}_{key}", digits) for key, _, digits in COLUMNS) + " |")
     lines.append("")
     f1, recall, precision = (cell(f"lesion_{key}", 3) for key in ("f1", "recall_by_lesion", "precision_by_lesion"))
-    lines.append(f"Lesion level (26-connected, one voxel of overlap): F1 {f1}, recall {recall}, precision {precision}.")
+    lines.append(f"Lesion level (26-connected, overlap of one voxel): F1 {f1}, recall {recall}, precision {precision}.")
     return "\n".join(lines)
 
 
@@ -154,8 +170,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--fold", type=int, action="append", help="only this fold (may be repeated)")
-    parser.add_argument("--decoding", type=Path, help="what training.calibrate wrote")
-    parser.add_argument("--note", default=NOTE, help="what the card says of these figures")
+    parser.add_argument("--decoding", type=Path, help="file written by training.calibrate")
+    parser.add_argument("--note", default=NOTE, help="note on the figures in the card")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     arguments.output.mkdir(parents=True, exist_ok=True)

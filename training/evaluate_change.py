@@ -1,20 +1,20 @@
-"""Change on real pairs of other scanners: ``flairseg.longitudinal.follow`` beside subtraction of the masks.
+"""Evaluation of follow-up on real pairs of other scanners, compared with subtraction of the label maps.
 
-``python -m training.evaluate_change`` prints for Ljubljana patients 01 and 03, or those that ``--patients`` names (in
+``python -m training.evaluate_change`` prints for Ljubljana patients 01 and 03, or those given by ``--patients`` (in
 ``--data``, folders of the same layout: ``study{1,2}_flair.nii.gz``, ``study{1,2}_to_common.txt`` and
 ``change_mask.nii.gz``),
 
-- which share of the voxels of ``change_mask`` reaches a lesion probability at follow-up (no lesion masks exist for
-  these patients, so this is the only look at a real scanner besides Tabriz);
-- Dice and lesion-level F1 of new and enlarged lesions, beside naive subtraction: both studies segmented, resampled by
-  the data's own transforms, ``labels2 & ~labels1``; and the same for change of either sign.
+- the share of voxels of ``change_mask`` that reach a lesion probability at follow-up (these patients have no lesion
+  masks);
+- Dice and lesion-level F1 of new and enlarged lesions by ``flairseg.longitudinal.follow`` and by subtraction: both
+  studies segmented and resampled with the transforms of the data set, ``labels2 & ~labels1``; and the same for change
+  of either sign.
 
-``change_mask`` marks change of either sign (Lesjak et al. 2016). A component of it counts as new or enlarged where the
-follow-up is brighter than the baseline on average over it, once grey levels are matched; as visibly brighter where
-that is 5 % of the brain's median and more. All is compared on the common grid. F1: 26-connected components of
-10.7 mm3 and more (source: S5, whose rule takes smaller ones out of prediction and reference alike), each found
-if one voxel overlaps. A second F1 keeps components of every size. (The follow-up images, unlabelled, were part of the
-default model's self-training.)
+``change_mask`` marks change of either sign (Lesjak et al. 2016). A component of it counts as new or enlarged if its
+mean intensity increases after intensity matching, and as visibly brighter if by at least 5 % of the brain's median. All
+comparisons are on the common grid. F1: 26-connected components of at least 10.7 mm3 in prediction and reference
+(source: S5), detected if one voxel overlaps; a second F1 includes components of every size. (The follow-up images were
+used, unlabelled, in the default model's self-training.)
 """
 
 from __future__ import annotations
@@ -44,14 +44,26 @@ from .data import data_folder, read, read_lesions
 
 PATIENTS = ("patient01", "patient03")
 LEVELS = (0.5, 0.35, 0.3, 0.15)
-#: Voxels brighter than this percentile in both studies are taken for head; and the least brightening that an eye sees,
-#: of the median.
+#: Percentile above which voxels in both studies count as head; and minimum visible increase, as a share of the median.
 BRAIN_PERCENTILE, VISIBLE = 60, 0.05
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A patient's studies, segmented, and the reference on the data's common grid (``SimpleITK`` image, its array)."""
+    """Segmented studies of a patient, and the reference on the common grid of the data set.
+
+    Attributes
+    ----------
+    name : str
+    studies : tuple of Segmentation
+        Baseline and follow-up.
+    transforms : tuple of SimpleITK.Transform
+        From the common grid to each study, LPS mm.
+    grid : SimpleITK.Image
+        The common grid.
+    mask : ndarray of bool, shape (K, J, I)
+        ``change_mask`` on it.
+    """
 
     name: str
     studies: tuple[Segmentation, Segmentation]
@@ -60,13 +72,13 @@ class Pair:
     mask: np.ndarray
 
     def carry(self, array: np.ndarray, study: int, interpolator=sitk.sitkLinear) -> np.ndarray:
-        """An array on a study's grid, brought to the common grid by the data's own transform (grid to study)."""
+        """Resample an array (K, J, I) from a study's grid to the common grid."""
         image = volume_to_sitk(self.studies[study].volume.with_array(np.ascontiguousarray(array)))
         return sitk.GetArrayFromImage(sitk.Resample(image, self.grid, self.transforms[study], interpolator))
 
 
 def load(folder: Path, model: str | None) -> Pair:
-    """One patient, segmented. (Nothing is tuned here: pairs that are held back for checks may be named.)"""
+    """Read and segment a patient. Nothing is tuned here: pairs held back for final tests may be given."""
     studies = tuple(segment(read(folder / f"study{n}_flair.nii.gz"), model) for n in (1, 2))
     transforms = tuple(sitk.ReadTransform(str(folder / f"study{n}_to_common.txt")) for n in (1, 2))
     path = folder / "change_mask.nii.gz"
@@ -75,16 +87,23 @@ def load(folder: Path, model: str | None) -> Pair:
 
 
 def covered(pair: Pair) -> dict[float, float]:
-    """Share of the changed voxels that reach each lesion probability of ``LEVELS`` at follow-up."""
+    """Share of the changed voxels that reach each of :data:`LEVELS` in lesion probability at follow-up."""
     inside = pair.carry(np.asarray(pair.studies[1].probabilities[LESION], np.float32), 1)[pair.mask]
     return {level: float((inside >= level).mean()) for level in LEVELS}
 
 
 def brightened(pair: Pair, least: float = 0.0) -> np.ndarray:
-    """The components of ``change_mask`` that are brighter at follow-up on average, by more than ``least``, bool.
+    """Components of ``change_mask`` with an increase in mean intensity, independent of the segmentations.
 
-    ``least`` is a share of the brain's median. Grey levels are matched by quantiles of what is bright in both; nothing
-    of the segmentations goes in.
+    Parameters
+    ----------
+    pair : Pair
+    least : float
+        Increase to exceed, as a share of the brain's median.
+
+    Returns
+    -------
+    ndarray of bool, shape (K, J, I)
     """
     first, last = (pair.carry(s.volume.array, n) for n, s in enumerate(pair.studies))
     tissue = (first > np.percentile(first, BRAIN_PERCENTILE)) & (last > np.percentile(last, BRAIN_PERCENTILE))
@@ -95,16 +114,16 @@ def brightened(pair: Pair, least: float = 0.0) -> np.ndarray:
 
 
 def naive(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """(Gained, lost) by subtraction of the two label maps."""
+    """Lesion voxels gained and lost by subtraction of the label maps, on the common grid."""
     first, last = (pair.carry(s.labels, n, sitk.sitkNearestNeighbor) == LESION for n, s in enumerate(pair.studies))
     return last & ~first, first & ~last
 
 
 def ours(pair: Pair, result: FollowUp) -> tuple[np.ndarray, np.ndarray]:
-    """(Gained, lost) by the follow-up's change map, brought to the data's grid through the follow-up study."""
+    """Lesion voxels gained and lost by the change map of follow-up, on the common grid."""
     change = volume_to_sitk(result.space.grid.with_array(result.change_map))
     chain = sitk.CompositeTransform(3)
-    # Applied last to first: data's grid -> follow-up study -> our grid.
+    # Transforms are applied last to first: common grid -> follow-up study -> half-way grid.
     chain.AddTransform(rigid.to_sitk(rigid.invert(result.space.common_to_study[1])))
     chain.AddTransform(pair.transforms[1])
     codes = sitk.GetArrayFromImage(sitk.Resample(change, pair.grid, chain, sitk.sitkNearestNeighbor))
@@ -115,7 +134,7 @@ def ours(pair: Pair, result: FollowUp) -> tuple[np.ndarray, np.ndarray]:
 
 
 def figures(predicted: np.ndarray, reference: np.ndarray, voxel_mm3: float) -> dict[str, float]:
-    """Dice; F1, recall and precision by lesion of 10.7 mm3 and more; F1 of all sizes; how many there are."""
+    """Dice; lesion-level F1, recall and precision from 10.7 mm3 on; F1 of all sizes; number of lesions."""
     match = match_lesions(predicted, reference, voxel_mm3, minimum_mm3=SMALLEST_MM3)
     return {
         "dice": Overlap.of(predicted, reference).dice,
@@ -131,7 +150,7 @@ def figures(predicted: np.ndarray, reference: np.ndarray, voxel_mm3: float) -> d
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="default: the default model")
+    parser.add_argument("--model", help="model id or folder; default: the default model")
     parser.add_argument("--output", type=Path, help="folder for the files of each follow-up")
     parser.add_argument(
         "--patients", action="append", metavar="NAME", help=f"repeatable; default: {', '.join(PATIENTS)}"
@@ -166,7 +185,7 @@ def main() -> None:
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    # Without predictions there is no precision, and F1 is 0.
+    # Without predictions, precision is undefined and F1 is 0.
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 

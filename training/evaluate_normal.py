@@ -1,8 +1,8 @@
-"""The normal class against the hand: the second hand-drawn patient, 110497, whom no fold was trained on.
+"""Normal WMH compared with manual annotation: the second annotated patient, 110497, held out of every fold.
 
-``python -m training.evaluate_normal --config training/configs/flairseg2d.json --runs runs`` prints Dice,
-precision and recall on the middle slices of the averaged fold models, and of S1's calibrated rule with those models'
-ventricles (they were not drawn).
+``python -m training.evaluate_normal --config training/configs/flairseg2d.json --runs runs`` prints Dice, precision and
+recall on the middle slices for the averaged fold models, and for the calibrated rule of S1 with these models'
+ventricles (which were not annotated).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
         prepared.frame.apply(mask.astype(np.float32)) > 0.5 for mask in (normal, abnormal, prepared.mask)
     )
     predicted = ensemble(networks, prepared, config.preprocessing).argmax(1)
-    # Relative to the brain's median; the rule's threshold only needs proportions.
+    # Relative to the brain's median; the threshold of the rule depends on ratios alone.
     signal = prepared.slices * 0.2 + 1
     rule = normal_rim(signal, predicted == VENTRICLES, abnormal, brain, config.preprocessing.frame_spacing_mm)
     pairs = {

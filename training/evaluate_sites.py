@@ -1,8 +1,8 @@
-"""Lesions on the other sites, through the shipped pipeline: MSLesSeg and Muslim's slices.
+"""Evaluation of lesions at other sites with the shipped pipeline: MSLesSeg and the slices of Muslim et al.
 
-``python -m training.evaluate_sites --config CONFIG --runs runs`` segments every person by the fold that left
-this person out (cross-validation over persons of all sites); ``--model FOLDER`` segments everybody with one model, for
-one that was trained on none of them; ``--checkpoint RUN`` with a run of the recipe, such as its pre-training.
+``python -m training.evaluate_sites --config CONFIG --runs runs`` segments every person with the model of the fold that
+left this person out (cross-validation over the persons of all sites). ``--model FOLDER`` uses one model for all, which
+must not have been trained on these sites; ``--checkpoint RUN`` a run of the recipe, such as its pre-training.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .data import data_folder, read, read_lesions, refuse_held_back
 from .evaluate import card_entry, fold_card, fold_network, summarise
 from .export import load_average, write_model
 from .metrics import compare
+from .run import run_folder
 from .sites import HELD_BACK_MSLESSEG, HELD_BACK_MUSLIM, left_out, load_site
-from .train import run_folder
 
-#: Heading of each site in a card.
+#: Site -> heading in a card.
 TITLES = {
     "mslesseg": "MSLesSeg (3D FLAIR, 1 mm, skull-stripped)",
     "muslim": "Muslim et al. (single slices, many scanners, 8-bit)",
@@ -38,7 +38,18 @@ TITLES = {
 
 @dataclass
 class Drawn:
-    """A scan with its lesions: site, person (as in the banks), file name, image, and labels on its grid (3 or 0)."""
+    """Annotated scan.
+
+    Attributes
+    ----------
+    site : str
+    person : str
+        As in the banks of :mod:`.sites`.
+    name : str
+    volume : Volume
+    labels : ndarray of uint8, shape (K, J, I)
+        3 where lesions were annotated, else 0.
+    """
 
     site: str
     person: str
@@ -48,7 +59,7 @@ class Drawn:
 
 
 def scans(data: Path) -> Iterator[Drawn]:
-    """Scans of both sites that may be tuned on; sites that are not there give none."""
+    """Scans of both sites that may be used for tuning; none of a site whose folder does not exist."""
     for path in sorted((data / "mslesseg").glob("*/flair.nii.gz")):
         person = path.parent.name.split("_")[0]
         refuse_held_back(person, HELD_BACK_MSLESSEG)
@@ -67,15 +78,27 @@ def _drawn(site: str, person: str, path: Path) -> Drawn:
 
 
 def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Lesion figures of every scan, by site and name; ``model_of`` names the ONNX file for a person."""
+    """Segment and evaluate every scan.
+
+    Parameters
+    ----------
+    model_of : callable
+        Person -> ONNX file.
+    data : Path
+
+    Returns
+    -------
+    dict
+        Site -> scan -> lesion figures (:func:`.metrics.compare`).
+    """
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for scan in scans(data):
         try:
             labels = segment(scan.volume, model=model_of(scan.person)).labels
         except UnusableIntensitiesError as error:
-            print(f"{scan.site} {scan.name}: refused, counted as nothing found: {error.message}")
+            print(f"{scan.site} {scan.name}: refused, counted as empty: {error.message}")
             labels = np.zeros_like(scan.labels)
-        # Only lesions were drawn: what the model calls ventricle or normal is neither right nor wrong.
+        # Only lesions were annotated: predicted ventricles and normal WMH cannot be evaluated.
         ours = np.where(labels == LESION, LESION, 0).astype(np.uint8)
         row = compare(ours, scan.labels, tuple(reversed(scan.volume.spacing)))
         figures.setdefault(scan.site, {})[scan.name] = {k: v for k, v in row.items() if k.startswith("lesion_")}
@@ -85,7 +108,20 @@ def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, di
 def fold_models(
     config: TrainingConfig, runs: Path, folder: Path, cache: Path, settings: list[dict] | None = None
 ) -> Callable[[str], Path]:
-    """For each person the ONNX file of the fold that left the person out; ``settings``: see ``evaluate``."""
+    """Map each person to the ONNX file of the fold that left the person out.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    runs : Path
+        Folder of the runs.
+    folder : Path
+        Folder for the exported models.
+    cache : Path
+        Folder of the stored banks.
+    settings : list of dict, optional
+        As for :func:`training.evaluate.evaluate`.
+    """
     away: dict[str, int] = {}
     for site in TITLES:
         bank = load_site(site, data_folder(), config.preprocessing, cache)
@@ -104,9 +140,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--checkpoint", type=Path, help="segment everybody with this run of the recipe")
-    parser.add_argument("--model", type=Path, help="segment everybody with this model")
-    parser.add_argument("--decoding", type=Path, help="what training.calibrate wrote")
+    parser.add_argument("--checkpoint", type=Path, help="use this run of the recipe for all persons")
+    parser.add_argument("--model", type=Path, help="use this model for all persons")
+    parser.add_argument("--decoding", type=Path, help="file written by training.calibrate")
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="flairseg-sites-") as temporary:

@@ -1,4 +1,4 @@
-"""Export a checkpoint to ONNX beside its card, and check it against PyTorch.
+"""Export a checkpoint to ONNX with its card, and compare it with PyTorch.
 
 ``python -m training.export --config CONFIG --checkpoint last.pt --output models/<id> --card card-fields.json``
 """
@@ -20,20 +20,20 @@ from torch import nn
 from torch.onnx import symbolic_helper
 
 from .config import TrainingConfig, load_config
-from .train import build_network
+from .networks import build_network
 
-#: Version of the ONNX operators.
+#: Version of the ONNX operator set.
 OPSET = 17
-#: Largest difference of class probabilities between PyTorch and ONNX that is accepted.
+#: Maximum accepted difference of class probabilities between PyTorch and ONNX.
 TOLERANCE = 1e-4
-#: The same on real slices. Where skull stripping leaves hardly anything, channels are all but constant, and instance
-#: norm magnifies the rounding of single precision three hundred times.
+#: The same for real slices: where skull stripping leaves few pixels, channels are nearly constant and instance norm
+#: amplifies rounding errors of single precision three hundred times.
 TOLERANCE_ON_SLICES = 5e-4
-#: Tensors of fewer weights than this stay as they are: norms and biases weigh nothing and matter.
+#: Smaller tensors (norms, biases) stay in single precision: they take little space and matter for accuracy.
 SMALLEST_HALVED = 1024
-#: Normalisations that give values from 0 to 1; the others give values around 0, of a spread of about 2 at most.
+#: Normalisations to the range 0..1; the others are centred on 0 with a standard deviation of about 2 at most.
 UNIT_RANGE = ("divide-255", "minmax", "periphery")
-#: A card's ``output`` -> probabilities of its logits; gray levels are compared as they are.
+#: ``output`` of a card -> probabilities from the network's output; gray levels are compared unchanged.
 READINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "softmax": partial(torch.softmax, dim=1),
     "sigmoid": torch.sigmoid,
@@ -49,7 +49,7 @@ def export_onnx(
     unit_range: bool = False,
     output: str = "sigmoid",
 ) -> float:
-    """Write ``network`` with a dynamic batch axis and return the largest difference of its probabilities.
+    """Export a network with a dynamic batch axis; return the largest difference of its probabilities from PyTorch's.
 
     Parameters
     ----------
@@ -60,15 +60,15 @@ def export_onnx(
     half : bool
         Store the weights in half precision.
     unit_range : bool
-        Compare on values from 0 to 1, which is what the network sees, in place of values around 0. Batch norm that has
-        learned the one makes numbers of the other that single precision cannot hold to four places.
+        Compare on input values 0..1 instead of values around 0. With input outside the range of training, batch norm
+        gives values too large for a comparison to four decimals in single precision.
     output : str
-        How probabilities are read from the network's output (:data:`READINGS`).
+        A key of :data:`READINGS`.
 
     Raises
     ------
     RuntimeError
-        If ONNX and PyTorch differ by more than 1e-4 in probability.
+        If probabilities of ONNX and PyTorch differ by more than :data:`TOLERANCE`.
     """
     network = network.eval().float().to(memory_format=torch.contiguous_format)
     shipped = centre_instance_norms(copy.deepcopy(network))
@@ -83,7 +83,7 @@ def export_onnx(
         dynamic_axes={"image": {0: "batch"}, "output": {0: "batch"}},
         opset_version=OPSET,
         dynamo=False,
-        # Batch norm stays a node of its own: folded into a convolution, its weights would be rounded once more.
+        # Keep batch norm as a node: folded into a convolution, its weights would be rounded once more.
         do_constant_folding=not half,
         training=torch.onnx.TrainingMode.PRESERVE if half else torch.onnx.TrainingMode.EVAL,
     )
@@ -97,12 +97,12 @@ def export_onnx(
 
 
 def space_to_depth(graph: Any, image: Any, factor: Any) -> Any:
-    """ONNX's operator for ``pixel_unshuffle`` in place of reshapes, which hold the frame's size.
+    """ONNX operator for ``pixel_unshuffle``, instead of reshapes that fix the size of the frame.
 
     Raises
     ------
     ValueError
-        For several input channels: ONNX and PyTorch put them in another order.
+        For several input channels, which ONNX and PyTorch order differently.
     """
     if symbolic_helper._get_tensor_dim_size(image, 1) != 1:
         raise ValueError("pixel_unshuffle is exported for one channel alone")
@@ -110,9 +110,9 @@ def space_to_depth(graph: Any, image: Any, factor: Any) -> Any:
 
 
 class CentredInstanceNorm(nn.Module):
-    """Instance norm of what has been centred: the same, but that onnxruntime's single-precision sums do no harm.
+    """Instance norm of centred features: mathematically the same, more accurate in onnxruntime's single precision.
 
-    Its instance norm was 0.003 off PyTorch's in probability on skull-stripped slices; so it is 0.0003.
+    On skull-stripped slices, the difference of probabilities from PyTorch is 0.0003 instead of 0.003.
     """
 
     def __init__(self, norm: nn.InstanceNorm2d) -> None:
@@ -125,11 +125,11 @@ class CentredInstanceNorm(nn.Module):
 
 
 def centre_instance_norms(network: nn.Module) -> nn.Module:
-    """Put a :class:`CentredInstanceNorm` in place of every instance norm, in place."""
+    """Replace every instance norm of a network by a :class:`CentredInstanceNorm`, in place."""
     for name, child in network.named_children():
         if isinstance(child, nn.InstanceNorm2d):
             setattr(network, name, CentredInstanceNorm(child))
-        elif not isinstance(child, CentredInstanceNorm):  # Modules may be held in two places.
+        elif not isinstance(child, CentredInstanceNorm):  # A module may occur twice.
             centre_instance_norms(child)
     return network
 
@@ -141,7 +141,7 @@ def largest_difference(
     tolerance: float = TOLERANCE,
     output: str = "sigmoid",
 ) -> float:
-    """Largest difference of probabilities (or gray levels) between PyTorch and an exported model on some slices.
+    """Largest difference of probabilities (or gray levels) between PyTorch and an exported model.
 
     Parameters
     ----------
@@ -151,13 +151,14 @@ def largest_difference(
         The ``.onnx`` file.
     images : Tensor, shape (N, channels, rows, columns)
     tolerance : float
+        Maximum accepted difference.
     output : str
-        How probabilities are read from the network's output (:data:`READINGS`).
+        A key of :data:`READINGS`.
 
     Raises
     ------
     RuntimeError
-        If they differ by more than that.
+        If the difference exceeds ``tolerance``.
     """
     import onnxruntime
 
@@ -174,9 +175,9 @@ def largest_difference(
 
 
 def store_half(path: Path) -> None:
-    """Keep a model's weights in half precision: half the file; they are cast back when the model is loaded.
+    """Store the weights of an ONNX file in half precision, with a cast to float32 when the model is loaded.
 
-    Only exact where the weights are representable so, see :func:`round_to_half`; the arithmetic stays float32.
+    Exact only for weights rounded by :func:`round_to_half`; computation stays in float32.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -197,7 +198,7 @@ def store_half(path: Path) -> None:
 
 @torch.no_grad()
 def round_to_half(network: torch.nn.Module) -> torch.nn.Module:
-    """Round the weights that :func:`store_half` stores to half precision, in place."""
+    """Round the weights that :func:`store_half` converts to half precision, in place."""
     for parameter in network.parameters():
         if parameter.numel() >= SMALLEST_HALVED:
             parameter.copy_(parameter.half().float())
@@ -205,7 +206,22 @@ def round_to_half(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, card: dict) -> float:
-    """Write ``model.onnx`` and ``card.json`` (with its sha256 and pipeline) to ``folder``; return the difference."""
+    """Write ``model.onnx`` and ``card.json`` to a folder.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    network : Module
+        Rounded in place if the recipe asks for half precision.
+    folder : Path
+    card : dict
+        Fields of the card; weights (with sha256) and pipeline are added.
+
+    Returns
+    -------
+    float
+        Largest difference of probabilities from PyTorch.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model = folder / "model.onnx"
     rows, columns = config.pipeline["frame_size"]
@@ -223,7 +239,7 @@ def write_model(config: TrainingConfig, network: torch.nn.Module, folder: Path, 
 
 
 def load_average(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
-    """The network with the running average of a checkpoint's weights."""
+    """Network with the averaged weights of a checkpoint."""
     network = build_network(config)
     network.load_state_dict(torch.load(checkpoint, weights_only=True)["ema"])
     return network
@@ -236,7 +252,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--card", type=Path, required=True, help="JSON with the card's fields other than sha256 and pipeline"
+        "--card", type=Path, required=True, help="JSON with the fields of the card except weights and pipeline"
     )
     parser.add_argument("--result", type=Path, action="append", default=[], help="measured results (JSON), repeatable")
     arguments = parser.parse_args()
@@ -244,7 +260,7 @@ def main() -> None:
     card = json.loads(arguments.card.read_text(encoding="utf-8"))
     card["results"] = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.result]
     difference = write_model(config, load_average(config, arguments.checkpoint), arguments.output, card)
-    print(f"{arguments.output}: largest difference to PyTorch {difference:.2g}")
+    print(f"{arguments.output}: largest difference from PyTorch {difference:.2g}")
 
 
 if __name__ == "__main__":

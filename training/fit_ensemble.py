@@ -1,14 +1,14 @@
-"""Fit an ensemble's weights on out-of-fold predictions: ``python -m training.fit_ensemble --runs runs``.
+"""Fit the weights of an ensemble on out-of-fold predictions: ``python -m training.fit_ensemble``.
 
-Takes the systems that have predictions of every patient (:mod:`training.predict_folds`) and a shipped model,
-and fits the weights of their votes and the thresholds (:mod:`training.vote_search`) twice:
+Members are the systems with a shipped model and predictions of every patient (:mod:`training.predict_folds`). The
+weights of their votes and the thresholds (:mod:`training.vote_search`) are fitted twice:
 
-- nested: for each fold on the patients of the other folds alone, and votes on the fold's own patients with what was
-  found; those predictions go to ``<predictions>/ensemble`` and are what the ensemble is judged by;
-- on all patients: what stands in ``models/<id>/card.json``.
+- nested: for each fold on the patients of the other folds alone. The votes on the fold's own patients with these
+  weights go to ``<predictions>/ensemble`` and are the basis of the ensemble's evaluation;
+- on all patients, for ``models/<id>/card.json``.
 
-The members' own predictions are out of fold, too. As in all stacking, the members that predict the fitting patients may
-have seen the fold's patients in training; the weights, a dozen numbers, are all that could pass on of it.
+The members' predictions are out-of-fold as well. As in all stacking, the members that predict the fitting patients may
+have been trained on the fold's patients; only the weights, a dozen numbers, could carry that information.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ from .vote_search import Fitted, Patient, fit
 
 HERE = Path(__file__).parent
 CARDS, MODELS = HERE / "cards", HERE.parent / "models"
-#: Name of its folder of predictions, and of its model.
+#: Name of the ensemble's folder of predictions, and of its model.
 NAME = "ensemble"
-#: Weights below this are taken for none: such a member costs seconds and changes nothing.
+#: Smaller weights are set to zero: such a member costs time and changes nothing.
 _SMALLEST_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
 class Voter:
-    """A system that may become a member.
+    """Candidate member of the ensemble.
 
     Attributes
     ----------
     recipe : str
-        Its folder of predictions.
+        Recipe, and name of its folder of predictions.
     id, sha256 : str
-        Of its shipped model.
+        Shipped model.
     classes : tuple of int
-        Class values that it knows.
+        Class values that it segments.
     """
 
     recipe: str
@@ -73,14 +73,16 @@ class Voter:
 
 @dataclass(frozen=True)
 class Fold:
-    """Fit of one fold, and its held-out patients."""
+    """Held-out patients of a fold, and the fit on the other patients."""
 
     patients: list[str]
     fitted: Fitted
 
 
 def find_voters(predictions: Path, models: Path = MODELS, recipes: Sequence[str] = ()) -> list[Voter]:
-    """Systems with predictions of every patient and a shipped model; of two recipes of one model the later one listed.
+    """Find the systems with predictions of every patient and a shipped model.
+
+    Of several recipes of one model, the last in the order of the systems is used.
 
     Parameters
     ----------
@@ -88,12 +90,12 @@ def find_voters(predictions: Path, models: Path = MODELS, recipes: Sequence[str]
     models : Path
         Folder of the shipped models.
     recipes : sequence of str
-        Only these; default all that there are.
+        Only these; default: all.
 
     Raises
     ------
     ValueError
-        If a recipe that was asked for cannot be a member, or fewer than two can.
+        If a given recipe cannot be a member, or fewer than two members are found.
     """
     patients = patients_of(predictions)
     found: dict[str, Voter] = {}
@@ -118,7 +120,7 @@ def patients_of(predictions: Path) -> list[str]:
     Raises
     ------
     ValueError
-        If there is none, or one is held back.
+        If there is none, or one is held back for final tests.
     """
     names = sorted(path.name.removesuffix(LABELS) for path in (predictions / REFERENCES).glob(f"*{LABELS}"))
     if not names:
@@ -129,14 +131,14 @@ def patients_of(predictions: Path) -> list[str]:
 
 
 def read_chances(path: Path) -> np.ndarray:
-    """A member's probabilities as they were written, float16, (4, K, J, I)."""
+    """Probabilities of a member from a file: ndarray of float16, shape (4, K, J, I)."""
     import SimpleITK as sitk
 
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(np.float16)
 
 
 def load_patient(predictions: Path, name: str, voters: Sequence[Voter]) -> Patient:
-    """A patient's predictions, cut to the voxels that matter."""
+    """Predictions of a patient, reduced to the relevant voxels (:class:`.vote_search.Patient`)."""
     reference = predictions / REFERENCES / f"{name}{LABELS}"
     grid = read(reference)
     members = [read_chances(predictions / voter.recipe / f"{name}{PROBABILITIES}") for voter in voters]
@@ -146,7 +148,17 @@ def load_patient(predictions: Path, name: str, voters: Sequence[Voter]) -> Patie
 def fit_nested(
     patients: Sequence[Patient], voters: Sequence[Voter], count: int, clean_up: dict[str, Any]
 ) -> list[Fold]:
-    """For each fold, what is best on the patients of all other folds."""
+    """Fit each fold on the patients of all other folds.
+
+    Parameters
+    ----------
+    patients : sequence of Patient
+    voters : sequence of Voter
+    count : int
+        Folds.
+    clean_up : dict
+        Clean-up fields of the ensemble's pipeline.
+    """
     known, smallest = [voter.classes for voter in voters], float(clean_up.get("min_lesion_mm3", 0.0))
     out = []
     for names in folds([patient.name for patient in patients], count):
@@ -156,7 +168,7 @@ def fit_nested(
 
 
 def rounded(fitted: Fitted) -> Fitted:
-    """The same as it is written to a card: three decimals, weights that change nothing left out."""
+    """The fit as written to a card: weights to three decimals, negligible ones removed."""
     weights = [
         {value: round(weight, 3) for value, weight in one.items() if weight >= _SMALLEST_WEIGHT}
         for one in fitted.weights
@@ -165,7 +177,7 @@ def rounded(fitted: Fitted) -> Fitted:
 
 
 def pipeline_of(fitted: Fitted, clean_up: dict[str, Any]) -> dict[str, Any]:
-    """The ``pipeline`` object of the ensemble's card."""
+    """``pipeline`` of the ensemble's card."""
     thresholds = {str(value): round(threshold, 3) for value, threshold in fitted.thresholds.items()}
     growth = {"lesion_growth": round(fitted.lesion_growth, 3)} if fitted.lesion_growth > 0 else {}
     return {"plane": "native", "thresholds": thresholds, **clean_up, **growth}
@@ -174,7 +186,7 @@ def pipeline_of(fitted: Fitted, clean_up: dict[str, Any]) -> dict[str, Any]:
 def vote_on(
     predictions: Path, name: str, voters: Sequence[Voter], fitted: Fitted, clean_up: dict[str, Any], image: Path | None
 ) -> tuple[Volume, np.ndarray, np.ndarray]:
-    """The ensemble's answer for a patient, by the stages that run at a user's.
+    """Result of the ensemble for a patient, by the stages of the shipped pipeline.
 
     Parameters
     ----------
@@ -183,13 +195,14 @@ def vote_on(
     voters : sequence of Voter
     fitted : Fitted
     clean_up : dict
+        Clean-up fields of the ensemble's pipeline.
     image : Path or None
-        The FLAIR, for the clean-up's brain mask; without it nothing is dropped for being outside the brain.
+        The FLAIR, for the brain mask of the clean-up; without it, components outside the brain are not removed.
 
     Returns
     -------
     volume : Volume
-        The reference's grid.
+        The reference.
     labels : ndarray of uint8, shape (K, J, I)
     probabilities : ndarray of float16, shape (4, K, J, I)
     """
@@ -211,7 +224,7 @@ def vote_on(
 def write_predictions(
     predictions: Path, voters: Sequence[Voter], nested: Sequence[Fold], clean_up: dict[str, Any], data: Path
 ) -> dict[str, dict[str, float]]:
-    """Vote on every patient with what was fitted without it; files in ``<predictions>/ensemble``, figures returned."""
+    """Write the nested predictions to ``<predictions>/ensemble`` and return their figures by patient."""
     figures = {}
     for fold in nested:
         for name in fold.patients:
@@ -229,19 +242,20 @@ def write_predictions(
 def make_card(
     fields: dict[str, Any], voters: Sequence[Voter], fitted: Fitted, nested: Sequence[Fold], figures: dict, command: str
 ) -> dict[str, Any]:
-    """The ensemble's card.
+    """Card of the ensemble.
 
     Parameters
     ----------
     fields : dict
-        Fields written by people: id, title, ..., ``clean_up``; and ``training_data`` if it is not that of the members.
+        Fields written by hand: id, title etc., ``clean_up``, and ``training_data`` if it differs from the members'.
     voters : sequence of Voter
     fitted : Fitted
-        On all patients.
+        Fit on all patients.
     nested : sequence of Fold
     figures : dict
-        Per patient, of the nested fits.
+        Figures of the nested predictions, by patient.
     command : str
+        Command that made the card.
 
     Raises
     ------
@@ -270,7 +284,7 @@ def make_card(
         for value in fitted.thresholds
     }
     count = len(nested)
-    # A figure that is defined for no patient is no figure, and JSON has no NaN.
+    # Figures that are undefined for all patients are omitted: JSON has no NaN.
     summary = {key: value for key, value in summarise(figures).items() if not np.isnan(value[0])}
     entry = card_entry(
         summary,
@@ -302,7 +316,7 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", default=[], help="only these as members; may be repeated")
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument(
-        "--card", type=Path, default=CARDS / f"{NAME}-v1.0.json", help="JSON with the fields for people"
+        "--card", type=Path, default=CARDS / f"{NAME}-v1.0.json", help="JSON with the fields written by hand"
     )
     parser.add_argument("--folds", type=int, default=shared_budget()["folds"])
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
 """Floating-point operations of a recipe's network per case: ``python -m training.flops --config CONFIG``.
 
-Multiplications and additions of convolutions, two for each weight and output pixel, for slices of the card's frame,
-mirror image included where the card averages with it. Activations and pooling are left out: a hundredth of it.
+Multiplications and additions of convolutions (two per weight and output pixel) for slices of the card's frame, twice if
+the card averages with the mirror image. Activations and pooling, about 1 %, are not counted.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 from .config import TrainingConfig, load_config
-from .train import build_network
+from .networks import build_network
 
-#: Slices of a case: the Tabriz scanner's, and the digital phantom's.
+#: Slices of a case, as of the Tabriz scanner and the digital phantom.
 SLICES = 20
 
 
 @torch.inference_mode()
 def multiplications(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Multiplications of all convolutions of one slice.
+    """Multiplications in all convolutions for one slice.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def multiplications(network: nn.Module, shape: tuple[int, int, int]) -> int:
 
     def count(layer: nn.Module, given: tuple[torch.Tensor], answer: torch.Tensor) -> None:
         nonlocal total
-        # A weight of a transposed convolution meets every input pixel of its channel, else every output pixel.
+        # Weights of a transposed convolution are applied once per input pixel, those of others once per output pixel.
         pixels = given[0] if isinstance(layer, nn.ConvTranspose2d) else answer
         total += pixels[0].numel() * layer.weight[0].numel()
 
@@ -46,7 +46,7 @@ def multiplications(network: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def gflop_of_case(config: TrainingConfig, slices: int = SLICES) -> float:
-    """Thousand millions of operations for a case of so many slices."""
+    """Operations for a case of ``slices`` slices, in GFLOP."""
     shape = (config.pipeline["input_slices"], *config.pipeline["frame_size"])
     passes = 2 if config.pipeline.get("flip_average") else 1
     return 2 * multiplications(build_network(config), shape) * passes * slices / 1e9

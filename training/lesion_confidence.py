@@ -1,8 +1,8 @@
-"""Lesion confidence fitted on left-out patients, and its reliability diagram: ``python -m training.lesion_confidence``.
+"""Lesion confidence and its reliability diagram: ``python -m training.lesion_confidence models/<id>``.
 
-The regression of :mod:`flairseg.models.lesion_confidence` on lesions that :mod:`training.calibrate` found in
-out-of-fold probabilities. The command draws the diagram of a card that has one (``models/<id>``) beside the training
-curves; :mod:`training.publish` does so by itself.
+Fits the regression of :mod:`flairseg.models.lesion_confidence` to the lesions that :mod:`training.calibrate` finds in
+out-of-fold probabilities. The command draws the reliability diagram of a card into the folder of the training curves,
+as :mod:`training.publish` does.
 """
 
 from __future__ import annotations
@@ -26,13 +26,22 @@ from .plot_curves import compact
 CURVES = Path(__file__).parents[1] / "models" / "curves"
 #: Bins of the reliability diagram.
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-#: Weight of half the sum of the squared slopes against the log likelihood.
+#: Ridge penalty of the slopes: weight of half the sum of their squares in the negative log likelihood.
 PENALTY = 1.0
 
 
 @dataclass(frozen=True)
 class FoundLesions:
-    """Lesions of some patients: mean probability (n,), volume in mm3 (n,), whether readers drew one there (n,)."""
+    """Segmented lesions of one or several patients.
+
+    Attributes
+    ----------
+    probability : ndarray of float, shape (n,)
+        Mean lesion probability.
+    volume_mm3 : ndarray of float, shape (n,)
+    drawn : ndarray of bool, shape (n,)
+        Whether readers annotated at least one of its voxels.
+    """
 
     probability: np.ndarray
     volume_mm3: np.ndarray
@@ -40,7 +49,7 @@ class FoundLesions:
 
     @classmethod
     def of_all(cls, parts: Sequence[FoundLesions]) -> FoundLesions:
-        """Those of several, in order."""
+        """Concatenate the lesions of several patients."""
         return cls(*(np.concatenate([getattr(one, name) for one in parts]) for name in cls.__dataclass_fields__))
 
 
@@ -51,7 +60,7 @@ def found_lesions(
     least_mm3: float,
     threshold: float | None = None,
 ) -> FoundLesions:
-    """Lesions of one patient: 26-connected, drawn if one voxel overlaps with the reference.
+    """Lesions of one patient (26-connected components), annotated if one voxel overlaps with the reference.
 
     Parameters
     ----------
@@ -59,9 +68,9 @@ def found_lesions(
     reference : ndarray of uint8, shape (K, J, I)
         Class values.
     voxel_mm3, least_mm3 : float
-        Of a voxel, and of the smallest lesion that the pipeline leaves.
+        Volume of a voxel, and minimum lesion volume of the pipeline.
     threshold : float, optional
-        Probability from which on a voxel is lesion; without it, where no class is more probable.
+        Probability from which on a voxel is lesion; default: where lesion is the most probable class.
     """
     mask = probabilities.argmax(0) == LESION if threshold is None else probabilities[LESION] >= threshold
     components, count = ndimage.label(mask, np.ones((3, 3, 3)))
@@ -75,9 +84,12 @@ def found_lesions(
 
 
 def fit_confidence(lesions: FoundLesions) -> LesionConfidence | None:
-    """The regression of "drawn" on mean probability and volume, by maximum likelihood with :data:`PENALTY` on slopes.
+    """Logistic regression of "annotated" on logit mean probability and log volume, with ridge penalty :data:`PENALTY`.
 
-    None where readers drew all lesions or none, or they drew the more probable ones less: there is nothing to fit.
+    Returns
+    -------
+    LesionConfidence or None
+        None if readers annotated all lesions or none, or less often those of higher probability.
     """
     drawn = lesions.drawn.astype(float)
     if not 0 < drawn.sum() < drawn.size:
@@ -100,12 +112,12 @@ def fit_confidence(lesions: FoundLesions) -> LesionConfidence | None:
 
 
 def confidences(fitted: LesionConfidence, lesions: FoundLesions) -> np.ndarray:
-    """Confidence (n,) of lesions."""
+    """Confidence of lesions: ndarray of float, shape (n,)."""
     return np.array([fitted.drawn_share(*one) for one in zip(lesions.probability, lesions.volume_mm3, strict=True)])
 
 
 def reliability(values: np.ndarray, drawn: np.ndarray, bins: Sequence[float] = BINS) -> list[dict[str, float]]:
-    """For each bin that holds lesions: how many, their mean confidence, and the share that readers drew."""
+    """For each bin with lesions: their number, mean confidence, and the share that readers annotated."""
     rows = []
     for low, high in pairwise(bins):
         inside = (values >= low) & ((values < high) | (high == bins[-1]))
@@ -117,7 +129,7 @@ def reliability(values: np.ndarray, drawn: np.ndarray, bins: Sequence[float] = B
 
 
 def error(rows: Iterable[dict[str, float]]) -> float:
-    """Expected calibration error of a table: mean distance of confidence from the share drawn, weighted by lesions."""
+    """Expected calibration error of a reliability table: mean absolute difference, weighted by lesions."""
     table = np.array([(row["lesions"], abs(row["confidence"] - row["drawn"])) for row in rows])
     return round(float(np.average(table[:, 1], weights=table[:, 0])), 4)
 
@@ -133,12 +145,12 @@ def card_field(
     Parameters
     ----------
     fitted : LesionConfidence
-        On all patients.
+        Fit on all patients.
     left_out : sequence of (LesionConfidence, FoundLesions)
-        Lesions of each fold's patients, with the regression of the others.
+        Lesions of each fold's patients, with the regression fitted on the others.
     patients : int
     decoding : str
-        How lesions were found, in words.
+        How lesions were found, as text.
     """
     lesions = FoundLesions.of_all([one for _, one in left_out])
     values = {
@@ -149,8 +161,8 @@ def card_field(
     return {
         **asdict(fitted),
         "fitted_on": (
-            f"{lesions.drawn.size} lesions that networks trained without the patient found in {patients} patients "
-            f"({decoding}); readers drew {100 * lesions.drawn.mean():.0f} % of them (one voxel of overlap). "
+            f"{lesions.drawn.size} lesions found in {patients} patients by networks trained without the patient "
+            f"({decoding}); readers annotated {100 * lesions.drawn.mean():.0f} % of them (one voxel of overlap). "
             f"Reliability: each of {len(left_out)} folds with the regression of the other folds' patients (python -m "
             "training.calibrate)"
         ),
@@ -160,12 +172,12 @@ def card_field(
 
 
 def diagram_name(model_id: str) -> str:
-    """File of a model's reliability diagram in ``models/curves``."""
+    """File name of a model's reliability diagram in ``models/curves``."""
     return f"{model_id}-reliability.svg"
 
 
 def diagram(card: dict) -> Figure:
-    """Confidence against the share of lesions that readers drew, with Wilson intervals; areas count lesions."""
+    """Share of lesions that readers annotated by confidence, with Wilson intervals; marker area: number of lesions."""
     field = card[FIELD]
     looks = {"mean_probability": ("mean probability", COLOURS[1], "s"), "confidence": ("confidence", COLOURS[0], "o")}
     with style():
@@ -184,7 +196,7 @@ def diagram(card: dict) -> Figure:
                 axes.annotate(
                     str(count), (place, share), (7, -8), textcoords="offset points", fontsize=6.5, color=colour
                 )
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Said by the model", ylabel="Share that readers drew",
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Predicted", ylabel="Annotated by readers",
                  title=card["id"], aspect="equal")  # fmt: skip
         axes.grid(color=GRID, lw=0.6)
         axes.set_axisbelow(True)
@@ -192,11 +204,11 @@ def diagram(card: dict) -> Figure:
         for handle in legend.legend_handles:
             handle.set_sizes([24])
         told = "; ".join(f"{r['confidence']:.2f}: {r['drawn']:.2f}" for r in field["reliability"]["confidence"])
-        return finished(sheet, diagram_name(card["id"]), "", f"Confidence and share drawn: {told}")
+        return finished(sheet, diagram_name(card["id"]), "", f"Confidence and share annotated by readers: {told}")
 
 
 def draw(card: dict, folder: Path = CURVES) -> Path:
-    """Write the reliability diagram of a card and return where it is."""
+    """Write the reliability diagram of a card and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / diagram_name(card["id"])
     path.write_text(compact(diagram(card).svg), encoding="utf-8", newline="\n")

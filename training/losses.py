@@ -21,13 +21,13 @@ def soft_dice_loss(probabilities: torch.Tensor, target: torch.Tensor) -> torch.T
 
 
 def dice_cross_entropy(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Soft Dice over the foreground classes, pooled over the batch, plus cross entropy, in equal parts (source: S2).
+    """Cross entropy plus soft Dice loss of the foreground classes, pooled over the batch (source: S2).
 
     Parameters
     ----------
     logits : Tensor, shape (N, classes, H, W)
     target : Tensor of int64, shape (N, H, W)
-        Channel numbers.
+        Channel indices.
     weights : Tensor, shape (classes,), optional
         Class weights of the cross entropy.
     """
@@ -54,20 +54,20 @@ def binary_cross_entropy(
 
 
 def dice_of_sigmoids(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Soft Dice loss of sigmoid channels (source: S5); arguments as :func:`binary_cross_entropy`, no weights."""
+    """Soft Dice loss of sigmoid channels (source: S5); as :func:`binary_cross_entropy`, ``weights`` unused."""
     return soft_dice_loss(torch.sigmoid(logits.float()), target)
 
 
 def binary_cross_entropy_dice(
     logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Binary cross entropy plus soft Dice of sigmoid channels (source: S4); arguments as there."""
+    """Binary cross entropy plus soft Dice of sigmoid channels (source: S4); as :func:`binary_cross_entropy`."""
     return binary_cross_entropy(logits, target, weights) + dice_of_sigmoids(logits, target)
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor, "torch.Tensor | None"], torch.Tensor]
 
-#: Losses that a recipe may name. ``dice-ce`` reads a softmax output, the others a sigmoid one.
+#: Losses by name in a recipe. ``dice-ce`` is for softmax outputs, the others for sigmoid outputs.
 LOSSES: dict[str, Loss] = {
     "dice-ce": dice_cross_entropy,
     "bce": binary_cross_entropy,
@@ -86,12 +86,12 @@ def channel_targets(labels: torch.Tensor, output: str, classes: tuple[int, ...])
     output : str
         The card's ``output``.
     classes : tuple of int
-        Class value of each channel; classes the network does not know are background.
+        Class value of each channel; other classes are background.
 
     Returns
     -------
     Tensor
-        ``softmax``: int64 channel numbers (N, H, W). ``sigmoid``: float (N, channels, H, W), 0 or 1.
+        ``softmax``: channel indices, int64, shape (N, H, W). ``sigmoid``: float 0 or 1, shape (N, channels, H, W).
     """
     masks = torch.stack([labels == value for value in classes], 1)
     if output == "sigmoid":
@@ -102,17 +102,18 @@ def channel_targets(labels: torch.Tensor, output: str, classes: tuple[int, ...])
 def deeply_supervised(
     loss: Loss, logits: list[torch.Tensor], target: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Loss at every resolution of a deeply supervised network, halved from level to level (source: nnU-Net).
+    """Weighted loss over the resolutions of a deeply supervised network (source: nnU-Net).
 
-    The coarsest level is left out, as nnU-Net does; targets are taken down by nearest neighbour.
+    Weights are halved from level to level; the coarsest level is not used. Targets are downsampled by nearest
+    neighbour.
 
     Parameters
     ----------
     loss : callable
     logits : list of Tensor
-        Finest first.
+        Finest resolution first.
     target : Tensor
-        As ``loss`` wants it, at the finest resolution.
+        Target of ``loss`` at the finest resolution.
     weights : Tensor, optional
     """
     levels = logits[:-1] if len(logits) > 1 else logits

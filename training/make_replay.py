@@ -1,9 +1,9 @@
-"""Draw the synthetic slices that local adaptation rehearses: ``python -m training.make_replay``.
+"""Generate the synthetic slices for rehearsal in local adaptation: ``python -m training.make_replay``.
 
 They are part of the package (``flairseg/adapt/replay.npz``): slices of synthetic heads (SynthSeg label maps, Billot et
-al. 2023, Apache-2.0) with lesions of a prior (open_ms_data, Lesjak et al. 2018, CC-BY), no image of a person. The first
-ones are learnt again beside a site's cases, the last ones are for the check that nothing was forgotten. The seed is one
-that no published model was trained on.
+al. 2023, Apache-2.0) with lesions from a prior (open_ms_data, Lesjak et al. 2018, CC-BY), without any patient image.
+The first ones are rehearsed together with a site's cases, the last ones test for forgetting. No published model was
+trained with this seed.
 """
 
 from __future__ import annotations

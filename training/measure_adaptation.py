@@ -54,8 +54,8 @@ from flairseg.segmentation.postprocessing import clean_labels, remove_unsure_les
 
 from . import evaluate_sites
 from .data import SAME_PERSON, data_folder, load_tabriz
-from .pools import pool_bank
 from .sites import averaged
+from .sources import pool_bank
 
 #: Classes that Tabriz's readers drew, and those of the other sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)

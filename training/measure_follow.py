@@ -1,13 +1,13 @@
-"""Scans against re-positioned copies of themselves: the noise floor of a follow-up, and that nothing new is seen there.
+"""Test-retest variability and false changes of follow-up: ``python -m training.measure_follow``.
 
-``python -m training.measure_follow`` runs 20 trials through ``flairseg.longitudinal.follow`` and prints, for each, how
-many lesions are called new, enlarging and so on (none has changed), and then the figures that
-``flairseg/longitudinal/noise.py`` and ``registration.py`` have as constants. A trial is
+Runs 20 trials without change with ``flairseg.longitudinal.follow`` and prints for each the number
+of lesions classified as new, enlarging etc., then the figures behind the constants of
+``flairseg/longitudinal/noise.py`` and ``registration.py``. A trial compares
 
-- a Tabriz patient, or a Ljubljana patient with one scan, against a copy that was turned by up to 4 degrees and shifted
-  by up to 4 mm (cubic interpolation onto a fresh grid), with another brightness, another coil and fresh noise;
-- a digital phantom scanned twice: another tilt, other slice positions, another slice thickness, other noise. Here
-  nothing is interpolated, the head is sliced anew.
+- a scan of a Tabriz or Ljubljana patient with a copy rotated by up to 4 degrees and shifted by up to 4 mm (cubic
+  interpolation to a new grid), with other brightness, coil sensitivity and noise;
+- two scans of a digital phantom with different tilt, slice positions, slice thickness and noise, sampled anew without
+  interpolation.
 
 The Ljubljana pairs that ``evaluate_change`` measures (patients 01 and 03) are left out.
 """
@@ -32,12 +32,12 @@ from flairseg.phantom import Scan, make_phantom
 from .data import HELD_BACK, HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back
 
 PHANTOMS = 4
-#: Tabriz patients that get a second copy.
+#: Tabriz patients with a second copy.
 TWICE = 3
 
 
 def trials(folder: Path, phantoms: int) -> Iterator[tuple[str, Callable[[], tuple[Volume, Volume, np.ndarray]]]]:
-    """Name of each trial, and what makes it: scan, its copy, and the motion between them."""
+    """Name of each trial and a function that returns scan, copy, and the motion between them (4 x 4, RAS mm)."""
     found: list[tuple[str, Callable[[], tuple[Volume, Volume, np.ndarray]]]] = []
     patients = sorted((folder / "tabriz").glob("sub-*/flair.nii.gz"))
     for n, path in enumerate([*patients, *patients[:TWICE]]):
@@ -61,15 +61,15 @@ def _copied(path: Path, name: str, seed: int) -> tuple[Volume, Volume, np.ndarra
 
 
 def phantom_twice(seed: int) -> tuple[Volume, Volume, np.ndarray]:
-    """One phantom, scanned twice; it stays put in the world, the slices do not."""
+    """Two scans of one phantom, which does not move: only the slices differ."""
     first = make_phantom(seed).volume
-    # The receive field and the noise go by the shape of the image as well as by the seed.
+    # Receive field and noise depend on the shape of the image as well as on the seed.
     again = make_phantom(seed, (22, 240, 240), (0.95, 0.95, 6.2), scan=Scan(noise=0.025, tilt_deg=-5.0)).volume
     return first, replace(again, name=f"{again.name}-again"), np.eye(4)
 
 
 def record(name: str, result: FollowUp, motion: np.ndarray) -> dict:
-    """Result of a trial, ready for JSON."""
+    """Result of a trial as values for JSON."""
     found = result.registrations[0]
     k, j, i = np.nonzero(result.studies[0].labels > 0)
     affine = result.studies[0].volume.ijk_to_ras
@@ -99,7 +99,7 @@ def record(name: str, result: FollowUp, motion: np.ndarray) -> dict:
 
 
 def print_figures(records: list[dict]) -> None:
-    """The table of trials and the figures behind the constants."""
+    """Print the table of trials and the figures behind the constants."""
     states = list(records[0]["counts"])
     print(f"{'trial':20}", *(f"{s:>9}" for s in states), f"{'reg. mm':>9} {'corr.':>6} {'ventr. %':>9}")
     for r in records:
@@ -143,11 +143,9 @@ def _quantiles(values) -> str:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="default: the default model")
+    parser.add_argument("--model", help="model id or folder; default: the default model")
     parser.add_argument("--phantoms", type=int, default=PHANTOMS)
-    parser.add_argument(
-        "--records", type=Path, help="JSON lines, one per trial; trials that are there are not repeated"
-    )
+    parser.add_argument("--records", type=Path, help="JSON lines, one per trial; trials in the file are not repeated")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("N", "OF"), help="every OF-th trial only")
     arguments = parser.parse_args()
     records = []

@@ -1,4 +1,4 @@
-"""Per-patient figures under the keys that model cards have; :mod:`flairseg.evaluation` computes them."""
+"""Figures per patient with the keys of model cards, computed by :mod:`flairseg.evaluation`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flairseg.evaluation.terms import EVALUATED
 
 
 def class_dice(predicted: np.ndarray, reference: np.ndarray) -> list[float]:
-    """Dice of classes 1, 2 and 3 of two label maps; NaN where neither has the class."""
+    """Dice of classes 1, 2 and 3 of two label maps; NaN if a class is absent from both."""
     return [Overlap.of(predicted == c, reference == c).dice for c in (1, 2, 3)]
 
 
@@ -27,8 +27,8 @@ def compare(predicted: np.ndarray, reference: np.ndarray, spacing_kji: tuple[flo
     Returns
     -------
     dict
-        ``<class>_<figure>`` with classes ventricles, normal_wmh, lesion and all_wmh (2 and 3 together), and the
-        lesion-level figures (found if one voxel overlaps: S5). NaN where undefined.
+        ``<class>_<figure>`` for ventricles, normal_wmh, lesion and all_wmh (2 and 3 together), and lesion-level
+        figures (detected if one voxel overlaps: S5). NaN where undefined.
     """
     figures: dict[str, float] = {}
     for name, values in EVALUATED.items():

@@ -6,16 +6,28 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
+from flairseg.adapt.networks import LightUNet, PlainUNet
 from torch import nn
+
+from .config import CONFIGS, TrainingConfig, load_config
+
+
+def build_network(config: TrainingConfig) -> nn.Module:
+    """Untrained network of a recipe."""
+    if config.network["kind"] == "mean":
+        return MeanNetwork(build_network(load_config(CONFIGS / f"{name}.json")) for name in config.network["recipes"])
+    arguments = {key: value for key, value in config.network.items() if key != "kind"}
+    kinds = {"pix2pix": Pix2PixGenerator, "unet": PlainUNet, "nnunet2d": NnUNet2D, "light": LightUNet}
+    return kinds[config.network["kind"]](**arguments)
 
 
 class MeanNetwork(nn.Module):
-    """Several networks of softmax classes in one; its probabilities are the mean of theirs.
+    """Mean of the class probabilities (softmax) of several networks.
 
     Parameters
     ----------
     members : iterable of Module
-        Each gives logits (N, classes, H, W) of images (N, inputs, H, W).
+        Each returns logits (N, classes, H, W) for images (N, inputs, H, W).
     """
 
     def __init__(self, members: Iterable[nn.Module]) -> None:
@@ -23,26 +35,26 @@ class MeanNetwork(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logarithms of the mean probabilities (N, classes, H, W), as logits."""
+        """Logarithm of the mean probabilities, as logits: Tensor, shape (N, classes, H, W)."""
         answers = torch.stack([torch.log_softmax(member(image), 1) for member in self.members])
         return torch.logsumexp(answers, 0) - math.log(len(self.members))
 
 
 class NnUNet2D(nn.Module):
-    """S2's network, built by nnU-Net's own library (``dynamic-network-architectures``) from nnU-Net's own plan.
+    """Network of S2, built by nnU-Net's library (``dynamic-network-architectures``) from a plan of nnU-Net.
 
     Parameters
     ----------
     inputs, outputs : int
-        Input slices; logits.
+        Input slices; output channels.
     features : sequence of int
-        Features of each stage, finest first.
+        Features of each stage, finest resolution first.
     strides : sequence of int
-        Stride into each stage.
+        Stride at the start of each stage.
     kernel : int
-        Side of the kernels.
+        Kernel size.
     convolutions : int
-        Convolutions a stage, on the way down and up alike.
+        Convolutions per stage of encoder and decoder.
     """
 
     def __init__(
@@ -66,18 +78,24 @@ class NnUNet2D(nn.Module):
         self.body.apply(InitWeights_He(1e-2))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Logits (N, outputs, H, W); in training those of every resolution, finest first."""
+        """Logits (N, outputs, H, W); in training a list over resolutions, finest first."""
         self.body.decoder.deep_supervision = self.training
         return self.body(image)
 
 
 class Pix2PixGenerator(nn.Module):
-    """S1's generator: U-Net of 8 down and 7 + 1 up blocks, one gray-level output in [0, 1].
+    """Generator of S1: U-Net with 8 encoder and 7 + 1 decoder blocks and one gray-level output in [0, 1].
 
-    Down: 4 x 4 stride-2 convolution, batch norm, leaky ReLU; up: transposed convolution, batch norm, dropout on the
-    first three, ReLU; skips. Pix2pix trains and runs with the statistics of its batch of one image, so its batch norm
-    is written here as the instance norm that it amounts to. Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8 (width
-    64 as published).
+    Encoder: 4 x 4 convolution with stride 2, batch norm, leaky ReLU; decoder: transposed convolution, batch norm,
+    dropout in the first three blocks, ReLU; skip connections. Pix2pix uses the statistics of a batch of one image in
+    training and inference: its batch norm is equivalent to the instance norm used here.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Input slices; output channels.
+    width : int
+        Channels are ``width`` times 1, 2, 4, 8, 8, 8, 8, 8; 64 as published.
     """
 
     def __init__(self, inputs: int = 1, outputs: int = 1, width: int = 64) -> None:
@@ -113,7 +131,7 @@ class Pix2PixGenerator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """S1's PatchGAN on (image, mask): logits of overlapping 70 x 70 patches."""
+    """PatchGAN discriminator of S1 on image and mask: logits of overlapping 70 x 70 patches."""
 
     def __init__(self, inputs: int = 2, width: int = 64) -> None:
         super().__init__()
@@ -133,9 +151,9 @@ class PatchDiscriminator(nn.Module):
 
 
 def _pix2pix_init(network: nn.Module, width: int) -> None:
-    """Normal initialisation with deviation 0.02, as pix2pix (Isola et al. 2017) does at 64 first filters.
+    """Normal initialisation with standard deviation 0.02 as in pix2pix (Isola et al. 2017), for 64 first filters.
 
-    A narrower network sums over fewer channels: its weights start larger, so that signals do not.
+    Narrower networks sum over fewer channels: larger initial weights keep the variance of the signal.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

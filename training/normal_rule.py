@@ -1,10 +1,10 @@
-"""S1's rule for normal periventricular WMH, calibrated on hand-drawn slices.
+"""Rule of S1 for normal periventricular WMH, calibrated on manually annotated slices.
 
-S1 dilates the ventricles, takes the bright pixels of that rim and removes lesions. How wide the rim is and how bright
-"bright" is were fitted to the hand-drawn normal class of one patient (``tabriz_normal_abnormal``, 101228): Dice 0.75
-against the hand, where a threshold at the brain's median gives 0.45. On the other hand-drawn patient (110497, whose
-ventricles had to come from the fold models) the fitted rule reaches Dice 0.54, precision 0.85, recall 0.40, and the
-models trained with it 0.56: the hand draws more there than the rule does (``evaluate_normal.py``).
+S1 dilates the ventricles, selects the bright pixels of this rim and removes lesions. Width of the rim and brightness
+threshold were fitted to the manual annotation of one patient (``tabriz_normal_abnormal``, 101228): Dice 0.75, compared
+with 0.45 for a threshold at the brain's median. For the other annotated patient (110497, with ventricles of the fold
+models) the fitted rule reaches Dice 0.54, precision 0.85 and recall 0.40, and the models trained with it 0.56: the
+manual annotation is more extensive there (:mod:`.evaluate_normal`).
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import numpy as np
 from scipy import ndimage
 
 RIM_MM = 3.7
-#: The threshold is this many robust standard deviations above the median of the brain.
+#: Threshold in robust standard deviations above the median of the brain; limited to a range of the median's multiples.
 DEVIATIONS = 1.9
 THRESHOLD_RANGE = (1.2, 1.42)
 
 
 def brightness_threshold(slices: np.ndarray, brain: np.ndarray) -> float:
-    """Intensity above which periventricular tissue is hyperintense, in the image's unit.
+    """Intensity above which periventricular tissue is hyperintense, in the unit of the image.
 
     Parameters
     ----------
-    slices, brain : ndarray, shape (slices, rows, columns)
-        Intensities and rough brain mask.
+    slices : ndarray, shape (slices, rows, columns)
+        Intensities.
+    brain : ndarray of bool, same shape
+        Rough brain mask.
     """
     values = slices[brain].astype(np.float32)
     median = float(np.median(values))
@@ -43,7 +45,7 @@ def normal_rim(
         Intensities.
     ventricles, lesions, brain : ndarray of bool, same shape
     pixel_mm : float
-        In-plane pixel size.
+        In-plane pixel size in mm.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules that a recipe may name."""
+"""Optimisers and learning-rate schedules of the recipes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .config import TrainingConfig
 
 
 def build_optimiser(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all weights.
+    """Optimiser of a recipe for all weights.
 
     Raises
     ------
     ValueError
-        If the recipe names another kind than adamw, adam or sgd.
+        If its kind is not adamw, adam or sgd.
     """
     arguments = {key: value for key, value in config.optimiser.items() if key not in ("kind", "clip_norm")}
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
@@ -27,18 +27,18 @@ def build_optimiser(config: TrainingConfig, network: torch.nn.Module) -> torch.o
 
 
 class Schedule:
-    """The learning rate of each step; its state goes into the checkpoint.
+    """Learning-rate schedule; its state is part of the checkpoint.
 
     Parameters
     ----------
     config : TrainingConfig
     steps_per_epoch : int
-        Steps in which as many slices are seen as the training set holds.
+        Steps in which as many slices are drawn as the training set contains.
 
     Raises
     ------
     ValueError
-        If the recipe names another kind than poly or plateau.
+        If its kind is not poly or plateau.
     """
 
     def __init__(self, config: TrainingConfig, steps_per_epoch: int) -> None:
@@ -55,7 +55,7 @@ class Schedule:
         return self.state["rate"] * warm
 
     def saw(self, loss: float) -> None:
-        """Take note of a step's loss; at the end of an epoch a plateau lowers the rate."""
+        """Record the loss of a step; on a plateau, lower the rate at the end of an epoch."""
         state, settings = self.state, self.settings
         if settings["kind"] != "plateau":
             return

@@ -1,8 +1,8 @@
-"""S2's network as nnU-Net itself plans it: ``python -m training.plan_nnunet --config CONFIG``.
+"""Plan the network of S2 with nnU-Net: ``python -m training.plan_nnunet --config CONFIG``.
 
-Writes the annotated patients, prepared as the recipe says, as an nnU-Net data set into a temporary folder, lets
-nnU-Net's own code (package ``nnunetv2``) take its fingerprint and plan, and prints the 2D plan as a recipe's
-``network``. Training needs nnU-Net's architecture library alone, not this.
+Writes the annotated patients, preprocessed as in the recipe, as an nnU-Net data set to a temporary folder, runs
+fingerprint extraction and planning of nnU-Net (package ``nnunetv2``), and prints the 2D plan as ``network`` of a
+recipe. Training needs nnU-Net's architecture library only.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from flairseg.adapt.framed import FramedCase, frame_case
 from .config import TrainingConfig, load_config
 from .data import data_folder, load_tabriz
 
-#: nnU-Net takes only names of this form.
+#: Data set name in the form that nnU-Net requires.
 DATASET = "Dataset001_Flair"
-#: nnU-Net's features end at this multiple of the first ones (512 / 32).
+#: Ratio of nnU-Net's maximum to first number of features (512 / 32).
 WIDEST = 16
 
 
 def write_dataset(cases: list[FramedCase], classes: tuple[int, ...], folder: Path, slice_mm: float) -> None:
-    """Write framed cases as nnU-Net wants its raw data: NIfTI files and ``dataset.json``.
+    """Write framed cases as raw data of nnU-Net: NIfTI files and ``dataset.json``.
 
     Parameters
     ----------
     cases : list of FramedCase
     classes : tuple of int
-        Class value of each of the network's channels, background first; nnU-Net numbers them 0, 1, ...
+        Class value of each output channel, background first; numbered 0, 1, ... for nnU-Net.
     folder : Path
     slice_mm : float
-        Distance of slices; pixels count as 1 mm, for frames have no unit that nnU-Net would need.
+        Slice distance; pixels are written as 1 mm.
     """
     import SimpleITK as sitk
 
@@ -61,13 +61,18 @@ def write_dataset(cases: list[FramedCase], classes: tuple[int, ...], folder: Pat
 
 
 def plan(config: TrainingConfig, width: int) -> dict[str, Any]:
-    """nnU-Net's 2D plan for the annotated patients: the recipe's ``network``, with patch and batch size beside it.
+    """2D plan of nnU-Net for the annotated patients.
 
     Parameters
     ----------
     config : TrainingConfig
     width : int
-        First features; 32 is nnU-Net's own choice.
+        Features of the first stage; nnU-Net's default is 32.
+
+    Returns
+    -------
+    dict
+        ``network`` of a recipe, ``patch_size``, ``batch_size`` and ``architecture``.
     """
     cases = [frame_case(case, config.preprocessing) for case in load_tabriz(data_folder())]
     with tempfile.TemporaryDirectory() as temporary:
@@ -109,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("configs") / "s2-nnunet.json")
     parser.add_argument("--published", action="store_true", help="the published resolution")
-    parser.add_argument("--width", type=int, default=32, help="first features (nnU-Net's own: 32)")
+    parser.add_argument("--width", type=int, default=32, help="features of the first stage (nnU-Net's default: 32)")
     arguments = parser.parse_args()
     found = plan(load_config(arguments.config, arguments.published), arguments.width)
     print(json.dumps(found))

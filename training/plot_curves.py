@@ -1,7 +1,7 @@
-"""Training curves as plots: ``python -m training.plot_curves --runs runs --output models/curves``.
+"""Plot training curves: ``python -m training.plot_curves --runs runs --output models/curves``.
 
-One picture a recipe, all its runs (folds and all patients) in it: loss, and Dice and area under the precision-recall
-curve of the patients that a fold left out. Drawn by the same function as in the report of ``flairseg evaluate``.
+One figure per recipe with all its runs (folds and all patients): loss, and Dice and area under the precision-recall
+curve of held-out patients. Drawn by the function that draws them for the report of ``flairseg evaluate``.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ from flairseg.evaluation.logs import read_training_log
 from flairseg.evaluation.results import TrainingLog
 from flairseg.reporting.drawing import style
 
-#: Size that a picture in git must not exceed, bytes.
+#: Maximum size of a figure in git, bytes.
 LARGEST = 80_000
 _FOLD = re.compile(r"(?P<recipe>.+)-fold(?P<fold>\d+)")
 
 
 def find_logs(runs: Path) -> dict[str, list[TrainingLog]]:
-    """The logs of each recipe in a folder of runs: its folds in order, then the run on all patients.
-
-    Logs that hold nothing yet are left out.
-    """
+    """Logs of each recipe in a folder of runs: folds in order, then the run on all patients; without empty logs."""
     found: dict[str, list[tuple[float, TrainingLog]]] = {}
     for path in sorted(runs.glob("*/log.csv")):
         match = _FOLD.fullmatch(path.parent.name)
         recipe, order = (match["recipe"], float(match["fold"])) if match else (path.parent.name, float("inf"))
-        has_folds = any(runs.glob(f"{recipe}-fold*"))  # Pre-training has none, and no patients.
+        has_folds = any(runs.glob(f"{recipe}-fold*"))  # Pre-training has neither folds nor patients.
         name = f"fold {match['fold']}" if match else "all patients" if has_folds else "whole run"
         try:
             found.setdefault(recipe, []).append((order, read_training_log(path, name)))
@@ -41,12 +38,12 @@ def find_logs(runs: Path) -> dict[str, list[TrainingLog]]:
 
 
 def plot(logs: dict[str, list[TrainingLog]], output: Path) -> list[Path]:
-    """Write ``<recipe>.svg`` for each recipe, and return what was written.
+    """Write ``<recipe>.svg`` for each recipe and return the paths.
 
     Raises
     ------
     ValueError
-        If a picture is larger than :data:`LARGEST`.
+        If a figure is larger than :data:`LARGEST`.
     """
     output.mkdir(parents=True, exist_ok=True)
     made = []
@@ -65,7 +62,7 @@ def plot(logs: dict[str, list[TrainingLog]], output: Path) -> list[Path]:
 
 
 def compact(svg: str) -> str:
-    """The same picture in fewer bytes: short coordinates, no comments, no line breaks."""
+    """Reduce the size of an SVG: coordinates with two decimals, no comments, no line breaks."""
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=[\s\"(,MLCQz-])(\d+\.\d{2})\d+", r"\1", svg)
     return re.sub(r">\s+<", "><", svg).strip() + "\n"
@@ -79,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     made = plot(find_logs(arguments.runs), arguments.output)
     if not made:
-        sys.exit(f"{arguments.runs} holds no training log with figures")
+        sys.exit(f"{arguments.runs} contains no training log with figures")
     for path in made:
         print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
 

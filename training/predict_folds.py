@@ -1,11 +1,11 @@
-"""Out-of-fold predictions: every patient is segmented by the model that never saw it, through the shipped pipeline.
+"""Out-of-fold predictions with the shipped pipeline, each patient by the model of the fold that left it out.
 
 ``python -m training.predict_folds --recipe s3-unet --runs runs --output runs/predictions``
 
-For each fold the checkpoint (``<runs>/<recipe>-fold<k>/last.pt``) is exported to ONNX in a temporary folder and
-segments the fold's left-out patients: ``<output>/<recipe>/<patient>_labels.nii.gz`` and ``_probabilities.nii.gz``. What
-is there and newer than its checkpoint is kept, so the command can be stopped and started again. The references go to
-``<output>/references``. :mod:`training.compare_systems` makes the table of all systems from these files.
+The checkpoint of each fold (``<runs>/<recipe>-fold<k>/last.pt``) is exported to ONNX in a temporary folder and segments
+the held-out patients: ``<output>/<recipe>/<patient>_labels.nii.gz`` and ``_probabilities.nii.gz``. Files newer than
+their checkpoint are kept, so that the command can be interrupted and continued. References go to
+``<output>/references``. :mod:`training.compare_systems` evaluates these files.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from .config import CONFIGS, TrainingConfig, load_config
 from .data import data_folder, folds, load_tabriz
 from .evaluate import fold_card, fold_network
 from .export import write_model
-from .train import run_folder
+from .run import run_folder
 
 REFERENCES = "references"
 LABELS, PROBABILITIES = "_labels.nii.gz", "_probabilities.nii.gz"
 
 
 def write_references(cases: list[Case], output: Path) -> list[Path]:
-    """The annotated label maps, with the normal class by rule or by hand, as files.
+    """Write the reference label maps; existing files are kept.
 
     Parameters
     ----------
     cases : list of Case
         From :func:`~.data.load_tabriz`.
     output : Path
-        Folder of the predictions; they go to ``references`` in it. Files that are there are kept.
+        Folder of the predictions; files go to its subfolder ``references``.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def write_references(cases: list[Case], output: Path) -> list[Path]:
 
 
 def missing(patients: list[str], folder: Path, checkpoint: Path) -> list[str]:
-    """Patients without both files in ``folder``, or with files older than the checkpoint."""
+    """Patients with a missing file in ``folder``, or one older than the checkpoint."""
     trained = checkpoint.stat().st_mtime
 
     def there(name: str) -> bool:
@@ -71,33 +71,34 @@ def missing(patients: list[str], folder: Path, checkpoint: Path) -> list[str]:
 
 
 def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, folder: Path) -> list[str]:
-    """Segment the left-out patients of one fold.
+    """Segment the held-out patients of one fold.
 
     Parameters
     ----------
     config : TrainingConfig
-        With its ``fold``.
+        With ``fold``.
     cases : dict of str to Case
         All patients, by name.
     runs : Path
+        Folder of the runs.
     folder : Path
-        Of the recipe's predictions.
+        Folder of the recipe's predictions.
 
     Returns
     -------
     list of str
-        Patients that were segmented now.
+        Patients that were segmented.
 
     Raises
     ------
     FileNotFoundError
         If the fold has no checkpoint.
     ValueError
-        If the checkpoint was trained on other folds than the recipe has.
+        If the checkpoint was trained with other folds.
     """
     checkpoint = run_folder(config, runs) / "last.pt"
     if not checkpoint.exists():
-        raise FileNotFoundError(f"{checkpoint} is not there: train fold {config.fold} of {config.name} first")
+        raise FileNotFoundError(f"{checkpoint} does not exist: train fold {config.fold} of {config.name} first")
     patients = missing(folds(list(cases), config.folds)[config.fold], folder, checkpoint)
     if not patients:
         return []
@@ -117,16 +118,16 @@ def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, fol
 def predict(
     config: TrainingConfig, cases: dict[str, Case], runs: Path, output: Path, unfinished: bool = False
 ) -> list[int]:
-    """Segment the left-out patients of every fold that is trained, and return the folds that are not.
+    """Segment the held-out patients of every trained fold, and return the folds that are not trained yet.
 
     Parameters
     ----------
     config, cases, runs
-        As for :func:`predict_fold`, whatever fold the configuration names.
+        As for :func:`predict_fold`; the ``fold`` of the configuration is ignored.
     output : Path
-        Folder of all recipes' predictions.
+        Folder of the predictions of all recipes.
     unfinished : bool
-        Take folds as well that are still being trained.
+        Include folds whose training is not complete.
     """
     lacking = []
     for fold in range(config.folds):
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", required=True, help="name of a recipe (may be repeated)")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, default=Path("runs/predictions"))
-    parser.add_argument("--unfinished", action="store_true", help="take folds as well that are still being trained")
+    parser.add_argument("--unfinished", action="store_true", help="include folds whose training is not complete")
     arguments = parser.parse_args()
     cases = {case.name: case for case in load_tabriz(data_folder())}
     write_references(list(cases.values()), arguments.output)
@@ -155,7 +156,7 @@ def main() -> None:
     for recipe in arguments.recipe:
         path = CONFIGS / f"{recipe}.json"
         if not path.exists():
-            sys.exit(f"{recipe} is no recipe: {', '.join(sorted(p.stem for p in CONFIGS.glob('*.json')))} are")
+            sys.exit(f"{recipe} is not one of the recipes {', '.join(sorted(p.stem for p in CONFIGS.glob('*.json')))}")
         lacking = predict(load_config(path), cases, arguments.runs, arguments.output, arguments.unfinished)
         if lacking:
             incomplete[recipe] = lacking

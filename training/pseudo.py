@@ -1,9 +1,8 @@
-"""Self-training: label the unlabelled scanners with the fold models, for the final model's training.
+"""Pseudo-labels for self-training: unlabelled scans segmented by the fold models, for the final model.
 
-``python -m training.pseudo --config CONFIG --runs runs --output runs/cache/pseudo.npz`` averages the fold
-models (and their left-right mirror images) over the unlabelled Ljubljana FLAIR. The slices of the second patient with a
-hand-drawn normal class (110497), whose ventricles were not drawn, join with the averaged models' ventricles and the
-hand's white matter.
+``python -m training.pseudo --config CONFIG --runs runs --output runs/cache/pseudo.npz`` averages the fold models over
+each unlabelled Ljubljana FLAIR and its mirror image. Slices of the second patient with manually annotated normal WMH
+(110497) are added with the annotated WMH and the averaged models' ventricles, which were not annotated.
 """
 
 from __future__ import annotations
@@ -26,18 +25,22 @@ from .config import TrainingConfig, load_config
 from .data import HELD_BACK_LONGITUDINAL, data_folder, read, refuse_held_back, split_hand_drawn
 from .export import load_average
 
-#: The pictures of 110497 were scaled to fill their frame; this pixel size and slice distance suit its middle slices.
+#: Slice distance and pixel size of 110497 (slice, row, column), valid for its middle slices: the pictures were scaled
+#: individually to fill the frame.
 HAND_DRAWN_SPACING_MM = (6.8, 0.75, 0.75)
 HAND_DRAWN_SLICES = range(6, 15)
-
-
-#: Teachers hesitate about lesions of scanners that they have not seen: a lesion reaches to where they give it this.
+#: Lesion probability down to which lesions are extended: the models are less certain on unseen scanners.
 LESION_GROWTH = 0.3
 
 
 @torch.inference_mode()
 def ensemble(networks: list[torch.nn.Module], prepared: Prepared, config: PipelineConfig) -> np.ndarray:
-    """Class probabilities averaged over networks and left-right mirror images, float32 (slices, 4, rows, columns)."""
+    """Class probabilities averaged over networks and left-right mirror images.
+
+    Returns
+    -------
+    ndarray of float32, shape (slices, 4, rows, columns)
+    """
     out = []
     for batch in prepared.batches(8):
         images = torch.from_numpy(batch)
@@ -50,17 +53,17 @@ def ensemble(networks: list[torch.nn.Module], prepared: Prepared, config: Pipeli
 
 
 def teach(probabilities: np.ndarray) -> np.ndarray:
-    """Labels (slices, rows, columns) of teachers' probabilities (slices, 4, rows, columns)."""
+    """Pseudo-labels (slices, rows, columns) from probabilities (slices, 4, rows, columns)."""
     labels = probabilities.argmax(1).astype(np.uint8)
     return grow_lesions(labels, probabilities[:, LESION], LESION_GROWTH)
 
 
 def hand_drawn_110497(folder: Path) -> tuple[Volume, np.ndarray, np.ndarray]:
-    """Pictures of patient 110497 as a volume, with the drawn normal and abnormal WMH (bool, same shape)."""
+    """Pictures of patient 110497 as a volume, with annotated normal and abnormal WMH (bool, same shape)."""
     from matplotlib.image import imread
 
     pictures = np.stack([imread(folder / f"110497_{n}.png").astype(np.float32) for n in range(1, 21)])
-    # The pictures show the patient's left on the left; canonical slices run the other way.
+    # The pictures show the patient's left on the left, canonical slices on the right.
     images, masks = pictures[:, :, :256][:, :, ::-1], pictures[:, :, 256:][:, :, ::-1]
     drawn = [split_hand_drawn(mask / pictures.max()) for mask in masks]
     k, j, i = HAND_DRAWN_SPACING_MM
@@ -70,7 +73,7 @@ def hand_drawn_110497(folder: Path) -> tuple[Volume, np.ndarray, np.ndarray]:
 
 
 def label(config: TrainingConfig, networks: list[torch.nn.Module]) -> dict[str, np.ndarray]:
-    """Images (quantised), labels and brain masks of all slices, as ``sources.PseudoSource`` reads them."""
+    """Quantised images, labels and brain masks of all slices, for :class:`.sources.PseudoSource`."""
     images, labels, masks = [], [], []
 
     def add(prepared: Prepared, predicted: np.ndarray, slices: range) -> None:
@@ -100,7 +103,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--fold", type=int, action="append", help="teachers (default: all folds)")
+    parser.add_argument("--fold", type=int, action="append", help="model to use (may be repeated; default: all folds)")
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     teachers = arguments.fold or range(config.folds)

@@ -1,8 +1,8 @@
-"""Make a published system's model folder: ``python -m training.publish --recipe s4-deepwml --runs runs``.
+"""Make the model folder of a recipe: ``python -m training.publish --recipe s4-deepwml --runs runs``.
 
-The run on all patients (``<runs>/<recipe>/last.pt``) becomes ``models/<id>/model.onnx``; its card takes the fields in
-``cards/<id>.json``, what the run cost (``finished.json``), and the figures of the out-of-fold predictions that
-:mod:`training.predict_folds` wrote.
+The run on all patients (``<runs>/<recipe>/last.pt``) is exported to ``models/<id>/model.onnx``. Its card has the fields
+of ``cards/<id>.json``, the cost of the run (``finished.json``), and the figures of the out-of-fold predictions
+(:mod:`training.predict_folds`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CARDS, MODELS = Path(__file__).with_name("cards"), Path(__file__).resolve().pare
 
 
 def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:
-    """The card's ``results`` entry of a recipe's out-of-fold predictions; classes that it does not know are left out.
+    """Entry of ``results`` in the card for the out-of-fold predictions of a recipe, with the classes of its network.
 
     Raises
     ------
     FileNotFoundError
-        If a patient of the references has no prediction.
+        If a patient with a reference has no prediction.
     """
     figures = {}
     for reference in sorted((predictions / REFERENCES).glob(f"*{LABELS}")):
@@ -62,13 +62,13 @@ def out_of_fold_entry(config: TrainingConfig, predictions: Path) -> dict:
         f"Tabriz (1.5 T, 6-8 mm), {config.folds}-fold cross-validation over patients",
         len(figures),
         f"python -m training.predict_folds --recipe {config.name} && python -m training.publish --recipe {config.name}",
-        "Mean ± SD over patients, each segmented by the fold that never saw it, through the shipped pipeline. The "
-        "shipped weights are those of the run on all patients, at the same budget.",
+        "Mean ± SD over patients, each segmented by the model of the fold that left it out, with the shipped pipeline. "
+        "The shipped weights are those of the run on all patients, trained with the same budget.",
     )
 
 
 def measured(paths: list[Path]) -> list[dict]:
-    """Entries of a card's ``results`` from JSON files, each an entry or a list of them under ``entries``."""
+    """Entries of ``results`` from JSON files, each with one entry or a list ``entries``."""
     out: list[dict] = []
     for path in paths:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -77,20 +77,20 @@ def measured(paths: list[Path]) -> list[dict]:
 
 
 def in_words(fitted: dict) -> str:
-    """Result of :mod:`~training.calibrate`, for a card."""
+    """Result of :mod:`~training.calibrate` as text for a card."""
     used, best = fitted["all"]["temperature"], sorted(one["fitted"] for one in fitted["folds"])
-    divided = f"logits divided by {used:.3f}" if used != 1 else "probabilities as the network gives them"
+    divided = f"logits divided by {used:.3f}" if used != 1 else "probabilities of the network without scaling"
     bins = {key: "; ".join(
-        f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % drawn"
+        f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % annotated"
         for row in fitted[key]
     ) for key in ("lesions_before", "lesions_left_out")}  # fmt: skip
     chosen = ", ".join(f"{name} {value}" for name, value in fitted["all"]["pipeline"].items())
     return (
-        f"{divided}, {chosen}, fitted on left-out patients; in cross-validation on those of the "
-        "other folds (python -m training.calibrate). Share of the lesions found by argmax that readers drew, "
-        f"by mean probability: {bins['lesions_before']}. At the temperatures that the other folds' patients give "
-        f"({best[0]:.1f} to {best[-1]:.1f}): {bins['lesions_left_out']}. Calibration error of lesion probabilities "
-        f"{fitted['error_before']:.3f}, at those {fitted['error_left_out']:.3f}"
+        f"{divided}, {chosen}, fitted on held-out patients; in cross-validation on those of the other folds (python -m "
+        "training.calibrate). Share of the lesions found by argmax that readers annotated, by mean probability: "
+        f"{bins['lesions_before']}. With temperatures fitted on the other folds' patients ({best[0]:.1f} to "
+        f"{best[-1]:.1f}): {bins['lesions_left_out']}. Calibration error of lesion probabilities "
+        f"{fitted['error_before']:.3f}, with these temperatures {fitted['error_left_out']:.3f}"
     )
 
 
@@ -99,19 +99,19 @@ def cost(folder: Path) -> str:
     spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
     return (
         f"{spent['steps']} steps of batch {spent['batch']}, {spent['minutes']} minutes of wall time on one thread of a "
-        f"2-core {spent['machine']} CPU that did other things as well, PyTorch {spent['torch']}"
+        f"shared 2-core {spent['machine']} CPU, PyTorch {spent['torch']}"
     )
 
 
 def phantom_slices(config: TrainingConfig) -> torch.Tensor:
-    """Network input for the digital phantom: Tensor, shape (slices, channels, rows, columns)."""
+    """Network input of the digital phantom: Tensor of float32, shape (slices, channels, rows, columns)."""
     stack = SliceStack.from_volume(make_phantom(0).volume, config.pipeline["plane"])
     return torch.from_numpy(np.concatenate(list(preprocess(stack, config.preprocessing).batches(8))))
 
 
 @torch.inference_mode()
 def draws(network: torch.nn.Module, slices: torch.Tensor, config: TrainingConfig) -> bool:
-    """Whether a network gives any pixel of some slices to a class other than background."""
+    """Whether a network segments anything: a pixel of some slices with probability above 0.5 of a foreground class."""
     answers = decode(torch.cat([network.eval()(one[None]) for one in slices]).numpy(), config.preprocessing)
     return bool((answers[:, 1:] > 0.5).any())
 
@@ -124,24 +124,30 @@ def publish(
     results: list[Path] | None = None,
     decoding: Path | None = None,
 ) -> tuple[Path, float]:
-    """Write ``models/<id>`` and return it with the largest difference between ONNX and PyTorch on the phantom.
+    """Write a model folder, ``models/<id>``.
 
     Parameters
     ----------
     recipe : str
     runs, predictions, models : Path
+        Folders of runs, out-of-fold predictions and models.
     results : list of Path, optional
-        Measured results for the card (JSON: an entry, or ``entries``), in place of the out-of-fold predictions'.
+        Results for the card (JSON: an entry, or ``entries``), instead of those of the out-of-fold predictions.
     decoding : Path, optional
-        What :mod:`~training.calibrate` wrote: temperature and decoding (``all``), and the lesion confidence where
-        it was fitted.
+        Output of :mod:`~training.calibrate`: temperature and decoding (``all``), and lesion confidence if fitted.
+
+    Returns
+    -------
+    folder : Path
+    difference : float
+        Largest difference of probabilities between ONNX and PyTorch on the phantom.
 
     Raises
     ------
     FileNotFoundError
         If the recipe has no card fields.
     RuntimeError
-        If the network draws nothing in the phantom, or ONNX and PyTorch differ on it.
+        If the network segments nothing in the phantom, or ONNX and PyTorch differ on it.
     """
     config = load_config(CONFIGS / f"{recipe}.json")
     found = sorted(CARDS.glob(f"{recipe}-v*.json"))
@@ -153,7 +159,7 @@ def publish(
     folder = models / card["id"]
     network, slices = load_average(config, runs / recipe / "last.pt"), phantom_slices(config)
     if not draws(network, slices, config):
-        raise RuntimeError(f"{recipe} draws nothing in the phantom: train it again, with another --seed")
+        raise RuntimeError(f"{recipe} segments nothing in the phantom: train it again with another seed")
     if decoding:
         fitted = json.loads(decoding.read_text(encoding="utf-8"))
         config = decoded(config, network, fitted["all"])
@@ -181,7 +187,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--predictions", type=Path, default=Path("runs/predictions"))
     parser.add_argument("--result", type=Path, action="append", help="measured results (JSON), repeatable")
-    parser.add_argument("--decoding", type=Path, help="what training.calibrate wrote")
+    parser.add_argument("--decoding", type=Path, help="file written by training.calibrate")
     arguments = parser.parse_args()
     for recipe in arguments.recipe:
         folder, difference = publish(
@@ -191,7 +197,7 @@ def main() -> None:
             results=arguments.result,
             decoding=arguments.decoding,
         )
-        print(f"{folder}: largest difference to PyTorch {difference:.2g}")
+        print(f"{folder}: largest difference from PyTorch {difference:.2g}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Train the published systems one after another: ``python -m training.queue --output runs --workers 2``.
+"""Train the compared systems: ``python -m training.queue --output runs --workers 2``.
 
-Fold 0 of every system comes first, so that each recipe can be judged early; then the other folds, then the models on
-all patients. Every run is a process of its own with one thread. SIGTERM or Ctrl-C stops the runs in work, each with its
-checkpoint, and starts no other; started again, the queue goes on where it was. Runs that are complete are left alone, a
-run that fails is reported and does not stop the rest.
+Fold 0 of every system is trained first, then the other folds, then the models on all patients. Each run is a separate
+process with one thread. SIGTERM or Ctrl-C stops the current runs after saving their checkpoints; started again, the
+queue continues. Complete runs are skipped; a failed run is reported and does not stop the others.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from .checkpoint import FINISHED, STOPPED, StopRequest
 from .config import CONFIGS, TrainingConfig, load_config, shared_budget
-from .train import run_folder
+from .run import run_folder
 
 log = logging.getLogger("flairseg.training")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -28,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @dataclass
 class Job:
-    """One run: a recipe on a fold, on all patients, or ``once`` on no patients at all (pre-training)."""
+    """A run: a recipe on a fold or on all patients; ``once``: without patients and folds (pre-training)."""
 
     recipe: Path
     config: TrainingConfig
@@ -42,7 +41,7 @@ class Job:
         return (self.folder / FINISHED).exists()
 
     def ready(self, output: Path) -> bool:
-        """Whether the run that this one starts from is complete (or its weights were brought from elsewhere)."""
+        """Whether the run that provides the initial weights is complete, or their file exists."""
         if not self.config.init:
             return True
         first = Path(self.config.init)
@@ -58,14 +57,14 @@ class Job:
 
 
 def plan(output: Path, recipes: list[str] | None = None, configs: Path = CONFIGS) -> list[Job]:
-    """All runs in the order in which they are to be trained.
+    """All runs in the order of training.
 
     Parameters
     ----------
     output : Path
         Folder of the runs.
     recipes : list of str, optional
-        Only these; default: those of the shared budget.
+        Only these; default: those of the shared budget (``budget.json``).
     configs : Path
         Folder of the recipes.
     """
@@ -85,16 +84,16 @@ def plan(output: Path, recipes: list[str] | None = None, configs: Path = CONFIGS
 
 
 def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: float = 1.0) -> list[Job]:
-    """Work through the jobs and return those that failed.
+    """Run the jobs and return those that failed.
 
     Parameters
     ----------
     jobs : list of Job
     output : Path
     workers : int
-        Runs side by side.
+        Maximum number of simultaneous runs.
     niceness : int
-        Added to the runs' niceness.
+        Niceness of the runs.
     poll_s : float
         Seconds between checks of the runs.
     """
@@ -130,14 +129,14 @@ def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: 
                 log.info("%s: started", job.folder.name)
             if not working:
                 for job in waiting:
-                    log.warning("%s: starts from %s, which no run here makes", job.folder.name, job.config.init)
+                    log.warning("%s: starts from %s, which no run here provides", job.folder.name, job.config.init)
                 return failed + waiting
             time.sleep(poll_s)
     return failed
 
 
 def _search_path() -> str:
-    """Environment in which the runs find this repository's packages."""
+    """``PYTHONPATH`` with the packages of this repository."""
     parts = [str(REPOSITORY), str(REPOSITORY / "FlairSegExtension"), os.environ.get("PYTHONPATH", "")]
     return os.pathsep.join(part for part in parts if part)
 
@@ -150,7 +149,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, action="append", help="only this fold (may be repeated)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--nice", type=int, default=0, help="niceness of the runs")
-    parser.add_argument("--list", action="store_true", help="show the runs and what is left of them")
+    parser.add_argument("--list", action="store_true", help="list the runs and their states")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     output = arguments.output.resolve()

@@ -1,6 +1,6 @@
-"""Data sets of other scanners as banks of slices, with the classes that each of them knows.
+"""Data sets of several sites as banks of slices, each with its annotated classes.
 
-A set that is not there is left out, and why is said (:class:`Absent`); folds leave whole persons out of every set.
+Missing sets are skipped with a log message (:class:`Absent`); folds hold out whole persons of every set.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from .pseudo import HAND_DRAWN_SLICES, hand_drawn_110497
 
 log = logging.getLogger("flairseg.training")
 
-#: Never to be trained or tuned on, by set (see the data's README).
+#: Held back for final tests, never used for training or tuning (see the data's README).
 HELD_BACK_MSLESSEG = frozenset({"P39"})
 HELD_BACK_MUSLIM = frozenset({13, 19, 25, 34})
-#: MSLesSeg's 1 mm slices are used as they are and averaged by so many.
+#: Numbers of adjacent 1 mm slices of MSLesSeg that are averaged.
 MSLESSEG_THICKNESS = (1, 3, 5)
-#: Every n-th of unaveraged slices is kept: neighbours are alike.
+#: Of single 1 mm slices, every n-th is used, since neighbours are similar.
 EVERY = 3
 
 
 class Absent(Exception):
-    """A missing data set; its message states which and where it was expected."""
+    """A data set is missing; the message names it and its expected folder."""
 
 
 def _folder(data: Path, name: str) -> Path:
     if not (data / name).is_dir():
-        raise Absent(f"{name} left out: no folder {data / name}")
+        raise Absent(f"{name} skipped: no folder {data / name}")
     return data / name
 
 
 def slices_of(case: FramedCase, labels: np.ndarray, every: int = 1) -> tuple[str, np.ndarray, ...]:
-    """A framed case of single slices as :func:`~flairseg.adapt.banks.bank_of` takes it, slices without brain left out.
+    """Slices of a framed case as input of :func:`~flairseg.adapt.banks.bank_of`, without slices that show no brain.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ def slices_of(case: FramedCase, labels: np.ndarray, every: int = 1) -> tuple[str
     """
     kept = np.flatnonzero(case.mask.any(axis=(1, 2)))[::every]
     if not len(kept):
-        log.warning("%s left out: no brain was found in it", case.name)
+        log.warning("%s skipped: no brain found", case.name)
     images = [case.prepared.channels(k) for k in kept]
     return case.name, np.concatenate(images) if images else labels[:0].astype(np.float32), labels[kept], case.mask[kept]
 
 
 def tabriz(data: Path, config: PreprocessingConfig) -> Bank:
-    """The annotated Tabriz patients, all classes; and 110497, of whom the hyperintensities were drawn alone."""
+    """Annotated Tabriz patients with all classes, and 110497 with annotated hyperintensities only."""
     cases = [frame_case(case, config) for case in load_tabriz(_folder(data, "tabriz").parent)]
     parts = [slices_of(case, case.labels) for case in cases]
     if (data / "tabriz_normal_abnormal" / "110497_1.png").exists():
@@ -84,7 +84,7 @@ def tabriz(data: Path, config: PreprocessingConfig) -> Bank:
 
 
 def mslesseg(data: Path, config: PreprocessingConfig) -> Bank:
-    """MSLesSeg: lesions alone, 3D FLAIR, stripped, axial slices of several thicknesses."""
+    """MSLesSeg (3D FLAIR, skull-stripped): lesions only; axial slices of several thicknesses."""
     parts = []
     for visit in sorted(_folder(data, "mslesseg").glob("*/flair.nii.gz")):
         person = visit.parent.name.split("_")[0]
@@ -101,7 +101,7 @@ def mslesseg(data: Path, config: PreprocessingConfig) -> Bank:
 
 
 def muslim(data: Path, config: PreprocessingConfig) -> Bank:
-    """Muslim's single slices of many scanners: lesions alone, pixel size estimated."""
+    """Single slices of Muslim et al. from many scanners: lesions only; pixel size estimated."""
     folder = _folder(data, "muslim_slices")
     parts = []
     for entry in json.loads((folder / "slices.json").read_text(encoding="utf-8")):
@@ -118,7 +118,7 @@ def muslim(data: Path, config: PreprocessingConfig) -> Bank:
 
 
 def averaged(volume: Volume, count: int) -> Volume:
-    """The volume with ``count`` neighbouring K slices averaged into one, float32; what is left over is dropped."""
+    """Average every ``count`` adjacent slices (axis K) of a volume, float32; remaining slices are dropped."""
     whole = len(volume.array) // count * count
     array = volume.array[:whole].astype(np.float32)
     array = array.reshape(-1, count, *array.shape[1:]).mean(1)
@@ -129,7 +129,7 @@ def averaged(volume: Volume, count: int) -> Volume:
 
 
 def unlabelled(data: Path, config: PreprocessingConfig) -> list[FramedCase]:
-    """FLAIR without labels, for self-training: Ljubljana's follow-up scans and four Tabriz patients; labels all 0."""
+    """Unlabelled FLAIR for self-training: Ljubljana follow-up scans and four Tabriz patients; all labels are 0."""
     cases = []
     for name, pattern, held_back in (
         ("ljubljana_longitudinal", "*/study*_flair.nii.gz", HELD_BACK_LONGITUDINAL),
@@ -149,7 +149,7 @@ def unlabelled(data: Path, config: PreprocessingConfig) -> list[FramedCase]:
     return cases
 
 
-#: Sets with annotations, by the name that a recipe's ``mix`` gives them.
+#: Annotated sets by their name in ``mix`` of a recipe.
 SITES: dict[str, Callable[[Path, PreprocessingConfig], Bank]] = {
     "tabriz": tabriz,
     "mslesseg": mslesseg,
@@ -158,7 +158,7 @@ SITES: dict[str, Callable[[Path, PreprocessingConfig], Bank]] = {
 
 
 def left_out(bank: Bank, fold: int | None, count: int) -> list[str]:
-    """Subjects of a bank left out by a fold; none without a fold. 110497 is in no fold: always used for training."""
+    """Subjects of a bank held out by a fold; none without a fold. 110497 is always used for training."""
     if fold is None:
         return []
     names = sorted(set(bank.subjects.tolist()) - {"110497"})
@@ -166,7 +166,7 @@ def left_out(bank: Bank, fold: int | None, count: int) -> list[str]:
 
 
 def load_site(name: str, data: Path, config: PreprocessingConfig, cache: Path) -> Bank | None:
-    """A set's bank, kept in ``cache``; None, with the reason in the log, where the set is not there."""
+    """Bank of a set, stored in ``cache``; None, with a log message, if the set is missing."""
     path = cache / f"bank-{name}.npz"
     if not path.exists():
         try:
@@ -174,9 +174,19 @@ def load_site(name: str, data: Path, config: PreprocessingConfig, cache: Path) -
         except Absent as reason:
             log.warning("%s", reason)
             return None
-        cache.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{np.random.SeedSequence().entropy}.part.npz")
-        np.savez(part, images=bank.images, labels=bank.labels, masks=bank.masks, subjects=bank.subjects)
-        part.replace(path)
+        store_bank(bank, path)
+    return read_bank(path)
+
+
+def store_bank(bank: Bank, path: Path) -> None:
+    """Write a bank as ``.npz`` (temporary file, then rename: several runs may write it at the same time)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{np.random.SeedSequence().entropy}.part.npz")
+    np.savez(part, images=bank.images, labels=bank.labels, masks=bank.masks, subjects=bank.subjects)
+    part.replace(path)
+
+
+def read_bank(path: Path) -> Bank:
+    """Read what :func:`store_bank` wrote."""
     with np.load(path) as stored:
         return Bank(stored["images"], stored["labels"], stored["masks"], stored["subjects"])

@@ -1,16 +1,17 @@
-"""Synthetic FLAIR slices from anatomical label maps, with implanted lesions (after SynthSeg, Billot et al. 2023).
+"""Synthetic FLAIR slices from anatomical label maps, with simulated lesions (after SynthSeg, Billot et al. 2023).
 
-Each sample is one slice with its two neighbours, cut at a random angle, thickness and slice distance out of a
-whole-head label map (``head_label_maps``); tissues get FLAIR-like but random intensities; lesions come from the prior
-of real masks in MNI space (``ljubljana_lesions_mni``), from random ovoids and irregular periventricular sheets; the
-normal periventricular rim follows the ventricles. Partial volume is what thick slices make of it: intensities and
-class memberships are averaged over sub-slices of about 1 mm.
+Each sample is a slice with its two neighbours, of random orientation, thickness and slice distance, through a
+whole-head label map (``head_label_maps``). Tissues have random FLAIR-like intensities. Lesions are taken from a prior
+of real masks in MNI space (``ljubljana_lesions_mni``), random ellipsoids and irregular periventricular layers; normal
+periventricular WMH is a rim around the ventricles. Partial volume effects result from averaging intensities and class
+memberships over sub-slices of about 1 mm.
 
-The frame is the default model's own: fixed pixel size, centred on the brain.
+The frame is that of the default model: fixed pixel size, centred on the brain.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,20 @@ import numpy as np
 from flairseg.adapt.framed import quantise
 from scipy import ndimage
 
-from .data import HELD_BACK_LESIONS, refuse_held_back
+from .data import HELD_BACK_LESIONS, data_folder, refuse_held_back
+
+log = logging.getLogger("flairseg.training")
 
 VENTRICLE_LABELS = (4, 43, 5, 44, 14, 15)
 WHITE_MATTER_LABELS = (2, 41, 7, 46, 16, 28, 60)
-#: Extra-cerebral labels start here (502..530: skull, scalp, eyes, vessels).
+#: First extra-cerebral label (502..530: skull, scalp, eyes, vessels).
 FIRST_EXTRACEREBRAL = 500
-#: The rim counts as normal WMH where it is this much brighter than the median of the brain; as in ``normal_rule``.
+#: Minimum intensity of the rim relative to the median of the brain to count as normal WMH; as in :mod:`.normal_rule`.
 RIM_CONTRAST = 1.22
-#: Extent of the brain in MNI152 space, RAS mm, to which the lesion prior's masks are fitted by bounding box.
+#: Bounding box of the brain in MNI152 space, RAS mm, by which masks of the lesion prior are fitted to a head.
 MNI_BRAIN = np.array([[-71.0, -106.0, -62.0], [71.0, 72.0, 82.0]])
 
-#: (lowest, highest) mean intensity of each tissue relative to white matter at 1; first match wins.
+#: Tissue, labels, and range of its mean intensity relative to white matter; the first match counts.
 _TISSUES: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...] = (
     ("white matter", (2, 41), (0.97, 1.03)),
     ("cerebellar white matter", (7, 46), (0.9, 1.05)),
@@ -51,7 +54,20 @@ _TISSUES: tuple[tuple[str, tuple[int, ...], tuple[float, float]], ...] = (
 
 @dataclass
 class Head:
-    """A label map ready for cutting: compact labels, distance to the ventricles and the affine, all K, J, I."""
+    """Prepared label map of a head.
+
+    Attributes
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+        Indices into ``table``.
+    ventricle_mm : ndarray of uint8, shape (K, J, I)
+        Distance to the ventricles in tenths of a millimetre, at most 25.5 mm.
+    ijk_to_ras : ndarray, shape (4, 4)
+    brain : ndarray, shape (2, 3)
+        Bounding box of the brain, RAS mm.
+    table : ndarray of int, shape (labels,)
+        Original labels.
+    """
 
     labels: np.ndarray
     ventricle_mm: np.ndarray
@@ -62,7 +78,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Grid:
-    """Sub-slices of one thick slice, as points in a head's millimetres.
+    """Sampling grid of the sub-slices of a slice, in RAS mm of a head.
 
     Attributes
     ----------
@@ -79,9 +95,9 @@ class Grid:
     axes: np.ndarray
 
     def sample(self, voxels: np.ndarray, ijk_to_ras: np.ndarray, outside: int = 0) -> np.ndarray:
-        """Nearest voxels (K, J, I array with its affine) at the grid's points."""
+        """Values of an array (K, J, I) at the grid's points, by nearest neighbour."""
         inverse = np.linalg.inv(ijk_to_ras)
-        # affine_transform wants (K, J, I) input coordinates as a function of (sub-slice, row, column).
+        # affine_transform takes input coordinates (K, J, I) as a function of (sub-slice, row, column).
         matrix = (inverse[:3, :3] @ self.axes)[::-1]
         start = (inverse[:3, :3] @ self.origin + inverse[:3, 3])[::-1]
         return ndimage.affine_transform(voxels, matrix, start, output_shape=self.shape, order=0, cval=outside)
@@ -89,15 +105,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class Cut:
-    """How slices are extracted from a head.
+    """Orientation and position of the slices of a sample.
 
     Attributes
     ----------
     head : Head
     rows, columns, normal : ndarray, shape (3,)
-        Head millimetres (RAS) per frame row, per frame column and per millimetre across slices.
+        RAS mm per frame row, per frame column, and per millimetre along the slice normal.
     centre : ndarray, shape (3,)
-        Middle of the frame, RAS.
+        Centre of the frame, RAS mm.
     """
 
     head: Head
@@ -107,7 +123,7 @@ class Cut:
     centre: np.ndarray
 
     def grid(self, offsets: np.ndarray, size: tuple[int, int]) -> Grid:
-        """Sub-slices at ``offsets`` mm along the normal, frame of ``size`` (rows, columns)."""
+        """Grid of sub-slices at ``offsets`` (mm along the normal) with ``size`` (rows, columns)."""
         corner = self.centre - self.rows * (size[0] - 1) / 2 - self.columns * (size[1] - 1) / 2
         step = (offsets[1] - offsets[0]) if len(offsets) > 1 else 1.0
         axes = np.stack([self.normal * step, self.rows, self.columns], axis=1)
@@ -115,7 +131,7 @@ class Cut:
 
 
 def load_head(path: Path) -> Head:
-    """Read one head label map. Labels are compacted to uint8; ``table`` maps them back."""
+    """Read the label map of a head."""
     import SimpleITK as sitk
     from flairseg.image.volume import volume_from_sitk
 
@@ -132,7 +148,7 @@ def load_head(path: Path) -> Head:
 
 
 def load_lesion_masks(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Lesion masks (uint8, K J I) and their affines, those with at least 500 mm3."""
+    """Lesion masks (uint8, shape (K, J, I)) with at least 500 voxels (of 1 mm3), and their affines (RAS mm)."""
     from flairseg.io.label_maps import read_label_map
     from flairseg.io.label_meanings import PRESETS
 
@@ -146,7 +162,7 @@ def load_lesion_masks(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _rotation(rng: np.random.Generator, degrees: tuple[float, float, float]) -> np.ndarray:
-    """Rotation about x, y, z by uniform angles up to ``degrees``."""
+    """Rotation matrix (3, 3) about x, y, z by random angles, uniform within ± ``degrees``."""
     matrix = np.eye(3)
     for axis, limit in enumerate(degrees):
         angle = np.deg2rad(rng.uniform(-limit, limit))
@@ -159,7 +175,7 @@ def _rotation(rng: np.random.Generator, degrees: tuple[float, float, float]) -> 
 
 
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np.ndarray:
-    """Gaussian field of unit variance, correlated over ``sigma`` pixels, made on a coarse grid."""
+    """Gaussian random field of unit variance with correlation length ``sigma`` pixels, made on a coarse grid."""
     step = max(1, int(sigma / 2))
     coarse = rng.standard_normal((shape[0] // step + 3, shape[1] // step + 3)).astype(np.float32)
     coarse = ndimage.gaussian_filter(coarse, sigma / step, mode="wrap")
@@ -167,7 +183,7 @@ def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float
     return field / max(float(field.std()), 1e-6)
 
 
-#: In-plane directions (rows, columns) and slice normal in RAS of each plane, as SliceStack orders them.
+#: Plane -> RAS directions of rows, columns and slice normal, as in :class:`flairseg.image.slice_stack.SliceStack`.
 _PLANES = {
     "axial": np.array([[0, -1, 0], [-1, 0, 0], [0, 0, 1]], float),
     "sagittal": np.array([[0, -1, 0], [0, 0, -1], [-1, 0, 0]], float),
@@ -176,22 +192,24 @@ _PLANES = {
 
 
 class SyntheticFlair:
-    """Draws training samples of the default model's frame.
+    """Generator of training samples in the frame of the default model.
 
     Parameters
     ----------
     heads : list of Head
-    lesions : list of (mask, affine)
-        Prior of lesion places, MNI space.
+    lesions : list of (ndarray, ndarray)
+        Lesion prior: masks and affines in MNI space, from :func:`load_lesion_masks`.
     size : tuple of int
         Frame (rows, columns).
     pixel_mm : float
+        Pixel size of the frame.
     neighbour_mm : float
-        Distance of the neighbours that the model sees.
+        Distance of the neighbouring slices.
     neighbours : bool
-        Draw the slices below and above as well; a network of single slices needs the middle one alone.
+        Include the slices below and above; not needed for networks of single slices.
     noise : bool
-        Add noise. Without it slices take less space, noise is added where they are read, and what was stripped is -1.
+        Add noise. Without it the slices are compressible, noise is added when they are used, and stripped pixels
+        are -1.
     """
 
     def __init__(
@@ -209,12 +227,12 @@ class SyntheticFlair:
         self.size, self.pixel_mm, self.neighbour_mm = size, pixel_mm, neighbour_mm
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One sample.
+        """Generate a sample.
 
         Returns
         -------
         image : ndarray of float32, shape (3, rows, columns), or (1, rows, columns) without neighbours
-            Intensities relative to the median of the brain; the slice below, itself, the one above.
+            Intensities relative to the median of the brain; slice below, the slice itself, slice above.
         labels : ndarray of uint8, shape (rows, columns)
             Classes 0..3 of the middle slice.
         """
@@ -248,15 +266,15 @@ class SyntheticFlair:
         labels[membership[3] > 0.45] = 3
         pixels = np.concatenate(brain)
         median = float(np.median(pixels)) if pixels.size > 5000 else 1.08
-        # As a reader would: a rim that partial volume has made hardly brighter than the brain is not drawn.
+        # A reader would not annotate a rim that partial volume makes hardly brighter than the brain.
         labels[(labels == 2) & (image[len(shifts) // 2] < RIM_CONTRAST * median)] = 0
         return self._acquire(rng, image, scene["stripped"]) / np.float32(median), labels
 
     def _scene(self, rng: np.random.Generator, head: Head) -> dict:
-        """Random tissue intensities and pathology of one head."""
+        """Random tissue intensities and lesion parameters of a head."""
         contrast = rng.uniform(0.5, 1.2)
         lut = np.zeros(len(head.table), np.float32)
-        # One level per tissue, so that left and right agree, and a little jitter per label.
+        # One intensity per tissue, so that left and right agree, with slight variation per label.
         levels = [(members, low, rng.uniform(low, high)) for _, members, (low, high) in _TISSUES]
         for index, value in enumerate(head.table):
             low, level = next(
@@ -296,7 +314,7 @@ class SyntheticFlair:
         }
 
     def _slice(self, rng: np.random.Generator, cut: Cut, offsets: np.ndarray, scene: dict) -> tuple:
-        """One thick slice: intensities and class memberships, averaged over its sub-slices, and where brain is."""
+        """Intensities (H, W), class memberships (4, H, W) and brain mask (H, W) of a slice, means over sub-slices."""
         head, grid = cut.head, cut.grid(offsets, self.size)
         labels = grid.sample(head.labels, head.ijk_to_ras)
         distance = grid.sample(head.ventricle_mm, head.ijk_to_ras, outside=255) * np.float32(0.1)
@@ -318,7 +336,7 @@ class SyntheticFlair:
         intensity = intensity + scene["rim_gain"] * rim * (1 - soft)
         members = np.stack([np.zeros(self.size), ventricle.mean(0), rim.mean(0), lesion.mean(0)]).astype(np.float32)
         members[0] = 1 - members.sum(0)
-        # A thin rim shares its voxel with fluid: it counts where it makes the voxel bright, not only as a majority.
+        # A thin rim shares its voxels with CSF: it counts where it makes them bright, even as a minority.
         members[2] *= 1.25
         image = intensity.mean(0)
         texture = _smooth_noise(rng, self.size, 1.2) * scene["texture"]
@@ -328,7 +346,7 @@ class SyntheticFlair:
         return image * (1 + texture), members, brain
 
     def _lesions(self, head: Head, grid: Grid, scene: dict) -> np.ndarray:
-        """Lesions of the prior and random ovoids, bool, shape (sub-slices, rows, columns)."""
+        """Lesions of the prior and random ellipsoids: bool, shape (sub-slices, rows, columns)."""
         out = np.zeros(grid.shape, bool)
         if scene["prior"] is not None:
             mask, affine = scene["prior"]
@@ -341,7 +359,7 @@ class SyntheticFlair:
         return out
 
     def _add_ovoid(self, rng: np.random.Generator, out: np.ndarray, head: Head, grid: Grid) -> None:
-        """Draw one ovoid lesion, 2 to 14 mm long, at a random white-matter place near the slice."""
+        """Add an ellipsoid lesion of 2 to 14 mm at a random position in white matter near the slice."""
         inverse = np.linalg.inv(head.ijk_to_ras)
         place = np.array(
             [
@@ -372,7 +390,7 @@ class SyntheticFlair:
         out[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] |= depth[:, None, None] + plane[None] <= 1
 
     def _acquire(self, rng: np.random.Generator, image: np.ndarray, stripped: bool) -> np.ndarray:
-        """Blur, bias field, Rician noise, slice-to-slice gain."""
+        """Apply blur, bias field, gain per slice, and Rician noise."""
         sigma = rng.uniform(0.3, 0.9)
         image = ndimage.gaussian_filter(image, (0, sigma, sigma))
         rows, columns = np.mgrid[-1 : 1 : self.size[0] * 1j, -1 : 1 : self.size[1] * 1j].astype(np.float32)
@@ -392,17 +410,20 @@ class SyntheticFlair:
 def make_pool(
     data: Path, path: Path, count: int, seed: int, generator: type[SyntheticFlair] = SyntheticFlair, **arguments: Any
 ) -> None:
-    """Draw ``count`` samples and keep them, normalised and quantised to bytes, in one ``.npz`` (temp file -> rename).
+    """Generate samples and store them, normalised and quantised to uint8, in an ``.npz`` (temporary file, then rename).
 
     Parameters
     ----------
     data : Path
         Folder with ``head_label_maps`` and ``ljubljana_lesions_mni``.
     path : Path
-        Destination of the pool.
-    count, seed : int
+        Destination.
+    count : int
+        Samples.
+    seed : int
     generator : type of SyntheticFlair
-        Generator of the samples, called with ``arguments``.
+    **arguments
+        For ``generator``.
     """
     heads = [load_head(file) for file in sorted((data / "head_label_maps").glob("*.nii.gz"))]
     flair = generator(heads, load_lesion_masks(data / "ljubljana_lesions_mni"), **arguments)
@@ -416,3 +437,13 @@ def make_pool(
     part = path.with_suffix(".part.npz")
     np.savez(part, images=images, labels=labels)
     part.replace(path)
+
+
+def stored_pool(
+    path: Path, count: int, seed: int, generator: type[SyntheticFlair] = SyntheticFlair, **arguments: Any
+) -> Path:
+    """Path of a pool, made with :func:`make_pool` from the data folder if it does not exist yet."""
+    if not path.exists():
+        log.info("drawing %d synthetic slices", count)
+        make_pool(data_folder(), path, count, seed, generator, **arguments)
+    return path

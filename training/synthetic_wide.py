@@ -1,8 +1,8 @@
-"""Synthetic FLAIR of more scanners and more places than :mod:`training.synthetic` draws.
+"""Synthetic FLAIR of wider variation in contrast and lesion location than :mod:`training.synthetic`.
 
-What is wider: the contrast of gray to white matter, in-plane resolution (each direction by itself), bias field, noise
-and gamma; small lesions under the cortex and in brain stem and cerebellum, where a prior of 24 patients has few; bright
-choroid plexus in the ventricles, which is no lesion. Single slices, without neighbours.
+Wider ranges of gray-white contrast, in-plane resolution (per direction), bias field, noise and gamma; additional small
+juxtacortical and infratentorial lesions, which are rare in a prior of 24 patients; bright choroid plexus in the
+ventricles, which is not a lesion. Single slices without neighbours.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from .synthetic import Cut, Grid, Head, SyntheticFlair
 CORTEX_LABELS = (3, 42)
 CEREBRAL_WHITE_MATTER = (2, 41)
 INFRATENTORIAL_LABELS = (7, 46, 16)
-#: Share of ventricular slices with bright choroid plexus.
+#: Probability of bright choroid plexus in a slice with ventricles.
 CHOROID_SHARE = 0.3
-#: Half axes of lesions in mm, (smallest, largest), by place.
+#: Location -> range of the radius of lesions, mm.
 LESION_MM = {"deep": (0.9, 6.0), "juxtacortical": (0.9, 3.0), "infratentorial": (0.9, 4.0)}
 
 
 class WideFlair(SyntheticFlair):
-    """Draws training samples of single slices; parameters as :class:`SyntheticFlair`."""
+    """Generator of single slices; parameters as for :class:`SyntheticFlair`."""
 
     def _scene(self, rng: np.random.Generator, head: Head) -> dict:
-        """Random tissue intensities and pathology of one head."""
+        """Random tissue intensities and lesion parameters of a head."""
         scene = super()._scene(rng, head)
         tissue = scene["brain"] & ~scene["ventricle"] & (scene["lut"] > 0.7)
         stretched = 1 + (scene["lut"] - 1) * rng.uniform(0.4, 1.25)
@@ -38,7 +38,7 @@ class WideFlair(SyntheticFlair):
         }
 
     def _lesions(self, head: Head, grid: Grid, scene: dict) -> np.ndarray:
-        """Lesions of the prior and ovoids by place, bool, shape (sub-slices, rows, columns)."""
+        """Lesions of the prior, and ellipsoids by location: bool, shape (sub-slices, rows, columns)."""
         out = super()._lesions(head, grid, scene)
         middle = Grid((1, *grid.shape[1:]), grid.origin + grid.axes[:, 0] * (grid.shape[0] // 2), grid.axes)
         values = head.table[middle.sample(head.labels, head.ijk_to_ras)[0]]
@@ -59,7 +59,7 @@ class WideFlair(SyntheticFlair):
         return out
 
     def _slice(self, rng: np.random.Generator, cut: Cut, offsets: np.ndarray, scene: dict) -> tuple:
-        """One thick slice, see :meth:`SyntheticFlair._slice`, with bright choroid plexus in some ventricles."""
+        """A slice, see :meth:`SyntheticFlair._slice`, sometimes with bright choroid plexus."""
         image, members, brain = super()._slice(rng, cut, offsets, scene)
         inside = members[1] > 0.5
         if inside.any() and rng.random() < CHOROID_SHARE:
@@ -72,7 +72,7 @@ class WideFlair(SyntheticFlair):
         return image, members, brain
 
     def _acquire(self, rng: np.random.Generator, image: np.ndarray, stripped: bool) -> np.ndarray:
-        """Gamma, then resolution and bias beyond what :meth:`SyntheticFlair._acquire` adds."""
+        """Apply gamma, anisotropic blur and a bias field in addition to :meth:`SyntheticFlair._acquire`."""
         image = np.maximum(image, 0) ** rng.uniform(0.75, 1.3)
         if rng.random() < 0.4:
             image = ndimage.gaussian_filter(image, (0, rng.uniform(0, 1.0), rng.uniform(0, 1.0)))
@@ -89,7 +89,7 @@ class WideFlair(SyntheticFlair):
 def _add_ellipsoid(
     rng: np.random.Generator, out: np.ndarray, grid: Grid, place: tuple[int, int], reach_mm: tuple[float, float]
 ) -> None:
-    """Draw one ellipsoid into ``out`` (bool, sub-slices x rows x columns) around ``place`` (row, column)."""
+    """Add an ellipsoid to ``out`` (bool, shape (sub-slices, rows, columns)) around ``place`` (row, column)."""
     size = np.linalg.norm(grid.axes, axis=0)
     radius = float(np.exp(rng.uniform(*np.log(reach_mm))))
     axes = radius * np.exp(rng.normal(0, 0.3, 2))

@@ -1,36 +1,33 @@
-"""S1 as published: gray-level pix2pix, trained adversarially.
+"""Train the system S1 as published: gray-level pix2pix with adversarial loss.
 
 ``python -m training.train_pix2pix --config training/configs/s1-pix2pix.json --fold 0``
 
-Batch 1, Adam 2e-4 (0.5, 0.999), loss = adversarial cross entropy + 100 L1; the generator's width is the recipe's (64
-first filters as published). Resumable at any moment, seeded, logged to CSV.
+Batch size 1, Adam 2e-4 (0.5, 0.999), adversarial cross entropy + 100 L1; width of the generator by the recipe (64 first
+filters as published). Seeded, resumable, logged to CSV.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from flairseg.adapt import augment
-from flairseg.adapt.framed import frame_case
+from flairseg.adapt.framed import FramedCase, frame_case
 from flairseg.models.card import PipelineConfig
 from torch.nn import functional
 
-from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
-from .config import TrainingConfig, dump_config, load_config
-from .data import data_folder, folds, load_tabriz
+from .config import TrainingConfig
+from .data import data_folder, load_tabriz, split_fold
 from .networks import PatchDiscriminator, Pix2PixGenerator
-from .train import half_convolutions, run_folder
-from .validation import FIGURES, validate
+from .run import Run, command_line, resumed, run_command, train_to_end
+from .validation import FIGURES
 
 log = logging.getLogger("flairseg.training")
 L1_WEIGHT = 100.0
-#: Share of the foreground's extra weight that is left at the end of a run.
+#: Share of the additional foreground weight that remains at the end of a run.
 LAST_EXCESS = 1 / 3
 COLUMNS = ("step", "generator_loss", "seconds", *FIGURES, "discriminator_loss", "l1", "slices")
 
@@ -42,12 +39,11 @@ def gray_levels(labels: torch.Tensor, config: PipelineConfig) -> torch.Tensor:
 
 
 def foreground_weights(labels: torch.Tensor, config: TrainingConfig, step: int) -> torch.Tensor:
-    """Weight of each pixel's L1 distance, shape (N, 1, H, W): the recipe's class weights, which fade.
+    """Weights of the L1 distance of each pixel, shape (N, 1, H, W): class weights of the recipe, decreasing with time.
 
-    With foreground in one or two pixels of a hundred, L1 is content with "all background" (its optimum is the median),
-    and in the few steps that this project can afford the generator does not get away from there. The weights start it
-    off. Faded to the published loss altogether, what had been found went again (lesion Dice 0.42 half way, 0.28 at the
-    end of the first fold).
+    With 1 to 2 % foreground, "all background" is a local optimum of L1, which the generator does not leave in the few
+    steps of this project's budget. Weights that decrease to the published loss lose detected foreground again (lesion
+    Dice of the first fold: 0.42 at half of the run, 0.28 at its end).
     """
     if config.class_weights is None:
         return torch.ones(())
@@ -56,69 +52,61 @@ def foreground_weights(labels: torch.Tensor, config: TrainingConfig, step: int) 
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Pix2pix's own schedule: constant for half the run, then straight down to zero (Isola et al. 2017)."""
+    """Schedule of pix2pix: constant for half of the run, then linear decay to zero (Isola et al. 2017)."""
     return config.learning_rate * min(1.0, 2 * (1 - step / config.steps))
 
 
 def slice_order(step: int, count: int, seed: int) -> int:
-    """Number of the slice that step ``step`` trains on: all of them once an epoch, in an order of its own."""
+    """Index of the slice of a step: each slice once per epoch, in a new random order."""
     epoch, place = divmod(step, count)
     return int(np.random.default_rng((seed, epoch)).permutation(count)[place])
 
 
-class Run:
-    """Networks and counters of a run that can be stopped and gone on with."""
+class Pix2PixRun(Run):
+    """Run of generator and discriminator."""
 
     def __init__(self, config: TrainingConfig) -> None:
+        super().__init__(config)
         arguments = {key: value for key, value in config.network.items() if key != "kind"}
-        self.config = config
         self.generator = Pix2PixGenerator(**arguments)
         self.discriminator = PatchDiscriminator(width=arguments["width"])
         self.optimisers = [
             torch.optim.Adam(network.parameters(), config.learning_rate, betas=(0.5, 0.999))
             for network in (self.generator, self.discriminator)
         ]
-        self.random = torch.Generator().manual_seed(config.seed)
         self.geometry = augment.Geometry(**config.augmentation)
-        self.half = half_convolutions(config)
-        self.step, self.losses, self.began = 0, [], time.time()
 
-    @property
-    def seconds(self) -> float:
-        """Time spent, earlier calls included."""
-        return time.time() - self.began
+    def state(self) -> dict[str, Any]:
+        """Everything on which the next step depends; the generator's weights under ``ema``."""
+        return super().state() | {
+            "ema": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
 
-    def resume(self, checkpoint: Path) -> None:
-        """Go on where :meth:`save` left off."""
-        state = torch.load(checkpoint, weights_only=True)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().restore(state)
         self.generator.load_state_dict(state["ema"])
         self.discriminator.load_state_dict(state["discriminator"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.random.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])
-        self.step, self.losses, self.began = state["step"], state["losses"], time.time() - state["seconds"]
-        log.info("resumed at step %d", self.step)
 
-    def save(self, checkpoint: Path) -> None:
-        """Keep all that the next step depends on."""
-        save_checkpoint(
-            checkpoint,
-            {
-                "ema": self.generator.state_dict(),
-                "discriminator": self.discriminator.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-                "generator": self.random.get_state(),
-                "torch": torch.get_rng_state(),
-                "step": self.step,
-                "losses": self.losses,
-                "seconds": self.seconds,
-                "config": dump_config(self.config),
-            },
-        )
+    def validate(self, cases: list[FramedCase]) -> list[Any]:
+        """Validate the generator: a row of :data:`COLUMNS`."""
+        figures = self.figures(self.generator, cases)
+        g_mean, d_mean, l1_mean = np.mean(self.losses, axis=0).round(5).tolist()
+        log.info("step %d L1 %.4f, %s", self.step, l1_mean, dict(zip(FIGURES, figures, strict=True)))
+        return [self.step, g_mean, round(self.seconds, 1), *figures, d_mean, l1_mean, self.step]
 
     def learn(self, image: torch.Tensor, labels: torch.Tensor) -> None:
-        """One step of the discriminator, then one of the generator, on an image (1, C, H, W) and its labels."""
+        """Take a step of the discriminator, then of the generator.
+
+        Parameters
+        ----------
+        image : Tensor, shape (1, channels, H, W)
+        labels : Tensor of int64, shape (1, H, W)
+        """
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(self.config, self.step)
@@ -150,62 +138,29 @@ class Run:
 def train(config: TrainingConfig, output: Path) -> Path:
     """Train, or resume training, and return the path of the last checkpoint (the generator's weights under ``ema``).
 
-    Stops early, with everything saved, when the process gets SIGTERM or Ctrl-C; ``finished.json`` in the run's folder
-    marks a run as complete. The last step's weights count: S1 chose its epoch by validation, which on ten patients
-    would choose it on the very ones that are reported.
+    The last step's weights are final: S1 chose its epoch by validation, which with ten patients would be the patients
+    reported on.
     """
-    folder = run_folder(config, output)
-    folder.mkdir(parents=True, exist_ok=True)
-    last = folder / "last.pt"
     torch.manual_seed(config.seed)
-    cases = load_tabriz(data_folder())
-    left_out = folds([case.name for case in cases], config.folds)[config.fold] if config.fold is not None else []
-    framed = [frame_case(case, config.preprocessing) for case in cases]
-    validation = [case for case in framed if case.name in left_out]
-    slices = [(case, k) for case in framed if case.name not in left_out for k in range(len(case.labels))]
-    run = Run(config)
-    if last.exists():
-        run.resume(last)
-    curve = Curve(folder / "log.csv", COLUMNS, run.step)
-    with StopRequest() as stop:
-        while run.step < config.steps and not stop.asked:
-            case, k = slices[slice_order(run.step, len(slices), config.seed)]
-            run.learn(torch.from_numpy(case.prepared.channels(k))[None], torch.from_numpy(case.labels[k]).long()[None])
-            judged = run.step % config.validate_every == 0 or run.step == config.steps
-            if judged:
-                figures = validate(run.generator, validation, config.preprocessing, run.half)
-                figures = figures or [float("nan")] * len(FIGURES)
-                g_mean, d_mean, l1_mean = np.mean(run.losses, axis=0).round(5).tolist()
-                log.info("step %d L1 %.4f, %s", run.step, l1_mean, dict(zip(FIGURES, figures, strict=True)))
-                curve.append([run.step, g_mean, round(run.seconds, 1), *figures, d_mean, l1_mean, run.step])
-                run.losses = []
-            if judged or run.step % config.checkpoint_every == 0 or stop.asked:
-                run.save(last)
-    if run.step >= config.steps:
-        mark_finished(folder, steps=run.step, batch=1, minutes=round(run.seconds / 60, 1))
-    return last
+    framed = [frame_case(case, config.preprocessing) for case in load_tabriz(data_folder())]
+    trained, validation = split_fold(framed, config.fold, config.folds)
+    slices = [(case, k) for case in trained for k in range(len(case.labels))]
+    run = Pix2PixRun(config)
+    folder = resumed(run, output)
+
+    def step() -> None:
+        case, k = slices[slice_order(run.step, len(slices), config.seed)]
+        run.learn(torch.from_numpy(case.prepared.channels(k))[None], torch.from_numpy(case.labels[k]).long()[None])
+
+    return train_to_end(run, folder, step, validation, COLUMNS)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command_line(__doc__)
     parser.add_argument("--published", action="store_true", help="the published width and schedule (needs a GPU)")
-    parser.add_argument("--output", type=Path, default=Path("runs"))
-    parser.add_argument("--fold", type=int, help="leave out this fold (default: train on all)")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, help="another than the recipe's, for a run that stays at 'all background'")
-    parser.add_argument("--threads", type=int)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    config = load_config(
-        arguments.config, arguments.published, fold=arguments.fold, steps=arguments.steps, seed=arguments.seed
-    )
-    train(config, arguments.output)
-    if not (run_folder(config, arguments.output) / FINISHED).exists():
-        sys.exit(STOPPED)
+    parser.add_argument("--seed", type=int, help="instead of the recipe's, for a run that stays at 'all background'")
+    run_command(parser, lambda config, output, cache: train(config, output))
 
 
 if __name__ == "__main__":

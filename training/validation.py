@@ -1,4 +1,4 @@
-"""Validation during training, on held-out patients."""
+"""Validation on held-out patients during training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIGURES = ("dice_ventricles", "dice_normal_wmh", "dice_lesion", "auc_pr_lesion")
 def validate(
     network: torch.nn.Module, cases: list[FramedCase], config: PipelineConfig, amp: bool = True
 ) -> list[float]:
-    """Figures in the frame, decoded by the card, without clean-up.
+    """Evaluate a network in the frame, with the card's decoding and without clean-up.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def validate(
     cases : list of FramedCase
     config : PipelineConfig
     amp : bool
-        Convolve in bf16.
+        Run convolutions in bf16.
 
     Returns
     -------
     list of float
-        :data:`FIGURES`: mean per-patient Dice of classes 1, 2 and 3, and the area under the precision-recall curve of
-        lesion voxels, patients pooled. NaN for a class that the network does not know or no patient has; empty without
-        cases.
+        :data:`FIGURES`: mean over patients of Dice of classes 1, 2 and 3, and area under the precision-recall curve of
+        lesion voxels of all patients. NaN for a class that the network does not segment or that no patient has; empty
+        without cases.
     """
     if not cases:
         return []

@@ -1,14 +1,14 @@
-"""The search for an ensemble's weights and thresholds: mean Dice per patient, exact on the voxels that matter.
+"""Optimise weights and thresholds of an ensemble for the mean Dice over patients.
 
-A voxel matters if any member holds a foreground class for more than :data:`LOWEST`, or the reference has one: all
-others are background under every threshold that is tried, so Dice is what it would be on the whole volumes. The vote is
-that of :mod:`flairseg.segmentation.ensemble`; a test compares the two.
+Only relevant voxels are used: those where a member gives a foreground class a probability above :data:`LOWEST`, or the
+reference has a foreground class. All others are background at every threshold on the grid, so that Dice equals that of
+the whole volumes. The vote is that of :mod:`flairseg.segmentation.ensemble`; a test compares the two.
 
-Weights are looked for by differential evolution (Storn and Price 1997, Journal of Global Optimization 11:341), which
-needs no derivative of the stepwise Dice. For each set of weights the best threshold is found among all on a grid, by
-counting, so it costs nothing. Equal weights get a small bonus (:data:`PULL`): with ten patients a member must be worth
-more than chance to outweigh the others. Lesions come first, since no other class takes a voxel from them, then normal
-white matter hyperintensity (WMH), then ventricles, as :func:`flairseg.segmentation.decoding.classify` ranks them.
+Weights are found by differential evolution (Storn and Price 1997, Journal of Global Optimization 11:341), since Dice is
+a step function of them. For each set of weights, Dice at all thresholds of a grid is obtained from one count. A penalty
+on unequal weights (:data:`PULL`) requires that a member gain more than chance with ten patients. Lesions are fitted
+first, then normal white matter hyperintensity (WMH), then ventricles, in the order of precedence of
+:func:`flairseg.segmentation.decoding.classify`.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from flairseg.segmentation.ensemble import class_weights, combine
 from flairseg.segmentation.postprocessing import grow_lesions, remove_small_components
 from scipy.optimize import differential_evolution
 
-#: Foreground probabilities not exceeded by any member here are negligible.
+#: Foreground probabilities up to this value are negligible.
 LOWEST = 0.05
-#: Thresholds that are tried; the lowest is above all that :data:`LOWEST` leaves out can come to.
+#: Grid of thresholds; the lowest exceeds any vote of voxels excluded by :data:`LOWEST`.
 THRESHOLDS = np.round(np.arange(0.10, 0.901, 0.01), 2)
-#: Thresholds over whose Dice the mean is taken before the best one is chosen: a plateau rather than a peak.
+#: Width of the moving mean of Dice over thresholds, to select a plateau rather than a peak.
 _PLATEAU = 5
-#: Dice that the weights of one member alone must gain over equal ones.
+#: Penalty in Dice of a single member with all the weight, compared with equal weights.
 PULL = 0.01
-#: Hysteresis: how far below its core's threshold a lesion may reach, and how far above the plain one the core may be.
+#: Hysteresis: increments of the core's threshold over the plain one, and differences between core and outline.
 _CORES, _REACH = (0.0, 0.1, 0.2, 0.3), (0.1, 0.2, 0.3)
-#: Plateaus whose Dice differs by less are the same.
+#: Tolerance for equal Dice.
 _TIE = 1e-6
-#: Dice that growth must gain over a plain threshold.
+#: Minimum gain in Dice of lesion growth over a plain threshold.
 _GROWTH_GAIN = 0.002
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient's predictions, cut to the voxels that matter.
+    """Predictions of a patient, reduced to the relevant voxels.
 
     Attributes
     ----------
@@ -51,10 +51,11 @@ class Patient:
     truth : ndarray of uint8, shape (voxels,)
         Reference.
     shape : tuple of int
-        Of the box that holds them, K, J, I.
+        Bounding box of the voxels, K, J, I.
     where : ndarray of int, shape (voxels,)
-        Their places in the box, flat.
+        Flat indices in the box.
     voxel_mm3 : float
+        Volume of a voxel.
     """
 
     name: str
@@ -66,14 +67,20 @@ class Patient:
 
     @classmethod
     def of(cls, name: str, members: Sequence[np.ndarray], truth: np.ndarray, voxel_mm3: float) -> Patient:
-        """Keep what matters of whole volumes.
+        """Select the relevant voxels of whole volumes.
 
         Parameters
         ----------
         name : str
         members : sequence of ndarray of float, shape (4, K, J, I)
+            Class probabilities.
         truth : ndarray of uint8, shape (K, J, I)
         voxel_mm3 : float
+
+        Raises
+        ------
+        ValueError
+            If there are none.
         """
         matters = truth > 0
         for chances in members:
@@ -81,14 +88,14 @@ class Patient:
                 matters |= chances[value] > LOWEST
         spans = [np.flatnonzero(matters.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
         if not spans[0].size:
-            raise ValueError(f"{name}: neither the reference nor any member shows anything")
+            raise ValueError(f"{name}: reference and predictions are empty")
         box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
         where = np.flatnonzero(matters[box])
         chances = np.stack([m[(slice(None), *box)].reshape(4, -1)[:, where].astype(np.float32) for m in members])
         return cls(name, chances, truth[box].reshape(-1)[where], matters[box].shape, where, voxel_mm3)
 
     def dense(self, values: np.ndarray) -> np.ndarray:
-        """Values of the voxels in their box (K, J, I); 0 elsewhere."""
+        """Array (K, J, I) of the box with the values of the voxels, 0 elsewhere."""
         out = np.zeros(int(np.prod(self.shape)), values.dtype)
         out[self.where] = values
         return out.reshape(self.shape)
@@ -105,9 +112,9 @@ class Fitted:
     thresholds : dict of int to float
         Class value -> probability.
     lesion_growth : float
-        See :class:`flairseg.models.card.PipelineConfig`; 0 where growth gained nothing.
+        See :class:`flairseg.models.card.PipelineConfig`; 0: none.
     dice : dict of int to float
-        Mean Dice per patient of each class on the patients that it was fitted on.
+        Class value -> mean Dice over the fitting patients.
     """
 
     weights: list[dict[int, float]]
@@ -117,15 +124,15 @@ class Fitted:
 
 
 def fit(patients: Sequence[Patient], known: Sequence[Sequence[int]], min_lesion_mm3: float = 0.0) -> Fitted:
-    """Weights, thresholds and lesion growth that are best on some patients.
+    """Fit weights, thresholds and lesion growth.
 
     Parameters
     ----------
     patients : sequence of Patient
     known : sequence of sequence of int
-        Class values that each member knows; lesions must be among them for one.
+        Class values that each member segments; at least one must segment lesions.
     min_lesion_mm3 : float
-        The ensemble's lesion minimum, which growth is judged with.
+        Minimum lesion volume of the ensemble, applied when growth is evaluated.
 
     Returns
     -------
@@ -134,10 +141,10 @@ def fit(patients: Sequence[Patient], known: Sequence[Sequence[int]], min_lesion_
     Raises
     ------
     ValueError
-        If there is no patient, or no member that knows lesions.
+        If there is no patient, or no member that segments lesions.
     """
     if not patients or not any(LESION in classes for classes in known):
-        raise ValueError("a fit needs patients, and a member that knows lesions")
+        raise ValueError("a fit needs patients, and a member that segments lesions")
     chances = np.concatenate([patient.chances for patient in patients], axis=2)
     truth = np.concatenate([patient.truth for patient in patients])
     owner = np.repeat(np.arange(len(patients)), [patient.truth.size for patient in patients])
@@ -167,14 +174,14 @@ def fit(patients: Sequence[Patient], known: Sequence[Sequence[int]], min_lesion_
 
 
 def voted(chances: np.ndarray, weights: Sequence[dict[int, float]]) -> np.ndarray:
-    """The vote on a list of voxels: ndarray of float32, shape (4, voxels), from (members, 4, voxels)."""
+    """Vote on a list of voxels: ndarray of float32, shape (4, voxels), from probabilities (members, 4, voxels)."""
     by_member = np.stack([class_weights(one) for one in weights])
     sums = np.einsum("mc,mcn->cn", by_member.astype(np.float32), chances)
     return combine(sums, by_member.sum(axis=0))
 
 
 class Counter:
-    """Dice of a class per patient at every threshold, from one pass over its voxels.
+    """Dice of a class for each patient at every threshold, from one count of its voxels.
 
     Parameters
     ----------
@@ -182,7 +189,7 @@ class Counter:
         Patient of each voxel.
     truth : ndarray of bool, shape (voxels,)
     free : ndarray of bool, shape (voxels,), optional
-        Voxels that the class may have; the others went to a class that ranks above it.
+        Voxels not assigned to a class of higher precedence.
     """
 
     def __init__(self, owner: np.ndarray, truth: np.ndarray, free: np.ndarray | None = None) -> None:
@@ -193,10 +200,10 @@ class Counter:
         self._row = (row if free is None else row[free]) * (THRESHOLDS.size + 1)
 
     def profile(self, chance: np.ndarray) -> np.ndarray:
-        """Mean over the patients of Dice at each of :data:`THRESHOLDS`; 1 for a patient where both are empty."""
+        """Mean Dice over patients at each of :data:`THRESHOLDS`; 1 for a patient with both masks empty."""
         if self._free is not None:
             chance = chance[self._free]
-        # Bin n holds the voxels that reach thresholds 0 .. n - 1.
+        # Bin n counts the voxels that reach thresholds 0 .. n - 1.
         reached = np.searchsorted(THRESHOLDS.astype(np.float32), chance, side="right")
         counts = np.bincount(self._row + reached, minlength=self._patients * 2 * (THRESHOLDS.size + 1))
         counts = counts.reshape(self._patients, 2, THRESHOLDS.size + 1)
@@ -205,7 +212,7 @@ class Counter:
         return np.where(total > 0, 2 * found / np.maximum(total, 1), 1.0).mean(axis=0)
 
     def best(self, chance: np.ndarray) -> tuple[float, float]:
-        """The threshold in the middle of the best plateau, and Dice at it."""
+        """Threshold in the middle of the best plateau, and its Dice."""
         profile = self.profile(chance)
         smooth = plateau(profile)
         best = np.flatnonzero(smooth >= smooth.max() - _TIE)
@@ -214,19 +221,20 @@ class Counter:
 
 
 def plateau(profile: np.ndarray) -> np.ndarray:
-    """Moving mean of a profile over neighbouring thresholds, shorter at its ends."""
+    """Moving mean of a profile over adjacent thresholds, with a shorter window at the ends."""
     window = np.ones(_PLATEAU)
     return np.convolve(profile, window, "same") / np.convolve(np.ones_like(profile), window, "same")
 
 
 def search(profile, count: int) -> list[float]:
-    """Weights, not negative and of sum 1, with the best plateau of Dice.
+    """Non-negative weights of sum 1 with the best plateau of Dice.
 
     Parameters
     ----------
     profile : callable
-        Mean Dice at each threshold, of weights (ndarray of float32, shape (count,), sum 1).
+        Maps weights (ndarray of float32, shape (count,), sum 1) to mean Dice at each threshold.
     count : int
+        Members.
 
     Returns
     -------
@@ -255,16 +263,16 @@ def search(profile, count: int) -> list[float]:
 def _fit_others(
     chances: np.ndarray, lesion: np.ndarray, free: np.ndarray, truth: np.ndarray, owner: np.ndarray
 ) -> dict[int, tuple[float, float, np.ndarray]]:
-    """Threshold, Dice and weights of ventricles and normal WMH of the members that know them.
+    """Threshold, Dice and weights of ventricles and normal WMH, for the members that segment them.
 
-    Lesions are decided: they have probabilities ``lesion`` and leave the voxels ``free``.
+    Lesions are already fitted: they have probabilities ``lesion`` and leave the voxels ``free``.
     """
     normal_counts = Counter(owner, truth == NORMAL_WMH, free)
     count = len(chances)
     others = np.ascontiguousarray(chances[:, :3])
 
     def shares(by_class: np.ndarray) -> np.ndarray:
-        """Probabilities of ventricles and normal WMH with weights (2, members)."""
+        """Probabilities of ventricles and normal WMH, shape (2, voxels), for weights (2, members)."""
         background = by_class.mean(axis=0)
         sums = [w @ others[:, value] / w.sum() for value, w in enumerate([background, *by_class])]
         total = np.maximum(sum(sums), np.float32(1e-6))
@@ -278,7 +286,7 @@ def _fit_others(
 
     best = np.full((2, count), 1 / count, np.float32)
     if count > 1:
-        # The two classes share their background, so their weights are looked for together.
+        # The classes share the background, so that their weights are fitted together.
         def loss(raw: np.ndarray) -> float:
             by_class = raw.reshape(2, count).astype(np.float32) + np.float32(1e-6)
             by_class /= by_class.sum(axis=1, keepdims=True)
@@ -300,7 +308,7 @@ def _fit_others(
 def _fit_growth(
     patients: Sequence[Patient], weights: Sequence[dict[int, float]], threshold: float, min_lesion_mm3: float
 ) -> tuple[float, float, float]:
-    """(growth, threshold of the core, Dice): 0 where letting lesions grow from a surer core gains nothing."""
+    """Lesion growth (0 if it gains less than :data:`_GROWTH_GAIN`), threshold of the core, and Dice."""
     dense = [(p, p.dense(voted(p.chances, weights)[LESION]), p.dense(p.truth) == LESION) for p in patients]
 
     def dice(core: float, growth: float) -> float:

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: flairseg[
 from training import check_export  # noqa: E402
 from training.check_export import Check, check  # noqa: E402
 from training.config import load_config  # noqa: E402
-from training.train import build_network  # noqa: E402
+from training.networks import build_network  # noqa: E402
 
 
 @pytest.fixture

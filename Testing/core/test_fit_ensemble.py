@@ -128,7 +128,7 @@ def test_a_plateau_is_preferred_to_a_peak():
 
 
 def test_what_nobody_shows_is_refused():
-    with pytest.raises(ValueError, match="anything"):
+    with pytest.raises(ValueError, match="are empty"):
         Patient.of("empty", [np.zeros((4, 2, 2, 2), np.float32)], np.zeros((2, 2, 2), np.uint8), 1.0)
 
 

@@ -20,12 +20,13 @@ from flairseg.adapt import augment  # noqa: E402
 from flairseg.adapt.networks import PlainUNet  # noqa: E402
 from flairseg.models.store import load_card  # noqa: E402
 
-from training import train, train_pix2pix  # noqa: E402
+from training import checkpoint, train, train_pix2pix  # noqa: E402
+from training import run as running  # noqa: E402
 from training.config import TrainingConfig, dump_config, load_config  # noqa: E402
 from training.evaluate import markdown, summarise  # noqa: E402
 from training.export import export_onnx, load_average, write_model  # noqa: E402
 from training.losses import dice_cross_entropy  # noqa: E402
-from training.networks import PatchDiscriminator, Pix2PixGenerator  # noqa: E402
+from training.networks import PatchDiscriminator, Pix2PixGenerator, build_network  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread", "prepared_once")
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,7 +211,7 @@ def test_written_models_load_by_their_card(tmp_path):
         "id": "tiny-v0.1", "title": "Tiny", "version": "0.1", "licence": "CC0-1.0", "summary": "For a test.",
         "intended_use": "Tests.", "training_data": [], "results": [],
     }  # fmt: skip
-    network = train.build_network(config)
+    network = build_network(config)
     write_model(config, network, tmp_path / "tiny-v0.1", fields)
     card = load_card(tmp_path / "tiny-v0.1")
     assert card.pipeline == config.preprocessing
@@ -326,7 +327,7 @@ def test_another_run_starts_from_given_weights(data, tmp_path):
 
 def test_a_checkpoint_is_whole_or_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
-    train.save_checkpoint(path, {"step": 1})
+    checkpoint.save_checkpoint(path, {"step": 1})
 
     def full_disk(state, file):
         Path(file).write_bytes(b"half")
@@ -334,7 +335,7 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
-        train.save_checkpoint(path, {"step": 2})
+        checkpoint.save_checkpoint(path, {"step": 2})
     monkeypatch.undo()
     assert checkpoint_of(path)["step"] == 1
 
@@ -343,7 +344,7 @@ def test_a_checkpoint_is_whole_or_the_old_one(tmp_path, monkeypatch):
 def test_every_recipe_can_be_read_and_built(path):
     config = load_config(path, steps=3)
     assert config.steps == 3
-    network = train.build_network(config)
+    network = build_network(config)
     rows, columns = config.preprocessing.frame_size
     network.eval()
     with torch.inference_mode():
@@ -397,7 +398,7 @@ def test_s1s_recipe_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
                   learning_rate=2e-4, class_weights=None)  # fmt: skip
     train_pix2pix.train(config, tmp_path / "whole")
 
-    class AskedInStepThree(train_pix2pix.StopRequest):
+    class AskedInStepThree(checkpoint.StopRequest):
         looks = 0
 
         @property
@@ -410,7 +411,7 @@ def test_s1s_recipe_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
             pass
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_pix2pix, "StopRequest", AskedInStepThree)
+        patch.setattr(running, "StopRequest", AskedInStepThree)
         stopped = checkpoint_of(train_pix2pix.train(config, tmp_path / "resumed"))
     assert stopped["step"] == 3
     train_pix2pix.train(config, tmp_path / "resumed")

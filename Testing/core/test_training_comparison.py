@@ -26,7 +26,8 @@ from training import compare_systems, cost, plot_curves, predict_folds  # noqa: 
 from training.config import TrainingConfig, dump_config, load_config  # noqa: E402
 from training.data import folds, load_tabriz  # noqa: E402
 from training.export import export_onnx, round_to_half  # noqa: E402
-from training.train import build_network, run_folder  # noqa: E402
+from training.networks import build_network  # noqa: E402
+from training.run import run_folder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "training" / "configs"
@@ -111,7 +112,7 @@ def test_every_patient_is_segmented_by_the_fold_that_left_it_out_once(cases, con
 def test_folds_that_were_dealt_otherwise_are_refused(cases, config, tmp_path):
     """Else a patient could be predicted by a network that was trained on it."""
     train(config, tmp_path, 0)
-    with pytest.raises(ValueError, match="may have been trained on"):
+    with pytest.raises(ValueError, match="may have been used for training"):
         predict_folds.predict_fold(replace(config, folds=3, fold=0), cases, tmp_path, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="train fold 1"):
         predict_folds.predict_fold(replace(config, fold=1), cases, tmp_path, tmp_path / "out")

@@ -54,6 +54,7 @@ from training import (  # noqa: E402
     synthetic,
     train_sites,
 )
+from training import run as running  # noqa: E402
 from training.config import load_config  # noqa: E402
 from training.data import data_folder, folds  # noqa: E402
 from training.synthetic_wide import WideFlair  # noqa: E402
@@ -320,7 +321,7 @@ def test_a_set_that_is_not_there_is_left_out_and_named(tmp_path, caplog):
         assert sites.load_site("mslesseg", tmp_path, small_recipe().preprocessing, tmp_path) is None
         assert sites.unlabelled(tmp_path, small_recipe().preprocessing) == []
     for name in ("mslesseg", "ljubljana_longitudinal", "tabriz_unlabelled"):
-        assert f"{name} left out: no folder {tmp_path / name}" in caplog.text
+        assert f"{name} skipped: no folder {tmp_path / name}" in caplog.text
     bank = a_bank(np.ones((1, 8, 8), np.uint8))
     assert train_sites.batch_of({"tabriz": 1, "mslesseg": 2}, {"tabriz": bank}) == [bank] * 3
 
@@ -422,7 +423,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_with_its_own_labels(everythin
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_sites, "StopRequest", lambda: stopping)
+        patch.setattr(running, "StopRequest", lambda: stopping)
         patch.setattr(train_sites, "draw_crops", in_the_third_step)
         path = train_sites.train(config, tmp_path / "stopped", tmp_path / "cache")
     assert torch.load(path, weights_only=True)["step"] == 3
@@ -582,7 +583,7 @@ def test_confidence_of_a_fold_owes_nothing_to_its_own_patients(tmp_path, monkeyp
     assert f"(../curves/{picture.name})" in text
     assert picture.stat().st_size < plot_curves.LARGEST
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
-    assert "Share that readers drew" in picture.read_text()
+    assert "Annotated by readers" in picture.read_text()
 
 
 def test_a_tempered_network_has_calmer_probabilities_and_the_same_labels():
@@ -635,7 +636,7 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
         "divided by 1.700",
         "patients give (1.4 to 1.8)",
         "probabilities 0.200, at those 0.050",
-        "0.9 to 1: 7 lesions, 86 % drawn",
+        "0.9 to 1: 7 lesions, 86 % annotated",
     ):
         assert words in written["training"]["decoding"]
     assert difference < 1e-4

@@ -42,6 +42,7 @@ from training import (  # noqa: E402
     train,
     train_pix2pix,
 )
+from training import run as running  # noqa: E402
 from training.config import TrainingConfig, dump_config, load_config, shared_budget  # noqa: E402
 from training.losses import (  # noqa: E402
     LOSSES,
@@ -52,7 +53,7 @@ from training.losses import (  # noqa: E402
     dice_cross_entropy,
     dice_of_sigmoids,
 )
-from training.networks import NnUNet2D  # noqa: E402
+from training.networks import NnUNet2D, build_network  # noqa: E402
 from training.optimisers import Schedule, build_optimiser  # noqa: E402
 from training.validation import FIGURES, validate  # noqa: E402
 
@@ -164,7 +165,7 @@ def test_nnunets_network_is_nnunets_and_answers_at_every_level_while_it_learns()
 def test_every_system_becomes_onnx(name, tmp_path):
     config = small(name)
     torch.manual_seed(0)
-    network = train.build_network(config)
+    network = build_network(config)
     shape = (config.pipeline["input_slices"], *config.pipeline["frame_size"])
     assert export.export_onnx(network, shape, tmp_path / "model.onnx") < 1e-4
 
@@ -187,7 +188,7 @@ def test_half_precision_halves_the_file_and_is_what_pytorch_computes_with_it(tmp
     config = small("s1-pix2pix")
     assert config.half_weights
     card = {"id": "s1-v0.1"}
-    export.write_model(config, train.build_network(config), tmp_path / "s1", card)
+    export.write_model(config, build_network(config), tmp_path / "s1", card)
     assert json.loads((tmp_path / "s1" / "card.json").read_text())["weights"]["bytes"] > 0
 
 
@@ -356,9 +357,9 @@ def test_a_recipe_alters_as_many_slices_as_it_says_and_where_the_moved_mask_is(s
 
 def test_half_precision_where_the_recipe_or_the_processor_wants_it(monkeypatch):
     for wanted in (True, False):
-        assert train.half_convolutions(TrainingConfig("x", {}, {}, amp=wanted)) is wanted
-        monkeypatch.setattr(train, "has_bf16", lambda wanted=wanted: wanted)
-        assert train.half_convolutions(TrainingConfig("x", {}, {})) is wanted
+        assert running.half_convolutions(TrainingConfig("x", {}, {}, amp=wanted)) is wanted
+        monkeypatch.setattr(running, "has_bf16", lambda wanted=wanted: wanted)
+        assert running.half_convolutions(TrainingConfig("x", {}, {})) is wanted
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
@@ -637,7 +638,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(name, data, tmp_path, monkeyp
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "StopRequest", lambda: stopping)
+        patch.setattr(running, "StopRequest", lambda: stopping)
         patch.setattr(module, patched, in_the_second_step)
         path = run(config, tmp_path / "stopped")
     assert state_of(path)["step"] == 2

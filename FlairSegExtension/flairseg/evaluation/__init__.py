@@ -1,12 +1,12 @@
-"""Segmentations against references: figures per patient, class and method, their statistics, tables and report.
+"""Evaluation of segmentations against references: metrics per patient, class and method, statistics, tables, report.
 
 >>> from flairseg.evaluation import evaluate, read_manifest, write_evaluation
 >>> result = evaluate(read_manifest("cases.csv"))                            # doctest: +SKIP
 >>> {row.case: row.dice for row in result.rows if row.class_id == "lesion"}  # doctest: +SKIP
 >>> write_evaluation(result, "evaluation")                                   # doctest: +SKIP
 
-The figures need NumPy and SciPy; an evaluation also statsmodels, its report matplotlib and Jinja2: the extra
-``study``. Research use only, not a medical device.
+Metrics need NumPy and SciPy; an evaluation also needs statsmodels, its report matplotlib and Jinja2 (extra ``study``).
+Research use only, not a medical device.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Volume per patient against the reference (source: S5), and methods against each other on the same patients."""
+"""Agreement of volumes with the reference (source: S5), and paired comparison of methods on the same patients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def load_agreement(
     cases : sequence of str
         Names, in the order of the volumes.
     reference_ml, predicted_ml : sequence of float
+        Volumes in ml.
     seed : int
+        Seed of the bootstrap.
     """
     x, y = np.asarray(reference_ml, dtype=float), np.asarray(predicted_ml, dtype=float)
     sums = np.column_stack([np.ones_like(x), x, y, x * x, y * y, x * y])
@@ -54,7 +56,7 @@ def _r_squared(sums: np.ndarray) -> np.ndarray:
     """Squared Pearson correlation from sums of 1, x, y, xx, yy and xy; NaN without spread."""
     n, sx, sy, sxx, syy, sxy = np.moveaxis(np.asarray(sums, dtype=float), -1, 0)
     spread_x, spread_y = n * sxx - sx**2, n * syy - sy**2
-    # Differences of sums are rounding alone where all values are equal.
+    # For equal values, the differences of sums are rounding errors.
     flat = (spread_x <= 1e-10 * n * sxx) | (spread_y <= 1e-10 * n * syy)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(flat, np.nan, np.minimum((n * sxy - sx * sy) ** 2 / (spread_x * spread_y), 1.0))
@@ -63,14 +65,14 @@ def _r_squared(sums: np.ndarray) -> np.ndarray:
 def paired_tests(
     values: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]], methods: Sequence[str], seed: int
 ) -> list[PairedTest]:
-    """Wilcoxon's signed-rank test for each pair of methods, class and figure, p values after Holm per figure.
+    """Wilcoxon's signed-rank test for each pair of methods, class and metric; p adjusted per metric (Holm).
 
     Parameters
     ----------
     values : mapping of (figure, class) to mapping of method to mapping of case to float
-        NaN where undefined; a pair needs both.
+        NaN where undefined; such cases are excluded from the pair.
     methods : sequence of str
-        In their order.
+        Methods, in order.
     seed : int
 
     Returns
@@ -79,8 +81,9 @@ def paired_tests(
 
     References
     ----------
-    Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80-83. Zero differences are left out,
-    as Wilcoxon did. Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70.
+    Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80-83. Zero differences are
+    excluded (Wilcoxon's procedure). Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat
+    1979;6:65-70.
     """
     rows: list[PairedTest] = []
     for (figure, class_id), by_method in values.items():
@@ -111,7 +114,7 @@ def _paired(
         return PairedTest(figure, class_id, first, second, nothing, *(math.nan,) * 4, nothing.note)
     mean = mean_over_patients(differences, f"paired/{figure}/{class_id}/{first}/{second}", seed)
     median = float(np.median(differences))
-    # Rounding is no difference: it would be given a rank.
+    # Rounding errors must not be ranked as differences.
     differences[np.abs(differences) < 1e-12] = 0.0
     changed = differences[differences != 0]
     if not changed.size:

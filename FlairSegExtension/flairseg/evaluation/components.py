@@ -1,7 +1,7 @@
 """Lesion-wise comparison: detected lesions, true lesions, and the type of each error.
 
-A lesion is a 26-connected component. Masks are compared by the overlap of components; when a lesion counts as
-detected is a separate rule, because papers differ in it.
+A lesion is a 26-connected component. Masks are compared by the overlap of components; the criterion of detection is a
+separate rule, since publications differ in it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ RuleKind = Literal["voxels", "fraction", "iou"]
 
 @dataclass(frozen=True)
 class OverlapRule:
-    """Criterion by which a lesion of one side counts as found by the other.
+    """Criterion by which a lesion of one mask counts as detected by the other.
 
     Attributes
     ----------
     kind : {"voxels", "fraction", "iou"}
-        ``voxels``: at least ``minimum`` of its voxels are marked by the other side (one voxel: S5). ``fraction``: at
-        least this share of it is marked. ``iou``: with one lesion of the other side, intersection over union reaches
-        the minimum; above 0.5 such pairs are unique.
+        ``voxels``: at least ``minimum`` of its voxels are in the other mask (one voxel: S5). ``fraction``: at least
+        this share of its voxels. ``iou``: intersection over union with one lesion of the other mask reaches the
+        minimum; above 0.5 such pairs are unique.
     minimum : float
-        Voxels from 1 on; shares above 0 up to 1.
+        Number of voxels from 1 on; shares above 0 up to 1.
+
+    Raises
+    ------
+    ValueError
+        For another kind, or a minimum out of range.
     """
 
     kind: RuleKind = "voxels"
@@ -53,20 +58,20 @@ class OverlapRule:
 
 @dataclass(frozen=True)
 class LesionMatch:
-    """Lesions of both sides and how they met; figures are NaN where undefined.
+    """Counts of lesions in both masks and of their overlap; metrics are NaN where undefined.
 
     Attributes
     ----------
     reference, prediction : int
-        Lesions of each side.
+        Lesions in each mask.
     found : int
-        Reference lesions that were found.
+        Detected reference lesions.
     right : int
-        Predicted lesions that are right.
+        True positive predicted lesions.
     detection_error_mm3 : float
-        Volume of connected regions (of both masks together) that only one side has.
+        Volume of connected regions of the union of both masks that are in one mask only.
     outline_error_mm3 : float
-        Volume that only one side has of regions that both have. Together with the former: all voxels of disagreement.
+        Volume of disagreement in regions that are in both masks. Both errors together are all voxels of disagreement.
     """
 
     reference: int
@@ -78,17 +83,17 @@ class LesionMatch:
 
     @property
     def recall(self) -> float:
-        """Share of the reference's lesions that were found; NaN without any."""
+        """Share of reference lesions that were detected; NaN without any."""
         return ratio(self.found, self.reference)
 
     @property
     def precision(self) -> float:
-        """Share of the predicted lesions that are right; NaN without any."""
+        """Share of predicted lesions that are true positive; NaN without any."""
         return ratio(self.right, self.prediction)
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of recall and precision; 0 if only one side has lesions or none met, NaN if neither has any."""
+        """Harmonic mean of recall and precision; 0 without overlapping lesions, NaN if neither mask has any."""
         return lesion_f1(self.found, self.reference, self.right, self.prediction)
 
 
@@ -119,7 +124,7 @@ def match_lesions(
     rule : OverlapRule, optional
         Default: one voxel.
     minimum_mm3 : float
-        Lesions smaller than this are no lesions, on either side (S5: 10.7).
+        Smaller lesions are removed from both masks (S5: 10.7).
 
     Returns
     -------
@@ -127,8 +132,8 @@ def match_lesions(
 
     References
     ----------
-    Found by one voxel: S5. Detection and outline error: Wack DS et al. Improved assessment of multiple sclerosis lesion
-    segmentation agreement via detection and outline error estimates. BMC Med Imaging 2012;12:17.
+    Detection by one voxel: S5. Detection and outline error: Wack DS et al. Improved assessment of multiple sclerosis
+    lesion segmentation agreement via detection and outline error estimates. BMC Med Imaging 2012;12:17.
 
     Examples
     --------
@@ -158,12 +163,12 @@ def match_lesions(
 
 
 def _components(mask: np.ndarray, voxel_mm3: float, minimum_mm3: float) -> tuple[np.ndarray, np.ndarray]:
-    """Components numbered 1..n in a mask, the small ones gone, and their sizes in voxels."""
+    """Components of a mask numbered 1..n, without small ones, and their sizes in voxels."""
     from scipy import ndimage
 
     numbered, count = ndimage.label(mask, CONNECTIVITY_26)
     sizes = np.bincount(numbered.ravel(), minlength=count + 1)
-    # A thousandth of a voxel keeps rounding of the voxel volume from deciding.
+    # Tolerance of a thousandth of a voxel for rounding of the voxel volume.
     keep = sizes * voxel_mm3 >= minimum_mm3 - 1e-3 * voxel_mm3
     keep[0] = False
     if keep[1:].all():
@@ -180,7 +185,7 @@ def _met(
     own_sizes: np.ndarray,
     other_sizes: np.ndarray,
 ) -> np.ndarray:
-    """Find one side's lesions that the rule calls found; pairs of components share ``voxels``."""
+    """Whether each lesion of one mask is detected by the rule; pairs of components share ``voxels``."""
     if rule.kind == "iou":
         union = own_sizes[own - 1] + other_sizes[other - 1] - voxels
         best = np.zeros(len(own_sizes))
@@ -207,9 +212,9 @@ def _errors(prediction: np.ndarray, reference: np.ndarray) -> tuple[int, int]:
 def component_confusion(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Outcome of each component of normal WMH and of lesions: missed, normal WMH or lesion.
 
-    A component of the reference goes to the column of the class that marks most of those of its voxels that are marked
-    as either (lesion in a tie), or to "nothing". A predicted component that shares no voxel with either class of the
-    reference is in the row "nothing".
+    A reference component is assigned to the class predicted for most of its voxels that are predicted as either class
+    (lesion in a tie), or to "nothing". A predicted component that overlaps neither class of the reference is in the row
+    "nothing".
 
     Parameters
     ----------
@@ -219,7 +224,7 @@ def component_confusion(prediction: np.ndarray, reference: np.ndarray) -> np.nda
     Returns
     -------
     ndarray of int64, shape (3, 3)
-        Rows are the reference: nothing, normal WMH, lesions; columns the prediction. (0, 0) means nothing.
+        Rows: reference (nothing, normal WMH, lesions); columns: prediction. Cell (0, 0) is not defined and 0.
     """
     counts = np.zeros((3, 3), np.int64)
     marked = np.isin(reference, (NORMAL_WMH, LESION))

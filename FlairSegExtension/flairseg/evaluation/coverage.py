@@ -1,7 +1,7 @@
-"""References that cover less than the masks compared with them: grown to hold what is marked beside them.
+"""References that cover a smaller region than the masks compared with them: extended with background.
 
-3D Slicer saves a segmentation cut down to the box around its segments. Outside of the box there is background, which
-false positives must count against.
+3D Slicer saves a segmentation cropped to the bounding box of its segments. Outside the box is background, where
+predictions are false positives.
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ _ROUNDING = 0.01
 
 
 def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
-    """The reference on a grid that holds everything that the masks of its case mark.
+    """Extend the grid of a reference to include all marked voxels of the masks of its case.
 
     Parameters
     ----------
     reference : Volume
         Labels (K, J, I), RAS mm.
     path : Path
-        Its file: segmentations of 3D Slicer and DICOM are cropped by nature.
+        Its file; segmentations of 3D Slicer and DICOM are expected to be cropped.
     masks : sequence of (Path, LabelMapping or None, str)
-        The masks of all methods, so that all are compared on one grid. One that cannot be read is left out;
-        reading it again will report it.
+        Masks of all methods, so that all are compared on one grid. A mask that cannot be read is skipped here and
+        reported when it is read for comparison.
 
     Returns
     -------
     Volume
-        The very reference where nothing is marked beside it; else with background around it and a warning. It grows
-        over masks on its own lattice of voxels, and over every mask if it is a segmentation of 3D Slicer or DICOM: a
-        reader has not examined what is outside.
+        The reference itself if no mask extends beyond it; else extended with background, with a warning. Only masks on
+        the same voxel lattice are considered, unless the reference is a segmentation of 3D Slicer or DICOM.
     """
     low, high = np.zeros(3, int), np.asarray(reference.array.shape, int)
     shares: list[float] = []
@@ -71,12 +70,12 @@ def grown(reference: Volume, path: Path, masks: Sequence[Mask]) -> Volume:
 
 
 def _is_cropped(path: Path) -> bool:
-    """Whether a file leaves out where nothing is marked: Slicer's segmentations, DICOM SEG without empty frames."""
+    """Whether such files are cropped to the segments: Slicer's segmentations, DICOM SEG without empty frames."""
     return path.name.lower().endswith(".seg.nrrd") or path.is_dir() or is_segmentation(path)
 
 
 def _beside(reference: VolumeGeometry, mask: Mask, any_grid: bool) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Indices K, J, I (first, last + 1) that a mask needs in the reference's lattice, and the share outside of it."""
+    """Index range K, J, I (first, last + 1) of a mask on the reference's lattice, and its share outside."""
     path, mapping, method = mask
     found = read_label_map(path, None, mapping, doubtful="warn", subject=method)
     own = found.geometry
@@ -89,7 +88,7 @@ def _beside(reference: VolumeGeometry, mask: Mask, any_grid: bool) -> tuple[np.n
     points = (np.column_stack([marked[:, ::-1], np.ones(len(marked))]) @ to_reference.T)[:, 2::-1]
     shape = np.asarray(reference.shape)
     outside = ((points < -0.5) | (points > shape - 0.5)).any(axis=1)
-    # A mask wholly beside a whole image has a wrong header, and is refused when it is placed.
+    # A mask entirely outside an uncropped reference has a wrong header, and is refused later.
     if not outside.any() or (outside.all() and not any_grid):
         return None
     first = np.floor(points.min(axis=0) + _ROUNDING).astype(int)

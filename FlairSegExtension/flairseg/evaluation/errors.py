@@ -8,7 +8,7 @@ from ..errors import UnsuitableMaskError as UnsuitableMaskError
 
 
 class InvalidManifestError(FlairSegError):
-    """The table of cases, or the folders, cannot be understood: columns missing, names doubled, nothing matches."""
+    """The table of cases or the folders are invalid: missing columns, duplicate names, no matching files."""
 
 
 class NothingToEvaluateError(FlairSegError):

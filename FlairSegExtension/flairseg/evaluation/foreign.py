@@ -1,6 +1,6 @@
 """Meaning of a method's label values, written as ``METHOD:1=3,2=2`` or ``METHOD:PRESET``.
 
-The meanings themselves are :mod:`flairseg.io.label_meanings`, the same for every command.
+Meanings are defined in :mod:`flairseg.io.label_meanings` for all commands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..io.label_meanings import LabelMapping as LabelMapping
 from ..io.label_meanings import parse_meaning
 from ..io.label_meanings import with_threshold as with_threshold
 
-#: The name under which a mapping of the references' values is given.
+#: Name of the references in place of a method.
 REFERENCE = "reference"
 
 
@@ -24,6 +24,7 @@ def parse_mapping(text: str) -> tuple[str, LabelMapping]:
     Raises
     ------
     InvalidMappingError
+        If the text cannot be parsed.
 
     Examples
     --------
@@ -32,7 +33,7 @@ def parse_mapping(text: str) -> tuple[str, LabelMapping]:
     """
     if Path(text).is_file():
         return "", parse_meaning(text)
-    # A file of names may have a colon in its path (a drive of Windows), as a method may in its name.
+    # Both the path of a file of names (drive letters of Windows) and a method's name may contain a colon.
     cuts = (n for n, c in enumerate(text) if c == ":" and Path(text[n + 1 :]).is_file())
     cut = next(cuts, text.rfind(":"))
     method, sign, meaning = text[: max(cut, 0)].strip(), cut >= 0, text[cut + 1 :]

@@ -1,4 +1,4 @@
-"""Inputs of an evaluation: a table of cases, or folders whose files are matched by case name."""
+"""Inputs of an evaluation: a table of cases, or folders with files matched by case name."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ from .foreign import REFERENCE
 #: Columns of the table of cases.
 REQUIRED = ("case", "prediction", "reference")
 OPTIONAL = ("method", "probabilities", "site", "disease", "image")
-#: The method's name where the table does not give one.
+#: Name of the method if the table gives none.
 DEFAULT_METHOD = "prediction"
-#: Type of a file, by the end of its name, as :data:`~flairseg.files.names.MASK_WORDS`; the rest of the name is the
-#: case.
+#: Name endings of probability maps, like :data:`~flairseg.files.names.MASK_WORDS` of masks; the rest is the case.
 _PROBABILITIES = ("_probabilities", "_probability", "_prob", "_probs", "_pmap")
-#: Folders below the one that is given in which files are looked for: subject, session, kind.
+#: Depth of subfolders that are searched: subject, session, kind.
 _DEPTH = 3
-#: Entities of BIDS that state the space of a mask and how it was made, which its image does not have.
+#: BIDS entities of masks that their image does not have.
 _LIKE_IMAGES = frozenset({"desc", "label", "res", "den", "atlas", "seg", "space"})
-#: A tool's fixed name, the same for every case: ``space-flair_seg-lst``, ``space-flair_desc-annotated_seg-lst``.
+#: Fixed file names of tools, equal for every case: ``space-flair_seg-lst``, ``space-flair_desc-annotated_seg-lst``.
 _ENTITIES_ONLY = re.compile(r"(?!sub-)[a-z]+-[0-9a-z+.]+(_[a-z]+-[0-9a-z+.]+)*", re.IGNORECASE)
 _SEGMENTED = re.compile(r"(^|_)(seg|label)-", re.IGNORECASE)
-#: Names that identify the plain mask among several of a case, not one with locations or parts.
+#: Part of the names of masks with locations, of which a case may have one besides its plain mask.
 _ANNOTATED = ("desc-annotated",)
 _LABELS = "labels"
 _IMAGE_ENDINGS = ("_flair", "-flair")
@@ -44,18 +43,18 @@ _COLUMNS_ADVICE = f"The first line names the columns: {', '.join(REQUIRED)}, and
 
 @dataclass(frozen=True)
 class EvaluationCase:
-    """One mask of one method to be compared with its reference.
+    """A mask of a method and its reference.
 
     Attributes
     ----------
     case, method : str
     prediction, reference : Path
     probabilities : Path or None
-        Of the classes, see :func:`~.masks.read_probabilities`.
+        Class probabilities, see :func:`~.masks.read_probabilities`.
     image : Path or None
         The FLAIR, for overlays.
     site, disease : str
-        Groups; may be empty.
+        Groups for statistics; may be empty.
     """
 
     case: str
@@ -69,13 +68,13 @@ class EvaluationCase:
 
 
 def read_manifest(path: str | Path) -> list[EvaluationCase]:
-    """The cases of a CSV table (comma, semicolon or tab; UTF-8 or UTF-16; Excel's ``sep=`` line is read).
+    """Read the cases of a CSV table (comma, semicolon or tab; UTF-8 or UTF-16; with or without Excel's ``sep=`` line).
 
     Parameters
     ----------
     path : str or Path
-        Columns :data:`REQUIRED` and any of :data:`OPTIONAL`; others are left alone. Relative paths start at the table's
-        folder. Files are not read yet.
+        Columns :data:`REQUIRED` and any of :data:`OPTIONAL`; others are ignored. Paths are relative to the folder of
+        the table. The files are not read here.
 
     Returns
     -------
@@ -84,7 +83,7 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
     Raises
     ------
     InvalidManifestError
-        With the number of the line.
+        If the table is invalid; with the line number.
     """
     path = Path(path)
     try:
@@ -94,7 +93,7 @@ def read_manifest(path: str | Path) -> list[EvaluationCase]:
             f"{path} cannot be read: {error.strerror or error}.", "Check the path of the table and its permissions."
         ) from error
     if table.encoding == "cp1252" or "\0" in table.body:
-        # In another code page than the one that is guessed, names would become others.
+        # Guessing the code page could change names.
         raise InvalidManifestError(f"{path.name} is not UTF-8 text.", "Save it as CSV in UTF-8.")
     rows = csv.reader(io.StringIO(table.body), delimiter=table.delimiter)
     columns = [name.strip().lower() for name in next(rows, [])]
@@ -142,11 +141,12 @@ def _case(path: Path, line: int, fields: Mapping[str, str]) -> EvaluationCase:
 
 
 def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]:
-    """The cases, if no method has a case twice and a case has one reference, site and disease.
+    """Return the cases if they are consistent.
 
     Raises
     ------
     InvalidManifestError
+        If a method has a case twice, or a case has several references, sites or diseases.
     """
     if any(case.method == REFERENCE for case in cases):
         raise InvalidManifestError(
@@ -176,26 +176,28 @@ def checked(cases: Sequence[EvaluationCase], where: str) -> list[EvaluationCase]
 def match_folders(
     predictions: Mapping[str, str | Path], references: str | Path, images: str | Path | None = None
 ) -> tuple[list[EvaluationCase], list[CaseWarning]]:
-    """Cases of folders whose files have the same case name.
+    """Match predictions with references by case name.
 
-    Files are images of the known endings and DICOM Segmentation objects (``.dcm``). A case's name is that of its BIDS
-    entities, else its file's name without the known endings (``.nii.gz``, ...) and without what says what it is
-    (``_labels``, ``_truth``, ``_flair_labels``, ...). A file that is called nothing else (``sub-01/labels.nii.gz``), by
-    a tool's fixed name (``space-flair_seg-lst.nii.gz``) or as others are in other folders has the name of its folder.
-    Names match in either Unicode form. ``<stem>_probabilities`` beside a prediction is used.
+    Files are images of the supported formats and DICOM Segmentation objects (``.dcm``). The case name is formed from
+    BIDS entities, else from the file name without format (``.nii.gz`` etc.) and kind (``_labels``, ``_truth``,
+    ``_flair_labels`` etc.). If nothing remains (``sub-01/labels.nii.gz``), for fixed names of tools
+    (``space-flair_seg-lst.nii.gz``), and if files in several folders have the same name, it is formed from the
+    folders.
+    Names are compared in Unicode NFC. ``<stem>_probabilities`` beside a prediction is used.
 
     Parameters
     ----------
     predictions : mapping of str to path
-        Method -> its folder.
+        Method -> folder of its masks.
     references : path
+        Folder of the references.
     images : path, optional
-        Folder of the FLAIR volumes, for overlays; without it those beside the references.
+        Folder of the FLAIR volumes, for overlays; default: those beside the references.
 
     Returns
     -------
     list of EvaluationCase
-        Sorted by case, then in the order of the methods.
+        Sorted by case, then in the order of methods.
     list of CaseWarning
         Files that could not be matched.
 
@@ -241,7 +243,7 @@ def match_folders(
 def _files(
     folder: Path, holding: str, images_only: bool = False
 ) -> tuple[dict[str, Path], dict[str, Path], dict[str, Path]]:
-    """Label maps, probabilities and images of a folder (and the folders in it), by case name."""
+    """Label maps, probabilities and images in a folder and its subfolders, by case name."""
     try:
         found = sorted(_images_in(folder, _DEPTH))
     except OSError as error:
@@ -279,13 +281,13 @@ def _images_in(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_dicom_seg(path: Path) -> bool:
-    """Whether a file is a DICOM Segmentation object; images and reports of the same folders are none."""
+    """Whether a file is a DICOM Segmentation object, unlike images and reports in the same folder."""
     return path.suffix.lower() == ".dcm" and is_segmentation(path)
 
 
 def _name_of(path: Path, top: Path, repeated: bool = False) -> tuple[str, str]:
     """Case name of a file, and its kind: ``labels``, ``probabilities``, ``image``, or ``other`` where unknown."""
-    # Slicer's segmentations end in .seg.nrrd.
+    # Segmentations of Slicer have the ending .seg.nrrd.
     name = unicodedata.normalize("NFC", re.sub(r"\.seg$", "_seg", stem_of(path), flags=re.IGNORECASE))
     lower, kind = "_" + name.lower(), "other"
     ending = next((e for e in _PROBABILITIES if lower.endswith(e)), None)
@@ -313,7 +315,7 @@ def _name_of(path: Path, top: Path, repeated: bool = False) -> tuple[str, str]:
 
 
 def _folder_case(path: Path, top: Path) -> str:
-    """The folders between the top and a file, without common names at their end (``p1/anat/seg``)."""
+    """Case name from the folders between the top and a file, without generic last names (``p1/anat/seg``)."""
     parts = [unicodedata.normalize("NFC", part) for part in path.parent.relative_to(top).parts]
     while len(parts) > 1 and is_common(parts[-1]) and not any(c.isdigit() for c in parts[-1]):
         parts.pop()
@@ -321,10 +323,10 @@ def _folder_case(path: Path, top: Path) -> str:
 
 
 def _one(case: str, found: Sequence[tuple[bool, Path]], holding: str) -> Path:
-    """The label map of a case; files with a stated kind go before others, ``_labels`` before ``.seg.nrrd``.
+    """Select the label map of a case: names with a known kind first, ``_labels`` before ``.seg.nrrd``.
 
-    Of several, the one that FlairSeg wrote as a label map counts: a cohort has lesion masks (``_desc-lesion_mask``)
-    beside its label maps (``_dseg``). What other programs call so may be anything.
+    If several remain, the one that FlairSeg wrote as label map is used: a cohort has lesion masks
+    (``_desc-lesion_mask``) beside its label maps (``_dseg``).
     """
     said = [path for is_labels, path in found if is_labels] or [path for _, path in found]
     own = [path for path in said if stem_of(path).lower().endswith(("_labels", "labels"))]

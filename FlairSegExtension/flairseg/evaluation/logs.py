@@ -1,4 +1,4 @@
-"""Training logs: CSV files with a head, one row per validation."""
+"""Training logs: CSV files with a header and one row per validation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .results import TrainingLog
 
 
 def read_training_log(path: str | Path, name: str | None = None) -> TrainingLog:
-    """One training log.
+    """Read a training log.
 
     Parameters
     ----------
     path : str or Path
-        CSV with a head; cells that hold no number become NaN, columns without any number are left out.
+        CSV with a header; cells without a number become NaN, columns without any number are omitted.
     name : str, optional
-        Default: the name of the log's folder, as ``runs/<recipe>-fold0/log.csv`` has it.
+        Default: name of the folder, as of ``runs/<recipe>-fold0/log.csv``.
 
     Raises
     ------
     InvalidManifestError
-        If the file cannot be read or holds no numbers.
+        If the file cannot be read or contains no numbers.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""Label maps and probabilities from files onto the reference's grid: by the position in space, never by index."""
+"""Reading of label maps and probabilities, and placement on the reference's grid by position in space."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .foreign import REFERENCE
 
 @dataclass(frozen=True)
 class Placed:
-    """An array on the reference's grid, and remarks on its resampling.
+    """An array on the reference's grid, with warnings about its placement.
 
     Attributes
     ----------
     array : ndarray, shape of the reference
     warnings : tuple of CaseWarning
     scores : ndarray of float32 or None
-        The probabilities that a probability mask was thresholded from.
+        Probabilities, if the mask was made from them by a threshold.
     """
 
     array: np.ndarray
@@ -38,7 +38,7 @@ class Placed:
 
 
 def read_reference(path: Path, mapping: LabelMapping | None = None) -> Volume:
-    """A reference on its own grid: labels uint8 (K, J, I), whose affine is everyone's frame.
+    """Read a reference: labels, uint8, shape (K, J, I), on its own grid.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def read_reference(path: Path, mapping: LabelMapping | None = None) -> Volume:
 
 
 def read_prediction(path: Path, mapping: LabelMapping | None, method: str, reference: Volume) -> Placed:
-    """A method's mask as class labels on the reference's grid, by nearest neighbour.
+    """Read a method's mask as class labels on the reference's grid, by nearest neighbour.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def read_prediction(path: Path, mapping: LabelMapping | None, method: str, refer
     Raises
     ------
     UnsuitableMaskError, FlairSegError
-        If the file cannot be read, is no label map, or is wholly outside of the reference.
+        If the file cannot be read, is not a label map, or does not overlap with the reference.
     """
     found = read_label_map(path, None, mapping, doubtful="warn", subject=method)
     volume = _volume(found)
@@ -99,13 +99,13 @@ def _volume(found: LabelMap) -> Volume:
 def read_probabilities(
     path: Path, mapping: LabelMapping | None, reference: Volume
 ) -> tuple[dict[int, np.ndarray], list[CaseWarning]]:
-    """Probabilities of the classes on the reference's grid, by linear interpolation where the grids differ.
+    """Read class probabilities on the reference's grid, with linear interpolation if the grids differ.
 
     Parameters
     ----------
     path : Path
-        One volume: of the mapping's single class, else of lesions. Two volumes: background and that class. Four:
-        classes 0 to 3, as ``flairseg segment`` writes them.
+        One volume: the single class of the mapping, else lesions. Two volumes: background and that class. Four:
+        classes 0 to 3, as written by ``flairseg segment``.
     mapping : LabelMapping or None
     reference : Volume
 
@@ -118,7 +118,7 @@ def read_probabilities(
     Raises
     ------
     UnsuitableMaskError, FlairSegError
-        If the file cannot be read or holds no probabilities.
+        If the file cannot be read or contains no probabilities.
     """
     grid, components = _read(path)
     targets = frozenset() if mapping is None else mapping.targets
@@ -144,7 +144,7 @@ def read_probabilities(
 
 
 def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Placed:
-    """Bring an array onto the reference's grid by where its voxels are in space.
+    """Place an array on the reference's grid by the position of its voxels in space.
 
     Parameters
     ----------
@@ -153,20 +153,20 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
     reference : Volume
         Only its grid is used.
     linear : bool
-        Interpolate linearly instead of taking the nearest voxel.
+        Linear interpolation instead of nearest neighbour.
     file : str
-        Name in warnings; default: the volume's.
+        Name in warnings; default: that of the volume.
 
     Returns
     -------
     Placed
-        The very array where the grids are one; the same voxels in another order where only the axes are stored
-        differently; else resampled, which a warning reports. Outside of the volume there is background (0).
+        The array itself if the grids are equal; reordered if only the order or direction of the axes differs; else
+        resampled, with a warning. Voxels outside the volume are 0.
 
     Raises
     ------
     UnsuitableMaskError
-        If the volume marks something, and nothing of it is inside of the reference.
+        If the volume has marked voxels, but none inside the reference.
     """
     target = reference.geometry
     own, other = target.reconcile(volume.geometry)
@@ -207,7 +207,7 @@ def _resampled(volume: Volume, reference: Volume, linear: bool) -> np.ndarray:
 
 
 def read_image(path: Path, reference: Volume) -> np.ndarray:
-    """The FLAIR behind an overlay on the reference's grid: float32 (K, J, I)."""
+    """Read the FLAIR for an overlay on the reference's grid: ndarray of float32, shape (K, J, I)."""
     grid, components = _read(path)
     if len(components) != 1:
         raise UnsuitableMaskError(
@@ -219,7 +219,7 @@ def read_image(path: Path, reference: Volume) -> np.ndarray:
 
 
 def _read(path: Path) -> tuple[Volume, np.ndarray]:
-    """Grid and voxels (N, K, J, I) of a file; what is no number is 0."""
+    """Grid and voxels (N, K, J, I) of a file; NaN and infinite values become 0."""
     grid, components = read_components(path)
     if components.dtype.kind == "f":
         bad = ~np.isfinite(components)
@@ -231,7 +231,7 @@ def _read(path: Path) -> tuple[Volume, np.ndarray]:
 
 
 def _outside(array: np.ndarray, to_reference: np.ndarray, shape: tuple[int, ...]) -> float:
-    """Share of the marked voxels whose centres are outside of the reference; 0 if nothing is marked."""
+    """Share of the marked voxels with centres outside the reference; 0 if nothing is marked."""
     marked = np.argwhere(array > 0)
     if not marked.size:
         return 0.0

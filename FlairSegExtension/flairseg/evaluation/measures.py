@@ -1,6 +1,6 @@
-"""One case of one method: what is measured while its arrays are in memory; nothing larger than slices is kept.
+"""Measures of one case and method, computed while its arrays are in memory; only numbers per slice are kept.
 
-What needs several cases is computed from these by :mod:`~.statistics`.
+Statistics over cases are computed from them by :mod:`~.statistics`.
 """
 
 from __future__ import annotations
@@ -23,31 +23,32 @@ from .slices import SliceCounts
 from .surface import surface_distances
 from .terms import EVALUATED, LESION_CLASSES
 
-#: A class that a network knows reaches this probability somewhere, in some case.
+#: A class counts as segmented by a network if its probability reaches this value in some voxel of some case.
 _KNOWN_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True)
 class CaseMeasures:
-    """Measures of one case and method, for every class of :data:`~.terms.EVALUATED` (known or not).
+    """Measures of one case and method, for every class of :data:`~.terms.EVALUATED`.
 
     Attributes
     ----------
     confusion : ndarray of int64, shape (4, 4)
-        Voxels; rows are the reference.
+        Voxels; rows: reference, columns: prediction.
     surfaces : mapping of str to (float, float)
         HD95 in mm and NSD.
     lesions : mapping of str to LesionMatch
-        Classes of :data:`~.results.LESION_CLASSES`.
+        Classes of :data:`~.terms.LESION_CLASSES`.
     components : ndarray of int64, shape (3, 3)
         :func:`~.components.component_confusion`.
     slices : mapping of str to SliceCounts
-        Classes of :data:`~.results.LESION_CLASSES`.
+        Classes of :data:`~.terms.LESION_CLASSES`.
     scores : mapping of str to ScoreCounts
         Classes with probabilities.
     voxel_ml : float
+        Volume of a voxel in ml.
     predicted, referenced : frozenset of int
-        Label values that are there; ``predicted`` also holds those that the probabilities know.
+        Label values present; ``predicted`` includes classes by their probabilities.
     """
 
     confusion: np.ndarray
@@ -66,7 +67,7 @@ class CaseMeasures:
 
 
 def without_small_lesions(labels: Volume, minimum_mm3: float) -> Volume:
-    """Label map without the lesions (label 3) below a volume; background in their place (source: S5)."""
+    """Replace lesions (label 3) below a volume by background (source: S5)."""
     if minimum_mm3 <= 0:
         return labels
     return labels.with_array(remove_small_components(labels.array, LESION, minimum_mm3, labels.voxel_mm3))
@@ -80,9 +81,9 @@ def measure(
     Parameters
     ----------
     prediction : ndarray of uint8, shape (K, J, I)
-        Labels on the reference's grid; small lesions are gone already.
+        Labels on the reference's grid, after :func:`without_small_lesions`.
     reference : Volume
-        Labels; small lesions are gone already.
+        Labels, after :func:`without_small_lesions`.
     conventions : Conventions
     probabilities : mapping of int to ndarray of float32, shape (K, J, I)
         By class value; may be empty.
@@ -128,7 +129,7 @@ def _there(labels: np.ndarray) -> frozenset[int]:
 
 
 def _score(probabilities: Mapping[int, np.ndarray], values: tuple[int, ...]) -> np.ndarray | None:
-    """Probability of a class; of all WMH the sum of both, or lesions alone where only they have one."""
+    """Probability of a class; for all WMH the sum of both classes, or lesions if only these have probabilities."""
     parts = [probabilities[value] for value in values if value in probabilities]
     if not parts or (len(parts) < len(values) and values != (NORMAL_WMH, LESION)):
         return None

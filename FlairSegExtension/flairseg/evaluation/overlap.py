@@ -1,8 +1,8 @@
 """Voxel overlap of two masks: counts, and the metrics computed from them.
 
-Undefined figures (0/0) are NaN, never 0 or 1: an empty prediction has no precision, an empty reference no recall, and
-two empty masks have no overlap metric (Maier-Hein et al., Metrics reloaded, Nat Methods 2024;21:195-212). Averages
-must exclude them and state their number.
+Undefined metrics (0/0) are NaN, never 0 or 1: precision of an empty prediction, recall for an empty reference, and all
+overlap metrics of two empty masks (Maier-Hein et al., Metrics reloaded, Nat Methods 2024;21:195-212). Averages must
+exclude them and state their number.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def confusion(reference: np.ndarray, prediction: np.ndarray, classes: int = NUMB
 
 @dataclass(frozen=True)
 class Overlap:
-    """Counts of a binary comparison (voxels, lesions or slices), and their figures; NaN where undefined.
+    """Counts of a binary comparison (voxels, lesions or slices) and the metrics from them; NaN where undefined.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Overlap:
 
     @classmethod
     def from_confusion(cls, matrix: np.ndarray, values: tuple[int, ...]) -> Overlap:
-        """One class, or several taken together, against all other labels of a matrix of :func:`confusion`."""
+        """Counts of one class, or the union of several, against all other labels, from :func:`confusion`."""
         inside = np.isin(np.arange(len(matrix)), values)
         tp, fn = matrix[inside][:, inside].sum(), matrix[inside][:, ~inside].sum()
         fp, tn = matrix[~inside][:, inside].sum(), matrix[~inside][:, ~inside].sum()
@@ -97,7 +97,7 @@ class Overlap:
 
     @property
     def recall(self) -> float:
-        """``TP / (TP + FN)``, sensitivity; NaN if nothing was there."""
+        """``TP / (TP + FN)``, sensitivity; NaN if the reference is empty."""
         return ratio(self.tp, self.tp + self.fn)
 
     @property
@@ -107,12 +107,12 @@ class Overlap:
 
     @property
     def negative_predictive_value(self) -> float:
-        """``TN / (TN + FN)``; NaN if nothing was called negative."""
+        """``TN / (TN + FN)``; NaN if nothing was predicted negative."""
         return ratio(self.tn, self.tn + self.fn)
 
     @property
     def accuracy(self) -> float:
-        """``(TP + TN) / all``; NaN without any."""
+        """``(TP + TN) / all``; NaN without counts."""
         return ratio(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
 
 

@@ -1,4 +1,4 @@
-"""The evaluation as one self-contained HTML file: tables, the papers' figures, overlays."""
+"""Report of an evaluation as a self-contained HTML file: tables, the figures of S1, S2, S4 and S5, overlays."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def render(
     overlays: bool = True,
     step: Callable[[float], None] | None = None,
 ) -> str:
-    """The report as HTML text: one file without scripts or external resources; all foreign text is escaped.
+    """Render the report as HTML without scripts or external resources; text from input is escaped.
 
     Parameters
     ----------
@@ -62,10 +62,10 @@ def render(
     title : str
         Heading of the report.
     files : mapping of str to str, optional
-        Files beside the report -> what is in them.
+        Files beside the report -> description.
     overlays : bool
-        Show slices of the cases with agreement, false positives and misses. These are pictures of patients: leave them
-        out of a report that is passed on.
+        Show slices with agreement, false positives and false negatives. They show patients: omit them in a report that
+        is passed on.
     step : callable, optional
         Called with the fraction done; may raise to cancel.
 
@@ -100,7 +100,7 @@ def render(
 
 
 def draw_figures(result: EvaluationResult) -> list[Figure]:
-    """Every figure that the data allow, but for the overlays."""
+    """Draw every figure for which there are data, except overlays."""
     from ..reporting.drawing import style
     from .figures import curves, distributions, groups, loads, matrices, training
 

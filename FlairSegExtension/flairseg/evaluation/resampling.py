@@ -1,7 +1,7 @@
-"""Resamples of patients, the unit of every interval: voxels, lesions and slices of a patient are not independent.
+"""Bootstrap over patients, the unit of all intervals: voxels, lesions and slices of a patient are not independent.
 
-Sums over patients go through :func:`flairseg.statistics.intervals.over_cases` (BCa). What is no function of sums
-- areas under curves, medians over slices - is resampled here, with percentile limits.
+Functions of sums over patients use :func:`flairseg.statistics.intervals.over_cases` (BCa). Areas under curves and
+medians over slices are resampled here, with percentile intervals.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import numpy as np
 from ..statistics.intervals import CONFIDENCE, FEW_CASES, FEW_CASES_NOTE, Estimate, estimate, over_cases, stream
 
 PERCENTILE = "percentile bootstrap over patients"
-#: Resamples for figures whose every resample is costly: limits are stable to a few per cent of their width.
+#: Resamples for metrics that are costly to resample: limits are stable to a few per cent of the interval's width.
 COSTLY_RESAMPLES = 1000
 _ONE = "One patient: no interval."
 
 
 def mean_over_patients(values: np.ndarray, name: str, seed: int) -> Estimate:
-    """Mean of a figure over the patients for whom it is defined, with a BCa interval over patients.
+    """Mean of a metric over the patients for whom it is defined, with BCa interval.
 
     Parameters
     ----------
     values : ndarray of float, shape (patients,)
         NaN where undefined.
     name : str
-        Names the stream of random numbers.
+        Name of the random number stream.
     seed : int
 
     Returns
     -------
     Estimate
-        ``n`` counts patients with a defined figure.
+        ``n``: patients with a defined value.
     """
     values = np.asarray(values, dtype=float)
     defined = values[np.isfinite(values)]
@@ -42,7 +42,7 @@ def mean_over_patients(values: np.ndarray, name: str, seed: int) -> Estimate:
 
 
 def ratio_over_patients(numerators: np.ndarray, denominators: np.ndarray, name: str, seed: int) -> Estimate:
-    """Sum over sum, with a BCa interval over patients; undefined where the denominators sum to 0.
+    """Ratio of sums over patients, with BCa interval; undefined if the denominators sum to 0.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def ratio_over_patients(numerators: np.ndarray, denominators: np.ndarray, name: 
 
 
 def in_patients(found: Estimate) -> Estimate:
-    """The estimate in the words of an evaluation, whose cases are patients."""
+    """The estimate with "patients" instead of "cases" in its texts."""
     words = found.interval.replace("over cases", "over patients")
     note = found.note.replace("One case:", "One patient:")
     if note.startswith("Only") and " cases:" in note:
@@ -73,12 +73,12 @@ def patient_weights(patients: int, name: str, seed: int, resamples: int = COSTLY
 
 
 def percentile_interval(value: float, resampled: np.ndarray, patients: int, note: str = "") -> Estimate:
-    """An estimate with percentile limits of those resamples in which the figure is defined.
+    """Estimate with percentile interval from the resamples in which the metric is defined.
 
     Parameters
     ----------
     value : float
-        Of the patients themselves.
+        Value for the original patients.
     resampled : ndarray of float, shape (resamples,)
     patients : int
     note : str
@@ -97,12 +97,12 @@ def percentile_interval(value: float, resampled: np.ndarray, patients: int, note
 
 
 def median_over_slices(values: np.ndarray, patients: np.ndarray, name: str, seed: int) -> Estimate:
-    """Median over slices with a percentile interval over patients, whose slices are drawn together.
+    """Median over slices with percentile interval from a bootstrap over patients (all slices of a patient together).
 
     Parameters
     ----------
     values : ndarray of float, shape (slices,)
-        NaN where undefined; left out.
+        NaN where undefined; such slices are excluded.
     patients : ndarray of int, shape (slices,)
         Patient of each slice.
     name : str
@@ -111,7 +111,7 @@ def median_over_slices(values: np.ndarray, patients: np.ndarray, name: str, seed
     Returns
     -------
     Estimate
-        ``n`` counts slices with a defined value.
+        ``n``: slices with a defined value.
     """
     values, patients = np.asarray(values, dtype=float), np.asarray(patients)
     defined = np.isfinite(values)
@@ -131,7 +131,7 @@ def median_over_slices(values: np.ndarray, patients: np.ndarray, name: str, seed
 
 
 def _weighted_median(ascending: np.ndarray, counts: np.ndarray) -> float:
-    """Median of values repeated ``counts`` times."""
+    """Median of ascending values, each repeated ``counts`` times."""
     below = np.cumsum(counts)
     total = below[-1]
     if total == 0:

@@ -1,8 +1,8 @@
-"""Results of an evaluation: plain numbers and arrays, from which tables, figures and the report are made.
+"""Results of an evaluation: numbers and arrays for tables, figures and the report.
 
-Everything is computed by :func:`flairseg.evaluation.evaluate`; nothing here computes. A figure that is not defined for
-a case is NaN in arrays and rows, and None in an :class:`~flairseg.statistics.intervals.Estimate`; it is left out of
-means and counted. Arrays have axis order K, J, I. Percentages are 0..100 only where the name says so.
+They are computed by :func:`flairseg.evaluation.evaluate`. A metric that is undefined for a case is NaN in arrays and
+rows, and None in an :class:`~flairseg.statistics.intervals.Estimate`; it is excluded from means and counted. Arrays
+have axis order K, J, I. Only fields with "percent" in their name have the range 0..100.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from .rows import (
 
 @dataclass(frozen=True)
 class Conventions:
-    """All conventions behind the numbers; :attr:`sentences` states them as text for the report.
+    """Conventions of an evaluation; :attr:`sentences` is their text for the report.
 
     Parameters
     ----------
     nsd_tolerance_mm : float
-        Distance at which two surfaces still agree.
+        Maximum distance at which surfaces agree.
     overlap_rule : {"voxels", "fraction", "iou"}
-        When a lesion counts as found: this many voxels shared; this fraction of it covered; intersection over union
-        with one lesion of the other side.
+        Criterion of detection: shared voxels, covered fraction of the lesion, or intersection over union with one
+        lesion of the other mask; see :class:`.components.OverlapRule`.
     overlap_minimum : float
-        The number that belongs to the rule.
+        Minimum of this criterion.
     minimum_lesion_mm3 : float
-        Lesions smaller than this are removed from prediction and reference alike before every lesion-level and
-        voxel-level figure of the class; 0 keeps all (10.7 is S5's rule).
+        Smaller lesions are removed from prediction and reference before all lesion-level and voxel-level metrics; 0
+        keeps all (S5: 10.7).
     slice_overlap : float
         Share of a positive slice's reference that must be covered (S2: 0.1).
     confidence : float
-        Level of every interval.
+        Level of the intervals.
     resamples, seed : int
-        Of the bootstrap over patients; the seed also draws the negative slices.
+        Bootstrap over patients; the seed is also used to sample negative slices.
     sentences : tuple of (str, str)
-        Head and text of each convention, in order.
+        Heading and text of each convention, in order.
     """
 
     nsd_tolerance_mm: float = 1.0
@@ -82,7 +82,7 @@ class CaseInfo:
     spacing_mm : tuple of float
         Along I, J, K.
     warnings : tuple of CaseWarning
-        Of its reference and of each method's files, these with the method's name in front.
+        Warnings about its reference and, with the method's name as prefix, about each method's files.
     """
 
     case: str
@@ -95,21 +95,21 @@ class CaseInfo:
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """One method: which of the evaluated classes it and the reference both know.
+    """A method and its evaluated classes.
 
     Parameters
     ----------
     name : str
     classes : tuple of str
-        Keys of :data:`~.terms.EVALUATED` that it has figures for.
+        Keys of :data:`~.terms.EVALUATED` with metrics.
     missing : tuple of str
-        Keys that it has none for, because it (or the reference) does not know the class.
+        Keys without metrics, since the method or the reference does not contain the class.
     mapping : str
         Meaning of its label values, as text; empty for FlairSeg's own.
     cases : int
-        Patients that were evaluated.
+        Evaluated patients.
     probabilities : int
-        Of which with probabilities.
+        Evaluated patients with probabilities.
     """
 
     name: str
@@ -122,7 +122,7 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A case of a method that could not be evaluated, and why; ``error`` for front ends that phrase the advice."""
+    """A case of a method that could not be evaluated, with the reason; ``error`` for the advice of front ends."""
 
     case: str
     method: str
@@ -133,7 +133,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """One training log: columns by name, as many values each as epochs (or steps); NaN where the log has none."""
+    """A training log: columns by name with one value per row; NaN where the log has none."""
 
     name: str
     columns: Mapping[str, np.ndarray]
@@ -141,16 +141,16 @@ class TrainingLog:
 
 @dataclass(frozen=True)
 class CaseArrays:
-    """Data of an overlay of one case and method, all on the reference's grid.
+    """Arrays for the overlay of a case and method, on the reference's grid.
 
     Parameters
     ----------
     reference, prediction : ndarray of uint8, shape (K, J, I)
-        Label maps, after the minimum lesion size.
+        Label maps, without lesions below the minimum volume.
     image : ndarray of float32 or None
-        The FLAIR, where the manifest names one.
+        The FLAIR, if given.
     ijk_to_ras : ndarray, shape (4, 4)
-        mm, RAS.
+        Affine, RAS mm.
     """
 
     reference: np.ndarray
@@ -165,21 +165,21 @@ def _no_arrays(case: str, method: str) -> CaseArrays:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Everything one evaluation found.
+    """Complete result of an evaluation.
 
     Parameters
     ----------
     conventions : Conventions
     cases : tuple of CaseInfo
     methods : tuple of MethodInfo
-        In the order in which they were given.
+        In the order of the input.
     rows : tuple of CaseRow
     lesion_rows : tuple of LesionCaseRow
     summary : tuple of SummaryRow
     pooled : tuple of PooledRow
     confusions : tuple of ConfusionMatrix
     normal_abnormal : tuple of NormalAbnormalRow
-        Empty where the reference has no normal WMH.
+        Empty if the reference has no normal WMH.
     curves : tuple of Curve
     slice_levels : tuple of SliceLevel
     slice_curves : tuple of SliceCurve
@@ -192,14 +192,14 @@ class EvaluationResult:
     refusals : tuple of Refusal
     training : tuple of TrainingLog
     notes : tuple of str
-        Remarks for the report's reader: resampled masks, classes left out, empty cases, few patients.
+        Notes for the report: resampled masks, excluded classes, empty cases, few patients.
     versions : mapping of str to str
-        Software.
+        Software versions.
     created : str
         UTC, ISO 8601.
     arrays : callable
-        ``arrays(case, method) -> CaseArrays`` reads the files again; raises ``KeyError`` for a pair without figures and
-        a :class:`~flairseg.errors.FlairSegError` if a file has gone.
+        ``arrays(case, method) -> CaseArrays`` reads the files again; raises ``KeyError`` for a pair without metrics and
+        a :class:`~flairseg.errors.FlairSegError` if a file no longer exists.
     """
 
     conventions: Conventions
@@ -227,5 +227,5 @@ class EvaluationResult:
     arrays: Callable[[str, str], CaseArrays] = field(default=_no_arrays, repr=False, compare=False)
 
     def with_context(self, training: Sequence[TrainingLog] = (), notes: Sequence[str] = ()) -> EvaluationResult:
-        """The result with what the masks do not tell: logs of the trainings, and notes that precede its own."""
+        """The result with training logs, and notes that precede its own."""
         return replace(self, training=tuple(training), notes=(*notes, *self.notes))

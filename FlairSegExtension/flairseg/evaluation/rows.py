@@ -1,4 +1,4 @@
-"""Rows, matrices, curves and tests of an evaluation, as its tables hold them; NaN and None as in :mod:`.results`."""
+"""Rows, matrices, curves and tests in the tables of an evaluation; NaN and None as in :mod:`.results`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..statistics.reliability import LimitsOfAgreement
 
 @dataclass(frozen=True)
 class CaseRow:
-    """Voxel-level figures of one patient, method and class.
+    """Voxel-level metrics of a patient, method and class.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class CaseRow:
     reference_ml, predicted_ml : float
     dice, jaccard, precision, recall, hd95_mm, nsd, volume_error_ml, volume_error_percent, average_precision, roc_auc
         : float
-        As :data:`~.terms.VOXEL_FIGURES` explains them; NaN where undefined.
+        See :data:`~.terms.VOXEL_FIGURES`; NaN where undefined.
     note : str
-        Why something is undefined.
+        Reason why metrics are undefined.
     """
 
     case: str
@@ -55,7 +55,7 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class LesionCaseRow:
-    """Lesion-level figures of one patient, method and class of :data:`~.terms.LESION_CLASSES`.
+    """Lesion-level metrics of a patient, method and class of :data:`~.terms.LESION_CLASSES`.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ class LesionCaseRow:
     reference_lesions, predicted_lesions : int
         26-connected components.
     found : int
-        Reference lesions that were found.
+        Detected reference lesions.
     right : int
-        Predicted lesions that are right.
+        True positive predicted lesions.
     lesion_recall, lesion_precision, lesion_f1 : float
         NaN where undefined.
     detection_error_ml, outline_error_ml : float
-        Volume of lesions that only one side has; volume of the disagreement on those that both have.
+        Volume of lesions in one mask only; volume of disagreement on lesions in both masks.
     """
 
     case: str
@@ -91,22 +91,22 @@ class LesionCaseRow:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One figure of one method and class over the patients of a group.
+    """A metric of a method and class over the patients of a group.
 
     Parameters
     ----------
     grouping : str
         One of :data:`~.terms.GROUPINGS`.
     group : str
-        Name of the site or disease; empty for all.
+        Site or disease; empty for all patients.
     method, class_id, figure : str
         ``figure`` is a key of :data:`~.terms.FIGURES`.
     mean : Estimate
-        Mean over patients with a bootstrap interval over patients; its ``n`` counts patients with a defined figure.
+        Mean with bootstrap interval over patients; ``n``: patients with a defined value.
     sd, median, lower_quartile, upper_quartile, minimum, maximum : float
         NaN where undefined.
     undefined : int
-        Patients left out because the figure is not defined for them.
+        Patients excluded because the metric is undefined for them.
     """
 
     grouping: str
@@ -126,9 +126,9 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class PooledRow:
-    """One figure of one method and class over the voxels (or lesions) of all patients together.
+    """A metric of a method and class over the pooled voxels (or lesions) of all patients.
 
-    ``estimate`` has a bootstrap interval over patients, its ``n`` counts patients. Figures: ``dice``, ``jaccard``,
+    ``estimate`` has a bootstrap interval over patients; ``n``: patients. Metrics: ``dice``, ``jaccard``,
     ``precision``, ``recall``, ``volume_error_percent``, ``average_precision``, ``roc_auc``, ``lesion_recall``,
     ``lesion_precision``, ``lesion_f1``.
     """
@@ -143,7 +143,7 @@ class PooledRow:
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """Counts; rows are the reference, columns the prediction.
+    """Confusion matrix; rows: reference, columns: prediction.
 
     Parameters
     ----------
@@ -153,9 +153,9 @@ class ConfusionMatrix:
     labels : tuple of str
         :data:`~.terms.VOXEL_LABELS` or :data:`COMPONENT_LABELS`.
     counts : ndarray of int64, shape (n, n)
-        The lesion level has no cell (0, 0): it is 0 and means nothing.
+        At lesion level, cell (0, 0) is not defined and 0.
     note : str
-        How a component is assigned to its column.
+        Assignment of components to columns.
     """
 
     method: str
@@ -167,7 +167,7 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class NormalAbnormalRow:
-    """Normal against abnormal WMH, abnormal being positive (source: S1).
+    """Classification of normal and abnormal WMH, abnormal as positive (source: S1).
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class NormalAbnormalRow:
     level : str
         :data:`~.terms.VOXEL_LEVEL` or :data:`LESION_LEVEL`.
     population : str
-        Which voxels or components are counted, as text.
+        Voxels or components that are counted, as text.
     tp, fp, fn, tn : int
     sensitivity, specificity, precision, dice : Estimate
         With bootstrap intervals over patients.
@@ -196,7 +196,7 @@ class NormalAbnormalRow:
 
 @dataclass(frozen=True)
 class Curve:
-    """Precision-recall or ROC curve of one method and class, voxels of all patients pooled.
+    """Precision-recall or ROC curve of a method and class over the pooled voxels of all patients.
 
     Parameters
     ----------
@@ -204,15 +204,15 @@ class Curve:
     kind : {"pr", "roc"}
     x, y : ndarray of float64, shape (n,)
         Recall and precision, or false-positive rate and true-positive rate; thinned to at most 500 points, x ascending.
-        A PR curve is drawn as steps (``where="pre"`` in matplotlib, precision of the point to the right).
+        PR curves are step functions (``where="pre"`` in matplotlib: precision of the point to the right).
     thresholds : ndarray of float64, shape (n,)
-        Probability at or above which a voxel is positive at that point.
+        Threshold of each point; a voxel at the threshold is positive.
     area : Estimate
-        Average precision or ROC AUC of the unthinned curve, with an interval over patients.
+        Average precision or ROC AUC of the complete curve, with bootstrap interval over patients.
     operating_point : tuple of float or None
         (x, y) of the method's label maps.
     positives, negatives : int
-        Voxels; positives / (positives + negatives) is the precision of a coin.
+        Voxels; positives / (positives + negatives) is the precision of random scores.
     cases : int
         Patients with probabilities.
     """
@@ -232,21 +232,21 @@ class Curve:
 
 @dataclass(frozen=True)
 class SliceLevel:
-    """Slices of class ``class_id`` found or not (source: S2).
+    """Slice-level detection of a class (source: S2).
 
     Parameters
     ----------
     method, class_id : str
     negatives : {"balanced", "all"}
-        As many negative slices as positive ones, drawn with the seed (S2), or all of them.
+        A random sample of as many negative as positive slices (S2), or all negative slices.
     threshold : float
-        Share of the reference that must be covered.
+        Share of the reference that must be covered in a positive slice.
     tp, fn, tn, fp : int
         Slices.
     available_negatives : int
-        Negative slices there are.
+        All negative slices.
     figures : mapping of str to Estimate
-        ``accuracy, sensitivity, specificity, ppv, npv`` with Wilson intervals (slices as if independent, as S2 has it).
+        ``accuracy, sensitivity, specificity, ppv, npv`` with Wilson intervals (slices taken as independent, as in S2).
     clustered : mapping of str to Estimate
         The same with bootstrap intervals over patients.
     note : str
@@ -268,10 +268,10 @@ class SliceLevel:
 
 @dataclass(frozen=True)
 class SliceCurve:
-    """The figures of :class:`SliceLevel` as the overlap threshold moves; NaN where undefined.
+    """Metrics of :class:`SliceLevel` as functions of the overlap threshold; NaN where undefined.
 
-    ``figures`` maps ``accuracy, sensitivity, specificity, ppv, npv`` to arrays as long as ``thresholds`` (0..1; at 0
-    one shared voxel is enough).
+    ``figures`` maps ``accuracy, sensitivity, specificity, ppv, npv`` to arrays of the length of ``thresholds`` (0..1;
+    at 0, one shared voxel is sufficient).
     """
 
     method: str
@@ -283,7 +283,7 @@ class SliceCurve:
 
 @dataclass(frozen=True)
 class VolumeGroup:
-    """Slices of one group of reference lesion volume (source: S4).
+    """Slices in a range of reference lesion volume (source: S4).
 
     Parameters
     ----------
@@ -291,7 +291,7 @@ class VolumeGroup:
     name : str
         G1..G5.
     low_ml, high_ml : float
-        Lower limit included, upper not; the last is infinite.
+        Range, lower limit included; the last upper limit is infinite.
     slices, cases : int
     values : mapping of str to ndarray
         ``dice``, ``recall`` (S4: sensitivity) and ``precision`` of each slice, NaN where undefined.
@@ -312,7 +312,7 @@ class VolumeGroup:
 
 @dataclass(frozen=True)
 class GroupPair:
-    """Mann-Whitney U test of one figure between two volume groups, p adjusted after Bonferroni."""
+    """Mann-Whitney U test of a metric between two volume groups, with Bonferroni-adjusted p."""
 
     first: str
     second: str
@@ -325,7 +325,7 @@ class GroupPair:
 
 @dataclass(frozen=True)
 class GroupTests:
-    """Tests of one figure over the volume groups of one method (source: S4).
+    """Tests of a metric over the volume groups of a method (source: S4).
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ class GroupTests:
     shapiro : mapping of str to (float, float)
         Group -> W and p of the Shapiro-Wilk test; NaN with fewer than three values or without spread.
     kruskal : tuple of (float, float)
-        H and p of the Kruskal-Wallis test; NaN where fewer than two groups have values.
+        H and p of the Kruskal-Wallis test; NaN if fewer than two groups have values.
     pairs : tuple of GroupPair
     note : str
     """
@@ -349,7 +349,7 @@ class GroupTests:
 
 @dataclass(frozen=True)
 class LoadAgreement:
-    """Volume per patient against the reference: Bland-Altman and R2 (source: S5).
+    """Agreement of the volume per patient with the reference: Bland-Altman analysis and R2 (source: S5).
 
     Parameters
     ----------
@@ -357,11 +357,11 @@ class LoadAgreement:
     cases : tuple of str
     reference_ml, predicted_ml : ndarray of float64, shape (cases,)
     limits : LimitsOfAgreement
-        Of predicted minus reference, ml.
+        Limits of agreement of predicted minus reference, ml.
     r2 : Estimate
-        Squared Pearson correlation (S5's R2 of the regression), interval over patients.
+        Squared Pearson correlation (R2 of the regression in S5), with bootstrap interval over patients.
     slope, intercept : float
-        Of the least-squares line predicted = slope * reference + intercept.
+        Least-squares line: predicted = slope * reference + intercept.
     icc : Estimate
         ICC(2,1), absolute agreement.
     note : str
@@ -382,10 +382,10 @@ class LoadAgreement:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Wilcoxon's signed-rank test of one figure between two methods on the same patients.
+    """Wilcoxon's signed-rank test of a metric between two methods on the same patients.
 
-    ``difference`` is the mean of second minus first with a bootstrap interval over patients, its ``n`` counts pairs;
-    ``p_holm`` is adjusted over all pairs of methods and classes of the same figure. NaN where untestable.
+    ``difference``: mean of second minus first with bootstrap interval over patients; ``n``: pairs. ``p_holm``: p
+    adjusted over all pairs of methods and classes of the metric. NaN if a test is not possible.
     """
 
     figure: str
@@ -402,7 +402,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class EmptyCases:
-    """Cases with empty masks of a class, of one method."""
+    """Cases of a method with empty masks of a class: in both, in the reference only, in the prediction only."""
 
     method: str
     class_id: str

@@ -1,4 +1,4 @@
-"""One evaluation from files to its result, one case in memory at a time."""
+"""Evaluation of files, with one case in memory at a time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .terms import ALL_WMH, CLASS_TITLES, EVALUATED, LESION_ID, NORMAL_WMH_ID
 
 #: Prefix of warnings about a reference.
 _REFERENCE_WORD = "Reference"
-#: Presets of references that mark all hyperintensity, normal or not, as one class.
+#: Presets of references in which normal and abnormal WMH are one class.
 _UNDIVIDED = ("wmh-challenge",)
 #: Warnings about masks without the value 3, see :func:`~flairseg.io.label_maps.read_label_map`.
 _DOUBTS = ("labels-in-doubt", "binary-mask-in-doubt")
-#: Fraction at which the cases are done.
+#: Progress after the cases.
 _MEASURED = 0.8
-#: Packages that the figures come from.
+#: Packages whose versions are recorded.
 _PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", "statsmodels")
 
 
@@ -61,7 +61,7 @@ def evaluate(
         ``progress(fraction, stage)``; stages ``case <name>`` and ``statistics``.
     cancel : CancelToken or callable, optional
     refused : callable, optional
-        Told of every case that is refused, at once.
+        Called immediately with every case that cannot be evaluated.
 
     Returns
     -------
@@ -187,7 +187,7 @@ class _Run:
     # --- which classes are known
 
     def settle_classes(self) -> None:
-        """Classes that are known to the references and to each method, now that all cases were seen."""
+        """Determine the classes of the references and of each method from all cases."""
         targets = self.mappings.get(REFERENCE, OWN).targets
         seen = (m.referenced for method in self.methods.values() for m in method.cases.values())
         self.reference_classes = targets or frozenset().union(*seen)
@@ -204,12 +204,12 @@ class _Run:
         self._settle_doubts()
 
     def _references_know(self, values: tuple[int, ...]) -> bool:
-        """Whether the references mark all of these classes, each separately or, as stated, undivided."""
+        """Whether the references contain these classes, separately or (if so declared) as one class."""
         undivided = self.mappings.get(REFERENCE, OWN).name in _UNDIVIDED
         return self.reference_classes >= set(values) or (undivided and bool(self.reference_classes & set(values)))
 
     def _settle_doubts(self) -> None:
-        """Drop doubts about a mask without lesions where other masks of the same origin have some."""
+        """Remove doubts about label values of a mask without lesions if other masks of its origin contain lesions."""
         certain = {name for name, m in self.methods.items() if any(LESION in c.predicted for c in m.cases.values())}
         if any(LESION in c.referenced for m in self.methods.values() for c in m.cases.values()):
             certain.add(_REFERENCE_WORD)
@@ -221,7 +221,7 @@ class _Run:
             self.infos[case] = replace(info, warnings=kept)
 
     def _nothing_in_common(self) -> NothingToEvaluateError:
-        """The error for masks and references that hold different classes: every table would be empty."""
+        """Error for masks and references without a common class: every table would be empty."""
         theirs = [i for i, v in EVALUATED.items() if self._references_know(v)]
         ours = [i for i, v in EVALUATED.items() if any(self._known(name) >= set(v) for name in self.methods)]
         if not ours or not theirs:
@@ -365,7 +365,7 @@ _COLLECTED = ("rows", "lesion_rows", "summary", "pooled", "confusions", "normal_
 
 @dataclass(frozen=True)
 class _Arrays:
-    """Reads the files of one case and method again, for an overlay."""
+    """Read the files of a case and method again, for an overlay."""
 
     files: Mapping[tuple[str, str], EvaluationCase]
     mappings: Mapping[str, LabelMapping]

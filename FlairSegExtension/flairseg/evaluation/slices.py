@@ -1,9 +1,9 @@
-"""Slices: which have lesions, and were they found (source: S2); how good is a slice of a given lesion load (S4).
+"""Slice-level detection of lesions (source: S2), and accuracy by lesion volume in the slice (source: S4).
 
-S2 calls a slice positive if its reference has any lesion voxel. It is a true positive if at least 10 % of the reference
-is covered, otherwise a false negative. Negative slices are drawn at random, as many as there are positive ones; one
-without any predicted voxel is a true negative. S2's printed sensitivity and PPV are swapped with specificity and NPV;
-here every figure is what its name says.
+In S2, a slice is positive if its reference has any lesion voxel: true positive if at least 10 % of the reference is
+covered, else false negative. Negative slices are sampled at random, as many as positive ones; a slice without predicted
+voxels is a true negative. In S2's tables, sensitivity and PPV are interchanged with specificity and NPV; here, all have
+their usual definitions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .overlap import Overlap
 from .resampling import in_patients, median_over_slices
 from .rows import GroupPair, GroupTests, SliceCurve, SliceLevel, VolumeGroup
 
-#: Figures of the slice level, in order.
+#: Slice-level metrics, in order.
 SLICE_FIGURES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 #: Overlap thresholds of the curve.
 THRESHOLDS = np.linspace(0, 1, 101)
-#: S4's groups of reference volume in a slice, ml: lower limit included.
+#: Groups of reference lesion volume in a slice (S4), ml; lower limit included.
 VOLUME_GROUPS: tuple[tuple[str, float, float], ...] = (
     ("G1", 0.0, 0.2),
     ("G2", 0.2, 0.7),
@@ -33,21 +33,21 @@ VOLUME_GROUPS: tuple[tuple[str, float, float], ...] = (
     ("G4", 2.0, 5.0),
     ("G5", 5.0, math.inf),
 )
-#: Figures that volume groups are compared in.
+#: Metrics that are compared between volume groups.
 GROUP_FIGURES = ("dice", "recall", "precision")
 Negatives = Literal["balanced", "all"]
 
 
 @dataclass(frozen=True)
 class SliceCounts:
-    """Voxels of one class in each slice of a case: ndarrays of int64, shape (slices,).
+    """Voxels of a class in each slice of a case.
 
     Attributes
     ----------
-    reference, prediction, shared : ndarray
-        Of the reference, of the prediction, of both.
+    reference, prediction, shared : ndarray of int64, shape (slices,)
+        Voxels in the reference, in the prediction, in both.
     voxel_ml : float
-        Volume of a voxel in millilitres.
+        Volume of a voxel in ml.
     """
 
     reference: np.ndarray
@@ -57,7 +57,7 @@ class SliceCounts:
 
     @classmethod
     def of(cls, prediction: np.ndarray, reference: np.ndarray, voxel_ml: float, axis: int = 0) -> SliceCounts:
-        """Count two masks (bool, K, J, I) along the array axis that runs through the slices."""
+        """Count two masks (bool, shape (K, J, I)) along the array axis of the slices."""
         others = tuple(n for n in range(3) if n != axis)
 
         def counted(mask: np.ndarray) -> np.ndarray:
@@ -72,9 +72,9 @@ class SliceCounts:
             return np.where(self.reference > 0, self.shared / self.reference, np.nan)
 
     def counts_at(self, threshold: float, negatives: np.ndarray) -> tuple[int, int, int, int]:
-        """(TP, FN, TN, FP) in slices; ``negatives`` are the indices of negative slices that are counted."""
+        """(TP, FN, TN, FP) in slices; ``negatives``: indices of the negative slices that are counted."""
         positive = self.reference > 0
-        # At 0 one shared voxel is enough; a hair below the threshold keeps 0.1 of 10 voxels from rounding.
+        # At 0, one shared voxel is sufficient; the tolerance is for rounding (0.1 of 10 voxels).
         found = positive & (self.shared > 0) & (self.shared >= threshold * self.reference - 1e-9)
         tp = int(found.sum())
         tn = int(np.count_nonzero(self.prediction[negatives] == 0))
@@ -101,9 +101,9 @@ def slice_figures(tp: int, fn: int, tn: int, fp: int) -> dict[str, Estimate]:
 
 
 def drawn_negatives(cases: Mapping[str, SliceCounts], seed: int, negatives: Negatives) -> dict[str, np.ndarray]:
-    """Negative slices that are counted, per case: all of them, or as many as there are positive slices in all cases.
+    """Negative slices of each case that are counted: all, or a random sample of as many as positive slices in total.
 
-    Which ones are drawn depends on the seed and on the references alone, so that methods are judged on the same slices.
+    The sample depends on seed and references alone, so that all methods are evaluated on the same slices.
     """
     available = [(case, k) for case in sorted(cases) for k in np.flatnonzero(cases[case].reference == 0)]
     if negatives == "balanced":
@@ -119,14 +119,14 @@ def drawn_negatives(cases: Mapping[str, SliceCounts], seed: int, negatives: Nega
 def slice_level(
     method: str, class_id: str, cases: Mapping[str, SliceCounts], threshold: float, seed: int, negatives: Negatives
 ) -> tuple[SliceLevel, SliceCurve]:
-    """Slice-level figures of one method at a threshold, and as it moves.
+    """Slice-level metrics of a method at one overlap threshold, and as functions of the threshold.
 
     Parameters
     ----------
     method, class_id : str
     cases : mapping of str to SliceCounts
     threshold : float
-        Share of the reference that must be covered.
+        Share of the reference that must be covered in a positive slice.
     seed : int
     negatives : {"balanced", "all"}
     """
@@ -169,12 +169,12 @@ def slice_level(
 def volume_groups(
     method: str, class_id: str, cases: Mapping[str, SliceCounts], seed: int
 ) -> tuple[list[VolumeGroup], list[GroupTests]]:
-    """Slices with lesions by the volume of their reference, and the tests between the groups (source: S4).
+    """Slices with lesions, grouped by reference volume, and tests between the groups (source: S4).
 
     Returns
     -------
     tuple of (list of VolumeGroup, list of GroupTests)
-        All five groups, empty ones too; tests of each of :data:`GROUP_FIGURES`.
+        All five groups, including empty ones; tests for each of :data:`GROUP_FIGURES`.
     """
     volumes, whose, values = _slice_values(cases)
     groups = []
@@ -194,7 +194,7 @@ def volume_groups(
 
 
 def _slice_values(cases: Mapping[str, SliceCounts]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Reference volume (ml), patient's number and figures of every slice that has reference lesions."""
+    """Reference volume (ml), index of the patient, and metrics of every slice with reference lesions."""
     volumes: list[float] = []
     whose: list[int] = []
     values: dict[str, list[float]] = {figure: [] for figure in GROUP_FIGURES}
@@ -212,16 +212,15 @@ def _slice_values(cases: Mapping[str, SliceCounts]) -> tuple[np.ndarray, np.ndar
 
 
 def group_tests(method: str, class_id: str, figure: str, groups: Mapping[str, np.ndarray]) -> GroupTests:
-    """Shapiro-Wilk within groups, Kruskal-Wallis over them, Mann-Whitney between pairs with Bonferroni (source: S4).
+    """Shapiro-Wilk test in groups, Kruskal-Wallis test over groups, Bonferroni-adjusted Mann-Whitney tests of pairs.
 
-    Slices of one patient are not independent, as these tests assume: S4's procedure, with that noted in the
-    note.
+    The procedure of S4; it assumes independent slices, which those of one patient are not, as stated in the note.
 
     Parameters
     ----------
     method, class_id, figure : str
     groups : mapping of str to ndarray
-        Values of each group; NaN is left out.
+        Values of each group; NaN is excluded.
     """
     from scipy import stats
 
@@ -260,7 +259,7 @@ def _shapiro(values: np.ndarray) -> tuple[float, float]:
 
 
 def _statistic(numerator: Sequence[int], denominator: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
-    """Figure of counts (..., 4) in the order TP, FN, TN, FP: sums of columns over sums of columns."""
+    """Ratio of sums of columns of counts (..., 4) in the order TP, FN, TN, FP."""
 
     def compute(counts: np.ndarray) -> np.ndarray:
         counts = np.asarray(counts, dtype=float)

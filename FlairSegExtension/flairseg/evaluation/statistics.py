@@ -1,4 +1,4 @@
-"""From the measures of single cases to rows, means, intervals, curves and tests: no image is needed any more."""
+"""Statistics over cases from the measures of single cases: rows, means, intervals, curves and tests."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ from .terms import (
     VOXEL_LEVEL,
 )
 
-#: Figures that need probabilities.
+#: Metrics that need probabilities.
 _FROM_SCORES = ("average_precision", "roc_auc")
-#: Voxel-level figures over pooled voxels: numerator and denominator, as sums of TP, FP and FN.
+#: Voxel-level metrics of pooled voxels: numerator and denominator from sums of TP, FP and FN.
 _POOLED_VOXELS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
     "dice": lambda c: (2 * c[0], 2 * c[0] + c[1] + c[2]),
     "jaccard": lambda c: (c[0], c[0] + c[1] + c[2]),
@@ -78,9 +78,9 @@ class Measured:
     ----------
     name : str
     cases : dict of str to CaseMeasures
-        Score counts are taken out: :attr:`scores` has them pooled.
+        Without score counts, which are pooled in :attr:`scores`.
     classes : tuple of str
-        Keys of :data:`~.terms.EVALUATED` that it and the reference know.
+        Keys of :data:`~.terms.EVALUATED` that both method and reference contain.
     areas : dict of (str, str) to (float, float)
         (case, class) -> average precision and ROC AUC.
     levels : dict of str to dict of str to ndarray
@@ -97,7 +97,7 @@ class Measured:
     scores: dict[str, ScoreCounts] = field(default_factory=dict)
 
     def add(self, case: str, measures: CaseMeasures) -> None:
-        """Take a case in; its scores are pooled and dropped."""
+        """Add a case; its scores are pooled."""
         for class_id, counts in measures.scores.items():
             self.areas[case, class_id] = counts.average_precision(), counts.roc_auc()
             self.levels.setdefault(class_id, {})[case] = counts.on_levels()
@@ -110,7 +110,7 @@ Groups = Sequence[tuple[str, str, frozenset[str]]]
 
 
 def groups_of(cases: Sequence[CaseInfo]) -> Groups:
-    """(grouping, group, cases) of all, and of each site and disease where there are at least two of them."""
+    """(grouping, group, cases) of all cases, and of each site and disease if there are at least two."""
     found = [("all", "", frozenset(c.case for c in cases))]
     for grouping in ("site", "disease"):
         names = sorted({getattr(c, grouping) for c in cases} - {""})
@@ -125,7 +125,7 @@ def groups_of(cases: Sequence[CaseInfo]) -> Groups:
 
 
 def case_rows(method: Measured, infos: Mapping[str, CaseInfo]) -> list[CaseRow]:
-    """Voxel-level figures of every case and known class."""
+    """Voxel-level metrics of every case and evaluated class."""
     rows = []
     for case, measures in method.cases.items():
         for class_id in method.classes:
@@ -173,7 +173,7 @@ def _emptiness(counts: Overlap) -> str:
 
 
 def lesion_case_rows(method: Measured, infos: Mapping[str, CaseInfo]) -> list[LesionCaseRow]:
-    """Lesion-level figures of every case and known class of lesions."""
+    """Lesion-level metrics of every case and evaluated class of lesions."""
     rows = []
     for case, measures in method.cases.items():
         for class_id in (c for c in method.classes if c in LESION_CLASSES):
@@ -209,7 +209,7 @@ def _lesion_emptiness(reference: int, prediction: int) -> str:
 
 
 def empty_cases(method: Measured) -> list[EmptyCases]:
-    """Cases in which a known class is empty on one side or both; only classes for which there are any."""
+    """Cases in which an evaluated class is empty in one or both masks; only classes with such cases."""
     found = []
     for class_id in method.classes:
         empty: dict[tuple[bool, bool], list[str]] = {}
@@ -237,7 +237,7 @@ def _figures(rows: Sequence[CaseRow], lesion_rows: Sequence[LesionCaseRow]) -> I
 def summary(
     method: Measured, rows: Sequence[CaseRow], lesion_rows: Sequence[LesionCaseRow], groups: Groups, seed: int
 ) -> list[SummaryRow]:
-    """Mean with interval, spread and quartiles of every figure over the patients of each group."""
+    """Mean with interval, standard deviation and quartiles of every metric over the patients of each group."""
     found = []
     for grouping, group, members in groups:
         for class_id in method.classes:
@@ -251,7 +251,7 @@ def summary(
 
 
 def _summary_row(what: tuple[str, str, str, str, str], values: np.ndarray, seed: int) -> SummaryRow:
-    """Of one grouping, group, method, class and figure."""
+    """Row of a grouping, group, method, class and metric (``what``)."""
     defined = values[np.isfinite(values)]
     mean = mean_over_patients(values, "/".join(("mean", *what)), seed)
     sd = float(defined.std(ddof=1)) if defined.size > 1 else math.nan
@@ -264,7 +264,7 @@ def _summary_row(what: tuple[str, str, str, str, str], values: np.ndarray, seed:
 def pooled_rows(
     method: Measured, lesion_rows: Sequence[LesionCaseRow], curves: Sequence[Curve], groups: Groups, seed: int
 ) -> list[PooledRow]:
-    """Figures over the voxels and lesions of all patients of each group together."""
+    """Metrics of the pooled voxels and lesions of the patients of each group."""
     found = []
     for grouping, group, members in groups:
         cases = [case for case in method.cases if case in members]
@@ -308,7 +308,7 @@ def _pooled_lesions(rows: Sequence[LesionCaseRow], where: str, seed: int) -> Ite
 
 
 def confusion_matrices(method: Measured) -> list[ConfusionMatrix]:
-    """Voxels and components of all cases of a method."""
+    """Confusion matrices of voxels and of components over all cases of a method."""
     voxels = np.sum([m.confusion for m in method.cases.values()], axis=0)
     components = np.sum([m.components for m in method.cases.values()], axis=0)
     note = (
@@ -322,7 +322,7 @@ def confusion_matrices(method: Measured) -> list[ConfusionMatrix]:
 
 
 def normal_abnormal(method: Measured, seed: int) -> list[NormalAbnormalRow]:
-    """Normal against abnormal WMH; nothing unless both sides know both classes (source: S1)."""
+    """Classification of normal and abnormal WMH (source: S1); empty unless both masks contain both classes."""
     if not {NORMAL_WMH_ID, LESION_ID} <= set(method.classes):
         return []
     found = []
@@ -361,7 +361,7 @@ def normal_abnormal(method: Measured, seed: int) -> list[NormalAbnormalRow]:
 
 
 def curves(method: Measured, seed: int) -> list[Curve]:
-    """Precision-recall and ROC curve of every known class with probabilities, voxels of all patients pooled."""
+    """Precision-recall and ROC curves of every evaluated class with probabilities, from pooled voxels."""
     found = []
     for class_id in method.classes:
         if class_id not in method.scores:
@@ -399,7 +399,7 @@ def curves(method: Measured, seed: int) -> list[Curve]:
 
 
 def slice_rows(method: Measured, conventions: Conventions) -> tuple[list[SliceLevel], list[SliceCurve]]:
-    """Slice-level figures of every known class of lesions, with drawn and with all negative slices."""
+    """Slice-level metrics of every evaluated class of lesions, with sampled and with all negative slices."""
     levels, moved = [], []
     for class_id in (c for c in method.classes if c in LESION_CLASSES):
         cases = {case: m.slices[class_id] for case, m in method.cases.items()}
@@ -413,14 +413,14 @@ def slice_rows(method: Measured, conventions: Conventions) -> tuple[list[SliceLe
 
 
 def group_rows(method: Measured, seed: int) -> tuple[list[VolumeGroup], list[GroupTests]]:
-    """Volume groups of lesions with their tests; see :func:`~.slices.volume_groups`."""
+    """Volume groups of lesions and tests between them; see :func:`~.slices.volume_groups`."""
     if LESION_ID not in method.classes:
         return [], []
     return volume_groups(method.name, LESION_ID, {case: m.slices[LESION_ID] for case, m in method.cases.items()}, seed)
 
 
 def loads(rows: Sequence[CaseRow], method: Measured, seed: int) -> list[LoadAgreement]:
-    """Volume per patient against the reference, for every known class."""
+    """Agreement of the volume per patient with the reference, for every evaluated class."""
     found = []
     for class_id in method.classes:
         own = [row for row in rows if row.class_id == class_id]
@@ -440,7 +440,7 @@ def loads(rows: Sequence[CaseRow], method: Measured, seed: int) -> list[LoadAgre
 def paired(
     rows: Sequence[CaseRow], lesion_rows: Sequence[LesionCaseRow], methods: Sequence[str], seed: int
 ) -> list[PairedTest]:
-    """Every figure between every pair of methods. Of volume errors the size is compared, not the sign."""
+    """Paired tests of every metric between every pair of methods; of volume errors, absolute values are compared."""
     values: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     for figure, source in _figures(rows, lesion_rows):
         for row in source:

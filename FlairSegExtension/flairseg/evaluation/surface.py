@@ -1,7 +1,7 @@
 """Distances between the surfaces of two masks in millimetres: HD95 and normalised surface Dice (NSD).
 
-The surface of a mask is its voxels that have a face neighbour outside of it, the image's edge counting as outside, and
-distances run between voxel centres: the definition of Metrics Reloaded and of MONAI, with which the tests compare.
+The surface of a mask consists of its voxels with a face neighbour outside it, or at the edge of the image; distances
+are between voxel centres. This is the definition of Metrics Reloaded and MONAI; results are tested against MONAI.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ ROBUST_PERCENTILE = 95
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """Distance of each surface voxel of one mask to the other mask's surface, mm; empty unless both have one.
+    """Distances of surface voxels to the surface of the other mask, mm; empty if a mask is empty.
 
     Attributes
     ----------
-    to_reference : ndarray of float64
-        One per surface voxel of the prediction.
-    to_prediction : ndarray of float64
-        One per surface voxel of the reference.
+    to_reference : ndarray of float64, shape (surface voxels of the prediction,)
+    to_prediction : ndarray of float64, shape (surface voxels of the reference,)
     prediction_voxels, reference_voxels : int
         Surface voxels of each mask.
     """
@@ -37,24 +35,24 @@ class SurfaceDistances:
 
     @property
     def hd95(self) -> float:
-        """95th percentile of the distances in mm, the larger of both directions; NaN if a mask is empty.
+        """Maximum over both directions of the 95th percentile of distances, mm; NaN if a mask is empty.
 
         References
         ----------
         Huttenlocher DP et al. Comparing images using the Hausdorff distance. IEEE Trans Pattern Anal Mach Intell
-        1993;15:850-863. Percentile of each direction, then the larger: Metrics Reloaded.
+        1993;15:850-863. Percentile per direction, then maximum: Metrics Reloaded.
         """
         if not self.prediction_voxels or not self.reference_voxels:
             return float("nan")
         return float(max(np.percentile(d, ROBUST_PERCENTILE) for d in (self.to_reference, self.to_prediction)))
 
     def nsd(self, tolerance_mm: float) -> float:
-        """Share of both surfaces that is within a tolerance of the other; 0 if one mask is empty, NaN if both are.
+        """Share of both surfaces within a tolerance of the other; 0 if one mask is empty, NaN if both are.
 
         Parameters
         ----------
         tolerance_mm : float
-            A distance of exactly this much still agrees (to :data:`~flairseg.image.geometry.ROUNDING_MM`).
+            Maximum distance, inclusive (to :data:`~flairseg.image.geometry.ROUNDING_MM`).
 
         References
         ----------
@@ -76,7 +74,7 @@ def surface_distances(
     Parameters
     ----------
     prediction, reference : ndarray of bool, shape (K, J, I)
-        An axis of length 1 is left out: a single slice has outlines, not surfaces.
+        Axes of length 1 are ignored: the surface of a single slice is its outline.
     spacing_kji : tuple of float
         Voxel spacing in mm along K, J, I.
 
@@ -97,7 +95,7 @@ def surface_distances(
     spacing = [spacing_kji[axis] for axis in long]
     single = tuple(axis for axis in range(prediction.ndim) if axis not in long)
     prediction, reference = (mask.squeeze(single) for mask in (prediction, reference))
-    # The nearest surface voxel is within the box around both masks.
+    # The nearest surface voxel is in the bounding box of both masks.
     box = ndimage.find_objects((prediction | reference).astype(np.uint8), 1)[0]
     if box is None:
         return SurfaceDistances(np.zeros(0), np.zeros(0), 0, 0)

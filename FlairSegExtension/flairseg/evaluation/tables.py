@@ -1,4 +1,4 @@
-"""The tidy files of an evaluation: cases.csv, summary.csv and evaluation.json."""
+"""Files of an evaluation: cases.csv, summary.csv and evaluation.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rows import CaseRow, LesionCaseRow
 from .terms import LESION_FIGURES, VOXEL_FIGURES
 
 CASES, SUMMARY, EVERYTHING = "cases.csv", "summary.csv", "evaluation.json"
-#: File name -> content.
+#: File name -> description.
 TABLES = {
     CASES: "every figure of every patient, method and class",
     SUMMARY: "means over patients with intervals, spread and quartiles; figures of all patients pooled",
@@ -36,7 +36,7 @@ _SUMMARY_COLUMNS = (
 
 
 def case_table(result: EvaluationResult) -> str:
-    """One row per patient, method and class; figures in columns, empty where undefined (comma, LF)."""
+    """CSV with a row per patient, method and class; metrics in columns, empty where undefined (comma, LF)."""
     lesions = {(row.case, row.method, row.class_id): row for row in result.lesion_rows}
 
     def cells(row: CaseRow) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def case_table(result: EvaluationResult) -> str:
 
 
 def summary_table(result: EvaluationResult) -> str:
-    """One row per group, method, class and figure: over patients (means), then pooled over all voxels or lesions."""
+    """CSV with a row per group, method, class and metric: means over patients, then pooled voxels or lesions."""
     rows: list[dict[str, Any]] = []
     for row in result.summary:
         spread = ("undefined", "sd", "median", "lower_quartile", "upper_quartile", "minimum", "maximum")
@@ -71,7 +71,7 @@ def _named(row: Any, estimate: Any) -> dict[str, Any]:
 
 
 def everything(result: EvaluationResult) -> str:
-    """The whole result as JSON; what is undefined is null, keys are the attributes of :mod:`~.results`."""
+    """The complete result as JSON; undefined values are null, keys are the attributes of :mod:`~.results`."""
     content = {"research_use_only": True, **_plain(result)}
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -82,7 +82,7 @@ def texts(result: EvaluationResult) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Values that JSON has."""
+    """Convert to types of JSON."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in ("arrays", "error")}
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Classes and figures of an evaluation: ids, titles, units, order; one place for tables, plots, page and files."""
+"""Classes and metrics of an evaluation: ids, titles, units and order in tables, figures, report and files."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ VENTRICLES_ID, NORMAL_WMH_ID, LESION_ID = (CLASS_BY_VALUE[value].id for value in
 ALL_WMH = "all_wmh"
 #: Levels of a confusion matrix.
 VOXEL_LEVEL, LESION_LEVEL = "voxel", LESION_ID
-#: Classes that figures are given for: id -> the label values it is made of, in the order of every table.
+#: Evaluated classes, in the order of every table: id -> label values.
 EVALUATED: dict[str, tuple[int, ...]] = {
     VENTRICLES_ID: (VENTRICLES,),
     NORMAL_WMH_ID: (NORMAL_WMH,),
     LESION_ID: (LESION,),
     ALL_WMH: (NORMAL_WMH, LESION),
 }
-#: The same -> what a reader calls it.
+#: Id -> title.
 CLASS_TITLES: dict[str, str] = {c.id: c.short_name for c in CLASSES} | {ALL_WMH: "All WMH (2 + 3)"}
 #: Classes whose 26-connected components are counted as lesions.
 LESION_CLASSES = (LESION_ID, ALL_WMH)
 #: Rows and columns of the voxel-level confusion matrix, in the order of the label values.
 VOXEL_LABELS: tuple[str, ...] = ("Background", *(CLASS_BY_VALUE[v].short_name for v in (1, 2, 3)))
-#: Rows and columns of the lesion-level confusion matrix: "nothing" holds what only the other side drew.
+#: Rows and columns of the lesion-level confusion matrix; "nothing": components in one mask only.
 COMPONENT_LABELS: tuple[str, ...] = ("Nothing", "Normal WMH", "Lesions")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Definition of one figure: key in rows and files, title, unit, decimals, and which way is better."""
+    """Definition of a metric: key in rows and files, title, unit, decimals, direction of improvement, explanation."""
 
     key: str
     title: str
@@ -42,7 +42,7 @@ class Figure:
     explanation: str = ""
 
 
-#: Figures per case, method and class (attributes of :class:`CaseRow`), in the order of every table.
+#: Voxel-level metrics (attributes of :class:`.rows.CaseRow`), in the order of every table.
 VOXEL_FIGURES: tuple[Figure, ...] = (
     Figure("dice", "Dice", explanation="2 TP / (2 TP + FP + FN)"),
     Figure("jaccard", "Jaccard", explanation="TP / (TP + FP + FN)"),
@@ -55,7 +55,7 @@ VOXEL_FIGURES: tuple[Figure, ...] = (
     Figure("average_precision", "AUC-PR", explanation="average precision over the probabilities"),
     Figure("roc_auc", "ROC AUC", explanation="area under the receiver operating characteristic"),
 )
-#: Lesion-level figures per case, method and class of :data:`LESION_CLASSES` (attributes of :class:`LesionCaseRow`).
+#: Lesion-level metrics of :data:`LESION_CLASSES` (attributes of :class:`.rows.LesionCaseRow`).
 LESION_FIGURES: tuple[Figure, ...] = (
     Figure("lesion_recall", "Lesion recall", explanation="reference lesions that were found"),
     Figure("lesion_precision", "Lesion precision", explanation="predicted lesions that are right"),

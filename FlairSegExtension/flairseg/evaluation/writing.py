@@ -1,4 +1,4 @@
-"""The files of an evaluation, all or none: tables, JSON and the HTML report."""
+"""Writing of an evaluation, all files or none: tables, JSON and the HTML report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .report import REPORT, render, require_report
 from .results import EvaluationResult
 from .tables import TABLES, texts
 
-#: File name -> what is in it, the report first.
+#: File name -> description, the report first.
 FILES = {REPORT: "the report", **TABLES}
-#: Share of the work after which the tables are made.
+#: Progress after the tables.
 _TABLES_MADE = 0.1
 
 
@@ -23,9 +23,9 @@ def check_destination(output: str | Path, overwrite: bool = False) -> None:
     Raises
     ------
     OutputError
-        If an evaluation is there and may not be replaced, or the folder cannot be written to.
+        If the folder contains an evaluation that may not be replaced, or is not writable.
     MissingDependencyError
-        If a package that draws the report is not installed.
+        If a package for the report is not installed.
     """
     require_report()
     folder = Path(output)
@@ -42,13 +42,13 @@ def write_evaluation(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
 ) -> dict[str, Path]:
-    """Write ``cases.csv``, ``summary.csv``, ``evaluation.json`` and the report; after a failure none of them is there.
+    """Write ``cases.csv``, ``summary.csv``, ``evaluation.json`` and the report; after a failure, none of them.
 
     Parameters
     ----------
     result : EvaluationResult
     output : path
-        Folder; created if need be.
+        Folder; created if it does not exist.
     overwrite : bool
         Replace an earlier evaluation there.
     progress : callable, optional
@@ -58,14 +58,14 @@ def write_evaluation(
     Returns
     -------
     dict of str to Path
-        Keys of :data:`FILES` -> where they are.
+        Keys of :data:`FILES` -> paths.
 
     Raises
     ------
     OutputError
         If files exist and may not be replaced, or cannot be written.
     MissingDependencyError
-        If a package that draws the report is not installed.
+        If a package for the report is not installed.
     Cancelled
         When the user cancelled; nothing is written.
     """
