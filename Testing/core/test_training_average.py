@@ -14,10 +14,7 @@ from training import average as averaging  # noqa: E402
 from training import calibrate, export  # noqa: E402
 from training.checkpoint import mark_finished, save_checkpoint  # noqa: E402
 from training.config import CONFIGS, dump_config, load_config  # noqa: E402
-from training.networks import (
-    MeanNetwork,
-    build_network,
-)
+from training.networks import MeanNetwork, build_network  # noqa: E402
 from training.run import run_folder  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
