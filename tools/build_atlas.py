@@ -1,11 +1,11 @@
-"""Build the small head atlas that FlairSeg finds anatomical regions with, from annotated whole-head label maps.
+"""Build FlairSeg's head atlas for anatomical regions from annotated whole-head label maps.
 
     python -m tools.build_atlas [--data ../shared/data] [--output FlairSegExtension/flairseg/anatomy/atlas.npz]
 
-The label maps (``head_label_maps``: the training label maps of SynthSeg, Billot et al. 2023, Apache-2.0) are drawn as
-FLAIR-like images, aligned group-wise - affinely to their common average, then by mild demons - and averaged class by
-class on a 2 mm grid, together with their mirror images, so that the atlas knows no left and right. What is kept are
-probabilities of tissues, 0..255; no single head can be seen in them.
+FLAIR-like images of the label maps (``head_label_maps``: the training label maps of SynthSeg, Billot et al. 2023,
+Apache-2.0) are registered group-wise, first affinely to their average, then with smooth demons. The labels are averaged
+per class on a 2 mm grid together with their mirror images, so that the atlas is symmetric. It contains tissue
+probabilities, 0..255; single heads cannot be recognised.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flairseg.anatomy.atlas import SIGNAL, TISSUES
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "FlairSegExtension" / "flairseg" / "anatomy" / "atlas.npz"
-#: FreeSurfer numbers of each tissue. Hippocampus and amygdala count as cortex, vessels and old lesions as white matter.
+#: Tissue -> FreeSurfer labels. Hippocampus and amygdala count as cortex, vessels and old lesions as white matter.
 FREESURFER = {
     "fluid": (24,),
     "white_matter": (2, 41, 25, 57, 30, 62, 77, 85, 137, 164, 251, 252, 253, 254, 255),
@@ -35,23 +35,23 @@ FREESURFER = {
     "cerebellum": (7, 8, 46, 47),
 }
 SPACING_MM = 2.0
-#: Grid: voxels along x, y, z; the average brain's centre is in its middle.
+#: Voxels of the grid along x, y, z; its centre is the centre of the average brain.
 SIZE = (84, 104, 92)
 AFFINE_ROUNDS, DEMONS_ROUNDS = 3, 2
-#: Displacements are smoothed by this sigma: shape follows in the large, no sulcus is matched to another.
+#: Sigma for smoothing of displacements (adapts the overall shape without matching single sulci); shrink factor.
 DEMONS_SIGMA_MM, DEMONS_SHRINK = 6.0, 2
 
 
 @dataclass
 class Head:
-    """One label map: tissue occupancies and FLAIR-like contrast, 2 mm, centred on the brain's centre of mass."""
+    """Tissue masks and FLAIR-like image of a label map at 2 mm, centred on the brain's centre of mass."""
 
     tissues: list[sitk.Image]
     contrast: sitk.Image
 
 
 def main() -> None:
-    """Align, average, write."""
+    """Register, average and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def load(file: Path) -> Head:
-    """Read a label map and draw it as FLAIR would show it."""
+    """Read a label map and make its FLAIR-like image."""
     image = sitk.ReadImage(str(file))
     labels = sitk.GetArrayFromImage(image)
     occupied = [np.isin(labels, FREESURFER[name]) for name in TISSUES]
@@ -100,7 +100,7 @@ def load(file: Path) -> Head:
 
 
 def grid() -> sitk.Image:
-    """The atlas grid: axes along R, A and S, its middle at the origin (written in ITK's LPS)."""
+    """Grid of the atlas: axes along R, A and S, centre at the origin (in ITK's LPS)."""
     image = sitk.Image(SIZE, sitk.sitkFloat32)
     image.SetSpacing([SPACING_MM] * 3)
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
@@ -109,7 +109,7 @@ def grid() -> sitk.Image:
 
 
 def average(heads: list[Head], transforms: list[sitk.Transform]) -> np.ndarray:
-    """Mean occupancy of each tissue over all heads and their mirror images, (tissues, z, y, x)."""
+    """Mean of each tissue mask over all heads and their mirror images: ndarray, shape (tissues, z, y, x)."""
     total = np.zeros((len(TISSUES), *SIZE[::-1]))
     for head, transform in zip(heads, transforms, strict=True):
         for n, tissue in enumerate(head.tissues):
@@ -127,7 +127,7 @@ def contrast_of(maps: np.ndarray) -> sitk.Image:
 
 
 def affine(template: sitk.Image, head: Head, before: sitk.Transform) -> sitk.Transform:
-    """Affine map from the template's space into the head's."""
+    """Affine transform from template to head, LPS mm; ``before`` is the initial transform."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsCorrelation()
     method.SetInterpolator(sitk.sitkLinear)
@@ -142,7 +142,7 @@ def affine(template: sitk.Image, head: Head, before: sitk.Transform) -> sitk.Tra
 
 
 def demons(template: sitk.Image, head: Head, before: sitk.Transform) -> sitk.Transform:
-    """The affine map followed by a smooth displacement."""
+    """Transform from template to head: smooth displacement, then the affine transform ``before``."""
     moved = sitk.Resample(head.contrast, grid(), before, sitk.sitkLinear, 0.0)
     fixed, moving = (sitk.BinShrink(image, [DEMONS_SHRINK] * 3) for image in (template, moved))
     method = sitk.FastSymmetricForcesDemonsRegistrationFilter()
@@ -152,18 +152,18 @@ def demons(template: sitk.Image, head: Head, before: sitk.Transform) -> sitk.Tra
     method.SetNumberOfThreads(1)
     field = method.Execute(fixed, moving)
     field = sitk.Cast(sitk.Resample(field, grid()), sitk.sitkVectorFloat64)
-    # Points of the template are displaced first, then carried into the head: transforms apply last added first.
+    # Transforms are applied last to first: displacement in the template, then the affine transform.
     return sitk.CompositeTransform([before, sitk.DisplacementFieldTransform(field)])
 
 
 def sharpness(maps: np.ndarray) -> float:
-    """Mean over brain voxels of the squared probabilities: 1 where all heads agree."""
+    """Mean over brain voxels of the sum of squared probabilities; 1 if all heads agree."""
     inside = maps.sum(axis=0) > 0.5
     return float(np.square(maps[:, inside]).sum(axis=0).mean())
 
 
 def write(path: Path, maps: np.ndarray, files: list[Path]) -> None:
-    """Write the maps as uint8 with what they were made from."""
+    """Write the maps as uint8 with their provenance."""
     levels = np.rint(np.clip(maps, 0, 1) * 255).astype(np.uint8)
     image = grid()
     affine = np.diag([SPACING_MM] * 3 + [1.0])

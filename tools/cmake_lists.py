@@ -1,7 +1,7 @@
-"""The lists of shipped files in ``FlairSegExtension/CMakeLists.txt``, from git: ``python tools/cmake_lists.py``.
+"""Update the lists of shipped files in ``FlairSegExtension/CMakeLists.txt``: ``python tools/cmake_lists.py``.
 
-Each list stands between its ``set(NAME`` and the closing bracket. ``--check`` changes nothing and exits with 1 where a
-list is not what git says.
+The lists ``set(NAME ...)`` are generated from the files known to git. ``--check`` changes nothing and exits with status
+1 if a list is out of date.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = "FlairSegExtension"
-#: Files of the module FLAIR Review; all others are the module FLAIR Segmentation's.
+#: Files of the module FLAIR Review; all others belong to FLAIR Segmentation.
 REVIEW = re.compile(r"FlairSegReview\.py|FlairSegLib/review_panel/.*|Resources/.*/FlairSeg(Review|Queue|Study).*")
 
 
 def shipped(root: Path) -> list[str]:
-    """Files of the extension that git tracks or will track, relative to it."""
+    """Tracked and untracked (not ignored) files of the extension, relative to its folder."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", EXTENSION]
     listing = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     names = {name for name in listing.split("\0") if name and (root / name).is_file()}
@@ -27,7 +27,7 @@ def shipped(root: Path) -> list[str]:
 
 
 def lists(files: list[str]) -> dict[str, list[str]]:
-    """The files by the name of their CMake list."""
+    """Name of the CMake list -> its files."""
     out: dict[str, list[str]] = {}
     for module in ("MODULE", "REVIEW"):
         own = [file for file in files if bool(REVIEW.fullmatch(file)) == (module == "REVIEW")]
@@ -37,7 +37,13 @@ def lists(files: list[str]) -> dict[str, list[str]]:
 
 
 def with_lists(text: str, files: list[str]) -> str:
-    """The text of ``CMakeLists.txt`` with these files in its lists."""
+    """Text of ``CMakeLists.txt`` with these files in its lists.
+
+    Raises
+    ------
+    ValueError
+        If a list does not occur exactly once.
+    """
     for name, entries in lists(files).items():
         body = "".join(f"  {entry}\n" for entry in entries)
         text, count = re.subn(rf"(?m)^set\({name}\n(  .*\n)*?  \)", f"set({name}\n{body}  )", text)
@@ -47,9 +53,9 @@ def with_lists(text: str, files: list[str]) -> str:
 
 
 def main() -> int:
-    """Write the lists, or compare them."""
+    """Write or check the lists."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where a list is out of date")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a list is out of date")
     arguments = parser.parse_args()
     path = ROOT / EXTENSION / "CMakeLists.txt"
     before = path.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Run ``make demo``: segment a digital phantom with the default model and compare with its ground truth.
+"""Demonstration (``make demo``): segment a digital phantom with the default model and compare with the ground truth.
 
-The two commands are run as a user would type them; the comparison is the only thing that this script adds.
+Both commands are run as on the command line; only the comparison is part of this script.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.table import Table
 
 
 def flairseg(console: Console, *arguments: str) -> None:
-    """Show a flairseg command as one types it, and run it."""
+    """Print a flairseg command and run it."""
     console.print(f"\n[bold]$ flairseg {shlex.join(arguments)}[/bold]", highlight=False, soft_wrap=True)
     done = subprocess.run([str(Path(sys.executable).with_name("flairseg")), *arguments])
     if done.returncode:
@@ -31,7 +31,7 @@ def dice(a, b) -> float:
 
 
 def comparison(labels: Path, truth: Path) -> Table:
-    """Dice and volumes, class by class, of a label map against the truth on the same grid."""
+    """Dice and volumes of each class of a label map, compared with the ground truth on the same grid."""
     import SimpleITK as sitk
     from flairseg.labels import CLASSES
 
@@ -51,7 +51,7 @@ def comparison(labels: Path, truth: Path) -> Table:
 
 
 def main() -> None:
-    """Phantom, segmentation, comparison, and where to look."""
+    """Make the phantom, segment it, compare, and list the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo"))
     parser.add_argument("--seed", type=int, default=0)

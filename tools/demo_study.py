@@ -1,6 +1,6 @@
-"""A blinded study of phantoms from protocol to report: `python tools/demo_study.py --output FOLDER`, about a minute.
+"""Blinded reader study of phantoms from protocol to report: `python tools/demo_study.py --output FOLDER`.
 
-The commands are run as a coordinator would type them; instead of two people, `simulated_raters.py` answers.
+Takes about a minute. Commands are run as by a coordinator; answers come from `simulated_raters.py`, not from people.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from flairseg.study.images import write_neutral
 from rich.console import Console
 from simulated_raters import References, rate_room
 
-#: To prevent confusion of the report with a real study.
+#: Title that distinguishes the report from that of a real study.
 TITLE = "Demonstration: digital phantoms, simulated raters"
 MODEL, READER = "model", "reader"
 RATERS = ("R1", "R2")
-#: The second arm is the truth with some of its lesions left out: a reader who overlooks one in twelve, made up.
+#: The second arm is the ground truth without some lesions: share that a simulated reader misses.
 OVERLOOKED = 1 / 12
 
 
 def make_cases(folder: Path, count: int) -> dict[Path, Path]:
-    """Phantoms and the second arm's masks; FLAIR -> truth."""
+    """Write phantoms and masks of the second arm; FLAIR -> ground truth."""
     pairs = {}
     for seed in range(count):
         written = write_phantom(make_phantom(seed), folder / "phantoms")
@@ -50,9 +50,9 @@ def make_cases(folder: Path, count: int) -> dict[Path, Path]:
 
 
 def run_study(folder: Path, cases: int, console: Console) -> Path:
-    """The whole study; the folder of its report."""
+    """Run the complete study and return the folder of its report."""
     references = References(make_cases(folder, cases))
-    console.print(f"{cases} phantoms are in {folder / 'flair'}, masks of a made-up reader in {folder / READER}.")
+    console.print(f"{cases} phantoms are in {folder / 'flair'}, masks of a simulated reader in {folder / READER}.")
     study, key, report = (str(folder / name) for name in ("study", "coordinator", "report"))
     protocol = str(folder / "protocol.json")
     flairs = [str(folder / "flair" / f"phantom-{seed}.nii.gz") for seed in range(cases)]
@@ -67,7 +67,7 @@ def run_study(folder: Path, cases: int, console: Console) -> Path:
     flairseg(console, "study", "lock", protocol, "--study", study, "--coordinator", key)
     for n, rater in enumerate(RATERS):
         answered = rate_room(folder / "study" / "rooms" / rater, references, seed=n, strictness=1.0 + 0.1 * n)
-        console.print(f"\nSimulated rater {rater} answered {answered} showings (no person did).")
+        console.print(f"\nSimulated rater {rater} answered {answered} presentations.")
     flairseg(console, "study", "status", study, "--coordinator", key)
     flairseg(console, "study", "close", study, "--coordinator", key)
     flairseg(console, "study", "check", study, "--coordinator", key)
@@ -76,18 +76,18 @@ def run_study(folder: Path, cases: int, console: Console) -> Path:
 
 
 def main() -> None:
-    """A new folder, the study, and where to look."""
+    """Run the study in a new folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo/study"))
     parser.add_argument("--cases", type=int, default=4)
     options = parser.parse_args()
     console = Console(highlight=False)
     if options.output.exists() and not (options.output / "phantoms").is_dir():
-        sys.exit(f"{options.output} is there already and is no demonstration: name another folder with --output.")
+        sys.exit(f"{options.output} exists and is not a demonstration: give another folder with --output.")
     shutil.rmtree(options.output, ignore_errors=True)
     report = run_study(options.output, options.cases, console)
-    console.print(f"\nOpen {report / 'report.html'} in a browser. Its raters were simulated: it shows what a report")
-    console.print("looks like and says nothing about any model.")
+    console.print(f"\nOpen {report / 'report.html'} in a browser. The raters were simulated: the report is an example")
+    console.print("and not evidence about any model.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw the documentation's picture of the digital phantom: its slices, and below them the same with its ground truth.
+"""Picture of the digital phantom for the documentation: slices without and with the ground truth.
 
 `python tools/draw_phantom.py` rewrites docs/pictures/phantom.png.
 """

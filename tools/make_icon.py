@@ -1,7 +1,7 @@
-"""Draw the modules' icons. `python tools/make_icon.py` rewrites them.
+"""Draw the icons of the Slicer modules: `python tools/make_icon.py`.
 
-FLAIR Segmentation: an axial FLAIR slice with its three classes. FLAIR Review: the same slice as a rater sees it, with
-outlined lesions, one called false (cross) and one marked as missed (circle).
+FLAIR Segmentation: axial FLAIR slice with the three classes. FLAIR Review: the slice with outlined lesions, a false
+positive (cross) and a false negative (circle).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "FlairSegExtension"))
 from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES  # noqa: E402
 
 SIZE = 128
-SCALE = 8  # drawn large, then reduced: smooth edges
+SCALE = 8  # supersampling for smooth edges
 ICONS = ROOT / "FlairSegExtension" / "Resources" / "Icons"
 LESIONS = ((-0.225, -0.10, 0.055, 0.038), (0.20, 0.05, 0.040, 0.060), (-0.20, 0.155, 0.034, 0.034))
 FALSE_POSITIVE, MISSED = (240, 60, 50, 255), (250, 210, 40, 255)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _head() -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """An axial slice of a head without ventricles."""
+    """Axial slice of a head without ventricles."""
     side = SIZE * SCALE
     icon = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     draw = ImageDraw.Draw(icon)
@@ -80,7 +80,7 @@ def _turn(steps: int) -> list[float]:
 
 
 def _folded_outline(a: float, b: float, folds: int, depth: float) -> list[tuple[float, float]]:
-    """Ellipse with half-axes a, b whose edge waves like a folded cortex."""
+    """Ellipse with half-axes a, b and a wavy edge like folded cortex."""
     outline = []
     for t in _turn(720):
         wave = 1 - depth * (0.5 + 0.5 * math.cos(folds * t + 1.3 * math.sin(3 * t)))
@@ -96,7 +96,7 @@ def _paint_horns(
     cap: float,
     colour: tuple[int, int, int, int] | None = None,
 ) -> None:
-    """One lateral ventricle as discs along a bow; ``rim`` and ``cap`` widen it along its side and at its two ends."""
+    """Draw a lateral ventricle as discs along an arc, widened by ``rim`` along its sides and ``cap`` at its ends."""
     fill = colour or (*CLASS_BY_VALUE[value].rgb, 255)
     steps = 240
     for i in range(steps + 1):

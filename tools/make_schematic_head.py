@@ -1,9 +1,9 @@
-"""Draw the schematic head of the study report's error map from the digital phantom.
+"""Make the schematic head for the error map of study reports from the digital phantom.
 
     python tools/make_schematic_head.py
 
 writes ``FlairSegExtension/flairseg/study/analysis/schematic_head.json``: outlines of brain and ventricles of the
-phantom (seed 0) projected along each axis, in mm from the middle of its brain box, RAS. No patient is in it.
+phantom (seed 0), projected along each axis, RAS mm relative to the centre of the brain's bounding box. No patient data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from skimage import measure
 
 OUTPUT = Path(__file__).parents[1] / "FlairSegExtension/flairseg/study/analysis/schematic_head.json"
 SPACING_MM = 1.5
-#: Projection -> (axis that is projected away, axis across, axis up), R = 0, A = 1, S = 2.
+#: View -> (axis of projection, horizontal axis, vertical axis), R = 0, A = 1, S = 2.
 VIEWS = {"axial": (2, 0, 1), "coronal": (1, 0, 2), "sagittal": (0, 1, 2)}
 NOT_BRAIN = {
     Tissue.AIR, Tissue.SKIN, Tissue.FAT, Tissue.MUSCLE, Tissue.BONE, Tissue.MARROW, Tissue.EYE, Tissue.CSF
@@ -28,7 +28,7 @@ NOT_BRAIN = {
 
 
 def main() -> None:
-    """Scan the phantom finely, project it, and write the outlines."""
+    """Project a high-resolution phantom and write the outlines."""
     scan = make_phantom(0, (112, 170, 170), (SPACING_MM,) * 3, scan=Scan(tilt_deg=0.0, orientation="RAS"))
     frame = brain_frame(make_phantom(0, scan=Scan(tilt_deg=0.0)).volume)
     brain = ndimage.binary_opening(~np.isin(scan.tissue, list(NOT_BRAIN)), iterations=2)

@@ -1,4 +1,4 @@
-"""Mutants of the package: how they are drawn, and how a process takes the changed code."""
+"""Mutants of the package: random selection, and replacement of code in a running process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from types import CodeType, FunctionType
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "FlairSegExtension/flairseg"
-#: Exchanges that no test can see.
+#: Operators that give equivalent mutants.
 _SAME = ("Is_Eq", "Eq_Is", "IsNot_NotEq", "NotEq_IsNot")
 
 
 @dataclass
 class Mutant:
-    """One change of one file: the ``nth`` (from 0) place where the lines ``before`` stand becomes ``after``."""
+    """A change of a file: the ``nth`` occurrence (from 0) of the lines ``before`` is replaced by ``after``."""
 
     group: str
     module: str
@@ -35,16 +35,16 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """Its module as it is imported."""
+        """Import name of the module."""
         return "flairseg." + self.module.removesuffix(".py").replace("/", ".")
 
     @property
     def key(self) -> tuple:
-        """What tells it from other mutants."""
+        """Identity of the mutant."""
         return self.group, self.module, self.line, self.before, self.after, self.nth
 
     def apply(self, code: str) -> str | None:
-        """The changed code; None where the lines are no longer there."""
+        """Changed code; None if the lines no longer exist."""
         at = -1
         for _ in range(self.nth + 1):
             at = code.find(self.before, at + 1)
@@ -68,7 +68,7 @@ def _annotations(node: object) -> Iterator[tuple[tuple[int, int], tuple[int, int
 
 
 def places_of(code: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
-    """Operators and their occurrences by the place (line, column) that they change."""
+    """Position (line, column) -> operators that change it, with their occurrence numbers."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.plugins import get_operator, operator_names
 
@@ -88,13 +88,13 @@ def places_of(code: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
 
 
 def make(group: str, module: str, code: str, name: str, occurrence: int) -> Mutant | None:
-    """A mutant of a module; None where the operator changes nothing."""
+    """Make a mutant of a module; None if the operator changes nothing."""
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
     try:
         changed = mutate_code(code, get_operator(name)(), occurrence)
-    except AttributeError:  # Cosmic Ray's ExceptionReplacer at a dotted name
+    except AttributeError:  # ExceptionReplacer of Cosmic Ray at a dotted name
         return None
     return None if changed is None or changed == code else _mutant(group, module, code, changed, name)
 
@@ -110,7 +110,7 @@ def _mutant(group: str, module: str, code: str, changed: str, operator: str) -> 
 
 
 def draw(group: str, modules: Iterable[str], number: int, seed: int) -> list[Mutant]:
-    """``number`` mutants of some modules of the package, each at another place."""
+    """Draw ``number`` mutants of modules of the package at different positions."""
     codes = {module: (ROOT / PACKAGE / module).read_text(encoding="utf-8") for module in modules}
     places = [(m, place, makers) for m, code in codes.items() for place, makers in sorted(places_of(code).items())]
     chance = random.Random(seed)
@@ -129,7 +129,7 @@ def draw(group: str, modules: Iterable[str], number: int, seed: int) -> list[Mut
 
 
 def function_at(code: str, line: int) -> list[str]:
-    """Names from the module down to the outermost function whose body holds a line; empty outside of functions."""
+    """Names from the module to the outermost function whose body contains a line; empty outside functions."""
     path: list[str] = []
     inside: ast.AST = ast.parse(code)
     while not isinstance(inside, ast.FunctionDef):
@@ -142,7 +142,7 @@ def function_at(code: str, line: int) -> list[str]:
 
 
 def statement_at(code: str, line: int) -> range:
-    """Lines of the smallest statement that holds a line; of a compound statement those of its head."""
+    """Lines of the smallest statement that contains a line; of a compound statement, its header."""
     found = range(line, line + 1)
     for node in ast.walk(ast.parse(code)):  # parents come first
         if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno:
@@ -152,7 +152,7 @@ def statement_at(code: str, line: int) -> range:
 
 
 def swapped(mutant: Mutant, code: str, changed: str) -> tuple[FunctionType, CodeType] | None:
-    """The imported function that holds a mutant, and the code that it has in the mutant; None outside of functions."""
+    """Imported function that contains a mutant, and its code in the mutant; None outside functions."""
     path = function_at(code, mutant.line)
     if not path:
         return None
@@ -171,7 +171,7 @@ def swapped(mutant: Mutant, code: str, changed: str) -> tuple[FunctionType, Code
 
 
 def rebind(mutant: Mutant, changed: str) -> None:
-    """Give every module that has a constant of a mutant's module the one of the mutant, in this process."""
+    """Replace the constants of a mutant's module in all modules of this process that hold them."""
     module = importlib.import_module(mutant.name)
     fresh = {key: vars(module)[key] for key in ("__name__", "__package__", "__file__", "__spec__", "__loader__")}
     exec(compile(changed, module.__file__, "exec", dont_inherit=True), fresh)

@@ -1,21 +1,21 @@
-"""Mutation testing of the code that decides figures, from the geometry of an image to the metrics of an evaluation.
+"""Mutation testing of the code that determines results, from image geometry to evaluation metrics.
 
     pip install -e '.[mutation]'
     python tools/mutation_testing.py --output mutants.jsonl                     all groups, 70 mutants each
     python tools/mutation_testing.py --output mutants.jsonl --group lesions     one group
     python tools/mutation_testing.py --output again.jsonl --again mutants.jsonl the survivors of an earlier run, again
 
-A run that was stopped goes on where it was, and one with more ``--mutants`` keeps those that it has.
+An interrupted run is continued; a run with more ``--mutants`` keeps its earlier results.
 
-Cosmic Ray's operators make the mutants. Places are drawn at random (``--seed``) and one mutant is drawn at each, since
-operators that have eleven variants at one place would crowd out the rest. Left out are places in type annotations and
-``is`` exchanged for ``==`` (and ``is not`` for ``!=``) or the reverse: those change nothing that a test could see.
+Mutants are made by the operators of Cosmic Ray. Positions are drawn at random (``--seed``) with one mutant each, since
+operators with many variants at a position would dominate otherwise. Type annotations, and exchanges of ``is`` and
+``==`` (``is not`` and ``!=``), are excluded: they give equivalent mutants.
 
-Tests run in a copy of the tree. A process collects them once; each mutant has a fork of it, in which the changed
-function gets the code of the mutant and the tests run that reach its line (a first run with coverage tells which). Of
-a mutant outside of functions the constants are changed in that fork; what survives so (defaults, decorators) is tested
-once more in a process that imports the changed module. A mutant is killed when a test fails; one whose time is up is
-told apart (timeout). ``--again`` runs all tests of the group, not only those that coverage names.
+Tests run in a copy of the tree. One process collects them; for each mutant it is forked, the code of the changed
+function is replaced, and the tests run that reach the changed line (known from a first run with coverage). For mutants
+outside functions, constants are replaced; survivors (defaults, decorators) are tested again in a process that imports
+the changed module. A mutant is killed if a test fails; exceeded time limits are counted separately (timeout).
+``--again`` runs all tests of the group.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from tools.mutants import PACKAGE, ROOT, Mutant, draw, function_at, rebind, statement_at, swapped  # noqa: E402
 
-#: Group -> modules in the package; tests that cover them, in Testing/core: files, single tests, and (with a minus) what
-#: of the files is left out because it takes long and sees no more.
+#: Group -> modules in the package; tests in Testing/core: files, single tests, and (with a minus) excluded tests of the
+#: files, which are slow and add nothing.
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "judging": (
         tuple(f"longitudinal/{name}.py" for name in ("judging", "noise", "matching", "states", "joint", "adding")),
@@ -90,7 +90,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 
-#: Imported before the first fork, so that each run of the tests starts with them.
+#: Libraries that are imported before the first fork.
 _LIBRARIES = (
     "numpy",
     "scipy.ndimage",
@@ -103,8 +103,8 @@ _LIBRARIES = (
 )
 #: Arguments of pytest.
 OPTIONS = ("-x", "-q", "-s", "--tb=no", "--no-summary", "-p", "no:cacheprovider", "--hypothesis-seed=0")
-#: A mutant has this many times the seconds of the unchanged code, and 30 s, of processor time before it counts as an
-#: endless loop; and twenty times that by the clock, since other work may share the machine.
+#: Time limits: CPU time as a multiple of that of the unchanged code, plus 30 s; wall time as a multiple of this limit,
+#: since other work may share the machine.
 _PATIENCE, _WAIT = 4.0, 20.0
 
 
@@ -112,7 +112,7 @@ _PATIENCE, _WAIT = 4.0, 20.0
 
 
 def copy_tree(folder: Path) -> Path:
-    """A copy of what the tests of the core need; what they only read is linked."""
+    """Copy the files that the tests need; files that are only read are linked."""
     leave = shutil.ignore_patterns("__pycache__", ".pytest_cache")
     for name in ("FlairSegExtension", "Testing"):
         shutil.copytree(ROOT / name, folder / name, ignore=leave)
@@ -123,7 +123,7 @@ def copy_tree(folder: Path) -> Path:
 
 
 def _await(process: int, wall_s: float) -> str:
-    """``survived``, ``killed`` or ``timeout`` of a forked run of tests, which leads its own process group."""
+    """Outcome (``survived``, ``killed`` or ``timeout``) of a forked test run, the leader of its process group."""
     end = time.monotonic() + wall_s
     while time.monotonic() < end:
         done, status = os.waitpid(process, os.WNOHANG)
@@ -137,7 +137,7 @@ def _await(process: int, wall_s: float) -> str:
 
 
 class Runs:
-    """pytest plugin: collects once, then runs the tests in one fork for each mutant.
+    """pytest plugin that collects tests once and runs them in a fork for each mutant.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class Runs:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """The unchanged code first, then every mutant; the forks continue to pytest's own loop."""
+        """Run the unchanged code, then every mutant; the forks continue with pytest's own loop."""
         items = {item.nodeid: item for item in session.items}
         gc.freeze()
         process = os.fork()
@@ -176,7 +176,7 @@ class Runs:
         return True
 
     def _judge(self, mutant: Mutant, session: pytest.Session, items: dict[str, pytest.Item]) -> bool:
-        """Whether this is the fork, which shall run the tests; the outcome is noted in the other process."""
+        """Test a mutant; True in the fork that runs the tests, while the parent process records the outcome."""
         file = self.tree / PACKAGE / mutant.module
         code = file.read_text(encoding="utf-8")
         changed = mutant.apply(code)
@@ -218,10 +218,10 @@ class Runs:
         return False
 
     def tests_of(self, mutant: Mutant, code: str) -> list[str]:
-        """Tests that reach the mutant's lines, files with the quickest first.
+        """Tests that reach the mutant's lines, fastest files first.
 
-        What a fixture reaches counts for all tests of its file: they share it. A line outside of functions counts for
-        all tests that reach the module.
+        Lines reached by a fixture count for all tests of its file. Lines outside functions count for all tests that
+        reach the module.
         """
         lines = self.reached.get(mutant.module, {})
         here = statement_at(code, mutant.line) if function_at(code, mutant.line) else lines
@@ -267,11 +267,11 @@ class Runs:
         self._phase(item, "teardown")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add a phase's seconds."""
+        """Add the duration of a phase."""
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
-        """Keep what the run of the unchanged code has found."""
+        """Store coverage and durations of the unchanged code."""
         if self.coverage is not None:
             self.coverage.stop()
             self.coverage.save()
@@ -289,9 +289,9 @@ def arguments(tests: Iterable[str]) -> list[str]:
 
 
 def run_group(name: str, mutants: list[Mutant], output: Path, whole: bool) -> None:
-    """Run a group's tests against mutants, in a process of its own; each outcome becomes a line of ``output``.
+    """Test the mutants of a group in a separate process; each outcome is a line of ``output``.
 
-    ``whole`` takes all tests of the group against each mutant, not only those that reach its line.
+    ``whole``: run all tests of the group for each mutant, not only those that reach its line.
     """
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder).resolve())
@@ -327,7 +327,7 @@ def run_group(name: str, mutants: list[Mutant], output: Path, whole: bool) -> No
             tests = arguments(GROUPS[name][1])
             runs = Runs(tree, mutants, report, whole)
             code = int(pytest.main([*OPTIONS, *tests], plugins=[runs]))
-            # A fork that ran tests gets here, too: its outcome is its exit code.
+            # Forks that ran tests also arrive here: their exit code is the outcome.
             if not runs.finished and os.getpid() == own:
                 (tree / "failed").touch()
         finally:
@@ -335,18 +335,18 @@ def run_group(name: str, mutants: list[Mutant], output: Path, whole: bool) -> No
 
 
 def read(file: Path) -> list[Mutant]:
-    """Mutants of an output file; none where there is no file."""
+    """Mutants of an output file; none if it does not exist."""
     if not file.exists():
         return []
     return [Mutant(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> None:
-    """Draw mutants, run tests against them, write the outcome of each, and print what survives."""
+    """Draw mutants, run tests, write the outcomes, and print the survivors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="JSON lines, one a mutant; added to")
+    parser.add_argument("--output", type=Path, required=True, help="JSON lines, one per mutant; appended to")
     parser.add_argument("--group", action="append", choices=GROUPS, help="default: all groups")
-    parser.add_argument("--mutants", type=int, default=70, help="mutants of a group")
+    parser.add_argument("--mutants", type=int, default=70, help="mutants per group")
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--again", type=Path, help="run the survivors of an earlier --output instead of drawing")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Pictures of every state of both Slicer panels, at two window sizes and two scales. Needs ``flairseg[slicer]``.
+"""Screenshots of both Slicer panels in all states, at two window sizes and two scales. Needs ``flairseg[slicer]``.
 
     python tools/panel_pictures.py FOLDER                     all sizes and scales
     python tools/panel_pictures.py FOLDER --size 1280x800 --scale 1.5
 
-The panels run on a painted head in the test harness. Look at the pictures after a change of a panel: what is cut off,
-crowded or out of view shows there and in no test.
+The panels run in the test harness on a synthetic head. Inspect the screenshots after a change of a panel: clipped,
+crowded or invisible widgets are not detected by tests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MARK = "FLAIRSEG_PANEL_PICTURES"
 
 
 def main() -> None:
-    """A process for each size and scale, since Qt reads the scale when it starts."""
+    """Run a process for each size and scale, since Qt reads the scale at its start."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", action="append", choices=SIZES, help="window, in pixels of the screen")
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def draw(folder: Path, size: str, scale: float) -> None:
-    """All states of both panels at one size and scale."""
+    """Save screenshots of all states of both panels at one size and scale."""
     from Testing.harness.qt_application import start
 
     app = start()
@@ -156,7 +156,7 @@ def result_states(panel, folder: Path, picture: Callable[[str], object], settle:
 
 
 def further_states(panel, picture: Callable[[str], object], to: Callable) -> None:
-    """The sections below the result, each by itself."""
+    """Each of the sections below the result."""
     from Testing.harness.interaction import run_event_loop
 
     further = panel.further
@@ -175,7 +175,7 @@ def further_states(panel, picture: Callable[[str], object], to: Callable) -> Non
 
 
 def adaptation_states(panel, folder: Path, picture: Callable[[str], object]) -> None:
-    """Adapt to this scanner: from the first case to a model that is used and taken back."""
+    """Local adaptation: from the first case to a model that is used and withdrawn."""
     import time
 
     from flairseg.models import choosing, store

@@ -1,11 +1,11 @@
-"""Picture for the docs: the phantom, segmented, in Slicer's own slice views. Needs ``flairseg[slicer]``.
+"""Picture for the documentation: the segmented phantom in Slicer's slice views. Needs ``flairseg[slicer]``.
 
     python tools/render_slicer_views.py                       with the default model
     python tools/render_slicer_views.py --model PATH_OR_ID    with another
     python tools/render_slicer_views.py --truth               the phantom's ground truth instead of a model
 
-Writes ``docs/pictures/slicer_views.png``. The views come from Slicer's libraries (``Testing/harness``), not from a
-screenshot of the application, and the picture says so.
+Writes ``docs/pictures/slicer_views.png``. The views are rendered with Slicer's libraries (``Testing/harness``) and are
+not a screenshot of the application, as the caption states.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from flairseg.phantom import Phantom, make_phantom  # noqa: E402
 from Testing.harness.application import start  # noqa: E402
 
 VIEW_WIDTH, VIEW_HEIGHT, GAP, FOOT = 380, 400, 6, 66
-ZOOM = 1.2  # the field of view is mostly air
-#: View, RAS axis across it, side of the head at the view's left (radiological convention).
+ZOOM = 1.2  # most of the field of view is air
+#: View, RAS axis normal to it, side of the head at its left (radiological convention).
 PLANES = (("Axial", 2, "R"), ("Sagittal", 0, "A"), ("Coronal", 1, "R"))
 INK, PAPER = (225, 225, 230), (18, 18, 22)
 
 
 def main() -> None:
-    """Render the three views and put them side by side over a legend and a caption."""
+    """Render the three views side by side with legend and caption."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "pictures" / "slicer_views.png")
     parser.add_argument("--model", help="model id or path; default: the embedded model")
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def render_views(segmentation: flairseg.Segmentation) -> list[np.ndarray]:
-    """Axial, sagittal and coronal view (height, width, 3) of a segmentation over its image."""
+    """Axial, sagittal and coronal view of a segmentation over its image: arrays of shape (height, width, 3)."""
     start()
     import slicer
     from FlairSegLib.scene_bridge import segmentation_to_node
@@ -95,7 +95,7 @@ def render_views(segmentation: flairseg.Segmentation) -> list[np.ndarray]:
 
 
 def richest_plane(segmentation: flairseg.Segmentation, ras_axis: int) -> tuple[float, float, float]:
-    """A point (RAS, mm) of the plane across a RAS axis that shows most of all three classes."""
+    """Point (RAS mm) in the plane normal to a RAS axis with the largest product of class areas."""
     affine, labels = segmentation.volume.ijk_to_ras, segmentation.labels
     voxel_axis = int(np.argmax(np.abs(affine[ras_axis, :3])))
     others = tuple(axis for axis in range(3) if axis != 2 - voxel_axis)
@@ -106,7 +106,7 @@ def richest_plane(segmentation: flairseg.Segmentation, ras_axis: int) -> tuple[f
 
 
 def ground_truth(phantom: Phantom) -> flairseg.Segmentation:
-    """The phantom's own labels in the form of a result."""
+    """Ground truth of the phantom as a segmentation result."""
     probabilities = np.stack([phantom.labels == value for value in range(len(CLASSES) + 1)]).astype(np.float16)
     card = SimpleNamespace(id="ground-truth", sha256="")
     return flairseg.Segmentation(phantom.volume, phantom.labels, probabilities, card, "cpu", "cpu", "", "phantom")

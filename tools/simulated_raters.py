@@ -1,8 +1,8 @@
-"""Simulated raters: a study's demonstration and pictures need answers, and no person's answers are in this repository.
+"""Simulated raters for demonstrations and pictures of reader studies.
 
-A simulated rater knows a reference mask of every case by heart, compares what is shown with it lesion by lesion,
-overlooks and doubts at random, and answers through :class:`~flairseg.study.StudySession` as the panel does. What comes
-out shows what the software does with answers; it says nothing about any mask.
+A simulated rater knows a reference mask of every case, compares each shown lesion with it, makes random errors, and
+answers through :class:`~flairseg.study.StudySession` like the panel. The answers show how the software works and are no
+evidence about any mask. The repository contains no answers of people.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from flairseg.study import StudySession
 from flairseg.study.acceptance import LesionMap
 from flairseg.study.records import ACCEPTABLE, UNACCEPTABLE
 
-#: Chances, made up: a false lesion is seen, a true one is called false, a missing one is seen (below and above 0.1 ml).
+#: Simulated probabilities: a false positive is detected; a true lesion is marked false; a missed lesion is detected
+#: (below and above 0.1 ml).
 SEES_FALSE, DOUBTS_TRUE, SEES_MISSING_SMALL, SEES_MISSING = 0.85, 0.02, 0.55, 0.9
 SMALL_ML = 0.1
-#: Chance that a rater decides against S5's rule.
+#: Simulated probability of a decision against the rule of S5.
 OVERRULES = 0.06
 SIGN_OF_LIFE_S = 5.0
 FIRST_SITTING = datetime(2026, 3, 2, 8, 30, tzinfo=timezone.utc)
 
 
 class SimulatedClock:
-    """Time that passes when the rater takes it; a study of hours is simulated in seconds.
+    """Clock that advances on request, so that hours of a study are simulated in seconds.
 
     Parameters
     ----------
@@ -41,21 +42,21 @@ class SimulatedClock:
         self._moment, self._seconds = start, 0.0
 
     def now(self) -> datetime:
-        """The time of day, UTC."""
+        """Date and time, UTC."""
         return self._moment
 
     def monotonic(self) -> float:
-        """Seconds that only go forward."""
+        """Monotonic time in seconds."""
         return self._seconds
 
     def go(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self._moment += timedelta(seconds=seconds)
         self._seconds += seconds
 
 
 class References:
-    """The reference mask that belongs to a shown image, whichever way round it is shown.
+    """Reference masks of shown images, in any mirrored orientation.
 
     Parameters
     ----------
@@ -71,7 +72,13 @@ class References:
                 self._of[_fingerprint(np.flip(image, axes))] = np.flip(labels, axes)
 
     def of(self, flair: Path) -> np.ndarray:
-        """Labels (K, J, I) of the image in a file; ``KeyError`` if it is none of the known ones."""
+        """Labels (K, J, I) of the image in a file.
+
+        Raises
+        ------
+        KeyError
+            If the image is unknown.
+        """
         return self._of[_fingerprint(read_volume(flair).array)]
 
 
@@ -83,7 +90,7 @@ def rate_room(
     limit: int | None = None,
     start: datetime = FIRST_SITTING,
 ) -> int:
-    """Answer a room's showings; how many.
+    """Answer the presentations of a reading room and return their number.
 
     Parameters
     ----------
@@ -91,13 +98,13 @@ def rate_room(
         ``rooms/<rater>`` of a locked study.
     references : References
     seed : int
-        Of this rater's chances.
+        Seed of this rater's decisions.
     strictness : float
-        Factor on the chance to see what is wrong.
+        Factor on the probability to detect an error.
     limit : int, optional
-        Showings at most; all that are left otherwise.
+        Maximum number of presentations; default: all remaining.
     start : datetime
-        When this sitting begins; a later sitting begins later.
+        Begin of this sitting.
     """
     rng = np.random.default_rng(seed)
     clock = SimulatedClock(start)
@@ -125,7 +132,7 @@ def rate_room(
 
 
 def _mark(session: StudySession, truth: LesionMap, rng: np.random.Generator, strictness: float) -> None:
-    """Click on lesions that the reference does not have, and where one of its own is missing."""
+    """Mark lesions that are not in the reference, and missed lesions of the reference."""
     shown = session.current.lesions
     for lesion in shown.lesions:
         real = bool((truth.numbers[shown.numbers == lesion.number] > 0).any())
@@ -140,7 +147,7 @@ def _mark(session: StudySession, truth: LesionMap, rng: np.random.Generator, str
 
 
 def _work(session: StudySession, clock: SimulatedClock, seconds: float) -> None:
-    """Let time pass with a sign of life every few seconds, as a mouse gives them."""
+    """Advance the clock with an activity event every few seconds, like mouse movements."""
     while seconds > 0:
         clock.go(min(SIGN_OF_LIFE_S, seconds))
         session.touch()

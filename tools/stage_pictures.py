@@ -1,9 +1,9 @@
-"""Pictures for ``docs/stages.md``: what each stage does to a slice of the digital phantom.
+"""Pictures for ``docs/stages.md``: effect of each stage on a slice of the digital phantom.
 
-    python tools/stage_pictures.py                   all of them, to docs/pictures/stage_*.png
-    python tools/stage_pictures.py --only framing    some of them
+    python tools/stage_pictures.py                   all, to docs/pictures/stage_*.png
+    python tools/stage_pictures.py --only framing    some
 
-Everything is drawn by calling the very functions that the pipeline calls. No patient is shown.
+The pictures are made with the functions of the pipeline. No patient is shown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from flairseg.segmentation.postprocessing import (  # noqa: E402
 )
 
 SEED = 0
-#: S1's gray levels of the classes, and the abnormal threshold that it found best.
+#: Gray levels of the classes in S1, and its threshold of abnormal WMH.
 LEVELS, LESION_THRESHOLD = (0.0, 0.25, 0.75, 1.0), 0.3
 YELLOW, CYAN, INK, PAPER = (255, 214, 10), (64, 200, 255), (225, 225, 230), (18, 18, 22)
 PANEL, GAP, HEAD = 264, 6, 22
@@ -56,7 +56,7 @@ COLOURS = 96
 
 @dataclass(frozen=True)
 class Scene:
-    """A scanned phantom as a stack: slices, truth, spacing (slice, row, column) in mm and the slice that is shown."""
+    """Phantom as a stack: slices and ground truth (slices, H, W), spacing (slice, row, column) in mm, index shown."""
 
     slices: np.ndarray
     truth: np.ndarray
@@ -66,7 +66,7 @@ class Scene:
 
 @lru_cache(maxsize=2)
 def scene(noise: float = 0.022) -> Scene:
-    """The phantom's axial scan; the slice with most of every class together."""
+    """Axial scan of the phantom; the slice shown has the largest minimum area of a class."""
     phantom = make_phantom(SEED, scan=Scan(noise=noise))
     stack = SliceStack.from_volume(phantom.volume)
     truth = SliceStack.from_volume(phantom.volume.with_array(phantom.labels)).array
@@ -85,7 +85,7 @@ def mask_of(noise: float = 0.022) -> np.ndarray:
 
 
 def gray(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """An intensity image as RGB bytes."""
+    """Intensity image as RGB, uint8."""
     scaled = np.clip((image - low) / (high - low), 0, 1) * 255
     return np.repeat(scaled.astype(np.uint8)[..., None], 3, axis=2)
 
@@ -110,7 +110,7 @@ def classes(rgb: np.ndarray, labels: np.ndarray, opacity: float = 0.75) -> np.nd
 
 
 def crop_to(mask: np.ndarray, margin: int, aspect: float = 1.0) -> tuple[slice, slice]:
-    """A box around a mask, as high as ``aspect`` times its width."""
+    """Box around a mask with ratio ``aspect`` of height to width."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     centre = (rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2
     half = max(np.ptp(rows) / aspect, np.ptp(columns)) / 2 + margin
@@ -120,12 +120,12 @@ def crop_to(mask: np.ndarray, margin: int, aspect: float = 1.0) -> tuple[slice, 
 
 
 def head_box(image: np.ndarray) -> tuple[slice, slice]:
-    """The head with a little air."""
+    """Box of the head with a margin."""
     return crop_to(image > 0.2 * np.percentile(image, 99), 4, 1.2)
 
 
 def picture(panels: list[tuple[str, np.ndarray]], columns: int | None = None, smooth: bool = True) -> Image.Image:
-    """Captioned panels of one width side by side, in rows of ``columns``, in few colours (small files)."""
+    """Panels of equal width with captions, in rows of ``columns``; few colours for small files."""
     font = ImageFont.load_default(size=13)
     columns = columns or len(panels)
     tiles = []
@@ -149,7 +149,7 @@ def picture(panels: list[tuple[str, np.ndarray]], columns: int | None = None, sm
 
 
 def denoise() -> Image.Image:
-    """A noisy scan, after the median, after the Gaussian, and the whole slice for orientation."""
+    """Detail of a noisy scan, after the median filter, and after the Gaussian filter."""
     noisy = scene(0.07)
     image = noisy.slices[noisy.k : noisy.k + 1]
     median = denoise_s1(image, gaussian_sigma=0)
@@ -169,7 +169,7 @@ def denoise() -> Image.Image:
 
 @lru_cache(maxsize=1)
 def working_copy() -> tuple[np.ndarray, int, float]:
-    """The stack at the pixel size at which the brain mask is made, the slice shown, and the pixel size."""
+    """Stack at the pixel size of the brain mask, index of the slice shown, and pixel size in mm."""
     from skimage.transform import resize
 
     shown = scene()
@@ -181,7 +181,7 @@ def working_copy() -> tuple[np.ndarray, int, float]:
 
 
 def threshold() -> Image.Image:
-    """Tissue is what is brighter than half-way between air and the head's median."""
+    """Tissue: pixels above the threshold."""
     small, k, _ = working_copy()
     image, level = small[k], tissue_threshold(small)
     box = head_box(image)
@@ -196,7 +196,7 @@ def threshold() -> Image.Image:
 
 
 def opening() -> Image.Image:
-    """Bridges between brain and scalp are cut and islands removed."""
+    """Opening, which cuts bridges between brain and scalp and removes islands."""
     small, k, spacing = working_copy()
     image, high = small[k], np.percentile(small, 99.5)
     tissue = image > tissue_threshold(small)
@@ -212,7 +212,7 @@ def opening() -> Image.Image:
 
 
 def ellipse() -> Image.Image:
-    """The ellipse with the brain's second-order moments; nothing outside the stretched one is brain."""
+    """Ellipse with the second-order moments of the brain, and the enlarged ellipse that limits the brain mask."""
     small, k, spacing = working_copy()
     image, high = small[k], np.percentile(small, 99.5)
     labels, count = ndimage.label(cut_bridges(image > tissue_threshold(small), spacing))
@@ -230,7 +230,7 @@ def ellipse() -> Image.Image:
 
 
 def contour() -> Image.Image:
-    """The largest contour, filled and smoothed; and the whole mask on the image's own pixels."""
+    """Largest contour, filled and smoothed, and the mask on the pixels of the image."""
     small, k, spacing = working_copy()
     image, high = small[k], np.percentile(small, 99.5)
     level = tissue_threshold(small)
@@ -252,7 +252,7 @@ def contour() -> Image.Image:
 
 
 def normalisation() -> Image.Image:
-    """Two gains, one result; and what each rule takes as its landmarks."""
+    """Normalisation of a slice at two gains."""
     shown, mask = scene(), mask_of()
     image, brain = shown.slices[shown.k : shown.k + 1], mask[shown.k : shown.k + 1]
     box = head_box(image[0])
@@ -269,7 +269,7 @@ def normalisation() -> Image.Image:
 
 
 def framing() -> Image.Image:
-    """Two framings of two slices, and the way back."""
+    """Two framings of two slices, and their inverse."""
     shown, mask = scene(), mask_of()
     normalised = normalise_brain_median(shown.slices, mask)
     pixels = shown.spacing[1:]
@@ -280,7 +280,7 @@ def framing() -> Image.Image:
         for name, frame in (("brain-256", fill), ("brain-mm", fixed)):
             framed = frame.apply(normalised, fill=-5.0)[k]
             panels.append((f"{name}: {frame.size[0]} x {frame.size[1]}", gray(framed, -6, 8)))
-            # The way back puts 0 outside the frame: 5 is added and taken away so that this looks like air.
+            # The inverse gives 0 outside the frame: with an offset of 5 this looks like air.
             panels.append((f"{name}: back", gray(frame.invert(framed + 5, k) - 5, -6, 8)))
     return picture(panels, columns=5)
 
@@ -298,7 +298,7 @@ def neighbours() -> Image.Image:
 
 
 def gray_level_image() -> tuple[np.ndarray, np.ndarray]:
-    """Simulated output of a gray-level generator: the truth's levels, blurred and noisy; and the truth."""
+    """Simulated output of a gray-level generator (blurred, noisy levels of the ground truth), and the ground truth."""
     shown = scene()
     truth = shown.truth[shown.k]
     rng = np.random.default_rng(SEED)
@@ -307,7 +307,7 @@ def gray_level_image() -> tuple[np.ndarray, np.ndarray]:
 
 
 def decoding() -> Image.Image:
-    """Gray levels to probabilities by distance softmax, and labels with and without S1's threshold."""
+    """Probabilities from gray levels by distance softmax, and labels with and without the threshold of S1."""
     output, truth = gray_level_image()
     probabilities = gray_probabilities(output[None], LEVELS)[0]
     box = crop_to(truth > 0, 10)
@@ -329,7 +329,7 @@ def decoding() -> Image.Image:
 def before_and_after(
     before: np.ndarray, after: np.ndarray, k: int, box: tuple[slice, slice], names=("before", "after")
 ):
-    """Two label maps on the slice."""
+    """Two label maps over slice ``k``."""
     shown = scene()
     base = gray(shown.slices[k], 0, np.percentile(shown.slices[k], 99.5))
     return picture(
@@ -338,7 +338,7 @@ def before_and_after(
 
 
 def components() -> Image.Image:
-    """Specks of ventricle and normal WMH where there is none."""
+    """Removal of small false components of ventricle and normal WMH."""
     shown = scene()
     labels, rng = shown.truth.copy(), np.random.default_rng(SEED)
     inside = np.argwhere(ndimage.binary_erosion(mask_of()[shown.k], iterations=20) & (labels[shown.k] == 0))
@@ -352,7 +352,7 @@ def components() -> Image.Image:
 
 
 def largest_lesion() -> tuple[int, tuple[slice, slice]]:
-    """Slice and box of the largest lesion's largest cross-section."""
+    """Slice and box of the largest lesion cross-section."""
     shown = scene()
     best = (0, 0, None)
     for k, truth in enumerate(shown.truth):
@@ -364,7 +364,7 @@ def largest_lesion() -> tuple[int, tuple[slice, slice]]:
 
 
 def holes() -> Image.Image:
-    """Holes inside a lesion."""
+    """Filling of holes in a lesion."""
     shown = scene()
     k, box = largest_lesion()
     labels, rng = shown.truth.copy(), np.random.default_rng(SEED)
@@ -375,7 +375,7 @@ def holes() -> Image.Image:
 
 
 def edges() -> Image.Image:
-    """A ragged outline."""
+    """Smoothing of a ragged outline."""
     shown = scene()
     k, box = largest_lesion()
     labels, rng = shown.truth.copy(), np.random.default_rng(SEED)
@@ -387,7 +387,7 @@ def edges() -> Image.Image:
 
 
 def minimum() -> Image.Image:
-    """Lesions below the minimum size."""
+    """Removal of lesions below the minimum volume."""
     shown = scene()
     labels, rng = shown.truth.copy(), np.random.default_rng(SEED + 1)
     inside = np.argwhere(ndimage.binary_erosion(mask_of()[shown.k], iterations=20) & (labels[shown.k] == 0))
@@ -400,12 +400,12 @@ def minimum() -> Image.Image:
 
 
 def outside() -> Image.Image:
-    """Bright fat far from the brain that a network took for lesions."""
+    """Removal of false lesions in bright fat outside the brain."""
     shown, mask = scene(), mask_of()
     bright = shown.slices > 1.8 * np.median(shown.slices[mask])
     fat = ndimage.binary_opening(bright, np.ones((1, 3, 3)), iterations=2)
     labels = np.where(fat & (shown.truth == 0), LESION, shown.truth).astype(np.uint8)
-    for k in range(len(labels)):  # pieces, as a network would find them, not one shell
+    for k in range(len(labels)):  # split into pieces, as typical of a network
         labels[k, ::24], labels[k, :, ::24] = shown.truth[k, ::24], shown.truth[k, :, ::24]
     after = drop_outside_brain(labels, mask, shown.spacing, 15.0)
     k = int(np.argmax((labels != after).sum((1, 2))))

@@ -1,7 +1,7 @@
-"""Pictures of a study's report for docs/study.md: a simulated study of phantoms, shown by a browser.
+"""Pictures of a study report for docs/study.md, from a simulated study of phantoms, rendered by a browser.
 
-`python tools/study_pictures.py` rewrites docs/pictures/study_*.png; no patient's image and no person's answer is in it.
-Chromium draws them; where there is none, the pictures are kept as they are.
+`python tools/study_pictures.py` rewrites docs/pictures/study_*.png, without patient images or answers of people. Needs
+Chromium; without it, the pictures are not changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 
 PICTURES = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 CASES = 12
-#: Figures of the report by a word of their caption -> name of the picture.
+#: Words in the caption of a figure -> name of its picture.
 FIGURES = {"Wilson intervals": "acceptance", "Gwet": "agreement", "schematic head": "error_map", "quartiles": "time"}
 _FIGURE = re.compile(r'<img src="data:image/svg\+xml;base64,([^"]+)".*?</b>(.*?)</figcaption>', re.DOTALL)
 _SIZE = re.compile(
@@ -30,14 +30,14 @@ _PAGE = (1000, 640)
 
 
 def browser() -> str | None:
-    """Chromium under one of its names."""
+    """Path of Chromium; None if it is not installed."""
     return next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )
 
 
 def shoot(program: str, page: Path, size: tuple[int, int], picture: Path) -> None:
-    """A page as PNG with few colours, as a drawing needs."""
+    """Save a page as PNG with few colours."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
     where = [f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}", page.as_uri()]
     subprocess.run([program, *options, *where], check=True, capture_output=True)
@@ -47,10 +47,10 @@ def shoot(program: str, page: Path, size: tuple[int, int], picture: Path) -> Non
 
 
 def main() -> None:
-    """The study, then one picture of the report's head and one of each figure in ``FIGURES``."""
+    """Run the study and save pictures of the top of its report and of each figure in ``FIGURES``."""
     program = browser()
     if program is None:
-        print("No Chromium here: docs/pictures/study_*.png are kept as they are.")
+        print("Chromium is not installed: docs/pictures/study_*.png are not changed.")
         return
     with tempfile.TemporaryDirectory(prefix="flairseg-study-pictures-") as name:
         folder = Path(name)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _points(svg: str) -> tuple[float, float]:
-    """Height and width of an SVG of matplotlib, points."""
+    """Height and width of an SVG made by matplotlib, points."""
     found = _SIZE.search(svg).groups()
     return (float(found[0]), float(found[1])) if found[0] else (float(found[3]), float(found[2]))
 

@@ -1,7 +1,7 @@
-"""Make the fonts of the PDF report: DejaVu Sans, as matplotlib ships it, reduced to the scripts that names come in.
+"""Make the fonts of the PDF report: subsets of DejaVu Sans (from matplotlib) for the scripts of personal names.
 
 ``pip install fonttools matplotlib``, then ``python tools/subset_fonts.py``. Latin, Greek, Cyrillic, Armenian, Georgian,
-Hebrew and Arabic (Persian) letters with the joined forms of Arabic, punctuation, and a few signs.
+Hebrew and Arabic (including Persian) letters with Arabic presentation forms, punctuation and some symbols.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RANGES = (
     (0x2190, 0x2199),
     (0x2200, 0x2265),
     (0x25A0, 0x25FF),
-    (0xFB13, 0xFDFF),  # joined forms
+    (0xFB13, 0xFDFF),  # presentation forms
     (0xFE70, 0xFEFF),
     (0xFFFD, 0xFFFD),
 )

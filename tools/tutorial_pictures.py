@@ -1,9 +1,9 @@
-"""Pictures of the tutorial: the module walked through on the digital phantom. Needs ``flairseg[slicer]``.
+"""Pictures of the Slicer tutorial: a walk-through of the module on the digital phantom. Needs ``flairseg[slicer]``.
 
     python tools/tutorial_pictures.py
 
-Writes ``docs/pictures/tutorial_*.png``. Panel, scene, rendering and editing are the module's and Slicer's own; the
-window around them is that of the test harness, and each picture says so.
+Writes ``docs/pictures/tutorial_*.png``. Panel, scene, rendering and editing are those of the module and of Slicer; the
+window is that of the test harness, as each caption states.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PICTURES = ROOT / "docs" / "pictures"
 
 from Testing.harness.qt_application import start  # noqa: E402
 
-#: Step of the walk-through -> name of its picture; the other steps have none.
+#: Step of the walk-through -> name of its picture.
 SHOWN = {
     "loaded": "tutorial_1_case",
     "segmenting": "tutorial_2_running",
@@ -34,19 +34,19 @@ SHOWN = {
     "following": "tutorial_8_follow",
     "reported": "tutorial_9_report",
 }
-#: Below the picture of an adaptation.
+#: Caption of the picture of an adaptation.
 ADAPTED = (
     "A small model adapted to five painted heads in the test harness: all figures are of this run. Not the Slicer "
     "application. Research use only."
 )
-#: Small enough that a page with all of them loads at once.
+#: Maximum size of a picture, so that a page with all of them loads quickly.
 MOST_BYTES = 250_000
 INK, PAPER = (60, 60, 60), (255, 255, 255)
 FOOT = 24
 
 
 def main() -> None:
-    """Walk through, keep the pictures of the steps that the tutorial shows."""
+    """Run the walk-through and save the pictures of the tutorial."""
     app = start()
     from Testing.harness.main_window import MainWindow
     from Testing.slicer.walkthrough import Walkthrough
@@ -66,7 +66,7 @@ def main() -> None:
                 raw = window.screenshot(folder / f"{step}.png")
                 keep(raw, PICTURES / f"{SHOWN[step]}.png", caption)
 
-        # The folder of the cases is visible in a picture: one that looks the same on every computer.
+        # The case folder is visible in a picture: use a path that is the same on every computer.
         os.chdir(folder)
         panel = module.widgetRepresentation().self()
         Walkthrough(window, panel, folder, picture, other_volumes=False, cases=Path("MS cases"), further=True).run()
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def adapt(panel, folder: Path) -> None:
-    """A small model adapted to five painted heads, in the worker process; its proof is in view."""
+    """Adapt a small model to five synthetic heads in the worker process and show the result."""
     from flairseg.models import choosing, store
     from FlairSegLib.settings import FlairSegSettings
 
@@ -106,7 +106,7 @@ def adapt(panel, folder: Path) -> None:
 
 
 def keep(source: Path, target: Path, caption: str) -> None:
-    """A screenshot with its caption, in few colours.
+    """Save a screenshot with its caption, in few colours.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def keep(source: Path, target: Path, caption: str) -> None:
     picture = Image.new("RGB", (shot.width, shot.height + FOOT), PAPER)
     picture.paste(shot)
     ImageDraw.Draw(picture).text((8, shot.height + 5), caption, font=ImageFont.load_default(size=13), fill=INK)
-    # Maximum coverage keeps the few coloured pixels as they are; by their frequency they would fade into the grays.
+    # Maximum coverage preserves the few coloured pixels; quantisation by frequency would merge them with grays.
     few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     few.save(target, optimize=True)
     size = target.stat().st_size

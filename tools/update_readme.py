@@ -1,12 +1,12 @@
-"""Put real output and measured figures into README and docs, between their markers: `make readme`.
+"""Update generated sections of README and docs, between their markers: `make readme`.
 
-``commands`` the reference of all commands and options (docs/commands.md)
-``demo``     what ``make demo`` prints (runs it)
-``results``  the measured results in the cards of the models
-``keys``     the keys of the Slicer module's panel, from the list by which they are bound
-``warnings`` the codes of all warnings (docs/messages.md)
-``bench``    the figures of ``bench/benchmark.json``, if ``make bench`` has written it
-No figure is typed by hand: every one of them comes from a command.
+``commands`` reference of all commands and options (docs/commands.md)
+``demo``     output of ``make demo`` (runs it)
+``results``  results in the model cards
+``keys``     keyboard shortcuts of the Slicer panel
+``warnings`` codes of all warnings (docs/messages.md)
+``bench``    results in ``bench/benchmark.json``, if ``make bench`` has written it
+Figures are never entered by hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 100
-#: Key of a figure in a card's results, and its column's heading.
+#: Key of a metric in the results of a card -> heading of its column.
 COLUMNS = {
     "ventricles_dice": "ventricles Dice",
     "normal_wmh_dice": "normal Dice",
@@ -34,19 +34,19 @@ COLUMNS = {
 
 
 def printed(*command: str) -> str:
-    """Return a command's output on a terminal of :data:`WIDTH` columns, without colours."""
+    """Output of a command on a terminal of :data:`WIDTH` columns, without colours."""
     environment = {**os.environ, "COLUMNS": str(WIDTH), "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": str(WIDTH)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
 def code(body: str) -> str:
-    """A fenced block."""
+    """Fenced code block."""
     return f"```text\n{body}\n```"
 
 
 def commands_section() -> str:
-    """The reference of all commands, by Typer's own generator, with the marks of the help texts as Markdown."""
+    """Reference of all commands by Typer's generator, with the markup of help texts as Markdown."""
     text = printed(sys.executable, "-m", "typer", "flairseg.cli", "utils", "docs", "--name", "flairseg")
     text = html.unescape(re.sub(r"</?span[^>]*>", "", text).replace("&lt;", "\\<"))
     for tag, mark in (("bold", "**"), ("cyan", "`")):
@@ -55,12 +55,12 @@ def commands_section() -> str:
 
 
 def demo_section() -> str:
-    """The demo, run from its start."""
+    """Output of the demo."""
     return code(f"$ make demo\n{printed(sys.executable, 'tools/demo.py', '--output', 'demo')}")
 
 
 def figure(value: object) -> str:
-    """``mean ± SD`` or a number, as the card gives it."""
+    """``mean ± SD`` or a number, as in the card."""
     if isinstance(value, dict):
         spread = f" ± {value['sd']:.3f}" if value.get("sd") is not None else ""
         return f"{value['mean']:.3f}{spread}"
@@ -68,7 +68,7 @@ def figure(value: object) -> str:
 
 
 def results_section() -> str:
-    """One table row per data set on which a model was measured."""
+    """Table with a row per model and data set."""
     rows = []
     for card_path in sorted((ROOT / "models").glob("*/card.json")):
         card = json.loads(card_path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ def results_section() -> str:
 
 
 def bench_section() -> str | None:
-    """The benchmark's figures; None where it was not run."""
+    """Results of the benchmark; None if it was not run."""
     path = ROOT / "bench" / "benchmark.json"
     if not path.exists():
         return None
@@ -127,7 +127,7 @@ def bench_section() -> str | None:
 
 
 def _step_rows(step: dict) -> list[list[str]]:
-    """Rows of a step after the segmentation: the whole, and its parts."""
+    """Rows of a step after the segmentation: total and parts."""
     title = f"{step['title']} ({step['given']})"
     parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in step["part_seconds"].items())
     each = f"; {step['each']['seconds']:.2f} s per {step['each']['what']}" if "each" in step else ""
@@ -139,7 +139,7 @@ def _step_rows(step: dict) -> list[list[str]]:
 
 
 def keys_section() -> str:
-    """Keys and what they do."""
+    """Table of keyboard shortcuts."""
     sys.path[:0] = [str(ROOT), str(ROOT / "FlairSegExtension")]
     from Testing.harness.application import start
 
@@ -150,7 +150,7 @@ def keys_section() -> str:
 
 
 def warnings_section() -> str:
-    """The codes of all warnings."""
+    """Table of warning codes."""
     from flairseg.segmentation.warning_codes import table as codes
 
     return codes()
@@ -161,7 +161,7 @@ def table(headings: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *rows]]
 
 
-#: Section -> the document that holds it, and what makes it.
+#: Section -> its document, and the function that makes it.
 SECTIONS: dict[str, tuple[str, Callable[[], str | None]]] = {
     "commands": ("docs/commands.md", commands_section),
     "demo": ("README.md", demo_section),
@@ -173,7 +173,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str | None]]] = {
 
 
 def replace(document: str, name: str, body: str) -> str:
-    """The document with another body between the markers of a section.
+    """Replace the body between the markers of a section.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def replace(document: str, name: str, body: str) -> str:
 
 
 def main() -> None:
-    """Update the sections that were named, or all."""
+    """Update the given sections, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", help=f"any of: {', '.join(SECTIONS)}; default all")
     options = parser.parse_args()
@@ -198,7 +198,7 @@ def main() -> None:
         document, make = SECTIONS[name]
         body = make()
         if body is None:
-            print(f"{name}: nothing to show yet, left as it is")
+            print(f"{name}: no data, not changed")
             continue
         path = ROOT / document
         path.write_text(replace(path.read_text(encoding="utf-8"), name, body), encoding="utf-8")
