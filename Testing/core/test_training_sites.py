@@ -634,8 +634,8 @@ def test_a_published_model_is_tempered_and_carries_what_was_measured(tmp_path, m
     assert not written["pipeline"]["thresholds"]
     for words in (
         "divided by 1.700",
-        "patients give (1.4 to 1.8)",
-        "probabilities 0.200, at those 0.050",
+        "patients (1.4 to 1.8)",
+        "probabilities 0.200, with these temperatures 0.050",
         "0.9 to 1: 7 lesions, 86 % annotated",
     ):
         assert words in written["training"]["decoding"]
