@@ -16,10 +16,11 @@ from flairseg.evaluation import evaluate, match_folders, parse_mapping
 from flairseg.evaluation.conventions import choose_conventions
 from flairseg.evaluation.errors import NothingToEvaluateError
 from flairseg.evaluation.inputs import EvaluationCase
+from flairseg.evaluation.results import CaseInfo
 from flairseg.evaluation.tables import case_table, everything, summary_table
 from flairseg.evaluation.terms import EVALUATED, FIGURES
 from flairseg.image.volume import volume_to_sitk
-from flairseg.progress import CancelToken
+from flairseg.progress import CancelToken, Reporter
 from flairseg.segmentation.postprocessing import remove_small_components
 from typer.testing import CliRunner
 
@@ -488,3 +489,18 @@ def test_pseudonyms_stand_in_every_file_and_message(study, tmp_path, monkeypatch
         assert not any(name in text for text in texts)
     assert any("another grid" in text for text in shown[0].cases[0].warnings)
     assert "m has no mask of 1 references." in shown[0].notes
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1", "P3"), "2 cases are sessions of 1 patient:"),
+     (("sub-01", "sub-02", "sub-011", "P1_T1", "P1_T2"), "")],
+)  # fmt: skip
+def test_sessions_of_one_patient_are_told(names, told):
+    """Their intervals are over cases, which are called patients."""
+    from flairseg.evaluation.running import _Run
+
+    run = _Run(choose_conventions(), {}, Reporter(None, None), None)
+    run.infos = {name: CaseInfo(name) for name in names}
+    found = [note for note in run._notes([]) if note.code == "patients-repeated"]
+    assert [bool(note.startswith(told)) for note in found] == [True] * bool(told)

@@ -22,7 +22,12 @@ from flairseg.image.geometry import VolumeGeometry
 from flairseg.image.volume import Volume
 from flairseg.io.label_maps import read_label_map
 from flairseg.io.label_meanings import OWN, PRESETS, parse_meaning
-from flairseg.io.raw_labels import CHANGE_MAP_DESCRIPTION, LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
+from flairseg.io.raw_labels import (
+    CHANGE_MAP_DESCRIPTION,
+    LABELS_DESCRIPTION,
+    LESION_MASK_DESCRIPTION,
+    labels_description,
+)
 from flairseg.io.segment_names import class_of_name, is_generic
 
 SHAPE = (12, 40, 36)
@@ -575,6 +580,29 @@ def test_files_of_flairseg_say_what_they_are(tmp_path):
     assert (mask.warnings, mask.classes) == ((), {3})
     change = signed(tmp_path / "c.nii.gz", truth(), CHANGE_MAP_DESCRIPTION)
     assert refused(change).code == "change-map-not-labels"
+
+
+@pytest.mark.parametrize("array", [truth(), truth(1), 0 * truth()], ids=["all", "ventricles", "nothing"])
+def test_a_label_map_notes_its_voxels_and_is_read_without_a_doubt(tmp_path, array):
+    found = read_label_map(signed(tmp_path / "a.nii.gz", array, labels_description(array)), GRID)
+    assert np.array_equal(found.labels, array)
+    assert (found.warnings, found.classes) == ((), {1, 2, 3})
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, bool])
+def test_a_mask_with_the_header_of_a_label_map_is_not_read_as_ventricles(tmp_path, kind):
+    """``nib.Nifti1Image(labels == 3, image.affine, image.header)``: lesions had become ventricles."""
+    own = nib.load(signed(tmp_path / "a.nii.gz", truth(), labels_description(truth())))
+    lesions = np.asarray(own.dataobj) == 3
+    nib.save(nib.Nifti1Image(lesions.astype(kind).view(np.uint8 if kind is bool else kind), own.affine, own.header),
+             tmp_path / "mask.nii.gz")  # fmt: skip
+    assert refused(tmp_path / "mask.nii.gz").code == "unnamed-labels"
+    warned = read_label_map(tmp_path / "mask.nii.gz", GRID, doubtful="warn")
+    assert [w.code for w in warned.warnings] == ["binary-mask-in-doubt"]
+    read = read_label_map(tmp_path / "mask.nii.gz", GRID, parse_meaning("binary"))
+    assert np.array_equal(read.labels, np.where(truth() == 3, 3, 0))
+    nib.save(nib.Nifti1Image(own.get_fdata(), own.affine, own.header), tmp_path / "copy.nii.gz")
+    assert np.array_equal(read_label_map(tmp_path / "copy.nii.gz", GRID).labels, truth()), "the same voxels"
 
 
 def test_files_of_earlier_versions_are_known_by_their_names(tmp_path):

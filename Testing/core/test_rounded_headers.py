@@ -11,9 +11,11 @@ from flairseg.evaluation.slices import SliceCounts, volume_groups
 from flairseg.evaluation.surface import surface_distances
 from flairseg.image.geometry import spacing_of
 from flairseg.image.slice_stack import thick_axis
+from flairseg.image.volume import Volume
 from flairseg.labels import LESION, VENTRICLES
 from flairseg.lesions.boxes import through_plane_axis
 from flairseg.longitudinal.judging import TOO_SMALL, judge
+from flairseg.longitudinal.noise import VENTRICLE_NOISE_THIN_PERCENT, ventricle_noise_percent
 from scipy.spatial.transform import Rotation
 
 from Testing.core.test_change_judging import pair, track
@@ -78,6 +80,14 @@ def test_a_lesion_that_the_table_gives_3_mm_counts():
 def test_a_new_lesion_3_mm_across_is_large_enough():
     assert judge(track(0, 50, extent_mm=2.99999994), 0, 1, pair()).note != TOO_SMALL
     assert judge(track(0, 50, extent_mm=2.99), 0, 1, pair()).note == TOO_SMALL
+
+
+def test_slices_of_5_mm_are_thin_enough_for_the_smaller_noise_of_the_ventricles():
+    expected = ventricle_noise_percent([Volume(np.zeros((3, 4, 5)), np.diag([1.0, 1.0, 5.0, 1.0]))])
+    assert expected == VENTRICLE_NOISE_THIN_PERCENT
+    for turn in TURNS:
+        pair_of = [Volume(np.zeros((3, 4, 5)), stored(turn, 1, 1, mm)) for mm in (5, 4)]
+        assert ventricle_noise_percent(pair_of) == expected
 
 
 @pytest.mark.parametrize("voxel_mm3", [1.0, 0.99999993, 1.00000007])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -33,6 +35,8 @@ _REFERENCE_WORD = "Reference"
 _UNDIVIDED = ("wmh-challenge",)
 #: Warnings about masks without the value 3, see :func:`~flairseg.io.label_maps.read_label_map`.
 _DOUBTS = ("labels-in-doubt", "binary-mask-in-doubt")
+#: Patient of a case that is named by BIDS.
+_SUBJECT = re.compile(r"sub-[^_]+")
 #: Progress after the cases.
 _MEASURED = 0.8
 #: Packages whose versions are recorded.
@@ -346,6 +350,15 @@ class _Run:
                     title = CLASS_TITLES[row.class_id]
                     many = f"{len(cases)} case{'s' * (len(cases) > 1)}"
                     note(f"{row.method}, {title}: in {many} {which}.", "empty-masks")
+        sessions = Counter(found[0] for case in self.infos if (found := _SUBJECT.match(case)))
+        repeated = [count for count in sessions.values() if count > 1]
+        if repeated:
+            many = f"{len(repeated)} patient{'s' * (len(repeated) > 1)}"
+            note(
+                f"{sum(repeated)} cases are sessions of {many}: intervals and tests take every case for another "
+                "patient, so intervals are too narrow and p values too small.",
+                "patients-repeated",
+            )
         moved = sum(text.code == "mask-resampled" for info in self.infos.values() for text in info.warnings)
         if moved:
             note(

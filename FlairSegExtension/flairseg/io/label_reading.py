@@ -279,7 +279,9 @@ class LabelReading:
     def _plain(self, counts: dict[int, int]) -> dict[int, int]:
         """Values of a file that describes none of them."""
         values = sorted(counts)
-        stated = self.mapping is not None or self.raw.signed == "labels"
+        same = self.raw.noted in (None, tuple(counts.get(c.value, 0) for c in CLASSES))
+        # Other voxels under FlairSeg's header: another program's, which copied it.
+        stated = self.mapping is not None or (self.raw.signed == "labels" and same)
         if self.raw.signed == "change-map" and self.mapping is None:
             raise UnsuitableMaskError(
                 f"{self.name} is FlairSeg's map of changes (new, enlarging, ...), not a label map.",

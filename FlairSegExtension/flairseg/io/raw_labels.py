@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import CaseWarning
 from ..image.geometry import VolumeGeometry
+from ..labels import CLASSES
 
 #: Start of the tags that keep FlairSeg's provenance with a segment.
 PROVENANCE = "FlairSeg."
@@ -21,6 +22,16 @@ PROVENANCE = "FlairSeg."
 LABELS_DESCRIPTION = "FlairSeg labels, research use only"
 LESION_MASK_DESCRIPTION = "FlairSeg lesion mask, research use only"
 CHANGE_MAP_DESCRIPTION = "FlairSeg change map, research use only"
+
+
+def labels_description(labels: np.ndarray) -> str:
+    """Header text of a label map (uint8; K, J, I): its kind, and the voxels of each class.
+
+    Programs copy headers to what they make of a file: a mask of 0 and 1 with the header of a label map is told by its
+    other number of voxels.
+    """
+    counts = sum((np.bincount(part.ravel(), minlength=len(CLASSES) + 1) for part in labels), np.zeros(1, np.int64))
+    return f"{LABELS_DESCRIPTION}; voxels {' '.join(str(counts[c.value]) for c in CLASSES)}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,8 @@ class RawLabels:
     signed : str
         What FlairSeg wrote the file as: ``labels``, ``lesion-mask``, ``change-map``; empty for files of other programs.
     warnings : tuple of CaseWarning
+    noted : tuple of int or None
+        Voxels of each class that FlairSeg noted in the header (:func:`labels_description`).
     """
 
     path: Path
@@ -83,3 +96,4 @@ class RawLabels:
     whole: VolumeGeometry | None = None
     signed: str = ""
     warnings: tuple[CaseWarning, ...] = ()
+    noted: tuple[int, ...] | None = None

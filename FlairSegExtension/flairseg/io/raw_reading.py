@@ -27,6 +27,8 @@ _SIGNATURES = {
     b"FlairSeg lesion mask": "lesion-mask",
     b"FlairSeg change map": "change-map",
 }
+#: Voxels of each class behind it, see :func:`.raw_labels.labels_description`.
+_NOTED = re.compile(rb"; voxels (\d+ \d+ \d+)")
 #: Names of label maps that FlairSeg wrote before it signed them by kind.
 _OWN_NAME = re.compile(r"(.*_)?labels\.nii(\.gz)?", re.IGNORECASE)
 _OWN_CHANGE = re.compile(r"(.*_)?change\.nii(\.gz)?", re.IGNORECASE)
@@ -84,6 +86,7 @@ def _read_image(path: Path) -> RawLabels:
         _reference_geometry(fields, geometry),
         "labels" if any(segment.tags for segment in segments) else signature_of(path),
         told,
+        _noted(path),
     )
 
 
@@ -231,6 +234,23 @@ def _mitk_segments(path: Path, text: str, layers: int) -> tuple[Segment, ...]:
     return tuple(found)
 
 
+def _description(path: Path) -> bytes:
+    """The field ``descrip`` of a NIfTI file; empty for other files."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return b""
+    import gzip
+
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as stream:
+        return stream.read(_DESCRIPTION_BYTES.stop)[_DESCRIPTION_BYTES]
+
+
+def _noted(path: Path) -> tuple[int, ...] | None:
+    """Voxels of each class that FlairSeg noted when it wrote a label map; None where it did not."""
+    found = _NOTED.search(_description(path))
+    return None if found is None else tuple(map(int, found[1].split()))
+
+
 def signature_of(path: Path) -> str:
     """Return FlairSeg's file type of a NIfTI file: ``labels``, ``lesion-mask`` or ``change-map``; empty for others.
 
@@ -239,13 +259,7 @@ def signature_of(path: Path) -> str:
     OSError
         If it cannot be read.
     """
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return ""
-    import gzip
-
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as stream:
-        description = stream.read(_DESCRIPTION_BYTES.stop)[_DESCRIPTION_BYTES]
+    description = _description(path)
     for start, kind in _SIGNATURES.items():
         if description.startswith(start):
             return kind

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..image.geometry import ROUNDING_MM
 from ..image.volume import Volume
 from .harmonise import Difference
 
@@ -112,8 +113,8 @@ def ventricle_noise_percent(volumes: Sequence[Volume]) -> float:
         The studies: where slices or pixels differ, partial volume differs too.
     """
     sizes = [v.voxel_mm3 for v in volumes]
-    same = max(sizes) <= 1.25 * min(sizes)
-    thick = max(max(v.spacing) for v in volumes) > THICK_MM
+    same = max(sizes) <= 1.25 * min(sizes) * (1 + ROUNDING_MM)
+    thick = max(max(v.spacing) for v in volumes) > THICK_MM + ROUNDING_MM
     percent = VENTRICLE_NOISE_PERCENT if thick else VENTRICLE_NOISE_THIN_PERCENT
     return percent if same else percent * OTHER_VOXELS_FACTOR
 

@@ -17,7 +17,7 @@ from ..files.names import case_name, is_text, result_stem
 from ..files.nifti import write_nifti
 from ..files.same_input import already_there, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
-from ..io.raw_labels import CHANGE_MAP_DESCRIPTION, LABELS_DESCRIPTION
+from ..io.raw_labels import CHANGE_MAP_DESCRIPTION, labels_description
 from . import rigid
 from .result import FollowUp
 
@@ -139,7 +139,7 @@ def write_followup(
                 path.write_text(rigid.itk_text(motion), encoding="ascii")
             elif kind.startswith("labels_"):
                 study = result.studies[int(kind[7:]) - 1]
-                write_nifti(path, study.labels, study.volume, description=LABELS_DESCRIPTION)
+                write_nifti(path, study.labels, study.volume, description=labels_description(study.labels))
             elif kind == "change":
                 write_nifti(path, result.change_map, grid, description=CHANGE_MAP_DESCRIPTION)
             elif kind == "subtraction":

@@ -15,7 +15,7 @@ import numpy as np
 from ..files.atomic import all_or_none
 from ..files.nifti import write_nifti
 from ..image.slice_stack import SliceStack
-from ..io.raw_labels import LABELS_DESCRIPTION
+from ..io.raw_labels import labels_description
 from ..labels import CLASSES
 from .acquisition import WHITE_MATTER_UNITS
 from .phantom import Phantom
@@ -63,7 +63,9 @@ def write_phantom(phantom: Phantom, folder: str | os.PathLike[str]) -> dict[str,
     names = {key: f"{stem}{ending}" for key, ending in ENDINGS.items()}
     with all_or_none(folder, names.values()) as drafts:
         write_nifti(drafts / names["flair"], phantom.volume.array, phantom.volume, np.int16)
-        write_nifti(drafts / names["truth"], phantom.labels, phantom.volume, np.uint8, LABELS_DESCRIPTION)
+        write_nifti(
+            drafts / names["truth"], phantom.labels, phantom.volume, np.uint8, labels_description(phantom.labels)
+        )
         table = json.dumps(lesion_table(phantom), indent=2)
         (drafts / names["lesions"]).write_text(table + "\n", encoding="utf-8")
         draw_phantom(phantom).save(drafts / names["picture"])

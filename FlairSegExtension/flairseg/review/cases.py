@@ -29,7 +29,7 @@ from ..files.safe_names import folder_name, marked, same_on_some_disk
 from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN
-from ..io.raw_labels import LABELS_DESCRIPTION
+from ..io.raw_labels import labels_description
 from ..labels import BACKGROUND, CLASS_BY_VALUE
 from .errors import CaseNotFoundError, DamagedCaseError, InvalidVerdictError
 from .events import utc_now
@@ -167,7 +167,7 @@ class CaseArchive:
         try:
             folder = self._folder_for(case)
             with _temporary_folder(folder) as temporary:
-                write_nifti(temporary / LABELS, labels, volume, description=LABELS_DESCRIPTION)
+                write_nifti(temporary / LABELS, labels, volume, description=labels_description(labels))
                 check_read_back(temporary / LABELS, volume.with_array(labels))
                 hashes = {LABELS: file_sha256(temporary / LABELS)}
                 if isinstance(flair, Volume):

@@ -125,6 +125,7 @@ WARNINGS: dict[str, WarningCode] = {
     "class-not-in-method": WarningCode("A method does not segment a class: no results for it."),
     "references-undivided": WarningCode("The references do not distinguish normal from abnormal WMH."),
     "empty-masks": WarningCode("Cases in which a mask or its reference is empty."),
+    "patients-repeated": WarningCode("Several cases of an evaluation are of one patient: intervals are too narrow."),
     "cases-not-evaluated": WarningCode("Cases that could not be evaluated."),
     # Review and reader studies
     "probabilities-left-out": WarningCode("Probabilities that cannot be used: no confidence and no expected work."),

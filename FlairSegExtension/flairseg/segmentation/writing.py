@@ -18,7 +18,7 @@ from ..files.nifti import read_header, write_nifti
 from ..files.same_input import already_there, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
 from ..image.volume import volume_to_sitk
-from ..io.raw_labels import LABELS_DESCRIPTION, LESION_MASK_DESCRIPTION
+from ..io.raw_labels import LESION_MASK_DESCRIPTION, labels_description
 from ..labels import CLASSES, LESION
 from .result import Segmentation, provenance_tags
 
@@ -195,7 +195,7 @@ def write_part(segmentation: Segmentation, name: str, path: Path) -> None:
 
 
 def _write_labels(segmentation: Segmentation, path: Path) -> None:
-    write_nifti(path, segmentation.labels, segmentation.volume, description=LABELS_DESCRIPTION)
+    write_nifti(path, segmentation.labels, segmentation.volume, description=labels_description(segmentation.labels))
     read_header(path)
 
 

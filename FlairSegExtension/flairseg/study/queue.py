@@ -362,7 +362,7 @@ def _scored(found: QueueItem) -> QueueItem:
             warnings.append(CaseWarning(str(error), "probabilities-left-out"))
     if score is None and found.labels is not None and by_lesions is not None:
         score = by_lesions
-        why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's mean probability)."
+        why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's confidence)."
     return replace(
         item,
         expected_correction_ml=score,
