@@ -334,6 +334,8 @@ def test_a_case_s_mask_is_found_once(monkeypatch):
     module.shared_brain_mask(other, SPACING)
     module.shared_brain_mask(image, (SPACING[0] * 2, *SPACING[1:]))
     assert len(found) == 3
+    for factor in (3, 4):
+        module.shared_brain_mask(image, (SPACING[0] * factor, *SPACING[1:]))
     assert len(module._recent) == module.KEPT_MASKS
 
 

@@ -43,7 +43,7 @@ from .registration import Alignment, affine_points, align, prepare_images
 #: Voxels finer than this are averaged: the atlas has no finer detail.
 FINEST_MM = 1.1
 #: The atlas's probabilities are read off about this far apart and interpolated in between, mm.
-PRIOR_MM = 2.0
+PRIOR_MM = 3.0
 #: Voxels of the atlas around its ventricles whose side is assigned by distance.
 SIDE_VOXELS = 8
 #: Probability of head, fluid included, below which all is outside.

@@ -21,7 +21,7 @@ from scipy import ndimage
 from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points, triple
 from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
 from .atlas import Atlas
-from .case_images import VENTRICLE_WEIGHT, Case, RelativeImage, prepare
+from .case_images import VENTRICLE_WEIGHT, Case, RelativeImage, prepare, shrunk
 from .regions import Fit
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ SCORED_STEP, RESCORED = 4, 12
 #: mm of the ventricles) or there are no ventricles for comparison.
 FOLLOWED = 2
 GOOD_DICE, GOOD_MM = 0.88, 4.0
-#: Sigma that smooths the bending, mm; the atlas's grid is made so many times coarser for it; rounds.
-BENDING_MM, BENDING_SHRINK, BENDING_ROUNDS = 10.0, 3, 20
+#: The atlas's voxels are averaged over so many along each axis for the fits, and over so many of these for the bending.
+ATLAS_SHRINK, BENDING_SHRINK = 2, 2
+#: Sigma that smooths the bending, mm; rounds.
+BENDING_MM, BENDING_ROUNDS = 10.0, 10
 #: Share of the voxels at which the affine fits compare the images, evenly spread.
-SAMPLED, SAMPLING_SEED = 0.25, 1
+SAMPLED, SAMPLING_SEED = 0.1, 1
 #: The fit by intensities replaces the one by outlines unless it is worse by this: Dice of the brain, mm of ventricles.
 WORSE_DICE, WORSE_MM = 0.03, 1.0
 
@@ -194,7 +196,7 @@ def _contrast_image(atlas: Atlas) -> sitk.Image:
 def _atlas_image(atlas: Atlas, array: np.ndarray, sigma_mm: float) -> sitk.Image:
     import SimpleITK as sitk
 
-    image = volume_to_sitk(Volume(np.ascontiguousarray(array, np.float32), atlas.ijk_to_ras))
+    image = volume_to_sitk(shrunk(Volume(array, atlas.ijk_to_ras), (ATLAS_SHRINK,) * 3))
     out: sitk.Image = sitk.SmoothingRecursiveGaussian(image, sigma_mm)
     return out
 
@@ -217,9 +219,9 @@ def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
     of_ventricles = case.has_ventricles
     here = _middle(case.ventricles if of_ventricles else case.brain)
     there = _middle(outline, negative=of_ventricles)
-    target = sitk.GetArrayFromImage(outline)[::3, ::3, ::3]
+    target = sitk.GetArrayFromImage(outline)
     outline_to_lps = VolumeGeometry.from_sitk(outline).ijk_to_lps
-    to_index = np.linalg.inv(outline_to_lps[:3, :3] * 3)
+    to_index = np.linalg.inv(outline_to_lps[:3, :3])
     origin = outline_to_lps[:3, 3:]
     shifts = [(0.0, 0.0)] if of_ventricles else list(product(SHIFTS_Y, SHIFTS_Z))
 

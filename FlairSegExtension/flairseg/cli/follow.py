@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
+from .._lazy import postpone_numpy
 from ..errors import FlairSegError
 from ..io.dicom_names import learn_headers
 from .console import (
@@ -97,6 +98,7 @@ def follow_studies(studies: Sequence[Path], options: FollowOptions) -> int:
 def _follow(
     studies: Sequence[Path], options: FollowOptions, messages: Console, pseudonymiser: Pseudonymiser | None
 ) -> FollowUp:
+    postpone_numpy()
     from ..files.names import case_name
     from ..longitudinal import follow, followup_stem, write_followup
     from ..longitudinal.writing import check_destination

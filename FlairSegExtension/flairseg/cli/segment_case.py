@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._lazy import postpone_numpy
 from ..errors import FlairSegError, OutputError, rebuilt
 from ..models.card import ModelCard
 from .dicom import NO_DICOM, DicomOptions
@@ -177,6 +178,7 @@ def learned(item: NamedInput, pseudonymiser: Pseudonymiser) -> NamedInput:
 def _segment_case(
     item: NamedInput, job: CaseJob, progress: Callable[[float, str], None], claim: Callable[[str], None] = _unclaimed
 ) -> Segmentation:
+    postpone_numpy()
     from ..progress import STAGES
     from ..segmentation.pipeline import segment
     from ..segmentation.writing import check_destination, write_segmentation

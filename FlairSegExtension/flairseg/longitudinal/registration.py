@@ -18,7 +18,7 @@ from ..errors import CaseWarning, RegistrationError
 from ..image.geometry import flip_lps_points
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
-from ..preprocessing.brain_mask import WORKING_SPACING_MM, brain_mask
+from ..preprocessing.brain_mask import shared_brain_mask
 from . import rigid
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ SEARCH_MM, COARSE_MM, FINE_MM = 8.0, 5.0, 3.0
 NOD_DEG, TILT_DEG, TURN_DEG = (-36.0, -18.0, 0.0, 18.0, 36.0), (-15.0, 0.0, 15.0), (-20.0, 0.0, 20.0)
 #: Number of starting poses refined at the coarse level.
 STARTS = 3
+#: Share of the fine level's voxels that correlation is computed at, evenly spread: all of them move the answer by
+#: 0.13 mm at most, and take three times as long (the phantom, two Ljubljana pairs).
+SAMPLED, SAMPLING_SEED = 0.25, 1
 #: The registration's mask reaches this far beyond the brain, mm: the brain's edge is what it aligns best.
 MARGIN_MM = 5.0
 #: Refused when forward and backward answers differ by more than this in the brain, mm; a warning at the second.
@@ -156,20 +159,9 @@ def prepare(volume: Volume) -> Prepared:
 
 
 def head_mask(volume: Volume) -> np.ndarray:
-    """Rough brain mask on the volume's own grid, bool (K, J, I) (source: S1, see ``preprocessing.brain_mask``).
-
-    Found on means of pixels of about the size at which that mask works: it is as good, and several times as fast.
-    """
+    """Rough brain mask on the volume's own grid, bool (K, J, I) (source: S1, see ``preprocessing.brain_mask``)."""
     stack = SliceStack.from_volume(volume)
-    slices = stack.array
-    steps = [max(1, int(WORKING_SPACING_MM / mm)) for mm in stack.spacing[1:]]
-    rows, columns = (n // step * step for n, step in zip(slices.shape[1:], steps, strict=True))
-    blocks = slices[:, :rows, :columns].reshape(len(slices), rows // steps[0], steps[0], columns // steps[1], steps[1])
-    spacing = (stack.spacing[0], stack.spacing[1] * steps[0], stack.spacing[2] * steps[1])
-    found = brain_mask(blocks.mean(axis=(2, 4)), spacing)
-    mask = np.zeros(slices.shape, bool)
-    mask[:, :rows, :columns] = found.repeat(steps[0], axis=1).repeat(steps[1], axis=2)
-    return np.ascontiguousarray(stack.restore(mask))
+    return np.ascontiguousarray(stack.restore(shared_brain_mask(stack.array, stack.spacing)))
 
 
 def register(a: Prepared, b: Prepared, step: Callable[[float], None] | None = None) -> Registration:
@@ -294,9 +286,11 @@ def _method(fixed: Prepared, mm: float, metric: str) -> sitk.ImageRegistrationMe
     method = sitk.ImageRegistrationMethod()
     if metric == "correlation":
         method.SetMetricAsCorrelation()
+        method.SetMetricSamplingStrategy(method.REGULAR)
+        method.SetMetricSamplingPercentage(SAMPLED, SAMPLING_SEED)
     else:
         method.SetMetricAsMattesMutualInformation(_BINS)
-    method.SetMetricSamplingStrategy(method.NONE)
+        method.SetMetricSamplingStrategy(method.NONE)
     method.SetMetricFixedMask(_around_brain(fixed, mm))
     method.SetInterpolator(sitk.sitkLinear)
     return method

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._lazy import postpone_numpy
 from .._version import __version__
 from ..errors import FlairSegError, WorkerError
 from ..segmentation.memory import limit_heap, release_memory
@@ -42,6 +43,7 @@ PROTOCOL_STATUS = 3
 def main() -> None:
     """Listen and answer until stdin closes."""
     limit_heap()
+    postpone_numpy()
     source, sink = _private_streams()
     with contextlib.suppress(ValueError, OSError):
         # The terminal's Ctrl+C is meant for Slicer, which then closes stdin.
