@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from flairseg.cli.app import app
+from flairseg.io.label_maps import read_label_map
 from flairseg.io.label_meanings import parse_meaning
 from flairseg.labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.longitudinal import StudyInput, follow
+from flairseg.longitudinal.studies import load_study
 from flairseg.models import load_card
 from flairseg.report import CaseReport
 from flairseg.report.case import describes
 from flairseg.segmentation.pipeline import segment
+from flairseg.segmentation.writing import write_segmentation
 from typer.testing import CliRunner
 
 from Testing.core.test_report import Page
@@ -51,6 +55,22 @@ def test_a_reader_is_told_so(eager, tmp_path):
     assert cells[1:3] == ["-", "-"]
     assert float(cells[3]) > 0
     assert json.loads((out / "head_summary.json").read_text())["volumes_ml"]["ventricles"] is None
+
+
+def test_its_files_say_so_to_whatever_reads_them(eager, tmp_path):
+    """Sessions of a cohort are compared by their label maps: 0 ml of ventricles had become 0 ml, a change of 0.0."""
+    head, _ = make_head()
+    image = to_nifti(head, tmp_path / "head.nii.gz")
+    files = write_segmentation(segment(head, load_card(eager), device="cpu"), tmp_path / "out", "head")
+    found = read_label_map(files["labels"])
+    assert (found.classes, found.warnings) == ({LESION}, ())
+    study = load_study(StudyInput(image, files["labels"]))
+    assert (study.volume_ml(VENTRICLES, 0), study.volume_ml(LESION, 0)) == (None, 0.0)
+    shutil.rmtree(eager)
+    for given in (files["summary"], files["labels"]):
+        rows = {row[0]: row[1:] for row in Page(CaseReport.from_files(given, image, regions=False).html()).rows if row}
+        assert rows["Ventricles"][0] == "not assessed"
+        assert float(rows["Lesions (abnormal WMH)"][0]) > 0
 
 
 def test_the_report_says_not_assessed(eager):

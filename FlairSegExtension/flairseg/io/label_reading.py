@@ -279,9 +279,12 @@ class LabelReading:
     def _plain(self, counts: dict[int, int]) -> dict[int, int]:
         """Values of a file that describes none of them."""
         values = sorted(counts)
-        same = self.raw.noted in (None, tuple(counts.get(c.value, 0) for c in CLASSES))
+        noted = self.raw.noted
         # Other voxels under FlairSeg's header: another program's, which copied it.
+        same = noted is None or all((n or 0) == counts.get(c.value, 0) for n, c in zip(noted, CLASSES, strict=True))
         stated = self.mapping is not None or (self.raw.signed == "labels" and same)
+        if noted is not None and same:
+            self.classes = frozenset(c.value for n, c in zip(noted, CLASSES, strict=True) if n is not None)
         if self.raw.signed == "change-map" and self.mapping is None:
             raise UnsuitableMaskError(
                 f"{self.name} is FlairSeg's map of changes (new, enlarging, ...), not a label map.",

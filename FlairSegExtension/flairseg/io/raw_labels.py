@@ -7,6 +7,7 @@ multi-label ``.nrrd``; DICOM Segmentation objects by :mod:`flairseg.io.dicom_seg
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..errors import CaseWarning
 from ..image.geometry import VolumeGeometry
-from ..labels import CLASSES
+from ..labels import CLASS_BY_VALUE, CLASSES
 
 #: Start of the tags that keep FlairSeg's provenance with a segment.
 PROVENANCE = "FlairSeg."
@@ -24,14 +25,21 @@ LESION_MASK_DESCRIPTION = "FlairSeg lesion mask, research use only"
 CHANGE_MAP_DESCRIPTION = "FlairSeg change map, research use only"
 
 
-def labels_description(labels: np.ndarray) -> str:
-    """Header text of a label map (uint8; K, J, I): its kind, and the voxels of each class.
+def labels_description(labels: np.ndarray, classes: Collection[int] = tuple(CLASS_BY_VALUE)) -> str:
+    """Header text of a label map: its kind, and the voxels of each class, ``-`` for one that nobody looked for.
 
     Programs copy headers to what they make of a file: a mask of 0 and 1 with the header of a label map is told by its
     other number of voxels.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+    classes : collection of int
+        Classes that the labels can speak of.
     """
     counts = sum((np.bincount(part.ravel(), minlength=len(CLASSES) + 1) for part in labels), np.zeros(1, np.int64))
-    return f"{LABELS_DESCRIPTION}; voxels {' '.join(str(counts[c.value]) for c in CLASSES)}"
+    said = [str(counts[c.value]) if counts[c.value] or c.value in classes else "-" for c in CLASSES]
+    return f"{LABELS_DESCRIPTION}; voxels {' '.join(said)}"
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,9 @@ class RawLabels:
     signed : str
         What FlairSeg wrote the file as: ``labels``, ``lesion-mask``, ``change-map``; empty for files of other programs.
     warnings : tuple of CaseWarning
-    noted : tuple of int or None
-        Voxels of each class that FlairSeg noted in the header (:func:`labels_description`).
+    noted : tuple of (int or None), or None
+        Voxels of each class that FlairSeg noted in the header (:func:`labels_description`); None for a class that
+        nobody looked for.
     """
 
     path: Path
@@ -96,4 +105,4 @@ class RawLabels:
     whole: VolumeGeometry | None = None
     signed: str = ""
     warnings: tuple[CaseWarning, ...] = ()
-    noted: tuple[int, ...] | None = None
+    noted: tuple[int | None, ...] | None = None

@@ -28,7 +28,7 @@ _SIGNATURES = {
     b"FlairSeg change map": "change-map",
 }
 #: Voxels of each class behind it, see :func:`.raw_labels.labels_description`.
-_NOTED = re.compile(rb"; voxels (\d+ \d+ \d+)")
+_NOTED = re.compile(rb"; voxels ((?:\d+|-) (?:\d+|-) (?:\d+|-))")
 #: Names of label maps that FlairSeg wrote before it signed them by kind.
 _OWN_NAME = re.compile(r"(.*_)?labels\.nii(\.gz)?", re.IGNORECASE)
 _OWN_CHANGE = re.compile(r"(.*_)?change\.nii(\.gz)?", re.IGNORECASE)
@@ -245,10 +245,10 @@ def _description(path: Path) -> bytes:
         return stream.read(_DESCRIPTION_BYTES.stop)[_DESCRIPTION_BYTES]
 
 
-def _noted(path: Path) -> tuple[int, ...] | None:
+def _noted(path: Path) -> tuple[int | None, ...] | None:
     """Voxels of each class that FlairSeg noted when it wrote a label map; None where it did not."""
     found = _NOTED.search(_description(path))
-    return None if found is None else tuple(map(int, found[1].split()))
+    return None if found is None else tuple(None if n == b"-" else int(n) for n in found[1].split())
 
 
 def signature_of(path: Path) -> str:

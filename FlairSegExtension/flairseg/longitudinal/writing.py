@@ -139,7 +139,9 @@ def write_followup(
                 path.write_text(rigid.itk_text(motion), encoding="ascii")
             elif kind.startswith("labels_"):
                 study = result.studies[int(kind[7:]) - 1]
-                write_nifti(path, study.labels, study.volume, description=labels_description(study.labels))
+                write_nifti(
+                    path, study.labels, study.volume, description=labels_description(study.labels, study.classes)
+                )
             elif kind == "change":
                 write_nifti(path, result.change_map, grid, description=CHANGE_MAP_DESCRIPTION)
             elif kind == "subtraction":

@@ -20,6 +20,7 @@ from ..image.volume import Volume
 from ..io.images import read_image
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
+from ..labels import CLASSES
 from ..lesions.components import LesionMap, find_lesions
 from ..review.version_folder import (
     VERDICT,
@@ -214,8 +215,15 @@ def from_files(
         digest,
         pseudonymiser is not None,
         image_digest,
-        found.classes,
+        found.classes - _not_assessed(summary),
     )
+
+
+def _not_assessed(summary: Mapping[str, Any]) -> frozenset[int]:
+    """Classes of which a summary says that nobody looked for them: their volume is null."""
+    said = summary.get("volumes_ml")
+    volumes = said if isinstance(said, Mapping) else {}
+    return frozenset(c.value for c in CLASSES if volumes.get(c.id, 0.0) is None)
 
 
 def case_named(path: Path) -> str:

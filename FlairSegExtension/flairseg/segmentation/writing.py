@@ -195,7 +195,8 @@ def write_part(segmentation: Segmentation, name: str, path: Path) -> None:
 
 
 def _write_labels(segmentation: Segmentation, path: Path) -> None:
-    write_nifti(path, segmentation.labels, segmentation.volume, description=labels_description(segmentation.labels))
+    said = labels_description(segmentation.labels, segmentation.card.classes)
+    write_nifti(path, segmentation.labels, segmentation.volume, description=said)
     read_header(path)
 
 
