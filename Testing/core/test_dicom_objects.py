@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -703,6 +704,16 @@ def test_a_reader_s_corrections_are_told(tmp_path, drawn):
         verified(made["seg"])
     rows = groups_of(pydicom.dcmread(made["sr"]))[3:]
     assert len(rows) == 4, "lesions are measured where no table was given"
+
+
+@pytest.mark.parametrize(("classes", "told"), [((1, 2, 3), 3), ((LESION,), 1)])
+def test_labels_of_a_model_for_lesions_alone_report_no_0_ml_of_ventricles(tmp_path, drawn, classes, told):
+    """As Slicer exports them."""
+    folder = write_series(drawn[0], tmp_path / "s", "ge")
+    labels = np.where(drawn[1] == LESION, drawn[1], 0).astype(np.uint8)
+    algorithm = Algorithm.of(SimpleNamespace(id="eager-v1.0", version="1.0", sha256="", classes=classes))
+    made = export_labels(labels, drawn[0].ijk_to_ras, folder, DicomTarget(tmp_path / "out", "case"), algorithm)
+    assert len(groups_of(pydicom.dcmread(made["sr"]))) == told + 4
 
 
 def test_a_python_that_highdicom_has_no_build_for_is_named(monkeypatch):

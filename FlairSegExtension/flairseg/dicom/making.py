@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 from .._optional import missing_packages, require
 from .._version import __version__
 from ..errors import MissingDependencyError
+from ..labels import CLASS_BY_VALUE
 from ..privacy.deidentify import clean_dataset
 from .text import quiet
 
@@ -51,19 +52,26 @@ class Algorithm:
         Of its weights; empty where unknown.
     kind : str
         ``AUTOMATIC``, ``SEMIAUTOMATIC`` (corrected by a reader) or ``MANUAL``.
+    classes : tuple of int
+        Classes that it looks for; of others an absence says nothing.
     """
 
     name: str
     version: str
     sha256: str = ""
     kind: str = "AUTOMATIC"
+    classes: tuple[int, ...] = tuple(CLASS_BY_VALUE)
 
     @classmethod
     def of(cls, model: Any, kind: str = "AUTOMATIC") -> Algorithm:
         """From a model card, or from ``summary["model"]``."""
         read = model.get if isinstance(model, dict) else lambda key, default="": getattr(model, key, default)
         return cls(
-            str(read("id", "")) or "unknown", str(read("version", "")) or "unknown", str(read("sha256", "") or ""), kind
+            str(read("id", "")) or "unknown",
+            str(read("version", "")) or "unknown",
+            str(read("sha256", "") or ""),
+            kind,
+            tuple(read("classes", None) or CLASS_BY_VALUE),
         )
 
 

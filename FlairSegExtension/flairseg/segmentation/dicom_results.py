@@ -132,7 +132,8 @@ def export_labels(
         The source's folder (other series may be in it), or its files.
     target : DicomTarget
     algorithm : Algorithm
-        Origin of the labels; ``kind`` states whether a reader corrected them.
+        Origin of the labels; ``kind`` states whether a reader corrected them. Classes that it does not look for and
+        that have no voxel are left out of the measurements.
     lesions : sequence of mapping, optional
         Rows of the lesion table; default: volume, centre and region-less rows from the labels.
     pdf : bytes or path, optional
@@ -156,7 +157,8 @@ def export_labels(
     labels = np.asarray(labels, dtype=np.uint8)
     source, labels = source_of(labels, ijk_to_ras, files)
     voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
-    volumes = {c.id: float(np.count_nonzero(labels == c.value)) * voxel_ml for c in CLASSES}
+    voxels = {c: int(np.count_nonzero(labels == c.value)) for c in CLASSES}
+    volumes = {c.id: n * voxel_ml for c, n in voxels.items() if n or c.value in algorithm.classes}
     rows = _lesions(labels, source) if lesions is None else tuple(map(LesionMeasurements.of, lesions))
     seg = make_seg(labels, source, algorithm)
     return _put(_objects(seg, source, CaseMeasurements(volumes, rows), algorithm, pdf), target)
