@@ -113,3 +113,5 @@ def test_the_report_of_a_mask_says_not_assessed(masked):
     rows = {row[0]: row[1:] for row in Page(report.html()).rows if row}
     assert rows["Ventricles"][0] == rows["Normal periventricular WMH"][0] == "not assessed"
     assert float(rows["Lesions (abnormal WMH)"][0]) > 0
+    assert "What made this label map is not recorded" in report.html()
+    assert not [said for said in ("neural network assigns", "automatic result") if said in report.html()]

@@ -49,7 +49,7 @@ def facts_of(case: Case, slices: Slices, texts: Texts, made: str) -> tuple[Fact,
     )  # fmt: skip
     review = case.review
     version = (
-        texts("fact.version.automatic")
+        (texts("fact.version.automatic") if model_name(case) else texts("fact.version.given"))
         if review.version is None
         else texts("fact.version.judged", version=f"{review.version:03d}")
     )
@@ -102,6 +102,8 @@ def notices_of(case: Case, texts: Texts) -> tuple[Notice, ...]:
     }
     levels = {NOT_REVIEWED: ATTENTION, UNREADABLE: ALARM, REJECTED: ALARM}
     told = texts(f"review.{review.state}.long", **values)
+    if review.state == NOT_REVIEWED and not model_name(case):
+        told = texts("review.not_reviewed.given")
     notices = [Notice(levels.get(review.state, CALM), told)]
     for doubt in review.doubts:
         mild = doubt in ("unproven", "edited")

@@ -37,8 +37,9 @@ def model_section(case: Case, texts: Texts) -> Section:
 
 def methods_section(case: Case, texts: Texts) -> Section:
     """Return the methods section."""
-    names = ["segmentation", "lesions", "regions", *(["change"] if case.change is not None else []), "figures"]
-    return Section("methods", texts("methods.title"), tuple(texts(f"methods.{name}") for name in names))
+    names = ["lesions", "regions", *(["change"] if case.change is not None else []), "figures"]
+    made = texts("methods.segmentation") if model_name(case) else texts("methods.given")
+    return Section("methods", texts("methods.title"), (made, *(texts(f"methods.{name}") for name in names)))
 
 
 def provenance_section(case: Case, texts: Texts) -> Section:
