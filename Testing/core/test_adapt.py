@@ -642,6 +642,21 @@ def test_too_few_patients_are_refused_and_told_why(base, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("reason", ["base", "time"])
+def test_a_run_that_cannot_begin_leaves_no_folder(reason, base, tmp_path, monkeypatch):
+    for n in range(1, 4):
+        write_case(tmp_path / "cases", f"p{n}", *site_head(n))
+    target = ModelTarget(tmp_path / "out")
+    if reason == "base":
+        with pytest.raises(weights.NotTrainableError):
+            adapt(tmp_path / "cases", target, "s3-unet-v1.0")
+    else:
+        with pytest.raises(running.TimeTooShortError) as caught:
+            adapt(tmp_path / "cases", target, base.path.parent, PATIENTS, TrainingOptions(1e-3))
+        assert caught.value.fields["minutes"] >= 1
+    assert not target.folder.exists()
+
+
 def test_a_model_that_has_seen_the_cases_is_no_base(base, tmp_path, monkeypatch):
     adapted = tmp_path / "models" / "site-v1.0"
     shutil.copytree(base.path.parent, adapted)

@@ -43,6 +43,8 @@ from .terms import FEWEST_PATIENTS, MOST_CASES
 from .work import Work
 
 if TYPE_CHECKING:
+    import torch
+
     from .banks import Bank
     from .tuning import Settings, Tuned
 
@@ -143,6 +145,7 @@ def adapt(
 
     require_torch()
     from .tuning import Settings as TuningSettings
+    from .weights import trainable_network
 
     output = Path(target.folder)
     if (output / CARD_NAME).exists() and not target.overwrite:
@@ -165,16 +168,19 @@ def adapt(
         "software": __version__,
         "parts": _PARTS,
     }
+    # Before anything is written: not every model can be trained.
+    network = trainable_network(card).eval()
     with Work(output, key) as work:
-        run = _Run(card, output, work, training, settings, Reporter(progress, cancel))
+        run = _Run(card, network, work, training, settings, Reporter(progress, cancel))
         try:
             run.start(found, left_out)
-        except TooFewCasesError:
+            return run.finish(target.model_id or free_id(card))
+        except (TooFewCasesError, TimeTooShortError):
+            # Other cases or another time begin anew.
             work.remove()
             with suppress(OSError):
                 output.rmdir()
             raise
-        return run.finish(target.model_id or free_id(card))
 
 
 @dataclass(frozen=True)
@@ -200,19 +206,16 @@ class _Run:
     def __init__(
         self,
         card: ModelCard,
-        output: Path,
+        network: torch.nn.Module,
         work: Work,
         training: TrainingOptions,
         settings: Settings,
         reporter: Reporter,
     ) -> None:
-        from .weights import trainable_network
-
-        self.card, self.output, self.work = card, output, work
+        self.card, self.network, self.output, self.work = card, network, work.output, work
         self.minutes, self.seed = training.minutes, training.seed
         self.settings, self.reporter = settings, reporter
         self.began = time.monotonic()
-        self.network = trainable_network(card).eval()
         self.examined: list[Examined] = []
         self.left_out: list[LeftOut] = []
         self.base_figures: list[dict[str, float]] = []
@@ -325,8 +328,9 @@ class _Run:
         wanted = min(self.settings.steps, steps)
         if wanted < min(FEWEST_STEPS, self.settings.steps):
             need = (spent + per_case * (len(self.examined) + 4) + trainings * FEWEST_STEPS * step * _OVERHEAD) / 60
+            given = f"{self.minutes:.0f} minutes" if self.minutes >= 1 else f"{60 * self.minutes:.0f} seconds"
             raise TimeTooShortError(
-                f"{self.minutes:.0f} minutes do not suffice on this computer; about {need / _PLANNED + 1:.0f}.",
+                f"{given} do not suffice on this computer; about {need / _PLANNED + 1:.0f} minutes.",
                 "Give more time, or fewer cases.",
                 code="adaptation-time-too-short",
                 minutes=round(need / _PLANNED + 1),

@@ -33,6 +33,8 @@ class Work:
 
     Attributes
     ----------
+    output, folder : Path
+        Output folder, and the one in it where the parts are.
     seconds : float
         Taken by the parts that an earlier run completed and this one did not repeat.
 
@@ -45,7 +47,7 @@ class Work:
     """
 
     def __init__(self, output: Path, key: dict[str, Any]) -> None:
-        self.folder, self.seconds = output / FOLDER, 0.0
+        self.output, self.folder, self.seconds = output, output / FOLDER, 0.0
         self._lock = RunLock(self.folder / _LOCK)
         try:
             if self._read(_KEY) != key:
