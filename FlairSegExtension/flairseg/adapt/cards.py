@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import InvalidModelError
 from ..models.adaptation import card_digest
 from ..models.card import CARD_NAME, ModelCard, file_sha256
+from ..models.install import check_id
 from ..models.lesion_confidence import FIELD as LESION_CONFIDENCE
 from ..models.scope import KEY, Scope
 from ..models.store import search_folders
@@ -23,9 +25,26 @@ SITE = "-site"
 def free_id(base: ModelCard) -> str:
     """``<name>-site-v1.<n>`` with the first minor version that no model has."""
     name = base.id.rpartition("-v")[0].removesuffix(SITE) + SITE
-    taken = {path.name for _, folder in search_folders() for path in folder.iterdir()}
+    taken = _taken()
     minor = next(n for n in range(10**6) if f"{name}-v1.{n}" not in taken)
     return f"{name}-v1.{minor}"
+
+
+def check_free(model_id: str) -> None:
+    """Check an id for a new model, before anything is trained.
+
+    Raises
+    ------
+    InvalidModelError
+        If it is none, or an installed model has it.
+    """
+    check_id(model_id)
+    if model_id in _taken():
+        raise InvalidModelError(f"Another model is already named {model_id}.", "Give the new model another id.")
+
+
+def _taken() -> set[str]:
+    return {path.name for _, folder in search_folders() for path in folder.iterdir()}
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,10 @@ def read_patients(path: Path) -> dict[str, str]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return {row["case"].strip(): row["patient"].strip() for row in csv.DictReader(stream)}
+            table = {row["case"].strip(): row["patient"].strip() for row in csv.DictReader(stream)}
+        if not table:
+            raise KeyError("no row")
+        return table
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
         raise UnreadableImageError(
             f"{path.name} is not a table of cases and patients.", "Its columns are case, patient; CSV, UTF-8."
@@ -247,12 +250,23 @@ def fingerprint(cases: list[ReviewedCase]) -> str:
     digest = hashlib.sha256()
     for case in cases:
         digest.update(f"{case.name}\0{case.patient}\0{case.stated}\0".encode("utf-8", "surrogateescape"))
-        for path in (case.folder / VERDICT, case.folder / LABELS, _image(case.folder)):
-            if path.is_file():
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-            else:
-                digest.update(str(sorted(p.name for p in path.iterdir())).encode())
+        for path in (case.folder / VERDICT, case.folder / LABELS):
+            digest.update(_content_digest(path))
+        try:
+            digest.update(_content_digest(_image(case.folder)))
+        except DamagedCaseError:
+            # Left out with a reason when it is read.
+            digest.update(b"no image")
     return digest.hexdigest()
+
+
+def _content_digest(path: Path) -> bytes:
+    """sha256 of a file, of the names in a folder (DICOM), or of the error where neither can be read."""
+    try:
+        content = str(sorted(p.name for p in path.iterdir())).encode() if path.is_dir() else path.read_bytes()
+    except OSError as error:
+        content = type(error).__name__.encode()
+    return hashlib.sha256(content).digest()
 
 
 def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedCase | LeftOut:
@@ -327,12 +341,12 @@ def _image(version: Path) -> Path:
     """
     try:
         return flair_file(version)
-    except DamagedCaseError:
+    except DamagedCaseError as damaged:
         try:
             named = json.loads((version / FLAIR_REFERENCE).read_text(encoding="utf-8"))["file"]
             path = Path(os.path.normpath(version / named))
         except (OSError, ValueError, KeyError, TypeError):
-            raise
+            raise damaged from None
         if path.is_dir():
             return path
         raise

@@ -29,7 +29,7 @@ from ..reporting.wording import counted
 from ..segmentation.inference import available_cores
 from ..segmentation.pipeline import segment
 from .base import published_base
-from .cards import AdaptationRecord, adapted_card, free_id, write_card
+from .cards import AdaptationRecord, adapted_card, check_free, free_id, write_card
 from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine
 from .json_forms import by_code, from_json, json_text, to_json, told
@@ -132,6 +132,8 @@ def adapt(
     ------
     TooFewCasesError
         If fewer than three patients are left after the checks.
+    InvalidModelError
+        If the id is none, or taken; or the base is damaged.
     TimeTooShortError
         If the time does not suffice.
     MissingDependencyError
@@ -151,6 +153,8 @@ def adapt(
     if (output / CARD_NAME).exists() and not target.overwrite:
         raise results_exist("A model", output / CARD_NAME)
     check_folder(output)
+    if target.model_id is not None:
+        check_free(target.model_id)
     card = published_base(find_model(base), stated=base is not None)
     found, left_out = read_cases(folder, patients)
     if len(found) > MOST_CASES:

@@ -76,7 +76,7 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
         _copy(opened, _DESCRIPTION, staging, CARD_BYTES, source, optional=True)
         # The members of an ensemble are installed before it: beside its place, or where any model may be.
         verify_model(replace(card, path=target / card.id / card.path.name) if card.members else card)
-        _check_id(card)
+        check_id(card.id)
         installed = _same_model(card, target)
         if installed is not None:
             return installed
@@ -93,10 +93,17 @@ def install_model(source: str | Path, folder: str | Path | None = None) -> Model
     return load_card(place, verify=True)
 
 
-def _check_id(card: ModelCard) -> None:
-    if not _ID.fullmatch(card.id):
+def check_id(model_id: str) -> None:
+    """Check the form of an id.
+
+    Raises
+    ------
+    InvalidModelError
+        If it is not a name and a version: an id is also the name of a folder.
+    """
+    if not _ID.fullmatch(model_id):
         raise InvalidModelError(
-            f"{card.id!r} is not the id of a model.", "An id is a name and a version, such as flairseg-v1.0."
+            f"{model_id!r} is not the id of a model.", "An id is a name and a version, such as flairseg-v1.0."
         )
 
 
