@@ -1,4 +1,4 @@
-"""Keys of the panel and what they do: the one list from which they are bound, and from which the manual is written."""
+"""Keyboard shortcuts of the panel: the single list for their binding and for the manual."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ FLIP, DELETE = "X", "Del"
 UNDO, REDO = "Ctrl+Z", "Ctrl+Y"
 OVERLAY = "O"
 PAINT, ERASE, LOOK = "1", "2", "Esc"
-#: With Shift: nothing is judged by a key that was hit by mistake.
+#: With Shift, so that no verdict is given by an accidental key press.
 ACCEPT, REJECT = "Shift+A", "Shift+R"
 
 
 def descriptions() -> dict[str, str]:
-    """Every key with what it does, in the order in which a reader needs them."""
+    """Key -> action, in the order of use."""
     return {
         SEGMENT: _("segment the chosen volume"),
         CANCEL: _("cancel the run"),
@@ -27,7 +27,7 @@ def descriptions() -> dict[str, str]:
         ERASE: _("eraser"),
         LOOK: _("deselect brush or eraser"),
         UNDO: _("undo the last stroke or command"),
-        REDO: _("do it again"),
+        REDO: _("redo"),
         OVERLAY: _("hide or show the colours"),
         ACCEPT: _("accept the result, unchanged or as corrected"),
         REJECT: _("choose the reason for rejection; again: reject"),

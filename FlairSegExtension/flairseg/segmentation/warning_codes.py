@@ -34,33 +34,33 @@ def _not_trusted(meaning: str) -> WarningCode:
 
 WARNINGS: dict[str, WarningCode] = {
     # Reading: geometry
-    "spacing-unknown": _not_trusted("The header leaves out a part of the voxel size; 1 mm is assumed."),
+    "spacing-unknown": _not_trusted("The header gives no complete voxel size; 1 mm is assumed."),
     "positions-missing": _not_trusted("DICOM slices without positions; order and distance come from other attributes."),
     "orientation-unknown": _not_trusted("The header does not state the orientation; left and right are unknown."),
     "orientation-doubtful": _not_trusted("The handedness of the axes is invalid; left and right may be exchanged."),
     "negative-voxel-size": WarningCode("A negative voxel size; left and right may be exchanged."),
     "voxel-size-conflict": WarningCode("Two voxel sizes in one header; the one that was used is named."),
     "placements-reconciled": WarningCode("Mask and image agree in one of the two placements of their headers."),
-    "placements-differ": WarningCode("sform and qform place the image apart."),
+    "placements-differ": WarningCode("sform and qform give different positions; the sform is used."),
     "unit-converted": WarningCode("Lengths in m or um were converted to mm."),
     "unit-unknown": _not_trusted("Lengths in an unknown unit were taken for mm."),
     "slice-distance-varies": WarningCode("The distance between slices varies; the mean is used."),
-    "slices-missing": _not_trusted("Slices are farther apart than the header says: some are missing."),
-    "slices-interpolated": WarningCode("dcm2niix made the distances of the slices even: some are interpolated."),
+    "slices-missing": _not_trusted("Slices are farther apart than the header states: some are missing."),
+    "slices-interpolated": WarningCode("dcm2niix interpolated slices to equal distances."),
     "slices-spaced-by-the-first": _not_trusted(
-        "dcm2niix spaced the slices by the first of several distances (another file beside it is even)."
+        "dcm2niix used the first of several slice distances for all slices; another file has equal distances."
     ),
     "wide-slice-gap": WarningCode("More than half of the head is between the slices, or slices are missing."),
     "slices-turned": WarningCode("Slices are rotated or shifted against each other."),
     "slabs-merged": WarningCode("The series consists of slabs that were merged."),
     "part-of-the-head": _not_trusted("Slices that do not fit were left out: a part of the head is missing."),
     "images-left-out": WarningCode("Other images of the series (echoes, repeats) were left out."),
-    "fewer-images-than-announced": WarningCode("The headers announce more images than are there."),
+    "fewer-images-than-announced": WarningCode("The headers state more images than are present."),
     "uid-shared": WarningCode("Different slices share one SOPInstanceUID."),
     # Reading: voxels
     "voxels-not-finite": WarningCode("Voxels that are NaN or infinite were set to 0."),
     "intensities-shifted": WarningCode("The background was not at 0 (z-scored or shifted); its level was subtracted."),
-    "background-within-tissue": WarningCode("Standardised and masked: the level of no signal was estimated."),
+    "background-within-tissue": WarningCode("Standardised and masked intensities: the background level was estimated."),
     "single-slice": _not_trusted("The image is a single slice."),
     "stored-inverted": WarningCode("The image was stored inverted (MONOCHROME1)."),
     # Kind of image
@@ -74,7 +74,7 @@ WARNINGS: dict[str, WarningCode] = {
     "brain-mask-small": _not_trusted("Little of the head was recognised as brain."),
     "brain-size-implausible": _not_trusted("What looks like brain has an implausible size."),
     "no-dark-ventricles": _not_trusted("There are no dark ventricles in the middle of the image."),
-    "tissue-uneven": _not_trusted("The presumed brain is far from homogeneous."),
+    "tissue-uneven": _not_trusted("The presumed brain is very inhomogeneous."),
     "contrast-agent": WarningCode("The image was made with contrast agent, by its header, sidecar or name."),
     # Image quality of a cohort's sessions, see docs/cohorts.md
     "image-noisy": WarningCode("The noise in the brain exceeds the threshold."),
@@ -90,7 +90,7 @@ WARNINGS: dict[str, WarningCode] = {
     "ventricles-bright": _not_trusted("The segmented ventricles are not darker than the brain."),
     "regions-unknown": WarningCode("The regions of the lesions could not be found."),
     "ventricles-not-labelled": WarningCode(
-        "A label map without ventricles: contact with them was judged by the image and the atlas."
+        "A label map without ventricles: contact with them was determined from image and atlas."
     ),
     "unlike-adaptation": WarningCode("The scan is unlike those that a model was adapted to; the one used is named."),
     "device-fallback": WarningCode("The requested device was not available; another one was used."),
@@ -101,7 +101,7 @@ WARNINGS: dict[str, WarningCode] = {
     "planes-differ": WarningCode("The studies were sliced in different planes."),
     "labels-of-different-sources": WarningCode("The labels of the studies come from different models or readers."),
     "dates-out-of-order": _not_trusted("The studies are not in the order of their dates."),
-    "same-image-twice": _not_trusted("Two studies are the same image: no change between them says nothing."),
+    "same-image-twice": _not_trusted("Two studies are the same image: the absence of change is meaningless."),
     "studies-agree-poorly": _not_trusted("The aligned brains agree only moderately: the same patient?"),
     "alignment-uncertain": WarningCode("The alignment of the studies is uncertain."),
     "scale-drifts": WarningCode("The brain's size differs between the studies: a scanner's scale may have drifted."),
@@ -124,23 +124,23 @@ WARNINGS: dict[str, WarningCode] = {
     "class-not-in-references": WarningCode("The references contain no voxel of a class: no results for it."),
     "class-not-in-method": WarningCode("A method does not segment a class: no results for it."),
     "references-undivided": WarningCode("The references do not distinguish normal from abnormal WMH."),
-    "empty-masks": WarningCode("Cases in which a mask or its reference is empty."),
+    "empty-masks": WarningCode("A mask or its reference is empty in some cases."),
     "patients-repeated": WarningCode("Several cases of an evaluation are of one patient: intervals are too narrow."),
-    "cases-not-evaluated": WarningCode("Cases that could not be evaluated."),
+    "cases-not-evaluated": WarningCode("Some cases could not be evaluated."),
     # Review and reader studies
-    "probabilities-left-out": WarningCode("Probabilities that cannot be used: no confidence and no expected work."),
+    "probabilities-left-out": WarningCode("Probabilities cannot be used: no confidence and no expected correction."),
     "corrections-left-out": WarningCode("Corrections beside a label map cannot be read."),
     "version-left-out": WarningCode("An archived version cannot be read."),
     "summary-left-out": WarningCode("A summary that cannot be read was left out."),
-    "image-left-out": WarningCode("An image of the folders was not drafted into the study's protocol."),
+    "image-left-out": WarningCode("An image of the folders was not included in the study protocol."),
     "key-inside-study": WarningCode("Protocol and key are in a folder that raters may be able to open."),
-    "excluded-after-unsealing": WarningCode("A case was left out after the study's key had been opened."),
+    "excluded-after-unsealing": WarningCode("A case was excluded after unblinding."),
     "table-encoding-guessed": WarningCode("A table is not UTF-8 and was read as Windows-1252."),
     "answers-read-with-care": WarningCode("Answers to a question were interpreted as reported."),
     "response-type-guessed": WarningCode("The response type of a question was inferred from its answers."),
     "stated-type-unused": WarningCode("A response type was stated for an unknown question or type."),
-    "damaged-files": WarningCode("DICOM files of the folder that cannot be read."),
-    "note": WarningCode("Without a code: written by an earlier version."),
+    "damaged-files": WarningCode("Some DICOM files of the folder cannot be read."),
+    "note": WarningCode("A warning without code, from an earlier version."),
 }
 #: Notes without doubt; under ``information`` in ``summary.json``.
 INFORMATION: dict[str, str] = {
