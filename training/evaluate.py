@@ -82,6 +82,16 @@ def fold_network(config: TrainingConfig, checkpoint: Path) -> torch.nn.Module:
     return load_average(config, checkpoint)
 
 
+def write_fold_model(
+    config: TrainingConfig, fold: int, runs: Path, folder: Path, settings: list[dict] | None = None
+) -> None:
+    """Export the network of a fold from its last checkpoint to ``folder``; other parameters as :func:`evaluate`."""
+    of_fold = replace(config, fold=fold)
+    network = fold_network(of_fold, run_folder(of_fold, runs) / "last.pt")
+    decoding = decoded(config, network, settings[fold]) if settings else config
+    write_model(decoding, network, folder, fold_card(config, fold))
+
+
 def evaluate(
     config: TrainingConfig,
     runs: Path,
@@ -115,10 +125,7 @@ def evaluate(
         if only is not None and fold not in only:
             continue
         folder = output / f"{config.name}-fold{fold}-v0.1"
-        of_fold = replace(config, fold=fold)
-        network = fold_network(of_fold, run_folder(of_fold, runs) / "last.pt")
-        decoding = decoded(config, network, settings[fold]) if settings else config
-        write_model(decoding, network, folder, fold_card(config, fold))
+        write_fold_model(config, fold, runs, folder, settings)
         for name in patients:
             case = cases[name]
             result = segment(case.volume, model=folder / "model.onnx")

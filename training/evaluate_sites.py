@@ -11,7 +11,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,11 @@ from flairseg.image.volume import Volume
 from flairseg.labels import LESION
 from flairseg.segmentation.pipeline import segment
 
-from .calibrate import decoded
 from .config import TrainingConfig, load_config
 from .data import data_folder, read, read_lesions, refuse_held_back
-from .evaluate import card_entry, fold_card, fold_network, summarise
+from .evaluate import card_entry, fold_card, summarise, write_fold_model
 from .export import load_average, write_model
 from .metrics import compare
-from .run import run_folder
 from .sites import HELD_BACK_MSLESSEG, HELD_BACK_MUSLIM, left_out, load_site
 
 #: Site -> heading in a card.
@@ -128,10 +126,7 @@ def fold_models(
         for fold in range(config.folds) if bank is not None else ():
             away |= dict.fromkeys(left_out(bank, fold, config.folds), fold)
     for fold in set(away.values()):
-        of_fold = replace(config, fold=fold)
-        network = fold_network(of_fold, run_folder(of_fold, runs) / "last.pt")
-        decoding = decoded(config, network, settings[fold]) if settings else config
-        write_model(decoding, network, folder / f"fold{fold}", fold_card(config, fold))
+        write_fold_model(config, fold, runs, folder / f"fold{fold}", settings)
     return lambda person: folder / f"fold{away[person]}" / "model.onnx"
 
 

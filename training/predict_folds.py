@@ -26,8 +26,7 @@ from flairseg.segmentation.pipeline import segment
 from .checkpoint import FINISHED
 from .config import CONFIGS, TrainingConfig, load_config
 from .data import data_folder, folds, load_tabriz
-from .evaluate import fold_card, fold_network
-from .export import write_model
+from .evaluate import fold_card, write_fold_model
 from .run import run_folder
 
 REFERENCES = "references"
@@ -102,10 +101,9 @@ def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, fol
     patients = missing(folds(list(cases), config.folds)[config.fold], folder, checkpoint)
     if not patients:
         return []
-    network = fold_network(config, checkpoint)
     with tempfile.TemporaryDirectory(prefix="flairseg-fold-") as temporary:
         model = Path(temporary) / fold_card(config, config.fold)["id"]
-        write_model(config, network, model, fold_card(config, config.fold))
+        write_fold_model(config, config.fold, runs, model)
         for name in patients:
             result = segment(cases[name].volume, model=model / "model.onnx", device="cpu")
             files = [f"{name}{LABELS}", f"{name}{PROBABILITIES}"]

@@ -1,4 +1,4 @@
-"""From which DICOM files a volume node was loaded, as far as Slicer's DICOM database knows. Reads, never writes."""
+"""DICOM files of a volume node according to Slicer's DICOM database, which is never changed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def instance_uids(node) -> list[str]:
 
 
 def files(node) -> list[str]:
-    """Paths of a volume's DICOM files; empty unless the database knows all of them and they are there."""
+    """Paths of a volume's DICOM files; empty unless all are in the database and exist."""
     database, uids = getattr(slicer, "dicomDatabase", None), instance_uids(node)
     if database is None or not uids:
         return []
-    # Of a multi-frame file every frame has the same UID.
+    # All frames of a multi-frame file have the same UID.
     found = [str(database.fileForInstance(uid) or "") for uid in dict.fromkeys(uids)]
     return found if all(path and Path(path).is_file() for path in found) else []
 
 
 def study_date(node) -> str | None:
-    """Date of the study, ISO 8601; None where it is not known."""
+    """Date of the study, ISO 8601; None if unknown."""
     database, uids = getattr(slicer, "dicomDatabase", None), instance_uids(node)
     if database is None or not uids:
         return None

@@ -1,33 +1,46 @@
 """Slicer's segment editor widget, kept from observing views while it has no editor node.
 
-The widget takes for granted that it has a node whenever it observes views: when the layout changes, which closing the
-scene does, it asks the node for the source volume, and Slicer ends if there is none. It begins to observe views itself
-when an effect becomes active, so nobody else has to, and ends it when no effect is. Here the node comes first, and goes
-only after effect and observations, whoever removes it. All of FlairSeg's editors are used through this class.
+The widget assumes that it has an editor node while it observes views: when the layout changes, for instance when the
+scene is closed, it asks the node for the source volume, and Slicer crashes if there is none. It starts to observe views
+when an effect becomes active, and stops when none is. This class sets the node first, and removes it only after effect
+and observations. All editors of FlairSeg are used through it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+UNDO_STATES = 10
+
 
 class GuardedEditor(VTKObservationMixin):
-    """The order in which a segment editor gets its node, an effect, and loses them again.
+    """Sets and removes node and effect of a segment editor in a safe order.
 
     Parameters
     ----------
     widget : qMRMLSegmentEditorWidget
-        Nobody else sets its node or its view observations.
+        Its node and view observations are set by this class alone; selectors and segment buttons are hidden.
+    effects : sequence of str
+        Names of the effects to show, in order.
     """
 
-    def __init__(self, widget) -> None:
+    def __init__(self, widget, effects: Sequence[str]) -> None:
         super().__init__()
         self.widget = widget
         widget.setMRMLScene(slicer.mrmlScene)
-        # The panels show the volume, without fitting the views anew; and this is what asks a node that may be gone.
+        # The panels show the volume without fitting the views; and it would ask a node that may no longer exist.
         widget.setAutoShowSourceVolumeNode(False)
+        widget.setSegmentationNodeSelectorVisible(False)
+        widget.setSourceVolumeNodeSelectorVisible(False)
+        widget.setSwitchToSegmentationsButtonVisible(False)
+        widget.setAddRemoveSegmentButtonsVisible(False)
+        widget.setEffectNameOrder(list(effects))
+        widget.unorderedEffectsVisible = False
+        widget.setMaximumNumberOfUndoStates(UNDO_STATES)
 
     @property
     def node(self):
@@ -45,15 +58,15 @@ class GuardedEditor(VTKObservationMixin):
         self.widget.setMRMLSegmentEditorNode(node)
 
     def put_away(self) -> None:
-        """No effect is active any more, no view is observed."""
+        """Deactivate the effect, which ends the observation of views."""
         if self.node is not None:
             self.widget.setActiveEffectByName("")
 
     def let_go(self) -> None:
-        """Put the effect away, end the observations of views, then take the node away."""
+        """Deactivate the effect, end the observation of views, then remove the node."""
         self.removeObservers()
         self.put_away()
-        # While the scene closes, the widget does not follow its node.
+        # While the scene is closed, the widget does not follow changes of its node.
         self.widget.removeViewObservations()
         self.widget.setMRMLSegmentEditorNode(None)
 

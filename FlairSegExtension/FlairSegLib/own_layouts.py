@@ -1,27 +1,26 @@
-"""Layouts of our own: their numbers, and that Slicer knows them.
+"""FlairSeg's layouts: numbers and registration in Slicer.
 
-A scene keeps the number of its layout and not its description, and nothing is told before a scene is saved. A Slicer
-that does not know the description opens such a scene without a single view: all of ours are described when it starts
-(:func:`.slice_layout.register`).
+A scene stores the number of its layout but not the description. Without the description, Slicer opens such a scene
+without any view; therefore all layouts are registered when Slicer starts (:func:`.slice_layout.register`).
 """
 
 from __future__ import annotations
 
 import slicer
 
-#: Numbers of our layouts: Slicer's own are below 1000.
+#: First number of FlairSeg's layouts; those of Slicer are below 1000.
 FIRST_LAYOUT = 17_040
 
 
 def describe(number: int, description: str) -> None:
-    """Make a layout known to Slicer, or describe it anew; before it is shown.
+    """Register a layout, or change its description; must be called before it is shown.
 
     Parameters
     ----------
     number : int
         From :data:`FIRST_LAYOUT` on.
     description : str
-        As Slicer's layouts are written down.
+        XML description of a Slicer layout.
     """
     node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     if not node.IsLayoutDescription(number):

@@ -1,4 +1,4 @@
-"""Keys of the panel: bound while the module is shown, released when another one is."""
+"""Keyboard shortcuts of the panel, active while its module is shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import slicer
 
 
 class Shortcuts:
-    """Keys and what they do.
+    """Keyboard shortcuts.
 
     Parameters
     ----------
@@ -23,11 +23,11 @@ class Shortcuts:
 
     @property
     def bound(self) -> bool:
-        """Whether the keys work now."""
+        """Whether the shortcuts are active."""
         return bool(self._bound)
 
     def bind(self, widget=None) -> None:
-        """Make the keys work in the main window, or in the window of a widget where there is none."""
+        """Activate the shortcuts in the main window, or in the window of a widget if there is none."""
         if self._bound:
             return
         window = slicer.util.mainWindow() or (widget.window() if widget is not None else None)
@@ -39,9 +39,9 @@ class Shortcuts:
             self._bound.append(shortcut)
 
     def release(self) -> None:
-        """Give the keys back to Slicer."""
+        """Deactivate the shortcuts."""
         for shortcut in self._bound:
-            # Its window keeps it until the event loop turns: a key may release itself.
+            # Deleted in the next iteration of the event loop: a shortcut may release itself.
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._bound = []

@@ -22,7 +22,7 @@ _VIEWS = {
 }
 
 
-#: Splitters in splitters hand sizes on over several turns of the event loop, ms.
+#: Time for nested splitters to propagate their sizes in the event loop, ms.
 SETTLING_MS = 40
 
 
@@ -43,7 +43,7 @@ class SliceLayout:
 
     @property
     def turned(self) -> bool:
-        """Whether our layout is shown in place of the one of before."""
+        """Whether the three-slice layout replaces the previous one."""
         manager = slicer.app.layoutManager()
         return self._before is not None and manager is not None and int(manager.layout) in _NUMBERS.values()
 
@@ -65,18 +65,18 @@ class SliceLayout:
         return True
 
     def back(self) -> None:
-        """The layout of before, unless the user has chosen another since."""
+        """Restore the previous layout, unless the user has selected another one."""
         if self.turned:
             self._set(slicer.app.layoutManager(), self._before)
         self._before = None
 
     def cleanup(self) -> None:
-        """The panel goes; the layout stays as it is."""
+        """Stop observing; the layout is not changed."""
         self._settling.stop()
         self._resume()
 
     def _set(self, manager, number: int) -> None:
-        """Change the layout, and draw nothing until the views have their size."""
+        """Change the layout without rendering until the views have their sizes."""
         if not self._paused:
             self._paused = True
             drawing.pause()
@@ -129,7 +129,7 @@ def descriptions() -> dict[int, str]:
 
 
 def register() -> None:
-    """Describe all layouts of ours to Slicer; nothing happens where there are no views (no main window)."""
+    """Register FlairSeg's layouts in Slicer; without a main window, do nothing."""
     if slicer.app.layoutManager() is None:
         return
     for number, description in {**descriptions(), **linked_views.descriptions()}.items():
@@ -137,7 +137,7 @@ def register() -> None:
 
 
 def layout_description(plane: str) -> str:
-    """A large view of a plane and the other two beside it, as Slicer's layouts are written down."""
+    """Layout description (XML): a large view of a plane and the other two beside it."""
     others = "".join(f"<item>{_view(other)}</item>" for other in _VIEWS if other != plane)
     return (
         f'<layout type="horizontal" split="true"><item splitSize="640">{_view(plane)}</item>'

@@ -1,4 +1,4 @@
-"""The oldest 3D Slicer that the modules are made for; README, documentation and CMakeLists.txt name the same."""
+"""Oldest supported version of 3D Slicer; the same as in README, documentation and CMakeLists.txt."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ OLDEST = (5, 12)
 
 
 def oldest() -> str:
-    """The oldest supported version, as text."""
+    """Oldest supported version as text."""
     return ".".join(map(str, OLDEST))
 
 
 def isSupported() -> bool:
-    """Whether this Slicer is new enough."""
+    """Whether this version of Slicer is supported."""
     return (slicer.app.majorVersion, slicer.app.minorVersion) >= OLDEST

@@ -1,6 +1,6 @@
-"""FlairSeg's own list of terms, and how Slicer learns of it.
+"""Registration of FlairSeg's terminology in Slicer.
 
-Slicer's lists have no MS lesion and no normal white matter hyperintensity.
+Slicer's terminologies contain neither MS lesions nor normal white matter hyperintensity.
 ``Resources/Terminologies/FlairSeg.term.json`` adds them in the format of DICOM's segment context lists (dcmqi,
 ``segment-context-schema.json``). Its codes are those of :mod:`flairseg.labels`; a test compares the two.
 """
@@ -13,18 +13,18 @@ from pathlib import Path
 import slicer
 
 FILE = Path(__file__).resolve().parents[1] / "Resources" / "Terminologies" / "FlairSeg.term.json"
-#: Name of the list; :mod:`flairseg.labels` names it as the context of its own codes.
+#: Name of the terminology, given as context of the codes in :mod:`flairseg.labels`.
 CONTEXT = "FlairSeg"
 
 
 def load() -> bool:
-    """Make the list known to Slicer's terminologies; it stays for the session. Does nothing if it is known already.
+    """Load the terminology for this session, unless it is loaded already.
 
     Returns
     -------
     bool
-        Whether Slicer knows the list now. Without it segments keep names, colours and codes all the same; only the
-        selector of terms does not offer them.
+        Whether it is loaded. Without it, segments still have names, colours and codes, but the terminology selector
+        does not offer them.
     """
     logic = slicer.modules.terminologies.logic()
     if logic.IsTerminologyContextLoaded(CONTEXT):

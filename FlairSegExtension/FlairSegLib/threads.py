@@ -1,18 +1,18 @@
-"""Time for Python threads inside Slicer.
+"""Running Python threads inside Slicer.
 
-PythonQt keeps the interpreter's lock while Qt's event loop runs, so a Python thread stands still until Python code of
-the GUI thread gives the lock away, however idle Slicer is. Whoever waits for a thread therefore lets a timer tick, and
-gives the threads a share of each tick.
+PythonQt holds the global interpreter lock while Qt's event loop runs, so that Python threads do not run until Python
+code of the GUI thread releases it, even if Slicer is idle. Code that waits for a thread therefore runs a timer that
+releases the lock for a short time.
 """
 
 from __future__ import annotations
 
 import time
 
-#: Share of a tick, seconds: long enough for a thread to move megabytes, too short for a user to notice.
+#: Time for other threads per timer event, s: sufficient to copy megabytes, not noticeable for the user.
 SHARE_S = 0.005
 
 
 def share(seconds: float = SHARE_S) -> None:
-    """Give the interpreter's lock to the other Python threads for a moment; for the ticks of a timer."""
+    """Release the global interpreter lock for other Python threads; to be called by a timer."""
     time.sleep(seconds)

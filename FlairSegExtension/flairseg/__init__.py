@@ -4,8 +4,8 @@
 >>> result = flairseg.segment("flair.nii.gz")            # doctest: +SKIP
 >>> result.volumes_ml(), result.lesion_count             # doctest: +SKIP
 
-Research use only - not a medical device. Importing this package loads nothing heavy: what a name needs is imported
-when the name is first used.
+Research use only - not a medical device. Importing this package is fast; modules are imported when a name is first
+used.
 """
 
 from __future__ import annotations

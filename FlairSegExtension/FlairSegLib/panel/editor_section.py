@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 #: Our own editor nodes, so that the Segment Editor module keeps its settings. Each panel has one of its own: an effect
 #: that is active in a node is active in every widget that has the node.
 EDITOR_TAG, REVIEW_TAG, REFERENCE_TAG = "FlairSegSegmentEditor", "FlairSegReviewEditor", "FlairSegReferenceEditor"
-UNDO_STATES = 10
 PAINT, ERASE = "Paint", "Erase"
 _EFFECTS = [PAINT, "Draw", ERASE, "Islands", "Smoothing", "Margin", "Scissors", "Threshold"]
 
@@ -50,14 +49,7 @@ class EditorSection:
         self._segment = ""
         self._locked = False
         editor = ui.segmentEditor
-        self._guard = GuardedEditor(editor)
-        editor.setSegmentationNodeSelectorVisible(False)
-        editor.setSourceVolumeNodeSelectorVisible(False)
-        editor.setSwitchToSegmentationsButtonVisible(False)
-        editor.setAddRemoveSegmentButtonsVisible(False)
-        editor.setEffectNameOrder(_EFFECTS)
-        editor.unorderedEffectsVisible = False
-        editor.setMaximumNumberOfUndoStates(UNDO_STATES)
+        self._guard = GuardedEditor(editor, _EFFECTS)
         # The panel's own table of segments has more columns than the editor's; its frame would stay as an empty area.
         for name in ("SegmentsTableResizableFrame", "SegmentsTableView"):
             for part in slicer.util.findChildren(editor, name=name):

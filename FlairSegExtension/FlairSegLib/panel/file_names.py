@@ -1,4 +1,4 @@
-"""Names of files that are made from names of nodes."""
+"""File names from names of nodes."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _LONGEST = 80
 
 
 def file_stem(name: str) -> str:
-    """A node's name as the begin of a file's name: letters, digits, dots and dashes, never empty."""
+    """File name stem from a node's name: letters, digits, dots, dashes and underscores, never empty."""
     return _UNSAFE.sub("_", name).strip("._")[:_LONGEST] or "flair"

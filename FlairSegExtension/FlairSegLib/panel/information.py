@@ -1,10 +1,10 @@
-"""Long texts behind an information button: shown below it while it is pressed."""
+"""Explanatory texts, shown below an information button while it is checked."""
 
 from __future__ import annotations
 
 
 def attach(button, label) -> None:
-    """Show a label while a checkable button is pressed; hidden at first.
+    """Show a label while a checkable button is checked; initially hidden.
 
     Parameters
     ----------
@@ -16,7 +16,7 @@ def attach(button, label) -> None:
 
 
 def tell(button, label, text: str) -> None:
-    """Set the text behind a button; without a text there is no button."""
+    """Set the text of a button; without text, the button is hidden."""
     label.setText(text)
     button.setVisible(bool(text))
     label.setVisible(bool(text) and button.checked)

@@ -1,10 +1,10 @@
-"""Messages in the panel: a coloured box of text instead of a window that pops up."""
+"""Messages in the panel as coloured text boxes instead of dialogs."""
 
 from __future__ import annotations
 
 INFO, SUCCESS, WARNING, ERROR = "info", "success", "warning", "error"
 
-#: Background, text and edge of each kind. Both colours are set, so that they read well in a light and a dark palette.
+#: Kind -> background, text and border colour, readable with light and dark palettes.
 _COLOURS = {
     INFO: ("#eef3f8", "#24425c", "#8fb0cc"),
     SUCCESS: ("#e9f5ec", "#1d4d2b", "#6fb583"),
@@ -14,7 +14,7 @@ _COLOURS = {
 
 
 def show(label, kind: str, text: str) -> None:
-    """Show a text in a label, as a box of its kind; an empty text hides the label.
+    """Show a text in a label in the style of its kind; an empty text hides the label.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def show(label, kind: str, text: str) -> None:
     kind : str
         :data:`INFO`, :data:`SUCCESS`, :data:`WARNING` or :data:`ERROR`.
     text : str
-        Plain text; lines are kept.
+        Plain text; line breaks are preserved.
     """
     background, colour, edge = _COLOURS[kind]
     label.setStyleSheet(
@@ -33,13 +33,13 @@ def show(label, kind: str, text: str) -> None:
 
 
 def quiet(label, text: str) -> None:
-    """A line in the palette's own colour, for what is good to know."""
+    """Show a text in the default style."""
     label.setStyleSheet("")
     label.setText(text)
     label.setVisible(bool(text))
 
 
 def hide(label) -> None:
-    """Take a message away."""
+    """Hide a message."""
     label.setText("")
     label.setVisible(False)

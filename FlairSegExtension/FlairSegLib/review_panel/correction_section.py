@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from .showing_view import ShowingView
 
-_UNDO_STATES = 10
 _EFFECTS = ["Paint", "Draw", "Erase", "Islands", "Scissors"]
 
 
@@ -43,15 +42,7 @@ class CorrectionSection:
         self._editor_node = None
         self._observed: tuple | None = None
         self._edited = False
-        editor = ui.correctionEditor
-        self._guard = GuardedEditor(editor)
-        editor.setSegmentationNodeSelectorVisible(False)
-        editor.setSourceVolumeNodeSelectorVisible(False)
-        editor.setSwitchToSegmentationsButtonVisible(False)
-        editor.setAddRemoveSegmentButtonsVisible(False)
-        editor.setEffectNameOrder(_EFFECTS)
-        editor.unorderedEffectsVisible = False
-        editor.setMaximumNumberOfUndoStates(_UNDO_STATES)
+        self._guard = GuardedEditor(ui.correctionEditor, _EFFECTS)
         ui.correctButton.clicked.connect(lambda checked=False: self.begin())
         ui.saveCorrectionButton.clicked.connect(lambda checked=False: self.save())
         ui.dropCorrectionButton.clicked.connect(lambda checked=False: self._discard())

@@ -1,6 +1,6 @@
-"""The marks of a showing as points in the views: a red cross on what is called false, a yellow dot on what is missed.
+"""Marks of a presentation as points in the views: red cross for a false positive, yellow dot for a missed lesion.
 
-The session's list is the truth; the points follow it and cannot be moved.
+The points follow the list of the session and cannot be moved.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MarkPoints:
         self._nodes = {}
 
     def show(self, marks: Iterable[Mark]) -> None:
-        """Draw these marks and no others."""
+        """Show exactly these marks."""
         marks = list(marks)
         for kind in _STYLES:
             wanted = [mark.ras for mark in marks if mark.kind == kind]
@@ -40,10 +40,10 @@ class MarkPoints:
                 node.SetNthControlPointLocked(index, True)
 
     def clear(self) -> None:
-        """Take all points and their nodes away."""
+        """Remove all points and their nodes."""
         nodes, self._nodes = self._nodes, {}
         for node in nodes.values():
-            # A view that is not drawn again at once would keep the picture of points whose node is gone.
+            # A view that is not rendered again immediately would still show points of a removed node.
             node.RemoveAllControlPoints()
             if node.GetScene() is not None:
                 slicer.mrmlScene.RemoveNode(node)

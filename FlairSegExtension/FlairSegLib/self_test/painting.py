@@ -1,4 +1,4 @@
-"""The brush of Slicer's Segment Editor, moved by events of the slice view as a mouse causes them."""
+"""Use of the Segment Editor's brush by simulated mouse events in a slice view."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import slicer
 
 from .. import views
 
-#: ``painter(editor, ras, radius_mm)``: one dab of the active effect at a place in the world (RAS, mm).
+#: ``painter(editor, ras, radius_mm)``: apply the active effect once at a world position (RAS mm).
 Painter = Callable[[object, Sequence[float], float], object]
 
 
 def by_mouse(editor, ras: Sequence[float], radius_mm: float) -> None:
-    """Press and release the left button in the middle of the red slice view, which is centred on a place before.
+    """Centre the red slice view on a position, and press and release the left mouse button in its middle.
 
     Parameters
     ----------
     editor : qMRMLSegmentEditorWidget
         With an active effect.
     ras : sequence of float
-        In the world, mm.
+        World position, mm.
     radius_mm : float
-        Of the brush.
+        Radius of the brush.
     """
     effect = editor.activeEffect()
     effect.setCommonParameter("BrushDiameterIsRelative", 0)

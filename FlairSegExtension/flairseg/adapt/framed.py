@@ -1,4 +1,4 @@
-"""An annotated case as the network sees it: preprocessing of the model card, labels and brain mask in its frame."""
+"""Annotated cases in the frame of a model: preprocessed slices, labels and brain mask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..preprocessing import Prepared, preprocess
 
 @dataclass
 class Case:
-    """One annotated patient.
+    """Annotated case.
 
     Attributes
     ----------
@@ -23,9 +23,9 @@ class Case:
     volume : Volume
         FLAIR on its own grid.
     labels : ndarray of uint8, shape (K, J, I)
-        Classes 0..3 on that grid; class 2 by rule or by hand.
+        Classes 0..3 on that grid; class 2 by rule or annotated manually.
     hand_drawn_normal : bool
-        Whether class 2 was drawn by hand.
+        Whether class 2 was annotated manually.
     """
 
     name: str
@@ -36,7 +36,17 @@ class Case:
 
 @dataclass
 class FramedCase:
-    """A case as the network sees it."""
+    """Case in the frame of a model.
+
+    Attributes
+    ----------
+    name : str
+    prepared : Prepared
+        Preprocessed slices.
+    labels : ndarray of uint8, shape (slices, rows, columns)
+    mask : ndarray of bool, shape (slices, rows, columns)
+        Brain.
+    """
 
     name: str
     prepared: Prepared
@@ -45,7 +55,7 @@ class FramedCase:
 
 
 def frame_case(case: Case, config: PipelineConfig) -> FramedCase:
-    """Run the card's preprocessing and bring labels and brain mask into the same frame."""
+    """Preprocess a case by a card's pipeline, with labels and brain mask in the same frame."""
     stack = SliceStack.from_volume(case.volume, config.plane)
     prepared = preprocess(stack, config)
     labels = SliceStack.from_volume(case.volume.with_array(case.labels), config.plane).array
@@ -57,10 +67,10 @@ def frame_case(case: Case, config: PipelineConfig) -> FramedCase:
 
 
 def quantise(normalised: np.ndarray) -> np.ndarray:
-    """Normalised intensities -6..8 as bytes (a step is a quarter of a typical noise level)."""
+    """Normalised intensities -6..8 as uint8 (a step is a quarter of a typical noise level)."""
     return np.clip((normalised + 6) / 14 * 255, 0, 255).round().astype(np.uint8)
 
 
 def dequantise(stored: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`quantise`, float32."""
+    """Inverse of :func:`quantise`: float32."""
     return stored.astype(np.float32) * np.float32(14 / 255) - 6

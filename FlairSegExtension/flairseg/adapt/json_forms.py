@@ -1,4 +1,4 @@
-"""Figures and records of an adaptation as JSON, which knows no NaN, and the summary of what was left out."""
+"""Figures and records of an adaptation as JSON (without NaN), and the summary of excluded cases."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from .cases import LeftOut
 
 
 def by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:
-    """Code -> number of cases that were left out with it."""
+    """Code -> number of excluded cases."""
     codes = [one.code for one in left_out]
     return {code: codes.count(code) for code in sorted(set(codes))}
 
 
 def told(left_out: Iterable[LeftOut]) -> str:
-    """The same as a clause for a message."""
+    """Numbers of excluded cases by code, as text for a message."""
     counted = ", ".join(f"{count} {code}" for code, count in by_code(left_out).items())
     return f"left out: {counted}" if counted else "none was left out"
 
 
 def to_json(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """Figures with None for NaN."""
+    """Replace NaN by None."""
     return {key: None if value != value else float(value) for key, value in figures.items()}
 
 
 def from_json(kept: Mapping[str, float | None]) -> dict[str, float]:
-    """The inverse of :func:`to_json`."""
+    """Inverse of :func:`to_json`."""
     return {key: float("nan") if value is None else value for key, value in kept.items()}
 
 

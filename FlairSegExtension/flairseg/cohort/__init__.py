@@ -1,10 +1,10 @@
-"""Whole studies: from a source of many sessions to one table, one data set of BIDS derivatives and one page.
+"""Segmentation of cohorts: from a source of many sessions to a table, BIDS derivatives and an HTML page.
 
 >>> import flairseg.cohort
 >>> table = flairseg.cohort.run("study-bids", "derivatives/flairseg", jobs=4)   # doctest: +SKIP
 >>> table.rows()[0].lesion_ml                                                   # doctest: +SKIP
 
-Importing this package loads neither Dask nor pyarrow: what a name needs is imported when the name is first used.
+Importing this package loads neither Dask nor pyarrow; modules are imported when a name is first used.
 """
 
 from __future__ import annotations

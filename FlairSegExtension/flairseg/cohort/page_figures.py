@@ -1,4 +1,4 @@
-"""Figures of a cohort's page: distributions, groups side by side, lesion volume along age."""
+"""Figures of the page of a cohort: distributions, comparison of groups, lesion volume by age."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _histogram(axes: Axes, measure: Measure, values: np.ndarray) -> None:
 
 
 def _log_scale(axes: Axes, largest: float, which: str) -> None:
-    """The scale log(1 + x) with ticks that are read at once."""
+    """Set the scale log(1 + x) with readable ticks."""
     set_scale = axes.set_xscale if which == "x" else axes.set_yscale
     set_ticks = axes.set_xticks if which == "x" else axes.set_yticks
     set_scale("function", functions=(lambda x: np.log1p(np.maximum(x, -0.999)), np.expm1))
@@ -85,7 +85,7 @@ def _log_scale(axes: Axes, largest: float, which: str) -> None:
 
 
 def group_figure(groups: Mapping[str, Sequence[SessionRow]], by: str) -> Figure | None:
-    """Lesion volume of the subjects of each group: every subject a point, median and quartiles."""
+    """Lesion volume by group: a point per subject, median and quartiles."""
     measure = RESULTS[0]
     known = {name: values[np.isfinite(values)] for name, rows in groups.items() for values in [measure.values(rows)]}
     known = {name: values for name, values in list(known.items())[:_MOST_GROUPS] if len(values)}
@@ -120,7 +120,7 @@ def group_figure(groups: Mapping[str, Sequence[SessionRow]], by: str) -> Figure 
 
 
 def age_figure(rows: Sequence[SessionRow]) -> Figure | None:
-    """Lesion volume along age, a point for each subject."""
+    """Lesion volume by age, a point per subject."""
     measure = RESULTS[0]
     aged = [row for row in rows if row.session.age is not None]
     values, age = measure.values(aged), np.array([float(row.session.age or 0) for row in aged])

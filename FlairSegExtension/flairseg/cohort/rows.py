@@ -49,13 +49,13 @@ def write_change(layout: Layout, row: ChangeRow) -> None:
 
 
 def read_row(layout: Layout, case: str) -> SessionRow | None:
-    """The row of a session; None where there is none that can be read."""
+    """The row of a session; None if there is no readable one."""
     content = _content(layout.row(case))
     return None if content is None else _session_row(content)
 
 
 def read_rows(layout: Layout) -> dict[str, SessionRow]:
-    """All rows by case, in the order of their names; files that cannot be read count as not there."""
+    """All rows by case, sorted by name; unreadable files are treated as missing."""
     rows = (_session_row(content) for content in _contents(layout.row("x").parent))
     return {row.case: row for row in rows if row is not None}
 
@@ -88,7 +88,7 @@ def read_lesion_values(layout: Layout, case: str) -> list[dict[str, Any]]:
 
 
 def drop_row(layout: Layout, case: str) -> None:
-    """Take the row of a session away before its files are replaced."""
+    """Remove the row of a session before its files are replaced."""
     with suppress(FileNotFoundError):
         layout.row(case).unlink()
 

@@ -1,4 +1,4 @@
-"""The tables of a cohort, made of its rows: CSV for people, Parquet for programs; each replaced whole."""
+"""Tables of a cohort from its rows, as CSV and Parquet; each is replaced atomically."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_tables(layout: Layout, rows: Mapping[str, SessionRow], changes: Mappin
         lines = [change.flat() for change in sorted(changes.values(), key=lambda c: c.name)]
         write_whole(layout.changes_csv, csv_text(list(lines[0]), lines))
     else:
-        # The last comparison is gone: its table must not stay behind.
+        # Without comparisons, an existing table is outdated.
         try:
             layout.changes_csv.unlink(missing_ok=True)
         except OSError as error:

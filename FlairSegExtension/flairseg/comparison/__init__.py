@@ -1,4 +1,4 @@
-"""Several models on one case: their label maps, volumes and lesion counts side by side."""
+"""Comparison of several models on one case: label maps, volumes and lesion counts."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..files import csv_tables
-from ..files.atomic import all_or_none, check_folder, results_exist
-from ..files.same_input import FINGERPRINT, already_there, fingerprint, refuse_other_input
+from ..files.atomic import all_or_none
+from ..files.same_input import FINGERPRINT, already_there, check_new_results, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
 from ..labels import CLASSES
 from ..segmentation.writing import write_part
@@ -32,11 +32,8 @@ def check_comparison(output_dir: str | Path, stem: str, overwrite: bool = False)
     OutputError
         If a comparison of that stem exists and may not be replaced, or the folder cannot be written to.
     """
-    folder = Path(output_dir)
-    existing = [] if overwrite else already_there(folder, [f"{stem}{e}" for e in ENDINGS.values()])
-    if existing:
-        raise results_exist(f"Results of the comparison of {stem}", folder / existing[0])
-    check_folder(folder)
+    names = [f"{stem}{ending}" for ending in ENDINGS.values()]
+    check_new_results(output_dir, names, f"Results of the comparison of {stem}", overwrite)
 
 
 def write_comparison(

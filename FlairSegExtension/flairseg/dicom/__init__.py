@@ -1,4 +1,4 @@
-"""DICOM in and out: the FLAIR of a study found and read; SEG, SR and the report's PDF that refer to its series.
+"""DICOM input and output: selection and reading of a study's FLAIR; SEG, SR and encapsulated PDF of its series.
 
 pydicom and highdicom (the extra ``dicom``) are imported when first needed. Without them :func:`flairseg.read_volume`
 still reads a folder with one plain series, by SimpleITK alone.

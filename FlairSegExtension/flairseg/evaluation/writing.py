@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..files.atomic import all_or_none, check_folder, results_exist
+from ..files.atomic import all_or_none
+from ..files.same_input import check_new_results
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .report import REPORT, render, require_report
 from .results import EvaluationResult
@@ -28,11 +29,7 @@ def check_destination(output: str | Path, overwrite: bool = False) -> None:
         If a package for the report is not installed.
     """
     require_report()
-    folder = Path(output)
-    there = [] if overwrite else [name for name in FILES if (folder / name).exists()]
-    if there:
-        raise results_exist("Results of an evaluation", folder / there[0])
-    check_folder(folder)
+    check_new_results(output, FILES, "Results of an evaluation", overwrite)
 
 
 def write_evaluation(

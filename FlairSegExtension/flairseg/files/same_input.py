@@ -13,6 +13,8 @@ import numpy as np
 
 from ..errors import OutputError
 from ..image.volume import Volume
+from .atomic import check_folder, results_exist, unusable_name
+from .names import is_text
 from .safe_names import folded
 
 #: Key of the input's fingerprint in a summary.
@@ -28,12 +30,40 @@ def fingerprint(volume: Volume) -> str:
 
 
 def already_there(folder: str | Path, names: Iterable[str]) -> list[str]:
-    """Those of these file names that a folder holds already, also in another case of letters or Unicode form."""
+    """Those of some file names that exist in a folder, ignoring case and Unicode form."""
     try:
         present = {folded(name) for name in os.listdir(folder)}
     except OSError:
         return []
     return [name for name in names if folded(name) in present]
+
+
+def check_new_results(output: str | Path, names: Iterable[str], what: str, overwrite: bool) -> None:
+    """Raise an error, before any work is done, if results could not be written.
+
+    Parameters
+    ----------
+    output : path
+        Folder of the results; need not exist.
+    names : iterable of str
+        Their file names.
+    what : str
+        Start of the message, as in ``Results of sub-01``.
+    overwrite : bool
+        Whether existing results may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If one of them exists and may not be replaced, or the folder cannot be written to.
+    """
+    folder = Path(output)
+    if not is_text(folder):
+        raise unusable_name()
+    existing = [] if overwrite else already_there(folder, names)
+    if existing:
+        raise results_exist(what, folder / existing[0])
+    check_folder(folder)
 
 
 def refuse_other_input(summary: Path, stem: str, inputs: Sequence[tuple[str, str]], key: str = "") -> None:

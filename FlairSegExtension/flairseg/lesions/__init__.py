@@ -1,4 +1,4 @@
-"""Single lesions: components, their measurements, and edits of their class."""
+"""Lesions: connected components, measurements, and edits of their class."""
 
 from __future__ import annotations
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..files import csv_tables
-from ..files.atomic import all_or_none, check_folder, results_exist, unusable_name
-from ..files.names import case_name, is_text, result_stem
+from ..files.atomic import all_or_none
+from ..files.names import case_name, result_stem
 from ..files.nifti import write_nifti
-from ..files.same_input import already_there, fingerprint, refuse_other_input
+from ..files.same_input import already_there, check_new_results, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
 from ..io.raw_labels import CHANGE_MAP_DESCRIPTION, labels_description
 from . import rigid
@@ -67,13 +67,7 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     OutputError
         If results of that stem exist and may not be replaced, or the folder cannot be written to.
     """
-    folder = Path(output_dir)
-    if not is_text(folder):
-        raise unusable_name()
-    existing = [] if overwrite else already_there(folder, followup_files(stem, 2).values())
-    if existing:
-        raise results_exist(f"Results of the follow-up of {stem}", folder / existing[0])
-    check_folder(folder)
+    check_new_results(output_dir, followup_files(stem, 2).values(), f"Results of the follow-up of {stem}", overwrite)
 
 
 def write_followup(

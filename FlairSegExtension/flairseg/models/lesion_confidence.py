@@ -1,7 +1,7 @@
-"""Calibrated confidence of a lesion: the share of such lesions that readers drew, from its mean probability and volume.
+"""Calibrated confidence of a lesion: share of such lesions that readers annotated, by mean probability and volume.
 
-Networks are too sure of what they find, of small lesions most. A card may hold a logistic regression that was fitted on
-lesions of patients that the network had not seen (``training.calibrate``)::
+Networks are overconfident, most of all for small lesions. A card may contain a logistic regression fitted on lesions of
+patients held out of training (``training.calibrate``)::
 
     logit(share) = intercept + logit_probability * logit(p) + ln_volume * ln(V)
 
@@ -21,7 +21,7 @@ from typing import Any
 
 #: Field of the card.
 FIELD = "lesion_confidence"
-#: Mean probabilities are taken as this far from 0 and from 1 at least.
+#: Mean probabilities are limited to the range from this value to 1 minus this value.
 LEAST_PROBABILITY = 1e-4
 
 
@@ -33,9 +33,9 @@ class LesionConfidence:
     ----------
     intercept : float
     logit_probability : float
-        Of the logit of the mean probability; greater than 0.
+        Coefficient of the logit of the mean probability; greater than 0.
     ln_volume : float
-        Of the natural logarithm of the volume in mm3.
+        Coefficient of the natural logarithm of the volume in mm3.
     """
 
     intercept: float
@@ -48,7 +48,7 @@ class LesionConfidence:
         Raises
         ------
         ValueError
-            If one is not finite, or confidence would not rise with probability.
+            If one is not finite, or confidence does not increase with probability.
         """
         if not all(math.isfinite(one) for one in (self.intercept, self.logit_probability, self.ln_volume)):
             raise ValueError(f"{FIELD}: a coefficient is not finite")
@@ -56,7 +56,7 @@ class LesionConfidence:
             raise ValueError(f"{FIELD}: logit_probability is {self.logit_probability!r}, not greater than 0")
 
     def drawn_share(self, mean_probability: float, volume_mm3: float) -> float:
-        """Share of lesions like this one that readers drew, 0..1.
+        """Share of lesions of this probability and volume that readers annotated, 0..1.
 
         Parameters
         ----------
@@ -76,23 +76,23 @@ class LesionConfidence:
         Raises
         ------
         ValueError, KeyError, TypeError
-            If a coefficient makes no sense, is missing or of another type.
+            If a coefficient is invalid, missing or of another type.
         """
         return cls(*(float(entry[name]) for name in ("intercept", "logit_probability", "ln_volume")))
 
 
 def lesion_confidence_of(raw: Mapping[str, Any]) -> LesionConfidence | None:
-    """The calibration that a card holds, if it holds one.
+    """The calibration in a card; None if it has none.
 
     Raises
     ------
     ValueError
-        If it makes no sense, or the card is an ensemble's: its votes are no probabilities of a network.
+        If it is invalid, or the card is that of an ensemble, whose votes are not probabilities of a network.
     KeyError, TypeError
         If a coefficient is missing or of another type.
     """
     if FIELD not in raw:
         return None
     if "ensemble" in raw:
-        raise ValueError(f"{FIELD} stands in cards of single models, not in an ensemble's")
+        raise ValueError(f"{FIELD} is only valid in cards of single models, not of an ensemble")
     return LesionConfidence.of(raw[FIELD])

@@ -1,7 +1,7 @@
-"""What a scan is like, by its grid and its intensities alone: what a site's scans have in common, and when they drift.
+"""Features of a scan from its grid and intensities alone, to characterise the scans of a site and detect drift.
 
-One definition for :mod:`flairseg.adapt` (what a model was adapted to, drift watch) and for segmentation (is a scan like
-those that the model in use was adapted to?).
+Used by :mod:`flairseg.adapt` (scope of an adaptation, drift watch) and by segmentation (comparison of a scan with the
+scope of the model in use).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def scan_figures(stack: SliceStack, prepared: Prepared) -> dict[str, float]:
-    """Figures of the grid and of the image.
+    """Features of the grid and of the image.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def scan_figures(stack: SliceStack, prepared: Prepared) -> dict[str, float]:
 
 
 def image_features(slices: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    """Figures of an image alone.
+    """Features of the image intensities.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def image_features(slices: np.ndarray, masks: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Of the brain's normalised intensity: ``image_spread`` (standard deviation), ``image_dark`` and ``image_bright``
-        (5th and 95th percentile), ``image_texture`` (mean absolute difference of neighbouring pixels).
+        For the normalised intensity of the brain: ``image_spread`` (standard deviation), ``image_dark`` and
+        ``image_bright`` (5th and 95th percentile), ``image_texture`` (mean absolute difference of neighbouring pixels).
     """
     brain = slices[masks]
     beside = masks[:, :, 1:] & masks[:, :, :-1]

@@ -1,4 +1,4 @@
-"""The report of one case: a page for the clinician, then the details; one HTML file and a PDF with the same content.
+"""Report of a case: a page for the clinician, then details; as HTML file and PDF with the same content.
 
     from flairseg.report import CaseReport
 
@@ -6,8 +6,8 @@
     report.write_pdf("patient.pdf")
     report.write_html("patient.html")
 
-Figures are computed from the label map that is shown, never copied from a file that may describe another one. It never
-says what disease a patient has. Research use only - not a medical device.
+Measurements are computed from the label map shown, not copied from other files. The report makes no diagnosis. Research
+use only - not a medical device.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,8})*")
 
 
 class UnknownLanguageError(FlairSegError):
-    """There is no such language, or its file is not complete."""
+    """The language does not exist, or its file is incomplete."""
 
 
 class Texts:
@@ -78,7 +78,7 @@ class Texts:
 
 
 def languages() -> list[str]:
-    """Languages that are there."""
+    """Available languages."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 

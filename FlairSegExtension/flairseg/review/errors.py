@@ -1,4 +1,4 @@
-"""Typed errors of case archive and event store; each carries advice, as all of FlairSeg's do."""
+"""Typed errors of case archive and event store, with advice."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ class ReviewError(FlairSegError):
 
 
 class InvalidEventError(ReviewError):
-    """The event cannot be written down (content that JSON does not have, no stream, no valid id or time)."""
+    """The event cannot be recorded (content without JSON form, no stream, invalid id or time)."""
 
 
 class EventConflictError(ReviewError):
-    """An event of that id is stored already, with another content."""
+    """An event with this id is already stored with other content."""
 
 
 class StoreError(ReviewError):
-    """The store cannot do what was asked. Nothing half-written is left."""
+    """The store cannot carry out the request. Nothing was written partially."""
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be reached now (server down, connection lost, locked for too long). Trying later makes sense."""
+    """The store is temporarily unavailable (server down, connection lost, locked for too long)."""
 
 
 class StoreAddressError(StoreUnavailableError):
-    """The server answers, but refuses user or password, or has no such database: trying again does not help."""
+    """The server refuses user or password, or has no such database; repeating does not help."""
 
 
 class StoreFullError(StoreError):
@@ -38,7 +38,7 @@ class StoreReadOnlyError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """The store's file is no database, or what it holds cannot be read."""
+    """The file of the store is not a database, or its content cannot be read."""
 
 
 class StoreVersionError(StoreError):
@@ -46,7 +46,7 @@ class StoreVersionError(StoreError):
 
 
 class OutboxError(ReviewError):
-    """The event could not be put down safely, not even in the outbox: it counts as not recorded."""
+    """The event could not be saved even in the outbox: it is not recorded."""
 
 
 class InvalidVerdictError(ReviewError):
@@ -58,4 +58,4 @@ class CaseNotFoundError(ReviewError):
 
 
 class DamagedCaseError(ReviewError):
-    """A file of a version is missing, or is not what it was when it was saved."""
+    """A file of a version is missing or was changed after it was saved."""

@@ -1,6 +1,6 @@
-"""Segmentation of one FLAIR: stages from volume to labels, the result, its picture and its files.
+"""Segmentation of a FLAIR: stages from volume to labels, result, picture and files.
 
-Light to import: a process that only shows a result loads none of what made it.
+Modules are imported when first used: a process that only shows a result does not load the pipeline.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from ..dicom.series import list_series
 from ..dicom.source import Source
 from ..dicom.sr import CaseMeasurements, LesionMeasurements, make_sr
 from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputError
-from ..files.atomic import all_or_none, check_folder, results_exist
-from ..files.same_input import already_there
+from ..files.atomic import all_or_none
+from ..files.same_input import check_new_results
 from ..image.geometry import voxel_volume_of
 from ..labels import CLASSES
 
@@ -66,11 +66,8 @@ def check_dicom_destination(folder: str | Path, stem: str, overwrite: bool = Fal
         If pydicom or highdicom is not installed.
     """
     require_writers()
-    folder = Path(folder)
-    existing = [] if overwrite else already_there(folder, [f"{stem}{e}" for e in ENDINGS.values()])
-    if existing:
-        raise results_exist(f"DICOM results of {stem}", folder / existing[0])
-    check_folder(folder)
+    names = [f"{stem}{ending}" for ending in ENDINGS.values()]
+    check_new_results(folder, names, f"DICOM results of {stem}", overwrite)
 
 
 def write_results(

@@ -1,4 +1,4 @@
-"""A result under a pseudonym."""
+"""Pseudonymisation of a segmentation result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def pseudonymised(segmentation: Segmentation, pseudonymiser: Pseudonymiser, stem: str | None = None) -> Segmentation:
-    """The same result under a pseudonym: name, source, warnings; the moment of its making is removed.
+    """Replace name, source and names in warnings by the pseudonym, and remove the time of creation.
 
     Parameters
     ----------
     segmentation : Segmentation
     pseudonymiser : Pseudonymiser
     stem : str, optional
-        Name of the case; default: the volume's.
+        Name of the case; default: that of the volume.
 
     Returns
     -------
     Segmentation
-        Its ``volume.name`` is the pseudonym, which is also the stem to write it under.
+        ``volume.name`` is the pseudonym, which is also the stem of its files.
     """
     stem = segmentation.volume.name if stem is None else stem
     pseudonym = pseudonymiser.learn_path(segmentation.source, stem)

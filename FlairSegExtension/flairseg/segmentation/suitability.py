@@ -1,4 +1,4 @@
-"""Is a scan like those that a model was adapted to, and which model segments it?"""
+"""Comparison of a scan with the scope of an adapted model, and selection of the model for it."""
 
 from __future__ import annotations
 

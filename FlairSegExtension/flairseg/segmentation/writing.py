@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.atomic import all_or_none, check_folder, results_exist, unusable_name
-from ..files.names import is_text, result_stem
+from ..files.atomic import all_or_none
+from ..files.names import result_stem
 from ..files.nifti import read_header, write_nifti
-from ..files.same_input import already_there, fingerprint, refuse_other_input
+from ..files.same_input import already_there, check_new_results, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
 from ..image.volume import volume_to_sitk
 from ..io.raw_labels import LESION_MASK_DESCRIPTION, labels_description
@@ -66,13 +66,7 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
     OutputError
         If results of that stem exist and may not be replaced, or the folder cannot be written to.
     """
-    folder = Path(output_dir)
-    if not is_text(folder):
-        raise unusable_name()
-    existing = [] if overwrite else already_there(folder, _all_names(stem))
-    if existing:
-        raise results_exist(f"Results of {stem}", folder / existing[0])
-    check_folder(folder)
+    check_new_results(output_dir, _all_names(stem), f"Results of {stem}", overwrite)
 
 
 def check_same_input(output_dir: str | Path, stem: str, source: str, content_sha256: str = "") -> None:

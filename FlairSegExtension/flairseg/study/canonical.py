@@ -1,4 +1,4 @@
-"""sha256 of JSON contents, through the event store's canonical JSON: layout and order of keys do not change it."""
+"""SHA-256 of JSON content in canonical form, independent of layout and order of keys."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from ..review.events import canonical_json
 
 
 def content_sha256(content: Any) -> str:
-    """sha256, hexadecimal, of the canonical JSON of a content."""
+    """SHA-256 of the canonical JSON of some content, hexadecimal."""
     return hashlib.sha256(canonical_json(content)).hexdigest()

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic import all_or_none, results_exist
+from ..files.atomic import all_or_none
+from ..files.same_input import check_new_results
 from .acceptance import DelineatedLesion, delineated_lesions
 from .events import Answered, NotRated
 from .images import read_neutral_labels
@@ -115,9 +116,7 @@ def write_tables(found: StudyTables, folder: str | Path, replace: bool = False) 
     """
     folder = Path(folder)
     names = (RATINGS_CSV, MARKS_CSV, CORRECTIONS_CSV, FAILURES_CSV)
-    there = [name for name in names if (folder / name).exists()]
-    if there and not replace:
-        raise results_exist("Exported ratings", folder / there[0])
+    check_new_results(folder, names, "Exported ratings", replace)
     with all_or_none(folder, names) as drafts:
         _write_csv(drafts / RATINGS_CSV, [f.name for f in fields(Rating)], [r.to_row() for r in found.ratings])
         columns = list(MarkRow("", "", "", 0, "", None, (0.0, 0.0, 0.0)).to_row())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ...files.atomic import all_or_none, check_folder, results_exist
+from ...files.atomic import all_or_none
+from ...files.same_input import check_new_results
 from ...progress import CancelToken, ProgressCallback, Reporter
 from ...reporting.page import render_page
 from .checklists import checklists
@@ -99,10 +100,7 @@ def check_destination(folder: Path, overwrite: bool) -> None:
     OutputError
         If an analysis is there and may not be replaced, or the folder cannot be written to.
     """
-    there = [] if overwrite else [name for name in (REPORT, *TABLES) if (folder / name).exists()]
-    if there:
-        raise results_exist("Results of an analysis", folder / there[0])
-    check_folder(folder)
+    check_new_results(folder, (REPORT, *TABLES), "Results of an analysis", overwrite)
 
 
 def render(results: Results) -> str:
