@@ -1,23 +1,23 @@
 """Gain of local adaptation on a site, from a base not trained on it: ``python -m training.measure_adaptation``.
 
-``--base models/<id>`` is a model folder whose recipe left the site out. For each count of patients and each seed the
-base is adapted to so many persons of the site and tested on its others; scans of one person stay together. Sites
+``--base models/<id>`` is the folder of a model trained without the site. For each number of patients and each seed, the
+base is adapted to that many persons of the site and tested on the others; scans of one person stay together. Sites
 (``--site``):
 
 ``tabriz``
-    All classes reviewed, as readers of the extension do, normal hyperintensity by S1's rule and by hand for 101228;
-    with ``--drawn`` only what was drawn, ventricles and lesions.
+    All classes count as reviewed, as in cases reviewed in the extension; normal WMH follow S1's rule, and were
+    annotated manually for 101228. With ``--drawn`` only the annotated classes: ventricles and lesions.
 ``mslesseg``
-    Two persons, one at three visits; lesions alone. ``--patients 1 --seeds 0 3``: each of them in turn.
+    Two persons, one with three visits; lesions only. ``--patients 1 --seeds 0 3`` adapts to each of them in turn.
 ``muslim``
-    Single slices of 16 persons and several scanners, which are not named; lesions alone. With ``--by-look`` the site is
-    the persons all of whose slices have its most frequent look, plane and pixel size; the others are another site.
-    Intensities tell scanners badly here: between slices of one person they deviate by 0.5 to 1.1 of what they deviate
-    over all (:func:`training.measure_scope.spreads`).
+    Single slices of 16 persons from several unnamed scanners; lesions only. With ``--by-look`` the site consists of the
+    persons all of whose slices have the most frequent plane and pixel size; the others form another site. Intensities
+    hardly identify scanners here: their standard deviation within a person is 0.5 to 1.1 times that over all slices
+    (:func:`training.measure_scope.spreads`).
 
-The figures are of what was drawn: of the base, of the adapted model, and of the adapted model in use, where the base
-reads scans unlike those of the adaptation (:mod:`flairseg.models.scope`). With ``--elsewhere`` the models are tested on
-the other sites, too. One JSON line a run goes to ``--output``; runs that are in it already are left out.
+Measures are computed on the annotated classes for the base, the adapted model, and the adapted model in use, where
+the base segments scans unlike those of the adaptation (:mod:`flairseg.models.scope`). With ``--elsewhere`` the models
+are also tested on the other sites. Each run adds a JSON line to ``--output``; runs already there are skipped.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ from .data import SAME_PERSON, data_folder, load_tabriz
 from .sites import averaged
 from .sources import pool_bank
 
-#: Classes that Tabriz's readers drew, and those of the other sets.
+#: Annotated classes of Tabriz, and of the other data sets.
 DRAWN, LESIONS_ALONE = (VENTRICLES, LESION), (LESION,)
 EVERY_CLASS = (VENTRICLES, NORMAL_WMH, LESION)
-#: Sites: Tabriz, and those of :mod:`.evaluate_sites`.
+#: Tabriz and the sites of :mod:`.evaluate_sites`.
 SITES = ("tabriz", *evaluate_sites.TITLES)
 #: Classes used for training, and for evaluation.
 Known = tuple[tuple[int, ...], tuple[int, ...]]
@@ -68,9 +68,23 @@ Known = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Scan:
-    """A test case: framed, with its labels on the slice stack's own grid, and classes learnt from and judged by.
+    """An annotated scan, prepared for training and test.
 
-    ``plane`` and ``looks`` are what the scan is like (:func:`flairseg.preprocessing.scan_figures.scan_figures`).
+    Attributes
+    ----------
+    person : str
+    framed : FramedCase
+        Input of the network.
+    reference : (K, J, I) uint8
+        Labels on the grid of the slice stack.
+    spacing : tuple of float
+        Of ``reference``, mm, in its axis order.
+    plane : str
+        Slice plane.
+    looks : dict of str to float
+        Measures of :func:`flairseg.preprocessing.scan_figures.scan_figures`.
+    reviewed, judged : tuple of int
+        Classes used for training, and for evaluation.
     """
 
     person: str
@@ -84,7 +98,7 @@ class Scan:
 
 
 def scan(person: str, flair: Volume, labels: np.ndarray, known: Known, config: PipelineConfig) -> Scan:
-    """Frame one scan; ``labels`` on its grid."""
+    """Prepare one scan; ``labels`` are on the grid of ``flair``."""
     volume = footed(flair)
     stack = SliceStack.from_volume(volume.with_array(labels), config.plane)
     framed = frame_case(Case(person, volume, labels), config)
@@ -93,14 +107,14 @@ def scan(person: str, flair: Volume, labels: np.ndarray, known: Known, config: P
 
 
 def tabriz_scans(data: Path, config: PipelineConfig, reviewed: tuple[int, ...] = EVERY_CLASS) -> list[Scan]:
-    """The annotated Tabriz patients; both scans of one person under one name."""
+    """The annotated Tabriz patients; both scans of one person carry the same name."""
     persons = {name: group[0] for group in SAME_PERSON for name in group}
     known = (reviewed, DRAWN)
     return [scan(persons.get(c.name, c.name), c.volume, c.labels, known, config) for c in load_tabriz(data)]
 
 
 def other_scans(data: Path, config: PipelineConfig, sites: Container[str], thickness: int = 1) -> dict[str, list[Scan]]:
-    """MSLesSeg's scans and Muslim's slices that may be tuned on: lesions alone.
+    """Scans of MSLesSeg and slices of Muslim that are not held back for tests; only lesions are annotated.
 
     Parameters
     ----------
@@ -109,7 +123,7 @@ def other_scans(data: Path, config: PipelineConfig, sites: Container[str], thick
     sites : container of str
         Which of :data:`.evaluate_sites.TITLES`.
     thickness : int
-        So many of MSLesSeg's slices of 1 mm are averaged.
+        Number of MSLesSeg's 1 mm slices averaged into one.
     """
     found: dict[str, list[Scan]] = {site: [] for site in evaluate_sites.TITLES if site in sites}
     for one in evaluate_sites.scans(data):
@@ -125,10 +139,13 @@ def other_scans(data: Path, config: PipelineConfig, sites: Container[str], thick
 
 @torch.inference_mode()
 def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict[str, float]:
-    """Figures of a scan through the pipeline's stages, in PyTorch.
+    """Measures of a scan segmented by a PyTorch network with the stages of the pipeline.
 
-    Besides those of :func:`flairseg.adapt.proof.case_figures`: ``at <limit>``, what each limit of
-    :data:`flairseg.adapt.lesion_limit.LIMITS` is worth.
+    Returns
+    -------
+    dict of str to float
+        Those of :func:`flairseg.adapt.proof.case_figures`, and ``at <limit>``: the score of each minimum lesion
+        probability of :data:`flairseg.adapt.lesion_limit.LIMITS`.
     """
     parts, done = [], 0
     for batch in one.framed.prepared.batches(8):
@@ -150,7 +167,7 @@ def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict
 
 
 def site_bank(scans: list[Scan]) -> Bank:
-    """Adapt to some scans."""
+    """Training slices of some scans, inside the brain mask."""
     parts = []
     for one in scans:
         kept = np.flatnonzero(one.framed.mask.any(axis=(1, 2)))
@@ -160,13 +177,13 @@ def site_bank(scans: list[Scan]) -> Bank:
 
 
 def rehearsed(pool: Path, count: int) -> Bank:
-    """Select some slices of a pool, evenly spaced."""
+    """Return ``count`` evenly spaced slices of a pool."""
     bank = pool_bank([pool])
     return bank.part(np.linspace(0, len(bank.images) - 1, count).round().astype(int))
 
 
 def by_person(rows: list[dict[str, float]], scans: list[Scan], key: str) -> dict[str, float]:
-    """Mean over the scans of each person for whom the figure is defined."""
+    """Mean of a measure over the scans of each person; persons for whom it is undefined are absent."""
     values: dict[str, list[float]] = {}
     for row, one in zip(rows, scans, strict=True):
         if row[key] == row[key]:
@@ -175,18 +192,18 @@ def by_person(rows: list[dict[str, float]], scans: list[Scan], key: str) -> dict
 
 
 def over_persons(rows: list[dict[str, float]], scans: list[Scan], key: str) -> float:
-    """Mean over persons of the mean over each one's scans; NaN if it is defined for nobody."""
+    """Mean over persons of the mean over their scans; NaN if it is undefined for all."""
     values = by_person(rows, scans, key)
     return float(np.mean(list(values.values()))) if values else float("nan")
 
 
 def look(one: Scan) -> str:
-    """What a scanner's protocol sets and a scan shows: its plane, and its pixel size."""
+    """Plane and pixel size (mm), which identify a scanner's protocol."""
     return f"{one.plane}, {one.looks['in_plane_mm']:.2f} mm"
 
 
 def by_look(scans: Sequence[Scan]) -> tuple[list[Scan], list[Scan]]:
-    """The scans of the persons who have the most frequent look alone, and all others."""
+    """Scans of the persons who have only the most frequent look, and all others."""
     looks: dict[str, set[str]] = {}
     for one in scans:
         looks.setdefault(one.person, set()).add(look(one))
@@ -197,7 +214,7 @@ def by_look(scans: Sequence[Scan]) -> tuple[list[Scan], list[Scan]]:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is adapted and tested: base, its network and figures, site, other sets, slices that are rehearsed."""
+    """What runs share: pipeline and network of the base, site, scans and the base's measures by set, replay slices."""
 
     config: PipelineConfig
     network: torch.nn.Module
@@ -227,7 +244,14 @@ def experiment(arguments: argparse.Namespace) -> Experiment:
 def tested(
     found: Experiment, name: str, adapted: torch.nn.Module, scope: Scope, learnt: Iterable[str]
 ) -> dict[str, Any]:
-    """Figures on the scans of one set whose persons were not learnt: [base, adapted, adapted in use]; empty if none."""
+    """Measures on the scans of one set whose persons were not used for adaptation.
+
+    Returns
+    -------
+    dict
+        Per measure ``[base, adapted, adapted in use]``, mean over persons; lesion Dice per person; score per minimum
+        lesion probability and person; numbers of scans, and of those inside the scope. Empty without such scans.
+    """
     away = set(learnt) if name == found.site else set()
     numbers = [n for n, one in enumerate(found.sets[name]) if one.person not in away]
     if not numbers:
@@ -252,7 +276,7 @@ def tested(
 
 
 def run(found: Experiment, learnt: list[str], settings: Settings) -> dict[str, Any]:
-    """Adapt to some persons of the site, and test on all scans of others."""
+    """Adapt to the persons ``learnt`` of the site and test on all scans of others."""
     began = time.process_time()
     own = [one for one in found.sets[found.site] if one.person in learnt]
     tuned = tune(found.network, site_bank(own), found.replay, found.config, settings)
@@ -268,7 +292,7 @@ def run(found: Experiment, learnt: list[str], settings: Settings) -> dict[str, A
 
 
 def finished(output: Path) -> list[dict[str, Any]]:
-    """Keys of the runs in a file of results."""
+    """Parameters of the runs in a file of results."""
     lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
     return [json.loads(line)["run"] for line in lines]
 
@@ -281,18 +305,18 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--by-look", action="store_true", help="the site is the persons of its most frequent look")
     parser.add_argument("--patients", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--thickness", type=int, default=1, help="average so many of MSLesSeg's slices of 1 mm")
+    parser.add_argument("--thickness", type=int, default=1, help="average this many of MSLesSeg's 1 mm slices")
     parser.add_argument("--elsewhere", action="store_true", help="also test on the other sites")
-    parser.add_argument("--drawn", action="store_true", help="learn from ventricles and lesions alone")
-    parser.add_argument("--pool", type=Path, help="rehearse slices of this pool (training.synthetic.make_pool)")
-    parser.add_argument("--slices", type=int, default=500, help="how many of the pool, evenly spaced")
+    parser.add_argument("--drawn", action="store_true", help="learn from ventricles and lesions only")
+    parser.add_argument("--pool", type=Path, help="replay slices of this pool (training.synthetic.make_pool)")
+    parser.add_argument("--slices", type=int, default=500, help="number of the pool's slices, evenly spaced")
     parser.add_argument("--settings", type=json.loads, default={}, help="JSON: fields of adapt.tuning.Settings")
     parser.add_argument("--output", type=Path, required=True, help="JSON lines")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Adapt and test, once for each count of patients and each seed."""
+    """Adapt and test once for each number of patients and each seed."""
     arguments = arguments_of()
     done = finished(arguments.output)
     wanted = [
@@ -318,7 +342,7 @@ def main() -> None:
     for one in wanted:
         learnt = np.random.default_rng(one["seed"]).permutation(persons).tolist()[: one["patients"]]
         if len(learnt) == len(persons):
-            print(f"{len(persons)} persons: nobody would be left to test {one['patients']} on")
+            print(f"{one['patients']} of {len(persons)} persons: none would be left to test on")
             continue
         row = run(found, learnt, replace(Settings(**arguments.settings), seed=one["seed"]))
         shown = {key: value for key, value in row.items() if key != "checks"}

@@ -1,10 +1,10 @@
-"""How well an adapted model knows its own scans: ``python -m training.measure_scope``; no network runs.
+"""How well the scope of an adapted model separates sites: ``python -m training.measure_scope``; no network runs.
 
-Some persons of a set are drawn as a site, the scope of an adaptation to them is taken
-(:func:`flairseg.models.scope.learnt_scope`), and all other scans are held against it: those of the same set's other
-persons should be inside, those of other sets outside. By all figures, by those of the grid, and by those of the image
-alone: sets differ in their grids, and a scan that was resampled to a site's grid is told by its image. ``--figures``
-keeps what was measured of the scans, and reads it the next time.
+Persons of a data set are sampled at random as a site, the scope of an adaptation to them is computed
+(:func:`flairseg.models.scope.learnt_scope`), and all other scans are tested against it: those of the set's other
+persons should be inside, those of other sets outside. The decision is evaluated with all measures, with those of the
+grid only, and with those of the image only: data sets differ in their grids, but a scan resampled to a site's grid can
+be recognised by its image only. ``--figures`` stores the measures of the scans for the next call.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from flairseg.preprocessing.scan_figures import scan_figures
 from . import evaluate_sites
 from .data import HELD_BACK_LONGITUDINAL, SAME_PERSON, data_folder, read, refuse_held_back
 
-#: Which figures decide: all, those of the grid, those of the image.
+#: Measures that decide: all, those of the grid, those of the image.
 GRID = frozenset({"plane", *(name for name in FIGURES if not name.startswith("image_"))})
 IMAGE = frozenset(FIGURES) - GRID
 KINDS = {"all": GRID | IMAGE, "grid": GRID, "image": IMAGE}
-#: Draws of a site, of each number of persons.
+#: Random samples of a site for each number of persons.
 DRAWS = 500
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A scan: its set, whose it is, in which plane it is sliced, and its figures."""
+    """A scan: data set, person, slice plane, and :func:`flairseg.preprocessing.scan_figures.scan_figures`."""
 
     data: str
     person: str
@@ -47,7 +47,7 @@ class Measured:
 
 
 def volumes(data: Path) -> Iterator[tuple[str, str, Volume]]:
-    """Set, person and image of all scans that may be tuned on."""
+    """Data set, person and image of all scans that are not held back for tests."""
     persons = {name: group[0] for group in SAME_PERSON for name in group}
     for folder, title in (("tabriz", "tabriz"), ("tabriz_unlabelled", "tabriz, normalised by slice")):
         for path in sorted((data / folder).glob("sub-*/flair.nii.gz")):
@@ -62,7 +62,7 @@ def volumes(data: Path) -> Iterator[tuple[str, str, Volume]]:
 
 
 def measured(data: Path, config: PipelineConfig) -> list[Measured]:
-    """Figures of all scans, in the frame of a model."""
+    """Measures of all scans, preprocessed as for a model."""
     found = []
     for title, person, flair in volumes(data):
         stack = SliceStack.from_volume(footed(flair), config.plane)
@@ -73,23 +73,23 @@ def measured(data: Path, config: PipelineConfig) -> list[Measured]:
 def shares(
     scans: Sequence[Measured], site: str, counts: Iterable[int], draws: int = DRAWS, seed: int = 0
 ) -> list[dict[str, object]]:
-    """Share of scans inside of the scope of persons drawn from one set.
+    """Proportion of scans inside the scope learnt from random persons of one data set.
 
     Parameters
     ----------
     scans : sequence of Measured
     site : str
-        The set.
+        Data set from which persons are sampled.
     counts : iterable of int
-        Persons drawn; numbers that leave nobody are left out.
+        Numbers of persons sampled; those that leave nobody to test are skipped.
     draws : int
     seed : int
 
     Returns
     -------
     list of dict
-        ``site``, ``persons``, ``kind``, and ``inside``: by set the share of scans that are inside, over all draws; of
-        the site itself those of persons who were not drawn.
+        ``site``, ``persons``, ``kind`` (key of :data:`KINDS`), and ``inside``: per data set the proportion of scans
+        inside, over all samples; of the site itself only persons who were not sampled count.
     """
     rng = np.random.default_rng(seed)
     own = [one for one in scans if one.data == site]
@@ -120,14 +120,14 @@ def _means(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
 
 
 def spreads(scans: Sequence[Measured], site: str) -> dict[str, dict[str, float]]:
-    """Standard deviation of each figure within a set, and within its persons (of the logarithm of a relative figure).
+    """Standard deviation of each measure (relative ones: of its logarithm) within a data set and its persons.
 
     Returns
     -------
     dict
-        ``set``: over all scans; ``person``: pooled over the persons with several, absent without any.
+        ``set``: over all scans; ``person``: pooled over persons with several scans, absent if there are none.
     """
-    # Of a scan in which no brain was found, the image has no figures.
+    # A scan without detected brain has no measures of the image.
     own = [one for one in scans if one.data == site and one.figures["image_spread"] > 0]
     persons = np.array([one.person for one in own])
     repeated = [persons == person for person in sorted(set(persons)) if (persons == person).sum() > 1]
@@ -146,10 +146,10 @@ def spreads(scans: Sequence[Measured], site: str) -> dict[str, dict[str, float]]
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="id or folder: in whose frame scans are measured")
+    parser.add_argument("--model", help="id or folder of the model whose preprocessing is used")
     parser.add_argument("--persons", type=int, nargs="+", default=[3, 5, 7])
     parser.add_argument("--sites", nargs="+", default=["tabriz", "ljubljana", "muslim"])
-    parser.add_argument("--figures", type=Path, help="JSON: what was measured of the scans")
+    parser.add_argument("--figures", type=Path, help="JSON file with the measures of the scans, written if missing")
     arguments = parser.parse_args()
     if arguments.figures is not None and arguments.figures.exists():
         scans = [Measured(**one) for one in json.loads(arguments.figures.read_text(encoding="utf-8"))]

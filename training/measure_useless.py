@@ -1,9 +1,9 @@
 """Local adaptation with unusable cases: ``python -m training.measure_useless --base models/<id>``.
 
-Five annotated Tabriz patients, spoilt in one way after the other, go through a whole ``flairseg.adapt``. A line each:
-the codes with which cases were left out, or the verdict where enough were left to learn from, with the gain in the
-figures that the proof shows (against the spoilt masks) and, of the model adapted to all, its lesion Dice against what
-the readers drew on the patients that were not learnt from, beside the base's.
+For each kind of defect (:data:`WAYS`), five annotated Tabriz patients are given that defect and pass through the whole
+of ``flairseg.adapt``. One line per defect is printed: the reason if too few cases remained, otherwise the verdict, the
+codes of the excluded cases, the measures that the proof reports (against the defective masks), and the lesion Dice of
+base and adapted model against the original annotations of the patients not used for adaptation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PATIENTS = ("101228", "104670", "106639", "107130", "110218")
 
 
 def _swap(labels: np.ndarray, **values: int) -> np.ndarray:
-    """Labels with some classes drawn as another: ``lesion=VENTRICLES``."""
+    """Labels with some classes replaced by others, e.g. ``lesion=VENTRICLES``."""
     of = {"lesion": LESION, "ventricles": VENTRICLES, "normal": NORMAL_WMH}
     out = labels.copy()
     for name, value in values.items():
@@ -46,13 +46,13 @@ def _inverted(image: np.ndarray) -> np.ndarray:
 
 
 def _every_other_lesion(labels: np.ndarray) -> np.ndarray:
-    """Labels without every other lesion, in the order of their slices."""
+    """Labels without every other lesion, in slice order."""
     lesions, _ = lesion_components(labels)
     return np.where(lesions % 2 == 1, BACKGROUND, labels).astype(np.uint8)
 
 
-#: Way -> labels of a case; images are spoilt in ``inverted contrast`` and exchanged in ``one case five times``; in
-#: :data:`HALF_EMPTY` the labels of the first cases alone are.
+#: Defect -> function of a case's labels. ``inverted contrast`` changes the images, ``one case five times`` repeats the
+#: first case, and :data:`HALF_EMPTY` changes only the first two cases.
 HALF_EMPTY = "two of five empty"
 WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "clean": lambda labels: labels,
@@ -73,7 +73,17 @@ WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def write_cases(folder: Path, cases: list[Case], way: str) -> None:
-    """The archive of reviewed cases, spoilt in one way."""
+    """Write an archive of reviewed cases with one defect.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the archive; receives ``P<n>/v001`` per case.
+    cases : list of Case
+        Annotated cases.
+    way : str
+        Key of :data:`WAYS`.
+    """
     for number, own in enumerate(cases, 1):
         case = cases[0] if way == "one case five times" else own
         place = folder / f"P{number}" / "v001"
@@ -87,13 +97,30 @@ def write_cases(folder: Path, cases: list[Case], way: str) -> None:
 
 
 def lesion_dice(model: str | Path, cases: list[Case]) -> float:
-    """Mean lesion Dice of a model against what the readers drew."""
+    """Mean lesion Dice of a model over annotated cases."""
     found = [segment(case.volume, str(model)).labels == LESION for case in cases]
     return float(np.mean([Overlap.of(ours, c.labels == LESION).dice for ours, c in zip(found, cases, strict=True)]))
 
 
 def outcome(folder: Path, base: str, steps: int, others: list[Case]) -> str:
-    """Return the outcome of an adaptation to the cases of a folder; ``others`` are patients that are not among them."""
+    """Adapt to an archive and describe the outcome in one line.
+
+    Parameters
+    ----------
+    folder : Path
+        Contains ``cases``; receives ``model``.
+    base : str
+        Model folder.
+    steps : int
+        Of each training.
+    others : list of Case
+        Annotated patients who are not in the archive.
+
+    Returns
+    -------
+    str
+        The refusal, or verdict, excluded cases, measures and lesion Dice.
+    """
     try:
         training = TrainingOptions(minutes=120, settings=Settings(steps=steps))
         made = adapt(folder / "cases", ModelTarget(folder / "model"), base, training=training)
@@ -104,7 +131,7 @@ def outcome(folder: Path, base: str, steps: int, others: list[Case]) -> str:
     truly = f"{lesion_dice(base, others):.3f} to {lesion_dice(folder / 'model', others):.3f}"
     return (
         f"{made.verdict}; left out: {left_out}; {'; '.join(made.reasons)}; shown: {shown}; "
-        f"lesion Dice on {len(others)} other scans, as drawn: {truly}"
+        f"lesion Dice on {len(others)} other scans against the annotation: {truly}"
     )
 
 
@@ -113,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="model folder")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--steps", type=int, default=200, help="of each training, where cases are left")
+    parser.add_argument("--steps", type=int, default=200, help="of each training")
     arguments = parser.parse_args()
     annotated = load_tabriz(data_folder())
     cases = [case for case in annotated if case.name in PATIENTS]
