@@ -12,7 +12,7 @@ from flairseg.cli import app
 from flairseg.models.store import load_card
 from flairseg.review.cases import CaseArchive
 from flairseg.review.verdict import Verdict
-from flairseg.study.learning_order import greedy, learning_order, standardised, uncertainty
+from flairseg.study.learning_order import features_of, greedy, learning_order, standardised, uncertainty
 from flairseg.study.queue import QueueItem
 from typer.testing import CliRunner
 
@@ -176,3 +176,11 @@ def test_every_case_is_taken_once():
     features = standardised(rng.normal(size=(20, 4)))
     assert sorted(greedy(rng.random(20), features, features[:0])) == list(range(20))
     assert np.allclose(standardised(np.array([[1.0, 5.0], [3, 5], [math.nan, 5]])), [[-1, 0], [1, 0], [0, 0]], atol=0.3)
+
+
+def test_a_volume_that_is_not_known_is_no_volume_of_0(monkeypatch):
+    volumes = {"ventricles": None, "lesion": 0.0}
+    monkeypatch.setattr("flairseg.study.learning_order.summary_of", lambda one: {"volumes_ml": volumes})
+    found = features_of(item("a", 1.0, count=0))
+    assert [math.isnan(value) for value in found[:4]] == [True, True, False, False]
+    assert found[2:4] == [0.0, 0.0]

@@ -93,7 +93,8 @@ def features_of(item: QueueItem) -> list[float]:
     spacing = [_number(value) for value in grid.get("spacing_mm") or ()]
     count = item.lesion_count
     return [
-        *(math.log1p(max(0.0, _number(volumes.get(one.id)))) for one in CLASS_BY_VALUE.values()),
+        # In this order max keeps NaN.
+        *(math.log1p(max(_number(volumes.get(one.id)), 0.0)) for one in CLASS_BY_VALUE.values()),
         math.nan if count is None else math.log1p(count),
         float(np.mean(sure)) if sure else math.nan,
         math.log(max(spacing)) if spacing and max(spacing) > 0 else math.nan,
