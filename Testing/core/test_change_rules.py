@@ -164,3 +164,17 @@ def test_a_study_that_was_given_twice_is_told(turned, codes):
     found = comparing._warnings(studies, [], SimpleNamespace(plane="axial"))
     assert [w.code for w in found] == codes
     assert bool(untrusted(found)) == bool(codes)
+
+
+@pytest.mark.parametrize(("drawn_in", "percent"), [((1, 1), 100.0), ((1, 0), None), ((0, 1), None), ((0, 0), None)])
+def test_ventricles_that_were_not_drawn_have_not_shrunk(drawn_in, percent):
+    """Of labels as Slicer gives them, which do not say which classes were looked for."""
+    image = Volume(np.ones((4, 5, 6), np.float32), np.diag([1.0, 1.0, 3.0, 1.0]), "a")
+    studies = []
+    for n, ventricles in enumerate(drawn_in, start=1):
+        labels = np.zeros(image.array.shape, np.uint8)
+        labels[1, 1, : 2 * n] = ventricles
+        studies.append(Study(image, labels, None, None, True, "a"))
+    found = comparing._ventricles(studies)
+    assert found.change_percent == percent
+    assert (found.change_ml is None, found.beyond_noise) == (percent is None, percent is not None)

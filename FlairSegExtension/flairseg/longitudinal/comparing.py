@@ -183,7 +183,8 @@ def _paint(lesions: Sequence[FollowedLesion], space: CommonSpace) -> np.ndarray:
 def _ventricles(studies: Sequence[Study]) -> VentricleChange:
     volumes = tuple(s.volume_ml(VENTRICLES, int(np.count_nonzero(s.labels == VENTRICLES))) for s in studies)
     first, last = volumes[0], volumes[-1]
-    change = None if first is None or last is None else last - first
+    # Every brain has ventricles: where a study has none they were not drawn, or not found, and did not change by that.
+    change = last - first if first and last else None
     percent = 100 * change / first if change is not None and first else None
     floor = noise.ventricle_noise_percent([s.volume for s in studies])
     return VentricleChange(volumes, change, percent, floor, percent is not None and abs(percent) > floor)

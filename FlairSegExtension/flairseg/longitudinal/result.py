@@ -107,7 +107,7 @@ class FollowedLesion:
 class VentricleChange:
     """Volume of the ventricles through time: per study (ml), last against first, and its noise (percent).
 
-    A volume is None where the study's labels do not have the class, a change where one of its volumes is.
+    A volume is None where the study's labels do not have the class, a change where one of its volumes is None or 0.
     """
 
     volumes_ml: tuple[float | None, ...]
