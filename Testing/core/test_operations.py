@@ -16,7 +16,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import skimage.morphology
 from flairseg.anatomy import case_images
+from flairseg.anatomy.lesion_table import lesion_parts
 from flairseg.image.slice_stack import SliceStack
 from flairseg.longitudinal.registration import head_mask
 from flairseg.models import find_model
@@ -137,6 +139,24 @@ def test_a_study_is_registered_by_the_mask_that_its_segmentation_found(monkeypat
     monkeypatch.setattr(brain_masks, "brain_mask", None)
     np.testing.assert_array_equal(head_mask(volume), stack.restore(mask))
     assert mask.any()
+
+
+def test_only_lesions_with_two_summits_are_flooded(monkeypatch):
+    floods: Counter[str] = Counter()
+    flood = skimage.morphology.reconstruction
+
+    def counted(*arguments, **options):
+        floods["all"] += 1
+        return flood(*arguments, **options)
+
+    monkeypatch.setattr(skimage.morphology, "reconstruction", counted)
+    k, j, i = np.ogrid[-6:7, -9:10, -16:17]
+    balls = [k**2 + j**2 + (i - at) ** 2 <= 30 for at in (-8, 8)]
+    bridge = (abs(k) < 2) & (abs(j) < 2) & (abs(i) < 9)
+    assert lesion_parts(balls[0], np.eye(4)).max() == lesion_parts(bridge, np.eye(4)).max() == 1
+    assert not floods
+    assert lesion_parts(balls[0] | balls[1] | bridge, np.eye(4)).max() == 2
+    assert floods["all"] == 1
 
 
 def test_of_a_class_only_its_surroundings_are_brought_back_from_a_frame(monkeypatch):

@@ -235,28 +235,36 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
 
     spacing = spacing_of(ijk_to_ras)[::-1]
     height = max(PROMINENCE_MM, min(spacing))
-    padded = np.pad(mask, 1)
+    # Every voxel is at least one from the border, hence every pass: two parts have two summits this high.
+    summit = height + min(spacing) - 1e-6
+    thickest = min(-(-n // 2) * mm for n, mm in zip(mask.shape, spacing, strict=True))
+    voxel_mm3 = voxel_volume_of(ijk_to_ras)
+    whole = mask.astype(np.int32)
+    if thickest < summit or np.count_nonzero(mask) * voxel_mm3 < 2 * SMALLEST_LESION_MM3:
+        return whole
+    padded = np.zeros([n + 2 for n in mask.shape], bool)
+    padded[1:-1, 1:-1, 1:-1] = mask
     depth = ndimage.distance_transform_edt(padded, sampling=spacing)
     near = np.ones((3, 3, 3), bool)
-    whole = padded.astype(np.int32)
-    if depth.max() <= height:
-        return whole[1:-1, 1:-1, 1:-1]
+    high = depth >= summit
+    high &= depth == ndimage.maximum_filter(depth, 3)
+    if ndimage.label(high, structure=near)[1] < 2:
+        return whole
     # Summits that rise by at least h above their pass keep a residue of h when floods rise from below them.
     residue = depth - reconstruction(depth - height, depth, footprint=near)
     candidates, count = ndimage.label(residue > 1e-6, structure=near)
     if count < 2:
-        return whole[1:-1, 1:-1, 1:-1]
+        return whole
     rise = ndimage.maximum(residue, candidates, np.arange(1, count + 1))
     keep = np.concatenate([[False], rise >= height - 1e-6])
     markers, count = ndimage.label(keep[candidates], structure=near)
     if count < 2:
-        return whole[1:-1, 1:-1, 1:-1]
+        return whole
     parts = watershed(-depth, markers, mask=padded, connectivity=near)
-    voxel_mm3 = voxel_volume_of(ijk_to_ras)
     large = np.bincount(parts.ravel(), minlength=count + 1) * voxel_mm3 >= SMALLEST_LESION_MM3
     large[0] = False
     if large.sum() < 2:
-        return whole[1:-1, 1:-1, 1:-1]
+        return whole
     if not large[1:].all():
         parts = watershed(-depth, np.where(large[markers], markers, 0), mask=padded, connectivity=near)
     lookup = np.cumsum(large) * large

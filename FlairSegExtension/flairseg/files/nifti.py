@@ -201,7 +201,9 @@ def write_nifti(
         raise ValueError(f"shape {array.shape} does not match the grid {volume.array.shape}")
     stack = array[None] if array.ndim == 3 else array
     kind = np.dtype(dtype).newbyteorder("<")
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as stream:
+    # Of labels a higher level leaves half of the bytes, of intensities 99 % for twice the time.
+    level = 4 if kind.itemsize == 1 else 1
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=level, fileobj=raw, mtime=0) as stream:
         stream.write(_header(volume, np.dtype(dtype), len(stack), description))
         for block in stack:
             for plane in block:

@@ -389,23 +389,25 @@ def _with_ventricle_distance(
     if not lesions or ventricles.size == 0:
         return lesions
     matrix = ijk_to_ras[:3, :3][:, ::-1]  # columns K, J, I
-    tree, neighbours = cKDTree(ventricles @ matrix.T), cKDTree(ventricles)
-    out = []
+    inside = []
     for lesion in lesions:
         within = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(lesion.box, box, strict=True))
-        own = np.argwhere(components[within] == lesion.number) + [s.start for s in lesion.box]
-        # The nearest voxel in mm may lie two pixels away in the slice while another one, in the next slice, touches.
-        touching = neighbours.query(own, p=np.inf, distance_upper_bound=1.5)[0]
-        own = own[:: max(1, -(-len(own) // _SURFACE_VOXELS))]
-        distances, _ = tree.query(own @ matrix.T)
-        out.append(
-            replace(
-                lesion,
-                ventricle_distance_mm=float(distances.min()),
-                touches_ventricles=bool(np.isfinite(touching).any()),
-            )
-        )
-    return out
+        inside.append(np.argwhere(components[within] == lesion.number) + [s.start for s in lesion.box])
+    # The nearest voxel in mm may lie two pixels away in the slice while another one, in the next slice, touches.
+    apart = cKDTree(ventricles).query(np.concatenate(inside), p=np.inf, distance_upper_bound=1.5)[0]
+    touching = np.logical_or.reduceat(np.isfinite(apart), _starts(inside))
+    few = [own[:: max(1, -(-len(own) // _SURFACE_VOXELS))] for own in inside]
+    distances = cKDTree(ventricles @ matrix.T).query(np.concatenate(few) @ matrix.T)[0]
+    nearest = np.minimum.reduceat(distances, _starts(few))
+    return [
+        replace(lesion, ventricle_distance_mm=float(mm), touches_ventricles=bool(touches))
+        for lesion, mm, touches in zip(lesions, nearest, touching, strict=True)
+    ]
+
+
+def _starts(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Where each part starts in all of them together."""
+    return np.cumsum([0, *(len(part) for part in parts[:-1])])
 
 
 def _surface(labels: np.ndarray, value: int) -> np.ndarray:
