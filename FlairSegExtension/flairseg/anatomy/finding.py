@@ -77,7 +77,7 @@ SURE_VENTRICLES_MM, MOST_VENTRICLES_MM, SCALES = 4.0, 6.5, (0.72, 1.38)
 _ADVICE = "Regions of lesions are given as unknown."
 _NO_VENTRICLES = (
     "The label map has no ventricles: lesions are called periventricular by contact with dark voxels where the atlas "
-    "expects the ventricles, which misses some."
+    "expects the ventricles; some contacts are missed."
 )
 
 

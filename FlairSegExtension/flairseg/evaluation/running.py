@@ -355,8 +355,8 @@ class _Run:
         if repeated:
             many = f"{len(repeated)} patient{'s' * (len(repeated) > 1)}"
             note(
-                f"{sum(repeated)} cases are sessions of {many}: intervals and tests take every case for another "
-                "patient, so intervals are too narrow and p values too small.",
+                f"{sum(repeated)} cases are sessions of {many}: intervals and tests treat each case as a "
+                "separate patient, so intervals are too narrow and p values too small.",
                 "patients-repeated",
             )
         moved = sum(text.code == "mask-resampled" for info in self.infos.values() for text in info.warnings)

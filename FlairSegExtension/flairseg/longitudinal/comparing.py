@@ -221,7 +221,7 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         out.append(CaseWarning(text, "labels-of-different-sources"))
     for (n, one), (m, other) in combinations(enumerate(studies, start=1), 2):
         if np.array_equal(one.volume.array, other.volume.array):
-            text = f"Studies {n} and {m} are the same image, voxel by voxel: that nothing changed says nothing."
+            text = f"Studies {n} and {m} are identical images: no change between them can be detected."
             out.append(CaseWarning(text, "same-image-twice"))
     dates = [s.date for s in studies if s.date]
     if dates != sorted(dates):
