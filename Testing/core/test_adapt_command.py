@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
 
-from flairseg.adapt import running, tuning  # noqa: E402
+from flairseg.adapt import harm, running, tuning  # noqa: E402
+from flairseg.adapt.framed import Case, frame_case  # noqa: E402
 from flairseg.adapt.tuning import Settings  # noqa: E402
 from flairseg.cli import app  # noqa: E402
 from flairseg.models import choosing, store  # noqa: E402
@@ -23,6 +25,15 @@ from Testing.core.site_cases import make_base, site_head, write_case, write_site
 SHORT = Settings(10, 4, 0, (64, 64), 1.0, 0.05, average=0.9, check_every=10, altered=0.0)
 
 
+def _painted(seed, *_):
+    return SimpleNamespace(**dict(zip(("volume", "labels"), site_head(100 + seed), strict=True)))
+
+
+def _painted_slices(config):
+    framed = frame_case(Case("head", *site_head(200)), config)
+    return framed.prepared.slices, framed.labels
+
+
 @pytest.fixture
 def hospital(tmp_path, monkeypatch):
     """Folders of a site: the user's models with the tiny base as the default, and three reviewed cases."""
@@ -32,6 +43,9 @@ def hospital(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "DEFAULT_MODEL", "tiny2d-v1.0")
     monkeypatch.delenv(store.ENVIRONMENT, raising=False)
     monkeypatch.setattr(tuning, "Settings", lambda: SHORT)
+    # What must not be forgotten: heads like the site's, in place of phantoms and slices that take long.
+    monkeypatch.setattr(harm, "make_phantom", _painted)
+    monkeypatch.setattr(harm, "check_slices", _painted_slices)
     make_base(user)
     write_site(tmp_path / "cases", 3, gain=0.7)
     (tmp_path / "patients.csv").write_text("case,patient\np1,a\np2,b\np3,c\n")
