@@ -115,6 +115,19 @@ def test_bland_and_altman_1986_repeatability(readings, printed):
     assert found.low < found.value < found.high
 
 
+def test_rounding_is_no_difference_that_grows_with_size():
+    """0.4 - 0.3 is not 0.3 - 0.2 in binary: a trend had been tested on that, and limits drawn around it."""
+    first = np.arange(1, 13) / 10
+    found = bland_altman(first, first + 0.1)
+    assert np.ptp(first + 0.1 - first) > 0
+    assert (found.sd, found.trend, found.trend_p) == (0.0, None, None)
+    assert "Every pair differs by the same amount" in found.note
+    assert found.bias.value == pytest.approx(0.1)
+    repeats = repeatability_coefficient(np.column_stack([first, 3 * first / 3]))
+    assert (repeats.value, repeats.low) == (0.0, None)
+    assert bland_altman(first, first + [0.1, 0.1 + 1e-9] * 6).sd > 0
+
+
 @pytest.mark.parametrize(
     ("successes", "total", "low", "high"),
     [

@@ -17,6 +17,8 @@ from .intervals import CONFIDENCE, Estimate, estimate
 
 #: Half-width of the limits of agreement in standard deviations (95 % of normal differences).
 LIMITS_SD = 1.96
+#: Numbers that differ by less than this share of them differ by rounding.
+_ROUNDING = 1e-12
 _FEW_ITEMS = "At least two items with all values are needed."
 _NO_SPREAD = "All values are equal: no variance between items, so the coefficient is 0/0."
 _SINGLE, _AGREEMENT, _CONSISTENCY = "ICC(1,1)", "ICC(2,1)", "ICC(3,1)"
@@ -198,7 +200,8 @@ def bland_altman(first: np.ndarray, second: np.ndarray, multiplier: float = LIMI
         nothing = Estimate(None, n=n, note="At least two pairs are needed.")
         return LimitsOfAgreement(nothing, nothing, nothing, math.nan, n, None, None, nothing.note)
     differences = second - first
-    bias, sd = float(differences.mean()), float(differences.std(ddof=1))
+    bias = float(differences.mean())
+    sd = 0.0 if _are_equal(differences, np.abs([first, second]).max()) else float(differences.std(ddof=1))
     t = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2, n - 1))
     # Variance of a limit about 3 s^2 / n (Bland and Altman 1986).
     half_bias, half_limit = t * sd / math.sqrt(n), t * sd * math.sqrt(3 / n)
@@ -245,7 +248,8 @@ def repeatability_coefficient(values: np.ndarray) -> Estimate:
     freedom = sum(len(row) - 1 for row in rows)
     if not rows:
         return Estimate(None, note="No item was rated twice.")
-    squares = float(sum(((row - row.mean()) ** 2).sum() for row in rows))
+    different = [row for row in rows if not _are_equal(row, np.abs(row).max())]
+    squares = float(sum(((row - row.mean()) ** 2).sum() for row in different))
     factor = LIMITS_SD * math.sqrt(2)
     if squares == 0:
         return Estimate(0.0, n=len(rows), note="Every repeat gave the same value; no interval.")
@@ -254,6 +258,11 @@ def repeatability_coefficient(values: np.ndarray) -> Estimate:
     return estimate(
         factor * math.sqrt(squares / freedom), factor * low, factor * high, len(rows), "chi-squared distribution"
     )
+
+
+def _are_equal(values: np.ndarray, size: float) -> bool:
+    """Whether values differ by rounding alone; ``size`` is that of the numbers they were computed from."""
+    return bool(np.ptp(values) <= _ROUNDING * size)
 
 
 def _over(numerator: float, denominator: float, scale: float) -> float:
