@@ -323,20 +323,22 @@ def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
 
 @lru_cache(maxsize=1)
 def _lateral_side(atlas: Atlas) -> np.ndarray:
-    """Positive where the lateral ventricles are nearer than the third and fourth, voxels of the atlas."""
-    lateral = atlas["lateral_ventricles"] > 0.35
-    others = (atlas["third_ventricle"] > 0.35) | (atlas["fourth_ventricle"] > 0.35)
+    """1 where the lateral ventricles are nearer than the third and fourth, else -1; voxels of the atlas."""
+    lateral = atlas.sum_of("lateral_ventricles") > 0.35 * 255
+    others = (atlas.sum_of("third_ventricle") > 0.35 * 255) | (atlas.sum_of("fourth_ventricle") > 0.35 * 255)
+    cavities = lateral | others
     # Distances are needed around the ventricles; voxels farther away take the nearest value.
-    around = ndimage.find_objects((lateral | others).astype(np.uint8))[0]
+    around = ndimage.find_objects(cavities.view(np.uint8))[0]
     margins = [
         (min(s.start, SIDE_VOXELS), min(n - s.stop, SIDE_VOXELS)) for s, n in zip(around, lateral.shape, strict=True)
     ]
     box = triple(slice(s.start - m[0], s.stop + m[1]) for s, m in zip(around, margins, strict=True))
-    far = ndimage.distance_transform_edt(~others[box]) - ndimage.distance_transform_edt(~lateral[box])
-    far = np.pad(far, [(s.start, n - s.stop) for s, n in zip(box, lateral.shape, strict=True)], mode="edge")
+    nearest = ndimage.distance_transform_edt(~cavities[box], return_distances=False, return_indices=True)
+    side = np.where(others[box][tuple(nearest)], np.float32(-1), np.float32(1))
+    side = np.pad(side, [(s.start, n - s.stop) for s, n in zip(box, lateral.shape, strict=True)], mode="edge")
     # Between the hindbrain and the temporal horns the nearest ventricle is uninformative.
-    hind = atlas.sum_of("brain_stem", "cerebellum", "fourth_ventricle") > 0.5 * 255
-    return np.where(hind, -5.0, far).astype(np.float32)
+    side[atlas.sum_of("brain_stem", "cerebellum", "fourth_ventricle") > 0.5 * 255] = -1
+    return side
 
 
 def _codes(
