@@ -261,8 +261,7 @@ class Case:
     dates_moved : bool
         Whether names are pseudonyms and dates are shifted.
     image_sha256 : str
-        :func:`flairseg.files.same_input.fingerprint` of the image, keyed under pseudonyms; computed when the report is
-        written where it is empty.
+        :func:`flairseg.files.same_input.fingerprint` of the image, keyed under pseudonyms; empty before writing.
     classes : frozenset of int
         Classes that the label map can speak of; others are not assessed.
     """
