@@ -76,6 +76,27 @@ class AdaptationRecord:
     limit: Limit
 
 
+def _without_proof(base: ModelCard, model_id: str, weights: Path) -> dict[str, Any]:
+    """The card of the base under another id, with other weights, without figures that were measured with its own."""
+    raw = copy.deepcopy(base.raw)
+    # Probabilities of adapted weights are others: what the base's lesion confidence was fitted on says nothing of them.
+    for key in ("results", "training", LESION_CONFIDENCE):
+        raw.pop(key, None)
+    raw |= {
+        "id": model_id,
+        "version": model_id.rpartition("-v")[2],
+        "title": f"{base.title.removesuffix(', adapted to a site')}, adapted to a site",
+        "weights": {
+            "file": weights.name,
+            "sha256": file_sha256(weights),
+            "bytes": weights.stat().st_size,
+            **{k: v for k, v in base.raw["weights"].items() if k == "parameters"},
+        },
+        "results": [],
+    }
+    return raw
+
+
 def adapted_card(
     base: ModelCard,
     model_id: str,
@@ -93,22 +114,7 @@ def adapted_card(
     record : AdaptationRecord, optional
         Without it the card is one of a fold, for the run itself.
     """
-    raw = copy.deepcopy(base.raw)
-    # Probabilities of adapted weights are others: what the base's lesion confidence was fitted on says nothing of them.
-    for key in ("results", "training", LESION_CONFIDENCE):
-        raw.pop(key, None)
-    raw |= {
-        "id": model_id,
-        "version": model_id.rpartition("-v")[2],
-        "title": f"{base.title.removesuffix(', adapted to a site')}, adapted to a site",
-        "weights": {
-            "file": weights.name,
-            "sha256": file_sha256(weights),
-            "bytes": weights.stat().st_size,
-            **{k: v for k, v in base.raw["weights"].items() if k == "parameters"},
-        },
-        "results": [],
-    }
+    raw = _without_proof(base, model_id, weights)
     if record is None:
         return raw
     proof, counts = record.proof, record.counts
