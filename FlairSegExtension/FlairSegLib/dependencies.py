@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import logging
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from . import settings, slicer_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TextIO
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 #: Packages of the package index that Slicer does not bring.
@@ -346,10 +348,14 @@ def run_pip(step: Callable[[], object], packages: Sequence[str] = PACKAGES) -> N
     MissingDependencyError
         With the cause and what helps.
     """
+    heard = _Heard(sys.stdout)
     try:
-        step()
+        with redirect_stdout(heard):
+            step()
     except subprocess.CalledProcessError as error:
-        said = "\n".join(str(part) for part in (error.output, error.stderr, error) if part)
+        # Slicer prints what pip says, line by line; its exception does not hold it.
+        parts = (heard.text, *(part for part in (error.output, error.stderr) if isinstance(part, str)), str(error))
+        said = "\n".join(part for part in parts if part)
         logging.error("FlairSeg: pip failed: %s", said)
         raise MissingDependencyError(*explain(said, packages)) from error
     except RuntimeError as error:
@@ -358,6 +364,36 @@ def run_pip(step: Callable[[], object], packages: Sequence[str] = PACKAGES) -> N
         raise MissingDependencyError(*explain(str(error), packages)) from error
     except OSError as error:
         raise MissingDependencyError(*explain(str(error), packages)) from error
+
+
+class _Heard(io.TextIOBase):
+    """Standard output, of which the last part is kept.
+
+    Parameters
+    ----------
+    stream : text stream or None
+        Where everything that is written goes as well.
+    """
+
+    #: Characters kept: the cause is at the end of what pip says.
+    KEPT = 1 << 16
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        """Keep a text and hand it on."""
+        self.text = (self.text + text)[-self.KEPT :]
+        if self._stream is not None:
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what the stream holds back; PythonQt's has no such function."""
+        flush = getattr(self._stream, "flush", None)
+        if flush is not None:
+            flush()
 
 
 def _put_back(flavour: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -67,6 +68,16 @@ class Measurement:
     def edited(self) -> bool:
         """Whether any voxel differs from the model's answer."""
         return any(added or removed for added, removed in self.edits.values())
+
+    @property
+    def contents(self) -> str:
+        """Fingerprint of what is drawn: voxels of each class, and of each lesion and region of normal WMH.
+
+        The same for a segmentation that was saved, moved or stored in another order of voxels.
+        """
+        classes = [int(count) for count in self.voxels[1:]]
+        regions = sorted((int(region.value), int(region.voxels)) for region in self.regions.lesions)
+        return hashlib.sha256(repr((classes, regions)).encode()).hexdigest()[:32]
 
     def table_text(self, case: str) -> str:
         """The table as CSV text, see :func:`flairseg.anatomy.lesion_table.table_csv`; regions empty where unknown."""

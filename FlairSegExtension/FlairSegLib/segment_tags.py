@@ -22,6 +22,8 @@ MODEL, MODEL_SHA256, CREATED, ALGORITHM_TYPE, VERDICT, READER, ACTIVE_SECONDS, V
         "voxels_removed",
     )
 )
+#: What a verdict was given on, see :attr:`FlairSegLib.measurement.Measurement.contents`.
+VERDICT_CONTENTS = f"{PREFIX}verdict_contents"
 #: Attribute of every node that a follow-up made of the studies: none of them is a study itself.
 FOLLOWUP = f"{PREFIX}followup"
 #: Priority of an observer that is called before all others.

@@ -21,8 +21,15 @@ class Pip:
         self.failures: list[Exception] = []
 
     def _fail(self) -> None:
-        if self.failures:
-            raise self.failures.pop(0)
+        if not self.failures:
+            return
+        failure = self.failures.pop(0)
+        if isinstance(failure, subprocess.CalledProcessError):
+            # As Slicer's packaging does it: what pip says is printed, and is not in the exception.
+            for line in (failure.output or "").splitlines():
+                print(line)
+            failure = subprocess.CalledProcessError(1, "pip install")
+        raise failure
 
     def _add(self, lines: list[str]) -> None:
         self._fail()
@@ -194,13 +201,14 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("modern", [True, False])
-def test_pips_failures_are_told_in_plain_words(deps, computer, modern, output, says, advice):
+def test_pips_failures_are_told_in_plain_words(deps, computer, capsys, modern, output, says, advice):
     pip = computer(SLICER, modern=modern)
     pip.failures.append(subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip"], output=output))
     with pytest.raises(MissingDependencyError, match=says) as caught:
         deps.ensure()
     assert advice in caught.value.advice
     assert pip.installed == SLICER
+    assert output in capsys.readouterr().out, "the Python console shows pip's output as before"
 
 
 def test_a_silent_failure_is_noticed(deps, computer):

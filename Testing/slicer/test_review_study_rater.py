@@ -119,6 +119,16 @@ def test_what_is_typed_is_kept_without_being_told_to(rater, tmp_path):
     run_event_loop(0.7)
     assert "at most 50" in rater.ui.ratingMessageLabel.text
     assert rater.session.answers == {"ml": 3.5}
+    line.setText("")
+    type_text(line, "1,234")
+    run_event_loop(0.7)
+    assert rater.session.answers == {}, "neither 1.234 nor 1234 before the rater says which"
+    note = [label.text for label in rater.slicer.util.findChildren(rater.ui.questionsHolder, className="QLabel")]
+    assert "The separator may stand for thousands. Write 1234 or 1.234." in note
+    line.setText("")
+    type_text(line, "1.234")
+    run_event_loop(0.7)
+    assert rater.session.answers == {"ml": 1.234}
 
 
 def test_a_pause_hides_the_image_and_keeps_the_marks(rater, tmp_path):

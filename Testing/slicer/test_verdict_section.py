@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flairseg.labels import CLASS_BY_VALUE, LESION
 
-from Testing.harness.interaction import click, press, type_text
+from Testing.harness.interaction import click, press, run_event_loop, type_text
 from Testing.slicer.panel_driver import shown
 from Testing.slicer.result_driver import LARGE, segmented, tag
 
@@ -344,6 +344,52 @@ def test_a_verdict_is_shown_again_from_a_segmentation_file(slicer, result, case,
     result.settle()
     assert result.labels()[LARGE] == LESION
     assert result.panel.ui.acceptButton.enabled
+
+
+def edit_elsewhere(slicer, node, volume) -> None:
+    """Take the lesions out of the lower slices, as Slicer's own Segment Editor may at any time."""
+    lesion = CLASS_BY_VALUE[LESION].id
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, lesion, volume).copy()
+    mask[: mask.shape[0] // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, lesion, volume)
+
+
+def test_a_verdict_does_not_outlive_an_edit_in_another_module(slicer, result, case):
+    """Reports would call a segmentation accepted that nobody has judged."""
+    from FlairSegLib.panel.verdict_section import noted
+
+    volume, node = case
+    click(result.panel.ui.acceptButton)
+    result.settle()
+    assert noted(node).state == "accepted"
+    edit_elsewhere(slicer, node, volume)
+    run_event_loop(0.3)
+    result.settle()
+    assert noted(node).state == "not_reviewed"
+    assert tag(node, LESION, "FlairSeg.verdict") == "pending"
+    assert shown(result.panel.ui.verdictMessageLabel).startswith("Edited since the verdict")
+    assert versions(result) == ["v001"]
+    assert result.panel.ui.acceptEditedButton.enabled
+    click(result.panel.ui.acceptEditedButton)
+    result.settle()
+    assert versions(result) == ["v001", "v002"]
+    assert noted(node).state == "accepted_after_edits"
+
+
+def test_an_edit_between_two_sessions_is_noticed_and_saving_alone_is_none(slicer, result, case, tmp_path):
+    volume, node = case
+    click(result.panel.ui.acceptButton)
+    result.settle()
+    result.show(None)
+    for name, edit, verdict in (("same", False, "accepted"), ("edited", True, "pending")):
+        if edit:
+            edit_elsewhere(slicer, node, volume)
+        path = str(tmp_path / f"{name}.seg.nrrd")
+        assert slicer.util.saveNode(node, path)
+        loaded = slicer.util.loadSegmentation(path)
+        result.show(loaded, volume)
+        assert result.panel.verdict.verdict == verdict
+        result.show(None)
 
 
 def test_an_entry_that_a_crash_kept_from_the_store_is_made_up_for(slicer, result, case, monkeypatch):

@@ -50,6 +50,7 @@ class Judged:
     flair: Volume
     verdict: Verdict
     original: np.ndarray | None
+    contents: str
 
 
 class VerdictSection:
@@ -131,6 +132,7 @@ class VerdictSection:
         """The measurement of the segmentation; None while it is being measured."""
         self._measured = measured
         self._update()
+        self._withdraw_if_edited()
 
     def set_original(self, original: np.ndarray) -> None:
         """The labels that count as unedited: the model's own (K, J, I), else those that were loaded."""
@@ -202,14 +204,34 @@ class VerdictSection:
         """Edit again. The saved version is kept; a further verdict makes the next version."""
         if self._node is None or self._saving or self.verdict == PENDING:
             return
-        _note(self._node, PENDING, {})
-        self._on_lock(False)
+        self._open_again()
         messages.quiet(
             self.ui.verdictMessageLabel,
             _("Open again. The saved version is kept; a further verdict makes the next version."),
         )
+
+    def _open_again(self) -> None:
+        _note(self._node, PENDING, {})
+        self._on_lock(False)
         self._on_decided()
         self._update()
+
+    def _withdraw_if_edited(self) -> None:
+        """A verdict is no longer that of a segmentation edited since, in the module Segment Editor for instance."""
+        if self._node is None or self._saving or self._measured is None or self.verdict == PENDING:
+            return
+        judged = segment_tags.first_tag(self._node, segment_tags.VERDICT_CONTENTS)
+        if not judged or judged == self._measured.contents:
+            return
+        self._open_again()
+        messages.show(
+            self.ui.verdictMessageLabel,
+            messages.WARNING,
+            _(
+                "Edited since the verdict, which no longer applies. The saved version is kept; a further verdict makes"
+                " the next version."
+            ),
+        )
 
     # Saving
 
@@ -232,6 +254,7 @@ class VerdictSection:
                 software={"flairseg": __version__, "slicer": str(slicer.app.applicationVersion)},
             ),
             self._original,
+            self._measured.contents,
         )
 
     def _save(self, judged: Judged) -> None:
@@ -255,6 +278,7 @@ class VerdictSection:
                         SAVED_AS: f"{recorded.saved.path.parent.name}/{recorded.saved.path.name}",
                         FOLDER: folder,
                     },
+                    judged.contents,
                 )
             if node is not None and node is self._node:
                 self._saving = False
@@ -263,6 +287,7 @@ class VerdictSection:
                 self._show_saved(waits=not recorded.delivered)
                 self._on_decided()
                 self._update()
+                self._withdraw_if_edited()
 
         def failed(error: Exception) -> None:
             if self._node is None or self._node.GetID() != node_id:
@@ -473,7 +498,7 @@ def _model(node) -> dict[str, str]:
     return {name: text for name, key in known.items() if (text := segment_tags.first_tag(node, key))}
 
 
-def _note(node, verdict: str, attributes: dict[str, str]) -> None:
+def _note(node, verdict: str, attributes: dict[str, str], contents: str = "") -> None:
     """Write a verdict into the scene: attributes, tags and review status of each class's segment."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     status = {ACCEPTED: logic.Completed, ACCEPTED_AFTER_EDITS: logic.Completed, REJECTED: logic.Flagged}
@@ -484,5 +509,6 @@ def _note(node, verdict: str, attributes: dict[str, str]) -> None:
     for segment_id in segment_voxels.segments_by_class(node).values():
         segment = node.GetSegmentation().GetSegment(segment_id)
         segment_tags.set_tag(segment, segment_tags.VERDICT, verdict)
+        segment_tags.set_tag(segment, segment_tags.VERDICT_CONTENTS, contents)
         logic.SetSegmentStatus(segment, status.get(verdict, logic.NotStarted))
     node.EndModify(modified)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import qt
+from flairseg.files.csv_tables import is_ambiguous_number
 from flairseg.study.records import (
     ACCEPTABILITY,
     ACCEPTABLE,
@@ -246,7 +247,7 @@ class _Line:
         self.value = value
         if self._waiting:
             return
-        text = "" if value is None else (f"{value:g}" if self._numeric else str(value))
+        text = "" if value is None else (f"{value:.12g}" if self._numeric else str(value))
         if self._parsed() != value:
             self._edit.setText(text)
 
@@ -259,8 +260,12 @@ class _Line:
             return
         self._waiting = False
         value = self._parsed()
-        wrong = self._numeric and value is None and bool(self._edit.text.strip())
-        self._note.setText(_("This is not a number.") if wrong else "")
+        text = self._edit.text.strip()
+        wrong = self._numeric and value is None and bool(text)
+        why = _("This is not a number.")
+        if is_ambiguous_number(text):
+            why = _("The separator may stand for thousands. Write 1234 or 1.234.")
+        self._note.setText(why if wrong else "")
         self._note.setVisible(wrong)
         if value != self.value:
             self.answered(value)
@@ -279,6 +284,8 @@ class _Line:
         text = self._edit.text.strip()
         if not self._numeric:
             return text or None
+        if is_ambiguous_number(text):
+            return None
         try:
             return float(text.replace(",", "."))
         except ValueError:
