@@ -14,6 +14,18 @@ from . import dependencies, settings, slicer_version
 #: Packages whose versions matter.
 PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", *dependencies.FLAVOURS)
 
+#: A name in quotation marks; an apostrophe between two letters is part of it.
+_QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|“[^”\n]*”")
+#: A path of any system: its begin, everything up to the last separator of the line, the last name. That ends with a
+#: file's extension; else before the sentence goes on.
+_PATH = re.compile(
+    r"""(?: (?<!\w)[A-Za-z]:[\\/] | \\\\(?=\w) | file:/+ | (?<![\w.:/<])~?/(?=[^\s/]) )
+        (?: [^\n]*[\\/] )?
+        (?: [^\n]*?\.[A-Za-z]\w{0,7}(?:\.gz)?(?=[\s:;,)'"\]]|\.?$|\.\s)
+          | [^\n]*?(?=[:;,](?:\s|$)|\s(?:is|are|was|has|holds|gives|cannot|could|does|already|not|no)\b|['"]|$) )""",
+    re.VERBOSE | re.MULTILINE,
+)
+
 
 def report(message: str = "", advice: str = "", **facts: object) -> str:
     """Text for a bug report.
@@ -43,10 +55,12 @@ def report(message: str = "", advice: str = "", **facts: object) -> str:
 
 
 def without_names(text: str) -> str:
-    """A message with quoted names and paths taken out."""
-    text = re.sub(r"'[^'\n]*'", "'…'", text)
-    text = re.sub(r"[A-Za-z]:\\[^\s:;,]+", "<path>", text)
-    return re.sub(r"(?<![\w.:/])/[^\s:;,]+", "<path>", text)
+    """A message with quoted names and paths taken out.
+
+    Rather too much than too little: names may contain apostrophes, and folders spaces.
+    """
+    text = _QUOTED.sub(lambda quoted: f"{quoted[0][0]}…{quoted[0][-1]}", text)
+    return _PATH.sub("<path>", text)
 
 
 def own_places(trace: str) -> str:

@@ -64,15 +64,27 @@ def find_python(chosen: str = "") -> str | None:
     return None
 
 
-def environment() -> dict[str, str]:
-    """Environment of the worker: ours, with the package's folder in front of the module path."""
-    folders = [str(PACKAGE_FOLDER), os.environ.get("PYTHONPATH", "")]
+def environment(python: str = "") -> dict[str, str]:
+    """Environment of the worker, with the package's folder in front of the module path; for the GUI thread.
+
+    Slicer's own Python gets Slicer's environment. Another one, chosen by the user, gets that in which Slicer was
+    started: with Slicer's ``PYTHONHOME`` and library paths it would not even start.
+    """
+    base = dict(os.environ) if not python or _is_slicers(python) else slicer.util.startupEnvironment()
+    folders = [str(PACKAGE_FOLDER), base.get("PYTHONPATH", "")]
     return {
-        **os.environ,
+        **base,
         "PYTHONPATH": os.pathsep.join(folder for folder in folders if folder),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }
+
+
+def _is_slicers(python: str) -> bool:
+    """Whether an interpreter is that of this Slicer."""
+    path = Path(os.path.abspath(shutil.which(python) or python))
+    home = getattr(slicer.app, "slicerHome", "")
+    return path == Path(sys.executable) or (bool(home) and Path(home) in path.parents)
 
 
 class WorkerProcess:
@@ -92,6 +104,7 @@ class WorkerProcess:
         #: Whether the process has reported that it is ready.
         self.ready = False
         self._command = [python, "-m", "flairseg.worker"]
+        self._environment = environment(python)
         self._requests: queue.Queue[tuple[dict[str, Any], Sequence] | None] = queue.Queue()
         self._volumes: dict[int, Volume] = {}
         self._process: subprocess.Popen | None = None
@@ -150,7 +163,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=PACKAGE_FOLDER,
-                env=environment(),
+                env=self._environment,
                 start_new_session=os.name == "posix",
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
@@ -285,7 +298,10 @@ def not_started(detail: str) -> WorkerError:
     reason = f" ({detail})" if detail else ""
     return WorkerError(
         _("The process that runs the model could not be started{reason}.").format(reason=reason),
-        _("Check the Python executable in the settings of this module; empty means Slicer's own."),
+        _(
+            "Restart Slicer. If another Python was chosen in Slicer's settings file (FlairSeg/pythonExecutable), check"
+            " that it starts; empty means Slicer's own."
+        ),
     )
 
 

@@ -14,14 +14,14 @@ from flairseg.image.packed import CompactAnswer
 from flairseg.models.lesion_confidence import LesionConfidence
 
 from . import segment_tags
-from .segment_voxels import grid_of
+from .segment_voxels import INPUT_ROLE, grid_of
 from .volume_nodes import (
     local_matrix,
     shape_of,
 )
 
-#: Node references of a segmentation node.
-INPUT_ROLE, PROBABILITIES_ROLE = "FlairSeg.input", "FlairSeg.probabilities"
+#: Node reference of a segmentation node.
+PROBABILITIES_ROLE = "FlairSeg.probabilities"
 #: The model's own labels, as :attr:`flairseg.image.packed.CompactAnswer.labels_text`, and the affine of their grid (16
 #: numbers, row by row, IJK -> RAS before parent transforms).
 LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"

@@ -30,13 +30,12 @@ from . import drawing, provenance
 from .kept_answers import (
     CONFIDENCE_ATTRIBUTE,
     GRID_ATTRIBUTE,
-    INPUT_ROLE,
     LABELS_ATTRIBUTE,
     MINIMUM_ATTRIBUTE,
     PROBABILITIES_ROLE,
     matrix_text,
 )
-from .segment_voxels import new_segment
+from .segment_voxels import INPUT_ROLE, new_segment
 from .volume_nodes import (
     check_volume_node,
     local_matrix,

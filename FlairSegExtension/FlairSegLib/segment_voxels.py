@@ -15,8 +15,12 @@ import vtk
 import vtk.util.numpy_support
 from flairseg.errors import InvalidGeometryError
 from flairseg.image.geometry import Placement, VolumeGeometry
+from flairseg.io.segment_names import class_of_name
 from flairseg.labels import BACKGROUND, CLASS_BY_ID, CLASSES, NUMBER_OF_CLASSES, LabelClass
 from flairseg.lesions.boxes import Box
+
+#: Node reference of a segmentation to the volume that it was made of.
+INPUT_ROLE = "FlairSeg.input"
 
 
 @dataclass(frozen=True)
@@ -54,22 +58,29 @@ class Snapshot:
 def segments_by_class(node) -> dict[int, str]:
     """Class value -> segment id, for the classes that a segmentation node has.
 
-    FlairSeg's own ids decide; segments of others are known by terminology code, then by name.
+    FlairSeg's own ids decide; segments of others are known by terminology code, then by name, as in files
+    (:mod:`flairseg.io.segment_names`). Of several of one class the first counts, see :func:`further_segments`.
     """
+    return {value: ids[0] for value, ids in _all_by_class(node).items()}
+
+
+def further_segments(node) -> list[str]:
+    """Names of segments that by code or name are of a class that another segment stands for: they are not counted."""
     contents = node.GetSegmentation()
-    found: dict[int, str] = {}
+    further = [segment_id for ids in _all_by_class(node).values() for segment_id in ids[1:]]
+    return [contents.GetSegment(segment_id).GetName() or "" for segment_id in further]
+
+
+def _all_by_class(node) -> dict[int, list[str]]:
+    """Class value -> ids of all its segments, the surest first."""
+    contents = node.GetSegmentation()
     ids = list(contents.GetSegmentIDs())
-    for segment_id in ids:
-        if segment_id in CLASS_BY_ID:
-            found[CLASS_BY_ID[segment_id].value] = segment_id
-    for label_class in CLASSES:
-        if label_class.value in found:
-            continue
+    known: dict[str, int] = {i: CLASS_BY_ID[i].value for i in ids if i in CLASS_BY_ID}
+    for class_of in (_class_by_code, _class_by_name):
         for segment_id in ids:
-            if segment_id not in found.values() and _is_of(contents.GetSegment(segment_id), label_class):
-                found[label_class.value] = segment_id
-                break
-    return found
+            if segment_id not in known and (value := class_of(contents.GetSegment(segment_id))) is not None:
+                known[segment_id] = value
+    return {c.value: found for c in CLASSES if (found := [i for i, value in known.items() if value == c.value])}
 
 
 def voxel_state(node) -> tuple:
@@ -93,13 +104,17 @@ def address_of(thing) -> str:
 def grid_of(node, volume_node=None) -> VolumeGeometry | None:
     """The grid on which a segmentation is read and edited: its volume's, else its own; None if it has neither.
 
-    In the frame of the segmentation node: parent transforms are not part of it.
+    In the frame of the segmentation node: transforms above both of them are not part of it. What was drawn on a moved
+    volume lies where the volume was seen; a result of FlairSeg belongs to the voxels of its volume, wherever these go.
     """
     matrix = vtk.vtkMatrix4x4()
     if volume_node is not None and volume_node.GetImageData() is not None:
         volume_node.GetIJKToRASMatrix(matrix)
         shape = tuple(reversed(volume_node.GetImageData().GetDimensions()))
-        return _grid(shape, slicer.util.arrayFromVTKMatrix(matrix))
+        local = slicer.util.arrayFromVTKMatrix(matrix)
+        if node.GetNodeReferenceID(INPUT_ROLE) != volume_node.GetID():
+            local = _between(volume_node, node) @ local
+        return _grid(shape, local)
     geometry = node.GetSegmentation().GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     )
@@ -108,6 +123,15 @@ def grid_of(node, volume_node=None) -> VolumeGeometry | None:
         return None
     found = _grid_of_image(image)
     return found if found is not None and min(found.shape) > 0 else None
+
+
+def _between(source, target) -> np.ndarray:
+    """From the frame of one node into that of another, 4 x 4, mm; the identity where that is not linear."""
+    above, other = source.GetParentTransformNode(), target.GetParentTransformNode()
+    matrix = vtk.vtkMatrix4x4()
+    if above is not other and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(above, other, matrix):
+        matrix.Identity()
+    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def _grid(shape: tuple[int, ...], ijk_to_ras: np.ndarray) -> VolumeGeometry | None:
@@ -276,13 +300,14 @@ def _erase(node, segment_id: str, grid: VolumeGeometry, box: Box, lost: np.ndarr
         image.Modified()
 
 
-def _is_of(segment, label_class) -> bool:
-    entry = slicer.vtkSegment.GetTerminologyEntryTagName()
-    code = f"{label_class.code.scheme}^{label_class.code.value}^"
+def _class_by_code(segment) -> int | None:
     terminology = vtk.mutable("")
-    segment.GetTag(entry, terminology)
-    name = (segment.GetName() or "").casefold()
-    return code in str(terminology) or name in {label_class.name.casefold(), label_class.short_name.casefold()}
+    segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), terminology)
+    return next((c.value for c in CLASSES if f"{c.code.scheme}^{c.code.value}^" in str(terminology)), None)
+
+
+def _class_by_name(segment) -> int | None:
+    return class_of_name(segment.GetName() or "")
 
 
 def _add_segment(node, value: int) -> str:

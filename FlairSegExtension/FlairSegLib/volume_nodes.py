@@ -118,6 +118,23 @@ def check_unchanged(taken: TakenVolume, volume_node) -> Generator[float, None, N
         yield part.stop / max(then.size, 1)
 
 
+def check_in_place(taken: TakenVolume, volume_node) -> Generator[float, None, None]:
+    """:func:`check_unchanged` for results that lie in the world: transforms above the volume are the same, too.
+
+    Raises
+    ------
+    InputChangedError
+        Voxels, grid or place changed.
+    FlairSegError
+        As :func:`volume_from_node`.
+    """
+    yield from check_unchanged(taken, volume_node)
+    if not np.allclose(_affine_of(volume_node), taken.volume.ijk_to_ras, rtol=0, atol=1e-6):
+        raise InputChangedError(
+            _("The volume '{name}' was moved during the run.").format(name=volume_node.GetName()), _("Run it again.")
+        )
+
+
 def check_volume_node(node) -> None:
     """Refuse what is no volume with one value per voxel; raises as :func:`volume_from_node`, transforms aside."""
     if node is None or node.GetScene() is None:

@@ -114,6 +114,9 @@ class QtSlicerApplication(application.Application):
 
     userSettings = revisionUserSettings = settings
 
+    def startupEnvironment(self):
+        return QtCore.QProcessEnvironment.systemEnvironment()
+
     def commandOptions(self):
         return type("Options", (), {"noMainWindow": False, "testingEnabled": True})()
 

@@ -259,6 +259,31 @@ def test_diagnostics_name_versions_and_no_patient(deps, slicer):
         assert word in text
 
 
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ("'O'Brien^Anna' is a label map.", "'…' is a label map."),
+        ("'Anna's FLAIR' and 'Ben' differ.", "'…' and '…' differ."),
+        ("C:/Users/Anna O'Brien/Dr. Meier/a 1.nii.gz cannot be read: no header.", "<path> cannot be read: no header."),
+        ("C:\\Users\\Anna Meier\\flair.nii, and more", "<path>, and more"),
+        ("\\\\pacs\\Anna Meier\\study is not a folder.", "<path> is not a folder."),
+        ("/data/Anna Meier/scans is a file. Choose a folder.", "<path> is a file. Choose a folder."),
+        ("file:///data/Anna Meier/a.nii", "<path>"),
+        ("~/Anna Meier/a.nii", "<path>"),
+        (
+            "Set HTTPS_PROXY (http://user:password@proxy:port) and/or see https://pypi.org/simple",
+            "Set HTTPS_PROXY (http://user:password@proxy:port) and/or see https://pypi.org/simple",
+        ),
+        ("Use 'Accept after edits', then 12 / 3.", "Use '…', then 12 / 3."),
+    ],
+)
+def test_names_with_apostrophes_and_folders_with_spaces_are_taken_out_whole(slicer, message, left):
+    from FlairSegLib import diagnostics
+
+    assert diagnostics.without_names(message) == left
+    assert diagnostics.without_names(f"{message}\n{message}") == f"{left}\n{left}"
+
+
 def test_versions_are_read_once_and_again_when_packages_change(slicer, monkeypatch, tmp_path):
     from FlairSegLib import dependencies
 

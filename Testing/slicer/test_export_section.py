@@ -217,6 +217,19 @@ def test_packages_are_installed_when_first_used(panel, section, slicer, tmp_path
     assert not section.running
     assert "were not installed" in shown(section.ui.exportMessageLabel)
     assert not (tmp_path / "out").exists()
+    asked = []
+
+    def install(packages):
+        asked.append(packages)
+        if len(asked) == 1:
+            click(section.ui.exportButton)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dependencies, "ensurePackages", install)
+        click(section.ui.exportButton)
+    assert len(asked) == 1, "Slicer handles events while pip runs: a second click is no second start"
+    assert section.running
+    section.cancel()
     click(section.ui.pdfCheckBox)
     click(section.ui.exportButton)
     assert section.running, "the HTML report needs no such package"

@@ -169,11 +169,33 @@ def test_a_study_that_is_deleted_meanwhile_is_told(panel, section, loaded, slice
     assert "was deleted" in shown(section.ui.followMessageLabel)
 
 
+@pytest.mark.parametrize(("what", "says"), [("voxels", "changed while"), ("place", "was moved")])
+def test_a_study_that_changes_meanwhile_is_told_and_nothing_is_added(panel, section, loaded, slicer, what, says):
+    """The aligned copy had other voxels, or lay elsewhere, than what was registered."""
+    volume = loaded[1][0]
+    click(section.ui.followButton)
+    wait_until(lambda: section.ui.followStageLabel.text not in ("Starting...", "Reading the volume"), 120)
+    if what == "voxels":
+        array = slicer.util.arrayFromVolume(volume)
+        array[len(array) // 2] = 0
+        slicer.util.arrayFromVolumeModified(volume)
+    else:
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(motion()))
+        volume.SetAndObserveTransformNodeID(transform.GetID())
+    wait_until(lambda: not section.running, RUN_S)
+    assert says in shown(section.ui.followMessageLabel)
+    assert "again" in shown(section.ui.followMessageLabel)
+    assert section.followed is None
+    assert not [n for n in slicer.util.getNodesByClass("vtkMRMLNode") if n.GetAttribute("FlairSeg.followup")]
+
+
 def test_a_segmentation_goes_as_it_is_and_a_volume_alone(slicer, studies):
     from FlairSegLib.panel.follow_section import study_of
+    from FlairSegLib.volume_nodes import volume_from_node
 
     def taken(node, volume):
-        steps = study_of(node, volume)
+        steps = study_of(node, volume, volume_from_node(volume))
         while True:
             try:
                 next(steps)

@@ -138,6 +138,18 @@ def test_the_table_is_saved_whole_whatever_is_filtered(slicer, result, case, reg
     ]
     assert sum(row["class"] == "normal_wmh" for row in rows) == 2
     assert "Saved as" in result.panel.ui.lesionMessageLabel.text
+    # The dialog has asked whether "my table" may be replaced, not "my table.csv".
+    saved = (tmp_path / "my table.csv").read_bytes()
+    (tmp_path / "my table.csv").write_bytes(b"somebody's own")
+    slicer.app.messages.files += [str(path), str(tmp_path / "my table.csv"), str(tmp_path / "Study 1.2")]
+    click(result.panel.ui.saveTableButton)
+    assert "my table.csv already exists" in result.panel.ui.lesionMessageLabel.text
+    assert (tmp_path / "my table.csv").read_bytes() == b"somebody's own"
+    click(result.panel.ui.saveTableButton)
+    assert (tmp_path / "my table.csv").read_bytes() == saved
+    click(result.panel.ui.saveTableButton)
+    assert (tmp_path / "Study 1.2.csv").read_bytes() == saved
+    slicer.app.messages.reset()
     # A folder that cannot be written to is told, not raised.
     slicer.app.messages.files.append(str(tmp_path / "my table.csv" / "below a file.csv"))
     click(result.panel.ui.saveTableButton)

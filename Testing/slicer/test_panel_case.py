@@ -248,3 +248,26 @@ def test_what_the_selector_does_while_a_scene_is_read_is_nobodys_choice(panel, s
     assert ("Your choice" in shown(panel.ui.caseReasonLabel)) == chosen
     if not chosen:
         assert "says FLAIR" in shown(panel.ui.caseReasonLabel)
+
+
+def test_a_warning_about_a_transform_comes_and_goes_with_it(panel, slicer):
+    """It had stayed until another volume was chosen, and never came to a volume that was moved later."""
+    import vtk
+
+    node = add_volume(slicer, "FLAIR")
+    settle(panel)
+    assert "non-linear" not in shown(panel.ui.caseWarningLabel)
+    bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    warp = vtk.vtkThinPlateSplineTransform()
+    for points in (vtk.vtkPoints(), vtk.vtkPoints()):
+        for n in range(5):
+            points.InsertNextPoint(n, n * n, (n * 7) % 5)
+        (warp.SetSourceLandmarks if warp.GetSourceLandmarks() is None else warp.SetTargetLandmarks)(points)
+    warp.GetTargetLandmarks().SetPoint(2, 9, 9, 9)
+    bent.SetAndObserveTransformToParent(warp)
+    node.SetAndObserveTransformNodeID(bent.GetID())
+    settle(panel)
+    assert "non-linear transform" in shown(panel.ui.caseWarningLabel)
+    node.SetAndObserveTransformNodeID(None)
+    settle(panel)
+    assert "non-linear" not in shown(panel.ui.caseWarningLabel)

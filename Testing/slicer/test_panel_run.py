@@ -152,6 +152,27 @@ def test_missing_packages_are_asked_for_once_then_the_run_begins(panel, flair, s
     wait_until(lambda: not panel.run.running, 5)
 
 
+def test_a_double_click_while_packages_are_installed_starts_one_run(panel, flair, slicer, monkeypatch):
+    """Slicer handles events while pip runs: the second click came to a run that was not there yet."""
+    from FlairSegLib import dependencies
+
+    clicks = []
+
+    def install(device, beforeChange=None):
+        clicks.append(len(clicks))
+        if len(clicks) == 1:
+            click(panel.ui.segmentButton)
+
+    monkeypatch.setattr(dependencies, "ensure", install)
+    click(panel.ui.segmentButton)
+    assert clicks == [0]
+    assert panel.run.running
+    assert panel.ui.segmentButton.text == "Cancel"
+    assert shown(panel.ui.statusLabel) == "", "no error about a run that is under way"
+    click(panel.ui.segmentButton)
+    wait_until(lambda: not panel.run.running, 5)
+
+
 @pytest.mark.parametrize("why", ["declined", "offline"])
 def test_packages_that_cannot_be_installed_are_explained(panel, flair, slicer, monkeypatch, why):
     from FlairSegLib import dependencies

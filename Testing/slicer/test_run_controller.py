@@ -355,6 +355,27 @@ def test_slicers_own_python_is_preferred(slicer, monkeypatch, tmp_path):
     assert (folder / "flairseg" / "worker" / "__main__.py").is_file()
 
 
+def test_another_python_does_not_get_slicers_environment(slicer, monkeypatch, tmp_path):
+    """With the ``PYTHONHOME`` of Slicer it would end before it imports anything."""
+    from FlairSegLib import job
+    from PySide6.QtCore import QProcessEnvironment
+
+    start = QProcessEnvironment()
+    start.insert("PATH", "/usr/bin")
+    start.insert("PYTHONPATH", "/mine/modules")
+    monkeypatch.setattr(slicer.app, "startupEnvironment", lambda: start, raising=False)
+    monkeypatch.setattr(slicer.app, "slicerHome", str(tmp_path), raising=False)
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path / "lib" / "Python"))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "lib"))
+    for python in ("", sys.executable, str(tmp_path / "bin" / "PythonSlicer")):
+        assert job.environment(python)["PYTHONHOME"] == str(tmp_path / "lib" / "Python")
+    given = job.environment("/mine/bin/python3")
+    assert not {"PYTHONHOME", "LD_LIBRARY_PATH"} & set(given)
+    assert given["PATH"] == "/usr/bin"
+    assert given["PYTHONPATH"] == os.pathsep.join([str(job.PACKAGE_FOLDER), "/mine/modules"])
+    assert given["PYTHONUTF8"] == "1"
+
+
 def alive(pid: int | None) -> bool:
     if pid is None:
         return False

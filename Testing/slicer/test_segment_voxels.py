@@ -6,11 +6,11 @@ import gc
 
 import numpy as np
 import pytest
-from flairseg.labels import CLASSES
+from flairseg.labels import CLASSES, LESION, NORMAL_WMH
 
-from Testing.harness.interaction import press
-from Testing.slicer.helpers import labels_of
-from Testing.slicer.result_driver import MIDDLE, SMALL, segmented
+from Testing.harness.interaction import press, run_event_loop
+from Testing.slicer.helpers import labels_of, rigid
+from Testing.slicer.result_driver import MIDDLE, SMALL, head_with_lesions, segmented
 
 SHAPE = (8, 30, 40)
 
@@ -176,3 +176,80 @@ def test_what_is_noted_on_a_segment_is_told_to_nobody_and_edits_still_are(slicer
         raise RuntimeError
     segment.SetName("renamed")
     assert told
+
+
+@pytest.mark.parametrize(
+    ("degrees", "shift_mm"),
+    [((0, 0, 0), (0.0, 0.0, 15.0)), ((0, 0, 180), (0.0, -2.0, 5.0)), ((6, -3, 4), (3.0, -7.0, 11.0))],
+    ids=["by whole slices", "turned by 180 degrees", "by any registration"],
+)
+def test_what_was_drawn_on_a_moved_volume_is_counted_and_changed_where_it_was_drawn(
+    slicer, result, head, degrees, shift_mm
+):
+    """Slicer's editor draws in the world. Counted in the volume's own frame, labels were slices away from the image."""
+    from flairseg.image.geometry import VolumeGeometry
+    from FlairSegLib import segment_voxels
+
+    image, labels, _ = head_with_lesions(head)
+    volume = slicer.util.addVolumeFromArray(image.array, image.ijk_to_ras, "FLAIR")
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(rigid(degrees, shift_mm)))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    world = VolumeGeometry(labels.shape, rigid(degrees, shift_mm) @ image.ijk_to_ras)
+    layer = segment_voxels._image(labels, tuple(slice(0, n) for n in labels.shape), world)
+    for label_class in CLASSES:
+        node.GetSegmentation().AddSegment(segment_voxels.new_segment(label_class, layer), label_class.id)
+    np.testing.assert_array_equal(labels_of(slicer, node, volume), labels)
+    result.show(node, volume)
+    np.testing.assert_array_equal(result.panel.measured.labels, labels)
+    press("N")
+    anchor = result.panel.lesions.selected.anchor_ras
+    i, j, k, _one = np.rint(np.linalg.inv(world.ijk_to_ras) @ [*anchor, 1]).astype(int)
+    assert labels[k, j, i] == LESION, "the views go where the lesion is seen"
+    press("X")
+    result.settle()
+    changed = result.panel.measured.labels
+    assert np.unique(changed[changed != labels]).tolist() == [NORMAL_WMH]
+    np.testing.assert_array_equal(labels_of(slicer, node, volume), changed)
+    press("Ctrl+Z")
+    result.settle()
+    np.testing.assert_array_equal(labels_of(slicer, node, volume), labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "further"),
+    [
+        (("Lesions", "Lateral ventricles", "Normal WMH"), ("Lateral ventricles", "Normal WMH", "Lesions"), []),
+        (("Segment_1", "MS lesion"), (None, None, "MS lesion"), []),
+        (("lesion left", "lesion right", "Kidney"), (None, None, "lesion left"), ["lesion right"]),
+        (("Kidney lesion", "Plaque"), (None, None, "Plaque"), []),
+    ],
+)
+def test_segments_are_known_by_the_names_that_files_are_read_by(slicer, names, classes, further):
+    """The advice of messages ("Name the segments by structure") holds for what is in the scene, too."""
+    from FlairSegLib import segment_voxels
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    contents = node.GetSegmentation()
+    for name in names:
+        contents.AddEmptySegment("", name)
+    found = segment_voxels.segments_by_class(node)
+    assert (
+        tuple(contents.GetSegment(found[c.value]).GetName() if c.value in found else None for c in CLASSES) == classes
+    )
+    assert segment_voxels.further_segments(node) == further
+
+
+def test_a_second_segment_of_a_class_is_told_not_counted_in_silence(slicer, result, head):
+    """As the effect Islands leaves it: one segment for each lesion."""
+    _, node = segmented(slicer, head)
+    result.show(node)
+    assert result.panel.ui.resultMessageLabel.text == ""
+    node.GetSegmentation().AddEmptySegment("", "MS lesion_1")
+    run_event_loop(0.3)
+    result.settle()
+    assert result.panel.ui.resultMessageLabel.text.startswith("Not counted: MS lesion_1.")
+    assert result.panel.ui.resultMessageLabel.isVisible()

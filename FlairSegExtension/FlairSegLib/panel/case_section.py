@@ -49,6 +49,8 @@ class CaseSection(VTKObservationMixin):
         self._verdicts: dict[str, proposal.Verdict] = {}
         self._looks: dict[str, list[str]] = {}
         self._task = None
+        #: Volume whose transforms are watched.
+        self._watched = None
         self._settling = qt.QTimer()
         self._settling.setSingleShot(True)
         self._settling.setInterval(SETTLING_MS)
@@ -117,6 +119,7 @@ class CaseSection(VTKObservationMixin):
     def forget(self) -> None:
         """The scene is closing: nothing is chosen, nothing runs."""
         self._settling.stop()
+        self._watch(None)
         self._parameters = None
         self._verdicts, self._looks = {}, {}
         self._best = self._proposed = self._reason = ""
@@ -133,6 +136,15 @@ class CaseSection(VTKObservationMixin):
 
     def _scene_changed(self, caller=None, event=None) -> None:
         self._settling.start()
+
+    def _watch(self, node) -> None:
+        """Look at the volume again when it is put under a transform, or taken from below one."""
+        event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        if self._watched is not None:
+            self.removeObserver(self._watched, event, self._scene_changed)
+        self._watched = node
+        if node is not None:
+            self.addObserver(node, event, self._scene_changed)
 
     def _scene_loads(self, caller=None, event=None) -> None:
         self._loading = True
@@ -164,6 +176,7 @@ class CaseSection(VTKObservationMixin):
         if self._parameters is None:
             return
         node = self.volumeNode
+        self._watch(node)
         # What the parameters brought (a loaded scene, another panel) was chosen before, or proposed.
         from_user = not self._proposing and not self._loading and not _same(node, self._parameters.inputVolume)
         if from_user:
@@ -254,6 +267,7 @@ def _same(one, other) -> bool:
 
 
 def _state(node) -> str:
-    """A volume and its voxels: changes when either does."""
-    image = node.GetImageData()
-    return f"{node.GetID()} {image.GetMTime() if image is not None else 0}"
+    """A volume, its voxels and whether transforms bend it: changes when one of them does."""
+    image, transform = node.GetImageData(), node.GetParentTransformNode()
+    bent = transform is not None and not transform.IsTransformToWorldLinear()
+    return f"{node.GetID()} {image.GetMTime() if image is not None else 0} {bent}"

@@ -26,6 +26,8 @@ from .task_section import TaskSection
 from .versions import volume_of
 
 if TYPE_CHECKING:
+    from flairseg.image.volume import Volume
+
     from .case_section import CaseSection
     from .model_section import ModelSection
 
@@ -174,15 +176,21 @@ class FollowSection(TaskSection, VTKObservationMixin):
         kept = kept_answers.kept_regions_of(volumes[-1])
         title = _("{previous} to {present}").format(previous=volumes[0].GetName(), present=volumes[1].GetName())
 
+        taken = []
+
         def take() -> Steps:
             studies = []
             for node, volume in zip(chosen, volumes, strict=True):
-                studies.append((yield from study_of(node, volume)))
+                taken.append((yield from volume_nodes.take_volume(volume)))
+                studies.append((yield from study_of(node, volume, taken[-1].volume)))
             found = (yield from in_thread(kept.answer)) if kept is not None else None
             regions = None if found is None else found.full_labels()
             return FollowRequest(studies, model, device, regions, in_use)
 
         def receive(answer: FollowAnswer) -> Steps:
+            # The aligned copies share the voxels of the studies, and start from where these are.
+            for one, volume in zip(taken, volumes, strict=True):
+                yield from volume_nodes.check_in_place(one, volume)
             nodes = yield from change_nodes.add_nodes(
                 volumes, answer.to_halfway, answer.ijk_to_ras, answer.difference, answer.change, title
             )
@@ -281,8 +289,8 @@ class FollowSection(TaskSection, VTKObservationMixin):
         self.update()
 
 
-def study_of(node, volume_node) -> Steps:
-    """Steps that copy a study out of the scene.
+def study_of(node, volume_node, volume: Volume) -> Steps:
+    """Steps that copy the labels of a study out of the scene.
 
     Parameters
     ----------
@@ -290,12 +298,13 @@ def study_of(node, volume_node) -> Steps:
         A segmentation is taken as it is: corrected, accepted, or the model's own.
     volume_node : vtkMRMLScalarVolumeNode
         Its FLAIR.
+    volume : Volume
+        Its voxels.
 
     Returns
     -------
     FollowStudy
     """
-    taken = yield from volume_nodes.take_volume(volume_node)
     date, labels = dicom_source.study_date(volume_node), None
     if node is not volume_node:
         grid = segment_voxels.grid_of(node, volume_node)
@@ -306,7 +315,7 @@ def study_of(node, volume_node) -> Steps:
             )
         snapshot = segment_voxels.snapshot(node, volume_node, grid)
         labels = yield from in_thread(snapshot.labels)
-    return FollowStudy(taken.volume, date, labels)
+    return FollowStudy(volume, date, labels)
 
 
 def headline(record: dict[str, Any]) -> str:

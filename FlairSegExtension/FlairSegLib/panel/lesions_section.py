@@ -348,7 +348,14 @@ class LesionsSection:
         )
         if not chosen:
             return
-        path = Path(chosen) if Path(chosen).suffix else Path(f"{chosen}.csv")
+        path = Path(chosen)
+        if path.suffix.lower() != ".csv":
+            path = path.with_name(f"{path.name}.csv")
+            if path.exists():
+                # The dialog asked about a file of another name.
+                text = _("Not saved: {name} already exists. Choose it in the dialog to replace it.")
+                messages.show(self.ui.lesionMessageLabel, messages.ERROR, text.format(name=path.name))
+                return
         try:
             with all_or_none(path.parent, [path.name], replace=[path.name]) as folder:
                 (folder / path.name).write_text(measured.table_text(self._case()), encoding="utf-8", newline="")

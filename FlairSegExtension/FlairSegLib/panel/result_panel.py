@@ -291,6 +291,8 @@ class ResultPanel(VTKObservationMixin):
         if self._task is not None:
             self._again = True
             return
+        # The volume may have been put under another transform since.
+        self._grid = segment_voxels.grid_of(self._node, self._volume) or self._grid
         taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
         kept, stored, thresholds = self._kept, self._stored, kept_answers.lesion_thresholds_of(self._node)
         kept_regions = kept_answers.kept_regions_of(self._volume)
@@ -319,6 +321,7 @@ class ResultPanel(VTKObservationMixin):
             self._note_edits()
             self.result.measured(measured)
             self._show_summary()
+            self._show_message()
             self.lesions.measured(measured)
         if not self._settling.isActive() and self._task is None:
             self.verdict.measured(measured)
@@ -433,6 +436,13 @@ class ResultPanel(VTKObservationMixin):
             text = _("This segmentation has no grid. Load the FLAIR that it was drawn on.")
         elif node is not None and node.GetAttribute("FlairSeg.warnings"):
             text = node.GetAttribute("FlairSeg.warnings")
+        further = segment_voxels.further_segments(node) if node is not None else []
+        if further:
+            told = _(
+                "Not counted: {names}. Another segment is of the same class; merge them (effect Logical operators,"
+                " Add)."
+            )
+            text = "\n".join([*([text] if text else []), told.format(names=", ".join(further))])
         messages.show(self.ui.resultMessageLabel, messages.WARNING, text)
 
     # The scene

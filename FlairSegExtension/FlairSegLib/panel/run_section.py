@@ -66,7 +66,7 @@ class RunSection:
         self._slices = 0
         self._expected: float | None = None
         self._error: FlairSegError | None = None
-        self._cancelling = self._closed = self._entered = False
+        self._cancelling = self._closed = self._entered = self._starting = False
         self._model_id = ""
         self._requested = settings.AUTOMATIC
         self._shortcuts = Shortcuts({keys.SEGMENT: self.start, keys.CANCEL: self.cancel})
@@ -95,9 +95,17 @@ class RunSection:
 
     def start(self) -> None:
         """Segment the selected volume; obstacles are shown in the panel."""
-        if self.running or self._case.refusal or self._model.card is None:
+        if self.running or self._starting or self._case.refusal or self._model.card is None:
             self.update()
             return
+        # Slicer handles events while packages are installed: a second click is no second start.
+        self._starting = True
+        try:
+            self._start()
+        finally:
+            self._starting = False
+
+    def _start(self) -> None:
         node, device = self._case.volumeNode, self._model.device
         try:
             if dependencies.missing(device) or len(dependencies.installedFlavours()) > 1:

@@ -41,7 +41,7 @@ class TaskSection(ABC):
             getattr(ui, f"{prefix}{part}") for part in ("Button", "ProgressBar", "StageLabel", "MessageLabel")
         )
         self._title, self._tip = self._button.text, tip
-        self._closed = False
+        self._closed = self._starting = False
         self.controller = TaskController(
             onProgress=self._progressed,
             onFinished=self._finished,
@@ -58,17 +58,23 @@ class TaskSection(ABC):
 
     def start(self) -> None:
         """Start; obstacles are shown in the panel."""
-        refusal = "" if self.running else self._refusal()
-        if self.running or refusal:
+        if self.running or self._starting:
             self.update()
-            if refusal:
-                messages.show(self._message, messages.WARNING, refusal)
             return
+        refusal = self._refusal()
+        if refusal:
+            self.update()
+            messages.show(self._message, messages.WARNING, refusal)
+            return
+        # Slicer handles events while packages are installed: a second click is no second start.
+        self._starting = True
         try:
             self._begin()
         except FlairSegError as error:
             self._failed(error)
             return
+        finally:
+            self._starting = False
         self._button.setText(_("Cancel"))
         self._button.setToolTip(_("Stop; nothing is added to the scene"))
         self._bar.setValue(0)

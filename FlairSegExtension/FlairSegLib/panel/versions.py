@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import slicer
 
 from .. import segment_tags, segment_voxels
-
-if TYPE_CHECKING:
-    pass
-
-#: Node references of the bridge, the surest first.
-_INPUT_ROLE = "FlairSeg.input"
 
 
 def volume_of(node):
     """The FLAIR of a segmentation: the one it names, else the one loaded volume on the same grid; None if unknown."""
     if node is None:
         return None
-    for role in (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()):
+    for role in (segment_voxels.INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()):
         volume = node.GetNodeReference(role)
         if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") and volume.GetImageData() is not None:
             return volume
@@ -32,7 +24,7 @@ def volume_of(node):
         if volume.GetAttribute(segment_tags.FOLLOWUP):
             continue
         own = segment_voxels.grid_of(node, volume)
-        if own.matches(grid):
+        if own is not None and own.matches(grid):
             return volume
     return None
 
@@ -56,5 +48,5 @@ def seconds_of(node) -> float:
 
 
 def _names(node, volume) -> bool:
-    roles = (_INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole())
+    roles = (segment_voxels.INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole())
     return any(node.GetNodeReferenceID(role) == volume.GetID() for role in roles)

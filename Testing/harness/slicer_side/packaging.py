@@ -88,17 +88,25 @@ def pip_ensure(
     return pip_install([str(requirement) for requirement in missing], constraints=constraints)
 
 
+def _fail() -> None:
+    """Raise what a test wants. As Slicer does, pip's output is printed and is not in the exception."""
+    failure = recorder.failure
+    if isinstance(failure, subprocess.CalledProcessError):
+        print(failure.output or "", end="\n" if failure.output else "")
+        failure = subprocess.CalledProcessError(failure.returncode, "pip install")
+    if failure is not None:
+        raise failure
+
+
 def pip_install(requirements, **kwargs):
-    if recorder.failure is not None:
-        raise recorder.failure
+    _fail()
     names = [str(requirement) for requirement in _requirements(requirements)]
     recorder.installed.append(names)
     recorder.missing -= {Requirement(name).name for name in names}
 
 
 def pip_uninstall(requirements, **kwargs):
-    if recorder.failure is not None:
-        raise recorder.failure
+    _fail()
     recorder.uninstalled.append([str(requirement) for requirement in _requirements(requirements)])
 
 
