@@ -105,16 +105,26 @@ def grid_of(node, volume_node=None) -> VolumeGeometry | None:
     """The grid on which a segmentation is read and edited: its volume's, else its own; None if it has neither.
 
     In the frame of the segmentation node: transforms above both of them are not part of it. What was drawn on a moved
-    volume lies where the volume was seen; a result of FlairSeg belongs to the voxels of its volume, wherever these go.
+    volume is where the volume was seen. A result of FlairSeg belongs to the voxels of its volume, also where that was
+    moved and the result was not.
     """
+    if volume_node is None or volume_node.GetImageData() is None:
+        return _own_grid(node)
     matrix = vtk.vtkMatrix4x4()
-    if volume_node is not None and volume_node.GetImageData() is not None:
-        volume_node.GetIJKToRASMatrix(matrix)
-        shape = tuple(reversed(volume_node.GetImageData().GetDimensions()))
-        local = slicer.util.arrayFromVTKMatrix(matrix)
-        if node.GetNodeReferenceID(INPUT_ROLE) != volume_node.GetID():
-            local = _between(volume_node, node) @ local
+    volume_node.GetIJKToRASMatrix(matrix)
+    local = slicer.util.arrayFromVTKMatrix(matrix)
+    shape = tuple(reversed(volume_node.GetImageData().GetDimensions()))
+    if volume_node.GetParentTransformNode() is node.GetParentTransformNode():
         return _grid(shape, local)
+    seen = _grid(shape, _between(volume_node, node) @ local)
+    if node.GetNodeReferenceID(INPUT_ROLE) != volume_node.GetID():
+        return seen
+    own = _own_grid(node)
+    return seen if own is not None and seen is not None and own.matches(seen) else _grid(shape, local)
+
+
+def _own_grid(node) -> VolumeGeometry | None:
+    """The reference geometry of a segmentation node; None if it has none."""
     geometry = node.GetSegmentation().GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     )
@@ -129,7 +139,7 @@ def _between(source, target) -> np.ndarray:
     """From the frame of one node into that of another, 4 x 4, mm; the identity where that is not linear."""
     above, other = source.GetParentTransformNode(), target.GetParentTransformNode()
     matrix = vtk.vtkMatrix4x4()
-    if above is not other and not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(above, other, matrix):
+    if not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(above, other, matrix):
         matrix.Identity()
     return slicer.util.arrayFromVTKMatrix(matrix)
 

@@ -9,7 +9,7 @@ import pytest
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
 
-from Testing.harness.interaction import EventLoopProbe, click, press, wait_until
+from Testing.harness.interaction import EventLoopProbe, click, press, run_event_loop, wait_until
 from Testing.slicer.queue_driver import LEFT_HANDED, write_result
 
 CASE, EXPECTED, LESIONS, ML, STATE = range(5)
@@ -451,6 +451,49 @@ def test_the_tab_lives_in_the_module(slicer, main_window, load_module, results, 
     assert tab.loader.current is None
     window.moduleSelector().selectModule("")
     assert not tab.shortcuts.bound
+
+
+def test_segment_takes_the_case_along_whatever_was_chosen_there(slicer, main_window, load_module, results, no_worker):
+    """The button's tooltip says "with this image"; a volume that was chosen before had stayed chosen."""
+    for path in results.glob("case-b?*"):
+        if path.name != "case-b.nii.gz":
+            path.unlink()
+    segmentation = load_module("FlairSeg").widgetRepresentation().self()
+    tab = load_module("FlairSegReview").widgetRepresentation().self().queue
+    window = main_window("FlairSeg")
+    noise = np.random.default_rng(0).normal(500, 9, (9, 30, 30))
+    other = slicer.util.addVolumeFromArray(noise, name="FLAIR of another")
+    run_event_loop(0.4)
+    segmentation.ui.inputSelector.setCurrentNode(None)
+    segmentation.ui.inputSelector.setCurrentNode(other)
+    window.moduleSelector().selectModule("FlairSegReview")
+    tab.ui.sourceEdit.setCurrentPath(str(results))
+    click(tab.ui.listButton)
+    wait_until(lambda: not tab.busy)
+    tab.open(tab.cases.find("case-b"))
+    wait_until(lambda: not tab.busy)
+    click(tab.ui.segmentButton)
+    run_event_loop(0.4)
+    assert slicer.util.selectedModule() == "FlairSeg"
+    assert segmentation.case.volumeNode is tab.loader.current.volume
+    assert segmentation.ui.caseReasonLabel.text.startswith("Your choice")
+
+
+def test_what_fails_while_a_case_is_filled_in_is_told_once(queue, results, monkeypatch):
+    """A slot that raised was called again at each turn of the event loop."""
+    from FlairSegLib import scene_bridge
+
+    def fails(*arguments, **keywords):
+        yield 0.1
+        raise KeyError("no such segment")
+
+    queue.list(results)
+    monkeypatch.setattr(scene_bridge, "segmentation_steps", fails)
+    queue.tab.open(queue.tab.cases.find("case-a"))
+    wait_until(lambda: not queue.tab.busy, 20)
+    assert "case-a cannot be loaded" in queue.ui.queueMessageLabel.text
+    assert queue.tab.loader.current is None
+    assert not queue.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
 
 
 def test_no_name_is_left_in_the_widgets_when_another_tab_is_shown(queue, results, tmp_path):

@@ -219,6 +219,24 @@ def test_what_was_drawn_on_a_moved_volume_is_counted_and_changed_where_it_was_dr
     np.testing.assert_array_equal(labels_of(slicer, node, volume), labels)
 
 
+@pytest.mark.parametrize("how", ["moved", "hardened"])
+def test_a_result_stays_on_the_voxels_of_its_volume_whatever_happens_to_that_alone(slicer, result, head, how):
+    """Under a transform that the result is not under, or with one hardened that the result is still under."""
+    _image, labels, _ = head_with_lesions(head)
+    volume, node = segmented(slicer, head)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(rigid((6, -3, 4), (3.0, -7.0, 15.0))))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    if how == "hardened":
+        node.SetAndObserveTransformNodeID(transform.GetID())
+        volume.HardenTransform()
+        assert volume.GetParentTransformNode() is None
+    result.show(node)
+    np.testing.assert_array_equal(result.panel.measured.labels, labels)
+    assert result.panel.measured.edits == {1: (0, 0), 2: (0, 0), 3: (0, 0)}
+    assert all(lesion.mean_probability is not None for lesion in result.panel.lesions.rows)
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "further"),
     [

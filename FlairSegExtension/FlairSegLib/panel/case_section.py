@@ -116,6 +116,15 @@ class CaseSection(VTKObservationMixin):
         self._show()
         self._on_changed()
 
+    def choose(self, node) -> None:
+        """Choose a volume for the user, who asked for it in another module."""
+        if self._parameters is None:
+            return
+        self._parameters.inputVolume = node
+        self._parameters.inputChosen = True
+        self._select(node)
+        self.propose()
+
     def forget(self) -> None:
         """The scene is closing: nothing is chosen, nothing runs."""
         self._settling.stop()

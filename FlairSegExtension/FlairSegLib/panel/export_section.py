@@ -85,10 +85,11 @@ class ExportSection(TaskSection):
         if self._closed:
             return
         ui = self.ui
-        dicom = DICOM in self.wanted
-        known = bool(dicom_source.files(self._volume()))
+        # Slicer's database is asked for each file of the series: not before it matters.
+        asked = DICOM in self.wanted and not ui.exportCollapsibleButton.collapsed
+        unknown = asked and not dicom_source.files(self._volume())
         for widget in (ui.sourceLabel, ui.sourceEdit):
-            widget.setVisible(dicom and not known and not ui.exportCollapsibleButton.collapsed)
+            widget.setVisible(unknown)
         for widget in (ui.keyLabel, ui.keyEdit):
             widget.setVisible(bool(ui.pseudonymiseCheckBox.checked) and not ui.exportCollapsibleButton.collapsed)
         super().update()

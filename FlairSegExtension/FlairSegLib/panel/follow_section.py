@@ -89,6 +89,12 @@ class FollowSection(TaskSection, VTKObservationMixin):
         table = ui.changeTable
         table.setColumnCount(6)
         table.setHorizontalHeaderLabels([_("No."), _("State"), _("Before"), _("Now"), _("%"), _("Region")])
+        for column, tip in (
+            (_BEFORE, _("Volume in the previous study, ml")),
+            (_NOW, _("Volume in the present study, ml")),
+            (_CHANGE, _("Change of the volume, %")),
+        ):
+            table.horizontalHeaderItem(column).setToolTip(tip)
         table.verticalHeader().setVisible(False)
         header = table.horizontalHeader()
         header.setHighlightSections(False)

@@ -218,7 +218,7 @@ class CaseLoader:
             self._steps = self._volume = None
             self.current = done.value
             self._on_loaded(self.current)
-        except (FlairSegError, RuntimeError, ValueError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - a slot of a timer that would call it again at once
             self._failed(error)
 
     def _fill(self, files: CaseFiles, difference: tuple | None) -> Generator[float, None, LoadedCase]:

@@ -70,7 +70,7 @@ class QueueTab:
         self.ui.keepButton.clicked.connect(lambda checked=False: self._answer(self.loader.release))
         self.ui.discardButton.clicked.connect(lambda checked=False: self._answer(self.loader.remove))
         self.ui.stayButton.clicked.connect(lambda checked=False: self._stay())
-        self.ui.segmentButton.clicked.connect(lambda checked=False: slicer.util.selectModule("FlairSeg"))
+        self.ui.segmentButton.clicked.connect(lambda checked=False: self._segment())
         self.shortcuts = Shortcuts({"Ctrl+Return": self.next, "Ctrl+Enter": self.next})
         self._waiting = qt.QTimer()
         self._waiting.setSingleShot(True)
@@ -193,6 +193,14 @@ class QueueTab:
         self._update()
 
     # The open case
+
+    def _segment(self) -> None:
+        """Go to the module FLAIR Segmentation with this image, whatever was chosen there."""
+        current, module = self.loader.current, getattr(slicer.modules, "flairseg", None)
+        slicer.util.selectModule("FlairSeg")
+        panel = module.widgetRepresentation().self() if module is not None else None
+        if current is not None and panel is not None and panel.built:
+            panel.case.choose(current.volume)
 
     def _load(self, case: str) -> None:
         # As it is listed now: leaving the case before may have changed what is known.
