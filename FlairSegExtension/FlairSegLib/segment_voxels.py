@@ -13,11 +13,12 @@ import numpy as np
 import slicer
 import vtk
 import vtk.util.numpy_support
-from flairseg.errors import InvalidGeometryError
+from flairseg.errors import InvalidGeometryError, UnsupportedImageError
 from flairseg.image.geometry import Placement, VolumeGeometry
 from flairseg.io.segment_names import class_of_name
 from flairseg.labels import BACKGROUND, CLASS_BY_ID, CLASSES, NUMBER_OF_CLASSES, LabelClass
 from flairseg.lesions.boxes import Box
+from slicer.i18n import tr as _
 
 #: Node reference of a segmentation to the volume that it was made of.
 INPUT_ROLE = "FlairSeg.input"
@@ -165,8 +166,14 @@ def snapshot(node, volume_node, grid: VolumeGeometry) -> Snapshot:
     """Copy what is needed to know the label of each voxel.
 
     Layers on the grid are copied as stored; others are resampled onto the volume by Slicer.
+
+    Raises
+    ------
+    UnsupportedImageError
+        Surfaces, contours or fractions are the source of the segments: there are no voxels, or none that edits keep.
     """
     contents = node.GetSegmentation()
+    _check_source(node)
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     layers: dict[str, tuple] = {}
     other = []
@@ -188,6 +195,20 @@ def snapshot(node, volume_node, grid: VolumeGeometry) -> Snapshot:
             layers[key] = (placement.arrange(_voxels(image)).copy(), placement.start, {})
         layers[key][2][int(segment.GetLabelValue())] = value
     return Snapshot(grid, [*layers.values(), *other])
+
+
+def _check_source(node) -> None:
+    """Refuse a segmentation whose voxels are missing or derived; an empty one is fine."""
+    contents = node.GetSegmentation()
+    source = contents.GetSourceRepresentationName()
+    wanted = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if source != wanted and contents.GetNumberOfSegments():
+        raise UnsupportedImageError(
+            _("'{name}' is stored as {kind}, not as voxels: nothing can be counted.").format(
+                name=node.GetName(), kind=source.lower()
+            ),
+            _("In the module Segmentations, section Representations, make Binary labelmap the source."),
+        )
 
 
 def new_segment(label_class: LabelClass, layer, tags: Mapping[str, str] | None = None):

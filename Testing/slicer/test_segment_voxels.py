@@ -271,3 +271,28 @@ def test_a_second_segment_of_a_class_is_told_not_counted_in_silence(slicer, resu
     result.settle()
     assert result.panel.ui.resultMessageLabel.text.startswith("Not counted: MS lesion_1.")
     assert result.panel.ui.resultMessageLabel.isVisible()
+
+
+def test_segments_without_voxels_are_refused_not_counted_as_none(slicer, result, head):
+    """From an STL file or contours: the panel had said "0 lesions, 0.00 ml", and could accept an empty mask."""
+    _, node = segmented(slicer, head)
+    result.show(node)
+    contents = node.GetSegmentation()
+    names = slicer.vtkSegmentationConverter
+    surface = names.GetSegmentationClosedSurfaceRepresentationName()
+    voxels = names.GetSegmentationBinaryLabelmapRepresentationName()
+    node.CreateClosedSurfaceRepresentation()
+    contents.SetSourceRepresentationName(surface)
+    contents.RemoveRepresentation(voxels)
+    result.show(node)
+    ui = result.panel.ui
+    assert "is stored as closed surface, not as voxels" in ui.resultMessageLabel.text
+    assert "make Binary labelmap the source" in ui.resultMessageLabel.text
+    assert ui.summaryLabel.text == "Not counted."
+    assert not ui.acceptButton.enabled
+    assert result.numbers() == []
+    node.CreateBinaryLabelmapRepresentation()
+    contents.SetSourceRepresentationName(voxels)
+    result.show(node)
+    assert result.numbers() == [1, 2, 3]
+    assert ui.resultMessageLabel.text == ""

@@ -293,7 +293,11 @@ class ResultPanel(VTKObservationMixin):
             return
         # The volume may have been put under another transform since.
         self._grid = segment_voxels.grid_of(self._node, self._volume) or self._grid
-        taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
+        try:
+            taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
+        except FlairSegError as error:
+            self._failed(error)
+            return
         kept, stored, thresholds = self._kept, self._stored, kept_answers.lesion_thresholds_of(self._node)
         kept_regions = kept_answers.kept_regions_of(self._volume)
         previous = self._measured.regions if self._measured is not None else None
@@ -339,6 +343,9 @@ class ResultPanel(VTKObservationMixin):
             else _("It could not be measured: {error}.").format(error=phrasing.text(error))
         )
         messages.show(self.ui.resultMessageLabel, messages.ERROR, text)
+        if self._measured is None:
+            self.ui.summaryLabel.setText(_("Not counted."))
+            messages.quiet(self.ui.lesionMessageLabel, "")
 
     def _stop_counting(self) -> None:
         self._settling.stop()
