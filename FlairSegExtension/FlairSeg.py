@@ -79,6 +79,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._sections = []
         self.sliceLayout = None
+        self._entered, self._picking = False, None
         #: Whether the panel is whole, and what kept it from being so.
         self.built, self.buildError = False, None
 
@@ -94,6 +95,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.built = True
 
     def _build(self) -> None:
+        import qt
         from FlairSegLib.panel.case_section import CaseSection
         from FlairSegLib.panel.further_panel import FurtherPanel
         from FlairSegLib.panel.model_section import ModelSection
@@ -121,6 +123,11 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.result.result.onSurface = lambda shown: self.sliceLayout.back() if shown else None
         self.result.verdict.onFolder = self.settings.refresh
         self._sections = [self.case, self.run, self.result, self.further]
+        # Once the selector and the parameters agree: each parameter that is set sets the selector.
+        self._picking = qt.QTimer()
+        self._picking.setSingleShot(True)
+        self._picking.setInterval(0)
+        self._picking.timeout.connect(self._pickUp)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._sceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._sceneEndClose)
@@ -131,6 +138,8 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The panel goes: the run ends, nothing keeps observing the scene."""
         self._setParameterNode(None)
         self.removeObservers()
+        if self._picking is not None:
+            self._picking.stop()
         for section in self._sections:
             section.cleanup()
         self._sections = []
@@ -141,14 +150,17 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The panel is shown."""
         if not self.built:
             return
+        self._entered = True
         self._initializeParameterNode()
         self.model.enter()
         self.run.enter()
         self.result.enter()
         self.further.enter()
+        self._picking.start()
 
     def exit(self) -> None:
         """Another module is shown."""
+        self._entered = False
         if not self.built:
             return
         self.run.exit()
@@ -197,6 +209,17 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.model.setSlices(self.case.slices)
             self.run.update()
             self.further.update()
+            self._picking.start()
+
+    def _pickUp(self) -> None:
+        """Show a segmentation of the chosen FLAIR that was loaded from a file; what is shown already stays."""
+        from FlairSegLib.panel.versions import newest_of
+
+        if not self._entered or self._parameterNode is None or self.run.running:
+            return
+        if self.result.segmentationNode is None and (node := newest_of(self.case.volumeNode)) is not None:
+            self._parameterNode.segmentation = node
+            self.result.setSegmentation(node, self.case.volumeNode)
 
     def _finished(self, segmentationNode) -> None:
         if self._parameterNode is not None:

@@ -6,9 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from flairseg.labels import LESION
 
 from Testing.harness.interaction import click, wait_until
+from Testing.slicer.helpers import stored_as
 from Testing.slicer.panel_driver import add_volume, settle, shown
+from Testing.slicer.result_driver import segmented
 
 
 @pytest.fixture
@@ -271,3 +274,61 @@ def test_a_warning_about_a_transform_comes_and_goes_with_it(panel, slicer):
     node.SetAndObserveTransformNodeID(None)
     settle(panel)
     assert "non-linear" not in shown(panel.ui.caseWarningLabel)
+
+
+@pytest.mark.parametrize(("codes", "first"), [("RAS", "image"), ("LAS", "segmentation")])
+def test_a_segmentation_of_the_command_line_is_picked_up(panel, slicer, head, model, tmp_path, codes, first):
+    """As documented: drag it into Slicer, load the FLAIR. There had been no way to get it into the panel."""
+    import SimpleITK as sitk
+    from flairseg.image.volume import Volume, volume_to_sitk
+    from flairseg.lesions.components import find_lesions
+    from flairseg.segmentation.pipeline import segment
+    from flairseg.segmentation.writing import write_segmentation
+
+    array, matrix = stored_as(head[0].array, head[0].ijk_to_ras, codes)
+    path = tmp_path / "p1_flair.nii.gz"
+    sitk.WriteImage(volume_to_sitk(Volume(np.ascontiguousarray(array), matrix)), str(path))
+    case = segment(path, model, "cpu")
+    written = write_segmentation(case, tmp_path / "out")["segmentation"]
+    # Another image, on a grid of its own, and a segmentation of something else.
+    add_volume(slicer, "T1")
+    kidney = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "kidney")
+    kidney.CreateDefaultDisplayNodes()
+    kidney.GetSegmentation().AddEmptySegment("", "Kidney")
+    settle(panel)
+    assert panel.result.segmentationNode is None
+    loaders = {
+        "image": lambda: slicer.util.loadVolume(str(path)),
+        "segmentation": lambda: slicer.util.loadSegmentation(str(written)),
+    }
+    order = sorted(loaders, key=lambda name: name != first)
+    loaded = {name: loaders[name]() for name in order}
+    settle(panel)
+    wait_until(lambda: not panel.result.busy, 30)
+    assert panel.case.volumeNode is loaded["image"]
+    assert panel.result.segmentationNode is loaded["segmentation"]
+    assert panel.result.volumeNode is loaded["image"]
+    lesions = find_lesions(case.labels, case.volume.ijk_to_ras).lesions
+    assert panel.result.measured.count(LESION) == len(lesions) > 0
+    assert panel.result.ui.acceptButton.enabled
+    # What is shown stays, whatever is loaded afterwards.
+    again = slicer.util.loadSegmentation(str(written))
+    settle(panel)
+    assert panel.result.segmentationNode is loaded["segmentation"]
+    assert again.GetDisplayNode().GetVisibility()
+
+
+def test_hidden_results_and_those_of_another_image_are_not_picked_up(panel, slicer, head):
+    volume, node = segmented(slicer, head)
+    node.GetDisplayNode().SetVisibility(False)
+    settle(panel)
+    assert panel.case.volumeNode is volume
+    assert panel.result.segmentationNode is None, "one of several that were compared"
+    node.GetDisplayNode().SetVisibility(True)
+    panel.exit()
+    panel._selectionChanged()
+    settle(panel)
+    assert panel.result.segmentationNode is None, "another module is shown"
+    panel.enter()
+    settle(panel)
+    assert panel.result.segmentationNode is node

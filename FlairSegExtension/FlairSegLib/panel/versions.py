@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import slicer
 
 from .. import segment_tags, segment_voxels
+
+if TYPE_CHECKING:
+    from flairseg.image.geometry import VolumeGeometry
 
 
 def volume_of(node):
     """The FLAIR of a segmentation: the one it names, else the one loaded volume on the same grid; None if unknown."""
     if node is None:
         return None
-    for role in (segment_voxels.INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()):
+    for role in _roles(node):
         volume = node.GetNodeReference(role)
         if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") and volume.GetImageData() is not None:
             return volume
@@ -23,9 +28,25 @@ def volume_of(node):
             continue
         if volume.GetAttribute(segment_tags.FOLLOWUP):
             continue
-        own = segment_voxels.grid_of(node, volume)
-        if own is not None and own.matches(grid):
+        if _same_voxels(segment_voxels.grid_of(node, volume), grid):
             return volume
+    return None
+
+
+def newest_of(volume):
+    """The segmentation of a FLAIR that was loaded or made last, of those that are seen; None if there is none.
+
+    By its reference to the volume, else by its grid: one that came from a file names no volume.
+    """
+    for node in reversed(slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if volume is not None else []):
+        if node.GetHideFromEditors() or node.GetAttribute(segment_tags.FOLLOWUP) or not _seen(node):
+            continue
+        if not segment_voxels.segments_by_class(node):
+            continue
+        named = next((v for v in map(node.GetNodeReference, _roles(node)) if v is not None), None)
+        fits = _same_voxels(segment_voxels.grid_of(node, volume), segment_voxels.grid_of(node))
+        if named is volume or (named is None and fits):
+            return node
     return None
 
 
@@ -48,5 +69,22 @@ def seconds_of(node) -> float:
 
 
 def _names(node, volume) -> bool:
-    roles = (segment_voxels.INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole())
-    return any(node.GetNodeReferenceID(role) == volume.GetID() for role in roles)
+    return any(node.GetNodeReferenceID(role) == volume.GetID() for role in _roles(node))
+
+
+def _roles(node) -> tuple[str, str]:
+    """References of a segmentation to its volume, the surest first."""
+    return segment_voxels.INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()
+
+
+def _seen(node) -> bool:
+    display = node.GetDisplayNode()
+    return display is not None and bool(display.GetVisibility())
+
+
+def _same_voxels(one: VolumeGeometry | None, other: VolumeGeometry | None) -> bool:
+    """Whether two grids have the same voxels, in whatever order their files store them."""
+    if one is None or other is None or not one.voxel_volume_mm3:
+        return False
+    placed = one.locate(other)
+    return placed is not None and placed.start == (0, 0, 0) and placed.shape == one.shape
