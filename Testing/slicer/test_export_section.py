@@ -52,8 +52,7 @@ def series(tmp_path):
 @pytest.fixture
 def section(panel, slicer, series):
     """The section, opened, with an accepted result whose volume was loaded from the series by the DICOM module."""
-    from FlairSegLib import kept_answers, scene_bridge
-    from FlairSegLib.panel import verdict_section
+    from FlairSegLib import kept_answers, scene_bridge, verdict_notes
 
     _, volume, labels = series
     node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, "5: FLAIR axial")
@@ -66,13 +65,13 @@ def section(panel, slicer, series):
     codes = np.full(labels.shape, WHITE_MATTER, np.uint8)
     regions = RegionMap(codes, codes > 0, True, None, np.eye(4), volume.spacing, 0)
     kept_answers.keep_regions(node, pack_regions(regions))
-    verdict_section._note(
+    verdict_notes.note(
         segmentation,
         "accepted_after_edits",
         {
-            verdict_section.READER: "Dr. R01",
-            verdict_section.SAVED_AT: "2026-05-06T07:08:09+00:00",
-            verdict_section.SAVED_AS: "5_FLAIR/v002",
+            verdict_notes.READER: "Dr. R01",
+            verdict_notes.SAVED_AT: "2026-05-06T07:08:09+00:00",
+            verdict_notes.SAVED_AS: "5_FLAIR/v002",
         },
     )
     settle(panel)

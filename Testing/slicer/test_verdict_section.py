@@ -356,7 +356,7 @@ def edit_elsewhere(slicer, node, volume) -> None:
 
 def test_a_verdict_does_not_outlive_an_edit_in_another_module(slicer, result, case):
     """Reports would call a segmentation accepted that nobody has judged."""
-    from FlairSegLib.panel.verdict_section import noted
+    from FlairSegLib.verdict_notes import noted
 
     volume, node = case
     click(result.panel.ui.acceptButton)

@@ -14,10 +14,10 @@ from flairseg.worker.export import DICOM, HTML, OUTPUTS, PDF
 from flairseg.worker.tasks import ExportAnswer, ExportRequest
 from slicer.i18n import tr as _
 
-from .. import dependencies, dicom_source, kept_answers, segment_tags, segment_voxels, volume_nodes
+from .. import dependencies, dicom_source, kept_answers, segment_tags, segment_voxels, verdict_notes, volume_nodes
 from ..case_names import case_of
 from ..task_controller import Steps, in_thread
-from . import messages, verdict_section
+from . import messages
 from .file_names import file_stem
 from .path_edits import onPathChanged
 from .task_section import TaskSection
@@ -137,7 +137,7 @@ class ExportSection(TaskSection):
             created=segment_tags.first_tag(node, segment_tags.CREATED),
             algorithm_type=segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
             warnings=kept_answers.warnings_of(node),
-            review=verdict_section.noted(node),
+            review=verdict_notes.noted(node),
             date=dicom_source.study_date(volume),
             thresholds=kept_answers.lesion_thresholds_of(node),
             followup=self._record(volume),

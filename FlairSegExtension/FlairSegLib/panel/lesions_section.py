@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qt
@@ -17,7 +16,7 @@ from slicer.i18n import tr as _
 from .. import background, drawing, kept_answers, phrasing, views
 from ..case_names import case_of
 from . import information, lesion_list, lesion_words, messages
-from .file_names import file_stem
+from .file_names import chosen_path, file_stem
 from .proposals import Proposal, propose
 from .result_section import class_name
 
@@ -348,19 +347,12 @@ class LesionsSection:
         )
         if not chosen:
             return
-        path = Path(chosen)
-        if path.suffix.lower() != ".csv":
-            path = path.with_name(f"{path.name}.csv")
-            if path.exists():
-                # The dialog asked about a file of another name.
-                text = _("Not saved: {name} already exists. Choose it in the dialog to replace it.")
-                messages.show(self.ui.lesionMessageLabel, messages.ERROR, text.format(name=path.name))
-                return
         try:
+            path = chosen_path(chosen, ".csv")
             with all_or_none(path.parent, [path.name], replace=[path.name]) as folder:
                 (folder / path.name).write_text(measured.table_text(self._case()), encoding="utf-8", newline="")
         except FlairSegError as error:
-            text = _("Not saved. {what} Choose another folder.").format(what=error.message)
+            text = _("Not saved. {what}").format(what=phrasing.text(error))
             messages.show(self.ui.lesionMessageLabel, messages.ERROR, text)
             return
         self._quiet(_("Saved as {path}.").format(path=path))

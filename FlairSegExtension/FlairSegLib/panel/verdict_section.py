@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +12,14 @@ from flairseg import __version__
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_VALUE
 from flairseg.lesions.edits import count_edits
-from flairseg.report.case import Review
 from flairseg.review.events import utc_now
 from flairseg.review.recorder import open_recorder
-from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, DECISIONS, PENDING, REJECTED, Verdict
+from flairseg.review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, PENDING, REJECTED, Verdict
 from slicer.i18n import tr as _
 
 from .. import background, keys, phrasing, segment_tags, segment_voxels, volume_nodes
 from ..case_names import case_of
+from ..verdict_notes import FOLDER, READER, REASON, SAVED_AS, SAVED_AT, note, verdict_of
 from . import messages
 
 if TYPE_CHECKING:
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from ..measurement import Measurement
     from ..segment_voxels import Snapshot
     from ..settings import FlairSegSettings
-
-#: Attributes of the node in which a verdict is kept in the scene.
-VERDICT, REASON, READER, SAVED_AT, SAVED_AS, FOLDER = (
-    segment_tags.PREFIX + name
-    for name in ("verdict", "reason", "verdict_reader", "decided", "saved_as", "cases_folder")
-)
 
 
 @dataclass(frozen=True)
@@ -107,8 +100,7 @@ class VerdictSection:
         """Verdict on the segmentation that is shown: one of flairseg.review.verdict's."""
         if self._node is None:
             return PENDING
-        value = self._node.GetAttribute(VERDICT) or segment_tags.first_tag(self._node, segment_tags.VERDICT)
-        return value if value in DECISIONS else PENDING
+        return verdict_of(self._node)
 
     @property
     def saving(self) -> bool:
@@ -211,7 +203,7 @@ class VerdictSection:
         )
 
     def _open_again(self) -> None:
-        _note(self._node, PENDING, {})
+        note(self._node, PENDING, {})
         self._on_lock(False)
         self._on_decided()
         self._update()
@@ -268,7 +260,7 @@ class VerdictSection:
         def saved(recorded: Recorded) -> None:
             node = slicer.mrmlScene.GetNodeByID(node_id)
             if node is not None and node.IsA("vtkMRMLSegmentationNode"):
-                _note(
+                note(
                     node,
                     judged.verdict.verdict,
                     {
@@ -447,16 +439,6 @@ class VerdictSection:
         return _("Active time {time}; {changes}.").format(time=time, changes=changes)
 
 
-def noted(node) -> Review:
-    """The verdict that a segmentation node carries; not reviewed where it carries none."""
-    verdict = node.GetAttribute(VERDICT) or segment_tags.first_tag(node, segment_tags.VERDICT)
-    if verdict not in DECISIONS or verdict == PENDING:
-        return Review()
-    reader, decided_at, reason, saved = (node.GetAttribute(key) or "" for key in (READER, SAVED_AT, REASON, SAVED_AS))
-    version = re.search(r"v(\d+)$", saved)
-    return Review(verdict, reader, decided_at, reason, int(version[1]) if version else None)
-
-
 def reasons() -> list[str]:
     """Reasons for rejection, most frequent first; the last one needs the reader's own text."""
     return [
@@ -496,19 +478,3 @@ def _reconcile(folder: str, store: str) -> int:
 def _model(node) -> dict[str, str]:
     known = {"id": segment_tags.MODEL, "sha256": segment_tags.MODEL_SHA256}
     return {name: text for name, key in known.items() if (text := segment_tags.first_tag(node, key))}
-
-
-def _note(node, verdict: str, attributes: dict[str, str], contents: str = "") -> None:
-    """Write a verdict into the scene: attributes, tags and review status of each class's segment."""
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    status = {ACCEPTED: logic.Completed, ACCEPTED_AFTER_EDITS: logic.Completed, REJECTED: logic.Flagged}
-    modified = node.StartModify()
-    node.SetAttribute(VERDICT, verdict)
-    for key in (REASON, READER, SAVED_AT, SAVED_AS, FOLDER):
-        node.SetAttribute(key, attributes.get(key) or None)
-    for segment_id in segment_voxels.segments_by_class(node).values():
-        segment = node.GetSegmentation().GetSegment(segment_id)
-        segment_tags.set_tag(segment, segment_tags.VERDICT, verdict)
-        segment_tags.set_tag(segment, segment_tags.VERDICT_CONTENTS, contents)
-        logic.SetSegmentStatus(segment, status.get(verdict, logic.NotStarted))
-    node.EndModify(modified)
