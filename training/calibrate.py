@@ -156,11 +156,13 @@ Table = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
 DECODINGS: dict[str, tuple[Table, Callable[[int], dict[str, Any]]]] = {
     "voxels": (threshold_table, lambda best: {"thresholds": {str(LESION): THRESHOLDS[best]}}),
     "lesions": (confidence_table, lambda best: {"min_lesion_probability": CONFIDENCES[best]}),
+    "none": (lambda *_: np.zeros(1), lambda _: {}),
 }
 #: How lesions are found by each, as text for the card.
 FOUND = {
     "voxels": "voxels from the fitted threshold on",
     "lesions": "voxels of which it is the most probable class, before lesions of low mean probability are removed",
+    "none": "voxels of which it is the most probable class",
 }
 
 
@@ -292,7 +294,7 @@ def main() -> None:
         "--decoding",
         choices=tuple(DECODINGS),
         default="lesions",
-        help="fit a threshold of voxels, or the minimum mean probability of a lesion",
+        help="fit a threshold of voxels, the minimum mean probability of a lesion, or neither",
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()

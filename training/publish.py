@@ -84,10 +84,12 @@ def in_words(fitted: dict) -> str:
         f"{row['from']:g} to {row['to']:g}: {row['lesions']} lesions, {100 * row['drawn']:.0f} % annotated"
         for row in fitted[key]
     ) for key in ("lesions_before", "lesions_left_out")}  # fmt: skip
-    chosen = ", ".join(f"{name} {value}" for name, value in fitted["all"]["pipeline"].items())
+    chosen = "; ".join(f"{name} {value}" for name, value in fitted["all"]["pipeline"].items())
+    chosen = f"{chosen}, fitted on held-out patients, in cross-validation on those of the other folds" if chosen else (
+        "each voxel is of its most probable class"
+    )  # fmt: skip
     return (
-        f"{divided}, {chosen}, fitted on held-out patients; in cross-validation on those of the other folds (python -m "
-        "training.calibrate). Share of the lesions found by argmax that readers annotated, by mean probability: "
+        f"{divided}; {chosen} (python -m training.calibrate). Share of the lesions found by argmax that readers annotated, by mean probability: "
         f"{bins['lesions_before']}. With temperatures fitted on the other folds' patients ({best[0]:.1f} to "
         f"{best[-1]:.1f}): {bins['lesions_left_out']}. Calibration error of lesion probabilities "
         f"{fitted['error_before']:.3f}, with these temperatures {fitted['error_left_out']:.3f}"

@@ -571,6 +571,11 @@ def test_confidence_of_a_fold_owes_nothing_to_its_own_patients(tmp_path, monkeyp
     assert field["reliability"]["confidence"] == lesion_confidence.reliability(np.concatenate(values), drawn)
     both = lesion_confidence.fit_confidence(lesion_confidence.FoundLesions.of_all(list(lesions.values())))
     assert {name: field[name] for name in asdict(both)} == asdict(both)
+    alone = calibrate.fit(patients, 2, 11.0, untempered=True, decoding="none")
+    assert [one["pipeline"] for one in (*alone["folds"], alone["all"])] == [{}] * 3
+    assert {name: alone["lesion_confidence"][name] for name in asdict(both)} == asdict(both)
+    assert "each voxel is of its most probable class" in publish.in_words(alone)
+    assert "min_lesion_probability" in publish.in_words(fitted)
     assert "24 lesions" in field["fitted_on"]
     assert "38 %" in field["fitted_on"]
     made = {"id": "light-v9.0", "title": "t", "summary": "s", "intended_use": "u", "licence": "none", "results": [],
