@@ -201,7 +201,7 @@ def write_nifti(
         raise ValueError(f"shape {array.shape} does not match the grid {volume.array.shape}")
     stack = array[None] if array.ndim == 3 else array
     kind = np.dtype(dtype).newbyteorder("<")
-    # Of labels a higher level leaves half of the bytes, of intensities 99 % for twice the time.
+    # Of labels a higher level leaves half of the bytes, of intensities 99 %, and takes 1.6 times as long.
     level = 4 if kind.itemsize == 1 else 1
     with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=level, fileobj=raw, mtime=0) as stream:
         stream.write(_header(volume, np.dtype(dtype), len(stack), description))

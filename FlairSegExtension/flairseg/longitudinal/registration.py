@@ -31,7 +31,7 @@ NOD_DEG, TILT_DEG, TURN_DEG = (-36.0, -18.0, 0.0, 18.0, 36.0), (-15.0, 0.0, 15.0
 #: Number of starting poses refined at the coarse level.
 STARTS = 3
 #: Share of the fine level's voxels that correlation is computed at, evenly spread: all of them move the answer by
-#: 0.13 mm at most, and take three times as long (the phantom, two Ljubljana pairs).
+#: 0.13 mm at most, and take twice as long (the phantom, two Ljubljana pairs).
 SAMPLED, SAMPLING_SEED = 0.25, 1
 #: The registration's mask reaches this far beyond the brain, mm: the brain's edge is what it aligns best.
 MARGIN_MM = 5.0

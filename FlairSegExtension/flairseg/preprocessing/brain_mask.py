@@ -343,7 +343,7 @@ def _erode(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _dilate(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Binary dilation by a disk, row by row of it: ten times as fast as ``scipy.ndimage.binary_dilation``."""
+    """Binary dilation by a disk, row by row of it: several times as fast as ``scipy.ndimage.binary_dilation``."""
     rows, columns = mask.shape
     out = np.zeros((rows + 2 * radius, columns), bool)
     wide, reach = mask.copy(), 0
