@@ -179,12 +179,16 @@ def diagram_name(model_id: str) -> str:
 def diagram(card: dict) -> Figure:
     """Share of lesions that readers annotated by confidence, with Wilson intervals; marker area: number of lesions."""
     field = card[FIELD]
-    looks = {"mean_probability": ("mean probability", COLOURS[1], "s"), "confidence": ("confidence", COLOURS[0], "o")}
+    # Numbers of lesions stand below and above their markers, so that those of the two series do not cover each other.
+    looks = {
+        "mean_probability": ("mean probability", COLOURS[1], "s", (7, -8)),
+        "confidence": ("confidence", COLOURS[0], "o", (-7, 7)),
+    }
     with style():
         sheet = canvas(3.5, 3.6)
         axes = sheet.subplots()
         axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls="--", zorder=1)
-        for name, (title, colour, marker) in looks.items():
+        for name, (title, colour, marker, offset) in looks.items():
             rows = field["reliability"][name]
             x, y, counts = (np.array([row[key] for row in rows]) for key in ("confidence", "drawn", "lesions"))
             limits = [wilson(round(share * count), count) for share, count in zip(y, counts.tolist(), strict=True)]
@@ -193,9 +197,8 @@ def diagram(card: dict) -> Figure:
             axes.scatter(x, y, 8 + 0.35 * counts, color=colour, marker=marker, edgecolors="white", zorder=3,
                          label=f"{title}: error {field['calibration_error'][name]:.2f}")  # fmt: skip
             for place, share, count in zip(x, y, counts, strict=True):
-                axes.annotate(
-                    str(count), (place, share), (7, -8), textcoords="offset points", fontsize=6.5, color=colour
-                )
+                axes.annotate(str(count), (place, share), offset, textcoords="offset points", fontsize=6.5,
+                              color=colour, ha="left" if offset[0] > 0 else "right")  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Predicted", ylabel="Annotated by readers",
                  title=card["id"], aspect="equal")  # fmt: skip
         axes.grid(color=GRID, lw=0.6)

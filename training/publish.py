@@ -89,7 +89,8 @@ def in_words(fitted: dict) -> str:
         "each voxel is of its most probable class"
     )  # fmt: skip
     return (
-        f"{divided}; {chosen} (python -m training.calibrate). Share of the lesions found by argmax that readers annotated, by mean probability: "
+        f"{divided}; {chosen} (python -m training.calibrate). Share of the lesions found by argmax that readers "
+        "annotated, by mean probability: "
         f"{bins['lesions_before']}. With temperatures fitted on the other folds' patients ({best[0]:.1f} to "
         f"{best[-1]:.1f}): {bins['lesions_left_out']}. Calibration error of lesion probabilities "
         f"{fitted['error_before']:.3f}, with these temperatures {fitted['error_left_out']:.3f}"
