@@ -14,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 from flairseg import __version__, errors
 from flairseg.dicom import Algorithm, make_pdf, make_seg, make_sr, making, read_flair
+from flairseg.dicom.find import find_flair
 from flairseg.dicom.grid import onto
 from flairseg.dicom.sr import CaseMeasurements
 from flairseg.image.volume import Volume
@@ -114,6 +115,20 @@ def test_objects_of_a_case_pass_dciodvfy(tmp_path, case):
     ]
     for path in paths:
         verified(path)
+
+
+@pytest.mark.parametrize("classes", [(1, 2, 3), (3,)], ids=["all", "lesions alone"])
+def test_a_segmentation_given_as_an_image_is_named_as_such(tmp_path, case, classes):
+    """One of a single segment has one frame per slice: without a word it would be read as an image."""
+    read, labels = case
+    kept = np.where(np.isin(labels, classes), labels, 0).astype(np.uint8)
+    (tmp_path / "alone").mkdir()
+    saved(tmp_path / "alone" / "seg.dcm", make_seg, kept, read.source, ALGORITHM)
+    with pytest.raises(errors.NoFlairError, match="this is a DICOM segmentation, not an image"):
+        find_flair(tmp_path / "alone")
+    shutil.copytree(read.source.frames[0].path.parent, tmp_path / "both")
+    shutil.copy(tmp_path / "alone" / "seg.dcm", tmp_path / "both" / "seg.dcm")
+    assert find_flair(tmp_path / "both").stack.frames[0].path.name != "seg.dcm"
 
 
 def test_pseudonymised_objects_are_valid_consistent_and_nameless(tmp_path, drawn):

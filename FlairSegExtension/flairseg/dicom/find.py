@@ -218,6 +218,11 @@ def _choice(
         chosen, reason = _named(listing, series) if series else _choose(listing, folder, by_look, reporter)
     listing = [replace(e, taken=True) if e.stack is chosen.stack else e for e in listing]
     _check_left_out(chosen.series, other)
+    if chosen.stack.kind == proposal.LABEL_MAP:
+        raise NoFlairError(
+            f"{_upper(chosen.title)}: this is a DICOM segmentation, not an image.",
+            "Give the FLAIR series that it was drawn on.",
+        )
     if chosen.stack.problem is not None:
         problem = chosen.stack.problem
         raise type(problem)(
