@@ -2,7 +2,8 @@
 
 ``python -m training.evaluate_sites --config CONFIG --runs runs`` segments every person with the model of the fold that
 left this person out (cross-validation over the persons of all sites). ``--model FOLDER`` uses one model for all, which
-must not have been trained on these sites; ``--checkpoint RUN`` a run of the recipe, such as its pre-training.
+must not have been trained on these sites; ``--checkpoint RUN`` a run of the recipe, such as its pre-training. With
+``--tabriz`` Tabriz is one of the sites: leave one site out.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from flairseg.labels import LESION
 from flairseg.segmentation.pipeline import segment
 
 from .config import TrainingConfig, load_config
-from .data import data_folder, read, read_lesions, refuse_held_back
+from .data import data_folder, load_tabriz, read, read_lesions, refuse_held_back
 from .evaluate import card_entry, fold_card, summarise, write_fold_model
 from .export import load_average, write_model
 from .metrics import compare
@@ -32,6 +34,8 @@ TITLES = {
     "mslesseg": "MSLesSeg (3D FLAIR, 1 mm, skull-stripped)",
     "muslim": "Muslim et al. (single slices, many scanners, 8-bit)",
 }
+TABRIZ = "tabriz"
+HEADINGS = TITLES | {TABRIZ: "Tabriz (1.5 T, 6-8 mm)"}
 
 
 @dataclass
@@ -75,14 +79,21 @@ def _drawn(site: str, person: str, path: Path) -> Drawn:
     return Drawn(site, f"{site}-{person}", path.parent.name, image, np.where(lesions, LESION, 0).astype(np.uint8))
 
 
-def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, dict[str, float]]]:
+def tabriz(data: Path) -> Iterator[Drawn]:
+    """Patients of Tabriz, with their lesions alone."""
+    for case in load_tabriz(data):
+        lesions = np.where(case.labels == LESION, LESION, 0).astype(np.uint8)
+        yield Drawn(TABRIZ, f"{TABRIZ}-{case.name}", case.name, case.volume, lesions)
+
+
+def judge(model_of: Callable[[str], Path], found: Iterable[Drawn]) -> dict[str, dict[str, dict[str, float]]]:
     """Segment and evaluate every scan.
 
     Parameters
     ----------
     model_of : callable
         Person -> ONNX file.
-    data : Path
+    found : iterable of Drawn
 
     Returns
     -------
@@ -90,7 +101,7 @@ def judge(model_of: Callable[[str], Path], data: Path) -> dict[str, dict[str, di
         Site -> scan -> lesion figures (:func:`.metrics.compare`).
     """
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for scan in scans(data):
+    for scan in found:
         try:
             labels = segment(scan.volume, model=model_of(scan.person)).labels
         except UnusableIntensitiesError as error:
@@ -137,9 +148,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--checkpoint", type=Path, help="use this run of the recipe for all persons")
     parser.add_argument("--model", type=Path, help="use this model for all persons")
+    parser.add_argument("--tabriz", action="store_true", help="Tabriz, too: with --model or --checkpoint")
     parser.add_argument("--decoding", type=Path, help="file written by training.calibrate")
     parser.add_argument("--output", type=Path, required=True, help="JSON")
     arguments = parser.parse_args()
+    if arguments.tabriz and not (arguments.model or arguments.checkpoint):
+        parser.error("--tabriz needs --model or --checkpoint: training.evaluate cross-validates Tabriz")
     with tempfile.TemporaryDirectory(prefix="flairseg-sites-") as temporary:
         folder = Path(temporary)
         if arguments.model:
@@ -153,9 +167,15 @@ def main() -> None:
                 fitted = json.loads(arguments.decoding.read_text(encoding="utf-8")) if arguments.decoding else {}
                 how += " --decoding runs/decoding.json" * bool(fitted)
                 choose = fold_models(config, arguments.runs, folder, arguments.runs / "cache", fitted.get("folds"))
-        figures = judge(choose, data_folder())
+        found = chain(scans(data_folder()), tabriz(data_folder()) if arguments.tabriz else ())
+        figures = judge(choose, found)
     entries = [
-        card_entry(summarise(of_site), TITLES[site], len(of_site), f"python -m training.evaluate_sites {how}")
+        card_entry(
+            summarise(of_site),
+            HEADINGS[site],
+            len(of_site),
+            f"python -m training.evaluate_sites {how}",
+        )
         for site, of_site in figures.items()
     ]
     arguments.output.write_text(json.dumps({"entries": entries, "scans": figures}, indent=2) + "\n", encoding="utf-8")

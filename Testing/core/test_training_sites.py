@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import jsonschema
@@ -44,6 +46,7 @@ from training import (  # noqa: E402
     calibrate,
     card_markdown,
     checkpoint,
+    evaluate_sites,
     export,
     flops,
     lesion_confidence,
@@ -56,7 +59,7 @@ from training import (  # noqa: E402
 )
 from training import run as running  # noqa: E402
 from training.config import load_config  # noqa: E402
-from training.data import data_folder, folds  # noqa: E402
+from training.data import data_folder, folds, load_tabriz  # noqa: E402
 from training.synthetic_wide import WideFlair  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -407,6 +410,39 @@ def test_the_light_network_may_be_shown_a_part_of_its_frame(tmp_path):
     np.testing.assert_allclose(part[:, :, 28:, 28:], whole[:, :, 44:, 44:], atol=1e-5)
     with pytest.raises(Exception, match="one channel alone"):
         export.export_onnx(LightUNet(2, 4, (8, 8)), (2, 32, 32), tmp_path / "two.onnx")
+
+
+def test_every_site_is_judged_by_its_lesions_alone_and_tabriz_if_asked_for(everything, tmp_path, monkeypatch):
+    """What stands in for the network draws all patients' lesions right and calls the rest of the head a ventricle."""
+    monkeypatch.setenv("FLAIRSEG_DATA", str(everything))
+    truth = {
+        one.volume.array.tobytes(): one.labels
+        for one in (*evaluate_sites.scans(everything), *evaluate_sites.tabriz(everything))
+    }
+    models = []
+
+    def drawn(volume, model):
+        models.append(model)
+        lesions = truth[volume.array.tobytes()] == 3
+        return SimpleNamespace(labels=np.where(lesions, 3, (volume.array > 0)).astype(np.uint8))
+
+    monkeypatch.setattr(evaluate_sites, "segment", drawn)
+    output = tmp_path / "sites.json"
+    arguments = ["evaluate_sites", "--model", str(tmp_path / "one"), "--output", str(output)]
+    for more, expected in (([], {"mslesseg", "muslim"}), (["--tabriz"], {"mslesseg", "muslim", "tabriz"})):
+        monkeypatch.setattr(sys, "argv", [*arguments, *more])
+        evaluate_sites.main()
+        found = json.loads(output.read_text())
+        assert set(found["scans"]) == expected
+        assert {model.parent.name for model in models} == {"one"}
+        for scans in found["scans"].values():
+            assert all(row["lesion_dice"] == 1 and row["lesion_f1"] == 1 for row in scans.values())
+            assert not any(key.startswith(("ventricles", "all_wmh")) for row in scans.values() for key in row)
+    assert len(found["scans"]["tabriz"]) == len(load_tabriz(everything))
+    assert not {"113010", "119010"} & set(found["scans"]["muslim"]), "held back"
+    monkeypatch.setattr(sys, "argv", ["evaluate_sites", "--config", "x", "--output", str(output), "--tabriz"])
+    with pytest.raises(SystemExit):
+        evaluate_sites.main()
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights_with_its_own_labels(everything, tmp_path, monkeypatch):
