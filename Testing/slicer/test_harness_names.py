@@ -287,7 +287,8 @@ def build_lesions(module, ui, settings):
 
 
 def build_editor(module, ui, settings):
-    return module.EditorSection(ui("FlairSegResult.ui"))
+    widgets = ui("FlairSegResult.ui")  # kept, or the widget goes with its parents
+    return widgets, module.GuardedEditor(widgets.segmentEditor, ("Paint",))
 
 
 def build_cases(module, ui, settings):
@@ -299,7 +300,7 @@ MUTATIONS = [
     (build_settings, "panel/settings_section", r"\.filters = (.*)", r".setFilters(\1)", "setFilters"),
     (
         build_editor,
-        "panel/editor_section",
+        "editor_guard",
         r"\.unorderedEffectsVisible = (\w+)",
         r".setUnorderedEffectsVisible(\1)",
         "set",
@@ -331,7 +332,7 @@ def panel_module(name: str, source: str, folder: Path):
     """A copy of a module of the extension, with other text."""
     path = folder / f"{Path(name).name}.py"
     path.write_text(source, encoding="utf-8")
-    package = f"FlairSegLib.{Path(name).parent}"
+    package = ".".join(("FlairSegLib", *Path(name).parent.parts))
     spec = importlib.util.spec_from_file_location(f"{package}.{Path(name).name}_copy", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
