@@ -7,6 +7,7 @@ import copy
 import logging
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def initial_weights(config: TrainingConfig, output: Path) -> Path:
     raise FileNotFoundError(f"{config.name} starts from {named}, which does not exist: train that recipe first")
 
 
-class Run:
+class Run(ABC):
     """State that all runs have in common.
 
     Attributes
@@ -96,9 +97,9 @@ class Run:
             torch.set_rng_state(state["torch"])
         self.step, self.losses, self._began = state["step"], state["losses"], time.time() - state["seconds"]
 
+    @abstractmethod
     def validate(self, cases: list[FramedCase]) -> list[Any]:
         """Validate and return a row of the log."""
-        raise NotImplementedError
 
     def figures(self, network: torch.nn.Module, cases: list[FramedCase]) -> list[float]:
         """:data:`.validation.FIGURES` of a network; NaN without cases."""
