@@ -1,6 +1,7 @@
 """Build FlairSeg's head atlas for anatomical regions from annotated whole-head label maps.
 
-    python -m tools.build_atlas [--data ../shared/data] [--output FlairSegExtension/flairseg/anatomy/atlas.npz]
+    python -m tools.build_atlas [--data ../shared/data]  the atlas, and what the fits need of it
+    python -m tools.build_atlas --maps                   what the fits need of the atlas that is there
 
 FLAIR-like images of the label maps (``head_label_maps``: the training label maps of SynthSeg, Billot et al. 2023,
 Apache-2.0) are registered group-wise, first affinely to their average, then with smooth demons. The labels are averaged
@@ -18,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from flairseg.anatomy.atlas import SIGNAL, TISSUES
+from flairseg.anatomy.atlas import FILE, SIGNAL, TISSUES, load_atlas
+from flairseg.anatomy.atlas_maps import FILE as MAPS
+from flairseg.anatomy.atlas_maps import made_maps
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUT = ROOT / "FlairSegExtension" / "flairseg" / "anatomy" / "atlas.npz"
 #: Tissue -> FreeSurfer labels. Hippocampus and amygdala count as cortex, vessels and old lesions as white matter.
 FREESURFER = {
     "fluid": (24,),
@@ -54,8 +56,11 @@ def main() -> None:
     """Register, average and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--maps", action="store_true", help="only what the fits need of the atlas")
     options = parser.parse_args()
+    if options.maps:
+        write_maps()
+        return
     files = sorted((options.data / "head_label_maps").glob("head_*.nii.gz"))
     if not files:
         raise SystemExit(f"no head_*.nii.gz in {options.data / 'head_label_maps'}")
@@ -73,7 +78,8 @@ def main() -> None:
         transforms = [demons(template, head, before) for head, before in zip(heads, affines, strict=True)]
         maps = average(heads, transforms)
         print(f"demons round {number + 1}: sharpness {sharpness(maps):.4f}")
-    write(options.output, maps, files)
+    write(FILE, maps, files)
+    write_maps()
 
 
 def load(file: Path) -> Head:
@@ -154,6 +160,12 @@ def demons(template: sitk.Image, head: Head, before: sitk.Transform) -> sitk.Tra
     field = sitk.Cast(sitk.Resample(field, grid()), sitk.sitkVectorFloat64)
     # Transforms are applied last to first: displacement in the template, then the affine transform.
     return sitk.CompositeTransform([before, sitk.DisplacementFieldTransform(field)])
+
+
+def write_maps() -> None:
+    """Write what the fits need of the atlas, so that no process has to make it."""
+    np.savez_compressed(MAPS, allow_pickle=False, **made_maps(load_atlas()))
+    print(f"{MAPS}: {MAPS.stat().st_size / 1e6:.2f} MB")
 
 
 def sharpness(maps: np.ndarray) -> float:

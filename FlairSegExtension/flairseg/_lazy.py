@@ -7,10 +7,12 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 #: Modules that README or documentation named up to version 0.1, and where they are now. The old paths import the same
 #: module objects, with a DeprecationWarning, and will be removed in the release after next.
@@ -90,14 +92,17 @@ def new_path(name: str) -> str | None:
     return None
 
 
-class _MovedModules(MetaPathFinder, Loader):
-    """Imports the module of the new path for an import of the old one."""
+class _MovedModules:
+    """Imports the module of the new path for an import of the old one.
+
+    Finder and loader by their methods alone: ``importlib.abc`` takes longer to import than this package.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """A specification for a moved module."""
-        return None if new_path(fullname) is None else ModuleSpec(fullname, self)
+        return None if new_path(fullname) is None else ModuleSpec(fullname, cast("Loader", self))
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """An empty module, replaced by the real one below."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg.anatomy import RegionMap, case_images, find_regions, finding, registration
+from flairseg.anatomy import RegionMap, atlas_maps, case_images, find_regions, finding, registration
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
 from flairseg.anatomy.finding import doubts, interpolated
 from flairseg.anatomy.lesion_table import lesion_table
@@ -204,12 +204,27 @@ def test_the_atlas_is_read_near_the_head_alone(phantom, monkeypatch):
     near = find_regions(phantom.volume, phantom.labels)
     [(read, there)] = points
     assert read < 0.75 * there < 0.75 * phantom.labels.size
-    monkeypatch.setattr(finding, "_around_head", lambda atlas: np.ones(atlas.levels.shape[1:], np.uint8))
+    monkeypatch.setattr(finding, "around_head", lambda atlas: np.ones(atlas.levels.shape[1:], np.uint8))
     assert np.mean(near.codes != find_regions(phantom.volume, phantom.labels).codes) < 0.001
 
 
+def test_the_stored_maps_are_those_of_the_atlas():
+    """``python -m tools.build_atlas --maps`` makes them again."""
+    made = atlas_maps.made_maps(load_atlas())
+    with np.load(atlas_maps.FILE, allow_pickle=False) as stored:
+        assert set(stored.files) == set(made)
+        for name in ("around", "lateral", "ijk_to_ras"):
+            np.testing.assert_array_equal(stored[name], made[name])
+        for name in ("outline", "contrast"):
+            assert np.abs(stored[name].astype(int) - made[name]).max() <= 1
+    side = atlas_maps.lateral_side(load_atlas())
+    assert set(np.unique(side)) == {-1, 1}
+    assert side[load_atlas()["lateral_ventricles"] > 0.5].mean() > 0.95
+    assert side[load_atlas()["fourth_ventricle"] > 0.5].max() == -1
+
+
 def test_a_prepared_atlas_is_not_made_again(phantom):
-    kept = [registration._outline_image, registration._contrast_image, finding._around_head, finding._lateral_side]
+    kept = [atlas_maps.outline_image, atlas_maps.contrast_image, atlas_maps.around_head, atlas_maps.lateral_side]
     for one in kept:
         one.cache_clear()
     finding.prepare_atlas()

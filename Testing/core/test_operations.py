@@ -16,10 +16,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import skimage.morphology
 from flairseg.anatomy import case_images
 from flairseg.anatomy.lesion_table import lesion_parts
 from flairseg.image.slice_stack import SliceStack
+from flairseg.image.volume import volume_to_sitk
 from flairseg.longitudinal.registration import head_mask
 from flairseg.models import find_model
 from flairseg.phantom import make_phantom
@@ -132,6 +132,35 @@ def test_parts_of_numpy_that_nothing_uses_are_not_loaded_with_scipy():
     assert found.stdout == "done\n"
 
 
+def test_a_command_builds_its_own_options_alone():
+    code = (
+        "from flairseg.cli.app import COMMANDS, app; "
+        "app(['segment', '--help'], standalone_mode=False); print(*COMMANDS.built)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "segment"
+
+
+#: Packages that a case does not need; each takes 20 to 100 ms to import.
+NEEDLESS = (
+    "IPython", "jinja2", "jsonschema", "matplotlib", "multiprocessing", "nibabel", "onnx", "pandas", "pydicom",
+    "scipy.optimize", "scipy.spatial", "scipy.stats", "skimage", "torch",
+)  # fmt: skip
+
+
+def test_a_segmentation_from_process_start_loads_what_it_needs(tmp_path):
+    volume = make_phantom(0, (12, 96, 96), (2.4, 2.4, 11.3)).volume
+    sitk.WriteImage(volume_to_sitk(volume), str(tmp_path / "head.nii.gz"))
+    code = (
+        "import sys; from flairseg.cli import app; "
+        f"code = app(['segment', {str(tmp_path / 'head.nii.gz')!r}, '--output', {str(tmp_path / 'out')!r}, '-q'], "
+        f"standalone_mode=False); print(code, *[name for name in {NEEDLESS} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "0"
+    assert len((tmp_path / "out" / "head_lesions.csv").read_text(encoding="utf-8").splitlines()) > 5
+
+
 def test_a_study_is_registered_by_the_mask_that_its_segmentation_found(monkeypatch):
     volume = make_head()[0]
     stack = SliceStack.from_volume(volume)
@@ -143,13 +172,13 @@ def test_a_study_is_registered_by_the_mask_that_its_segmentation_found(monkeypat
 
 def test_only_lesions_with_two_summits_are_flooded(monkeypatch):
     floods: Counter[str] = Counter()
-    flood = skimage.morphology.reconstruction
+    flood = sitk.ReconstructionByDilation
 
     def counted(*arguments, **options):
         floods["all"] += 1
         return flood(*arguments, **options)
 
-    monkeypatch.setattr(skimage.morphology, "reconstruction", counted)
+    monkeypatch.setattr(sitk, "ReconstructionByDilation", counted)
     k, j, i = np.ogrid[-6:7, -9:10, -16:17]
     balls = [k**2 + j**2 + (i - at) ** 2 <= 30 for at in (-8, 8)]
     bridge = (abs(k) < 2) & (abs(j) < 2) & (abs(i) < 9)

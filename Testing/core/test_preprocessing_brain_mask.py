@@ -18,11 +18,13 @@ from flairseg.preprocessing.brain_mask import (
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from skimage import draw, measure
+from skimage import draw, filters, measure, transform
 
 from Testing.core.analytic_head import BONE, BRAIN_MM, dice, head_stack
 from Testing.core.tiny import make_head
 
+# The package has a function of the module's name.
+masks = import_module("flairseg.preprocessing.brain_mask")
 SPACING = (8.0, 1.8, 1.8)
 #: Whole heads take a while: a failing one is reported as it is, not made simpler.
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -62,6 +64,27 @@ def test_threshold_follows_gain_and_offset(gain, offset):
 @pytest.mark.parametrize("value", [0.0, -3.0, 250.0])
 def test_threshold_of_a_constant_is_the_constant(value):
     assert tissue_threshold(np.full((2, 8, 8), value)) == value
+
+
+def test_otsu_s_threshold_is_that_of_scikit_image():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        values = np.concatenate([rng.normal(0, 1, 3000), rng.normal(rng.uniform(2, 8), 2, 2000)]).astype(np.float32)
+        assert masks.otsu_threshold(values) == filters.threshold_otsu(values, nbins=128)
+
+
+@pytest.mark.parametrize(("old", "new"), [(256, 128), (230, 127), (512, 101), (64, 64), (33, 8), (100, 128)])
+def test_lines_are_resized_as_by_scikit_image(old, new):
+    expected = transform.resize(np.eye(old, dtype=np.float32), (new, old), order=1, anti_aliasing=new < old)
+    np.testing.assert_array_equal(masks._resizing_matrix(old, new).toarray(), expected)
+
+
+def test_the_convex_area_is_that_of_scikit_image():
+    rng = np.random.default_rng(6)
+    for _ in range(40):
+        noise = ndimage.gaussian_filter(rng.normal(size=(70, 80)), rng.uniform(0.8, 6))
+        mask = noise > np.quantile(noise, rng.uniform(0.4, 0.99))
+        assert masks.convex_area(mask) == measure.regionprops(mask.astype(np.uint8))[0].area_convex
 
 
 # --- moments ellipse ------------------------------------------------------------------------------------------------

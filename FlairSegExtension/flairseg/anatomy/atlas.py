@@ -70,20 +70,30 @@ class Atlas:
         return out
 
     @cached_property
-    def brain(self) -> np.ndarray:
-        """Probability of brain with its ventricles, float32 (K, J, I)."""
-        return _probability(self.sum_of(*TISSUES[1:]))
+    def brain_levels(self) -> np.ndarray:
+        """Probability of brain with its ventricles times 255, int16 (K, J, I)."""
+        return self.sum_of(*TISSUES[1:])
 
     @cached_property
+    def ventricle_levels(self) -> np.ndarray:
+        """Probability of any ventricle times 255, int16 (K, J, I)."""
+        return self.sum_of("lateral_ventricles", "third_ventricle", "fourth_ventricle")
+
+    @property
+    def brain(self) -> np.ndarray:
+        """Probability of brain with its ventricles, float32 (K, J, I)."""
+        return _probability(self.brain_levels)
+
+    @property
     def ventricles(self) -> np.ndarray:
         """Probability of any ventricle, float32 (K, J, I)."""
-        return _probability(self.sum_of("lateral_ventricles", "third_ventricle", "fourth_ventricle"))
+        return _probability(self.ventricle_levels)
 
     def outline(self, ventricle_weight: float) -> np.ndarray:
         """Brain less ``ventricle_weight`` times the ventricles, (K, J, I)."""
         return self.brain - np.float32(ventricle_weight) * self.ventricles
 
-    @cached_property
+    @property
     def contrast(self) -> np.ndarray:
         """The average head as FLAIR would show it, white matter at 1, (K, J, I)."""
         out = np.zeros(self.levels.shape[1:], np.float32)

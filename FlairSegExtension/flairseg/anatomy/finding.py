@@ -9,7 +9,6 @@ doi:10.1016/j.neuroimage.2005.02.018, who combine atlas priors with intensities 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -23,7 +22,8 @@ from ..labels import BACKGROUND, VENTRICLES
 from ..lesions.boxes import bounding_box, through_plane_axis
 from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
-from .atlas import TISSUES, Atlas, load_atlas
+from .atlas import TISSUES, load_atlas
+from .atlas_maps import PRIOR_MM, around_head, contrast_image, lateral_side, outline_image
 from .case_images import RelativeImage, grown_along, shrunk
 from .regions import (
     BRAIN_STEM,
@@ -38,14 +38,10 @@ from .regions import (
     RegionMap,
     has_ventricles,
 )
-from .registration import Alignment, affine_points, align, prepare_images
+from .registration import Alignment, affine_points, align
 
 #: Voxels finer than this are averaged: the atlas has no finer detail.
 FINEST_MM = 1.1
-#: The atlas's probabilities are read off about this far apart and interpolated in between, mm.
-PRIOR_MM = 3.0
-#: Voxels of the atlas around its ventricles whose side is assigned by distance.
-SIDE_VOXELS = 8
 #: Probability of head, fluid included, below which all is outside.
 LEAST_HEAD = 0.25
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
@@ -121,9 +117,10 @@ def find_regions(
 def prepare_atlas() -> None:
     """Load the atlas and make what the fits need of it: once in a process, here ahead of its first case."""
     atlas = load_atlas()
-    prepare_images(atlas)
-    _around_head(atlas)
-    _lateral_side(atlas)
+    outline_image(atlas, True)
+    contrast_image(atlas)
+    around_head(atlas)
+    lateral_side(atlas)
 
 
 def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> RegionMap:
@@ -187,7 +184,7 @@ def _anatomy(
     steps = triple(max(1, int(PRIOR_MM / mm + 0.5)) for mm in coarse.spacing[::-1])
     box, sparse_box, near = _head(alignment, coarse, steps)
     kji = alignment.atlas_kji(coarse.ijk_to_ras, sparse_box, near)
-    within = ndimage.map_coordinates(_around_head(atlas), kji, order=0, prefilter=False) > 0
+    within = ndimage.map_coordinates(around_head(atlas), kji, order=0, prefilter=False) > 0
     near[near], kji = within, kji[:, within]
     size = _size(box)
 
@@ -198,7 +195,7 @@ def _anatomy(
         ) * np.float32(1 / 255)
         return interpolated(samples, steps, size)
 
-    lateral = read(_lateral_side(atlas), "nearest") > 0
+    lateral = read(lateral_side(atlas), "nearest") > 0
     # Tissues are kept where a sample is near: nine of them on the whole box would be the most that a case takes.
     places = np.flatnonzero(interpolated(near.astype(np.float32), steps, size) > 0).astype(np.int32)
     priors, white = {}, np.zeros(0, np.float32)
@@ -233,7 +230,7 @@ def _head(
     box = _box(alignment, volume)
     samples = triple(slice(s.start, s.stop + step - 1, step) for s, step in zip(box, steps, strict=True))
     to_atlas = np.linalg.inv(alignment.atlas.ijk_to_ras) @ alignment.matrix @ volume.ijk_to_ras
-    head = _around_head(alignment.atlas) > 0
+    head = around_head(alignment.atlas) > 0
     for axis, mm in enumerate(spacing_of(alignment.atlas.ijk_to_ras)[::-1]):
         head = grown_along(head, axis, int(alignment.farthest_mm / mm))
     near = ndimage.map_coordinates(head.astype(np.uint8), affine_points(to_atlas, samples), order=0, prefilter=False)
@@ -244,15 +241,6 @@ def _head(
     samples = triple(slice(a, b, step) for a, b, step in zip(first, last, steps, strict=True))
     box = triple(slice(a, min(b, s.stop)) for a, b, s in zip(first, last, box, strict=True))
     return box, samples, near[inner] > 0
-
-
-@lru_cache(maxsize=1)
-def _around_head(atlas: Atlas) -> np.ndarray:
-    """1 in the brain, the fluid around it, and as far off as samples are apart; uint8, voxels of the atlas."""
-    near = atlas.sum_of(*TISSUES) >= 0.1 * 255
-    for axis, mm in enumerate(spacing_of(atlas.ijk_to_ras)[::-1]):
-        near = grown_along(near, axis, int(1.5 * PRIOR_MM / mm) + 1)
-    return near.astype(np.uint8)
 
 
 def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]) -> np.ndarray:
@@ -319,26 +307,6 @@ def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
         slice(int(np.clip(np.floor(a.min()), 0, n - 1)), int(np.clip(np.ceil(a.max()) + 1, 1, n)))
         for a, n in zip(ijk[::-1], volume.array.shape, strict=True)
     )
-
-
-@lru_cache(maxsize=1)
-def _lateral_side(atlas: Atlas) -> np.ndarray:
-    """1 where the lateral ventricles are nearer than the third and fourth, else -1; voxels of the atlas."""
-    lateral = atlas.sum_of("lateral_ventricles") > 0.35 * 255
-    others = (atlas.sum_of("third_ventricle") > 0.35 * 255) | (atlas.sum_of("fourth_ventricle") > 0.35 * 255)
-    cavities = lateral | others
-    # Distances are needed around the ventricles; voxels farther away take the nearest value.
-    around = ndimage.find_objects(cavities.view(np.uint8))[0]
-    margins = [
-        (min(s.start, SIDE_VOXELS), min(n - s.stop, SIDE_VOXELS)) for s, n in zip(around, lateral.shape, strict=True)
-    ]
-    box = triple(slice(s.start - m[0], s.stop + m[1]) for s, m in zip(around, margins, strict=True))
-    nearest = ndimage.distance_transform_edt(~cavities[box], return_distances=False, return_indices=True)
-    side = np.where(others[box][tuple(nearest)], np.float32(-1), np.float32(1))
-    side = np.pad(side, [(s.start, n - s.stop) for s, n in zip(box, lateral.shape, strict=True)], mode="edge")
-    # Between the hindbrain and the temporal horns the nearest ventricle is uninformative.
-    side[atlas.sum_of("brain_stem", "cerebellum", "fourth_ventricle") > 0.5 * 255] = -1
-    return side
 
 
 def _codes(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..files.csv_tables import csv_text
-from ..image.geometry import spacing_of, voxel_volume_of
+from ..image.geometry import ROUNDING_MM, spacing_of, voxel_volume_of
 from ..labels import CLASS_BY_VALUE, LESION
 from ..lesions.components import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
 from .dissemination import Dissemination, dissemination
@@ -24,8 +24,8 @@ from .regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
 #: Parts of a lesion must be parted by a waist this much narrower than either, as distances to the border, mm; at least
 #: one voxel of the finest direction.
 PROMINENCE_MM = 1.0
-#: Below this number of points all pairs are compared; more are reduced to the convex hull first.
-_PAIRWISE_POINTS = 160
+#: Up to this number of points all pairs are compared; more are reduced to the convex hull first.
+_PAIRWISE_POINTS = 600
 
 
 @dataclass(frozen=True)
@@ -182,17 +182,31 @@ def _row(lesion: Lesion, lesions: LesionMap, ijk_to_ras: np.ndarray, region: str
 
 def lesion_diameter(mask: np.ndarray, ijk_to_ras: np.ndarray) -> float:
     """Largest distance between the centres of two voxels of a mask (bool; K, J, I), mm; 0 for a single voxel."""
-    from scipy.spatial import ConvexHull, QhullError
-    from scipy.spatial.distance import pdist
-
-    # The farthest pair is at the ends of rows, whatever the row's direction.
-    along = mask & ~(_shifted(mask, 2, 1) & _shifted(mask, 2, -1))
-    points = np.argwhere(along if along.any() else mask) @ ijk_to_ras[:3, :3][:, ::-1].T
+    if not mask.any():
+        return 0.0
+    # Of the farthest pair each is an end of its lines along all axes.
+    ends = mask.copy()
+    for axis in range(3):
+        ends &= ~(_shifted(mask, axis, 1) & _shifted(mask, axis, -1))
+    points = np.argwhere(ends) @ ijk_to_ras[:3, :3][:, ::-1].T
+    # A pair is no farther apart than both are from the middle together, and the farthest point has a far partner.
+    away = np.linalg.norm(points - (points.max(axis=0) + points.min(axis=0)) / 2, axis=1)
+    farthest = int(np.argmax(away))
+    known = np.linalg.norm(points - points[farthest], axis=1).max()
+    points = points[away + away[farthest] >= known - ROUNDING_MM]
     if len(points) > _PAIRWISE_POINTS:
+        # Imported for the few that need it: it takes longer than all lesions of a case.
+        from scipy.spatial import ConvexHull, QhullError
+
         # Joggled, so that lesions of one slice have a hull as well; it keeps every corner.
         with contextlib.suppress(QhullError):
             points = points[ConvexHull(points, qhull_options="QJ Pp").vertices]
-    return float(pdist(points).max()) if len(points) > 1 else 0.0
+    farthest_squared = 0.0
+    for start in range(0, len(points), _PAIRWISE_POINTS):
+        part = points[start : start + _PAIRWISE_POINTS]
+        squared = np.square(part[:, None] - points[None, start:]).sum(axis=2)
+        farthest_squared = max(farthest_squared, float(squared.max()))
+    return float(np.sqrt(farthest_squared))
 
 
 def _shifted(mask: np.ndarray, axis: int, by: int) -> np.ndarray:
@@ -230,8 +244,6 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     (doi:10.3174/ajnr.A5556).
     """
     from scipy import ndimage
-    from skimage.morphology import reconstruction
-    from skimage.segmentation import watershed
 
     spacing = spacing_of(ijk_to_ras)[::-1]
     height = max(PROMINENCE_MM, min(spacing))
@@ -250,8 +262,13 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     high &= depth == ndimage.maximum_filter(depth, 3)
     if ndimage.label(high, structure=near)[1] < 2:
         return whole
+    import SimpleITK as sitk
+
     # Summits that rise by at least h above their pass keep a residue of h when floods rise from below them.
-    residue = depth - reconstruction(depth - height, depth, footprint=near)
+    filled = sitk.ReconstructionByDilation(
+        sitk.GetImageFromArray(depth - height), sitk.GetImageFromArray(depth), fullyConnected=True
+    )
+    residue = depth - sitk.GetArrayViewFromImage(filled)
     candidates, count = ndimage.label(residue > 1e-6, structure=near)
     if count < 2:
         return whole
@@ -260,16 +277,27 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     markers, count = ndimage.label(keep[candidates], structure=near)
     if count < 2:
         return whole
-    parts = watershed(-depth, markers, mask=padded, connectivity=near)
+    parts = _flooded(depth, markers)
     large = np.bincount(parts.ravel(), minlength=count + 1) * voxel_mm3 >= SMALLEST_LESION_MM3
     large[0] = False
     if large.sum() < 2:
         return whole
     if not large[1:].all():
-        parts = watershed(-depth, np.where(large[markers], markers, 0), mask=padded, connectivity=near)
+        parts = _flooded(depth, np.where(large[markers], markers, 0))
     lookup = np.cumsum(large) * large
     out: np.ndarray = lookup[parts].astype(np.int32)[1:-1, 1:-1, 1:-1]
     return out
+
+
+def _flooded(depth: np.ndarray, markers: np.ndarray) -> np.ndarray:
+    """Watershed of a lesion from its summits: number of the marker (int32) where ``depth`` (float64) is not 0."""
+    import SimpleITK as sitk
+
+    # Outside is as high as can be: it is flooded when all of the lesion is.
+    parts = sitk.MorphologicalWatershedFromMarkers(
+        sitk.GetImageFromArray(-depth), sitk.GetImageFromArray(markers.astype(np.uint32)), False, True
+    )
+    return np.where(depth > 0, sitk.GetArrayViewFromImage(parts), 0).astype(np.int32)
 
 
 def split_count(rows: Iterable[LesionRow]) -> int:

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points, triple
-from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
+from ..image.volume import Volume, volume_from_sitk
 from .atlas import Atlas
-from .case_images import VENTRICLE_WEIGHT, Case, RelativeImage, prepare, shrunk
+from .atlas_maps import contrast_image, outline_image
+from .case_images import Case, RelativeImage, prepare
 from .regions import Fit
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ SCORED_STEP, RESCORED = 4, 12
 #: mm of the ventricles) or there are no ventricles for comparison.
 FOLLOWED = 2
 GOOD_DICE, GOOD_MM = 0.88, 4.0
-#: The atlas's voxels are averaged over so many along each axis for the fits, and over so many of these for the bending.
-ATLAS_SHRINK, BENDING_SHRINK = 2, 2
+#: Voxels of the images of the fits along each axis that are averaged for the bending.
+BENDING_SHRINK = 2
 #: Sigma that smooths the bending, mm; rounds.
 BENDING_MM, BENDING_ROUNDS = 10.0, 10
 #: Share of the voxels at which the affine fits compare the images, evenly spread.
@@ -149,7 +149,7 @@ def align(
     Fit
     """
     case = prepare(volume, labels, brain, image)
-    outline = _outline_image(atlas, case.has_ventricles)
+    outline = outline_image(atlas, case.has_ventricles)
     step(0.1)
     starts = _search(case, outline)
     step(0.25)
@@ -162,7 +162,7 @@ def align(
         if fit.brain_dice >= GOOD_DICE and fit.ventricles_mm <= GOOD_MM:
             break
     _, _, by_outline, before = min(results, key=lambda result: result[:2])
-    contrast = _contrast_image(atlas)
+    contrast = contrast_image(atlas)
     transform, _ = _affine(case.image, case.rim, contrast, by_outline, "correlation", 30)
     step(0.7)
     after = _measure(case, Alignment(_ras_matrix(transform), atlas))
@@ -173,32 +173,6 @@ def align(
     step(0.95)
     alignment = Alignment(_ras_matrix(transform), atlas, bending, grid)
     return alignment, _measure(case, alignment, correlation)
-
-
-def prepare_images(atlas: Atlas) -> None:
-    """Make the images of the atlas that :func:`align` uses; they are kept."""
-    _outline_image(atlas, True)
-    _contrast_image(atlas)
-
-
-@lru_cache(maxsize=2)
-def _outline_image(atlas: Atlas, with_ventricles: bool) -> sitk.Image:
-    """The atlas's outline as the search and the first affine fit match it."""
-    return _atlas_image(atlas, atlas.outline(VENTRICLE_WEIGHT if with_ventricles else 0.0), 3.0)
-
-
-@lru_cache(maxsize=1)
-def _contrast_image(atlas: Atlas) -> sitk.Image:
-    """The atlas as FLAIR would show it."""
-    return _atlas_image(atlas, atlas.contrast, 1.0)
-
-
-def _atlas_image(atlas: Atlas, array: np.ndarray, sigma_mm: float) -> sitk.Image:
-    import SimpleITK as sitk
-
-    image = volume_to_sitk(shrunk(Volume(array, atlas.ijk_to_ras), (ATLAS_SHRINK,) * 3))
-    out: sitk.Image = sitk.SmoothingRecursiveGaussian(image, sigma_mm)
-    return out
 
 
 def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
@@ -253,10 +227,12 @@ def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
 
 
 def _turn(pitch: float, roll: float, yaw: float) -> np.ndarray:
-    from scipy.spatial.transform import Rotation
+    """Rotation about the fixed axes x, y and z in turn, degrees."""
+    import SimpleITK as sitk
 
-    out: np.ndarray = Rotation.from_euler("xyz", (pitch, roll, yaw), degrees=True).as_matrix()
-    return out
+    turn = sitk.Euler3DTransform((0.0, 0.0, 0.0), *np.deg2rad((pitch, roll, yaw)).tolist())
+    turn.SetComputeZYX(True)
+    return np.reshape(turn.GetMatrix(), (3, 3))
 
 
 def _grown(image: sitk.Image, like: sitk.Image, reach_mm: float) -> sitk.Image:
@@ -369,13 +345,14 @@ def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")
     spacing, shape = case.brain.GetSpacing(), case.brain.GetSize()[::-1]
     ras = volume_from_sitk(case.brain).ijk_to_ras
     kji = alignment.atlas_kji(ras, triple(slice(0, n) for n in shape))
-    inside = ndimage.map_coordinates(atlas.brain, kji, order=1) > 0.5
+    inside = ndimage.map_coordinates(atlas.brain_levels, kji, order=1, output=np.float32) > 0.5 * 255
     brain = sitk.GetArrayFromImage(case.brain) > 0.5
     both = int(np.count_nonzero(inside)) + int(np.count_nonzero(brain))
     dice = 2 * int(np.count_nonzero(inside & brain)) / max(both, 1)
     apart = float("nan")
     if case.has_ventricles:
-        expected = ndimage.map_coordinates(atlas.ventricles, kji, order=1) > 0.4
+        levels = ndimage.map_coordinates(atlas.ventricle_levels, kji, order=1, output=np.float32)
+        expected = levels > 0.4 * 255
         apart = _apart(sitk.GetArrayFromImage(case.ventricles) > 0.4, expected, spacing[::-1])
     sizes = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
     return Fit(float(dice), apart, correlation, (float(sizes[0]), float(sizes[-1])))

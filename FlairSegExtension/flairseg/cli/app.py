@@ -13,6 +13,7 @@ from . import epilogs
 from .cohort_command import cohort
 from .config import Config
 from .label_options import LabelMeaning, MethodMeanings, StudyLabels
+from .late import Commands
 from .options import (
     AsJson,
     CaseName,
@@ -30,16 +31,17 @@ from .pseudonyms import Pseudonymise, PseudonymKey, PseudonymMap
 from .site import add_site_commands
 from .study import study_app
 
+#: Commands of the program.
+COMMANDS = Commands()
 app = typer.Typer(
     name="flairseg",
+    cls=COMMANDS.group_class(),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Research use only - not a medical device.",
 )
-
-app.add_typer(study_app)
 
 
 class Paper(str, Enum):
@@ -68,7 +70,7 @@ def _flairseg(
     """
 
 
-@app.command(epilog=epilogs.SEGMENT)
+@COMMANDS.command(epilog=epilogs.SEGMENT)
 def segment(
     inputs: Annotated[
         list[Path],
@@ -168,10 +170,10 @@ def segment(
     raise typer.Exit(segment_cases(inputs, options))
 
 
-app.command(epilog=epilogs.COHORT)(cohort)
+COMMANDS.command(epilog=epilogs.COHORT)(cohort)
 
 
-@app.command(epilog=epilogs.EVALUATE)
+@COMMANDS.command(epilog=epilogs.EVALUATE)
 def evaluate(
     output: OutputFolder,
     manifest: Annotated[
@@ -260,7 +262,7 @@ def evaluate(
     raise typer.Exit(evaluate_cases(options))
 
 
-@app.command(epilog=epilogs.COMPARE)
+@COMMANDS.command(epilog=epilogs.COMPARE)
 def compare(
     path: Annotated[
         Path,
@@ -306,7 +308,7 @@ def compare(
     raise typer.Exit(compare_models(path, options))
 
 
-@app.command()
+@COMMANDS.command()
 def series(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="A DICOM series, a study, or a DICOMDIR.", show_default=False)
@@ -318,7 +320,7 @@ def series(
     raise typer.Exit(show_series(folder))
 
 
-@app.command(epilog=epilogs.FOLLOW)
+@COMMANDS.command(epilog=epilogs.FOLLOW)
 def follow(
     studies: Annotated[
         list[Path],
@@ -379,7 +381,7 @@ def follow(
     raise typer.Exit(follow_studies(studies, options))
 
 
-@app.command(epilog=epilogs.REPORT)
+@COMMANDS.command(epilog=epilogs.REPORT)
 def report(
     results: Annotated[
         list[Path],
@@ -443,7 +445,7 @@ def report(
     raise typer.Exit(report_cases(results, options))
 
 
-@app.command()
+@COMMANDS.command()
 def lesions(
     path: Annotated[
         Path,
@@ -472,7 +474,7 @@ def lesions(
     raise typer.Exit(measure_lesions(path, LesionOptions(flair, output, regions, overwrite, labels, name), strict))
 
 
-@app.command()
+@COMMANDS.command()
 def phantom(
     output: OutputFolder,
     seed: Annotated[int, typer.Option("--seed", "-s", help="A different seed generates a different head.", min=0)] = 0,
@@ -488,4 +490,5 @@ def phantom(
     raise typer.Exit(write_phantom(output, seed, overwrite))
 
 
-add_site_commands(app)
+add_site_commands(COMMANDS)
+COMMANDS.add_typer("study", study_app)

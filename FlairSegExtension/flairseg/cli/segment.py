@@ -33,7 +33,6 @@ from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start
 from .segment_bars import Bars
 from .segment_case import ALREADY_DONE, FAILED, CaseJob, CaseOutcome, learned, run_case
-from .segment_jobs import side_by_side
 
 if TYPE_CHECKING:
     from ..files.names import NamedInput
@@ -91,10 +90,7 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
                     options.output, model, options.device, options.probabilities, options.overwrite, pseudonymiser,
                     options.regions, options.dicom, options.lesion_mask, with_summary=options.as_json,
                 )  # fmt: skip
-                several = min(options.jobs, len(named)) > 1
-                for outcome in (
-                    side_by_side(named, job, bars, options.jobs) if several else _one_by_one(named, job, bars)
-                ):
+                for outcome in _outcomes(named, job, bars, options.jobs):
                     told.case(outcome, bars)
             code = REFUSED if told.refused else WRITTEN
     except KeyboardInterrupt:
@@ -104,6 +100,14 @@ def segment_cases(inputs: Sequence[Path], options: SegmentOptions) -> int:
         code = code or REFUSED
     told.end(options.output, len(inputs), options.dicom.folder)
     return strict_code(messages, code, told.warnings, options.strict)
+
+
+def _outcomes(named: Sequence[NamedInput], job: CaseJob, bars: Bars, jobs: int) -> Iterator[CaseOutcome]:
+    if min(jobs, len(named)) <= 1:
+        return _one_by_one(named, job, bars)
+    from .segment_jobs import side_by_side
+
+    return side_by_side(named, job, bars, jobs)
 
 
 def _one_by_one(named: Iterable[NamedInput], job: CaseJob, bars: Bars) -> Iterator[CaseOutcome]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from . import epilogs
+from .late import Commands
 
 
 def adapt(
@@ -147,7 +148,7 @@ def queue(
     raise typer.Exit(show_queue(source, cases, order is QueueOrder.learning, output, overwrite))
 
 
-def add_site_commands(app: typer.Typer) -> None:
+def add_site_commands(app: Commands) -> None:
     """Add the commands of this module to the program."""
     app.command(epilog=epilogs.ADAPT)(adapt)
     app.command()(drift)

@@ -12,6 +12,7 @@ from .label_options import MethodMeanings
 study_app = typer.Typer(
     name="study",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Blinded reader studies: draft and lock a protocol, monitor, close and analyse the study.",

@@ -57,14 +57,12 @@ class NiftiGeometry:
         """The qform as a 4 x 4 RAS affine in mm; None if absent. Signs of voxel sizes are ignored."""
         if self.qform_code <= 0:
             return None
-        from scipy.spatial.transform import Rotation
-
         b, c, d, *offset = self.qform
         a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
         affine = np.eye(4)
         qfac = -1.0 if self.pixdim[0] < 0 else 1.0
         scale = np.abs(self.pixdim[1:]) * (1.0, 1.0, qfac)
-        affine[:3, :3] = Rotation.from_quat([b, c, d, a]).as_matrix() * scale
+        affine[:3, :3] = _rotation(a, b, c, d) * scale
         affine[:3, 3] = offset
         affine[:3] *= self.unit_mm
         return affine
@@ -87,3 +85,15 @@ class NiftiGeometry:
             (float(b), float(c), float(d), *map(float, ijk_to_ras[:3, 3])),
             tuple(map(float, ijk_to_ras[:3].ravel())),
         )
+
+
+def _rotation(a: float, b: float, c: float, d: float) -> np.ndarray:
+    """Matrix of a quaternion of any length but 0, by the formula of the standard (``nifti1.h``, method 2)."""
+    a, b, c, d = np.array([a, b, c, d]) / np.sqrt(a * a + b * b + c * c + d * d)
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )

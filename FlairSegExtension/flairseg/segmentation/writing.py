@@ -283,7 +283,8 @@ def _reference_geometry(segmentation: Segmentation) -> str:
 def _write_overview(segmentation: Segmentation, path: Path) -> None:
     from .overview import render_overview
 
-    render_overview(segmentation).save(path, format="PNG", compress_level=PNG_LEVEL)
+    # By the file's ending Pillow loads the plugin for PNG alone.
+    render_overview(segmentation).save(path, compress_level=PNG_LEVEL)
 
 
 def _write_lesions(segmentation: Segmentation, path: Path) -> None:
