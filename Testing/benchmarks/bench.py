@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,8 +36,8 @@ SMALL = "20 x 256 x 256"
 MEGABYTE = 1024 * 1024
 #: Load (processes that want a core) from which figures are not to be trusted.
 BUSY = 0.7
-#: Rounds of the steps after the segmentation, at the most.
-STEP_ROUNDS = 3
+#: Rounds of the steps after the segmentation, at the most, and seconds after which a step has no further one.
+STEP_ROUNDS, STEP_SECONDS = 3, 6.0
 #: Cases of the batch.
 BATCH = 6
 #: Shares of the time at which rounds of the case and of the steps end.
@@ -220,7 +221,14 @@ def measure(
         "reference_peak_mb": reference_memory,
         "times_faster_than_reference": network["seconds"] / case["seconds"],
         "cpu_share_of_reference": case["cpu_seconds"] / network["cpu_seconds"],
-        "growth": measure_growth(inputs, folder, note),
+        "growth": {
+            SMALL: {
+                "warm_seconds": case["seconds"],
+                "cpu_seconds": case["cpu_seconds"],
+                "peak_mb": peaks["ours"],
+            },
+            **measure_growth(inputs, folder, note),
+        },
         "batch": measure_batch(inputs[SMALL], folder, note),
         "rounds": {
             **{f"{name}, {kind}": [run["cpu_seconds"] for run in found] for (name, kind), found in runs.items()},
@@ -242,9 +250,11 @@ def measure(
 
 
 def measure_growth(inputs: dict[str, str], folder: Path, note: Callable[[str], None]) -> dict:
-    """Each grid in a process of its own, which a small case has warmed."""
+    """Each larger grid in a process of its own, which a small case has warmed."""
     growth = {}
     for name, path in inputs.items():
+        if name == SMALL:
+            continue
         note(f"growth: {name}")
         worker = Worker("ours")
         request = {"output": str(folder / "growth"), "device": "cpu", "regions": True}
@@ -293,15 +303,14 @@ def measure_gpu(inputs: dict[str, str], folder: Path, repeats: int) -> dict:
 def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], None], clock: Clock) -> dict:
     """A step in a process of its own: the first round, the median of the others, its parts, peak memory."""
     step, rounds = STEPS[name], min(repeats, STEP_ROUNDS)
-    note(f"{step.title}: making what it works on")
-    once("inputs", str(folder), name, script=STEPS_WORKER)
     load = os.getloadavg()[0]
     worker = Worker(name, str(folder), script=STEPS_WORKER)
     runs = []
     for repeat in range(rounds + 1):
         note(f"{step.title}, {step.given}, round {repeat} of {rounds}")
         runs.append(worker.ask()["seconds"])
-        if repeat and clock.is_over(STEPS_SHARE):
+        spent = sum(sum(run.values()) for run in runs[1:])
+        if repeat and (spent >= STEP_SECONDS or clock.is_over(STEPS_SHARE)):
             break
     first, *warm = (sum(run.values()) for run in runs)
     out = {
@@ -324,6 +333,16 @@ def measure_step(name: str, folder: Path, repeats: int, note: Callable[[str], No
         cold = from_process_start("follow", pair, folder / "cold-follow")
         out["process_start_seconds"], out["process_peak_mb"] = cold["seconds"], cold["peak_mb"]
     return out
+
+
+def make_inputs(names: Sequence[str], folder: Path) -> dict[str, str]:
+    """Write what the measurements work on, two processes at a time; the paths of the case's grids."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        grids = pool.submit(once, "inputs", str(folder)) if SEGMENT in names else None
+        steps = [pool.submit(once, "inputs", str(folder), name, script=STEPS_WORKER) for name in names if name in STEPS]
+        for step in steps:
+            step.result()
+        return grids.result() if grids else {}
 
 
 def machine() -> dict:
@@ -392,8 +411,9 @@ def main() -> None:
     steps = {name: step for name, step in report.get("steps", {}).items() if name in STEPS}
     with tempfile.TemporaryDirectory() as name, console.status("phantom") as status:
         folder = Path(name)
+        status.update("making what is measured on")
+        inputs = make_inputs(options.only, folder)
         if SEGMENT in options.only:
-            inputs = once("inputs", str(folder))
             revision = last_tag() if options.before is None else options.before
             before = unpack(revision, folder / "version-before") if revision else None
             if before is None:

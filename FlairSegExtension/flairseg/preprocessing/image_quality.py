@@ -239,7 +239,7 @@ def _block_sums(image: np.ndarray) -> np.ndarray:
 def look(volume: Volume) -> list[CaseWarning]:
     """Assess from the voxels whether this is a brain FLAIR: T1, T2, CT, noise, no brain.
 
-    Takes half a second, so call it outside the thread that draws; it uses SciPy and scikit-image.
+    Takes half a second, so call it outside the thread that draws; it uses SciPy.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def look(volume: Volume) -> list[CaseWarning]:
     FlairSegError
         If the volume cannot be segmented at all.
     ImportError
-        If scikit-image is not installed.
+        If SciPy is not installed.
     """
     stack = SliceStack.from_volume(footed(check_volume(volume)), "native")
     return image_doubts(measure(stack, brain_mask(stack.array, stack.spacing)))
