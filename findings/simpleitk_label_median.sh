@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SimpleITK 2.5.7: the median of a region depends on the brightest voxel of the whole image, and two filters tell two medians.
+# SimpleITK 2.5.7: the median of a region depends on the brightest voxel of the whole image, and two filters disagree.
 #
 # GetMedian of LabelStatisticsImageFilter and of LabelIntensityStatisticsImageFilter is read from a histogram of 256 and 128
 # bins between the smallest and the largest value of the WHOLE image, voxels of no region included. One bright voxel anywhere
@@ -8,7 +8,7 @@
 # deviation of the same filters are exact. The result is the same for integers of 16 bits, where ITK can use more bins.
 # What to do: numpy.median(image[mask]).
 #
-# Output seen (T2 map, white matter 80 +/- 5 ms in 4000 voxels; one voxel outside has the value told):
+# Output seen (T2 map, white matter 80 +/- 5 ms in 4000 voxels; one voxel outside the region has the value given):
 #   SimpleITK 2.5.7
 #   voxel outside   true median   LabelStatistics   LabelIntensityStatistics   largest value of the region
 #        0 float32         80.0              80.1                       79.9                            96
