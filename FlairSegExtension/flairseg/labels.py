@@ -5,7 +5,12 @@ All code that draws, writes or names a class uses it (principle 2 of the develop
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BACKGROUND = 0
 VENTRICLES = 1
@@ -116,3 +121,21 @@ CLASSES: tuple[LabelClass, ...] = (
 CLASS_BY_VALUE: dict[int, LabelClass] = {c.value: c for c in CLASSES}
 CLASS_BY_ID: dict[str, LabelClass] = {c.id: c for c in CLASSES}
 NUMBER_OF_CLASSES = len(CLASSES) + 1
+
+
+def assessed_classes(voxels: Sequence[int] | np.ndarray, looked_for: Collection[int]) -> tuple[LabelClass, ...]:
+    """Classes that a label map can speak of: of any other an absence says nothing.
+
+    Parameters
+    ----------
+    voxels : sequence of int
+        Voxels of each value, 0..3.
+    looked_for : collection of int
+        Values of the classes that were looked for, by a model or a reader.
+
+    Returns
+    -------
+    tuple of LabelClass
+        Those that were looked for, and any other that has a voxel; in the order of their values.
+    """
+    return tuple(c for c in CLASSES if voxels[c.value] or c.value in looked_for)

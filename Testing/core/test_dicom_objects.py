@@ -18,6 +18,7 @@ from flairseg.dicom.find import find_flair
 from flairseg.dicom.grid import onto
 from flairseg.dicom.sr import CaseMeasurements
 from flairseg.image.volume import Volume
+from flairseg.io.label_maps import read_label_map
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.privacy.pseudonyms import Pseudonymiser
 from flairseg.segmentation.dicom_results import DicomTarget, export_labels, source_of, write_results
@@ -88,7 +89,9 @@ def read_masks(path: Path) -> dict[int, dict[tuple[float, ...], np.ndarray]]:
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     out: dict[int, dict[tuple[float, ...], np.ndarray]] = {}
     for group, mask in zip(data.PerFrameFunctionalGroupsSequence, pixels, strict=True):
-        segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        # Of a single segment the sequence is shared by all frames.
+        described = group if "SegmentIdentificationSequence" in group else data.SharedFunctionalGroupsSequence[0]
+        segment = described.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         place = tuple(round(float(x), 3) for x in group.PlanePositionSequence[0].ImagePositionPatient)
         out.setdefault(segment, {})[place] = mask
     return out
@@ -728,7 +731,29 @@ def test_labels_of_a_model_for_lesions_alone_report_no_0_ml_of_ventricles(tmp_pa
     labels = np.where(drawn[1] == LESION, drawn[1], 0).astype(np.uint8)
     algorithm = Algorithm.of(SimpleNamespace(id="eager-v1.0", version="1.0", sha256="", classes=classes))
     made = export_labels(labels, drawn[0].ijk_to_ras, folder, DicomTarget(tmp_path / "out", "case"), algorithm)
-    assert len(groups_of(pydicom.dcmread(made["sr"]))) == told + 4
+    groups = groups_of(pydicom.dcmread(made["sr"]))
+    assert len(groups) == told + 4
+    seg = pydicom.dcmread(made["seg"])
+    assert [s.SegmentNumber for s in seg.SegmentSequence] == list(range(1, told + 1))
+    assert [s.SegmentLabel for s in seg.SegmentSequence] == [CLASS_BY_VALUE[c].name for c in classes]
+    last = next(items(groups[told - 1], "Referenced Segment")).ReferencedSOPSequence[0]
+    assert last.ReferencedSegmentNumber == told
+    assert sum(int(m.sum()) for m in read_masks(made["seg"])[told].values()) == int(np.count_nonzero(labels))
+    verified(made["seg"])
+    again = read_label_map(made["seg"])
+    assert again.classes == set(classes)
+    assert np.count_nonzero(again.labels == LESION) == np.count_nonzero(labels)
+
+
+@pytest.mark.parametrize("values", [(1,), ()], ids=["drawn", "none"])
+def test_a_model_without_lesions_has_no_lesion_segment(tmp_path, drawn, values):
+    read = read_flair(write_series(drawn[0], tmp_path / "s", "ge"))
+    labels = np.where(np.isin(drawn[1], values), drawn[1], 0).astype(np.uint8)
+    algorithm = Algorithm("ventricles-v1.0", "1.0", classes=(1,))
+    seg = make_seg(labels, read.source, algorithm)
+    assert [s.SegmentLabel for s in seg.SegmentSequence] == ["Ventricles"]
+    sr = make_sr(seg, read.source, CaseMeasurements.of({"ventricles": 1.5, "lesion": None}, []), algorithm)
+    assert [measured(g)["Volume"][0] for g in groups_of(sr)] == [1500.0]
 
 
 def test_a_python_that_highdicom_has_no_build_for_is_named(monkeypatch):

@@ -99,6 +99,17 @@ def twelve_bits(rng: np.random.Generator, slices: list[Dataset]) -> None:
         store(data, bits.astype(np.uint16))
 
 
+def upper_bits(rng: np.random.Generator, slices: list[Dataset]) -> None:
+    """12 bits stored in the upper bits of the word, an overlay or nothing below: retired, but in old archives."""
+    negative, overlay = rng.random() < 0.5, rng.random() < 0.6
+    for data in slices:
+        array = stored(data).astype(np.int32) - (1000 if negative else 0)
+        bits = (array & 0x0FFF) << 4 | (rng.integers(0, 16, array.shape) if overlay else 0)
+        data.PixelRepresentation = int(negative)
+        data.BitsStored, data.HighBit = 12, 15
+        store(data, bits.astype(np.uint16))
+
+
 def eight_bits(rng: np.random.Generator, slices: list[Dataset]) -> None:
     for data in slices:
         array = (stored(data) // 8).astype(np.uint8)
@@ -282,12 +293,12 @@ def odd_numbers(rng: np.random.Generator, slices: list[Dataset]) -> None:
 
 
 TRICKS: tuple[Callable[[np.random.Generator, list[Dataset]], None], ...] = (
-    rescaled, rescaled_by_zero, intercept_alone, signed, twelve_bits, eight_bits, padded, inverted, modality_table,
+    rescaled, rescaled_by_zero, intercept_alone, signed, twelve_bits, upper_bits, eight_bits, padded, inverted, modality_table,
     padded_uids, numbered, doubled, repeated, one_missing, every_other_missing, shaken, tilted, turned, stretched,
     without, other_distance, other_pixels, other_size, captured, odd_numbers,
 )  # fmt: skip
 #: Those that read pixels or places as the others leave them, and so come first.
-_FIRST = (signed, twelve_bits, eight_bits, other_size)
+_FIRST = (signed, twelve_bits, upper_bits, eight_bits, other_size)
 _LAST = (captured, without, odd_numbers)
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian,
             RLELossless)  # fmt: skip
@@ -304,8 +315,8 @@ def write_odd_series(rng: np.random.Generator, folder: Path) -> list[str]:
         slices.reverse()
     chosen = [TRICKS[n] for n in rng.choice(len(TRICKS), int(rng.integers(0, 4)), replace=False)]
     chosen.sort(key=lambda trick: (trick not in _FIRST, 1 + _LAST.index(trick) if trick in _LAST else 0))
-    if sum(trick in _FIRST[:3] for trick in chosen) > 1:
-        chosen = [trick for trick in chosen if trick not in _FIRST[1:3]]
+    if sum(trick in _FIRST[:4] for trick in chosen) > 1:
+        chosen = [trick for trick in chosen if trick not in _FIRST[1:4]]
     for trick in chosen:
         trick(rng, slices)
     syntax = SYNTAXES[int(rng.choice(len(SYNTAXES), p=[0.4, 0.25, 0.1, 0.1, 0.15]))]
@@ -406,7 +417,7 @@ class Slice:
 def slices_of(folder: Path) -> Iterator[Slice]:
     for path in sorted(folder.iterdir()):
         data = pydicom.dcmread(path)
-        pixels = _own_bits(data, data.pixel_array)
+        pixels = _own_bits(data)
         count = int(data.get("NumberOfFrames", 1))
         if "PerFrameFunctionalGroupsSequence" not in data:
             yield _slice(data, pixels, data, data, data, apply_modality_lut(pixels, data))
@@ -421,9 +432,13 @@ def slices_of(folder: Path) -> Iterator[Slice]:
             yield _slice(data, array, place, plane, measures, apply_modality_lut(array, rescale))
 
 
-def _own_bits(data: Dataset, array: np.ndarray) -> np.ndarray:
+def _own_bits(data: Dataset) -> np.ndarray:
     """Pixel values of the bits that hold the image (PS3.5, 8.1.1), the sign extended."""
     shift, bits = int(data.HighBit) + 1 - int(data.BitsStored), int(data.BitsStored)
+    # pydicom masks by BitsStored, wherever they are.
+    data.BitsStored = int(data.HighBit) + 1
+    array = data.pixel_array
+    data.BitsStored = bits
     own = (array.astype(np.int64) >> shift) & ((1 << bits) - 1)
     return np.where(own >> (bits - 1), own - (1 << bits), own) if data.PixelRepresentation else own
 

@@ -46,6 +46,34 @@ def draft(folders: Path, *more, code: int = 0) -> str:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("there", "added"),
+    [
+        ("images/sub-1.nii.gz", "images/sub-1_flair.nii.gz"),
+        ("images/sub-1.nii.gz", "images/sub-1.nii"),
+        ("images/sub-1.nii.gz", "images/sub-1/flair.nii.gz"),
+        ("tool/sub-1_labels.nii.gz", "tool/sub-1_flair_labels.nii.gz"),
+        ("human/sub-1/labels.nii.gz", "human/sub-1_mask.nii.gz"),
+    ],
+)
+def test_two_files_of_one_case_are_refused(folders, there, added):
+    """One of them would be left out without a word, whichever is sorted first."""
+    (folders / added).parent.mkdir(exist_ok=True)
+    shutil.copy(folders / there, folders / added)
+    output = " ".join(draft(folders, code=2).split())
+    assert all(str(folders / name) in output.replace(" ", "") for name in (there, added))
+    assert "Rename one of them" in output
+    assert not (folders / "p.json").exists()
+
+
+def test_results_in_two_forms_are_one_mask(folders):
+    """FlairSeg writes a label map and a ``.seg.nrrd`` of each case: the label map is taken."""
+    shutil.copy(folders / "tool" / "sub-1_labels.nii.gz", folders / "tool" / "sub-1.seg.nrrd")
+    draft(folders)
+    content = json.loads((folders / "p.json").read_text())
+    assert content["cases"][1]["arms"][0]["mask"] == "tool/sub-1_labels.nii.gz"
+
+
 def test_from_folders_to_tables(folders):
     assert "sub-2: no mask of human" in draft(folders).replace("\n", " ")
     content = json.loads((folders / "p.json").read_text())

@@ -198,6 +198,26 @@ def test_slicer_file(written, segmentation):
     assert f"Segment{len(CLASSES)}_ID" not in header
 
 
+@pytest.mark.parametrize(
+    ("known", "drawn", "listed"),
+    [((3,), (3,), ["lesion"]), ((3,), (1, 3), ["ventricles", "lesion"]), ((1, 2, 3), (3,), [c.id for c in CLASSES])],
+)
+def test_slicer_file_lists_the_classes_that_were_assessed(segmentation, tmp_path, known, drawn, listed):
+    """An empty segment of a class that the model does not know would say that nothing was found."""
+    from flairseg.io.label_maps import read_label_map
+
+    labels = np.where(np.isin(segmentation.labels, drawn), segmentation.labels, 0).astype(np.uint8)
+    pipeline = replace(segmentation.card.pipeline, output_classes=(0, *known))
+    result = replace(segmentation, labels=labels, card=replace(segmentation.card, pipeline=pipeline))
+    path = write_segmentation(result, tmp_path)["segmentation"]
+    header = nrrd.read_header(str(path))
+    assert [header[f"Segment{n}_ID"] for n in range(len(listed))] == listed
+    assert f"Segment{len(listed)}_ID" not in header
+    again = read_label_map(path)
+    np.testing.assert_array_equal(again.labels, labels)
+    assert again.classes == {c.value for c in CLASSES if c.id in listed}
+
+
 def test_summary(written, segmentation):
     summary = json.loads(written["summary"].read_text(encoding="utf-8"))
     about = {"case", "input", "input_sha256", "model", "software", "device", "grid"}

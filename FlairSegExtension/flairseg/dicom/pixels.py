@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.uid import UID
 
+    from .text import Header
+
 #: Transfer syntaxes of video, which hold no measured values.
 _VIDEO = "1.2.840.10008.1.2.4.10"
 #: Elements of the pixel module, which is all that a decoder needs.
@@ -30,6 +32,8 @@ _PIXEL_MODULE = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "NumberOfFrames", "PixelData",
 )  # fmt: skip
+#: Share of the voxels that are not 0 above which lower bits in use are values, and not an overlay.
+_IN_USE = 0.5
 _DECOMPRESS = (
     "Export it uncompressed from the PACS (Explicit VR Little Endian), or decompress it, for instance with gdcmconv."
 )
@@ -91,6 +95,13 @@ def _without_pydicom(path: Path) -> np.ndarray:
     """The one frame of a classic file, by GDCM."""
     try:
         header = GdcmHeader(path)
+        if _bits_below(header):
+            raise UnsupportedImageError(
+                f"{path.name} may hold its pixels in the upper bits ({header.get('BitsStored')} bits stored, high bit "
+                f"{header.get('HighBit')}), a retired form.",
+                "Install pydicom, which reads it, or convert the series to NIfTI.",
+                code="pixels-in-upper-bits", file=path.name,
+            )  # fmt: skip
         return stored_frame(path, number(header, "RescaleSlope") or 1.0, number(header, "RescaleIntercept") or 0.0)
     except RuntimeError as error:
         raise UnsupportedImageError(
@@ -115,11 +126,42 @@ def _by_pydicom(path: Path, header: Dataset, numbers: Sequence[int]) -> Iterator
         data = dcmread(path, force=True)
         # Files without a preamble do not state their encoding; pydicom has determined it.
         data.file_meta.TransferSyntaxUID = _syntax(data)
+        if whole := _whole_bits(header):
+            data.BitsStored = whole["bits_stored"]
         array = data.pixel_array
         array = array if array.ndim == 3 else array[None]
-        yield from (array[n] for n in numbers)
+        yield from (_lowered(array[n], header) for n in numbers)
     else:
-        yield from iter_pixels(path, indices=list(numbers), raw=True)
+        frames = iter_pixels(path, indices=list(numbers), raw=True, **_whole_bits(header))
+        yield from (_lowered(frame, header) for frame in frames)
+
+
+def _bits_below(header: Header) -> int:
+    """Bits below the stored ones, which hold overlays or nothing: retired, as is a HighBit above BitsStored - 1."""
+    stored, high, allocated = (number(header, key) for key in ("BitsStored", "HighBit", "BitsAllocated"))
+    if not stored or high is None or not allocated or not stored <= high < allocated:
+        return 0
+    return int(high) + 1 - int(stored)
+
+
+def _whole_bits(header: Header) -> dict[str, int]:
+    """What makes pydicom read the bits below, too."""
+    below = _bits_below(header)
+    return {"bits_stored": int(number(header, "BitsStored") or 0) + below} if below else {}
+
+
+def _lowered(frame: np.ndarray, header: Header) -> np.ndarray:
+    """Stored values of a frame read with the bits below them; as it is where the header is wrong and they hold values."""
+    below = _bits_below(header)
+    if not below:
+        return frame
+    half = 1 << (int(number(header, "BitsStored") or 0) - 1)
+    low, high = (-half, half - 1) if number(header, "PixelRepresentation") else (0, 2 * half - 1)
+    used = np.count_nonzero(frame & ((1 << below) - 1))
+    if low <= int(frame.min()) and int(frame.max()) <= high and used > _IN_USE * np.count_nonzero(frame):
+        return frame
+    out: np.ndarray = frame >> below
+    return out
 
 
 def _by_gdcm(path: Path, syntax: UID, numbers: Sequence[int]) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import InvalidGeometryError
-from ..labels import CLASSES, LabelClass
+from ..labels import NUMBER_OF_CLASSES, LabelClass, assessed_classes
 from .grid import onto
 from .making import (
     MANUFACTURER,
@@ -53,7 +53,8 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     Returns
     -------
     pydicom.Dataset
-        Segment numbers are class values. Frames without a voxel are left out.
+        One segment for each class that the algorithm looks for or that has a voxel, numbered from 1 in the order of
+        the classes' values, as the standard demands. Frames without a voxel are left out.
 
     Raises
     ------
@@ -78,12 +79,15 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
             "Give the series that was segmented.",
         )
     headers, order = source.headers(), source.in_series_order()
+    classes = assessed_classes(np.bincount(labels.ravel(), minlength=NUMBER_OF_CLASSES), algorithm.classes)
+    numbers = np.arange(256, dtype=np.uint8)
+    numbers[[c.value for c in classes]] = range(1, len(classes) + 1)
     with quiet():
         made = hd.seg.Segmentation(
             headers,
-            labels[order],
+            numbers[labels[order]],
             hd.seg.SegmentationTypeValues.BINARY,
-            [_segment(c, algorithm) for c in CLASSES],
+            [_segment(c, number, algorithm) for number, c in enumerate(classes, 1)],
             series_instance_uid=new_uid(),
             series_number=SERIES_NUMBERS["SEG"],
             sop_instance_uid=new_uid(),
@@ -103,7 +107,7 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     return made
 
 
-def _segment(label_class: LabelClass, algorithm: Algorithm) -> SegmentDescription:
+def _segment(label_class: LabelClass, number: int, algorithm: Algorithm) -> SegmentDescription:
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -116,17 +120,22 @@ def _segment(label_class: LabelClass, algorithm: Algorithm) -> SegmentDescriptio
         parameters={"weights sha256": algorithm.sha256} if algorithm.sha256 else None,
     )
     return hd.seg.SegmentDescription(
-        segment_number=label_class.value,
+        segment_number=number,
         segment_label=label_class.name,
         segmented_property_category=coded(label_class.category),
         segmented_property_type=coded(label_class.code),
         algorithm_type=algorithm.kind,
         algorithm_identification=identification if automatic else None,
         tracking_uid=new_uid(),
-        tracking_id=f"FlairSeg {label_class.id}",
+        tracking_id=tracking_id(label_class),
         anatomic_regions=[codes.SCT.Brain],
         display_color=hd.color.CIELabColor.from_rgb(*label_class.rgb),
     )
+
+
+def tracking_id(label_class: LabelClass) -> str:
+    """Tracking identifier of a class's segment."""
+    return f"FlairSeg {label_class.id}"
 
 
 def coded(concept: CodedConcept) -> DicomCode:

@@ -28,7 +28,7 @@ from .making import (
     new_uid,
     require_writers,
 )
-from .seg import coded
+from .seg import coded, tracking_id
 from .source import Source
 from .text import quiet
 
@@ -155,8 +155,9 @@ def make_sr(
     from pydicom.sr.codedict import codes
 
     lesions = measurements.lesions
-    # A model that does not segment a class has no measurement of it; lesions always have their number.
-    told = [c for c in CLASSES if c.value == LESION or c.id in measurements.volumes_ml]
+    # A model that does not segment a class has no measurement of it; lesions that were looked for have their number.
+    segments = {item.TrackingID for item in seg.SegmentSequence}
+    told = [c for c in CLASSES if tracking_id(c) in segments and (c.value == LESION or c.id in measurements.volumes_ml)]
     groups: list[VolumetricROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations] = [
         _class_group(c, seg, source, measurements, algorithm) for c in told
     ]
@@ -211,7 +212,7 @@ def _class_group(
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    segment = next(item for item in seg.SegmentSequence if item.SegmentNumber == label_class.value)
+    segment = next(item for item in seg.SegmentSequence if item.TrackingID == tracking_id(label_class))
     volume = measured.volumes_ml.get(label_class.id)
     measurements = []
     if volume is not None:
@@ -223,7 +224,7 @@ def _class_group(
         referenced_segment=hd.sr.ReferencedSegment(
             seg.SOPClassUID,
             seg.SOPInstanceUID,
-            label_class.value,
+            int(segment.SegmentNumber),
             source_series=hd.sr.SourceSeriesForSegmentation(source.series_uid),
         ),
         finding_category=coded(label_class.category),

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import CaseWarning
 from ..image.geometry import VolumeGeometry
-from ..labels import CLASS_BY_VALUE, CLASSES
+from ..labels import CLASS_BY_VALUE, CLASSES, assessed_classes
 
 #: Start of the tags that keep FlairSeg's provenance with a segment.
 PROVENANCE = "FlairSeg."
@@ -38,7 +38,8 @@ def labels_description(labels: np.ndarray, classes: Collection[int] = tuple(CLAS
         Classes that the labels can speak of.
     """
     counts = sum((np.bincount(part.ravel(), minlength=len(CLASSES) + 1) for part in labels), np.zeros(1, np.int64))
-    said = [str(counts[c.value]) if counts[c.value] or c.value in classes else "-" for c in CLASSES]
+    assessed = assessed_classes(counts, classes)
+    said = [str(counts[c.value]) if c in assessed else "-" for c in CLASSES]
     return f"{LABELS_DESCRIPTION}; voxels {' '.join(said)}"
 
 

@@ -21,7 +21,7 @@ from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputEr
 from ..files.atomic import all_or_none
 from ..files.same_input import check_new_results
 from ..image.geometry import voxel_volume_of
-from ..labels import CLASSES
+from ..labels import NUMBER_OF_CLASSES, assessed_classes
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -154,8 +154,8 @@ def export_labels(
     labels = np.asarray(labels, dtype=np.uint8)
     source, labels = source_of(labels, ijk_to_ras, files)
     voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
-    voxels = {c: int(np.count_nonzero(labels == c.value)) for c in CLASSES}
-    volumes = {c.id: n * voxel_ml for c, n in voxels.items() if n or c.value in algorithm.classes}
+    voxels = np.bincount(labels.ravel(), minlength=NUMBER_OF_CLASSES)
+    volumes = {c.id: int(voxels[c.value]) * voxel_ml for c in assessed_classes(voxels, algorithm.classes)}
     rows = _lesions(labels, source) if lesions is None else tuple(map(LesionMeasurements.of, lesions))
     seg = make_seg(labels, source, algorithm)
     return _put(_objects(seg, source, CaseMeasurements(volumes, rows), algorithm, pdf), target)

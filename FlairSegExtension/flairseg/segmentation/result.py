@@ -17,7 +17,7 @@ from .._version import __version__
 from ..errors import FlairSegError, warnings_as_dicts
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
-from ..labels import CLASS_BY_VALUE, CLASSES, LESION
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION, LabelClass, assessed_classes
 from ..models.card import ModelCard
 from ..models.store import pipeline_sha256
 from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
@@ -181,6 +181,12 @@ class Segmentation:
     def known_volumes_ml(self) -> dict[int, float | None]:
         """The same, with None for empty classes that the model does not know: it never looks for them."""
         return {value: ml if ml or value in self.card.classes else None for value, ml in self.volumes_ml().items()}
+
+    def assessed_classes(self) -> tuple[LabelClass, ...]:
+        """Classes that the model knows, and any other that has a voxel."""
+        from ..lesions.boxes import count_voxels
+
+        return assessed_classes(count_voxels(self.labels), self.card.classes)
 
     @property
     def lesion_confidence(self) -> LesionConfidence | None:

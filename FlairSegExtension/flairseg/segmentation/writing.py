@@ -19,7 +19,7 @@ from ..files.same_input import already_there, check_new_results, fingerprint, re
 from ..files.summary_paths import input_for_summary
 from ..image.volume import volume_to_sitk
 from ..io.raw_labels import LESION_MASK_DESCRIPTION, labels_description
-from ..labels import CLASSES, LESION
+from ..labels import LESION
 from .result import Segmentation, provenance_tags
 
 #: Ending of each file, in the order in which they are put in place: who sees the summary sees all the others.
@@ -245,7 +245,8 @@ def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
 
     Slicer takes the extent of a shared layer from its first segment, hence the whole grid for each. The conversion
     parameter "Reference image geometry" (affine to RAS, row by row, then first and last index of I, J, K) makes it keep
-    the whole grid when it saves; without it the file is cut down to the segments.
+    the whole grid when it saves; without it the file is cut down to the segments. A class that the model does not know
+    has no segment: an empty one would say that nothing was found.
     """
     extent = " ".join(f"0 {n - 1}" for n in segmentation.labels.shape[::-1])
     fields = {
@@ -256,7 +257,7 @@ def segment_metadata(segmentation: Segmentation) -> dict[str, str]:
         "Segmentation_ConversionParameters": _reference_geometry(segmentation),
     }
     provenance = provenance_tags(segmentation)
-    for n, label_class in enumerate(CLASSES):
+    for n, label_class in enumerate(segmentation.assessed_classes()):
         tags = {"TerminologyEntry": label_class.terminology_entry, **provenance}
         fields |= {
             f"Segment{n}_ID": label_class.id,

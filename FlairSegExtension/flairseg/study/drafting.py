@@ -68,7 +68,8 @@ def draft_protocol(
     Raises
     ------
     InputNotFoundError
-        If no case has an image and a mask of every arm.
+        If no case has an image and a mask of every arm; code ``two-files-of-a-case`` if a case has two images, or two
+        masks of an arm that could belong to different images.
     ProtocolError
         If the result is not valid (an arm's or rater's name that is no id).
     """
@@ -180,19 +181,43 @@ def _images(folder: Path) -> dict[str, Path]:
         if entry.is_dir():
             inside = next((entry / f"flair{e}" for e in ENDINGS if (entry / f"flair{e}").is_file()), None)
             if inside is not None:
-                found[entry.name] = inside
+                _add(found, entry.name, inside)
         elif any(entry.name.lower().endswith(e) for e in ENDINGS):
             stem = stem_of(entry)
             if not is_made(stem):
-                found[stem.removesuffix("_flair")] = entry
+                _add(found, stem.removesuffix("_flair"), entry)
     return found
 
 
+def _add(found: dict[str, Path], case: str, path: Path) -> None:
+    """Note the image of a case; a second one is refused."""
+    if (other := found.setdefault(case, path)) is not path:
+        raise _two_files(case, other, path)
+
+
 def _mask(folder: Path, case: str) -> Path | None:
-    stems = [f"{stem}{ending}" for stem in (case, f"{case}_flair") for ending in _MASK_ENDINGS]
-    beside = (folder / f"{stem}{e}" for stem in stems for e in (*ENDINGS, ".seg.nrrd"))
-    inside = (folder / case / f"{stem}{e}" for stem in _INSIDE for e in (*ENDINGS, ".seg.nrrd"))
-    return next((path for path in (*beside, *inside) if path.is_file()), None)
+    """The mask of a case: one of the names of its image, with the first of the known endings."""
+    places = {
+        case: [folder / f"{case}{ending}" for ending in _MASK_ENDINGS],
+        f"{case}_flair": [folder / f"{case}_flair{ending}" for ending in _MASK_ENDINGS],
+        "folder": [folder / case / stem for stem in _INSIDE],
+    }
+    found = [
+        next((path for stem in stems for e in (*ENDINGS, ".seg.nrrd") if (path := Path(f"{stem}{e}")).is_file()), None)
+        for stems in places.values()
+    ]
+    masks = [path for path in found if path is not None]
+    if len(masks) > 1:
+        raise _two_files(case, *masks[:2])
+    return masks[0] if masks else None
+
+
+def _two_files(case: str, one: Path, other: Path) -> InputNotFoundError:
+    return InputNotFoundError(
+        f"{one} and {other} are both named as the case {case}: it is unclear which of them belongs to it.",
+        "Rename one of them, or move it out of the folder.",
+        code="two-files-of-a-case", case=case, file=str(one), other=str(other),
+    )  # fmt: skip
 
 
 def _model(mask: Path) -> dict[str, str]:
