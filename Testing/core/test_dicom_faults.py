@@ -8,6 +8,7 @@ import pytest
 from flairseg import errors
 from flairseg.dicom import read_flair
 from flairseg.dicom.making import Algorithm
+from flairseg.dicom.series import list_series
 from flairseg.dicom.source import valid_date, valid_time
 from flairseg.errors import CaseWarning
 from flairseg.image.volume import Volume
@@ -266,6 +267,53 @@ def test_one_uid_for_all_slices_keeps_them_all(tmp_path, drawn, backend):
         with pytest.raises(errors.UnsupportedImageError, match="share one SOPInstanceUID") as caught:
             read_flair(folder).source.headers()
         assert caught.value.code == "dicom-uid-shared"
+
+
+@pytest.mark.parametrize(
+    ("uid_of", "count"), [(lambda k: k, 16), (lambda k: k % 2, 2), (lambda k: k // 8, 2)], ids=["each", "odd", "slabs"]
+)
+def test_a_series_broken_up_by_new_series_uids_is_one_volume(tmp_path, drawn, backend, uid_of, count):
+    """Anonymisers that give each file a new SeriesInstanceUID: a single slice, or half of the head, would be taken."""
+    flair = drawn[0]
+
+    def other(data, k):
+        data.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.{uid_of(k) + 1}"
+
+    folder = write_series(flair, tmp_path / "s", "siemens", change=other)
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.array, flair.array)
+    assert codes(volume.warnings) == ["series-uids-differ"]
+    assert volume.warnings[0].fields == {"used": 16, "uids": count}
+    assert "16 of 16 images of the series are used." in volume.information
+    if backend == "pydicom":
+        again = read_flair(folder, series=f"1.2.826.0.1.3680043.8.498.{uid_of(15) + 1}")
+        assert again.volume.array.shape == flair.array.shape
+        with pytest.raises(errors.UnsupportedImageError, match="different SeriesInstanceUIDs") as caught:
+            again.source.headers()
+        assert caught.value.code == "dicom-series-broken-up"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("SeriesNumber", 9), ("InversionTime", "1900"), ("SeriesDescription", "t2_flair_repeat")]
+)
+def test_series_that_differ_in_more_than_their_uid_stay_apart(tmp_path, flair, keyword, value):
+    def other(data, k):
+        if k >= 8:
+            data.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.2"
+            setattr(data, keyword, value)
+
+    assert [s.files for s in list_series(write_series(flair, tmp_path / "s", "siemens", change=other))[0]] == [8, 8]
+
+
+def test_a_repeated_series_of_one_number_stays_apart(tmp_path, flair):
+    """The same places twice are two volumes, whatever their number."""
+    folder = write_series(flair, tmp_path / "s", "siemens")
+    for path in sorted(folder.iterdir()):
+        data = pydicom.dcmread(path)
+        data.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.2"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        data.save_as(folder / f"again{path.name}")
+    assert [s.files for s in list_series(folder)[0]] == [16, 16]
 
 
 def test_copies_under_new_uids_are_copies(tmp_path, flair, backend):

@@ -281,7 +281,7 @@ def listed(series: Series, stack: Stack) -> Listed:
 
 def _named(listing: Sequence[Listed], wanted: str) -> tuple[Listed, str]:
     wanted = wanted.strip()
-    hits = [e for e in listing if wanted in (e.series.uid, str(e.series.number))]
+    hits = [e for e in listing if wanted in (*e.series.uids, str(e.series.number))]
     if not hits:
         raise NoFlairError(f"There is no series {wanted!r} here: {_enumerated(listing)}.", "Name one of these.")
     if len({e.series.uid for e in hits}) > 1:
@@ -446,7 +446,7 @@ def _check_left_out(series: Series, scan: Scan) -> None:
             raw = path.read_bytes()
         except OSError:
             continue
-        if series.uid and series.uid.encode() in raw:
+        if any(uid and uid.encode() in raw for uid in series.uids):
             raise UnreadableImageError(
                 f"{path.name} belongs to the series in {path.parent.name} but is truncated or damaged.",
                 "Copy the complete series again.",

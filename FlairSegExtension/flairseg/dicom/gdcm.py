@@ -27,7 +27,8 @@ _TAGS = {
     "DiffusionBValue": "0018|9087", "ImagesInAcquisition": "0020|1002", "NumberOfFrames": "0028|0008",
     "Rows": "0028|0010", "Columns": "0028|0011", "SamplesPerPixel": "0028|0002",
     "PhotometricInterpretation": "0028|0004", "BitsAllocated": "0028|0100", "BitsStored": "0028|0101",
-    "HighBit": "0028|0102", "PixelRepresentation": "0028|0103", "PixelSpacing": "0028|0030", "SliceThickness": "0018|0050", "SpacingBetweenSlices": "0018|0088",
+    "HighBit": "0028|0102", "PixelRepresentation": "0028|0103", "PixelSpacing": "0028|0030",
+    "SliceThickness": "0018|0050", "SpacingBetweenSlices": "0018|0088",
     "ImagePositionPatient": "0020|0032", "ImageOrientationPatient": "0020|0037", "RescaleSlope": "0028|1053",
     "RescaleIntercept": "0028|1052", "PixelPaddingValue": "0028|0120", "PixelPaddingRangeLimit": "0028|0121",
 }  # fmt: skip

@@ -151,7 +151,7 @@ def _whole_bits(header: Header) -> dict[str, int]:
 
 
 def _lowered(frame: np.ndarray, header: Header) -> np.ndarray:
-    """Stored values of a frame read with the bits below them; as it is where the header is wrong and they hold values."""
+    """Stored values of a frame read with the bits below; as it is where the header is wrong and those hold values."""
     below = _bits_below(header)
     if not below:
         return frame

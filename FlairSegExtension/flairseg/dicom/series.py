@@ -15,6 +15,7 @@ from ..image import flair_selection as proposal
 from ..image.checks import MAXIMUM_VOXELS
 from ..image.geometry import directions_of, spacing_of
 from .copies import without_copies
+from .joining import joined, joined_warning, uids_of
 from .placing import affine_of, place
 from .scan import TRAITS, Frame, Image, Scan, scan
 from .splitting import SLAB_TRAITS, split
@@ -96,6 +97,8 @@ class Series:
         Largest first.
     copies : int
         Files that repeat an instance and were left out.
+    uids : tuple of str
+        All SeriesInstanceUIDs of its images: one, unless a series was broken up.
     """
 
     number: int | None
@@ -107,6 +110,7 @@ class Series:
     files: int
     stacks: tuple[Stack, ...]
     copies: int = 0
+    uids: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -139,12 +143,12 @@ def list_series(
 
 
 def group(images: Iterable[Image]) -> list[Series]:
-    """Images grouped to series by their UIDs; those without a UID by folder."""
+    """Images grouped to series by their UIDs; those without a UID by folder; parts of one series are joined."""
     groups: dict[tuple[str, ...], list[Image]] = {}
     for image in images:
         key = (image.study_uid, image.series_uid) if image.series_uid else ("", "", str(image.path.parent))
         groups.setdefault(key, []).append(image)
-    made = [_series(members) for members in groups.values()]
+    made = [_series(members) for members in joined(groups.values())]
     return sorted(made, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.uid))
 
 
@@ -153,11 +157,12 @@ def _series(images: list[Image]) -> Series:
     total = sum(len(image.frames) for image in images)
     files = len(images)
     images, repeated = without_copies(images)
+    doubts = [doubt for doubt in (repeated, joined_warning(images)) if doubt is not None]
     numbers = {f.instance_number for image in images for f in image.frames if f.instance_number is not None}
     parts = split([frame for image in images for frame in image.frames])
     stacks = [_stack(part, what, first, numbers) for part, what in parts]
     stacks.sort(key=lambda s: (bool(s.frames[0].role), -len(s.frames)))
-    stacks = [_with_remarks(stack, stacks, total, images, repeated) for stack in stacks]
+    stacks = [_with_remarks(stack, stacks, total, images, doubts) for stack in stacks]
     header = first.header
     return Series(
         first.series_number,
@@ -169,11 +174,12 @@ def _series(images: list[Image]) -> Series:
         len(images),
         tuple(stacks),
         files - len(images),
+        uids_of(images),
     )
 
 
 def _with_remarks(
-    stack: Stack, stacks: list[Stack], total: int, images: list[Image], repeated: CaseWarning | None
+    stack: Stack, stacks: list[Stack], total: int, images: list[Image], doubts: list[CaseWarning]
 ) -> Stack:
     """The stack with what its reader should know about the rest of the series."""
     warnings, information = list(stack.warnings), []
@@ -183,7 +189,7 @@ def _with_remarks(
     if total > kept:
         text = f"{total - kept} files are duplicates (the same image); the copies were left out."
         information.append(CaseWarning(text, "copies-left-out"))
-    warnings += [repeated] if repeated is not None else []
+    warnings += doubts
     strays = sum(len(s.frames) for s in stacks if s.frames[0].role and s is not stack)
     if strays:
         text = f"{strays} more images of the series are screen captures or localisers and were left out."

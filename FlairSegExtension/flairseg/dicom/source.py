@@ -57,6 +57,8 @@ class Source:
         Number and description of the series, for people.
     placed : bool
         Whether the headers give slice positions.
+    joined : bool
+        Whether its images have different SeriesInstanceUIDs.
     """
 
     frames: tuple[Frame, ...]
@@ -66,13 +68,14 @@ class Source:
     frame_of_reference_uid: str
     title: str
     placed: bool = True
+    joined: bool = False
 
     @classmethod
     def of(cls, series: Series, stack: Stack) -> Source:
         """The source of one stack of a series."""
         return cls(
             stack.frames, stack.ijk_to_ras, series.study_uid, series.uid, series.frame_of_reference_uid, series.title,
-            stack.placed,
+            stack.placed, len(series.uids) > 1,
         )  # fmt: skip
 
     @property
@@ -111,6 +114,12 @@ class Source:
                 f"Different slices of {self.title} share one SOPInstanceUID: no DICOM object can refer to them.",
                 "Write no DICOM, or take the series from the PACS again.",
                 code="dicom-uid-shared",
+            )
+        if self.joined:
+            raise UnsupportedImageError(
+                f"The slices of {self.title} have different SeriesInstanceUIDs: no DICOM object can refer to them.",
+                "Write no DICOM, or take the series from the PACS again.",
+                code="dicom-series-broken-up",
             )
         if is_rotated(self.frames):
             raise InvalidGeometryError(

@@ -57,6 +57,7 @@ WARNINGS: dict[str, WarningCode] = {
     "images-left-out": WarningCode("Other images of the series (echoes, repeats) were left out."),
     "fewer-images-than-announced": WarningCode("The headers state more images than are present."),
     "uid-shared": WarningCode("Different slices share one SOPInstanceUID."),
+    "series-uids-differ": WarningCode("Slices of one volume have different SeriesInstanceUIDs; they were joined."),
     # Reading: voxels
     "voxels-not-finite": WarningCode("Voxels that are NaN or infinite were set to 0."),
     "intensities-shifted": WarningCode("The background was not at 0 (z-scored or shifted); its level was subtracted."),
