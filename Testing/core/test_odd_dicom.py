@@ -294,8 +294,8 @@ def odd_numbers(rng: np.random.Generator, slices: list[Dataset]) -> None:
 
 TRICKS: tuple[Callable[[np.random.Generator, list[Dataset]], None], ...] = (
     rescaled, rescaled_by_zero, intercept_alone, signed, twelve_bits, upper_bits, eight_bits, padded, inverted,
-    modality_table, padded_uids, numbered, doubled, repeated, one_missing, every_other_missing, shaken, tilted, turned, stretched,
-    without, other_distance, other_pixels, other_size, captured, odd_numbers,
+    modality_table, padded_uids, numbered, doubled, repeated, one_missing, every_other_missing, shaken, tilted, turned,
+    stretched, without, other_distance, other_pixels, other_size, captured, odd_numbers,
 )  # fmt: skip
 #: Those that read pixels or places as the others leave them, and so come first.
 _FIRST = (signed, twelve_bits, upper_bits, eight_bits, other_size)
