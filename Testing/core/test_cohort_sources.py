@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from flairseg.cohort.bids_labels import date_in, distinct, label_of, split_visit, subject_and_session
+from flairseg.cohort.bids_labels import date_in, distinct, label_of, subject_and_session
 from flairseg.cohort.discovery import find_sessions
 from flairseg.cohort.model import BIDS, DICOM, FOLDERS, ORTHANC, TABLE, Session
 from flairseg.errors import FlairSegError
+from flairseg.files.visits import split_visit
 
 from Testing.core.cohort_data import bids_dataset, bids_image, head
 from Testing.core.dicom_series import Study, write_series

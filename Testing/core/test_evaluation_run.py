@@ -494,7 +494,8 @@ def test_pseudonyms_stand_in_every_file_and_message(study, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("names", "told"),
     [(("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1", "P3"), "2 cases are sessions of 1 patient:"),
-     (("sub-01", "sub-02", "sub-011", "P1_T1", "P1_T2"), "")],
+     (("P0_20240102", "P0_20250102", "P14_T1", "P14_T2", "P14_T3", "P15_T1"), "5 cases are sessions of 2 patients:"),
+     (("sub-01", "sub-02", "sub-011", "P1_flair", "P2_flair", "case_1", "case_2", "scan1", "scan2"), "")],
 )  # fmt: skip
 def test_sessions_of_one_patient_are_told(names, told):
     """Their intervals are over cases, which are called patients."""

@@ -14,14 +14,9 @@ from datetime import date
 from itertools import count
 
 from ..files.names import is_common
+from ..files.visits import DATE, is_visit, split_visit
 from .model import Session, SessionRow
 
-#: Words that a number follows to name a visit: ``T1``, ``ses-2``, ``study1``, ``month12``, ``FU2``.
-_VISIT = r"(?:ses|session|visit|v|t|tp|timepoint|time|study|exam|scan|fu|followup|m|month|y|year)[-_ ]?\d{1,4}"
-_WHOLE_VISIT = re.compile(rf"(?:{_VISIT}|baseline|bl|follow[-_ ]?up)", re.IGNORECASE)
-_AT_END = re.compile(rf"(?P<subject>.+?)[-_ ](?P<session>{_VISIT}|baseline|bl|follow[-_ ]?up)", re.IGNORECASE)
-_DATE = re.compile(r"(?P<y>(?:19|20)\d\d)[-_.]?(?P<m>0[1-9]|1[0-2])[-_.]?(?P<d>0[1-9]|[12]\d|3[01])")
-_DATE_AT_END = re.compile(rf"(?P<subject>.+?)[-_ ](?P<session>{_DATE.pattern})")
 _PREFIX = {
     "sub": re.compile(r"^sub(?:ject)?[-_]", re.IGNORECASE),
     "ses": re.compile(r"^ses(?:sion)?[-_]", re.IGNORECASE),
@@ -154,22 +149,11 @@ def _spelled(name: str) -> str:
 
 def date_in(text: str) -> str:
     """ISO 8601 date that a text is or begins with; empty if it does not, or if there is no such day."""
-    found = _DATE.match(text.strip())
+    found = DATE.match(text.strip())
     try:
         return date(int(found["y"]), int(found["m"]), int(found["d"])).isoformat() if found else ""
     except ValueError:
         return ""
-
-
-def is_visit(name: str) -> bool:
-    """Whether a name is that of a visit: ``ses-2``, ``T1``, ``baseline``, a date."""
-    return bool(_WHOLE_VISIT.fullmatch(name) or _DATE.fullmatch(name))
-
-
-def split_visit(name: str) -> tuple[str, str]:
-    """A name's subject and visit: ``P14_T1`` is ``P14``, ``T1``; the visit is empty where the name ends in none."""
-    found = _AT_END.fullmatch(name) or _DATE_AT_END.fullmatch(name)
-    return (found["subject"], found["session"]) if found else (name, "")
 
 
 def subject_and_session(parts: Iterable[str]) -> tuple[str, str]:

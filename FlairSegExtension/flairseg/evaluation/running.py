@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from .._optional import package_versions, require
 from ..errors import Cancelled, CaseWarning, FlairSegError
+from ..files.visits import patient_of
 from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import LESION, VENTRICLES
@@ -35,8 +35,6 @@ _REFERENCE_WORD = "Reference"
 _UNDIVIDED = ("wmh-challenge",)
 #: Warnings about masks without the value 3, see :func:`~flairseg.io.label_maps.read_label_map`.
 _DOUBTS = ("labels-in-doubt", "binary-mask-in-doubt")
-#: Patient of a case that is named by BIDS.
-_SUBJECT = re.compile(r"sub-[^_]+")
 #: Progress after the cases.
 _MEASURED = 0.8
 #: Packages whose versions are recorded.
@@ -350,7 +348,7 @@ class _Run:
                     title = CLASS_TITLES[row.class_id]
                     many = f"{len(cases)} case{'s' * (len(cases) > 1)}"
                     note(f"{row.method}, {title}: in {many} {which}.", "empty-masks")
-        sessions = Counter(found[0] for case in self.infos if (found := _SUBJECT.match(case)))
+        sessions = Counter(map(patient_of, self.infos))
         repeated = [count for count in sessions.values() if count > 1]
         if repeated:
             many = f"{len(repeated)} patient{'s' * (len(repeated) > 1)}"
