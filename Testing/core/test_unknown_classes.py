@@ -16,6 +16,9 @@ from flairseg.longitudinal.studies import load_study
 from flairseg.models import load_card
 from flairseg.report import CaseReport
 from flairseg.report.case import describes
+from flairseg.report.content import content_of
+from flairseg.report.gathering import from_segmentation
+from flairseg.report.texts import load_texts
 from flairseg.segmentation.pipeline import segment
 from flairseg.segmentation.writing import write_segmentation
 from typer.testing import CliRunner
@@ -64,6 +67,7 @@ def test_its_files_say_so_to_whatever_reads_them(eager, tmp_path):
     files = write_segmentation(segment(head, load_card(eager), device="cpu"), tmp_path / "out", "head")
     found = read_label_map(files["labels"])
     assert (found.classes, found.warnings) == ({LESION}, ())
+    assert read_label_map(files["segmentation"]).classes == {LESION}
     study = load_study(StudyInput(image, files["labels"]))
     assert (study.volume_ml(VENTRICLES, 0), study.volume_ml(LESION, 0)) == (None, 0.0)
     shutil.rmtree(eager)
@@ -78,6 +82,8 @@ def test_the_report_says_not_assessed(eager):
     rows = {row[0]: row[1:] for row in Page(CaseReport.from_segmentation(found, regions=False).html()).rows if row}
     assert rows["Ventricles"][0] == rows["Normal periventricular WMH"][0] == "not assessed"
     assert float(rows["Lesions (abnormal WMH)"][0]) > 0
+    legend = content_of(from_segmentation(found, regions=False), load_texts()).legend
+    assert [name for name, _ in legend] == ["Lesions (abnormal WMH)"], "an outline that is not there was not looked for"
 
 
 def test_a_follow_up_compares_no_ventricles_that_nobody_looked_for(eager):

@@ -17,7 +17,7 @@ from ..anatomy.dissemination import Dissemination
 from ..errors import warnings_from
 from ..image.geometry import triple
 from ..image.volume import Volume
-from ..labels import CLASS_BY_VALUE, CLASSES, LESION, VENTRICLES
+from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NUMBER_OF_CLASSES, VENTRICLES, LabelClass, assessed_classes
 from ..models.card import ModelCard
 from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
 
@@ -288,6 +288,11 @@ class Case:
     def volumes_ml(self) -> dict[int, float]:
         """Volume of each class in ml, by class value, from the label map."""
         return class_volumes(self.labels, self.volume)
+
+    def assessed_classes(self) -> tuple[LabelClass, ...]:
+        """Classes that the label map and the model can speak of, and any other that has a voxel."""
+        known = self.classes if self.card is None else self.classes & set(self.card.classes)
+        return assessed_classes(np.bincount(self.labels.ravel(), minlength=NUMBER_OF_CLASSES), known)
 
     def load_by_region(self) -> dict[str, tuple[int, float]]:
         """Number and volume (ml) of the lesions in each of :data:`REGIONS`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from .._version import __version__
-from ..labels import CLASSES
 from ..rendering.slices import FOOTER
 from .case import (
     Case,
@@ -61,7 +60,7 @@ def content_of(case: Case, texts: Texts, made: str | None = None) -> Content:
         tuple(picture_of(slices.view(k, KEY_PX), texts, slices.plane) for k in slices.key_slices()),
         texts("key.title"),
         texts("key.outlines"),
-        tuple((texts.member("class", c.id), c.rgb) for c in CLASSES),
+        tuple((texts.member("class", c.id), c.rgb) for c in case.assessed_classes()),
         texts("key.caption.sagittal" if slices.plane == "sagittal" else "key.caption"),
         (volume_block(case, texts), dissemination_block(case, texts)),
         (region_block(case, texts), change_block(case, texts)),

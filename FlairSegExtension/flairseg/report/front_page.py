@@ -126,14 +126,12 @@ def picture_of(view: SliceView, texts: Texts, plane: str) -> Picture:
 
 def volume_block(case: Case, texts: Texts) -> Block:
     """Volumes of the classes."""
-    volumes = case.volumes_ml
+    volumes, assessed = case.volumes_ml, case.assessed_classes()
     rows = []
     for label_class in sorted(CLASSES, key=lambda c: c.value != LESION):
         count = str(len(case.rows)) if label_class.value == LESION else ""
-        ml = volumes[label_class.value]
-        known = case.classes if case.card is None else case.classes & set(case.card.classes)
-        unknown = not ml and label_class.value not in known
-        shown = texts("volumes.unknown") if unknown else texts.small(ml)
+        known = label_class in assessed
+        shown = texts.small(volumes[label_class.value]) if known else texts("volumes.unknown")
         rows.append(cells(texts.member("class", label_class.id), shown, count))
     lines = []
     if case.rows:
