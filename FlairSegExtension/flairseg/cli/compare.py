@@ -15,21 +15,10 @@ from rich.text import Text
 
 from ..io.dicom_names import learn_headers
 from ..labels import CLASSES, LESION
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    WRITTEN,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-    show_information,
-    show_warning,
-    strict_code,
-)
-from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+from .console import REFUSED, WRITTEN, command, show_error, show_information, show_warning, strict_code
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, nameless, start, told
 from .segment_bars import Bars
-from .segment_case import as_shown, learned
+from .segment_case import learned
 
 if TYPE_CHECKING:
     from ..comparison.comparing import Comparison
@@ -54,27 +43,18 @@ class CompareOptions:
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS
 
 
-def compare_models(path: Path, options: CompareOptions) -> int:
+@command()
+def compare_models(messages: Console, results: Console, path: Path, options: CompareOptions) -> int:
     """Compare the models on one case and write the files; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    pseudonymiser: Pseudonymiser | None = None
-    try:
-        with interruptible():
-            from ..files.names import name_inputs
+    from ..files.names import name_inputs
 
-            try:
-                pseudonymiser = start(messages, *options.pseudonyms)
-                (item,) = name_inputs([path], options.output, [] if options.name is None else [options.name])
-                if pseudonymiser is not None:
-                    learn_headers(path, pseudonymiser)
-                    item = learned(item, pseudonymiser)
-                comparison = _compare(item, options, pseudonymiser, messages)
-            except Exception as error:  # noqa: BLE001 - whatever happened, the user reads it in two sentences
-                show_error(messages, told(as_shown(error), pseudonymiser))
-                return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing was written.", soft_wrap=True)
-        return INTERRUPTED
+    pseudonymiser = start(messages, *options.pseudonyms)
+    with nameless(pseudonymiser):
+        (item,) = name_inputs([path], options.output, [] if options.name is None else [options.name])
+        if pseudonymiser is not None:
+            learn_headers(path, pseudonymiser)
+            item = learned(item, pseudonymiser)
+        comparison = _compare(item, options, pseudonymiser, messages)
     failed = [(one.card.id, one.error) for one in comparison.models if one.error is not None]
     for text in comparison.volume.information:
         show_information(messages, text)

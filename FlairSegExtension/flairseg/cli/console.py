@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from rich.console import Console
 from rich.text import Text
 
 from ..errors import FlairSegError
 from .advice import advice
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+_P = ParamSpec("_P")
 
 WRITTEN, REFUSED, UNTRUSTED, INTERRUPTED = 0, 2, 3, 130
 
@@ -63,12 +70,14 @@ def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bo
     return UNTRUSTED
 
 
-def as_told(error: Exception) -> FlairSegError:
-    """The error shown to the user: FlairSeg's own as it is, lack of memory, or else a defect."""
+def as_told(
+    error: Exception, lack: str = "There is not enough memory.", advice: str = "Close other programs and try again."
+) -> FlairSegError:
+    """The error shown to the user: FlairSeg's own as it is, lack of memory in these words, or else a defect."""
     if isinstance(error, FlairSegError):
         return error
     if isinstance(error, MemoryError):
-        return FlairSegError("There is not enough memory.", "Close other programs and try again.")
+        return FlairSegError(lack, advice)
     return FlairSegError(
         f"An unexpected error occurred ({type(error).__name__}: {error}).",
         "This is a defect of FlairSeg: please report it with this message.",
@@ -92,3 +101,41 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def command(
+    interrupted: str = "Interrupted. Nothing was written.",
+) -> Callable[[Callable[Concatenate[Console, Console, _P], int]], Callable[_P, int]]:
+    """Decorator of a command: gives it the consoles of messages and of results; its return value is the exit code.
+
+    Errors are printed as two sentences, an interruption as this one.
+    """
+
+    def decorate(work: Callable[Concatenate[Console, Console, _P], int]) -> Callable[_P, int]:
+        @wraps(work)
+        def run(*args: _P.args, **kwargs: _P.kwargs) -> int:
+            messages = messages_console()
+            try:
+                with interruptible():
+                    return work(messages, results_console(), *args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
+                show_error(messages, as_told(error))
+                return REFUSED
+            except KeyboardInterrupt:
+                messages.print(interrupted, soft_wrap=True)
+                return INTERRUPTED
+
+        return run
+
+    return decorate
+
+
+@contextmanager
+def stage_bar(console: Console, begin: str, *columns: ProgressColumn) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on a terminal, gone once it has ended; yields its update by fraction and description."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    shown = (BarColumn(bar_width=28), TextColumn("{task.description}", markup=False), *columns)
+    with Progress(*shown, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(begin, total=1.0)
+        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)

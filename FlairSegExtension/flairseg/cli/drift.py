@@ -5,39 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from .adapt import bar
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    UNTRUSTED,
-    WRITTEN,
-    as_told,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-)
+from .console import UNTRUSTED, WRITTEN, command
 
 
-def watch_drift(cases: Path, model: str | None, images: bool) -> int:
+@command("Interrupted.")
+def watch_drift(messages: Console, results: Console, cases: Path, model: str | None, images: bool) -> int:
     """Print the charts' last values; exit code 3 with an alarm."""
-    messages, results = messages_console(), results_console()
-    try:
-        with interruptible():
-            try:
-                from ..adapt.drift import CHARTS, RULE, watch
+    from ..adapt.drift import CHARTS, RULE, watch
 
-                with bar(messages) as progress:
-                    found = watch(cases, model, images, progress)
-            except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
-                show_error(messages, as_told(error))
-                return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted.")
-        return INTERRUPTED
+    with bar(messages) as progress:
+        found = watch(cases, model, images, progress)
     title = f"{found.watched} cases since a baseline of {found.baseline}, {found.model}"
     table = Table(box=box.SIMPLE, title=title, title_justify="left")
     table.add_column("Figure")

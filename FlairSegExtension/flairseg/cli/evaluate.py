@@ -8,28 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import FlairSegError
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    WRITTEN,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-    show_warning,
-    strict_code,
-)
+from .console import REFUSED, WRITTEN, command, show_error, show_warning, stage_bar, strict_code
 from .label_options import meanings_by_name
-from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, nameless, start, told
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..errors import CaseWarning
     from ..evaluation.inputs import EvaluationCase
     from ..evaluation.results import EvaluationResult, Refusal
@@ -69,20 +58,12 @@ class EvaluateOptions:
     strict: bool = False
 
 
-def evaluate_cases(options: EvaluateOptions) -> int:
+@command()
+def evaluate_cases(messages: Console, results: Console, options: EvaluateOptions) -> int:
     """Evaluate and write; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    pseudonymiser: Pseudonymiser | None = None
-    try:
-        with interruptible():
-            pseudonymiser = start(messages, *options.pseudonyms)
-            result, written = _run(options, messages, pseudonymiser)
-    except FlairSegError as error:
-        show_error(messages, told(error, pseudonymiser))
-        return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing was written.")
-        return INTERRUPTED
+    pseudonymiser = start(messages, *options.pseudonyms)
+    with nameless(pseudonymiser):
+        result, written = _run(options, messages, pseudonymiser)
     for info in result.cases:
         for warning in info.warnings:
             show_warning(messages, warning, info.case)
@@ -119,21 +100,16 @@ def _run(
     mappings = _mappings(options, {case.method for case in cases} | {REFERENCE})
     logs = [read_training_log(path) for path in options.training_logs]
     check_destination(options.output, options.overwrite)
-    bar = Progress(
-        BarColumn(bar_width=28), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
-        console=messages, disable=not messages.is_terminal, transient=True,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task(_STAGES["cases"][0], total=1.0)
+    with stage_bar(messages, _STAGES["cases"][0], TimeElapsedColumn()) as update:
 
         def refused(refusal: Refusal) -> None:
             error = told(refusal.error or FlairSegError(refusal.message, refusal.advice), pseudonymiser)
-            show_error(bar.console, error, f"{refusal.case}, {refusal.method}")
+            show_error(messages, error, f"{refusal.case}, {refusal.method}")
 
         def progress(fraction: float, stage: str) -> None:
             name, end = _STAGES[stage]
             start = 0.0 if stage != "report" else _STAGES["statistics"][1]
-            bar.update(task, completed=start + (end - start) * fraction, description=name)
+            update(start + (end - start) * fraction, name)
 
         result = evaluate(cases, conventions, mappings, progress, refused=refused).with_context(logs, notes)
         if pseudonymiser is not None:

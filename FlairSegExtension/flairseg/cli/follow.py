@@ -16,20 +16,9 @@ from rich.text import Text
 from .._lazy import postpone_numpy
 from ..errors import FlairSegError
 from ..io.dicom_names import learn_headers
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    WRITTEN,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-    show_information,
-    show_warning,
-    strict_code,
-)
+from .console import REFUSED, WRITTEN, command, show_information, show_warning, strict_code
 from .label_options import files_and_meanings
-from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
+from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, nameless, start
 
 if TYPE_CHECKING:
     from ..longitudinal import FollowUp, StudyInput
@@ -66,33 +55,24 @@ class FollowOptions:
     pseudonyms: PseudonymOptions = NO_PSEUDONYMS
 
 
-def follow_studies(studies: Sequence[Path], options: FollowOptions) -> int:
+@command()
+def follow_studies(messages: Console, results: Console, studies: Sequence[Path], options: FollowOptions) -> int:
     """Follow one patient; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    pseudonymiser: Pseudonymiser | None = None
-    try:
-        with interruptible():
-            try:
-                pseudonymiser = start(messages, *options.pseudonyms)
-                result = _follow(studies, options, messages, pseudonymiser)
-            except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
-                show_error(messages, told(_as_told(error), pseudonymiser))
-                return REFUSED
-            for n, study in enumerate(result.studies, start=1):
-                for text in study.volume.information:
-                    show_information(messages, text, f"study {n}")
-            for warning in result.warnings:
-                show_warning(messages, warning)
-            _print(results, result)
-            if result.self_grade is not None:
-                _print_grade(results, result.self_grade)
-            results.print(Text.assemble("Results are in ", (str(options.output), "bold"), "."), soft_wrap=True)
-            results.print("Research use only - not a medical device.", style="dim")
-            code = WRITTEN if finish(messages, pseudonymiser, options.pseudonyms[2]) else REFUSED
-            return strict_code(messages, code, result.warnings, options.strict)
-    except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing was written.", soft_wrap=True)
-        return INTERRUPTED
+    pseudonymiser = start(messages, *options.pseudonyms)
+    with nameless(pseudonymiser):
+        result = _follow(studies, options, messages, pseudonymiser)
+    for n, study in enumerate(result.studies, start=1):
+        for text in study.volume.information:
+            show_information(messages, text, f"study {n}")
+    for warning in result.warnings:
+        show_warning(messages, warning)
+    _print(results, result)
+    if result.self_grade is not None:
+        _print_grade(results, result.self_grade)
+    results.print(Text.assemble("Results are in ", (str(options.output), "bold"), "."), soft_wrap=True)
+    results.print("Research use only - not a medical device.", style="dim")
+    code = WRITTEN if finish(messages, pseudonymiser, options.pseudonyms[2]) else REFUSED
+    return strict_code(messages, code, result.warnings, options.strict)
 
 
 def _follow(
@@ -167,17 +147,6 @@ def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
         for study in result.studies
     )
     return replace(result, studies=studies, warnings=list(pseudonymiser.warnings(result.warnings)), created="")
-
-
-def _as_told(error: Exception) -> FlairSegError:
-    if isinstance(error, FlairSegError):
-        return error
-    if isinstance(error, MemoryError):
-        return FlairSegError("There is not enough memory for these studies.", "Close other programs and try again.")
-    return FlairSegError(
-        f"An unexpected error occurred ({type(error).__name__}: {error}).",
-        "This is a defect of FlairSeg: please report it with this message.",
-    )
 
 
 def _print(console: Console, result: FollowUp) -> None:

@@ -6,20 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
 from rich.text import Text
 
-from ..errors import FlairSegError, UnsuitableMaskError, warnings_as_dicts
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    WRITTEN,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-    show_warning,
-    strict_code,
-)
+from ..errors import UnsuitableMaskError, warnings_as_dicts
+from .console import WRITTEN, command, show_warning, strict_code
 from .label_options import meaning_of
 
 #: Ending of each file, after the label map's name.
@@ -38,18 +29,13 @@ class LesionOptions:
     name: str | None = None
 
 
-def measure_lesions(path: Path, options: LesionOptions, strict: bool = False) -> int:
+@command()
+def measure_lesions(
+    messages: Console, results: Console, path: Path, options: LesionOptions, strict: bool = False
+) -> int:
     """Measure the lesions of a label map and write the table; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    try:
-        with interruptible(), messages.status("measuring lesions"):
-            written, text, warnings = _measure(path, options)
-    except FlairSegError as error:
-        show_error(messages, error)
-        return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing was written.")
-        return INTERRUPTED
+    with messages.status("measuring lesions"):
+        written, text, warnings = _measure(path, options)
     for warning in warnings:
         show_warning(messages, warning)
     results.print(text, soft_wrap=True, markup=False)

@@ -5,27 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rich.console import Console
 from rich.text import Text
 
-from ..errors import FlairSegError, OutputError
-from .console import INTERRUPTED, REFUSED, WRITTEN, interruptible, messages_console, results_console, show_error
+from ..errors import OutputError
+from .console import WRITTEN, command
 
 #: Description of each file, in listing order.
 _FILES = {"flair": "the FLAIR", "truth": "its ground truth", "lesions": "its lesions", "picture": "a picture of both"}
 
 
-def write_phantom(output: Path, seed: int, overwrite: bool) -> int:
+@command()
+def write_phantom(messages: Console, results: Console, output: Path, seed: int, overwrite: bool) -> int:
     """Make and write the phantom of a seed; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    try:
-        with interruptible(), messages.status("generating a phantom"):
-            written = _write(output, seed, overwrite)
-    except FlairSegError as error:
-        show_error(messages, error)
-        return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing was written.")
-        return INTERRUPTED
+    with messages.status("generating a phantom"):
+        written = _write(output, seed, overwrite)
     for key, what in _FILES.items():
         results.print(Text.assemble((str(written[key]), "bold"), f"  {what}"), soft_wrap=True)
     return WRITTEN

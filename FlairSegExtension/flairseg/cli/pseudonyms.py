@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +20,7 @@ from rich.text import Text
 
 from ..errors import FlairSegError
 from ..files.names import is_common
-from .console import show_error
+from .console import as_told, show_error
 
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
@@ -113,3 +115,12 @@ def told(error: FlairSegError, pseudonymiser: Pseudonymiser | None) -> FlairSegE
     for name in _texts(error.fields.get("files")):
         pseudonymiser.learn_path(name)
     return error.reworded(pseudonymiser.text)
+
+
+@contextmanager
+def nameless(pseudonymiser: Pseudonymiser | None) -> Iterator[None]:
+    """Raise any error within as it may be shown, without names."""
+    try:
+        yield
+    except Exception as error:
+        raise told(as_told(error), pseudonymiser) from error

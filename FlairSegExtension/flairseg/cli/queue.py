@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
 from ..files.atomic import all_or_none, results_exist
-from .console import REFUSED, WRITTEN, messages_console, results_console, show_error
+from .console import WRITTEN, command
 
 if TYPE_CHECKING:
     from ..study.queue import QueueItem
@@ -21,23 +21,27 @@ if TYPE_CHECKING:
 _SHOWN = 30
 
 
-def show_queue(source: Path, cases: Path | None, learning: bool, output: Path | None, overwrite: bool) -> int:
+@command()
+def show_queue(
+    messages: Console,
+    results: Console,
+    source: Path,
+    cases: Path | None,
+    learning: bool,
+    output: Path | None,
+    overwrite: bool,
+) -> int:
     """Print the list, and write it; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    try:
-        from ..review.cases import CaseArchive
-        from ..study.learning_order import learning_order
-        from ..study.queue import work_list
+    from ..review.cases import CaseArchive
+    from ..study.learning_order import learning_order
+    from ..study.queue import work_list
 
-        if output is not None and output.exists() and not overwrite:
-            raise results_exist("A list", output)
-        items = work_list(source, CaseArchive(cases) if cases is not None else None, done=learning)
-        items = learning_order(items) if learning else items
-        if output is not None:
-            _write(output.absolute(), items)
-    except FlairSegError as error:
-        show_error(messages, error)
-        return REFUSED
+    if output is not None and output.exists() and not overwrite:
+        raise results_exist("A list", output)
+    items = work_list(source, CaseArchive(cases) if cases is not None else None, done=learning)
+    items = learning_order(items) if learning else items
+    if output is not None:
+        _write(output.absolute(), items)
     table = Table(box=box.SIMPLE)
     for column in ("", "Case", "State", "Expected correction, ml", "Lesions, ml"):
         table.add_column(column, justify="left" if column in ("Case", "State") else "right")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._lazy import postpone_numpy
 from ..errors import FlairSegError, OutputError, rebuilt
 from ..models.card import ModelCard
+from .console import as_told
 from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import told
 from .segment_again import AlreadyDone, raise_if_done
@@ -156,17 +157,8 @@ def failed(case: str, error: Exception, pseudonymiser: Pseudonymiser | None) -> 
 
 def as_shown(error: Exception) -> FlairSegError:
     """The error as a user should read it."""
-    if isinstance(error, FlairSegError):
-        return error
-    if isinstance(error, MemoryError):
-        return FlairSegError(
-            "There is not enough memory for this image.",
-            "Close other programs, or resample the image to larger voxels.",
-        )
-    return FlairSegError(
-        f"An unexpected error occurred ({type(error).__name__}: {error}).",
-        "This is a defect of FlairSeg: please report it with this message.",
-    )
+    advice = "Close other programs, or resample the image to larger voxels."
+    return as_told(error, "There is not enough memory for this image.", advice)
 
 
 def learned(item: NamedInput, pseudonymiser: Pseudonymiser) -> NamedInput:

@@ -7,51 +7,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import CaseWarning, FlairSegError
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    WRITTEN,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-    show_warning,
-)
+from .console import REFUSED, WRITTEN, command, show_error, show_warning
 
 if TYPE_CHECKING:
     from ..dicom.find import Listed
 
 
-def show_series(folder: Path) -> int:
+@command("Interrupted.")
+def show_series(messages: Console, results: Console, folder: Path) -> int:
     """List the series of a folder; the exit code of the command."""
-    messages, results = messages_console(), results_console()
-    try:
-        with interruptible():
-            from .._optional import require
-            from ..dicom import find_flair, list_series
-            from ..dicom.find import directory_of, listed
+    from .._optional import require
+    from ..dicom import find_flair, list_series
+    from ..dicom.find import directory_of, listed
 
-            failure: FlairSegError | None = None
-            try:
-                with messages.status("reading the headers ..."):
-                    try:
-                        found = find_flair(folder)
-                        listing, scan, reason = found.listing, found.scan, found.reason
-                    except FlairSegError as error:
-                        failure = error
-                        require(("pydicom",), "Reading the headers of DICOM series", "dicom")
-                        series, scan = list_series(directory_of(folder))
-                        listing, reason = tuple(listed(s, stack) for s in series for stack in s.stacks), ""
-            except FlairSegError as error:
-                show_error(messages, error)
-                return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted.")
-        return INTERRUPTED
+    failure: FlairSegError | None = None
+    with messages.status("reading the headers ..."):
+        try:
+            found = find_flair(folder)
+            listing, scan, reason = found.listing, found.scan, found.reason
+        except FlairSegError as error:
+            failure = error
+            require(("pydicom",), "Reading the headers of DICOM series", "dicom")
+            series, scan = list_series(directory_of(folder))
+            listing, reason = tuple(listed(s, stack) for s in series for stack in s.stacks), ""
     if listing:
         results.print(_table(listing))
     if reason:

@@ -6,20 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Console
 from rich.text import Text
 
 from ..errors import FlairSegError
-from .console import (
-    INTERRUPTED,
-    REFUSED,
-    WRITTEN,
-    interruptible,
-    messages_console,
-    results_console,
-    show_error,
-    show_warning,
-)
+from .console import WRITTEN, command, show_warning, stage_bar
 
 if TYPE_CHECKING:
     from ..study.analysis.inputs import AnalysisInputs
@@ -86,39 +77,29 @@ def _types(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _run(read: Callable[[], AnalysisInputs], output: Path, seed: int, overwrite: bool) -> int:
-    messages, results = messages_console(), results_console()
-    try:
-        with interruptible():
-            from ..study.analysis.dependencies import require_report, require_statistics
-            from ..study.analysis.report import REPORT, analyse, check_destination
-            from ..study.analysis.tables import TABLES
+@command()
+def _run(
+    messages: Console,
+    results: Console,
+    read: Callable[[], AnalysisInputs],
+    output: Path,
+    seed: int,
+    overwrite: bool,
+) -> int:
+    from ..study.analysis.dependencies import require_report, require_statistics
+    from ..study.analysis.report import REPORT, analyse, check_destination
+    from ..study.analysis.tables import TABLES
 
-            require_statistics()
-            require_report()
-            check_destination(output, overwrite)
-            bar = Progress(
-                BarColumn(bar_width=28), TextColumn("{task.description}"), console=messages,
-                disable=not messages.is_terminal, transient=True,
-            )  # fmt: skip
-            with bar:
-                task = bar.add_task(STAGE_NAMES["read"], total=1.0)
-                inputs = read()
-                written = analyse(
-                    inputs,
-                    output,
-                    lambda fraction, stage: bar.update(
-                        task, completed=fraction, description=STAGE_NAMES.get(stage, stage)
-                    ),
-                    seed=seed,
-                    overwrite=overwrite,
-                )
-    except FlairSegError as error:
-        show_error(messages, error)
-        return REFUSED
-    except KeyboardInterrupt:
-        messages.print("Interrupted. Nothing was written.")
-        return INTERRUPTED
+    require_statistics()
+    require_report()
+    check_destination(output, overwrite)
+    with stage_bar(messages, STAGE_NAMES["read"]) as update:
+        inputs = read()
+
+        def progress(fraction: float, stage: str) -> None:
+            update(fraction, STAGE_NAMES.get(stage, stage))
+
+        written = analyse(inputs, output, progress, seed=seed, overwrite=overwrite)
     for remark in inputs.study.remarks:
         show_warning(messages, remark)
     results.print(Text.assemble((str(written[REPORT]), "bold"), "  the report"), soft_wrap=True)
