@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ..errors import CaseWarning, FlairSegError, NotEnoughMemoryError, warnings_from
+from ..errors import FlairSegError, NotEnoughMemoryError, warnings_from
 from ..files.same_input import fingerprint
 from ..files.summary_paths import absolute_source
-from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 from ..models.card import ModelCard, with_lesion_threshold
 from ..models.in_use import InUse
@@ -25,6 +24,7 @@ from ..privacy.pseudonyms import Pseudonymiser
 from ..segmentation.inference import Generator, limit_cores, reserve_sessions
 from ..segmentation.memory import limit_heap
 from ..segmentation.pipeline import segment
+from ..segmentation.pseudonymised import under_name
 from ..segmentation.result import Segmentation
 from ..segmentation.warning_codes import untrusted
 from . import begun, case_files
@@ -301,8 +301,10 @@ def _segmented(
     pseudonymiser: Pseudonymiser | None,
     made: _Made,
 ) -> tuple[SessionRow, list[dict[str, Any]]]:
+    from .image_quality import measure
+
     volume = read_session(session)
-    quality, doubts, below = measured_quality(volume)
+    quality, doubts, below = measure(volume)
     result = segment(volume, model, work.options.device, regions=work.options.regions)
     result = replace(
         result,
@@ -312,7 +314,7 @@ def _segmented(
         input_sha256=fingerprint(result.volume),
     )
     if pseudonymiser is not None:
-        result = under_pseudonym(result, shown, pseudonymiser)
+        result = under_name(result, pseudonymiser, shown.case)
     drop_row(work.layout, shown.case)
     raw = os.path.relpath(session.path, work.raw).replace(os.sep, "/") if work.raw else ""
     files = case_files.write(work.layout, shown, result, work.options, raw)
@@ -321,31 +323,6 @@ def _segmented(
     score = expected_correction_ml(result)
     row = replace(row, quality=quality, below_bar=below, files=files, expected_correction_ml=score)
     return made.onto(row), summary["lesions"]
-
-
-def measured_quality(volume: Volume) -> tuple[dict[str, float | None], tuple[CaseWarning, ...], tuple[str, ...]]:
-    """Image quality before segmentation: measures, warnings, and the measures below their bar."""
-    from .image_quality import measure
-
-    return measure(volume)
-
-
-def under_pseudonym(result: Segmentation, shown: Session, pseudonymiser: Pseudonymiser) -> Segmentation:
-    """The result without names, called as its session is shown."""
-    volume = replace(
-        result.volume,
-        name=shown.case,
-        warnings=pseudonymiser.warnings(result.volume.warnings),
-        information=pseudonymiser.warnings(result.volume.information),
-    )
-    return replace(
-        result,
-        volume=volume,
-        source=shown.case,
-        warnings=list(pseudonymiser.warnings(result.warnings)),
-        created="",
-        input_sha256=pseudonymiser.content_digest(result.input_sha256),
-    )
 
 
 def expected_correction_ml(result: Segmentation) -> float | None:

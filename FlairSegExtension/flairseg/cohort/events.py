@@ -14,78 +14,85 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Planned:
+class _Event:
+    """Any event; ``name`` is its kind."""
+
+    name: ClassVar[str]
+
+    def content(self) -> Mapping[str, Any]:
+        """What its line holds besides the kind."""
+        return vars(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"event": self.name, **self.content()}
+
+
+@dataclass(frozen=True)
+class Planned(_Event):
     """The plan, and the number of concurrent sessions."""
 
     name: ClassVar[str] = "plan"
     plan: Plan
     workers: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"event": self.name, **self.plan.to_dict(self.workers)}
+    def content(self) -> Mapping[str, Any]:
+        """The plan's counts."""
+        return self.plan.to_dict(self.workers)
 
 
 @dataclass(frozen=True)
-class Started:
+class Started(_Event):
     """The workers start; ``dashboard`` is their address, empty: none."""
 
     name: ClassVar[str] = "start"
     workers: int
     dashboard: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"event": self.name, "workers": self.workers, "dashboard": self.dashboard}
-
 
 @dataclass(frozen=True)
-class SessionFinished:
+class SessionFinished(_Event):
     """A session has its row."""
 
     name: ClassVar[str] = "session"
     row: SessionRow
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"event": self.name, **self.row.flat(), "advice": self.row.advice}
+    def content(self) -> Mapping[str, Any]:
+        """Its row in ``cohort.csv``, and the advice."""
+        return {**self.row.flat(), "advice": self.row.advice}
 
 
 @dataclass(frozen=True)
-class ComparisonFinished:
+class ComparisonFinished(_Event):
     """A comparison of two sessions has its row."""
 
     name: ClassVar[str] = "change"
     row: ChangeRow
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"event": self.name, **self.row.flat()}
+    def content(self) -> Mapping[str, Any]:
+        """Its row in ``changes.csv``."""
+        return self.row.flat()
 
 
 @dataclass(frozen=True)
-class ReviewFinished:
+class ReviewFinished(_Event):
     """Work list, study and verdicts of readers are done."""
 
     name: ClassVar[str] = "review"
     found: Reviewed
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"event": self.name, **vars(self.found)}
+    def content(self) -> Mapping[str, Any]:
+        """The counts."""
+        return vars(self.found)
 
 
 @dataclass(frozen=True)
-class Ended:
+class Ended(_Event):
     """The run is over: sessions by status, and how long it took."""
 
     name: ClassVar[str] = "end"
     sessions: Mapping[str, int]
     seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"event": self.name, "sessions": self.sessions, "seconds": self.seconds}
 
 
 Event = Planned | Started | SessionFinished | ComparisonFinished | ReviewFinished | Ended

@@ -9,7 +9,7 @@ import platform
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,12 +120,7 @@ def _ignore(event: Event) -> None:
     """Ignore all events."""
 
 
-def prepare_run(
-    source: str | Path,
-    output: str | Path,
-    options: RunOptions,
-    step: Callable[[float], None] | None = None,
-) -> Prepared:
+def prepare_run(source: str | Path, output: str | Path, options: RunOptions) -> Prepared:
     """Search the source and plan; only a new key of pseudonyms is written.
 
     Raises
@@ -144,7 +139,7 @@ def prepare_run(
         options.pseudonymise, options.pseudonym_key, options.pseudonym_map, layout.root
     )
     check_kept(layout.run_json, pseudonymiser)
-    found = find_sessions(source, options.covariates, options.kind, step, layout.root)
+    found = find_sessions(source, options.covariates, options.kind, exclude=layout.root)
     _refuse_output_in_source(layout.root, found)
     shown = shown_sessions(found.sessions, pseudonymiser)
     sessions = dict(zip(shown, found.sessions, strict=True))

@@ -27,14 +27,12 @@ _GAP, _PAD, _MARGIN, _HEAD, _LINE = 4, 16, 44, 40, 18
 _UNKNOWN = "not known"
 
 
-def render_comparison(comparison: Comparison, rows: int = ROWS) -> Image.Image:
+def render_comparison(comparison: Comparison) -> Image.Image:
     """Sheet of a comparison: the FLAIR, then each model's outlines on it, at one gray window, in radiological display.
 
     Parameters
     ----------
     comparison : Comparison
-    rows : int
-        Slices shown at the most.
 
     Returns
     -------
@@ -47,7 +45,7 @@ def render_comparison(comparison: Comparison, rows: int = ROWS) -> Image.Image:
     everything = np.zeros(stack.array.shape, np.uint8)
     for part in labels:
         np.maximum(everything, part, out=everything)
-    slices = choose_slices(labels, rows)
+    slices = choose_slices(labels, ROWS)
     box = head_box(stack, everything)
     tile = _tile_size(stack, box, len(shown) + 1)
     window = gray_window(stack.array)

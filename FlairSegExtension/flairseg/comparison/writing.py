@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from ..files import csv_tables
 from ..files.atomic import all_or_none
+from ..files.csv_tables import csv_text
 from ..files.same_input import FINGERPRINT, already_there, check_new_results, fingerprint, refuse_other_input
 from ..files.summary_paths import input_for_summary
 from ..labels import CLASSES
@@ -37,11 +32,7 @@ def check_comparison(output_dir: str | Path, stem: str, overwrite: bool = False)
 
 
 def write_comparison(
-    comparison: Comparison,
-    output_dir: str | Path,
-    stem: str | None = None,
-    overwrite: bool = False,
-    check: Callable[[], None] | None = None,
+    comparison: Comparison, output_dir: str | Path, stem: str | None = None, overwrite: bool = False
 ) -> dict[str, Path]:
     """Write the files of a comparison, all or none; after a failure existing files are unchanged.
 
@@ -58,8 +49,6 @@ def write_comparison(
         Default: the volume's name.
     overwrite : bool
         Replace a comparison of this stem and input, with the files of all models that it names.
-    check : callable, optional
-        Called between files; may raise to cancel.
 
     Returns
     -------
@@ -90,8 +79,6 @@ def write_comparison(
                 continue
             for kind in _MODEL_ENDINGS:
                 write_part(one.segmentation, kind, temporary / files[f"{one.card.id}:{kind}"])
-                if check is not None:
-                    check()
         _write_picture(comparison, temporary / files["picture"])
         _write_text(temporary / files["table"], table_csv(comparison))
         _write_text(temporary / files["summary"], json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -102,34 +89,24 @@ def table_csv(comparison: Comparison) -> str:
     """One row per model: volumes, lesion count, seconds, and Dice of each class with every model; blank is unknown."""
     dice = comparison.dice()
     names = [one.card.id for one in comparison.models]
-    columns = [
+    agreement = [f"dice_{key}:{name}" for key in dice for name in names]
+    columns = (
         "case",
         "model",
         "title",
         *(f"{c.id}_ml" for c in CLASSES),
         "lesion_count",
         "seconds",
-        *(f"dice_{key}:{name}" for key in dice for name in names),
+        *agreement,
         "error",
-    ]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+    )
+    rows = []
     for number, one in enumerate(comparison.models):
-        row = one.row()
-        agreement = [matrix[number, other] for matrix in dice.values() for other in range(len(names))]
-        cells = [
-            comparison.volume.name,
-            row["model"],
-            row["title"],
-            *row["volumes_ml"].values(),
-            row["lesion_count"],
-            row["seconds"],
-            *("" if np.isnan(value) else round(float(value), 4) for value in agreement),
-            row.get("error", {}).get("message", ""),
-        ]
-        writer.writerow(csv_tables.cell(one) for one in cells)
-    return out.getvalue()
+        row = one.row() | {"case": comparison.volume.name}
+        values = [round(float(value), 4) for matrix in dice.values() for value in matrix[number]]
+        row |= {f"{name}_ml": ml for name, ml in row["volumes_ml"].items()} | dict(zip(agreement, values, strict=True))
+        rows.append(row | {"error": row.get("error", {}).get("message", "")})
+    return csv_text(columns, rows)
 
 
 def _write_picture(comparison: Comparison, path: Path) -> None:

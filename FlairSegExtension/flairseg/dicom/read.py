@@ -81,7 +81,7 @@ def read_flair(
     return replace(read, volume=_with_reason(read.volume, found), found=found)
 
 
-def read_found(found: FoundFlair, name: str, cancel: CancelToken | Callable[[], bool] | None = None) -> DicomVolume:
+def read_found(found: FoundFlair, name: str) -> DicomVolume:
     """Read a FLAIR that :func:`flairseg.dicom.find.choose_flair` found, with the reason as :func:`read_flair` gives it.
 
     Parameters
@@ -89,14 +89,13 @@ def read_found(found: FoundFlair, name: str, cancel: CancelToken | Callable[[], 
     found : FoundFlair
     name : str
         Name of the case.
-    cancel : CancelToken or callable, optional
 
     Raises
     ------
     FlairSegError
         As for :func:`read_series`.
     """
-    read = read_series(found.series, found.stack, name, None, cancel)
+    read = read_series(found.series, found.stack, name)
     return replace(read, volume=_with_reason(read.volume, found), found=found)
 
 

@@ -49,8 +49,8 @@ class CommonSpace:
         """Steps of the common grid along I, J, K, mm."""
         return self.grid.spacing
 
-    def carry(self, array: np.ndarray, volume: Volume, study: int, outside: float = 0.0) -> np.ndarray:
-        """An array on a study's grid, interpolated linearly at the common grid's points.
+    def carry(self, array: np.ndarray, volume: Volume, study: int) -> np.ndarray:
+        """An array on a study's grid, interpolated linearly at the common grid's points; 0 where it has no voxels.
 
         Parameters
         ----------
@@ -59,8 +59,6 @@ class CommonSpace:
         volume : Volume
         study : int
             Index into :attr:`common_to_study`.
-        outside : float
-            Value where the study has no voxels.
 
         Returns
         -------
@@ -71,7 +69,7 @@ class CommonSpace:
         image = volume_to_sitk(volume.with_array(np.ascontiguousarray(array, dtype=np.float32)))
         target = volume_to_sitk(self.grid)
         out = sitk.Resample(
-            image, target, rigid.to_sitk(self.common_to_study[study]), sitk.sitkLinear, outside, sitk.sitkFloat32
+            image, target, rigid.to_sitk(self.common_to_study[study]), sitk.sitkLinear, 0.0, sitk.sitkFloat32
         )
         return sitk.GetArrayFromImage(out)
 

@@ -83,15 +83,13 @@ def resolved(model: Model) -> tuple[ModelCard, InUse | None]:
     return (found.card, found) if isinstance(found, InUse) else (found, None)
 
 
-def parent_of(card: ModelCard, verify: bool = True) -> ModelCard:
-    """The very model that a model was adapted from.
+def parent_of(card: ModelCard) -> ModelCard:
+    """The very model that a model was adapted from, its weights verified.
 
     Parameters
     ----------
     card : ModelCard
         Of an adapted model.
-    verify : bool
-        Also compare the weights with the sha256.
 
     Raises
     ------
@@ -104,7 +102,7 @@ def parent_of(card: ModelCard, verify: bool = True) -> ModelCard:
     wanted = {"model": card.id, "parent": str(parent["id"]), "sha256": str(parent["sha256"])}
     again = f"Install {parent['id']} again (sha256 {str(parent['sha256'])[:16]})"
     try:
-        found = find_model(parent["id"], verify)
+        found = find_model(parent["id"])
     except ModelNotFoundError as error:
         raise ModelNotFoundError(
             f"The model {parent['id']}, which {card.id} was adapted from, is not installed.",

@@ -32,17 +32,22 @@ def pseudonymised(segmentation: Segmentation, pseudonymiser: Pseudonymiser, stem
     pseudonym = pseudonymiser.learn_path(segmentation.source, stem)
     if not is_common(segmentation.volume.name):
         pseudonymiser.learn(segmentation.volume.name, pseudonym)
+    return under_name(segmentation, pseudonymiser, pseudonym)
+
+
+def under_name(segmentation: Segmentation, pseudonymiser: Pseudonymiser, name: str) -> Segmentation:
+    """:func:`pseudonymised` where the pseudonym is known."""
     digest = segmentation.input_sha256 or fingerprint(segmentation.volume)
     volume = replace(
         segmentation.volume,
-        name=pseudonym,
+        name=name,
         warnings=pseudonymiser.warnings(segmentation.volume.warnings),
         information=pseudonymiser.warnings(segmentation.volume.information),
     )
     return replace(
         segmentation,
         volume=volume,
-        source=pseudonym,
+        source=name,
         warnings=list(pseudonymiser.warnings(segmentation.warnings)),
         created="",
         input_sha256=pseudonymiser.content_digest(digest),

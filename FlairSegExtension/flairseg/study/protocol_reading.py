@@ -82,9 +82,9 @@ def parse_protocol(raw: Any) -> Protocol:
     return protocol
 
 
-def parse_rules(raw: Any, place: str = "rules") -> Rules:
+def parse_rules(raw: Any) -> Rules:
     """The rules that a reading room was given; ``ProtocolError`` if they are not valid."""
-    reader = _Reader(raw, place)
+    reader = _Reader(raw, "rules")
     rules = Rules(**_rules(reader))
     reader.finish()
     return rules

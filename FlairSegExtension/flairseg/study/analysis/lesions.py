@@ -128,19 +128,15 @@ def _mark_row(kind: str, arm: str, label: str, sums: np.ndarray, seed: int) -> M
     return MarkAgreementRow(kind, arm, label, (one, other), common, figure)
 
 
-def common_places(
-    one: Sequence[Point],
-    other: Sequence[Point],
-    radius: float = SAME_PLACE_MM,
-) -> int:
-    """Count the points of one set with a partner of their own in the other within ``radius`` mm."""
+def common_places(one: Sequence[Point], other: Sequence[Point]) -> int:
+    """Count the points of one set with a partner of their own in the other within :data:`SAME_PLACE_MM`."""
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
     if not one or not other:
         return 0
     distances = cdist(np.asarray(one, dtype=float), np.asarray(other, dtype=float))
-    radius += ROUNDING_MM
+    radius = SAME_PLACE_MM + ROUNDING_MM
     # A pair beyond the radius costs more than all others together, which maximises the number of near pairs.
     cost = np.where(distances <= radius, distances, radius * (min(distances.shape) + 1))
     pairs = linear_sum_assignment(cost)
