@@ -70,11 +70,21 @@ def test_links_and_pictures_in_documents_exist():
         body = re.sub(r"```.*?```", "", text(document), flags=re.DOTALL)
         targets = re.findall(r"\]\(([^)\s]+)\)", body) + re.findall(r'(?:src|href)="([^"]+)"', body)
         for target in targets:
-            if re.match(r"[a-z]+:|#", target):
+            if re.match(r"[a-z]+:", target):
                 continue
-            if not ((ROOT / document).parent / target.split("#")[0]).exists():
+            file, _, place = target.partition("#")
+            path = (ROOT / document).parent / file if file else ROOT / document
+            if not path.exists() or (place and path.suffix == ".md" and place not in places(path)):
                 missing.append(f"{document}: {target}")
     assert not missing
+
+
+def places(page: Path) -> set[str]:
+    """Places of a page that a link can name: its headings, as GitHub and MyST spell them, and its own targets."""
+    body = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = (re.sub(r"[`*]", "", heading) for heading in re.findall(r"^#+ (.+)$", body, flags=re.MULTILINE))
+    spelled = {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+    return spelled | set(re.findall(r"^\(([\w-]+)\)=$", body, flags=re.MULTILINE))
 
 
 def test_version_is_the_same_everywhere():
