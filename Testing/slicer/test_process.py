@@ -181,13 +181,13 @@ def test_without_onnxruntime_the_user_is_told_what_to_install(slicer, logic, mod
     assert scene_contents(slicer) == before
 
 
-def test_without_scikit_image_the_user_is_told_what_to_install(logic, volume_node, monkeypatch):
+def test_without_a_package_of_the_core_the_user_is_told_what_to_install(logic, volume_node, monkeypatch):
     for name in [
         name for name in sys.modules if name.startswith(("flairseg.segmentation.pipeline", "flairseg.preprocessing"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(vars(flairseg), "segment", raising=False)
-    monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(MissingDependencyError, match="skimage is not installed") as caught:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(MissingDependencyError, match="scipy is not installed") as caught:
         logic.process(volume_node)
     assert "slicer.util.pip_install('onnxruntime scikit-image')" in caught.value.advice

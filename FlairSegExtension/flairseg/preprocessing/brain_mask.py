@@ -225,7 +225,8 @@ def _lower_hull(rows: np.ndarray, columns: np.ndarray, at: np.ndarray) -> np.nda
                 break
             hull.pop()
         hull.append((row, column))
-    return np.interp(at, *np.transpose(hull))
+    found: np.ndarray = np.interp(at, *np.transpose(hull))
+    return found
 
 
 def brain_mask_slice(
