@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -426,9 +426,7 @@ def change_of(content: object) -> Change | None:
     ventricles = mapping(found.get(_VENTRICLES))
     per_study = [number(v) for v in sequence(ventricles.get("volumes_ml"))]
     if len(per_study) == len(studies):
-        studies = tuple(
-            Study(s.case, s.date, s.volumes_ml, s.lesion_count, ml) for s, ml in zip(studies, per_study, strict=True)
-        )
+        studies = tuple(replace(study, ventricles_ml=ml) for study, ml in zip(studies, per_study, strict=True))
     return Change(
         studies,
         lesions,
@@ -466,13 +464,8 @@ def _grade(entry: Mapping[str, Any]) -> Grade | None:
 def _study(entry: Mapping[str, Any]) -> Study:
     volumes = {c.id: number(mapping(entry.get("volumes_ml")).get(c.id)) for c in CLASSES}
     known = {name: ml for name, ml in volumes.items() if ml is not None}
-    return Study(
-        text(entry.get("case")),
-        text(entry.get("date")),
-        known,
-        whole(entry.get("lesion_count")),
-        known.get(_VENTRICLES),
-    )
+    case, date, count = text(entry.get("case")), text(entry.get("date")), whole(entry.get("lesion_count"))
+    return Study(case, date, known, count, known.get(_VENTRICLES))
 
 
 def _changed(entry: Mapping[str, Any], studies: int) -> ChangedLesion | None:
