@@ -53,6 +53,7 @@ from flairseg.segmentation.decoding import classify
 from flairseg.segmentation.postprocessing import clean_labels, remove_unsure_lesions
 
 from . import evaluate_sites
+from .adaptation_intervals import as_dict, paired_gain
 from .data import SAME_PERSON, data_folder, load_tabriz
 from .sites import averaged
 from .sources import pool_bank
@@ -249,8 +250,9 @@ def tested(
     Returns
     -------
     dict
-        Per measure ``[base, adapted, adapted in use]``, mean over persons; lesion Dice per person; score per minimum
-        lesion probability and person; numbers of scans, and of those inside the scope. Empty without such scans.
+        Per measure ``[base, adapted, adapted in use]``, mean over persons, and the paired gain with its interval
+        (:mod:`.adaptation_intervals`); lesion Dice per person; score per minimum lesion probability and person; numbers
+        of scans, and of those inside the scope. Empty without such scans.
     """
     away = set(learnt) if name == found.site else set()
     numbers = [n for n, one in enumerate(found.sets[name]) if one.person not in away]
@@ -272,7 +274,11 @@ def tested(
         for key in (key for key in ours[0] if key.startswith("at "))
         for before, after in [(by_person(theirs, own, key), by_person(ours, own, key))]
     }
-    return row | {"scans": len(own), "like": sum(like), "persons": persons, "limits": limits}
+    gains = {
+        key: as_dict(paired_gain(by_person(theirs, own, key), by_person(ours, own, key), key))
+        for key in ("lesion_dice", "lesion_f1", "ventricles_dice")
+    }
+    return row | {"gains": gains, "scans": len(own), "like": sum(like), "persons": persons, "limits": limits}
 
 
 def run(found: Experiment, learnt: list[str], settings: Settings) -> dict[str, Any]:

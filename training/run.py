@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from flairseg.adapt.device import has_bf16
 from flairseg.adapt.framed import FramedCase
-from flairseg.adapt.tuning import has_bf16
 
 from .checkpoint import FINISHED, STOPPED, Curve, StopRequest, mark_finished, save_checkpoint
 from .config import TrainingConfig, dump_config, load_config

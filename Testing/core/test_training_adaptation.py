@@ -10,9 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
 
+from flairseg.adapt import proof  # noqa: E402
 from flairseg.models.scope import learnt_scope  # noqa: E402
 
-from training import measure_adaptation, measure_useless  # noqa: E402
+from training import adaptation_intervals, measure_adaptation, measure_useless  # noqa: E402
 from training.measure_scope import FIGURES, Measured, spreads  # noqa: E402
 
 LOOKS = {
@@ -66,10 +67,38 @@ def test_nobody_who_was_learnt_from_is_tested(monkeypatch):
     assert row["lesion_dice"] == pytest.approx([0.5, 0.7, 0.6])
     assert row["persons"] == {"b": [0.5, 0.7]}
     assert row["limits"] == {"at 0.0": {"b": [0.5, 0.7]}}
+    # One person has a gain, and no interval.
+    assert row["gains"]["lesion_f1"] == {
+        "gain": 0.2, "low": None, "high": None, "p": 0.5, "persons": 1, "improved": 1,
+    }  # fmt: skip
     assert measure_adaptation.tested(found, "there", "adapted", scope, ["c"])["scans"] == 1, (
         "another set has other persons"
     )
     assert measure_adaptation.tested(found, "here", "adapted", scope, ["a", "b", "c"]) == {}
+
+
+def test_gains_are_paired_over_persons_with_the_intervals_of_the_proof(tmp_path, capsys, monkeypatch):
+    before = {"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.4, "only before": 0.1}
+    after = {"a": 0.6, "b": 0.65, "c": 0.69, "d": 0.48}
+    found = adaptation_intervals.paired_gain(before, after, "lesion_dice")
+    undefined = dict.fromkeys(proof.FIGURES, float("nan"))
+    own = ([undefined | {"lesion_dice": side[one]} for one in after] for side in (before, after))
+    (proved,) = proof.compare(*own, list(after), 0)
+    assert (found.gain, found.persons, found.improved) == (0.055, 4, 3)
+    assert (found.low, found.high, found.p) == pytest.approx((proved.low, proved.high, proved.p), abs=1e-4)
+    assert adaptation_intervals.paired_gain({"a": 0.5}, {}, "lesion_dice") is None
+    # From a file of results: each set of test scans is a row; sets without persons are left out.
+    pairs = {one: [before[one], after[one]] for one in after}
+    row = {
+        "run": {"site": "here", "patients": 5, "seed": 1, "settings": {"steps": 4800}}, "steps": 4800,
+        "here": {"lesion_dice": [0.55, 0.605, 0.605], "persons": pairs}, "there": {"lesion_dice": [0.5, 0.5, 0.5]},
+    }  # fmt: skip
+    (tmp_path / "results.jsonl").write_text(json.dumps(row))
+    monkeypatch.setattr("sys.argv", ["adaptation_intervals", str(tmp_path / "results.jsonl")])
+    adaptation_intervals.main()
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("| here, 5 persons, split 1 | here | 4800 | 0.550 to 0.605 | +0.055 (")
+    assert last.endswith("| 3 of 4 | 0.605 |")
 
 
 def test_runs_that_were_made_are_known(tmp_path):

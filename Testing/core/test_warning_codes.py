@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from flairseg.adapt.terms import CONVENTIONS
 from flairseg.cli.console import REFUSED, UNTRUSTED, WRITTEN, strict_code
 from flairseg.errors import CaseWarning, warnings_as_dicts, warnings_from
 from flairseg.segmentation.warning_codes import INFORMATION, WARNINGS, table, untrusted
@@ -29,7 +30,8 @@ def used_codes() -> dict[str, str]:
                 continue
             constants = [n.value for n in ast.walk(node.args[1]) if isinstance(n, ast.Constant)]
             found |= {c: path.name for c in constants if isinstance(c, str)}
-    return found
+    # A site's conventions: each becomes a warning of its code.
+    return found | dict.fromkeys(CONVENTIONS, "conventions.py")
 
 
 def test_codes_used_are_the_codes_of_the_table():

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from flairseg.adapt import outcomes
+from flairseg.adapt.conventions import Convention, held_back
 from flairseg.models.adaptation import card_digest
 from flairseg.models.store import load_card
 from flairseg.review.cases import CaseArchive
@@ -58,15 +59,27 @@ def write_verdict(folder: Path, case: str, verdict: str, version: int = 1, **con
     )
 
 
-def write_outcome(cases: Path, word: str, number: int = 1, model: str = "tiny2d-site-v1.0") -> Path:
-    """A finished adaptation as the core writes it, without the training."""
+def write_outcome(
+    cases: Path, word: str, number: int = 1, model: str = "tiny2d-site-v1.0", codes: tuple[str, ...] = ()
+) -> Path:
+    """A finished adaptation as the core writes it, without the training; ``codes``: conventions to be accepted."""
+    found = [Convention(code, 0.7, 5) for code in codes]
+    by_figures = {"verdict": word, "reasons": ["Lesion Dice rose by 0.100."]}
+    word, reasons = held_back(word, by_figures["reasons"], found)
+    judged = {
+        "verdict": word, "reasons": reasons, "by_figures": by_figures, "conventions": [one.to_dict() for one in found],
+    }  # fmt: skip
     folder = make_model(cases / outcomes.FOLDER / f"made-{number}", model)
     folder = folder.rename(cases / outcomes.FOLDER / f"adaptation-{number}")
     path = folder / "card.json"
     raw = json.loads(path.read_text())
     raw["adaptation"] = {
-        "parent": {"id": BASE, "sha256": "0" * 64}, "verdict": word, "reasons": ["Lesion Dice rose by 0.100."],
-        "seed": 0, "minutes": 7.6, "data": {"cases": 6, "patients": 5}, "no_harm": [],
+        "parent": {"id": BASE, "sha256": "0" * 64}, "seed": 0, "minutes": 7.6, **judged, "no_harm": [],
+        "data": {
+            "cases": 6, "patients": 5, "corrected": 6, "accepted_unedited": 0, "with_rejected_version": 0,
+            "reviewed": {"lesion": 6}, "lesion_ml": 30.0,
+        },
+        "lesion_limit": {"value": 0.0, "parent": 0.0, "lesions": 12, "fitted": False},
     }  # fmt: skip
     raw["adaptation"]["digest"] = card_digest(raw)
     path.write_text(json.dumps(raw))
@@ -77,7 +90,9 @@ def write_outcome(cases: Path, word: str, number: int = 1, model: str = "tiny2d-
     voxels = figures | {"base": 812.0, "adapted": 640.0, "gain": 172.0, "low": None, "high": None}
     sides = [{"lesion_dice": 0.5, "edit_voxels": 812.0}, {"lesion_dice": 0.6, "edit_voxels": 640.0}]
     proof = {
-        "verdict": word,
+        **judged,
+        "no_harm": [],
+        "trainings": [{"steps": 60, "best_step": 60, "stopped": "steps", "seconds": 3.0, "device": "CPU"}],
         "comparisons": [{"key": "lesion_dice", **figures}, {"key": "edit_voxels", **voxels}],
         "cases": [{"case": n, "fold": n, "base": sides[0], "adapted": sides[1]} for n in range(1, 7)],
         "left_out": [{"number": 7, "code": "duplicate", "reason": "The same image under another name."}],

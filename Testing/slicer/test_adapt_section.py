@@ -172,6 +172,45 @@ def test_use_keep_and_roll_back(panel, cases, models, slicer):
     assert ui.useButton.enabled
 
 
+def test_a_convention_is_asked_for_before_the_model_can_be_used(panel, cases, models, slicer):
+    make_model(models, BASE)
+    panel.model.refresh()
+    folder = write_outcome(cases, BETTER, codes=("normal-drawn-as-lesions",))
+    section = opened(panel)
+    ui = section.ui
+    assert shown(ui.proofVerdictLabel).startswith("No difference shown. 70% of what the base calls normal")
+    assert "Is this so: our readers count periventricular caps as lesions?" in shown(ui.conventionsLabel)
+    assert ui.conventionsCheckBox.isVisible()
+    assert ui.conventionsCheckBox.text == "Our readers count periventricular caps as lesions"
+    assert ui.useButton.isVisible()
+    assert not ui.useButton.enabled
+    section.use()
+    assert panel.model.modelId == BASE
+    click(ui.conventionsCheckBox)
+    click(ui.useButton)
+    assert "Now in use: tiny2d-site-v1.0" in shown(ui.adaptMessageLabel)
+    assert panel.model.modelId == "tiny2d-site-v1.0"
+    assert shown(ui.proofVerdictLabel).startswith("Better. Lesion Dice rose")
+    assert "Stated: our readers count" in shown(ui.conventionsLabel)
+    assert not ui.conventionsCheckBox.isVisible()
+    assert store.find_model("tiny2d-site-v1.0").raw["adaptation"]["conventions"][0]["accepted"]
+    assert outcomes.read_outcome(folder).verdict == BETTER
+    # What was stated of one adaptation says nothing of the next one.
+    write_outcome(cases, BETTER, 2, "tiny2d-site-v1.1", codes=("normal-drawn-as-lesions", "lesions-not-drawn"))
+    opened(panel)
+    assert ui.conventionsCheckBox.text == "All of this is so"
+    assert not ui.conventionsCheckBox.checked
+    assert not ui.useButton.enabled
+
+
+def test_a_worse_model_is_not_asked_about(panel, cases):
+    write_outcome(cases, WORSE, codes=("normal-drawn-as-lesions",))
+    ui = opened(panel).ui
+    assert "normal periventricular" in shown(ui.conventionsLabel)
+    assert not ui.conventionsCheckBox.isVisible()
+    assert not ui.useButton.isVisible()
+
+
 # --- the model in use -------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
-from flairseg.adapt import outcomes
+from flairseg.adapt import acceptance, outcomes
 from flairseg.adapt.terms import BETTER, WORSE
 from flairseg.errors import FlairSegError
 from flairseg.models import choosing
@@ -72,6 +72,7 @@ class AdaptSection(TaskSection):
             (ui.proofCasesTable, [_("Case"), _("Dice"), _("new"), _("To edit"), _("new")]),
         ):
             _prepare(table, heads)
+        ui.conventionsCheckBox.toggled.connect(lambda checked=False: self._show())
         ui.useButton.clicked.connect(lambda checked=False: self.use())
         ui.keepButton.clicked.connect(lambda checked=False: self.keep())
         ui.proofButton.clicked.connect(lambda checked=False: self.openReport())
@@ -136,7 +137,8 @@ class AdaptSection(TaskSection):
         if training_packages.missing():
             self._installing(training_packages.ensure)
         output = str(outcomes.next_folder(self._looked_in))
-        request = AdaptRequest(self._looked_in, output, self.ui.adaptMinutesSpinBox.value, self.tuning)
+        minutes = self.ui.adaptMinutesSpinBox.value
+        request = AdaptRequest(self._looked_in, output, minutes, self.tuning, self._model.device)
         self._began = time.monotonic()
 
         def take() -> Steps:
@@ -153,7 +155,8 @@ class AdaptSection(TaskSection):
         self._show()
 
     def _done(self, result: tuple[outcomes.Outcome, dict[str, str]]) -> None:
-        self._outcome, self._names = result
+        self._set_outcome(result[0])
+        self._names = result[1]
         self._settings.declinedModel = ""
         self.look()
 
@@ -194,10 +197,15 @@ class AdaptSection(TaskSection):
         if outcome is None or not self._usable():
             return
 
+        codes = adapt_words.asked(outcome.proof)
+
         def change() -> str:
-            choosing.check_better(outcome.card)
-            choosing.use(install_model(outcome.folder))
-            return _("Now in use: {model}. Roll back restores the previous one.").format(model=outcome.card.id)
+            if codes:
+                acceptance.accept(outcome.folder, codes)
+                self._outcome = outcomes.read_outcome(outcome.folder)
+            card = install_model(outcome.folder)
+            choosing.use(card)
+            return _("Now in use: {model}. Roll back restores the previous one.").format(model=card.id)
 
         self._change(change)
 
@@ -245,16 +253,25 @@ class AdaptSection(TaskSection):
         if not self.running and newest is not None:
             if self._outcome is None or newest.card.sha256 != self._outcome.card.sha256:
                 self._names = {}
-            self._outcome = newest
+            self._set_outcome(newest)
         self._show()
 
     def _look_failed(self, error: Exception) -> None:
         if not self._closed:
             messages.show(self._message, messages.ERROR, phrasing.text(error))
 
+    def _set_outcome(self, outcome: outcomes.Outcome) -> None:
+        """Show an adaptation; what was stated of another one does not hold for it."""
+        if self._outcome is None or self._outcome.folder != outcome.folder:
+            self.ui.conventionsCheckBox.checked = False
+        self._outcome = outcome
+
     def _usable(self) -> bool:
         outcome = self._outcome
-        return outcome is not None and outcome.verdict == BETTER and not self._used()
+        if outcome is None or self._used():
+            return False
+        stated = bool(adapt_words.asked(outcome.proof)) and self.ui.conventionsCheckBox.checked
+        return outcome.verdict == BETTER or stated
 
     def _used(self) -> bool:
         return self._outcome is not None and self._outcome.card.id == self._model.inUse
@@ -288,10 +305,14 @@ class AdaptSection(TaskSection):
         else:
             then = adapt_words.next_words(outcome.verdict)
         messages.quiet(ui.proofTellsLabel, f"{adapt_words.learnt_line(outcome)} {then}")
+        codes = adapt_words.asked(outcome.proof)
+        messages.quiet(ui.conventionsLabel, "\n".join(adapt_words.convention_lines(outcome.proof)))
+        ui.conventionsCheckBox.setVisible(bool(codes))
+        ui.conventionsCheckBox.text = adapt_words.acceptance(codes) if codes else ""
         _fill(ui.proofTable, adapt_words.figure_rows(outcome.proof), _MOST_FIGURES)
         _fill(ui.proofCasesTable, adapt_words.case_rows(outcome.proof, self._names), _MOST_CASES)
         messages.quiet(ui.proofLeftOutLabel, "\n".join(adapt_words.left_out_lines(outcome.proof, self._names)))
-        ui.useButton.setVisible(outcome.verdict == BETTER)
+        ui.useButton.setVisible(outcome.verdict == BETTER or bool(codes))
         ui.useButton.setEnabled(self._usable())
         ui.keepButton.setVisible(self._usable())
         ui.keepButton.setEnabled(not declined)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flairseg.adapt.terms import BETTER, FEWEST_FOR_PROOF, FEWEST_PATIENTS, FIGURES, WORSE
@@ -129,6 +129,40 @@ def left_out_lines(proof: Mapping[str, Any], names: Mapping[str, str]) -> list[s
     if len(found) > MOST_LEFT_OUT:
         lines.append(_("{n} more are listed in the report.").format(n=len(found) - MOST_LEFT_OUT))
     return lines
+
+
+def convention_lines(proof: Mapping[str, Any]) -> list[str]:
+    """What most masks share that the figures cannot judge, and which statement makes it the readers' convention."""
+    lines = []
+    for one in proof.get("conventions", []):
+        found = _("{found} Stated: {statement}.") if one["accepted"] else _("{found} Is this so: {statement}?")
+        lines.append(found.format(found=one["text"], statement=statement(one["code"]).lower()))
+    return lines
+
+
+def asked(proof: Mapping[str, Any]) -> list[str]:
+    """Codes of what the user has to state before the model can be used; none if that would not make it better."""
+    if proof.get("by_figures", {}).get("verdict") != BETTER:
+        return []
+    return [one["code"] for one in proof.get("conventions", []) if not one["accepted"]]
+
+
+def acceptance(codes: Sequence[str]) -> str:
+    """Text of the check box by which the user states them."""
+    return statement(codes[0]) if len(codes) == 1 else _("All of this is so")
+
+
+def statement(code: str) -> str:
+    """The statement that makes a difference of the masks the readers' convention."""
+    words = {
+        "normal-drawn-as-lesions": _("Our readers count periventricular caps as lesions"),
+        "lesions-drawn-as-normal": _("Our readers count these periventricular lesions as normal hyperintensity"),
+        "lesions-not-drawn": _("Our readers drew all lesions; what else the base finds is none"),
+        "lesions-drawn-wide": _("Our readers draw lesions with their surroundings"),
+        "ventricles-drawn-wide": _("Our readers draw ventricles with their surroundings"),
+        "masks-displaced-alike": _("The masks are where our readers drew them"),
+    }
+    return words.get(code, code)
 
 
 def learnt_line(outcome: Outcome) -> str:

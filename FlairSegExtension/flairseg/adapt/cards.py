@@ -151,8 +151,12 @@ def adapted_card(
         "parent": {"id": base.id, "sha256": base.sha256},
         "verdict": word,
         "reasons": list(proof["reasons"]),
+        # By the figures alone, and what the user has to state beside them (adapt/conventions.py).
+        "by_figures": dict(proof["by_figures"]),
+        "conventions": list(proof["conventions"]),
         "seed": record.seed,
         "minutes": round(record.minutes, 1),
+        "devices": sorted({one["device"] for one in proof["trainings"]}),
         "data": dict(counts),
         "no_harm": [
             {**one, "base": _rounded(one["base"]), "adapted": _rounded(one["adapted"])} for one in proof["no_harm"]

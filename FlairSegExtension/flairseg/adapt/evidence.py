@@ -70,9 +70,11 @@ def weigh(image: np.ndarray, labels: np.ndarray, inside: np.ndarray) -> Evidence
     seen = fft.rfft2(image)
     variants = {"shifted": template, "mirrored": template[:, :, ::-1], "reversed": template[::-1]}
     best, where, how = here, (0, 0, 0), "shifted"
+    # A mask moved by the number of slices, or more, would come back in on the other side: a single slice stays.
+    reach = min(REACH_SLICES, len(image) - 1)
     for name, one in variants.items():
         pattern = fft.rfft2(np.ascontiguousarray(one))
-        for slices in range(-REACH_SLICES, REACH_SLICES + 1) if name == "shifted" else (0,):
+        for slices in range(-reach, reach + 1) if name == "shifted" else (0,):
             score, rows, columns = _best_in_plane(seen, np.roll(pattern, slices, 0), image.shape[1:])
             if score > best * (1 + 1e-4):
                 best, where, how = score, (slices, rows, columns), name

@@ -43,8 +43,14 @@ class TrainingOptions:
         Of the folds and of the resampling of their figures.
     settings : Settings, optional
         Of the fine-tuning; default as measured for the default model. ``steps`` is the most that is planned.
+    accepted : tuple of str
+        Codes of :data:`.terms.CONVENTIONS` that are the readers' convention, by the user's statement.
+    device : str
+        ``auto`` (an NVIDIA GPU if it can be used, else the CPU), ``cpu`` or ``cuda``; for training and segmentation.
     """
 
     minutes: float = 20.0
     seed: int = 0
     settings: Settings | None = None
+    accepted: tuple[str, ...] = ()
+    device: str = "auto"

@@ -49,6 +49,7 @@ def write_page(path: Path, card: ModelCard, proof: Mapping[str, Any], counts: Ma
         "key": [_key(one) for one in proof["comparisons"] if one["key"] in ("lesion_dice", "lesion_f1", "edit_voxels")],
         "sections": [
             _verdict_section(word, proof),
+            *_convention_sections(proof),
             _comparison_section(proof),
             _harm_section(proof),
             _case_section(proof),
@@ -69,6 +70,26 @@ def _key(one: Mapping[str, Any]) -> KeyFigure:
 def _verdict_section(word: str, proof: Mapping[str, Any]) -> Section:
     told = _NEXT.get(word, "The base stays in use.")
     return Section("verdict", "Verdict", (f"{word.capitalize()}.", *proof["reasons"], told))
+
+
+def _convention_sections(proof: Mapping[str, Any]) -> tuple[Section, ...]:
+    """What most masks share that the figures cannot judge; no section without it."""
+    rows = tuple(
+        cells(
+            one["code"], one["text"], f"{one['statement'][0].upper()}{one['statement'][1:]}.",
+            "yes" if one["accepted"] else "no",
+        )
+        for one in proof["conventions"]
+    )  # fmt: skip
+    if not rows:
+        return ()
+    told = (
+        "The masks of most patients differ from the base's results, or from their images, in the same way. The figures "
+        "below compare both models with these masks: they cannot tell a convention of the readers from an error. The "
+        "model is proposed only once the statement is accepted.",
+    )
+    table = Table("Differences", ("Code", "Found", "Statement", "Accepted"), rows, numbers_from=4)
+    return (Section("conventions", "Do your readers mean to draw so?", told, (table,)),)
 
 
 def _comparison_section(proof: Mapping[str, Any]) -> Section:
@@ -148,10 +169,10 @@ def _data_section(proof: Mapping[str, Any], counts: Mapping[str, Any]) -> Sectio
 def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Section:
     names = [*(f"Fold {n}" for n in range(1, len(proof["trainings"]))), "All cases"]
     rows = tuple(
-        cells(name, str(one["steps"]), str(one["best_step"]), one["stopped"], f"{one['seconds']:.0f}")
+        cells(name, str(one["steps"]), str(one["best_step"]), one["stopped"], f"{one['seconds']:.0f}", one["device"])
         for name, one in zip(names, proof["trainings"], strict=True)
     )
-    table = Table("Trainings", ("Training", "Steps", "Kept at", "Stopped by", "Seconds"), rows)
+    table = Table("Trainings", ("Training", "Steps", "Kept at", "Stopped by", "Seconds", "Device"), rows)
     return Section(
         "training",
         "How it was made",

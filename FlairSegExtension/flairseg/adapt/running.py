@@ -5,6 +5,7 @@ Every completed part is kept (:mod:`.work`); the output is written at the end, c
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import FlairSegError
+from ..errors import CaseWarning, FlairSegError
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..labels import CLASS_BY_VALUE, LESION
 from ..models.card import CARD_NAME, ModelCard
@@ -31,7 +32,15 @@ from ..segmentation.pipeline import segment
 from .base import published_base
 from .cards import AdaptationRecord, adapted_card, check_free, free_id, write_card
 from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
-from .checks import Examined, against_base, apart, examine
+from .checks import Examined, against_base, apart, examine, normalised
+from .conventions import (
+    Convention,
+    differences,
+    displaced_alike,
+    held_back,
+    of_other_tissue,
+    shared_by_most,
+)
 from .json_forms import by_code, from_json, json_text, to_json, told
 from .lesion_limit import Judged, Limit, at_limits, keeping_all, lesions_in, limits_of
 from .options import ModelTarget, TrainingOptions
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
     import torch
 
     from .banks import Bank
+    from .device import TrainingDevice
     from .tuning import Settings, Tuned
 
 #: Optimiser steps that one training needs at least.
@@ -54,7 +64,7 @@ FEWEST_STEPS = 60
 _PLANNED, _OVERHEAD = 0.9, 1.35
 MODEL = "model.onnx"
 #: Layout of the parts that are kept: those of another one are discarded.
-_PARTS = 2
+_PARTS = 3
 #: Twenty minutes, settings as measured.
 DEFAULT_TRAINING = TrainingOptions()
 
@@ -80,6 +90,8 @@ class Adapted:
     reasons : list of str
     comparisons : list of Comparison
     harms : list of Harm
+    conventions : list of Convention
+        What most patients' masks share that the figures cannot judge.
     left_out : list of LeftOut
     cases, patients : int
         Cases used for training.
@@ -93,6 +105,7 @@ class Adapted:
     reasons: list[str]
     comparisons: list[Comparison]
     harms: list[Harm]
+    conventions: list[Convention]
     left_out: list[LeftOut]
     cases: int
     patients: int
@@ -108,6 +121,7 @@ def adapt(
     training: TrainingOptions = DEFAULT_TRAINING,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
+    notify: Callable[[CaseWarning], None] | None = None,
 ) -> Adapted:
     """Adapt a model to the reviewed cases of a site, and validate the result.
 
@@ -123,6 +137,8 @@ def adapt(
     training : TrainingOptions
     progress, cancel
         As for :func:`flairseg.segment`.
+    notify : callable, optional
+        Called before the training with what the figures cannot judge, see :mod:`.conventions`.
 
     Returns
     -------
@@ -146,6 +162,7 @@ def adapt(
     from .requirements import require_torch
 
     require_torch()
+    from .device import choose_device
     from .tuning import Settings as TuningSettings
     from .weights import trainable_network
 
@@ -174,10 +191,15 @@ def adapt(
     }
     # Before anything is written: not every model can be trained.
     network = trainable_network(card).eval()
+    device = choose_device(training.device)
+    if device.warning is not None and notify is not None:
+        notify(device.warning)
     with Work(output, key) as work:
-        run = _Run(card, network, work, training, settings, Reporter(progress, cancel))
+        run = _Run(card, network, work, training, settings, Reporter(progress, cancel), device)
         try:
             run.start(found, left_out)
+            for one in run.conventions if notify is not None else ():
+                notify(one.to_warning())
             return run.finish(target.model_id or free_id(card))
         except (TooFewCasesError, TimeTooShortError):
             # Other cases or another time begin anew.
@@ -189,7 +211,7 @@ def adapt(
 
 @dataclass(frozen=True)
 class _Proof:
-    """Verdict, and what it is based on: figures of each case by the model that never saw its patient.
+    """Verdict by the figures alone, and its basis: figures of each case by the model that never saw its patient.
 
     ``limit``: least mean probability of a lesion of the model adapted to all cases.
     """
@@ -215,14 +237,17 @@ class _Run:
         training: TrainingOptions,
         settings: Settings,
         reporter: Reporter,
+        device: TrainingDevice,
     ) -> None:
         self.card, self.network, self.output, self.work = card, network, work.output, work
         self.minutes, self.seed = training.minutes, training.seed
+        self.accepted, self.wanted, self.device = training.accepted, training.device, device
         self.settings, self.reporter = settings, reporter
         self.began = time.monotonic()
         self.examined: list[Examined] = []
         self.left_out: list[LeftOut] = []
         self.base_figures: list[dict[str, float]] = []
+        self.conventions: list[Convention] = []
         self.features_at: list[dict[float, dict[str, float]]] = []
         self.features: list[dict[str, float]] = []
 
@@ -239,7 +264,7 @@ class _Run:
             kept, repeated = apart(looked_at)
             left_out += repeated
         with self.reporter.stage("base", 0.12, 0.25):
-            self.case_seconds = []
+            self.case_seconds, differing = [], []
             for n, one in enumerate(kept):
                 began = time.monotonic()
                 answer = self.work.once(f"base-{one.case.number}", partial(self._with_base, one))
@@ -249,6 +274,7 @@ class _Run:
                 else:
                     self.examined.append(one)
                     self.base_figures.append(from_json(answer["figures"]))
+                    differing.append(answer["differs"])
                 self.reporter.update((n + 1) / max(1, len(kept)))
         self.left_out = sorted(left_out, key=lambda one: one.number)
         self.patients = [one.case.patient for one in self.examined]
@@ -260,16 +286,23 @@ class _Run:
                 code="too-few-reviewed-cases",
                 patients=len(set(self.patients)),
             )
+        shifts = [one.evidence.shift_px if one.evidence.how == "shifted" else (0, 0, 0) for one in self.examined]
+        self.conventions = shared_by_most(differing, self.patients, self.accepted)
+        self.conventions += displaced_alike(shifts, self.patients, self.accepted)
 
     def _with_base(self, one: Examined) -> dict[str, Any]:
         loaded = load(one.case)
-        result = segment(loaded.volume, self.card, cancel=self._cancelled)
+        result = segment(loaded.volume, self.card, self.wanted, cancel=self._cancelled)
         voxel_ml = loaded.volume.geometry.voxel_volume_ml
         doubt = against_base(one, result.labels, loaded.labels, voxel_ml)
         if doubt is not None:
             return {"code": doubt.code, "reason": doubt.reason}
         figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
-        return {"figures": to_json(figures)}
+        return {
+            "figures": to_json(figures),
+            "differs": differences(result.labels, loaded.labels, one.case.reviewed)
+            | of_other_tissue(normalised(one), one.labels, one.case.reviewed),
+        }
 
     def _cancelled(self) -> bool:
         """Cancel token for other parts: they stop when this run is cancelled."""
@@ -301,14 +334,13 @@ class _Run:
         comparisons = compare(self.base_figures, adapted, self.patients, self.seed)
         with self.reporter.stage("no-harm", 0.92, 0.98):
             harms = [Harm(**one) for one in self.work.once("harm", partial(self._harms, limit))]
-            word, reasons = verdict(comparisons, harms, last)
+            by_figures = verdict(comparisons, harms, last)
         with self.reporter.stage("write", 0.98, 1.0):
-            return self._write(model_id, _Proof(word, reasons, comparisons, harms, adapted, trainings, folds, limit))
+            return self._write(model_id, _Proof(*by_figures, comparisons, harms, adapted, trainings, folds, limit))
 
     def _plan(self) -> dict[str, Any]:
         """Steps and folds that fit the time, from the speed of a few steps on these cases."""
         from .replay import replay_bank
-        from .tuning import tune
 
         site, replay = self._bank([]), replay_bank(self.card.pipeline)
         probe = replace(self.settings, steps=6, check_every=6, patience=1)
@@ -318,7 +350,7 @@ class _Run:
             self.reporter.check()
             ticks.append(time.monotonic())
 
-        tune(self.network, site, replay, self.card.pipeline, probe, tick)
+        self._tune(site, replay, probe, tick)
         # The first steps also load what PyTorch loads late; a check costs about as much as a few steps.
         step = float(np.median(np.diff(ticks)))
         spent = time.monotonic() - self.began
@@ -339,7 +371,7 @@ class _Run:
                 code="adaptation-time-too-short",
                 minutes=round(need / _PLANNED + 1),
             )
-        return {"steps": wanted, "folds": folds, "step_seconds": step}
+        return {"steps": wanted, "folds": folds, "step_seconds": step, "device": self.device.name}
 
     def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[Judged, list[dict[str, Any]]]:
         """Results of each case by the model that never saw its patient, and what the trainings took."""
@@ -363,7 +395,8 @@ class _Run:
     def _tested(self, one: Examined, name: str) -> dict[str, Any]:
         """A case by the model of a fold: figures and features at each limit, and the lesions that no limit dropped."""
         loaded = load(one.case)
-        result = segment(loaded.volume, keeping_all(load_card(self.work.folder / name)), cancel=self._cancelled)
+        card = keeping_all(load_card(self.work.folder / name))
+        result = segment(loaded.volume, card, self.wanted, cancel=self._cancelled)
         voxel_ml = loaded.volume.geometry.voxel_volume_ml
         figures, features = [], []
         for at in at_limits(result, limits_of(self.card)):
@@ -376,21 +409,15 @@ class _Run:
 
         def make() -> dict[str, Any]:
             from .replay import replay_bank
-            from .tuning import tune
             from .weights import weights_of, write_weights
 
             steps = plan["steps"]
             settings = replace(self.settings, steps=steps)
-            deadline = time.monotonic() + 3 * steps * plan["step_seconds"] * _OVERHEAD + 30
-            tuned: Tuned = tune(
-                self.network,
-                self._bank(away),
-                replay_bank(self.card.pipeline),
-                self.card.pipeline,
-                settings,
-                lambda done: self.reporter.update(0.9 * done),
-                deadline,
-            )
+            share = 3 * steps * plan["step_seconds"] * _OVERHEAD + 30
+            # The speed of another device says nothing of this one.
+            deadline = time.monotonic() + share if plan["device"] == self.device.name else math.inf
+            bank, replay = self._bank(away), replay_bank(self.card.pipeline)
+            tuned = self._tune(bank, replay, settings, lambda done: self.reporter.update(0.9 * done), deadline)
             target = self.work.folder / name
             target.mkdir(exist_ok=True)
             write_weights(self.card.path, weights_of(tuned.network), target / MODEL)
@@ -400,11 +427,28 @@ class _Run:
                 "best_step": tuned.best_step,
                 "stopped": tuned.stopped,
                 "seconds": round(tuned.seconds, 1),
+                "device": self.device.name,
                 "checks": [[step, round(site, 4), round(replay, 4)] for step, site, replay in tuned.checks],
             }
 
         kept: dict[str, Any] = self.work.once(name, make)
         return kept
+
+    def _tune(
+        self, site: Bank, replay: Bank, settings: Settings, report: Callable[[float], None], deadline: float = math.inf
+    ) -> Tuned:
+        """Train on the device; on the CPU, from then on, where another program takes the GPU's memory."""
+        import torch
+
+        from .device import on_cpu
+        from .tuning import tune
+
+        known = (self.network, site, replay, self.card.pipeline, settings, report, deadline)
+        try:
+            return tune(*known, self.device)
+        except torch.OutOfMemoryError:
+            self.device = on_cpu()
+        return tune(*known[:-1], math.inf, self.device)
 
     def _bank(self, away: list[str]) -> Bank:
         from .banks import Bank
@@ -446,9 +490,12 @@ class _Run:
             }
             for one, base, ours in zip(self.examined, self.base_figures, proof.adapted, strict=True)
         ]
+        word, reasons = held_back(proof.verdict, proof.reasons, self.conventions)
         written = {
-            "verdict": proof.verdict,
-            "reasons": proof.reasons,
+            "verdict": word,
+            "reasons": reasons,
+            "by_figures": {"verdict": proof.verdict, "reasons": proof.reasons},
+            "conventions": [one.to_dict() for one in self.conventions],
             "comparisons": [asdict(one) for one in proof.comparisons],
             "no_harm": [{**asdict(one), "harmed": one.harmed} for one in proof.harms],
             "cases": cases,
@@ -473,7 +520,7 @@ class _Run:
         card = load_card(self.output)
         stated = [one.case.stated for one in self.examined]
         return Adapted(
-            card, proof.verdict, proof.reasons, proof.comparisons, proof.harms, self.left_out, len(self.examined),
+            card, word, reasons, proof.comparisons, proof.harms, self.conventions, self.left_out, len(self.examined),
             len(set(self.patients)), minutes, stated.count(False) if any(stated) else 0,
         )  # fmt: skip
 

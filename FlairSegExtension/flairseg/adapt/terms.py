@@ -19,3 +19,45 @@ FIGURES: dict[str, tuple[str, bool]] = {
     "normal_wmh_dice": ("Normal WMH Dice", True),
     "edit_voxels": ("Voxels to edit", False),
 }
+
+#: Consistent differences between a site's masks and its images or the base's results (:mod:`.conventions`): code ->
+#: (share of the median patient above which it is stated, share in the data that the default was made for, what is
+#: stated, and the statement by which the user accepts it).
+CONVENTIONS: dict[str, tuple[float, float, str, str]] = {
+    "normal-drawn-as-lesions": (
+        0.25,
+        0.11,
+        "{share:.0%} of what the base calls normal periventricular hyperintensity was drawn as lesions",
+        "our readers count periventricular caps as lesions",
+    ),
+    "lesions-drawn-as-normal": (
+        0.15,
+        0.04,
+        "{share:.0%} of the lesion volume that the base finds was drawn as normal hyperintensity",
+        "our readers count these periventricular lesions as normal hyperintensity",
+    ),
+    "lesions-not-drawn": (
+        0.4,
+        0.13,
+        "{share:.0%} of the lesion volume that the base finds was not drawn",
+        "our readers drew all lesions; what else the base finds is none",
+    ),
+    "lesions-drawn-wide": (
+        0.12,
+        0.01,
+        "{share:.0%} of the drawn lesions is no brighter than normal brain",
+        "our readers draw lesions with their surroundings",
+    ),
+    "ventricles-drawn-wide": (
+        0.1,
+        0.06,
+        "{share:.0%} of the drawn ventricles is as bright as brain",
+        "our readers draw ventricles with their surroundings",
+    ),
+    "masks-displaced-alike": (
+        0.5,
+        0.0,
+        "The masks of {share:.0%} of the patients fit their images better at one and the same displacement",
+        "the masks are where our readers drew them",
+    ),
+}

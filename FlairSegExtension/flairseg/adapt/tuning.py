@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from ..labels import BACKGROUND, LESION, NUMBER_OF_CLASSES, VENTRICLES
 from ..models.card import PipelineConfig
 from .augment import Geometry
 from .banks import Bank, draw_crops
+from .device import TrainingDevice, deterministic, on_cpu
 from .framed import dequantise
 from .partial import MAY_BE, decides, partial_loss
 
@@ -160,6 +162,7 @@ def tune(
     settings: Settings,
     report: Callable[[float], None] | None = None,
     deadline: float = math.inf,
+    device: TrainingDevice | None = None,
 ) -> Tuned:
     """Fine-tune a network; the base is left as it is.
 
@@ -174,20 +177,41 @@ def tune(
         Called with the share of the steps done after each; may raise to cancel.
     deadline : float
         :func:`time.monotonic` at which it stops with the best so far.
+    device : TrainingDevice, optional
+        Default the CPU. The result is on the CPU in any case.
 
     Returns
     -------
     Tuned
     """
     began = time.monotonic()
-    network = copy.deepcopy(base).to(memory_format=torch.channels_last).eval()
+    device = on_cpu() if device is None else device
+    with deterministic():
+        result = _tuned(base, site, replay, config, settings, report, deadline, device)
+    result.network = result.network.to("cpu").eval()
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _tuned(
+    base: nn.Module,
+    site: Bank,
+    replay: Bank,
+    config: PipelineConfig,
+    settings: Settings,
+    report: Callable[[float], None] | None,
+    deadline: float,
+    device: TrainingDevice,
+) -> Tuned:
+    """As :func:`tune`; the network stays on the device."""
+    network = copy.deepcopy(base).to(device.place, memory_format=torch.channels_last).eval()
     average = copy.deepcopy(network)
     generator, rng = torch.Generator().manual_seed(settings.seed), np.random.default_rng(settings.seed)
     learnt, held = hold_out(site, settings.seed)
     rehearsed, rehearsed_held = hold_out(replay, settings.seed)
-    looks = [_look(held), _look(rehearsed_held)]
+    looks = [_look(held, device), _look(rehearsed_held, device)]
     result = Tuned(base, 0, 0)
-    of_base = _check(base, looks, config, result, 0)
+    of_base = _check(base if not device.is_gpu else network, looks, config, result, 0)
     optimiser = torch.optim.Adam(_first_parameters(network), lr=0.0)
     switched, bad = False, 0
     turn = settings.first_share * settings.steps
@@ -199,7 +223,7 @@ def tune(
             group["lr"] = _rate(step, turn, settings)
         banks = [learnt] * settings.site + [rehearsed] * settings.replay
         batch = draw_crops(banks, settings.crop, settings.geometry, settings.altered, rng, generator)
-        _step(network, average, optimiser, batch, config, settings.average, step)
+        _step(network, average, optimiser, batch, config, settings.average, step, device)
         result.steps = step + 1
         if report is not None:
             report((step + 1) / settings.steps)
@@ -214,14 +238,7 @@ def tune(
         if late or bad >= settings.patience:
             result.stopped = "time" if late else "patience"
             break
-    result.network = result.network.eval()
-    result.seconds = time.monotonic() - began
     return result
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies bf16 in hardware; emulated it takes twice the time of float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _first_parameters(network: nn.Module) -> list[nn.Parameter]:
@@ -251,9 +268,10 @@ def _step(
     config: PipelineConfig,
     decay: float,
     step: int,
+    device: TrainingDevice,
 ) -> None:
-    images, labels, weights = batch
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
+    images, labels, weights = (one.to(device.place) for one in batch)
+    with torch.autocast(device.place.type, device.half or torch.bfloat16, enabled=device.half is not None):
         output = network(images.contiguous(memory_format=torch.channels_last))
     loss = partial_loss(class_logits(output, config), labels, weights)
     optimiser.zero_grad(set_to_none=True)
@@ -268,15 +286,15 @@ def _step(
         )
 
 
-def _look(bank: Bank) -> _Batches:
-    """Whole slices in batches for a check: images, labels."""
+def _look(bank: Bank, device: TrainingDevice) -> _Batches:
+    """Whole slices in batches for a check, on the device: images, labels."""
     chosen = np.unique(np.linspace(0, len(bank.images) - 1, min(MOST_HELD, len(bank.images))).round().astype(int))
     batches = []
     for start in range(0, len(chosen), 6):
         part = chosen[start : start + 6]
         labels = bank.labels[part]
         images = torch.from_numpy(dequantise(bank.images[part]))[:, None]
-        batches.append((images, torch.from_numpy(labels.astype(np.int64))))
+        batches.append((images.to(device.place), torch.from_numpy(labels.astype(np.int64)).to(device.place)))
     return batches
 
 
@@ -298,8 +316,7 @@ def _dice(network: nn.Module, batches: _Batches, config: PipelineConfig) -> floa
     for images, labels in batches:
         found = class_logits(network(images), config).argmax(1)
         for value in (LESION, VENTRICLES):
-            deciding = torch.tensor([one for one in MAY_BE if decides(one, value)])
-            known = torch.isin(labels, deciding)
+            known = reduce(torch.logical_or, [labels == one for one in MAY_BE if decides(one, value)])
             ours, theirs = (found == value) & known, labels == value
             overlap[value] += 2 * float((ours & theirs).sum())
             size[value] += float(ours.sum() + theirs.sum())

@@ -137,7 +137,7 @@ def difference(network: torch.nn.Module, card: ModelCard) -> float:
 def weights_of(network: torch.nn.Module) -> dict[str, np.ndarray]:
     """Weights and norm statistics of a network as arrays, under PyTorch's names."""
     return {
-        name: value.detach().float().contiguous().numpy().copy()
+        name: value.detach().cpu().float().contiguous().numpy().copy()
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +27,11 @@ from .console import (
     results_console,
     show_error,
     show_information,
+    show_warning,
 )
 
 if TYPE_CHECKING:
+    from ..adapt.options import TrainingOptions
     from ..adapt.running import Adapted
 
 #: Label of each stage in the progress bar.
@@ -62,22 +66,23 @@ def adapt_model(
     time: str,
     patients: Path | None,
     model_id: str | None,
-    seed: int,
+    training: TrainingOptions,
     overwrite: bool,
 ) -> int:
-    """Adapt a model; the exit code of the command."""
+    """Adapt a model; the exit code of the command. ``time``: as typed, for the ``minutes`` of ``training``."""
     messages, results = messages_console(), results_console()
     try:
         with interruptible():
             try:
                 from ..adapt.cases import read_patients
-                from ..adapt.options import ModelTarget, TrainingOptions
+                from ..adapt.options import ModelTarget
                 from ..adapt.running import adapt
 
-                target, training = ModelTarget(output, model_id, overwrite), TrainingOptions(minutes_of(time), seed)
+                target = ModelTarget(output, model_id, overwrite)
+                options = replace(training, minutes=minutes_of(time))
                 whose = read_patients(patients) if patients is not None else None
                 with bar(messages) as progress:
-                    done = adapt(cases, target, base, whose, training, progress)
+                    done = adapt(cases, target, base, whose, options, progress, notify=partial(show_warning, messages))
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, as_told(error))
                 return REFUSED
@@ -128,6 +133,9 @@ def _show(messages: Console, results: Console, done: Adapted, output: Path) -> N
     results.print(table)
     results.print(Text(f"{done.card.id}: {done.verdict}. {' '.join(done.reasons)}"), soft_wrap=True)
     results.print(Text(f"Proof: {output / 'proof.html'}"), soft_wrap=True)
+    asked = [one for one in done.conventions if not one.accepted]
+    for one in asked:
+        show_information(messages, f"If {one.statement}: flairseg models --use {output} --accept {one.code}", one.code)
     if done.verdict == BETTER:
         results.print(Text(f"To use it: flairseg models --use {output}"), soft_wrap=True)
     else:

@@ -50,6 +50,7 @@ PHRASES: dict[str, str] = {
     "model for this run: --model {model}.",
     "model-in-use": "Go back first with `flairseg models --rollback`, or choose another one with --use.",
     "model-not-better": "To use it nevertheless, add --anyway.",
+    "convention-not-accepted": "If that is so, add --accept with {codes}; else correct the masks and adapt again.",
     "base-is-adapted": "Name its parent: --base {parent}.",
     "no-model-before": "Choose one with `flairseg models --use ID`.",
     "adaptation-time-too-short": "Allow more with --time {minutes}m, or use fewer cases.",

@@ -18,8 +18,8 @@ from .console import REFUSED, WRITTEN, messages_console, results_console, show_e
 
 
 def change_models(
-    use: str | None, anyway: bool, rollback: bool, remove: str | None, export: str | None, file: Path | None,
-    install: Path | None,
+    use: str | None, anyway: bool, accepted: tuple[str, ...], rollback: bool, remove: str | None, export: str | None,
+    file: Path | None, install: Path | None,
 ) -> int:  # fmt: skip
     """Install, select, roll back, remove or export, then print the model in use; the exit code of the command."""
     messages, results = messages_console(), results_console()
@@ -27,7 +27,7 @@ def change_models(
         if install is not None:
             _install(results, install)
         if use is not None:
-            _use(results, use, anyway)
+            _use(results, use, anyway, accepted)
         if rollback:
             _roll_back(results)
         if remove is not None:
@@ -50,8 +50,10 @@ def _install(results: Console, path: Path) -> ModelCard:
     return card
 
 
-def _use(results: Console, named: str, anyway: bool) -> None:
+def _use(results: Console, named: str, anyway: bool, accepted: tuple[str, ...]) -> None:
     """Select a model: an installed one, or a folder or file, which is installed first."""
+    if accepted:
+        _accept(named, accepted)
     from ..models.choosing import ModelInUseError, check_better
     from ..models.choosing import use as use_model
 
@@ -64,6 +66,16 @@ def _use(results: Console, named: str, anyway: bool) -> None:
         raise ModelInUseError(f"Another model named {card.id} takes precedence.", f"Remove it from ${ENVIRONMENT}.")
     use_model(card, anyway)
     results.print(Text(f"In use: {card.id} (sha256 {card.sha256[:16]}), where no model is named."), soft_wrap=True)
+
+
+def _accept(named: str, codes: tuple[str, ...]) -> None:
+    """Accept conventions of a model, and of its copy among the installed ones: they stay one model."""
+    from ..adapt.acceptance import accept
+
+    card = accept(find_model(named).path.parent, codes)
+    for _, one in survey():
+        if isinstance(one, ModelCard) and (one.id, one.sha256) == (card.id, card.sha256) and one.raw != card.raw:
+            accept(one.path.parent, codes)
 
 
 def _roll_back(results: Console) -> None:

@@ -10,6 +10,33 @@ import typer
 
 from . import epilogs
 from .late import Commands
+from .options import Device, DeviceChoice
+
+
+class Convention(str, Enum):
+    """What a site may state of its masks (:data:`flairseg.adapt.terms.CONVENTIONS`)."""
+
+    normal_as_lesions = "normal-drawn-as-lesions"
+    lesions_as_normal = "lesions-drawn-as-normal"
+    lesions_not_drawn = "lesions-not-drawn"
+    lesions_wide = "lesions-drawn-wide"
+    ventricles_wide = "ventricles-drawn-wide"
+    displaced = "masks-displaced-alike"
+
+
+Accepted = Annotated[
+    list[Convention] | None,
+    typer.Option(
+        "--accept",
+        help="State that a difference of the masks is your readers' convention, for instance that they count "
+        "periventricular caps as lesions (normal-drawn-as-lesions); repeatable.",
+        show_default=False,
+    ),
+]
+
+
+def _codes(accepted: list[Convention] | None) -> tuple[str, ...]:
+    return tuple(one.value for one in accepted or ())
 
 
 def adapt(
@@ -47,6 +74,8 @@ def adapt(
         str | None, typer.Option("--id", help="Id of the new model.", show_default="<base>-site-v1.<n>")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", "-s", help="Of folds and training.", min=0)] = 0,
+    device: DeviceChoice = Device.auto,
+    accept: Accepted = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,
 ) -> None:
     """Adapt a model to the reviewed cases of this site, and test on left-out patients whether it improved.
@@ -56,9 +85,11 @@ def adapt(
     not used. The verdict is [bold]better[/bold], [bold]no difference shown[/bold] or [bold]worse[/bold]. The model
     in use is unchanged until [cyan]flairseg models --use[/cyan]. Needs 3 patients, and 5 to show a difference.
     """
+    from ..adapt.options import TrainingOptions
     from .adapt import adapt_model
 
-    raise typer.Exit(adapt_model(cases, output, base, time, patients, model_id, seed, overwrite))
+    training = TrainingOptions(seed=seed, device=device.value, accepted=_codes(accept))
+    raise typer.Exit(adapt_model(cases, output, base, time, patients, model_id, training, overwrite))
 
 
 def models(
@@ -67,6 +98,7 @@ def models(
         typer.Option("--use", metavar="ID|FOLDER", help="Use this model by default.", show_default=False),
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="With --use: also a model not shown to be better.")] = False,
+    accept: Accepted = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Return to the model used before.")] = False,
     remove: Annotated[
         str | None, typer.Option("--remove", metavar="ID", help="Remove one of your models.", show_default=False)
@@ -89,7 +121,7 @@ def models(
     from .models import change_models, show_models
 
     if any((use, rollback, remove, export, install)):
-        raise typer.Exit(change_models(use, anyway, rollback, remove, export, file, install))
+        raise typer.Exit(change_models(use, anyway, _codes(accept), rollback, remove, export, file, install))
     raise typer.Exit(show_models())
 
 

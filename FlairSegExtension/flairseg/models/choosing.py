@@ -34,6 +34,15 @@ def check_better(card: ModelCard) -> None:
         With the verdict.
     """
     proof = card.raw.get("adaptation")
+    if proof is not None and proof["verdict"] != _BETTER and proof.get("by_figures", {}).get("verdict") == _BETTER:
+        asked = [one for one in proof["conventions"] if not one["accepted"]]
+        raise ModelInUseError(
+            f"{card.id} is proposed only once it is stated: {'; '.join(one['statement'] for one in asked)}.",
+            "If that is so, accept it; else correct the masks and adapt again.",
+            code="convention-not-accepted",
+            model=card.id,
+            codes=", ".join(one["code"] for one in asked),
+        )
     if proof is not None and proof["verdict"] != _BETTER:
         raise ModelInUseError(
             f"{card.id} was not shown to be better than {proof['parent']['id']}: {proof['verdict']}.",

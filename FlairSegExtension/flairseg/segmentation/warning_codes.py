@@ -94,6 +94,13 @@ WARNINGS: dict[str, WarningCode] = {
         "A label map without ventricles: contact with them was determined from image and atlas."
     ),
     "unlike-adaptation": WarningCode("The scan is unlike those that a model was adapted to; the one used is named."),
+    # Adaptation
+    "normal-drawn-as-lesions": WarningCode("A site's masks count normal periventricular hyperintensity as lesions."),
+    "lesions-drawn-as-normal": WarningCode("A site's masks count lesions as normal periventricular hyperintensity."),
+    "lesions-not-drawn": WarningCode("A site's masks leave out much of what the base finds as lesions."),
+    "lesions-drawn-wide": WarningCode("Much of a site's drawn lesions is no brighter than normal brain."),
+    "ventricles-drawn-wide": WarningCode("Much of a site's drawn ventricles is as bright as brain."),
+    "masks-displaced-alike": WarningCode("A site's masks fit their images better at the same displacement."),
     "device-fallback": WarningCode("The requested device was not available; another one was used."),
     "ran-inside-slicer": WarningCode("The model ran inside Slicer, not in a separate process."),
     "report-without-pdf": WarningCode("The DICOM objects have no report."),

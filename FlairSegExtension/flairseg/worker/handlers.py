@@ -152,7 +152,7 @@ def _adapt(
 
     names = {str(one.number): one.name for one in read_cases(request.cases)[0]}
     settings = None if request.settings is None else Settings(**request.settings)
-    training = TrainingOptions(float(request.minutes), settings=settings)
+    training = TrainingOptions(float(request.minutes), settings=settings, device=request.device)
     adapt(request.cases, ModelTarget(request.output), training=training, progress=progress, cancel=cancel)
     return tasks.AdaptAnswer(request.output, names)
 

@@ -218,12 +218,15 @@ class AdaptRequest:
         That it may take.
     settings : dict, optional
         Fields of :class:`flairseg.adapt.tuning.Settings` that differ from the defaults.
+    device : str
+        As of :class:`flairseg.adapt.options.TrainingOptions`.
     """
 
     cases: str
     output: str
     minutes: float
     settings: Mapping[str, Any] | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
