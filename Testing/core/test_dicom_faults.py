@@ -269,6 +269,15 @@ def test_one_uid_for_all_slices_keeps_them_all(tmp_path, drawn, backend):
         assert caught.value.code == "dicom-uid-shared"
 
 
+def test_text_burned_into_the_pixels_is_told(tmp_path, flair, backend):
+    def burn(data, k):
+        data.BurnedInAnnotation = "YES" if k == 5 else "NO"
+
+    volume = read_volume(write_series(flair, tmp_path / "s", "siemens", change=burn))
+    assert codes(volume.warnings) == ["text-in-pixels"]
+    assert "pseudonyms do not remove it" in volume.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("uid_of", "count"), [(lambda k: k, 16), (lambda k: k % 2, 2), (lambda k: k // 8, 2)], ids=["each", "odd", "slabs"]
 )
@@ -278,6 +287,8 @@ def test_a_series_broken_up_by_new_series_uids_is_one_volume(tmp_path, drawn, ba
 
     def other(data, k):
         data.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.{uid_of(k) + 1}"
+        if count == 16:
+            data.SeriesNumber = None
 
     folder = write_series(flair, tmp_path / "s", "siemens", change=other)
     volume = read_volume(folder)

@@ -59,7 +59,7 @@ def _acquisition(members: Sequence[Image]) -> tuple[object, ...] | None:
     for image in members:
         frame = image.frames[0]
         placed = frame.position is not None and frame.orientation is not None and frame.spacing is not None
-        if image.series_number is None or not image.series_uid or len(image.frames) > 1 or frame.role or not placed:
+        if not image.series_uid or len(image.frames) > 1 or frame.role or not placed:
             return None
         keys.add(
             (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def _bits_below(header: Header) -> int:
     return int(high) + 1 - int(stored)
 
 
-def _whole_bits(header: Header) -> dict[str, int]:
+def _whole_bits(header: Header) -> dict[str, Any]:
     """What makes pydicom read the bits below, too."""
     below = _bits_below(header)
     return {"bits_stored": int(number(header, "BitsStored") or 0) + below} if below else {}

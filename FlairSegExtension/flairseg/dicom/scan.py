@@ -32,13 +32,13 @@ KEYWORDS = (
     "ImagesInAcquisition", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
     "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "BurnedInAnnotation",
 )  # fmt: skip
 #: Attributes that distinguish sequences, as :class:`flairseg.image.flair_selection.Candidate` takes them.
 TELLING = (
     "Modality", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "ScanningSequence",
     "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "InversionTime",
-    "ContrastBolusAgent", "Manufacturer", "PhotometricInterpretation",
+    "ContrastBolusAgent", "Manufacturer", "PhotometricInterpretation", "BurnedInAnnotation",
 )  # fmt: skip
 #: Values above this (bytes) are left in the file; no entry that is read here is so long.
 LARGEST_VALUE = 1 << 20

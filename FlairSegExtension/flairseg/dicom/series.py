@@ -190,6 +190,12 @@ def _with_remarks(
         text = f"{total - kept} files are duplicates (the same image); the copies were left out."
         information.append(CaseWarning(text, "copies-left-out"))
     warnings += doubts
+    if any(frame.header.get("BurnedInAnnotation", "").upper() == "YES" for frame in stack.frames):
+        text = (
+            "The headers say that text is burned into the pixels (BurnedInAnnotation): pictures may show the patient's "
+            "name, and pseudonyms do not remove it."
+        )
+        warnings.append(CaseWarning(text, "text-in-pixels"))
     strays = sum(len(s.frames) for s in stacks if s.frames[0].role and s is not stack)
     if strays:
         text = f"{strays} more images of the series are screen captures or localisers and were left out."
