@@ -17,6 +17,7 @@ from flairseg.cohort import groups, page, priority, running
 from flairseg.cohort.groups import along_age, compare_groups, first_usable
 from flairseg.cohort.layout import Layout
 from flairseg.cohort.page_tables import MOST_SESSIONS
+from flairseg.cohort.same_images import same_images
 from flairseg.errors import CaseWarning, MissingDependencyError
 from flairseg.statistics import effects
 from flairseg.statistics.intervals import RESAMPLES
@@ -100,6 +101,18 @@ def test_a_failure_is_told_with_what_helps_and_a_change_with_its_counts(tmp_path
     found = written(tmp_path, [row("1"), failed("2", "not-an-image", "It is a letter.", "Export it.")], [change()])
     assert "sub-2 not-an-image It is a letter. Export it." in found.text
     assert re.search(r"sub-1_ses-1 sub-1_ses-2 365 2 7 1.25 3.4 yes", found.text)
+
+
+def test_one_image_in_several_sessions_is_told(tmp_path):
+    """A file copied to another subject, or named twice in a table, would count twice without a word."""
+    rows = [
+        row("1", "a", input_sha256="x" * 64), row("2", input_sha256="y" * 64), row("3", "b", input_sha256="x" * 64),
+        row("4", input_sha256=""), row("5", input_sha256=""), replace(failed("6"), input_sha256="y" * 64),
+    ]  # fmt: skip
+    assert same_images(rows) == [("sub-1_ses-a", "sub-3_ses-b")]
+    told = "2 sessions hold the same image as another one: sub-1_ses-a = sub-3_ses-b."
+    assert told in written(tmp_path / "two", rows).text
+    assert "hold the same image" not in written(tmp_path / "one", rows[1:]).text
 
 
 @pytest.mark.parametrize("rows", [[], [failed("1")], [row("1", lesion_ml=None, expected_correction_ml=None)]])

@@ -168,6 +168,7 @@ def _told(
 ) -> int:
     """Print the end of a run: counts, failures, output folder; return the exit code."""
     from ..cohort.model import DONE, NO_FLAIR
+    from ..cohort.same_images import same_images, same_images_text
 
     rows = [row for row in table.rows() if row.case in prepared.plan.shown]
     failed = [row for row in rows if row.status not in (DONE, NO_FLAIR)]
@@ -191,6 +192,8 @@ def _told(
             "--retry-failed tries them again.",
             soft_wrap=True,
         )
+    if text := same_images_text(same_images(rows)):
+        messages.print(Text(f"Warning: {text}"), soft_wrap=True)
     look = " Look at cohort.html first." if prepared.options.page else ""
     results.print(Text.assemble("Results are in ", (str(prepared.layout.root), "bold"), f".{look}"), soft_wrap=True)
     results.print("Research use only - not a medical device.", style="dim")

@@ -29,6 +29,7 @@ from .page_tables import (
     warning_table,
 )
 from .priority import EXPLANATION, OUTLIER_Z, Outlier, Priority, find_outliers, in_order
+from .same_images import same_images, same_images_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 #: Pictures on the contact sheet: about 3 MB of a page, which opens at once.
@@ -88,7 +89,9 @@ def render(layout: Layout, rows: Sequence[SessionRow], changes: Sequence[ChangeR
 def _alerts(rows: Sequence[SessionRow]) -> list[str]:
     if not rows:
         return ["The source has no sessions."]
-    return [] if any(row.status == "done" for row in rows) else ["No session has a result."]
+    if not any(row.status == "done" for row in rows):
+        return ["No session has a result."]
+    return [text] if (text := same_images_text(same_images(rows))) else []
 
 
 def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
