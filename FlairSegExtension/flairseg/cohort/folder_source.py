@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..files.names import IMAGE_ENDINGS, case_name, is_common, is_made, stem_of, without_mask_words
+from ..files.visits import is_visit
 from ..image import flair_selection as proposal
-from .bids_labels import date_in, first_name, is_visit, label_of, subject_and_session
+from .bids_labels import date_in, first_name, label_of, subject_and_session
 from .dicom_source import dicom_sessions, is_dicom_folder
 from .model import FOLDERS, Session
 
