@@ -58,13 +58,18 @@ def lateral_side(atlas: Atlas) -> np.ndarray:
     return 2 * _bits(atlas, "lateral").view(np.int8) - np.int8(1)
 
 
+def tissue_extents(atlas: Atlas) -> np.ndarray:
+    """First and last voxel that holds something of each tissue: int16, (tissues, K J I, 2), voxels of the atlas."""
+    return _stored()["extents"]
+
+
 # --- the file
 
 
 @cache
 def _stored() -> dict[str, np.ndarray]:
     with np.load(FILE, allow_pickle=False) as file:
-        return {name: file[name] for name in ("outline", "contrast", "around", "lateral", "ijk_to_ras")}
+        return {name: file[name] for name in file.files}
 
 
 def _image(atlas: Atlas, name: str) -> sitk.Image:
@@ -84,7 +89,7 @@ def made_maps(atlas: Atlas) -> dict[str, np.ndarray]:
     -------
     dict of str to ndarray
         ``outline`` and ``contrast`` (int16, in steps of :data:`STEP`, on the grid of the fits, ``ijk_to_ras``);
-        ``around`` and ``lateral`` (bits of the atlas's voxels).
+        ``around`` and ``lateral`` (bits of the atlas's voxels); ``extents``.
     """
     outline = _made(atlas, atlas.outline(VENTRICLE_WEIGHT), OUTLINE_MM)
     contrast = _made(atlas, atlas.contrast, CONTRAST_MM)
@@ -94,6 +99,7 @@ def made_maps(atlas: Atlas) -> dict[str, np.ndarray]:
         "ijk_to_ras": coded["outline"].ijk_to_ras,
         "around": np.packbits(_around_head(atlas)),
         "lateral": np.packbits(_is_lateral(atlas)),
+        "extents": np.array([_extent(levels) for levels in atlas.levels], np.int16),
     }
 
 
@@ -103,6 +109,11 @@ def _made(atlas: Atlas, array: np.ndarray, sigma_mm: float) -> sitk.Image:
     image = volume_to_sitk(shrunk(Volume(array, atlas.ijk_to_ras), (ATLAS_SHRINK,) * 3))
     out: sitk.Image = sitk.SmoothingRecursiveGaussian(image, sigma_mm)
     return out
+
+
+def _extent(levels: np.ndarray) -> list[tuple[int, int]]:
+    box = ndimage.find_objects((levels > 0).view(np.uint8))[0]
+    return [(part.start, part.stop - 1) for part in box]
 
 
 def _around_head(atlas: Atlas) -> np.ndarray:

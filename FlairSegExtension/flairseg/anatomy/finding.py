@@ -23,7 +23,7 @@ from ..lesions.boxes import bounding_box, through_plane_axis
 from ..preprocessing.brain_mask import shared_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
 from .atlas import TISSUES, load_atlas
-from .atlas_maps import PRIOR_MM, around_head, contrast_image, lateral_side, outline_image
+from .atlas_maps import PRIOR_MM, around_head, contrast_image, lateral_side, outline_image, tissue_extents
 from .case_images import RelativeImage, grown_along, shrunk
 from .regions import (
     BRAIN_STEM,
@@ -82,6 +82,7 @@ def find_regions(
     labels: np.ndarray,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
+    is_footed: bool = False,
 ) -> RegionMap:
     """Find the anatomy needed for the regions of lesions: once per case, independent of later edits.
 
@@ -94,6 +95,8 @@ def find_regions(
     progress : callable, optional
         ``progress(fraction, "regions")``.
     cancel : CancelToken or callable, optional
+    is_footed : bool
+        Whether the intensities are known to be on the common footing (:mod:`flairseg.image.footing`).
 
     Returns
     -------
@@ -111,7 +114,7 @@ def find_regions(
         raise ValueError(f"labels {labels.shape} do not fit the volume {volume.array.shape}")
     report = Reporter(progress, cancel)
     with report.stage("regions", 0.0, 1.0):
-        return _find(volume, labels, report.update)
+        return _find(volume if is_footed else footed(volume), labels, report.update)
 
 
 def prepare_atlas() -> None:
@@ -128,7 +131,6 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"Regions cannot be found in a single slice. {_ADVICE}"
         )
-    volume = footed(volume)
     # In one orientation, so that the order in which a scan is stored changes nothing.
     stack = SliceStack.from_volume(volume)
     scan = Volume(stack.array, stack.ijk_to_ras(volume.ijk_to_ras), volume.name)
@@ -188,19 +190,27 @@ def _anatomy(
     near[near], kji = within, kji[:, within]
     size = _size(box)
 
-    def read(levels: np.ndarray, beyond: str = "constant") -> np.ndarray:
-        samples = np.zeros(near.shape, np.float32)
-        samples[near] = ndimage.map_coordinates(
-            levels, kji, order=1, mode=beyond, prefilter=False, output=np.float32
+    def read(levels: np.ndarray, beyond: str = "constant", extent: np.ndarray | None = None) -> np.ndarray:
+        part, wanted, points = _within(extent, kji, near)
+        samples = np.zeros(wanted.shape, np.float32)
+        samples[wanted] = ndimage.map_coordinates(
+            levels, points, order=1, mode=beyond, prefilter=False, output=np.float32
         ) * np.float32(1 / 255)
-        return interpolated(samples, steps, size)
+        inner = triple(
+            slice(s.start * step, min((s.stop - 1) * step + 1, n)) for s, step, n in zip(part, steps, size, strict=True)
+        )
+        if _size(inner) == size:
+            return interpolated(samples, steps, size)
+        out = np.zeros(size, np.float32)
+        out[inner] = interpolated(samples, steps, _size(inner))
+        return out
 
     lateral = read(lateral_side(atlas), "nearest") > 0
     # Tissues are kept where a sample is near: nine of them on the whole box would be the most that a case takes.
     places = np.flatnonzero(interpolated(near.astype(np.float32), steps, size) > 0).astype(np.int32)
     priors, white = {}, np.zeros(0, np.float32)
-    for name, levels in zip(TISSUES, atlas.levels, strict=True):
-        prior = read(levels)
+    for name, levels, extent in zip(TISSUES, atlas.levels, tissue_extents(atlas), strict=True):
+        prior = read(levels, extent=extent)
         priors[name] = prior.ravel()[places]
         if name == "white_matter":
             white = prior
@@ -217,6 +227,42 @@ def _anatomy(
     codes_small, lateral_small = np.zeros(_size(own), np.uint8), np.zeros(_size(own), bool)
     codes_small[box], lateral_small[box] = part, lateral
     return _enlarged(codes_small, shrink[::-1], labels.shape), _enlarged(lateral_small, shrink[::-1], labels.shape)
+
+
+def _within(
+    extent: np.ndarray | None, kji: np.ndarray, near: np.ndarray
+) -> tuple[tuple[slice, slice, slice], np.ndarray, np.ndarray]:
+    """The samples at which something may be: their box, which of it (bool), and their positions.
+
+    Parameters
+    ----------
+    extent : ndarray, shape (3, 2), optional
+        First and last voxel (K, J, I) of the atlas that has something; None: all of them.
+    kji : ndarray, shape (3, samples)
+        Positions in the atlas.
+    near : ndarray of bool, shape (k, j, i)
+        The samples that have a position.
+
+    Returns
+    -------
+    tuple of slice
+        Includes the samples around, where there is nothing.
+    ndarray of bool
+    ndarray, shape (3, samples)
+    """
+    whole = triple(slice(0, n) for n in near.shape)
+    if extent is None:
+        return whole, near, kji
+    inside = np.ones(kji.shape[1], bool)
+    for position, (first, last) in zip(kji, extent, strict=True):
+        inside &= (position > first - 1) & (position < last + 1)
+    wanted = np.zeros(near.shape, bool)
+    wanted[near] = inside
+    box = bounding_box(wanted, (True,))
+    if box is None:
+        return triple(slice(0, 1) for _ in whole), np.zeros((1, 1, 1), bool), kji[:, :0]
+    part = triple(slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(box, near.shape, strict=True))
+    return part, wanted[part], kji[:, inside]
 
 
 def _head(
@@ -383,10 +429,10 @@ def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest
     ndarray of float32, shape (K, J, I)
         Centre to centre, mm; 0 outside.
     """
-    squared = np.where(inside, np.float32(np.inf), np.float32(0))
-    for axis, mm in enumerate(spacing_kji):
-        if axis == normal and mm >= THIN_MM:
-            continue
+    axes = [axis for axis, mm in enumerate(spacing_kji) if axis != normal or mm < THIN_MM]
+    squared = _squared_along(inside, axes[0], spacing_kji[axes[0]], deepest_mm)
+    for axis in axes[1:]:
+        mm = spacing_kji[axis]
         nearest = squared.copy()
         for by in range(1, min(int(deepest_mm / mm), inside.shape[axis] - 1) + 1):
             ahead, behind = ((slice(None),) * axis + (part,) for part in (slice(by, None), slice(None, -by)))
@@ -396,6 +442,23 @@ def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest
         squared = nearest
     out: np.ndarray = np.sqrt(squared)
     out[out > deepest_mm] = np.inf
+    return out
+
+
+def _squared_along(inside: np.ndarray, axis: int, mm: float, deepest_mm: float) -> np.ndarray:
+    """Square of the distance along one axis to the nearest voxel that is not inside; infinite where it is deeper."""
+    reach, size = int(deepest_mm / mm), inside.shape[axis]
+    at = np.arange(size, dtype=np.int16).reshape([-1 if n == axis else 1 for n in range(inside.ndim)])
+    nowhere = np.int16(-size - reach - 1)
+
+    def since(inside: np.ndarray) -> np.ndarray:
+        """Steps since the last voxel that is not inside."""
+        out: np.ndarray = at - np.maximum.accumulate(np.where(inside, nowhere, at), axis=axis)
+        return out
+
+    steps = np.minimum(since(inside), np.flip(since(np.flip(inside, axis)), axis))
+    table = np.array([*((by * mm) ** 2 for by in range(reach + 1)), np.inf], np.float32)
+    out: np.ndarray = table[np.minimum(steps, reach + 1)]
     return out
 
 

@@ -345,14 +345,17 @@ def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")
     spacing, shape = case.brain.GetSpacing(), case.brain.GetSize()[::-1]
     ras = volume_from_sitk(case.brain).ijk_to_ras
     kji = alignment.atlas_kji(ras, triple(slice(0, n) for n in shape))
-    inside = ndimage.map_coordinates(atlas.brain_levels, kji, order=1, output=np.float32) > 0.5 * 255
+    levels = ndimage.map_coordinates(atlas.brain_levels, kji, order=1, output=np.float32)
+    inside = levels > 0.5 * 255
     brain = sitk.GetArrayFromImage(case.brain) > 0.5
     both = int(np.count_nonzero(inside)) + int(np.count_nonzero(brain))
     dice = 2 * int(np.count_nonzero(inside & brain)) / max(both, 1)
     apart = float("nan")
     if case.has_ventricles:
-        levels = ndimage.map_coordinates(atlas.ventricle_levels, kji, order=1, output=np.float32)
+        # Ventricles are part of the brain.
         expected = levels > 0.4 * 255
+        levels = ndimage.map_coordinates(atlas.ventricle_levels, kji[:, expected], order=1, output=np.float32)
+        expected[expected] = levels > 0.4 * 255
         apart = _apart(sitk.GetArrayFromImage(case.ventricles) > 0.4, expected, spacing[::-1])
     sizes = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
     return Fit(float(dice), apart, correlation, (float(sizes[0]), float(sizes[-1])))

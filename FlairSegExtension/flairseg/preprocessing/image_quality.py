@@ -20,6 +20,8 @@ from .brain_mask import brain_mask, tissue_threshold
 
 #: Pixel size at which the figures are measured, mm, and the largest number of slices used.
 WORKING_MM, WORKING_SLICES = 1.5, 32
+#: Slices of these in which white matter is looked for, and slices in which neighbouring pixels are compared.
+WHITE_SLICES, CORRELATED_SLICES = 6, 6
 #: Slow shading is blurred on blocks of so many of these pixels.
 BLOCK = 4
 #: Share of voxels below -300 (Hounsfield air). FLAIR: at most 0.001 (reconstruction filters); CT: 0.4 and more.
@@ -172,13 +174,14 @@ def measure(stack: SliceStack, mask: np.ndarray) -> Figures:
     bright = float(np.mean(relative[inner] > BRIGHT_LEVEL))
     inside = relative[depth > 4.0]
     tissue = float(np.mean((inside > TISSUE_RANGE[0]) & (inside < TISSUE_RANGE[1])))
-    rank, ratio = _white_matter(relative, depth, pixel)
+    few = slice(None, None, -(-len(chosen) // WHITE_SLICES))
+    rank, ratio = _white_matter(relative[few], depth[few], pixel)
     return Figures(air, correlation, float(areas.max()), coverage, dark, bright, tissue, rank, ratio, _head_mm(stack))
 
 
 def _pixel_correlation(array: np.ndarray) -> float:
-    """Correlation of neighbouring pixels in up to 12 slices; NaN where they are constant."""
-    pixels = np.asarray(array[:: max(1, len(array) // 12)], dtype=np.float32)
+    """Correlation of neighbouring pixels in a few slices; NaN where they are constant."""
+    pixels = np.asarray(array[:: -(-len(array) // CORRELATED_SLICES)], dtype=np.float32)
     pixels = pixels - pixels.mean(axis=(1, 2), keepdims=True)
     total = float(np.square(pixels).sum(dtype=np.float64))
     if total <= 0:

@@ -98,7 +98,7 @@ def segment(
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
         adaptation=None if reading.suitability is None else reading.suitability.to_dict(),
     )  # fmt: skip
-    return result.with_regions(progress, cancel) if regions else result
+    return result.with_regions(progress, cancel, is_footed=True) if regions else result
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,7 @@ class Segmentation:
         self,
         progress: ProgressCallback | None = None,
         cancel: CancelToken | Callable[[], bool] | None = None,
+        is_footed: bool = False,
     ) -> Segmentation:
         """The same with the regions of its lesions found (:func:`flairseg.anatomy.find_regions`).
 
@@ -228,6 +229,8 @@ class Segmentation:
         progress : callable, optional
             ``progress(fraction, "regions")``, the fraction being that of the whole case.
         cancel : CancelToken or callable, optional
+        is_footed : bool
+            As for :func:`flairseg.anatomy.find_regions`.
 
         Returns
         -------
@@ -243,7 +246,9 @@ class Segmentation:
 
         reporter = Reporter(progress, cancel)
         with reporter.stage("regions", STAGES["postprocess"], STAGES["regions"]):
-            regions = find_regions(self.volume, self.labels, lambda fraction, _: reporter.update(fraction))
+            regions = find_regions(
+                self.volume, self.labels, lambda fraction, _: reporter.update(fraction), is_footed=is_footed
+            )
         spent = reporter.seconds["regions"]
         seconds = {**self.seconds, "regions": spent, "total": self.seconds.get("total", 0.0) + spent}
         warnings = list(dict.fromkeys([*self.warnings, *regions.warnings]))
