@@ -57,13 +57,22 @@ class FlairSeg(ScriptedLoadableModule):
             "<p>Built on 3D Slicer (A. Fedorov et al., Magnetic Resonance Imaging 2012,"
             " doi:10.1016/j.mri.2012.05.001).</p>"
         )
-        slicer.app.connect("startupCompleted()", registerWithSlicer)
+        window = slicer.util.mainWindow()
+        if window is not None and window.visible:
+            # Loaded by hand into a running Slicer: its start-up is over, and is announced no more.
+            registerWithSlicer()
+        else:
+            slicer.app.connect("startupCompleted()", registerWithSlicer)
 
 
 def registerWithSlicer() -> None:
-    """Register with Slicer after start-up: sample data, terminology, layouts of saved scenes."""
-    from FlairSegLib import sample_data, slice_layout, terminology
+    """Register with Slicer: sample data, terminology, layouts of saved scenes, results that follow their volumes.
 
+    What is there already stays.
+    """
+    from FlairSegLib import following, sample_data, slice_layout, terminology
+
+    following.start()
     sample_data.register()
     terminology.load()
     slice_layout.register()
@@ -80,6 +89,8 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._sections = []
         self.sliceLayout = None
         self._entered, self._picking = False, None
+        #: ID of the volume for which a segmentation was looked for last.
+        self._chosen = ""
         #: Whether the panel is whole, and what kept it from being so.
         self.built, self.buildError = False, None
 
@@ -105,6 +116,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from FlairSegLib.settings import FlairSegSettings
         from FlairSegLib.slice_layout import SliceLayout
 
+        registerWithSlicer()
         widget = slicer.util.loadUI(self.resourcePath("UI/FlairSeg.ui"))
         self.layout.addWidget(widget)
         self.ui = slicer.util.childWidgetVariables(widget)
@@ -120,6 +132,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.sliceLayout = SliceLayout()
         # While the worker is busy: when its result comes, the views have their size.
         self.run.onStarted = lambda: self.sliceLayout.turn(self.case.volumeNode)
+        self.run.onNoResult = self.sliceLayout.withdraw
         self.result.result.onSurface = lambda shown: self.sliceLayout.back() if shown else None
         self.result.verdict.onFolder = self.settings.refresh
         self._sections = [self.case, self.run, self.result, self.further]
@@ -212,16 +225,27 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._picking.start()
 
     def _pickUp(self) -> None:
-        """Show a segmentation of the chosen FLAIR that was loaded from a file; what is shown already stays."""
+        """Show a segmentation of the chosen FLAIR: one that was loaded, or of another FLAIR chosen again.
+
+        What is shown stays while nothing else is chosen, and while what is chosen has no segmentation.
+        """
         from FlairSegLib.panel.versions import newest_of
 
         if not self._entered or self._parameterNode is None or self.run.running:
             return
-        if self.result.segmentationNode is None and (node := newest_of(self.case.volumeNode)) is not None:
+        volume = self.case.volumeNode
+        chosen = volume.GetID() if volume is not None else ""
+        changed, self._chosen = chosen != self._chosen, chosen
+        if self.result.segmentationNode is not None and (not changed or self.result.volumeNode is volume):
+            return
+        node = newest_of(volume)
+        if node is not None:
             self._parameterNode.segmentation = node
-            self.result.setSegmentation(node, self.case.volumeNode)
+            self.result.setSegmentation(node, volume)
 
     def _finished(self, segmentationNode) -> None:
+        # Another volume may have been chosen during the run: its result is shown when it is chosen again.
+        self._chosen = self.case.volumeNode.GetID() if self.case.volumeNode is not None else ""
         if self._parameterNode is not None:
             self._parameterNode.segmentation = segmentationNode
         self.result.setSegmentation(segmentationNode)

@@ -29,6 +29,9 @@ LABELS_ATTRIBUTE, GRID_ATTRIBUTE = "FlairSeg.labels", "FlairSeg.grid"
 CONFIDENCE_ATTRIBUTE = "FlairSeg.lesion_confidence"
 #: Minimum volume of a lesion in mm3, by the model's card.
 MINIMUM_ATTRIBUTE = "FlairSeg.min_lesion_mm3"
+#: Voxels beyond the margin around the brain, in the form of the labels; and the plane in whose slices the model's
+#: clean-up fills holes. Not set where there are none, and where it fills none.
+BEYOND_ATTRIBUTE, FILL_ATTRIBUTE = "FlairSeg.beyond_brain", "FlairSeg.fill_holes"
 #: Probabilities at which a reader had the lesions redrawn: that of a core voxel, and that of the outline.
 THRESHOLDS_ATTRIBUTE = "FlairSeg.lesion_thresholds"
 #: The regions of the brain on a volume node, kept as the labels are.
@@ -62,6 +65,10 @@ class KeptAnswer:
         How confidence of a lesion follows from its probability and volume, by the model's card.
     min_lesion_mm3 : float, optional
         Minimum volume of a lesion, by the model's card.
+    beyond_text : str
+        See :data:`BEYOND_ATTRIBUTE`.
+    fill_holes_in : str
+        See :data:`FILL_ATTRIBUTE`.
     """
 
     grid: VolumeGeometry
@@ -71,6 +78,8 @@ class KeptAnswer:
     levels_affine: np.ndarray | None = None
     confidence: LesionConfidence | None = None
     min_lesion_mm3: float | None = None
+    beyond_text: str = ""
+    fill_holes_in: str = ""
 
     def answer(self) -> CompactAnswer | None:
         """The answer on :attr:`grid`; None if it cannot be read, or is not on its voxels.
@@ -79,6 +88,7 @@ class KeptAnswer:
         """
         try:
             kept = CompactAnswer.from_labels_text(self.text)
+            beyond = CompactAnswer.from_labels_text(self.beyond_text).labels if self.beyond_text else None
         except ValueError:
             logging.warning("FlairSeg: the labels kept with a segmentation cannot be read.")
             return None
@@ -99,8 +109,10 @@ class KeptAnswer:
         voxels, start = placed
         if levels is not None:
             levels = np.ascontiguousarray(_placed(levels, corner, grid)[0])
+        if beyond is not None and beyond.shape == kept.labels.shape:
+            beyond = np.ascontiguousarray(_placed(beyond[..., None], corner, grid)[0][..., 0])
         try:
-            return CompactAnswer(grid.shape, start, np.ascontiguousarray(voxels[..., 0]), levels)
+            return CompactAnswer(grid.shape, start, np.ascontiguousarray(voxels[..., 0]), levels, beyond)
         except ValueError:
             # The volume was cropped, or another one took its place.
             return None
@@ -131,7 +143,8 @@ def kept_answer_of(segmentation_node) -> KeptAnswer | None:
     minimum = _numbers_of(segmentation_node, MINIMUM_ATTRIBUTE, 1)
     return KeptAnswer(
         grid, text, then, slicer.util.arrayFromVolume(hidden), local_matrix(hidden), _confidence_of(segmentation_node),
-        minimum[0] if minimum else None,
+        minimum[0] if minimum else None, segmentation_node.GetAttribute(BEYOND_ATTRIBUTE) or "",
+        segmentation_node.GetAttribute(FILL_ATTRIBUTE) or "",
     )  # fmt: skip
 
 
@@ -143,6 +156,30 @@ def lesion_thresholds_of(segmentation_node) -> tuple[float, float] | None:
 def keep_lesion_thresholds(segmentation_node, seen_from: float, outlined_to: float) -> None:
     """Note on a segmentation node the probabilities (0..1) at which its lesions were redrawn."""
     segment_tags.set_attribute(segmentation_node, THRESHOLDS_ATTRIBUTE, f"{seen_from:g} {outlined_to:g}")
+
+
+class LevelHistory:
+    """The thresholds that belong to each state of one segmentation: the editor's undo knows of voxels alone."""
+
+    def __init__(self) -> None:
+        self._levels: dict[str, tuple[float, float] | None] = {}
+
+    def corrected(self, segmentation_node, contents: str) -> bool:
+        """Note the thresholds of a state that is there again, undone or redone; whether others were noted.
+
+        Parameters
+        ----------
+        segmentation_node : vtkMRMLSegmentationNode
+        contents : str
+            :attr:`FlairSegLib.measurement.Measurement.contents` of what it holds now.
+        """
+        noted = lesion_thresholds_of(segmentation_node)
+        levels = self._levels.setdefault(contents, noted)
+        if levels == noted:
+            return False
+        text = None if levels is None else f"{levels[0]:g} {levels[1]:g}"
+        segment_tags.set_attribute(segmentation_node, THRESHOLDS_ATTRIBUTE, text)
+        return True
 
 
 def _numbers_of(node, attribute: str, count: int) -> tuple[float, ...] | None:

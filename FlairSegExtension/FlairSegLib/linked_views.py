@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -42,9 +42,20 @@ class Shown:
 
 
 class LinkedViews:
-    """Opens the views, and restores the previous layout."""
+    """Opens the views, and restores the previous layout.
 
-    def __init__(self) -> None:
+    One of them is open at a time: a second one would keep what the first has hidden as what was there before.
+
+    Parameters
+    ----------
+    onClosed : callable
+        Called without arguments after another one was opened in place of this one.
+    """
+
+    _shown: LinkedViews | None = None
+
+    def __init__(self, onClosed: Callable[[], None] = lambda: None) -> None:
+        self._on_closed = onClosed
         self._layout: int | None = None
         self._composites: list[str] = []
         self._before: list[tuple[str, bool, tuple[str, ...]]] = []
@@ -73,6 +84,11 @@ class LinkedViews:
         manager = slicer.app.layoutManager()
         if manager is None:
             return []
+        other = LinkedViews._shown
+        if other is not None and other is not self:
+            other.close()
+            other._on_closed()
+        LinkedViews._shown = self
         if not self.open:
             self._layout = int(manager.layout)
         self._restore()
@@ -109,6 +125,8 @@ class LinkedViews:
 
     def close(self) -> None:
         """Back to the layout of before; segmentations are shown where they were."""
+        if LinkedViews._shown is self:
+            LinkedViews._shown = None
         manager = slicer.app.layoutManager()
         with drawing.once():
             self._restore()

@@ -110,6 +110,10 @@ class Stored:
         By the model's card: see :attr:`flairseg.lesions.components.Lesion.drawn_share`.
     min_lesion_mm3 : float, optional
         Minimum volume of a lesion, by the model's card.
+    beyond : ndarray of bool, shape (K, J, I), optional
+        Voxels beyond the margin around the brain, see :attr:`flairseg.image.packed.CompactAnswer.beyond`.
+    fill_holes_in : str
+        Plane in whose slices the model's clean-up fills holes; empty: in none.
     thresholds : tuple of float, optional
         Probabilities at which a reader had the lesions redrawn; see
         :func:`FlairSegLib.kept_answers.lesion_thresholds_of`.
@@ -122,6 +126,8 @@ class Stored:
     confidence: LesionConfidence | None = None
     min_lesion_mm3: float | None = None
     thresholds: tuple[float, float] | None = None
+    beyond: np.ndarray | None = None
+    fill_holes_in: str = ""
     #: Measurements of single lesions: an edit changes few of them.
     figures: Measured = field(default_factory=Measured, repr=False)
 
@@ -137,6 +143,8 @@ class Stored:
             answer.full_disagreement(),
             confidence=kept.confidence,
             min_lesion_mm3=kept.min_lesion_mm3,
+            beyond=answer.full_beyond(),
+            fill_holes_in=kept.fill_holes_in,
         )
 
     def with_regions(self, kept: KeptAnswer | None) -> Stored:
@@ -150,7 +158,7 @@ class Stored:
 
     def fitting(self, shape: tuple[int, int, int]) -> Stored:
         """Return the parts that are on a grid of that shape (K, J, I); the rest is left out."""
-        found = {name: getattr(self, name) for name in ("probabilities", "original", "disagreement")}
+        found = {name: getattr(self, name) for name in ("probabilities", "original", "disagreement", "beyond")}
         kept = {n: a if a is None or a.shape[-3:] == shape else None for n, a in found.items()}
         regions = self.regions if self.regions is None or self.regions.codes.shape == shape else None
         return replace(self, **kept, regions=regions)

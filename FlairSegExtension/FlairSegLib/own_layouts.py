@@ -25,5 +25,9 @@ def describe(number: int, description: str) -> None:
     node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     if not node.IsLayoutDescription(number):
         node.AddLayoutDescription(number, description)
+        if node.GetViewArrangement() == number:
+            # A scene or Slicer's settings asked for it before it was known: it is shown as empty, and set again it is
+            # looked up again.
+            node.SetViewArrangement(number)
     elif node.GetLayoutDescription(number) != description:
         node.SetLayoutDescription(number, description)

@@ -6,7 +6,9 @@ The core's errors carry a code, fields and an advice that names neither options 
 
 from __future__ import annotations
 
-from flairseg.errors import FlairSegError
+import logging
+
+from flairseg.errors import FlairSegError, WorkerError
 from slicer.i18n import tr as _
 
 
@@ -42,6 +44,27 @@ def _phrases() -> dict[str, str]:
 def advice(error: BaseException) -> str:
     """Return the advice in terms of the panels; the error's own where there is no phrase."""
     return error.advice_of(_phrases()) if isinstance(error, FlairSegError) else ""
+
+
+def typed(error: Exception) -> FlairSegError:
+    """Return an error that can be shown: itself, or for one that nobody expected a typed one with advice.
+
+    The unexpected one goes to the log, which Slicer shows in its error log.
+    """
+    if isinstance(error, FlairSegError):
+        return error
+    logging.error("FlairSeg: an unexpected error", exc_info=error)
+    if isinstance(error, PermissionError):
+        return WorkerError(
+            _("A file or folder cannot be read or written: {error}.").format(error=error),
+            _("Check the permissions, or choose another folder."),
+        )
+    return WorkerError(
+        _("It could not be started because of an unexpected error ({kind}: {error}).").format(
+            kind=type(error).__name__, error=error
+        ),
+        _("Try again; if it persists, restart Slicer and report it with Slicer's error log."),
+    )
 
 
 def text(error: BaseException) -> str:

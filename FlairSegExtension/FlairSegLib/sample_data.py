@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,12 +82,22 @@ SAMPLES = (
 
 
 def register() -> None:
-    """Tell Slicer's module "Sample Data" about the samples. Nothing is fetched until the user asks for one."""
-    import SampleData
+    """Tell Slicer's module "Sample Data" about the samples. Nothing is fetched until the user asks for one.
 
+    What is registered already stays: Slicer would list a sample with another downloader twice.
+    """
+    try:
+        import SampleData
+    except ImportError:
+        logging.info("FlairSeg: this Slicer has no module Sample Data")
+        return
+    category = _("FLAIR Segmentation")
+    known = {vars(source)["sampleName"] for source in SampleData.SampleDataLogic.sampleDataSourcesByCategory(category)}
     for sample in SAMPLES:
+        if sample.name in known:
+            continue
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
-            category=_("FLAIR Segmentation"),
+            category=category,
             sampleName=sample.name,
             uris=sample.url,
             fileNames=sample.fileName,
@@ -94,8 +105,10 @@ def register() -> None:
             checksums=f"SHA256:{sample.sha256}",
             thumbnailFileName=str(ICONS / "FlairSeg.png"),
         )
+    if PHANTOM in known:
+        return
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category=_("FLAIR Segmentation"),
+        category=category,
         sampleName=PHANTOM,
         # Nothing to fetch: the lists that SampleData wants to be of one length are empty.
         uris=[],

@@ -26,9 +26,11 @@ from flairseg.segmentation.result import Segmentation
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from . import drawing, provenance
+from . import drawing, following, provenance
 from .kept_answers import (
+    BEYOND_ATTRIBUTE,
     CONFIDENCE_ATTRIBUTE,
+    FILL_ATTRIBUTE,
     GRID_ATTRIBUTE,
     LABELS_ATTRIBUTE,
     MINIMUM_ATTRIBUTE,
@@ -114,7 +116,7 @@ def segmentation_steps(
         for count in _fill_image(levels, answer.levels.reshape(-1, answer.levels.shape[-1])):
             done += count
             yield 0.9 * done / voxels
-    _ = answer.labels_text
+    _ = answer.labels_text, answer.beyond_text
     yield 0.95
     _check_on_grid(segmentation, volume_node)
     with drawing.once():
@@ -172,6 +174,8 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
         GRID_ATTRIBUTE: matrix_text(local),
         CONFIDENCE_ATTRIBUTE: json.dumps(asdict(confidence)) if confidence is not None else None,
         MINIMUM_ATTRIBUTE: None if minimum is None else f"{minimum:g}",
+        BEYOND_ATTRIBUTE: answer.beyond_text or None,
+        FILL_ATTRIBUTE: segmentation.fills_holes or None,
     }
     # Before the scene hears of it, and the rest as one change: each change takes Slicer some milliseconds.
     for key, value in attributes.items():
@@ -203,6 +207,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
                 scene.RemoveNode(added)
         raise
     _file_beside(node, volume_node)
+    following.follow(node)
     return node
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import qt
 import slicer
@@ -15,10 +15,14 @@ class Shortcuts:
     ----------
     actions : mapping of str to callable
         Key sequence (``N``, ``Ctrl+Z``) -> called without arguments.
+    repeating : collection of str
+        Keys that act again while they are held down. The others act once: a key held too long shall not answer the
+        next case.
     """
 
-    def __init__(self, actions: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(self, actions: Mapping[str, Callable[[], None]], repeating: Collection[str] = ()) -> None:
         self._actions = dict(actions)
+        self._repeating = frozenset(repeating)
         self._bound = []
 
     @property
@@ -35,6 +39,7 @@ class Shortcuts:
             return
         for key, action in self._actions.items():
             shortcut = qt.QShortcut(qt.QKeySequence(key), window)
+            shortcut.setAutoRepeat(key in self._repeating)
             shortcut.activated.connect(action)
             self._bound.append(shortcut)
 

@@ -35,6 +35,8 @@ class SliceLayout:
 
     def __init__(self) -> None:
         self._before: int | None = None
+        #: Whether the last :meth:`turn` changed the layout.
+        self._changed = False
         self._paused = False
         self._settling = qt.QTimer()
         self._settling.setSingleShot(True)
@@ -55,9 +57,10 @@ class SliceLayout:
         volume_node : vtkMRMLScalarVolumeNode
         """
         manager = slicer.app.layoutManager()
+        self._changed = False
         if manager is None or volume_node is None or int(manager.layout) not in _with_3d() or something_in_3d():
             return False
-        self._before = int(manager.layout)
+        self._before, self._changed = int(manager.layout), True
         plane = plane_of(volume_node)
         number = _NUMBERS[plane]
         own_layouts.describe(number, layout_description(plane))
@@ -69,6 +72,12 @@ class SliceLayout:
         if self.turned:
             self._set(slicer.app.layoutManager(), self._before)
         self._before = None
+
+    def withdraw(self) -> None:
+        """Undo the last :meth:`turn`: the run that it was for has no result. A layout turned before that stays."""
+        if self._changed:
+            self._changed = False
+            self.back()
 
     def cleanup(self) -> None:
         """Stop observing; the layout is not changed."""

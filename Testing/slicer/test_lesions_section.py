@@ -179,6 +179,37 @@ def test_redrawn_lesions_have_the_card_s_minimum_and_no_calibrated_confidence(sl
     assert result.column(4) == ["90", "90"], "a saved scene remembers"
 
 
+def test_undone_thresholds_are_not_those_of_later_edits(slicer, result, head):
+    """Undone and then edited by hand, the lesions had been taken for redrawn ones, in the report as well."""
+    from FlairSegLib.kept_answers import lesion_thresholds_of
+
+    _, node = segmented(slicer, head, lesion_confidence=LesionConfidence(-3.0, 1.1, 0.5))
+    result.show(node)
+    ui, calibrated = result.panel.ui, result.column(4)
+    ui.thresholdGroupBox.collapsed = False
+    ui.outlinedToSlider.setValue(25)
+    wait_until(lambda: result.panel.lesions.proposal is not None)
+    click(ui.applyThresholdButton)
+    result.settle()
+    redrawn, drawn = lesion_thresholds_of(node), result.column(4)
+    assert redrawn[1] == 0.25
+    assert drawn[:2] == ["90", "90"]
+    for key, levels, confidences in (
+        ("Ctrl+Z", None, calibrated),
+        ("Ctrl+Y", redrawn, drawn),
+        ("Ctrl+Z", None, calibrated),
+    ):
+        press(key)
+        result.settle()
+        assert lesion_thresholds_of(node) == levels
+        assert result.column(4) == confidences
+    result.panel.lesions.select(1)
+    press("Del")
+    result.settle()
+    assert result.column(4) == calibrated[1:]
+    assert lesion_thresholds_of(node) is None
+
+
 def test_a_proposal_leaves_what_the_reader_drew(result, case):
     ui = result.panel.ui
     result.paint((8, 60, 60), 6.0)

@@ -57,6 +57,24 @@ def test_each_view_shows_its_own_segmentation_at_the_same_place(slicer, pair):
     assert [display_views(node) for node in (first, second)] == [(True, 0), (True, 0)]
 
 
+def test_two_of_them_do_not_hide_each_others_segmentations(slicer, pair):
+    """A comparison opened over a follow-up and closed after it left the result hidden."""
+    from FlairSegLib.linked_views import LinkedViews, Shown
+
+    volume, first, second = pair
+    manager = slicer.app.layoutManager()
+    before, closed = manager.layout, []
+    follow, compare = LinkedViews(lambda: closed.append("follow")), LinkedViews(lambda: closed.append("compare"))
+    follow.show([Shown("P", volume), Shown("Q", volume)], visible=[second])
+    compare.show([Shown("A", volume, first), Shown("B", volume, second)])
+    assert closed == ["follow"]
+    follow.close()
+    assert compare.open
+    compare.close()
+    assert manager.layout == before
+    assert [display_views(node) for node in (first, second)] == [(True, 0), (True, 0)]
+
+
 def display_views(node) -> tuple[bool, int]:
     display = node.GetDisplayNode()
     return bool(display.GetVisibility()), display.GetNumberOfViewNodeIDs()

@@ -33,6 +33,21 @@ def test_startup_registers_samples_and_terms(module, slicer):
     assert slicer.modules.terminologies.logic().IsTerminologyContextLoaded(terminology.CONTEXT)
 
 
+@pytest.mark.usefixtures("no_worker")
+def test_a_module_loaded_into_a_running_slicer_is_registered(slicer, main_window, load_module, monkeypatch):
+    """The extension loaded by hand: Slicer's start-up is over and no longer announced."""
+    import SampleData
+    from FlairSegLib import slice_layout
+
+    main_window()
+    monkeypatch.setattr(SampleData.SampleDataLogic, "registered", {})
+    monkeypatch.setattr(type(slicer.app), "complete_startup", lambda self: None)
+    load_module("FlairSeg")
+    assert "FlairSegPhantom" in SampleData.SampleDataLogic.registered
+    node = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    assert all(node.IsLayoutDescription(number) for number in slice_layout.descriptions())
+
+
 def test_the_logic_is_there_for_the_console(module, slicer):
     logic = sys.modules["FlairSeg"].FlairSegLogic()
     parameters = logic.getParameterNode()
@@ -55,6 +70,29 @@ def test_the_panel_is_entered_left_and_entered_again(module, main_window, slicer
         assert not panel.run._shortcuts.bound
         selector.selectModule("FlairSeg")
     assert panel.case.volumeNode.GetName() == "FLAIR"
+
+
+def test_a_flair_that_is_chosen_again_is_shown_with_its_own_result(module, main_window, slicer, head):
+    """The list and the verdict were those of the other FLAIR, under the name of the one chosen."""
+    from Testing.slicer.result_driver import segmented
+
+    main_window("FlairSeg")
+    panel = module.widgetRepresentation().self()
+    (first, of_first), (second, of_second) = (segmented(slicer, head, name) for name in ("FLAIR A", "FLAIR B"))
+    other = add_volume(slicer, "FLAIR without result")
+    settle(panel)
+    for volume, node in ((second, of_second), (first, of_first), (second, of_second)):
+        panel.ui.inputSelector.setCurrentNode(volume)
+        settle(panel)
+        assert panel.result.segmentationNode is node
+        assert panel.result.volumeNode is volume
+    panel.ui.inputSelector.setCurrentNode(other)
+    settle(panel)
+    assert panel.result.segmentationNode is of_second, "what is shown stays until there is something to show"
+    panel.result.setSegmentation(of_first)
+    panel._selectionChanged()
+    run_event_loop(0.1)
+    assert panel.result.segmentationNode is of_first, "nothing else was chosen"
 
 
 def test_a_panel_that_is_gone_observes_nothing(module, main_window, slicer):

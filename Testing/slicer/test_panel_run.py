@@ -83,10 +83,14 @@ def test_a_click_segments_and_says_what_it_does(panel, flair, slicer, head):
 
 
 def test_cancel_leaves_the_scene_as_it_was_and_the_next_run_works(slow_model, panel, flair, slicer):
+    manager = slicer.app.layoutManager()
+    before = manager.layout
     click(panel.ui.segmentButton)
     run_event_loop(0.3)
+    assert manager.layout != before, "three slices"
     click(panel.ui.segmentButton)
     wait_until(lambda: not panel.run.running, 5)
+    assert manager.layout == before
     assert "Cancelled" in shown(panel.ui.statusLabel)
     assert panel.ui.segmentButton.text == "Segment"
     assert segmentations(slicer) == []
@@ -119,8 +123,10 @@ def test_an_error_is_told_with_advice_and_diagnostics_name_nobody(panel, slicer)
     settle(panel)
     panel.ui.inputSelector.setCurrentNode(slicer.util.getNode("Müller^Anna FLAIR"))
     settle(panel)
+    before = slicer.app.layoutManager().layout
     click(panel.ui.segmentButton)
     wait_until(lambda: not panel.run.running, RUN_S)
+    assert slicer.app.layoutManager().layout == before
     assert "All voxels have the same value" in shown(panel.ui.statusLabel)
     assert "Export" in panel.ui.statusLabel.text or "again" in panel.ui.statusLabel.text
     assert slicer.app.messages == [], "nothing pops up"
@@ -171,6 +177,34 @@ def test_a_double_click_while_packages_are_installed_starts_one_run(panel, flair
     assert shown(panel.ui.statusLabel) == "", "no error about a run that is under way"
     click(panel.ui.segmentButton)
     wait_until(lambda: not panel.run.running, 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("spacing"), "unexpected error (KeyError: 'spacing')"),
+        (PermissionError(13, "Permission denied", "site-packages"), "cannot be read or written"),
+    ],
+)
+def test_an_error_that_nobody_expected_is_shown_with_advice(panel, flair, slicer, monkeypatch, error, said):
+    """Qt only prints what leaves a slot: the button looked as if it did nothing."""
+    from FlairSegLib import dependencies
+
+    def fail(*_arguments, **_keywords):
+        raise error
+
+    monkeypatch.setattr(dependencies, "ensure", fail)
+    click(panel.ui.segmentButton)
+    assert not panel.run.running
+    assert said in shown(panel.ui.statusLabel)
+    assert "Try again" in panel.ui.statusLabel.text or "Check the permissions" in panel.ui.statusLabel.text
+    assert panel.ui.copyDiagnosticsButton.isVisible()
+    section = panel.further.compare
+    monkeypatch.setattr(section, "_refusal", lambda: "")
+    monkeypatch.setattr(section, "_begin", fail)
+    section.start()
+    assert said in section.ui.compareMessageLabel.text
+    assert section.ui.compareButton.text == "Compare"
 
 
 @pytest.mark.parametrize("why", ["declined", "offline"])

@@ -11,7 +11,7 @@ from flairseg.study import Study
 from flairseg.study.records import ACCEPTABLE, FALSE_NEGATIVE, FALSE_POSITIVE, UNACCEPTABLE
 
 from Testing.core.study_data import FakeClock
-from Testing.harness.interaction import click, run_event_loop, type_text
+from Testing.harness.interaction import click, run_event_loop, type_text, wait_until
 from Testing.harness.segment_editor import brush
 from Testing.slicer.review_driver import ELSEWHERE, LESIONS, lock_study, ras_of
 
@@ -230,6 +230,21 @@ def test_not_ratable_needs_a_reason(rater, tmp_path):
     assert [(s.code, s.failed) for s in answered(study)] == [(first, True)]
 
 
+def test_a_double_click_submits_one_case(rater, tmp_path):
+    """Where no answer is required, the second click submitted the next case before anybody had seen it."""
+    optional = [{"id": "quality", "text": "Borders?", "type": "Likert_5", "required": False}]
+    rater.open(room_of(lock_study(tmp_path, 3, questions=optional)))
+    wait_until(lambda: rater.ui.submitButton.enabled, 10)
+    # Longer than a busy computer takes for a click.
+    rater.tab._rating._arrival.setInterval(600_000)
+    click(rater.ui.submitButton)
+    assert rater.session.progress.answered == 1
+    assert not rater.ui.submitButton.enabled, "the second click of a double click finds nothing to press"
+    rater.tab._rating._arrival.timeout.emit()
+    click(rater.ui.submitButton)
+    assert rater.session.progress.answered == 2
+
+
 def test_what_is_loaded_is_not_closed_unasked(rater, tmp_path):
     rater.slicer.util.addVolumeFromArray(np.zeros((4, 5, 6), np.int16), name="my work")
     rater.choose(room_of(lock_study(tmp_path, 1)))
@@ -322,6 +337,32 @@ def test_training_gives_feedback_and_corrections_are_kept(rater, tmp_path):
     assert [node.GetName() for node in editors if not node.GetSingletonTag()] == []
     event = Study(study).state("R1").showings[code].mask_corrections[0]
     assert event.voxels_added["lesion"] == painted
+
+
+@pytest.mark.parametrize("how", ["pause", "module", "scene", "leave"])
+def test_a_correction_under_way_is_kept_whatever_ends_it(rater, tmp_path, how):
+    """A glance at another module threw the strokes away without a word."""
+    study = lock_study(tmp_path, 2, correction=True)
+    rater.open(room_of(study))
+    rater.keys("A", "Return")
+    code = rater.session.current.code
+    before = np.count_nonzero(rater.session.current.label_array == LESION)
+    click(rater.ui.correctButton)
+    rater.ui.correctionEditor.setActiveEffectByName("Paint")
+    painted = brush(rater.ui.correctionEditor, ELSEWHERE_RAS, 6.0)
+    {
+        "pause": rater.tab.pause,
+        "module": rater.tab.exit,
+        "scene": rater.tab.sceneClosing,
+        "leave": rater.tab.leave,
+    }[how]()
+    (kept,) = (room_of(study) / "corrections").glob(f"{code}_v001_labels.nii.gz")
+    import nibabel
+
+    assert np.count_nonzero(np.asarray(nibabel.load(kept).dataobj) == LESION) == before + painted
+    if how != "leave":
+        assert "kept" in rater.ui.pausedMessageLabel.text
+        assert not rater.tab.correction.editing
 
 
 def test_without_sqlalchemy_answers_wait_on_this_computer(rater, tmp_path, monkeypatch):

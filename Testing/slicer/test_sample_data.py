@@ -33,6 +33,10 @@ def registered(slicer, monkeypatch):
 
     class SampleDataLogic:
         @staticmethod
+        def sampleDataSourcesByCategory(category=None):
+            return [source for source in sources.values() if source.category == category]
+
+        @staticmethod
         def registerCustomSampleDataSource(
             category="Custom",
             sampleName=None,
@@ -46,6 +50,7 @@ def registered(slicer, monkeypatch):
             loadFileProperties=None,
             checksums=None,
         ):
+            assert sampleName not in sources, "Slicer would show another button for it"
             sources[sampleName] = SampleDataSource(
                 category=category,
                 sampleName=sampleName,
@@ -64,6 +69,7 @@ def registered(slicer, monkeypatch):
     monkeypatch.setitem(sys.modules, "SampleData", module)
     from FlairSegLib import sample_data
 
+    sample_data.register()
     sample_data.register()
     return sources
 

@@ -220,8 +220,16 @@ def test_what_was_drawn_on_a_moved_volume_is_counted_and_changed_where_it_was_dr
 
 
 @pytest.mark.parametrize("how", ["moved", "hardened"])
-def test_a_result_stays_on_the_voxels_of_its_volume_whatever_happens_to_that_alone(slicer, result, head, how):
-    """Under a transform that the result is not under, or with one hardened that the result is still under."""
+def test_a_result_stays_on_the_voxels_of_its_volume_whatever_happens_to_that_alone(
+    slicer, result, head, how, monkeypatch
+):
+    """Under a transform that the result is not under, or with one hardened that the result is still under.
+
+    As in a scene of which the panel was not told: what it knows of follows its volume.
+    """
+    from FlairSegLib import following
+
+    monkeypatch.setattr(following, "follow", lambda node: None)
     _image, labels, _ = head_with_lesions(head)
     volume, node = segmented(slicer, head)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")

@@ -50,3 +50,19 @@ def test_a_click_on_a_segment_chooses_what_the_brush_draws(result, node):
     first = result.panel.ui.segmentTable.item(0, 0).text()
     assert first in result.panel.ui.editorMessageLabel.text
     assert result.panel.ui.segmentEditor.currentSegmentID() != CLASS_BY_VALUE[LESION].id
+
+
+def test_only_keys_that_look_act_again_while_they_are_held(slicer, result, node):
+    """A key held too long deleted the next lesion, or answered the next case of a study."""
+    from FlairSegLib.review_panel import study_keys
+    from FlairSegLib.shortcuts import Shortcuts
+
+    repeats = {shortcut.key.toString(): shortcut.autoRepeat for shortcut in result.panel.shortcuts._bound}
+    assert {key for key, repeated in repeats.items() if repeated} == {"N", "P"}
+    assert "Del" in repeats
+    study = Shortcuts(dict.fromkeys(("Return", "Space", "P", "A", *study_keys.REPEATING), lambda: None))
+    study._repeating = frozenset(study_keys.REPEATING)
+    study.bind()
+    held = {shortcut.key.toString() for shortcut in study._bound if shortcut.autoRepeat}
+    study.release()
+    assert held == set(study_keys.REPEATING)

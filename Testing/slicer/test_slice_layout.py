@@ -83,6 +83,35 @@ def test_a_layout_that_the_user_chose_stays(slicer, manager, layout, head):
     assert not layout.turn(None)
 
 
+def test_only_the_turn_of_a_run_without_result_is_undone(slicer, manager, layout, head):
+    volume, _ = segmented(slicer, head)
+    before = manager.layout
+    assert layout.turn(volume)
+    layout.withdraw()
+    assert manager.layout == before
+    assert layout.turn(volume)
+    slices = manager.layout
+    assert not layout.turn(volume), "a second run, whose views are there already"
+    layout.withdraw()
+    assert manager.layout == slices, "the first run has its result"
+    layout.back()
+    assert manager.layout == before
+
+
+def test_a_layout_that_was_asked_for_before_it_was_known_is_shown(slicer, manager):
+    """Of a scene that was opened, or of a window that was restored, before the module was loaded."""
+    from FlairSegLib import own_layouts
+
+    node = manager.layoutLogic().GetLayoutNode()
+    number, description = own_layouts.FIRST_LAYOUT + 900, '<layout type="horizontal"></layout>'
+    before = node.GetViewArrangement()
+    node.SetViewArrangement(number)
+    assert not node.GetCurrentLayoutDescription()
+    own_layouts.describe(number, description)
+    assert node.GetCurrentLayoutDescription() == description
+    node.SetViewArrangement(before)
+
+
 def test_views_are_drawn_again_whatever_comes_between(slicer, manager, layout, head):
     from Testing.harness.interaction import run_event_loop
     from Testing.harness.render_count import RenderCount

@@ -236,8 +236,8 @@ class AdaptSection(TaskSection):
         qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
         try:
             kind, told = messages.SUCCESS, change()
-        except FlairSegError as error:
-            kind, told = messages.ERROR, phrasing.text(error)
+        except Exception as error:  # noqa: BLE001 - a slot: Qt would only print it
+            kind, told = messages.ERROR, phrasing.text(phrasing.typed(error))
         finally:
             qt.QApplication.restoreOverrideCursor()
         self._model.useInUse()

@@ -91,7 +91,7 @@ class CompareSection(TaskSection):
         self._offered: list[str] = []
         self._compared: Compared | None = None
         self._filling = False
-        self._views = LinkedViews()
+        self._views = LinkedViews(lambda: self.ui.sideBySideButton.setChecked(False))
         ui = self.ui
         ui.comparisonBox.setVisible(False)
         for table in (ui.comparisonTable, ui.diceTable):

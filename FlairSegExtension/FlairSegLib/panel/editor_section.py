@@ -186,6 +186,12 @@ class EditorSection:
                 self.ui.segmentEditor.redo()
         self.show_history()
 
+    def forget_history(self) -> None:
+        """The segmentation's own grid has changed: what Undo would bring back was drawn in another place."""
+        self._guard.let_go()
+        self.prepare()
+        self.show_history()
+
     def show_history(self) -> None:
         """Enable the panel's undo and redo where there is something to take back, or to do again."""
         usable = self.editable and self._bound

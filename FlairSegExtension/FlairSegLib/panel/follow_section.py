@@ -82,7 +82,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         self._followed: Followed | None = None
         self._rows: list[dict] = []
         self._filling = self._proposing = self._chosen = False
-        self._views = LinkedViews()
+        self._views = LinkedViews(lambda: self.ui.linkedViewsButton.setChecked(False))
         ui = self.ui
         ui.changeBox.setVisible(False)
         information.attach(ui.noiseInfoButton, ui.noiseLabel)

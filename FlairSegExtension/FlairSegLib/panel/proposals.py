@@ -43,7 +43,7 @@ class Proposal:
 
 
 def propose(measured: Measurement, stored: Stored, seen_from: float, outlined_to: float) -> Proposal:
-    """Redraw the lesions with :func:`flairseg.lesions.edits.rethresholded`, and count them.
+    """Redraw the lesions and count them: those of a run with that threshold, and the reader's edits.
 
     Parameters
     ----------
@@ -53,12 +53,16 @@ def propose(measured: Measurement, stored: Stored, seen_from: float, outlined_to
     seen_from, outlined_to : float
         Probabilities, 0..1.
     """
+    # In the thread, not when the panel opens: it loads SciPy.
+    from flairseg.segmentation.redrawing import cleaned_like_a_run
+
     grid, labels, original = measured.grid, measured.labels, stored.original
     fitting = original if original is not None and original.shape == labels.shape else None
     smallest = SMALLEST_LESION_MM3 if stored.min_lesion_mm3 is None else stored.min_lesion_mm3
     after = rethresholded(
         labels, stored.probabilities, seen_from, outlined_to, grid.voxel_volume_mm3, fitting, smallest
     )
+    after = cleaned_like_a_run(after, labels, fitting, grid.ijk_to_ras, stored.beyond, stored.fill_holes_in)
     found = find_lesions(after, grid.ijk_to_ras)
     volume = sum(lesion.volume_ml for lesion in found.lesions)
     box = changed_box(labels, after)

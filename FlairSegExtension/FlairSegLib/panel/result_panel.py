@@ -18,6 +18,7 @@ from slicer.util import VTKObservationMixin
 from .. import (
     background,
     drawing,
+    following,
     kept_answers,
     keys,
     measurement,
@@ -83,6 +84,7 @@ class ResultPanel(VTKObservationMixin):
         self._node = self._volume = None
         self._grid = None
         self._kept = self._stored = None
+        self._levels = kept_answers.LevelHistory()
         self._measured = None
         self._task = None
         self._again = False
@@ -116,7 +118,8 @@ class ResultPanel(VTKObservationMixin):
                 keys.LOOK: lambda: self.editor.use(""),
                 keys.ACCEPT: self.verdict.accept,
                 keys.REJECT: self.verdict.reject,
-            }
+            },
+            repeating=(keys.NEXT, keys.PREVIOUS),
         )
         self._settling = _timer(SETTLING_MS, self._count, single=True)
         # Copying the voxels is a step of its own: the panel is drawn before it.
@@ -176,9 +179,10 @@ class ResultPanel(VTKObservationMixin):
         self._node = node
         self._volume = volumeNode or volume_of(node)
         self._measured = self._kept = self._stored = None
-        self._grid = None
+        self._grid, self._levels = None, kept_answers.LevelHistory()
         self.tracker.watch(None)
         if node is not None:
+            following.follow(node)
             self._grid = segment_voxels.grid_of(node, self._volume)
             self._kept = kept_answers.kept_answer_of(node)
             self.tracker.watch(node, seconds_of(node))
@@ -291,8 +295,10 @@ class ResultPanel(VTKObservationMixin):
         if self._task is not None:
             self._again = True
             return
-        # The volume may have been put under another transform since.
-        self._grid = segment_voxels.grid_of(self._node, self._volume) or self._grid
+        # The volume may have been put under another transform since, or one was hardened.
+        before, self._grid = self._grid, segment_voxels.grid_of(self._node, self._volume) or self._grid
+        if not self._grid.matches(before):
+            self.editor.forget_history()
         try:
             taken = segment_voxels.snapshot(self._node, self._volume, self._grid)
         except FlairSegError as error:
@@ -318,7 +324,7 @@ class ResultPanel(VTKObservationMixin):
             self._kept = None
             self.lesions.set_stored(stored)
             self.verdict.set_original(stored.original)
-        if self._again:
+        if self._levels.corrected(self._node, measured.contents) or self._again:
             self._again = False
             self._count()
         with drawing.once():

@@ -62,6 +62,8 @@ class RunSection:
         self._on_finished = onFinished
         #: Called without arguments when a run begins.
         self.onStarted: Callable[[], None] = lambda: None
+        #: Called without arguments when a run ended without a result: failed or cancelled.
+        self.onNoResult: Callable[[], None] = lambda: None
         self._began = 0.0
         self._slices = 0
         self._expected: float | None = None
@@ -117,8 +119,8 @@ class RunSection:
             self._slices, self._expected = self._case.slices, self._model.expectedSeconds
             self._error, self._cancelling = None, False
             self.controller.start(node, modelId=self._model_id, device=device, inUse=self._model.takenAsInUse)
-        except FlairSegError as error:
-            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a slot: Qt would only print it
+            self._failed(phrasing.typed(error))
             return
         if self.running:
             self._show_running()
@@ -252,6 +254,7 @@ class RunSection:
         self._show_idle()
         messages.show(self.ui.statusLabel, messages.ERROR, f"{error.message}\n{phrasing.advice(error)}".strip())
         self.ui.copyDiagnosticsButton.setVisible(True)
+        self.onNoResult()
 
     def _cancelled(self) -> None:
         if self._closed:
@@ -259,6 +262,7 @@ class RunSection:
         self._cancelling = False
         self._show_idle()
         messages.show(self.ui.statusLabel, messages.INFO, _("Cancelled. The scene is unchanged."))
+        self.onNoResult()
 
     def _copy_diagnostics(self, checked: bool = False) -> None:
         error = self._error

@@ -70,8 +70,8 @@ class TaskSection(ABC):
         self._starting = True
         try:
             self._begin()
-        except FlairSegError as error:
-            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a slot: Qt would only print it
+            self._failed(phrasing.typed(error))
             return
         finally:
             self._starting = False

@@ -16,6 +16,7 @@ import slicer
 import vtk
 from flairseg.errors import FlairSegError
 from flairseg.labels import CLASS_BY_ID
+from flairseg.models import find_model
 from flairseg.models.lesion_confidence import LesionConfidence
 from flairseg.review.cases import CaseArchive
 from flairseg.segmentation.result import Segmentation
@@ -28,9 +29,10 @@ from .. import background, drawing, kept_answers, provenance, scene_bridge, segm
 from ..panel.versions import versions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from flairseg.image.volume import Volume
+    from flairseg.models.card import PipelineConfig
     from flairseg.study.case_files import CaseFiles
     from flairseg.study.queue import QueueItem
 
@@ -46,6 +48,7 @@ class KnownModel:
     sha256: str
     version: str = ""
     lesion_confidence: LesionConfidence | None = None
+    pipeline: PipelineConfig | None = None
 
 
 @dataclass
@@ -235,6 +238,7 @@ class CaseLoader:
                 tags.get(segment_tags.MODEL, ""),
                 tags.get(segment_tags.MODEL_SHA256, ""),
                 lesion_confidence=files.confidence,
+                pipeline=pipeline_of(tags),
             ),
             "",
             "",
@@ -249,6 +253,15 @@ class CaseLoader:
             segment_voxels.write(node, segment_voxels.grid_of(node, volume), *difference)
         state = segment_voxels.voxel_state(node)
         return LoadedCase(files.item, volume, node, files.going_on_from, state)
+
+
+def pipeline_of(tags: Mapping[str, str]) -> PipelineConfig | None:
+    """The clean-up of the model that segments' tags name, if that model is on this computer."""
+    try:
+        card = find_model(tags.get(segment_tags.MODEL) or None, verify=False)
+    except FlairSegError:
+        return None
+    return card.pipeline if card.sha256 == tags.get(segment_tags.MODEL_SHA256) else None
 
 
 def _set_provenance(node, tags_by_class) -> None:

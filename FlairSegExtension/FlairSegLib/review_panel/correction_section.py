@@ -103,6 +103,16 @@ class CorrectionSection:
         self.drop()
         return True
 
+    def keep(self) -> str:
+        """Save what is being corrected, since the case leaves the screen; what to tell the rater, empty for nothing."""
+        edited = self.editing and self._edited
+        kept = self.settle()
+        problem = "" if kept else self.ui.answeredMessageLabel.text
+        self.drop()
+        if not kept:
+            return _("The correction was not kept. {problem}").format(problem=problem)
+        return _("The mask is kept as corrected so far.") if edited else ""
+
     def drop(self) -> None:
         """Close the editor without keeping anything."""
         self._close_editor()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: From here on the time that is left is shown in red, seconds.
 LAST_SECONDS = 15
+#: A case that has just come on screen cannot be submitted by the mouse for so long, ms.
+ARRIVAL_MS = 500
 
 
 class RatingPage:
@@ -44,6 +46,10 @@ class RatingPage:
         self._comment_timer.setSingleShot(True)
         self._comment_timer.setInterval(TYPING_MS)
         self._comment_timer.timeout.connect(self._keep_comment)
+        self._arrival = qt.QTimer()
+        self._arrival.setSingleShot(True)
+        self._arrival.setInterval(ARRIVAL_MS)
+        self._arrival.timeout.connect(lambda: ui.submitButton.setEnabled(True))
         ui.commentEdit.textEdited.connect(self._comment_edited)
 
     @property
@@ -69,6 +75,9 @@ class RatingPage:
         ui.studyProgress.setMaximum(max(progress.total + progress.training_total, 1))
         ui.studyProgress.setValue(progress.answered + progress.training_answered)
         self.close_give_up()
+        # The second click of a double click would submit a case that nobody has seen.
+        ui.submitButton.setEnabled(False)
+        self._arrival.start()
         messages.hide(ui.ratingMessageLabel)
         self._comment_waiting = False
         self._comment_timer.stop()
@@ -144,6 +153,7 @@ class RatingPage:
     def remove(self) -> None:
         """The room is left."""
         self._comment_timer.stop()
+        self._arrival.stop()
         self.ui.commentEdit.textEdited.disconnect(self._comment_edited)
         self.ui.commentEdit.setText("")
         self.ui.captionLabel.setText("")

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from .showing_view import ShowingView
 
 
+#: Keys that act again while they are held down: those that look.
+REPEATING = (
+    *("N", "B", "PgUp", "PgDown"),
+    *(f"{shift}{key}" for shift in ("", "Shift+") for key in ("Up", "Down", "Left", "Right")),
+)
+
+
 class Session(Protocol):
     """Target of the shortcut keys: the tab of a study."""
 

@@ -32,9 +32,10 @@ def show_ready(ui, session: StudySession, remark: str) -> None:
     )
     loaded = len(_loaded_nodes())
     if loaded:
-        remark = _(
+        items = _(
             "Slicer has {count} other item(s) loaded. They are closed when you continue; save them first if needed."
         ).format(count=loaded)
+        remark = "\n".join(part for part in (items, remark) if part)
         ui.showButton.setText(_("Close them and continue (Enter)"))
     elif progress.answered + progress.training_answered > 0:
         ui.showButton.setText(_("Continue with the next case (Enter)"))

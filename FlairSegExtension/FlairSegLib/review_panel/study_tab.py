@@ -25,7 +25,7 @@ from .coordinator_section import CoordinatorSection
 from .correction_section import CorrectionSection
 from .rating_page import RatingPage
 from .showing_view import ShowingView
-from .study_keys import actions
+from .study_keys import REPEATING, actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class StudyTab:
         self._rating: RatingPage | None = None
         self._window = BlindWindow()
         self.view = ShowingView(self._clicked, self._display_changed, self._alive)
-        self._keys = Shortcuts(actions(self))
+        self._keys = Shortcuts(actions(self), REPEATING)
         self._entered = False
         self._clearing = False
         self._lesion: int | None = None
@@ -188,10 +188,11 @@ class StudyTab:
     def pause(self) -> None:
         """Hide the images and stop the clock."""
         if self.page == ANSWERED:
-            self.correction.drop()
+            kept = self.correction.keep()
             self.view.clear()
             self._show_page(PAUSED)
             self.ui.pausedDetailLabel.setText(_("Your last answer is recorded."))
+            messages.show(self.ui.pausedMessageLabel, messages.WARNING, kept)
             return
         if self.page != RATING:
             return
@@ -305,7 +306,7 @@ class StudyTab:
 
     def leave(self) -> None:
         """Close the session and be as before."""
-        self.correction.drop()
+        self.correction.keep()
         session, self.session = self.session, None
         if session is None:
             return

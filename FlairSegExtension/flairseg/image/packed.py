@@ -40,12 +40,16 @@ class CompactAnswer:
     levels : ndarray of uint8, shape (k, j, i, 3) or (k, j, i, 4), or None
         Probabilities of the classes 1, 2, 3 in steps of 1/255, classes last; outside the box they are 0. A fourth one
         is the disagreement of an ensemble's members (:mod:`flairseg.segmentation.ensemble`), in the same steps.
+    beyond : ndarray of uint8, shape (k, j, i), or None
+        1 where a voxel with a probability is farther from the brain than the model's card allows
+        (``brain_margin_mm``); None where there is no such voxel.
     """
 
     shape: tuple[int, int, int]
     start: tuple[int, int, int]
     labels: np.ndarray
     levels: np.ndarray | None = None
+    beyond: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.
@@ -61,6 +65,8 @@ class CompactAnswer:
         wanted = [(*self.labels.shape, _CHANCES), (*self.labels.shape, _CHANCES + 1)]
         if self.levels is not None and (self.levels.dtype != np.uint8 or self.levels.shape not in wanted):
             raise ValueError("probabilities and labels do not fit together")
+        if self.beyond is not None and (self.beyond.dtype != np.uint8 or self.beyond.shape != self.labels.shape):
+            raise ValueError("the brain's margin and the labels do not fit together")
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
@@ -144,6 +150,14 @@ class CompactAnswer:
             out[0, k, rows, columns] = background[part.sum(axis=-1, dtype=np.uint16)]
         return out
 
+    def full_beyond(self) -> np.ndarray | None:
+        """:attr:`beyond` on the whole grid, bool, K, J, I; None where there is no such voxel."""
+        if self.beyond is None:
+            return None
+        out = np.zeros(self.shape, bool)
+        out[self.box] = self.beyond != 0
+        return out
+
     def full_disagreement(self) -> np.ndarray | None:
         """Disagreement of an ensemble's members on the whole grid, float16, K, J, I, to within 1/510; None if not kept.
 
@@ -159,8 +173,16 @@ class CompactAnswer:
     @cached_property
     def labels_text(self) -> str:
         """The labels as ASCII text (deflated, base64), small enough for an attribute of a scene."""
-        sizes = ";".join(",".join(map(str, part)) for part in (self.shape, self.start, self.labels.shape))
-        body = base64.b64encode(zlib.compress(np.ascontiguousarray(self.labels).tobytes(), 6)).decode("ascii")
+        return self._text_of(self.labels)
+
+    @cached_property
+    def beyond_text(self) -> str:
+        """:attr:`beyond` in the form of :attr:`labels_text`; empty where it is None."""
+        return "" if self.beyond is None else self._text_of(self.beyond)
+
+    def _text_of(self, voxels: np.ndarray) -> str:
+        sizes = ";".join(",".join(map(str, part)) for part in (self.shape, self.start, voxels.shape))
+        body = base64.b64encode(zlib.compress(np.ascontiguousarray(voxels).tobytes(), 6)).decode("ascii")
         return f"{sizes};{body}"
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..labels import LESION, NORMAL_WMH, VENTRICLES
+from ..labels import BACKGROUND, LESION, NORMAL_WMH, NUMBER_OF_CLASSES, VENTRICLES
 from .boxes import bounding_box
 from .components import SMALLEST_LESION_MM3
 
@@ -32,7 +32,8 @@ def rethresholded(
     :func:`flairseg.segmentation.decoding.classify`, a voxel that itself reaches ``seen_from`` is lesion whatever its
     other probabilities. A voxel that is no longer lesion becomes the most probable other class. The minimum mean
     probability of a lesion (``min_lesion_probability`` of a model card) is not applied: with equal levels, lesions
-    are those of :func:`flairseg.models.card.with_lesion_threshold`, except that enclosed holes are not filled.
+    are those of :func:`flairseg.models.card.with_lesion_threshold`, once they are cleaned by
+    :func:`flairseg.segmentation.redrawing.cleaned_like_a_run`.
 
     Parameters
     ----------
@@ -88,6 +89,33 @@ def rethresholded(
     keep[numbers[edited]] = True
     keep[0] = False
     out[box][keep[regions]] = LESION
+    return out
+
+
+def without_beyond(labels: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """Drop what does not come near the brain, as :func:`flairseg.segmentation.postprocessing.drop_outside_brain`.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (K, J, I)
+    beyond : ndarray of bool, same shape
+        Voxels that are beyond the margin around the brain. A 26-connected component of the foreground becomes
+        background where all its voxels are.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    from scipy import ndimage
+
+    box = bounding_box(labels, range(1, NUMBER_OF_CLASSES))
+    if box is None or not (beyond[box] & (labels[box] != BACKGROUND)).any():
+        return labels
+    components, count = ndimage.label(labels[box] != BACKGROUND, structure=np.ones((3, 3, 3), bool))
+    keep = np.zeros(count + 1, bool)
+    keep[components[~beyond[box]]] = True
+    out = labels.copy()
+    out[box][~keep[components]] = BACKGROUND
     return out
 
 

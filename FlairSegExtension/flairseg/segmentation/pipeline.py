@@ -33,7 +33,7 @@ from .decoding import classify, decode
 from .ensemble import Vote, Voted
 from .inference import Generator, onnxruntime_version, reserve_sessions
 from .memory import release_memory, untouched_zeros
-from .postprocessing import clean_labels
+from .postprocessing import BRAIN_STEP, clean_labels
 from .result import Segmentation
 from .suitability import model_for
 
@@ -96,7 +96,7 @@ def segment(
     result = Segmentation(
         replace(checked, warnings=()), answer.labels, answer.probabilities, card, device, answer.used, answer.provider,
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
-        adaptation=None if reading.suitability is None else reading.suitability.to_dict(),
+        adaptation=None if reading.suitability is None else reading.suitability.to_dict(), brain=answer.brain,
     )  # fmt: skip
     return result.with_regions(progress, cancel, is_footed=True) if regions else result
 
@@ -112,6 +112,7 @@ class _Answer:
     warnings: list[str]
     disagreement: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    brain: np.ndarray | None = None
 
 
 def _run_network(
@@ -147,7 +148,8 @@ def _run_network(
         doubts = quality.assess(stack, mask, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
         probabilities = stack.restore(probabilities)
-    return _Answer(labels, probabilities, generator.used, generator.provider, [*doubts, *generator.warnings])
+    warnings = [*doubts, *generator.warnings]
+    return _Answer(labels, probabilities, generator.used, generator.provider, warnings, brain=_coarse(mask))
 
 
 def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
@@ -190,7 +192,14 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
     # "auto" may fall back to the CPU for one member only: then the CPU is what the result rests on.
     slowest = next((generator for generator in ran if generator.used == "cpu"), ran[0])
     warnings = [*doubts, *(warning for generator in ran for warning in generator.warnings)]
-    return _Answer(labels, voted.probabilities, slowest.used, slowest.provider, warnings, voted.disagreement, seconds)
+    return _Answer(
+        labels, voted.probabilities, slowest.used, slowest.provider, warnings, voted.disagreement, seconds,
+        _coarse(brain),
+    )  # fmt: skip
+
+
+def _coarse(brain: np.ndarray) -> np.ndarray:
+    return brain[:, ::BRAIN_STEP, ::BRAIN_STEP].copy()
 
 
 def _refuse_nothing(brain: np.ndarray, labels: np.ndarray) -> None:

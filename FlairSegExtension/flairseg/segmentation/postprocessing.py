@@ -21,6 +21,8 @@ MAXIMUM_HOLE_MM2 = 60.0
 #: Standard deviation of the Gaussian that smooths outlines, mm.
 SMOOTHING_MM = 0.7
 _MARGIN = 2
+#: Every so many pixels of a rough brain mask are enough to measure a centimetre by.
+BRAIN_STEP = 4
 
 
 def clean_labels(
@@ -129,22 +131,39 @@ def drop_outside_brain(
     """
     if not brain.any():
         return labels
-    # Every fourth pixel of a rough mask is enough to measure a centimetre by.
-    step = 4
-    near = brain[:, ::step, ::step].astype(np.uint8)
-    for axis, spacing in enumerate((spacing_mm[0], spacing_mm[1] * step, spacing_mm[2] * step)):
-        near = ndimage.maximum_filter1d(near, 2 * int(margin_mm / spacing) + 1, axis=axis, mode="constant")
+    near = near_brain(brain[:, ::BRAIN_STEP, ::BRAIN_STEP], spacing_mm, margin_mm)
     box = _bounding_box(labels)
     if box is None:
         return labels
     components, count = ndimage.label(labels[box] != BACKGROUND, structure=CONNECTIVITY_26)
     voxels = np.argwhere(components > 0) + [s.start for s in box]
-    within = near[voxels[:, 0], voxels[:, 1] // step, voxels[:, 2] // step] > 0
+    within = near[voxels[:, 0], voxels[:, 1] // BRAIN_STEP, voxels[:, 2] // BRAIN_STEP]
     keep = np.zeros(count + 1, dtype=bool)
     keep[components[components > 0][within]] = True
     out = labels.copy()
     out[box][~keep[components]] = BACKGROUND
     return out
+
+
+def near_brain(coarse: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
+    """What is within a margin of the brain, as a box along the axes.
+
+    Parameters
+    ----------
+    coarse : ndarray of bool, shape (slices, rows / BRAIN_STEP, columns / BRAIN_STEP)
+        Every :data:`BRAIN_STEP`-th pixel of a rough brain mask.
+    spacing_mm : tuple of float
+        Millimetres per (slice, row, column) of the mask.
+    margin_mm : float
+
+    Returns
+    -------
+    ndarray of bool, same shape
+    """
+    near = coarse.astype(np.uint8)
+    for axis, spacing in enumerate((spacing_mm[0], spacing_mm[1] * BRAIN_STEP, spacing_mm[2] * BRAIN_STEP)):
+        near = ndimage.maximum_filter1d(near, 2 * int(margin_mm / spacing) + 1, axis=axis, mode="constant")
+    return near.view(bool)
 
 
 def lesion_components(labels: np.ndarray) -> tuple[np.ndarray, int]:

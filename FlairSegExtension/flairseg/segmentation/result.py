@@ -146,6 +146,10 @@ class Segmentation:
         model that read the scan.
     measured : MeasuredLesions
         Its lesions, once somebody asked for them; copies share it.
+    brain : ndarray of bool, optional
+        Rough brain mask on the slice stack of the card's plane, every
+        :data:`~flairseg.segmentation.postprocessing.BRAIN_STEP`-th pixel of each slice; None where only ``compact``
+        came over from another process.
     """
 
     volume: Volume
@@ -166,10 +170,35 @@ class Segmentation:
     input_sha256: str = ""
     adaptation: dict[str, Any] | None = None
     measured: MeasuredLesions = field(default_factory=MeasuredLesions, repr=False, compare=False)
+    brain: np.ndarray | None = field(default=None, repr=False)
 
     def compact_answer(self) -> CompactAnswer:
         """Labels and probabilities as they are kept with a segmentation node."""
-        return self.compact or CompactAnswer.pack(self.labels, self.probabilities, self.disagreement)
+        if self.compact is not None:
+            return self.compact
+        answer = CompactAnswer.pack(self.labels, self.probabilities, self.disagreement)
+        return replace(answer, beyond=self._beyond(answer))
+
+    def _beyond(self, answer: CompactAnswer) -> np.ndarray | None:
+        """Voxels of the box that have a probability and are farther from the brain than the card's margin."""
+        from ..image.slice_stack import SliceStack
+        from .postprocessing import BRAIN_STEP, near_brain
+
+        config = getattr(self.card, "pipeline", None)
+        if answer.levels is None or self.brain is None or not self.brain.any() or config.brain_margin_mm <= 0:
+            return None
+        stack = SliceStack.from_volume(Volume(self.labels, self.volume.ijk_to_ras, ""), config.plane)
+        near = near_brain(self.brain, stack.spacing, config.brain_margin_mm)
+        _, rows, columns = stack.array.shape
+        whole = near.repeat(BRAIN_STEP, axis=1)[:, :rows].repeat(BRAIN_STEP, axis=2)[..., :columns]
+        beyond = answer.levels.any(axis=-1) & ~stack.restore(whole)[answer.box]
+        return beyond.astype(np.uint8) if beyond.any() else None
+
+    @property
+    def fills_holes(self) -> str:
+        """Plane in whose slices the model's clean-up fills holes in lesions; empty where it fills none."""
+        config = getattr(self.card, "pipeline", None)
+        return config.plane if getattr(config, "fill_holes", False) else ""
 
     def volumes_ml(self) -> dict[int, float]:
         """Volume of each class in millilitres, by class value (1, 2, 3)."""

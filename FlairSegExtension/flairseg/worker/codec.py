@@ -150,7 +150,7 @@ def _segmentation(fields: dict[str, Any], volume: Volume | None) -> Segmentation
     if volume is None or answer.shape != volume.array.shape or not isinstance(fields["card"], ModelCard):
         raise ValueError("another grid, or no card")
     # Compressing takes a while; here, outside the GUI thread, it delays nothing.
-    _ = answer.labels_text
+    _ = answer.labels_text, answer.beyond_text
     return Segmentation(volume=replace(volume, warnings=()), labels=answer.full_labels(), probabilities=None, **fields)
 
 

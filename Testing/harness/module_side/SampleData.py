@@ -1,5 +1,7 @@
 """Stand-in for Slicer's module "Sample Data": notes the registered sources. It downloads nothing."""
 
+from types import SimpleNamespace
+
 __all__ = ["SampleDataLogic"]
 
 
@@ -8,6 +10,10 @@ class SampleDataLogic:
 
     #: Keywords of each registration, by sample name.
     registered: dict[str, dict] = {}  # noqa: RUF012 - one registry per process is what is meant
+
+    @staticmethod
+    def sampleDataSourcesByCategory(category=None):
+        return [SimpleNamespace(**one) for one in SampleDataLogic.registered.values() if one["category"] == category]
 
     @staticmethod
     def registerCustomSampleDataSource(
