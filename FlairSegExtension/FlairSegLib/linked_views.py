@@ -125,14 +125,18 @@ class LinkedViews:
 
     def close(self) -> None:
         """Back to the layout of before; segmentations are shown where they were."""
-        if LinkedViews._shown is self:
-            LinkedViews._shown = None
+        self.cleanup()
         manager = slicer.app.layoutManager()
         with drawing.once():
             self._restore()
             if self.open and manager is not None:
                 manager.setLayout(self._layout)
             self._layout = None
+
+    def cleanup(self) -> None:
+        """Its panel goes: it is not told any more that another one was opened. Views and layout stay."""
+        if LinkedViews._shown is self:
+            LinkedViews._shown = None
 
     def forget(self) -> None:
         """The scene is closing: its nodes are not touched any more."""

@@ -179,6 +179,28 @@ def test_redrawn_lesions_have_the_card_s_minimum_and_no_calibrated_confidence(sl
     assert result.column(4) == ["90", "90"], "a saved scene remembers"
 
 
+def test_a_key_before_the_count_does_not_bring_a_removed_lesion_back(result, case):
+    """Del and X in quick succession: the removed lesion came back as normal WMH, since it was still selected."""
+    before = result.labels()
+    result.panel.lesions.select(1)
+    # Not counted before both keys, however busy the computer is.
+    waits = result.panel._settling.interval
+    result.panel._settling.setInterval(600_000)
+    press("Del")
+    press("X")
+    result.panel._settling.setInterval(waits)
+    result.panel._count()
+    result.settle()
+    after = result.labels()
+    assert after[LARGE] == BACKGROUND
+    assert np.array_equal(np.unique(before[before != after]), [LESION])
+    assert np.array_equal(np.unique(after[before != after]), [BACKGROUND])
+    result.panel.lesions.select(2)
+    press("X")
+    result.settle()
+    assert (result.labels()[before == LESION] == NORMAL_WMH).any(), "the next one is changed as ever"
+
+
 def test_undone_thresholds_are_not_those_of_later_edits(slicer, result, head):
     """Undone and then edited by hand, the lesions had been taken for redrawn ones, in the report as well."""
     from FlairSegLib.kept_answers import lesion_thresholds_of

@@ -140,6 +140,7 @@ class CompareSection(TaskSection):
     def cleanup(self) -> None:
         """End the task. The widgets may be gone already."""
         self._compared = None
+        self._views.cleanup()
         super().cleanup()
 
     # The task

@@ -154,6 +154,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         """End the task. The widgets may be gone already."""
         self.removeObservers()
         self._followed = None
+        self._views.cleanup()
         super().cleanup()
 
     # The task

@@ -58,6 +58,8 @@ class LesionsSection:
         self._next_row = 0
         #: The region that a key has just taken out of the list: an undo selects it again.
         self._taken: int | None = None
+        #: Lesions that a key has changed since they were counted.
+        self._changed: set[int] = set()
         self._starting = False
         self._sort, self._descending = lesion_list.NUMBER, False
         self._filling = False
@@ -134,7 +136,7 @@ class LesionsSection:
 
     def measured(self, measured: Measurement | None) -> None:
         """Show what was measured; the selected lesion stays selected, or the next one takes its place."""
-        self._measured = measured
+        self._measured, self._changed = measured, set()
         self._fill()
         if self._starting and self._rows:
             self._starting = False
@@ -420,6 +422,8 @@ class LesionsSection:
 
     def _reclassify(self, lesion: Lesion, value: int, text: str) -> None:
         measured = self._measured
+        if lesion.number in self._changed:
+            return  # The next key came before the count: what was removed would come back as the other class.
         if measured is None or self._locked:
             self._quiet(_("Read-only after the verdict. Reopen it to edit again.") if self._locked else "")
             return
@@ -430,6 +434,7 @@ class LesionsSection:
         after[mask] = value
         self._next_row = self._row_of(lesion.number) or 0
         if self._apply(measured.grid, box, before, after):
+            self._changed.add(lesion.number)
             self._say(text)
 
     def _update_buttons(self) -> None:
