@@ -24,7 +24,8 @@ class EditTracker(VTKObservationMixin):
     Parameters
     ----------
     on_edited : callable
-        Called without arguments after each change of voxels or segments, whoever made it, undo included.
+        Called without arguments after each change of voxels, segments or the transforms above them, whoever made it,
+        undo included.
     on_restyled : callable
         Called without arguments after another change of a segment: name, colour, tag, review status.
     clock : callable
@@ -82,6 +83,8 @@ class EditTracker(VTKObservationMixin):
             events.SegmentModified,
         ):
             self.addObserver(segmentation, event, self._changed)
+        # A transform that is hardened moves the voxels and leaves them as they are.
+        self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._placed)
         crosshair = slicer.util.getNodesByClass("vtkMRMLCrosshairNode")
         if crosshair:
             self.addObserver(crosshair[0], crosshair[0].CursorPositionModifiedEvent, self._moved)
@@ -108,6 +111,9 @@ class EditTracker(VTKObservationMixin):
 
     def _moved(self, caller=None, event=None) -> None:
         self.touch()
+
+    def _placed(self, caller=None, event=None) -> None:
+        self._on_edited()
 
     def _changed(self, caller=None, event=None) -> None:
         state = segment_voxels.voxel_state(self._node)

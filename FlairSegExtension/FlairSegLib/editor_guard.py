@@ -62,6 +62,23 @@ class GuardedEditor(VTKObservationMixin):
         if self.node is not None:
             self.widget.setActiveEffectByName("")
 
+    def forget_history(self) -> None:
+        """Drop all states of undo: Slicer does so for another segmentation only, not for none."""
+        node = self.node
+        if node is None:
+            return
+        self.put_away()
+        scene, segmentation = node.GetScene(), node.GetSegmentationNode()
+        other = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+        other.UnRegister(None)
+        other.SetHideFromEditors(True)
+        scene.AddNode(other)
+        try:
+            node.SetAndObserveSegmentationNode(other)
+            node.SetAndObserveSegmentationNode(segmentation)
+        finally:
+            scene.RemoveNode(other)
+
     def let_go(self) -> None:
         """Deactivate the effect, end the observation of views, then remove the node."""
         self.removeObservers()

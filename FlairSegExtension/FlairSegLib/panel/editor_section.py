@@ -188,9 +188,9 @@ class EditorSection:
 
     def forget_history(self) -> None:
         """The segmentation's own grid has changed: what Undo would bring back was drawn in another place."""
-        self._guard.let_go()
-        self.prepare()
-        self.show_history()
+        if self._bound:
+            self._guard.forget_history()
+            self._bind()
 
     def show_history(self) -> None:
         """Enable the panel's undo and redo where there is something to take back, or to do again."""

@@ -184,8 +184,10 @@ class Segmentation:
         from ..image.slice_stack import SliceStack
         from .postprocessing import BRAIN_STEP, near_brain
 
-        config = getattr(self.card, "pipeline", None)
-        if answer.levels is None or self.brain is None or not self.brain.any() or config.brain_margin_mm <= 0:
+        if answer.levels is None or self.brain is None or not self.brain.any():
+            return None
+        config = self.card.pipeline
+        if config.brain_margin_mm <= 0:
             return None
         stack = SliceStack.from_volume(Volume(self.labels, self.volume.ijk_to_ras, ""), config.plane)
         near = near_brain(self.brain, stack.spacing, config.brain_margin_mm)
@@ -197,8 +199,9 @@ class Segmentation:
     @property
     def fills_holes(self) -> str:
         """Plane in whose slices the model's clean-up fills holes in lesions; empty where it fills none."""
+        # Of a model that is not on this computer nothing but its id is known.
         config = getattr(self.card, "pipeline", None)
-        return config.plane if getattr(config, "fill_holes", False) else ""
+        return str(config.plane) if config is not None and getattr(config, "fill_holes", False) else ""
 
     def volumes_ml(self) -> dict[int, float]:
         """Volume of each class in millilitres, by class value (1, 2, 3)."""
