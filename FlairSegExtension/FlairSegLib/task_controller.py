@@ -1,22 +1,42 @@
-"""Work other than segmenting, done as a run is: started, watched and cancelled from the GUI thread, which never waits.
+"""A :mod:`.job` worker's tasks: started, watched and cancelled from the GUI thread, which never waits.
 
-What is done is a request of :mod:`flairseg.worker.tasks`, in a process of its own that is started when needed and
-leaves some time after the last one: most cases are read without one.
+What is done is a request of :mod:`flairseg.worker.tasks`. This side copies what it needs out of the scene, and puts the
+answer into it, in steps of a few milliseconds between which Slicer handles the user's events.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
-from flairseg.errors import InputNotFoundError, RunInProgressError
+from flairseg.errors import Cancelled, FlairSegError, InputChangedError, InputNotFoundError, RunInProgressError
+from flairseg.worker import protocol as wire
 from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
-from . import threads
-from .run_controller import FILL, PAUSE_MS, SENT, RunController, _call
+from . import job, settings, threads
 
+if TYPE_CHECKING:
+    from flairseg.worker.tasks import Request
+
+#: Time that the GUI thread works on a run before it handles the user's events, and the pause it then makes.
+STEP_S, PAUSE_MS = 0.006, 1
+#: Longer than a frame of Slicer's views: they have drawn the result by then.
+DRAWN_MS = 25
+#: Polling interval while the worker works.
+POLL_MS = 15
+#: Share of each look that a run in a thread of Slicer gets, seconds.
+THREAD_SHARE_S = 0.03
+#: A process that is not ready by then will not be.
+START_TIMEOUT_S = 60.0
+#: Shares of the progress bar at which the worker has what it needs, and at which its answer is there.
+SENT, FILL = 0.01, 0.95
 #: A process that had nothing to do for so long leaves, and its memory with it.
 IDLE_MS = 60_000
 #: Steps of the GUI thread: each yields the fraction done, the last returns what came of them.
@@ -43,19 +63,66 @@ def in_thread(function: Callable[[], Any]) -> Steps:
     return answer
 
 
-class TaskController(RunController):
-    """One task at a time; callbacks as for :class:`~.run_controller.RunController`.
+class TaskController(VTKObservationMixin):
+    """One task at a time, in a process that is started when needed and leaves some time after the last one.
 
-    ``onFinished`` gets what the receiving steps of :meth:`perform` returned.
+    Exactly one of the last three callbacks is called for each task that began, unless :meth:`cleanup` ended it. All are
+    called in the GUI thread, when the controller is idle again: they may start the next one.
+
+    Parameters
+    ----------
+    onProgress : callable, optional
+        ``onProgress(fraction, stage)``: of the whole task, in [0, 1]; ``start``, ``send``, the stages of
+        :data:`flairseg.progress.STAGES`, then ``fill``.
+    onFinished : callable, optional
+        Called with what the receiving steps of :meth:`perform` returned.
+    onFailed : callable, optional
+        Called with the :class:`~flairseg.errors.FlairSegError`; the scene is unchanged.
+    onCancelled : callable, optional
+        Called without arguments; the scene is unchanged.
     """
 
-    def __init__(self, **callbacks) -> None:
-        super().__init__(**callbacks)
+    #: Pause between the last step and the callback; whether the process leaves when it has nothing to do.
+    _after_ms, _leaves = PAUSE_MS, True
+
+    def __init__(
+        self,
+        onProgress: Callable[[float, str], None] | None = None,
+        onFinished: Callable[[object], None] | None = None,
+        onFailed: Callable[[FlairSegError], None] | None = None,
+        onCancelled: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._on_progress = onProgress
+        self._on_finished = onFinished
+        self._on_failed = onFailed
+        self._on_cancelled = onCancelled
+        self._numbers = itertools.count(1)
+        self._run: int | None = None
+        self._steps: Generator | None = None
         self._nodes: tuple = ()
+        self._worker: job.WorkerProcess | job.WorkerThread | None = None
+        #: Why tasks are in a thread of Slicer: set once no process could be started.
+        self._no_process: FlairSegError | None = None
+        self._delivering = False
+        self._timer = qt.QTimer()
+        # Single shots: a callback that lets events be handled must not step into the task again.
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._tick)
         self._idle = qt.QTimer()
         self._idle.setSingleShot(True)
         self._idle.setInterval(IDLE_MS)
         self._idle.timeout.connect(self._drop_worker)
+
+    @property
+    def running(self) -> bool:
+        """Whether a task is under way."""
+        return self._run is not None
+
+    @property
+    def workerPid(self) -> int | None:
+        """Process id of the worker; None if there is none, or it is not yet known."""
+        return self._worker.pid if self._worker is not None else None
 
     def perform(
         self,
@@ -90,43 +157,187 @@ class TaskController(RunController):
         self._timer.start(PAUSE_MS)
 
     def cancel(self) -> None:
-        """End the task; the scene is unchanged."""
+        """End the task now; the scene is unchanged. The next one finds a fresh worker.
+
+        A task whose result is in the scene already is done: its callback follows.
+        """
+        if self._end():
+            _call(self._on_cancelled)
+
+    def _end(self) -> bool:
         if not self.running or self._delivering:
-            return
+            return False
         self._reset()
         self._drop_worker()
-        _call(self._on_cancelled)
+        return True
 
     def cleanup(self) -> None:
-        """Forget the task without a word, end the process."""
-        self._idle.stop()
-        super().cleanup()
+        """Forget the task without a word, end the worker, observe nothing. A later task begins anew."""
+        self._reset()
+        self._drop_worker()
+        self._no_process = None
 
-    def _whole_task(self, take: Callable[[], Steps], receive: Callable[[Any], Steps]):
-        run = self._run
+    # Stages of a task
+
+    def _whole_task(self, take: Callable[[], Steps], receive: Callable[[Any], Steps]) -> Generator[int, None, None]:
+        """Everything between start and end, in steps; yields the milliseconds until the next."""
         self._report(0.0, "start")
         yield PAUSE_MS
+        # It starts while the voxels are copied.
         self._ready_worker()
         request = yield from self._paced(take(), 0.0, SENT, "send")
-        _worker, value = yield from self._answered(lambda worker: worker.task(run, request))
-        result = yield from self._paced(receive(value), FILL, 1.0, "fill")
+        answer = yield from self._answered(request)
+        result = yield from self._paced(receive(answer), FILL, 1.0, "fill")
+        # It is in the scene: the callback gets a turn of the event loop of its own.
         self._delivering = True
-        yield PAUSE_MS
+        yield self._after_ms
         self._reset()
         _call(self._on_finished, result)
 
+    def _answered(self, request: Request) -> Generator[int, None, object]:
+        """Ask the worker and wait; returns what it answered."""
+        run = self._run
+        worker = self._ready_worker()
+        worker.task(run, request)
+        began = time.monotonic()
+        while True:
+            yield POLL_MS
+            threads.share(threads.SHARE_S if worker.isProcess else THREAD_SHARE_S)
+            for kind, *event in _waiting(worker.events):
+                if kind == "progress" and event[0] == run:
+                    self._report(SENT + (FILL - SENT) * event[1], event[2])
+                elif kind == "done" and event[0] == run:
+                    return event[1]
+                elif kind == "error" and event[0] == run:
+                    raise event[1]
+                elif kind == "ended":
+                    if worker.ready:
+                        self._drop_worker()
+                        raise event[0]
+                    worker = self._fall_back(event[0])
+                    worker.task(run, request)
+            if not worker.ready and time.monotonic() - began > START_TIMEOUT_S:
+                worker = self._fall_back(job.not_started("timeout"))
+                worker.task(run, request)
+
+    def _paced(self, steps: Generator, start: float, stop: float, stage: str) -> Generator[int, None, object]:
+        """Run short steps for as long as the user does not notice, then let the event loop have its turn."""
+        self._report(start, stage)
+        began = time.perf_counter()
+        while True:
+            try:
+                fraction = next(steps)
+            except StopIteration as done:
+                return done.value
+            if time.perf_counter() - began > STEP_S:
+                self._report(start + (stop - start) * fraction, stage)
+                yield PAUSE_MS
+                began = time.perf_counter()
+
+    def _tick(self) -> None:
+        steps = self._steps
+        if steps is None:
+            return
+        try:
+            self._check_nodes()
+            pause = next(steps)
+        except StopIteration:
+            return
+        except FlairSegError as error:
+            # A callback that cancelled has ended the run already.
+            if steps is self._steps:
+                self._fail(error)
+            return
+        except Exception as error:
+            # A timer's slot: without this the user would wait forever without a message.
+            logging.exception("FlairSeg: a run failed")
+            self._fail(wire.decode_error(wire.encode_error(error)))
+            return
+        if steps is self._steps:
+            self._timer.start(pause)
+
     def _check_nodes(self) -> None:
         if any(node.GetScene() is None for node in self._nodes):
-            raise InputNotFoundError(
-                _("A volume or segmentation was deleted while it was in use."), _("Load it again, then try again.")
-            )
+            raise self._deleted()
+
+    def _deleted(self) -> InputNotFoundError:
+        """The error of a task whose node is no longer in the scene."""
+        return InputNotFoundError(
+            _("A volume or segmentation was deleted while it was in use."), _("Load it again, then try again.")
+        )
+
+    def _fail(self, error: FlairSegError) -> None:
+        self._reset()
+        if isinstance(error, (InputNotFoundError, InputChangedError)) or not (self._worker and self._worker.alive):
+            # It is dead, or busy with a cancelled run.
+            self._drop_worker()
+        _call(self._on_failed, error)
 
     def _reset(self) -> None:
-        super()._reset()
+        """Back to idle. A result that still comes belongs to a task that is no more, and is dropped."""
+        self._timer.stop()
+        self._run = None
+        self._steps = None
         self._nodes = ()
-        if self._worker is not None:
+        self._delivering = False
+        self.removeObservers()
+        if self._worker is not None and self._leaves:
             self._idle.start()
+
+    def _report(self, fraction: float, stage: str) -> None:
+        run = self._run
+        _call(self._on_progress, min(max(fraction, 0.0), 1.0), stage)
+        if self._run != run:
+            # The callback cancelled: the rest must not run.
+            raise Cancelled
+
+    # The worker
+
+    def _ready_worker(self) -> job.WorkerProcess | job.WorkerThread:
+        """The worker that is there, if it lives, else a new one."""
+        if self._worker is not None and self._worker.alive:
+            return self._worker
+        self._drop_worker()
+        python = job.find_python(settings.FlairSegSettings().pythonExecutable) if self._no_process is None else None
+        if python is None:
+            self._no_process = self._no_process or job.not_started("")
+            self._worker = job.WorkerThread()
+        else:
+            self._worker = job.WorkerProcess(python)
+        return self._worker
+
+    def _fall_back(self, reason: FlairSegError) -> job.WorkerThread:
+        logging.warning("FlairSeg: %s", reason)
+        self._drop_worker()
+        self._no_process = reason
+        self._worker = job.WorkerThread()
+        return self._worker
 
     def _drop_worker(self) -> None:
         self._idle.stop()
-        super()._drop_worker()
+        if self._worker is not None:
+            self._worker.kill()
+        self._worker = None
+
+    # The scene
+
+    def _scene_closes(self, caller=None, event=None) -> None:
+        self.cancel()
+
+
+def _waiting(events: queue.Queue) -> list[tuple]:
+    """All events that are there, in order; of progress only the last, which is all that is shown."""
+    found: list[tuple] = []
+    while True:
+        try:
+            event = events.get_nowait()
+        except queue.Empty:
+            return found
+        if found and found[-1][0] == event[0] == "progress":
+            found.pop()
+        found.append(event)
+
+
+def _call(callback: Callable | None, *arguments) -> None:
+    if callback is not None:
+        callback(*arguments)

@@ -282,7 +282,7 @@ def test_stages_in_plain_words(slicer, stage, words):
 def test_slices_are_counted_from_the_first_to_the_last(slicer):
     from flairseg.progress import STAGES
     from FlairSegLib.panel.run_section import SENT, stage_words
-    from FlairSegLib.run_controller import FILL
+    from FlairSegLib.task_controller import FILL
 
     def of_run(fraction):
         return SENT + (FILL - SENT) * fraction

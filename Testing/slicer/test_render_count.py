@@ -50,7 +50,7 @@ def deliver(slicer, panel, head, volume_node) -> None:
         controller._reset()
         panel._finished(node)
 
-    controller._run, controller._node, controller._on_progress = 1, volume_node, None
+    controller._run, controller._nodes, controller._on_progress = 1, (volume_node,), None
     controller._steps = end_of_a_run()
     controller._timer.start(1)
     wait_until(lambda: not controller.running, 60)

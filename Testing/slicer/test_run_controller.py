@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import flairseg
 import numpy as np
@@ -383,3 +384,18 @@ def alive(pid: int | None) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except OSError:
         return False
+
+
+def test_the_worker_of_runs_stays_and_that_of_other_tasks_leaves_after_a_while(slicer):
+    from FlairSegLib.run_controller import RunController
+    from FlairSegLib.task_controller import TaskController
+
+    killed = []
+    for kind, leaves in ((RunController, False), (TaskController, True)):
+        controller = kind()
+        controller._worker = SimpleNamespace(kill=lambda kind=kind: killed.append(kind))
+        controller._reset()
+        assert controller._idle.isActive() == leaves
+        controller.cleanup()
+        assert not controller._idle.isActive()
+    assert killed == [RunController, TaskController]

@@ -12,8 +12,9 @@ from flairseg.progress import STAGES
 from slicer.i18n import tr as _
 
 from .. import dependencies, diagnostics, keys, phrasing, segment_tags, settings
-from ..run_controller import FILL, SENT, RunController
+from ..run_controller import RunController
 from ..shortcuts import Shortcuts
+from ..task_controller import FILL, SENT
 from . import messages
 from .model_section import duration
 
