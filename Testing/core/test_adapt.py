@@ -16,7 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
 
 from flairseg.adapt import cases as reading  # noqa: E402
-from flairseg.adapt import checks, harm, partial, proof, replay, running, tuning, weights  # noqa: E402
+from flairseg.adapt import checks, harm, partial, proof, replay, running, trainer, tuning, weights  # noqa: E402
 from flairseg.adapt.banks import EMPHASIS, Bank  # noqa: E402
 from flairseg.adapt.base import AdaptedBaseError, published_base  # noqa: E402
 from flairseg.adapt.cases import LeftOut, patient_of, read_cases  # noqa: E402
@@ -593,8 +593,8 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path
     assert "all.json" not in finished
     took = sum(json.loads(path.read_text())["seconds"] for path in (tmp_path / "out" / FOLDER).glob("[bfp]*.json"))
     trained = []
-    really = tuning.tune
-    monkeypatch.setattr(tuning, "tune", lambda *a, **k: trained.append(1) or really(*a, **k))
+    really = trainer.tune
+    monkeypatch.setattr(trainer, "tune", lambda *a, **k: trained.append(1) or really(*a, **k))
     # The last step of all fails: nothing that was trained is lost with it.
     with monkeypatch.context() as patched:
         patched.setattr(running, "write_page", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,10 +11,10 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 import numpy as np  # noqa: E402
 from flairseg.adapt import device as devices  # noqa: E402
-from flairseg.adapt import running, tuning  # noqa: E402
+from flairseg.adapt import trainer, tuning  # noqa: E402
 from flairseg.adapt.banks import bank_of  # noqa: E402
 from flairseg.adapt.device import TrainingDevice, choose_device  # noqa: E402
-from flairseg.adapt.tuning import Settings, tune  # noqa: E402
+from flairseg.adapt.tuning import Control, Settings, tune  # noqa: E402
 from flairseg.adapt.weights import weights_of  # noqa: E402
 from flairseg.errors import DeviceError  # noqa: E402
 from flairseg.models.card import PipelineConfig  # noqa: E402
@@ -129,36 +130,37 @@ def test_all_of_a_training_is_on_its_device(monkeypatch):
     autocast = torch.autocast
     monkeypatch.setattr(tuning.torch, "autocast", lambda kind, *a, **k: kinds.append(kind) or autocast("cpu", *a, **k))
     with PretendedGpu() as pretended:
-        made = tune(network, bank(1), bank(2), config, SHORT, device=GPU)
+        made = tune(network, bank(1), bank(2), config, SHORT, Control(device=GPU))
     assert pretended.moved > 20
     assert set(kinds) == {"meta"}
     assert made.steps == 3
     assert len(made.checks) == 3
-    on_cpu = tune(network, bank(1), bank(2), config, SHORT, device=TrainingDevice(torch.device("cpu"), "CPU", None))
+    cpu = TrainingDevice(torch.device("cpu"), "CPU", None)
+    on_cpu = tune(network, bank(1), bank(2), config, SHORT, Control(device=cpu))
     for name, weights in weights_of(made.network).items():
         np.testing.assert_allclose(weights, weights_of(on_cpu.network)[name], atol=1e-5)
     assert all((before[name] == weights).all() for name, weights in weights_of(network).items())
 
 
 def test_a_gpu_whose_memory_runs_out_leaves_the_training_to_the_cpu(monkeypatch):
-    run = object.__new__(running._Run)
-    run.network, run.device = None, GPU
-    run.card = type("Card", (), {"pipeline": None})
+    card = SimpleNamespace(pipeline=PipelineConfig.from_dict(SITE_PIPELINE))
+    training = trainer.Trainer(card, None, SHORT, None, GPU)
     seen = []
 
     def full(*known):
-        *_, deadline, device = known
-        seen.append((device.place.type, deadline))
-        if device.is_gpu:
+        control = known[-1]
+        seen.append((control.device.place.type, control.deadline))
+        if control.device.is_gpu:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return "tuned"
 
-    monkeypatch.setattr(tuning, "tune", full)
-    assert run._tune(None, None, SHORT, lambda done: None, 5.0) == "tuned"
+    monkeypatch.setattr(trainer, "tune", full)
+    monkeypatch.setattr(trainer, "replay_bank", lambda config: None)
+    assert training.tuned(None, SHORT, Control(deadline=5.0)) == "tuned"
     # The time was planned by the GPU's speed: the CPU gets what it needs.
     assert seen == [("meta", 5.0), ("cpu", float("inf"))]
-    assert run.device.name == "CPU"
-    assert run._tune(None, None, SHORT, lambda done: None, 5.0) == "tuned"
+    assert training.device.name == "CPU"
+    assert training.tuned(None, SHORT, Control(deadline=5.0)) == "tuned"
     assert seen[-1] == ("cpu", 5.0)
 
 

@@ -165,7 +165,7 @@ def displaced_alike(
     """
     by_patient: dict[str, set[tuple[int, int, int]]] = {}
     for shift, patient in zip(shifts, patients, strict=True):
-        by_patient.setdefault(patient, set()).add(tuple(shift))
+        by_patient.setdefault(patient, set()).add((shift[0], shift[1], shift[2]))
     counts = Counter(next(iter(own)) for own in by_patient.values() if len(own) == 1 and own != {(0, 0, 0)})
     share = counts.most_common(1)[0][1] / len(by_patient) if counts else 0.0
     if share <= CONVENTIONS[DISPLACED][0] or len(by_patient) < FEWEST_PATIENTS:

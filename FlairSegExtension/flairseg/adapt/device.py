@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import CaseWarning
-from ..segmentation.inference import DEVICES, DeviceError
+from ..errors import CaseWarning, DeviceError
+from ..segmentation.inference import DEVICES
 
 #: Free GPU memory required, bytes: a batch of crops and a few whole slices of the largest default network.
 MEMORY = 3 * 2**30
@@ -43,7 +43,7 @@ class TrainingDevice:
     @property
     def is_gpu(self) -> bool:
         """Whether it is another device than the CPU."""
-        return self.place.type != "cpu"
+        return str(self.place.type) != "cpu"
 
 
 def has_bf16() -> bool:

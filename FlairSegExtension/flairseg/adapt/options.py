@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..errors import CaseWarning
     from .tuning import Settings
 
 
@@ -47,6 +49,8 @@ class TrainingOptions:
         Codes of :data:`.terms.CONVENTIONS` that are the readers' convention, by the user's statement.
     device : str
         ``auto`` (an NVIDIA GPU if it can be used, else the CPU), ``cpu`` or ``cuda``; for training and segmentation.
+    notify : callable, optional
+        Called before the training with what the figures cannot judge (:mod:`.conventions`).
     """
 
     minutes: float = 20.0
@@ -54,3 +58,9 @@ class TrainingOptions:
     settings: Settings | None = None
     accepted: tuple[str, ...] = ()
     device: str = "auto"
+    notify: Callable[[CaseWarning], None] | None = None
+
+    def tell(self, warning: CaseWarning) -> None:
+        """Pass a warning on, if someone listens."""
+        if self.notify is not None:
+            self.notify(warning)

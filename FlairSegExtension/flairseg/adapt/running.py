@@ -5,13 +5,12 @@ Every completed part is kept (:mod:`.work`); the output is written at the end, c
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import CaseWarning, FlairSegError
+from ..errors import FlairSegError
 from ..files.atomic import all_or_none, check_folder, results_exist
 from ..labels import CLASS_BY_VALUE, LESION
 from ..models.card import CARD_NAME, ModelCard
@@ -49,20 +48,15 @@ from .page import write_page
 from .proof import Comparison, Harm, case_figures, compare, folds_of, verdict
 from .reference import case_features, reference_of
 from .terms import FEWEST_PATIENTS, MOST_CASES
-from .work import Work
+from .work import MODEL, OVERHEAD, Work
 
 if TYPE_CHECKING:
-    import torch
-
-    from .banks import Bank
-    from .device import TrainingDevice
-    from .tuning import Settings, Tuned
+    from .trainer import Trainer
 
 #: Optimiser steps that one training needs at least.
 FEWEST_STEPS = 60
-#: Share of the time that is planned, and of a step that checks and set-up take on top.
-_PLANNED, _OVERHEAD = 0.9, 1.35
-MODEL = "model.onnx"
+#: Share of the time that is planned.
+_PLANNED = 0.9
 #: Layout of the parts that are kept: those of another one are discarded.
 _PARTS = 3
 #: Twenty minutes, settings as measured.
@@ -121,7 +115,6 @@ def adapt(
     training: TrainingOptions = DEFAULT_TRAINING,
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
-    notify: Callable[[CaseWarning], None] | None = None,
 ) -> Adapted:
     """Adapt a model to the reviewed cases of a site, and validate the result.
 
@@ -137,8 +130,6 @@ def adapt(
     training : TrainingOptions
     progress, cancel
         As for :func:`flairseg.segment`.
-    notify : callable, optional
-        Called before the training with what the figures cannot judge, see :mod:`.conventions`.
 
     Returns
     -------
@@ -163,6 +154,7 @@ def adapt(
 
     require_torch()
     from .device import choose_device
+    from .trainer import Trainer
     from .tuning import Settings as TuningSettings
     from .weights import trainable_network
 
@@ -192,14 +184,15 @@ def adapt(
     # Before anything is written: not every model can be trained.
     network = trainable_network(card).eval()
     device = choose_device(training.device)
-    if device.warning is not None and notify is not None:
-        notify(device.warning)
+    if device.warning is not None:
+        training.tell(device.warning)
     with Work(output, key) as work:
-        run = _Run(card, network, work, training, settings, Reporter(progress, cancel), device)
+        reporter = Reporter(progress, cancel)
+        run = _Run(card, work, training, Trainer(card, network, settings, reporter, device))
         try:
             run.start(found, left_out)
-            for one in run.conventions if notify is not None else ():
-                notify(one.to_warning())
+            for one in run.conventions:
+                training.tell(one.to_warning())
             return run.finish(target.model_id or free_id(card))
         except (TooFewCasesError, TimeTooShortError):
             # Other cases or another time begin anew.
@@ -232,17 +225,14 @@ class _Run:
     def __init__(
         self,
         card: ModelCard,
-        network: torch.nn.Module,
         work: Work,
         training: TrainingOptions,
-        settings: Settings,
-        reporter: Reporter,
-        device: TrainingDevice,
+        trainer: Trainer,
     ) -> None:
-        self.card, self.network, self.output, self.work = card, network, work.output, work
+        self.card, self.output, self.work, self.trainer = card, work.output, work, trainer
         self.minutes, self.seed = training.minutes, training.seed
-        self.accepted, self.wanted, self.device = training.accepted, training.device, device
-        self.settings, self.reporter = settings, reporter
+        self.accepted, self.wanted = training.accepted, training.device
+        self.settings, self.reporter = trainer.settings, trainer.reporter
         self.began = time.monotonic()
         self.examined: list[Examined] = []
         self.left_out: list[LeftOut] = []
@@ -340,30 +330,18 @@ class _Run:
 
     def _plan(self) -> dict[str, Any]:
         """Steps and folds that fit the time, from the speed of a few steps on these cases."""
-        from .replay import replay_bank
-
-        site, replay = self._bank([]), replay_bank(self.card.pipeline)
-        probe = replace(self.settings, steps=6, check_every=6, patience=1)
-        ticks: list[float] = []
-
-        def tick(done: float) -> None:
-            self.reporter.check()
-            ticks.append(time.monotonic())
-
-        self._tune(site, replay, probe, tick)
-        # The first steps also load what PyTorch loads late; a check costs about as much as a few steps.
-        step = float(np.median(np.diff(ticks)))
+        step = self.trainer.step_seconds(self.examined)
         spent = time.monotonic() - self.began
         per_case = float(np.mean(self.case_seconds)) if self.case_seconds else 1.0
         left = self.minutes * 60 * _PLANNED - spent - per_case * (len(self.examined) + 4)
         for folds in (5, 3):
             trainings = len(folds_of(self.patients, self.seed, folds)) + 1
-            steps = int(left / trainings / (step * _OVERHEAD))
+            steps = int(left / trainings / (step * OVERHEAD))
             if steps >= FEWEST_STEPS:
                 break
         wanted = min(self.settings.steps, steps)
         if wanted < min(FEWEST_STEPS, self.settings.steps):
-            need = (spent + per_case * (len(self.examined) + 4) + trainings * FEWEST_STEPS * step * _OVERHEAD) / 60
+            need = (spent + per_case * (len(self.examined) + 4) + trainings * FEWEST_STEPS * step * OVERHEAD) / 60
             given = f"{self.minutes:.0f} minutes" if self.minutes >= 1 else f"{60 * self.minutes:.0f} seconds"
             raise TimeTooShortError(
                 f"{given} do not suffice on this computer; about {need / _PLANNED + 1:.0f} minutes.",
@@ -371,7 +349,7 @@ class _Run:
                 code="adaptation-time-too-short",
                 minutes=round(need / _PLANNED + 1),
             )
-        return {"steps": wanted, "folds": folds, "step_seconds": step, "device": self.device.name}
+        return {"steps": wanted, "folds": folds, "step_seconds": step, "device": self.trainer.device.name}
 
     def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[Judged, list[dict[str, Any]]]:
         """Results of each case by the model that never saw its patient, and what the trainings took."""
@@ -406,69 +384,9 @@ class _Run:
 
     def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> dict[str, Any]:
         """Train without some patients; the model's folder is ``name`` in the work folder."""
-
-        def make() -> dict[str, Any]:
-            from .replay import replay_bank
-            from .weights import weights_of, write_weights
-
-            steps = plan["steps"]
-            settings = replace(self.settings, steps=steps)
-            share = 3 * steps * plan["step_seconds"] * _OVERHEAD + 30
-            # The speed of another device says nothing of this one.
-            deadline = time.monotonic() + share if plan["device"] == self.device.name else math.inf
-            bank, replay = self._bank(away), replay_bank(self.card.pipeline)
-            tuned = self._tune(bank, replay, settings, lambda done: self.reporter.update(0.9 * done), deadline)
-            target = self.work.folder / name
-            target.mkdir(exist_ok=True)
-            write_weights(self.card.path, weights_of(tuned.network), target / MODEL)
-            write_card(adapted_card(self.card, "fold-v0.0", target / MODEL), target)
-            return {
-                "steps": tuned.steps,
-                "best_step": tuned.best_step,
-                "stopped": tuned.stopped,
-                "seconds": round(tuned.seconds, 1),
-                "device": self.device.name,
-                "checks": [[step, round(site, 4), round(replay, 4)] for step, site, replay in tuned.checks],
-            }
-
-        kept: dict[str, Any] = self.work.once(name, make)
-        return kept
-
-    def _tune(
-        self, site: Bank, replay: Bank, settings: Settings, report: Callable[[float], None], deadline: float = math.inf
-    ) -> Tuned:
-        """Train on the device; on the CPU, from then on, where another program takes the GPU's memory."""
-        import torch
-
-        from .device import on_cpu
-        from .tuning import tune
-
-        known = (self.network, site, replay, self.card.pipeline, settings, report, deadline)
-        try:
-            return tune(*known, self.device)
-        except torch.OutOfMemoryError:
-            self.device = on_cpu()
-        return tune(*known[:-1], math.inf, self.device)
-
-    def _bank(self, away: list[str]) -> Bank:
-        from .banks import Bank
-        from .partial import training_labels
-
         chosen = [one for one in self.examined if one.case.patient not in away]
-        return Bank(
-            np.concatenate([one.images for one in chosen]),
-            np.concatenate([training_labels(one.labels, one.case.reviewed) for one in chosen]),
-            np.concatenate([one.masks for one in chosen]),
-            np.concatenate([np.full(len(one.images), str(one.case.number)) for one in chosen]),
-            # Patients weigh the same, however many slices and scans they have.
-            np.concatenate([np.full(len(one.images), self._importance(one, chosen)) for one in chosen]),
-            np.concatenate([one.corrected for one in chosen]),
-        )
-
-    @staticmethod
-    def _importance(one: Examined, chosen: list[Examined]) -> float:
-        own = sum(len(other.images) for other in chosen if other.case.patient == one.case.patient)
-        return one.case.weight / own
+        kept: dict[str, Any] = self.work.once(name, lambda: self.trainer.train(chosen, self.work.folder / name, plan))
+        return kept
 
     # --- proof
 

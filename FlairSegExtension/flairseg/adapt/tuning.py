@@ -86,6 +86,25 @@ class Settings:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Control:
+    """Progress, end and place of a training.
+
+    Attributes
+    ----------
+    report : callable, optional
+        Called with the share of the steps done after each; may raise to cancel.
+    deadline : float
+        :func:`time.monotonic` at which it stops with the best so far.
+    device : TrainingDevice, optional
+        Default the CPU. The result is on the CPU in any case.
+    """
+
+    report: Callable[[float], None] | None = None
+    deadline: float = math.inf
+    device: TrainingDevice | None = None
+
+
 @dataclass
 class Tuned:
     """A fine-tuned network.
@@ -160,9 +179,7 @@ def tune(
     replay: Bank,
     config: PipelineConfig,
     settings: Settings,
-    report: Callable[[float], None] | None = None,
-    deadline: float = math.inf,
-    device: TrainingDevice | None = None,
+    control: Control | None = None,
 ) -> Tuned:
     """Fine-tune a network; the base is left as it is.
 
@@ -173,21 +190,15 @@ def tune(
     config : PipelineConfig
         Of the base's card.
     settings : Settings
-    report : callable, optional
-        Called with the share of the steps done after each; may raise to cancel.
-    deadline : float
-        :func:`time.monotonic` at which it stops with the best so far.
-    device : TrainingDevice, optional
-        Default the CPU. The result is on the CPU in any case.
+    control : Control, optional
 
     Returns
     -------
     Tuned
     """
     began = time.monotonic()
-    device = on_cpu() if device is None else device
     with deterministic():
-        result = _tuned(base, site, replay, config, settings, report, deadline, device)
+        result = _tuned(base, site, replay, config, settings, control or Control())
     result.network = result.network.to("cpu").eval()
     result.seconds = time.monotonic() - began
     return result
@@ -199,11 +210,10 @@ def _tuned(
     replay: Bank,
     config: PipelineConfig,
     settings: Settings,
-    report: Callable[[float], None] | None,
-    deadline: float,
-    device: TrainingDevice,
+    control: Control,
 ) -> Tuned:
     """As :func:`tune`; the network stays on the device."""
+    device = control.device or on_cpu()
     network = copy.deepcopy(base).to(device.place, memory_format=torch.channels_last).eval()
     average = copy.deepcopy(network)
     generator, rng = torch.Generator().manual_seed(settings.seed), np.random.default_rng(settings.seed)
@@ -223,11 +233,12 @@ def _tuned(
             group["lr"] = _rate(step, turn, settings)
         banks = [learnt] * settings.site + [rehearsed] * settings.replay
         batch = draw_crops(banks, settings.crop, settings.geometry, settings.altered, rng, generator)
-        _step(network, average, optimiser, batch, config, settings.average, step, device)
+        _step(network, optimiser, batch, config, device)
+        _follow(average, network, 1 - min(settings.average, step / (step + 9)))
         result.steps = step + 1
-        if report is not None:
-            report((step + 1) / settings.steps)
-        late = time.monotonic() > deadline
+        if control.report is not None:
+            control.report((step + 1) / settings.steps)
+        late = time.monotonic() > control.deadline
         if (step + 1) % settings.check_every == 0 or step + 1 == settings.steps or late:
             score = _check(average, looks, config, result, step + 1)
             if score < of_base + TOLERATED:
@@ -262,12 +273,9 @@ def _rate(step: int, turn: float, settings: Settings) -> float:
 
 def _step(
     network: nn.Module,
-    average: nn.Module,
     optimiser: torch.optim.Optimizer,
     batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     config: PipelineConfig,
-    decay: float,
-    step: int,
     device: TrainingDevice,
 ) -> None:
     images, labels, weights = (one.to(device.place) for one in batch)
@@ -279,11 +287,13 @@ def _step(
     trained = [p for group in optimiser.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(trained, 5.0)
     optimiser.step()
+
+
+def _follow(average: nn.Module, network: nn.Module, share: float) -> None:
+    """Move a running average of the weights by a share of its distance to the network."""
     with torch.no_grad():
         mine, theirs = list(average.parameters()), list(network.parameters())
-        torch._foreach_lerp_(
-            [p.detach() for p in mine], [p.detach() for p in theirs], 1 - min(decay, step / (step + 9))
-        )
+        torch._foreach_lerp_([p.detach() for p in mine], [p.detach() for p in theirs], share)
 
 
 def _look(bank: Bank, device: TrainingDevice) -> _Batches:

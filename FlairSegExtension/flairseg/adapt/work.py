@@ -19,6 +19,10 @@ from ..files.atomic import output_error
 #: Folder for unfinished work, within the output folder; begins like other temporary folders of FlairSeg.
 FOLDER = ".flairseg-adapt"
 _KEY, _LOCK = "key.json", "run.lock"
+#: Weights in the folder of a training, and of the adapted model.
+MODEL = "model.onnx"
+#: Times of a step: what a training takes with its checks and set-up.
+OVERHEAD = 1.35
 
 
 class Work:

@@ -79,10 +79,10 @@ def adapt_model(
                 from ..adapt.running import adapt
 
                 target = ModelTarget(output, model_id, overwrite)
-                options = replace(training, minutes=minutes_of(time))
+                options = replace(training, minutes=minutes_of(time), notify=partial(show_warning, messages))
                 whose = read_patients(patients) if patients is not None else None
                 with bar(messages) as progress:
-                    done = adapt(cases, target, base, whose, options, progress, notify=partial(show_warning, messages))
+                    done = adapt(cases, target, base, whose, options, progress)
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
                 show_error(messages, as_told(error))
                 return REFUSED
@@ -133,9 +133,9 @@ def _show(messages: Console, results: Console, done: Adapted, output: Path) -> N
     results.print(table)
     results.print(Text(f"{done.card.id}: {done.verdict}. {' '.join(done.reasons)}"), soft_wrap=True)
     results.print(Text(f"Proof: {output / 'proof.html'}"), soft_wrap=True)
-    asked = [one for one in done.conventions if not one.accepted]
-    for one in asked:
-        show_information(messages, f"If {one.statement}: flairseg models --use {output} --accept {one.code}", one.code)
+    for asked in (found for found in done.conventions if not found.accepted):
+        told = f"If {asked.statement}: flairseg models --use {output} --accept {asked.code}"
+        show_information(messages, told, asked.code)
     if done.verdict == BETTER:
         results.print(Text(f"To use it: flairseg models --use {output}"), soft_wrap=True)
     else:
