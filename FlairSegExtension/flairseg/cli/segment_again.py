@@ -56,6 +56,7 @@ def raise_if_done(
         DICOM objects carry no hash of their image: if they are requested, the refusal stands.
     pseudonymiser : Pseudonymiser or None
     """
+    from ..files.summary_paths import absolute_source
     from ..segmentation.writing import file_names
 
     if dicom.folder is not None:
@@ -68,7 +69,9 @@ def raise_if_done(
     except (OSError, ValueError):
         return
     if _is_of(summary, model, regions) and summary.get("input_sha256") == _digest(item, dicom, pseudonymiser):
-        raise AlreadyDone(summary)
+        # In the file it is seen from the output folder; a line of JSON has it as that of a case done now.
+        named = summary.get("input") if pseudonymiser is not None else absolute_source(item.path)
+        raise AlreadyDone({**summary, "input": named})
 
 
 def _is_of(summary: Any, model: ModelCard | InUse, regions: bool) -> bool:
