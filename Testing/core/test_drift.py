@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.cli import app
+from flairseg.errors import InputNotFoundError
 from flairseg.models.store import load_card
 from flairseg.review.cases import CaseArchive
 from flairseg.review.verdict import Verdict
@@ -89,13 +91,20 @@ def test_verdicts_on_this_model_are_read_in_order_of_time(card, tmp_path):
     save("a", "accepted_after_edits", 6, {"lesion": {"voxels_added": 9, "voxels_removed": 0}})
     save("c", "accepted_after_edits", 1, {"lesion": {"voxels_added": 10, "voxels_removed": 5}})
     save("d", "accepted", 2, of={"id": "x", "sha256": "0" * 64})
-    found = drift.reviewed_with(tmp_path / "cases", card)
+    # Damaged verdicts are counted; one with nothing but what is required is a mask drawn by hand, and no fault.
+    for name, text in (("e", "{"), ("f", "[]"), ("g", json.dumps({"case": "g", "version": 1, "verdict": "accepted"}))):
+        (tmp_path / "cases" / name / "v001").mkdir(parents=True)
+        (tmp_path / "cases" / name / "v001" / "verdict.json").write_text(text)
+    found, damaged = drift.reviewed_with(tmp_path / "cases", card)
+    assert damaged == 2
     assert [Path(one["path"]).parent.name for one in found] == ["c", "b", "a"]
     assert [one["accepted"] for one in found] == [0.0, 1.0, 0.0]
     assert found[0]["edited"] == pytest.approx(math.log1p(15))
     assert math.isnan(found[2]["edited"])
-    with pytest.raises(drift.TooFewForDriftError, match="3 cases"):
+    with pytest.raises(drift.TooFewForDriftError, match=r"3 cases .* Verdicts that cannot be read: 2\."):
         drift.watch(tmp_path / "cases", card.path.parent)
+    with pytest.raises(InputNotFoundError, match="no folder of cases"):
+        drift.watch(tmp_path / "elsewhere", card.path.parent)
 
 
 def test_images_of_rejected_and_later_corrected_cases_are_charted_like_all_others(card, tmp_path):
@@ -136,7 +145,10 @@ def test_the_command_alarms_with_an_exit_code(card, tmp_path):
                 edits={"lesion": {"voxels_added": voxels, "voxels_removed": 0}},
             ),
         )  # fmt: skip
+    (tmp_path / "case3" / "v002").mkdir()
+    (tmp_path / "case3" / "v002" / "verdict.json").write_text("damaged")
     done = CliRunner().invoke(app, ["drift", str(tmp_path), "--model", str(card.path.parent), "--no-images"])
+    assert "could not be read and are not charted: 1" in done.stdout
     assert done.exit_code == 3, done.output
     assert "ALARM" in done.stdout
     assert "edited" in done.stdout

@@ -238,7 +238,7 @@ def load_image(version: Path) -> Volume:
     FlairSegError
         If a file of the version is missing, damaged, or was changed since it was saved.
     """
-    content = _content(version)
+    content = read_content(version)
     if isinstance(content.get("hashes"), dict):
         for problem in problems_in(version, content):
             raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Restore the file from a backup.")
@@ -273,7 +273,7 @@ def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedC
     versions = [folder / version_name(n) for n in versions_in(folder)]
     newest = versions[-1]
     try:
-        content = _content(newest)
+        content = read_content(newest)
         name, verdict = str(content["case"]), str(content["verdict"])
         reviewed = _reviewed(content)
         edits, model = content.get("edits") or {}, content.get("model") or {}
@@ -314,14 +314,21 @@ def _reviewed(content: Mapping[str, Any]) -> tuple[int, ...]:
 def _rejected_before(versions: list[Path]) -> Path | None:
     for path in reversed(versions[:-1]):
         try:
-            if _content(path).get("verdict") == REJECTED and (path / LABELS).is_file():
+            if read_content(path).get("verdict") == REJECTED and (path / LABELS).is_file():
                 return path
         except DamagedCaseError:
             continue
     return None
 
 
-def _content(version: Path) -> dict[str, Any]:
+def read_content(version: Path) -> dict[str, Any]:
+    """Content of a version's ``verdict.json``; nothing but that it is an object is checked.
+
+    Raises
+    ------
+    DamagedCaseError
+        If it cannot be read.
+    """
     try:
         content = json.loads((version / VERDICT).read_text(encoding="utf-8"))
         if not isinstance(content, dict):

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, InputNotFoundError
 from ..image.slice_stack import SliceStack
 from ..models.card import ModelCard
 from ..models.store import find_model
 from ..preprocessing import preprocess
 from ..progress import CancelToken, ProgressCallback, Reporter
-from ..review.cases import ACCEPTED, CaseArchive
+from ..review.cases import ACCEPTED, REJECTED
+from ..review.version_folder import version_name, versions_in
 from ..segmentation.pipeline import segment
-from .cases import load_image
+from .cases import load_image, read_content
 from .charts import BOTH, HIGH, HORIZON, LOW, Chart, chart, chart_of, false_alarm_rate, limit_for
 from .framed import quantise
 from .reference import FEATURES, case_features
@@ -61,6 +62,8 @@ class Drift:
         Whether confidence and images are compared with those of the adaptation.
     unread : int
         Cases whose image could not be read: charts of images and confidence are without them.
+    damaged : int
+        Versions whose ``verdict.json`` cannot be read: whether they were reviewed with the model is unknown.
     """
 
     model: str
@@ -71,6 +74,7 @@ class Drift:
     false_alarms: float
     from_card: bool
     unread: int = 0
+    damaged: int = 0
 
     @property
     def alarms(self) -> list[Chart]:
@@ -107,10 +111,11 @@ def watch(
     """
     card, reporter = find_model(model), Reporter(progress, cancel)
     with reporter.stage("read", 0.0, 0.1):
-        events = reviewed_with(folder, card)
+        events, damaged = reviewed_with(folder, card)
     if len(events) < BASELINE + FEWEST_AFTER:
         raise TooFewForDriftError(
-            f"{len(events)} cases were reviewed with {card.id}; the first {BASELINE} are the baseline.",
+            f"{len(events)} cases were reviewed with {card.id}; the first {BASELINE} are the baseline."
+            + (f" Verdicts that cannot be read: {damaged}." if damaged else ""),
             "Review more cases with this model first.",
             code="too-few-for-drift",
         )
@@ -122,7 +127,7 @@ def watch(
                 measured.append(_measured(one["path"], card))
                 reporter.update((n + 1) / len(events))
             figures |= {name: [one.get(name, float("nan")) for one in measured] for name in FEATURES}
-    return replace(charted(figures, card), unread=sum(not one for one in measured))
+    return replace(charted(figures, card), unread=sum(not one for one in measured), damaged=damaged)
 
 
 def charted(figures: Mapping[str, Sequence[float]], card: ModelCard) -> Drift:
@@ -150,22 +155,52 @@ def charted(figures: Mapping[str, Sequence[float]], card: ModelCard) -> Drift:
     return Drift(card.id, BASELINE, watched, charts, limit, false_alarm_rate(limit, BASELINE, sides), from_card)
 
 
-def reviewed_with(folder: str | Path, card: ModelCard) -> list[dict[str, Any]]:
-    """First verdict on each case that names the model, in order of time: ``path``, ``accepted`` (0, 1), ``edited``."""
+def reviewed_with(folder: str | Path, card: ModelCard) -> tuple[list[dict[str, Any]], int]:
+    """First verdict on each case that names the model, in order of time, and how many verdicts cannot be read.
+
+    Returns
+    -------
+    tuple
+        Of each case ``path``, ``when``, ``accepted`` (0, 1), ``edited``; number of damaged versions.
+
+    Raises
+    ------
+    InputNotFoundError
+        If there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputNotFoundError(f"There is no folder of cases {folder}.", "Check the path.")
     first: dict[str, dict[str, Any]] = {}
-    for saved, content in CaseArchive(folder).verdicts():
-        if (content.get("model") or {}).get("sha256") != card.sha256 or saved.case in first:
-            continue
-        edits = content.get("edits") or {}
-        voxels = sum(sum(counts.values()) for counts in edits.values())
-        first[saved.case] = {
-            "path": saved.path,
-            "when": str((content.get("times") or {}).get("decided_at") or ""),
-            "accepted": float(content["verdict"] == ACCEPTED and voxels == 0),
-            # The edits that a rejected result would have needed are unknown.
-            "edited": float(np.log1p(voxels)) if content["verdict"] != "rejected" else float("nan"),
-        }
-    return sorted(first.values(), key=lambda one: (one["when"], str(one["path"])))
+    damaged = 0
+    for place in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        for path in (place / version_name(number) for number in versions_in(place)):
+            try:
+                event = _event(path, card)
+            except (FlairSegError, KeyError, TypeError, ValueError, AttributeError):
+                damaged += 1
+                continue
+            # One of another model, or a mask drawn by hand, says nothing of this one.
+            if event is not None:
+                first.setdefault(event.pop("case"), event)
+    return sorted(first.values(), key=lambda one: (one["when"], str(one["path"]))), damaged
+
+
+def _event(path: Path, card: ModelCard) -> dict[str, Any] | None:
+    """The verdict of a version on the model's result; None if it is of another one."""
+    content = read_content(path)
+    case, verdict = str(content["case"]), content["verdict"]
+    if (content.get("model") or {}).get("sha256") != card.sha256:
+        return None
+    voxels = sum(sum(counts.values()) for counts in (content.get("edits") or {}).values())
+    return {
+        "case": case,
+        "path": path,
+        "when": str((content.get("times") or {}).get("decided_at") or ""),
+        "accepted": float(verdict == ACCEPTED and voxels == 0),
+        # The edits that a rejected result would have needed are unknown.
+        "edited": float(np.log1p(voxels)) if verdict != REJECTED else float("nan"),
+    }
 
 
 def _measured(version: Path, card: ModelCard) -> dict[str, float]:

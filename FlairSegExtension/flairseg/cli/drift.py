@@ -35,6 +35,8 @@ def watch_drift(messages: Console, results: Console, cases: Path, model: str | N
     results.print(table)
     if found.unread:
         results.print(f"Images that could not be read and are not charted: {found.unread}.")
+    if found.damaged:
+        results.print(f"Verdicts that could not be read and are not charted: {found.damaged}.")
     results.print(Text(RULE.format(limit=found.limit, rate=found.false_alarms)), soft_wrap=True)
     if found.alarms:
         names = ", ".join(CHARTS[one.name][0] for one in found.alarms)

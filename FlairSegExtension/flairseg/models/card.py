@@ -458,7 +458,8 @@ def _read_json(path: Path) -> Any:
 
 def _invalid(path: Path, problem: str) -> InvalidModelError:
     return InvalidModelError(
-        f"The model card {path} is not valid: {problem}.", "Get the card again from the model's source, or correct it."
+        f"The model card {path} is not valid: {problem}.",
+        "Get the card again from the model's source, or correct it; if it was made for a newer FlairSeg, update.",
     )
 
 
