@@ -173,6 +173,13 @@ def test_lesions_and_report_have_the_cases_name(tmp_path, head_file, segment):
     assert "another input" in again.stderr
 
 
+def test_a_label_map_that_is_not_there_is_told(tmp_path, head_file):
+    result = run("lesions", tmp_path / "gone.nii.gz", "--flair", head_file, "-o", tmp_path / "out", "--no-regions")
+    assert result.exit_code == 2
+    assert "There is no file" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("fault", ["no common case", "two masks", "twice in a table", "two references in a table"])
 def test_an_evaluation_that_is_refused_names_nobody(tmp_path, head_file, fault):
     """Names of files are not known to the pseudonymiser before the cases are matched."""

@@ -68,10 +68,10 @@ def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str
     if existing and not options.overwrite:
         raise results_exist(f"Results of the lesions of {stem}", output / existing[0])
     volume = read_image(options.flair)
+    drawn = read_label_map(labels_path, volume.geometry, mapping)
     source, digest = absolute_source(labels_path), file_sha256(labels_path)
     if existing:
         refuse_other_input(output / names["summary"], stem, [(source, digest)])
-    drawn = read_label_map(labels_path, volume.geometry, mapping)
     if LESION not in drawn.classes:
         raise UnsuitableMaskError(
             f"{labels_path.name} has no lesion class, so there is nothing to measure.",
