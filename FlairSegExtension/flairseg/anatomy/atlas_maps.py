@@ -58,9 +58,11 @@ def lateral_side(atlas: Atlas) -> np.ndarray:
     return 2 * _bits(atlas, "lateral").view(np.int8) - np.int8(1)
 
 
-def tissue_extents(atlas: Atlas) -> np.ndarray:
-    """First and last voxel that holds something of each tissue: int16, (tissues, K J I, 2), voxels of the atlas."""
-    return _stored()["extents"]
+def tissue_extents(atlas: Atlas) -> list[np.ndarray | None]:
+    """First and last voxel that holds something of each tissue, (K J I, 2); None for tissues that are everywhere."""
+    whole = np.prod(atlas.levels.shape[1:])
+    extents = _stored()["extents"]
+    return [extent if np.prod(extent[:, 1] - extent[:, 0] + 1) < whole / 2 else None for extent in extents]
 
 
 # --- the file

@@ -458,7 +458,7 @@ def _squared_along(inside: np.ndarray, axis: int, mm: float, deepest_mm: float) 
 
     steps = np.minimum(since(inside), np.flip(since(np.flip(inside, axis)), axis))
     table = np.array([*((by * mm) ** 2 for by in range(reach + 1)), np.inf], np.float32)
-    out: np.ndarray = table[np.minimum(steps, reach + 1)]
+    out: np.ndarray = np.take(table, steps, mode="clip")
     return out
 
 

@@ -26,6 +26,8 @@ from .regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
 PROMINENCE_MM = 1.0
 #: Up to this number of points all pairs are compared; more are reduced to the convex hull first.
 _PAIRWISE_POINTS = 600
+#: Up to this number of summits their passes are looked at one by one before a lesion is flooded.
+_FEW_SUMMITS = 8
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     near = np.ones((3, 3, 3), bool)
     high = depth >= summit
     high &= depth == ndimage.maximum_filter(depth, 3)
-    if ndimage.label(high, structure=near)[1] < 2:
+    if not _parted(depth, high, height):
         return whole
     import SimpleITK as sitk
 
@@ -287,6 +289,24 @@ def lesion_parts(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
     lookup = np.cumsum(large) * large
     out: np.ndarray = lookup[parts].astype(np.int32)[1:-1, 1:-1, 1:-1]
     return out
+
+
+def _parted(depth: np.ndarray, high: np.ndarray, height: float) -> bool:
+    """Whether two summits (bool) are parted by a pass so much lower than either; True, too, where there are many."""
+    from scipy import ndimage
+
+    near = np.ones((3, 3, 3), bool)
+    summits, count = ndimage.label(high, structure=near)
+    if not 1 < count <= _FEW_SUMMITS:
+        return count > 1
+    first = [np.argmax(summits == number) for number in range(1, count + 1)]
+    first.sort(key=lambda at: -depth.flat[at])
+    for n, at in enumerate(first[1:], start=1):
+        # What is reached from this summit without going down so far.
+        reached = ndimage.label(depth > depth.flat[at] - height + 1e-6, structure=near)[0]
+        if not any(reached.flat[at] == reached.flat[higher] for higher in first[:n]):
+            return True
+    return False
 
 
 def _flooded(depth: np.ndarray, markers: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -226,6 +227,7 @@ def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
     return transforms
 
 
+@lru_cache(maxsize=128)
 def _turn(pitch: float, roll: float, yaw: float) -> np.ndarray:
     """Rotation about the fixed axes x, y and z in turn, degrees."""
     import SimpleITK as sitk
