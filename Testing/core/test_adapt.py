@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
 
@@ -630,6 +631,33 @@ def test_more_cases_than_are_used_are_told(base, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "MOST_CASES", 2)
     with pytest.raises(TooFewCasesError, match="2 surplus"):
         run(tmp_path / "cases", tmp_path / "out", base)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_what_most_masks_share_is_stated_before_the_training(base, tmp_path):
+    for number in (1, 2, 3):
+        volume, labels = site_head(number)
+        around = ndimage.binary_dilation(labels == 3, np.ones((1, 3, 3))) & (labels == 0)
+        write_case(tmp_path / "cases", f"p{number}", volume, np.where(around, 3, labels))
+    told = []
+
+    def stop(warning):
+        told.append(warning)
+        raise Stop
+
+    for accepted in ((), ("lesions-drawn-wide",)):
+        training = TrainingOptions(1e4, settings=FAST, accepted=accepted, notify=stop)
+        with pytest.raises(Stop):
+            adapt(tmp_path / "cases", ModelTarget(tmp_path / "out"), base.path.parent, PATIENTS, training)
+    assert [one.code for one in told] == ["lesions-drawn-wide"] * 2
+    assert told[0].fields["patients"] == 3
+    assert told[0].fields["share"] > 0.3
+    # What the base made of the cases is kept, and which statement is accepted does not begin the run anew.
+    kept = {path.name for path in (tmp_path / "out" / FOLDER).glob("*.json")}
+    assert kept == {"key.json", "base-1.json", "base-2.json", "base-3.json"}
 
 
 def test_too_few_patients_are_refused_and_told_why(base, tmp_path):
