@@ -248,3 +248,18 @@ def test_false_positives_on_other_slices_of_a_coarser_grid_count_against_a_segme
     result = evaluate([EvaluationCase("c", "m", prediction, reference)])
     (lesions,) = [row for row in result.rows if row.class_id == "lesion"]
     assert lesions.predicted_ml == pytest.approx((60 + 9) * 20 / 1000, rel=0.05)
+
+
+def test_lesions_of_a_folder_with_one_segmentation_are_measured(source, series, tmp_path):
+    from flairseg.cli import app
+    from typer.testing import CliRunner
+
+    labels = np.where(regions()["lesion"], np.uint8(3), np.uint8(0))
+    (tmp_path / "seg").mkdir()
+    make_seg(labels, source.source, Algorithm("m", "1", "0" * 64)).save_as(tmp_path / "seg" / "1.dcm")
+    given = ["lesions", str(tmp_path / "seg"), "--flair", str(series), "-o", str(tmp_path / "out"), "--no-regions"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.stderr
+    assert "1 lesions" in done.stdout
+    again = CliRunner().invoke(app, [*given, "--overwrite"])
+    assert again.exit_code == 0, again.stderr

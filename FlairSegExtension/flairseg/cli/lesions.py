@@ -50,7 +50,7 @@ def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str
     from ..anatomy import find_regions
     from ..anatomy.lesion_table import lesion_table, split_count, summary_entries, table_csv
     from ..files.atomic import all_or_none, check_folder, results_exist
-    from ..files.hashing import file_sha256
+    from ..files.hashing import source_sha256
     from ..files.names import case_of_labels, mask_result_stem
     from ..files.safe_names import safe_name
     from ..files.same_input import FINGERPRINT, already_there, refuse_other_input
@@ -69,7 +69,7 @@ def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str
         raise results_exist(f"Results of the lesions of {stem}", output / existing[0])
     volume = read_image(options.flair)
     drawn = read_label_map(labels_path, volume.geometry, mapping)
-    source, digest = absolute_source(labels_path), file_sha256(labels_path)
+    source, digest = absolute_source(labels_path), source_sha256(labels_path)
     if existing:
         refuse_other_input(output / names["summary"], stem, [(source, digest)])
     if LESION not in drawn.classes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FlairSegError
-from ..files.hashing import file_sha256
+from ..files import hashing
 from ..files.nifti import write_nifti
 from ..image.geometry import triple
 from ..image.volume import Volume
@@ -157,7 +157,7 @@ def read_tool(text: str, base: Path, image: Volume) -> np.ndarray:
 
 
 def source_sha256(path: Path) -> str:
-    """sha256 of a source: of the file, or of a DICOM folder's files in the order of their names.
+    """:func:`flairseg.files.hashing.source_sha256` with an error that the coordinator understands.
 
     Raises
     ------
@@ -165,10 +165,7 @@ def source_sha256(path: Path) -> str:
         If it cannot be read.
     """
     try:
-        if path.is_dir():
-            hashes = [file_sha256(file) for file in sorted(path.iterdir()) if file.is_file()]
-            return hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()
-        return file_sha256(path)
+        return hashing.source_sha256(path)
     except OSError as error:
         raise BlindedImageError(
             f"{path} cannot be read: {error.strerror or error}.", "Check the path and its permissions."
