@@ -267,7 +267,9 @@ def test_members_that_agree_are_their_answer_and_disagree_nowhere(data):
     result = vote.result({3: 0.3})
     np.testing.assert_allclose(result.probabilities, answer, atol=2e-3)
     assert not result.disagreement.any()
-    clear = np.abs(answer[3] - 0.3) > 1e-4
+    _, second, first = np.sort(answer[:3], axis=0)
+    # What is just at the threshold, or equally probable, is decided by rounding.
+    clear = (np.abs(answer[3] - 0.3) > 1e-4) & (first - second > 1e-4)
     np.testing.assert_array_equal(result.labels[clear], classify(answer, {3: 0.3})[clear])
 
 
