@@ -298,7 +298,7 @@ def _parted(depth: np.ndarray, high: np.ndarray, height: float) -> bool:
     near = np.ones((3, 3, 3), bool)
     summits, count = ndimage.label(high, structure=near)
     if not 1 < count <= _FEW_SUMMITS:
-        return count > 1
+        return bool(count > 1)
     first = [np.argmax(summits == number) for number in range(1, count + 1)]
     first.sort(key=lambda at: -depth.flat[at])
     for n, at in enumerate(first[1:], start=1):
