@@ -62,7 +62,8 @@ class TrainingConfig:
     fold : int or None
         Patients of this fold are held out; None trains on all.
     init : str or None
-        Checkpoint with the initial weights; ``runs/<run>/last.pt`` is also searched for in the output folder.
+        Checkpoint with the initial weights; ``runs/<run>/last.pt`` is also searched for in the output folder. The run
+        may end in ``{fold}``: that of the same fold.
     half_weights : bool
         Store the exported weights in half precision.
     seed : int
@@ -73,6 +74,9 @@ class TrainingConfig:
     self_training : dict
         Of :mod:`.train_sites`: ``at``, share of the steps after which the run labels the unlabelled scans; ``mix`` from
         then on; ``confidence``, probability below which a pixel counts as unknown.
+    teacher : dict
+        Of :mod:`.train_sites`: ``recipe`` whose network of the same fold is learnt from, ``weight`` of the divergence
+        from it (:mod:`.distillation`). The unlabelled scans then have its labels instead of the run's own.
     notes : str
         Deviations from the paper, with reasons.
     """
@@ -106,7 +110,13 @@ class TrainingConfig:
     validate_every: int = 500
     checkpoint_every: int = 100
     self_training: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
+
+    @property
+    def starts_from(self) -> str | None:
+        """``init`` with the fold in its place."""
+        return self.init and self.init.replace("{fold}", "" if self.fold is None else f"-fold{self.fold}")
 
     @property
     def preprocessing(self) -> PipelineConfig:

@@ -42,9 +42,9 @@ class Job:
 
     def ready(self, output: Path) -> bool:
         """Whether the run that provides the initial weights is complete, or their file exists."""
-        if not self.config.init:
+        if self.config.starts_from is None:
             return True
-        first = Path(self.config.init)
+        first = Path(self.config.starts_from)
         return first.exists() or (output / first.parent.name / FINISHED).exists()
 
     def command(self, output: Path) -> list[str]:
@@ -129,7 +129,9 @@ def run(jobs: list[Job], output: Path, workers: int, niceness: int = 0, poll_s: 
                 log.info("%s: started", job.folder.name)
             if not working:
                 for job in waiting:
-                    log.warning("%s: starts from %s, which no run here provides", job.folder.name, job.config.init)
+                    log.warning(
+                        "%s: starts from %s, which no run here provides", job.folder.name, job.config.starts_from
+                    )
                 return failed + waiting
             time.sleep(poll_s)
     return failed

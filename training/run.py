@@ -45,7 +45,7 @@ def initial_weights(config: TrainingConfig, output: Path) -> Path:
     FileNotFoundError
         If neither exists.
     """
-    named = Path(config.init)
+    named = Path(str(config.starts_from))
     for path in (named, output / named.parent.name / named.name):
         if path.exists():
             return path

@@ -2,8 +2,8 @@
 
 As :mod:`training.train` (seeded, resumable, logged to CSV), for recipes with ``"loss": "partial"``: random crops of
 slices from the sets in ``mix``, marginal loss over unannotated classes, and self-training on scans without annotations,
-with labels by the run's own averaged weights. Weights of other runs are not used, since these may have been trained on
-held-out patients of the fold.
+with labels by the run's own averaged weights or by its teacher (:mod:`.distillation`). Weights of other folds are not
+used, since these were trained on held-out patients of the fold.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flairseg.models.card import PipelineConfig
 
 from .config import TrainingConfig
 from .data import data_folder, load_tabriz, split_fold
+from .distillation import Teacher
 from .pseudo import ensemble
 from .run import NetworkRun, command_line, resumed, run_command, train_to_end
 from .sites import left_out, load_site, read_bank, slices_of, store_bank, unlabelled
@@ -91,29 +92,36 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
     torch.manual_seed(config.seed)
     run = NetworkRun(config, output)
     folder = resumed(run, output)
+    teacher = Teacher(config, output) if config.teacher else None
     banks, geometry = load_banks(config, cache), Geometry(**config.augmentation)
     labels_from = config.steps * config.self_training["at"] if config.self_training else float("inf")
 
     def step() -> None:
         itself = run.step >= labels_from
         if itself and OWN_LABELS not in banks:
-            banks[OWN_LABELS] = stored_labels(run, folder / "self.npz")
+            labeller = teacher.network if teacher else run.average
+            banks[OWN_LABELS] = stored_labels(run, labeller, folder / "self.npz")
         mix = config.self_training["mix"] if itself else config.mix
         images, labels, weights = draw_crops(
             batch_of(mix, banks), tuple(config.crop), geometry, config.altered, run.rng, run.random
         )
-        run.learn(images, lambda logits: partial_loss(logits, labels, weights))
+
+        def loss_of(logits: torch.Tensor) -> torch.Tensor:
+            loss = partial_loss(logits, labels, weights)
+            return loss + teacher.divergence(logits, images) if teacher else loss
+
+        run.learn(images, loss_of)
 
     run.network.train()
     return train_to_end(run, folder, step, validation_cases(config))
 
 
-def stored_labels(run: NetworkRun, path: Path) -> Bank:
-    """The run's own labels of the scans without annotations, made once and stored beside its checkpoint."""
+def stored_labels(run: NetworkRun, labeller: torch.nn.Module, path: Path) -> Bank:
+    """Labels of the scans without annotations by a network, made once and stored beside the run's checkpoint."""
     if not path.exists():
         config = run.config
         cases = unlabelled(data_folder(), config.preprocessing)
-        bank = own_labels(run.average, cases, config.preprocessing, config.self_training["confidence"])
+        bank = own_labels(labeller, cases, config.preprocessing, config.self_training["confidence"])
         store_bank(bank, path)
         log.info("labelled %d slices at step %d", len(bank.images), run.step)
     return read_bank(path)
