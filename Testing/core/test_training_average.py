@@ -58,9 +58,9 @@ def test_a_mean_of_networks_has_the_mean_of_their_probabilities_in_onnx_as_well(
 
 def test_runs_of_a_fold_become_one_checkpoint(tmp_path):
     members = [write_run(tmp_path, name, 0) for name in ("flairseg2d-light", "flairseg2d-full")]
-    config = recipe("flairseg2d-accurate")
+    config = recipe("flairseg2d-teacher")
     path = averaging.average(config, tmp_path)
-    assert path == tmp_path / "flairseg2d-accurate-fold0" / "last.pt"
+    assert path == tmp_path / "flairseg2d-teacher-fold0" / "last.pt"
     network, image = export.load_average(config, path).eval(), torch.randn(1, 1, 32, 32)
     with torch.inference_mode():
         expected = sum(torch.softmax(member.eval()(image), 1) for member in members) / 2
@@ -71,23 +71,23 @@ def test_runs_of_a_fold_become_one_checkpoint(tmp_path):
 
 
 def test_a_run_that_is_not_complete_or_of_another_fold_is_not_averaged(tmp_path):
-    config = recipe("flairseg2d-accurate")
+    config = recipe("flairseg2d-teacher")
     write_run(tmp_path, "flairseg2d-light", 0)
     with pytest.raises(FileNotFoundError, match="train flairseg2d-full first"):
         averaging.average(config, tmp_path)
     write_run(tmp_path, "flairseg2d-full", 0, said=1)
     with pytest.raises(ValueError, match="fold 1 of 3"):
         averaging.average(config, tmp_path)
-    assert not (tmp_path / "flairseg2d-accurate-fold0").exists()
+    assert not (tmp_path / "flairseg2d-teacher-fold0").exists()
 
 
 @pytest.mark.parametrize(("key", "value"), [("frame_spacing_mm", 1.0), ("normalisation", "robust-z"), ("slab_mm", 5.0)])
 def test_recipes_that_see_other_images_are_not_averaged(key, value):
-    config = recipe("flairseg2d-accurate")
+    config = recipe("flairseg2d-teacher")
     config.pipeline = {**config.pipeline, key: value}
     with pytest.raises(ValueError, match=f"its {key} differs"):
         averaging.member_recipes(config)
-    config = recipe("flairseg2d-accurate")
+    config = recipe("flairseg2d-teacher")
     config.folds = 5
     with pytest.raises(ValueError, match="3 folds"):
         averaging.member_recipes(config)

@@ -21,7 +21,7 @@ from training.distillation import Teacher  # noqa: E402
 from training.networks import build_network  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STUDENT = CONFIGS / "flairseg2d-student.json"
+STUDENT = CONFIGS / "flairseg2d-distilled.json"
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_teacher_that_saw_other_patients_is_refused(recipes, tmp_path):
 
 
 def test_each_fold_starts_from_the_run_of_the_same_fold(tmp_path):
-    starts = {job.config.fold: job.config.starts_from for job in queue.plan(tmp_path, ["flairseg2d-student"])}
+    starts = {job.config.fold: job.config.starts_from for job in queue.plan(tmp_path, ["flairseg2d-distilled"])}
     light = "runs/flairseg2d-light"
     assert starts == {n: f"{light}-fold{n}/last.pt" for n in range(3)} | {None: f"{light}/last.pt"}
     assert load_config(CONFIGS / "flairseg2d-light.json").starts_from == "runs/flairseg2d-light-pretrain/last.pt"
