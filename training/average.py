@@ -20,7 +20,14 @@ from .networks import build_network
 from .run import run_folder
 
 #: Pipeline fields for stages after the network, in which the members may differ from the average.
-DECODING = ("thresholds", "flip_average", "min_lesion_mm3", "min_lesion_probability", "crop_margin_px")
+DECODING = (
+    "thresholds",
+    "flip_average",
+    "min_lesion_mm3",
+    "min_lesion_probability",
+    "lesion_probability_ratio",
+    "crop_margin_px",
+)
 
 
 def member_recipes(config: TrainingConfig) -> list[TrainingConfig]:

@@ -136,23 +136,23 @@ def threshold_table(probabilities: np.ndarray, reference: np.ndarray, voxel_mm3:
 
 
 def confidence_table(
-    probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float
+    probabilities: np.ndarray, reference: np.ndarray, voxel_mm3: float, least_mm3: float, ratio: float = 0.0
 ) -> np.ndarray:
     """Score of each of :data:`CONFIDENCES` for one patient, voxels labelled by the most probable class.
 
-    Parameters and score as for :func:`threshold_table`.
+    Parameters and score as for :func:`threshold_table`; ``ratio``: ``lesion_probability_ratio`` of the pipeline.
     """
     labels = probabilities.argmax(0).astype(np.uint8)
     labels = remove_small_components(labels, LESION, least_mm3, voxel_mm3, probabilities)
     drawn, out = reference == LESION, []
     for least in CONFIDENCES:
-        lesions = remove_unsure_lesions(labels, probabilities, least) == LESION
+        lesions = remove_unsure_lesions(labels, probabilities, least, ratio, voxel_mm3) == LESION
         out.append((Overlap.of(lesions, drawn).dice + match_lesions(lesions, drawn).f1) / 2)
     return np.array(out)
 
 
 #: What is fitted -> scores of one patient, and the fields of a card's pipeline for the index of the best value.
-Table = Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]
+Table = Callable[..., np.ndarray]
 DECODINGS: dict[str, tuple[Table, Callable[[int], dict[str, Any]]]] = {
     "voxels": (threshold_table, lambda best: {"thresholds": {str(LESION): THRESHOLDS[best]}}),
     "lesions": (confidence_table, lambda best: {"min_lesion_probability": CONFIDENCES[best]}),
@@ -205,6 +205,7 @@ def fit(
     least_mm3: float,
     untempered: bool = False,
     decoding: str = "lesions",
+    ratio: float = 0.0,
 ) -> dict:
     """Fit the settings of each fold on the patients of the others, and of all patients.
 
@@ -219,8 +220,10 @@ def fit(
     untempered : bool
         Keep the probabilities (temperature 1) and fit the decoding alone; the effect of a temperature is still
         reported. The constants of follow-up hold for probabilities as networks return them.
-    decoding : {"lesions", "voxels"}
+    decoding : {"lesions", "voxels", "none"}
         See :data:`DECODINGS`.
+    ratio : float
+        ``lesion_probability_ratio`` of the pipeline, for ``lesions``.
 
     Returns
     -------
@@ -230,13 +233,14 @@ def fit(
         ``lesions_before``, ``lesions_left_out``: calibration of unscaled and of held-out probabilities.
     """
     table_of, pipeline_of = DECODINGS[decoding]
+    given = {"ratio": ratio} if decoding == "lesions" else {}
     telling = {name: telling_voxels(name, one["probabilities"], one["reference"]) for name, one in patients.items()}
 
     @cache
     def table(name: str, temperature: float) -> np.ndarray:
         one = patients[name]
         probabilities = classified(one["probabilities"], temperature)
-        return table_of(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3)
+        return table_of(probabilities, one["reference"], float(np.prod(one["spacing"])), least_mm3, **given)
 
     @cache
     def lesions(name: str, temperature: float, threshold: float | None) -> FoundLesions:
@@ -300,7 +304,8 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.config)
     patients, least = read_patients(arguments.evaluation), config.pipeline["min_lesion_mm3"]
-    result = fit(patients, config.folds, least, arguments.untempered, arguments.decoding)
+    ratio = config.pipeline.get("lesion_probability_ratio", 0.0)
+    result = fit(patients, config.folds, least, arguments.untempered, arguments.decoding, ratio)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
 

@@ -157,13 +157,11 @@ def figures(network: torch.nn.Module, one: Scan, config: PipelineConfig) -> dict
     labels = classify(probabilities, config.thresholds)
     whole = replace(config, min_lesion_probability=0.0)
     labels = clean_labels(labels, probabilities, one.spacing, whole, one.framed.prepared.mask)
-    at = {
-        limit: case_figures(
-            remove_unsure_lesions(labels, probabilities, limit), one.reference, one.judged,
-            float(np.prod(one.spacing)) / 1000,
-        )
-        for limit in {*LIMITS, config.min_lesion_probability}
-    }  # fmt: skip
+    ratio, voxel_mm3 = config.lesion_probability_ratio, float(np.prod(one.spacing))
+    at = {}
+    for limit in {*LIMITS, config.min_lesion_probability}:
+        kept = remove_unsure_lesions(labels, probabilities, limit, ratio, voxel_mm3)
+        at[limit] = case_figures(kept, one.reference, one.judged, voxel_mm3 / 1000)
     return at[config.min_lesion_probability] | {f"at {limit}": score(at[limit]) for limit in sorted(at)}
 
 

@@ -69,7 +69,9 @@ def missing(patients: list[str], folder: Path, checkpoint: Path) -> list[str]:
     return [name for name in patients if not there(name)]
 
 
-def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, folder: Path) -> list[str]:
+def predict_fold(
+    config: TrainingConfig, cases: dict[str, Case], runs: Path, folder: Path, settings: list[dict] | None = None
+) -> list[str]:
     """Segment the held-out patients of one fold.
 
     Parameters
@@ -82,6 +84,8 @@ def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, fol
         Folder of the runs.
     folder : Path
         Folder of the recipe's predictions.
+    settings : list of dict, optional
+        As for :func:`training.evaluate.evaluate`.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, fol
         return []
     with tempfile.TemporaryDirectory(prefix="flairseg-fold-") as temporary:
         model = Path(temporary) / fold_card(config, config.fold)["id"]
-        write_fold_model(config, config.fold, runs, model)
+        write_fold_model(config, config.fold, runs, model, settings)
         for name in patients:
             result = segment(cases[name].volume, model=model / "model.onnx", device="cpu")
             files = [f"{name}{LABELS}", f"{name}{PROBABILITIES}"]
@@ -114,7 +118,12 @@ def predict_fold(config: TrainingConfig, cases: dict[str, Case], runs: Path, fol
 
 
 def predict(
-    config: TrainingConfig, cases: dict[str, Case], runs: Path, output: Path, unfinished: bool = False
+    config: TrainingConfig,
+    cases: dict[str, Case],
+    runs: Path,
+    output: Path,
+    unfinished: bool = False,
+    settings: list[dict] | None = None,
 ) -> list[int]:
     """Segment the held-out patients of every trained fold, and return the folds that are not trained yet.
 
@@ -126,6 +135,8 @@ def predict(
         Folder of the predictions of all recipes.
     unfinished : bool
         Include folds whose training is not complete.
+    settings : list of dict, optional
+        As for :func:`training.evaluate.evaluate`.
     """
     lacking = []
     for fold in range(config.folds):
@@ -135,7 +146,7 @@ def predict(
         if not ready:
             lacking.append(fold)
             continue
-        done = predict_fold(of_fold, cases, runs, output / config.name)
+        done = predict_fold(of_fold, cases, runs, output / config.name, settings)
         print(f"{run.name}: {', '.join(done) if done else 'nothing to do'}", flush=True)
     return lacking
 
@@ -147,7 +158,11 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--output", type=Path, default=Path("runs/predictions"))
     parser.add_argument("--unfinished", action="store_true", help="include folds whose training is not complete")
+    parser.add_argument("--decoding", type=Path, help="file written by training.calibrate, for a single recipe")
     arguments = parser.parse_args()
+    if arguments.decoding and len(arguments.recipe) > 1:
+        parser.error("--decoding is of one recipe")
+    fitted = json.loads(arguments.decoding.read_text(encoding="utf-8"))["folds"] if arguments.decoding else None
     cases = {case.name: case for case in load_tabriz(data_folder())}
     write_references(list(cases.values()), arguments.output)
     incomplete = {}
@@ -155,7 +170,7 @@ def main() -> None:
         path = CONFIGS / f"{recipe}.json"
         if not path.exists():
             sys.exit(f"{recipe} is not one of the recipes {', '.join(sorted(p.stem for p in CONFIGS.glob('*.json')))}")
-        lacking = predict(load_config(path), cases, arguments.runs, arguments.output, arguments.unfinished)
+        lacking = predict(load_config(path), cases, arguments.runs, arguments.output, arguments.unfinished, fitted)
         if lacking:
             incomplete[recipe] = lacking
     if incomplete:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from flairseg.adapt import lesion_limit
@@ -70,7 +72,8 @@ def test_no_patient_of_the_proof_chooses_its_own_limit():
     assert figures[0]["lesion_dice"] == pytest.approx(0.9)
 
 
-def test_lesions_are_dropped_as_the_pipeline_drops_them():
+@pytest.mark.parametrize("ratio", [0.0, 0.95])
+def test_lesions_are_dropped_as_the_pipeline_drops_them(ratio):
     """A result at a limit is that of a card with this limit."""
     volume, labels = site_head(1)
     rng = np.random.default_rng(1)
@@ -82,6 +85,7 @@ def test_lesions_are_dropped_as_the_pipeline_drops_them():
     card = find_model("flairseg2d-light-v1.1")
     assert card.pipeline.min_lesion_probability == PARENT
     assert PARENT in limits_of(card)
+    card = dataclasses.replace(card, pipeline=dataclasses.replace(card.pipeline, lesion_probability_ratio=ratio))
     spacing = tuple(reversed(volume.spacing))
     whole = clean_labels(labels, probabilities, spacing, keeping_all(card).pipeline)
     result = Segmentation(volume, whole, probabilities, card, "cpu", "cpu", "", "")
@@ -90,7 +94,7 @@ def test_lesions_are_dropped_as_the_pipeline_drops_them():
         assert np.array_equal(one.labels, expected), limit
     kept = [case_figures(one.labels, labels, (3,), 0.02)["lesion_dice"] for one in at_limits(result, LIMITS)]
     assert kept[0] == kept[1] == 1
-    assert kept[2] == kept[3] == 0
+    assert (kept[2] == kept[3] == 0) == (ratio == 0)
     assert card.pipeline.min_lesion_probability == PARENT, "cards are not changed"
 
 

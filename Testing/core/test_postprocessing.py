@@ -274,6 +274,27 @@ def test_a_hole_of_exactly_the_limit_is_filled():
     assert (fill_holes(labels, (1.0, 2.0, 5.0), 59.9) == labels).all()
 
 
+def test_a_lesion_near_the_surest_of_the_scan_stays_unless_it_is_tiny():
+    probabilities = np.zeros((4, 2, 12, 12), np.float32)
+    probabilities[3, 0, 2, 2:6] = 0.8  # the surest: below the limit itself
+    probabilities[3, 0, 6, 2:6] = 0.72  # nine tenths of it, 20 mm3
+    probabilities[3, 1, 9, 2:6] = 0.71
+    probabilities[3, 1, 2, 8:11] = 0.79  # 15 mm3
+    probabilities[0] = 1 - probabilities[3]
+    labels = probabilities.argmax(0).astype(np.uint8)
+
+    def kept(**fields):
+        done = clean_labels(labels, probabilities, (5.0, 1.0, 1.0), PipelineConfig(**fields))
+        return {round(float(one), 2) for one in probabilities[3][done == LESION]}
+
+    assert kept(min_lesion_probability=0.85, lesion_probability_ratio=0.9) == {0.8, 0.72}
+    assert kept(min_lesion_probability=0.75, lesion_probability_ratio=0.9) == {0.8, 0.79, 0.72}
+    assert kept(min_lesion_probability=0.75) == {0.8, 0.79}
+    assert kept(lesion_probability_ratio=0.9) == {0.8, 0.79, 0.72, 0.71}
+    with pytest.raises(ValueError, match="lesion_probability_ratio"):
+        PipelineConfig(lesion_probability_ratio=1.1)
+
+
 def test_lesions_of_a_low_mean_probability_go_and_the_others_keep_their_outline():
     probabilities = np.zeros((4, 2, 12, 12), np.float32)
     probabilities[3, 0, 2, 2:5] = 0.9, 0.75, 0.6  # mean 0.75, the last voxel below it

@@ -747,6 +747,10 @@ def test_the_least_confidence_leaves_the_lesions_that_readers_drew():
     assert table.max() == pytest.approx((2 * 16 / 36 + 1) / 2)
     assert table[calibrate.CONFIDENCES.index(0.5)] == pytest.approx((2 * 16 / 52 + 2 / 3) / 2)
     assert table[-1] == 0
+    # The annotated lesion, of 20 mm3, is the surest: with the ratio it stays under every limit, the other one does not.
+    spared = calibrate.confidence_table(probabilities, reference, 1.0, 2.0, ratio=0.9)
+    np.testing.assert_array_equal(spared[:-1], np.where(table > 0, table, table.max())[:-1])
+    assert spared[-1] == table.max()
     patient = {"probabilities": probabilities, "labels": probabilities.argmax(0), "reference": reference,
                "spacing": np.ones(3)}  # fmt: skip
     fitted = calibrate.fit({"x": patient, "y": patient}, 2, 2.0, untempered=True)

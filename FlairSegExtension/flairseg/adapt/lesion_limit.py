@@ -79,8 +79,10 @@ def at_limits(result: Segmentation, limits: Sequence[float]) -> Iterator[Segment
     limits : sequence of float
     """
     assert result.probabilities is not None  # noqa: S101 - a model's result has them
+    ratio, voxel_mm3 = result.card.pipeline.lesion_probability_ratio, float(np.prod(result.volume.spacing))
     for limit in limits:
-        yield replace(result, labels=remove_unsure_lesions(result.labels, result.probabilities, limit))
+        labels = remove_unsure_lesions(result.labels, result.probabilities, limit, ratio, voxel_mm3)
+        yield replace(result, labels=labels)
 
 
 def lesions_in(labels: np.ndarray) -> int:

@@ -80,6 +80,9 @@ class PipelineConfig:
         26-connected components of the class below this volume are removed; 0 keeps all.
     min_lesion_probability : float
         Lesions whose mean probability is below this are removed; 0 keeps all.
+    lesion_probability_ratio : float
+        Of these, lesions that are not tiny stay if their mean probability is at least this share of the highest one of
+        the scan: on scanners that a network has not seen it is less sure of everything. 0 spares none.
     lesion_growth : float
         Lesions grow from their core to where their probability falls below this; 0 switches it off.
     brain_margin_mm : float
@@ -114,6 +117,7 @@ class PipelineConfig:
     min_normal_mm3: float = 0.0
     min_ventricle_mm3: float = 0.0
     min_lesion_probability: float = 0.0
+    lesion_probability_ratio: float = 0.0
     lesion_growth: float = 0.0
     brain_margin_mm: float = 0.0
     crop_margin_px: int = 0
@@ -160,6 +164,8 @@ class PipelineConfig:
             )
         if not 0 <= self.min_lesion_probability < 1:
             raise ValueError(f"min_lesion_probability is {self.min_lesion_probability!r}, not a probability below 1")
+        if not 0 <= self.lesion_probability_ratio <= 1:
+            raise ValueError(f"lesion_probability_ratio is {self.lesion_probability_ratio!r}, not a share of 0 to 1")
         for value, threshold in self.thresholds.items():
             if value not in CLASS_BY_VALUE or not 0 < threshold < 1:
                 raise ValueError(

@@ -28,6 +28,7 @@ ENSEMBLE_STAGES = frozenset(
         "min_normal_mm3",
         "min_ventricle_mm3",
         "min_lesion_probability",
+        "lesion_probability_ratio",
         "lesion_growth",
         "brain_margin_mm",
     }

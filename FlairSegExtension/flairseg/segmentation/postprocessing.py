@@ -20,6 +20,9 @@ CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
 MAXIMUM_HOLE_MM2 = 60.0
 #: Standard deviation of the Gaussian that smooths outlines, mm.
 SMOOTHING_MM = 0.7
+#: Lesions of at least this volume are spared by a probability near the highest one of the scan (four pixels of most
+#: clinical scans): false lesions are mostly smaller.
+SPARED_FROM_MM3 = 20.0
 _MARGIN = 2
 #: Every so many pixels of a rough brain mask are enough to measure a centimetre by.
 BRAIN_STEP = 4
@@ -71,7 +74,8 @@ def clean_labels(
         part = smooth_edges(part, spacing_mm)
     part = remove_small_components(part, LESION, config.min_lesion_mm3, voxel_mm3, chances)
     if chances is not None and config.min_lesion_probability > 0:
-        part = remove_unsure_lesions(part, chances, config.min_lesion_probability)
+        least, ratio = config.min_lesion_probability, config.lesion_probability_ratio
+        part = remove_unsure_lesions(part, chances, least, ratio, voxel_mm3)
     out[box] = part
     return out
 
@@ -228,7 +232,9 @@ def remove_small_components(
     return out
 
 
-def remove_unsure_lesions(labels: np.ndarray, probabilities: np.ndarray, least: float) -> np.ndarray:
+def remove_unsure_lesions(
+    labels: np.ndarray, probabilities: np.ndarray, least: float, ratio: float = 0.0, voxel_mm3: float = 0.0
+) -> np.ndarray:
     """Drop lesions of a low mean probability.
 
     A higher threshold of the voxels would drop them as well, but thin out the outlines of all others.
@@ -240,6 +246,11 @@ def remove_unsure_lesions(labels: np.ndarray, probabilities: np.ndarray, least: 
         Decides what dropped voxels become: the most probable of the other classes.
     least : float
         A lesion (26-connected) whose mean probability is exactly this stays.
+    ratio : float
+        So does a lesion of at least :data:`SPARED_FROM_MM3` whose mean probability is at least this share of the
+        highest one of ``labels``; 0: none.
+    voxel_mm3 : float
+        Volume of a voxel, for ``ratio``.
 
     Returns
     -------
@@ -249,9 +260,12 @@ def remove_unsure_lesions(labels: np.ndarray, probabilities: np.ndarray, least: 
     inside = components > 0
     places = components[inside]
     sums = np.bincount(places, probabilities[LESION][inside].astype(np.float64), count + 1)
-    means = sums / np.maximum(np.bincount(places, minlength=count + 1), 1)
+    voxels = np.bincount(places, minlength=count + 1)
+    means = sums / np.maximum(voxels, 1)
     # Means of half-precision values.
     unsure = means < least - 1e-6
+    if ratio > 0:
+        unsure &= (means < ratio * means.max() - 1e-6) | (voxels * voxel_mm3 < SPARED_FROM_MM3 - 1e-6)
     unsure[0] = False
     if not unsure.any():
         return labels
