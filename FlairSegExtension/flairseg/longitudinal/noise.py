@@ -26,7 +26,8 @@ from .harmonise import Difference
 #: 0.43, to 200 mm3 0.74, to 1000 mm3 0.78, above 0.51. One figure for all: of 445 lesions none was called changed.
 SURFACE_MM = 0.9
 #: Noise of the ventricles' volume between two scans, percent, for slices thicker than :data:`THICK_MM`: 95th percentile
-#: of 17 retests 16 to 20, by model (phantoms that were sliced anew stayed below 8; interpolated copies of real scans vary more).
+#: of 17 retests 16 to 20, by model (phantoms that were sliced anew stayed below 8; interpolated copies of real scans
+#: vary more).
 VENTRICLE_NOISE_PERCENT = 20.0
 #: For thinner slices: three retests stayed below 4.5; set with care, since three are few.
 VENTRICLE_NOISE_THIN_PERCENT = 5.0
