@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -206,12 +205,7 @@ def measure(snapshot: Snapshot, stored: Stored, previous: LesionMap | None = Non
 def _table(labels: np.ndarray, grid: VolumeGeometry, found: LesionMap, stored: Stored) -> dict[int, LesionRow]:
     if len(found.lesions) > MOST_MEASURED:
         return {}
-    try:
-        rows = lesion_table(
-            labels, grid.ijk_to_ras, regions=stored.regions, values=LISTED, lesions=found, measured=stored.figures
-        )
-    except ImportError as error:
-        # FLAIR Review works without scikit-image: the list then has fewer columns.
-        logging.info("FlairSeg: lesions are listed without diameter and region: %s is not installed", error.name)
-        return {}
+    rows = lesion_table(
+        labels, grid.ijk_to_ras, regions=stored.regions, values=LISTED, lesions=found, measured=stored.figures
+    )
     return {row.number: row for row in rows}

@@ -279,14 +279,14 @@ def test_where_no_atlas_fits_it_is_told_and_nothing_is_guessed(slicer, result):
     assert ui.regionsButton.isVisible()
 
 
-def test_without_scikit_image_the_list_has_fewer_figures(slicer, result, head, monkeypatch):
+def test_figures_of_lesions_need_no_scikit_image(slicer, result, head, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "skimage.morphology", None)
-    monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
+    for name in ("skimage", "skimage.morphology", "skimage.segmentation"):
+        monkeypatch.setitem(sys.modules, name, None)
     _, node = segmented(slicer, head)
     result.show(node)
     assert result.numbers() == [1, 2, 3]
-    assert result.column(DIAMETER) == ["–"] * 3
-    assert not result.panel.ui.saveTableButton.enabled
+    assert "–" not in result.column(DIAMETER)
+    assert result.panel.ui.saveTableButton.enabled
     wait_until(lambda: not result.panel.busy, 5)
