@@ -159,7 +159,7 @@ class Stored:
         """Return the parts that are on a grid of that shape (K, J, I); the rest is left out."""
         found = {name: getattr(self, name) for name in ("probabilities", "original", "disagreement", "beyond")}
         kept = {n: a if a is None or a.shape[-3:] == shape else None for n, a in found.items()}
-        regions = self.regions if self.regions is None or self.regions.codes.shape == shape else None
+        regions = self.regions if self.regions is None or self.regions.shape == shape else None
         return replace(self, **kept, regions=regions)
 
 

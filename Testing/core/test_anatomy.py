@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flairseg.anatomy import RegionMap, atlas_maps, case_images, find_regions, finding, registration
+from flairseg.anatomy import RegionMap, atlas_maps, case_images, find_regions, finding, registration, tissue_codes
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
 from flairseg.anatomy.finding import doubts, interpolated
 from flairseg.anatomy.lesion_table import lesion_table
@@ -274,7 +274,7 @@ def test_depth_is_the_distance_transform_where_it_is_near(normal, spacing):
     expected = ndimage.distance_transform_edt(inside, sampling=flat)
     assert expected[expected < 900].max() > 4
     expected = np.where(expected > 4.0, np.inf, expected)
-    np.testing.assert_allclose(finding.depth(inside, spacing, normal, 4.0), expected, rtol=1e-5)
+    np.testing.assert_allclose(tissue_codes.depth(inside, spacing, normal, 4.0), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 3, 7, 40])

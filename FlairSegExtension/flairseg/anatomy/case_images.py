@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..image.geometry import triple
+from ..image.medians import median_of
+from ..image.packed_mask import PackedMask
 from ..image.volume import Volume, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
 from ..lesions.boxes import bounding_box
+from .regions import has_ventricles
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+#: A rough brain mask (K, J, I).
+Mask = np.ndarray | PackedMask
 #: Grid of the affine fits, mm.
 AFFINE_MM = 4.0
 #: Weight of a ventricle against brain in the map that the search matches.
@@ -54,7 +59,7 @@ class Case:
     has_ventricles: bool
 
 
-def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: RelativeImage | None = None) -> Case:
+def prepare(volume: Volume, labels: np.ndarray, brain: Mask, image: RelativeImage | None = None) -> Case:
     """Bring image, labels and rough brain mask (K, J, I of one grid) to the coarse grid of the affine fits.
 
     ``image`` is :class:`RelativeImage` of them, made if None.
@@ -64,27 +69,31 @@ def prepare(volume: Volume, labels: np.ndarray, brain: np.ndarray, image: Relati
     shrink = [max(1, round(AFFINE_MM / mm)) for mm in volume.spacing]
     shrink = [min(s, n) for s, n in zip(shrink, volume.array.shape[::-1], strict=True)]
 
-    def coarse(array: np.ndarray) -> sitk.Image:
-        return volume_to_sitk(shrunk(volume.with_array(array), shrink))
+    def coarse(read: Callable[[slice], np.ndarray]) -> sitk.Image:
+        return volume_to_sitk(shrunk(volume, shrink, read))
 
     def around(at: slice) -> np.ndarray:
-        """Bright tissue around the brain: scalp and marrow."""
-        slab = shown[at]
-        return np.where(brain[at] | (rim[at] & (slab < BRIGHTEST_AROUND)), slab, np.float32(0))
+        """The brain and what is around it, without bright tissue: scalp and marrow."""
+        near = rim[at]
+        out = np.zeros(near.shape, np.float32)
+        within = (slice(None), *rim.box[1:])
+        slab = shown.part((at, *rim.box[1:]))
+        np.copyto(out[within], slab, where=brain[at][within] | (near[within] & (slab < BRIGHTEST_AROUND)))
+        return out
 
     shown = RelativeImage(volume, labels, brain) if image is None else image
     rim = _dilated(brain, volume.spacing, RIM_MM)
-    mask, cavities = coarse(brain), coarse(labels == VENTRICLES)
+    mask, cavities = coarse(brain.__getitem__), coarse(lambda at: labels[at] == VENTRICLES)
     # The rough mask may leave ventricles open to the outside; they are brain here.
     outline = sitk.Maximum(mask, cavities) - VENTRICLE_WEIGHT * cavities
     return Case(
         volume_to_sitk(shrunk(volume, shrink, around)),
         sitk.SmoothingRecursiveGaussian(outline, 3.0),
-        sitk.Cast(coarse(rim) > 0.5, sitk.sitkUInt8),
-        sitk.Cast(coarse(_dilated(brain, volume.spacing, SURROUNDINGS_MM)) > 0.5, sitk.sitkUInt8),
+        sitk.Cast(coarse(rim.__getitem__) > 0.5, sitk.sitkUInt8),
+        sitk.Cast(coarse(_dilated(brain, volume.spacing, SURROUNDINGS_MM).__getitem__) > 0.5, sitk.sitkUInt8),
         mask,
         cavities,
-        bool((labels == VENTRICLES).any()),
+        has_ventricles(labels),
     )
 
 
@@ -109,8 +118,11 @@ def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.nd
     out = np.empty([n // factor for n, factor in zip(volume.array.shape, factors[::-1], strict=True)], np.float32)
     for number, target in enumerate(out):
         at = slice(number * thick, (number + 1) * thick)
-        slab = np.asarray(volume.array[at] if read is None else read(at), np.float32)
-        part = slab[0].copy()
+        slab = volume.array[at] if read is None else read(at)
+        # Voxels of a mask are counted: whole numbers of two bytes, where there is room in them.
+        counted = slab.dtype == bool and np.prod(factors) < 1 << 16
+        slab = slab.view(np.uint8) if counted else np.asarray(slab, np.float32)
+        part = slab[0].astype(np.uint16 if counted else np.float32)
         for other in slab[1:]:
             part += other
         for axis, factor in enumerate(in_plane):
@@ -137,19 +149,27 @@ class RelativeImage:
     ----------
     volume : Volume
     labels : ndarray of uint8, shape (K, J, I)
-    brain : ndarray of bool, shape (K, J, I)
+    brain : ndarray of bool, shape (K, J, I), or PackedMask
     """
 
-    def __init__(self, volume: Volume, labels: np.ndarray, brain: np.ndarray) -> None:
+    def __init__(self, volume: Volume, labels: np.ndarray, brain: Mask) -> None:
         self._array, self._labels = volume.array, labels
         self._low = min(0.0, float(np.percentile(volume.array[:, ::4, ::4], 1)))
-        parts = zip(volume.array, labels, brain, strict=True)
-        healthy = np.concatenate([part[inside & (own == BACKGROUND)] for part, own, inside in parts])
-        level = float(np.median(healthy, overwrite_input=True)) if healthy.size else float(volume.array.max())
+
+        def healthy() -> Iterator[np.ndarray]:
+            parts = zip(volume.array, labels, brain, strict=True)
+            return (part[inside & (own == BACKGROUND)] for part, own, inside in parts)
+
+        median = median_of(healthy)
+        level = float(volume.array.max()) if median is None else median
         self._factor = np.float32(1 / max(level - self._low, 1e-6))
 
     def __getitem__(self, at: slice) -> np.ndarray:
         """Some slices, along K."""
+        return self.part((at,))
+
+    def part(self, at: tuple[slice, ...]) -> np.ndarray:
+        """A part of them: slices along K, and perhaps J and I."""
         out = np.array(self._array[at], np.float32, order="C")
         out -= np.float32(self._low)
         out *= self._factor
@@ -158,25 +178,53 @@ class RelativeImage:
         return out
 
 
-def _dilated(mask: np.ndarray, spacing_ijk: tuple[float, float, float], reach_mm: float) -> np.ndarray:
+class _Grown:
+    """A mask within a box, in one bit a voxel, read by slices.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the grid (K, J, I).
+    box : tuple of slice
+        The mask is False outside.
+    bits : ndarray of uint8, shape (k, j, i / 8)
+        Of the box, packed along I.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], box: tuple[slice, slice, slice], bits: np.ndarray) -> None:
+        self.shape, self.box, self._bits = shape, box, bits
+
+    def __getitem__(self, at: slice) -> np.ndarray:
+        """Some slices (K), bool."""
+        first, stop, _ = at.indices(self.shape[0])
+        out = np.zeros((max(stop - first, 0), *self.shape[1:]), bool)
+        along, *within = self.box
+        low, high = max(first, along.start), min(stop, along.start + len(self._bits))
+        if low < high:
+            part = out[(slice(low - first, high - first), *within)]
+            bits = self._bits[low - along.start : high - along.start]
+            part[:] = np.unpackbits(bits, axis=2, count=part.shape[2]).view(bool)
+        return out
+
+
+def _dilated(mask: Mask, spacing_ijk: tuple[float, float, float], reach_mm: float) -> _Grown:
     """Mask (K, J, I) grown by some millimetres, through slices that are thinner than that as well.
 
     Voxels are packed along another axis than that of growth, eight in a byte.
     """
-    out = np.zeros(mask.shape, bool)
     reach = [int(reach_mm / mm) for mm in spacing_ijk[::-1]]
     box = bounding_box(mask, (True,))
     if box is None:
-        return out
-    near = triple(slice(max(s.start - by, 0), s.stop + by) for s, by in zip(box, reach, strict=True))
-    part = mask[near]
-    for packed_along, axes in ((1, (2, 0)), (2, (1,))):
-        bits = np.packbits(part, axis=packed_along)
-        for axis in axes:
-            bits = grown_along(bits, axis, reach[axis])
-        part = np.unpackbits(bits, axis=packed_along, count=part.shape[packed_along]).view(bool)
-    out[near] = part
-    return out
+        return _Grown(mask.shape, (slice(0, 0),) * 3, np.zeros((0, 0, 0), np.uint8))
+    near = triple(
+        slice(max(s.start - by, 0), min(s.stop + by, n)) for s, by, n in zip(box, reach, mask.shape, strict=True)
+    )
+    rows = near[1].stop - near[1].start
+    bits = np.stack([np.packbits(mask[k : k + 1][0][near[1:]], axis=0) for k in range(near[0].start, near[0].stop)])
+    for axis in (2, 0):
+        bits = grown_along(bits, axis, reach[axis])
+    bits = np.stack([np.packbits(np.unpackbits(part, axis=0, count=rows), axis=1) for part in bits])
+    return _Grown(mask.shape, near, grown_along(bits, 1, reach[1]))
 
 
 def grown_along(mask: np.ndarray, axis: int, reach: int) -> np.ndarray:

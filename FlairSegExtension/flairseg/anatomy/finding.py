@@ -18,52 +18,23 @@ from ..image.footing import footed
 from ..image.geometry import spacing_of, triple
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
-from ..labels import BACKGROUND, VENTRICLES
-from ..lesions.boxes import bounding_box, through_plane_axis
-from ..preprocessing.brain_mask import shared_brain_mask
+from ..labels import BACKGROUND
+from ..lesions.boxes import Box, bounding_box, through_plane_axis
+from ..preprocessing.brain_mask import packed_brain_mask
 from ..progress import CancelToken, ProgressCallback, Reporter
-from .atlas import TISSUES, load_atlas
+from .atlas import TISSUES, Atlas, load_atlas
 from .atlas_maps import PRIOR_MM, around_head, contrast_image, lateral_side, outline_image, tissue_extents
-from .case_images import RelativeImage, grown_along, shrunk
-from .regions import (
-    BRAIN_STEM,
-    CEREBELLUM,
-    CORTEX,
-    DEEP_GRAY,
-    FLUID,
-    OUTSIDE,
-    VENTRICLE,
-    WHITE_MATTER,
-    Fit,
-    RegionMap,
-    has_ventricles,
-)
+from .case_images import Mask, RelativeImage, grown_along, shrunk
+from .regions import CoarseRegionMap, Fit, RegionMap, has_ventricles
 from .registration import Alignment, affine_points, align
+from .tissue_codes import tissue_codes
 
 #: Voxels finer than this are averaged: the atlas has no finer detail.
 FINEST_MM = 1.1
-#: Probability of head, fluid included, below which all is outside.
-LEAST_HEAD = 0.25
 #: Most voxels of the brain's box at which anatomy is worked out; finer grids are averaged.
 MOST_VOXELS = 1_500_000
 #: Slow shading is removed with this sigma, mm.
 SHADING_MM = 22.0
-#: Brightness relative to local white matter below which tissue is fluid.
-FLUID_LEVEL = 0.62
-#: And above which voxels off the approximate brain mask are scalp or marrow.
-SCALP_LEVEL = 1.45
-#: Thickness of the cortex, mm: voxels nearer to sulcal fluid or to the outer surface.
-CORTEX_MM = 3.2
-#: Bright tissue is cortex up to so many times that depth.
-NEAR_CORTEX = 2.2
-#: Slices thinner than this show the cortex from slice to slice.
-THIN_MM = 1.6
-#: Cerebral cortex and white matter in FLAIR: mean and standard deviation relative to local white matter.
-GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
-#: Probability of brain from which a lesion amid fluid is one of the cortex, not one of scalp or neck.
-TISSUE_PRIOR = 0.2
-#: Probability of the deep gray nuclei within the cerebrum from which tissue counts as theirs.
-DEEP_GRAY_PRIOR = 0.6
 #: What a good fit keeps to; see :class:`Fit`. On 17 FLAIRs of 15 patients and on phantoms: Dice from 0.90, ventricles
 #: to 6.0 mm, correlation from 0.87. Heads upside down or back to front: Dice to 0.89, ventricles from 6.9 mm,
 #: correlation to 0.88. Well-placed ventricles excuse a poor outline; distant or unknown ones do not.
@@ -134,8 +105,11 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
     # In one orientation, so that the order in which a scan is stored changes nothing.
     stack = SliceStack.from_volume(volume)
     scan = Volume(stack.array, stack.ijk_to_ras(volume.ijk_to_ras), volume.name)
-    own_labels = np.ascontiguousarray(stack.arrange(labels))
-    brain = shared_brain_mask(scan.array, stack.spacing)
+    own_labels = stack.arrange(labels)
+    if abs(own_labels.strides[-1]) > 1:
+        # Slices across memory would be read slowly, and more than once.
+        own_labels = np.ascontiguousarray(own_labels)
+    brain = packed_brain_mask(scan.array, stack.spacing)
     if not brain.any():
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"No brain was found to register the atlas to. {_ADVICE}"
@@ -147,11 +121,18 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
     doubt = doubts(fit)
     if doubt:
         return RegionMap.nothing(labels.shape, volume.ijk_to_ras, f"{doubt} {_ADVICE}", fit)
-    parts = _anatomy(scan, image, own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
-    codes, lateral = (np.ascontiguousarray(stack.restore(part)) for part in parts)
-    normal = through_plane_axis(volume.ijk_to_ras)
+    codes, lateral, shrink = _anatomy(scan, image, own_labels, brain, alignment, lambda done: step(0.7 + 0.3 * done))
     told = () if has_ventricles(labels) else (CaseWarning(_NO_VENTRICLES, "ventricles-not-labelled"),)
-    return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, normal, told)
+    normal = through_plane_axis(volume.ijk_to_ras)
+    if max(shrink) == 1:
+        codes, lateral = (np.ascontiguousarray(stack.restore(part)) for part in (codes, lateral))
+        return RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, normal, told)
+    # What fills no coarse voxel at the end of an axis belongs to the last one.
+    sizes = zip(scan.array.shape, shrink, codes.shape, strict=True)
+    numbers = [np.minimum(np.arange(size) // times, most - 1) for size, times, most in sizes]
+    codes, lateral = (np.transpose(part, stack.volume_axes) for part in (codes, lateral))
+    coarse = RegionMap(codes, lateral, True, fit, alignment.matrix, volume.spacing, normal, told)
+    return CoarseRegionMap(coarse, stack.along_volume(numbers))
 
 
 def doubts(fit: Fit) -> str:
@@ -170,11 +151,11 @@ def _anatomy(
     scan: Volume,
     image: RelativeImage,
     labels: np.ndarray,
-    brain: np.ndarray,
+    brain: Mask,
     alignment: Alignment,
     step: Callable[[float], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and the side of the lateral ventricles on the scan's grid."""
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int]]:
+    """Codes and the side of the lateral ventricles, and of how many voxels (K, J, I) one of theirs is made."""
     shrink = _shrink(scan, brain)
     coarse = shrunk(scan, shrink, image.__getitem__) if max(shrink) > 1 else scan.with_array(image[:])
     at = triple(slice(s // 2, None, s) for s in shrink[::-1])
@@ -189,44 +170,85 @@ def _anatomy(
     within = ndimage.map_coordinates(around_head(atlas), kji, order=0, prefilter=False) > 0
     near[near], kji = within, kji[:, within]
     size = _size(box)
-
-    def read(levels: np.ndarray, beyond: str = "constant", extent: np.ndarray | None = None) -> np.ndarray:
-        part, wanted, points = _within(extent, kji, near)
-        samples = np.zeros(wanted.shape, np.float32)
-        samples[wanted] = ndimage.map_coordinates(
-            levels, points, order=1, mode=beyond, prefilter=False, output=np.float32
-        ) * np.float32(1 / 255)
-        inner = triple(
-            slice(s.start * step, min((s.stop - 1) * step + 1, n)) for s, step, n in zip(part, steps, size, strict=True)
-        )
-        if _size(inner) == size:
-            return interpolated(samples, steps, size)
-        out = np.zeros(size, np.float32)
-        out[inner] = interpolated(samples, steps, _size(inner))
-        return out
-
-    lateral = read(lateral_side(atlas), "nearest") > 0
-    # Tissues are kept where a sample is near: nine of them on the whole box would be the most that a case takes.
-    places = np.flatnonzero(interpolated(near.astype(np.float32), steps, size) > 0).astype(np.int32)
-    priors, white = {}, np.zeros(0, np.float32)
-    for name, levels, extent in zip(TISSUES, atlas.levels, tissue_extents(atlas), strict=True):
-        prior = read(levels, extent=extent)
-        priors[name] = prior.ravel()[places]
-        if name == "white_matter":
-            white = prior
-        del prior
+    lateral = interpolated(_samples(lateral_side(atlas), kji, near, "nearest"), steps, size) > 0
+    priors = _Priors(atlas, kji, near, steps, size)
     step(0.5)
     own_labels = labels_small[box]
-    level = _white_level(coarse.array[box], white, own_labels == BACKGROUND, coarse.spacing[::-1])
-    del white
+    level = _white_level(
+        coarse.array[box], priors.whole("white_matter"), own_labels == BACKGROUND, coarse.spacing[::-1]
+    )
     np.divide(coarse.array[box], level, out=level)
-    part = _codes(
-        level, own_labels, brain_small[box], priors, places, coarse.spacing, through_plane_axis(coarse.ijk_to_ras)
+    part = tissue_codes(
+        level, own_labels, brain_small[box], priors, coarse.spacing, through_plane_axis(coarse.ijk_to_ras)
     )
     step(0.9)
     codes_small, lateral_small = np.zeros(_size(own), np.uint8), np.zeros(_size(own), bool)
     codes_small[box], lateral_small[box] = part, lateral
-    return _enlarged(codes_small, shrink[::-1], labels.shape), _enlarged(lateral_small, shrink[::-1], labels.shape)
+    return codes_small, lateral_small, triple(shrink[::-1])
+
+
+class _Priors:
+    """The atlas's probabilities on a box of voxels, interpolated from samples for some slices at a time.
+
+    All of them at once would be the most memory that a case takes.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    kji : ndarray of float32, shape (3, samples near the head)
+        Position in the atlas of these samples.
+    near : ndarray of bool, shape (k, j, i)
+        Which of the samples they are.
+    steps, size : tuple of int
+        Voxels from sample to sample, and voxels of the box, along (K, J, I).
+    """
+
+    def __init__(
+        self, atlas: Atlas, kji: np.ndarray, near: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]
+    ) -> None:
+        self._steps, self._size = steps, size
+        self._near = self._along_slices(near.astype(np.float32), triple(slice(0, n) for n in near.shape))
+        self._tissues = {}
+        for name, levels, extent in zip(TISSUES, atlas.levels, tissue_extents(atlas), strict=True):
+            part, wanted, points = _within(extent, kji, near)
+            self._tissues[name] = self._along_slices(_samples(levels, points, wanted), part)
+
+    def at(self, block: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Of some slices: flat numbers of the voxels near the head, and each tissue's probabilities there."""
+        places = np.flatnonzero(self._read(self._near, block) > 0)
+        return places, {name: self._read(one, block).ravel()[places] for name, one in self._tissues.items()}
+
+    def whole(self, tissue: str) -> np.ndarray:
+        """One tissue's probability in the whole box, float32."""
+        return self._read(self._tissues[tissue], slice(0, self._size[0]))
+
+    def _along_slices(self, samples: np.ndarray, part: Box) -> tuple[Box, np.ndarray]:
+        """Voxels of the box between samples of a part of it, and these samples on each of their slices."""
+        inner = triple(
+            slice(s.start * step, min((s.stop - 1) * step + 1, n))
+            for s, step, n in zip(part, self._steps, self._size, strict=True)
+        )
+        return inner, interpolated(samples, (self._steps[0], 1, 1), (_size(inner)[0], *samples.shape[1:]))
+
+    def _read(self, kept: tuple[Box, np.ndarray], block: slice) -> np.ndarray:
+        inner, samples = kept
+        start, stop, _ = block.indices(self._size[0])
+        first, last = max(start, inner[0].start), min(stop, inner[0].stop)
+        out = np.zeros((stop - start, *self._size[1:]), np.float32)
+        if first < last:
+            part = samples[first - inner[0].start : last - inner[0].start]
+            size = (last - first, *_size(inner)[1:])
+            out[(slice(first - start, last - start), *inner[1:])] = interpolated(part, (1, *self._steps[1:]), size)
+        return out
+
+
+def _samples(levels: np.ndarray, kji: np.ndarray, near: np.ndarray, beyond: str = "constant") -> np.ndarray:
+    """Levels (0..255) of the atlas as 0..1 at positions ``kji`` of the samples that are ``near``; float32."""
+    samples = np.zeros(near.shape, np.float32)
+    samples[near] = ndimage.map_coordinates(
+        levels, kji, order=1, mode=beyond, prefilter=False, output=np.float32
+    ) * np.float32(1 / 255)
+    return samples
 
 
 def _within(
@@ -324,7 +346,7 @@ def _size(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:
     return triple(s.stop - s.start for s in box)
 
 
-def _shrink(volume: Volume, brain: np.ndarray) -> list[int]:
+def _shrink(volume: Volume, brain: Mask) -> list[int]:
     """Number of voxels (I, J, K) averaged into one."""
     shrink = [max(1, int(FINEST_MM / mm + 0.5)) for mm in volume.spacing]
     box = bounding_box(brain, (True,))
@@ -355,118 +377,6 @@ def _box(alignment: Alignment, volume: Volume) -> tuple[slice, slice, slice]:
     )
 
 
-def _codes(
-    image: np.ndarray,
-    labels: np.ndarray,
-    rough: np.ndarray,
-    prior: dict[str, np.ndarray],
-    at: np.ndarray,
-    spacing_ijk: tuple[float, float, float],
-    normal: int,
-) -> np.ndarray:
-    """Tissue of each voxel of a box.
-
-    ``image`` is relative to local white matter, ``prior`` that of the voxels ``at``.
-    """
-    spacing = spacing_ijk[::-1]
-    unlabelled = labels == BACKGROUND
-    smooth = np.where(unlabelled, image, np.float32(1))
-    sigma = [0.0 if axis == normal else 0.6 / mm for axis, mm in enumerate(spacing)]
-    ndimage.gaussian_filter(smooth, sigma, output=smooth)
-    # Voxels farther out are outside.
-    kept = sum(prior.values()) > LEAST_HEAD
-    at, prior = at[kept], {name: values[kept] for name, values in prior.items()}
-    own, relative, smooth = labels.ravel()[at], image.ravel()[at], smooth.ravel()[at]
-    head = sum(prior.values())
-    brain = head - prior["fluid"]
-    bare = own == BACKGROUND
-    dark = (relative < FLUID_LEVEL) & bare
-    cavities = prior["lateral_ventricles"] + prior["third_ventricle"] + prior["fourth_ventricle"]
-    # Bright voxels off the approximate brain mask are scalp.
-    inside = (brain > 0.25) & (head > 0.5) & (rough.ravel()[at] | (relative < SCALP_LEVEL))
-    outside = np.ones(image.shape, bool)
-    outside.ravel()[at] = ~inside | (dark & (cavities < 0.3 * (prior["fluid"] + prior["cortex"] + cavities)))
-    # Single dark voxels are noise or vessels.
-    outside = _without_specks(outside, normal, 4)
-    outer = outside.ravel()[at]
-    surface = depth(~outside, spacing, normal, NEAR_CORTEX * CORTEX_MM).ravel()[at]
-    gray_prior = np.clip(prior["cortex"] / np.maximum(prior["cortex"] + prior["white_matter"], 1e-3), 0.02, 0.98)
-    brighter = gray_prior * _gauss(smooth, GRAY) > (1 - gray_prior) * _gauss(smooth, WHITE)
-    ribbon = (surface <= CORTEX_MM) & (gray_prior > 0.12)
-    bright = brighter & bare & (smooth < 1.45) & np.isfinite(surface) & (gray_prior > 0.3)
-    codes = np.full(at.shape, WHITE_MATTER, np.uint8)
-    codes[ribbon | bright] = CORTEX
-    cerebrum = prior["white_matter"] + prior["cortex"] + prior["deep_gray"]
-    codes[prior["deep_gray"] > DEEP_GRAY_PRIOR * cerebrum] = DEEP_GRAY
-    hind = prior["brain_stem"] + prior["cerebellum"] + prior["fourth_ventricle"] > np.maximum(cerebrum, 0.3)
-    codes[hind] = np.where(prior["brain_stem"] > prior["cerebellum"], BRAIN_STEM, CEREBELLUM)[hind]
-    codes[dark & inside & (cavities > 0.3)] = VENTRICLE
-    codes[outer & (head > 0.3)] = FLUID
-    codes[~inside & ((head <= 0.3) | (relative >= SCALP_LEVEL))] = OUTSIDE
-    codes[(own > VENTRICLES) & (codes == FLUID) & (brain > TISSUE_PRIOR)] = CORTEX  # lesions are tissue
-    out = np.full(image.shape, OUTSIDE, np.uint8)
-    out.ravel()[at] = codes
-    out[labels == VENTRICLES] = VENTRICLE
-    return out
-
-
-def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest_mm: float) -> np.ndarray:
-    """Distance to the nearest voxel that is not inside, where that is near; several times faster than to any.
-
-    Parameters
-    ----------
-    inside : ndarray of bool, shape (K, J, I)
-    spacing_kji : sequence of float
-        Voxel size, mm.
-    normal : int
-        Array axis through the slices. Thick slices are too far apart for a ribbon of 3 mm: distance
-        is then measured within the slice.
-    deepest_mm : float
-        Deeper voxels are infinite.
-
-    Returns
-    -------
-    ndarray of float32, shape (K, J, I)
-        Centre to centre, mm; 0 outside.
-    """
-    axes = [axis for axis, mm in enumerate(spacing_kji) if axis != normal or mm < THIN_MM]
-    squared = _squared_along(inside, axes[0], spacing_kji[axes[0]], deepest_mm)
-    for axis in axes[1:]:
-        mm = spacing_kji[axis]
-        nearest = squared.copy()
-        for by in range(1, min(int(deepest_mm / mm), inside.shape[axis] - 1) + 1):
-            ahead, behind = ((slice(None),) * axis + (part,) for part in (slice(by, None), slice(None, -by)))
-            farther = squared + np.float32((by * mm) ** 2)
-            np.minimum(nearest[ahead], farther[behind], out=nearest[ahead])
-            np.minimum(nearest[behind], farther[ahead], out=nearest[behind])
-        squared = nearest
-    out: np.ndarray = np.sqrt(squared)
-    out[out > deepest_mm] = np.inf
-    return out
-
-
-def _squared_along(inside: np.ndarray, axis: int, mm: float, deepest_mm: float) -> np.ndarray:
-    """Square of the distance along one axis to the nearest voxel that is not inside; infinite where it is deeper."""
-    reach, size = int(deepest_mm / mm), inside.shape[axis]
-    at = np.arange(size, dtype=np.int16).reshape([-1 if n == axis else 1 for n in range(inside.ndim)])
-    nowhere = np.int16(-size - reach - 1)
-
-    def since(inside: np.ndarray) -> np.ndarray:
-        """Steps since the last voxel that is not inside."""
-        out: np.ndarray = at - np.maximum.accumulate(np.where(inside, nowhere, at), axis=axis)
-        return out
-
-    steps = np.minimum(since(inside), np.flip(since(np.flip(inside, axis)), axis))
-    table = np.array([*((by * mm) ** 2 for by in range(reach + 1)), np.inf], np.float32)
-    out: np.ndarray = np.take(table, steps, mode="clip")
-    return out
-
-
-def _gauss(values: np.ndarray, mean_and_sd: tuple[float, float]) -> np.ndarray:
-    mean, sd = mean_and_sd
-    return np.exp(-0.5 * ((values - mean) / sd) ** 2) / sd
-
-
 def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """Brightness of white matter around each voxel."""
     # Shading is slow: every 5 mm will do.
@@ -484,15 +394,3 @@ def _white_level(image: np.ndarray, white: np.ndarray, unlabelled: np.ndarray, s
         steady = float(np.median(level[total > 1e-3])) if (total > 1e-3).any() else 1.0
         level = np.where(total > 1e-3, level, steady)
     return _enlarged(np.maximum(level, 0.2).astype(np.float32), steps, shape)
-
-
-def _without_specks(mask: np.ndarray, normal: int, least: int) -> np.ndarray:
-    """A mask less its in-slice pieces of fewer voxels."""
-    structure = ndimage.generate_binary_structure(3, 1)
-    for end in (0, 2):
-        structure[tuple(end if axis == normal else slice(None) for axis in range(3))] = False
-    pieces, _ = ndimage.label(mask, structure=structure)
-    large = np.bincount(pieces.ravel()) >= least
-    large[0] = False
-    out: np.ndarray = large[pieces]
-    return out

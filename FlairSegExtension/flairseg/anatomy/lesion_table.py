@@ -163,8 +163,8 @@ def lesion_table(
     ValueError
         If probabilities or regions are not on the labels' grid.
     """
-    if regions is not None and regions.codes.shape != labels.shape:
-        raise ValueError(f"regions {regions.codes.shape} do not fit labels {labels.shape}")
+    if regions is not None and regions.shape != labels.shape:
+        raise ValueError(f"regions {regions.shape} do not fit labels {labels.shape}")
     if lesions is None:
         lesions = find_lesions(labels, ijk_to_ras, probabilities, values)
     measured = Measured() if measured is None else measured

@@ -28,7 +28,7 @@ Montalban X et al. Lancet Neurol 2025;24:850-865 (doi:10.1016/S1474-4422(25)0027
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -123,6 +123,15 @@ class RegionMap:
     normal: int
     warnings: tuple[str, ...] = field(default=())
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along K, J, I."""
+        return self.codes.shape
+
+    def within(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """:attr:`codes` and :attr:`lateral` of a box (K, J, I)."""
+        return self.codes[box], self.lateral[box]
+
     @classmethod
     def nothing(
         cls, shape: tuple[int, int, int], ijk_to_ras: np.ndarray, why: str, fit: Fit | None = None
@@ -132,6 +141,52 @@ class RegionMap:
             np.zeros(shape, np.uint8), np.zeros(shape, bool), False, fit, np.eye(4), spacing_of(ijk_to_ras),
             through_plane_axis(ijk_to_ras), (CaseWarning(why, "regions-unknown"),),
         )  # fmt: skip
+
+
+class CoarseRegionMap(RegionMap):
+    """A map that was made on coarser voxels: whole only for those who ask for :attr:`codes` or :attr:`lateral`.
+
+    Parameters
+    ----------
+    coarse : RegionMap
+        Its ``codes`` and ``lateral`` are on the coarse voxels, the rest is as on the case's own grid.
+    numbers : tuple of ndarray of int
+        Of each voxel along K, J, I the index along the same axis of the coarse one that it belongs to.
+    """
+
+    _coarse: tuple[np.ndarray, np.ndarray]
+    _numbers: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    def __init__(self, coarse: RegionMap, numbers: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        for one in fields(coarse):
+            if one.name not in ("codes", "lateral"):
+                object.__setattr__(self, one.name, getattr(coarse, one.name))
+        object.__setattr__(self, "_coarse", (coarse.codes, coarse.lateral))
+        object.__setattr__(self, "_numbers", numbers)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along K, J, I."""
+        return tuple(len(line) for line in self._numbers)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Tissue of each voxel, made anew."""
+        return self.within(_EVERYWHERE)[0]
+
+    @property
+    def lateral(self) -> np.ndarray:
+        """Voxels in which a ventricle would be a lateral one, made anew."""
+        return self.within(_EVERYWHERE)[1]
+
+    def within(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """:attr:`codes` and :attr:`lateral` of a box (K, J, I)."""
+        at = np.ix_(*(line[part] for line, part in zip(self._numbers, box, strict=True)))
+        codes, lateral = self._coarse
+        return codes[at], lateral[at]
+
+
+_EVERYWHERE = (slice(None),) * 3
 
 
 def lesion_regions(lesions: LesionMap, labels: np.ndarray, regions: RegionMap) -> dict[int, str]:
@@ -164,7 +219,7 @@ def has_ventricles(labels: np.ndarray) -> bool:
 
 def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: RegionMap, drawn: bool) -> str:
     box, mask = lesions.mask(lesion.number)
-    codes = regions.codes[box][mask]
+    codes = regions.within(box)[0][mask]
     if np.mean((codes == BRAIN_STEM) | (codes == CEREBELLUM)) >= INFRATENTORIAL_SHARE:
         return INFRATENTORIAL
     if np.mean((codes == OUTSIDE) | (codes == FLUID)) >= OUTSIDE_SHARE:
@@ -172,10 +227,11 @@ def _region(lesion: Lesion, lesions: LesionMap, labels: np.ndarray, regions: Reg
     wide, inner = _widened(box, _margins(regions), labels.shape)
     around = np.zeros(tuple(s.stop - s.start for s in wide), bool)
     around[inner] = mask
-    ventricles = labels[wide] == VENTRICLES if drawn else (regions.codes[wide] == VENTRICLE) & ~around
-    if _abuts(around, labels[wide], ventricles & regions.lateral[wide], regions):
+    codes, lateral = regions.within(wide)
+    ventricles = labels[wide] == VENTRICLES if drawn else (codes == VENTRICLE) & ~around
+    if _abuts(around, labels[wide], ventricles & lateral, regions):
         return PERIVENTRICULAR
-    if _touches_cortex(around, regions.codes[wide], regions.normal, lesion.voxels):
+    if _touches_cortex(around, codes, regions.normal, lesion.voxels):
         return JUXTACORTICAL
     return DEEP_WHITE_MATTER
 

@@ -56,7 +56,8 @@ def check_volume(volume: Volume) -> Volume:
         array = np.where(np.isfinite(array), array, np.float32(0))
         text = f"{bad} voxels ({100 * bad / array.size:.2g} %) are NaN or infinite; they were set to 0."
         warnings.append(CaseWarning(text, "voxels-not-finite"))
-    if float(array.min()) == float(array.max()):
+    first = array.flat[0]
+    if all(bool((part == first).all()) for part in array):
         raise UnusableIntensitiesError(
             f"All voxels have the same value ({float(array.flat[0]):g}): there is nothing to segment.", EXPORT_AGAIN
         )

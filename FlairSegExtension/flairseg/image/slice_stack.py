@@ -128,3 +128,15 @@ class SliceStack:
         index = (slice(None),) * lead + tuple(slice(None, None, -1) if flip else slice(None) for flip in self._flips)
         inverse = np.argsort(self._order)
         return np.transpose(array[index], (*range(lead), *(lead + inverse)))
+
+    @property
+    def volume_axes(self) -> tuple[int, int, int]:
+        """Axes of the stack in the order of the volume's K, J, I."""
+        return triple(int(axis) for axis in np.argsort(self._order))
+
+    def along_volume(self, lines: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bring what is known of each index along the stack's axes, one array each, to the volume's K, J, I."""
+        out = [np.empty(0)] * 3
+        for source, flip, line in zip(self._order, self._flips, lines, strict=True):
+            out[source] = line[::-1] if flip else line
+        return triple(out)

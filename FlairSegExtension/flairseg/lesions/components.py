@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..image.geometry import triple, voxel_volume_of
+from ..image.pages import values_where
 from ..labels import BACKGROUND, LESION, VENTRICLES
 from ..models.lesion_confidence import LesionConfidence
-from .boxes import Box, bounding_box, common, through_plane_axis
+from .boxes import Box, bounding_box, common, looked_up, through_plane_axis
 
 #: S5's minimum lesion: 3 mm across.
 SMALLEST_LESION_MM3 = 10.7
@@ -208,11 +209,14 @@ def find_lesions(
         nothing = LesionMap((), np.zeros((0, 0, 0), np.int32), empty, labels.shape)
         return nothing if previous is None else numbered_like(nothing, previous)
     part = labels[box]
-    components = np.zeros(part.shape, np.int32)
+    components = np.zeros(0, np.int32)
     classes = [BACKGROUND]
     for value in values:
         own, count = ndimage.label(part == value, structure=np.ones((3, 3, 3), bool))
-        components[own > 0] = own[own > 0] + (len(classes) - 1)
+        if len(classes) == 1:
+            components = own
+        else:
+            np.add(own, len(classes) - 1, out=components, where=own > 0)
         classes += [value] * count
     regions = _measured(components, classes, box, ijk_to_ras, probabilities, disagreement)
     if confidence is not None:
@@ -222,12 +226,8 @@ def find_lesions(
     lookup = np.zeros(len(classes), np.int32)
     for number, region in enumerate(order, start=1):
         lookup[region.number] = number
-    found = LesionMap(
-        tuple(replace(region, number=number) for number, region in enumerate(order, start=1)),
-        lookup[components],
-        box,
-        labels.shape,
-    )
+    numbered = tuple(replace(region, number=number) for number, region in enumerate(order, start=1))
+    found = LesionMap(numbered, looked_up(lookup, components, out=components), box, labels.shape)
     return found if previous is None else numbered_like(found, previous)
 
 
@@ -330,7 +330,9 @@ def _measured(
     means = peaks = None
     if probabilities is not None:
         scale = 255.0 if probabilities.dtype == np.uint8 else 1.0
-        values = probabilities[(slice(None), *kji.T)].astype(np.float32) / np.float32(scale)
+        inside = components > 0
+        values = np.stack([values_where(plane[box], inside) for plane in probabilities])
+        values = values.astype(np.float32) / np.float32(scale)
         means = np.stack([np.bincount(numbers, v, len(classes)) for v in values]) / np.maximum(voxels, 1)
         own = values[np.asarray(classes)[numbers], np.arange(numbers.size)]
         peaks = np.zeros(len(classes))

@@ -115,7 +115,9 @@ class Prepared:
         for start in range(0, len(self.slices), size):
             yield self.batch(start, min(start + size, len(self.slices)))
 
-    def restore(self, probabilities: np.ndarray, start: int = 0) -> np.ndarray:
+    def restore(
+        self, probabilities: np.ndarray, start: int = 0, region: tuple[slice, slice] | None = None
+    ) -> np.ndarray:
         """Bring class probabilities back to the stack's own grid.
 
         Parameters
@@ -124,17 +126,20 @@ class Prepared:
             Class 0 is background; the classes sum to 1.
         start : int
             Number of the first slice.
+        region : tuple of slice, optional
+            Rows and columns that are wanted, see :meth:`.Frame.invert`; default: all.
 
         Returns
         -------
         ndarray of float32, shape (classes, n, rows, columns)
-            Outside the frame background is 1.
+            Of the region. Outside the frame background is 1.
         """
         count, classes = probabilities.shape[:2]
-        out = np.empty((classes, count, *self.frame.grid), dtype=np.float32)
+        grid = self.frame.grid if region is None else [s.stop - s.start for s in region]
+        out = np.empty((classes, count, *grid), dtype=np.float32)
         for n in range(count):
             for c in range(1, classes):
-                out[c, n] = self.frame.invert(probabilities[n, c], start + n)
+                out[c, n] = self.frame.invert(probabilities[n, c], start + n, region)
             np.subtract(1.0, out[1:, n].sum(axis=0), out=out[0, n])
         return out
 

@@ -16,6 +16,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage, sparse
 
+from ..image.packed_mask import PackedMask
+
 #: Pixel size at which the mask is computed, mm.
 WORKING_SPACING_MM = 1.8
 #: Thin slices are averaged to slabs at most this thick.
@@ -40,7 +42,7 @@ MINIMUM_AREA_MM2 = 400.0
 _ROUNDING = 1e-9
 #: Masks that :func:`shared_brain_mask` keeps: the studies of a follow-up.
 KEPT_MASKS = 4
-_recent: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+_recent: OrderedDict[tuple[object, ...], PackedMask] = OrderedDict()
 _recent_lock = threading.Lock()
 
 
@@ -327,6 +329,16 @@ def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
 
 
 def shared_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """:func:`packed_brain_mask` as an array.
+
+    Returns
+    -------
+    ndarray of bool, shape (slices, rows, columns)
+    """
+    return packed_brain_mask(slices, spacing_mm)[:]
+
+
+def packed_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> PackedMask:
     """:func:`brain_mask`, computed once for segmentation, regions and follow-up of a case.
 
     Masks of the last images are cached, eight voxels per byte, keyed by the voxels.
@@ -340,21 +352,20 @@ def shared_brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]
 
     Returns
     -------
-    ndarray of bool, shape (slices, rows, columns)
+    PackedMask
     """
     digest = hashlib.sha256()
     for one in slices:
         digest.update(np.ascontiguousarray(one, dtype=np.float32).data)
     key = (slices.shape, tuple(round(float(mm), 6) for mm in spacing_mm), digest.digest())
     with _recent_lock:
-        packed = _recent.get(key)
-        if packed is not None:
+        known = _recent.get(key)
+        if known is not None:
             _recent.move_to_end(key)
-    if packed is not None:
-        return np.unpackbits(packed, count=slices.size).view(bool).reshape(slices.shape)
-    mask = brain_mask(slices, spacing_mm)
+            return known
+    mask = PackedMask(brain_mask(slices, spacing_mm))
     with _recent_lock:
-        _recent[key] = np.packbits(mask)
+        _recent[key] = mask
         while len(_recent) > KEPT_MASKS:
             _recent.popitem(last=False)
     return mask

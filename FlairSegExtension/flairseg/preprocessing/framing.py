@@ -81,7 +81,16 @@ class Frame:
             )
         return out
 
-    def invert(self, framed: np.ndarray, index: int) -> np.ndarray:
+    def footprint(self, box: tuple[slice, slice], index: int) -> tuple[slice, slice]:
+        """Pixels of slice ``index`` on which a box of its frame (rows, columns) has any influence."""
+        first, stop = (np.array([getattr(s, end) for s in box]) for end in ("start", "stop"))
+        low = np.ceil(self.offset[index] + (first - 1) * self.scale[index]).astype(int)
+        high = np.floor(self.offset[index] + stop * self.scale[index]).astype(int) + 1
+        ends = np.clip(np.stack([low, np.maximum(low, high)], axis=1), 0, np.array(self.grid)[:, None])
+        rows, columns = (slice(int(a), int(b)) for a, b in ends)
+        return rows, columns
+
+    def invert(self, framed: np.ndarray, index: int, region: tuple[slice, slice] | None = None) -> np.ndarray:
         """Bring one framed image back to slice ``index``'s grid (linear; 0 outside the frame).
 
         Parameters
@@ -89,12 +98,15 @@ class Frame:
         framed : ndarray of float, shape size
         index : int
             Number of the slice.
+        region : tuple of slice, optional
+            Rows and columns of the grid that are wanted, all of :meth:`footprint` among them; default: all.
 
         Returns
         -------
-        ndarray of float32, shape grid
+        ndarray of float32, shape of the region
         """
-        out = np.zeros(self.grid, dtype=np.float32)
+        region = (slice(0, self.grid[0]), slice(0, self.grid[1])) if region is None else region
+        out = np.zeros([s.stop - s.start for s in region], dtype=np.float32)
         lines = [np.flatnonzero(framed.any(axis=axis)) for axis in (1, 0)]
         if not all(line.size for line in lines):
             return out
@@ -106,7 +118,7 @@ class Frame:
         high = np.minimum(end, np.asarray(self.grid) - 1).astype(int)
         if (high < low).any():
             return out
-        box = tuple(slice(lo, hi + 1) for lo, hi in zip(low, high, strict=True))
+        box = tuple(slice(lo - s.start, hi + 1 - s.start) for lo, hi, s in zip(low, high, region, strict=True))
         if (self.scale[index] == 1).all() and (self.offset[index] % 1 == 0).all():
             first = (low - self.offset[index]).astype(int)
             stop = first + high - low + 1

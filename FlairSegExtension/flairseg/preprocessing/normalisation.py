@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
+from ..image.medians import median_of
+
 #: Typical robust spread of brain intensities in FLAIR as a fraction of their median; only sets the unit.
 BRAIN_SPREAD = 0.2
 #: Normalised intensities outside this range carry no information about the brain (air, fat, vessels).
@@ -46,8 +48,12 @@ def brain_median_rule(slices: np.ndarray, mask: np.ndarray) -> Callable[[np.ndar
         From intensities to normalised ones, float32; grows with the intensity, voxel by voxel.
     """
     slices = np.asarray(slices, dtype=np.float32)
-    brain = slices[mask] if mask.any() else slices[slices > slices.mean()]
-    median = float(np.median(brain, overwrite_input=True)) if brain.size else 1.0
+    if mask.any():
+        found = median_of(lambda: (one[inside] for one, inside in zip(slices, mask, strict=True)))
+    else:
+        mean = slices.mean()
+        found = median_of(lambda: (one[one > mean] for one in slices))
+    median = 1.0 if found is None else found
     if not median > 0:
         median = max(float(np.abs(slices).mean()), 1e-6)
     factor, shift = np.float32(1.0 / (median * BRAIN_SPREAD)), np.float32(1.0 / BRAIN_SPREAD)

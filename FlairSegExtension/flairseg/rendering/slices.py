@@ -14,6 +14,8 @@ from ..labels import CLASSES
 FOOTER = "Research use only - not a medical device"
 #: Tissue brighter than this many times the brain's median is shown white; lesions are about 1.5.
 WHITE_LEVEL = 2.0
+#: Of larger volumes a part of the voxels gives the gray window.
+_WINDOW_VOXELS = 16_000_000
 #: Free border around the head, mm.
 BORDER_MM = 4.0
 #: Letters at the left and right edge of a tile, and the RAS letters of the slice position, by plane.
@@ -44,7 +46,8 @@ def head_box(stack: SliceStack, labels: np.ndarray) -> tuple[slice, slice]:
 def gray_window(array: np.ndarray) -> tuple[float, float]:
     """Gray window: from air to :data:`WHITE_LEVEL` times the median of the tissue in the middle of the slices."""
     low = min(0.0, float(np.percentile(array[:, ::4, ::4], 1)))
-    middle = array[tuple(slice(n // 4, max(n - n // 4, n // 4 + 1)) for n in array.shape)]
+    step = max(1, math.ceil((array.size / _WINDOW_VOXELS) ** (1 / 3)))
+    middle = array[tuple(slice(n // 4, max(n - n // 4, n // 4 + 1), step) for n in array.shape)]
     tissue = middle[middle > 0.5 * float(np.percentile(middle, 90))]
     median = float(np.median(tissue)) if tissue.size else float(array.max())
     high = low + WHITE_LEVEL * (median - low)

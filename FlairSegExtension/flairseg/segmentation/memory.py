@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import math
-import mmap
 import os
 import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 #: Parameters of glibc's mallopt(3), from malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -20,11 +16,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 MAPPED_BYTES = 4_000_000
 #: Free memory at the end of the heap that is kept.
 KEPT_BYTES = 16_000_000
-#: From this size on an array's zeros are pages of their own.
-_PAGED_BYTES = 32_000_000
-#: A process with a loaded model, and what a voxel adds. Peaks with regions: 20 x 256 x 256 took 407 MB, 138 x 230 x 230
-#: 547 MB, 200 x 256 x 256 589 MB, 320 x 512 x 512 1.5 GB.
-IDLE_BYTES, BYTES_PER_VOXEL = 500_000_000, 20
+#: A process with a loaded model, and what a voxel adds. Peaks with regions: 20 x 256 x 256 took 351 MB, 138 x 230 x 230
+#: 430 MB, 320 x 512 x 512 864 MB, and 220 MB more where its probabilities are not in a file.
+IDLE_BYTES, BYTES_PER_VOXEL = 450_000_000, 10
 #: Additional memory of an ensemble: for each network, and for each voxel.
 MEMBER_BYTES, ENSEMBLE_BYTES_PER_VOXEL = 150_000_000, 24
 #: Host memory taken by CUDA.
@@ -50,33 +44,6 @@ def limit_heap() -> None:
     if option is not None:
         for parameter, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, MAPPED_BYTES), (_TRIM_THRESHOLD, KEPT_BYTES)):
             option(parameter, value)
-
-
-def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    """Zeros of which only the pages take memory that something is written to.
-
-    NumPy asks Linux for pages of 2 MB, of which a slice of one class touches all; here they have the system's own size.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : type
-
-    Returns
-    -------
-    ndarray
-        C-contiguous and writable.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < _PAGED_BYTES:
-        return np.zeros(shape, dtype)
-    if sys.platform == "win32":
-        pages = mmap.mmap(-1, size)
-    else:
-        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, dtype).reshape(shape)
 
 
 def release_memory() -> None:

@@ -17,6 +17,8 @@ from ..errors import UnusableIntensitiesError
 from ..files.summary_paths import absolute_source
 from ..image.checks import check_volume
 from ..image.footing import footed
+from ..image.packed_mask import PackedMask
+from ..image.pages import let_go, untouched_zeros
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..io.images import read_image
@@ -32,13 +34,15 @@ from .cropping import Crop, batches, crops
 from .decoding import classify, decode
 from .ensemble import Vote, Voted
 from .inference import Generator, onnxruntime_version, reserve_sessions
-from .memory import release_memory, untouched_zeros
+from .memory import release_memory
 from .postprocessing import BRAIN_STEP, clean_labels
 from .result import Segmentation
 from .suitability import model_for
 
 #: Probabilities below this are kept as zero.
 SMALLEST_PROBABILITY = np.float32(1e-4)
+#: After so many slices the probabilities of a large volume leave the memory.
+LET_GO_SLICES = 16
 
 
 def segment(
@@ -133,18 +137,20 @@ def _run_network(
         generator = Generator(card, device)
         parts = crops(prepared, config, stack.spacing[0]) if generator.any_size else None
         # Not used until the network has run: an eighth of its size suffices.
-        bits, shape = np.packbits(prepared.mask), prepared.mask.shape
-        prepared = replace(prepared, mask=np.zeros((0, *shape[1:]), bool))
+        packed = PackedMask(prepared.mask)
+        prepared = replace(prepared, mask=np.zeros((0, *packed.shape[1:]), bool))
         labels, probabilities = predict(prepared, generator, stack.plane, reporter.update, parts)
         del prepared
         # The network's working memory is free now; the largest stage is still to come.
         generator.release()
         release_memory()
     with reporter.stage("postprocess", STAGES["inference"], STAGES["postprocess"]):
-        mask = np.unpackbits(bits, count=int(np.prod(shape))).view(bool).reshape(shape)
-        labels = clean_labels(labels, probabilities, stack.spacing, config, mask)
-        _refuse_nothing(mask, labels)
+        let_go(probabilities)
+        labels = clean_labels(labels, probabilities, stack.spacing, config, packed, in_place=True)
+        let_go(probabilities)
+        _refuse_nothing(packed, labels)
         reporter.update(0.5)
+        mask = packed[:]
         doubts = quality.assess(stack, mask, labels, card.classes)
         labels = np.ascontiguousarray(stack.restore(labels))
         probabilities = stack.restore(probabilities)
@@ -202,7 +208,7 @@ def _coarse(brain: np.ndarray) -> np.ndarray:
     return brain[:, ::BRAIN_STEP, ::BRAIN_STEP].copy()
 
 
-def _refuse_nothing(brain: np.ndarray, labels: np.ndarray) -> None:
+def _refuse_nothing(brain: np.ndarray | PackedMask, labels: np.ndarray) -> None:
     """Refuse an image without a brain in which nothing was found: 0 ml would be a statement."""
     if not brain.any() and not labels.any():
         raise UnusableIntensitiesError(
@@ -269,15 +275,15 @@ def predict(
     config = generator.card.pipeline
     labels = np.zeros((len(prepared.slices), *prepared.frame.grid), dtype=np.uint8)
     probabilities = untouched_zeros((4, *labels.shape), np.float16)
-    if parts is not None:
-        probabilities[BACKGROUND, [part is None for part in parts]] = 1
+    for index in [] if parts is None else [n for n, part in enumerate(parts) if part is None]:
+        probabilities[BACKGROUND, index] = 1
 
     def run(indices: list[int]) -> int:
         start, stop = indices[0], indices[-1] + 1
         if parts is None:
             answer = _answers(prepared.batch(start, stop), generator, plane)
             answer[answer < SMALLEST_PROBABILITY] = 0
-            keep(slice(start, stop), prepared.restore(answer, start))
+            keep((slice(start, stop),), prepared.restore(answer, start))
             return len(indices)
         boxes = [part.box for part in (parts[k] for k in indices) if part is not None]
         batch = np.stack([prepared.channels(k)[(slice(None), *box)] for k, box in zip(indices, boxes, strict=True)])
@@ -286,15 +292,17 @@ def predict(
             answer[0, BACKGROUND] = 1
             part[part < SMALLEST_PROBABILITY] = 0
             answer[(0, slice(None), *box)] = part
-            keep(slice(k, k + 1), prepared.restore(answer, k))
+            region = prepared.frame.footprint(box, k)
+            probabilities[BACKGROUND, k] = 1
+            keep((slice(k, k + 1), *region), prepared.restore(answer, k, region))
         return len(indices)
 
-    def keep(at: slice, restored: np.ndarray) -> None:
+    def keep(at: tuple[slice, ...], restored: np.ndarray) -> None:
         labels[at] = classify(restored, config.thresholds)
         # float16 knows nothing between 0 and 6e-8, and converts what is below 6e-5 thirty times slower.
         restored[restored < SMALLEST_PROBABILITY] = 0
-        probabilities[BACKGROUND, at] = restored[BACKGROUND]
-        for part, kept in zip(restored[1:], probabilities[1:, at], strict=True):
+        probabilities[(BACKGROUND, *at)] = restored[BACKGROUND]
+        for part, kept in zip(restored[1:], probabilities[(slice(1, None), *at)], strict=True):
             _copy_rows(part, kept)
 
     size = generator.batch_size
@@ -303,12 +311,16 @@ def predict(
     else:
         work = batches(parts, size)
     total = sum(len(indices) for indices in work)
-    done = 0
+    done = written = 0
     with ThreadPoolExecutor(generator.workers, "flairseg") as pool:
         try:
             pending = [pool.submit(run, indices) for indices in work]
             for future in as_completed(pending):
                 done += future.result()
+                written += future.result()
+                if written >= LET_GO_SLICES:
+                    let_go(probabilities)
+                    written = 0
                 if step is not None:
                     step(done / total)
         except BaseException:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ..image.packed_mask import PackedMask
+from ..image.pages import values_where
 from ..labels import BACKGROUND, CLASSES, LESION, NORMAL_WMH, NUMBER_OF_CLASSES, VENTRICLES
+from ..lesions.boxes import bounding_box, count_numbers, looked_up
 from ..models.card import PipelineConfig
 from ..preprocessing.brain_mask import without_holes
 
@@ -33,7 +36,8 @@ def clean_labels(
     probabilities: np.ndarray | None,
     spacing_mm: tuple[float, float, float],
     config: PipelineConfig,
-    brain: np.ndarray | None = None,
+    brain: np.ndarray | PackedMask | None = None,
+    in_place: bool = False,
 ) -> np.ndarray:
     """Run the clean-up stages that a model's card asks for.
 
@@ -48,8 +52,10 @@ def clean_labels(
     spacing_mm : tuple of float
         Millimetres per (slice, row, column).
     config : PipelineConfig
-    brain : ndarray of bool, shape (slices, rows, columns), optional
+    brain : ndarray of bool or PackedMask, shape (slices, rows, columns), optional
         Rough brain mask, for ``config.brain_margin_mm``.
+    in_place : bool
+        Change ``labels`` itself.
 
     Returns
     -------
@@ -58,8 +64,8 @@ def clean_labels(
     if probabilities is not None and config.lesion_growth > 0:
         labels = grow_lesions(labels, probabilities[LESION], config.lesion_growth)
     if brain is not None and config.brain_margin_mm > 0:
-        labels = drop_outside_brain(labels, brain, spacing_mm, config.brain_margin_mm)
-    out = labels.copy()
+        labels = drop_outside_brain(labels, brain, spacing_mm, config.brain_margin_mm, in_place)
+    out = labels if in_place else labels.copy()
     box = _bounding_box(labels)
     if box is None:
         return out
@@ -109,12 +115,16 @@ def grow_lesions(labels: np.ndarray, probability: np.ndarray, threshold: float) 
     keep[regions[labels[box] == LESION]] = True
     keep[0] = False
     out = labels.copy()
-    out[box][keep[regions]] = LESION
+    out[box][looked_up(keep, regions)] = LESION
     return out
 
 
 def drop_outside_brain(
-    labels: np.ndarray, brain: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float
+    labels: np.ndarray,
+    brain: np.ndarray | PackedMask,
+    spacing_mm: tuple[float, float, float],
+    margin_mm: float,
+    in_place: bool = False,
 ) -> np.ndarray:
     """Drop what is nowhere near the brain: bright fat, muscle and eyes (source: S1, which masks the brain first).
 
@@ -124,10 +134,12 @@ def drop_outside_brain(
     Parameters
     ----------
     labels : ndarray of uint8, shape (slices, rows, columns)
-    brain : ndarray of bool, same shape
+    brain : ndarray of bool or PackedMask, same shape
     spacing_mm : tuple of float
         Millimetres per (slice, row, column).
     margin_mm : float
+    in_place : bool
+        Change ``labels`` itself.
 
     Returns
     -------
@@ -144,8 +156,8 @@ def drop_outside_brain(
     within = near[voxels[:, 0], voxels[:, 1] // BRAIN_STEP, voxels[:, 2] // BRAIN_STEP]
     keep = np.zeros(count + 1, dtype=bool)
     keep[components[components > 0][within]] = True
-    out = labels.copy()
-    out[box][~keep[components]] = BACKGROUND
+    out = labels if in_place else labels.copy()
+    out[box][looked_up(~keep, components)] = BACKGROUND
     return out
 
 
@@ -216,19 +228,19 @@ def remove_small_components(
     ndarray of uint8, same shape
     """
     out = labels.copy()
-    components, count = ndimage.label(labels == value, structure=CONNECTIVITY_26)
-    if count == 0 or minimum_mm3 <= voxel_mm3:
+    box = bounding_box(labels, (value,))
+    if box is None or minimum_mm3 <= voxel_mm3:
         return out
-    # Slice by slice: counting takes eight bytes a voxel.
-    voxels = sum((np.bincount(part.ravel(), minlength=count + 1) for part in components), np.zeros(count + 1, int))
+    components, count = ndimage.label(labels[box] == value, structure=CONNECTIVITY_26)
+    voxels = count_numbers(components, count)
     # Half a voxel's thousandth keeps rounding of the voxel volume from deciding.
     small = voxels * voxel_mm3 < minimum_mm3 - 1e-3 * voxel_mm3
     small[0] = False
-    drop = small[components]
+    drop = looked_up(small, components)
     if probabilities is None:
-        out[drop] = BACKGROUND
+        out[box][drop] = BACKGROUND
     else:
-        out[drop] = _most_probable_other(probabilities, drop, value)
+        out[box][drop] = _most_probable_other(probabilities[(slice(None), *box)], drop, value)
     return out
 
 
@@ -256,10 +268,14 @@ def remove_unsure_lesions(
     -------
     ndarray of uint8, same shape
     """
-    components, count = lesion_components(labels)
+    box = bounding_box(labels, (LESION,))
+    if box is None:
+        return labels
+    chances = probabilities[(slice(None), *box)]
+    components, count = lesion_components(labels[box])
     inside = components > 0
     places = components[inside]
-    sums = np.bincount(places, probabilities[LESION][inside].astype(np.float64), count + 1)
+    sums = np.bincount(places, values_where(chances[LESION], inside).astype(np.float64), count + 1)
     voxels = np.bincount(places, minlength=count + 1)
     means = sums / np.maximum(voxels, 1)
     # Means of half-precision values.
@@ -269,15 +285,15 @@ def remove_unsure_lesions(
     unsure[0] = False
     if not unsure.any():
         return labels
-    out, drop = labels.copy(), unsure[components]
-    out[drop] = _most_probable_other(probabilities, drop, LESION)
+    out, drop = labels.copy(), looked_up(unsure, components)
+    out[box][drop] = _most_probable_other(chances, drop, LESION)
     return out
 
 
 def _most_probable_other(probabilities: np.ndarray, where: np.ndarray, value: int) -> np.ndarray:
     """The most probable class but one of the voxels ``where``, uint8, in the array's order."""
     others = [c for c in range(NUMBER_OF_CLASSES) if c != value]
-    chances = np.stack([probabilities[c][where] for c in others])
+    chances = np.stack([values_where(probabilities[c], where) for c in others])
     out: np.ndarray = np.asarray(others, dtype=np.uint8)[np.argmax(chances, axis=0)]
     return out
 
@@ -357,7 +373,7 @@ def smooth_edges(
         vanished = left == 0
         vanished[0] = False
         if vanished.any():
-            out[vanished[components]] = label_class.value
+            out[looked_up(vanished, components)] = label_class.value
     return out
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ..errors import CaseWarning
+from ..image.medians import median_of
 from ..image.slice_stack import SliceStack
-from ..labels import CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from ..lesions.boxes import count_voxels
 from ..preprocessing.image_quality import AREA_CM2, COVERAGE_MM, NOT_SURE, image_doubts, measure
 
@@ -67,13 +68,16 @@ def result_doubts(
         text = "No ventricles were found although the image covers a whole brain. Check the result."
         doubts.append(CaseWarning(text, "no-ventricles"))
     elif volumes[VENTRICLES] > 0:
-        rest = labels == 0
-        rest &= mask
-        brain = float(np.median(stack.array[rest], overwrite_input=True)) if rest.any() else 0.0
+        brain = median_of(lambda: _unlabelled(stack.array, labels, mask)) or 0.0
         if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
             text = "The segmented ventricles are not darker than the brain, as they are in a FLAIR. Check the result."
             doubts.append(CaseWarning(text, "ventricles-bright"))
     return doubts
+
+
+def _unlabelled(array: np.ndarray, labels: np.ndarray, mask: np.ndarray) -> Iterator[np.ndarray]:
+    """Intensities of the brain without labels, slice by slice."""
+    return (one[inside & (own == BACKGROUND)] for one, own, inside in zip(array, labels, mask, strict=True))
 
 
 def _shows_brain(stack: SliceStack, mask: np.ndarray) -> bool:

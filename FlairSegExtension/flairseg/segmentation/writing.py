@@ -159,6 +159,8 @@ def write_segmentation(
     before = segmentation.seconds.get("total", 0.0) - segmentation.seconds.get("write", 0.0)
     # The summary names its image as seen from where it is put.
     placed = replace(segmentation, source=input_for_summary(segmentation.source, folder))
+    # Several files are about the lesions: found once.
+    placed.lesion_map()
     with all_or_none(folder, wanted.values(), _all_names(stem)) as temporary:
         for name, file in wanted.items():
             segmentation.seconds["write"] = time.perf_counter() - began
@@ -195,7 +197,7 @@ def _write_labels(segmentation: Segmentation, path: Path) -> None:
 
 
 def _write_lesion_mask(segmentation: Segmentation, path: Path) -> None:
-    mask = (np.asarray(segmentation.labels) == LESION).astype(np.uint8)
+    mask = (np.asarray(segmentation.labels) == LESION).view(np.uint8)
     write_nifti(path, mask, segmentation.volume, description=LESION_MASK_DESCRIPTION)
     read_header(path)
 
