@@ -22,7 +22,7 @@ from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points, triple
 from ..image.volume import Volume, volume_from_sitk
 from .atlas import Atlas
 from .atlas_maps import contrast_image, outline_image
-from .case_images import Case, RelativeImage, prepare
+from .case_images import Case, Mask, RelativeImage, prepare
 from .regions import Fit
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def affine_points(matrix: np.ndarray, box: tuple[slice, slice, slice], where: np
 def align(
     volume: Volume,
     labels: np.ndarray,
-    brain: np.ndarray,
+    brain: Mask,
     atlas: Atlas,
     step: Callable[[float], None] = lambda _: None,
     image: RelativeImage | None = None,
@@ -136,7 +136,7 @@ def align(
         FLAIR, any orientation, RAS mm.
     labels : ndarray of uint8, shape (K, J, I)
         0 background, 1 ventricles, 2 normal WMH, 3 lesion.
-    brain : ndarray of bool, shape (K, J, I)
+    brain : ndarray of bool, shape (K, J, I), or PackedMask
         Rough brain mask; not empty.
     atlas : Atlas
     step : callable

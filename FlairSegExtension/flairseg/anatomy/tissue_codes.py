@@ -96,8 +96,8 @@ def tissue_codes(
     # Single dark voxels are noise or vessels.
     outside = _without_specks(outside, normal, 4)
     surface = depth(~outside, spacing, normal, NEAR_CORTEX * CORTEX_MM)
-    for at in range(len(image)):
-        _decide(codes[at], traits[at], outside[at], surface[at])
+    for k in range(len(image)):
+        _decide(codes[k], traits[k], outside[k], surface[k])
     codes[labels == VENTRICLES] = VENTRICLE
     return codes
 

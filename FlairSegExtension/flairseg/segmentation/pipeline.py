@@ -301,8 +301,9 @@ def predict(
         labels[at] = classify(restored, config.thresholds)
         # float16 knows nothing between 0 and 6e-8, and converts what is below 6e-5 thirty times slower.
         restored[restored < SMALLEST_PROBABILITY] = 0
-        probabilities[(BACKGROUND, *at)] = restored[BACKGROUND]
-        for part, kept in zip(restored[1:], probabilities[(slice(1, None), *at)], strict=True):
+        background, *others = probabilities[(slice(None), *at)]
+        background[:] = restored[BACKGROUND]
+        for part, kept in zip(restored[1:], others, strict=True):
             _copy_rows(part, kept)
 
     size = generator.batch_size
