@@ -162,13 +162,13 @@ def test_errors_cross_with_type_and_advice_and_the_process_lives_on(worker, head
 
 
 def test_a_missing_package_is_named(worker, head, model, tmp_path):
-    (tmp_path / "skimage").mkdir()
-    (tmp_path / "skimage" / "__init__.py").write_text("raise ModuleNotFoundError('none', name='skimage')\n")
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy" / "__init__.py").write_text("raise ModuleNotFoundError('none', name='scipy')\n")
     one = worker(PYTHONPATH=os.pathsep.join([str(tmp_path), str(PACKAGE)]))
     one.segment(head, model)
     error = wire.decode_error(one.until("error", "done")[0])
     assert type(error) is errors.MissingDependencyError
-    assert "skimage is not installed" in error.message
+    assert "scipy is not installed" in error.message
     assert "pip_install" in error.advice
 
 
