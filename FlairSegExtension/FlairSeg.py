@@ -1,7 +1,7 @@
 """Module "FLAIR Segmentation" of 3D Slicer: registration, wiring of the panel, a logic of a few calls.
 
 The method is in the package ``flairseg``, what joins it to the scene and the panel in ``FlairSegLib``. Importing this
-file loads neither onnxruntime nor scikit-image nor Qt; they are imported when they are first needed.
+file loads neither onnxruntime nor Qt; they are imported when they are first needed.
 """
 
 from __future__ import annotations

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 #: Packages of the package index that Slicer does not bring.
-PACKAGES = ("onnxruntime", "scikit-image")
+PACKAGES = ("onnxruntime",)
 RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
 #: For the event store of studies and verdicts, and for the analysis of a study: asked for when first used.
 STORE_PACKAGES = ("SQLAlchemy>=2.0",)
 POSTGRESQL_PACKAGES = ("psycopg[binary]>=3.1",)
 STATISTICS_PACKAGES = ("statsmodels", "pandas", "matplotlib", "jinja2")
-#: For figures of single lesions and their regions; for the report and its PDF; for DICOM objects (Slicer brings
-#: pydicom). Asked for when first used.
-MEASURE_PACKAGES = ("scikit-image>=0.22",)
+#: For the report's page, the outlines in its pictures, and its PDF; for DICOM objects (Slicer brings pydicom). Asked
+#: for when first used.
 REPORT_PACKAGES = ("jinja2",)
+OUTLINE_PACKAGES = ("scikit-image>=0.22",)
 PDF_PACKAGES = ("reportlab>=4.2",)
 DICOM_PACKAGES = ("highdicom>=0.28", "pydicom>=3.0.1")
 #: All that provide ``import onnxruntime``.

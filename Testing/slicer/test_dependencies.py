@@ -56,7 +56,7 @@ class Pip:
 
 
 SLICER = {"numpy": "2.4.0", "scipy": "1.17.0", "SimpleITK": "2.5.3"}
-COMPLETE = {**SLICER, "onnxruntime": "1.27.0", "scikit-image": "0.26.0"}
+COMPLETE = {**SLICER, "onnxruntime": "1.27.0"}
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_what_is_missing_is_asked_for_once_and_slicers_packages_stay(deps, compu
     pip = computer(SLICER)
     deps.ensure("auto")
     assert [kind for kind, _ in pip.calls] == ["ensure"]
-    assert {line.split(">=")[0] for line in pip.calls[0][1]} == {"onnxruntime", "scikit-image"}
+    assert {line.split(">=")[0] for line in pip.calls[0][1]} == {"onnxruntime"}
     for pin in ("numpy==2.4.0", "scipy==1.17.0", "SimpleITK==2.5.3"):
         assert pin in pip.constraints[0].splitlines()
     deps.ensure("auto")
@@ -114,10 +114,13 @@ def test_what_is_missing_is_asked_for_once_and_slicers_packages_stay(deps, compu
 
 
 def test_only_what_is_missing_or_too_old_is_installed(deps, computer):
-    pip = computer({**COMPLETE, "scikit-image": "0.19.3"})
-    assert deps.missing() == ["scikit-image>=0.22"]
+    pip = computer({**COMPLETE, "onnxruntime": "1.16.0"})
+    assert deps.missing() == ["onnxruntime>=1.19"]
     deps.ensure()
-    assert pip.calls == [("ensure", ["scikit-image>=0.22"])]
+    assert pip.calls == [("ensure", ["onnxruntime>=1.19"])]
+    pip = computer({**COMPLETE, "scikit-image": "0.19.3"})
+    deps.ensurePackages([*deps.REPORT_PACKAGES, *deps.OUTLINE_PACKAGES])
+    assert pip.calls == [("ensure", ["jinja2", "scikit-image>=0.22"])]
 
 
 def test_slicer_5_10_asks_and_uses_its_own_pip_install(deps, computer):
@@ -223,15 +226,15 @@ def test_slicers_own_packaging_is_called_as_it_wants(deps, slicer, monkeypatch):
     packaging = pytest.importorskip("slicer.packaging")
     packaging.recorder.reset()
     installed = dict(COMPLETE)
-    del installed["scikit-image"]
-    packaging.recorder.missing = {"scikit-image"}
+    del installed["onnxruntime"]
+    packaging.recorder.missing = {"onnxruntime"}
 
     def version(name):
         return (COMPLETE if packaging.recorder.installed else installed).get(name)
 
     monkeypatch.setattr(deps, "installedVersion", version)
     deps.ensure()
-    assert packaging.recorder.installed == [["scikit-image>=0.22"]]
+    assert packaging.recorder.installed == [["onnxruntime>=1.19"]]
     assert packaging.recorder.ensured[0]["requester"] == "FLAIR Segmentation"
     packaging.recorder.reset()
 

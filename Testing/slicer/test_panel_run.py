@@ -143,7 +143,7 @@ def test_missing_packages_are_asked_for_once_then_the_run_begins(panel, flair, s
     from FlairSegLib import dependencies
     from slicer import packaging
 
-    packaging.recorder.missing = {"scikit-image"}
+    packaging.recorder.missing = {"onnxruntime"}
     real = dependencies.installedVersion
     monkeypatch.setattr(
         dependencies,
@@ -151,7 +151,7 @@ def test_missing_packages_are_asked_for_once_then_the_run_begins(panel, flair, s
         lambda name: None if name in packaging.recorder.missing else real(name),
     )
     click(panel.ui.segmentButton)
-    assert packaging.recorder.installed == [["scikit-image>=0.22"]]
+    assert packaging.recorder.installed == [["onnxruntime>=1.19"]]
     assert packaging.recorder.ensured[0]["requester"] == "FLAIR Segmentation"
     assert panel.run.running
     click(panel.ui.segmentButton)
@@ -212,9 +212,9 @@ def test_packages_that_cannot_be_installed_are_explained(panel, flair, slicer, m
     from FlairSegLib import dependencies
     from slicer import packaging
 
-    packaging.recorder.missing = {"scikit-image"}
+    packaging.recorder.missing = {"onnxruntime"}
     real = dependencies.installedVersion
-    monkeypatch.setattr(dependencies, "installedVersion", lambda name: None if name == "scikit-image" else real(name))
+    monkeypatch.setattr(dependencies, "installedVersion", lambda name: None if name == "onnxruntime" else real(name))
     if why == "declined":
         packaging.recorder.user_agrees = False
     else:

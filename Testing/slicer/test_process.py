@@ -190,4 +190,4 @@ def test_without_a_package_of_the_core_the_user_is_told_what_to_install(logic, v
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(MissingDependencyError, match="scipy is not installed") as caught:
         logic.process(volume_node)
-    assert "slicer.util.pip_install('onnxruntime scikit-image')" in caught.value.advice
+    assert "slicer.util.pip_install('onnxruntime')" in caught.value.advice

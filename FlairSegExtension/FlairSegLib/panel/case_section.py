@@ -258,7 +258,7 @@ class CaseSection(VTKObservationMixin):
                 self._warn(current)
 
         def look() -> list[str]:
-            # Not before it is wanted: it loads scikit-image, which may not be installed yet.
+            # Not before it is wanted: it loads SciPy.
             from flairseg.preprocessing import image_quality
 
             return image_quality.look(volume)

@@ -212,8 +212,8 @@ class ExportSection(TaskSection):
             packages += dependencies.PDF_PACKAGES
         if DICOM in wanted:
             packages += dependencies.DICOM_PACKAGES
-        # The lesions are measured for all of them.
-        self._install([*packages, *dependencies.MEASURE_PACKAGES])
+        # DICOM output includes the report as an encapsulated PDF.
+        self._install([*packages, *dependencies.OUTLINE_PACKAGES])
 
     def _folder_changed(self, path: str = "") -> None:
         self._settings.exportFolder = path

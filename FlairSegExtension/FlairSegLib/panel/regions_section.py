@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flairseg.worker.tasks import RegionsAnswer, RegionsRequest
 from slicer.i18n import tr as _
 
-from .. import dependencies, kept_answers, segment_voxels, volume_nodes
+from .. import kept_answers, segment_voxels, volume_nodes
 from ..task_controller import Steps, in_thread
 from . import messages
 from .task_section import TaskSection
@@ -76,7 +76,6 @@ class RegionsSection(TaskSection):
         return ""
 
     def _begin(self) -> None:
-        self._install(dependencies.MEASURE_PACKAGES)
         node, volume = self._node, self._volume
         grid = segment_voxels.grid_of(node, volume)
         snapshot = segment_voxels.snapshot(node, volume, grid)

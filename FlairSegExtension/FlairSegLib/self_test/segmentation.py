@@ -230,7 +230,7 @@ class SegmentationSteps:
 
     def export(self) -> None:
         """The report of what is shown."""
-        lacking = dependencies.lacking(dependencies.REPORT_PACKAGES)
+        lacking = dependencies.lacking([*dependencies.REPORT_PACKAGES, *dependencies.OUTLINE_PACKAGES])
         if lacking:
             raise StepSkipped(f"Slicer's Python lacks {', '.join(lacking)}")
         section, out = self._widget.further.export, self._folder / "report"
