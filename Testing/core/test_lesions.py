@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.lesions import components
 from flairseg.lesions.boxes import bounding_box, changed_box, count_voxels, through_plane_axis
 from flairseg.lesions.components import find_lesions, numbered_like
 from flairseg.lesions.edits import count_edits, other_wmh_class, rethresholded
@@ -439,3 +440,14 @@ def test_every_voxel_of_a_lesion_answers_for_it_and_no_other(labels):
 )  # fmt: skip
 def test_slices_run_through_the_clearly_largest_spacing_else_foot_to_head(spacing, axis):
     assert through_plane_axis(np.diag([*spacing, 1.0])) == axis
+
+
+@pytest.mark.parametrize("few", [10, 10_000])
+def test_distances_from_the_ventricles_are_those_of_all_pairs(monkeypatch, few):
+    """Whether surfaces are small or large, which are compared in another way."""
+    monkeypatch.setattr(components, "_FEW_POINTS", few)
+    rng = np.random.default_rng(2)
+    ventricles, lesion = rng.uniform(0, 60, (700, 3)), rng.uniform(40, 90, (130, 3))
+    expected = np.sqrt(np.square(ventricles[:, None] - lesion).sum(2)).min()
+    assert components._nearest_to(ventricles)(lesion) == pytest.approx(expected)
+    assert components._nearest_to(ventricles)(ventricles[5:6]) == 0

@@ -7,7 +7,7 @@ after each stroke of a reader's brush. Numbers stay with their lesion while it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +26,8 @@ _REMEMBERED = 200
 _SURFACE_VOXELS = 4000
 #: Points whose distances are computed together.
 _PIECE = 64
+#: Up to so many points on the ventricles' surface, comparing pieces takes less time than importing SciPy's k-d tree.
+_FEW_POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -391,14 +393,14 @@ def _with_ventricle_distance(
     if not lesions or ventricles.size == 0:
         return lesions
     matrix = ijk_to_ras[:3, :3][:, ::-1]  # columns K, J, I
-    blocks = _blocks(ventricles @ matrix.T)
+    nearest = _nearest_to(ventricles @ matrix.T)
     found = []
     for lesion in lesions:
         within = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(lesion.box, box, strict=True))
         mask = components[within] == lesion.number
         few = np.argwhere(mask) + [s.start for s in lesion.box]
         few = few[:: max(1, -(-len(few) // _SURFACE_VOXELS))]
-        mm = _nearest(_blocks(few @ matrix.T), blocks)
+        mm = nearest(few @ matrix.T)
         found.append(replace(lesion, ventricle_distance_mm=mm, touches_ventricles=_touches(lesion.box, mask, labels)))
     return found
 
@@ -433,11 +435,19 @@ def _blocks(points: np.ndarray) -> _Blocks:
     )
 
 
-def _nearest(these: _Blocks, those: _Blocks) -> float:
-    """Smallest distance between two sets of points: of pieces those that may hold the pair, nearest boxes first.
+def _nearest_to(points: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Smallest distance of other points (n, 3) from these (m, 3), as a function of the others."""
+    if len(points) <= _FEW_POINTS:
+        blocks = _blocks(points)
+        return lambda others: _nearest(_blocks(others), blocks)
+    from scipy.spatial import cKDTree
 
-    Of a case faster than importing SciPy's k-d tree.
-    """
+    tree = cKDTree(points)
+    return lambda others: float(tree.query(others)[0].min())
+
+
+def _nearest(these: _Blocks, those: _Blocks) -> float:
+    """Smallest distance between two sets of points: of pieces those that may hold the pair, nearest boxes first."""
     gaps = np.maximum(these.low[:, None] - those.high, those.low - these.high[:, None])
     bounds = np.square(np.maximum(gaps, 0)).sum(axis=2)
     best = np.inf
