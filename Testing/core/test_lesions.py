@@ -414,6 +414,20 @@ def test_distances_are_those_of_all_pairs_of_voxels():
         assert lesion.touches_ventricles == (cdist(own, ventricles, "chebyshev").min() <= 1)
 
 
+def test_the_distance_of_a_large_lesion_is_that_of_its_nearest_voxel():
+    """One voxel of 20,000 is nearest: leaving out some of a large lesion's voxels made the distance too large."""
+    steps = (1.2, 0.7, 0.5)  # mm, K, J, I
+    labels = np.zeros((30, 60, 60), np.uint8)
+    labels[2:28, 5:35, 20:50] = LESION
+    labels[10:20, 50:55, 5:55] = VENTRICLES
+    for spike in ((13, 36, 41), (14, 37, 33), (15, 38, 27), (16, 39, 22)):
+        made = labels.copy()
+        made[spike[0], 35 : spike[1] + 1, spike[2]] = LESION
+        lesion = find_lesions(made, np.diag([*steps[::-1], 1])).lesions[0]
+        assert lesion.voxels > 20_000
+        assert lesion.ventricle_distance_mm == pytest.approx((50 - spike[1]) * steps[1])
+
+
 def test_disagreement_is_the_mean_over_the_region(labels):
     disagreement = np.zeros(SHAPE, np.float32)
     disagreement[4:8, 20:24, 25:30] = 0.25

@@ -22,8 +22,8 @@ from .boxes import Box, bounding_box, common, looked_up, through_plane_axis
 SMALLEST_LESION_MM3 = 10.7
 #: Regions that vanished and are remembered: more than an undo history holds.
 _REMEMBERED = 200
-#: Surface voxels of one region that are compared with the ventricles; more would not change the distance by a voxel.
-_SURFACE_VOXELS = 4000
+#: Up to so many voxels of a region all are compared with the ventricles; of more, those of its surface.
+_FEW_VOXELS = 500
 #: Points whose distances are computed together.
 _PIECE = 64
 #: Up to so many points on the ventricles' surface, comparing pieces takes less time than importing SciPy's k-d tree.
@@ -398,9 +398,8 @@ def _with_ventricle_distance(
     for lesion in lesions:
         within = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(lesion.box, box, strict=True))
         mask = components[within] == lesion.number
-        few = np.argwhere(mask) + [s.start for s in lesion.box]
-        few = few[:: max(1, -(-len(few) // _SURFACE_VOXELS))]
-        mm = nearest(few @ matrix.T)
+        points = np.argwhere(mask) if lesion.voxels <= _FEW_VOXELS else _surface(mask.view(np.uint8), 1)
+        mm = nearest((points + [s.start for s in lesion.box]) @ matrix.T)
         found.append(replace(lesion, ventricle_distance_mm=mm, touches_ventricles=_touches(lesion.box, mask, labels)))
     return found
 
