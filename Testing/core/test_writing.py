@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -331,6 +332,39 @@ def test_a_failure_while_renaming_brings_everything_back(tmp_path, monkeypatch, 
         write()
     monkeypatch.undo()
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {n: f"old {n}" for n in ("a", "b", "stale")}
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("newer", [False, True])
+def test_what_another_process_wrote_meanwhile_is_kept(tmp_path, existing, newer):
+    """Two calls at once, each with a P1.nii.gz of its own: the later one must not replace the results of the first."""
+    if existing:
+        (tmp_path / "a").write_text("before")
+
+    def write():
+        with all_or_none(tmp_path, ["a", "b"], ["a", "c"], newer=newer) as temporary:
+            for name in ("a", "b"):
+                (temporary / name).write_text("ours")
+            # As all_or_none does it: renamed, hence another file of that name.
+            (tmp_path / "theirs").write_text("theirs")
+            os.replace(tmp_path / "theirs", tmp_path / "a")
+
+    if newer:
+        write()
+        assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "ours", "b": "ours"}
+        return
+    with pytest.raises(errors.OutputError, match="Another process") as caught:
+        write()
+    assert caught.value.code == "results-exist"
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "theirs"}
+
+
+@pytest.mark.parametrize(("free", "code"), [(500, "disk-full"), (1 << 30, "output")])
+def test_a_library_that_does_not_say_why_it_could_not_write(tmp_path, monkeypatch, free, code):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free))
+    error = atomic.output_error(tmp_path / "new", OSError(errno.EIO, "SimpleITK could not write the segmentation"))
+    assert error.code == code
 
 
 def _denied(*_args, **_more):

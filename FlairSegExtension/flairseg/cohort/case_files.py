@@ -59,7 +59,7 @@ def write(layout: Layout, shown: Session, result: Segmentation, options: CaseOpt
     sidecars = {k: layout.derivative(shown, suffix, ".json") for k, (suffix, _, _) in _DERIVATIVES.items()}
     names = [path[k].name for path in (every, sidecars) for k in wanted]
     old = [path.name for group in (every, sidecars) for path in group.values()]
-    with all_or_none(layout.anat(shown), names, old) as folder:
+    with all_or_none(layout.anat(shown), names, old, newer=True) as folder:
         for kind in wanted:
             _, part, text = _DERIVATIVES[kind]
             write_part(result, part, folder / every[kind].name)
@@ -69,7 +69,7 @@ def write(layout: Layout, shown: Session, result: Segmentation, options: CaseOpt
     paths = {kind: layout.case_file(shown.case, kind) for kind in ("summary", "lesions", "key_slice", "overview")}
     place = layout.case_folder(shown.case)
     placed = replace(result, source=input_for_summary(result.source, place))
-    with all_or_none(place, [paths[k].name for k in more], [p.name for p in paths.values()]) as folder:
+    with all_or_none(place, [paths[k].name for k in more], [p.name for p in paths.values()], newer=True) as folder:
         for kind in more:
             if kind == "key_slice":
                 (folder / paths[kind].name).write_bytes(jpeg(render_key_slice(result)))

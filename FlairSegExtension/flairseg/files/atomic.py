@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -23,10 +23,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 _ANOTHER = "Choose another output folder."
+#: Less free space than this after a failed write: the disk is full.
+_FULL_BYTES = 1 << 16
 
 
 @contextmanager
-def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ()) -> Iterator[Path]:
+def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = (), newer: bool = False) -> Iterator[Path]:
     """Give a temporary folder to write ``names`` into; put them in place when the block ends without an error.
 
     After any error or interrupt none of the files is there, existing files are unchanged, and folders made for
@@ -40,6 +42,8 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
         File names that the block writes.
     replace : iterable of str
         Files in ``folder`` that the new ones replace; those not among ``names`` are removed.
+    newer : bool
+        Replace also files that another process wrote while the block ran.
 
     Yields
     ------
@@ -49,10 +53,11 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
     Raises
     ------
     OutputError
-        If anything cannot be written.
+        If anything cannot be written; code ``results-exist`` where another process wrote one of the files meanwhile.
     """
     names, replace = list(names), list(replace)
     created, temporary, done = _make_folder(folder), None, False
+    before = _states(folder, [*names, *replace])
     try:
         with shielded():
             temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
@@ -60,6 +65,8 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
         for name in names:
             sync(temporary / name)
         with shielded():
+            if not newer:
+                _refuse_newer(folder, before)
             _put_in_place(temporary, folder, names, replace)
             done = True
     except OSError as error:
@@ -70,6 +77,26 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = ())
                 shutil.rmtree(temporary, ignore_errors=True)
             if not done:
                 _remove_folders(created)
+
+
+def _states(folder: Path, names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+    """Of each file its number and time of change; None where there is none."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for name in names:
+        try:
+            state = os.lstat(folder / name)
+        except OSError:
+            found[name] = None
+        else:
+            found[name] = state.st_ino, state.st_mtime_ns
+    return found
+
+
+def _refuse_newer(folder: Path, before: Mapping[str, tuple[int, int] | None]) -> None:
+    """Refuse to replace what another process, perhaps with another input, wrote since ``before`` was noted."""
+    for name, now in _states(folder, before).items():
+        if now is not None and now != before[name]:
+            raise results_exist("Another process was writing the same results; they", folder / name)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -236,7 +263,9 @@ def check_folder(folder: Path) -> None:
 def output_error(folder: Path, error: OSError) -> OutputError:
     """The typed error, with advice, for an operating system's one."""
     number = error.errno
-    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+    # Libraries tell that a file could not be written, not why.
+    full = number == errno.EIO and _free_bytes(folder) < _FULL_BYTES
+    if full or number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return OutputError(
             f"The disk of {folder} is full; nothing was written.",
             "Free some space, or choose an output folder on another disk.",
@@ -254,6 +283,14 @@ def output_error(folder: Path, error: OSError) -> OutputError:
     return OutputError(
         f"The results cannot be written to {folder}: {error.strerror or error}.", "Check the disk and its free space."
     )
+
+
+def _free_bytes(folder: Path) -> float:
+    """Free space of the disk of a folder, or of the nearest one above it that exists; infinite where unknown."""
+    for path in (folder, *folder.absolute().parents):
+        with suppress(OSError):
+            return shutil.disk_usage(path).free
+    return float("inf")
 
 
 def _put_in_place(temporary: Path, folder: Path, names: list[str], replace: list[str]) -> None:
