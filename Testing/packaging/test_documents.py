@@ -93,6 +93,22 @@ def test_version_is_the_same_everywhere():
     assert metadata.version("flairseg") == flairseg.__version__
 
 
+def training_datasets() -> set[str]:
+    """Names of the datasets behind the weights that ship, as the models' cards state them, without parts and counts."""
+    cards = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "models").glob("*/card.json")]
+    return {re.split(r"[,:(]", data["name"])[0].strip() for card in cards for data in card["training_data"]}
+
+
+@pytest.mark.parametrize("document", ["README.md", "CITATION.cff"])
+def test_every_dataset_of_the_shipped_models_is_credited(document):
+    section = text(document).split("## Licence, data, citation")[-1]
+    words = " ".join(section.lower().replace("training label maps", "").split())
+    datasets = training_datasets()
+
+    assert len(datasets) > 5
+    assert [name for name in datasets if name.lower().replace("training label maps", "").strip() not in words] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_extras_in_documents_exist(document):
     named = {
