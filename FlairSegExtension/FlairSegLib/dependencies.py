@@ -53,6 +53,16 @@ _CONSOLE = _("View > Python Console")
 #: Patterns in pip's output, with cause and advice. The first match wins.
 _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]], ...] = (
     (
+        re.compile(r"InvalidProxyURL|InvalidURL|SOCKS support|Unable to determine SOCKS", re.I),
+        lambda packages: (
+            _("The proxy's address is not valid."),
+            _(
+                "Set the environment variable HTTPS_PROXY to http://proxy:port, without spaces, before Slicer is"
+                " started, then try again."
+            ),
+        ),
+    ),
+    (
         re.compile(r"ProxyError|Cannot connect to proxy|407 Proxy|Tunnel connection failed", re.I),
         lambda packages: (
             _("The hospital's proxy refused the connection."),
@@ -86,10 +96,38 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]
     (
         re.compile(
             r"getaddrinfo|Name or service not known|Temporary failure in name resolution|NewConnectionError"
-            r"|Max retries exceeded|ConnectTimeout|ReadTimeout|Network is unreachable|ConnectionError",
+            r"|Max retries exceeded|ConnectTimeout|ReadTimeout|Network is unreachable|ConnectionError"
+            r"|connection broken by|IncompleteRead|RemoteDisconnected|Connection (reset|aborted)",
             re.I,
         ),
         lambda packages: (_("There is no connection to the package index (pypi.org)."), offlineAdvice(packages)),
+    ),
+    (
+        re.compile(r"DO NOT MATCH THE HASHES", re.I),
+        lambda packages: (
+            _("A package was altered while it was downloaded: by a proxy or a virus scanner, or it was cut short."),
+            _("Try again; if it happens again, ask that downloads from pypi.org are let through. {offline}").format(
+                offline=offlineAdvice(packages)
+            ),
+        ),
+    ),
+    (
+        re.compile(r"EOF when reading a line|401 (Client )?Error|401 Unauthorized", re.I),
+        lambda packages: (
+            _("The package index requires a user name and a password."),
+            _("Set PIP_INDEX_URL to https://user:password@server/path before Slicer is started, then try again."),
+        ),
+    ),
+    (
+        # A blocked page, a login page and a mirror without the package look the same to pip.
+        re.compile(r"from versions: none", re.I),
+        lambda packages: (
+            _("The package index did not offer the packages."),
+            _(
+                "A firewall may block it, or a mirror (PIP_INDEX_URL) may not have them: ask your administrators."
+                " Slicer has to be {oldest} or newer. {offline}"
+            ).format(oldest=slicer_version.oldest(), offline=offlineAdvice(packages)),
+        ),
     ),
     (
         re.compile(r"ResolutionImpossible|conflicting dependencies|No matching distribution", re.I),

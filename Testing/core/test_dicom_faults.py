@@ -304,6 +304,54 @@ def test_a_series_broken_up_by_new_series_uids_is_one_volume(tmp_path, drawn, ba
         assert caught.value.code == "dicom-series-broken-up"
 
 
+def new_study(data, k, also_series):
+    """What an anonymiser does that makes the UIDs of each file anew."""
+    data.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.7.{k + 1}"
+    if also_series:
+        data.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.8.{k + 1}"
+        data.FrameOfReferenceUID = f"1.2.826.0.1.3680043.8.498.9.{k + 1}"
+
+
+@pytest.mark.parametrize("also_series", [False, True])
+def test_a_study_of_its_own_for_each_file_is_one_volume(tmp_path, drawn, backend, also_series):
+    """With one SeriesInstanceUID a single slice of them was taken: "1 of 1 images of the series are used"."""
+    flair = drawn[0]
+    folder = write_series(flair, tmp_path / "s", "siemens", change=lambda data, k: new_study(data, k, also_series))
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.array, flair.array)
+    assert codes(volume.warnings) == ["series-uids-differ"]
+    assert "16 different StudyInstanceUIDs" in volume.warnings[0]
+    assert "16 of 16 images of the series are used." in volume.information
+    if backend == "pydicom":
+        with pytest.raises(errors.UnsupportedImageError, match="StudyInstanceUIDs") as caught:
+            read_flair(folder).source.headers()
+        assert caught.value.code == "dicom-series-broken-up"
+
+
+@pytest.mark.parametrize("also_series", [False, True])
+@pytest.mark.parametrize("missing", [range(4, 5), range(5, 16)], ids=["one slice missing", "five slices only"])
+def test_single_slices_of_several_studies_that_are_no_volume_are_refused(tmp_path, flair, also_series, missing):
+    """They may be of several patients; none of them is taken for the whole."""
+    folder = write_series(flair, tmp_path / "s", "siemens", change=lambda data, k: new_study(data, k, also_series))
+    by_height = sorted(folder.iterdir(), key=lambda path: pydicom.dcmread(path).ImagePositionPatient[2])
+    for n in missing:
+        by_height[n].unlink()
+    with pytest.raises(errors.UnsupportedImageError) as caught:
+        read_flair(folder)
+    assert caught.value.code == "several-studies"
+    assert f"FLAIRs of {16 - len(missing)} studies" in caught.value.message
+    assert caught.value.message.count("dark-fluid") == 1
+
+
+def test_halves_of_a_head_from_two_studies_stay_apart(tmp_path, flair):
+    """A second examination of a patient can continue the slices of the first."""
+    folder = write_series(flair, tmp_path / "s", "siemens", change=lambda data, k: new_study(data, k // 8, True))
+    assert [s.files for s in list_series(folder)[0]] == [8, 8]
+    with pytest.raises(errors.UnsupportedImageError) as caught:
+        read_flair(folder)
+    assert caught.value.code == "several-studies"
+
+
 @pytest.mark.parametrize(
     ("keyword", "value"), [("SeriesNumber", 9), ("InversionTime", "1900"), ("SeriesDescription", "t2_flair_repeat")]
 )

@@ -200,6 +200,25 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
         ("OSError: [Errno 28] No space left on device", "disk is full", "500 MB"),
         ("PermissionError: [WinError 5] Access is denied: 'C:\\\\Slicer'", "not writable", "Close other Slicer"),
         ("ERROR: ResolutionImpossible: conflicting dependencies", "No version", "5.12"),
+        # What pip 24 printed against servers that behave so.
+        ("InvalidSchema: Missing dependencies for SOCKS support.", "address is not valid", "http://proxy:port"),
+        ("InvalidProxyURL: Please check proxy URL. It is malformed", "address is not valid", "http://proxy:port"),
+        (
+            "after connection broken by 'ProtocolError('Connection aborted.', InvalidURL(\"URL can't contain control "
+            "characters. 'my proxy'\"))' (from versions: none) ERROR: No matching distribution found",
+            "address is not valid",
+            "without spaces",
+        ),
+        (
+            "after connection broken by 'ProtocolError('Connection aborted.', ConnectionResetError(104, 'Connection "
+            "reset by peer'))' (from versions: none) ERROR: No matching distribution found",
+            "no connection",
+            "HTTPS_PROXY",
+        ),
+        ("(from versions: none) ERROR: No matching distribution found for x", "did not offer", "PIP_INDEX_URL"),
+        ("(from versions: 1.0, 1.1) ERROR: No matching distribution found for x>=9", "No version", "5.12"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE", "altered", "--find-links"),
+        ("User for mirror: EOFError: EOF when reading a line", "user name and a password", "PIP_INDEX_URL"),
         ("something else", "could not be installed", "error log"),
     ],
 )

@@ -7,6 +7,7 @@ One series is judged by :mod:`flairseg.image.flair_selection`, its voxels by
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -284,7 +285,7 @@ def _named(listing: Sequence[Listed], wanted: str) -> tuple[Listed, str]:
     hits = [e for e in listing if wanted in (*e.series.uids, str(e.series.number))]
     if not hits:
         raise NoFlairError(f"There is no series {wanted!r} here: {_enumerated(listing)}.", "Name one of these.")
-    if len({e.series.uid for e in hits}) > 1:
+    if len({e.series.identity for e in hits}) > 1:
         raise NoFlairError(
             f"Several series have the number {wanted}.", "Name its SeriesInstanceUID, or give the folder of one study."
         )
@@ -294,7 +295,7 @@ def _named(listing: Sequence[Listed], wanted: str) -> tuple[Listed, str]:
 
 def _choose(listing: list[Listed], folder: Path, by_look: bool, reporter: Reporter) -> tuple[Listed, str]:
     """The stack to read and the reason; ``listing`` gets what the looks saw."""
-    if len({e.series.uid for e in listing}) == 1:
+    if len({e.series.identity for e in listing}) == 1:
         only = _only(listing)
         if only is not None:
             return only, f"{_upper(only.title)} was taken because it is the only one."
@@ -467,7 +468,7 @@ def _nothing(folder: Path, other: Scan) -> FlairSegError:
 
 
 def _none(listing: Sequence[Listed], folder: Path) -> NoFlairError:
-    files: dict[str, int] = {e.series.uid: e.series.files for e in listing}
+    files = {e.series.identity: e.series.files for e in listing}
     counts = ", ".join(str(n) for n in sorted(files.values(), reverse=True)[:LISTED])
     return NoFlairError(
         f"The folder {stem_of(folder)} holds {len(files)} DICOM series ({counts} files), and nothing says that one "
@@ -478,9 +479,10 @@ def _none(listing: Sequence[Listed], folder: Path) -> NoFlairError:
 
 
 def _enumerated(listing: Sequence[Listed]) -> str:
-    shown = [f"{e.title}: {e.remark.rstrip('.')}" for e in listing[:LISTED]]
-    more = len(listing) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+    lines = Counter(f"{e.title}: {e.remark.rstrip('.')}" for e in listing)
+    shown = [line if count == 1 else f"{line} ({count} times)" for line, count in lines.items()]
+    more = sum(list(lines.values())[LISTED:])
+    return "; ".join(shown[:LISTED]) + (f"; and {more} more" if more else "")
 
 
 def _upper(text: str) -> str:

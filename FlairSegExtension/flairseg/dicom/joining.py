@@ -1,4 +1,4 @@
-"""One series under several SeriesInstanceUIDs: what an anonymiser, or an export of slabs, broke up is put together."""
+"""One series under several UIDs of series or study: what an anonymiser, or an export of slabs, broke up is joined."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..errors import CaseWarning
+from ..image.flair_selection import FEW_SLICES
 from .scan import TELLING, Image
 from .stack import distances, is_regular, mean_orientation, repeats
 
 
 def joined(groups: Iterable[list[Image]]) -> list[list[Image]]:
-    """Groups of images of one SeriesInstanceUID each, those put together that are parts of one volume.
+    """Groups of images of one study and series each, those put together that are parts of one volume.
 
-    Parts are classic images of one study, one SeriesNumber and one acquisition that differ in nothing but their places:
-    together they are evenly spaced slices, or each is a single slice at a place of its own.
+    Parts are classic images of one SeriesNumber and one acquisition that differ in nothing but their places. Of one
+    study, they are together evenly spaced slices, or each is a single slice at a place of its own. Of several studies,
+    which may be of several patients, each is a single slice, and together they are six or more, evenly spaced.
 
     Parameters
     ----------
@@ -29,28 +31,43 @@ def joined(groups: Iterable[list[Image]]) -> list[list[Image]]:
     alike: dict[object, list[list[Image]]] = {}
     for n, members in enumerate(groups):
         alike.setdefault(_acquisition(members) or n, []).append(members)
-    out: list[list[Image]] = []
-    for parts in alike.values():
-        whole = [image for part in parts for image in part]
-        out += [whole] if len(parts) > 1 and _one_volume(parts, whole) else parts
-    return out
+    return [group for parts in alike.values() for group in _joined(parts)]
+
+
+def _joined(parts: list[list[Image]]) -> list[list[Image]]:
+    """Parts of one acquisition: all as one, or those of each study, or as they are."""
+    whole = [image for part in parts for image in part]
+    studies: dict[str, list[list[Image]]] = {}
+    for part in parts:
+        studies.setdefault(part[0].study_uid, []).append(part)
+    if len(studies) == 1:
+        return [whole] if len(parts) > 1 and _one_volume(parts, whole) else parts
+    if len(studies) == len(whole) >= FEW_SLICES and is_regular(*_places(whole)):
+        return [whole]
+    return [group for own in studies.values() for group in _joined(own)]
 
 
 def joined_warning(images: Sequence[Image]) -> CaseWarning | None:
-    """Remark that images have several SeriesInstanceUIDs; None where they have one."""
-    count = len(uids_of(images))
-    if count < 2:
+    """Remark that images have several UIDs of series or study; None where they have one of each."""
+    count, studies = len(uids_of(images)), studies_of(images)
+    if max(count, studies) < 2:
         return None
+    what = f"{studies} different StudyInstanceUIDs" if studies > 1 else f"{count} different SeriesInstanceUIDs"
     text = (
-        f"The {len(images)} images of the series have {count} different SeriesInstanceUIDs although they form one "
-        "volume: all were used, but no DICOM object can refer to them."
+        f"The {len(images)} images of the series have {what} although they form one volume: all were used, but no "
+        "DICOM object can refer to them."
     )
-    return CaseWarning(text, "series-uids-differ", used=len(images), uids=count)
+    return CaseWarning(text, "series-uids-differ", used=len(images), uids=max(count, studies))
 
 
 def uids_of(images: Iterable[Image]) -> tuple[str, ...]:
     """SeriesInstanceUIDs of images, each once."""
     return tuple(dict.fromkeys(image.series_uid for image in images))
+
+
+def studies_of(images: Iterable[Image]) -> int:
+    """Number of StudyInstanceUIDs of images."""
+    return len({image.study_uid for image in images})
 
 
 def _acquisition(members: Sequence[Image]) -> tuple[object, ...] | None:
@@ -63,7 +80,7 @@ def _acquisition(members: Sequence[Image]) -> tuple[object, ...] | None:
             return None
         keys.add(
             (
-                image.study_uid, image.series_number, tuple(image.header.get(name, "") for name in TELLING),
+                image.series_number, tuple(image.header.get(name, "") for name in TELLING),
                 frame.shape, _rounded(frame.spacing), _rounded(frame.orientation), frame.echo_time, frame.b_value,
                 frame.traits[0],
             )
@@ -71,9 +88,14 @@ def _acquisition(members: Sequence[Image]) -> tuple[object, ...] | None:
     return keys.pop() if len(keys) == 1 else None
 
 
-def _one_volume(parts: Sequence[Sequence[Image]], whole: Sequence[Image]) -> bool:
+def _places(whole: Sequence[Image]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (n, 3) and the mean orientation (6,) of images that have both."""
     positions = np.array([image.frames[0].position for image in whole])
-    orientation = mean_orientation(np.array([image.frames[0].orientation for image in whole]))
+    return positions, mean_orientation(np.array([image.frames[0].orientation for image in whole]))
+
+
+def _one_volume(parts: Sequence[Sequence[Image]], whole: Sequence[Image]) -> bool:
+    positions, orientation = _places(whole)
     if is_regular(positions, orientation):
         return True
     return max(map(len, parts)) == 1 and not repeats(distances(positions, orientation))

@@ -133,7 +133,7 @@ def _case_of(folder: str | Path, found: FoundFlair) -> str:
 def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
     """The volume with the reason for the choice, and doubts from its headers."""
     warnings, information = list(volume.warnings), list(volume.information)
-    if len({entry.series.uid for entry in found.listing}) > 1:
+    if len({entry.series.identity for entry in found.listing}) > 1:
         information.insert(0, CaseWarning(found.reason, "series-chosen"))
     doubts = next(e.verdict.doubts for e in found.listing if e.taken)
     modality = found.series.modality

@@ -15,7 +15,7 @@ from ..image import flair_selection as proposal
 from ..image.checks import MAXIMUM_VOXELS
 from ..image.geometry import directions_of, spacing_of
 from .copies import without_copies
-from .joining import joined, joined_warning, uids_of
+from .joining import joined, joined_warning, studies_of, uids_of
 from .placing import affine_of, place
 from .scan import TRAITS, Frame, Image, Scan, scan
 from .splitting import SLAB_TRAITS, split
@@ -99,6 +99,8 @@ class Series:
         Files that repeat an instance and were left out.
     uids : tuple of str
         All SeriesInstanceUIDs of its images: one, unless a series was broken up.
+    studies : int
+        Number of their StudyInstanceUIDs: likewise.
     """
 
     number: int | None
@@ -111,6 +113,12 @@ class Series:
     stacks: tuple[Stack, ...]
     copies: int = 0
     uids: tuple[str, ...] = ()
+    studies: int = 1
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """UIDs of study and series: some anonymisers leave the latter and give each file a study of its own."""
+        return self.study_uid, self.uid
 
     @property
     def title(self) -> str:
@@ -175,6 +183,7 @@ def _series(images: list[Image]) -> Series:
         tuple(stacks),
         files - len(images),
         uids_of(images),
+        studies_of(images),
     )
 
 

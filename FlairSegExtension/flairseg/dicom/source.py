@@ -58,7 +58,7 @@ class Source:
     placed : bool
         Whether the headers give slice positions.
     joined : bool
-        Whether its images have different SeriesInstanceUIDs.
+        Whether its images have different UIDs of series or study.
     """
 
     frames: tuple[Frame, ...]
@@ -75,7 +75,7 @@ class Source:
         """The source of one stack of a series."""
         return cls(
             stack.frames, stack.ijk_to_ras, series.study_uid, series.uid, series.frame_of_reference_uid, series.title,
-            stack.placed, len(series.uids) > 1,
+            stack.placed, len(series.uids) > 1 or series.studies > 1,
         )  # fmt: skip
 
     @property
@@ -117,7 +117,8 @@ class Source:
             )
         if self.joined:
             raise UnsupportedImageError(
-                f"The slices of {self.title} have different SeriesInstanceUIDs: no DICOM object can refer to them.",
+                f"The slices of {self.title} have different SeriesInstanceUIDs or StudyInstanceUIDs: no DICOM object "
+                "can refer to them.",
                 "Write no DICOM, or take the series from the PACS again.",
                 code="dicom-series-broken-up",
             )

@@ -58,7 +58,7 @@ WARNINGS: dict[str, WarningCode] = {
     "fewer-images-than-announced": WarningCode("The headers state more images than are present."),
     "uid-shared": WarningCode("Different slices share one SOPInstanceUID."),
     "text-in-pixels": WarningCode("Text is burned into the pixels; pictures may show a name, under pseudonyms, too."),
-    "series-uids-differ": WarningCode("Slices of one volume have different SeriesInstanceUIDs; they were joined."),
+    "series-uids-differ": WarningCode("Slices of one volume have different UIDs of series or study; they were joined."),
     # Reading: voxels
     "voxels-not-finite": WarningCode("Voxels that are NaN or infinite were set to 0."),
     "intensities-shifted": WarningCode("The background was not at 0 (z-scored or shifted); its level was subtracted."),
