@@ -1,6 +1,7 @@
 """What comes after a segmentation, step by step: a process that the benchmark measures, and what each step works on.
 
-``python steps.py inputs FOLDER STEP...``  writes phantoms, and what else the steps need; prints ``{}`` and ends.
+``python steps.py inputs FOLDER STEP...``  writes phantoms, and what else the steps need; prints paths of the grids of
+                                           ``segment``, where that is one of them, and ends.
 ``python steps.py STEP FOLDER``            answers ``{}`` with ``{"seconds": {part: seconds}}`` of one whole round.
 
 Inputs are made in a process of their own, so that the peak memory of a step is the step's.
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker import EXTENT_MM, GRIDS, THREADS, answer, requests
+from heads import on_grid, scan, write_grids
+from worker import THREADS, answer, requests
 
 ROOT = Path(__file__).resolve().parents[2]
 #: (slices, rows, columns) and mm along columns, rows and slices of the studies of a pair.
@@ -25,7 +27,7 @@ PAIR_SHAPE, PAIR_MM = (48, 224, 192), (1.0, 1.0, 3.0)
 #: How the head lies in the studies of a pair, degrees.
 PAIR_TILTS = (4.0, -3.0)
 #: Heads that are evaluated, and the methods whose masks of them are compared with the truth.
-EVALUATED, METHODS = 3, ("model", "shifted")
+EVALUATED, METHODS = 2, ("model", "shifted")
 #: Ids under which the default model is compared with itself: the time per model is that of the default.
 COMPARED = ("bench-first-v1.0", "bench-second-v1.0")
 
@@ -51,19 +53,15 @@ class Clock:
 
 def inputs(folder: str, *steps: str) -> None:
     """Write the phantoms of the steps that are asked for."""
+    paths: dict[str, str] = {}
     for step in steps:
         place = Path(folder) / step
         place.mkdir(exist_ok=True)
-        _INPUTS[step](place)
-    answer()
-
-
-def _scan(grid: str, seed: int = 0):
-    """A phantom on a grid of the benchmark."""
-    from flairseg.phantom import make_phantom
-
-    spacing = [extent / size for extent, size in zip(EXTENT_MM, reversed(GRIDS[grid]), strict=True)]
-    return make_phantom(seed, GRIDS[grid], spacing)
+        if step == "segment":
+            paths = write_grids(place)
+        else:
+            _INPUTS[step](place)
+    answer(**paths)
 
 
 def _write(path: Path, phantom) -> None:
@@ -81,21 +79,19 @@ def _truth(path: Path) -> Path:
 
 
 def _pair_inputs(folder: Path) -> None:
-    from flairseg.phantom import Scan, make_phantom
-
     for n, tilt in enumerate(PAIR_TILTS, start=1):
-        _write(folder / f"flair{n}.nii.gz", make_phantom(0, PAIR_SHAPE, PAIR_MM, scan=Scan(tilt_deg=tilt)))
+        _write(folder / f"flair{n}.nii.gz", scan(PAIR_SHAPE, PAIR_MM, 0, tilt))
 
 
 def _thin_inputs(folder: Path) -> None:
-    _write(folder / "flair1.nii.gz", _scan("200 x 256 x 256"))
+    _write(folder / "flair1.nii.gz", on_grid("200 x 256 x 256"))
 
 
 def _report_inputs(folder: Path) -> None:
     from flairseg import segment, write_segmentation
 
     flair = folder / "flair.nii.gz"
-    _write(flair, _scan("20 x 256 x 256"))
+    _write(flair, on_grid("20 x 256 x 256"))
     write_segmentation(segment(flair, device="cpu", regions=True), folder)
 
 
@@ -107,7 +103,7 @@ def _dicom_inputs(folder: Path) -> None:
 
     from Testing.core.dicom_series import Study, write_localizer, write_series
 
-    phantom, study = _scan("200 x 256 x 256"), Study()
+    phantom, study = on_grid("200 x 256 x 256"), Study()
     volume = phantom.volume
     write_localizer(volume, folder / "study" / "1", "siemens", study)
     few = Volume(np.ascontiguousarray(volume.array[80:120]), volume.ijk_to_ras)
@@ -124,7 +120,7 @@ def _evaluate_inputs(folder: Path) -> None:
     rows = ["case,method,prediction,reference,probabilities,image"]
     for seed in range(EVALUATED):
         flair = folder / f"head{seed}_flair.nii.gz"
-        _write(flair, _scan("20 x 256 x 256", seed))
+        _write(flair, on_grid("20 x 256 x 256", seed))
         write_segmentation(segment(flair, device="cpu"), folder, f"head{seed}", probabilities=True)
         truth = sitk.ReadImage(str(_truth(flair)))
         moved = sitk.GetImageFromArray(np.roll(sitk.GetArrayFromImage(truth), 1, axis=1))
@@ -140,7 +136,7 @@ def _evaluate_inputs(folder: Path) -> None:
 def _compare_inputs(folder: Path) -> None:
     from flairseg.models import find_model
 
-    _write(folder / "flair.nii.gz", _scan("20 x 256 x 256"))
+    _write(folder / "flair.nii.gz", on_grid("20 x 256 x 256"))
     card = find_model()
     for name in COMPARED:
         shutil.copytree(card.path.parent, folder / name)

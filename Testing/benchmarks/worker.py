@@ -1,9 +1,13 @@
 """A process that the benchmark measures. It answers one JSON line for each JSON line that it reads.
 
-``python worker.py inputs FOLDER``  writes the FLAIR phantom on the grids of the benchmark, prints their paths, ends.
+``python worker.py inputs FOLDER [GRID...]``  writes the FLAIR phantom on grids of the benchmark (default: all), prints
+                                    their paths, ends.
 ``python worker.py reference FILE`` answers ``{"slices": n}`` with the seconds that n slices take.
 ``python worker.py ours``           answers ``{"input", "output", "device", "regions"}`` with the seconds of a case; of
                                     which version is said by PYTHONPATH, and told back as ``package``.
+``python worker.py result FILE FOLDER``  segments a file with regions, keeps labels, probabilities and regions in the
+                                    folder, prints processor seconds and peak memory, ends.
+``python worker.py providers``      prints what onnxruntime can compute on here.
 ``python worker.py compare A B``    prints in how many voxels two label maps differ.
 """
 
@@ -17,16 +21,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-#: Name -> (slices, rows, columns). The same head on every grid.
-GRIDS = {
-    "20 x 256 x 256": (20, 256, 256),
-    "200 x 256 x 256": (200, 256, 256),
-    "20 x 512 x 512": (20, 512, 512),
-    # Isotropic: 1 mm.
-    "136 x 230 x 230": (136, 230, 230),
-}
-#: Of every grid along columns, rows and slices.
-EXTENT_MM = (230.4, 230.4, 136.0)
+from heads import write_grids
+
 THREADS = 2
 
 
@@ -41,19 +37,9 @@ def answer(**values: object) -> None:
     print(json.dumps(values), flush=True)
 
 
-def inputs(folder: str) -> None:
-    """Scan the head of seed 0 on every grid of :data:`GRIDS`."""
-    import SimpleITK as sitk
-    from flairseg.image.volume import volume_to_sitk
-    from flairseg.phantom import make_phantom
-
-    paths = {}
-    for name, shape in GRIDS.items():
-        spacing = [extent / size for extent, size in zip(EXTENT_MM, reversed(shape), strict=True)]
-        path = Path(folder) / f"flair_{'x'.join(map(str, shape))}.nii.gz"
-        sitk.WriteImage(volume_to_sitk(make_phantom(shape=shape, spacing_mm=spacing).volume), str(path))
-        paths[name] = str(path)
-    answer(**paths)
+def inputs(folder: str, *names: str) -> None:
+    """Scan the head of seed 0 on grids of :data:`heads.GRIDS`, by default on all of them."""
+    answer(**write_grids(Path(folder), names))
 
 
 def reference(path: str) -> None:
@@ -104,6 +90,38 @@ def ours() -> None:
         )
 
 
+def result(path: str, folder: str) -> None:
+    """Keep what a version makes of a file: arrays as ``.npy``, the table of lesions and all warnings as JSON."""
+    import resource
+
+    import flairseg
+    import numpy as np
+    from flairseg import segment
+    from flairseg.segmentation.memory import limit_heap
+
+    limit_heap()
+    began = time.process_time()
+    found = segment(path, device="cpu", regions=True)
+    used = time.process_time() - began
+    # Kilobytes on Linux, bytes on macOS.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * (1024 if sys.platform == "darwin" else 1))
+    place = Path(folder)
+    np.save(place / "labels.npy", found.labels)
+    np.save(place / "probabilities.npy", found.probabilities)
+    np.save(place / "regions.npy", found.regions.codes)
+    np.save(place / "lateral.npy", found.regions.lateral)
+    said = {"lesions": found.lesions(), "warnings": [str(one) for one in found.warnings]}
+    (place / "lesions.json").write_text(json.dumps(said), encoding="utf-8")
+    answer(cpu_seconds=used, peak_mb=peak, package=str(Path(flairseg.__file__).parent))
+
+
+def providers() -> None:
+    """Print what onnxruntime can compute on here."""
+    import onnxruntime
+
+    answer(providers=onnxruntime.get_available_providers())
+
+
 def compare(first: str, second: str) -> None:
     """Print in how many voxels two label maps differ, and in how many either has something."""
     import SimpleITK as sitk
@@ -114,4 +132,5 @@ def compare(first: str, second: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
-    {"inputs": inputs, "reference": reference, "ours": ours, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    modes = (inputs, reference, ours, result, providers, compare)
+    {mode.__name__: mode for mode in modes}[sys.argv[1]](*sys.argv[2:])

@@ -10,11 +10,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from flairseg.errors import InvalidGeometryError, UnreadableImageError, UnsupportedImageError
 from flairseg.files import nifti
 from flairseg.image.checks import check_grid, check_volume
 from flairseg.image.volume import Volume
-from flairseg.io.reader import read_components
+from flairseg.io import reader
+from flairseg.io.reader import read_components, read_volume
 from scipy.spatial.transform import Rotation
 
 
@@ -165,3 +167,86 @@ def test_axes_are_at_right_angles_within_a_hundredth(cosine, sheared):
         assert error.value.code == "sheared-axes"
     else:
         check_grid(affine)
+
+
+def numbers(kind: str, count: int) -> np.ndarray:
+    """Numbers of a type (as NumPy calls it), its extremes and, of floating point, what is no number among them."""
+    rng = np.random.default_rng(1)
+    if kind[1] == "f":
+        out = rng.normal(0, 1e3, count).astype(kind)
+        out[[3, 70, 71]] = [np.nan, np.inf, -np.inf]
+        # Beyond what float32 holds.
+        out[100] = 1e300 if kind.endswith("8") else 3e38
+        return out
+    limits = np.iinfo(kind)
+    out = rng.integers(limits.min, limits.max, count, dtype=kind[1:], endpoint=True).astype(kind)
+    out[[0, -1]] = limits.min, limits.max
+    return out
+
+
+@pytest.mark.parametrize(
+    "kind", [f"{order}{kind}" for order in "<>" for kind in ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"]]
+)
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_voxels_are_kept_while_the_file_is_checked(tmp_path, monkeypatch, kind, name):
+    """They are those that ITK reads, and ITK reads none of them."""
+    shape = (17, 18, 5)
+    array = numbers(kind, 17 * 18 * 5).reshape(shape, order="F")
+    image = nib.Nifti1Image(array, np.diag([2.0, 2.0, 4.0, 1.0]), nib.Nifti1Header(endianness=kind[0]))
+    image.set_data_dtype(kind)
+    path = tmp_path / name
+    nib.save(image, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_itk_agrees", lambda path, header: False)
+        by_itk = read_volume(path)
+    monkeypatch.setattr(nifti, "_CHUNK", 64)
+    header, voxels = nifti.read_header_and_voxels(path)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(voxels, array.T.astype(np.float32))
+    assert header.plain_type == np.dtype(kind)
+    assert voxels.dtype == np.float32
+    monkeypatch.setattr(sitk, "ReadImage", None)
+    read = read_volume(path)
+    np.testing.assert_array_equal(read.array, by_itk.array)
+    assert read.warnings == by_itk.warnings
+    assert bool(read.warnings) is (kind[1] == "f")
+    np.testing.assert_array_equal(read.ijk_to_ras, by_itk.ijk_to_ras)
+    assert (read.name, read.nifti, read.array.dtype) == (by_itk.name, by_itk.nifti, by_itk.array.dtype)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "shape"),
+    [
+        ({"scl_slope": 2.0}, "<i2", (17, 18, 5)),
+        ({"scl_slope": 1.0, "scl_inter": -4.0}, "<i2", (17, 18, 5)),
+        ({"scl_slope": 0.0, "scl_inter": 3.0}, "<i2", (17, 18, 5)),
+        ({"scl_slope": float("nan")}, "<i2", (17, 18, 5)),
+        ({}, "<i8", (17, 18, 5)),
+        ({}, "<i2", (17, 18)),
+        ({}, "<i2", (17, 18, 5, 1)),
+    ],
+)
+def test_other_voxels_are_left_to_itk(tmp_path, fields, kind, shape):
+    path = tmp_path / "a.nii"
+    array = np.random.default_rng(0).integers(-300, 3000, shape).astype(kind)
+    nib.save(nib.Nifti1Image(array, np.diag([2.0, 2.0, 4.0, 1.0]), dtype=kind), path)
+    raw = bytearray(path.read_bytes())
+    for name, value in fields.items():
+        struct.pack_into("<f", raw, {"scl_slope": 112, "scl_inter": 116}[name], value)
+    path.write_bytes(raw)
+    assert nifti.read_header_and_voxels(path)[1] is None
+    expected = array.astype(np.float32).T.reshape(array.T.shape[-3:] if array.ndim > 2 else (1, *array.T.shape))
+    slope = fields.get("scl_slope", 1.0)
+    if slope in (1.0, 2.0):
+        expected = expected * np.float32(slope) + np.float32(fields.get("scl_inter", 0.0))
+        np.testing.assert_array_equal(read_volume(path).array, expected)
+
+
+def test_a_header_that_announces_too_much_takes_no_memory(tmp_path):
+    """Room for the voxels is not taken before the file is known to be able to hold them."""
+    path = save(tmp_path / "a.nii.gz", np.full((5, 6, 7), 200, np.int16))
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<3h", raw, 42, 32767, 32767, 32767)
+    path.write_bytes(gzip.compress(bytes(raw)))
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        nifti.read_header_and_voxels(path)

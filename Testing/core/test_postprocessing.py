@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from flairseg.labels import LESION, VENTRICLES
 from flairseg.models.card import PipelineConfig
+from flairseg.segmentation import postprocessing
 from flairseg.segmentation.postprocessing import (
     clean_labels,
     drop_outside_brain,
@@ -200,6 +201,22 @@ def test_a_card_that_asks_for_nothing_gets_nothing():
 def test_nothing_stays_nothing():
     empty = np.zeros((3, 20, 20), np.uint8)
     assert not clean_labels(empty, None, MM, PipelineConfig(smooth_edges=True)).any()
+
+
+def test_what_is_all_near_the_brain_is_not_numbered(monkeypatch):
+    """The last rows and columns are no whole steps of the coarse mask."""
+    brain, labels = np.zeros((3, 43, 41), bool), np.zeros((3, 43, 41), np.uint8)
+    brain[:, 20:, 20:] = True
+    labels[1, 12:, 12:] = LESION
+    far = labels.copy()
+    far[0, 2, 40] = LESION
+    without = drop_outside_brain(far, brain, (6.0, 1.0, 1.0), 10.0)
+    np.testing.assert_array_equal(without, labels)
+    with monkeypatch.context() as patch:
+        patch.setattr(postprocessing.ndimage, "label", None)
+        np.testing.assert_array_equal(drop_outside_brain(labels, brain, (6.0, 1.0, 1.0), 10.0), labels)
+        with pytest.raises(TypeError):
+            drop_outside_brain(far, brain, (6.0, 1.0, 1.0), 10.0)
 
 
 def test_outside_brain_only_components_far_from_the_mask_are_dropped():

@@ -150,9 +150,11 @@ class RelativeImage:
     volume : Volume
     labels : ndarray of uint8, shape (K, J, I)
     brain : ndarray of bool, shape (K, J, I), or PackedMask
+    level : float, optional
+        Median of unlabelled brain, where it is known.
     """
 
-    def __init__(self, volume: Volume, labels: np.ndarray, brain: Mask) -> None:
+    def __init__(self, volume: Volume, labels: np.ndarray, brain: Mask, level: float | None = None) -> None:
         self._array, self._labels = volume.array, labels
         self._low = min(0.0, float(np.percentile(volume.array[:, ::4, ::4], 1)))
 
@@ -160,7 +162,7 @@ class RelativeImage:
             parts = zip(volume.array, labels, brain, strict=True)
             return (part[inside & (own == BACKGROUND)] for part, own, inside in parts)
 
-        median = median_of(healthy)
+        median = median_of(healthy) if level is None else level
         level = float(volume.array.max()) if median is None else median
         self._factor = np.float32(1 / max(level - self._low, 1e-6))
 

@@ -16,6 +16,7 @@ from scipy import ndimage
 from ..errors import CaseWarning
 from ..image.footing import footed
 from ..image.geometry import spacing_of, triple
+from ..image.packed_mask import PlaneMask
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..labels import BACKGROUND
@@ -54,6 +55,7 @@ def find_regions(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
     is_footed: bool = False,
+    mask: PlaneMask | None = None,
 ) -> RegionMap:
     """Find the anatomy needed for the regions of lesions: once per case, independent of later edits.
 
@@ -68,6 +70,8 @@ def find_regions(
     cancel : CancelToken or callable, optional
     is_footed : bool
         Whether the intensities are known to be on the common footing (:mod:`flairseg.image.footing`).
+    mask : PlaneMask, optional
+        Rough brain mask of this volume, if it is known: used where it is of the plane in which its slices are thick.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def find_regions(
         raise ValueError(f"labels {labels.shape} do not fit the volume {volume.array.shape}")
     report = Reporter(progress, cancel)
     with report.stage("regions", 0.0, 1.0):
-        return _find(volume if is_footed else footed(volume), labels, report.update)
+        return _find(volume if is_footed else footed(volume), labels, report.update, mask)
 
 
 def prepare_atlas() -> None:
@@ -97,7 +101,9 @@ def prepare_atlas() -> None:
     lateral_side(atlas)
 
 
-def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> RegionMap:
+def _find(
+    volume: Volume, labels: np.ndarray, step: Callable[[float], None], mask: PlaneMask | None = None
+) -> RegionMap:
     if min(volume.array.shape) < 2:
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"Regions cannot be found in a single slice. {_ADVICE}"
@@ -109,14 +115,16 @@ def _find(volume: Volume, labels: np.ndarray, step: Callable[[float], None]) -> 
     if abs(own_labels.strides[-1]) > 1:
         # Slices across memory would be read slowly, and more than once.
         own_labels = np.ascontiguousarray(own_labels)
-    brain = packed_brain_mask(scan.array, stack.spacing)
+    if mask is None or mask.plane != stack.plane:
+        mask = PlaneMask(stack.plane, packed_brain_mask(scan.array, stack.spacing))
+    brain = mask.mask
     if not brain.any():
         return RegionMap.nothing(
             labels.shape, volume.ijk_to_ras, f"No brain was found to register the atlas to. {_ADVICE}"
         )
     step(0.1)
     atlas = load_atlas()
-    image = RelativeImage(scan, own_labels, brain)
+    image = RelativeImage(scan, own_labels, brain, mask.level)
     alignment, fit = align(scan, own_labels, brain, atlas, lambda done: step(0.1 + 0.6 * done), image)
     doubt = doubts(fit)
     if doubt:

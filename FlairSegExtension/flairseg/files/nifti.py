@@ -10,6 +10,7 @@ Format: https://nifti.nimh.nih.gov/nifti-1 (nifti1.h).
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from dataclasses import dataclass, replace
@@ -26,6 +27,12 @@ HEADER_BYTES = 348
 _VOX_OFFSET = 352
 _DATATYPES = {np.dtype(np.uint8): (2, 8), np.dtype(np.int16): (4, 16), np.dtype(np.float32): (16, 32)}
 _FLOATS = {16: np.float32, 64: np.float64}
+#: Types of voxels that are read here, by ``datatype``; ITK reads the others.
+_PLAIN: dict[int, type[np.generic]] = {
+    2: np.uint8, 4: np.int16, 8: np.int32, 16: np.float32, 64: np.float64, 256: np.int8, 512: np.uint16, 768: np.uint32
+}  # fmt: skip
+#: Bytes that one byte of a gzip file can become at the most (https://zlib.net/zlib_tech.html).
+_MOST_INFLATED = 1032
 #: Bits of a voxel by ``datatype``.
 _BITS = {2: 8, 4: 16, 8: 32, 16: 32, 32: 64, 64: 64, 128: 24, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64, 1536: 128,
          1792: 128, 2048: 256, 2304: 32}  # fmt: skip
@@ -48,6 +55,8 @@ class NiftiHeader:
         Offset of the voxels, and required length of the file.
     float_type : numpy.dtype or None
         Type of the voxels if they are floating-point numbers.
+    plain_type : numpy.dtype or None
+        Type of the voxels if they are numbers of a common type that the header does not scale.
     not_finite : ndarray of int
         Flat indices, in the file's order, of voxels that are NaN or infinite.
     trailing : bool
@@ -61,6 +70,7 @@ class NiftiHeader:
     float_type: np.dtype | None
     not_finite: np.ndarray
     trailing: bool = False
+    plain_type: np.dtype | None = None
 
 
 def first_bytes(path: Path, count: int) -> bytes:
@@ -98,15 +108,45 @@ def read_header(path: Path) -> NiftiHeader:
     UnsupportedImageError
         If the header announces no voxels.
     """
+    return _read(path, keep=False)[0]
+
+
+def read_header_and_voxels(path: Path) -> tuple[NiftiHeader, np.ndarray | None]:
+    """:func:`read_header`, with the voxels that it passes: nothing is decompressed twice.
+
+    Parameters
+    ----------
+    path : Path
+        ``.nii`` or ``.nii.gz``.
+
+    Returns
+    -------
+    NiftiHeader
+    ndarray of float32, shape (K, J, I), or None
+        Not finite where the file is not. None where the voxels have other than three axes, are scaled by the header or
+        are of a type that is left to ITK.
+
+    Raises
+    ------
+    UnreadableImageError, UnsupportedImageError
+        As for :func:`read_header`.
+    """
+    return _read(path, keep=True)
+
+
+def _read(path: Path, keep: bool) -> tuple[NiftiHeader, np.ndarray | None]:
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     bad: list[np.ndarray] = []
     trailing = False
     try:
         with opener(path, "rb") as stream:
             header = parse_header(stream.read(HEADER_BYTES), path.name)
+            voxels = _room(header, path) if keep else None
             found = HEADER_BYTES + len(stream.read(header.start - HEADER_BYTES))
             while chunk := stream.read(_CHUNK):
                 bad.append(_not_finite(header, chunk, found - header.start))
+                if voxels is not None:
+                    _keep(header, chunk, found - header.start, voxels)
                 trailing = trailing or any(chunk[max(0, header.content_bytes - found) :])
                 found += len(chunk)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -120,7 +160,33 @@ def read_header(path: Path) -> NiftiHeader:
         raise UnreadableImageError(
             f"{path.name} is truncated: {found} of {header.content_bytes} bytes are present.", _COPY_AGAIN
         )
-    return replace(header, not_finite=np.concatenate([header.not_finite, *bad]), trailing=trailing)
+    header = replace(header, not_finite=np.concatenate([header.not_finite, *bad]), trailing=trailing)
+    return header, None if voxels is None else voxels.reshape(header.shape[::-1])
+
+
+def _room(header: NiftiHeader, path: Path) -> np.ndarray | None:
+    """Memory for the voxels of a file, float32, flat; None where they are left to ITK or cannot all be there."""
+    if header.plain_type is None or len(header.shape) != 3:
+        return None
+    if header.content_bytes > _MOST_INFLATED * path.stat().st_size:
+        return None
+    try:
+        return np.empty(math.prod(header.shape), np.float32)
+    except MemoryError:
+        return None
+
+
+def _keep(header: NiftiHeader, chunk: bytes, offset: int, voxels: np.ndarray) -> None:
+    """Copy the voxels in a piece of the data to their place."""
+    if header.plain_type is None:
+        return
+    size = header.plain_type.itemsize
+    first = offset // size
+    target = voxels[first : first + len(chunk) // size]
+    if not target.size:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        target[:] = np.frombuffer(chunk, header.plain_type, count=len(target))
 
 
 def _not_finite(header: NiftiHeader, chunk: bytes, offset: int) -> np.ndarray:
@@ -163,7 +229,14 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     voxels = int(np.prod([int(n) for n in shape], dtype=object))
     start = int(offset) if np.isfinite(offset) and offset >= HEADER_BYTES else _VOX_OFFSET
     float_type = np.dtype(_FLOATS[datatype]).newbyteorder(order) if datatype in _FLOATS else None
-    return NiftiHeader(shape, geometry, start, start + voxels * bits // 8, float_type, np.zeros(0, dtype=np.int64))
+    slope, intercept = struct.unpack(order + "2f", raw[112:120])
+    # ITK takes a slope of 0 for none.
+    plain = datatype in _PLAIN and slope in (0.0, 1.0) and intercept == 0.0
+    plain_type = np.dtype(_PLAIN[datatype]).newbyteorder(order) if plain else None
+    return NiftiHeader(
+        shape, geometry, start, start + voxels * bits // 8, float_type, np.zeros(0, dtype=np.int64),
+        plain_type=plain_type,
+    )  # fmt: skip
 
 
 #: The header's description for files without a kind of their own; see :mod:`flairseg.io.raw_labels`.

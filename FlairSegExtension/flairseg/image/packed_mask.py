@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,3 +52,22 @@ class PackedMask:
     def _unpacked(self, bits: np.ndarray) -> np.ndarray:
         rows, columns = self.shape[1:]
         return np.unpackbits(bits, count=rows * columns).view(bool).reshape(rows, columns)
+
+
+@dataclass(frozen=True)
+class PlaneMask:
+    """A rough brain mask of a volume's slices in one plane.
+
+    Attributes
+    ----------
+    plane : str
+        ``axial``, ``sagittal`` or ``coronal``, of the :class:`~flairseg.image.slice_stack.SliceStack`.
+    mask : PackedMask
+        On the stack's grid.
+    level : float, optional
+        Median intensity of its voxels without labels, where it is known.
+    """
+
+    plane: str
+    mask: PackedMask
+    level: float | None = None

@@ -31,7 +31,7 @@ from ..files.headers import nifti_placement, text_placement
 from ..files.kinds import ENDINGS, ending_of, kind_of, wrong_kind
 from ..files.metaimage import check_whole
 from ..files.names import case_name, is_text, stem_of
-from ..files.nifti import NiftiHeader, first_bytes, read_header
+from ..files.nifti import NiftiHeader, first_bytes, read_header, read_header_and_voxels
 from ..image.checks import EXPORT_AGAIN, RESAMPLE, check_grid, check_volume
 from ..image.volume import Volume, volume_from_sitk
 
@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 
 #: Enough of a file to identify its kind.
 _FIRST_BYTES = 512
+#: What NumPy calls the types of voxels of SimpleITK.
+_NUMPY_TYPES = {
+    "8-bit signed integer": "int8", "8-bit unsigned integer": "uint8", "16-bit signed integer": "int16",
+    "16-bit unsigned integer": "uint16", "32-bit signed integer": "int32", "32-bit unsigned integer": "uint32",
+    "32-bit float": "float32", "64-bit float": "float64",
+}  # fmt: skip
 #: Folders below one without an image that are searched for an example.
 _FOLDERS_LOOKED_AT = 200
 
@@ -275,12 +281,18 @@ def _check_trailing(path: Path, header: NiftiHeader) -> None:
 
 
 def _read_nifti(path: Path) -> Volume:
-    header = read_header(path)
+    header, voxels = read_header_and_voxels(path)
     _check_trailing(path, header)
     if any(n > 1 for n in header.shape[3:]):
         _raise_several(path, header)
     placed = nifti_placement(header, path.name)
     check_grid(placed.ijk_to_ras)
+    if voxels is not None and _itk_agrees(path, header):
+        return Volume(
+            voxels, placed.ijk_to_ras, case_name(path), placed.warnings, nifti=header.geometry,
+            alternatives=placed.alternatives,
+        )  # fmt: skip
+    del voxels
     image = _execute(path)
     if image.GetDimension() > 3:
         image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
@@ -297,6 +309,31 @@ def _read_nifti(path: Path) -> Volume:
         volume = volume.with_array(array)
     warnings = (*volume.warnings, *placed.warnings)
     return replace(volume, nifti=header.geometry, warnings=warnings)
+
+
+def _itk_agrees(path: Path, header: NiftiHeader) -> bool:
+    """Whether ITK, by the header alone, would give the same voxels; its errors where it would refuse the file."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        grid = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+        if reader.GetDimension() == 3:
+            # A negative size is a flip to ITK.
+            grid.SetSpacing([abs(mm) for mm in reader.GetSpacing()])
+            grid.SetDirection(reader.GetDirection())
+    except RuntimeError as error:
+        raise _itk_error(path, error) from error
+    kind = _NUMPY_TYPES.get(sitk.GetPixelIDValueAsString(reader.GetPixelIDValue()))
+    return (
+        reader.GetSize() == header.shape
+        and reader.GetNumberOfComponents() == 1
+        and kind is not None
+        and header.plain_type is not None
+        and np.dtype(kind) == header.plain_type.newbyteorder("=")
+    )
 
 
 def _raise_several(path: Path, header: NiftiHeader) -> None:

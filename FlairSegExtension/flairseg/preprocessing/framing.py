@@ -13,12 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from .resampling import resample
+
 # SciPy before 1.17 warns at each call that the meaning of a vector changed in 2016. Once and for all threads: the
 # context manager for warnings is not safe where slices are worked on side by side.
 warnings.filterwarnings("ignore", "The behavior of affine_transform", UserWarning)
 
 #: Images whose pixels are this close to the frame's are cropped, not resampled: no blur, and faster.
 SNAP = 0.03
+#: Standard deviations at which the Gaussian that smooths before shrinking ends.
+_TRUNCATE = 4.0
 #: Free border around the brain in its frame, pixels.
 BORDER_PX = 8
 
@@ -61,7 +65,7 @@ class Frame:
         fill : float
             Value outside the slice.
         change : callable, optional
-            Filter applied to each slice before, for order 1.
+            Applied to the pixels of each slice before, one by one, for order 1.
 
         Returns
         -------
@@ -70,16 +74,44 @@ class Frame:
         """
         out = np.empty((len(slices), *self.size), dtype=np.float32 if order else slices.dtype)
         for k, image in enumerate(slices):
-            source = image
             if order:
-                source = image.astype(np.float32) if change is None else change(image)
-            if order and self.scale[k].max() > 1.25:
-                # Half the variance of a box as wide as the new pixel: prevents aliasing, preserves small lesions.
-                source = ndimage.gaussian_filter(source, 0.4 * np.sqrt(np.maximum(self.scale[k] ** 2 - 1, 0)))
-            ndimage.affine_transform(
-                source, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=order, cval=fill
-            )
+                out[k] = self._linear(image, k, fill, change)
+            else:
+                ndimage.affine_transform(
+                    image, self.scale[k], self.offset[k], output=out[k], output_shape=self.size, order=0, cval=fill
+                )
         return out
+
+    def _linear(
+        self, image: np.ndarray, index: int, fill: float, change: Callable[[np.ndarray], np.ndarray] | None
+    ) -> np.ndarray:
+        """One slice in its frame: only what the frame shows of it is changed and smoothed."""
+        scale, offset = self.scale[index], self.offset[index]
+        # Half the variance of a box as wide as the new pixel: prevents aliasing, preserves small lesions.
+        sigma = 0.4 * np.sqrt(np.maximum(scale**2 - 1, 0)) if scale.max() > 1.25 else np.zeros(2)
+        reach = (_TRUNCATE * sigma + 0.5).astype(int)
+        # A pixel more on each side: where a sample is between two pixels is computed in another order there.
+        first = np.floor(offset).astype(int) - 1 - reach
+        stop = np.floor(offset + scale * (np.asarray(self.size) - 1)).astype(int) + 3 + reach
+        first, stop = np.maximum(first, 0), np.minimum(stop, image.shape)
+        if (stop <= first).any():
+            return np.full(self.size, fill, np.float32)
+        part = image[first[0] : stop[0], first[1] : stop[1]]
+        part = part.astype(np.float32) if change is None else change(part)
+        if sigma.any():
+            part = ndimage.gaussian_filter(part, sigma, truncate=_TRUNCATE)
+        if (scale == 1).all() and (offset % 1 == 0).all():
+            out = np.full(self.size, fill, np.float32)
+            low = np.maximum(offset, 0).astype(int)
+            high = np.maximum(np.minimum(offset + self.size, image.shape).astype(int), low)
+            source, target = (
+                tuple(slice(int(x), int(y)) for x, y in zip(low - start, high - start, strict=True))
+                for start in (first, offset)
+            )
+            out[target] = part[source]
+            return out
+        rows, columns = (int(n) for n in first)
+        return resample(part, scale, offset, self.size, fill, ((rows, image.shape[0]), (columns, image.shape[1])))
 
     def footprint(self, box: tuple[slice, slice], index: int) -> tuple[slice, slice]:
         """Pixels of slice ``index`` on which a box of its frame (rows, columns) has any influence."""
@@ -125,13 +157,9 @@ class Frame:
             out[box] = framed[first[0] : stop[0], first[1] : stop[1]]
             return out
         inverse = 1.0 / self.scale[index]
-        out[box] = ndimage.affine_transform(
-            np.asarray(framed, dtype=np.float32),
-            inverse,
-            (low - self.offset[index]) * inverse,
-            output_shape=tuple(high - low + 1),
-            order=1,
-            mode="nearest",
+        rows, columns = (int(n) for n in high - low + 1)
+        out[box] = resample(
+            np.asarray(framed, dtype=np.float32), inverse, (low - self.offset[index]) * inverse, (rows, columns)
         )
         return out
 

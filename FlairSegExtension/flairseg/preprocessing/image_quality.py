@@ -17,6 +17,7 @@ from ..image.footing import footed
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from .brain_mask import brain_mask, tissue_threshold
+from .resampling import resample
 
 #: Pixel size at which the figures are measured, mm, and the largest number of slices used.
 WORKING_MM, WORKING_SLICES = 1.5, 32
@@ -226,10 +227,8 @@ def _local_mean(image: np.ndarray, inside: np.ndarray, sigma: list[float]) -> np
     weight, total = (ndimage.gaussian_filter(part, [s / BLOCK for s in sigma]) for part in sums)
     mean = np.maximum(total / np.maximum(weight, 1e-3 * BLOCK**2), 0.1)
     middle = (BLOCK - 1) / 2
-    out: np.ndarray = ndimage.affine_transform(
-        mean, [1 / BLOCK] * 2, [-middle / BLOCK] * 2, output_shape=image.shape, order=1, mode="nearest"
-    )
-    return out
+    rows, columns = image.shape
+    return resample(mean, np.full(2, 1 / BLOCK), np.full(2, -middle / BLOCK), (rows, columns))
 
 
 def _block_sums(image: np.ndarray) -> np.ndarray:

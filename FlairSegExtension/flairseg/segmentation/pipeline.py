@@ -17,7 +17,7 @@ from ..errors import UnusableIntensitiesError
 from ..files.summary_paths import absolute_source
 from ..image.checks import check_volume
 from ..image.footing import footed
-from ..image.packed_mask import PackedMask
+from ..image.packed_mask import PackedMask, PlaneMask
 from ..image.pages import let_go, untouched_zeros
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
@@ -102,12 +102,15 @@ def segment(
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
         adaptation=None if reading.suitability is None else reading.suitability.to_dict(), brain=answer.brain,
     )  # fmt: skip
-    return result.with_regions(progress, cancel, is_footed=True) if regions else result
+    return result.with_regions(progress, cancel, is_footed=True, mask=answer.mask) if regions else result
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A model's result for a volume, on its own grid: labels are cleaned. ``seconds`` are those of the members."""
+    """A model's result for a volume, on its own grid: labels are cleaned. ``seconds`` are those of the members.
+
+    ``brain`` is the coarse mask of :class:`Segmentation`, ``mask`` the whole one, where it is of the image itself.
+    """
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -117,6 +120,7 @@ class _Answer:
     disagreement: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     brain: np.ndarray | None = None
+    mask: PlaneMask | None = None
 
 
 def _run_network(
@@ -151,11 +155,15 @@ def _run_network(
         _refuse_nothing(packed, labels)
         reporter.update(0.5)
         mask = packed[:]
-        doubts = quality.assess(stack, mask, labels, card.classes)
+        level = quality.unlabelled_level(stack, mask, labels)
+        doubts = quality.assess(stack, mask, labels, card.classes, level)
         labels = np.ascontiguousarray(stack.restore(labels))
         probabilities = stack.restore(probabilities)
     warnings = [*doubts, *generator.warnings]
-    return _Answer(labels, probabilities, generator.used, generator.provider, warnings, brain=_coarse(mask))
+    return _Answer(
+        labels, probabilities, generator.used, generator.provider, warnings, brain=_coarse(mask),
+        mask=PlaneMask(stack.plane, packed, level) if config.denoise == "none" else None,
+    )  # fmt: skip
 
 
 def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporter) -> _Answer:
@@ -193,14 +201,15 @@ def _run_members(volume: Volume, card: ModelCard, device: str, reporter: Reporte
         labels = clean_vote(voted, stack, card.pipeline, brain)
         _refuse_nothing(brain, labels)
         reporter.update(0.7)
-        doubts = quality.assess(stack, brain, labels, card.classes)
+        level = quality.unlabelled_level(stack, brain, labels)
+        doubts = quality.assess(stack, brain, labels, card.classes, level)
         labels = np.ascontiguousarray(stack.restore(labels))
     # "auto" may fall back to the CPU for one member only: then the CPU is what the result rests on.
     slowest = next((generator for generator in ran if generator.used == "cpu"), ran[0])
     warnings = [*doubts, *(warning for generator in ran for warning in generator.warnings)]
     return _Answer(
         labels, voted.probabilities, slowest.used, slowest.provider, warnings, voted.disagreement, seconds,
-        _coarse(brain),
+        _coarse(brain), PlaneMask(stack.plane, PackedMask(brain), level),
     )  # fmt: skip
 
 
@@ -331,11 +340,14 @@ def predict(
 
 
 def _copy_rows(part: np.ndarray, kept: np.ndarray) -> None:
-    """Copy slices (n, rows, columns) into zeros, from the first to the last row of each that has anything."""
+    """Copy slices (n, rows, columns) into zeros: of each the box that has anything."""
     for source, target in zip(part, kept, strict=True):
         rows = np.flatnonzero(source.any(axis=1))
         if rows.size:
-            target[rows[0] : rows[-1] + 1] = source[rows[0] : rows[-1] + 1]
+            some = slice(rows[0], rows[-1] + 1)
+            columns = np.flatnonzero(source[some].any(axis=0))
+            box = some, slice(columns[0], columns[-1] + 1)
+            target[box] = source[box]
 
 
 def _answers(batch: np.ndarray, generator: Generator, plane: str) -> np.ndarray:

@@ -149,7 +149,7 @@ def drop_outside_brain(
         return labels
     near = near_brain(brain[:, ::BRAIN_STEP, ::BRAIN_STEP], spacing_mm, margin_mm)
     box = _bounding_box(labels)
-    if box is None:
+    if box is None or _all_near(labels, near):
         return labels
     components, count = ndimage.label(labels[box] != BACKGROUND, structure=CONNECTIVITY_26)
     voxels = np.argwhere(components > 0) + [s.start for s in box]
@@ -159,6 +159,18 @@ def drop_outside_brain(
     out = labels if in_place else labels.copy()
     out[box][looked_up(~keep, components)] = BACKGROUND
     return out
+
+
+def _all_near(labels: np.ndarray, near: np.ndarray) -> bool:
+    """Whether every voxel of the foreground is in a coarse mask of :func:`near_brain`."""
+    _, rows, columns = labels.shape
+    for one, part in zip(labels, near, strict=True):
+        there = one != BACKGROUND
+        if there.any():
+            whole = part.repeat(BRAIN_STEP, axis=0)[:rows].repeat(BRAIN_STEP, axis=1)[:, :columns]
+            if (there > whole).any():
+                return False
+    return True
 
 
 def near_brain(coarse: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:

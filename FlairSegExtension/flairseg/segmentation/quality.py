@@ -18,7 +18,11 @@ IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
 
 
 def assess(
-    stack: SliceStack, mask: np.ndarray, labels: np.ndarray, classes: Sequence[int] = tuple(CLASS_BY_VALUE)
+    stack: SliceStack,
+    mask: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[int] = tuple(CLASS_BY_VALUE),
+    level: float | None = None,
 ) -> list[CaseWarning]:
     """Warnings about an image that does not look like a brain FLAIR, or a result that cannot be right.
 
@@ -32,6 +36,8 @@ def assess(
         The result.
     classes : sequence of int
         Class values that the model knows: what it does not know it cannot have missed.
+    level : float, optional
+        :func:`unlabelled_level` of these, where it is known.
 
     Returns
     -------
@@ -39,7 +45,12 @@ def assess(
         Empty for a plausible FLAIR and result.
     """
     doubts = image_doubts(measure(stack, mask))
-    return doubts + result_doubts(stack, mask, labels, bool(doubts), VENTRICLES in classes)
+    return doubts + result_doubts(stack, mask, labels, bool(doubts), VENTRICLES in classes, level)
+
+
+def unlabelled_level(stack: SliceStack, mask: np.ndarray, labels: np.ndarray) -> float | None:
+    """Median intensity of the brain without labels; None where there is none. Parameters as for :func:`assess`."""
+    return median_of(lambda: _unlabelled(stack.array, labels, mask))
 
 
 def result_doubts(
@@ -48,6 +59,7 @@ def result_doubts(
     labels: np.ndarray,
     image_is_doubtful: bool = False,
     ventricles_are_known: bool = True,
+    level: float | None = None,
 ) -> list[CaseWarning]:
     """Reasons to doubt the result: no ventricles in a whole brain, impossible volumes, bright ventricles."""
     doubts: list[CaseWarning] = []
@@ -68,7 +80,7 @@ def result_doubts(
         text = "No ventricles were found although the image covers a whole brain. Check the result."
         doubts.append(CaseWarning(text, "no-ventricles"))
     elif volumes[VENTRICLES] > 0:
-        brain = median_of(lambda: _unlabelled(stack.array, labels, mask)) or 0.0
+        brain = (unlabelled_level(stack, mask, labels) if level is None else level) or 0.0
         if brain > 0 and float(np.median(stack.array[labels == VENTRICLES])) > 0.9 * brain:
             text = "The segmented ventricles are not darker than the brain, as they are in a FLAIR. Check the result."
             doubts.append(CaseWarning(text, "ventricles-bright"))

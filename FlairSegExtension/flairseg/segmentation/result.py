@@ -25,6 +25,7 @@ from ..progress import STAGES, CancelToken, ProgressCallback, Reporter
 if TYPE_CHECKING:
     from ..anatomy.lesion_table import LesionRow
     from ..anatomy.regions import RegionMap
+    from ..image.packed_mask import PlaneMask
     from ..lesions.components import LesionMap
     from ..models.lesion_confidence import LesionConfidence
 
@@ -253,6 +254,7 @@ class Segmentation:
         progress: ProgressCallback | None = None,
         cancel: CancelToken | Callable[[], bool] | None = None,
         is_footed: bool = False,
+        mask: PlaneMask | None = None,
     ) -> Segmentation:
         """The same with the regions of its lesions found (:func:`flairseg.anatomy.find_regions`).
 
@@ -262,6 +264,7 @@ class Segmentation:
             ``progress(fraction, "regions")``, the fraction being that of the whole case.
         cancel : CancelToken or callable, optional
         is_footed : bool
+        mask : PlaneMask, optional
             As for :func:`flairseg.anatomy.find_regions`.
 
         Returns
@@ -279,7 +282,7 @@ class Segmentation:
         reporter = Reporter(progress, cancel)
         with reporter.stage("regions", STAGES["postprocess"], STAGES["regions"]):
             regions = find_regions(
-                self.volume, self.labels, lambda fraction, _: reporter.update(fraction), is_footed=is_footed
+                self.volume, self.labels, lambda fraction, _: reporter.update(fraction), is_footed=is_footed, mask=mask
             )
         spent = reporter.seconds["regions"]
         seconds = {**self.seconds, "regions": spent, "total": self.seconds.get("total", 0.0) + spent}
