@@ -118,7 +118,8 @@ def bench_section() -> str | None:
             [
                 f"Slicer module, {name}",
                 f"overlay after {row['overlay_seconds']:.2f} s ({row['ratio']:.2f} x command line), longest block "
-                f"{row['longest_block_ms']:.0f} ms, Cancel {row['cancel_seconds']:.2f} s",
+                f"{row['longest_block_ms']:.0f} ms, Cancel {row['cancel_seconds']:.2f} s"
+                + (f", regions {row['regions_seconds']:.2f} s later" if "regions_seconds" in row else ""),
             ]
         )
     where = f"{machine['threads']} threads of {machine['processor']}, Python {machine['python']}"

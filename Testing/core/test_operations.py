@@ -24,7 +24,9 @@ from flairseg.longitudinal.registration import head_mask
 from flairseg.models import find_model
 from flairseg.models.card import ModelCard
 from flairseg.phantom import make_phantom
+from flairseg.preprocessing import framing
 from flairseg.preprocessing.framing import Frame
+from flairseg.preprocessing.resampling import resample
 from flairseg.segmentation.inference import Generator
 from flairseg.segmentation.pipeline import segment
 from flairseg.segmentation.result import Segmentation
@@ -233,20 +235,19 @@ def test_only_lesions_with_two_summits_are_flooded(monkeypatch):
 def test_of_a_class_only_its_surroundings_are_brought_back_from_a_frame(monkeypatch):
     """What a class takes of a frame, not the frame, decides how many pixels of a fine image are interpolated."""
     pixels: Counter[str] = Counter()
-    resample = ndimage.affine_transform
 
-    def counted(image, *arguments, **options):
-        out = resample(image, *arguments, **options)
+    def counted(*arguments):
+        out = resample(*arguments)
         pixels["out"] += out.size
         return out
 
     frame = Frame(np.full((1, 2), 2.2), np.array([[20.0, 30.0]]), (192, 160), (512, 512))
     framed = np.zeros((192, 160), np.float32)
     framed[80:100, 60:75] = np.random.default_rng(0).random((20, 15), np.float32)
-    everywhere = resample(
+    everywhere = ndimage.affine_transform(
         framed, 1 / frame.scale[0], -frame.offset[0] / frame.scale[0], output_shape=frame.grid, order=1
     )
-    monkeypatch.setattr(ndimage, "affine_transform", counted)
+    monkeypatch.setattr(framing, "resample", counted)
     np.testing.assert_allclose(frame.invert(framed, 0), everywhere, atol=1e-6)
     assert 0 < pixels["out"] <= 1.25 * 2.2**2 * 22 * 17
     assert not frame.invert(np.zeros_like(framed), 0).any()
