@@ -311,12 +311,16 @@ def test_a_folder_that_cannot_be_used(tmp_path, head, labels):
 
 def test_what_a_killed_writer_left_goes_when_it_is_old(archive, head, labels):
     archive.save("a", labels, head, Verdict(ACCEPTED))
-    for name in (".flairseg-old", ".flairseg-new"):
+    for name in (".flairseg-old12345", ".flairseg-new12345"):
         (archive.folder / "a" / name).mkdir()
         (archive.folder / "a" / name / "labels.nii.gz").write_bytes(b"half")
-    os.utime(archive.folder / "a" / ".flairseg-old", (0, 0))
+    for path in (
+        archive.folder / "a" / ".flairseg-old12345" / "labels.nii.gz",
+        archive.folder / "a" / ".flairseg-old12345",
+    ):
+        os.utime(path, (0, 0))
     archive.save("a", labels, head, Verdict(ACCEPTED))
-    assert files(archive.folder / "a") == {"v001", "v002", ".flairseg-new"}
+    assert files(archive.folder / "a") == {"v001", "v002", ".flairseg-new12345"}
     assert archive.cases() == ["a"]
 
 

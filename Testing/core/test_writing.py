@@ -20,10 +20,11 @@ import pytest
 import SimpleITK as sitk
 from flairseg import errors
 from flairseg.files import atomic
-from flairseg.files.atomic import all_or_none, check_folder, shielded
+from flairseg.files.atomic import all_or_none, check_folder
 from flairseg.files.names import case_name
 from flairseg.files.nifti import read_header, write_nifti
 from flairseg.files.same_input import fingerprint
+from flairseg.files.shielding import shielded
 from flairseg.image.nifti_geometry import NiftiGeometry
 from flairseg.image.volume import Volume, volume_from_sitk
 from flairseg.io.reader import read_volume
@@ -538,7 +539,7 @@ def test_shielded_respects_signals_that_are_ignored():
 
 DEFAULT_SIGNAL = """
 import os, signal
-from flairseg.files.atomic import shielded
+from flairseg.files.shielding import shielded
 with shielded():
     os.kill(os.getpid(), signal.SIGTERM)
     print("whole", flush=True)

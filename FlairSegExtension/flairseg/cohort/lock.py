@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..errors import RunInProgressError
 from ..files.atomic import output_error
+from ..files.os_locks import try_lock
 
 #: Seconds between renewals, and after which a lock of another computer is stale.
 RENEW_S, STALE_S = 20.0, 120.0
@@ -48,7 +48,7 @@ class RunLock:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             holder, fresh = _holder(path), _is_fresh(path)
             elsewhere = bool(holder) and holder.get("host") != platform.node()
-            if not _locked(self._handle) or (elsewhere and fresh):
+            if not try_lock(self._handle) or (elsewhere and fresh):
                 self._close()
                 raise _busy(path, holder)
             self._write({**(about or {}), "host": platform.node(), "pid": os.getpid()})
@@ -121,25 +121,3 @@ def _is_fresh(path: Path) -> bool:
     finally:
         with suppress(OSError):
             probe.unlink()
-
-
-def _locked(handle: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            # Far behind the content, which others may read.
-            os.lseek(handle, 1 << 20, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except PermissionError:
-        if sys.platform == "win32":
-            return False
-        raise
-    return True

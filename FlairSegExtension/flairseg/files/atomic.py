@@ -8,19 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 from ..errors import OutputError
-
-_TEMPORARY = ".flairseg-"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
+from .shielding import shielded
+from .staging import TEMPORARY, Staging
 
 _ANOTHER = "Choose another output folder."
 #: Less free space than this after a failed write: the disk is full.
@@ -32,7 +27,7 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = (),
     """Give a temporary folder to write ``names`` into; put them in place when the block ends without an error.
 
     After any error or interrupt none of the files is there, existing files are unchanged, and folders made for
-    them are gone again.
+    them are gone again. What a killed process left there is removed at the next call (:mod:`.staging`).
 
     Parameters
     ----------
@@ -56,11 +51,12 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = (),
         If anything cannot be written; code ``results-exist`` where another process wrote one of the files meanwhile.
     """
     names, replace = list(names), list(replace)
-    created, temporary, done = _make_folder(folder), None, False
+    created, staging, done = _make_folder(folder), None, False
     before = _states(folder, [*names, *replace])
     try:
         with shielded():
-            temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder))
+            staging = Staging(folder)
+        temporary = staging.content
         yield temporary
         for name in names:
             sync(temporary / name)
@@ -73,8 +69,8 @@ def all_or_none(folder: Path, names: Iterable[str], replace: Iterable[str] = (),
         raise output_error(folder, error) from error
     finally:
         with shielded():
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
+            if staging is not None:
+                staging.remove()
             if not done:
                 _remove_folders(created)
 
@@ -118,7 +114,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -144,7 +140,7 @@ def remove_leftovers(folder: Path) -> None:
     """
     with suppress(OSError):
         for name in os.listdir(folder):
-            if not name.startswith(_TEMPORARY):
+            if not name.startswith(TEMPORARY):
                 continue
             path = folder / name
             if path.is_dir() and not path.is_symlink():
@@ -163,34 +159,6 @@ def _umask() -> int:
 
 
 _mask: int | None = None
-
-
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Hold Ctrl-C (SIGINT) and SIGTERM back until the block has ended; then they take effect.
-
-    Signals reach Python's main thread only; elsewhere the block just runs.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[tuple[int, FrameType | None]] = []
-    previous = {s: signal.getsignal(s) for s in _SIGNALS}
-    # None: a handler that was not set from Python and could not be restored.
-    previous = {s: handler for s, handler in previous.items() if handler is not None}
-    for caught in previous:
-        signal.signal(caught, lambda n, frame: held.append((n, frame)))
-    try:
-        yield
-    finally:
-        for caught, handler in previous.items():
-            signal.signal(caught, handler)
-    for number, frame in held:
-        handler = previous[signal.Signals(number)]
-        if callable(handler):
-            handler(number, frame)
-        elif handler == signal.SIG_DFL:
-            os.kill(os.getpid(), number)
 
 
 def sync(path: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from ..errors import FlairSegError, InvalidModelError, ModelNotFoundError, OutputError
+from ..files.staging import Staging, remove_abandoned
 from .card import CARD_NAME, ModelCard
 from .in_use import parent_of
 from .scope import scope_of
@@ -70,6 +69,9 @@ def use(card: ModelCard, anyway: bool = False) -> None:
     OutputError
         If the choice cannot be written; the old one stays in force.
     """
+    # Beside the user's models :func:`.install.install_model` stages new ones.
+    for folder in (user_cache(), user_cache().parent):
+        remove_abandoned(folder)
     if not anyway:
         check_better(card)
     if scope_of(card) is not None:
@@ -143,11 +145,13 @@ def remove(model_id: str) -> Path:
             code="model-in-use",
             model=model_id,
         )
-    away = Path(tempfile.mkdtemp(prefix=".flairseg-removed-", dir=folder.parent))
     try:
-        # One rename, so that a kill leaves all of the model or nothing that is taken for one.
-        os.replace(folder, away / model_id)
-        shutil.rmtree(away)
+        staging = Staging(folder.parent, "removed")
+        try:
+            # One rename, so that a kill leaves all of the model or nothing that is taken for one.
+            os.replace(folder, staging.content / model_id)
+        finally:
+            staging.remove()
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be removed: {error.strerror or error}.", "Check its permissions."

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ..errors import InvalidModelError, ModelNotFoundError, OutputError
-from ..files.atomic import shielded, sync
+from ..files.atomic import sync
+from ..files.shielding import shielded
+from ..files.staging import Staging
 from . import store
 from .card import CARD_NAME, ModelCard, read_card
 from .store import load_card, verify_model
@@ -220,14 +220,14 @@ def _staging(target: Path) -> Iterator[Path]:
     """A temporary folder on the target's disk, but outside it: half a model must never be found there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".flairseg-model-", dir=target.parent))
+        staging = Staging(target.parent, "model")
     except OSError as error:
         raise _cannot_write(target, error) from error
     try:
-        yield staging
+        yield staging.content
     finally:
         with shielded():
-            shutil.rmtree(staging, ignore_errors=True)
+            staging.remove()
 
 
 def _copy(opened: _Opener, name: str, staging: Path, limit: int, source: Path, optional: bool = False) -> None:

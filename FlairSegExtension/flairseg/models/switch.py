@@ -7,14 +7,12 @@ choice in force. Models are never changed, so that going back gives the same res
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidModelError
-from ..files.atomic import output_error, shielded, sync
+from ..files.atomic import all_or_none
 
 FILE = "in-use.json"
 #: Format of :data:`FILE`.
@@ -76,19 +74,5 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
     OutputError
         If it cannot be written; the old one stays in force.
     """
-    path = folder / FILE
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".flairseg-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(state, stream, indent=2)
-                stream.flush()
-                os.fsync(stream.fileno())
-            with shielded():
-                os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-        sync(path.parent)
-    except OSError as error:
-        raise output_error(path.parent, error) from error
+    with all_or_none(folder, [FILE], [FILE], newer=True) as drafts:
+        (drafts / FILE).write_text(json.dumps(state, indent=2), encoding="utf-8")

@@ -39,7 +39,6 @@ import json
 import os
 import re
 import secrets
-import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -50,7 +49,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..errors import CaseWarning, FlairSegError, InputNotFoundError
-from ..files.atomic import output_error, sync
+from ..files.atomic import all_or_none
 from ..files.names import case_in_text, case_name, is_common, stem_of, telling_parts
 from .descriptions import technical_words
 from .identities import identities
@@ -416,7 +415,7 @@ class Pseudonymiser:
             "key": check,
             "names": names,
         }
-        _write_private(path, json.dumps(content, indent=2, ensure_ascii=True) + "\n")
+        _write_private(path, json.dumps(content, indent=2, ensure_ascii=True) + "\n", newer=True)
 
 
 def _alternative(name: str) -> str:
@@ -426,22 +425,12 @@ def _alternative(name: str) -> str:
     return rf"(?<!\w){pattern}(?!\w)"
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a text file whole, readable by its owner alone from its first byte on."""
-    folder = path.parent
-    temporary = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".flairseg-", dir=folder)  # mode 0600
+def _write_private(path: Path, text: str, newer: bool = False) -> None:
+    """Write a text file whole, readable by its owner alone from its first byte; ``newer`` as for ``all_or_none``."""
+    with all_or_none(path.parent, [path.name], [path.name], newer) as drafts:
+        handle = os.open(drafts / path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
-        sync(Path(temporary))
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
-        raise output_error(folder, error) from error
 
 
 def pseudonymiser_for(pseudonymise: bool, key: Path | None = None, names: Path | None = None) -> Pseudonymiser | None:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
-import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,10 +19,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlairSegError, GridMismatchError, OutputError
-from ..files.atomic import output_error, shielded, sync
+from ..files.atomic import output_error, sync
 from ..files.hashing import file_sha256
 from ..files.nifti import write_nifti
 from ..files.safe_names import folder_name, marked, same_on_some_disk
+from ..files.shielding import shielded
+from ..files.staging import Staging, remove_abandoned
 from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN
@@ -69,11 +68,6 @@ __all__ = [
     "SavedCase",
     "Verdict",
 ]
-
-#: Begins like the temporary folders of other writers, so that one rule leaves them all out.
-_TEMPORARY = ".flairseg-"
-#: No writer takes this long for one version, seconds; unfinished ones of this age belong to killed writers.
-_ABANDONED_S = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -429,35 +423,27 @@ def _read_reference(path: Path) -> Volume:
 @contextmanager
 def _temporary_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, gone again unless it was renamed; so is the case's folder if it was made for nothing."""
-    _remove_abandoned(folder)
+    remove_abandoned(folder)
     with shielded():
-        temporary = Path(_made(folder))
-        # mkdtemp makes it for the user alone; others who may read the archive may read the version as well.
-        temporary.chmod(folder.stat().st_mode & 0o777)
+        staging = _made(folder)
+        # Others who may read the archive may read the version as well.
+        staging.content.chmod(folder.stat().st_mode & 0o777)
     try:
-        yield temporary
+        yield staging.content
     finally:
         with shielded():
-            shutil.rmtree(temporary, ignore_errors=True)
+            staging.remove()
             # Where it is not empty, it holds versions, or another writer's work.
             with suppress(OSError):
                 folder.rmdir()
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Take away what a killed writer left behind, long after it can still be at work."""
-    with suppress(OSError):
-        for path in folder.glob(f"{_TEMPORARY}*"):
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _made(folder: Path) -> str:
+def _made(folder: Path) -> Staging:
     """A temporary folder, also when another writer takes the still empty case folder away in between."""
     for _ in range(100):
         folder.mkdir(exist_ok=True)
         try:
-            return tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder)
+            return Staging(folder)
         except FileNotFoundError:
             continue
     raise FileNotFoundError(errno.ENOENT, "the folder of the case keeps disappearing")

@@ -6,12 +6,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..files.atomic import check_folder, output_error, sync
+from ..files.staging import Staging
 from ..review.errors import StoreUnavailableError
 from .blinding import make_images
 from .canonical import content_sha256
@@ -85,10 +85,10 @@ def lock(
         _try_store(store)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".flairseg-study-", dir=folder.parent))
+        staging = Staging(folder.parent, "study")
         try:
+            draft = staging.content
             _make(checked, source, draft, plans, store or SQLITE_NAME, progress)
-            draft.chmod(0o777 & ~_umask())
             if apart is not None:
                 _put_apart(draft / COORDINATOR, apart)
             if folder.exists():
@@ -96,7 +96,7 @@ def lock(
             os.rename(draft, folder)
             sync(folder.parent)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            staging.remove()
     except OSError as error:
         raise output_error(folder, error) from error
     study = Study(folder, apart)
@@ -108,8 +108,11 @@ def lock(
 def _put_apart(source: Path, target: Path) -> None:
     """Move the coordinator's folder, perhaps to another disk. What is there stays until the copy is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    copy = Path(tempfile.mkdtemp(prefix=".flairseg-coordinator-", dir=target.parent))
+    staging = Staging(target.parent, "coordinator")
     try:
+        copy = staging.content
+        # Protocol and key are for the coordinator alone.
+        copy.chmod(0o700)
         for file in source.iterdir():
             shutil.copy2(file, copy / file.name)
             sync(copy / file.name)
@@ -118,7 +121,7 @@ def _put_apart(source: Path, target: Path) -> None:
         os.rename(copy, target)
         sync(target.parent)
     finally:
-        shutil.rmtree(copy, ignore_errors=True)
+        staging.remove()
     shutil.rmtree(source)
 
 
@@ -217,10 +220,3 @@ def _secret_without_collisions(protocol: Protocol, plans: dict[str, tuple[Planne
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _umask() -> int:
-    """The process's mask for new files, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from ..files.os_locks import try_lock
 from .errors import RoomBusyError
 
 LOCK_NAME = "room.lock"
@@ -25,13 +25,13 @@ class RoomLock:
     def __init__(self, folder: Path) -> None:
         self._handle: int | None = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(self._handle)
+            locked = try_lock(self._handle)
         except OSError as error:
             self.release()
-            raise RoomBusyError(
-                "This rater's room is open in another window or on another computer.",
-                "Finish or close it there; no answers are lost.",
-            ) from error
+            raise _busy() from error
+        if not locked:
+            self.release()
+            raise _busy()
 
     def release(self) -> None:
         """Release the lock; no effect the second time."""
@@ -40,12 +40,8 @@ class RoomLock:
             self._handle = None
 
 
-def _lock(handle: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _busy() -> RoomBusyError:
+    return RoomBusyError(
+        "This rater's room is open in another window or on another computer.",
+        "Finish or close it there; no answers are lost.",
+    )
