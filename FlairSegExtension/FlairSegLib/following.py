@@ -42,7 +42,7 @@ def start() -> Follower:
 
 
 def stop() -> None:
-    """Follow nothing any more."""
+    """Stop following."""
     follower = getattr(slicer.modules, _PLACE, None)
     if follower is not None:
         follower.removeObservers()
@@ -87,7 +87,7 @@ class Follower(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_goes(self, caller=None, event=None, node=None) -> None:
-        """Let go of a volume: an observation keeps it, with its voxels, in memory."""
+        """Release a volume: an observation keeps it, with its voxels, in memory."""
         if node is not None and self.hasObserver(node, _MOVED, self._moved):
             self.removeObserver(node, _MOVED, self._moved)
             self._places.pop(node.GetID(), None)

@@ -47,10 +47,7 @@ def advice(error: BaseException) -> str:
 
 
 def typed(error: Exception) -> FlairSegError:
-    """Return an error that can be shown: itself, or for one that nobody expected a typed one with advice.
-
-    The unexpected one goes to the log, which Slicer shows in its error log.
-    """
+    """Return an error that can be shown: itself, or a typed one with advice for an unexpected error (logged)."""
     if isinstance(error, FlairSegError):
         return error
     logging.error("FlairSeg: an unexpected error", exc_info=error)

@@ -21,7 +21,6 @@ from flairseg.errors import (
 )
 from flairseg.image.geometry import VolumeGeometry
 from flairseg.image.packed import CompactAnswer
-from flairseg.labels import CLASSES
 from flairseg.segmentation.result import Segmentation
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
@@ -50,12 +49,13 @@ KIND_ATTRIBUTE, PROBABILITIES_KIND = "FlairSeg.kind", "probabilities"
 
 
 def segmentation_to_node(segmentation: Segmentation, volume_node):
-    """A new segmentation node on the grid of a volume node, with one segment per class.
+    """A new segmentation node on the grid of a volume node, with one segment per assessed class.
 
-    Ids, names, colours and terminology are those of :data:`flairseg.labels.CLASSES`; a class without a voxel becomes an
-    empty segment. The volume's grid is the node's reference geometry, and the node gets the volume's parent transform,
-    so that it stays on the image wherever that goes. Nothing is overwritten: every call makes a node of its own, named
-    ``<volume> segmentation v<N>`` with the next free N. The segments share one layer, cut to where there is something.
+    Ids, names, colours and terminology are those of :data:`flairseg.labels.CLASSES`. A class that the model segments
+    but did not find becomes an empty segment; one that it does not segment has none. The volume's grid is the node's
+    reference geometry, and the node gets the volume's parent transform, so that it stays on the image wherever that
+    goes. Nothing is overwritten: every call makes a node of its own, named ``<volume> segmentation v<N>`` with the next
+    free N. The segments share one layer, cut to where there is something.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _add_nodes(segmentation: Segmentation, volume_node, layer, levels, answer: C
             node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
             tags = provenance.first_tags(segmentation)
             contents = node.GetSegmentation()
-            for label_class in CLASSES:
+            for label_class in segmentation.assessed_classes():
                 # One layer for all: the classes exclude each other, and it is what Slicer's editor would keep.
                 contents.AddSegment(new_segment(label_class, layer, tags), label_class.id)
             node.SetNodeReferenceID(INPUT_ROLE, volume_node.GetID())

@@ -73,7 +73,7 @@ def further_segments(node) -> list[str]:
 
 
 def _all_by_class(node) -> dict[int, list[str]]:
-    """Class value -> ids of all its segments, the surest first."""
+    """Class value -> ids of all its segments, the most certain match first."""
     contents = node.GetSegmentation()
     ids = list(contents.GetSegmentIDs())
     known: dict[str, int] = {i: CLASS_BY_ID[i].value for i in ids if i in CLASS_BY_ID}

@@ -37,7 +37,7 @@ MOVED: Mapping[str, str] = {
 
 
 def lazy(
-    package: str, namespace: dict[str, Any], names: Mapping[str, str]
+    package: str, namespace: dict[str, object], names: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of a package that imports its public names when they are first used.
 

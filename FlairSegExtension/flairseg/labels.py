@@ -124,7 +124,7 @@ NUMBER_OF_CLASSES = len(CLASSES) + 1
 
 
 def assessed_classes(voxels: Sequence[int] | np.ndarray, looked_for: Collection[int]) -> tuple[LabelClass, ...]:
-    """Classes that a label map can speak of: of any other an absence says nothing.
+    """Assessed classes of a label map: the absence of any other is not a finding.
 
     Parameters
     ----------

@@ -219,6 +219,7 @@ def dicom(folder: Path) -> Callable[[], Seconds]:
     from flairseg.dicom.seg import make_seg
     from flairseg.dicom.sr import CaseMeasurements, make_sr
     from flairseg.labels import CLASSES
+    from flairseg.segmentation.dicom_results import lesion_measurements
 
     labels = np.load(folder / "truth.npy")
     algorithm = Algorithm("bench", "1.0")
@@ -230,13 +231,13 @@ def dicom(folder: Path) -> Callable[[], Seconds]:
         with clock.part("read"):
             read = read_series(found.series, found.stack)
         volume = read.volume
-        rows = [row.as_dict() for row in lesion_table(labels, volume.ijk_to_ras)]
+        rows = lesion_measurements(lesion_table(labels, volume.ijk_to_ras))
         volumes = {c.id: float(np.count_nonzero(labels == c.value)) * volume.voxel_mm3 / 1000 for c in CLASSES}
         with clock.part("SEG"):
             seg = make_seg(labels, read.source, algorithm, volume.ijk_to_ras)
             save(seg, folder / "seg.dcm")
         with clock.part("SR"):
-            save(make_sr(seg, read.source, CaseMeasurements.of(volumes, rows), algorithm), folder / "sr.dcm")
+            save(make_sr(seg, read.source, CaseMeasurements(volumes, rows), algorithm), folder / "sr.dcm")
         return clock.seconds
 
     return once

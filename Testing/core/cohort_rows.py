@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from flairseg.cohort.layout import Layout
 from flairseg.cohort.model import BIDS, DONE, FAILED, ChangeRow, Session, SessionRow
+from flairseg.cohort.options import CaseOptions
+from flairseg.cohort.run_record import RunModel, RunRecord
 from flairseg.errors import CaseWarning
 from PIL import Image
 
-RUN: dict[str, Any] = {
-    "source": "/data/study", "source_kind": "bids",
-    "model": {"id": "flair-unet", "version": "1.2.3", "sha256": "ab" * 32}, "options": {"regions": True},
-    "pseudonyms": False, "software": {"flairseg": "9.8.7", "python": "3.12.1", "SimpleITK": "2.5.0"},
-    "sessions": {"done": 3, "failed": 1}, "subjects": 2, "comparisons": 1, "finished": "2026-01-02T03:04:05+00:00",
-}  # fmt: skip
+RUN = RunRecord(
+    "/data/study", "bids", RunModel("flair-unet", "1.2.3", "ab" * 32), CaseOptions("/model.onnx", "ab" * 32),
+    software={"flairseg": "9.8.7", "python": "3.12.1", "SimpleITK": "2.5.0"}, sessions={"done": 3, "failed": 1},
+    subjects=2, comparisons=1, finished="2026-01-02T03:04:05+00:00",
+)  # fmt: skip
 
 
 def row(subject: str, session: str = "", lesion_ml: float | None = 5.0, **more: Any) -> SessionRow:

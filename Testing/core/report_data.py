@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flairseg.report.case import Case, Review
+from flairseg.report.case import Case, Review, change_of
 from flairseg.report.gathering import from_segmentation
 from flairseg.segmentation.result import Segmentation
 
@@ -27,9 +27,15 @@ def spots(labels: np.ndarray, count: int) -> np.ndarray:
     return out
 
 
-def case_with(segmentation: Segmentation, labels: np.ndarray, review: Review | None = None, **details: Any) -> Case:
-    """A case with other labels; regions are not looked for, which takes seconds."""
-    return from_segmentation(segmentation, review, labels=labels, regions=False, **details)
+def case_with(
+    segmentation: Segmentation,
+    labels: np.ndarray,
+    review: Review | None = None,
+    followup: object = None,
+    **details: Any,
+) -> Case:
+    """A case with other labels and a ``followup.json``; regions are not looked for, which takes seconds."""
+    return from_segmentation(segmentation, review, change_of(followup), labels=labels, regions=False, **details)
 
 
 def followup(name: str, studies: int = 3) -> dict[str, Any]:

@@ -542,7 +542,7 @@ def test_a_site_whose_lesions_are_fainter_gets_a_model_that_finds_them(site, bas
     ours, before = by_card.labels, by_base.labels
     assert (ours == 3)[labels == 3].mean() > (before == 3)[labels == 3].mean() + 0.2
     # Another patient of the site is like those that it was adapted to, and the card says what these were.
-    assert by_card.adaptation["like"]
+    assert by_card.adaptation.like
     low, high = scope_of(card).seen["slice_mm"]
     assert 7.5 < low <= high < 8.7
     made = card.raw["adaptation"]

@@ -78,7 +78,7 @@ def test_adapt_use_go_back_and_take_elsewhere(hospital, monkeypatch):
     assert run("models", "--use", hospital / "site", "--anyway").exit_code == 0
     ours = segment(volume)
     assert ours.card.id == "tiny2d-site-v1.0"
-    assert ours.adaptation["like"]
+    assert ours.adaptation.like
     # A second adaptation, of the model that is in use by now, starts from its parent, and has another id.
     again = json.loads((hospital / "site" / "card.json").read_text())
     assert again["adaptation"]["parent"]["id"] == "tiny2d-v1.0"

@@ -92,7 +92,7 @@ def test_text_from_outside_is_text(tmp_path):
     )
     rows.append(failed("9", EVIL, EVIL, EVIL))
     changes = [change(), change("2", status="failed", code=EVIL, message=EVIL, advice=EVIL)]
-    found = written(tmp_path, rows, changes, {**RUN, "source": EVIL, "software": {**RUN["software"], EVIL: EVIL}})
+    found = written(tmp_path, rows, changes, replace(RUN, source=EVIL, software={**RUN.software, EVIL: EVIL}))
     assert_self_contained(found)
     assert found.text.count(EVIL) > 10
 
@@ -137,7 +137,7 @@ def test_only_key_slices_of_the_output_folder_are_embedded(tmp_path):
 
 
 def test_pseudonyms_leave_out_the_day(tmp_path):
-    shown = page.render(Layout(tmp_path), [row("1")], [], {**RUN, "pseudonyms": True, "finished": ""})
+    shown = page.render(Layout(tmp_path), [row("1")], [], replace(RUN, pseudonyms=True, finished=""))
     assert not re.search(r"\d{4}-\d\d-\d\d", Page(shown).text)
     assert re.search(r"on \d{4}-\d\d-\d\d", Page(page.render(Layout(tmp_path), [row("1")], [], RUN)).text)
 
@@ -396,6 +396,6 @@ def test_sessions_beyond_the_longest_table_are_counted(tmp_path, monkeypatch):
 def test_rows_as_they_are_kept_make_the_same_page(tmp_path):
     rows = many(40)
     kept = [type(one).from_dict(json.loads(json.dumps(one.to_dict()))) for one in rows]
-    made = {**RUN, "pseudonyms": True}
+    made = replace(RUN, pseudonyms=True)
     layout = Layout(tmp_path)
     assert page.render(layout, rows, [], made) == page.render(layout, kept, [], made)

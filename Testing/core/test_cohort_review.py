@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flairseg.anatomy.lesion_table import LesionRow
 from flairseg.cli import app
 from flairseg.cohort.layout import Layout
 from flairseg.cohort.model import DONE, FAILED, Session, SessionRow
 from flairseg.cohort.review import ReviewOptions, draft_study, priorities, read_verdicts, stratified_sample, write_queue
-from flairseg.cohort.rows import read_lesion_values, read_row, write_row
+from flairseg.cohort.rows import read_lesions, read_row, write_row
 from flairseg.errors import FlairSegError
 from flairseg.image.volume import Volume
 from flairseg.io.reader import read_volume
@@ -27,6 +28,7 @@ from typer.testing import CliRunner
 
 from Testing.core.cohort_data import bids_dataset
 
+LESION_ROW = LesionRow(7, 3, 40.0, 5.0, (1.0, 2.0, 3.0), (1, 2), 0.9, 0.95, 4.0, "unknown", 1)
 MODEL = {"id": "m", "version": "1", "sha256": "a" * 64}
 
 
@@ -158,7 +160,7 @@ def test_verdicts_on_these_results_go_into_the_rows(tmp_path):
     layout, archive = Layout(tmp_path / "out"), CaseArchive(tmp_path / "archive")
     rows = {r.case: r for r in map(row, ("judged", "before", "other", "broken", "not"))}
     for one in rows.values():
-        write_row(layout, one, [{"number": 7}])
+        write_row(layout, one, [LESION_ROW])
     judge(archive, "sub-judged")
     judge(archive, "sub-before", at="2025-01-01T00:00:00Z")
     judge(archive, "sub-other", model={**MODEL, "sha256": "b" * 64})
@@ -169,7 +171,7 @@ def test_verdicts_on_these_results_go_into_the_rows(tmp_path):
     assert (counts.verdicts, counts.outdated, counts.damaged) == (1, 2, 1)
     kept = read_row(layout, "sub-judged")
     assert (kept.verdict, kept.reader) == (ACCEPTED, "R1")
-    assert read_lesion_values(layout, "sub-judged") == [{"number": 7}]
+    assert [(one.case, one.number) for one in read_lesions(layout) if one.case == "sub-judged"] == [("sub-judged", 7)]
 
 
 def run(*arguments: Any) -> Any:

@@ -509,7 +509,7 @@ def test_the_time_of_a_plan_has_the_comparisons(tmp_path, model):
 
 def test_the_lesion_table_tells_calibrated_confidence_from_mean_probability(tmp_path, monkeypatch):
     rows = [{"number": 1, "confidence": 0.41, "mean_probability": 0.83}, {"number": 2, "confidence": 0.7}]
-    monkeypatch.setattr(tables, "read_lesions", lambda layout: iter(LesionRecord("c", "1", "", r) for r in rows))
+    monkeypatch.setattr(tables, "read_lesions", lambda layout: iter(LesionRecord("c", "1", "", **r) for r in rows))
     tables.write_lesions(cohort.Layout(tmp_path))
     written = pq.read_table(tmp_path / "lesions.parquet").to_pylist()
     assert [(row["confidence"], row["mean_probability"]) for row in written] == [(0.41, 0.83), (0.7, None)]

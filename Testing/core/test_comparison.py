@@ -118,15 +118,15 @@ def test_two_that_find_nothing_agree(compared):
 
 
 def test_rows(compared, small):
-    full, lesions_only = (one.row() for one in compared.models)
-    assert full["volumes_ml"]["ventricles"] > 1
-    assert full["lesion_count"] == compared.models[0].segmentation.lesion_count
-    assert lesions_only["volumes_ml"]["ventricles"] is None
-    assert lesions_only["volumes_ml"]["normal_wmh"] is None
+    full, lesions_only = (one.figures for one in compared.models)
+    assert full.volumes_ml["ventricles"] > 1
+    assert full.lesion_count == compared.models[0].segmentation.lesion_count
+    assert lesions_only.volumes_ml["ventricles"] is None
+    assert lesions_only.volumes_ml["normal_wmh"] is None
     voxels = np.count_nonzero(compared.models[1].segmentation.labels == 3)
-    assert lesions_only["volumes_ml"]["lesion"] == pytest.approx(voxels * small.voxel_mm3 / 1000, abs=1e-4)
-    assert lesions_only["seconds"] > 0
-    assert not any("ventricles" in warning["message"].lower() for warning in lesions_only["warnings"])
+    assert lesions_only.volumes_ml["lesion"] == pytest.approx(voxels * small.voxel_mm3 / 1000, abs=1e-4)
+    assert lesions_only.seconds > 0
+    assert not any("ventricles" in warning.lower() for warning in lesions_only.warnings)
 
 
 def test_progress_names_the_model(both, small):
@@ -150,9 +150,9 @@ def test_one_model_that_fails_does_not_stop_the_others(models, both, small, tmp_
     assert "sha256" in failed.error.message
     assert fine.segmentation is not None
     assert np.isnan(result.dice()["lesion"][0]).all()
-    row = failed.row()
-    assert row["error"]["type"] == "InvalidModelError"
-    assert row["volumes_ml"]["lesion"] is None
+    figures = failed.figures
+    assert figures.failure.type == "InvalidModelError"
+    assert figures.volumes_ml["lesion"] is None
     rows = list(csv.DictReader(table_csv(result).splitlines()))
     assert rows[0]["lesion_ml"] == ""
     assert [row["case"] for row in rows] == [result.volume.name] * len(rows)

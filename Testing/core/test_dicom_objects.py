@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,15 +14,22 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from flairseg import __version__, errors
+from flairseg.anatomy.lesion_table import LesionRow
 from flairseg.dicom import Algorithm, make_pdf, make_seg, make_sr, making, read_flair
 from flairseg.dicom.find import find_flair
 from flairseg.dicom.grid import onto
-from flairseg.dicom.sr import CaseMeasurements
+from flairseg.dicom.sr import CaseMeasurements, LesionMeasurements
 from flairseg.image.volume import Volume
 from flairseg.io.label_maps import read_label_map
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 from flairseg.privacy.pseudonyms import Pseudonymiser
-from flairseg.segmentation.dicom_results import DicomTarget, export_labels, source_of, write_results
+from flairseg.segmentation.dicom_results import (
+    DicomTarget,
+    export_labels,
+    lesion_measurements,
+    source_of,
+    write_results,
+)
 
 from Testing.core.dicom_series import Study, write_series
 from Testing.core.tiny import AXIAL, affine, make_head, to_nifti
@@ -29,25 +37,15 @@ from Testing.core.tiny import AXIAL, affine, make_head, to_nifti
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed: pip install 'flairseg[dicom]'")
 
 ALGORITHM = Algorithm("flairseg2d-v1.0", "1.0", "5" * 64)
-ROWS = [
-    {
-        "number": 1,
-        "volume_mm3": 1234.5,
-        "volume_ml": 1.2345,
-        "diameter_mm": 14.25,
-        "centre_ras_mm": [25.0, 30.0, 22.0],
-        "slices": [9, 11],
-        "confidence": 0.83,
-        "peak_probability": 0.99,
-        "ventricle_distance_mm": 4.5,
-        "region": "periventricular",
-        "parts": 2,
-    },
-    {"number": 2, "volume_ml": 0.05, "centre_ras_mm": (-27.0, -20.0, 26.0), "confidence": None, "region": "unknown"},
-    {"number": 3, "volume_mm3": float("nan"), "region": "juxtacortical"},
-]
+ROWS = (
+    LesionMeasurements(1, 1234.5, 14.25, (25.0, 30.0, 22.0), 4.5, 0.83, 0.99, 2, "periventricular"),
+    LesionMeasurements(2, 50.0, centre_ras_mm=(-27.0, -20.0, 26.0), region="unknown"),
+    LesionMeasurements(3, region="juxtacortical"),
+)
+#: The first as a row of the lesion table.
+ROW = LesionRow(1, 3, 1234.5, 14.25, (25.0, 30.0, 22.0), (8, 10), 0.83, 0.99, 4.5, "periventricular", 2)
 VOLUMES = {"ventricles": 25.5, "normal_wmh": 0.0, "lesion": 1.2845}
-MEASURED = CaseMeasurements.of(VOLUMES, ROWS)
+MEASURED = CaseMeasurements(VOLUMES, ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -455,8 +453,9 @@ def test_the_report_holds_every_measurement_once(tmp_path, case):
 def test_a_calibrated_confidence_stands_beside_the_mean_probability(case):
     read, labels = case
     seg = make_seg(labels, read.source, ALGORITHM)
-    rows = [{**ROWS[0], "confidence": 0.41, "mean_probability": 0.83}]
-    sr = make_sr(seg, read.source, CaseMeasurements.of(VOLUMES, rows), ALGORITHM)
+    rows = lesion_measurements([replace(ROW, confidence=0.41), replace(ROW, confidence=0.41, mean_probability=0.83)])
+    assert [(row.mean_probability, row.drawn_share) for row in rows] == [(0.41, None), (0.83, 0.41)]
+    sr = make_sr(seg, read.source, CaseMeasurements(VOLUMES, rows[1:]), ALGORITHM)
     first = measured(groups_of(sr)[3])
     assert [v for k, (v, _) in first.items() if "probability" in k] == [0.83, 0.99]
     assert [v for k, (v, _) in first.items() if "readers drew" in k] == [0.41]
@@ -465,8 +464,8 @@ def test_a_calibrated_confidence_stands_beside_the_mean_probability(case):
 def test_a_class_that_the_model_does_not_know_is_not_reported_as_none_there(tmp_path, case):
     read, labels = case
     seg = make_seg(np.where(labels == LESION, labels, 0).astype(np.uint8), read.source, ALGORITHM)
-    volumes = {"ventricles": None, "normal_wmh": None, "lesion": 1.2845}
-    path = saved(tmp_path / "sr.dcm", make_sr, seg, read.source, CaseMeasurements.of(volumes, ROWS), ALGORITHM)
+    measurements = CaseMeasurements({"lesion": 1.2845}, ROWS)
+    path = saved(tmp_path / "sr.dcm", make_sr, seg, read.source, measurements, ALGORITHM)
     groups = groups_of(pydicom.dcmread(path))
     assert len(groups) == 1 + len(ROWS)
     assert measured(groups[0])["Volume"] == (1284.5, "mm3")
@@ -477,7 +476,7 @@ def test_a_class_that_the_model_does_not_know_is_not_reported_as_none_there(tmp_
 def test_a_lesion_names_the_slice_through_its_centre(case):
     read, labels = case
     seg = make_seg(labels, read.source, ALGORITHM)
-    sr = make_sr(seg, read.source, CaseMeasurements.of(VOLUMES, ROWS[:2]), ALGORITHM)
+    sr = make_sr(seg, read.source, CaseMeasurements(VOLUMES, ROWS[:2]), ALGORITHM)
     for group, row in zip(groups_of(sr)[3:], ROWS, strict=False):
         reference = next(i for i in group.ContentSequence if i.ValueType == "IMAGE").ReferencedSOPSequence[0]
         number = reference.get("ReferencedFrameNumber")
@@ -487,7 +486,7 @@ def test_a_lesion_names_the_slice_through_its_centre(case):
             if f.sop_instance_uid == reference.ReferencedSOPInstanceUID and (number is None or f.number + 1 == number)
         )
         # Axial slices of 8 mm: the centre lies within half of that.
-        assert abs(frame.position[2] - row["centre_ras_mm"][2]) <= 4.0
+        assert abs(frame.position[2] - row.centre_ras_mm[2]) <= 4.0
 
 
 def test_no_code_is_invented(case):
@@ -688,8 +687,6 @@ def test_all_objects_or_none_and_nothing_is_replaced_unasked(tmp_path, drawn, se
 
 
 def with_labels(segmentation, read, labels):
-    from dataclasses import replace
-
     return replace(segmentation, volume=read.volume, labels=labels, probabilities=None, **_emptied(segmentation))
 
 
@@ -752,7 +749,7 @@ def test_a_model_without_lesions_has_no_lesion_segment(tmp_path, drawn, values):
     algorithm = Algorithm("ventricles-v1.0", "1.0", classes=(1,))
     seg = make_seg(labels, read.source, algorithm)
     assert [s.SegmentLabel for s in seg.SegmentSequence] == ["Ventricles"]
-    sr = make_sr(seg, read.source, CaseMeasurements.of({"ventricles": 1.5, "lesion": None}, []), algorithm)
+    sr = make_sr(seg, read.source, CaseMeasurements({"ventricles": 1.5}, ()), algorithm)
     assert [measured(g)["Volume"][0] for g in groups_of(sr)] == [1500.0]
 
 

@@ -164,7 +164,7 @@ def test_names_of_cases_lead_nowhere_else_and_are_not_lost(archive, head, labels
     assert archive.cases() == sorted(NAMES)
     for name in NAMES:
         assert archive.save(name, labels, head, Verdict(ACCEPTED)).version == 2
-        assert archive.load(name).content["case"] == name
+        assert archive.load(name).saved.case == name
     folders = [path.name for path in archive.folder.iterdir()]
     assert len({name.casefold() for name in folders}) == len(NAMES), "also on a disk that ignores case"
     assert {path.name for path in archive.folder.parent.iterdir()} == {archive.folder.name}

@@ -70,6 +70,16 @@ def test_lesion_confidence_is_that_of_the_model_in_the_summary(tmp_path):
         assert read_case(work_list(tmp_path)[0]).confidence == expected
 
 
+def test_a_class_that_the_summary_states_as_not_assessed_is_unknown(tmp_path):
+    write_case(tmp_path)
+    assert read_case(work_list(tmp_path)[0]).classes == {1, 2, 3}
+    path = tmp_path / "p1_summary.json"
+    summary = json.loads(path.read_text())
+    summary["volumes_ml"] = {"ventricles": None, "normal_wmh": None, "lesion": 0.02}
+    path.write_text(json.dumps(summary))
+    assert read_case(work_list(tmp_path)[0]).classes == {LESION}
+
+
 def write_segments(path, labels, grid, value=7):
     """As 3D Slicer saves a segmentation that was corrected: label values of its own."""
     import SimpleITK as sitk

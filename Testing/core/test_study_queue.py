@@ -147,6 +147,15 @@ def test_nothing_there(tmp_path):
         work_list(tmp_path)
 
 
+def test_a_file_that_is_no_image(tmp_path):
+    for name in ("note.txt", "bad.nii.gz"):
+        path = tmp_path / name
+        path.write_text("not an image")
+        with pytest.raises(UnreadableImageError, match=name) as caught:
+            work_list(path)
+        assert caught.value.advice
+
+
 def test_probabilities_of_another_case_are_told(tmp_path):
     write_result(tmp_path, "c", 0.2)
     other = Volume(np.zeros((4, 16, 17), np.float32), AFFINE)

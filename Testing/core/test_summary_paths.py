@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.files.nifti import write_nifti
-from flairseg.files.summary_paths import absolute_source, find_input, input_for_summary
+from flairseg.files.summary_paths import absolute_source, find_input, grid_of, input_for_summary
 from flairseg.image.volume import Volume
 from flairseg.study.queue import work_list
 
@@ -43,8 +43,8 @@ def test_a_linked_output_folder_does_not_lead_astray(tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "out").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)
     named = input_for_summary(str(flair), tmp_path / "out")
-    assert find_input(named, tmp_path / "out", GRID).samefile(flair)
-    assert find_input(named, tmp_path / "deep" / "er", GRID).samefile(flair)
+    assert find_input(named, tmp_path / "out", grid_of(GRID)).samefile(flair)
+    assert find_input(named, tmp_path / "deep" / "er", grid_of(GRID)).samefile(flair)
 
 
 def test_a_linked_image_keeps_its_name(tmp_path):
@@ -59,13 +59,13 @@ def test_typed_from_elsewhere_as_earlier_versions_wrote_it(tmp_path, monkeypatch
     results = tmp_path / "study" / "out"
     results.mkdir()
     monkeypatch.chdir("/")
-    assert find_input("rel/flair.nii.gz", results, GRID) == flair.resolve()
+    assert find_input("rel/flair.nii.gz", results, grid_of(GRID)) == flair.resolve()
     monkeypatch.chdir(flair.parent)
-    assert find_input("./flair.nii.gz", results, GRID) == flair.resolve()
-    assert find_input("/gone/flair.nii.gz", results, GRID) is None
+    assert find_input("./flair.nii.gz", results, grid_of(GRID)) == flair.resolve()
+    assert find_input("/gone/flair.nii.gz", results, grid_of(GRID)) is None
     beside = image(results / "flair.nii.gz")
-    assert find_input("/gone/flair.nii.gz", results, GRID) == beside.resolve()
-    assert find_input("C:\\gone\\flair.nii.gz", results, GRID) == beside.resolve()
+    assert find_input("/gone/flair.nii.gz", results, grid_of(GRID)) == beside.resolve()
+    assert find_input("C:\\gone\\flair.nii.gz", results, grid_of(GRID)) == beside.resolve()
 
 
 def test_another_patients_image_of_the_same_name_is_not_taken(tmp_path, monkeypatch):
@@ -75,10 +75,10 @@ def test_another_patients_image_of_the_same_name_is_not_taken(tmp_path, monkeypa
     image(tmp_path / "flair.nii.gz", moved)
     right = image(tmp_path / "other" / "flair.nii.gz")
     (tmp_path / "out").mkdir()
-    assert find_input("flair.nii.gz", tmp_path / "out", GRID) is None
-    assert find_input("flair.nii.gz", tmp_path / "out", {**GRID, "ijk_to_ras": moved.tolist()}) is not None
-    assert find_input("../other/flair.nii.gz", tmp_path / "out", {**GRID, "shape_kji": [3, 4, 6]}) is None
-    assert find_input("../other/flair.nii.gz", tmp_path / "out", GRID) == right.resolve()
+    assert find_input("flair.nii.gz", tmp_path / "out", grid_of(GRID)) is None
+    assert find_input("flair.nii.gz", tmp_path / "out", grid_of({**GRID, "ijk_to_ras": moved.tolist()})) is not None
+    assert find_input("../other/flair.nii.gz", tmp_path / "out", grid_of({**GRID, "shape_kji": [3, 4, 6]})) is None
+    assert find_input("../other/flair.nii.gz", tmp_path / "out", grid_of(GRID)) == right.resolve()
 
 
 @pytest.mark.parametrize("case", ["sform-moved", "metres", "nrrd-in-cm"])
@@ -108,14 +108,14 @@ def test_the_image_is_recognised_by_the_placement_that_it_was_read_with(tmp_path
         nibabel.save(made, path)
     read, _ = read_components(path)
     grid = {"shape_kji": list(read.array.shape), "ijk_to_ras": read.ijk_to_ras.tolist()}
-    assert find_input("flair" + path.name[5:], tmp_path, grid) == path
+    assert find_input("flair" + path.name[5:], tmp_path, grid_of(grid)) == path
     grid["ijk_to_ras"][0][3] += 30
-    assert find_input("flair" + path.name[5:], tmp_path, grid) is None
+    assert find_input("flair" + path.name[5:], tmp_path, grid_of(grid)) is None
 
 
 def test_nothing_named_and_odd_names_are_not_found(tmp_path):
     for named in ("", "  ", "\0", "x" * 5000, ".", ".."):
-        found = find_input(named, tmp_path, GRID)
+        found = find_input(named, tmp_path, grid_of(GRID))
         assert found is None or found.is_dir()
 
 

@@ -11,12 +11,14 @@ import pytest
 from flairseg.errors import CaseWarning, FlairSegError, MissingDependencyError, OutputError, WorkerError
 from flairseg.image.packed import CompactAnswer
 from flairseg.image.volume import Volume
-from flairseg.report.case import Review
+from flairseg.report.case import Review, change_of
 from flairseg.worker import codec, handlers, tasks
 from flairseg.worker.protocol import ProtocolError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
+from Testing.core.report_data import followup
 
 _PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 _LEAVES = _PLAIN | st.text(max_size=8) | npst.arrays(np.uint8, npst.array_shapes(max_dims=4, max_side=3))
@@ -87,7 +89,7 @@ def test_a_request_comes_back_as_it_was():
         answer=answer,
         warnings=[CaseWarning("Half.", "slices-missing", used=10), "plain"],
         review=Review("accepted", "Dr A", version=3),
-        followup={"studies": [{"case": "a"}]},
+        followup=change_of(followup("a")),
     )
     back = codec.decode_value(codec.encode_value(request))
     assert same(back.volume.array, volume.array)

@@ -15,9 +15,9 @@ from flairseg.longitudinal import StudyInput, follow
 from flairseg.longitudinal.studies import load_study
 from flairseg.models import load_card
 from flairseg.report import CaseReport
-from flairseg.report.case import describes
 from flairseg.report.content import content_of
 from flairseg.report.gathering import from_segmentation
+from flairseg.report.summary import Summary
 from flairseg.report.texts import load_texts
 from flairseg.segmentation.pipeline import segment
 from flairseg.segmentation.writing import write_segmentation
@@ -40,10 +40,10 @@ def test_volumes_of_classes_that_a_model_does_not_know_are_null(eager):
     assert {name for name, ml in volumes.items() if ml is None} == UNKNOWN
     assert volumes["lesion"] == pytest.approx(found.volumes_ml()[LESION], abs=1e-4)
     assert volumes["lesion"] > 0
-    assert describes(found.summary(), found.labels, found.volume, found.lesion_count)
+    assert Summary.from_json(found.summary()).describes(found.labels, found.volume, found.lesion_count)
     drawn = found.labels.copy()
     drawn[0, :5, :5] = VENTRICLES
-    assert not describes(found.summary(), drawn, found.volume, found.lesion_count)
+    assert not Summary.from_json(found.summary()).describes(drawn, found.volume, found.lesion_count)
     assert replace(found, labels=drawn).summary()["volumes_ml"]["ventricles"] > 0, "a reader drew them"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from flairseg.comparison.figures import ModelFigures
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
 
 from Testing.harness.interaction import click, run_event_loop, wait_until
@@ -166,8 +168,7 @@ def test_what_is_in_the_way_is_said_on_the_button(panel, section):
 def test_the_volumes_of_every_class_have_a_column(section):
     from FlairSegLib.panel.compare_section import Compared
 
-    row = {"model": "x-v1.0", "title": "X", "lesion_count": None, "seconds": 1.0}
-    row["volumes_ml"] = {c.id: float(c.value) for c in CLASSES}
-    section._show(Compared(None, [row, {**row, "title": "Y"}], [None, None], {"lesion": [[None, None]] * 2}))
+    row = ModelFigures("x-v1.0", "X", "1.0", "", {c.id: float(c.value) for c in CLASSES}, None, 1.0)
+    section._show(Compared(None, [row, replace(row, title="Y")], [None, None], {"lesion": [[None, None]] * 2}))
     assert table(section.ui.comparisonTable)[0] == ["A  X", "–", *(f"{c.value:.2f}" for c in CLASSES)]
     section._show(None)

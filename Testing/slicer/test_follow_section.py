@@ -62,7 +62,7 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
     assert column(section, 1) == ["New"] + ["Stable"] * 4
     assert column(section, 2)[0] == "–", "it was not there before"
     new = section.rows[0]
-    assert float(column(section, 3)[0]) == pytest.approx(new["volumes_mm3"][1] / 1000, abs=5e-4)
+    assert float(column(section, 3)[0]) == pytest.approx(new.volumes_mm3[1] / 1000, abs=5e-4)
     assert "within measurement noise" in shown(section.ui.ventriclesLabel)
     assert not section.ui.noiseLabel.isVisible(), "long texts are behind the button"
     click(section.ui.noiseInfoButton)
@@ -86,7 +86,7 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
 
     # The change lies where the lesion is, and so does the difference.
     place = halfway(section, NEW, 0)
-    assert np.linalg.norm(place - new["centre_common_ras_mm"]) < 6
+    assert np.linalg.norm(place - new.centre_common_ras_mm) < 6
     segmentation = nodes.change.GetSegmentation()
     assert sorted(segmentation.GetSegmentIDs()) == ["change_new", "change_stable"]
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.change, "change_new", nodes.difference) > 0
@@ -106,7 +106,7 @@ def test_what_is_new_is_found_shown_and_nothing_is_moved(panel, section, loaded,
     slicer.app.processEvents()
     for tag in tags:
         matrix = slicer.util.arrayFromVTKMatrix(manager.sliceWidget(tag).mrmlSliceNode().GetSliceToRAS())
-        assert np.allclose(matrix[:3, 3], new["centre_common_ras_mm"], atol=0.01), tag
+        assert np.allclose(matrix[:3, 3], new.centre_common_ras_mm, atol=0.01), tag
     assert "No. 1, new: – →" in shown(section.ui.changeDetailLabel)
     assert nodes.change.GetDisplayNode().GetVisibility()
     click(section.ui.linkedViewsButton)

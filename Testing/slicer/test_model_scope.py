@@ -91,5 +91,5 @@ def test_the_worker_reads_with_the_model_that_was_asked_for(models):
     assert used(foreign_scan(), True) == PARENT
     assert used(foreign_scan(), False) == SITE
     pair = [FollowStudy(foreign_scan("first")), FollowStudy(foreign_scan("second"))]
-    record = handlers.run(FollowRequest(pair, SITE, "cpu", in_use=True)).record
-    assert [study["model"]["id"] for study in record["studies"]] == [PARENT, PARENT]
+    changes = handlers.run(FollowRequest(pair, SITE, "cpu", in_use=True)).changes
+    assert [study.model_id for study in changes.studies] == [PARENT, PARENT]

@@ -126,7 +126,7 @@ def test_accept_next_correct_next_reject(queue, results, head):
         "case-c": ACCEPTED_AFTER_EDITS,
     }
     corrected = verdicts["case-c"]
-    assert corrected.content["edits"][CLASS_BY_VALUE[LESION].id]["voxels_added"] > 0
+    assert corrected.verdict.edits[CLASS_BY_VALUE[LESION].id]["voxels_added"] > 0
     assert corrected.verdict.model["id"] == "intensity-v0.1"
     assert np.count_nonzero(corrected.labels == LESION) > np.count_nonzero(verdicts["case-b"].labels == LESION)
 

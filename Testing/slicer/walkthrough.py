@@ -335,7 +335,7 @@ class Walkthrough:
         wait_until(lambda: not section.running, 3 * RUN_S)
         check(section.followed is not None, shown(section.ui.followMessageLabel))
         self.facts["followed"] = shown(section.ui.followMessageLabel)
-        check(section.rows and section.rows[0]["state"] == "new", self.facts["followed"])
+        check(section.rows and section.rows[0].state == "new", self.facts["followed"])
         section.ui.changeTable.selectRow(0)
         self._see(section.ui.followCollapsibleButton, section.ui.linkedViewsButton)
         self._picture("following")

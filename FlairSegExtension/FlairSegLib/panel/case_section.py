@@ -137,7 +137,7 @@ class CaseSection(VTKObservationMixin):
         messages.hide(self.ui.caseReasonLabel)
 
     def cleanup(self) -> None:
-        """Let go of the scene. The widgets may be gone already."""
+        """Release the scene. The widgets may be gone already."""
         self.removeObservers()
         self._settling.stop()
         self._cancel_look()

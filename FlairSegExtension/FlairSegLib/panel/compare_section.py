@@ -22,6 +22,8 @@ from .task_section import TaskSection
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flairseg.comparison.figures import ModelFigures
+
     from .case_section import CaseSection
     from .model_section import ModelSection
 
@@ -40,9 +42,8 @@ class Compared:
     Attributes
     ----------
     volume : vtkMRMLScalarVolumeNode
-    rows : list of dict
-        One per model: ``model``, ``title``, ``lesion_count``, ``volumes_ml`` by class id, ``seconds``; None for what
-        the model does not know. ``error`` if it failed.
+    rows : sequence of ModelFigures
+        One per model.
     nodes : list of vtkMRMLSegmentationNode or None
         In the same order; None for a model that failed.
     dice : dict of str to list of list of float or None
@@ -50,20 +51,20 @@ class Compared:
     """
 
     volume: object
-    rows: list[dict]
+    rows: Sequence[ModelFigures]
     nodes: list
     dice: dict[str, list[list[float | None]]]
 
     @property
     def failures(self) -> list[str]:
         """Why models failed, a sentence each."""
-        failed = [(row["title"], row["error"]) for row in self.rows if row.get("error")]
-        return [f"{title}: {error['message']} {error['advice']}".strip() for title, error in failed]
+        failed = [(row.title, row.failure) for row in self.rows if row.failure is not None]
+        return [f"{title}: {failure.message} {failure.advice}".strip() for title, failure in failed]
 
     @property
     def names(self) -> list[str]:
         """The models as they are named in every table: a letter, and the title."""
-        return [f"{chr(ord('A') + n)}  {row['title']}" for n, row in enumerate(self.rows)]
+        return [f"{chr(ord('A') + n)}  {row.title}" for n, row in enumerate(self.rows)]
 
 
 class CompareSection(TaskSection):
@@ -211,7 +212,7 @@ class CompareSection(TaskSection):
             ui.comparisonTable,
             [_("Model"), _("No."), *(_short(c.value) for c in CLASSES)],
             [
-                [name, _figure(row["lesion_count"], 0), *(_figure(row["volumes_ml"][c.id], 2) for c in CLASSES)]
+                [name, _figure(row.lesion_count, 0), *(_figure(row.volumes_ml[c.id], 2) for c in CLASSES)]
                 for name, row in zip(compared.names, compared.rows, strict=True)
             ],
             [_tip(row) for row in compared.rows],
@@ -243,7 +244,7 @@ class CompareSection(TaskSection):
         figures = [[_figure(value, 2) for value in row] for row in matrix]
         rows = [[name, *row] for name, row in zip(compared.names, figures, strict=True)]
         letters = [name[0] for name in compared.names]
-        _fill(self.ui.diceTable, ["", *letters], rows, [row["model"] for row in compared.rows])
+        _fill(self.ui.diceTable, ["", *letters], rows, [row.model for row in compared.rows])
 
     def _row_clicked(self, row: int = 0, column: int = 0) -> None:
         compared = self._compared
@@ -291,7 +292,7 @@ def received(answer: CompareAnswer, volume_node) -> Steps:
             if segmentation is None:
                 nodes.append(None)
                 continue
-            name = f"{volume_node.GetName()} – {row['model']}"
+            name = f"{volume_node.GetName()} – {row.model}"
             # Several colours on one image deceive: the one that is chosen is shown.
             nodes.append((yield from scene_bridge.segmentation_steps(segmentation, volume_node, name, shown=False)))
             yield number / len(answer.rows)
@@ -316,10 +317,10 @@ def _figure(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _tip(row: dict) -> str:
-    if row.get("error"):
-        return f"{row['model']}\n{row['error']['message']}"
-    return _("{model}\n{seconds} s").format(model=row["model"], seconds=_figure(row["seconds"], 1))
+def _tip(row: ModelFigures) -> str:
+    if row.failure is not None:
+        return f"{row.model}\n{row.failure.message}"
+    return _("{model}\n{seconds} s").format(model=row.model, seconds=_figure(row.seconds, 1))
 
 
 def _short(value: int) -> str:

@@ -126,7 +126,7 @@ class EditorSection:
         self.use("")
 
     def cleanup(self) -> None:
-        """Let go of the scene."""
+        """Release the scene."""
         self._preparation.stop()
         self._node = self._volume = None
         self._guard.let_go()

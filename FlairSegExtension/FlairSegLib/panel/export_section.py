@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ctk
 import qt
@@ -23,7 +23,9 @@ from .path_edits import onPathChanged
 from .task_section import TaskSection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from flairseg.report.case import Change
 
     from ..settings import FlairSegSettings
     from .result_panel import ResultPanel
@@ -42,7 +44,7 @@ class ExportSection(TaskSection):
     result : ResultPanel
         The segmentation that is shown is the one that is written.
     followed : callable
-        ``followed() -> (record, present volume node) or None``: the follow-up that is shown, if there is one.
+        ``followed() -> (changes, present volume node) or None``: the follow-up that is shown, if there is one.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class ExportSection(TaskSection):
         placeholder,
         preferences: FlairSegSettings,
         result: ResultPanel,
-        followed: Callable[[], tuple[dict[str, Any], object] | None],
+        followed: Callable[[], tuple[Change, object] | None],
     ) -> None:
         widget = slicer.util.loadUI(str(UI_FILE))
         placeholder.layout().addWidget(widget)
@@ -126,21 +128,26 @@ class ExportSection(TaskSection):
         snapshot = segment_voxels.snapshot(node, volume, grid)
         kept = kept_answers.kept_answer_of(node)
         regions = kept_answers.kept_regions_of(volume)
+        files, series = self._source(volume)
         request = ExportRequest(
             # Both are copied out of the scene in the steps below.
             volume=None,
             labels=None,
-            **self._places(volume),
+            folder=self._folder(),
+            stem=file_stem(case_of(volume)),
             outputs=wanted,
+            source_files=files,
+            source_folder=series,
             model_id=segment_tags.first_tag(node, segment_tags.MODEL),
             model_sha256=segment_tags.first_tag(node, segment_tags.MODEL_SHA256),
+            classes=tuple(segment_voxels.segments_by_class(node)),
             created=segment_tags.first_tag(node, segment_tags.CREATED),
             algorithm_type=segment_tags.first_tag(node, segment_tags.ALGORITHM_TYPE),
             warnings=kept_answers.warnings_of(node),
             review=verdict_notes.noted(node),
             date=dicom_source.study_date(volume),
             thresholds=kept_answers.lesion_thresholds_of(node),
-            followup=self._record(volume),
+            followup=self._changes(volume),
             pseudonymise=bool(self.ui.pseudonymiseCheckBox.checked),
             key=absolute(self.ui.keyEdit.currentPath),
         )
@@ -174,7 +181,7 @@ class ExportSection(TaskSection):
 
     # Input
 
-    def _boxes(self) -> dict[str, Any]:
+    def _boxes(self) -> dict[str, qt.QCheckBox]:
         ui = self.ui
         boxes = (ui.htmlCheckBox, ui.pdfCheckBox, ui.dicomCheckBox)
         return dict(zip(OUTPUTS, boxes, strict=True))
@@ -182,29 +189,27 @@ class ExportSection(TaskSection):
     def _volume(self):
         return self._result.volumeNode
 
-    def _record(self, volume) -> dict[str, Any] | None:
+    def _changes(self, volume) -> Change | None:
         """The follow-up that is shown, if this is its present study."""
         found = self._followed()
         return found[0] if found is not None and found[1] is volume else None
 
-    def _places(self, volume) -> dict[str, Any]:
-        """Output folder, file name, and DICOM series."""
+    def _folder(self) -> str:
         # The process that writes runs in another folder: paths are made absolute.
         folder = absolute(self.ui.exportFolderEdit.currentPath)
         if Path(folder).exists() and not Path(folder).is_dir():
             raise OutputError(_("{path} is a file.").format(path=folder), _("Choose a folder."))
+        return folder
+
+    def _source(self, volume) -> tuple[Sequence[str], str]:
+        """Files of the DICOM series, or the folder that was typed for them."""
         source, typed = dicom_source.files(volume), self.ui.sourceEdit.currentPath.strip()
         if not source and typed and DICOM in self.wanted and not Path(absolute(typed)).is_dir():
             raise InputNotFoundError(
                 _("There is no folder {path}.").format(path=typed),
                 _("Choose the folder of the DICOM files from which this FLAIR was loaded."),
             )
-        return {
-            "folder": folder,
-            "stem": file_stem(case_of(volume)),
-            "source_files": source,
-            "source_folder": "" if source or not typed else absolute(typed),
-        }
+        return source, "" if source or not typed else absolute(typed)
 
     def _install_for(self, wanted: list[str]) -> None:
         packages = list(dependencies.REPORT_PACKAGES) if HTML in wanted else []

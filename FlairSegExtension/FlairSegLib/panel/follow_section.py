@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
 from flairseg.anatomy.regions import UNKNOWN
-from flairseg.errors import InputNotFoundError, warnings_from
-from flairseg.labels import CLASS_BY_VALUE, VENTRICLES
+from flairseg.errors import InputNotFoundError
 from flairseg.longitudinal.states import STATE_BY_ID
 from flairseg.worker.tasks import FollowAnswer, FollowRequest, FollowStudy
 from slicer.i18n import tr as _
@@ -27,6 +26,7 @@ from .versions import volume_of
 
 if TYPE_CHECKING:
     from flairseg.image.volume import Volume
+    from flairseg.report.case import Change, ChangedLesion
 
     from .case_section import CaseSection
     from .model_section import ModelSection
@@ -45,14 +45,13 @@ class Followed:
 
     Attributes
     ----------
-    record : dict
-        As ``followup.json``.
+    changes : Change
     nodes : ChangeNodes
     present : vtkMRMLScalarVolumeNode
         The last study, as the user chose it.
     """
 
-    record: dict[str, Any]
+    changes: Change
     nodes: change_nodes.ChangeNodes
     present: object
 
@@ -80,7 +79,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         )
         self._case, self._model = case, model
         self._followed: Followed | None = None
-        self._rows: list[dict] = []
+        self._rows: list[ChangedLesion] = []
         self._filling = self._proposing = self._chosen = False
         self._views = LinkedViews(lambda: self.ui.linkedViewsButton.setChecked(False))
         ui = self.ui
@@ -115,13 +114,13 @@ class FollowSection(TaskSection, VTKObservationMixin):
         return self._followed
 
     @property
-    def present(self) -> tuple[dict[str, Any], object] | None:
-        """The record that is shown and the volume node of its last study; None before the first follow-up."""
-        return None if self._followed is None else (self._followed.record, self._followed.present)
+    def present(self) -> tuple[Change, object] | None:
+        """The changes that are shown and the volume node of the last study; None before the first follow-up."""
+        return None if self._followed is None else (self._followed.changes, self._followed.present)
 
     @property
-    def rows(self) -> list[dict]:
-        """Lesions as they are listed; keys as in ``followup.json``."""
+    def rows(self) -> list[ChangedLesion]:
+        """Lesions as they are listed."""
         return list(self._rows)
 
     def propose(self) -> None:
@@ -201,15 +200,15 @@ class FollowSection(TaskSection, VTKObservationMixin):
             nodes = yield from change_nodes.add_nodes(
                 volumes, answer.to_halfway, answer.ijk_to_ras, answer.difference, answer.change, title
             )
-            return Followed(answer.record, nodes, volumes[-1])
+            return Followed(answer.changes, nodes, volumes[-1])
 
         self.controller.perform(take, receive, list({*chosen, *volumes}))
 
     def _done(self, result: Followed) -> None:
         self._show(result)
-        warnings = warnings_from(result.record.get("warnings"))
+        warnings = result.changes.warnings
         kind = messages.WARNING if warnings else messages.SUCCESS
-        messages.show(self._message, kind, "\n".join([headline(result.record), *warnings]))
+        messages.show(self._message, kind, "\n".join([headline(result.changes), *warnings]))
         self.ui.linkedViewsButton.setChecked(True)
 
     # Display
@@ -219,39 +218,38 @@ class FollowSection(TaskSection, VTKObservationMixin):
         ui = self.ui
         ui.linkedViewsButton.setChecked(False)
         ui.changeBox.setVisible(followed is not None)
-        record = followed.record if followed is not None else {}
-        order = {state: place for place, state in enumerate(_ORDER)}
-        rows = sorted(record.get("lesions") or [], key=lambda row: (order.get(row["state"], len(order)), row["number"]))
-        self._rows = rows
+        changes = followed.changes if followed is not None else None
+        lesions = changes.lesions if changes is not None else ()
+        self._rows = sorted(lesions, key=lambda row: (_ORDER.index(row.state), row.number))
         self._filling = True
         try:
             self._fill()
         finally:
             self._filling = False
         messages.quiet(ui.changeDetailLabel, "")
-        messages.quiet(ui.ventriclesLabel, ventricles_line(record) if followed is not None else "")
-        information.tell(ui.noiseInfoButton, ui.noiseLabel, noise_line(record) if followed is not None else "")
+        messages.quiet(ui.ventriclesLabel, ventricles_line(changes) if changes is not None else "")
+        information.tell(ui.noiseInfoButton, ui.noiseLabel, noise_line(changes) if changes is not None else "")
 
     def _fill(self) -> None:
         table = self.ui.changeTable
         table.setRowCount(len(self._rows))
         names = change_nodes.state_names()
-        located = any(lesion["region"] != UNKNOWN for lesion in self._rows)
+        located = any(lesion.region not in (None, UNKNOWN) for lesion in self._rows)
         for row, lesion in enumerate(self._rows):
-            before, *_between, now = lesion["volumes_mm3"]
+            before, *_between, now = lesion.volumes_mm3
             texts = (
-                str(lesion["number"]),
-                names.get(lesion["state"], lesion["state"]),
+                str(lesion.number),
+                names[lesion.state],
                 _ml(before),
                 _ml(now),
-                _percent(lesion.get("change_percent")),
-                short_region_name(lesion["region"] if located else None),
+                _percent(lesion.change_percent),
+                short_region_name(lesion.region if located else None),
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(detail(lesion))
-                if column == _STATE and lesion["state"] in STATE_BY_ID:
-                    item.setData(qt.Qt.DecorationRole, qt.QColor(*STATE_BY_ID[lesion["state"]].rgb))
+                if column == _STATE:
+                    item.setData(qt.Qt.DecorationRole, qt.QColor(*STATE_BY_ID[lesion.state].rgb))
                 elif column in (_NUMBER, _BEFORE, _NOW, _CHANGE):
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 table.setItem(row, column, item)
@@ -268,7 +266,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         messages.quiet(self.ui.changeDetailLabel, detail(lesion))
         if not self.ui.linkedViewsButton.checked:
             self.ui.linkedViewsButton.setChecked(True)
-        views.center_on(tuple(lesion["centre_common_ras_mm"]))
+        _center_on(lesion)
 
     def _linked_views(self, checked: bool = False) -> None:
         followed = self._followed
@@ -288,7 +286,7 @@ class FollowSection(TaskSection, VTKObservationMixin):
         self._views.show(shown, visible=[nodes.change])
         row = self.ui.changeTable.currentRow()
         if 0 <= row < len(self._rows) and self.ui.changeTable.selectedItems():
-            views.center_on(tuple(self._rows[row]["centre_common_ras_mm"]))
+            _center_on(self._rows[row])
 
     def _study_chosen(self, node=None) -> None:
         if not self._proposing and self.ui.presentSelector.currentNode() is not None:
@@ -325,49 +323,49 @@ def study_of(node, volume_node, volume: Volume) -> Steps:
     return FollowStudy(volume, date, labels)
 
 
-def headline(record: dict[str, Any]) -> str:
+def headline(changes: Change) -> str:
     """Describe the number of lesions in each state, in one sentence."""
-    names = change_nodes.state_names()
-    counts = record.get("counts") or {}
+    names, counts = change_nodes.state_names(), changes.counts
     parts = [f"{counts[state]} {names[state].lower()}" for state in _ORDER if counts.get(state)]
     return _("Lesions: {parts}.").format(parts=", ".join(parts)) if parts else _("No lesion in either study.")
 
 
-def ventricles_line(record: dict[str, Any]) -> str:
+def ventricles_line(changes: Change) -> str:
     """Volumes of the ventricles and whether their change is more than noise."""
-    found = record.get(CLASS_BY_VALUE[VENTRICLES].id) or {}
-    volumes = found.get("volumes_ml") or []
-    if len(volumes) < 2 or found.get("change_percent") is None:
+    if changes.ventricles_change_percent is None:
         return ""
-    verdict = _("more than measurement noise") if found.get("beyond_noise") else _("within measurement noise")
+    verdict = _("more than measurement noise") if changes.ventricles_beyond_noise else _("within measurement noise")
     return _("Ventricles: {before:.1f} → {now:.1f} ml ({change:+.1f} %; noise ±{noise:.1f} %): {verdict}.").format(
-        before=volumes[0],
-        now=volumes[-1],
-        change=found["change_percent"],
-        noise=found.get("noise_percent") or 0.0,
+        before=changes.studies[0].ventricles_ml,
+        now=changes.studies[-1].ventricles_ml,
+        change=changes.ventricles_change_percent,
+        noise=changes.ventricles_noise_percent or 0.0,
         verdict=verdict,
     )
 
 
-def noise_line(record: dict[str, Any]) -> str:
+def noise_line(changes: Change) -> str:
     """Return the criterion of change, and its limits."""
-    found = record.get("noise_floor") or {}
-    return f"{found.get('text', '')} {_('Research use only - not a medical device.')}".strip()
+    return f"{changes.noise.get('text', '')} {_('Research use only - not a medical device.')}".strip()
 
 
-def detail(lesion: dict[str, Any]) -> str:
+def detail(lesion: ChangedLesion) -> str:
     """One lesion in a sentence."""
-    before, *_between, now = lesion["volumes_mm3"]
+    before, *_between, now = lesion.volumes_mm3
     text = _("No. {number}, {state}: {before} → {now} ml").format(
-        number=lesion["number"],
-        state=change_nodes.state_names().get(lesion["state"], lesion["state"]).lower(),
+        number=lesion.number,
+        state=change_nodes.state_names()[lesion.state].lower(),
         before=_ml(before),
         now=_ml(now),
     )
-    if not lesion.get("beyond_noise", True):
+    if lesion.beyond_noise is False:
         text += _("; the difference is within measurement noise")
-    note = str(lesion.get("note") or "")
-    return f"{text}. {note}".strip()
+    return f"{text}. {lesion.note}".strip()
+
+
+def _center_on(lesion: ChangedLesion) -> None:
+    if lesion.centre_common_ras_mm is not None:
+        views.center_on(lesion.centre_common_ras_mm)
 
 
 def _volume(node):

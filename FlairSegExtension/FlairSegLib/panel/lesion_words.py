@@ -156,7 +156,7 @@ def summary_line(measured: Measurement, known: Sequence[int]) -> str:
     ----------
     measured : Measurement
     known : sequence of int
-        Values of the classes that the model looks for; others are left out unless a reader has drawn them.
+        Values of the classes that the model segments; others are left out unless a reader has drawn them.
     """
     count, parts = measured.count(LESION), []
     for label_class in sorted(CLASSES, key=lambda c: -c.value):

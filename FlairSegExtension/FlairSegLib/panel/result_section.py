@@ -64,7 +64,7 @@ class ResultSection:
 
     @property
     def known(self) -> tuple[int, ...]:
-        """Values of the classes that the model looks for."""
+        """Values of the classes that the model segments."""
         return self._known
 
     def show(self, node, versions: list) -> None:
@@ -154,7 +154,7 @@ class ResultSection:
             return "…", "…"
         volume = self._measured.volume_ml(value)
         if value not in self._known and not volume:
-            return "–", "–"  # The model never looks for it, and nobody has drawn it.
+            return "–", "–"  # Not segmented by the model, and not drawn by a reader.
         count = str(self._measured.count(value)) if value in (LESION, NORMAL_WMH) else "–"
         return f"{volume:.2f}", count
 

@@ -73,7 +73,7 @@ def _names(node, volume) -> bool:
 
 
 def _roles(node) -> tuple[str, str]:
-    """References of a segmentation to its volume, the surest first."""
+    """References of a segmentation to its volume, the most certain first."""
     return segment_voxels.INPUT_ROLE, node.GetReferenceImageGeometryReferenceRole()
 
 

@@ -15,7 +15,7 @@ import qt
 import slicer
 import vtk
 from flairseg.errors import FlairSegError
-from flairseg.labels import CLASS_BY_ID
+from flairseg.labels import CLASS_BY_ID, CLASS_BY_VALUE
 from flairseg.models import find_model
 from flairseg.models.lesion_confidence import LesionConfidence
 from flairseg.review.cases import CaseArchive
@@ -49,6 +49,7 @@ class KnownModel:
     version: str = ""
     lesion_confidence: LesionConfidence | None = None
     pipeline: PipelineConfig | None = None
+    classes: frozenset[int] = frozenset(CLASS_BY_VALUE)
 
 
 @dataclass
@@ -239,6 +240,7 @@ class CaseLoader:
                 tags.get(segment_tags.MODEL_SHA256, ""),
                 lesion_confidence=files.confidence,
                 pipeline=pipeline_of(tags),
+                classes=files.classes,
             ),
             "",
             "",

@@ -75,7 +75,7 @@ class RatingPage:
         ui.studyProgress.setMaximum(max(progress.total + progress.training_total, 1))
         ui.studyProgress.setValue(progress.answered + progress.training_answered)
         self.close_give_up()
-        # The second click of a double click would submit a case that nobody has seen.
+        # The second click of a double click would submit the next case unseen.
         ui.submitButton.setEnabled(False)
         self._arrival.start()
         messages.hide(ui.ratingMessageLabel)

@@ -19,6 +19,7 @@ from .. import drawing, segment_voxels, views
 from .marks import MarkPoints
 
 if TYPE_CHECKING:
+    from flairseg.study.events import Setting
     from flairseg.study.protocol import Display
     from flairseg.study.records import Mark
     from flairseg.study.showing import Showing
@@ -84,7 +85,7 @@ class ShowingView:
             return tuple(point) if self._crosshair().GetCursorPositionRAS(point) else None
         return self._cursor
 
-    def show(self, showing: Showing, rules: Display, before: Mapping[str, Any], marks: Iterable[Mark]) -> None:
+    def show(self, showing: Showing, rules: Display, before: Mapping[str, Setting], marks: Iterable[Mark]) -> None:
         """Put a showing into the views.
 
         Parameters
@@ -174,7 +175,7 @@ class ShowingView:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _style(self, rules: Display, before: Mapping[str, Any]) -> None:
+    def _style(self, rules: Display, before: Mapping[str, Setting]) -> None:
         display = self._volume.GetDisplayNode()
         window, level = before.get("window", rules.window), before.get("level", rules.level)
         if window is not None and level is not None:

@@ -1,6 +1,6 @@
 """The self-test inside 3D Slicer: both modules from loading a FLAIR to a closed study, on a digital phantom.
 
-One line for each step, an exit code, and a file of diagnostics that names nobody. From a terminal::
+One line for each step, an exit code, and a file of diagnostics without names. From a terminal::
 
     Slicer --no-splash --python-code "from FlairSegLib import self_test; self_test.main()"
 

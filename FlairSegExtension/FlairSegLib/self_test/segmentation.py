@@ -169,7 +169,7 @@ class SegmentationSteps:
         check(verdict.verdict == "accepted_after_edits", f"not accepted: {ui.verdictMessageLabel.text}")
         archive = CaseArchive(self._folder / "cases")
         saved = archive.load(self.volume.GetName())
-        check(saved.content["reader"] == _READER, "another reader stands in the verdict")
+        check(saved.verdict.reader == _READER, "another reader stands in the verdict")
         check(bool(np.array_equal(saved.labels, self._labels())), "what was saved is not what is in the scene")
 
     def save_and_reload(self) -> None:

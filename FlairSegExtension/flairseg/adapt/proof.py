@@ -186,7 +186,7 @@ def verdict(
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.
     Worse: its interval is below 0, another figure fell so, or something was forgotten. ``final`` is the training on all
     cases (``best_step``, ``steps``, ``stopped``), whose model was not tested itself: where it kept the base's weights,
-    or was cut short by the time, what the folds gained says nothing of it.
+    or was cut short by the time, the gain of the folds does not apply to it.
     """
     by_key = {one.key: one for one in comparisons}
     primary = by_key.get("lesion_dice") or next((one for one in comparisons if one.key.endswith("_dice")), None)

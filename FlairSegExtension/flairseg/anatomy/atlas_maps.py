@@ -1,4 +1,4 @@
-"""What registration and anatomy need of the atlas, made once for all by ``tools/build_atlas.py``: ``atlas_maps.npz``.
+"""Images of the atlas for registration and anatomy, precomputed by ``tools/build_atlas.py``: ``atlas_maps.npz``.
 
 Made anew in each process they would take longer than the registration of a case; the suite compares the file with the
 functions here.

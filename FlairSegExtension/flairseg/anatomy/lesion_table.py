@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..files.csv_tables import csv_text
-from ..image.geometry import ROUNDING_MM, spacing_of, voxel_volume_of
+from ..image.geometry import ROUNDING_MM, spacing_of, triple, voxel_volume_of
 from ..labels import CLASS_BY_VALUE, LESION
 from ..lesions.components import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
 from .dissemination import Dissemination, dissemination
@@ -84,24 +84,39 @@ class LesionRow:
         """Volume in millilitres."""
         return self.volume_mm3 / 1000
 
+    def rounded(self) -> LesionRow:
+        """The row with the decimals that are written."""
+        return replace(
+            self,
+            volume_mm3=round(self.volume_mm3, 2),
+            diameter_mm=round(self.diameter_mm, 2),
+            centre_ras_mm=triple(round(x, 1) for x in self.centre_ras_mm),
+            confidence=_rounded(self.confidence, 3),
+            peak_probability=_rounded(self.peak_probability, 3),
+            ventricle_distance_mm=_rounded(self.ventricle_distance_mm, 1),
+            disagreement=_rounded(self.disagreement, 3),
+            mean_probability=_rounded(self.mean_probability, 3),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The row as in ``summary.json``: rounded, None where unknown; ``slices`` count from 1 there."""
-        row = {
-            "number": self.number,
-            "volume_mm3": round(self.volume_mm3, 2),
+        row = self.rounded()
+        content = {
+            "number": row.number,
+            "volume_mm3": row.volume_mm3,
             "volume_ml": round(self.volume_ml, 4),
-            "diameter_mm": round(self.diameter_mm, 2),
-            "centre_ras_mm": [round(x, 1) for x in self.centre_ras_mm],
-            "slices": [n + 1 for n in self.slices],
-            "slices_index": list(self.slices),
-            "confidence": _rounded(self.confidence, 3),
-            "peak_probability": _rounded(self.peak_probability, 3),
-            "ventricle_distance_mm": _rounded(self.ventricle_distance_mm, 1),
-            "region": self.region,
-            "parts": self.parts,
+            "diameter_mm": row.diameter_mm,
+            "centre_ras_mm": list(row.centre_ras_mm),
+            "slices": [n + 1 for n in row.slices],
+            "slices_index": list(row.slices),
+            "confidence": row.confidence,
+            "peak_probability": row.peak_probability,
+            "ventricle_distance_mm": row.ventricle_distance_mm,
+            "region": row.region,
+            "parts": row.parts,
         }
-        further = {"disagreement": self.disagreement, "mean_probability": self.mean_probability}
-        return row | {name: round(value, 3) for name, value in further.items() if value is not None}
+        further = {"disagreement": row.disagreement, "mean_probability": row.mean_probability}
+        return content | {name: value for name, value in further.items() if value is not None}
 
 
 class Measured:

@@ -134,10 +134,10 @@ def _volumes(comparison: Comparison) -> Table:
         if one.error is not None:
             table.add_row(Text(one.card.id), *[_UNKNOWN] * 4, Text("failed", style="bold red"))
             continue
-        row = one.row()
-        volumes = [_UNKNOWN if ml is None else f"{ml:.2f}" for ml in row["volumes_ml"].values()]
-        count = _UNKNOWN if row["lesion_count"] is None else str(row["lesion_count"])
-        table.add_row(Text(one.card.id), *volumes, count, f"{row['seconds']:.1f}")
+        figures = one.figures
+        volumes = [_UNKNOWN if ml is None else f"{ml:.2f}" for ml in figures.volumes_ml.values()]
+        count = _UNKNOWN if figures.lesion_count is None else str(figures.lesion_count)
+        table.add_row(Text(one.card.id), *volumes, count, f"{figures.seconds:.1f}")
     return table
 
 

@@ -151,8 +151,10 @@ def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:
 
 def _print(console: Console, result: FollowUp) -> None:
     """Print the changes and the studies."""
-    from ..labels import CLASS_BY_VALUE, CLASSES, VENTRICLES
+    from ..labels import CLASSES
     from ..longitudinal import STATES
+    from ..longitudinal.result import study_volumes_ml
+    from ..segmentation.postprocessing import lesion_components
 
     table = Table(box=box.ROUNDED, header_style="bold")
     table.add_column("Study")
@@ -160,10 +162,9 @@ def _print(console: Console, result: FollowUp) -> None:
     for label_class in CLASSES:
         table.add_column(f"{label_class.short_name}\nml", justify="right")
     table.add_column("Lesions\ncount", justify="right")
-    summary = result.summary()
-    for study in summary["studies"]:
-        volumes = ["-" if (ml := study["volumes_ml"][c.id]) is None else f"{ml:.2f}" for c in CLASSES]
-        table.add_row(Text(study["case"]), study["date"] or "-", *volumes, str(study["lesion_count"]))
+    for study in result.studies:
+        volumes = ["-" if ml is None else f"{ml:.2f}" for ml in study_volumes_ml(study).values()]
+        table.add_row(Text(study.name), study.date or "-", *volumes, str(lesion_components(study.labels)[1]))
     console.print(table)
     counts = Table(box=box.ROUNDED, header_style="bold")
     for state in STATES:
@@ -176,12 +177,12 @@ def _print(console: Console, result: FollowUp) -> None:
                 f"{study.added} lesion{'s' * (study.added > 1)} of study {n} that two studies show together "
                 f"{'were' if study.added > 1 else 'was'} added to its label map (_study{n}_labels.nii.gz)."
             )
-    ventricles = summary[CLASS_BY_VALUE[VENTRICLES].id]
-    if ventricles["change_percent"] is not None:
-        verdict = "beyond the noise" if ventricles["beyond_noise"] else "within the noise"
+    ventricles = result.ventricles
+    if ventricles.change_ml is not None and ventricles.change_percent is not None:
+        verdict = "beyond the noise" if ventricles.beyond_noise else "within the noise"
         console.print(
-            f"Ventricles {ventricles['change_ml']:+.2f} ml ({ventricles['change_percent']:+.1f} %): {verdict} of "
-            f"±{ventricles['noise_percent']:g} %."
+            f"Ventricles {ventricles.change_ml:+.2f} ml ({ventricles.change_percent:+.1f} %): {verdict} of "
+            f"±{ventricles.noise_percent:g} %."
         )
 
 

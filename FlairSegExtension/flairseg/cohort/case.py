@@ -11,12 +11,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
 
-from ..errors import FlairSegError, NotEnoughMemoryError, warnings_from
+from ..anatomy.lesion_table import LesionRow, dissemination_of_rows, load_by_region, split_count
+from ..errors import CaseWarning, FlairSegError, NotEnoughMemoryError
 from ..files.same_input import fingerprint
 from ..files.summary_paths import absolute_source
-from ..labels import CLASS_BY_VALUE, CLASSES, LESION
+from ..image.geometry import triple
+from ..labels import CLASSES, LESION
 from ..models.card import ModelCard, with_lesion_threshold
 from ..models.in_use import InUse
 from ..models.store import load_card, networks, pipeline_sha256
@@ -30,9 +31,9 @@ from ..segmentation.warning_codes import untrusted
 from . import begun, case_files
 from .inputs import content_sha256, input_files, read_session, stamp
 from .layout import Layout
-from .model import DONE, FAILED, QUARANTINED, Answer, Fatal, Session, SessionRow
+from .model import DONE, FAILED, QUARANTINED, Answer, Fatal, Grid, Session, SessionRow
 from .options import CaseOptions
-from .rows import drop_row, read_lesion_values, read_row, write_row
+from .rows import drop_row, read_row, rewrite_row, write_row
 
 #: Errors that every further session would meet too: the run stops.
 FATAL = frozenset({"disk-full", "output-read-only", "output-no-folder", "output-path-too-long", "other-model"})
@@ -177,7 +178,7 @@ def work_on(case: str, work: Work) -> Answer:
     shown = work.shown[case]
     try:
         deaths = begun.begin(work.layout, case, work.mode)
-        lesions: list[dict[str, Any]] = []
+        lesions: list[LesionRow] | None = []
         if deaths >= MOST_DEATHS:
             row = _quarantined(shown, work, deaths)
         else:
@@ -185,7 +186,10 @@ def work_on(case: str, work: Work) -> Answer:
         # Under pseudonyms the moment of processing is left out, see :mod:`flairseg.privacy`.
         # A kept result was finished before: verdicts on it remain valid.
         row = replace(row, finished="" if work.secret is not None else row.finished or now())
-        write_row(work.layout, row, lesions)
+        if lesions is None:
+            rewrite_row(work.layout, row)
+        else:
+            write_row(work.layout, row, lesions)
         return Answer(row=row)
     except FlairSegError as error:
         return Answer(fatal=Fatal.of(error))
@@ -193,8 +197,11 @@ def work_on(case: str, work: Work) -> Answer:
         begun.end(work.layout, case)
 
 
-def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[str, Any]]]:
-    """The row of a session, and its lesions; an error of the session becomes its row, a fatal one is raised."""
+def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[LesionRow] | None]:
+    """The row of a session, and its lesions (None: those already written).
+
+    An error of the session becomes its row; a fatal one is raised.
+    """
     session, shown, pseudonymiser = work.sessions[case], work.shown[case], work.pseudonymiser()
     made = _Made(work.options.sha256, deaths + 1)
     try:
@@ -205,8 +212,7 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[dict[
         before = read_row(work.layout, case)
         if before is not None and is_same_work(before, made) and case_files.are_there(work.layout, before):
             # Only the file's time changed.
-            row = replace(before, session=shown, file_stamp=made.file_stamp)
-            return row, read_lesion_values(work.layout, case)
+            return replace(before, session=shown, file_stamp=made.file_stamp), None
         return _segmented(session, shown, model, work, pseudonymiser, made)
     except (FlairSegError, MemoryError) as error:
         told = typed(error)
@@ -300,7 +306,7 @@ def _segmented(
     work: Work,
     pseudonymiser: Pseudonymiser | None,
     made: _Made,
-) -> tuple[SessionRow, list[dict[str, Any]]]:
+) -> tuple[SessionRow, list[LesionRow]]:
     from .image_quality import measure
 
     volume = read_session(session)
@@ -318,15 +324,13 @@ def _segmented(
     drop_row(work.layout, shown.case)
     raw = os.path.relpath(session.path, work.raw).replace(os.sep, "/") if work.raw else ""
     files = case_files.write(work.layout, shown, result, work.options, raw)
-    summary = result.summary()
-    row = row_of(shown, summary)
     score = expected_correction_ml(result)
-    row = replace(row, quality=quality, below_bar=below, files=files, expected_correction_ml=score)
-    return made.onto(row), summary["lesions"]
+    row = replace(row_of(shown, result), quality=quality, below_bar=below, files=files, expected_correction_ml=score)
+    return made.onto(row), result.lesion_rows()
 
 
 def expected_correction_ml(result: Segmentation) -> float | None:
-    """The score of the reading room's queue; None where there are no probabilities."""
+    """The score of the review queue; None where there are no probabilities."""
     from ..study.queue import expected_correction
 
     if result.probabilities is None:
@@ -335,27 +339,27 @@ def expected_correction_ml(result: Segmentation) -> float | None:
     return round(voxels * result.volume.voxel_mm3 / 1000, 4)
 
 
-def row_of(shown: Session, summary: Mapping[str, Any]) -> SessionRow:
-    """The row of a session that was segmented, by its ``summary.json``."""
-    volumes = summary["volumes_ml"]
-    lesions = [lesion["volume_ml"] for lesion in summary["lesions"]]
-    known = volumes[CLASS_BY_VALUE[LESION].id] is not None
-    found = summary.get("dissemination")
-    warnings = warnings_from(summary["warnings"])
+def row_of(shown: Session, result: Segmentation) -> SessionRow:
+    """The row of a session that was segmented."""
+    volumes, lesions = result.known_volumes_ml(), result.lesion_rows()
+    known = volumes[LESION] is not None
+    located = result.regions is not None
+    warnings = tuple(map(CaseWarning.of, result.warnings))
+    card = result.card
     return SessionRow(
         shown,
         DONE,
-        volumes_ml={c.id: volumes[c.id] for c in CLASSES},
-        lesion_count=summary["lesion_count"] if known else None,
-        lesion_parts=summary["lesion_parts"] if known else None,
-        regions=summary.get("regions", {}),
-        largest_lesion_ml=max(lesions) if lesions else None,
-        regions_with_lesions=None if found is None else len(found["regions_with_lesions"]),
+        volumes_ml={c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES},
+        lesion_count=len(lesions) if known else None,
+        lesion_parts=split_count(lesions) if known else None,
+        regions=load_by_region(lesions) if located else {},
+        largest_lesion_ml=max((round(row.volume_ml, 4) for row in lesions), default=None),
+        regions_with_lesions=len(dissemination_of_rows(lesions).regions_with_lesions) if located else None,
         warnings=warnings,
         trusted=not untrusted(warnings),
-        seconds=summary["seconds"],
-        model={key: summary["model"][key] for key in ("id", "version", "sha256")},
-        software=summary["software"],
-        grid={key: summary["grid"][key] for key in ("shape_kji", "spacing_mm")},
-        input_sha256=summary["input_sha256"],
+        seconds=result.stage_seconds,
+        model={"id": card.id, "version": card.version, "sha256": card.sha256},
+        software=result.software,
+        grid=Grid(result.labels.shape, triple(round(mm, 6) for mm in result.volume.spacing)),
+        input_sha256=result.input_sha256,
     )

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from ..errors import CaseWarning, FlairSegError
 from ..files.same_input import fingerprint
-from ..labels import CLASS_BY_VALUE, LESION, VENTRICLES
+from ..labels import LESION
 from ..longitudinal import StudyInput, follow, write_followup
-from ..longitudinal.result import FollowUp
+from ..longitudinal.result import FollowUp, rounded, study_volumes_ml
 from ..longitudinal.writing import followup_files
 from . import begun
 from .bids_labels import in_order, rows_in_order
@@ -179,23 +179,21 @@ def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> Change
 
 
 def _row(plan: ChangeRow, result: FollowUp, files: dict[str, str]) -> ChangeRow:
-    summary = result.summary()
-    ventricles = summary[CLASS_BY_VALUE[VENTRICLES].id]
-    lesion = CLASS_BY_VALUE[LESION].id
-    loads = [study["volumes_ml"][lesion] for study in summary["studies"]]
+    ventricles = result.ventricles
+    before, now = (study_volumes_ml(result.studies[n])[LESION] for n in (0, -1))
     return replace(
         plan,
         status=DONE,
-        counts=summary["counts"],
-        lesion_change_ml=None if None in loads else round(loads[-1] - loads[0], 4),
-        ventricles_change_ml=ventricles["change_ml"],
-        ventricles_change_percent=ventricles["change_percent"],
-        ventricles_beyond_noise=ventricles["beyond_noise"],
-        correlation=summary["registration"][-1]["correlation"],
+        counts=result.counts,
+        lesion_change_ml=None if before is None or now is None else round(now - before, 4),
+        ventricles_change_ml=rounded(ventricles.change_ml, 3),
+        ventricles_change_percent=rounded(ventricles.change_percent, 2),
+        ventricles_beyond_noise=ventricles.beyond_noise,
+        correlation=round(result.registrations[-1].correlation, 4),
         warnings=tuple(map(CaseWarning.of, result.warnings)),
-        seconds=summary["seconds"].get("total"),
+        seconds=rounded(result.seconds.get("total"), 2),
         files=files,
-        finished=summary["created"],
+        finished=result.created,
     )
 
 

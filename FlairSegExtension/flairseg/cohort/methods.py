@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..reporting.wording import counted
+from .run_record import RunRecord
 
 _CITED = {
     "onnxruntime": "ONNX Runtime", "SimpleITK": "SimpleITK", "scipy": "SciPy", "scikit-image": "scikit-image",
@@ -13,37 +11,35 @@ _CITED = {
 }  # fmt: skip
 
 
-def methods_paragraph(run: Mapping[str, Any]) -> str:
+def methods_paragraph(run: RunRecord) -> str:
     """The paragraph as Markdown.
 
     Parameters
     ----------
-    run : mapping
-        As ``run.json``.
+    run : RunRecord
     """
-    software, model, sessions = run["software"], run["model"], run["sessions"]
-    earlier = run.get("of_earlier_options", 0)
+    software, model, sessions = run.software, run.model, run.sessions
+    earlier = run.of_earlier_options
     done = sessions.get("done", 0) - earlier
     failed = sessions.get("failed", 0) + sessions.get("quarantined", 0)
     none = sessions.get("no-flair", 0)
     text = (
-        f"FLAIR images of {counted(done, 'session')} of {counted(run['subjects'], 'subject')} were segmented into "
+        f"FLAIR images of {counted(done, 'session')} of {counted(run.subjects, 'subject')} were segmented into "
         f"ventricles, normal periventricular white matter hyperintensity and lesions with FlairSeg "
-        f"{software['flairseg']} (model {model['id']}, version {model['version']}, sha256 {model['sha256'][:12]})."
+        f"{software['flairseg']} (model {model.id}, version {model.version}, sha256 {model.sha256[:12]})."
     )
-    others = [one for one in run.get("models", ()) if one["sha256"] != model["sha256"]]
-    for one in others:
+    for one in run.other_models:
         text += (
-            f" The parent of this model ({one['id']}, version {one['version']}, sha256 {one['sha256'][:12]}) segmented "
-            f"{one['sessions']} of these sessions, unlike those of the adaptation."
+            f" The parent of this model ({one.id}, version {one.version}, sha256 {one.sha256[:12]}) segmented "
+            f"{one.sessions} of these sessions, unlike those of the adaptation."
         )
-    if run["options"].get("threshold") is not None:
-        text += f" Voxels with a probability of lesion of {run['options']['threshold']:g} and more were called lesion."
-    if run["options"].get("regions"):
+    if run.options.threshold is not None:
+        text += f" Voxels with a probability of lesion of {run.options.threshold:g} and more were called lesion."
+    if run.options.regions:
         text += " Lesions were assigned to regions by atlas-to-subject registration."
-    if run.get("comparisons"):
+    if run.comparisons:
         text += (
-            f" Sessions of the same subject ({counted(run['comparisons'], 'comparison')}) were registered to the "
+            f" Sessions of the same subject ({counted(run.comparisons, 'comparison')}) were registered to the "
             "half-way space; changes within test-retest variability were not counted."
         )
     if failed or none:

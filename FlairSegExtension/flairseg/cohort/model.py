@@ -13,6 +13,7 @@ from typing import Any
 
 from ..anatomy.regions import REGIONS
 from ..errors import CaseWarning, FlairSegError, warnings_as_dicts, warnings_from
+from ..image.geometry import triple
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION
 
 #: Source of a session.
@@ -86,16 +87,58 @@ class Session:
 
 
 @dataclass(frozen=True)
-class LesionRecord:
-    """One row of ``lesions.parquet``: a lesion with the case that it belongs to.
+class Grid:
+    """Voxels along K, J, I and their size in mm along I, J, K."""
 
-    ``values`` are those of :meth:`flairseg.anatomy.lesion_table.LesionRow.as_dict`, flat: ``centre_r_mm`` and so on.
+    shape_kji: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any] | None) -> Grid | None:
+        """From ``grid`` of a row; None where it is empty."""
+        return cls(tuple(content["shape_kji"]), triple(content["spacing_mm"])) if content else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"shape_kji": list(self.shape_kji), "spacing_mm": list(self.spacing_mm)}
+
+
+@dataclass(frozen=True)
+class LesionRecord:
+    """One row of ``lesions.parquet``: a lesion with the case that it belongs to; its fields are the columns.
+
+    Values are those of :meth:`flairseg.anatomy.lesion_table.LesionRow.as_dict`; slices count from 1. None: the row, of
+    an earlier version, does not have it.
     """
 
     case: str
     subject: str
     session: str
-    values: Mapping[str, Any]
+    number: int | None = None
+    region: str | None = None
+    volume_mm3: float | None = None
+    volume_ml: float | None = None
+    diameter_mm: float | None = None
+    parts: int | None = None
+    first_slice: int | None = None
+    last_slice: int | None = None
+    centre_r_mm: float | None = None
+    centre_a_mm: float | None = None
+    centre_s_mm: float | None = None
+    ventricle_distance_mm: float | None = None
+    confidence: float | None = None
+    peak_probability: float | None = None
+    disagreement: float | None = None
+    mean_probability: float | None = None
+
+    @classmethod
+    def from_json(cls, session: Session, lesion: Mapping[str, Any]) -> LesionRecord:
+        """From an entry of ``lesions`` in the row of a session; unknown keys are left out."""
+        values = _known(cls, lesion)
+        values |= dict(zip(("first_slice", "last_slice"), lesion.get("slices", (None, None)), strict=True))
+        centre = lesion.get("centre_ras_mm", (None,) * 3)
+        values |= dict(zip(("centre_r_mm", "centre_a_mm", "centre_s_mm"), centre, strict=True))
+        return cls(**values | {"case": session.case, "subject": session.subject, "session": session.session})
 
 
 @dataclass(frozen=True)
@@ -118,7 +161,7 @@ class SessionRow:
         ``{region: {"count": n, "volume_ml": v}}``; empty where regions were not looked for.
     largest_lesion_ml : float or None
     expected_correction_ml : float or None
-        :func:`flairseg.cohort.case.expected_correction_ml`: how uncertain the model is, the order of the reading room.
+        :func:`flairseg.cohort.case.expected_correction_ml`: how uncertain the model is, the order of the review queue.
     regions_with_lesions : int or None
         Of the three regions of the McDonald criteria that a brain FLAIR shows
         (:func:`flairseg.anatomy.dissemination.dissemination`); None where regions were not looked for.
@@ -135,8 +178,7 @@ class SessionRow:
         By stage and ``total``.
     model, software : dict of str to str
         ``id``, ``version``, ``sha256``; versions by package.
-    grid : dict
-        ``shape_kji``, ``spacing_mm`` (along I, J, K).
+    grid : Grid or None
     input_sha256 : str
         Of voxels and affine (:func:`flairseg.files.same_input.fingerprint`).
     file_sha256, file_stamp : str
@@ -173,7 +215,7 @@ class SessionRow:
     seconds: Mapping[str, float] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
-    grid: Mapping[str, Any] = field(default_factory=dict)
+    grid: Grid | None = None
     input_sha256: str = ""
     file_sha256: str = ""
     file_stamp: str = ""
@@ -201,6 +243,7 @@ class SessionRow:
             "session": self.session.to_dict(),
             "warnings": warnings_as_dicts(self.warnings),
             "below_bar": list(self.below_bar),
+            "grid": {} if self.grid is None else self.grid.to_json(),
         }
 
     @classmethod
@@ -213,6 +256,7 @@ class SessionRow:
                 "session": Session.from_dict(values["session"]),
                 "warnings": warnings_from(values.get("warnings")),
                 "below_bar": tuple(values.get("below_bar", ())),
+                "grid": Grid.from_json(values.get("grid")),
             }
         )
 
@@ -241,7 +285,7 @@ class SessionRow:
             found = self.regions.get(region, {})
             values |= {f"lesions_{region}": found.get("count")}
             values |= {f"lesion_ml_{region}": found.get("volume_ml")}
-        spacing = self.grid.get("spacing_mm") or (None, None, None)
+        spacing = (None, None, None) if self.grid is None else self.grid.spacing_mm
         values |= dict(zip(("voxel_i_mm", "voxel_j_mm", "voxel_k_mm"), spacing, strict=True))
         values |= {f"quality_{name}": value for name, value in self.quality.items()}
         return {name: values.get(name) for name in (*COLUMNS, *sorted(set(values) - set(COLUMNS)))}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .page_tables import (
     warning_table,
 )
 from .priority import EXPLANATION, OUTLIER_Z, Outlier, Priority, find_outliers, in_order
+from .run_record import RunRecord
 from .same_images import same_images, same_images_text
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -39,9 +41,7 @@ _MOST_BYTES = 300_000
 _JPEG = b"\xff\xd8\xff"
 
 
-def write_page(
-    layout: Layout, rows: Sequence[SessionRow], changes: Sequence[ChangeRow], run: Mapping[str, Any]
-) -> Path:
+def write_page(layout: Layout, rows: Sequence[SessionRow], changes: Sequence[ChangeRow], run: RunRecord) -> Path:
     """Write the page: one file that loads nothing.
 
     Parameters
@@ -50,8 +50,7 @@ def write_page(
     rows : sequence of SessionRow
         Of all sessions, with a result or without; under pseudonyms where there are some.
     changes : sequence of ChangeRow
-    run : mapping
-        As ``run.json``.
+    run : RunRecord
 
     Returns
     -------
@@ -67,7 +66,7 @@ def write_page(
     return layout.page
 
 
-def render(layout: Layout, rows: Sequence[SessionRow], changes: Sequence[ChangeRow], run: Mapping[str, Any]) -> str:
+def render(layout: Layout, rows: Sequence[SessionRow], changes: Sequence[ChangeRow], run: RunRecord) -> str:
     """The page's HTML; parameters as of :func:`write_page`."""
     outliers = find_outliers(rows)
     ordered = in_order(rows, outliers)
@@ -81,7 +80,7 @@ def render(layout: Layout, rows: Sequence[SessionRow], changes: Sequence[ChangeR
         "sheet_paragraphs": _sheet_paragraphs(ordered),
         "cards": [_card(layout.root, one) for one in ordered[:MOST_PICTURES]],
     }
-    if run.get("pseudonyms"):
+    if run.pseudonyms:
         context["made"] = "a day that is left out under pseudonyms"
     return render_page("cohort.html.j2", TEMPLATES, context)
 
@@ -94,27 +93,26 @@ def _alerts(rows: Sequence[SessionRow]) -> list[str]:
     return [text] if (text := same_images_text(same_images(rows))) else []
 
 
-def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    model = run["model"]
+def _facts(run: RunRecord) -> list[tuple[str, str]]:
+    model = run.model
     found = [
-        ("Source", f"{run['source']} ({run['source_kind']})"),
-        ("Model", f"{model['id']}, version {model['version']}, sha256 {model['sha256'][:16]}"),
+        ("Source", f"{run.source} ({run.source_kind})"),
+        ("Model", f"{model.id}, version {model.version}, sha256 {model.sha256[:16]}"),
         *(
-            ("Model of other sessions", f"{one['id']}, sha256 {one['sha256'][:16]}: {one['sessions']}")
-            for one in run.get("models", ())
-            if one["sha256"] != model["sha256"]
+            ("Model of other sessions", f"{one.id}, sha256 {one.sha256[:16]}: {one.sessions}")
+            for one in run.other_models
         ),
-        ("FlairSeg", str(run["software"]["flairseg"])),
+        ("FlairSeg", run.software["flairseg"]),
     ]
-    if run.get("finished"):
-        found.append(("Last run ended", str(run["finished"])))
-    return [*found, ("Names", "replaced by pseudonyms" if run.get("pseudonyms") else "as in the source")]
+    if run.finished:
+        found.append(("Last run ended", run.finished))
+    return [*found, ("Names", "replaced by pseudonyms" if run.pseudonyms else "as in the source")]
 
 
 def _sections(
     rows: Sequence[SessionRow],
     changes: Sequence[ChangeRow],
-    run: Mapping[str, Any],
+    run: RunRecord,
     ordered: Sequence[Priority],
     outliers: Sequence[Outlier],
 ) -> list[Section]:
@@ -152,7 +150,7 @@ def _outlier_paragraphs(outliers: Sequence[Outlier]) -> tuple[str, ...]:
     )
 
 
-def _methods(run: Mapping[str, Any]) -> tuple[str, ...]:
+def _methods(run: RunRecord) -> tuple[str, ...]:
     text = methods_paragraph(run).removeprefix("# Methods").strip()
     return (
         text,
@@ -180,19 +178,31 @@ def _sheet_paragraphs(ordered: Sequence[Priority]) -> tuple[str, ...]:
     )
 
 
-def _card(root: Path, one: Priority) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Card:
+    """A session on the contact sheet."""
+
+    case: str
+    facts: str
+    reasons: Sequence[str]
+    picture: str
+    alt: str
+    link: str
+
+
+def _card(root: Path, one: Priority) -> _Card:
     row = one.row
     count = "" if row.lesion_count is None else f", {counted(row.lesion_count, CLASS_BY_VALUE[LESION].id)}"
     facts = "lesions not known" if row.lesion_ml is None else f"{figure(row.lesion_ml)} ml{count}"
     verdict = f"; verdict: {row.verdict}" if row.verdict else ""
-    return {
-        "case": row.case,
-        "facts": f"{facts}; {one.points:.1f} points{verdict}",
-        "reasons": one.reasons,
-        "picture": _picture(root, row.files.get("key_slice", "")),
-        "alt": f"Key slice of {row.case}, {facts}",
-        "link": _link(root, row.files.get("overview", "")),
-    }
+    return _Card(
+        row.case,
+        f"{facts}; {one.points:.1f} points{verdict}",
+        one.reasons,
+        _picture(root, row.files.get("key_slice", "")),
+        f"Key slice of {row.case}, {facts}",
+        _link(root, row.files.get("overview", "")),
+    )
 
 
 def _inside(root: Path, name: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .image_quality import MEASURE_BY_NAME
 from .measures import quality_measures, shown_name, with_result
 from .model import DONE, FAILED, NO_FLAIR, QUARANTINED, ChangeRow, SessionRow
 from .priority import Outlier, Priority
+from .run_record import RunRecord
 
 #: Longest tables; all rows are in the CSV files beside the page.
 MOST_FAILURES, MOST_CHANGES, MOST_OUTLIERS, MOST_SESSIONS = 500, 300, 200, 2000
@@ -199,7 +200,7 @@ def order_table(ordered: Sequence[Priority]) -> tuple[Table, ...]:
     return (Table(caption, columns, lines, rest(ordered, MOST_SESSIONS), numbers_from=7, folded=True),)
 
 
-def software_table(run: Mapping[str, Any]) -> tuple[Table, ...]:
+def software_table(run: RunRecord) -> tuple[Table, ...]:
     """Versions of what made the results."""
-    lines = tuple(cells(name, str(version)) for name, version in run["software"].items())
+    lines = tuple(cells(name, version) for name, version in run.software.items())
     return (Table("Software", ("Package", "Version"), lines, numbers_from=2),)

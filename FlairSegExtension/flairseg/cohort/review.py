@@ -25,7 +25,7 @@ from ..study.drafting import StudyDesign, draft_of, write_draft
 from .layout import Layout
 from .model import DONE, Session, SessionRow
 from .priority import robust_z
-from .rows import read_lesion_values, write_row
+from .rows import rewrite_row
 from .tables import csv_text
 
 #: The arm of a drafted study.
@@ -155,27 +155,40 @@ def read_verdicts(
         if row is None or row.status != DONE:
             continue
         try:
-            content = archive.verdict_content(case)
-            about = _is_about(content, row)
-            found = replace(row, verdict=str(content["verdict"]), reader=str(content["reader"]))
+            judged = _Judged.from_json(archive.verdict_content(case))
+            about = judged.is_about(row)
         except (FlairSegError, KeyError, TypeError, ValueError, AttributeError):
             counts["damaged"] += 1
             continue
         counts["verdicts" if about else "outdated"] += 1
-        out[case] = found if about else replace(row, verdict="", reader="")
+        out[case] = (
+            replace(row, verdict=judged.verdict, reader=judged.reader) if about else replace(row, verdict="", reader="")
+        )
         if out[case] != row:
-            write_row(layout, out[case], read_lesion_values(layout, case))
+            rewrite_row(layout, out[case])
     return out, Reviewed(**counts)
 
 
-def _is_about(content: Mapping[str, Any], row: SessionRow) -> bool:
-    """Whether a verdict is about the result that a row has."""
-    judged = content["model"].get("sha256")
-    if judged and row.model.get("sha256") and judged != row.model["sha256"]:
-        return False
-    if not row.finished:
-        return True
-    return _moment(content["times"]["decided_at"]) >= _moment(row.finished)
+@dataclass(frozen=True)
+class _Judged:
+    """A verdict: what it says, about which model's result, and when (ISO 8601)."""
+
+    verdict: str
+    reader: str
+    model_sha256: str
+    decided_at: str
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> _Judged:
+        times, model = content["times"], content["model"]
+        return cls(str(content["verdict"]), str(content["reader"]), model.get("sha256") or "", times["decided_at"])
+
+    def is_about(self, row: SessionRow) -> bool:
+        """Whether it is about the result that a row has."""
+        made = row.model.get("sha256")
+        if self.model_sha256 and made and self.model_sha256 != made:
+            return False
+        return not row.finished or _moment(self.decided_at) >= _moment(row.finished)
 
 
 def _moment(text: str) -> datetime:

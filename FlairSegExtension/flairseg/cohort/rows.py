@@ -13,27 +13,42 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..anatomy.lesion_table import LesionRow
 from ..files.atomic import write_whole
 from .layout import Layout
 from .model import ChangeRow, LesionRecord, SessionRow
 
 
-def write_row(layout: Layout, row: SessionRow, lesions: Sequence[dict[str, Any]] = ()) -> None:
+def write_row(layout: Layout, row: SessionRow, lesions: Sequence[LesionRow] = ()) -> None:
     """Write the row of a session with its lesions.
 
     Parameters
     ----------
     layout : Layout
     row : SessionRow
-    lesions : sequence of dict
-        As :meth:`flairseg.anatomy.lesion_table.LesionRow.as_dict` gives them.
+    lesions : sequence of LesionRow
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    content = {**row.to_dict(), "lesions": list(lesions)}
+    _write(layout, row, [lesion.as_dict() for lesion in lesions])
+
+
+def rewrite_row(layout: Layout, row: SessionRow) -> None:
+    """Write the row of a session again; its lesions, if any, stay as they are written.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    _write(layout, row, (_content(layout.row(row.case)) or {}).get("lesions", []))
+
+
+def _write(layout: Layout, row: SessionRow, lesions: list[Any]) -> None:
+    content = {**row.to_dict(), "lesions": lesions}
     write_whole(layout.row(row.case), json.dumps(content, ensure_ascii=False) + "\n")
 
 
@@ -73,18 +88,7 @@ def read_lesions(layout: Layout) -> Iterator[LesionRecord]:
         if row is None:
             continue
         for lesion in content.get("lesions", ()):
-            values = dict(lesion)
-            values |= dict(zip(("first_slice", "last_slice"), values.pop("slices", (None, None)), strict=True))
-            centre = values.pop("centre_ras_mm", (None,) * 3)
-            values |= dict(zip(("centre_r_mm", "centre_a_mm", "centre_s_mm"), centre, strict=True))
-            values.pop("slices_index", None)
-            yield LesionRecord(row.case, row.session.subject, row.session.session, values)
-
-
-def read_lesion_values(layout: Layout, case: str) -> list[dict[str, Any]]:
-    """The lesions of one session as its row holds them; empty where there is no row that can be read."""
-    content = _content(layout.row(case)) or {}
-    return [dict(lesion) for lesion in content.get("lesions", ())]
+            yield LesionRecord.from_json(row.session, lesion)
 
 
 def drop_row(layout: Layout, case: str) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
 import statistics
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .._optional import REPORT, require
-from .._version import __version__
 from ..errors import FlairSegError
 from ..files.atomic import check_folder, remove_leftovers, write_whole
 from ..models.card import ModelCard
@@ -38,7 +35,8 @@ from .page import write_page
 from .plan import Plan, make_plan
 from .pseudonyms import check_kept, cohort_pseudonymiser, shown_sessions
 from .review import ReviewOptions, review
-from .rows import read_changes, read_lesion_values, read_rows, write_row
+from .rows import read_changes, read_rows, rewrite_row, write_row
+from .run_record import RunModel, RunRecord, versions
 from .table import CohortTable
 from .tables import write_lesions, write_tables
 
@@ -265,9 +263,9 @@ def execute(prepared: Prepared, listener: Listener) -> CohortTable:
         try:
             engine.run(plan.todo)
         finally:
-            content = _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
+            record = _write_run(prepared, engine.rows, engine.changes, time.monotonic() - began)
         rows = _reviewed(prepared, engine.rows, engine.changes, listener)
-        _finish(prepared, rows, engine.changes, content)
+        _finish(prepared, rows, engine.changes, record)
         listener(Ended(engine.counts(), round(time.monotonic() - began, 1)))
     return CohortTable(layout)
 
@@ -288,7 +286,7 @@ def _note_covariates(layout: Layout, plan: Plan, rows: dict[str, SessionRow]) ->
     for case in plan.done | plan.failed:
         if rows[case].session != plan.shown[case]:
             rows[case] = dataclasses.replace(rows[case], session=plan.shown[case])
-            write_row(layout, rows[case], read_lesion_values(layout, case))
+            rewrite_row(layout, rows[case])
 
 
 def _secret(prepared: Prepared) -> bytes | None:
@@ -302,10 +300,6 @@ def _cores(prepared: Prepared) -> int | None:
     return prepared.share.cores if cluster.is_local else None
 
 
-def _model(card: ModelCard) -> dict[str, str]:
-    return {"id": card.id, "version": card.version, "sha256": card.sha256}
-
-
 def _models_in_words(prepared: Prepared) -> str:
     """The model of the run and, where it was adapted to a site, the one for scans unlike the site's."""
     text = f"model {prepared.card.id} (sha256 {prepared.card.sha256})"
@@ -315,23 +309,17 @@ def _models_in_words(prepared: Prepared) -> str:
     return f"{text}, for scans unlike those that it was adapted to {parent['id']} (sha256 {parent['sha256']})"
 
 
-def _models(rows: Iterable[SessionRow]) -> list[dict[str, Any]]:
-    """The models that segmented some sessions, with the number of these, most first."""
-    counted = Counter(tuple(sorted(row.model.items())) for row in rows)
-    return [{**dict(model), "sessions": count} for model, count in counted.most_common()]
-
-
 def _write_run(
     prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
-) -> dict[str, Any]:
+) -> RunRecord:
     """Tables and ``run.json``, also of a run that was ended."""
     layout = prepared.layout
     write_tables(layout, rows, changes)
     write_lesions(layout)
-    content = run_content(prepared, rows, changes, seconds)
-    write_whole(layout.run_json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    write_whole(layout.methods, methods_paragraph(content))
-    return content
+    record = _record(prepared, rows, changes, seconds)
+    write_whole(layout.run_json, json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n")
+    write_whole(layout.methods, methods_paragraph(record))
+    return record
 
 
 def _reviewed(
@@ -352,7 +340,7 @@ def _finish(
     prepared: Prepared,
     rows: Mapping[str, SessionRow],
     changes: Mapping[str, ChangeRow],
-    content: Mapping[str, Any],
+    record: RunRecord,
 ) -> None:
     """Write the outputs made once for the whole cohort."""
     layout = prepared.layout
@@ -361,58 +349,35 @@ def _finish(
     if prepared.pseudonymiser is not None and prepared.options.pseudonym_map is not None:
         prepared.pseudonymiser.write_map(prepared.options.pseudonym_map)
     if prepared.options.page:
-        write_page(layout, list(rows.values()), list(changes.values()), content)
+        write_page(layout, list(rows.values()), list(changes.values()), record)
 
 
-def run_content(
+def _record(
     prepared: Prepared, rows: Mapping[str, SessionRow], changes: Mapping[str, ChangeRow], seconds: float
-) -> dict[str, Any]:
-    """Content of ``run.json``: options, versions, hashes, counts. No names under pseudonyms.
-
-    ``models`` are those that segmented the sessions, with their numbers: beside the model in use its parent, for
-    sessions unlike those that it was adapted to. ``sessions`` counts all rows; ``of_earlier_options`` those of
-    them whose result another model, other options or another version made; ``subjects`` and ``comparisons`` are those
-    of the present ones.
-    """
-    options, hidden = prepared.options, prepared.pseudonymiser is not None
-    paths = ("model", "parent") if hidden else ()
+) -> RunRecord:
+    hidden = prepared.pseudonymiser is not None
     statuses = [row.status for row in rows.values()]
     done = [row for row in rows.values() if row.status == DONE]
     # Results of sessions that left the source, and those that an interrupted run had not come to, stay in the tables.
     own = {row.case: row for row in done if row.options_sha256 == prepared.case_options.sha256}
     compared = [change for change in changes.values() if change.status == DONE]
-    return {
-        "flairseg_cohort": 1,
-        "source": "removed" if hidden else str(prepared.source.path),
-        "source_kind": prepared.source.kind,
-        "model": _model(prepared.card),
-        "models": _models(own.values()),
-        "thresholds": {str(k): v for k, v in prepared.card.pipeline.thresholds.items()},
-        "options": {k: v for k, v in prepared.case_options.to_dict().items() if k not in paths},
-        "options_sha256": prepared.case_options.sha256,
-        "follow": options.follow,
-        "pseudonyms": hidden,
-        **({} if prepared.pseudonymiser is None else {"pseudonym_check": prepared.pseudonymiser.check}),
-        "cluster": dataclasses.asdict(options.cluster) | {"workers": prepared.workers},
-        "software": versions(),
-        "sessions": {status: statuses.count(status) for status in dict.fromkeys(statuses)},
-        "of_earlier_options": len(done) - len(own),
-        "subjects": len({row.session.subject for row in own.values()}),
-        "comparisons": sum({change.first, change.last} <= own.keys() for change in compared),
-        "seconds": round(seconds, 1),
-        "finished": "" if hidden else now(),
-        "notice": "Research use only - not a medical device.",
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what made the results."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"flairseg": __version__, "python": platform.python_version()}
-    for package in ("onnxruntime", "numpy", "scipy", "scikit-image", "SimpleITK", "dask", "distributed", "pyarrow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return RunRecord(
+        "removed" if hidden else str(prepared.source.path),
+        prepared.source.kind,
+        RunModel.of(prepared.card),
+        prepared.case_options,
+        RunModel.used(own.values()),
+        prepared.card.pipeline.thresholds,
+        prepared.options.follow,
+        hidden,
+        "" if prepared.pseudonymiser is None else prepared.pseudonymiser.check,
+        prepared.options.cluster,
+        prepared.workers,
+        versions(),
+        {status: statuses.count(status) for status in dict.fromkeys(statuses)},
+        len(done) - len(own),
+        len({row.session.subject for row in own.values()}),
+        sum({change.first, change.last} <= own.keys() for change in compared),
+        round(seconds, 1),
+        "" if hidden else now(),
+    )

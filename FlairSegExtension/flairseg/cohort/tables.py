@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,8 @@ if TYPE_CHECKING:
 _WHOLE = frozenset({"lesion_count", "lesion_parts", "regions_with_lesions", "attempts"})
 _TRUTH = frozenset({"trusted"})
 _DECIMAL = frozenset({"age", "seconds"})
-#: Columns of ``lesions.parquet`` after case, subject and session.
-_LESION_COLUMNS = (
-    "number", "region", "volume_mm3", "volume_ml", "diameter_mm", "parts", "first_slice", "last_slice", "centre_r_mm",
-    "centre_a_mm", "centre_s_mm", "ventricle_distance_mm", "confidence", "peak_probability", "disagreement",
-    "mean_probability",
-)  # fmt: skip
 _LESION_WHOLE = frozenset({"number", "parts", "first_slice", "last_slice"})
+_LESION_TEXT = frozenset({"case", "subject", "session", "region"})
 _FAILURE_COLUMNS = ("case", "subject", "session", "status", "code", "message", "advice", "attempts", "source")
 #: Rows of a group of ``lesions.parquet``: so many are in memory.
 _LESIONS_AT_ONCE = 50_000
@@ -88,16 +84,16 @@ def _pieces(records: Iterator[LesionRecord]) -> Iterator[list[LesionRecord]]:
 def _lesion_schema() -> pyarrow.Schema:
     import pyarrow as pa
 
-    text = [("case", pa.string()), ("subject", pa.string()), ("session", pa.string())]
-    kinds = {name: pa.int64() if name in _LESION_WHOLE else pa.float64() for name in _LESION_COLUMNS}
-    return pa.schema([*text, *(kinds | {"region": pa.string()}).items()])
+    def kind(name: str) -> pyarrow.DataType:
+        return pa.string() if name in _LESION_TEXT else pa.int64() if name in _LESION_WHOLE else pa.float64()
+
+    return pa.schema([(field.name, kind(field.name)) for field in dataclasses.fields(LesionRecord)])
 
 
 def _lesion_table(records: Sequence[LesionRecord], schema: pyarrow.Schema) -> pyarrow.Table:
     import pyarrow as pa
 
-    lines = [{"case": r.case, "subject": r.subject, "session": r.session, **r.values} for r in records]
-    return pa.Table.from_pylist([{name: line.get(name) for name in schema.names} for line in lines], schema=schema)
+    return pa.Table.from_pylist([vars(record) for record in records], schema=schema)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import Cancelled, FlairSegError, ModelNotFoundError, NotEnoughMemoryError, warnings_as_dicts
+from ..errors import Cancelled, CaseWarning, FlairSegError, ModelNotFoundError, NotEnoughMemoryError
 from ..files.same_input import fingerprint
 from ..files.summary_paths import absolute_source
 from ..image.checks import check_volume
@@ -29,6 +29,7 @@ from ..progress import CancelToken, ProgressCallback
 from ..segmentation.pipeline import segment
 from ..segmentation.pseudonymised import pseudonymised
 from ..segmentation.result import Segmentation, read_entries
+from .figures import Failure, ModelFigures
 
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
@@ -55,36 +56,26 @@ class Compared:
     segmentation: Segmentation | None = None
     error: FlairSegError | None = None
 
-    def row(self) -> dict[str, Any]:
-        """The model's figures, ready for JSON; None where the model does not know the class, or failed.
-
-        ``model``, ``title``, ``version``, ``sha256``, ``volumes_ml`` by class, ``lesion_count``, ``seconds`` (total),
-        ``device``, ``warnings`` and, if it failed, ``error`` (``type``, ``message``, ``advice``).
-        """
-        result = self.segmentation
-        row: dict[str, Any] = {
-            "model": self.card.id,
-            "title": self.card.title,
-            "version": self.card.version,
-            "sha256": self.card.sha256,
-            "volumes_ml": dict.fromkeys(c.id for c in CLASSES),
-            "lesion_count": None,
-            "seconds": None,
-            "device": None,
-            "warnings": [],
-        }
-        if result is not None:
-            volumes = result.known_volumes_ml()
-            row["volumes_ml"] = {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES}
-            row["lesion_count"] = result.lesion_count if LESION in self.card.classes else None
-            row["seconds"] = round(result.seconds.get("total", 0.0), 3)
-            row["device"] = result.device_used
-            row["warnings"] = warnings_as_dicts(result.warnings)
-        if self.error is not None:
-            error = self.error
-            row["error"] = {"type": type(error).__name__, "code": error.code, "message": error.message}
-            row["error"]["advice"] = error.advice
-        return row
+    @property
+    def figures(self) -> ModelFigures:
+        """The model's figures, rounded as they are written."""
+        card, error, result = self.card, self.error, self.segmentation
+        failure = None if error is None else Failure(type(error).__name__, error.code, error.message, error.advice)
+        if result is None:
+            return ModelFigures(card.id, card.title, card.version, card.sha256, failure=failure)
+        volumes = result.known_volumes_ml()
+        return ModelFigures(
+            card.id,
+            card.title,
+            card.version,
+            card.sha256,
+            {c.id: None if (ml := volumes[c.value]) is None else round(ml, 4) for c in CLASSES},
+            result.lesion_count if LESION in card.classes else None,
+            round(result.seconds.get("total", 0.0), 3),
+            result.device_used,
+            tuple(map(CaseWarning.of, result.warnings)),
+            failure,
+        )
 
 
 @dataclass(frozen=True)
@@ -153,12 +144,15 @@ class Comparison:
                     out[a, b] = out[b, a] = 2 * both / total if total else 1.0
         return out
 
-    def summary(self) -> dict[str, Any]:
-        """Everything but the voxels, ready for JSON; matrices of ``dice`` are in the order of ``models``."""
-        dice = {
+    def rounded_dice(self) -> dict[str, list[list[float | None]]]:
+        """:meth:`dice` as it is written: None in place of NaN."""
+        return {
             key: [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in matrix]
             for key, matrix in self.dice().items()
         }
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the voxels, ready for JSON; matrices of ``dice`` are in the order of ``models``."""
         return {
             "case": self.volume.name,
             "input": self.source,
@@ -168,8 +162,8 @@ class Comparison:
                 "ijk_to_ras": self.volume.ijk_to_ras.tolist(),
             },
             **read_entries(self.volume),
-            "models": [one.row() for one in self.models],
-            "dice": dice,
+            "models": [one.figures.to_json() for one in self.models],
+            "dice": self.rounded_dice(),
             "seconds": round(self.seconds, 3),
             "software": {"flairseg": __version__, "python": platform.python_version()},
             "notice": _NOTICE,

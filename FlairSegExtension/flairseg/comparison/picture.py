@@ -131,15 +131,15 @@ def _draw_head(sheet: Image.Image, corner: tuple[int, int], width: int, one: Com
     if one is None:
         draw_text(sheet, (x, y), "FLAIR", 14, _TEXT)
         return
-    row = one.row()
+    figures = one.figures
     draw_text(sheet, (x, y), fitted_text(one.card.id, 14, width - 6), 14, _TEXT)
-    draw_text(sheet, (x, y + 19), f"{row['seconds']:.1f} s", 12, _DIM)
+    draw_text(sheet, (x, y + 19), f"{figures.seconds:.1f} s", 12, _DIM)
     draw = ImageDraw.Draw(sheet)
     for n, label_class in enumerate(CLASSES):
         line = y + _HEAD + n * _LINE
-        volume = row["volumes_ml"][label_class.id]
+        volume = figures.volumes_ml[label_class.id]
         text = f"{label_class.short_name}  {_UNKNOWN if volume is None else f'{volume:.2f} ml'}"
         if label_class.value == LESION and volume is not None:
-            text += f"  ({row['lesion_count']})"
+            text += f"  ({figures.lesion_count})"
         draw.rounded_rectangle((x, line, x + 9, line + 9), radius=2, fill=label_class.rgb)
         draw_text(sheet, (x + 14, line + 5), fitted_text(text, 12, width - 18), 12, _TEXT, anchor="lm")

@@ -102,10 +102,17 @@ def table_csv(comparison: Comparison) -> str:
     )
     rows = []
     for number, one in enumerate(comparison.models):
-        row = one.row() | {"case": comparison.volume.name}
+        figures = one.figures
         values = [round(float(value), 4) for matrix in dice.values() for value in matrix[number]]
-        row |= {f"{name}_ml": ml for name, ml in row["volumes_ml"].items()} | dict(zip(agreement, values, strict=True))
-        rows.append(row | {"error": row.get("error", {}).get("message", "")})
+        rows.append(
+            figures.to_json()
+            | {f"{name}_ml": ml for name, ml in figures.volumes_ml.items()}
+            | dict(zip(agreement, values, strict=True))
+            | {
+                "case": comparison.volume.name,
+                "error": "" if figures.failure is None else figures.failure.message,
+            }
+        )
     return csv_text(columns, rows)
 
 

@@ -53,7 +53,7 @@ class Algorithm:
     kind : str
         ``AUTOMATIC``, ``SEMIAUTOMATIC`` (corrected by a reader) or ``MANUAL``.
     classes : tuple of int
-        Classes that it looks for; of others an absence says nothing.
+        Classes that it segments; other classes are not assessed.
     """
 
     name: str

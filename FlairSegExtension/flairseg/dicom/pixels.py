@@ -127,12 +127,13 @@ def _by_pydicom(path: Path, header: Dataset, numbers: Sequence[int]) -> Iterator
         # Files without a preamble do not state their encoding; pydicom has determined it.
         data.file_meta.TransferSyntaxUID = _syntax(data)
         if whole := _whole_bits(header):
-            data.BitsStored = whole["bits_stored"]
+            data.BitsStored = whole
         array = data.pixel_array
         array = array if array.ndim == 3 else array[None]
         yield from (_lowered(array[n], header) for n in numbers)
     else:
-        frames = iter_pixels(path, indices=list(numbers), raw=True, **_whole_bits(header))
+        bits: dict[str, Any] = {"bits_stored": whole} if (whole := _whole_bits(header)) else {}
+        frames = iter_pixels(path, indices=list(numbers), raw=True, **bits)
         yield from (_lowered(frame, header) for frame in frames)
 
 
@@ -144,10 +145,10 @@ def _bits_below(header: Header) -> int:
     return int(high) + 1 - int(stored)
 
 
-def _whole_bits(header: Header) -> dict[str, Any]:
-    """What makes pydicom read the bits below, too."""
+def _whole_bits(header: Header) -> int:
+    """Stored bits with which pydicom reads the bits below, too; 0 where there are none."""
     below = _bits_below(header)
-    return {"bits_stored": int(number(header, "BitsStored") or 0) + below} if below else {}
+    return int(number(header, "BitsStored") or 0) + below if below else 0
 
 
 def _lowered(frame: np.ndarray, header: Header) -> np.ndarray:

@@ -6,10 +6,9 @@ slice through its centre (TID 1501): lesions are parts of one segment and have n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -77,26 +76,6 @@ class LesionMeasurements:
     region: str = ""
     drawn_share: float | None = None
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> LesionMeasurements:
-        """From a row of the lesion table as in ``summary.json``; ``volume_ml`` serves where ``volume_mm3`` is not."""
-        volume, volume_ml = _number(row.get("volume_mm3")), _number(row.get("volume_ml"))
-        if volume is None and volume_ml is not None:
-            volume = 1000 * volume_ml
-        confidence, mean = _number(row.get("confidence")), _number(row.get("mean_probability"))
-        return cls(
-            int(_number(row.get("number")) or 0),
-            volume,
-            _number(row.get("diameter_mm")),
-            _centre(row.get("centre_ras_mm")),
-            _number(row.get("ventricle_distance_mm")),
-            confidence if mean is None else mean,
-            _number(row.get("peak_probability")),
-            _number(row.get("parts")),
-            str(row.get("region")),
-            None if mean is None else confidence,
-        )
-
 
 @dataclass(frozen=True)
 class CaseMeasurements:
@@ -112,13 +91,6 @@ class CaseMeasurements:
 
     volumes_ml: Mapping[str, float]
     lesions: tuple[LesionMeasurements, ...]
-
-    @classmethod
-    def of(cls, volumes_ml: Mapping[str, float | None], rows: Iterable[Mapping[str, Any]]) -> CaseMeasurements:
-        """From ``volumes_ml`` and ``lesions`` of ``summary.json``."""
-        known = {class_id: _number(volume) for class_id, volume in volumes_ml.items()}
-        volumes = {class_id: volume for class_id, volume in known.items() if volume is not None}
-        return cls(volumes, tuple(map(LesionMeasurements.of, rows)))
 
 
 def make_sr(
@@ -301,18 +273,3 @@ def _algorithm(algorithm: Algorithm) -> AlgorithmIdentification:
         family=codes.cid7162.ArtificialIntelligence,
         manufacturer=MANUFACTURER,
     )
-
-
-def _number(value: object) -> float | None:
-    try:
-        found = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _centre(value: object) -> tuple[float, ...] | None:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
-        return None
-    found = [number for number in map(_number, value) if number is not None]
-    return tuple(found) if len(found) == 3 else None

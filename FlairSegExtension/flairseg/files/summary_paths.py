@@ -8,7 +8,7 @@ Summaries of earlier versions hold the path as it was typed; :func:`find_input` 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -58,7 +58,7 @@ def input_for_summary(source: str, folder: str | Path) -> str:
     return Path(os.path.relpath(image, parent)).as_posix()
 
 
-def find_input(named: str, folder: str | Path, grid: Mapping[str, Any] | None = None) -> Path | None:
+def find_input(named: str, folder: str | Path, grid: VolumeGeometry | None = None) -> Path | None:
     """The image that a summary names.
 
     An absolute path is tried as it is; a relative one from the summary's folder and then, for summaries of earlier
@@ -70,9 +70,9 @@ def find_input(named: str, folder: str | Path, grid: Mapping[str, Any] | None = 
         ``input`` of the summary.
     folder : path
         The summary's folder.
-    grid : mapping, optional
-        ``grid`` of the summary (``shape_kji``, ``ijk_to_ras``). A file on another grid is not the image, whatever
-        its name; a folder of DICOM files is not looked into.
+    grid : VolumeGeometry, optional
+        :func:`grid_of` the summary. A file on another grid is not the image, whatever its name; a folder of DICOM
+        files is not looked into.
 
     Returns
     -------
@@ -86,6 +86,16 @@ def find_input(named: str, folder: str | Path, grid: Mapping[str, Any] | None = 
         except (OSError, ValueError):
             continue
     return None
+
+
+def grid_of(content: object) -> VolumeGeometry | None:
+    """``grid`` of a summary (``shape_kji``, ``ijk_to_ras``); None where it is missing or cannot be understood."""
+    try:
+        found: Any = content
+        shape = triple(int(n) for n in found["shape_kji"])
+        return VolumeGeometry(shape, np.asarray(found["ijk_to_ras"], np.float64).reshape(4, 4))
+    except (KeyError, TypeError, ValueError, InvalidGeometryError):
+        return None
 
 
 def _candidates(named: str, folder: Path) -> Iterator[Path]:
@@ -102,21 +112,13 @@ def _candidates(named: str, folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def _on_grid(path: Path, grid: Mapping[str, Any] | None) -> bool:
+def _on_grid(path: Path, grid: VolumeGeometry | None) -> bool:
     """Whether the header of an image has the summary's grid; True if either is unknown."""
-    if grid is None:
+    found = _header_grid(path) if grid is not None else None
+    if grid is None or found is None:
         return True
-    try:
-        shape = triple(int(n) for n in grid["shape_kji"])
-        expected = np.asarray(grid["ijk_to_ras"], np.float64).reshape(4, 4)
-    except (KeyError, TypeError, ValueError):
-        return True
-    found = _header_grid(path)
-    if found is None:
-        return True
-    named = VolumeGeometry(shape, expected)
     return any(
-        VolumeGeometry(found.shape, affine).matches(named, PLACEMENT_TOLERANCE_MM)
+        VolumeGeometry(found.shape, affine).matches(grid, PLACEMENT_TOLERANCE_MM)
         for affine in (found.ijk_to_ras, *found.alternatives)
     )
 

@@ -33,7 +33,7 @@ IR_TR_MS, IR_TE_MS = 4000.0, 75.0
 CT_LEVEL, CT_SHARE = -300.0, 0.05
 #: A volume of fewer slices is a localiser or a part of a head.
 FEW_SLICES = 6
-#: A volume of at most this many distinct whole values is somebody's label map.
+#: A volume of at most this many distinct whole values is a label map.
 LABEL_VALUES = 16
 #: Smallest field of view across the second-largest direction, mm, that can hold a brain.
 BRAIN_MM = 110.0

@@ -1,4 +1,4 @@
-"""The one way in which a mask enters FlairSeg: a label map of any program, in FlairSeg's classes, on its image's grid.
+"""Reading of masks: a label map of any program, in FlairSeg's classes, on its image's grid.
 
 Order of belief. A meaning that the user states goes before all. Else a segmentation that describes its segments (3D
 Slicer, MITK, DICOM SEG) is read by the segment's id, its name, then its terminology code - never by the number alone.
@@ -43,7 +43,7 @@ class LabelMap:
     found : tuple of FoundLabel
         Values of the file and what they were read as.
     classes : frozenset of int
-        Classes that the file can speak of; one that is missing here was not assessed, rather than absent.
+        Classes that the file covers; one that is missing here was not assessed, rather than absent.
     mapping : str
         The given meaning, as text; empty for the file's own names and for FlairSeg's values.
     tags : mapping of int to mapping of str to str

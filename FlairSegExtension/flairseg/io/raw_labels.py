@@ -26,7 +26,7 @@ CHANGE_MAP_DESCRIPTION = "FlairSeg change map, research use only"
 
 
 def labels_description(labels: np.ndarray, classes: Collection[int] = tuple(CLASS_BY_VALUE)) -> str:
-    """Header text of a label map: its kind, and the voxels of each class, ``-`` for one that nobody looked for.
+    """Header text of a label map: its kind, and the voxels of each class, ``-`` for one that was not assessed.
 
     Programs copy headers to what they make of a file: a mask of 0 and 1 with the header of a label map is told by its
     other number of voxels.
@@ -35,7 +35,7 @@ def labels_description(labels: np.ndarray, classes: Collection[int] = tuple(CLAS
     ----------
     labels : ndarray of uint8, shape (K, J, I)
     classes : collection of int
-        Classes that the labels can speak of.
+        Classes that the labels cover.
     """
     counts = sum((np.bincount(part.ravel(), minlength=len(CLASSES) + 1) for part in labels), np.zeros(1, np.int64))
     assessed = assessed_classes(counts, classes)

@@ -1,7 +1,7 @@
 """Names of segments to FlairSeg's classes: ids, terminology codes and the words that readers and programs use.
 
 A name is recognised only if *all* of its words are known, so that "Lesions" is a lesion and "Lesion (not counted)",
-"Black hole lesion" or "Kidney lesion" is not: what nobody can be sure of is left to the user to say.
+"Black hole lesion" or "Kidney lesion" is not: ambiguous names are left to the user.
 """
 
 from __future__ import annotations

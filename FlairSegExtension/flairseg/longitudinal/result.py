@@ -211,9 +211,9 @@ class FollowUp:
             "counts": self.counts,
             "lesions": [self.lesion_entry(lesion) for lesion in self.lesions],
             CLASS_BY_VALUE[VENTRICLES].id: {
-                "volumes_ml": [_rounded(v, 3) for v in self.ventricles.volumes_ml],
-                "change_ml": _rounded(self.ventricles.change_ml, 3),
-                "change_percent": _rounded(self.ventricles.change_percent, 2),
+                "volumes_ml": [rounded(v, 3) for v in self.ventricles.volumes_ml],
+                "change_ml": rounded(self.ventricles.change_ml, 3),
+                "change_percent": rounded(self.ventricles.change_percent, 2),
                 "noise_percent": self.ventricles.noise_percent,
                 "beyond_noise": self.ventricles.beyond_noise,
             },
@@ -260,7 +260,7 @@ class FollowUp:
             "region": lesion.region,
             "volumes_mm3": [round(p.volume_mm3, 1) for p in presences],
             "change_mm3": round(verdict.change_mm3, 1),
-            "change_percent": _rounded(verdict.change_percent, 1),
+            "change_percent": rounded(verdict.change_percent, 1),
             "noise_mm3": round(verdict.noise_mm3, 1),
             "beyond_noise": verdict.beyond_noise,
             "contrast": round(verdict.evidence.contrast, 3),
@@ -283,15 +283,19 @@ class FollowUp:
         return triple(float(x) for x in affine[:3, :3] @ kji[::-1] + affine[:3, 3])
 
 
-def _study_entry(study: Study) -> dict[str, Any]:
+def study_volumes_ml(study: Study) -> dict[int, float | None]:
+    """Volume of each class of a study with the decimals that are written, by class value; None: not assessed."""
     voxels = count_voxels(study.labels)
-    volumes = {c.id: _rounded(study.volume_ml(c.value, int(voxels[c.value])), 4) for c in CLASSES}
+    return {c.value: rounded(study.volume_ml(c.value, int(voxels[c.value])), 4) for c in CLASSES}
+
+
+def _study_entry(study: Study) -> dict[str, Any]:
     return {
         "case": study.name,
         "input": study.source,
         FINGERPRINT: study.input_sha256 or fingerprint(study.volume),
         "date": study.date,
-        "volumes_ml": volumes,
+        "volumes_ml": {CLASS_BY_VALUE[value].id: ml for value, ml in study_volumes_ml(study).items()},
         "lesion_count": lesion_components(study.labels)[1],
         "lesions_added": study.added,
         "labels": "given" if study.given else "model",
@@ -301,5 +305,6 @@ def _study_entry(study: Study) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def rounded(value: float | None, digits: int) -> float | None:
+    """With so many decimals; None stays None."""
     return None if value is None else round(value, digits)

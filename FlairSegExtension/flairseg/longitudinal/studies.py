@@ -50,7 +50,7 @@ class Study:
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume where names are pseudonyms: keyed.
     classes : frozenset of int
-        Classes that the labels can speak of: those of the model, or of the label map. Others are unknown, not absent.
+        Classes that the labels cover: those of the model, or of the label map. Others are unknown, not absent.
     """
 
     volume: Volume
@@ -71,7 +71,7 @@ class Study:
         return self.volume.name
 
     def volume_ml(self, value: int, voxels: int) -> float | None:
-        """Volume in ml of a class with so many voxels; None where there are none because nobody looked for it."""
+        """Volume in ml of a class with so many voxels; None if there are none and the class was not assessed."""
         if not voxels and value not in self.classes:
             return None
         return float(voxels) * self.volume.voxel_mm3 / 1000
@@ -218,7 +218,7 @@ def dicom_date(path: Path) -> str | None:
 def _fitting_labels(
     labels: np.ndarray | str | Path, volume: Volume, mapping: LabelMapping | None
 ) -> tuple[np.ndarray, frozenset[int], tuple[str, ...]]:
-    """Labels as uint8 in the volume's own voxel order, the classes that they can speak of, and remarks; or an error."""
+    """Labels as uint8 in the volume's own voxel order, the classes that they cover, and remarks; or an error."""
     if not isinstance(labels, np.ndarray):
         found = read_label_map(labels, volume.geometry, mapping)
         if LESION not in found.classes:

@@ -82,7 +82,7 @@ class PipelineConfig:
         Lesions whose mean probability is below this are removed; 0 keeps all.
     lesion_probability_ratio : float
         Of these, lesions that are not tiny stay if their mean probability is at least this share of the highest one of
-        the scan: on scanners that a network has not seen it is less sure of everything. 0 spares none.
+        the scan: on scanners outside its training data a network gives lower probabilities. 0 exempts none.
     lesion_growth : float
         Lesions grow from their core to where their probability falls below this; 0 switches it off.
     brain_margin_mm : float

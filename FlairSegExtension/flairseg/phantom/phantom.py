@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -63,7 +63,7 @@ class Phantom:
         :class:`~flairseg.phantom.tissues.Tissue` at the centre of every voxel.
     lesions : tuple of LesionRecord
         The lesions in the head; in thick slices the smallest may fill no voxel by half.
-    parameters : dict
+    parameters : mapping of str to object
         Parameters of the phantom.
     """
 
@@ -71,7 +71,7 @@ class Phantom:
     labels: np.ndarray
     tissue: np.ndarray
     lesions: tuple[LesionRecord, ...]
-    parameters: dict[str, Any]
+    parameters: Mapping[str, object]
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _skin(outer: np.ndarray, slow: np.ndarray) -> np.ndarray:
 
 
 def _union(shapes: Iterable[np.ndarray]) -> np.ndarray:
-    """Union of signed distances, one at a time to spare memory."""
+    """Union of signed distances, one at a time to save memory."""
     shapes = iter(shapes)
     out = next(shapes)
     for shape in shapes:

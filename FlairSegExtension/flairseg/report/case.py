@@ -6,23 +6,24 @@ used where it agrees with the map, and said to be missing or doubtful where it d
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..anatomy.dissemination import Dissemination
+from ..anatomy.regions import UNKNOWN
 from ..errors import warnings_from
-from ..image.geometry import triple
 from ..image.volume import Volume
 from ..labels import CLASS_BY_VALUE, CLASSES, LESION, NUMBER_OF_CLASSES, VENTRICLES, LabelClass, assessed_classes
 from ..models.card import ModelCard
 from ..review.verdict import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
+from .json_values import mapping, number, point, sequence, slices_of, text, whole
 
 if TYPE_CHECKING:
     from ..anatomy.lesion_table import LesionRow
+    from ..privacy.pseudonyms import Pseudonymiser
     from ..segmentation.result import Segmentation
 
 #: States of a review beside the three that a reader can decide.
@@ -35,9 +36,6 @@ REGIONS = ("periventricular", "juxtacortical", "infratentorial", "deep_white_mat
 STATES = ("new", "enlarging", "stable", "shrinking", "resolved", "split", "merged")
 #: Key of the ventricles in ``followup.json``.
 _VENTRICLES = CLASS_BY_VALUE[VENTRICLES].id
-#: Largest difference between a summary and the label map that it describes.
-_SAME_ML = 0.002
-_SAME_SHARE = 0.002
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,7 @@ class Study:
     volumes_ml: Mapping[str, float]
     lesion_count: int | None
     ventricles_ml: float | None = None
+    model_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class ChangedLesion:
 
     ``state`` and ``change`` compare the last study with the first; ``last_interval`` is the state between the last two;
     ``numbers`` are its lesions in the last study. ``centre_ras_mm`` and ``slices`` are those of the last study, None if
-    it is not there any more.
+    it is not there any more; ``centre_common_ras_mm`` is its centre over all studies in the common space.
     """
 
     number: int
@@ -126,6 +125,8 @@ class ChangedLesion:
     slices: tuple[int, int] | None
     last_interval: str | None = None
     numbers: tuple[int, ...] = ()
+    centre_common_ras_mm: tuple[float, float, float] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,28 @@ class Change:
         if len(self.studies) < 3 or len(told) + absent < len(self.lesions):
             return None
         return {state: told.count(state) for state in STATES}
+
+    def located(self, regions: Mapping[int, str]) -> Change:
+        """With the region of each lesion that had none, by its numbers in the last study."""
+        return replace(
+            self,
+            lesions=tuple(
+                replace(row, region=regions.get(row.numbers[0], UNKNOWN))
+                if row.region in (None, UNKNOWN) and row.numbers
+                else row
+                for row in self.lesions
+            ),
+        )
+
+    def pseudonymised(self, pseudonyms: Pseudonymiser) -> Change:
+        """With pseudonyms and shifted dates, and without the picture, which shows both."""
+        for study in self.studies:
+            pseudonyms.learn_path(study.case, study.case)
+        studies = tuple(
+            replace(study, case=pseudonyms.case(study.case), date=pseudonyms.date(study.date)) for study in self.studies
+        )
+        lesions = tuple(replace(row, note=pseudonyms.text(row.note)) for row in self.lesions)
+        return replace(self, studies=studies, lesions=lesions, warnings=pseudonyms.warnings(self.warnings), sheet=b"")
 
 
 @dataclass(frozen=True)
@@ -209,7 +232,7 @@ class Provenance:
         )  # fmt: skip
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Provenance:
+    def from_json(cls, content: Mapping[str, Any]) -> Provenance:
         """Provenance from ``summary.json``, or from its parts in ``verdict.json``."""
         model, software, device, images = (mapping(content.get(k)) for k in ("model", "software", "device", "images"))
         used, found = whole(images.get("used")), whole(images.get("found"))
@@ -263,7 +286,7 @@ class Case:
     image_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the image, keyed under pseudonyms; empty before writing.
     classes : frozenset of int
-        Classes that the label map can speak of; others are not assessed.
+        Classes that the label map covers; others are not assessed.
     """
 
     name: str
@@ -290,7 +313,7 @@ class Case:
         return class_volumes(self.labels, self.volume)
 
     def assessed_classes(self) -> tuple[LabelClass, ...]:
-        """Classes that the label map and the model can speak of, and any other that has a voxel."""
+        """Classes that the label map and the model cover, and any other that has a voxel."""
         known = self.classes if self.card is None else self.classes & set(self.card.classes)
         return assessed_classes(np.bincount(self.labels.ravel(), minlength=NUMBER_OF_CLASSES), known)
 
@@ -309,71 +332,7 @@ def class_volumes(labels: np.ndarray, volume: Volume) -> dict[int, float]:
     return {c.value: float(voxels[c.value]) * volume.voxel_mm3 / 1000 for c in CLASSES}
 
 
-def describes(summary: Mapping[str, Any], labels: np.ndarray, volume: Volume, count: int) -> bool:
-    """Whether a summary's figures are those of a label map: else the map was edited, or the summary is another's."""
-    said = mapping(summary.get("volumes_ml"))
-    for label_class in CLASSES:
-        value, true = number(said.get(label_class.id)), class_volumes(labels, volume)[label_class.value]
-        if value is None and label_class.id in said and not true:
-            continue  # A class that the model does not know.
-        if value is None or abs(value - true) > max(_SAME_ML, _SAME_SHARE * true):
-            return False
-    return whole(summary.get("lesion_count")) == count
-
-
-# --- content of files: a value of the wrong type counts as missing
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def sequence(value: object) -> Sequence[Any]:
-    """The value if it is a list, else an empty one."""
-    return value if isinstance(value, list | tuple) else ()
-
-
-def number(value: object) -> float | None:
-    """The value if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # An integer of JSON can be longer than any float.
-    try:
-        value = float(value)
-    except OverflowError:
-        return None
-    return value if math.isfinite(value) and abs(value) < 1e12 else None
-
-
-def whole(value: object) -> int | None:
-    """The value if it is a whole number that can be a count, else None."""
-    found = number(value)
-    return int(found) if found is not None and found == int(found) and found >= 0 else None
-
-
-def text(value: object) -> str:
-    """The value if it is text, else empty."""
-    return value if isinstance(value, str) else ""
-
-
-def point(value: object) -> tuple[float, float, float] | None:
-    """Three finite numbers, else None."""
-    found = [number(v) for v in sequence(value)]
-    known = [v for v in found if v is not None]
-    return triple(known) if len(found) == len(known) == 3 else None
-
-
-def span(value: object) -> tuple[int, int] | None:
-    """First and last of a range of slices, else None."""
-    found = [whole(v) for v in sequence(value)]
-    known = [v for v in found if v is not None]
-    return (known[0], known[-1]) if len(found) == len(known) >= 2 and known[0] <= known[-1] else None
-
-
-def slices_of(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Slices of a lesion, from 0: ``slices_index``, or ``slices`` of files that had it alone, and from 0."""
-    return span(entry.get("slices_index", entry.get("slices")))
+# --- content of files
 
 
 def rows_of(content: object) -> tuple[Row, ...]:
@@ -465,7 +424,8 @@ def _study(entry: Mapping[str, Any]) -> Study:
     volumes = {c.id: number(mapping(entry.get("volumes_ml")).get(c.id)) for c in CLASSES}
     known = {name: ml for name, ml in volumes.items() if ml is not None}
     case, date, count = text(entry.get("case")), text(entry.get("date")), whole(entry.get("lesion_count"))
-    return Study(case, date, known, count, known.get(_VENTRICLES))
+    model = text(mapping(entry.get("model")).get("id"))
+    return Study(case, date, known, count, known.get(_VENTRICLES), model)
 
 
 def _changed(entry: Mapping[str, Any], studies: int) -> ChangedLesion | None:
@@ -487,6 +447,8 @@ def _changed(entry: Mapping[str, Any], studies: int) -> ChangedLesion | None:
         slices_of(entry) if here else None,
         intervals[-1] if len(intervals) == studies - 1 and intervals[-1] in STATES else None,
         tuple(filter(None, map(whole, sequence(numbers[-1])))) if len(numbers) == studies else (),
+        point(entry.get("centre_common_ras_mm")),
+        text(entry.get("note")),
     )
 
 

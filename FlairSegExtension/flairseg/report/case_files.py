@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,12 @@ from ..review.version_folder import (
 from ..segmentation.writing import ENDINGS
 from .case import (
     UNREADABLE,
+    Provenance,
     Review,
     change_of,
-    mapping,
-    text,
-    whole,
 )
+from .json_values import mapping, whole
+from .summary import Summary
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
@@ -90,17 +89,17 @@ def find_files(path: Path) -> CaseFiles:
     raise InputNotFoundError(f"{path.name} is neither a label map nor a summary.", _GIVE)
 
 
-def find_flair(flair: Path | None, files: CaseFiles, summary: Mapping[str, Any]) -> Path:
+def find_flair(flair: Path | None, files: CaseFiles, summary: Summary) -> Path:
     """The FLAIR: the one named, of the version, or found by the summary or beside the labels."""
     if flair is not None:
         return flair
     if files.version is not None:
         return flair_file(files.version)
-    folder, grid = files.labels.absolute().parent, mapping(summary.get("grid"))
+    folder = files.labels.absolute().parent
     own, _ = without_mask_words(stem_of(files.labels).removesuffix(".seg"))
     beside = (str(folder / f"{name}{ending}") for name in (files.name, own) if name for ending in IMAGE_ENDINGS)
-    for named in (text(summary.get("input")), *beside):
-        found = find_input(named, folder, grid)
+    for named in (summary.provenance.input, *beside):
+        found = find_input(named, folder, summary.grid)
         if found is not None and found != files.labels.absolute():
             return found
     raise InputNotFoundError(
@@ -195,13 +194,12 @@ def read_review(path: Path | None, files: CaseFiles) -> tuple[Review, dict[str, 
     return replace(review, doubts=doubts), content
 
 
-def card_of(summary: Mapping[str, Any]) -> ModelCard | None:
-    """Card of the model that a summary names, if the same one is on this computer."""
+def card_of(provenance: Provenance) -> ModelCard | None:
+    """Card of the model that made a segmentation, if the same one is on this computer."""
     from ..models.store import find_model
 
-    model = mapping(summary.get("model"))
     try:
-        card = find_model(text(model.get("id"))) if _MODEL_ID.fullmatch(text(model.get("id"))) else None
+        card = find_model(provenance.model_id) if _MODEL_ID.fullmatch(provenance.model_id) else None
     except FlairSegError:
         return None
-    return card if card is not None and card.sha256 == model.get("sha256") else None
+    return card if card is not None and card.sha256 == provenance.model_sha256 else None

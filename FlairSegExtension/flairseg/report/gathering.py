@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..anatomy import UNKNOWN, Dissemination
 from ..anatomy import dissemination as disseminated
 from ..anatomy.lesion_table import lesion_table
-from ..errors import CaseWarning, FlairSegError, warnings_from
+from ..errors import CaseWarning, FlairSegError
 from ..files.hashing import file_sha256
 from ..files.names import case_name
 from ..files.same_input import fingerprint
@@ -20,7 +19,6 @@ from ..image.volume import Volume
 from ..io.images import read_image
 from ..io.label_maps import read_label_map
 from ..io.label_meanings import OWN, LabelMapping
-from ..labels import CLASSES
 from ..lesions.components import LesionMap, find_lesions
 from ..review.version_folder import (
     VERDICT,
@@ -32,10 +30,6 @@ from .case import (
     Review,
     Row,
     change_of,
-    describes,
-    dissemination_of,
-    rows_of,
-    text,
 )
 from .case_files import (
     card_of,
@@ -46,6 +40,8 @@ from .case_files import (
     read_review,
     sheet_beside,
 )
+from .json_values import text
+from .summary import Summary
 
 if TYPE_CHECKING:
     from ..anatomy.regions import RegionMap
@@ -78,7 +74,7 @@ class Reading:
 def from_segmentation(
     segmentation: Segmentation,
     review: Review | None = None,
-    followup: Mapping[str, Any] | None = None,
+    followup: Change | None = None,
     study_date: str = "",
     labels: np.ndarray | None = None,
     regions: bool = True,
@@ -90,8 +86,8 @@ def from_segmentation(
     segmentation : Segmentation
     review : Review, optional
         A reader's decision; default: not reviewed.
-    followup : mapping, optional
-        Content of ``followup.json``.
+    followup : Change, optional
+        A follow-up to this study.
     study_date : str
         ISO date, if known.
     labels : ndarray, shape (K, J, I), optional
@@ -108,19 +104,18 @@ def from_segmentation(
     rows = tuple(map(Row.of, shown.lesion_rows()))
     dissemination = None if shown.regions is None else _disseminated(rows)
     rows, dissemination = _unless_unknown(rows, dissemination)
-    change = None if followup is None else change_of(followup)
     return Case(
         segmentation.volume.name,
         shown.volume,
         shown.labels,
         rows,
         _numbered(shown.lesion_map(), shown.labels.shape),
-        study_date or _date_in(change, segmentation.volume.name),
+        study_date or _date_in(followup, segmentation.volume.name),
         review or Review(),
         Provenance.of_result(segmentation),
         segmentation.card,
         dissemination,
-        change,
+        followup,
         dissemination is not None,
         tuple(dict.fromkeys(warnings)),
         image_sha256=segmentation.input_sha256,
@@ -166,27 +161,28 @@ def from_files(
     how = how or Reading()
     study_date, pseudonymiser = how.study_date, how.pseudonymiser
     files = find_files(path)
-    summary = {} if files.summary is None else read_json(files.summary)
     judged = verdict if verdict is not None else files.version / VERDICT if files.version is not None else None
     review, verdict_content = read_review(judged, files)
-    if not summary:
-        summary = {key: verdict_content[key] for key in ("model", "software", "case") if key in verdict_content}
+    content = {} if files.summary is None else read_json(files.summary)
+    if not content:
+        content = {key: verdict_content[key] for key in ("model", "software", "case") if key in verdict_content}
+    summary = Summary.from_json(content)
     change = None if followup is None else read_followup(followup)
     image = read_image(find_flair(flair, files, summary))
     ours = files.version is not None or files.summary is not None
     found = read_label_map(files.labels, image.geometry, how.meaning or (OWN if ours else None))
     labels = found.labels
-    name = text(summary.get("case")) or files.name
-    warnings = (*warnings_from(summary.get("warnings")), *image.warnings, *found.warnings)
+    name = summary.case or files.name
+    warnings = (*summary.warnings, *image.warnings, *found.warnings)
     digest, image_digest = file_sha256(files.labels), fingerprint(image)
     if pseudonymiser is not None:
         image_digest = pseudonymiser.content_digest(image_digest)
         pseudonym = pseudonymiser.learn_path(path, name)
-        for other in (files.labels, image.name, text(summary.get("input"))):
+        for other in (files.labels, image.name, summary.provenance.input):
             if str(other).strip():
                 pseudonymiser.learn_path(other, name)
         name, study_date = pseudonym, pseudonymiser.date(study_date)
-        summary = pseudonymiser.content(summary)
+        summary = Summary.from_json(pseudonymiser.content(content))
         change = None if change is None else pseudonymiser.content(change)
         warnings = pseudonymiser.warnings(warnings)
         review = replace(review, reader=pseudonymiser.person(review.reader), decided_at="", reason="")
@@ -204,10 +200,10 @@ def from_files(
         labels,
         lesions.rows,
         _numbered(lesions.found, labels.shape),
-        study_date or text(summary.get("study_date")) or text(summary.get("date")) or _date_in(changed, name),
+        study_date or summary.study_date or _date_in(changed, name),
         replace(review, doubts=(*review.doubts, *(["edited"] if lesions.edited else []))),
-        Provenance.of(summary),
-        card_of(summary),
+        summary.provenance,
+        card_of(summary.provenance),
         lesions.dissemination,
         changed,
         lesions.dissemination is not None,
@@ -215,27 +211,20 @@ def from_files(
         digest,
         pseudonymiser is not None,
         image_digest,
-        found.classes - _not_assessed(summary),
+        found.classes - summary.not_assessed,
     )
-
-
-def _not_assessed(summary: Mapping[str, Any]) -> frozenset[int]:
-    """Classes of which a summary says that nobody looked for them: their volume is null."""
-    said = summary.get("volumes_ml")
-    volumes = said if isinstance(said, Mapping) else {}
-    return frozenset(c.value for c in CLASSES if volumes.get(c.id, 0.0) is None)
 
 
 def case_named(path: Path) -> str:
     """Name of the case that results belong to, from their files, else from the path."""
     try:
         files = find_files(path)
-        said = {} if files.summary is None else read_json(files.summary)
-        if not said and files.version is not None:
-            _, said = read_review(files.version / VERDICT, files)
+        content = {} if files.summary is None else read_json(files.summary)
+        if not content and files.version is not None:
+            _, content = read_review(files.version / VERDICT, files)
     except FlairSegError:
         return case_name(path)
-    return text(said.get("case")) or files.name
+    return text(content.get("case")) or files.name
 
 
 # --- the case
@@ -253,14 +242,14 @@ class _Lesions:
     edited: bool = False
 
 
-def _lesions_of(summary: Mapping[str, Any], labels: np.ndarray, volume: Volume, regions: bool) -> _Lesions:
+def _lesions_of(summary: Summary, labels: np.ndarray, volume: Volume, regions: bool) -> _Lesions:
     """The lesions as the summary has them where it describes these labels; measured here where it does not."""
     found = find_lesions(labels, volume.ijk_to_ras)
-    rows, dissemination = rows_of(summary.get("lesions")), dissemination_of(summary.get("dissemination"))
+    rows, dissemination = summary.lesions or (), summary.dissemination
     warnings: tuple[str, ...] = ()
     edited = False
-    if not _fits(summary, rows, found, labels, volume):
-        edited = summary.get("lesions") is not None
+    if not summary.lists(found, labels, volume):
+        edited = summary.lesions is not None
         rows, dissemination = (), None
     rows, dissemination = _unless_unknown(rows, dissemination)
     if len(rows) != len(found.lesions) or any(row.diameter_mm is None or row.region is None for row in rows):
@@ -284,16 +273,6 @@ def _unless_unknown(
     if any(row.region not in (None, UNKNOWN) for row in rows) or not rows:
         return rows, dissemination
     return tuple(replace(row, region=None) for row in rows), None
-
-
-def _fits(
-    summary: Mapping[str, Any], rows: tuple[Row, ...], found: LesionMap, labels: np.ndarray, volume: Volume
-) -> bool:
-    """Whether the summary's rows are the lesions of the label map, number by number."""
-    if not describes(summary, labels, volume, len(found.lesions)) or len(rows) != len(found.lesions):
-        return False
-    true = {lesion.number: lesion.volume_mm3 / 1000 for lesion in found.lesions}
-    return all(abs(true.get(row.number, -1.0) - row.volume_ml) <= 0.002 for row in rows)
 
 
 def _located(volume: Volume, labels: np.ndarray, has_lesions: bool) -> tuple[RegionMap | None, tuple[str, ...]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..reporting.layout import Table, cells
-from .case import Case, sequence, text
+from .case import Case
 from .document import Section
 from .front_page import model_name, short_review
+from .json_values import sequence, text
 from .safe import SENTENCE, safe
 from .texts import FAMILIES, Texts
 
@@ -97,7 +97,7 @@ def _images_used(case: Case, texts: Texts) -> list[tuple[str, str]]:
     return rows
 
 
-def _grid(case: Case, texts: Texts) -> Mapping[str, Any]:
+def _grid(case: Case, texts: Texts) -> Mapping[str, str | int]:
     from ..image.slice_stack import choose_plane
 
     k, j, i = case.volume.array.shape

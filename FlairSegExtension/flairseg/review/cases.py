@@ -103,15 +103,12 @@ class LoadedCase:
         Classes 0..3.
     flair : Volume
         The image, float32, on the same grid.
-    content : dict
-        Content of its ``verdict.json``.
     """
 
     saved: SavedCase
     verdict: Verdict
     labels: np.ndarray
     flair: Volume
-    content: dict[str, Any]
 
 
 class CaseArchive:
@@ -232,7 +229,6 @@ class CaseArchive:
             from_json(content),
             labels,
             replace(flair, array=flair.array.astype(np.float32), name=case),
-            content,
         )
 
     def verdicts(self) -> Iterator[tuple[SavedCase, dict[str, Any]]]:

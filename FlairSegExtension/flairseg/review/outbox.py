@@ -162,7 +162,7 @@ class Outbox:
 
     @property
     def refused(self) -> list[Refusal]:
-        """Events that the store refused for good; somebody has to look at them."""
+        """Events that the store refused permanently; they need manual inspection."""
         return [refusal for journal in self._journals() for refusal in journal.refusals()]
 
     @property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from ..errors import FlairSegError, InvalidGeometryError, NoFlairError, OutputEr
 from ..files.atomic import all_or_none
 from ..files.same_input import check_new_results
 from ..image.geometry import voxel_volume_of
-from ..labels import NUMBER_OF_CLASSES, assessed_classes
+from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES, assessed_classes
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from ..anatomy.lesion_table import LesionRow
     from ..privacy.pseudonyms import Pseudonymiser
     from .result import Segmentation
 
@@ -101,8 +102,12 @@ def write_results(
         As for :func:`make_seg`, :func:`make_sr` and :func:`make_pdf`.
     """
     check_dicom_destination(target.folder, target.stem, target.overwrite)
-    summary = segmentation.summary()
-    measurements = CaseMeasurements.of(summary["volumes_ml"], summary["lesions"])
+    volumes = {
+        CLASS_BY_VALUE[value].id: round(ml, 4)
+        for value, ml in segmentation.known_volumes_ml().items()
+        if ml is not None
+    }
+    measurements = CaseMeasurements(volumes, lesion_measurements(segmentation.lesion_rows()))
     algorithm = Algorithm.of(segmentation.card)
     seg = make_seg(segmentation.labels, source, algorithm, segmentation.volume.ijk_to_ras)
     return _put(_objects(seg, source, measurements, algorithm, pdf), target)
@@ -114,7 +119,7 @@ def export_labels(
     files: str | Path | Sequence[str | Path],
     target: DicomTarget,
     algorithm: Algorithm,
-    lesions: Sequence[Mapping[str, Any]] | None = None,
+    lesions: Sequence[LesionMeasurements] | None = None,
     pdf: bytes | str | Path | None = None,
 ) -> dict[str, Path]:
     """Labels of any origin (Slicer's editor, a NIfTI file) as DICOM objects of the series that they were drawn on.
@@ -131,8 +136,8 @@ def export_labels(
     algorithm : Algorithm
         Origin of the labels; ``kind`` states whether a reader corrected them. Classes that it does not look for and
         that have no voxel are left out of the measurements.
-    lesions : sequence of mapping, optional
-        Rows of the lesion table; default: volume, centre and region-less rows from the labels.
+    lesions : sequence of LesionMeasurements, optional
+        Default: number, volume, centre and distance to the ventricles, from the labels.
     pdf : bytes or path, optional
         The report.
 
@@ -156,7 +161,7 @@ def export_labels(
     voxel_ml = voxel_volume_of(source.ijk_to_ras) / 1000
     voxels = np.bincount(labels.ravel(), minlength=NUMBER_OF_CLASSES)
     volumes = {c.id: int(voxels[c.value]) * voxel_ml for c in assessed_classes(voxels, algorithm.classes)}
-    rows = _lesions(labels, source) if lesions is None else tuple(map(LesionMeasurements.of, lesions))
+    rows = _lesions(labels, source) if lesions is None else tuple(lesions)
     seg = make_seg(labels, source, algorithm)
     return _put(_objects(seg, source, CaseMeasurements(volumes, rows), algorithm, pdf), target)
 
@@ -223,6 +228,25 @@ def source_of(
         raise problem or InvalidGeometryError("No series there forms a volume.", "Name the source's folder.")
     _, source, turned = max(fitting, key=lambda entry: entry[0])
     return source, turned
+
+
+def lesion_measurements(rows: Iterable[LesionRow]) -> tuple[LesionMeasurements, ...]:
+    """Measurements of the rows of a lesion table, with the decimals of ``summary.json``."""
+    return tuple(
+        LesionMeasurements(
+            row.number,
+            row.volume_mm3,
+            row.diameter_mm,
+            row.centre_ras_mm,
+            row.ventricle_distance_mm,
+            row.confidence if row.mean_probability is None else row.mean_probability,
+            row.peak_probability,
+            row.parts,
+            row.region,
+            None if row.mean_probability is None else row.confidence,
+        )
+        for row in (row.rounded() for row in rows)
+    )
 
 
 def _lesions(labels: np.ndarray, source: Source) -> tuple[LesionMeasurements, ...]:

@@ -27,7 +27,7 @@ from .decoding import classify
 
 #: Classes that share what the lesion's probability leaves.
 _OTHERS = (BACKGROUND, VENTRICLES, NORMAL_WMH)
-#: Less than this of the other classes says nothing about their proportion; what a lesion leaves is background then.
+#: Below this sum the other classes' proportion is not reliable; voxels that a lesion leaves become background.
 _SMALLEST_SHARE = np.float32(1e-6)
 #: Probabilities below this are kept as zero, as those of a single model are.
 _SMALLEST_PROBABILITY = np.float32(1e-4)

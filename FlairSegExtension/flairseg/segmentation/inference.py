@@ -248,7 +248,7 @@ def _create(runtime: Any, card: ModelCard, provider: str) -> _Session:
     )
     config = card.pipeline
     open_size = freed(card.path.read_bytes(), config.frame_size) if config.crop_margin_px > 0 else None
-    # An arena spares a sixth of the time, which fresh pages would cost at every batch, but it keeps what it took until
+    # An arena saves a sixth of the time, the cost of fresh pages at every batch, but it keeps what it took until
     # a run is told to shrink it; see Generator.release, for which a network of any size needs next to no time.
     options.enable_cpu_mem_arena = open_size is not None
     try:

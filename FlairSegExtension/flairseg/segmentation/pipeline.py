@@ -100,7 +100,7 @@ def segment(
     result = Segmentation(
         replace(checked, warnings=()), answer.labels, answer.probabilities, card, device, answer.used, answer.provider,
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
-        adaptation=None if reading.suitability is None else reading.suitability.to_dict(), brain=answer.brain,
+        adaptation=None if reading.suitability is None else reading.suitability.noted(), brain=answer.brain,
     )  # fmt: skip
     return result.with_regions(progress, cancel, is_footed=True, mask=answer.mask) if regions else result
 

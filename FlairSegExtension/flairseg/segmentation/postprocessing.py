@@ -23,7 +23,7 @@ CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=bool)
 MAXIMUM_HOLE_MM2 = 60.0
 #: Standard deviation of the Gaussian that smooths outlines, mm.
 SMOOTHING_MM = 0.7
-#: Lesions of at least this volume are spared by a probability near the highest one of the scan (four pixels of most
+#: Lesions of at least this volume are kept by a probability near the highest one of the scan (four pixels of most
 #: clinical scans): false lesions are mostly smaller.
 SPARED_FROM_MM3 = 20.0
 _MARGIN = 2

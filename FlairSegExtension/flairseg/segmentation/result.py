@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import platform
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,21 @@ class _Key:
 
 
 @dataclass(frozen=True)
+class AdaptedModel:
+    """An adapted model, and whether a scan is like those that it was adapted to (else ``outside``: what is unlike)."""
+
+    model: str
+    sha256: str
+    digest: str
+    like: bool
+    outside: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As in ``summary.json``."""
+        return {**asdict(self), "outside": list(self.outside)}
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """Result of one case.
 
@@ -142,11 +157,10 @@ class Segmentation:
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
         files are written.
-    adaptation : dict, optional
-        Of an adapted model that was chosen or is in use: :meth:`.suitability.Suitability.to_dict`. ``card`` is the
-        model that read the scan.
+    adaptation : AdaptedModel, optional
+        An adapted model that was chosen or is in use. ``card`` is the model that read the scan.
     measured : MeasuredLesions
-        Its lesions, once somebody asked for them; copies share it.
+        Its lesions, measured on first request; copies share it.
     brain : ndarray of bool, optional
         Rough brain mask on the slice stack of the card's plane, every
         :data:`~flairseg.segmentation.postprocessing.BRAIN_STEP`-th pixel of each slice; None where only ``compact``
@@ -169,7 +183,7 @@ class Segmentation:
     disagreement: np.ndarray | None = field(default=None, repr=False)
     regions: RegionMap | None = field(default=None, repr=False)
     input_sha256: str = ""
-    adaptation: dict[str, Any] | None = None
+    adaptation: AdaptedModel | None = None
     measured: MeasuredLesions = field(default_factory=MeasuredLesions, repr=False, compare=False)
     brain: np.ndarray | None = field(default=None, repr=False)
 
@@ -338,7 +352,7 @@ class Segmentation:
         if self.lesion_confidence is not None:
             entry["lesion_confidence"] = asdict(self.lesion_confidence)
         if self.adaptation is not None:
-            entry["adaptation"] = self.adaptation
+            entry["adaptation"] = self.adaptation.to_json()
         members = [
             {
                 "id": member.id,
@@ -349,6 +363,13 @@ class Segmentation:
             for member in self.card.members
         ]
         return {**entry, "members": members} if members else entry
+
+
+def not_assessed(summary: Mapping[str, Any]) -> frozenset[int]:
+    """Values of the classes that a ``summary.json`` states as not assessed: their volume is null."""
+    found = summary.get("volumes_ml")
+    volumes = found if isinstance(found, Mapping) else {}
+    return frozenset(c.value for c in CLASSES if volumes.get(c.id, 0.0) is None)
 
 
 def read_entries(volume: Volume) -> dict[str, Any]:

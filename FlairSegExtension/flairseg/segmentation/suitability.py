@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import CaseWarning
 from ..image.slice_stack import SliceStack
@@ -15,6 +14,7 @@ from ..models.scope import Outside, scope_of
 from ..preprocessing import Prepared, preprocess
 from ..preprocessing.scan_figures import scan_figures
 from ..progress import STAGES, Reporter
+from .result import AdaptedModel
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,11 @@ class Suitability:
         figures = {one.name: one.value for one in self.outside if one.value == one.value}
         return CaseWarning(text, "unlike-adaptation", **figures)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For ``summary.json``: the adapted model, and whether the scan is like those that it was adapted to."""
-        return {
-            "model": self.adapted.id,
-            "sha256": self.adapted.sha256,
-            "digest": str(self.adapted.raw["adaptation"]["digest"]),
-            "like": self.like,
-            "outside": [one.name for one in self.outside],
-        }
+    def noted(self) -> AdaptedModel:
+        """What a result states of it."""
+        card = self.adapted
+        outside = tuple(one.name for one in self.outside)
+        return AdaptedModel(card.id, card.sha256, str(card.raw["adaptation"]["digest"]), self.like, outside)
 
 
 @dataclass(frozen=True)

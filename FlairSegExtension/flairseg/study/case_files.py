@@ -24,6 +24,7 @@ from ..labels import CLASS_BY_VALUE, NUMBER_OF_CLASSES
 from ..lesions.boxes import Box
 from ..models.lesion_confidence import FIELD, LesionConfidence
 from ..review.cases import CaseArchive
+from ..segmentation.result import not_assessed
 from .queue import QueueItem, summary_of
 
 #: 3D Slicer's own segmentation beside ``<stem>_labels.nii.gz``.
@@ -55,6 +56,8 @@ class CaseFiles:
     warnings : tuple of str
     confidence : LesionConfidence or None
         How lesion confidence follows from probability and volume, as the summary has it of the model.
+    classes : frozenset of int
+        Classes that were assessed, by the label maps and the summary; any other is unknown, rather than absent.
     """
 
     item: QueueItem
@@ -66,6 +69,7 @@ class CaseFiles:
     tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     confidence: LesionConfidence | None = None
+    classes: frozenset[int] = frozenset(CLASS_BY_VALUE)
 
     def correction(self) -> tuple[Box, np.ndarray, np.ndarray] | None:
         """Return a reader's earlier corrections: box (K, J, I), original and reader's labels in it; None if none."""
@@ -169,7 +173,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     if item.labels is None:
         return CaseFiles(item, volume, grid.display_range, warnings=tuple(dict.fromkeys(warnings)))
     found = grid.labels(item.labels)
-    original, tags = found.labels, found.tags
+    original, tags, classes = found.labels, found.tags, found.classes
     warnings += found.warnings
     probabilities = None
     if item.probabilities is not None:
@@ -182,7 +186,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
     if beside is not None:
         try:
             found = grid.labels(beside)
-            corrected, tags = found.labels, found.tags
+            corrected, tags, classes = found.labels, found.tags, classes & found.classes
             warnings += found.warnings
             if not np.array_equal(corrected, original):
                 labels, origin = corrected, f"the corrections in {beside.name}"
@@ -206,6 +210,7 @@ def read_case(item: QueueItem, archive: CaseArchive | None = None) -> CaseFiles:
         tags or _tags_of(item),
         tuple(dict.fromkeys(warnings)),
         _confidence_of(item),
+        classes - not_assessed(summary_of(item)),
     )
 
 

@@ -15,9 +15,9 @@ Imports the standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from .errors import TamperedError
 from .records import Answer, Mark
@@ -27,6 +27,9 @@ FORMAT_VERSION = 1
 
 #: Fields that are not part of the payload.
 _OUTSIDE = ("event_id", "extra")
+
+#: Value of a display setting: ``window``, ``level``, ``overlay_visible``, ``slice_ras``, ...
+Setting: TypeAlias = float | bool | str | Sequence[float] | None
 
 _CLASSES: dict[str, type[StudyEvent]] = {}
 
@@ -122,7 +125,7 @@ class FinalEvent(TimedEvent):
     answered_at: str
     marks: tuple[Mark, ...] = field(metadata={"read": lambda marks: tuple(Mark.from_payload(mark) for mark in marks)})
     comment: str
-    display: Mapping[str, Any]
+    display: Mapping[str, Setting]
     software: Mapping[str, str]
 
 
@@ -159,11 +162,21 @@ class CaseExcluded(LockedStudyEvent, kind="study.case_excluded"):
     key_was_open: bool | None = None
 
 
+@dataclass(frozen=True)
+class StreamHead:
+    """Number and hash of the last event of a stream."""
+
+    sequence: int
+    hash: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyClosed(LockedStudyEvent, kind="study.closed"):
-    """The study ended: rater -> ``{"sequence", "hash"}`` of the last event, and rater -> ``[answered, total]``."""
+    """The study ended: rater -> the last event, and rater -> ``[answered, total]``."""
 
-    heads: Mapping[str, Mapping[str, Any] | None]
+    heads: Mapping[str, StreamHead | None] = field(
+        metadata={"read": lambda heads: {r: None if h is None else StreamHead(**h) for r, h in heads.items()}}
+    )
     answered: Mapping[str, list[int]]
     incomplete: bool
 
@@ -229,7 +242,7 @@ class AnswerDrafted(TimedEvent, kind="showing.answer_drafted"):
 class DisplayChanged(TimedEvent, kind="showing.display_changed"):
     """Display settings that changed."""
 
-    display: Mapping[str, Any]
+    display: Mapping[str, Setting]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,7 +418,7 @@ def _same(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mark):
         return value.to_payload()
-    if isinstance(value, DrawnDot):
+    if isinstance(value, (DrawnDot, StreamHead)):
         return _plain(asdict(value))
     if isinstance(value, (tuple, list)):
         return [_plain(one) for one in value]

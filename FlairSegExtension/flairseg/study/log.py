@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import FlairSegError
 from ..review.errors import StoreError, StoreUnavailableError
 from ..review.outbox import Outbox
-from .events import Recorded, StudyEvent
+from .events import Recorded, StreamHead, StudyEvent
 
 if TYPE_CHECKING:
     from ..review.store import ReviewStore
@@ -133,11 +133,11 @@ class EventLog:
         refused = {refusal.event.event_id for refusal in self._carrier.refused}
         return found + [WrittenEvent(e.event_id, e.kind, e.payload) for e in own if e.event_id not in refused]
 
-    def head(self, stream: str) -> dict[str, Any] | None:
-        """Number and hash of a stream's last event in the store; None if it has none. May raise ``StoreError``."""
+    def head(self, stream: str) -> StreamHead | None:
+        """The last event of a stream in the store; None if it has none. May raise ``StoreError``."""
         with self._store() as store:
             head = store.head(stream)
-        return None if head is None else {"sequence": head.sequence, "hash": head.hash}
+        return None if head is None else StreamHead(head.sequence, head.hash)
 
     def verify(self, stream: str) -> list[str]:
         """Problems of a stream, as sentences: its chain, and local records missing in the store.

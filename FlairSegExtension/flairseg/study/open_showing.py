@@ -21,6 +21,7 @@ from .events import (
     NotRated,
     SessionPaused,
     SessionResumed,
+    Setting,
     Shown,
     TimedEvent,
     TimeRecorded,
@@ -73,7 +74,7 @@ class OpenShowing:
         self.correction: MaskCorrection | None = None
         self._recording, self._rules = recording, recording.room.rules
         self._timer = ActivityTimer(recording.clock, self._rules.idle_after_s, self._state.seconds)
-        self._display_waiting: dict[str, Any] = {}
+        self._display_waiting: dict[str, Setting] = {}
         self._display_at = float("-inf")
         self._write(Shown, again=self._state.shown_at is not None)
 
@@ -105,7 +106,7 @@ class OpenShowing:
         return str(self._state.drafts.get(COMMENT_QUESTION) or "")
 
     @property
-    def display(self) -> dict[str, Any]:
+    def display(self) -> dict[str, Setting]:
         """The display settings last reported."""
         return {**self._state.display, **self._display_waiting}
 
@@ -236,7 +237,7 @@ class OpenShowing:
             raise AnswerRefusedError("The protocol does not ask for comments.", "Set `comment` in the protocol.")
         self._draft(COMMENT_QUESTION, text)
 
-    def log_display(self, **state: Any) -> None:
+    def log_display(self, **state: Setting) -> None:
         """Record display settings that changed, see :meth:`StudySession.log_display`."""
         known = self.display
         changed = {key: value for key, value in state.items() if key not in known or known[key] != value}

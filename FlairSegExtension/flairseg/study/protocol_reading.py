@@ -85,7 +85,7 @@ def parse_protocol(raw: Any) -> Protocol:
 def parse_rules(raw: Any) -> Rules:
     """The rules that a reading room was given; ``ProtocolError`` if they are not valid."""
     reader = _Reader(raw, "rules")
-    rules = Rules(**_rules(reader))
+    rules = _rules(reader)
     reader.finish()
     return rules
 
@@ -204,7 +204,7 @@ def _protocol(reader: _Reader, raw: dict[str, Any]) -> Protocol:
         raise reader.fail("flairseg_study", f"it is {version!r}; this FlairSeg reads version {PROTOCOL_FORMAT}")
     reader.get("$schema")
     protocol = Protocol(
-        **_rules(reader),
+        **vars(_rules(reader)),
         id=reader.identifier("id"),
         version=reader.text("version"),
         cases=reader.items("cases", _case),
@@ -222,8 +222,7 @@ def _protocol(reader: _Reader, raw: dict[str, Any]) -> Protocol:
     return protocol
 
 
-def _rules(reader: _Reader) -> dict[str, Any]:
-    """Read the fields of :class:`Rules`."""
+def _rules(reader: _Reader) -> Rules:
     questions = reader.items("questions", _question)
     _unique([q.id for q in questions], reader.place("questions"), "question")
     for n, question in enumerate(questions):
@@ -231,18 +230,18 @@ def _rules(reader: _Reader) -> dict[str, Any]:
             raise reader.fail(f"questions[{n}].id", f"{question.id!r} is set by the option of that name")
     if sum(question.type == ACCEPTABILITY for question in questions) > 1:
         raise reader.fail("questions", f"more than one is of type {ACCEPTABILITY}; a showing has one set of marks")
-    return {
-        "title": reader.text("title"),
-        "questions": questions,
-        "instructions": reader.text("instructions", ""),
-        "blinding": reader.choice("blinding", BLINDING, BLIND_FULL),
-        "time_limit_s": reader.number("time_limit_s", None, 0, 86400, above=True),
-        "idle_after_s": reader.number("idle_after_s", 30.0, 1, 3600),
-        "confidence": reader.truth("confidence", False),
-        "comment": reader.truth("comment", True),
-        "correction": reader.truth("correction", False),
-        "display": _display(reader.inner("display")),
-    }
+    return Rules(
+        title=reader.text("title"),
+        questions=questions,
+        instructions=reader.text("instructions", ""),
+        blinding=reader.choice("blinding", BLINDING, BLIND_FULL),
+        time_limit_s=reader.number("time_limit_s", None, 0, 86400, above=True),
+        idle_after_s=reader.number("idle_after_s", 30.0, 1, 3600),
+        confidence=reader.truth("confidence", False),
+        comment=reader.truth("comment", True),
+        correction=reader.truth("correction", False),
+        display=_display(reader.inner("display")),
+    )
 
 
 def _case(reader: _Reader) -> StudyCase:

@@ -1,4 +1,4 @@
-"""The work list of a reading room: cases that probably need most correction first.
+"""The work list of a review: cases that probably need most correction first.
 
 Score: the *expected correction* in ml of lesion, if the model's probabilities are calibrated,
 
@@ -29,8 +29,9 @@ from ..errors import CaseWarning, FlairSegError, InputNotFoundError, UnreadableI
 from ..files.kinds import ENDINGS
 from ..files.names import case_name, is_common, is_made, stem_of
 from ..files.safe_names import folded, marked
-from ..files.summary_paths import find_input
+from ..files.summary_paths import find_input, grid_of
 from ..io.label_maps import read_label_map
+from ..io.reader import read_volume
 from ..labels import CLASS_BY_VALUE, LESION
 from ..progress import CancelToken, ProgressCallback
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
@@ -126,8 +127,8 @@ def work_list(
     ------
     InputNotFoundError
         If the source does not exist or holds no case.
-    UnreadableImageError
-        If the list cannot be read.
+    UnreadableImageError, UnsupportedImageError
+        If the list cannot be read; of a single image, if it cannot.
     Cancelled
         If ``cancel`` was set.
     """
@@ -235,6 +236,7 @@ def _items(source: str | Path | Iterable[str | Path]) -> Iterator[QueueItem]:
     elif path.suffix.lower() == ".csv":
         yield from _from_csv(path)
     else:
+        read_volume(path)  # The only case: of a file that is no image there is nothing to list.
         yield _from_image(path)
 
 
@@ -321,7 +323,7 @@ def _from_summary(path: Path) -> QueueItem | None:
         return None
     stem = path.name.removesuffix(_SUMMARY)
     named = str(content["input"] or "")
-    flair = find_input(named, path.parent, content.get("grid"))
+    flair = find_input(named, path.parent, grid_of(content.get("grid")))
     if flair is None and named:
         # Kept, so that the list shows what is missing.
         flair = Path(named)

@@ -133,9 +133,9 @@ def write_tables(found: StudyTables, folder: str | Path, replace: bool = False) 
     return {name: folder / name for name in names}
 
 
-def _where(rater: str, entry: KeyEntry) -> dict[str, Any]:
-    """The fields that all rows begin with."""
-    return {"case": entry.case, "arm": entry.arm, "rater": rater, "repeat": entry.repeat}
+def _where(rater: str, entry: KeyEntry) -> tuple[str, str, str, int]:
+    """The fields that all rows begin with: case, arm, rater, repeat."""
+    return entry.case, entry.arm, rater, entry.repeat
 
 
 def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState, answer: Answered) -> list[Rating]:
@@ -144,7 +144,7 @@ def _ratings(study: Study, rater: str, entry: KeyEntry, showing: ShowingState, a
     arm = next(a for a in study.protocol.case(entry.case).arms if a.id == entry.arm)
     return [
         Rating(
-            **_where(rater, entry),
+            *_where(rater, entry),
             question=question.id,
             value=answers.get(question.id),
             response_type=question.type,
@@ -184,7 +184,7 @@ def _marks(room: Room, rater: str, entry: KeyEntry, marks: Sequence[Mark]) -> li
         lesions = {lesion.number: lesion for lesion in delineated_lesions(*read_neutral_labels(room.labels(shown)))}
     return [
         MarkRow(
-            **_where(rater, entry),
+            *_where(rater, entry),
             kind=mark.kind,
             lesion=mark.lesion,
             ras=entry.to_source(mark.ras),
@@ -199,7 +199,7 @@ def _marks(room: Room, rater: str, entry: KeyEntry, marks: Sequence[Mark]) -> li
 def _corrections(rater: str, entry: KeyEntry, showing: ShowingState) -> list[CorrectionRow]:
     return [
         CorrectionRow(
-            **_where(rater, entry),
+            *_where(rater, entry),
             active_seconds=event.correction_active_seconds,
             voxels_added=event.voxels_added,
             voxels_removed=event.voxels_removed,

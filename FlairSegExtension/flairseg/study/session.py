@@ -21,7 +21,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from .acceptance import Acceptance
 from .blinding import ImageCache
 from .corrections import MaskCorrection, correct_answer
 from .errors import AnswerRefusedError
+from .events import Setting
 from .log import EventLog
 from .open_showing import OpenShowing
 from .protocol import Rules
@@ -200,7 +200,7 @@ class StudySession:
         return "" if self._open is None else self._open.comment
 
     @property
-    def display(self) -> dict[str, Any]:
+    def display(self) -> dict[str, Setting]:
         """The display settings last reported for the current showing."""
         return {} if self._open is None else self._open.display
 
@@ -297,7 +297,7 @@ class StudySession:
         """Free text to the showing; ``AnswerRefusedError`` as for :meth:`answer`."""
         self._shown().set_comment(text)
 
-    def log_display(self, **state: Any) -> None:
+    def log_display(self, **state: Setting) -> None:
         """Report the display settings; only changes are recorded, at most once a second while dragging.
 
         Parameters

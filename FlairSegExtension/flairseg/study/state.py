@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from .events import (
     AnswerCorrected,
@@ -16,6 +15,7 @@ from .events import (
     MarkRemoved,
     MaskCorrected,
     NotRated,
+    Setting,
     ShowingEvent,
     Shown,
     StudyEvent,
@@ -54,7 +54,7 @@ class ShowingState:
     shown_at: str | None = None
     marks: dict[str, Mark] = field(default_factory=dict)
     drafts: dict[str, Answer] = field(default_factory=dict)
-    display: dict[str, Any] = field(default_factory=dict)
+    display: dict[str, Setting] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
     answer: FinalEvent | None = None
     corrections: list[AnswerCorrected] = field(default_factory=list)

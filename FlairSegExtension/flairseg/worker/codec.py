@@ -21,7 +21,8 @@ from ..image.geometry import triple
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
 from ..models.card import ModelCard, PipelineConfig
-from ..segmentation.result import Segmentation
+from ..report.case import Change
+from ..segmentation.result import AdaptedModel, Segmentation
 from . import tasks
 from .protocol import ProtocolError
 
@@ -154,6 +155,10 @@ def _segmentation(fields: dict[str, Any], volume: Volume | None) -> Segmentation
     return Segmentation(volume=replace(volume, warnings=()), labels=answer.full_labels(), probabilities=None, **fields)
 
 
+def _change_fields(change: Change) -> dict[str, Any]:
+    return {name: value for name, value in _shallow(change).items() if name != "sheet"}
+
+
 def _card_fields(card: ModelCard) -> dict[str, Any]:
     return {name: value for name, value in _shallow(card).items() if name != "pipeline"}
 
@@ -175,7 +180,9 @@ _TYPES: dict[str, _Codec] = {
         _Codec(tuple, lambda value: {"items": list(value)}, lambda fields, _volume: tuple(fields["items"])),
         _Codec(Volume, _volume_fields, _volume),
         _Codec(CompactAnswer, _shallow, _answer),
+        _plain_codec(AdaptedModel),
         _Codec(Segmentation, _segmentation_fields, _segmentation),
+        _Codec(Change, _change_fields, lambda fields, _volume: Change(**fields)),
         _Codec(ModelCard, _card_fields, _card),
         _Codec(CaseWarning, CaseWarning.to_dict, lambda fields, _volume: CaseWarning.of(fields)),
     )

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..errors import CaseWarning, FlairSegError
 from ..files.atomic import all_or_none, check_folder
-from ..labels import CLASS_BY_VALUE
 from ..progress import CancelToken, ProgressCallback, Reporter
 from ..segmentation.pseudonymised import pseudonymised
 from ..segmentation.result import Segmentation
@@ -42,7 +41,7 @@ class _Unknown:
     version: str = ""
     sha256: str = ""
     members: tuple[()] = ()
-    classes: tuple[int, ...] = tuple(CLASS_BY_VALUE)
+    classes: tuple[int, ...] = ()
 
 
 def write_export(
@@ -97,12 +96,13 @@ def write_export(
 
 def _segmentation(request: ExportRequest, regions: RegionMap) -> Segmentation:
     """The case as a result, which report and DICOM objects are made of."""
-    answer, card = request.answer, _card(request)
+    answer = request.answer
+    unknown = _Unknown(request.model_id or "unknown", sha256=request.model_sha256, classes=tuple(request.classes))
     return Segmentation(
         request.volume,
         request.labels,
         None if answer is None else answer.full_probabilities(),
-        card or cast("ModelCard", _Unknown(request.model_id or "unknown", sha256=request.model_sha256)),
+        _card(request) or cast("ModelCard", unknown),
         "auto",
         "",
         "",
@@ -151,7 +151,7 @@ def _report(case: Segmentation, request: ExportRequest, pseudonyms: Pseudonymise
     if pseudonyms is not None:
         # The moment of a decision and its words are as telling as a name.
         review = replace(review, reader=pseudonyms.person(review.reader), decided_at="", reason="")
-        followup = None if followup is None else pseudonyms.content(followup)
+        followup = None if followup is None else followup.pseudonymised(pseudonyms)
         date = pseudonyms.date(date)
     found = gathering.from_segmentation(case, review, followup, date, regions=False)
     known = None if isinstance(case.card, _Unknown) else found.card
@@ -174,7 +174,7 @@ def _dicom(
     case: Segmentation, request: ExportRequest, stem: str, pdf: bytes | None, pseudonyms: Pseudonymiser | None
 ) -> dict[str, Path]:
     from ..dicom import Algorithm
-    from ..segmentation.dicom_results import DicomTarget, export_labels
+    from ..segmentation.dicom_results import DicomTarget, export_labels, lesion_measurements
 
     made = export_labels(
         case.labels,
@@ -183,7 +183,7 @@ def _dicom(
         [Path(file) for file in request.source_files] or request.source_folder,
         DicomTarget(Path(request.folder), stem, pseudonymiser=pseudonyms),
         Algorithm.of(case.card, request.algorithm_type or MANUAL),
-        lesions=case.lesions(),
+        lesions=lesion_measurements(case.lesion_rows()),
         pdf=pdf,
     )
     return {f"dicom_{kind}": path for kind, path in made.items()}

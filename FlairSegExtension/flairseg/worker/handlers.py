@@ -92,22 +92,27 @@ def _compare(
     from ..comparison.comparing import compare
 
     comparison = compare(request.volume, request.models, request.device, progress, cancel)
-    summary = comparison.summary()
-    return tasks.CompareAnswer(summary["models"], [one.segmentation for one in comparison.models], summary["dice"])
+    return tasks.CompareAnswer(
+        [one.figures for one in comparison.models],
+        [one.segmentation for one in comparison.models],
+        comparison.rounded_dice(),
+    )
 
 
 def _follow(
     request: tasks.FollowRequest, progress: ProgressCallback | None, cancel: CancelToken | None
 ) -> tasks.FollowAnswer:
     from ..longitudinal import StudyInput, follow, rigid
+    from ..report.case import change_of
 
     studies = [StudyInput(study.volume, study.labels, date=study.date) for study in request.studies]
     found = follow(studies, _model(request), request.device, progress, cancel)
-    record = found.summary()
+    change = change_of(found.summary())
+    assert change is not None  # noqa: S101 - a follow-up has two studies
     if request.regions is not None:
-        _locate(record, found, request.regions)
+        change = change.located(_regions_of_last(found, request.regions))
     return tasks.FollowAnswer(
-        record,
+        change,
         found.space.grid.ijk_to_ras,
         found.subtraction,
         found.change_map,
@@ -115,19 +120,15 @@ def _follow(
     )
 
 
-def _locate(record: dict[str, Any], found: FollowUp, packed: np.ndarray) -> None:
-    """Write the region of each lesion that the last study shows into the record of a follow-up."""
+def _regions_of_last(found: FollowUp, packed: np.ndarray) -> dict[int, str]:
+    """Region of each lesion of the last study, by its number."""
     from ..anatomy.packing import unpack_regions
     from ..anatomy.regions import lesion_regions
     from ..lesions.components import find_lesions
 
     study = found.studies[-1]
     lesions = find_lesions(study.labels, study.volume.ijk_to_ras)
-    where = lesion_regions(lesions, study.labels, unpack_regions(packed, study.volume.ijk_to_ras))
-    for lesion in record["lesions"]:
-        numbers = lesion["lesion_numbers"][-1]
-        if lesion["region"] == "unknown" and numbers:
-            lesion["region"] = where.get(numbers[0], "unknown")
+    return lesion_regions(lesions, study.labels, unpack_regions(packed, study.volume.ijk_to_ras))
 
 
 def _export(

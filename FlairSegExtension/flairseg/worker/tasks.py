@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..comparison.figures import Failure, ModelFigures
 from ..image.packed import CompactAnswer
 from ..image.volume import Volume
-from ..report.case import Review
+from ..labels import CLASS_BY_VALUE
+from ..report.case import Change, ChangedLesion, Grade, Review, Study
+from ..segmentation.result import Segmentation
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,16 @@ class CompareAnswer:
 
     Attributes
     ----------
-    rows : sequence of dict
-        :meth:`flairseg.comparison.comparing.Compared.row` of each model.
+    rows : sequence of ModelFigures
     results : sequence of Segmentation or None
         In the same order; None for a model that failed.
     dice : dict
         Class id to a matrix, models x models; None where it is not known.
     """
 
-    rows: Sequence[dict[str, Any]]
-    results: Sequence[Any]
-    dice: dict[str, Any]
+    rows: Sequence[ModelFigures]
+    results: Sequence[Segmentation | None]
+    dice: Mapping[str, Sequence[Sequence[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class FollowAnswer:
 
     Attributes
     ----------
-    record : dict
-        As ``followup.json``.
+    changes : Change
+        Studies and lesions, as in ``followup.json``.
     ijk_to_ras : ndarray, shape (4, 4)
         Of the half-way grid.
     difference : ndarray of float32
@@ -123,7 +125,7 @@ class FollowAnswer:
         Rigid motion (RAS mm) from each study to the half-way space.
     """
 
-    record: dict[str, Any]
+    changes: Change
     ijk_to_ras: np.ndarray
     difference: np.ndarray
     change: np.ndarray
@@ -148,6 +150,8 @@ class ExportRequest:
         Of :data:`flairseg.worker.export.OUTPUTS`; ``dicom`` is SEG, SR and the report's PDF.
     model_id, model_sha256 : str
         Origin of the labels.
+    classes : sequence of int
+        Classes that were assessed, where the model is unknown here.
     answer : CompactAnswer, optional
         The model's own, for its probabilities.
     thresholds : sequence of float, optional
@@ -164,8 +168,8 @@ class ExportRequest:
         A reader's decision.
     date : str, optional
         Of the study, ISO 8601.
-    followup : dict, optional
-        As ``followup.json``.
+    followup : Change, optional
+        A follow-up to this study.
     source_files, source_folder
         The DICOM series that the volume was loaded from: its files, or the folder that holds them.
     pseudonymise : bool
@@ -181,6 +185,7 @@ class ExportRequest:
     outputs: Sequence[str]
     model_id: str = ""
     model_sha256: str = ""
+    classes: Sequence[int] = tuple(CLASS_BY_VALUE)
     answer: CompactAnswer | None = None
     thresholds: Sequence[float] | None = None
     regions: np.ndarray | None = None
@@ -189,7 +194,7 @@ class ExportRequest:
     warnings: Sequence[str] = ()
     review: Review = field(default_factory=Review)
     date: str | None = None
-    followup: Mapping[str, Any] | None = None
+    followup: Change | None = None
     source_files: Sequence[str] = ()
     source_folder: str = ""
     pseudonymise: bool = False
@@ -242,4 +247,5 @@ Request = SegmentRequest | RegionsRequest | CompareRequest | FollowRequest | Exp
 MESSAGES = (
     SegmentRequest, RegionsRequest, RegionsAnswer, CompareRequest, CompareAnswer, FollowStudy, FollowRequest,
     FollowAnswer, ExportRequest, ExportAnswer, AdaptRequest, AdaptAnswer, Review,
+    Study, ChangedLesion, Grade, ModelFigures, Failure,
 )  # fmt: skip

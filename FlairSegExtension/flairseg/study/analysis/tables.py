@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -31,7 +30,7 @@ def csv_tables(results: Results) -> dict[str, str]:
         "agreement.csv": _agreement(results),
         "comparison.csv": _comparison(results),
         "timing.csv": _timing(results),
-        "marks.csv": csv_text(_MARK_COLUMNS, [_mark(mark) for mark in results.marks]),
+        "marks.csv": csv_text(_MARK_COLUMNS, [mark.to_row() for mark in results.marks]),
     }
 
 
@@ -149,10 +148,6 @@ def _timing(results: Results) -> str:
         for test in results.timing_tests
     ]
     return csv_text(columns, rows)
-
-
-def _mark(mark: MarkRow) -> Mapping[str, Any]:
-    return mark.to_row()
 
 
 def _estimate(estimate: Estimate, prefix: str = "") -> dict[str, float | None]:
