@@ -64,7 +64,7 @@ class AdaptationRecord:
     scope : Scope
         Which scans are like those of the adaptation.
     limit : Limit
-        Least mean probability of a lesion.
+        Minimum mean probability of a lesion.
     """
 
     proof: Mapping[str, Any]

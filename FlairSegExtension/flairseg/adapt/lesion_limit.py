@@ -1,4 +1,4 @@
-"""The least mean probability of a lesion (``min_lesion_probability``) of an adapted model, from left-out cases.
+"""The minimum mean probability of a lesion (``min_lesion_probability``) of an adapted model, from left-out cases.
 
 Adapted weights give other probabilities than their parent's, to which the parent's limit was fitted. In the proof every
 case is segmented by a model that never saw its patient, so each limit of :data:`LIMITS` can be judged there. The
@@ -65,7 +65,7 @@ def limits_of(parent: ModelCard) -> tuple[float, ...]:
 
 
 def keeping_all(card: ModelCard, limit: float = 0.0) -> ModelCard:
-    """The card with another least mean probability of a lesion; by default none is dropped."""
+    """The card with another minimum mean probability of a lesion; by default none is dropped."""
     return replace(card, pipeline=replace(card.pipeline, min_lesion_probability=limit))
 
 

@@ -89,7 +89,7 @@ def _convention_sections(proof: Mapping[str, Any]) -> tuple[Section, ...]:
         "model is proposed only once the statement is accepted.",
     )
     table = Table("Differences", ("Code", "Found", "Statement", "Accepted"), rows, numbers_from=4)
-    return (Section("conventions", "Do your readers mean to draw so?", told, (table,)),)
+    return (Section("conventions", "Is this your readers' convention?", told, (table,)),)
 
 
 def _comparison_section(proof: Mapping[str, Any]) -> Section:
@@ -180,7 +180,7 @@ def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Sect
             "Norms, biases and the last layer first, then all weights at a low rate; synthetic slices in every batch; "
             "the running average of the weights at the last check that was not worse than the base. Kept at 0: the "
             f"base itself. Seed {made['seed']}.",
-            f"Least mean probability of a lesion. {Limit(**made['lesion_limit']).text(made['parent']['id'])}",
+            f"Minimum mean probability of a lesion. {Limit(**made['lesion_limit']).text(made['parent']['id'])}",
         ),
         (table,),
     )

@@ -206,7 +206,7 @@ def adapt(
 class _Proof:
     """Verdict by the figures alone, and its basis: figures of each case by the model that never saw its patient.
 
-    ``limit``: least mean probability of a lesion of the model adapted to all cases.
+    ``limit``: minimum mean probability of a lesion of the model adapted to all cases.
     """
 
     verdict: str
