@@ -469,7 +469,7 @@ def test_rows_survive_json():
     session = Session("01", "2", "/data/a.nii.gz", "bids", "", age=40.0, files=("a", "b"))
     row = SessionRow(
         session, DONE, volumes_ml={"lesion": 1.5}, warnings=(CaseWarning("odd", "looks-like-t1"),), trusted=False,
-        quality={"noise": 0.1}, below_bar=("noise",), grid={"spacing_mm": [1, 1, 3]},
+        quality={"noise": 0.1}, below_bar=("noise",), grid=Grid((20, 8, 8), (1, 1, 3)),
     )  # fmt: skip
     assert SessionRow.from_dict(json.loads(json.dumps(row.to_dict()))) == row
     assert row.flat()["quality_noise"] == 0.1

@@ -96,7 +96,7 @@ class Grid:
     @classmethod
     def from_json(cls, content: Mapping[str, Any] | None) -> Grid | None:
         """From ``grid`` of a row; None where it is empty."""
-        return cls(tuple(content["shape_kji"]), triple(content["spacing_mm"])) if content else None
+        return cls(tuple(content.get("shape_kji", ())), triple(content["spacing_mm"])) if content else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
