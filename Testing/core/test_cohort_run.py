@@ -30,6 +30,7 @@ from flairseg.cohort.model import (
     QUARANTINED,
     Answer,
     ChangeRow,
+    Grid,
     LesionRecord,
     Session,
     SessionRow,
