@@ -188,7 +188,7 @@ def _told(
         results.print(f"{len(prepared.plan.done)} already done.", soft_wrap=True)
     if failed:
         messages.print(
-            f"{len(failed)} sessions have no result: codes and advice are in {table.layout.failures_csv}; "
+            f"{counted(len(failed), 'session')} without a result: codes and advice are in {table.layout.failures_csv}; "
             "--retry-failed tries them again.",
             soft_wrap=True,
         )
