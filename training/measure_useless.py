@@ -2,8 +2,10 @@
 
 For each kind of defect (:data:`WAYS`), five annotated Tabriz patients are given that defect and pass through the whole
 of ``flairseg.adapt``. One line per defect is printed: the reason if too few cases remained, otherwise the verdict, the
-codes of the excluded cases, the measures that the proof reports (against the defective masks), and the lesion Dice of
-base and adapted model against the original annotations of the patients not used for adaptation.
+conventions that the user would have to accept with the verdict by the figures alone, the codes of the excluded cases,
+the measures that the proof reports (against the defective masks), and the lesion Dice of base and adapted model against
+the original annotations of the patients not used for adaptation. A line begins with ``caught`` if no model would
+be proposed. With ``--phantoms`` the patients are digital phantoms, whose truth is known; no data is needed then.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import numpy as np
 from flairseg.adapt.framed import Case
 from flairseg.adapt.options import ModelTarget, TrainingOptions
 from flairseg.adapt.running import TooFewCasesError, adapt
+from flairseg.adapt.terms import BETTER
 from flairseg.adapt.tuning import Settings
 from flairseg.evaluation.overlap import Overlap
 from flairseg.files.nifti import write_nifti
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
+from flairseg.phantom import make_phantom
 from flairseg.segmentation.pipeline import segment
 from flairseg.segmentation.postprocessing import lesion_components
 
@@ -72,8 +76,24 @@ WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def annotated_patients() -> tuple[list[Case], list[Case]]:
+    """Tabriz patients: those to adapt to, and others."""
+    annotated = load_tabriz(data_folder())
+    same = {name for group in SAME_PERSON if set(group) & set(PATIENTS) for name in group} | set(PATIENTS)
+    return [c for c in annotated if c.name in PATIENTS], [c for c in annotated if c.name not in same]
+
+
+def phantoms() -> tuple[list[Case], list[Case]]:
+    """Digital phantoms: those to adapt to, and others; seeds that the check for forgetting does not use."""
+    found = []
+    for seed in range(21, 30):
+        truth = make_phantom(seed, (16, 224, 224), (1.0, 1.0, 7.0))
+        found.append(Case(f"phantom {seed}", truth.volume, truth.labels))
+    return found[:5], found[5:]
+
+
 def write_cases(folder: Path, cases: list[Case], way: str) -> None:
-    """Write an archive of reviewed cases with one defect.
+    """Write an archive of reviewed cases with one defect, and a table that states one patient for each.
 
     Parameters
     ----------
@@ -94,6 +114,9 @@ def write_cases(folder: Path, cases: list[Case], way: str) -> None:
         write_nifti(place / "labels.nii.gz", np.ascontiguousarray(spoilt), case.volume)
         verdict = {"case": f"P{number}", "version": 1, "verdict": "accepted_after_edits"}
         (place / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
+    # Phantoms look alike: they would be taken for one person's.
+    rows = [f"P{number},P{number}" for number in range(1, len(cases) + 1)]
+    (folder / "patients.csv").write_text("\n".join(["case,patient", *rows]), encoding="utf-8")
 
 
 def lesion_dice(model: str | Path, cases: list[Case]) -> float:
@@ -119,18 +142,21 @@ def outcome(folder: Path, base: str, steps: int, others: list[Case]) -> str:
     Returns
     -------
     str
-        The refusal, or verdict, excluded cases, measures and lesion Dice.
+        The refusal, or verdict, conventions, excluded cases, measures and lesion Dice.
     """
     try:
         training = TrainingOptions(minutes=120, settings=Settings(steps=steps))
         made = adapt(folder / "cases", ModelTarget(folder / "model"), base, training=training)
     except TooFewCasesError as error:
-        return f"refused: {error.message}"
+        return f"caught: refused: {error.message}"
     shown = ", ".join(f"{one.key} {one.base:.3f} to {one.adapted:.3f}" for one in made.comparisons)
     left_out = dict(Counter(one.code for one in made.left_out))
     truly = f"{lesion_dice(base, others):.3f} to {lesion_dice(folder / 'model', others):.3f}"
+    by_figures = made.card.raw["adaptation"]["by_figures"]["verdict"]
+    stated = ", ".join(f"{one.code} {one.share:.2f}" for one in made.conventions) or "none"
     return (
-        f"{made.verdict}; left out: {left_out}; {'; '.join(made.reasons)}; shown: {shown}; "
+        f"{'not caught' if made.verdict == BETTER else 'caught'}: {made.verdict} (by the figures alone {by_figures}); "
+        f"stated: {stated}; left out: {left_out}; {'; '.join(made.reasons)}; shown: {shown}; "
         f"lesion Dice on {len(others)} other scans against the annotation: {truly}"
     )
 
@@ -140,12 +166,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="model folder")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--phantoms", action="store_true", help="digital phantoms in place of Tabriz patients")
     parser.add_argument("--steps", type=int, default=200, help="of each training")
     arguments = parser.parse_args()
-    annotated = load_tabriz(data_folder())
-    cases = [case for case in annotated if case.name in PATIENTS]
-    same = {name for group in SAME_PERSON if set(group) & set(PATIENTS) for name in group}
-    others = [case for case in annotated if case.name not in same | set(PATIENTS)]
+    cases, others = phantoms() if arguments.phantoms else annotated_patients()
     for way in arguments.ways:
         with tempfile.TemporaryDirectory(prefix="flairseg-useless-") as folder:
             write_cases(Path(folder) / "cases", cases, way)

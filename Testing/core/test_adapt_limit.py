@@ -1,4 +1,4 @@
-"""The least mean probability of a lesion of an adapted model: chosen on left-out patients, else the parent's."""
+"""The minimum mean probability of a lesion of an adapted model: chosen on left-out patients, else the parent's."""
 
 from __future__ import annotations
 
@@ -109,4 +109,4 @@ def test_lesions_are_dropped_as_the_pipeline_drops_them(ratio):
 def test_a_card_says_where_its_limit_comes_from(limit, told):
     text = limit.text("m-v1.0")
     assert all(one in text for one in told)
-    assert lesion_limit.Limit(**limit.to_dict()) == limit
+    assert lesion_limit.Limit(**dataclasses.asdict(limit)) == limit

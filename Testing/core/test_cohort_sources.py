@@ -9,7 +9,7 @@ from flairseg.cohort.bids_labels import date_in, distinct, label_of, subject_and
 from flairseg.cohort.discovery import find_sessions
 from flairseg.cohort.model import BIDS, DICOM, FOLDERS, ORTHANC, TABLE, Session
 from flairseg.errors import FlairSegError
-from flairseg.files.visits import split_visit
+from flairseg.files.visits import patient_of, split_visit
 
 from Testing.core.cohort_data import bids_dataset, bids_image, head
 from Testing.core.dicom_series import Study, write_series
@@ -62,6 +62,25 @@ def test_names_end_in_visits():
     assert split_visit("P14_T1") == ("P14", "T1")
     assert split_visit("smith_2024-05-31") == ("smith", "2024-05-31")
     assert split_visit("left_hand") == ("left_hand", "")
+    assert split_visit("P14.v2") == ("P14", "v2")
+    assert split_visit("P14_ses-pre") == ("P14", "ses-pre")
+
+
+@pytest.mark.parametrize(
+    ("case", "patient"),
+    [
+        ("sub-01_ses-2", "sub-01"), ("P14_T1", "P14"), ("12345_20240131", "12345"), ("12345_2024-01-31_v2", "12345"),
+        ("anna-baseline", "anna"), ("T1", "T1"), ("case7", "case7"), ("x_followup2", "x"),
+        # Marks of the image, alone and beside visits.
+        ("P14_T1_flair", "P14"), ("P14_T1_20240131_T2_FLAIR_3D", "P14"), ("101228_flair", "101228"), ("P14.v2", "P14"),
+        ("P14_ses-pre", "P14"), ("P14_month12", "P14"), ("P14_scan1", "P14"), ("P14_bl", "P14"),
+        # Nothing would be left that names a patient: exam 2 of each patient is not one patient.
+        ("exam_v2", "exam_v2"), ("flair_20240131", "flair_20240131"), ("brain_T2", "brain_T2"),
+        ("T2_FLAIR", "T2_FLAIR"),
+    ],
+)  # fmt: skip
+def test_the_patient_of_a_case_by_its_name(case, patient):
+    assert patient_of(case) == patient
 
 
 @pytest.mark.parametrize(

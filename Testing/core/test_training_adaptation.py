@@ -11,8 +11,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'flairseg[adapt]'")
 
 from flairseg.adapt import proof  # noqa: E402
+from flairseg.adapt.cases import load, read_cases  # noqa: E402
+from flairseg.adapt.framed import Case  # noqa: E402
 from flairseg.models.scope import learnt_scope  # noqa: E402
 
+from Testing.core.site_cases import site_head  # noqa: E402
 from training import adaptation_intervals, measure_adaptation, measure_useless  # noqa: E402
 from training.measure_scope import FIGURES, Measured, spreads  # noqa: E402
 
@@ -128,3 +131,17 @@ def test_every_other_lesion_is_left_out_and_nothing_else():
     spoilt = measure_useless.WAYS["every other lesion left out"](labels)
     assert (spoilt == 3).sum() == 4
     assert np.array_equal(spoilt == 1, labels == 1)
+
+
+def test_spoilt_cases_are_an_archive_with_a_patient_each(tmp_path):
+    """One image five times included: the checks, not the patients, are to find it."""
+    cases = [Case(f"{n}", *site_head(n)) for n in (1, 2)]
+    measure_useless.write_cases(tmp_path / "a", cases, "lesions and ventricles exchanged")
+    found, left_out = read_cases(tmp_path / "a")
+    assert [(one.patient, one.stated) for one in found] == [("P1", True), ("P2", True)]
+    assert left_out == []
+    drawn = load(found[1]).labels
+    assert np.array_equal(drawn == 1, cases[1].labels == 3)
+    measure_useless.write_cases(tmp_path / "b", cases, "one case five times")
+    one, other = read_cases(tmp_path / "b")[0]
+    assert np.array_equal(load(one).volume.array, load(other).volume.array)

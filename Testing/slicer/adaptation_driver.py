@@ -29,7 +29,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 if "flairseg.worker" in sys.orig_argv:
     from types import SimpleNamespace
-    from flairseg.adapt import harm, proof
+    from flairseg.adapt import harm, record
     from flairseg.adapt.framed import Case, frame_case
     from Testing.core.site_cases import site_head
     def painted(seed, *unused):
@@ -37,7 +37,7 @@ if "flairseg.worker" in sys.orig_argv:
     def slices(config):
         framed = frame_case(Case("head", *site_head(200)), config)
         return framed.prepared.slices, framed.labels
-    proof.LARGEST_LOSS, harm.make_phantom, harm.check_slices = 0.06, painted, slices
+    record.LARGEST_LOSS, harm.make_phantom, harm.check_slices = 0.06, painted, slices
 """
 
 

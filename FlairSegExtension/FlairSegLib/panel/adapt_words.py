@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from math import isfinite, nan
+from typing import TYPE_CHECKING
 
 from flairseg.adapt.terms import BETTER, FEWEST_FOR_PROOF, FEWEST_PATIENTS, FIGURES, WORSE
 from slicer.i18n import tr as _
 
 if TYPE_CHECKING:
     from flairseg.adapt.outcomes import Outcome, Readiness
+    from flairseg.adapt.record import ProofRecord
 
 #: Figures from so many on are written without decimals: voxels.
 _WHOLE = 100
@@ -73,56 +75,55 @@ def next_words(verdict: str) -> str:
     return _("It is not proposed; the old model stays in use.")
 
 
-def figure_rows(proof: Mapping[str, Any]) -> list[tuple[list[str], str]]:
+def figure_rows(proof: ProofRecord) -> list[tuple[list[str], str]]:
     """Rows of the proof's figures: figure, old, new, gain with its interval; and a tip for each."""
     rows = []
-    for one in proof["comparisons"]:
-        low, high = one["low"], one["high"]
-        gain = _signed(one["gain"])
-        shown = gain if low is None or high is None else f"{gain} ({_signed(low)} … {_signed(high)})"
+    for one in proof.comparisons:
+        gain = _signed(one.gain)
+        bounded = isfinite(one.low) and isfinite(one.high)
+        shown = f"{gain} ({_signed(one.low)} … {_signed(one.high)})" if bounded else gain
         tip = _("{title}: better for {improved} of {patients}; p {p:.3f}, 95 % interval over patients.").format(
-            title=FIGURES[one["key"]][0],
-            improved=one["improved"],
-            patients=_counted(one["patients"], _("1 patient"), _("{n} patients")),
-            p=one["p"],
+            title=FIGURES[one.key][0],
+            improved=one.improved,
+            patients=_counted(one.patients, _("1 patient"), _("{n} patients")),
+            p=one.p,
         )
-        rows.append(([_short(one["key"]), number(one["base"]), number(one["adapted"]), shown], tip))
+        rows.append(([_short(one.key), number(one.base), number(one.adapted), shown], tip))
     return rows
 
 
-def case_rows(proof: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[list[str], str]]:
+def case_rows(proof: ProofRecord, names: Mapping[str, str]) -> list[tuple[list[str], str]]:
     """Rows of the cases: case, lesion Dice and voxels to edit with the old and the adapted model; and a tip for each.
 
     Parameters
     ----------
-    proof : mapping
-        As ``proof.json``.
+    proof : ProofRecord
     names : mapping of str to str
         Number -> name of a case, as far as known: the proof has numbers only.
     """
     rows = []
-    for one in proof["cases"]:
-        base, ours = one["base"], one["adapted"]
-        name = names.get(str(one["case"]), _("Case {n}").format(n=one["case"]))
+    for one in proof.cases:
+        base, ours = one.base, one.adapted
+        name = names.get(str(one.case), _("Case {n}").format(n=one.case))
         cells = [
             name,
-            *(number(side.get(key)) for key in ("lesion_dice", "edit_voxels") for side in (base, ours)),
+            *(number(side.get(key, nan)) for key in ("lesion_dice", "edit_voxels") for side in (base, ours)),
         ]
         tip = "\n".join(
             f"{title}: {number(base[key])} → {number(ours[key])}"
             for key, (title, _more) in FIGURES.items()
-            if base.get(key) is not None
+            if isfinite(base.get(key, nan))
         )
         rows.append((cells, f"{name}\n{tip}"))
     return rows
 
 
-def left_out_lines(proof: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+def left_out_lines(proof: ProofRecord, names: Mapping[str, str]) -> list[str]:
     """Cases that the checks of the adaptation left out, and why."""
-    found = proof["left_out"]
+    found = proof.left_out
     lines = [
         _("Not used: {case}. {reason}").format(
-            case=names.get(str(one["number"]), _("case {n}").format(n=one["number"])), reason=one["reason"]
+            case=names.get(str(one.number), _("case {n}").format(n=one.number)), reason=one.reason
         )
         for one in found[:MOST_LEFT_OUT]
     ]
@@ -131,20 +132,20 @@ def left_out_lines(proof: Mapping[str, Any], names: Mapping[str, str]) -> list[s
     return lines
 
 
-def convention_lines(proof: Mapping[str, Any]) -> list[str]:
+def convention_lines(proof: ProofRecord) -> list[str]:
     """What most masks share that the figures cannot judge, and which statement makes it the readers' convention."""
     lines = []
-    for one in proof.get("conventions", []):
-        found = _("{found} Stated: {statement}.") if one["accepted"] else _("{found} Is this so: {statement}?")
-        lines.append(found.format(found=one["text"], statement=statement(one["code"]).lower()))
+    for one in proof.conventions:
+        found = _("{found} Stated: {statement}.") if one.accepted else _("{found} Is this so: {statement}?")
+        lines.append(found.format(found=one.text, statement=statement(one.code).lower()))
     return lines
 
 
-def asked(proof: Mapping[str, Any]) -> list[str]:
+def asked(proof: ProofRecord) -> list[str]:
     """Codes of what the user has to state before the model can be used; none if that would not make it better."""
-    if proof.get("by_figures", {}).get("verdict") != BETTER:
+    if proof.by_figures.verdict != BETTER:
         return []
-    return [one["code"] for one in proof.get("conventions", []) if not one["accepted"]]
+    return [one.code for one in proof.conventions if not one.accepted]
 
 
 def acceptance(codes: Sequence[str]) -> str:
@@ -190,9 +191,9 @@ def stage_words(stage: str) -> str:
     return words.get(stage, stage)
 
 
-def number(value: float | None) -> str:
+def number(value: float) -> str:
     """A figure of the proof."""
-    if value is None:
+    if value != value:
         return "–"
     return f"{value:.0f}" if abs(value) >= _WHOLE else f"{value:.2f}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from ..models.card import CARD_NAME, ModelCard
 from ..models.store import load_card
 from .cards import write_card
 from .conventions import Convention, held_back
-from .json_forms import json_text
 from .outcomes import PAGE, PROOF
+from .record import ProofRecord, accepted
 
 
 class NothingToAcceptError(FlairSegError):
@@ -69,7 +68,7 @@ def accept(folder: str | Path, codes: Iterable[str]) -> ModelCard:
     proof = _proof(folder)
     names = [CARD_NAME]
     if proof is not None:
-        _accept(proof, set(codes))
+        proof = proof.accepting(set(codes))
         names += [PROOF, PAGE]
     data, word = raw["adaptation"]["data"], raw["adaptation"]["verdict"]
     raw["summary"] = raw["summary"].removesuffix(f": {made['verdict']}.") + f": {word}."
@@ -79,25 +78,23 @@ def accept(folder: str | Path, codes: Iterable[str]) -> ModelCard:
         if proof is not None:
             from .page import write_page
 
-            (temporary / PROOF).write_text(json_text(proof), encoding="utf-8")
+            proof.write(temporary / PROOF)
             write_page(temporary / PAGE, replace(card, raw=raw), proof, data)
     return load_card(folder)
 
 
 def _accept(made: dict[str, Any], codes: set[str]) -> None:
-    """Mark codes as accepted in an adaptation's record, and set the verdict that then holds."""
-    for one in made["conventions"]:
-        one["accepted"] = one["accepted"] or one["code"] in codes
+    """Mark codes as accepted in the adaptation's part of a card, and set the verdict that then holds."""
+    conventions = accepted([Convention.of(one) for one in made["conventions"]], codes)
+    made["conventions"] = [one.to_dict() for one in conventions]
     figures = made["by_figures"]
-    conventions = [Convention.of(one) for one in made["conventions"]]
     made["verdict"], made["reasons"] = held_back(figures["verdict"], figures["reasons"], conventions)
 
 
-def _proof(folder: Path) -> dict[str, Any] | None:
+def _proof(folder: Path) -> ProofRecord | None:
     try:
-        kept: dict[str, Any] = json.loads((folder / PROOF).read_text(encoding="utf-8"))
-        return kept
+        return ProofRecord.read(folder / PROOF)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InvalidModelError(f"{folder / PROOF} cannot be read.", "Adapt the model again.") from error

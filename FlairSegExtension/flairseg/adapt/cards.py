@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..models.install import check_id
 from ..models.lesion_confidence import FIELD as LESION_CONFIDENCE
 from ..models.scope import KEY, Scope
 from ..models.store import search_folders
-from .lesion_limit import Limit
+from .record import Limit, ProofRecord, training_json
 
 #: Between a base's name and the version of a model that was adapted from it.
 SITE = "-site"
@@ -53,8 +53,7 @@ class AdaptationRecord:
 
     Attributes
     ----------
-    proof : mapping
-        Verdict, comparisons and no-harm check, as in ``proof.json``.
+    proof : ProofRecord
     counts : mapping
         Description of the cases; never names.
     seed : int
@@ -67,7 +66,7 @@ class AdaptationRecord:
         Minimum mean probability of a lesion.
     """
 
-    proof: Mapping[str, Any]
+    proof: ProofRecord
     counts: Mapping[str, Any]
     seed: int
     minutes: float
@@ -117,8 +116,8 @@ def adapted_card(
     raw = _without_proof(base, model_id, weights)
     if record is None:
         return raw
-    proof, counts = record.proof, record.counts
-    word = str(proof["verdict"])
+    proof, counts = record.proof.to_json(), record.counts
+    word = record.proof.judgement.verdict
     raw["summary"] = f"{base.id} adapted to {counts.get('patients')} patients of one site; on left-out ones: {word}."
     raw["training_data"] = [
         *base.raw["training_data"],
@@ -156,14 +155,14 @@ def adapted_card(
         "conventions": list(proof["conventions"]),
         "seed": record.seed,
         "minutes": round(record.minutes, 1),
-        "devices": sorted({one["device"] for one in proof["trainings"]}),
+        "devices": sorted({one.device for one in record.proof.trainings}),
         "data": dict(counts),
         "no_harm": [
             {**one, "base": _rounded(one["base"]), "adapted": _rounded(one["adapted"])} for one in proof["no_harm"]
         ],
-        "trainings": [{k: v for k, v in one.items() if k != "checks"} for one in proof["trainings"]],
+        "trainings": [training_json(one, checks=False) for one in record.proof.trainings],
         "reference": dict(record.reference),
-        "lesion_limit": record.limit.to_dict(),
+        "lesion_limit": asdict(record.limit),
         KEY: record.scope.to_dict(),
     }
     raw["adaptation"]["digest"] = card_digest(raw)

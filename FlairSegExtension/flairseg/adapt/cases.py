@@ -12,7 +12,6 @@ import csv
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..files.visits import patient_of
 from ..image.checks import check_volume
 from ..image.footing import footed
 from ..image.volume import Volume
@@ -31,17 +31,12 @@ from ..labels import CLASS_BY_ID, CLASS_BY_VALUE
 from ..review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED
 from ..review.errors import DamagedCaseError
 from ..review.version_folder import FLAIR_REFERENCE, LABELS, VERDICT, flair_file, problems_in, version_name, versions_in
+from .record import LeftOut
 
 #: Table of cases and patients (:func:`read_patients`) within a folder of cases: used where none is named.
 PATIENTS = "patients.csv"
 #: Weight of a case whose mask is the model's own, accepted unchanged: it confirms, and teaches less than a correction.
 CONFIRMED_WEIGHT = 0.5
-#: Endings of case names that name a visit, not a person.
-_VISIT = re.compile(
-    r"[-_ .](?:ses-[^_]+|t\d{1,2}|v(?:isit)?[-_]?\d{1,3}|tp-?\d+|study-?\d+|(?:19|20)\d{2}-?\d{2}-?\d{2}|"
-    r"baseline|follow-?up-?\d*|flair)$",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -85,25 +80,6 @@ class ReviewedCase:
     model: str = ""
     active_seconds: float | None = None
     stated: bool = False
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A case that is not used, with the reason.
-
-    Attributes
-    ----------
-    number : int
-        As :attr:`ReviewedCase.number`.
-    code : str
-        Stable identifier in kebab case, see :mod:`.checks`.
-    reason : str
-        One sentence without names.
-    """
-
-    number: int
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -192,16 +168,6 @@ def read_patients(path: Path) -> dict[str, str]:
         raise UnreadableImageError(
             f"{path.name} is not a table of cases and patients.", "Its columns are case, patient; CSV, UTF-8."
         ) from error
-
-
-def patient_of(case: str) -> str:
-    """Patient by a case's name: its BIDS subject, else the name without the visit."""
-    subject = re.match(r"sub-[^_]+", case)
-    if subject:
-        return subject.group()
-    while (shorter := _VISIT.sub("", case)) != case and shorter:
-        case = shorter
-    return case
 
 
 def load(case: ReviewedCase) -> LoadedCase:

@@ -19,9 +19,10 @@ from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
 from ..models.card import PipelineConfig
 from ..preprocessing.image_quality import image_doubts, measure
 from ..preprocessing.scan_figures import scan_figures
-from .cases import LeftOut, ReviewedCase, load
+from .cases import ReviewedCase, load
 from .evidence import Evidence, weigh
 from .framed import Case, dequantise, frame_case, quantise
+from .record import LeftOut
 
 #: A mask that fits its image so many times better elsewhere does not belong there. Right masks of seven Tabriz patients
 #: and three MSLesSeg scans: 1.00 each. Moved by two pixels (1.8 mm): 1.5 and more with ventricles drawn, 1.2 to 1.4 for

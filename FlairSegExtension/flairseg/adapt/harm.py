@@ -12,7 +12,7 @@ from ..progress import Reporter
 from ..segmentation.decoding import classify, decode
 from ..segmentation.inference import Generator
 from ..segmentation.pipeline import segment
-from .proof import Harm
+from .record import Harm
 from .replay import check_slices
 
 #: Phantoms: seed, shape (slices, rows, columns), spacing (columns, rows, slices) in mm.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .cases import LeftOut
+if TYPE_CHECKING:
+    from .record import LeftOut
 
 
 def by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:

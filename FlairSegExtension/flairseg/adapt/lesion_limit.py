@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..models.card import ModelCard
 from ..segmentation.postprocessing import lesion_components, remove_unsure_lesions
+from .record import Limit
 from .terms import FEWEST_FOR_PROOF
 
 if TYPE_CHECKING:
@@ -26,37 +27,6 @@ if TYPE_CHECKING:
 LIMITS = (0.0, 0.5, 0.6, 0.66, 0.72, 0.78, 0.84, 0.9)
 #: Lesions that the models found in left-out cases; of fewer the parent's limit is kept.
 FEWEST_LESIONS = 50
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The limit of an adapted model.
-
-    Attributes
-    ----------
-    value, parent : float
-        Of the adapted model, and of its parent.
-    lesions : int
-        Found in left-out cases before any was dropped.
-    fitted : bool
-        Whether there were enough patients and lesions to choose; else ``value`` is the parent's.
-    """
-
-    value: float
-    parent: float
-    lesions: int
-    fitted: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it is in a card."""
-        return {"value": self.value, "parent": self.parent, "lesions": self.lesions, "fitted": self.fitted}
-
-    def text(self, parent: str) -> str:
-        """A sentence or two for the card, with the id of the parent."""
-        told = f"Lesions of a mean probability below {self.value:g} are dropped." if self.value else "None is dropped."
-        if self.fitted:
-            return f"{told} Chosen on {self.lesions} lesions of left-out patients; {self.parent:g} in {parent}."
-        return f"{told} As in {parent}: {self.lesions} lesions of left-out patients were too few to choose."
 
 
 def limits_of(parent: ModelCard) -> tuple[float, ...]:

@@ -6,18 +6,19 @@ beside their cases in :data:`FOLDER`, one folder each, numbered; a stopped one i
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import FlairSegError, InputNotFoundError, InvalidModelError
 from ..models.card import CARD_NAME, ModelCard
 from ..models.store import load_card
 from .work import FOLDER as WORK
+
+if TYPE_CHECKING:
+    from .record import ProofRecord
 
 #: Within a folder of cases; no case has such a folder's name, and none has its layout.
 FOLDER = "flairseg-adapted-models"
@@ -59,13 +60,12 @@ class Outcome:
     folder : Path
     card : ModelCard
         Of the adapted model; its digest has been checked.
-    proof : mapping
-        As ``proof.json``.
+    proof : ProofRecord
     """
 
     folder: Path
     card: ModelCard
-    proof: Mapping[str, Any]
+    proof: ProofRecord
 
     @property
     def verdict(self) -> str:
@@ -123,11 +123,13 @@ def read_outcome(folder: str | Path) -> Outcome:
     ModelNotFoundError, InvalidModelError
         It is unfinished, damaged, was altered, or is no adaptation.
     """
+    from .record import ProofRecord
+
     folder = Path(folder)
     card = load_card(folder)
     try:
-        proof = json.loads((folder / PROOF).read_text(encoding="utf-8"))
-        if proof["verdict"] != card.raw["adaptation"]["verdict"]:
+        proof = ProofRecord.read(folder / PROOF)
+        if proof.judgement.verdict != card.raw["adaptation"]["verdict"]:
             raise ValueError("the proof is another model's")
         return Outcome(folder, card, proof)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from ..reporting.drawing import Figure, canvas, finished, style
 from ..reporting.layout import KeyFigure, Section, Table, cells
 from ..reporting.page import TEMPLATES, render_page
 from ..reporting.wording import counted
-from .lesion_limit import Limit
-from .proof import LARGEST_LOSS
+from .record import LARGEST_LOSS, Comparison, Limit, ProofRecord
 from .terms import BETTER, FIGURES, WORSE
 
 _NEXT = {
@@ -21,7 +21,7 @@ _NEXT = {
 }
 
 
-def write_page(path: Path, card: ModelCard, proof: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
+def write_page(path: Path, card: ModelCard, proof: ProofRecord, counts: Mapping[str, Any]) -> None:
     """Write the page.
 
     Parameters
@@ -29,13 +29,12 @@ def write_page(path: Path, card: ModelCard, proof: Mapping[str, Any], counts: Ma
     path : Path
     card : ModelCard
         Of the adapted model.
-    proof : mapping
-        As ``proof.json``.
+    proof : ProofRecord
     counts : mapping
         Description of the cases.
     """
     made = card.raw["adaptation"]
-    word = proof["verdict"]
+    word = proof.judgement.verdict
     context = {
         "kind": "Local adaptation of a FlairSeg model",
         "title": f"{card.id}: {word}",
@@ -46,7 +45,7 @@ def write_page(path: Path, card: ModelCard, proof: Mapping[str, Any], counts: Ma
             ("Learnt from", f"{counted(counts['cases'], 'case')} of {counted(counts['patients'], 'patient')}"),
             ("Seed, minutes", f"{made['seed']}, {made['minutes']}"),
         ],
-        "key": [_key(one) for one in proof["comparisons"] if one["key"] in ("lesion_dice", "lesion_f1", "edit_voxels")],
+        "key": [_key(one) for one in proof.comparisons if one.key in ("lesion_dice", "lesion_f1", "edit_voxels")],
         "sections": [
             _verdict_section(word, proof),
             *_convention_sections(proof),
@@ -60,26 +59,25 @@ def write_page(path: Path, card: ModelCard, proof: Mapping[str, Any], counts: Ma
     path.write_text(render_page("page.html.j2", TEMPLATES, context), encoding="utf-8")
 
 
-def _key(one: Mapping[str, Any]) -> KeyFigure:
-    title = FIGURES[one["key"]][0]
+def _key(one: Comparison) -> KeyFigure:
+    title = FIGURES[one.key][0]
     return KeyFigure(
-        title, f"{_number(one['base'])} to {_number(one['adapted'])}", f"gain {_number(one['gain'])} ({_interval(one)})"
+        title, f"{_number(one.base)} to {_number(one.adapted)}", f"gain {_number(one.gain)} ({_interval(one)})"
     )
 
 
-def _verdict_section(word: str, proof: Mapping[str, Any]) -> Section:
+def _verdict_section(word: str, proof: ProofRecord) -> Section:
     told = _NEXT.get(word, "The base stays in use.")
-    return Section("verdict", "Verdict", (f"{word.capitalize()}.", *proof["reasons"], told))
+    return Section("verdict", "Verdict", (f"{word.capitalize()}.", *proof.judgement.reasons, told))
 
 
-def _convention_sections(proof: Mapping[str, Any]) -> tuple[Section, ...]:
+def _convention_sections(proof: ProofRecord) -> tuple[Section, ...]:
     """What most masks share that the figures cannot judge; no section without it."""
     rows = tuple(
         cells(
-            one["code"], one["text"], f"{one['statement'][0].upper()}{one['statement'][1:]}.",
-            "yes" if one["accepted"] else "no",
+            one.code, one.text, f"{one.statement[0].upper()}{one.statement[1:]}.", "yes" if one.accepted else "no"
         )
-        for one in proof["conventions"]
+        for one in proof.conventions
     )  # fmt: skip
     if not rows:
         return ()
@@ -92,19 +90,19 @@ def _convention_sections(proof: Mapping[str, Any]) -> tuple[Section, ...]:
     return (Section("conventions", "Is this your readers' convention?", told, (table,)),)
 
 
-def _comparison_section(proof: Mapping[str, Any]) -> Section:
+def _comparison_section(proof: ProofRecord) -> Section:
     rows = tuple(
         cells(
-            FIGURES[one["key"]][0],
-            str(one["patients"]),
-            _number(one["base"]),
-            _number(one["adapted"]),
-            _number(one["gain"]),
+            FIGURES[one.key][0],
+            str(one.patients),
+            _number(one.base),
+            _number(one.adapted),
+            _number(one.gain),
             _interval(one),
-            f"{one['p']:.3f}",
-            f"{one['improved']} of {one['patients']}",
+            f"{one.p:.3f}",
+            f"{one.improved} of {one.patients}",
         )
-        for one in proof["comparisons"]
+        for one in proof.comparisons
     )
     columns = ("Figure", "Patients", "Base", "Adapted", "Gain", "95 % interval", "p", "Improved")
     table = Table("Base and adapted model on left-out patients", columns, rows)
@@ -122,10 +120,10 @@ def _comparison_section(proof: Mapping[str, Any]) -> Section:
     )
 
 
-def _harm_section(proof: Mapping[str, Any]) -> Section:
+def _harm_section(proof: ProofRecord) -> Section:
     rows = tuple(
-        cells(one["what"], _number(one["base"]), _number(one["adapted"]), "lost" if one["harmed"] else "kept")
-        for one in proof["no_harm"]
+        cells(one.what, _number(one.base), _number(one.adapted), "lost" if one.harmed else "kept")
+        for one in proof.harms
     )
     table = Table("Forgetting", ("Images", "Base", "Adapted", ""), rows)
     return Section(
@@ -139,38 +137,38 @@ def _harm_section(proof: Mapping[str, Any]) -> Section:
     )
 
 
-def _case_section(proof: Mapping[str, Any]) -> Section:
-    keys = [key for key in FIGURES if any(one["base"].get(key) is not None for one in proof["cases"])]
+def _case_section(proof: ProofRecord) -> Section:
+    keys = [key for key in FIGURES if any(isfinite(one.base.get(key, nan)) for one in proof.cases)]
     rows = tuple(
         cells(
-            str(one["case"]),
-            str(one["fold"]),
-            *(f"{_number(one['base'].get(key))} / {_number(one['adapted'].get(key))}" for key in keys),
+            str(one.case),
+            str(one.fold),
+            *(f"{_number(one.base.get(key, nan))} / {_number(one.adapted.get(key, nan))}" for key in keys),
         )
-        for one in proof["cases"]
+        for one in proof.cases
     )
     columns = ("Case", "Fold", *(FIGURES[key][0] for key in keys))
     return Section("cases", "Each case", ("Base / adapted. Cases are numbered in the order of their names.",),
                    (Table("Results of each case", columns, rows, folded=len(rows) > 12),))  # fmt: skip
 
 
-def _data_section(proof: Mapping[str, Any], counts: Mapping[str, Any]) -> Section:
+def _data_section(proof: ProofRecord, counts: Mapping[str, Any]) -> Section:
     reviewed = ", ".join(f"{name} in {count}" for name, count in counts["reviewed"].items())
     told = (
         f"{counted(counts['corrected'], 'case')} corrected or drawn by hand, {counts['accepted_unedited']} accepted as "
         f"they were (these weigh half); {counts['with_rejected_version']} with an earlier version that was rejected.",
         f"Classes reviewed: {reviewed}. Lesions drawn: {counts['lesion_ml']} ml in all.",
     )
-    rows = tuple(cells(str(one["number"]), one["code"], one["reason"]) for one in proof["left_out"])
+    rows = tuple(cells(str(one.number), one.code, one.reason) for one in proof.left_out)
     tables = (Table("Cases left out", ("Case", "Code", "Why"), rows, numbers_from=3),) if rows else ()
     return Section("data", "Training cases", told, tables)
 
 
-def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Section:
-    names = [*(f"Fold {n}" for n in range(1, len(proof["trainings"]))), "All cases"]
+def _training_section(proof: ProofRecord, made: Mapping[str, Any]) -> Section:
+    names = [*(f"Fold {n}" for n in range(1, len(proof.trainings))), "All cases"]
     rows = tuple(
-        cells(name, str(one["steps"]), str(one["best_step"]), one["stopped"], f"{one['seconds']:.0f}", one["device"])
-        for name, one in zip(names, proof["trainings"], strict=True)
+        cells(name, str(one.steps), str(one.best_step), one.stopped, f"{one.seconds:.0f}", one.device)
+        for name, one in zip(names, proof.trainings, strict=True)
     )
     table = Table("Trainings", ("Training", "Steps", "Kept at", "Stopped by", "Seconds", "Device"), rows)
     return Section(
@@ -186,10 +184,10 @@ def _training_section(proof: Mapping[str, Any], made: Mapping[str, Any]) -> Sect
     )
 
 
-def _picture(proof: Mapping[str, Any]) -> Figure | None:
+def _picture(proof: ProofRecord) -> Figure | None:
     """A line a case from base to adapted, lesion Dice."""
-    pairs = [(one["base"].get("lesion_dice"), one["adapted"].get("lesion_dice")) for one in proof["cases"]]
-    pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
+    pairs = [(one.base.get("lesion_dice", nan), one.adapted.get("lesion_dice", nan)) for one in proof.cases]
+    pairs = [(a, b) for a, b in pairs if isfinite(a) and isfinite(b)]
     if not pairs:
         return None
     with style():
@@ -208,14 +206,13 @@ def _picture(proof: Mapping[str, Any]) -> Figure | None:
         )
 
 
-def _number(value: float | None) -> str:
-    if value is None or value != value:
+def _number(value: float) -> str:
+    if value != value:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
-def _interval(one: Mapping[str, Any]) -> str:
-    low, high = one["low"], one["high"]
-    if low is None or high is None or low != low or high != high:
+def _interval(one: Comparison) -> str:
+    if one.low != one.low or one.high != one.high:
         return "no interval"
-    return f"{_number(low)} to {_number(high)}"
+    return f"{_number(one.low)} to {_number(one.high)}"

@@ -9,8 +9,6 @@ fewer than five patients nothing is ever called better.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +16,11 @@ from ..evaluation.components import match_lesions
 from ..evaluation.overlap import Overlap
 from ..evaluation.resampling import mean_over_patients
 from ..labels import CLASS_BY_VALUE, LESION
+from .record import Comparison, Harm, Judgement, Training
 from .terms import BETTER, FEWEST_FOR_PROOF, FIGURES, NO_DIFFERENCE, WORSE
 
-#: One-sided p of a significant gain; smallest relevant gain; largest acceptable loss.
-SIGNIFICANT, SMALLEST_GAIN, LARGEST_LOSS = 0.05, 0.01, 0.01
+#: One-sided p of a significant gain; smallest relevant gain.
+SIGNIFICANT, SMALLEST_GAIN = 0.05, 0.01
 #: Other figures may not fall by more than this with an interval below 0.
 LARGEST_SIDE_LOSS = 0.02
 #: Patients of which each is a fold of its own; of more, so many folds are made.
@@ -66,36 +65,6 @@ def folds_of(patients: Sequence[str], seed: int, most: int = FOLDS) -> list[list
     order = np.random.default_rng(seed).permutation(len(distinct))
     count = len(distinct) if len(distinct) <= LEAVE_ONE_OUT and most >= FOLDS else min(most, len(distinct))
     return [sorted(distinct[i] for i in order[n::count]) for n in range(count)]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One figure, base against adapted, over the patients for whom it is defined.
-
-    Attributes
-    ----------
-    key : str
-        Of :data:`.terms.FIGURES`.
-    base, adapted : float
-        Means over patients.
-    gain, low, high : float
-        Mean difference and its 95 % interval, positive where the adapted model is better; NaN where there is none.
-    p : float
-        One-sided, of a gain.
-    patients : int
-    improved : int
-        Patients for whom the adapted model is better.
-    """
-
-    key: str
-    base: float
-    adapted: float
-    gain: float
-    low: float
-    high: float
-    p: float
-    patients: int
-    improved: int
 
 
 def compare(
@@ -156,42 +125,19 @@ def sign_flip(gains: np.ndarray, seed: int) -> float:
     return float((1 + (signs @ gains >= gains.sum() - 1e-12).sum()) / 10000)
 
 
-@dataclass(frozen=True)
-class Harm:
-    """One figure of the check for forgetting.
-
-    Attributes
-    ----------
-    what : str
-        Images, and figure.
-    base, adapted : float
-    """
-
-    what: str
-    base: float
-    adapted: float
-
-    @property
-    def harmed(self) -> bool:
-        """Whether more than :data:`LARGEST_LOSS` was lost."""
-        return self.base - self.adapted > LARGEST_LOSS
-
-
-def verdict(
-    comparisons: Sequence[Comparison], harms: Sequence[Harm], final: Mapping[str, Any] | None = None
-) -> tuple[str, list[str]]:
+def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm], final: Training | None = None) -> Judgement:
     """One of :data:`.terms.WORDS`, and why.
 
     The primary figure is lesion Dice, or where no lesions were reviewed the first other Dice. Better: its gain is
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.
     Worse: its interval is below 0, another figure fell so, or something was forgotten. ``final`` is the training on all
-    cases (``best_step``, ``steps``, ``stopped``), whose model was not tested itself: where it kept the base's weights,
-    or was cut short by the time, the gain of the folds does not apply to it.
+    cases, whose model was not tested itself: where it kept the base's weights, or was cut short by the time, the gain of
+    the folds does not apply to it.
     """
     by_key = {one.key: one for one in comparisons}
     primary = by_key.get("lesion_dice") or next((one for one in comparisons if one.key.endswith("_dice")), None)
     if primary is None:
-        return NO_DIFFERENCE, ["Nothing could be compared."]
+        return Judgement(NO_DIFFERENCE, ("Nothing could be compared.",))
     title = FIGURES[primary.key][0]
     reasons = []
     if primary.high < 0 and primary.gain < -SMALLEST_GAIN / 2:
@@ -203,25 +149,33 @@ def verdict(
         if harm.harmed:
             reasons.append(f"{harm.what} fell from {harm.base:.3f} to {harm.adapted:.3f}.")
     if reasons:
-        return WORSE, reasons
+        return Judgement(WORSE, tuple(reasons))
+    word, reason = _of_gain(primary, title, final)
+    return Judgement(word, (reason,))
+
+
+def _of_gain(primary: Comparison, title: str, final: Training | None) -> tuple[str, str]:
+    """Verdict and reason where nothing was lost."""
     if primary.patients < FEWEST_FOR_PROOF:
-        return NO_DIFFERENCE, [
-            f"{primary.patients} patients cannot show a difference: at least {FEWEST_FOR_PROOF} are needed."
-        ]
+        return (
+            NO_DIFFERENCE,
+            f"{primary.patients} patients cannot show a difference: at least {FEWEST_FOR_PROOF} are needed.",
+        )
     if primary.gain < SMALLEST_GAIN:
-        return NO_DIFFERENCE, [f"{title} changed by {primary.gain:+.3f}, less than {SMALLEST_GAIN}."]
+        return NO_DIFFERENCE, f"{title} changed by {primary.gain:+.3f}, less than {SMALLEST_GAIN}."
     if not primary.low > 0 or primary.p > SIGNIFICANT:
-        return NO_DIFFERENCE, [
+        return NO_DIFFERENCE, (
             f"{title} rose by {primary.gain:.3f}, but chance is not excluded (p {primary.p:.3f}, interval "
             f"{primary.low:.3f} to {primary.high:.3f})."
-        ]
-    if final is not None and final["best_step"] == 0:
-        return NO_DIFFERENCE, [
-            f"{title} rose by {primary.gain:.3f} without each patient, but the training on all cases kept the base."
-        ]
-    if final is not None and final["stopped"] == "time":
-        return NO_DIFFERENCE, [
+        )
+    if final is not None and final.best_step == 0:
+        return (
+            NO_DIFFERENCE,
+            f"{title} rose by {primary.gain:.3f} without each patient, but the training on all cases kept the base.",
+        )
+    if final is not None and final.stopped == "time":
+        return NO_DIFFERENCE, (
             f"{title} rose by {primary.gain:.3f} without each patient, but the training on all cases was cut short "
-            f"after {final['steps']} steps. Give it more time."
-        ]
-    return BETTER, [f"{title} rose by {primary.gain:.3f} ({primary.low:.3f} to {primary.high:.3f}), p {primary.p:.3f}."]
+            f"after {final.steps} steps. Give it more time."
+        )
+    return BETTER, f"{title} rose by {primary.gain:.3f} ({primary.low:.3f} to {primary.high:.3f}), p {primary.p:.3f}."

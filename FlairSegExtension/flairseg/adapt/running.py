@@ -30,22 +30,22 @@ from ..segmentation.inference import available_cores
 from ..segmentation.pipeline import segment
 from .base import published_base
 from .cards import AdaptationRecord, adapted_card, check_free, free_id, write_card
-from .cases import LeftOut, ReviewedCase, fingerprint, load, read_cases
+from .cases import ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine, normalised
 from .conventions import (
     Convention,
     differences,
     displaced_alike,
-    held_back,
     of_other_tissue,
     shared_by_most,
 )
-from .json_forms import by_code, from_json, json_text, to_json, told
-from .lesion_limit import Judged, Limit, at_limits, keeping_all, lesions_in, limits_of
+from .json_forms import by_code, from_json, to_json, told
+from .lesion_limit import Judged, at_limits, keeping_all, lesions_in, limits_of
 from .options import ModelTarget, TrainingOptions
 from .outcomes import PAGE, PROOF
 from .page import write_page
-from .proof import Comparison, Harm, case_figures, compare, folds_of, verdict
+from .proof import case_figures, compare, folds_of, verdict
+from .record import Comparison, Harm, LeftOut, Limit, ProofRecord, ProvenCase, Training, training_json
 from .reference import case_features, reference_of
 from .terms import FEWEST_PATIENTS, MOST_CASES
 from .work import MODEL, OVERHEAD, Work
@@ -202,23 +202,6 @@ def adapt(
             raise
 
 
-@dataclass(frozen=True)
-class _Proof:
-    """Verdict by the figures alone, and its basis: figures of each case by the model that never saw its patient.
-
-    ``limit``: minimum mean probability of a lesion of the model adapted to all cases.
-    """
-
-    verdict: str
-    reasons: list[str]
-    comparisons: list[Comparison]
-    harms: list[Harm]
-    adapted: list[dict[str, float]]
-    trainings: list[dict[str, Any]]
-    folds: list[list[str]]
-    limit: Limit
-
-
 class _Run:
     """State of one adaptation."""
 
@@ -319,14 +302,23 @@ class _Run:
             torch.set_num_threads(threads)
         parent = self.card.pipeline.min_lesion_probability
         limit, adapted = judged.limit(parent), judged.proof(parent, folds)
+        cases = [
+            ProvenCase(
+                one.case.number, next(n for n, away in enumerate(folds, 1) if one.case.patient in away), base, ours
+            )
+            for one, base, ours in zip(self.examined, self.base_figures, adapted, strict=True)
+        ]
         # The baseline of drift is the adapted model's result on cases that it has not seen, not the base's.
         self.features = [one[limit.value] for one in self.features_at]
         comparisons = compare(self.base_figures, adapted, self.patients, self.seed)
         with self.reporter.stage("no-harm", 0.92, 0.98):
             harms = [Harm(**one) for one in self.work.once("harm", partial(self._harms, limit))]
-            by_figures = verdict(comparisons, harms, last)
+            proof = ProofRecord(
+                verdict(comparisons, harms, last), tuple(self.conventions), tuple(comparisons), tuple(harms),
+                tuple(cases), tuple(self.left_out), tuple(trainings), limit,
+            )  # fmt: skip
         with self.reporter.stage("write", 0.98, 1.0):
-            return self._write(model_id, _Proof(*by_figures, comparisons, harms, adapted, trainings, folds, limit))
+            return self._write(model_id, proof, limit)
 
     def _plan(self) -> dict[str, Any]:
         """Steps and folds that fit the time, from the speed of a few steps on these cases."""
@@ -351,8 +343,8 @@ class _Run:
             )
         return {"steps": wanted, "folds": folds, "step_seconds": step, "device": self.trainer.device.name}
 
-    def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[Judged, list[dict[str, Any]]]:
-        """Results of each case by the model that never saw its patient, and what the trainings took."""
+    def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[Judged, list[Training]]:
+        """Results of each case by the model that never saw its patient, and the trainings."""
         kept: dict[int, dict[str, Any]] = {}
         trainings = []
         for n, away in enumerate(folds):
@@ -382,11 +374,11 @@ class _Run:
             features.append(case_features(at, one.images, one.masks))
         return {"figures": figures, "features": features, "lesions": lesions_in(result.labels)}
 
-    def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> dict[str, Any]:
+    def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> Training:
         """Train without some patients; the model's folder is ``name`` in the work folder."""
         chosen = [one for one in self.examined if one.case.patient not in away]
-        kept: dict[str, Any] = self.work.once(name, lambda: self.trainer.train(chosen, self.work.folder / name, plan))
-        return kept
+        folder = self.work.folder / name
+        return Training.from_json(self.work.once(name, lambda: training_json(self.trainer.train(chosen, folder, plan))))
 
     # --- proof
 
@@ -396,50 +388,27 @@ class _Run:
         adapted = keeping_all(load_card(self.work.folder / "all"), limit.value)
         return [asdict(one) for one in harms(self.card, adapted, self.reporter)]
 
-    def _write(self, model_id: str, proof: _Proof) -> Adapted:
+    def _write(self, model_id: str, proof: ProofRecord, limit: Limit) -> Adapted:
         # Of a run that was stopped: the parts that it completed, and what the rest took.
         minutes = (time.monotonic() - self.began + self.work.seconds) / 60
-        cases = [
-            {
-                "case": one.case.number,
-                "fold": next(n for n, away in enumerate(proof.folds, 1) if one.case.patient in away),
-                "base": to_json(base),
-                "adapted": to_json(ours),
-            }
-            for one, base, ours in zip(self.examined, self.base_figures, proof.adapted, strict=True)
-        ]
-        word, reasons = held_back(proof.verdict, proof.reasons, self.conventions)
-        written = {
-            "verdict": word,
-            "reasons": reasons,
-            "by_figures": {"verdict": proof.verdict, "reasons": proof.reasons},
-            "conventions": [one.to_dict() for one in self.conventions],
-            "comparisons": [asdict(one) for one in proof.comparisons],
-            "no_harm": [{**asdict(one), "harmed": one.harmed} for one in proof.harms],
-            "cases": cases,
-            "left_out": [asdict(one) for one in self.left_out],
-            "trainings": proof.trainings,
-            "lesion_limit": proof.limit.to_dict(),
-        }
         counts = self._counts()
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
             # Copied: if page or card cannot be written, the next run resumes from here.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
             scope = learnt_scope((one.plane for one in self.examined), [one.figures for one in self.examined])
-            record = AdaptationRecord(
-                written, counts, self.seed, minutes, reference_of(self.features), scope, proof.limit
-            )
+            record = AdaptationRecord(proof, counts, self.seed, minutes, reference_of(self.features), scope, limit)
             raw = adapted_card(self.card, model_id, temporary / MODEL, record)
             write_card(raw, temporary)
             card = load_card(temporary)
-            write_page(temporary / PAGE, card, written, counts)
-            (temporary / PROOF).write_text(json_text(written), encoding="utf-8")
+            write_page(temporary / PAGE, card, proof, counts)
+            proof.write(temporary / PROOF)
         self.work.remove()
         card = load_card(self.output)
-        stated = [one.case.stated for one in self.examined]
+        stated, judged = [one.case.stated for one in self.examined], proof.judgement
         return Adapted(
-            card, word, reasons, proof.comparisons, proof.harms, self.conventions, self.left_out, len(self.examined),
-            len(set(self.patients)), minutes, stated.count(False) if any(stated) else 0,
+            card, judged.verdict, list(judged.reasons), list(proof.comparisons), list(proof.harms), self.conventions,
+            self.left_out, len(self.examined), len(set(self.patients)), minutes,
+            stated.count(False) if any(stated) else 0,
         )  # fmt: skip
 
     def _counts(self) -> dict[str, Any]:

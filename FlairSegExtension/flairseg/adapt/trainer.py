@@ -19,6 +19,7 @@ from .cards import adapted_card, write_card
 from .checks import Examined
 from .device import TrainingDevice, on_cpu
 from .partial import training_labels
+from .record import Training
 from .replay import replay_bank
 from .tuning import Control, Settings, Tuned, tune
 from .weights import weights_of, write_weights
@@ -59,7 +60,7 @@ class Trainer:
         # The first steps also load what PyTorch loads late; a check costs about as much as a few steps.
         return float(np.median(np.diff(ticks)))
 
-    def train(self, examined: Sequence[Examined], target: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    def train(self, examined: Sequence[Examined], target: Path, plan: dict[str, Any]) -> Training:
         """Train, and write weights and a card into a folder.
 
         Parameters
@@ -71,8 +72,7 @@ class Trainer:
 
         Returns
         -------
-        dict
-            Record of the training, JSON values.
+        Training
         """
         steps = plan["steps"]
         share = 3 * steps * plan["step_seconds"] * OVERHEAD + 30
@@ -83,14 +83,8 @@ class Trainer:
         target.mkdir(exist_ok=True)
         write_weights(self.card.path, weights_of(made.network), target / MODEL)
         write_card(adapted_card(self.card, "fold-v0.0", target / MODEL), target)
-        return {
-            "steps": made.steps,
-            "best_step": made.best_step,
-            "stopped": made.stopped,
-            "seconds": round(made.seconds, 1),
-            "device": self.device.name,
-            "checks": [[step, round(site, 4), round(replay, 4)] for step, site, replay in made.checks],
-        }
+        checks = tuple((step, round(site, 4), round(replay, 4)) for step, site, replay in made.checks)
+        return Training(made.steps, made.best_step, made.stopped, round(made.seconds, 1), self.device.name, checks)
 
     def tuned(self, site: Bank, settings: Settings, control: Control) -> Tuned:
         """Train on the device; on the CPU, from then on, where another program takes the GPU's memory."""
