@@ -131,8 +131,8 @@ def verdict(comparisons: Sequence[Comparison], harms: Sequence[Harm], final: Tra
     The primary figure is lesion Dice, or where no lesions were reviewed the first other Dice. Better: its gain is
     :data:`SMALLEST_GAIN` or more with an interval above 0 and p of :data:`SIGNIFICANT` at most, and nothing else lost.
     Worse: its interval is below 0, another figure fell so, or something was forgotten. ``final`` is the training on all
-    cases, whose model was not tested itself: where it kept the base's weights, or was cut short by the time, the gain of
-    the folds does not apply to it.
+    cases, whose model was not tested itself: where it kept the base's weights, or was cut short by the time, the gain
+    of the folds does not apply to it.
     """
     by_key = {one.key: one for one in comparisons}
     primary = by_key.get("lesion_dice") or next((one for one in comparisons if one.key.endswith("_dice")), None)
