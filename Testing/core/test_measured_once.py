@@ -96,6 +96,18 @@ def test_a_report_of_files_takes_the_measurements_of_the_summary(segmentation, h
     assert calls == ["find_lesions"]
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_labels_moved_in_place_are_measured_anew(fresh, calls, axis):
+    """The same lines of labels, a voxel farther along K, J or I."""
+    result = replace(fresh, labels=fresh.labels.copy())
+    before = result.lesion_rows()
+    assert result.lesion_rows() == before
+    result.labels[:] = np.roll(result.labels, 1, axis)
+    after = result.lesion_rows()
+    assert [row.centre_ras_mm for row in after] != [row.centre_ras_mm for row in before]
+    assert calls.count("lesion_table") == 2
+
+
 def test_labels_edited_in_place_are_measured_anew(fresh, calls):
     result = replace(fresh, labels=fresh.labels.copy())
     before = result.lesion_rows()

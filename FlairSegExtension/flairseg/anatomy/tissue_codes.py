@@ -188,35 +188,18 @@ def depth(inside: np.ndarray, spacing_kji: Sequence[float], normal: int, deepest
         Centre to centre, mm; 0 outside.
     """
     axes = [axis for axis, mm in enumerate(spacing_kji) if axis != normal or mm < THIN_MM]
-    squared = _squared_along(inside, axes[0], spacing_kji[axes[0]], deepest_mm)
-    for axis in axes[1:]:
-        mm = spacing_kji[axis]
+    nearest = np.where(inside, np.float32(np.inf), np.float32(0))
+    farther = np.empty_like(nearest)
+    for axis in axes:
+        mm, squared = spacing_kji[axis], nearest
         nearest = squared.copy()
         for by in range(1, min(int(deepest_mm / mm), inside.shape[axis] - 1) + 1):
             ahead, behind = ((slice(None),) * axis + (part,) for part in (slice(by, None), slice(None, -by)))
-            farther = squared + np.float32((by * mm) ** 2)
+            np.add(squared, np.float32((by * mm) ** 2), out=farther)
             np.minimum(nearest[ahead], farther[behind], out=nearest[ahead])
             np.minimum(nearest[behind], farther[ahead], out=nearest[behind])
-        squared = nearest
-    out: np.ndarray = np.sqrt(squared)
+    out: np.ndarray = np.sqrt(nearest, out=nearest)
     out[out > deepest_mm] = np.inf
-    return out
-
-
-def _squared_along(inside: np.ndarray, axis: int, mm: float, deepest_mm: float) -> np.ndarray:
-    """Square of the distance along one axis to the nearest voxel that is not inside; infinite where it is deeper."""
-    reach, size = int(deepest_mm / mm), inside.shape[axis]
-    at = np.arange(size, dtype=np.int16).reshape([-1 if n == axis else 1 for n in range(inside.ndim)])
-    nowhere = np.int16(-size - reach - 1)
-
-    def since(inside: np.ndarray) -> np.ndarray:
-        """Steps since the last voxel that is not inside."""
-        out: np.ndarray = at - np.maximum.accumulate(np.where(inside, nowhere, at), axis=axis)
-        return out
-
-    steps = np.minimum(since(inside), np.flip(since(np.flip(inside, axis)), axis))
-    table = np.array([*((by * mm) ** 2 for by in range(reach + 1)), np.inf], np.float32)
-    out: np.ndarray = np.take(table, steps, mode="clip")
     return out
 
 

@@ -37,7 +37,10 @@ def labels_description(labels: np.ndarray, classes: Collection[int] = tuple(CLAS
     classes : collection of int
         Classes that the labels cover.
     """
-    counts = sum((np.bincount(part.ravel(), minlength=len(CLASSES) + 1) for part in labels), np.zeros(1, np.int64))
+    shown = [part for part in labels if part.any()]
+    counts = np.zeros(len(CLASSES) + 1, np.int64)
+    for c in CLASSES:
+        counts[c.value] = sum(int(np.count_nonzero(part == c.value)) for part in shown)
     assessed = assessed_classes(counts, classes)
     said = [str(counts[c.value]) if c in assessed else "-" for c in CLASSES]
     return f"{LABELS_DESCRIPTION}; voxels {' '.join(said)}"

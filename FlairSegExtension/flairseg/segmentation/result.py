@@ -89,9 +89,15 @@ class _Key:
     """Identity of measured data."""
 
     def __init__(self, result: Segmentation, *maps: Any) -> None:
-        labels = np.ascontiguousarray(result.labels)
-        digest = hashlib.blake2b(labels.view(np.uint8).reshape(-1).data)
-        digest.update(f"{labels.shape}{result.volume.ijk_to_ras.tolist()}".encode())
+        labels = result.labels
+        digest = hashlib.blake2b(f"{labels.shape}{labels.dtype.str}{result.volume.ijk_to_ras.tolist()}".encode())
+        # Of each slice the lines from the first to the last that hold something.
+        for k, part in enumerate(labels):
+            lines = np.flatnonzero(part.any(axis=1))
+            if lines.size:
+                some = slice(int(lines[0]), int(lines[-1]) + 1)
+                digest.update(f"{k} {some.start} {some.stop} ".encode())
+                digest.update(np.ascontiguousarray(part[some]).view(np.uint8).reshape(-1).data)
         self._digest = digest.digest()
         self._maps = [None if one is None else weakref.ref(one) for one in maps]
 
