@@ -334,6 +334,15 @@ def test_what_is_not_there(archive, head, labels):
         archive.load("a", 7)
 
 
+def test_the_classes_that_were_reviewed_are_kept_where_not_all_were(archive, head, labels):
+    for classes, written in (((), None), (("lesion", "ventricles", "normal_wmh"), None), (("lesion",), ["lesion"])):
+        saved = archive.save("a", labels, head, Verdict(ACCEPTED, classes=classes))
+        assert archive.verdict_content("a", saved.version).get("classes") == written
+        assert archive.load("a", saved.version).verdict.classes == tuple(written or ())
+    with pytest.raises(InvalidVerdictError, match="lesions"):
+        archive.save("a", labels, head, Verdict(ACCEPTED, classes=("lesions",)))
+
+
 def test_a_verdict_of_a_newer_flairseg_is_refused(archive, head, labels):
     path = archive.save("a", labels, head, Verdict(ACCEPTED)).path / "verdict.json"
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -35,17 +35,26 @@ def head_with_lesions(head) -> tuple[Volume, np.ndarray, np.ndarray]:
     return volume, labels, probabilities.astype(np.float16)
 
 
-def segmented(slicer, head, name: str = "FLAIR 042", volume_node=None, lesion_confidence=None, min_lesion_mm3=10.7):
-    """A volume node and its segmentation node, as a run leaves them in the scene."""
+def segmented(
+    slicer,
+    head,
+    name: str = "FLAIR 042",
+    volume_node=None,
+    lesion_confidence=None,
+    min_lesion_mm3=10.7,
+    classes=(1, 2, 3),
+):
+    """A volume node and its segmentation node, as a run of a model of some classes leaves them in the scene."""
     from FlairSegLib import scene_bridge
 
     volume, labels, probabilities = head_with_lesions(head)
+    labels[~np.isin(labels, classes)] = BACKGROUND
     if volume_node is None:
         volume_node = slicer.util.addVolumeFromArray(volume.array, volume.ijk_to_ras, name)
     card = SimpleNamespace(
         id="intensity-v0.1",
         sha256="ab" * 32,
-        classes=(1, 2, 3),
+        classes=classes,
         version="0.1",
         title="Intensity bands",
         lesion_confidence=lesion_confidence,

@@ -57,6 +57,7 @@ def test_accepted_means_saved_noted_and_closed_for_editing(slicer, result, case)
     result.settle()
     assert versions(result) == ["v001"]
     assert verdict_of(result, "v001")["verdict"] == "accepted"
+    assert "classes" not in verdict_of(result, "v001"), "all were reviewed"
     assert tag(node, LESION, "FlairSeg.verdict") == "accepted"
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     segment = node.GetSegmentation().GetSegment(CLASS_BY_VALUE[LESION].id)
@@ -72,6 +73,15 @@ def test_accepted_means_saved_noted_and_closed_for_editing(slicer, result, case)
     assert result.panel.editor.effect == ""
     assert "Reopen" in shown(result.panel.ui.editorMessageLabel)
     assert slicer.app.messages == [], "nothing pops up"
+
+
+def test_a_class_without_a_segment_is_not_reviewed(slicer, result, head):
+    """As of a model that segments lesions alone: adaptation must not take the rest for background."""
+    _, node = segmented(slicer, head, classes=(LESION,))
+    result.show(node)
+    click(result.panel.ui.acceptButton)
+    result.settle()
+    assert verdict_of(result, "v001")["classes"] == ["lesion"]
 
 
 def test_keys_alone_correct_and_accept(result, case):

@@ -244,6 +244,7 @@ class VerdictSection:
                 active_seconds=round(self._seconds, 1),
                 model=_model(node),
                 software={"flairseg": __version__, "slicer": str(slicer.app.applicationVersion)},
+                classes=tuple(CLASS_BY_VALUE[value].id for value in segment_voxels.segments_by_class(node)),
             ),
             self._original,
             self._measured.contents,

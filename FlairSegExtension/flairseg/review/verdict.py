@@ -56,6 +56,8 @@ class Verdict:
         Segment id -> ``{"voxels_added": n, "voxels_removed": n}``.
     model : mapping
         ``{"id", "version", "sha256"}`` of the model whose segmentation was judged; empty if a human drew it.
+    classes : tuple of str
+        Segment ids that were reviewed; adaptation takes the others as unknown, not as background. Empty: all.
     software : mapping
         Name -> version.
     parent_version : int, optional
@@ -76,6 +78,7 @@ class Verdict:
     software: Mapping[str, str] = field(default_factory=dict, hash=False)
     parent_version: int | None = None
     event_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    classes: tuple[str, ...] = ()
 
     def checked(self) -> Verdict:
         """The same verdict with its times and numbers in one spelling.
@@ -96,6 +99,10 @@ class Verdict:
                 f"{self.active_seconds} seconds of editing are not possible.",
                 "This is a program error; please report it.",
             )
+        if unknown := set(self.classes) - set(_SEGMENT_IDS):
+            raise InvalidVerdictError(
+                f"Unknown classes: {', '.join(sorted(unknown))}.", "Use the ids of FlairSeg's classes."
+            )
         if self.parent_version is not None and self.parent_version < 1:
             raise InvalidVerdictError("Versions count from 1.", "Omit the parent version.")
         times = {name: _time(name, getattr(self, name)) for name in ("started_at", "decided_at")}
@@ -110,6 +117,7 @@ class Verdict:
                 "model": {str(k): str(v) for k, v in self.model.items() if v is not None},
                 "software": {str(k): str(v) for k, v in self.software.items() if v is not None},
                 "event_id": _event_id(self.event_id),
+                "classes": tuple(i for i in _SEGMENT_IDS if i in self.classes),
             }
         )
         try:
@@ -150,6 +158,7 @@ def to_json(verdict: Verdict, case: str, version: int, saved_at: str, hashes: Ma
         "active_seconds": verdict.active_seconds,
         "edits": {segment: dict(counts) for segment, counts in verdict.edits.items()},
         "model": dict(verdict.model),
+        **({"classes": list(verdict.classes)} if verdict.classes not in ((), _SEGMENT_IDS) else {}),
         "software": dict(verdict.software),
         "hashes": dict(hashes),
         "event_id": verdict.event_id,
@@ -187,6 +196,7 @@ def from_json(content: Mapping[str, Any]) -> Verdict:
             content["software"],
             content["parent_version"],
             content["event_id"],
+            tuple(content.get("classes", ())),
         ).checked()
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidVerdictError(
