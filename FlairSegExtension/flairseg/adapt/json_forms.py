@@ -1,25 +1,10 @@
-"""Figures and records of an adaptation as JSON (without NaN), and the summary of excluded cases."""
+"""Figures and records of an adaptation as JSON (without NaN)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .record import LeftOut
-
-
-def by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:
-    """Code -> number of excluded cases."""
-    codes = [one.code for one in left_out]
-    return {code: codes.count(code) for code in sorted(set(codes))}
-
-
-def told(left_out: Iterable[LeftOut]) -> str:
-    """Numbers of excluded cases by code, as text for a message."""
-    counted = ", ".join(f"{count} {code}" for code, count in by_code(left_out).items())
-    return f"left out: {counted}" if counted else "none was left out"
+from collections.abc import Mapping
+from typing import Any
 
 
 def to_json(figures: Mapping[str, float]) -> dict[str, float | None]:

@@ -6,7 +6,7 @@ Undefined figures are NaN here and null in the file. Nothing here needs PyTorch 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,18 @@ class LeftOut:
     number: int
     code: str
     reason: str
+
+
+def by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:
+    """Code -> number of excluded cases."""
+    codes = [one.code for one in left_out]
+    return {code: codes.count(code) for code in sorted(set(codes))}
+
+
+def told(left_out: Iterable[LeftOut]) -> str:
+    """Numbers of excluded cases by code, as text for a message."""
+    counted = ", ".join(f"{count} {code}" for code, count in by_code(left_out).items())
+    return f"left out: {counted}" if counted else "none was left out"
 
 
 @dataclass(frozen=True)

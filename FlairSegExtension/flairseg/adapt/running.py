@@ -39,13 +39,24 @@ from .conventions import (
     of_other_tissue,
     shared_by_most,
 )
-from .json_forms import by_code, from_json, to_json, told
+from .json_forms import from_json, to_json
 from .lesion_limit import Judged, at_limits, keeping_all, lesions_in, limits_of
 from .options import ModelTarget, TrainingOptions
 from .outcomes import PAGE, PROOF
 from .page import write_page
 from .proof import case_figures, compare, folds_of, verdict
-from .record import Comparison, Harm, LeftOut, Limit, ProofRecord, ProvenCase, Training, training_json
+from .record import (
+    Comparison,
+    Harm,
+    LeftOut,
+    Limit,
+    ProofRecord,
+    ProvenCase,
+    Training,
+    by_code,
+    told,
+    training_json,
+)
 from .reference import case_features, reference_of
 from .terms import FEWEST_PATIENTS, MOST_CASES
 from .work import MODEL, OVERHEAD, Work
