@@ -199,6 +199,7 @@ def test_names_of_the_user_count(tmp_path):
         with pytest.raises(FlairSegError) as caught:
             name_inputs(["/x/case1.nii.gz", "/y/case1.nii.gz"], tmp_path, wrong)
         assert caught.value.code == "names-do-not-match"
+        assert ("empty" in caught.value.message) == (len(wrong) == 2)
 
 
 def test_results_in_the_inputs_own_folder_keep_its_name(tmp_path):

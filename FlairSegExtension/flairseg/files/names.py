@@ -223,7 +223,9 @@ def name_inputs(
     """
     if names and (len(names) != len(inputs) or not all(name.strip() for name in names)):
         raise FlairSegError(
-            f"{len(names)} names were given for {len(inputs)} inputs.",
+            f"{len(names)} names were given for {len(inputs)} inputs."
+            if len(names) != len(inputs)
+            else "One of the names is empty.",
             "Give one name for each input, in the same order, or none.",
             code="names-do-not-match", names=len(names), inputs=len(inputs),
         )  # fmt: skip
