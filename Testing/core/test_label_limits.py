@@ -171,6 +171,27 @@ def test_what_passes_for_a_mask(monkeypatch, counts, code, warning):
         assert [(x.value, x.voxels, x.class_value) for x in found.found] == [(v, n, 3) for v, n in counts.items()]
 
 
+@pytest.mark.parametrize(
+    ("counts", "mapping", "told"),
+    [
+        ({1: 300, 2: 100, 3: 200}, "1=1,2=2,3=3", []),
+        ({1: 301, 2: 100, 3: 200}, "1=1,2=2,3=3", ["Ventricles: 301 ml"]),
+        ({1: 10, 2: 101, 3: 200}, "1=1,2=2,3=3", ["Normal periventricular WMH: 101 ml"]),
+        ({1: 10, 3: 201}, None, ["MS lesion (abnormal WMH): 201 ml"]),
+        # A brain mask that somebody takes for a mask of lesions.
+        ({1: 900}, "binary", ["MS lesion (abnormal WMH): 900 ml"]),
+        ({1: 900}, "1=lesion", ["MS lesion (abnormal WMH): 900 ml"]),
+        ({7: 900, 3: 20}, "3=lesion,7=0", []),
+    ],
+)
+def test_what_is_stated_to_cover_more_than_is_plausible_is_told(monkeypatch, counts, mapping, told):
+    found = read(monkeypatch, counts, None if mapping is None else parse_meaning(mapping))
+    doubts = [warning for warning in found.warnings if CaseWarning.of(warning).code == "volume-implausible"]
+    assert len(doubts) == len(told)
+    for warning, start in zip(doubts, told, strict=True):
+        assert warning.startswith(start)
+
+
 def test_probabilities_count_from_their_threshold_on(monkeypatch):
     counts = {0.25: 3, 0.5: 4, 0.75: 5}
     found = read(monkeypatch, counts, PRESETS["probability"])

@@ -260,6 +260,6 @@ def test_lesions_of_a_folder_with_one_segmentation_are_measured(source, series, 
     given = ["lesions", str(tmp_path / "seg"), "--flair", str(series), "-o", str(tmp_path / "out"), "--no-regions"]
     done = CliRunner().invoke(app, given)
     assert done.exit_code == 0, done.stderr
-    assert "1 lesions" in done.stdout
+    assert "1 lesion (" in done.stdout
     again = CliRunner().invoke(app, [*given, "--overwrite"])
     assert again.exit_code == 0, again.stderr

@@ -49,7 +49,7 @@ def test_lesions_refuses_a_mask_of_unknown_meaning_and_reads_a_stated_one(case):
     for meaning in ("binary", "1=lesion", "lst"):
         code, text = run(*arguments, "--labels", meaning, "--overwrite")
         assert code == 0, text
-        assert "1 lesions" in text
+        assert "1 lesion (" in text
         assert "1.20 ml" in text
     rows = list(csv.DictReader((case / "out" / "mask_lesions.csv").open(encoding="utf-8-sig")))
     assert len(rows) == 1

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.errors import MissingDependencyError
-from flairseg.study import Study, StudySession, check_study, lock, tables
+from flairseg.review.errors import OutboxError
+from flairseg.review.outbox import Outbox
+from flairseg.study import Study, StudySession, check_study, lock, log, tables
 from flairseg.study.errors import AnswerRefusedError, RoomBusyError, StudyStateError, TamperedError
 from flairseg.study.events import Answered, DisplayChanged, MarkPlaced, SessionStarted, Shown
 from flairseg.study.records import FALSE_NEGATIVE, FALSE_POSITIVE
@@ -419,6 +422,52 @@ def test_an_exchanged_image_is_not_shown(study):
         with pytest.raises(TamperedError, match="labels"):
             session.next()
         assert session.current is None
+
+
+def test_a_room_whose_drive_is_gone_is_not_called_altered(study):
+    room = study.room_folder("R1")
+    with StudySession.open(room) as session:
+        away = room.rename(room.with_name("away"))
+        with pytest.raises(StudyStateError, match="cannot be reached") as caught:
+            session.next()
+        assert caught.value.code == "room-unreachable"
+        assert "Connect its drive" in caught.value.advice
+        away.rename(room)
+        assert session.next() is not None
+        # A file that alone is not there was taken away.
+        (room / "images" / session.room.showings[1].labels_name).unlink()
+        with pytest.raises(TamperedError, match="labels"):
+            session.room.labels(session.room.showings[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows renames no folder with open files")
+def test_delivery_goes_on_once_the_drive_of_the_room_is_back(study, monkeypatch):
+    """The thread that delivers had ended when the folder was away: answers waited until the next session."""
+    monkeypatch.setattr(log, "_REST_S", 0.05)
+    failed, flush = threading.Event(), Outbox.flush
+
+    def flushed(outbox):
+        try:
+            return flush(outbox)
+        except OutboxError:
+            failed.set()
+            raise
+
+    monkeypatch.setattr(Outbox, "flush", flushed)
+    room = study.room_folder("R1")
+    with StudySession.open(room) as session:
+        session.next()
+        away = room.rename(room.with_name("away"))
+        session.click(lesion())
+        assert failed.wait(60)
+        with pytest.raises(OutboxError, match="cannot be reached"):
+            _ = session.pending
+        away.rename(room)
+        deadline = time.monotonic() + 60
+        while session.pending and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert session.pending == 0
+    assert not check_study(study)
 
 
 def test_a_reordered_room_is_not_opened(study):

@@ -95,7 +95,8 @@ def _measure(labels_path: Path, options: LesionOptions) -> tuple[list[Path], str
         text = json.dumps(summary, indent=2, ensure_ascii=False)
         (drafts / names["summary"]).write_text(text + "\n", encoding="utf-8")
     total = sum(row.volume_ml for row in rows)
-    told = f"{case}: {len(rows)} lesions ({split_count(rows)} when confluent ones are split), {total:.2f} ml."
+    count = f"{len(rows)} lesion{'' if len(rows) == 1 else 's'}"
+    told = f"{case}: {count} ({split_count(rows)} when confluent ones are split), {total:.2f} ml."
     if found is not None:
         told += f" {summary['dissemination']['text']}"
     return [output / name for name in names.values()], told, warnings

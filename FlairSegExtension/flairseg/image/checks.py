@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import CaseWarning, InvalidGeometryError, UnsupportedImageError, UnusableIntensitiesError
+from ..labels import LESION, NORMAL_WMH, VENTRICLES
 from .geometry import VolumeGeometry
 from .volume import Volume
 
@@ -16,6 +17,8 @@ SPACING_MM = (0.1, 20.0)
 MINIMUM_SIDE = 16
 #: Largest number of voxels: beyond it a workstation's memory ends.
 MAXIMUM_VOXELS = 1_000_000_000
+#: Volumes of the classes beyond which labels cannot be right, ml.
+IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
 #: Cosine of the angle between two axes above which a grid counts as sheared.
 SHEAR_TOLERANCE = 0.01
 #: Relative error of a length in a header of single precision.

@@ -20,7 +20,9 @@ import numpy as np
 
 from ..errors import CaseWarning, GridMismatchError
 from ..files.headers import reconciled
+from ..image.checks import IMPLAUSIBLE_ML
 from ..image.geometry import VolumeGeometry
+from ..labels import CLASS_BY_VALUE
 from .label_meanings import LabelMapping
 from .label_reading import FoundLabel, LabelReading, class_of_segment
 from .raw_labels import RawLabels
@@ -120,9 +122,23 @@ def read_label_map(
         reading.classes,
         str(mapping) if mapping is not None else "",
         tags,
-        (*raw.warnings, *reading.warnings),
+        (*raw.warnings, *reading.warnings, *_implausible(raw.path.name, labels, raw.geometry)),
         None if reading.scores is None else _placed(raw, reading.scores, geometry)[0],
     )
+
+
+def _implausible(name: str, labels: np.ndarray, geometry: VolumeGeometry) -> list[CaseWarning]:
+    """Doubts about a map whose values were stated or named, and cover more of the head than their class can."""
+    found = []
+    for value, limit in IMPLAUSIBLE_ML.items():
+        ml = np.count_nonzero(labels == value) * geometry.voxel_volume_ml
+        if round(ml, 3) > limit:
+            text = (
+                f"{CLASS_BY_VALUE[value].name}: {ml:.0f} ml are marked in {name}, more than is plausible. Check what "
+                "its values mean."
+            )
+            found.append(CaseWarning(text, "volume-implausible"))
+    return found
 
 
 def _reconciled(raw: RawLabels, geometry: VolumeGeometry | None) -> RawLabels:

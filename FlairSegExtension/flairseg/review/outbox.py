@@ -396,6 +396,12 @@ def _content(line: bytes) -> dict[str, Any] | None:
 
 
 def _outbox_error(folder: Path, error: OSError) -> OutboxError:
+    if not folder.is_dir():
+        return OutboxError(
+            f"The folder {folder} cannot be reached at the moment: {error.strerror or error}.",
+            "Connect its drive again. What was saved is kept; repeat the last entry if it was not.",
+            code="outbox-unreachable",
+        )
     return OutboxError(
         f"Nothing can be recorded in {folder}: {error.strerror or error}. The last entry was not saved.",
         "Free some space on this disk or check the permission of the folder, then repeat the last entry.",

@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..errors import CaseWarning
+from ..image.checks import IMPLAUSIBLE_ML
 from ..image.medians import median_of
 from ..image.slice_stack import SliceStack
-from ..labels import BACKGROUND, CLASS_BY_VALUE, LESION, NORMAL_WMH, VENTRICLES
+from ..labels import BACKGROUND, CLASS_BY_VALUE, VENTRICLES
 from ..lesions.boxes import count_voxels
 from ..preprocessing.image_quality import AREA_CM2, COVERAGE_MM, NOT_SURE, image_doubts, measure
-
-#: Volumes beyond which a result cannot be right, ml.
-IMPLAUSIBLE_ML = {VENTRICLES: 300.0, NORMAL_WMH: 100.0, LESION: 200.0}
 
 
 def assess(

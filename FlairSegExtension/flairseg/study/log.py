@@ -189,7 +189,12 @@ class EventLog:
             self._wanted.clear()
             if self._ending.is_set():
                 return
-            if self._carrier.flush():
+            try:
+                waiting = self._carrier.flush() > 0
+            except FlairSegError:
+                # The room's folder is away (a network drive): without this thread nothing is delivered once it is back.
+                waiting = True
+            if waiting:
                 # An unreachable store is not retried for a while; pending events need no further click.
                 self._ending.wait(_REST_S)
                 self._wanted.set()

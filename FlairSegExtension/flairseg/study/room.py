@@ -164,6 +164,8 @@ class Room:
         ------
         TamperedError
             If the file is missing or not the one that was locked.
+        StudyStateError
+            Code ``room-unreachable``: the room's folder, perhaps on a network drive, is not there at the moment.
         """
         return self._checked(showing.flair_name, showing.flair_sha256)
 
@@ -182,7 +184,10 @@ class Room:
         try:
             found = file_sha256(path)
         except OSError as error:
-            raise _altered(path, f"it cannot be read ({error.strerror or error})") from error
+            problem = f"it cannot be read ({error.strerror or error})"
+            if not isinstance(error, FileNotFoundError) or not (self.folder / ROOM_NAME).is_file():
+                raise _unreachable(self.folder, path, problem) from error
+            raise _altered(path, problem) from error
         if found != expected:
             raise _altered(path, "it is not the file that was locked")
         return path
@@ -223,4 +228,13 @@ def _altered(path: Path, problem: str) -> TamperedError:
         f"{path.name} was changed after the study was locked: {problem}.",
         "Stop rating, keep the folder as it is, and ask the coordinator to check the study.",
         code="room-altered",
+    )
+
+
+def _unreachable(folder: Path, path: Path, problem: str) -> StudyStateError:
+    return StudyStateError(
+        f"The reading room {folder} cannot be reached at the moment; {path.name}: {problem}.",
+        "Connect its drive again, then open the room again. Answers that were given are kept.",
+        code="room-unreachable",
+        room=str(folder),
     )
