@@ -139,6 +139,15 @@ def test_one_volume_4d_is_squeezed(tmp_path, head):
     np.testing.assert_array_equal(read_volume(tmp_path / "one.nrrd").array, head.array)
 
 
+@pytest.mark.parametrize(("slices", "told"), [(2, True), (5, True), (6, False)])
+def test_a_few_slices_are_read_with_a_warning(tmp_path, head, slices, told):
+    """Volumes of a part of a head looked like those of the whole, also with ``--strict``."""
+    nib.save(nib.Nifti1Image(head.array[5 : 5 + slices].T, head.ijk_to_ras), tmp_path / "part.nii.gz")
+    found = [w for w in read_volume(tmp_path / "part.nii.gz").warnings if w.code == "few-slices"]
+    assert len(found) == told
+    assert all(f"{slices} slices" in w for w in found)
+
+
 def test_single_slices_are_read_with_a_warning(tmp_path, head):
     middle = head.array[8:9]
     nib.save(nib.Nifti1Image(middle.T, head.ijk_to_ras), tmp_path / "slice.nii.gz")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import CaseWarning, InvalidGeometryError, UnsupportedImageError, UnusableIntensitiesError
 from ..labels import LESION, NORMAL_WMH, VENTRICLES
+from .flair_selection import FEW_SLICES
 from .geometry import VolumeGeometry
 from .volume import Volume
 
@@ -67,6 +68,10 @@ def check_volume(volume: Volume) -> Volume:
     if 1 in array.shape:
         text = "The image is a single slice: adjacent slices are missing, so expect more errors."
         warnings.append(CaseWarning(text, "single-slice"))
+    elif min(array.shape) < FEW_SLICES:
+        slices = min(array.shape)
+        text = f"The image has {slices} slices only, a part of a head: volumes and counts are those of this part."
+        warnings.append(CaseWarning(text, "few-slices"))
     return replace(volume, array=array, warnings=tuple(dict.fromkeys(warnings)))
 
 

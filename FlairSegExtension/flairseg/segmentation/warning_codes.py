@@ -64,6 +64,7 @@ WARNINGS: dict[str, WarningCode] = {
     "intensities-shifted": WarningCode("The background was not at 0 (z-scored or shifted); its level was subtracted."),
     "background-within-tissue": WarningCode("Standardised and masked intensities: the background level was estimated."),
     "single-slice": _not_trusted("The image is a single slice."),
+    "few-slices": _not_trusted("The image has fewer than six slices: a part of a head."),
     "stored-inverted": WarningCode("The image was stored inverted (MONOCHROME1)."),
     # Kind of image
     "not-mr": _not_trusted("The DICOM header names another modality than MR."),
