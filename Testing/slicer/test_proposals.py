@@ -6,14 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flairseg.image.packed import CompactAnswer
 from flairseg.image.slice_stack import SliceStack
 from flairseg.image.volume import Volume
 from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from flairseg.models.card import PipelineConfig
+from flairseg.preprocessing import preprocess
 from flairseg.segmentation.decoding import classify
 from flairseg.segmentation.pipeline import Segmentation
 from flairseg.segmentation.postprocessing import BRAIN_STEP, clean_labels
+from flairseg.segmentation.redrawing import with_brain_margin
 
+from Testing.harness.small_case import make_head
 from Testing.slicer.helpers import stored_as
 
 #: Slices of 5 mm, pixels of 2 mm; the rough brain mask ends at row 40.
@@ -154,3 +158,31 @@ def test_cases_of_the_queue_are_cleaned_as_their_model_does(slicer, model, monke
     assert pipeline_of({**tags, "FlairSeg.model_sha256": "0" * 64}) is None, "other weights of the same name"
     assert pipeline_of({**tags, "FlairSeg.model": "no-such-model"}) is None
     assert pipeline_of({}) is None
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIL"])
+@pytest.mark.parametrize("shift", [0, -700])
+def test_the_margin_of_a_case_read_from_files_is_that_of_the_run(codes, shift):
+    """Files hold no brain mask: in the queue, a low level had added lesions in fat and eyes."""
+    head, labels = make_head()
+    chances = np.zeros((4, *labels.shape), np.float32)
+    chances[LESION][head.array > 380] = 0.3
+    chances[BACKGROUND] = 1 - chances[LESION]
+    array, affine = stored_as(head.array.astype(np.float32), head.ijk_to_ras, codes)
+    chances = np.stack([stored_as(one, head.ijk_to_ras, codes)[0] for one in chances])
+    labels = stored_as(labels, head.ijk_to_ras, codes)[0]
+    config = PipelineConfig(brain_margin_mm=10.0)
+    mask = preprocess(SliceStack.from_volume(Volume(array, affine, "head"), config.plane), config).mask
+    card = type("Card", (), {"pipeline": config})()
+    run = Segmentation(
+        Volume(array, affine, "head"), labels, chances.astype(np.float16), card, *["cpu"] * 4,
+        brain=mask[:, ::BRAIN_STEP, ::BRAIN_STEP],
+    )  # fmt: skip
+    expected = run.compact_answer().full_beyond()
+    assert 1000 < expected.sum() < (head.array > 380).sum(), "the skull is beyond, the brain is not"
+    read = CompactAnswer.pack(labels, run.probabilities)
+    assert read.beyond is None
+    found = with_brain_margin(read, Volume(array + shift, affine, "head"), config)
+    np.testing.assert_array_equal(found.full_beyond(), expected)
+    assert with_brain_margin(read, run.volume, replace(config, brain_margin_mm=0.0)) is read
+    assert with_brain_margin(replace(read, levels=None), run.volume, config).beyond is None

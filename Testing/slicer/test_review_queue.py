@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from flairseg.labels import CLASS_BY_VALUE, CLASSES, LESION
+from flairseg.models.card import PipelineConfig
 from flairseg.review.cases import ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED, CaseArchive
 
 from Testing.harness.interaction import EventLoopProbe, click, press, run_event_loop, wait_until
@@ -84,6 +86,27 @@ def test_a_case_lies_in_the_scene_as_it_lies_in_its_files(queue, results, head):
     assert np.array_equal(kept_answers.original_labels_of(current.segmentation), labels[::-1])
     assert kept_answers.probabilities_of(current.segmentation)[LESION].max() == pytest.approx(0.6, abs=0.003)
     assert queue.tab.result.segmentationNode is current.segmentation
+
+
+def test_a_case_brings_what_its_model_drops_beyond_the_brain(queue, results, monkeypatch):
+    """For lesions that are redrawn at a lower level; files hold no brain mask."""
+    from flairseg.segmentation import redrawing
+    from FlairSegLib import kept_answers
+    from FlairSegLib.review_panel import case_loader
+
+    config = PipelineConfig(brain_margin_mm=10.0)
+
+    def all_beyond(answer, volume, of_model):
+        assert of_model is config
+        assert volume.array.shape == answer.shape
+        return replace(answer, beyond=np.ones_like(answer.labels))
+
+    monkeypatch.setattr(case_loader, "pipeline_of", lambda tags: config)
+    monkeypatch.setattr(redrawing, "with_brain_margin", all_beyond)
+    queue.list(results)
+    queue.open("case-b")
+    answer = kept_answers.kept_answer_of(queue.tab.loader.current.segmentation).answer()
+    assert answer.full_beyond().sum() == answer.labels.size
 
 
 def test_accept_next_correct_next_reject(queue, results, head):

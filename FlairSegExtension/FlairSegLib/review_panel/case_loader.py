@@ -7,7 +7,7 @@ Only nodes that the loader made are ever removed. Whether a reader's work would 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,7 +122,7 @@ class CaseLoader:
         def read() -> tuple[CaseFiles, tuple | None]:
             # Another reader may have judged it since it was listed.
             now = with_states([item], archive)[0] if archive is not None else item
-            files = read_case(now, archive)
+            files = with_margin(read_case(now, archive))
             return files, files.correction()
 
         self._task = background.run(read, self._read, self._failed)
@@ -255,6 +255,17 @@ class CaseLoader:
             segment_voxels.write(node, segment_voxels.grid_of(node, volume), *difference)
         state = segment_voxels.voxel_state(node)
         return LoadedCase(files.item, volume, node, files.going_on_from, state)
+
+
+def with_margin(files: CaseFiles) -> CaseFiles:
+    """A case with what its model drops beyond the brain, for lesions redrawn at a lower level; takes a second."""
+    # In the thread that reads the case, not when the panel opens: it loads SciPy.
+    from flairseg.segmentation.redrawing import with_brain_margin
+
+    config = pipeline_of(next(iter(files.tags.values()), {}))
+    if files.original is None or config is None:
+        return files
+    return replace(files, original=with_brain_margin(files.original, files.volume, config))
 
 
 def pipeline_of(tags: Mapping[str, str]) -> PipelineConfig | None:

@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
+from ..image.footing import footed
+from ..image.packed import CompactAnswer
 from ..image.slice_stack import SliceStack
 from ..image.volume import Volume
 from ..lesions.edits import without_beyond
-from .postprocessing import CONNECTIVITY_26, fill_holes
+from ..models.card import PipelineConfig
+from .postprocessing import BRAIN_STEP, CONNECTIVITY_26, fill_holes, near_brain
+
+
+def with_brain_margin(answer: CompactAnswer, volume: Volume, config: PipelineConfig) -> CompactAnswer:
+    """A result that was read from files, which hold no brain mask, with what a run of its model drops beyond the brain.
+
+    Parameters
+    ----------
+    answer : CompactAnswer
+        On the voxels of ``volume``; without probabilities, or where it knows already, it is returned as it is.
+    volume : Volume
+        The image.
+    config : PipelineConfig
+        Of the model's card.
+
+    Returns
+    -------
+    CompactAnswer
+    """
+    from ..preprocessing import DENOISERS
+    from ..preprocessing.brain_mask import shared_brain_mask
+
+    if answer.levels is None or answer.beyond is not None or config.brain_margin_mm <= 0:
+        return answer
+    stack = SliceStack.from_volume(footed(volume), config.plane)
+    brain = shared_brain_mask(DENOISERS[config.denoise](stack.array), stack.spacing)
+    return replace(answer, beyond=beyond_margin(answer, stack, brain[:, ::BRAIN_STEP, ::BRAIN_STEP], config))
+
+
+def beyond_margin(
+    answer: CompactAnswer, stack: SliceStack, brain: np.ndarray, config: PipelineConfig
+) -> np.ndarray | None:
+    """Voxels of a result's box (uint8) that have a probability and are farther from the brain than the card's margin.
+
+    Parameters
+    ----------
+    answer : CompactAnswer
+    stack : SliceStack
+        The image, or anything else on its grid, in the card's plane.
+    brain : ndarray of bool, shape (slices, rows, columns)
+        Rough brain mask on the stack, every :data:`~.postprocessing.BRAIN_STEP`-th pixel of each slice.
+    config : PipelineConfig
+
+    Returns
+    -------
+    ndarray of uint8 or None
+        None where there is no such voxel, no margin or no brain.
+    """
+    if answer.levels is None or not brain.any() or config.brain_margin_mm <= 0:
+        return None
+    near = near_brain(brain, stack.spacing, config.brain_margin_mm)
+    _, rows, columns = stack.array.shape
+    whole = near.repeat(BRAIN_STEP, axis=1)[:, :rows].repeat(BRAIN_STEP, axis=2)[..., :columns]
+    beyond = answer.levels.any(axis=-1) & ~stack.restore(whole)[answer.box]
+    return beyond.astype(np.uint8) if beyond.any() else None
 
 
 def cleaned_like_a_run(

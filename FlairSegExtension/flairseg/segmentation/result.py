@@ -203,19 +203,13 @@ class Segmentation:
     def _beyond(self, answer: CompactAnswer) -> np.ndarray | None:
         """Voxels of the box that have a probability and are farther from the brain than the card's margin."""
         from ..image.slice_stack import SliceStack
-        from .postprocessing import BRAIN_STEP, near_brain
+        from .redrawing import beyond_margin
 
-        if answer.levels is None or self.brain is None or not self.brain.any():
+        if answer.levels is None or self.brain is None:
             return None
         config = self.card.pipeline
-        if config.brain_margin_mm <= 0:
-            return None
         stack = SliceStack.from_volume(Volume(self.labels, self.volume.ijk_to_ras, ""), config.plane)
-        near = near_brain(self.brain, stack.spacing, config.brain_margin_mm)
-        _, rows, columns = stack.array.shape
-        whole = near.repeat(BRAIN_STEP, axis=1)[:, :rows].repeat(BRAIN_STEP, axis=2)[..., :columns]
-        beyond = answer.levels.any(axis=-1) & ~stack.restore(whole)[answer.box]
-        return beyond.astype(np.uint8) if beyond.any() else None
+        return beyond_margin(answer, stack, self.brain, config)
 
     @property
     def fills_holes(self) -> str:
