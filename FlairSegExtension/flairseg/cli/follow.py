@@ -17,6 +17,7 @@ from .._lazy import postpone_numpy
 from ..errors import FlairSegError
 from ..io.dicom_names import learn_headers
 from .console import REFUSED, WRITTEN, command, show_information, show_warning, strict_code
+from .dates import iso_date
 from .label_options import files_and_meanings
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, nameless, start
 
@@ -107,24 +108,16 @@ def _given(studies: Sequence[Path], options: FollowOptions) -> list[StudyInput]:
     from ..longitudinal import StudyInput
 
     labels, mappings = files_and_meanings(options.labels, NO_LABELS)
-    dates = [None if text == NO_LABELS else _date(text) for text in options.dates]
+    dates = [None if text == NO_LABELS else iso_date(text) for text in options.dates]
     count, none = len(studies), [None] * len(studies)
-    if len(labels) not in (0, count) or len(dates) not in (0, count):
-        raise FlairSegError(
-            f"There are {count} studies, but {len(labels) or count} label maps and {len(dates) or count} dates.",
-            "Give one of each for every study, or none.",
-        )
+    for what, found in (("label map", len(labels)), ("date", len(dates))):
+        if found not in (0, count):
+            raise FlairSegError(
+                f"There are {count} studies, but {found} {what}{'' if found == 1 else 's'}.",
+                f"Give a {what} for every study (- where it is unknown), or none.",
+            )
     given = zip(studies, labels or none, mappings or none, dates or none, strict=True)
     return [StudyInput(image, own, mapping, date) for image, own, mapping, date in given]
-
-
-def _date(text: str) -> str:
-    from datetime import date
-
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise FlairSegError(f"{text!r} is not a date.", "Write dates as YYYY-MM-DD, one for each study.") from error
 
 
 def _pseudonymised(result: FollowUp, pseudonymiser: Pseudonymiser) -> FollowUp:

@@ -23,7 +23,11 @@ def change_models(
 ) -> int:  # fmt: skip
     """Install, select, roll back, remove or export, then print the model in use; the exit code of the command."""
     messages, results = messages_console(), results_console()
+    asked = {"--use": use, "--rollback": rollback or None, "--remove": remove, "--export": export}
+    named = [option for option, value in asked.items() if value is not None]
     try:
+        if len(named) > 1:
+            raise FlairSegError(f"{' and '.join(named)} were given together.", "Call the command once for each.")
         if install is not None:
             _install(results, install)
         if use is not None:

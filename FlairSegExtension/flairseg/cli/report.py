@@ -21,6 +21,7 @@ from .console import (
     show_warning,
     strict_code,
 )
+from .dates import iso_date
 from .label_options import meaning_of
 from .pseudonyms import NO_PSEUDONYMS, PseudonymOptions, finish, start, told
 from .segment_case import as_shown
@@ -106,6 +107,8 @@ def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
     from ..report.texts import load_texts
 
     load_texts(options.language)
+    if options.study_date:
+        iso_date(options.study_date)
     meaning_of(options.labels)
     check_folder(options.output)
     if options.flair and len(options.flair) != len(inputs):

@@ -103,7 +103,8 @@ def read_label_map(
         If it cannot be read as a whole.
     UnsuitableMaskError
         Codes ``unnamed-labels`` (values that nothing names), ``probabilities-not-labels``, ``labels-not-in-mapping``,
-        ``fractional-segmentation``, ``several-volumes``, ``implausible-labels``, ``ambiguous-label-value``.
+        ``fractional-segmentation``, ``several-volumes``, ``implausible-labels``, ``ambiguous-label-value``,
+        ``image-not-labels``.
     GridMismatchError
         If it is on another grid than ``geometry``, or marks voxels outside of it.
     """

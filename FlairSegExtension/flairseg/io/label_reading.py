@@ -22,6 +22,8 @@ WHOLE = 1e-3
 LARGEST_ML = {VENTRICLES: 900.0, LESION: 400.0}
 #: Neighbours within a mask of which more than this share differ are grey levels, not numbers of components.
 GREY_SHARE = 0.5
+#: More values than any list of structures has: an image, if they are grey levels.
+MANY_VALUES = 500
 #: Fewer such neighbours are not decisive.
 FEWEST_DIFFERENT = 100
 #: Values of a list that are shown.
@@ -298,6 +300,14 @@ class LabelReading:
             self.classes = frozenset([LESION])
             return dict.fromkeys(values, LESION)
         if not set(values) <= set(CLASS_BY_VALUE):
+            if len(values) > MANY_VALUES and self.mapping is None and any(map(_is_grey, self.raw.layers)):
+                raise UnsuitableMaskError(
+                    f"{self.name} holds {len(values)} values that change from voxel to voxel: it is an image, "
+                    "not a label map.",
+                    "Give the label map that belongs to the image.",
+                    code="image-not-labels",
+                    file=self.name,
+                )
             raise self._refused_values(counts, "and nothing says what they mean")
         if not stated and values:
             self._doubt(values, counts)
