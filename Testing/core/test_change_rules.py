@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from flairseg.image.volume import Volume
@@ -20,6 +21,7 @@ from flairseg.longitudinal.result import FollowedLesion
 from flairseg.longitudinal.states import STATE_BY_ID
 from flairseg.longitudinal.studies import Study
 from flairseg.segmentation.warning_codes import untrusted
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 #: Voxel of the studies and of the common grid, mm3: 0.9 x 0.9 x 3 mm.
 VOXEL = 2.43
@@ -164,6 +166,20 @@ def test_a_study_that_was_given_twice_is_told(turned, codes):
     found = comparing._warnings(studies, [], SimpleNamespace(plane="axial"))
     assert [w.code for w in found] == codes
     assert bool(untrusted(found)) == bool(codes)
+
+
+@pytest.mark.parametrize("codes", ["LAS", "LPS", "PIR", "SAL"])
+def test_a_study_that_was_given_again_in_another_storage_order_is_told(codes):
+    """One converter's file and another's of the same scan: the same voxels, in another order."""
+    image = Volume(np.random.default_rng(3).random((4, 5, 6)).astype(np.float32), np.diag([1.0, 1.0, 3.0, 1.0]), "a")
+    turned = nib.Nifti1Image(image.array.T, image.ijk_to_ras)
+    change = ornt_transform(io_orientation(turned.affine), axcodes2ornt(codes))
+    turned = turned.as_reoriented(change)
+    other = Volume(np.ascontiguousarray(np.asarray(turned.dataobj).T), turned.affine, "b")
+    studies = [Study(v, np.zeros(v.array.shape, np.uint8), None, None, True, v.name) for v in (image, other)]
+    assert [w.code for w in comparing._warnings(studies, [], SimpleNamespace(plane="axial"))] == ["same-image-twice"]
+    brighter = replace(studies[1], volume=other.with_array(other.array + np.float32(0.01)))
+    assert not comparing._warnings([studies[0], brighter], [], SimpleNamespace(plane="axial"))
 
 
 @pytest.mark.parametrize(("drawn_in", "percent"), [((1, 1), 100.0), ((1, 0), None), ((0, 1), None), ((0, 0), None)])

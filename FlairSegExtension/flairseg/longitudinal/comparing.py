@@ -10,9 +10,10 @@ from itertools import combinations
 import numpy as np
 from scipy import ndimage
 
-from ..errors import CaseWarning
+from ..errors import CaseWarning, GridMismatchError
 from ..image.geometry import ROUNDING_MM
 from ..image.slice_stack import choose_plane
+from ..image.volume import Volume
 from ..labels import LESION, VENTRICLES
 from . import noise
 from .adding import add_lesions, unseen
@@ -220,7 +221,7 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         )
         out.append(CaseWarning(text, "labels-of-different-sources"))
     for (n, one), (m, other) in combinations(enumerate(studies, start=1), 2):
-        if np.array_equal(one.volume.array, other.volume.array):
+        if _same_image(one.volume, other.volume):
             text = f"Studies {n} and {m} are identical images: no change between them can be detected."
             out.append(CaseWarning(text, "same-image-twice"))
     dates = [s.date for s in studies if s.date]
@@ -228,3 +229,15 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         text = "The studies are not in the order of their dates: new and resolved may be reversed."
         out.append(CaseWarning(text, "dates-out-of-order"))
     return list(dict.fromkeys(out))
+
+
+def _same_image(one: Volume, other: Volume) -> bool:
+    """Whether two volumes hold the same voxels, whatever the order in which they are stored."""
+    if np.array_equal(one.array, other.array):
+        return True
+    if one.array.size != other.array.size:
+        return False
+    try:
+        return np.array_equal(one.array, one.geometry.place(other.array, other.geometry))
+    except GridMismatchError:
+        return False
