@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from flairseg.errors import CaseWarning, GridMismatchError, InvalidMappingError, UnsuitableMaskError
@@ -126,11 +127,31 @@ def test_thresholds_are_above_0_and_at_most_1():
 # --- values
 
 
-@pytest.mark.parametrize(("value", "code"), [(3.0009, None), (2.9991, None), (3.002, "probabilities-not-labels")])
-def test_a_thousandth_from_a_whole_number_is_that_number(monkeypatch, value, code):
+# Half a step of 8 bits between 0 and 3 is 0.0059.
+@pytest.mark.parametrize(
+    ("value", "code"), [(3.0009, None), (2.9991, None), (3.0057, None), (3.007, "probabilities-not-labels")]
+)
+def test_half_a_step_of_8_bits_from_a_whole_number_is_that_number(monkeypatch, value, code):
     assert code_of(read, monkeypatch, {value: 5}) == code
     if code is None:
         assert (read(monkeypatch, {value: 5}).labels == 3).sum() == 5
+
+
+@pytest.mark.parametrize("largest", [2, 3, 4, 7])
+def test_labels_that_another_program_scaled_to_8_bits_are_read_back(tmp_path, largest):
+    """As nibabel writes labels in floating point under a header of uint8 (findings/nibabel_label_scaling.sh)."""
+    stored = np.rint(np.arange(largest + 1) * 255 / largest).astype(np.uint8)
+    image = nib.Nifti1Image(np.repeat(stored, 100).reshape(-1, 10, 10), np.eye(4))
+    image.header.set_slope_inter(largest / 255, 0)
+    path = tmp_path / "labels.nii"
+    path.write_bytes(image.to_bytes())
+    values = nib.load(path).get_fdata()
+    assert not np.array_equal(values, np.rint(values))
+    classes = parse_meaning(",".join(f"{n}={'lesion' if n < 3 else 'background'}" for n in range(1, largest + 1)))
+    for meaning, lesion in ((classes, 200), (parse_meaning("binary"), 100 * largest)):
+        found = read_label_map(path, mapping=meaning)
+        assert [(one.value, one.voxels) for one in found.found] == [(value, 100) for value in range(1, largest + 1)]
+        assert np.count_nonzero(found.labels == 3) == lesion
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ from .segment_names import class_of_code, class_of_id, class_of_name, is_generic
 _DESCRIBED = ("slicer", "mitk", "dicom-seg")
 #: Distance to a whole number up to which a floating-point value is that number (scaled NIfTI files).
 WHOLE = 1e-3
+#: Half a step of 8 bits, as a share of the largest label, and 1 % for rounding: labels that were scaled to 0...255.
+_HALF_STEP = 1.01 / 510
+#: Largest label of such a file.
+_LARGEST_SCALED = 25
 #: Volumes (ml) that a class cannot reach in a head. Tissue classes (FSL FAST: CSF, grey, white) have the same values.
 LARGEST_ML = {VENTRICLES: 900.0, LESION: 400.0}
 #: Neighbours within a mask of which more than this share differ are grey levels, not numbers of components.
@@ -132,7 +136,7 @@ class LabelReading:
         if layers.dtype.kind != "f":
             return layers
         rounded = np.rint(layers)
-        if float(np.abs(rounded - layers).max(initial=0)) > WHOLE:
+        if _has_fractions(layers):
             low, high = float(layers.min()), float(layers.max())
             raise UnsuitableMaskError(
                 f"{self.name} holds fractions from {low:.4g} to {high:.4g}: probabilities, not labels.",
@@ -147,14 +151,15 @@ class LabelReading:
 
     def _nonzero(self, layers: np.ndarray, mapping: LabelMapping, target: int) -> np.ndarray:
         """Labels of a binary mask or of probabilities, by the mapping: one class, ``target``."""
-        fractions = layers.dtype.kind == "f" and float(np.abs(np.rint(layers) - layers).max(initial=0)) > WHOLE
-        if fractions:
+        if _has_fractions(layers):
             if len(layers) != 1:
                 raise self._several(len(layers))
             self.scores = probabilities(layers[0], self.name)
             inside = self.scores >= mapping.threshold
             self.found = [FoundLabel(0, 1, "", int(np.count_nonzero(inside)), target)]
         else:
+            if layers.dtype.kind == "f":
+                layers = np.rint(layers)
             counted = [_counts(layer) for layer in layers]
             self.found = [
                 FoundLabel(n, value, "", count, target)
@@ -413,6 +418,20 @@ def _is_grey(layer: np.ndarray) -> bool:
         touching += int(np.count_nonzero(both))
         different += int(np.count_nonzero(both & (one != other)))
     return different >= FEWEST_DIFFERENT and different > GREY_SHARE * touching
+
+
+def _has_fractions(layers: np.ndarray) -> bool:
+    """Whether values are no labels.
+
+    Labels that a program scaled to 0...255 when it wrote them (NIfTI, ``scl_slope``) come back as the nearest of 255
+    steps: 0, 1, 2 as 0, 0.996, 2. Up to 1 such a value could be a probability.
+    """
+    if layers.dtype.kind != "f":
+        return False
+    largest = float(layers.max(initial=0))
+    scaled = 1.5 < largest <= _LARGEST_SCALED
+    tolerance = max(WHOLE, largest * _HALF_STEP) if scaled else WHOLE
+    return float(np.abs(np.rint(layers) - layers).max(initial=0)) > tolerance
 
 
 def _counts(layer: np.ndarray) -> dict[int, int]:
