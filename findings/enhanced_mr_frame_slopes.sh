@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SimpleITK 2.5.7, pydicom 3.0.2: the values of an Enhanced MR are wrong in frames whose slope is not the first's, or not 1.
 #
-# An Enhanced MR object keeps RescaleSlope and RescaleIntercept frame by frame (Philips gives each its own, as in T2 maps):
+# An Enhanced MR object keeps RescaleSlope and RescaleIntercept by frame, and each frame may have its own:
 #  - SimpleITK multiplies ALL frames by the slope of the first one in the file;
 #  - pydicom's apply_modality_lut looks at the top of the header, finds neither, and returns the stored values unchanged.
 # Neither warns. Of the same slices as classic files, one a slice, SimpleITK applies each slope, but in the number type that
 # the FIRST slice asks for: where its slope is 1, the others are cut off to whole numbers, and what is below 1 becomes 0.
-# What to do: highdicom's imread(...).get_volume(), or dcm2niix; for classic series SetOutputPixelType(sitk.sitkFloat32).
+# What to do: highdicom's imread(...).get_volume(); for classic series ReadImage(files, sitk.sitkFloat32).
 #
 # Output seen (five slices of stored value 100; value by slice):
 #   SimpleITK 2.5.7, pydicom 3.0.2, highdicom 0.28.2
