@@ -304,6 +304,17 @@ def test_a_series_broken_up_by_new_series_uids_is_one_volume(tmp_path, drawn, ba
         assert caught.value.code == "dicom-series-broken-up"
 
 
+def test_image_files_beside_the_dicom_images_are_told(tmp_path, flair, backend):
+    """A folder with a NIfTI FLAIR and a DICOM folder: the latter was segmented, the former left out without a word."""
+    write_series(flair, tmp_path / "s" / "dicom", "siemens")
+    assert "images-beside" not in codes(read_volume(tmp_path / "s").information)
+    for name in ("b_flair.nii.gz", "a.NRRD", "notes.txt"):
+        (tmp_path / "s" / name).write_text("any")
+    (note,) = (n for n in read_volume(tmp_path / "s").information if n.code == "images-beside")
+    assert "2 other image files" in note
+    assert "b_flair" not in note, "a file's name may be a patient's"
+
+
 def new_study(data, k, also_series):
     """What an anonymiser does that makes the UIDs of each file anew."""
     data.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.7.{k + 1}"

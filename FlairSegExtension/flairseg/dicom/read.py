@@ -4,12 +4,14 @@ frames.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import CaseWarning
 from ..files.contrast_agent import agent_given, is_agent
+from ..files.kinds import ENDINGS
 from ..files.names import case_name
 from ..image.checks import check_volume
 from ..image.volume import Volume
@@ -78,7 +80,7 @@ def read_flair(
     rest = None if progress is None else lambda fraction, stage: progress(_FINDING + (1 - _FINDING) * fraction, stage)
     found = find_flair(folder, series, by_look, part, cancel)
     read = read_series(found.series, found.stack, _case_of(folder, found), rest, cancel)
-    return replace(read, volume=_with_reason(read.volume, found), found=found)
+    return replace(read, volume=_with_reason(read.volume, found, folder), found=found)
 
 
 def read_found(found: FoundFlair, name: str) -> DicomVolume:
@@ -122,7 +124,7 @@ def read_plainly(folder: str | Path) -> Volume:
         return read_flair(folder, by_look=False).volume
     found = find_without_pydicom(folder)
     read = read_series(found.series, found.stack, _case_of(folder, found))
-    return _with_reason(read.volume, found)
+    return _with_reason(read.volume, found, folder)
 
 
 def _case_of(folder: str | Path, found: FoundFlair) -> str:
@@ -130,9 +132,23 @@ def _case_of(folder: str | Path, found: FoundFlair) -> str:
     return case_name(directory_of(folder), found.stack.frames[0].path)
 
 
-def _with_reason(volume: Volume, found: FoundFlair) -> Volume:
-    """The volume with the reason for the choice, and doubts from its headers."""
+def _images_beside(folder: str | Path) -> int:
+    """Number of image files other than DICOM directly in a folder."""
+    try:
+        return sum(name.lower().endswith(tuple(ENDINGS)) for name in os.listdir(folder))
+    except OSError:
+        return 0
+
+
+def _with_reason(volume: Volume, found: FoundFlair, folder: str | Path | None = None) -> Volume:
+    """The volume with the reason for the choice, doubts from its headers, and what else is in the folder."""
     warnings, information = list(volume.warnings), list(volume.information)
+    beside = 0 if folder is None else _images_beside(folder)
+    if beside:
+        # Not by name: that may be a patient's.
+        text = f"The DICOM images of the folder are used; {beside} other image file{'s' * (beside > 1)} in it "
+        text += f"{'were' if beside > 1 else 'was'} not read."
+        information.append(CaseWarning(text, "images-beside"))
     if len({entry.series.identity for entry in found.listing}) > 1:
         information.insert(0, CaseWarning(found.reason, "series-chosen"))
     doubts = next(e.verdict.doubts for e in found.listing if e.taken)

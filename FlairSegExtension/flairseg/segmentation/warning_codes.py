@@ -158,6 +158,7 @@ INFORMATION: dict[str, str] = {
     "slices-used": "How many images of the DICOM series are used.",
     "copies-left-out": "Duplicate images were used once.",
     "captures-left-out": "Screen captures and localizers within the series were left out.",
+    "images-beside": "Image files beside the DICOM images of a folder were not read.",
     "padding": "PixelPaddingValue counts as background.",
 }
 
