@@ -79,8 +79,8 @@ BOUNDARIES = {
 }  # fmt: skip
 
 
-#: Not converted yet: the record of an adaptation's proof.
-UNDER_WAY = ("flairseg/adapt/", "FlairSegLib/panel/adapt_words", "flairseg/worker/tasks")
+#: Not converted yet: plan and counts of an adaptation.
+UNDER_WAY = ("flairseg/adapt/", "flairseg/worker/tasks")
 
 
 def dictionaries(source: str) -> list[str]:
