@@ -37,13 +37,13 @@ STEP = 1 / 15000
 @lru_cache(maxsize=2)
 def outline_image(atlas: Atlas, with_ventricles: bool) -> sitk.Image:
     """The atlas's outline as the search and the first affine fit match it."""
-    return _image(atlas, "outline") if with_ventricles else _made(atlas, atlas.outline(0.0), OUTLINE_MM)
+    return _image("outline") if with_ventricles else _made(atlas, atlas.outline(0.0), OUTLINE_MM)
 
 
 @lru_cache(maxsize=1)
 def contrast_image(atlas: Atlas) -> sitk.Image:
     """The atlas as FLAIR would show it."""
-    return _image(atlas, "contrast")
+    return _image("contrast")
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +74,7 @@ def _stored() -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def _image(atlas: Atlas, name: str) -> sitk.Image:
+def _image(name: str) -> sitk.Image:
     values = _stored()[name] * np.float32(STEP)
     return volume_to_sitk(Volume(values, _stored()["ijk_to_ras"]))
 

@@ -47,13 +47,13 @@ def _in_folder(root: Path, folder: Path, images: Sequence[Path]) -> list[Session
     usable = {p: proposal.examine(proposal.Candidate(p.name, stem_of(p), p.name, shape=_ANY_HEAD)) for p in images}
     flairs = [p for p in images if usable[p].score > 0]
     silent = [p for p in images if usable[p].score == 0 and not usable[p].doubts]
-    candidates = flairs or (silent if folder == root or len(silent) == 1 or _apart(root, silent) else [])
+    candidates = flairs or (silent if folder == root or len(silent) == 1 or _apart(silent) else [])
     if not candidates:
         subject, visit = _names(root, folder, None)
         listed = ", ".join(p.name for p in images[:4])
         reason = f"None of its images is named FLAIR ({listed})."
         return [Session(subject, visit, "", FOLDERS, reason, date=_date(folder, root))]
-    if len(candidates) > 1 and (folder == root or _apart(root, candidates)):
+    if len(candidates) > 1 and (folder == root or _apart(candidates)):
         return [_session(root, p, p, "Its name says FLAIR." if p in flairs else "One image of this name.")
                 for p in candidates]  # fmt: skip
     best = candidates[-1]
@@ -92,7 +92,7 @@ def _plain(part: str) -> str:
     return "_".join(words)
 
 
-def _apart(root: Path, images: Sequence[Path]) -> bool:
+def _apart(images: Sequence[Path]) -> bool:
     """Whether the files' names distinguish sessions: each another subject or visit."""
     names = [subject_and_session([_plain(without_mask_words(stem_of(p))[0])]) for p in images]
     return len(set(names)) == len(images) and all(visit or (subject and not is_common(subject))

@@ -57,7 +57,7 @@ def content_of(case: Case, texts: Texts, made: str | None = None) -> Content:
         texts("format.direction"),
         facts_of(case, slices, texts, made),
         notices_of(case, texts),
-        tuple(picture_of(slices.view(k, KEY_PX), texts, slices.plane) for k in slices.key_slices()),
+        tuple(picture_of(slices.view(k, KEY_PX), texts) for k in slices.key_slices()),
         texts("key.title"),
         texts("key.outlines"),
         tuple((texts.member("class", c.id), c.rgb) for c in case.assessed_classes()),
@@ -70,7 +70,7 @@ def content_of(case: Case, texts: Texts, made: str | None = None) -> Content:
             for section in (
                 lesion_section(case, texts),
                 followup_section(case, texts),
-                _gallery(case, slices, texts),
+                _gallery(slices, texts),
                 warning_section(warnings, texts),
                 model_section(case, texts),
                 methods_section(case, texts),
@@ -83,12 +83,12 @@ def content_of(case: Case, texts: Texts, made: str | None = None) -> Content:
     )
 
 
-def _gallery(case: Case, slices: Slices, texts: Texts) -> Section:
+def _gallery(slices: Slices, texts: Texts) -> Section:
     chosen = slices.gallery()
     caption = (
         texts("gallery.caption")
         if len(chosen) == len(slices)
         else texts("gallery.caption.part", shown=len(chosen), all=len(slices))
     )
-    pictures = tuple(picture_of(slices.view(k, GALLERY_PX, numbers=False), texts, slices.plane) for k in chosen)
+    pictures = tuple(picture_of(slices.view(k, GALLERY_PX, numbers=False), texts) for k in chosen)
     return Section("gallery", texts("gallery.title"), (caption,), pictures=pictures)

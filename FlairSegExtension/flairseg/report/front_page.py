@@ -111,7 +111,7 @@ def notices_of(case: Case, texts: Texts) -> tuple[Notice, ...]:
     return tuple(notices)
 
 
-def picture_of(view: SliceView, texts: Texts, plane: str) -> Picture:
+def picture_of(view: SliceView, texts: Texts) -> Picture:
     """A slice with a caption of its number and of the classes outlined in it."""
     present = dict.fromkeys(value for value, _ in view.outlines)
     names = [texts.member("class", c.id) for c in CLASSES if c.value in present]

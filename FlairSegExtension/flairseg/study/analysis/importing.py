@@ -86,7 +86,7 @@ def read_ratings(
     remarks: list[CaseWarning] = []
     found: list[tuple[Rating, _Cell]] = []
     for path in files:
-        found += _read_file(path, types, remarks)
+        found += _read_file(path, remarks)
     ratings = _repeats_from_zero(_typed(found, types, remarks))
     _refuse_double(found, ratings)
     if not ratings:
@@ -140,7 +140,7 @@ def _table_of(path: Path, remarks: list[CaseWarning]) -> TableText:
     return table
 
 
-def _read_file(path: Path, types: Mapping[str, str], remarks: list[CaseWarning]) -> list[tuple[Rating, _Cell]]:
+def _read_file(path: Path, remarks: list[CaseWarning]) -> list[tuple[Rating, _Cell]]:
     """Ratings of one file, their values still text, each with the cell that it came from."""
     table = _table_of(path, remarks)
     reader = csv.reader(io.StringIO(table.body, newline=""), delimiter=table.delimiter, strict=True)

@@ -57,8 +57,8 @@ def rates(table: RatingTable, question: Question, seed: int) -> list[RateRow]:
     for arm in table.arms:
         for label, raters, shown in table.groups(arm):
             columns = [(rater, repeat) for rater in raters for repeat in table.repeats]
-            values, clusters = table.matrix(question, [arm], columns)
-            rows.append(_of_showings(question, arm, label, values, clusters, len(shown), seed))
+            values, _ = table.matrix(question, [arm], columns)
+            rows.append(_of_showings(question, arm, label, values, len(shown), seed))
         columns = [(rater, repeat) for rater in table.raters for repeat in table.repeats]
         if len(columns) > 1:
             values, _ = table.matrix(question, [arm], columns)
@@ -66,9 +66,7 @@ def rates(table: RatingTable, question: Question, seed: int) -> list[RateRow]:
     return rows
 
 
-def _of_showings(
-    question: Question, arm: str, rater: str, values: np.ndarray, clusters: np.ndarray, shown: int, seed: int
-) -> RateRow:
+def _of_showings(question: Question, arm: str, rater: str, values: np.ndarray, shown: int, seed: int) -> RateRow:
     answered, positive = (values != MISSING).sum(axis=1), (values == 1).sum(axis=1)
     sums = np.column_stack([positive, answered]).astype(float)
     total, yes = int(answered.sum()), int(positive.sum())

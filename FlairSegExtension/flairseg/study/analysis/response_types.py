@@ -143,7 +143,7 @@ def reading_of(type_text: str, answers: Sequence[str]) -> Reading | None:
     if family is None:
         return None
     if options and family in ("scale", "range"):
-        return _ordered(options, given)
+        return _ordered(options)
     if options and family == "category":
         return _category(options)
     return _FAMILIES[family]([text.strip() for text in answers])
@@ -251,7 +251,7 @@ def _word_scale(given: Sequence[str], count: int | None = None) -> dict[str, int
     return {}
 
 
-def _ordered(options: Sequence[str], given: Sequence[str]) -> Reading:
+def _ordered(options: Sequence[str]) -> Reading:
     """A scale whose points are named by the type, lowest first."""
     if len(options) > _MOST:
         return _category(options)
