@@ -190,8 +190,8 @@ def numbers(kind: str, count: int) -> np.ndarray:
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_voxels_are_kept_while_the_file_is_checked(tmp_path, monkeypatch, kind, name):
     """They are those that ITK reads, and ITK reads none of them."""
-    shape = (17, 18, 5)
-    array = numbers(kind, 17 * 18 * 5).reshape(shape, order="F")
+    shape = (17, 18, 6)
+    array = numbers(kind, 17 * 18 * 6).reshape(shape, order="F")
     image = nib.Nifti1Image(array, np.diag([2.0, 2.0, 4.0, 1.0]), nib.Nifti1Header(endianness=kind[0]))
     image.set_data_dtype(kind)
     path = tmp_path / name

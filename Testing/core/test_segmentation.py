@@ -193,7 +193,7 @@ def test_an_export_of_redrawn_lesions_has_the_card_with_their_thresholds(segment
     redrawn = segmentation.labels.copy()
     redrawn[tuple(np.argwhere(redrawn == 3)[0])] = 0
     request = ExportRequest(
-        segmentation.volume, redrawn, "", "case", [], card.id, card.sha256, segmentation.compact_answer()
+        segmentation.volume, redrawn, "", "case", [], card.id, card.sha256, answer=segmentation.compact_answer()
     )
     assert export._card(request).lesion_confidence is not None, "edits by hand keep the card"
     with_thresholds = export._card(replace(request, thresholds=[0.3, 0.2]))

@@ -40,8 +40,12 @@ def test_what_the_model_never_looks_for_is_not_said_to_be_none(slicer, result, h
     found = Segmentation(head[0], lesions, None, card, "auto", "cpu", "CPUExecutionProvider", "FLAIR 042")
     result.show(scene_bridge.segmentation_to_node(found, volume))
     spacing_ml = np.prod(volume.GetSpacing()) / 1000
-    assert result.column(1, "segmentTable") == ["–", "–", f"{(lesions == LESION).sum() * spacing_ml:.2f}"]
-    assert result.column(2, "segmentTable")[:2] == ["–", "–"]
+    assert result.column(0, "segmentTable") == [CLASS_BY_VALUE[LESION].name]
+    assert result.column(1, "segmentTable") == [f"{(lesions == LESION).sum() * spacing_ml:.2f}"]
+    press("N")
+    press("X")
+    result.settle()
+    assert result.column(0, "segmentTable") == [CLASS_BY_VALUE[value].name for value in (LESION, NORMAL_WMH)]
 
 
 def test_from_looking_to_acceptance_and_back_after_a_reload(slicer, result, head, tmp_path):

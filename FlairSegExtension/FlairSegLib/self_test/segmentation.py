@@ -225,7 +225,7 @@ class SegmentationSteps:
         section.start()
         wait(lambda: not section.running, "the follow-up does not end", 3 * RUN_S, section.ui.followStageLabel)
         check(section.followed is not None, f"not followed: {section.ui.followMessageLabel.text}")
-        stable = sum(row["state"] == "stable" for row in section.rows)
+        stable = sum(row.state == "stable" for row in section.rows)
         check(stable > 0, f"none of {len(section.rows)} lesions is stable in a moved copy of the same image")
 
     def export(self) -> None:
