@@ -133,7 +133,7 @@ def test_a_segmentation_given_as_an_image_is_named_as_such(tmp_path, case, class
 
 
 def test_pseudonymised_objects_are_valid_consistent_and_nameless(tmp_path, drawn):
-    study = Study("Doe^Jane", "12345")
+    study = Study("Doe^Jane", "MRN-12345")  # not of digits alone: random UIDs hold those
     folder = write_series(drawn[0], tmp_path / "s", "siemens", study=study)
     read = read_flair(folder)
     pseudonymiser = Pseudonymiser(b"k" * 32)
@@ -149,7 +149,7 @@ def test_pseudonymised_objects_are_valid_consistent_and_nameless(tmp_path, drawn
     seg, sr, pdf = (pydicom.dcmread(made[name]) for name in ("seg", "sr", "pdf"))
     for name, data in (("seg", seg), ("sr", sr), ("pdf", pdf)):
         raw = made[name].read_bytes()
-        for secret in (b"Doe", b"12345", study.uid.encode(), read.source.series_uid.encode()):
+        for secret in (b"Doe", b"MRN-12345", study.uid.encode(), read.source.series_uid.encode()):
             assert secret not in raw
         assert data.file_meta.MediaStorageSOPInstanceUID == data.SOPInstanceUID
         assert data.StudyInstanceUID == pseudonymiser.uid(study.uid)
