@@ -129,7 +129,7 @@ def shared_budget() -> dict[str, Any]:
     return json.loads(BUDGET.read_text(encoding="utf-8"))
 
 
-def load_config(path: Path, published: bool = False, **overrides: Any) -> TrainingConfig:
+def load_config(path: Path, published: bool = False, slices: int | None = None, **overrides: Any) -> TrainingConfig:
     """Read a recipe.
 
     Parameters
@@ -138,6 +138,8 @@ def load_config(path: Path, published: bool = False, **overrides: Any) -> Traini
     published : bool
         Use the published width, resolution and schedule (``published`` of the recipe) instead of those that fit this
         project's budget.
+    slices : int, optional
+        Annotated slices of a recipe that uses the shared budget, instead of the budget's.
     **overrides
         Fields to replace; None leaves the recipe's.
 
@@ -156,7 +158,7 @@ def load_config(path: Path, published: bool = False, **overrides: Any) -> Traini
         values["name"] += "-published"
     if "steps" not in values:
         budget = shared_budget()
-        values["steps"] = budget["slices"] // values["batch"]
+        values["steps"] = (slices or budget["slices"]) // values["batch"]
         values.setdefault("folds", budget["folds"])
     values.update({key: value for key, value in overrides.items() if value is not None})
     return TrainingConfig(**values)

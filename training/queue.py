@@ -53,10 +53,13 @@ class Job:
         key = "gray" if self.config.network["kind"] == "pix2pix" else self.config.loss
         module = own.get(key, "train")
         out = [sys.executable, "-m", f"training.{module}", "--config", str(self.recipe), "--output", str(output)]
-        return [*out, "--threads", "1", *([] if self.config.fold is None else ["--fold", str(self.config.fold)])]
+        out += ["--steps", str(self.config.steps), "--threads", "1"]
+        return [*out, *([] if self.config.fold is None else ["--fold", str(self.config.fold)])]
 
 
-def plan(output: Path, recipes: list[str] | None = None, configs: Path = CONFIGS) -> list[Job]:
+def plan(
+    output: Path, recipes: list[str] | None = None, configs: Path = CONFIGS, slices: int | None = None
+) -> list[Job]:
     """All runs in the order of training.
 
     Parameters
@@ -67,12 +70,14 @@ def plan(output: Path, recipes: list[str] | None = None, configs: Path = CONFIGS
         Only these; default: those of the shared budget (``budget.json``).
     configs : Path
         Folder of the recipes.
+    slices : int, optional
+        Annotated slices that each system sees, instead of the shared budget's.
     """
     paths = [configs / f"{name}.json" for name in recipes or shared_budget()["order"]]
     jobs = []
     for number in range(1 + max(load_config(path).folds for path in paths)):
         for path in paths:
-            config = load_config(path)
+            config = load_config(path, slices=slices)
             once = not ("tabriz" in config.mix or config.network["kind"] == "pix2pix")  # no patients, no folds
             last = 0 if once else config.folds
             if number > last:
@@ -149,13 +154,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs"))
     parser.add_argument("--recipe", action="append", help="only this recipe (may be repeated)")
     parser.add_argument("--fold", type=int, action="append", help="only this fold (may be repeated)")
+    parser.add_argument("--slices", type=int, help="annotated slices of each compared system, not the shared budget's")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--nice", type=int, default=0, help="niceness of the runs")
     parser.add_argument("--list", action="store_true", help="list the runs and their states")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     output = arguments.output.resolve()
-    jobs = plan(output, arguments.recipe)
+    jobs = plan(output, arguments.recipe, slices=arguments.slices)
     if arguments.fold is not None:
         jobs = [job for job in jobs if job.once or job.config.fold in arguments.fold]
     if arguments.list:

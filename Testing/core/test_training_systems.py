@@ -605,6 +605,16 @@ def test_more_steps_leave_a_systems_folds_as_they_are():
     assert (longer.steps, longer.folds) == (2000, shared_budget()["folds"])
 
 
+def test_the_queue_trains_the_compared_systems_with_another_budget(tmp_path):
+    jobs = {job.folder.name: job for job in queue.plan(tmp_path, slices=9600)}
+    systems = [job for job in jobs.values() if not job.once]
+    assert {job.config.steps * job.config.batch for job in systems} == {9600}
+    assert {job.config.folds for job in systems} == {shared_budget()["folds"]}
+    assert "--steps 1600" in " ".join(jobs["s4-deepwml-fold1"].command(tmp_path))
+    # Synthetic slices are no part of the budget.
+    assert jobs["s5-pretrain"].config.steps == load_config(CONFIGS / "s5-pretrain.json").steps
+
+
 def test_recipes_say_what_the_papers_say():
     s1, s2, s3, s4, s5 = (load_config(CONFIGS / f"{name}.json") for name in sorted(SMALL))
     assert (s1.batch, s1.pipeline["output"], s1.pipeline["framing"]) == (1, "gray", "brain-256")
