@@ -23,6 +23,7 @@ def _phrases() -> dict[str, str]:
         "parent-missing": _("Install {parent} again, or choose another model in the list."),
         "parent-changed": _("Install {parent} again (sha256 {sha256}), or choose another model in the list."),
         "several-studies": _("Load the series in the module DICOM, or choose the folder of one study."),
+        "several-patients": _("Load the series in the module DICOM, or choose the folder of one patient."),
         "no-series-looks-like-flair": _("Load the FLAIR in the module DICOM, or choose the folder of its series."),
         "unnamed-labels": _(
             "Name the segments by structure (MS lesion, Normal periventricular WMH, Ventricles) in the module "

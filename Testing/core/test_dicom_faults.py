@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 from flairseg import errors
+from flairseg.cohort.dicom_source import dicom_sessions
 from flairseg.dicom import read_flair
 from flairseg.dicom.making import Algorithm
 from flairseg.dicom.series import list_series
@@ -352,6 +353,88 @@ def test_single_slices_of_several_studies_that_are_no_volume_are_refused(tmp_pat
     assert caught.value.code == "several-studies"
     assert f"FLAIRs of {16 - len(missing)} studies" in caught.value.message
     assert caught.value.message.count("dark-fluid") == 1
+
+
+def of_patient(data, which):
+    """Header of one of several patients, whom an anonymiser left an attribute that sets them apart."""
+    data.PatientID, data.PatientBirthDate, data.PatientSex = which
+
+
+TWO_PATIENTS = [
+    (("P1", "19700101", "F"), ("P2", "19700101", "F")),
+    (("ANON", "19700101", "F"), ("ANON", "19810101", "F")),
+    (("ANON", "", "F"), ("ANON", "", "M")),
+]
+
+
+@pytest.mark.parametrize("uids", ["of each file", "of each series", "of all"])
+@pytest.mark.parametrize("patients", TWO_PATIENTS, ids=["ids", "birth dates", "sexes"])
+def test_slices_of_two_patients_are_never_one_volume(tmp_path, flair, backend, uids, patients):
+    """Lower half of one head, upper half of another: joined with a warning, whatever their PatientIDs."""
+
+    def two(data, k):
+        of_patient(data, patients[k // 8])
+        data.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.6"
+        if uids == "of each file":
+            new_study(data, k, True)
+        elif uids == "of each series":
+            data.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.8.{k + 1}"
+
+    folder = write_series(flair, tmp_path / "s", "siemens", change=two)
+    with pytest.raises(errors.UnsupportedImageError) as caught:
+        read_volume(folder)
+    assert caught.value.code == ("several-patients" if backend == "pydicom" else "several-series")
+    assert not any(f"{value} " in str(caught.value) for value in ("P1", "P2", "19700101", "19810101"))
+    assert {s.files for s in list_series(folder)[0]} <= {8, 1}
+
+
+@pytest.mark.parametrize("own_uids", [False, True])
+def test_a_patient_id_of_its_own_for_each_file_is_refused(tmp_path, flair, own_uids):
+    """An anonymiser may write them, but single slices of as many patients look the same."""
+
+    def own(data, k):
+        data.PatientID = f"P{k + 1}"
+        if own_uids:
+            new_study(data, k, True)
+
+    with pytest.raises(errors.UnsupportedImageError) as caught:
+        read_flair(write_series(flair, tmp_path / "s", "siemens", change=own))
+    assert caught.value.code == "several-patients"
+
+
+def test_slices_of_two_dates_are_not_joined(tmp_path, flair):
+    def later(data, k):
+        new_study(data, k, True)
+        data.StudyDate = "20240101" if k < 8 else "20250101"
+
+    with pytest.raises(errors.UnsupportedImageError) as caught:
+        read_flair(write_series(flair, tmp_path / "s", "siemens", change=later))
+    assert caught.value.code == "several-studies"
+
+
+def test_a_patient_whose_headers_are_incomplete_is_one(tmp_path, flair, backend):
+    """An absent value, another case and spaces, or the sex O (unknown) set nobody apart."""
+
+    def some(data, k):
+        of_patient(data, [("P1", "19700101", "F"), ("", "", "O"), ("p1 ", "19700101", "")][k % 3])
+
+    volume = read_volume(write_series(flair, tmp_path / "s", "siemens", change=some))
+    np.testing.assert_array_equal(volume.array, flair.array)
+    assert not volume.warnings
+
+
+def test_two_patients_of_one_study_uid_are_two_sessions_of_a_cohort(tmp_path, flair):
+    for patient in ("P1", "P2"):
+        write_series(
+            flair, tmp_path / "all" / patient, "siemens", uid="1.2.826.0.1.3680043.8.498.6",
+            study=Study(patient_id=patient, uid="1.2.826.0.1.3680043.8.498.5"),
+        )  # fmt: skip
+    sessions = dicom_sessions(tmp_path / "all")
+    assert sorted(session.subject for session in sessions) == ["P1", "P2"]
+    assert len({session.path for session in sessions}) == 2
+    with pytest.raises(errors.UnsupportedImageError) as caught:
+        read_flair(tmp_path / "all")
+    assert caught.value.code == "several-patients"
 
 
 def test_halves_of_a_head_from_two_studies_stay_apart(tmp_path, flair):

@@ -69,6 +69,8 @@ PHRASES: dict[str, str] = {
     "threshold-without-probabilities": "Add --labels {method}:probability if its masks are probabilities of lesions.",
     "unknown-label-mapping": "Write --labels VALUE=CLASS,... such as 1=lesion,2=normal_wmh, or one of: {presets}.",
     "several-studies": "Give the folder of one study, or name the SeriesInstanceUID with --series.",
+    "several-patients": "Give the folder of one patient, or name the SeriesInstanceUID with --series; correct headers "
+    "that disagree.",
     "no-series-looks-like-flair": "Put the files of the FLAIR series alone into a folder and give that, or name the "
     "series with --series.",
     "no-common-case": "Rename the files so that their case names agree, or list the pairs in a table and give "

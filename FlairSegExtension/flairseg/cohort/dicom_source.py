@@ -80,13 +80,16 @@ def dicom_sessions(
 
     require(("pydicom",), "Reading the headers of DICOM studies", "dicom")
     from ..dicom import list_series
+    from ..dicom.patients import apart
 
     series, scan = list_series(root if folders is None else list(folders), step)
     kind = ORTHANC if _is_orthanc(root, series) else DICOM
     studies: dict[str, list[Series]] = {}
     for one in series:
         studies.setdefault(one.study_uid or str(_paths(one)[0].parent), []).append(one)
-    return [_session(root, members, scan, kind) for members in studies.values()]
+    # Some anonymisers give one StudyInstanceUID to several patients.
+    owned = [own for members in studies.values() for own in apart([(one.patient, one) for one in members])]
+    return [_session(root, members, scan, kind) for members in owned]
 
 
 def _session(root: Path, members: Sequence[Series], scan: Scan, kind: str) -> Session:

@@ -26,6 +26,7 @@ from ..files.names import stem_of
 from ..image import flair_selection as proposal
 from ..image.geometry import ROUNDING_MM
 from ..progress import CancelToken, ProgressCallback, Reporter
+from .patients import differ
 from .scan import Scan
 from .series import Series, Stack, list_series
 from .stack_reading import read_stack
@@ -149,7 +150,7 @@ def find_flair(
         If none of the series is a FLAIR; the message lists what there is.
     UnsupportedImageError, InvalidGeometryError, UnreadableImageError
         If the FLAIR cannot be read as one volume (missing slices, tilted gantry, mosaic, echoes), or FLAIRs of several
-        studies are there.
+        patients or studies are there.
     MissingDependencyError
         If pydicom is not installed.
     """
@@ -287,7 +288,8 @@ def _named(listing: Sequence[Listed], wanted: str) -> tuple[Listed, str]:
         raise NoFlairError(f"There is no series {wanted!r} here: {_enumerated(listing)}.", "Name one of these.")
     if len({e.series.identity for e in hits}) > 1:
         raise NoFlairError(
-            f"Several series have the number {wanted}.", "Name its SeriesInstanceUID, or give the folder of one study."
+            f"Several series have the number or UID {wanted}.",
+            "Name its SeriesInstanceUID, or give the folder of one study of one patient.",
         )
     best = max(hits, key=lambda e: (e.stack.problem is None, e.verdict.score, len(e.stack.frames)))
     return best, f"{_upper(best.title)} was taken as requested."
@@ -411,8 +413,15 @@ def _ranked(entries: Sequence[Listed]) -> list[Listed]:
 
 
 def _reason(ranked: Sequence[Listed], folder: Path, broken: Sequence[Listed], by_look: bool = False) -> str:
-    """Why the first of these FLAIRs is taken; refuses to choose between studies, which may be of several patients."""
+    """Why the first of these FLAIRs is taken; refuses to choose between patients and between studies."""
     best = ranked[0]
+    if differ(e.series.patient for e in ranked):
+        raise UnsupportedImageError(
+            f"The folder {stem_of(folder)} holds FLAIRs of several patients, whose PatientIDs, birth dates or sexes "
+            f"differ: {_enumerated(ranked)}.",
+            "Give the folder of one patient, or choose a series by its SeriesInstanceUID; correct headers that disagree.",
+            code="several-patients",
+        )
     studies = len({e.series.study_uid for e in ranked})
     if studies > 1:
         raise UnsupportedImageError(

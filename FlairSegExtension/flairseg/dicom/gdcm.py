@@ -16,6 +16,7 @@ import numpy as np
 
 #: Tags of the attributes that :mod:`.scan` and :mod:`.read` look at, as GDCM names them.
 _TAGS = {
+    "PatientID": "0010|0020", "PatientBirthDate": "0010|0030", "PatientSex": "0010|0040", "StudyDate": "0008|0020",
     "SOPClassUID": "0008|0016", "SOPInstanceUID": "0008|0018", "StudyInstanceUID": "0020|000d",
     "SeriesInstanceUID": "0020|000e", "FrameOfReferenceUID": "0020|0052", "Modality": "0008|0060",
     "SeriesNumber": "0020|0011", "SeriesDescription": "0008|103e", "ProtocolName": "0018|1030",
@@ -41,7 +42,7 @@ _BLOCK = 1 << 16
 #: A Modality LUT Sequence and its first item, implicit and explicit, in either byte order.
 _TABLE = re.compile(rb"\x28\x00\x00\x30(SQ..)?.{4}\xfe\xff\x00\xe0|\x00\x28\x30\x00SQ...{4}\xff\xfe\xe0\x00", re.DOTALL)
 #: Attributes of one value in which a backslash is no separator.
-_SINGLE = frozenset(("SeriesDescription", "ProtocolName", "Manufacturer"))
+_SINGLE = frozenset(("SeriesDescription", "ProtocolName", "Manufacturer", "PatientID"))
 
 
 def has_pydicom() -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import CaseWarning
 from ..image.flair_selection import FEW_SLICES
+from .patients import differ
 from .scan import TELLING, Image
 from .stack import distances, is_regular, mean_orientation, repeats
 
@@ -15,9 +16,11 @@ from .stack import distances, is_regular, mean_orientation, repeats
 def joined(groups: Iterable[list[Image]]) -> list[list[Image]]:
     """Groups of images of one study and series each, those put together that are parts of one volume.
 
-    Parts are classic images of one SeriesNumber and one acquisition that differ in nothing but their places. Of one
-    study, they are together evenly spaced slices, or each is a single slice at a place of its own. Of several studies,
-    which may be of several patients, each is a single slice, and together they are six or more, evenly spaced.
+    Parts are classic images of one patient, one SeriesNumber and one acquisition that differ in nothing but their
+    places. Of one study, they are together evenly spaced slices, or each is a single slice at a place of its own. Of
+    several studies, each is a single slice of one date, and together they are six or more, evenly spaced. Images with
+    different PatientIDs, birth dates or sexes are never joined, not even where each file has a PatientID of its own:
+    single slices of several patients look the same.
 
     Parameters
     ----------
@@ -40,9 +43,11 @@ def _joined(parts: list[list[Image]]) -> list[list[Image]]:
     studies: dict[str, list[list[Image]]] = {}
     for part in parts:
         studies.setdefault(part[0].study_uid, []).append(part)
+    one_patient = not differ(image.patient for image in whole)
     if len(studies) == 1:
-        return [whole] if len(parts) > 1 and _one_volume(parts, whole) else parts
-    if len(studies) == len(whole) >= FEW_SLICES and is_regular(*_places(whole)):
+        return [whole] if len(parts) > 1 and one_patient and _one_volume(parts, whole) else parts
+    one_day = one_patient and not differ(image.examination for image in whole)
+    if one_day and len(studies) == len(whole) >= FEW_SLICES and is_regular(*_places(whole)):
         return [whole]
     return [group for own in studies.values() for group in _joined(own)]
 

@@ -1,7 +1,7 @@
 """DICOM images of a folder tree: every file's header is read once, without its pixels.
 
 Classic files (one slice each) and enhanced ones (all slices in one, DICOM PS3.3 C.7.6.16) come out alike: as
-:class:`Frame` s. Nothing that identifies a patient is read.
+:class:`Frame` s. Nothing that identifies a patient is kept: :mod:`.patients` compares digests.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..files.dicom_marks import has_dicom_mark
 from . import text as header_text
 from .gdcm import GdcmHeader, has_pydicom
+from .patients import EXAMINATION, PATIENT, digests
 from .stack import is_orientation
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from .text import Header
 
-#: Attributes read from a header. None identifies the patient.
+#: Attributes read from a header.
 KEYWORDS = (
+    *PATIENT, *EXAMINATION,
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality",
     "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName", "ImageType",
     "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "EchoTime",
@@ -128,6 +130,8 @@ class Image:
     frames : tuple of Frame
     header : mapping of str to str
         Attributes that distinguish sequences, by the keys of :data:`TELLING`.
+    patient, examination : tuple of str
+        Digests of :data:`.patients.PATIENT` and :data:`.patients.EXAMINATION`.
     """
 
     path: Path
@@ -139,6 +143,8 @@ class Image:
     expected: int | None
     frames: tuple[Frame, ...]
     header: Mapping[str, str] = field(repr=False)
+    patient: tuple[str, ...] = field(default=("",) * len(PATIENT), repr=False)
+    examination: tuple[str, ...] = field(default=("",) * len(EXAMINATION), repr=False)
 
 
 @dataclass
@@ -292,6 +298,8 @@ def _image(path: Path, data: Header) -> Image | None:
         None if expected is None else int(expected),
         frames,
         header,
+        digests(data, PATIENT),
+        digests(data, EXAMINATION),
     )
 
 

@@ -16,6 +16,7 @@ from ..image.checks import MAXIMUM_VOXELS
 from ..image.geometry import directions_of, spacing_of
 from .copies import without_copies
 from .joining import joined, joined_warning, studies_of, uids_of
+from .patients import apart
 from .placing import affine_of, place
 from .scan import TRAITS, Frame, Image, Scan, scan
 from .splitting import SLAB_TRAITS, split
@@ -101,6 +102,8 @@ class Series:
         All SeriesInstanceUIDs of its images: one, unless a series was broken up.
     studies : int
         Number of their StudyInstanceUIDs: likewise.
+    patient : tuple of str
+        Digests that set patients apart, see :mod:`.patients`.
     """
 
     number: int | None
@@ -114,11 +117,12 @@ class Series:
     copies: int = 0
     uids: tuple[str, ...] = ()
     studies: int = 1
+    patient: tuple[str, ...] = field(default=(), repr=False)
 
     @property
-    def identity(self) -> tuple[str, str]:
-        """UIDs of study and series: some anonymisers leave the latter and give each file a study of its own."""
-        return self.study_uid, self.uid
+    def identity(self) -> tuple[str, ...]:
+        """UIDs of study and series, and the patient: anonymisers give one UID to several, or each file its own."""
+        return self.study_uid, self.uid, *self.patient
 
     @property
     def title(self) -> str:
@@ -151,12 +155,16 @@ def list_series(
 
 
 def group(images: Iterable[Image]) -> list[Series]:
-    """Images grouped to series by their UIDs; those without a UID by folder; parts of one series are joined."""
+    """Images grouped to series by their UIDs; those without a UID by folder; parts of one series are joined.
+
+    Images of different patients are never in one series, whatever their UIDs.
+    """
     groups: dict[tuple[str, ...], list[Image]] = {}
     for image in images:
         key = (image.study_uid, image.series_uid) if image.series_uid else ("", "", str(image.path.parent))
         groups.setdefault(key, []).append(image)
-    made = [_series(members) for members in joined(groups.values())]
+    owned = [own for members in groups.values() for own in apart([(image.patient, image) for image in members])]
+    made = [_series(members) for members in joined(owned)]
     return sorted(made, key=lambda s: (s.study_uid, s.number is None, s.number or 0, s.uid))
 
 
@@ -184,6 +192,7 @@ def _series(images: list[Image]) -> Series:
         files - len(images),
         uids_of(images),
         studies_of(images),
+        first.patient,
     )
 
 
