@@ -419,7 +419,7 @@ def _reason(ranked: Sequence[Listed], folder: Path, broken: Sequence[Listed], by
         raise UnsupportedImageError(
             f"The folder {stem_of(folder)} holds FLAIRs of several patients, whose PatientIDs, birth dates or sexes "
             f"differ: {_enumerated(ranked)}.",
-            "Give the folder of one patient, or choose a series by its SeriesInstanceUID; correct headers that disagree.",
+            "Give the folder of one patient, or choose a series by its SeriesInstanceUID; correct wrong headers.",
             code="several-patients",
         )
     studies = len({e.series.study_uid for e in ranked})
