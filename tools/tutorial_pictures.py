@@ -95,7 +95,6 @@ def adapt(panel, folder: Path) -> None:
     FlairSegSettings().casesFolder = str(cases)
     panel.model.refresh()
     section = driver.opened(panel)
-    section.tuning = driver.FAST
     click(section.ui.adaptButton)
     wait_until(lambda: not section.running, 1800)
     wait_until(lambda: not section.looking, 60)

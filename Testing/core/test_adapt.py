@@ -24,6 +24,7 @@ from flairseg.adapt.cases import read_cases  # noqa: E402
 from flairseg.adapt.evidence import Evidence  # noqa: E402
 from flairseg.adapt.framed import Case, frame_case  # noqa: E402
 from flairseg.adapt.options import ModelTarget, TrainingOptions  # noqa: E402
+from flairseg.adapt.parts import Plan, RunKey  # noqa: E402
 from flairseg.adapt.record import Harm, Judgement, LeftOut, Training  # noqa: E402
 from flairseg.adapt.reference import case_features  # noqa: E402
 from flairseg.adapt.running import TooFewCasesError, adapt  # noqa: E402
@@ -610,16 +611,18 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_result(site, base, tmp_path
 
 
 def test_one_run_at_a_time_fills_a_folder_and_other_inputs_begin_anew(tmp_path):
-    with Work(tmp_path, {"minutes": 20}) as first:
-        assert first.once("plan", lambda: 1) == 1
+    short, long = (RunKey("cases", "base", 0, minutes, "settings", "0", 3) for minutes in (20, 60))
+    plans = [Plan(steps, 5, 0.1, "CPU") for steps in (100, 200, 300)]
+    with Work(tmp_path, short) as first:
+        assert first.once("plan", Plan, lambda: plans[0]) == plans[0]
         with pytest.raises(RunInProgressError, match=str(os.getpid())):
-            Work(tmp_path, {"minutes": 20})
+            Work(tmp_path, short)
         assert (tmp_path / FOLDER / "plan.json").exists()
-    with Work(tmp_path, {"minutes": 20}) as again:
-        assert again.once("plan", lambda: 2) == 1
+    with Work(tmp_path, short) as again:
+        assert again.once("plan", Plan, lambda: plans[1]) == plans[0]
         assert again.seconds > 0
-    with Work(tmp_path, {"minutes": 60}) as other:
-        assert other.once("plan", lambda: 3) == 3
+    with Work(tmp_path, long) as other:
+        assert other.once("plan", Plan, lambda: plans[2]) == plans[2]
         assert other.seconds == 0
         other.remove()
     assert not (tmp_path / FOLDER).exists()

@@ -16,7 +16,6 @@ from flairseg.adapt.record import (
     ProofRecord,
     ProvenCase,
     Training,
-    training_json,
 )
 from flairseg.adapt.terms import BETTER, NO_DIFFERENCE
 
@@ -72,6 +71,6 @@ def test_files_of_earlier_versions_are_read():
 
 
 def test_the_card_has_trainings_without_the_checks_on_the_way():
-    assert training_json(RECORD.trainings[0], checks=False) == {
+    assert RECORD.trainings[0].to_json(checks=False) == {
         "steps": 60, "best_step": 40, "stopped": "steps", "seconds": 3.0, "device": "CPU",
     }  # fmt: skip

@@ -97,10 +97,10 @@ def test_verdicts_on_this_model_are_read_in_order_of_time(card, tmp_path):
         (tmp_path / "cases" / name / "v001" / "verdict.json").write_text(text)
     found, damaged = drift.reviewed_with(tmp_path / "cases", card)
     assert damaged == 2
-    assert [Path(one["path"]).parent.name for one in found] == ["c", "b", "a"]
-    assert [one["accepted"] for one in found] == [0.0, 1.0, 0.0]
-    assert found[0]["edited"] == pytest.approx(math.log1p(15))
-    assert math.isnan(found[2]["edited"])
+    assert [one.path.parent.name for one in found] == ["c", "b", "a"]
+    assert [one.accepted for one in found] == [0.0, 1.0, 0.0]
+    assert found[0].edited == pytest.approx(math.log1p(15))
+    assert math.isnan(found[2].edited)
     with pytest.raises(drift.TooFewForDriftError, match=r"3 cases .* Verdicts that cannot be read: 2\."):
         drift.watch(tmp_path / "cases", card.path.parent)
     with pytest.raises(InputNotFoundError, match="no folder of cases"):

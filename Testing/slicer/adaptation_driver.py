@@ -18,18 +18,14 @@ from Testing.harness.interaction import click, wait_until
 #: The model that is adapted.
 BASE = "tiny2d-v1.0"
 ROOT = Path(__file__).resolve().parents[2]
-#: As in Testing/core/test_adapt.py, fewer steps: the tiny base's last layer learns in a few large ones.
-FAST = {
-    "steps": 40, "site": 4, "replay": 0, "crop": [64, 64], "first_share": 1.0, "first_rate": 0.05, "average": 0.9,
-    "check_every": 10, "patience": 9, "altered": 0.0,
-}  # fmt: skip
-#: What the tiny base knows, and must not forget, in place of phantoms: the same heads with bright lesions.
+#: What the tiny base knows, and must not forget, in place of phantoms: the same heads with bright lesions. Settings as
+#: in Testing/core/test_adapt.py, fewer steps: the tiny base's last layer learns in a few large ones.
 KNOWN = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 if "flairseg.worker" in sys.orig_argv:
     from types import SimpleNamespace
-    from flairseg.adapt import harm, record
+    from flairseg.adapt import harm, options, record
     from flairseg.adapt.framed import Case, frame_case
     from Testing.core.site_cases import site_head
     def painted(seed, *unused):
@@ -37,6 +33,11 @@ if "flairseg.worker" in sys.orig_argv:
     def slices(config):
         framed = frame_case(Case("head", *site_head(200)), config)
         return framed.prepared.slices, framed.labels
+    def options_of_tests(*arguments, usual=options.TrainingOptions, **named):
+        from flairseg.adapt.tuning import Settings
+        settings = Settings(40, 4, 0, (64, 64), 1.0, 0.05, average=0.9, check_every=10, patience=9, altered=0.0)
+        return usual(*arguments, settings=settings, **named)
+    options.TrainingOptions = options_of_tests
     record.LARGEST_LOSS, harm.make_phantom, harm.check_slices = 0.06, painted, slices
 """
 

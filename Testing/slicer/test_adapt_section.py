@@ -18,7 +18,7 @@ from flairseg.models.switch import FILE
 
 from Testing.core.tiny import make_model
 from Testing.harness.interaction import click, wait_until
-from Testing.slicer.adaptation_driver import BASE, FAST, cells, opened, prepare_site, write_outcome, write_verdict
+from Testing.slicer.adaptation_driver import BASE, cells, opened, prepare_site, write_outcome, write_verdict
 from Testing.slicer.helpers import labels_of
 from Testing.slicer.panel_driver import settle, shown
 from Testing.slicer.test_panel_run import RUN_S
@@ -388,7 +388,6 @@ def test_adapt_prove_use_segment_and_roll_back(site, panel, models, slicer):
     before, node = segmented(panel, slicer)
     assert segment_tags.first_tag(node, segment_tags.MODEL) == BASE
     section = opened(panel)
-    section.tuning = FAST
     ui = section.ui
     ui.adaptMinutesSpinBox.setValue(1440)
     assert shown(ui.adaptReadyLabel).startswith("5 cases of 5 patients ready")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import qt
 import slicer
@@ -56,8 +56,6 @@ class AdaptSection(TaskSection):
             _("Adapt the model to your cases, and test the result on patients that it has not seen"),
         )
         self._settings, self._model = preferences, model
-        #: Fields of the fine-tuning's settings that are not as usual.
-        self.tuning: dict[str, Any] | None = None
         self._ready: outcomes.Readiness | None = None
         self._looked_in = ""
         self._outcome: outcomes.Outcome | None = None
@@ -138,7 +136,7 @@ class AdaptSection(TaskSection):
             self._installing(training_packages.ensure)
         output = str(outcomes.next_folder(self._looked_in))
         minutes = self.ui.adaptMinutesSpinBox.value
-        request = AdaptRequest(self._looked_in, output, minutes, self.tuning, self._model.device)
+        request = AdaptRequest(self._looked_in, output, minutes, self._model.device)
         self._began = time.monotonic()
 
         def take() -> Steps:

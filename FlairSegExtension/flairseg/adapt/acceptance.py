@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import FlairSegError, InvalidModelError
 from ..files.atomic import all_or_none
-from ..models.adaptation import card_digest
 from ..models.card import CARD_NAME, ModelCard
 from ..models.store import load_card
-from .cards import write_card
-from .conventions import Convention, held_back
+from .cards import conventions_of, write_accepting
+from .conventions import Convention
 from .outcomes import PAGE, PROOF
-from .record import ProofRecord, accepted
+from .record import ProofRecord
 
 
 class NothingToAcceptError(FlairSegError):
@@ -25,8 +21,7 @@ class NothingToAcceptError(FlairSegError):
 
 def open_conventions(card: ModelCard) -> list[Convention]:
     """What the user has not accepted of an adapted model's cases; none of other models and of earlier versions."""
-    found = [Convention.of(one) for one in card.raw.get("adaptation", {}).get("conventions", [])]
-    return [one for one in found if not one.accepted]
+    return [one for one in conventions_of(card) if not one.accepted]
 
 
 def accept(folder: str | Path, codes: Iterable[str]) -> ModelCard:
@@ -55,40 +50,26 @@ def accept(folder: str | Path, codes: Iterable[str]) -> ModelCard:
     OutputError
         If the folder cannot be written to.
     """
-    folder = Path(folder)
+    folder, stated = Path(folder), set(codes)
     card = load_card(folder)
-    made = card.raw.get("adaptation", {})
-    known = [one["code"] for one in made.get("conventions", [])]
-    for code in codes:
+    known = [one.code for one in conventions_of(card)]
+    for code in sorted(stated):
         if code not in known:
             told = f"it has {', '.join(known)}" if known else "there is nothing to accept"
             raise NothingToAcceptError(f"The cases of {card.id} do not have {code}: {told}.", "Use the model as it is.")
-    raw = copy.deepcopy(dict(card.raw))
-    _accept(raw["adaptation"], set(codes))
     proof = _proof(folder)
     names = [CARD_NAME]
     if proof is not None:
-        proof = proof.accepting(set(codes))
         names += [PROOF, PAGE]
-    data, word = raw["adaptation"]["data"], raw["adaptation"]["verdict"]
-    raw["summary"] = raw["summary"].removesuffix(f": {made['verdict']}.") + f": {word}."
-    raw["adaptation"]["digest"] = card_digest(raw)
     with all_or_none(folder, names, names) as temporary:
-        write_card(raw, temporary)
+        card = write_accepting(card, stated, temporary)
         if proof is not None:
             from .page import write_page
 
+            proof = proof.accepting(stated)
             proof.write(temporary / PROOF)
-            write_page(temporary / PAGE, replace(card, raw=raw), proof, data)
+            write_page(temporary / PAGE, card, proof)
     return load_card(folder)
-
-
-def _accept(made: dict[str, Any], codes: set[str]) -> None:
-    """Mark codes as accepted in the adaptation's part of a card, and set the verdict that then holds."""
-    conventions = accepted([Convention.of(one) for one in made["conventions"]], codes)
-    made["conventions"] = [one.to_dict() for one in conventions]
-    figures = made["by_figures"]
-    made["verdict"], made["reasons"] = held_back(figures["verdict"], figures["reasons"], conventions)
 
 
 def _proof(folder: Path) -> ProofRecord | None:

@@ -40,6 +40,80 @@ CONFIRMED_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
+class KeptVerdict:
+    """What adaptation and drift need of a version's ``verdict.json``.
+
+    Attributes
+    ----------
+    case, verdict : str
+    classes : tuple of str or None
+        Segment ids that were reviewed; None where they are not listed.
+    edited_voxels : int
+    model : str or None
+        sha256 of the model whose result was reviewed, empty where it is not stated; None for a mask drawn by hand.
+    decided_at : str
+        ISO 8601, empty if the verdict has none.
+    hashes : mapping of str to str, or None
+        File -> sha256.
+    """
+
+    case: str
+    verdict: str
+    classes: tuple[str, ...] | None
+    edited_voxels: int
+    model: str | None
+    decided_at: str
+    hashes: Mapping[str, str] | None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> KeptVerdict:
+        """From a file's content.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, AttributeError
+            If it is no verdict.
+        """
+        classes, model, hashes = content.get("classes"), content.get("model"), content.get("hashes")
+        return cls(
+            str(content["case"]),
+            str(content["verdict"]),
+            None if classes is None else tuple(classes),
+            sum(sum(counts.values()) for counts in (content.get("edits") or {}).values()),
+            str(model.get("sha256", "")) if model else None,
+            str((content.get("times") or {}).get("decided_at") or ""),
+            hashes if isinstance(hashes, dict) else None,
+        )
+
+    @classmethod
+    def read(cls, version: Path) -> KeptVerdict:
+        """Read the ``verdict.json`` of a version.
+
+        Raises
+        ------
+        DamagedCaseError
+            If it cannot be read.
+        """
+        try:
+            return cls.from_json(json.loads((version / VERDICT).read_text(encoding="utf-8")))
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedCaseError(f"{VERDICT} cannot be read.", "Restore the file from a backup.") from error
+
+    @property
+    def reviewed(self) -> tuple[int, ...]:
+        """Class values that were reviewed; all where the verdict does not list them.
+
+        Raises
+        ------
+        KeyError
+            If a class is unknown.
+        """
+        if self.classes is None:
+            return tuple(CLASS_BY_VALUE)
+        return tuple(sorted(CLASS_BY_ID[name].value for name in self.classes))
+
+
+@dataclass(frozen=True)
 class ReviewedCase:
     """The newest version of one case usable for training; images are read when needed (:func:`load`).
 
@@ -61,9 +135,6 @@ class ReviewedCase:
         The newest earlier version that was rejected: where its labels differ, the model was wrong.
     decided_at : str
         ISO 8601, empty if the verdict has none.
-    model : str
-        sha256 of the model whose result was reviewed; empty if a human drew the mask.
-    active_seconds : float or None
     stated : bool
         Whether the user stated the patient; else names and appearance decide.
     """
@@ -77,8 +148,6 @@ class ReviewedCase:
     weight: float = 1.0
     rejected: Path | None = None
     decided_at: str = ""
-    model: str = ""
-    active_seconds: float | None = None
     stated: bool = False
 
 
@@ -204,10 +273,8 @@ def load_image(version: Path) -> Volume:
     FlairSegError
         If a file of the version is missing, damaged, or was changed since it was saved.
     """
-    content = read_content(version)
-    if isinstance(content.get("hashes"), dict):
-        for problem in problems_in(version, content):
-            raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Restore the file from a backup.")
+    for problem in problems_in(version, KeptVerdict.read(version).hashes or {}):
+        raise DamagedCaseError(f"A file of a case was altered: {problem}.", "Restore the file from a backup.")
     return footed(check_volume(read_volume(_image(version))))
 
 
@@ -239,13 +306,9 @@ def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedC
     versions = [folder / version_name(n) for n in versions_in(folder)]
     newest = versions[-1]
     try:
-        content = read_content(newest)
-        name, verdict = str(content["case"]), str(content["verdict"])
-        reviewed = _reviewed(content)
-        edits, model = content.get("edits") or {}, content.get("model") or {}
-        by_hand = verdict == ACCEPTED_AFTER_EDITS or not model
-        seconds = content.get("active_seconds")
-        decided_at = str((content.get("times") or {}).get("decided_at") or "")
+        kept = KeptVerdict.read(newest)
+        name, verdict, reviewed = kept.case, kept.verdict, kept.reviewed
+        by_hand = verdict == ACCEPTED_AFTER_EDITS or kept.model is None
         if verdict == REJECTED:
             return LeftOut(number, "rejected", "Its newest version was rejected and not corrected since.")
         if verdict not in (ACCEPTED, ACCEPTED_AFTER_EDITS):
@@ -259,49 +322,23 @@ def _newest(number: int, folder: Path, patients: Mapping[str, str]) -> ReviewedC
             newest,
             verdict,
             reviewed,
-            1.0 if by_hand or any(sum(counts.values()) for counts in edits.values()) else CONFIRMED_WEIGHT,
+            1.0 if by_hand or kept.edited_voxels else CONFIRMED_WEIGHT,
             _rejected_before(versions),
-            decided_at,
-            str(model.get("sha256", "")),
-            None if seconds is None else float(seconds),
+            kept.decided_at,
             bool(patients.get(name)),
         )
-    except (DamagedCaseError, KeyError, TypeError, ValueError, AttributeError):
+    except (DamagedCaseError, KeyError):
         return LeftOut(number, "verdict-damaged", "Its verdict.json cannot be read.")
-
-
-def _reviewed(content: Mapping[str, Any]) -> tuple[int, ...]:
-    """Class values that were reviewed; all where the verdict does not list them."""
-    if content.get("classes") is None:
-        return tuple(CLASS_BY_VALUE)
-    return tuple(sorted(CLASS_BY_ID[name].value for name in content["classes"]))
 
 
 def _rejected_before(versions: list[Path]) -> Path | None:
     for path in reversed(versions[:-1]):
         try:
-            if read_content(path).get("verdict") == REJECTED and (path / LABELS).is_file():
+            if KeptVerdict.read(path).verdict == REJECTED and (path / LABELS).is_file():
                 return path
         except DamagedCaseError:
             continue
     return None
-
-
-def read_content(version: Path) -> dict[str, Any]:
-    """Content of a version's ``verdict.json``; nothing but that it is an object is checked.
-
-    Raises
-    ------
-    DamagedCaseError
-        If it cannot be read.
-    """
-    try:
-        content = json.loads((version / VERDICT).read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise TypeError("no object")
-        return content
-    except (OSError, ValueError, TypeError) as error:
-        raise DamagedCaseError(f"{VERDICT} cannot be read.", "Restore the file from a backup.") from error
 
 
 def _image(version: Path) -> Path:

@@ -80,7 +80,7 @@ class Convention:
         return {**asdict(self), "share": round(self.share, 4), "text": self.text, "statement": self.statement}
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Convention:
+    def from_dict(cls, kept: Mapping[str, Any]) -> Convention:
         """Inverse of :meth:`to_dict`."""
         return cls(kept["code"], kept["share"], kept["patients"], kept["accepted"])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,10 +22,10 @@ from ..progress import CancelToken, ProgressCallback, Reporter
 from ..review.cases import ACCEPTED, REJECTED
 from ..review.version_folder import version_name, versions_in
 from ..segmentation.pipeline import segment
-from .cases import load_image, read_content
+from .cases import KeptVerdict, load_image
 from .charts import BOTH, HIGH, HORIZON, LOW, Chart, chart, chart_of, false_alarm_rate, limit_for
 from .framed import quantise
-from .reference import FEATURES, case_features
+from .reference import FEATURES, Reference, case_features
 
 #: Cases with the model from which the baseline is taken, and the least that there must be after them.
 BASELINE, FEWEST_AFTER = 15, 1
@@ -36,8 +35,28 @@ CHARTS: dict[str, tuple[str, int]] = {
     "edited": ("logarithm of 1 + edited voxels", HIGH),
     **{name: (what, LOW if name == "confidence" else BOTH) for name, what in FEATURES.items()},
 }
-#: Of these the adaptation's own cases are the baseline, where the card has them.
-_OF_CARD = tuple(FEATURES)
+
+
+@dataclass(frozen=True)
+class FirstVerdict:
+    """The first verdict on a case with a model.
+
+    Attributes
+    ----------
+    path : Path
+        Of the version.
+    when : str
+        ISO 8601, or empty.
+    accepted : float
+        1 if the result was accepted without edits, else 0.
+    edited : float
+        Logarithm of 1 + edited voxels; NaN if the result was rejected.
+    """
+
+    path: Path
+    when: str
+    accepted: float
+    edited: float
 
 
 class TooFewForDriftError(FlairSegError):
@@ -119,12 +138,15 @@ def watch(
             "Review more cases with this model first.",
             code="too-few-for-drift",
         )
-    figures: dict[str, list[float]] = {name: [one[name] for one in events] for name in ("accepted", "edited")}
+    figures: dict[str, list[float]] = {
+        "accepted": [one.accepted for one in events],
+        "edited": [one.edited for one in events],
+    }
     measured: list[dict[str, float]] = []
     if images:
         with reporter.stage("measure", 0.1, 1.0):
             for n, one in enumerate(events):
-                measured.append(_measured(one["path"], card))
+                measured.append(_measured(one.path, card))
                 reporter.update((n + 1) / len(events))
             figures |= {name: [one.get(name, float("nan")) for one in measured] for name in FEATURES}
     return replace(charted(figures, card), unread=sum(not one for one in measured), damaged=damaged)
@@ -141,27 +163,26 @@ def charted(figures: Mapping[str, Sequence[float]], card: ModelCard) -> Drift:
     """
     sides = tuple(CHARTS[name][1] for name in figures)
     limit = limit_for(BASELINE, sides)
-    known: dict[str, Any] = (card.raw.get("adaptation") or {}).get("reference", {})
-    from_card = known.get("cases", 0) >= BASELINE
+    reference = Reference.of_card(card)
+    known = reference.figures if reference is not None and reference.cases >= BASELINE else {}
     charts = []
     for name, values in figures.items():
         before, after = values[:BASELINE], values[BASELINE:]
-        if from_card and name in _OF_CARD:
-            reference = known["figures"][name]
-            charts.append(chart_of(name, reference["mean"], reference["sd"], after, limit, CHARTS[name][1]))
+        if name in known:
+            charts.append(chart_of(name, known[name].mean, known[name].sd, after, limit, CHARTS[name][1]))
         else:
             charts.append(chart(name, before, after, limit, CHARTS[name][1]))
     watched = len(next(iter(figures.values()))) - BASELINE
-    return Drift(card.id, BASELINE, watched, charts, limit, false_alarm_rate(limit, BASELINE, sides), from_card)
+    return Drift(card.id, BASELINE, watched, charts, limit, false_alarm_rate(limit, BASELINE, sides), bool(known))
 
 
-def reviewed_with(folder: str | Path, card: ModelCard) -> tuple[list[dict[str, Any]], int]:
+def reviewed_with(folder: str | Path, card: ModelCard) -> tuple[list[FirstVerdict], int]:
     """First verdict on each case that names the model, in order of time, and how many verdicts cannot be read.
 
     Returns
     -------
     tuple
-        Of each case ``path``, ``when``, ``accepted`` (0, 1), ``edited``; number of damaged versions.
+        The verdicts, and the number of damaged versions.
 
     Raises
     ------
@@ -171,36 +192,25 @@ def reviewed_with(folder: str | Path, card: ModelCard) -> tuple[list[dict[str, A
     folder = Path(folder)
     if not folder.is_dir():
         raise InputNotFoundError(f"There is no folder of cases {folder}.", "Check the path.")
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, FirstVerdict] = {}
     damaged = 0
     for place in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         for path in (place / version_name(number) for number in versions_in(place)):
             try:
-                event = _event(path, card)
-            except (FlairSegError, KeyError, TypeError, ValueError, AttributeError):
+                kept = KeptVerdict.read(path)
+            except FlairSegError:
                 damaged += 1
                 continue
             # One of another model, or a mask drawn by hand, says nothing of this one.
-            if event is not None:
-                first.setdefault(event.pop("case"), event)
-    return sorted(first.values(), key=lambda one: (one["when"], str(one["path"]))), damaged
+            if kept.model == card.sha256:
+                first.setdefault(kept.case, _first(path, kept))
+    return sorted(first.values(), key=lambda one: (one.when, str(one.path))), damaged
 
 
-def _event(path: Path, card: ModelCard) -> dict[str, Any] | None:
-    """The verdict of a version on the model's result; None if it is of another one."""
-    content = read_content(path)
-    case, verdict = str(content["case"]), content["verdict"]
-    if (content.get("model") or {}).get("sha256") != card.sha256:
-        return None
-    voxels = sum(sum(counts.values()) for counts in (content.get("edits") or {}).values())
-    return {
-        "case": case,
-        "path": path,
-        "when": str((content.get("times") or {}).get("decided_at") or ""),
-        "accepted": float(verdict == ACCEPTED and voxels == 0),
-        # The edits that a rejected result would have needed are unknown.
-        "edited": float(np.log1p(voxels)) if verdict != REJECTED else float("nan"),
-    }
+def _first(path: Path, kept: KeptVerdict) -> FirstVerdict:
+    # The edits that a rejected result would have needed are unknown.
+    edited = float(np.log1p(kept.edited_voxels)) if kept.verdict != REJECTED else float("nan")
+    return FirstVerdict(path, kept.decided_at, float(kept.verdict == ACCEPTED and kept.edited_voxels == 0), edited)
 
 
 def _measured(version: Path, card: ModelCard) -> dict[str, float]:

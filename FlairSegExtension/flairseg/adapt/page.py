@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
 
 from ..models.card import ModelCard
 from ..reporting.drawing import Figure, canvas, finished, style
 from ..reporting.layout import KeyFigure, Section, Table, cells
 from ..reporting.page import TEMPLATES, render_page
 from ..reporting.wording import counted
+from .cards import CaseCounts
 from .record import LARGEST_LOSS, Comparison, Limit, ProofRecord
 from .terms import BETTER, FIGURES, WORSE
 
@@ -21,7 +20,7 @@ _NEXT = {
 }
 
 
-def write_page(path: Path, card: ModelCard, proof: ProofRecord, counts: Mapping[str, Any]) -> None:
+def write_page(path: Path, card: ModelCard, proof: ProofRecord) -> None:
     """Write the page.
 
     Parameters
@@ -30,10 +29,8 @@ def write_page(path: Path, card: ModelCard, proof: ProofRecord, counts: Mapping[
     card : ModelCard
         Of the adapted model.
     proof : ProofRecord
-    counts : mapping
-        Description of the cases.
     """
-    made = card.raw["adaptation"]
+    made, counts = card.raw["adaptation"], CaseCounts.of_card(card)
     word = proof.judgement.verdict
     context = {
         "kind": "Local adaptation of a FlairSeg model",
@@ -42,7 +39,7 @@ def write_page(path: Path, card: ModelCard, proof: ProofRecord, counts: Mapping[
         "facts": [
             ("Model", f"{card.id}, sha256 {card.sha256[:16]}"),
             ("Adapted from", f"{made['parent']['id']}, sha256 {made['parent']['sha256'][:16]}"),
-            ("Learnt from", f"{counted(counts['cases'], 'case')} of {counted(counts['patients'], 'patient')}"),
+            ("Learnt from", f"{counted(counts.cases, 'case')} of {counted(counts.patients, 'patient')}"),
             ("Seed, minutes", f"{made['seed']}, {made['minutes']}"),
         ],
         "key": [_key(one) for one in proof.comparisons if one.key in ("lesion_dice", "lesion_f1", "edit_voxels")],
@@ -53,7 +50,7 @@ def write_page(path: Path, card: ModelCard, proof: ProofRecord, counts: Mapping[
             _harm_section(proof),
             _case_section(proof),
             _data_section(proof, counts),
-            _training_section(proof, made),
+            _training_section(proof, card),
         ],
     }
     path.write_text(render_page("page.html.j2", TEMPLATES, context), encoding="utf-8")
@@ -152,19 +149,20 @@ def _case_section(proof: ProofRecord) -> Section:
                    (Table("Results of each case", columns, rows, folded=len(rows) > 12),))  # fmt: skip
 
 
-def _data_section(proof: ProofRecord, counts: Mapping[str, Any]) -> Section:
-    reviewed = ", ".join(f"{name} in {count}" for name, count in counts["reviewed"].items())
+def _data_section(proof: ProofRecord, counts: CaseCounts) -> Section:
+    reviewed = ", ".join(f"{name} in {count}" for name, count in counts.reviewed.items())
     told = (
-        f"{counted(counts['corrected'], 'case')} corrected or drawn by hand, {counts['accepted_unedited']} accepted as "
-        f"they were (these weigh half); {counts['with_rejected_version']} with an earlier version that was rejected.",
-        f"Classes reviewed: {reviewed}. Lesions drawn: {counts['lesion_ml']} ml in all.",
+        f"{counted(counts.corrected, 'case')} corrected or drawn by hand, {counts.accepted_unedited} accepted as "
+        f"they were (these weigh half); {counts.with_rejected_version} with an earlier version that was rejected.",
+        f"Classes reviewed: {reviewed}. Lesions drawn: {counts.lesion_ml} ml in all.",
     )
     rows = tuple(cells(str(one.number), one.code, one.reason) for one in proof.left_out)
     tables = (Table("Cases left out", ("Case", "Code", "Why"), rows, numbers_from=3),) if rows else ()
     return Section("data", "Training cases", told, tables)
 
 
-def _training_section(proof: ProofRecord, made: Mapping[str, Any]) -> Section:
+def _training_section(proof: ProofRecord, card: ModelCard) -> Section:
+    made = card.raw["adaptation"]
     names = [*(f"Fold {n}" for n in range(1, len(proof.trainings))), "All cases"]
     rows = tuple(
         cells(name, str(one.steps), str(one.best_step), one.stopped, f"{one.seconds:.0f}", one.device)

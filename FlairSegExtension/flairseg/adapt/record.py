@@ -122,9 +122,15 @@ class Training:
     device: str = ""
     checks: tuple[tuple[int, float, float], ...] = ()
 
+    def to_json(self, checks: bool = True) -> dict[str, Any]:
+        """As in ``proof.json``; in a card without the checks on the way."""
+        values = asdict(self)
+        values.pop("checks")
+        return values | {"checks": [list(check) for check in self.checks]} if checks else values
+
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Training:
-        """Inverse of :func:`dataclasses.asdict`."""
+        """Inverse of :meth:`to_json`."""
         return cls(**{**kept, "checks": tuple((step, site, replay) for step, site, replay in kept.get("checks", ()))})
 
 
@@ -154,6 +160,20 @@ class Judgement:
 
     verdict: str
     reasons: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in ``proof.json`` and the card."""
+        return {"verdict": self.verdict, "reasons": list(self.reasons)}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Judgement:
+        """Inverse of :meth:`to_json`."""
+        return cls(kept["verdict"], tuple(kept["reasons"]))
+
+    def holding(self, conventions: Sequence[Convention]) -> Judgement:
+        """The judgement that holds: better is held back until all conventions are accepted."""
+        word, reasons = held_back(self.verdict, list(self.reasons), conventions)
+        return Judgement(word, tuple(reasons))
 
 
 @dataclass(frozen=True)
@@ -216,8 +236,7 @@ class ProofRecord:
     @property
     def judgement(self) -> Judgement:
         """The verdict that holds: a better model is held back until its conventions are accepted."""
-        word, reasons = held_back(self.by_figures.verdict, list(self.by_figures.reasons), self.conventions)
-        return Judgement(word, tuple(reasons))
+        return self.by_figures.holding(self.conventions)
 
     def accepting(self, codes: Collection[str]) -> ProofRecord:
         """The record once the user has stated these conventions."""
@@ -225,11 +244,9 @@ class ProofRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Content of ``proof.json``."""
-        judged = self.judgement
         content = {
-            "verdict": judged.verdict,
-            "reasons": list(judged.reasons),
-            "by_figures": {"verdict": self.by_figures.verdict, "reasons": list(self.by_figures.reasons)},
+            **self.judgement.to_json(),
+            "by_figures": self.by_figures.to_json(),
             "conventions": [one.to_dict() for one in self.conventions],
             "comparisons": [_nullable(asdict(one)) for one in self.comparisons],
             "no_harm": [{**_nullable(asdict(one)), "harmed": one.harmed} for one in self.harms],
@@ -238,7 +255,7 @@ class ProofRecord:
                 for one in self.cases
             ],
             "left_out": [asdict(one) for one in self.left_out],
-            "trainings": [training_json(one) for one in self.trainings],
+            "trainings": [one.to_json() for one in self.trainings],
         }
         return content if self.limit is None else content | {"lesion_limit": asdict(self.limit)}
 
@@ -251,11 +268,10 @@ class ProofRecord:
         KeyError, TypeError, ValueError
             If it is no such content, or its verdict is not the one that follows from it.
         """
-        by_figures = kept.get("by_figures", kept)
         limit = kept.get("lesion_limit")
         found = cls(
-            Judgement(by_figures["verdict"], tuple(by_figures["reasons"])),
-            tuple(Convention.of(one) for one in kept.get("conventions", ())),
+            Judgement.from_json(kept.get("by_figures", kept)),
+            tuple(Convention.from_dict(one) for one in kept.get("conventions", ())),
             tuple(Comparison(**{**one, **_undefined(one, ("low", "high"))}) for one in kept["comparisons"]),
             tuple(Harm(one["what"], one["base"], one["adapted"]) for one in kept["no_harm"]),
             tuple(
@@ -289,13 +305,6 @@ class ProofRecord:
 def accepted(conventions: Sequence[Convention], codes: Collection[str]) -> tuple[Convention, ...]:
     """Conventions of which some are now accepted; accepted ones stay so."""
     return tuple(replace(one, accepted=one.accepted or one.code in codes) for one in conventions)
-
-
-def training_json(one: Training, checks: bool = True) -> dict[str, Any]:
-    """A training as JSON values, on request without the checks on the way."""
-    values = asdict(one)
-    values.pop("checks")
-    return values | {"checks": [list(check) for check in one.checks]} if checks else values
 
 
 def _nullable(values: Mapping[str, Any]) -> dict[str, Any]:

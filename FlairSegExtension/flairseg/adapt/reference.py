@@ -6,7 +6,8 @@ Taken of every case at adaptation, kept in the card as mean and standard deviati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..preprocessing.scan_figures import image_features
 from .framed import dequantise
 
 if TYPE_CHECKING:
+    from ..models.card import ModelCard
     from ..segmentation.result import Segmentation
 
 #: Figures of a case -> what they are.
@@ -28,6 +30,44 @@ FEATURES: dict[str, str] = {
     "image_bright": "95th percentile of the brain's normalised intensity",
     "image_texture": "mean absolute difference of neighbouring pixels in the brain, normalised",
 }
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of a figure over cases."""
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Figures of the cases of an adaptation.
+
+    Attributes
+    ----------
+    cases : int
+    figures : mapping of str to Spread
+        Keys of :data:`FEATURES`.
+    """
+
+    cases: int
+    figures: Mapping[str, Spread]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is in a card."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Reference:
+        """Inverse of :meth:`to_json`."""
+        return cls(kept["cases"], {name: Spread(one["mean"], one["sd"]) for name, one in kept["figures"].items()})
+
+    @classmethod
+    def of_card(cls, card: ModelCard) -> Reference | None:
+        """That of an adapted model; None of others, and of earlier versions."""
+        kept = (card.raw.get("adaptation") or {}).get("reference")
+        return cls.from_json(kept) if kept else None
 
 
 def case_features(result: Segmentation, images: np.ndarray, masks: np.ndarray) -> dict[str, float]:
@@ -54,15 +94,11 @@ def case_features(result: Segmentation, images: np.ndarray, masks: np.ndarray) -
     }
 
 
-def reference_of(features: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Mean, standard deviation and count of the figures over cases, for the card."""
-    return {
-        "cases": len(features),
-        "figures": {
-            name: {
-                "mean": round(float(np.mean([one[name] for one in features])), 5),
-                "sd": round(float(np.std([one[name] for one in features], ddof=1)), 5) if len(features) > 1 else 0.0,
-            }
-            for name in FEATURES
-        },
-    }
+def reference_of(features: Sequence[Mapping[str, float]]) -> Reference:
+    """Mean and standard deviation of the figures over cases, for the card."""
+    spreads = {}
+    for name in FEATURES:
+        values = [one[name] for one in features]
+        sd = round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else 0.0
+        spreads[name] = Spread(round(float(np.mean(values)), 5), sd)
+    return Reference(len(features), spreads)

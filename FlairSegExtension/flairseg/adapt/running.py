@@ -10,10 +10,10 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ..reporting.wording import counted
 from ..segmentation.inference import available_cores
 from ..segmentation.pipeline import segment
 from .base import published_base
-from .cards import AdaptationRecord, adapted_card, check_free, free_id, write_card
+from .cards import AdaptationRecord, CaseCounts, check_free, free_id, write_adapted
 from .cases import ReviewedCase, fingerprint, load, read_cases
 from .checks import Examined, against_base, apart, examine, normalised
 from .conventions import (
@@ -39,11 +39,11 @@ from .conventions import (
     of_other_tissue,
     shared_by_most,
 )
-from .json_forms import from_json, to_json
 from .lesion_limit import Judged, at_limits, keeping_all, lesions_in, limits_of
 from .options import ModelTarget, TrainingOptions
 from .outcomes import PAGE, PROOF
 from .page import write_page
+from .parts import BaseCase, FoldCase, Harms, Plan, RunKey
 from .proof import case_figures, compare, folds_of, verdict
 from .record import (
     Comparison,
@@ -55,7 +55,6 @@ from .record import (
     Training,
     by_code,
     told,
-    training_json,
 )
 from .reference import case_features, reference_of
 from .terms import FEWEST_PATIENTS, MOST_CASES
@@ -183,15 +182,7 @@ def adapt(
         left_out += [LeftOut(one.number, "surplus", reason) for one in found[:-MOST_CASES]]
         found = found[-MOST_CASES:]
     settings = training.settings or TuningSettings()
-    key = {
-        "cases": fingerprint(found),
-        "base": card.sha256,
-        "seed": training.seed,
-        "minutes": training.minutes,
-        "settings": repr(settings),
-        "software": __version__,
-        "parts": _PARTS,
-    }
+    key = RunKey(fingerprint(found), card.sha256, training.seed, training.minutes, repr(settings), __version__, _PARTS)
     # Before anything is written: not every model can be trained.
     network = trainable_network(card).eval()
     device = choose_device(training.device)
@@ -230,10 +221,10 @@ class _Run:
         self.began = time.monotonic()
         self.examined: list[Examined] = []
         self.left_out: list[LeftOut] = []
-        self.base_figures: list[dict[str, float]] = []
+        self.base_figures: list[Mapping[str, float]] = []
         self.conventions: list[Convention] = []
-        self.features_at: list[dict[float, dict[str, float]]] = []
-        self.features: list[dict[str, float]] = []
+        self.features_at: list[dict[float, Mapping[str, float]]] = []
+        self.features: list[Mapping[str, float]] = []
 
     # --- cases
 
@@ -251,14 +242,14 @@ class _Run:
             self.case_seconds, differing = [], []
             for n, one in enumerate(kept):
                 began = time.monotonic()
-                answer = self.work.once(f"base-{one.case.number}", partial(self._with_base, one))
+                answer = self.work.once(f"base-{one.case.number}", BaseCase, partial(self._with_base, one))
                 self.case_seconds.append(time.monotonic() - began)
-                if "code" in answer:
-                    left_out.append(LeftOut(one.case.number, answer["code"], answer["reason"]))
+                if answer.code:
+                    left_out.append(LeftOut(one.case.number, answer.code, answer.reason))
                 else:
                     self.examined.append(one)
-                    self.base_figures.append(from_json(answer["figures"]))
-                    differing.append(answer["differs"])
+                    self.base_figures.append(answer.figures)
+                    differing.append(answer.differs)
                 self.reporter.update((n + 1) / max(1, len(kept)))
         self.left_out = sorted(left_out, key=lambda one: one.number)
         self.patients = [one.case.patient for one in self.examined]
@@ -274,19 +265,16 @@ class _Run:
         self.conventions = shared_by_most(differing, self.patients, self.accepted)
         self.conventions += displaced_alike(shifts, self.patients, self.accepted)
 
-    def _with_base(self, one: Examined) -> dict[str, Any]:
+    def _with_base(self, one: Examined) -> BaseCase:
         loaded = load(one.case)
         result = segment(loaded.volume, self.card, self.wanted, cancel=self._cancelled)
         voxel_ml = loaded.volume.geometry.voxel_volume_ml
         doubt = against_base(one, result.labels, loaded.labels, voxel_ml)
         if doubt is not None:
-            return {"code": doubt.code, "reason": doubt.reason}
+            return BaseCase(code=doubt.code, reason=doubt.reason)
         figures = case_figures(result.labels, loaded.labels, one.case.reviewed, voxel_ml)
-        return {
-            "figures": to_json(figures),
-            "differs": differences(result.labels, loaded.labels, one.case.reviewed)
-            | of_other_tissue(normalised(one), one.labels, one.case.reviewed),
-        }
+        differs = differences(result.labels, loaded.labels, one.case.reviewed)
+        return BaseCase(figures, differs | of_other_tissue(normalised(one), one.labels, one.case.reviewed))
 
     def _cancelled(self) -> bool:
         """Cancel token for other parts: they stop when this run is cancelled."""
@@ -303,8 +291,8 @@ class _Run:
         # As many as the user or a queue allows: waiting threads of OpenMP cost what others could use.
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or available_cores()))
         try:
-            plan = self.work.once("plan", self._plan)
-            folds = folds_of(self.patients, self.seed, plan["folds"])
+            plan = self.work.once("plan", Plan, self._plan)
+            folds = folds_of(self.patients, self.seed, plan.folds)
             judged, trainings = self._folds(folds, plan)
             with self.reporter.stage("train", 0.8, 0.92):
                 last = self._trained("all", [], plan)
@@ -323,15 +311,15 @@ class _Run:
         self.features = [one[limit.value] for one in self.features_at]
         comparisons = compare(self.base_figures, adapted, self.patients, self.seed)
         with self.reporter.stage("no-harm", 0.92, 0.98):
-            harms = [Harm(**one) for one in self.work.once("harm", partial(self._harms, limit))]
+            harms = self.work.once("harm", Harms, partial(self._harms, limit)).found
             proof = ProofRecord(
-                verdict(comparisons, harms, last), tuple(self.conventions), tuple(comparisons), tuple(harms),
+                verdict(comparisons, harms, last), tuple(self.conventions), tuple(comparisons), harms,
                 tuple(cases), tuple(self.left_out), tuple(trainings), limit,
             )  # fmt: skip
         with self.reporter.stage("write", 0.98, 1.0):
             return self._write(model_id, proof, limit)
 
-    def _plan(self) -> dict[str, Any]:
+    def _plan(self) -> Plan:
         """Steps and folds that fit the time, from the speed of a few steps on these cases."""
         step = self.trainer.step_seconds(self.examined)
         spent = time.monotonic() - self.began
@@ -352,11 +340,11 @@ class _Run:
                 code="adaptation-time-too-short",
                 minutes=round(need / _PLANNED + 1),
             )
-        return {"steps": wanted, "folds": folds, "step_seconds": step, "device": self.trainer.device.name}
+        return Plan(wanted, folds, step, self.trainer.device.name)
 
-    def _folds(self, folds: list[list[str]], plan: dict[str, Any]) -> tuple[Judged, list[Training]]:
+    def _folds(self, folds: list[list[str]], plan: Plan) -> tuple[Judged, list[Training]]:
         """Results of each case by the model that never saw its patient, and the trainings."""
-        kept: dict[int, dict[str, Any]] = {}
+        kept: dict[int, FoldCase] = {}
         trainings = []
         for n, away in enumerate(folds):
             start, stop = (0.25 + 0.55 * (n + share) / len(folds) for share in (0, 1))
@@ -365,15 +353,16 @@ class _Run:
                 trainings.append(self._trained(name, away, plan))
                 for m, one in enumerate(self.examined):
                     if one.case.patient in away:
-                        kept[m] = self.work.once(f"{name}-case-{one.case.number}", partial(self._tested, one, name))
+                        part = f"{name}-case-{one.case.number}"
+                        kept[m] = self.work.once(part, FoldCase, partial(self._tested, one, name))
                         self.reporter.update(1.0)
         limits = limits_of(self.card)
         own = [kept[m] for m in range(len(self.examined))]
-        figures = [dict(zip(limits, map(from_json, one["figures"]), strict=True)) for one in own]
-        self.features_at = [dict(zip(limits, one["features"], strict=True)) for one in own]
-        return Judged(limits, figures, [one["lesions"] for one in own], self.patients), trainings
+        figures = [dict(zip(limits, one.figures, strict=True)) for one in own]
+        self.features_at = [dict(zip(limits, one.features, strict=True)) for one in own]
+        return Judged(limits, figures, [one.lesions for one in own], self.patients), trainings
 
-    def _tested(self, one: Examined, name: str) -> dict[str, Any]:
+    def _tested(self, one: Examined, name: str) -> FoldCase:
         """A case by the model of a fold: figures and features at each limit, and the lesions that no limit dropped."""
         loaded = load(one.case)
         card = keeping_all(load_card(self.work.folder / name))
@@ -381,37 +370,36 @@ class _Run:
         voxel_ml = loaded.volume.geometry.voxel_volume_ml
         figures, features = [], []
         for at in at_limits(result, limits_of(self.card)):
-            figures.append(to_json(case_figures(at.labels, loaded.labels, one.case.reviewed, voxel_ml)))
+            figures.append(case_figures(at.labels, loaded.labels, one.case.reviewed, voxel_ml))
             features.append(case_features(at, one.images, one.masks))
-        return {"figures": figures, "features": features, "lesions": lesions_in(result.labels)}
+        return FoldCase(figures, features, lesions_in(result.labels))
 
-    def _trained(self, name: str, away: list[str], plan: dict[str, Any]) -> Training:
+    def _trained(self, name: str, away: list[str], plan: Plan) -> Training:
         """Train without some patients; the model's folder is ``name`` in the work folder."""
         chosen = [one for one in self.examined if one.case.patient not in away]
         folder = self.work.folder / name
-        return Training.from_json(self.work.once(name, lambda: training_json(self.trainer.train(chosen, folder, plan))))
+        return self.work.once(name, Training, lambda: self.trainer.train(chosen, folder, plan))
 
     # --- proof
 
-    def _harms(self, limit: Limit) -> list[dict[str, Any]]:
+    def _harms(self, limit: Limit) -> Harms:
         from .harm import harms
 
         adapted = keeping_all(load_card(self.work.folder / "all"), limit.value)
-        return [asdict(one) for one in harms(self.card, adapted, self.reporter)]
+        return Harms(tuple(harms(self.card, adapted, self.reporter)))
 
     def _write(self, model_id: str, proof: ProofRecord, limit: Limit) -> Adapted:
         # Of a run that was stopped: the parts that it completed, and what the rest took.
         minutes = (time.monotonic() - self.began + self.work.seconds) / 60
-        counts = self._counts()
         with all_or_none(self.output, [CARD_NAME, MODEL, PAGE, PROOF], [CARD_NAME, MODEL, PAGE, PROOF]) as temporary:
             # Copied: if page or card cannot be written, the next run resumes from here.
             shutil.copyfile(self.work.folder / "all" / MODEL, temporary / MODEL)
             scope = learnt_scope((one.plane for one in self.examined), [one.figures for one in self.examined])
-            record = AdaptationRecord(proof, counts, self.seed, minutes, reference_of(self.features), scope, limit)
-            raw = adapted_card(self.card, model_id, temporary / MODEL, record)
-            write_card(raw, temporary)
-            card = load_card(temporary)
-            write_page(temporary / PAGE, card, proof, counts)
+            record = AdaptationRecord(
+                proof, self._counts(), self.seed, minutes, reference_of(self.features), scope, limit
+            )
+            write_adapted(self.card, model_id, temporary / MODEL, record)
+            write_page(temporary / PAGE, load_card(temporary), proof)
             proof.write(temporary / PROOF)
         self.work.remove()
         card = load_card(self.output)
@@ -422,17 +410,16 @@ class _Run:
             stated.count(False) if any(stated) else 0,
         )  # fmt: skip
 
-    def _counts(self) -> dict[str, Any]:
-        """Summary of the cases, in counts."""
+    def _counts(self) -> CaseCounts:
         cases = [one.case for one in self.examined]
         reviewed = {CLASS_BY_VALUE[v].id: sum(v in c.reviewed for c in cases) for v in CLASS_BY_VALUE}
-        return {
-            "cases": len(cases),
-            "patients": len(set(self.patients)),
-            "accepted_unedited": sum(c.weight < 1 for c in cases),
-            "corrected": sum(c.weight >= 1 for c in cases),
-            "with_rejected_version": sum(c.rejected is not None for c in cases),
-            "reviewed": reviewed,
-            "lesion_ml": round(float(sum(one.volume_ml[LESION] for one in self.examined)), 1),
-            "left_out": by_code(self.left_out),
-        }
+        return CaseCounts(
+            len(cases),
+            len(set(self.patients)),
+            accepted_unedited=sum(c.weight < 1 for c in cases),
+            corrected=sum(c.weight >= 1 for c in cases),
+            with_rejected_version=sum(c.rejected is not None for c in cases),
+            reviewed=reviewed,
+            lesion_ml=round(float(sum(one.volume_ml[LESION] for one in self.examined)), 1),
+            left_out=by_code(self.left_out),
+        )

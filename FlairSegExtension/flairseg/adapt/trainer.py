@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,11 @@ import torch
 from ..models.card import ModelCard
 from ..progress import Reporter
 from .banks import Bank
-from .cards import adapted_card, write_card
+from .cards import write_adapted
 from .checks import Examined
 from .device import TrainingDevice, on_cpu
 from .partial import training_labels
+from .parts import Plan
 from .record import Training
 from .replay import replay_bank
 from .tuning import Control, Settings, Tuned, tune
@@ -60,29 +60,28 @@ class Trainer:
         # The first steps also load what PyTorch loads late; a check costs about as much as a few steps.
         return float(np.median(np.diff(ticks)))
 
-    def train(self, examined: Sequence[Examined], target: Path, plan: dict[str, Any]) -> Training:
+    def train(self, examined: Sequence[Examined], target: Path, plan: Plan) -> Training:
         """Train, and write weights and a card into a folder.
 
         Parameters
         ----------
         examined : sequence of Examined
         target : Path
-        plan : dict
-            ``steps``, and ``step_seconds`` on ``device``, by which a training is cut short.
+        plan : Plan
+            By its ``step_seconds`` a training on the same device is cut short.
 
         Returns
         -------
         Training
         """
-        steps = plan["steps"]
-        share = 3 * steps * plan["step_seconds"] * OVERHEAD + 30
+        share = 3 * plan.steps * plan.step_seconds * OVERHEAD + 30
         # The speed of another device says nothing of this one.
-        deadline = time.monotonic() + share if plan["device"] == self.device.name else math.inf
+        deadline = time.monotonic() + share if plan.device == self.device.name else math.inf
         control = Control(lambda done: self.reporter.update(0.9 * done), deadline)
-        made = self.tuned(site_bank(examined), replace(self.settings, steps=steps), control)
+        made = self.tuned(site_bank(examined), replace(self.settings, steps=plan.steps), control)
         target.mkdir(exist_ok=True)
         write_weights(self.card.path, weights_of(made.network), target / MODEL)
-        write_card(adapted_card(self.card, "fold-v0.0", target / MODEL), target)
+        write_adapted(self.card, "fold-v0.0", target / MODEL)
         checks = tuple((step, round(site, 4), round(replay, 4)) for step, site, replay in made.checks)
         return Training(made.steps, made.best_step, made.stopped, round(made.seconds, 1), self.device.name, checks)
 

@@ -10,11 +10,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ..cohort.lock import RunLock
 from ..files.atomic import output_error
+from .parts import RunKey
 
 #: Folder for unfinished work, within the output folder; begins like other temporary folders of FlairSeg.
 FOLDER = ".flairseg-adapt"
@@ -25,6 +27,20 @@ MODEL = "model.onnx"
 OVERHEAD = 1.35
 
 
+_Part = TypeVar("_Part", bound="Part")
+
+
+class Part(Protocol):
+    """A finished part and its JSON."""
+
+    def to_json(self) -> Any:
+        """As it is kept."""
+
+    @classmethod
+    def from_json(cls: type[_Part], kept: Any) -> _Part:
+        """Inverse of :meth:`to_json`."""
+
+
 class Work:
     """Finished parts of one run: JSON files, written whole or not at all.
 
@@ -32,8 +48,7 @@ class Work:
     ----------
     output : Path
         Output folder of the run.
-    key : dict
-        Inputs of the run; work begun for other inputs is discarded.
+    key : RunKey
 
     Attributes
     ----------
@@ -50,13 +65,13 @@ class Work:
         If the folder cannot be written to.
     """
 
-    def __init__(self, output: Path, key: dict[str, Any]) -> None:
+    def __init__(self, output: Path, key: RunKey) -> None:
         self.output, self.folder, self.seconds = output, output / FOLDER, 0.0
         self._lock = RunLock(self.folder / _LOCK)
         try:
-            if self._read(_KEY) != key:
+            if self._read(_KEY) != asdict(key):
                 self._discard()
-                self._write(_KEY, key)
+                self._write(_KEY, asdict(key))
         except OSError as error:
             self.close()
             raise output_error(output, error) from error
@@ -67,16 +82,16 @@ class Work:
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of ``make`` (JSON values), made once and kept under ``name``."""
+    def once(self, name: str, kind: type[_Part], make: Callable[[], _Part]) -> _Part:
+        """The result of ``make``, made once and kept under ``name``."""
         kept = self._read(f"{name}.json")
         if kept is not None:
             self.seconds += kept["seconds"]
-            return kept["made"]
+            return kind.from_json(kept["made"])
         began = time.monotonic()
         made = make()
         try:
-            self._write(f"{name}.json", {"made": made, "seconds": time.monotonic() - began})
+            self._write(f"{name}.json", {"made": made.to_json(), "seconds": time.monotonic() - began})
         except OSError as error:
             raise output_error(self.folder, error) from error
         return made

@@ -186,7 +186,7 @@ def read_review(path: Path | None, files: CaseFiles) -> tuple[Review, dict[str, 
     )
     hashes = mapping(content.get("hashes"))
     if files.version is not None and path.parent.absolute() == files.version.absolute():
-        doubts = ("changed",) if problems_in(files.version, {"hashes": hashes}) else ()
+        doubts = ("changed",) if problems_in(files.version, hashes) else ()
     elif hashes.get(LABELS) == file_sha256(files.labels):
         doubts = ()
     else:

@@ -211,7 +211,7 @@ class CaseArchive:
         """
         path = self.path(case, version)
         content = read_verdict(path)
-        for problem in problems_in(path, content):
+        for problem in problems_in(path, content["hashes"]):
             raise DamagedCaseError(f"{path.name} of {case}: {problem}.", "Restore the file from a backup.")
         flair = read_image(flair_file(path))
         try:
@@ -261,7 +261,7 @@ class CaseArchive:
         """Describe faults of a version's files: which are missing, which were changed; empty if none."""
         path = self.path(case, version)
         try:
-            return problems_in(path, read_verdict(path))
+            return problems_in(path, read_verdict(path)["hashes"])
         except DamagedCaseError as error:
             return [error.message]
 

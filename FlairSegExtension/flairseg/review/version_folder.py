@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,10 @@ def read_verdict(version: Path) -> dict[str, Any]:
         ) from error
 
 
-def problems_in(version: Path, content: dict[str, Any]) -> list[str]:
+def problems_in(version: Path, hashes: Mapping[str, str]) -> list[str]:
     """Files that are missing or no longer have the sha256 that ``verdict.json`` holds, as sentences."""
     found = []
-    for name, expected in content["hashes"].items():
+    for name, expected in hashes.items():
         try:
             path = flair_file(version) if name == FLAIR else version / name
             if file_sha256(path) != expected:

@@ -149,11 +149,9 @@ def _adapt(
     from ..adapt.cases import read_cases
     from ..adapt.options import ModelTarget, TrainingOptions
     from ..adapt.running import adapt
-    from ..adapt.tuning import Settings
 
     names = {str(one.number): one.name for one in read_cases(request.cases)[0]}
-    settings = None if request.settings is None else Settings(**request.settings)
-    training = TrainingOptions(float(request.minutes), settings=settings, device=request.device)
+    training = TrainingOptions(float(request.minutes), device=request.device)
     adapt(request.cases, ModelTarget(request.output), training=training, progress=progress, cancel=cancel)
     return tasks.AdaptAnswer(request.output, names)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -221,8 +220,6 @@ class AdaptRequest:
         Folders.
     minutes : float
         That it may take.
-    settings : dict, optional
-        Fields of :class:`flairseg.adapt.tuning.Settings` that differ from the defaults.
     device : str
         As of :class:`flairseg.adapt.options.TrainingOptions`.
     """
@@ -230,7 +227,6 @@ class AdaptRequest:
     cases: str
     output: str
     minutes: float
-    settings: Mapping[str, Any] | None = None
     device: str = "auto"
 
 
