@@ -33,6 +33,7 @@ from flairseg.longitudinal.studies import Study, StudyInput, load_study
 from flairseg.longitudinal.writing import ENDINGS, followup_csv, followup_files
 from flairseg.progress import CancelToken
 from flairseg.segmentation.postprocessing import lesion_components
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from Testing.core.change_heads import LEFT_HANDED, scan, turned
@@ -149,6 +150,30 @@ def test_what_the_images_do_not_support_is_no_change(pair):
     assert result.counts["new"] == result.counts["resolved"] == 0
     notes = {lesion.judgement.note for lesion in result.lesions}
     assert "the subtraction does not support a change" in notes
+
+
+@pytest.mark.parametrize("drawn", ["nothing", "wider"])
+def test_volumes_that_differ_in_stable_lesions_are_told(drawn):
+    """One head, masks of two readers: 100 % or 80 % between the volumes, every lesion stable, and not a word."""
+    (first, labels), (last, truth) = (scan(lesions=FIRST, name=f"s{n}", seed=n) for n in (0, 1))
+    lesion = ndimage.binary_dilation(truth == 3, np.ones((1, 3, 3))) & (truth == 0) | (truth == 3)
+    other = np.where(lesion if drawn == "wider" else truth == 3, 3 if drawn == "wider" else 0, truth)
+    result = follow([StudyInput(first, labels), StudyInput(last, other.astype(np.uint8))])
+    assert result.counts["stable"] == len(result.lesions) == 6
+    (doubt,) = (w for w in result.warnings if getattr(w, "code", "") == "stable-lesions-differ")
+    volumes = [float((m == 3).sum() * first.voxel_mm3 / 1000) for m in (labels, other)]
+    assert [doubt.fields["first_ml"], doubt.fields["last_ml"]] == pytest.approx(volumes, abs=1e-3)
+    assert doubt.fields["stable_ml"] == pytest.approx(volumes[1] - volumes[0], abs=1e-3)
+    assert f"{volumes[0]:.2f} ml in the first and {volumes[1]:.2f} ml" in doubt
+    assert {"code": doubt.code, "message": str(doubt), **doubt.fields} in result.summary()["warnings"]
+
+
+def test_volumes_that_agree_or_that_called_changes_explain_are_not_remarked_on(followed):
+    assert "stable-lesions-differ" not in [getattr(w, "code", "") for w in followed.warnings]
+    volumes = [sum(lesion.track.volumes_mm3[n] for lesion in followed.lesions) for n in (0, 1)]
+    assert volumes[1] > 1.5 * volumes[0], "the difference is large, and called"
+    same = follow([StudyInput(*scan(lesions=FIRST, name=f"s{n}", seed=n)) for n in (0, 1)])
+    assert not same.warnings
 
 
 def test_what_lights_up_off_the_brain_tissue_is_no_new_lesion(pair):

@@ -69,7 +69,7 @@ def test_a_lesion_2_mm_from_the_ventricle_touches_it(gap, region):
 
 def test_a_lesion_that_the_table_gives_3_mm_counts():
     labels = np.zeros((5, 5, 6), np.uint8)
-    labels[2, 2, 1:5] = LESION
+    labels[2, 2, 1:4] = LESION
     for turn in TURNS:
         (row,) = lesion_table(labels, stored(turn, 1, 1, 1))
         assert row.as_dict()["diameter_mm"] == 3.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flairseg.anatomy.dissemination import SMALLEST_MM, large_enough
 from flairseg.anatomy.lesion_table import split_count
 from flairseg.anatomy.regions import (
     DEEP_WHITE_MATTER,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from flairseg.lesions.components import Lesion
 
     from ..measurement import Measurement
-
-#: Lesions are counted from this length on (MAGNIMS: Filippi et al., Brain 2019, doi:10.1093/brain/awz144), mm.
-LEAST_LESION_MM = 3.0
 
 
 def region_names() -> dict[str, str]:
@@ -139,13 +137,13 @@ def finding(lesion: Lesion, row: LesionRow | None, located: bool) -> str:
 
 def _length(row: LesionRow) -> str:
     """Largest diameter, beside the length from which a lesion is counted."""
-    text = _("{mm:.1f} mm long").format(mm=row.diameter_mm) if row.diameter_mm > 0 else _("a single voxel")
+    text = _("{mm:.1f} mm long").format(mm=row.diameter_mm)
     if row.parts > 1:
         text += _(" ({parts} lesions when split)").format(parts=row.parts)
     if row.value == LESION:
-        over = row.diameter_mm >= LEAST_LESION_MM
+        over = large_enough(row.diameter_mm)
         limit = _(": over the limit of {mm:.0f} mm") if over else _(": under the limit of {mm:.0f} mm")
-        text += limit.format(mm=LEAST_LESION_MM)
+        text += limit.format(mm=SMALLEST_MM)
     return text
 
 

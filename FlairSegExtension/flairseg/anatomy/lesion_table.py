@@ -1,8 +1,8 @@
 """The lesion table: measurements, region and parts of every lesion; the load by region.
 
-Geometry comes from :mod:`flairseg.lesions`; this module adds diameter, parts and region. Figures are those of
-SimpleITK's label statistics. Fast enough to be made anew after each stroke of a reader's brush: regions are found once
-(:func:`flairseg.anatomy.find_regions`), everything else here.
+Geometry comes from :mod:`flairseg.lesions`; this module adds diameter, parts and region. Volumes and probabilities are
+those of SimpleITK's label statistics. Fast enough to be made anew after each stroke of a reader's brush: regions are
+found once (:func:`flairseg.anatomy.find_regions`), everything else here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..files.csv_tables import csv_text
 from ..image.geometry import ROUNDING_MM, spacing_of, triple, voxel_volume_of
+from ..image.slice_stack import thick_axis
 from ..labels import CLASS_BY_VALUE, LESION
 from ..lesions.components import SMALLEST_LESION_MM3, Lesion, LesionMap, find_lesions
 from .dissemination import Dissemination, dissemination
@@ -42,8 +43,7 @@ class LesionRow:
         Class: 3 lesion, 2 normal WMH.
     volume_mm3 : float
     diameter_mm : float
-        Largest distance between the centres of two of its voxels, in three dimensions (the Feret diameter of
-        SimpleITK's ``LabelShapeStatisticsImageFilter``); 0 for a single voxel.
+        Largest distance between two points of its surface, in three dimensions, see :func:`lesion_diameter`.
     centre_ras_mm : tuple of float
         Centre of mass, RAS.
     slices : tuple of int
@@ -198,14 +198,29 @@ def _row(lesion: Lesion, lesions: LesionMap, ijk_to_ras: np.ndarray, region: str
 
 
 def lesion_diameter(mask: np.ndarray, ijk_to_ras: np.ndarray) -> float:
-    """Largest distance between the centres of two voxels of a mask (bool; K, J, I), mm; 0 for a single voxel."""
+    """Largest distance between two points of a mask's surface, mm; of a single voxel, its longest side.
+
+    The surface passes through the middles of the outer faces, as in the maximum 3D diameter of the Image Biomarker
+    Standardisation Initiative (PyRadiomics) and, in a slice, in scikit-image's ``feret_diameter_max``. Thick slices
+    (:func:`flairseg.image.slice_stack.thick_axis`) count at their centres: their thickness is not a length of the
+    lesion. SimpleITK's and 3D Slicer's Feret diameter is measured from voxel centre to voxel centre: up to a voxel
+    shorter, and 0 for a single voxel.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (K, J, I)
+    ijk_to_ras : ndarray, shape (4, 4)
+    """
     if not mask.any():
         return 0.0
+    axes = ijk_to_ras[:3, :3][:, ::-1].T
+    thick = thick_axis(spacing_of(ijk_to_ras))
+    faces = [sign * axis / 2 for n, axis in enumerate(axes) if thick is None or n != 2 - thick for sign in (-1, 1)]
     # Of the farthest pair each is an end of its lines along all axes.
     ends = mask.copy()
     for axis in range(3):
         ends &= ~(_shifted(mask, axis, 1) & _shifted(mask, axis, -1))
-    points = np.argwhere(ends) @ ijk_to_ras[:3, :3][:, ::-1].T
+    points = ((np.argwhere(ends) @ axes)[:, None] + np.array(faces)).reshape(-1, 3)
     # A pair is no farther apart than both are from the middle together, and the farthest point has a far partner.
     away = np.linalg.norm(points - (points.max(axis=0) + points.min(axis=0)) / 2, axis=1)
     farthest = int(np.argmax(away))

@@ -98,7 +98,7 @@ def compare_studies(
     lesions = _followed(tracks, judged, len(studies))
     change_map = _paint(lesions, space)
     floor = NoiseFloor(overall.flat_noise, overall.edge_noise)
-    warnings = _warnings(studies, registrations, space)
+    warnings = _warnings(studies, registrations, space) + _load_doubts(lesions)
     tell(1.0)
     return FollowUp(
         tuple(studies), space, images, overall.array, overall.noise, change_map, lesions, _ventricles(studies),
@@ -229,6 +229,26 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         text = "The studies are not in the order of their dates: new and resolved may be reversed."
         out.append(CaseWarning(text, "dates-out-of-order"))
     return list(dict.fromkeys(out))
+
+
+def _load_doubts(lesions: Sequence[FollowedLesion]) -> list[str]:
+    """A remark where the lesion volumes of first and last study differ much, and lesions called stable make it up."""
+    first, last = (sum(lesion.track.presences[n].volume_mm3 for lesion in lesions) for n in (0, -1))
+    stable = [lesion.judgement for lesion in lesions if lesion.state == STABLE]
+    unexplained = sum(judgement.change_mm3 for judgement in stable)
+    within = max(
+        noise.LOAD_SHARE * max(first, last), noise.load_noise_mm3([judgement.noise_mm3 for judgement in stable])
+    )
+    if abs(unexplained) <= within + ROUNDING_MM:
+        return []
+    text = (
+        f"The lesion volumes by the labels are {first / 1000:.2f} ml in the first and {last / 1000:.2f} ml in the last "
+        f"study, and {unexplained / 1000:+.2f} ml of the difference are in lesions that are called stable because the "
+        "images do not show a change of each. Either the labels were drawn differently, or small changes of many "
+        "lesions add up: compare both studies before the volumes are used."
+    )
+    fields = {"first_ml": first, "last_ml": last, "stable_ml": unexplained}
+    return [CaseWarning(text, "stable-lesions-differ", **{k: round(v / 1000, 4) for k, v in fields.items()})]
 
 
 def _same_image(one: Volume, other: Volume) -> bool:

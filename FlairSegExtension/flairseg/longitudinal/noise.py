@@ -32,6 +32,9 @@ VENTRICLE_NOISE_PERCENT = 20.0
 #: For thinner slices: three retests stayed below 4.5; set with care, since three are few.
 VENTRICLE_NOISE_THIN_PERCENT = 5.0
 THICK_MM = 5.0
+#: Share of the larger lesion volume that lesions called stable may have gained or lost together without a remark, if it
+#: is within :func:`load_noise_mm3` or less than this: in 20 retests at most 0.12 (and 0.71 of that noise).
+LOAD_SHARE = 0.2
 #: Factor where the voxels of the scans differ by a quarter or more. Not measured: a quarter more, to be careful.
 OTHER_VOXELS_FACTOR = 1.25
 #: Smallest lesion that is called new or resolved: 10.7 mm3 (source: S5), which is 3 mm across (MAGNIMS: Filippi et al.
@@ -103,6 +106,17 @@ def volume_noise_mm3(volume_mm3: float, voxel_mm3: float) -> float:
     """
     surface = 4 * np.pi * (3 * max(volume_mm3, 0.0) / (4 * np.pi)) ** (2 / 3)
     return float(max(SURFACE_MM * surface, voxel_mm3))
+
+
+def load_noise_mm3(noises_mm3: Sequence[float]) -> float:
+    """Noise of the summed volume of unchanged lesions between two scans, mm3: each strays on its own.
+
+    Parameters
+    ----------
+    noises_mm3 : sequence of float
+        Of the single lesions, from :func:`volume_noise_mm3`.
+    """
+    return float(np.sqrt(np.sum(np.square(noises_mm3))))
 
 
 def ventricle_noise_percent(volumes: Sequence[Volume]) -> float:

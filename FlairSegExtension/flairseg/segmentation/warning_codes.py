@@ -110,6 +110,9 @@ WARNINGS: dict[str, WarningCode] = {
     "slice-thickness-differs": WarningCode("The slices of the studies differ much in thickness."),
     "planes-differ": WarningCode("The studies were sliced in different planes."),
     "labels-of-different-sources": WarningCode("The labels of the studies come from different models or readers."),
+    "stable-lesions-differ": WarningCode(
+        "Lesion volumes of the studies differ much, in lesions that are called stable: labels drawn differently?"
+    ),
     "dates-out-of-order": _not_trusted("The studies are not in the order of their dates."),
     "same-image-twice": _not_trusted("Two studies are the same image: the absence of change is meaningless."),
     "studies-agree-poorly": _not_trusted("The aligned brains agree only moderately: the same patient?"),
