@@ -139,6 +139,18 @@ def test_what_is_no_dicom_has_no_study_to_go_to(head_file, model, tmp_path):
     assert not (tmp_path / "pacs").exists()
 
 
+def test_what_is_no_dicom_has_no_series_to_choose(head_file, study_folder, model, tmp_path):
+    """The option was ignored without a word; of several inputs the DICOM one is segmented all the same."""
+    arguments = ("-o", tmp_path / "out", "--series", "5", "-m", model, "-d", "cpu", "--no-regions")
+    result = run("segment", head_file, *arguments)
+    assert result.exit_code == 2
+    assert "is not DICOM: there are no series to choose from" in " ".join(result.stderr.split())
+    assert not (tmp_path / "out").exists()
+    both = run("segment", head_file, study_folder, *arguments)
+    assert both.exit_code == 2
+    assert len(list((tmp_path / "out").glob("*_summary.json"))) == 1
+
+
 def test_a_named_series_and_a_wrong_one(study_folder, model, tmp_path):
     arguments = ("segment", study_folder, "-m", model, "-d", "cpu", "--no-regions")
     result = run(*arguments, "-o", tmp_path / "a", "--series", "99")

@@ -40,6 +40,11 @@ class DicomOptions:
 
     def check(self, path: Path, stem: str, overwrite: bool) -> None:
         """Raise an error, before any work is done, if the output could not be written in the end."""
+        if self.series is not None and not may_be_dicom(path):
+            raise UnsupportedImageError(
+                f"{path.name} is not DICOM: there are no series to choose from.",
+                "Omit --series, or give the DICOM folder.",
+            )
         if self.folder is not None:
             from ..segmentation.dicom_results import check_dicom_destination
 
