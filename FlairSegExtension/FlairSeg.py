@@ -126,7 +126,12 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.case = CaseSection(self.ui, self._selectionChanged)
         self.model = ModelSection(self.ui, preferences, self._selectionChanged)
         self.run = RunSection(self.ui, self.case, self.model, preferences, self._finished)
-        self.result = ResultPanel(self.ui.resultPlaceholder, preferences, barPlaceholder=self.ui.verdictPlaceholder)
+        self.result = ResultPanel(
+            self.ui.resultPlaceholder,
+            preferences,
+            barPlaceholder=self.ui.verdictPlaceholder,
+            workers=self.run.controller.workers,
+        )
         self.further = FurtherPanel(self.ui.furtherPlaceholder, preferences, self.case, self.model, self.result)
         self.settings = SettingsSection(self.ui, preferences)
         self.sliceLayout = SliceLayout()
@@ -249,7 +254,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             self._parameterNode.segmentation = segmentationNode
         self.result.setSegmentation(segmentationNode)
-        self.result.begin()
+        self.result.begin(self.run.controller.regionsAhead)
 
 
 class FlairSegLogic(ScriptedLoadableModuleLogic):

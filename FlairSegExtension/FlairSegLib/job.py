@@ -1,15 +1,13 @@
 """Workers for runs: a process that stays warm between runs, or, where none can be started, a thread.
 
-Both take ``warm`` and ``task``, put what happens into ``events``, and can be killed at any time from the
-GUI thread, which they never block. Neither touches MRML. Events are tuples, first their kind: ``("ready",)``,
-``("progress", run, fraction, stage)``, ``("done", run, answer)``,
-``("error", run, FlairSegError)``, ``("ended", FlairSegError)``. After a kill no event that matters follows: a killed
-worker is forgotten.
+Both take ``warm`` and ``task``, tell each :class:`Job` what happens to it, and can be killed at any time from the
+GUI thread, which they never block. Neither touches MRML.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import queue
@@ -18,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,26 +86,101 @@ def _is_slicers(python: str) -> bool:
     return path == Path(sys.executable) or (bool(home) and Path(home) in path.parents)
 
 
+@dataclass(eq=False)
+class Job:
+    """A task in the hands of a worker.
+
+    Attributes
+    ----------
+    worker : WorkerProcess or WorkerThread
+    number : int
+    volume : Volume, optional
+        That the answer is of, which comes back without it.
+    events : queue of tuple
+        What happened, in order: ``("progress", fraction, stage)``, ``("answer", answer)``, of which a request may have
+        two, ``("error", FlairSegError)``, ``("ended", FlairSegError)`` where the process ended by itself or never
+        began, ``("killed",)`` where somebody ended it.
+    token : CancelToken
+        Of a task in this process.
+    """
+
+    worker: WorkerProcess | WorkerThread
+    number: int
+    volume: Volume | None = None
+    events: queue.Queue[tuple] = field(default_factory=queue.Queue)
+    token: CancelToken = field(default_factory=CancelToken)
+
+    def cancel(self) -> None:
+        """Its answer is not wanted any more; the worker goes on with the next task."""
+        self.worker.cancel(self)
+
+
+class _Jobs:
+    """The jobs of a worker that something may still happen to."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, Job] = {}
+        self._numbers = itertools.count(1)
+        self._last: tuple | None = None
+        self._lock = threading.Lock()
+
+    def add(self, worker: WorkerProcess | WorkerThread, request: Request) -> Job:
+        """A job for a request; told at once if the worker has ended."""
+        # Results come back without the image that they are of.
+        volume = request.volume if isinstance(request, (SegmentRequest, CompareRequest)) else None
+        with self._lock:
+            job = Job(worker, next(self._numbers), volume)
+            if self._last is None:
+                self._jobs[job.number] = job
+            else:
+                job.events.put(self._last)
+        return job
+
+    def get(self, number: int) -> Job | None:
+        """The job of a number; None if nobody waits for it."""
+        return self._jobs.get(number)
+
+    def tell(self, number: int, *event: Any) -> None:
+        """Something happened to a job."""
+        job = self._jobs.get(number)
+        if job is not None:
+            job.events.put(event)
+
+    def forget(self, number: int) -> bool:
+        """Nothing that happens to a job matters any more; whether anything might have."""
+        return self._jobs.pop(number, None) is not None
+
+    def end(self, *event: Any) -> None:
+        """The worker ended, for the first time."""
+        with self._lock:
+            jobs, self._jobs = self._jobs, {}
+            self._last = self._last or event
+        for job in jobs.values():
+            job.token.cancel()
+            job.events.put(event)
+
+
 class WorkerProcess:
     """A process ``python -m flairseg.worker`` and the threads of its pipes.
 
     Parameters
     ----------
     python : str
-        Its interpreter. It is started immediately, in a thread; on failure the event ``ended`` is sent and
+        Its interpreter. It is started immediately, in a thread; on failure its jobs are told that it ended, and
         :attr:`ready` stays False.
     """
 
     isProcess = True
 
     def __init__(self, python: str) -> None:
-        self.events: queue.Queue[tuple] = queue.Queue()
+        #: Model and device that it loaded ahead, or used last.
+        self.warmed: tuple[str | None, str] | None = None
         #: Whether the process has reported that it is ready.
         self.ready = False
         self._command = [python, "-m", "flairseg.worker"]
         self._environment = environment(python)
         self._requests: queue.Queue[tuple[dict[str, Any], Sequence] | None] = queue.Queue()
-        self._volumes: dict[int, Volume] = {}
+        self._jobs = _Jobs()
         self._process: subprocess.Popen | None = None
         self._pid: int | None = None
         self._killed = False
@@ -126,20 +200,26 @@ class WorkerProcess:
 
     def warm(self, model: str | None, device: str) -> None:
         """Have packages and network loaded ahead."""
+        self.warmed = (model, device)
         self._requests.put(({"kind": "warm", "model": model, "device": device}, ()))
 
-    def task(self, run: int, request: Request) -> None:
-        """Start a task; its number comes back with its events."""
-        if isinstance(request, (SegmentRequest, CompareRequest)):
-            # Results come back without the image that they are of.
-            self._volumes[run] = request.volume
-        self._requests.put(({"kind": "task", "run": run}, encode_value(request)))
+    def task(self, request: Request) -> Job:
+        """Start a task, after those that it has already."""
+        job = self._jobs.add(self, request)
+        self._requests.put(({"kind": "task", "run": job.number}, encode_value(request)))
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Have a task end at its next check, and forget it."""
+        if self._jobs.forget(job.number):
+            self._requests.put(({"kind": "cancel", "run": job.number}, ()))
 
     def kill(self) -> None:
         """End the process now, whatever it does. Returns at once."""
         with self._lock:
             self._killed = True
             process = self._process
+        self._jobs.end("killed")
         self._requests.put(None)
         if process is not None:
             self._end(process)
@@ -168,7 +248,7 @@ class WorkerProcess:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except (OSError, ValueError) as error:
-            self.events.put(("ended", not_started(type(error).__name__)))
+            self._jobs.end("ended", not_started(type(error).__name__))
             return
         with self._lock:
             self._process = process
@@ -186,7 +266,7 @@ class WorkerProcess:
         except MemoryError:
             self._end(process)
             process.wait()
-            self.events.put(("ended", _out_of_memory()))
+            self._jobs.end("ended", _out_of_memory())
             return
         if unreadable:
             self._end(process)
@@ -195,25 +275,25 @@ class WorkerProcess:
         if not self._killed:
             logging.warning("FlairSeg: the worker process ended (%s).", status)
             logging.debug("FlairSeg: the worker's last words: %s", self._tail)
-        self.events.put(("ended", self._reason(status, unreadable)))
+        self._jobs.end("ended", self._reason(status, unreadable))
 
     def _read(self, stream) -> None:
         while (message := wire.read_message(stream)) is not None:
             header, blocks = message
             kind, run = header["kind"], header.get("run")
             if kind == "progress":
-                self.events.put(("progress", run, float(header["fraction"]), str(header["stage"])))
-            elif kind == "done":
-                self.events.put(("done", run, decode_value(blocks, self._volumes.pop(run, None))))
+                self._jobs.tell(run, "progress", float(header["fraction"]), str(header["stage"]))
+            elif kind in ("first", "done") and (job := self._jobs.get(run)) is not None:
+                self._jobs.tell(run, "answer", decode_value(blocks, job.volume))
             elif kind == "error":
-                self._volumes.pop(run, None)
-                self.events.put(("error", run, wire.decode_error(header)))
+                self._jobs.tell(run, "error", wire.decode_error(header))
             elif kind == "ready":
                 if header.get("protocol") != wire.PROTOCOL:
                     raise wire.ProtocolError("another version of the protocol")
                 self._pid = int(header["pid"])
                 self.ready = True
-                self.events.put(("ready",))
+            if kind in ("done", "error"):
+                self._jobs.forget(run)
 
     def _write(self, process: subprocess.Popen) -> None:
         # The request is not kept: a volume may be large.
@@ -250,38 +330,51 @@ class WorkerThread:
     pid = None
 
     def __init__(self) -> None:
-        self.events: queue.Queue[tuple] = queue.Queue()
-        self._token = CancelToken()
+        self.warmed: tuple[str | None, str] | None = None
+        self._jobs = _Jobs()
+        self._killed = False
 
     @property
     def alive(self) -> bool:
         """Whether it takes runs."""
-        return not self._token.cancelled
+        return not self._killed
 
     def warm(self, model: str | None, device: str) -> None:
         """Nothing: importing in this process would make the window stutter before anybody asked for a run."""
+        self.warmed = (model, device)
 
-    def task(self, run: int, request: Request) -> None:
-        """Start a task; its number comes back with its events."""
-        threading.Thread(target=self._work, args=(run, request), name="flairseg-task", daemon=True).start()
+    def task(self, request: Request) -> Job:
+        """Start a task."""
+        job = self._jobs.add(self, request)
+        threading.Thread(target=self._work, args=(job, request), name="flairseg-task", daemon=True).start()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Have a task end at its next check, and forget it."""
+        self._jobs.forget(job.number)
+        job.token.cancel()
 
     def kill(self) -> None:
-        """Ask the run to end at its next check, and forget it."""
-        self._token.cancel()
+        """Ask all tasks to end at their next check, and forget them."""
+        self._killed = True
+        self._jobs.end("killed")
 
-    def _work(self, run: int, request: Request) -> None:
-        with self._told(run):
+    def _work(self, job: Job, request: Request) -> None:
+        def answer(value: Any) -> None:
+            # As a process would hand it over.
+            self._jobs.tell(job.number, "answer", decode_value(encode_value(value), job.volume))
+
+        def progress(fraction: float, stage: str) -> None:
+            self._jobs.tell(job.number, "progress", fraction, stage)
+
+        with self._told(job):
             from flairseg.worker import handlers
 
-            value = handlers.run(request, self._progress(run), self._token)
-            # As a process would hand it over.
-            self.events.put(("done", run, decode_value(encode_value(value), getattr(request, "volume", None))))
-
-    def _progress(self, run: int):
-        return lambda fraction, stage: self.events.put(("progress", run, fraction, stage))
+            answer(handlers.run(request, progress, job.token, answer))
+        self._jobs.forget(job.number)
 
     @contextlib.contextmanager
-    def _told(self, run: int) -> Iterator[None]:
+    def _told(self, job: Job) -> Iterator[None]:
         """Report any failure to the user."""
         try:
             yield
@@ -290,7 +383,7 @@ class WorkerThread:
         except Exception as error:
             if not isinstance(error, (FlairSegError, MemoryError)):
                 logging.exception("FlairSeg: a run failed")
-            self.events.put(("error", run, wire.decode_error(wire.encode_error(error))))
+            self._jobs.tell(job.number, "error", wire.decode_error(wire.encode_error(error)))
 
 
 def not_started(detail: str) -> WorkerError:

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 from flairseg.errors import CaseWarning, InputNotFoundError, RunInProgressError
 from flairseg.worker.tasks import SegmentRequest
 from slicer.i18n import tr as _
 
-from . import scene_bridge, settings, threads, volume_nodes
+from . import kept_answers, scene_bridge, settings, threads, volume_nodes
 from .task_controller import START_TIMEOUT_S, Steps, TaskController, _call
+
+if TYPE_CHECKING:
+    from .job import Job
 
 #: Longer than a frame of Slicer's views: they have drawn the result by then.
 DRAWN_MS = 25
 #: The threads of a new worker's pipes need a share of time until it listens and knows what to load.
 WARM_UP_MS, WARM_UP_TAIL_S = 20, 1.0
+
+
+@dataclass(frozen=True)
+class RegionsAhead:
+    """The regions of a run's volume, which its worker finds after its segmentation.
+
+    Attributes
+    ----------
+    job : Job
+        Whose next answer is a :class:`~flairseg.worker.tasks.RegionsAnswer`.
+    taken : TakenVolume
+        The volume as it was when the run began.
+    """
+
+    job: Job
+    taken: volume_nodes.TakenVolume
 
 
 class RunController(TaskController):
@@ -32,14 +53,21 @@ class RunController(TaskController):
         super().__init__(*callbacks, **named)
         #: Device that the last finished run really used, ``cpu`` or ``cuda``; empty before the first.
         self.deviceUsed = ""
-        self._warmed: tuple[str | None, str] | None = None
+        #: What comes after the segmentation of the last finished run; None where nothing does.
+        self.regionsAhead: RegionsAhead | None = None
+        self._wanted: tuple[str | None, str] = (None, settings.AUTOMATIC)
         self._warm_up_ends = 0.0
         self._warm_up_timer = qt.QTimer()
         self._warm_up_timer.setInterval(WARM_UP_MS)
         self._warm_up_timer.timeout.connect(self._warm_up_tick)
 
     def start(
-        self, volumeNode, modelId: str | None = None, device: str = settings.AUTOMATIC, inUse: bool = False
+        self,
+        volumeNode,
+        modelId: str | None = None,
+        device: str = settings.AUTOMATIC,
+        inUse: bool = False,
+        regions: bool = False,
     ) -> None:
         """Begin to segment a volume node; returns at once.
 
@@ -52,6 +80,8 @@ class RunController(TaskController):
         inUse : bool
             The model is the one in use and was not chosen for this volume: it may leave the volume to its parent, see
             :mod:`flairseg.models.in_use`.
+        regions : bool
+            The worker goes on to find the regions of the brain, see :attr:`regionsAhead`, unless the volume has them.
 
         Raises
         ------
@@ -66,40 +96,42 @@ class RunController(TaskController):
             )
         volume_nodes.check_volume_node(volumeNode)
         model, taken = _model_name(modelId), []
+        self._wanted, self.regionsAhead = (model, device), None
+        regions = regions and kept_answers.kept_regions_of(volumeNode) is None
 
         def take() -> Steps:
             taken.append((yield from volume_nodes.take_volume(volumeNode)))
-            self._warmed = (model, device)
-            return SegmentRequest(taken[0].volume, model, device, inUse)
+            return SegmentRequest(taken[0].volume, model, device, inUse, regions)
 
         def receive(segmentation) -> Steps:
+            given = self._job
+            given.worker.warmed = (model, device)
             segmentation.warnings[:0] = taken[0].header_warnings
-            if not self._worker.isProcess:
+            if not given.worker.isProcess:
                 segmentation.warnings.append(CaseWarning(self._in_slicer_warning(), "ran-inside-slicer"))
             for _fraction in volume_nodes.check_unchanged(taken[0], volumeNode):
                 yield 0.0
             result = yield from scene_bridge.segmentation_steps(segmentation, volumeNode)
             self.deviceUsed = segmentation.device_used
+            self.regionsAhead = RegionsAhead(given, taken[0]) if regions else None
             return result
 
         self.perform(take, receive, [volumeNode])
 
     def cancel(self) -> None:
         """End the run now; nothing is added to the scene. A fresh worker warms up for the next."""
-        warmed = self._warmed or (None, settings.AUTOMATIC)
         if self._end():
-            self.warmUp(*warmed)
+            self.warmUp(*self._wanted)
             _call(self._on_cancelled)
 
     def warmUp(self, modelId: str | None = None, device: str = settings.AUTOMATIC) -> None:
         """Have the worker ready before the user needs it; costs this process nothing."""
         if self.running:
             return
-        wanted = (_model_name(modelId), device)
-        worker = self._ready_worker()
-        if self._warmed != wanted:
-            self._warmed = wanted
-            worker.warm(*wanted)
+        self._wanted = (_model_name(modelId), device)
+        worker = self.workers.ready()
+        if worker.warmed != self._wanted:
+            worker.warm(*self._wanted)
             self._warm_up_ends = time.monotonic() + START_TIMEOUT_S
             self._warm_up_timer.start()
 
@@ -110,19 +142,21 @@ class RunController(TaskController):
 
     def _warm_up_tick(self) -> None:
         threads.share()
-        worker, now = self._worker, time.monotonic()
+        worker, now = self.workers.worker, time.monotonic()
         if worker is not None and worker.ready:
             self._warm_up_ends = min(self._warm_up_ends, now + WARM_UP_TAIL_S)
         if worker is None or not worker.alive or now > self._warm_up_ends:
             self._warm_up_timer.stop()
 
-    def _drop_worker(self) -> None:
-        super()._drop_worker()
-        self._warmed = None
+    def cleanup(self) -> None:
+        """Forget the run without a word, end the worker, observe nothing. A later run begins anew."""
+        super().cleanup()
+        self.regionsAhead = None
         self._warm_up_timer.stop()
 
     def _in_slicer_warning(self) -> str:
-        reason = self._no_process.message if self._no_process is not None else ""
+        no_process = self.workers.noProcess
+        reason = no_process.message if no_process is not None else ""
         return _("{reason} The model ran inside Slicer, which may have responded slowly.").format(reason=reason).strip()
 
 

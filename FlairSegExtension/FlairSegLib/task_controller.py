@@ -20,7 +20,8 @@ from flairseg.worker import protocol as wire
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from . import job, settings, threads
+from . import job, threads
+from .worker_holder import WorkerHolder
 
 if TYPE_CHECKING:
     from flairseg.worker.tasks import Request
@@ -37,8 +38,6 @@ THREAD_SHARE_S = 0.03
 START_TIMEOUT_S = 60.0
 #: Shares of the progress bar at which the worker has what it needs, and at which its answer is there.
 SENT, FILL = 0.01, 0.95
-#: A process that had nothing to do for so long leaves, and its memory with it.
-IDLE_MS = 60_000
 #: Steps of the GUI thread: each yields the fraction done, the last returns what came of them.
 Steps = Generator[float, None, Any]
 
@@ -69,6 +68,9 @@ class TaskController(VTKObservationMixin):
     Exactly one of the last three callbacks is called for each task that began, unless :meth:`cleanup` ended it. All are
     called in the GUI thread, when the controller is idle again: they may start the next one.
 
+    A worker of one's own is ended where a task is cancelled. One that is lent goes on: only the task ends, at its next
+    check. Where its owner ends it, the task is done by the next one.
+
     Parameters
     ----------
     onProgress : callable, optional
@@ -80,9 +82,11 @@ class TaskController(VTKObservationMixin):
         Called with the :class:`~flairseg.errors.FlairSegError`; the scene is unchanged.
     onCancelled : callable, optional
         Called without arguments; the scene is unchanged.
+    lent : WorkerHolder, optional
+        Holder of another controller's worker. Default: one of its own.
     """
 
-    #: Pause between the last step and the callback; whether the process leaves when it has nothing to do.
+    #: Pause between the last step and the callback; whether a worker of one's own leaves when it has nothing to do.
     _after_ms, _leaves = PAUSE_MS, True
 
     def __init__(
@@ -91,8 +95,12 @@ class TaskController(VTKObservationMixin):
         onFinished: Callable[[object], None] | None = None,
         onFailed: Callable[[FlairSegError], None] | None = None,
         onCancelled: Callable[[], None] | None = None,
+        lent: WorkerHolder | None = None,
     ) -> None:
         super().__init__()
+        #: Who holds the worker.
+        self.workers = lent or WorkerHolder(self._leaves)
+        self._is_lent = lent is not None
         self._on_progress = onProgress
         self._on_finished = onFinished
         self._on_failed = onFailed
@@ -101,18 +109,12 @@ class TaskController(VTKObservationMixin):
         self._run: int | None = None
         self._steps: Generator | None = None
         self._nodes: tuple = ()
-        self._worker: job.WorkerProcess | job.WorkerThread | None = None
-        #: Why tasks are in a thread of Slicer: set once no process could be started.
-        self._no_process: FlairSegError | None = None
+        self._job: job.Job | None = None
         self._delivering = False
         self._timer = qt.QTimer()
         # Single shots: a callback that lets events be handled must not step into the task again.
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._tick)
-        self._idle = qt.QTimer()
-        self._idle.setSingleShot(True)
-        self._idle.setInterval(IDLE_MS)
-        self._idle.timeout.connect(self._drop_worker)
 
     @property
     def running(self) -> bool:
@@ -122,13 +124,14 @@ class TaskController(VTKObservationMixin):
     @property
     def workerPid(self) -> int | None:
         """Process id of the worker; None if there is none, or it is not yet known."""
-        return self._worker.pid if self._worker is not None else None
+        return self.workers.worker.pid if self.workers.worker is not None else None
 
     def perform(
         self,
         take: Callable[[], Steps],
         receive: Callable[[Any], Steps],
         nodes: Sequence = (),
+        begun: job.Job | None = None,
     ) -> None:
         """Begin a task; returns at once.
 
@@ -140,6 +143,8 @@ class TaskController(VTKObservationMixin):
             Called with the task's answer; steps that put it into the scene, which is changed in the last one only.
         nodes : sequence of vtkMRMLNode
             Nodes without which the task makes no sense: where one is deleted, it ends.
+        begun : Job, optional
+            A job whose next answer is that of this task, whose request is taken only if that job is lost.
 
         Raises
         ------
@@ -148,11 +153,12 @@ class TaskController(VTKObservationMixin):
         """
         if self.running:
             raise RunInProgressError(_("A task is already running."), _("Wait until it is done, or cancel it first."))
-        self._idle.stop()
+        self.workers.busy()
         self._run = next(self._numbers)
         self._nodes = tuple(nodes)
         for scene in {node.GetScene() for node in self._nodes} - {None}:
             self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
+        self._job = begun
         self._steps = self._whole_task(take, receive)
         self._timer.start(PAUSE_MS)
 
@@ -167,15 +173,23 @@ class TaskController(VTKObservationMixin):
     def _end(self) -> bool:
         if not self.running or self._delivering:
             return False
-        self._reset()
-        self._drop_worker()
+        self._leave()
         return True
 
     def cleanup(self) -> None:
-        """Forget the task without a word, end the worker, observe nothing. A later task begins anew."""
+        """Forget the task without a word, end a worker of one's own, observe nothing. A later task begins anew."""
+        self._leave()
+        if not self._is_lent:
+            self.workers.forget()
+
+    def _leave(self) -> None:
+        """End the task where it is; what comes of it in the worker is not wanted."""
+        given = self._job
         self._reset()
-        self._drop_worker()
-        self._no_process = None
+        if not self._is_lent:
+            self.workers.drop()
+        elif given is not None:
+            given.cancel()
 
     # Stages of a task
 
@@ -183,10 +197,12 @@ class TaskController(VTKObservationMixin):
         """Everything between start and end, in steps; yields the milliseconds until the next."""
         self._report(0.0, "start")
         yield PAUSE_MS
-        # It starts while the voxels are copied.
-        self._ready_worker()
-        request = yield from self._paced(take(), 0.0, SENT, "send")
-        answer = yield from self._answered(request)
+        answer = None if self._job is None else (yield from self._awaited(self._job))
+        if answer is None:
+            # It starts while the voxels are copied.
+            self.workers.ready()
+            request = yield from self._paced(take(), 0.0, SENT, "send")
+            answer = yield from self._answered(request)
         result = yield from self._paced(receive(answer), FILL, 1.0, "fill")
         # It is in the scene: the callback gets a turn of the event loop of its own.
         self._delivering = True
@@ -195,30 +211,37 @@ class TaskController(VTKObservationMixin):
         _call(self._on_finished, result)
 
     def _answered(self, request: Request) -> Generator[int, None, object]:
-        """Ask the worker and wait; returns what it answered."""
-        run = self._run
-        worker = self._ready_worker()
-        worker.task(run, request)
-        began = time.monotonic()
+        """Ask the worker, and the next one where it is lost, and wait; returns what it answered."""
+        answer = None
+        while answer is None:
+            self._job = self.workers.ready().task(request)
+            answer = yield from self._awaited(self._job)
+        return answer
+
+    def _awaited(self, given: job.Job) -> Generator[int, None, object]:
+        """Wait for the next answer to a job; None where it is lost because its worker did not start, or was ended."""
+        worker, began = given.worker, time.monotonic()
         while True:
             yield POLL_MS
             threads.share(threads.SHARE_S if worker.isProcess else THREAD_SHARE_S)
-            for kind, *event in _waiting(worker.events):
-                if kind == "progress" and event[0] == run:
-                    self._report(SENT + (FILL - SENT) * event[1], event[2])
-                elif kind == "done" and event[0] == run:
-                    return event[1]
-                elif kind == "error" and event[0] == run:
-                    raise event[1]
+            for kind, *event in _waiting(given.events):
+                if kind == "progress":
+                    self._report(SENT + (FILL - SENT) * event[0], event[1])
+                elif kind == "answer":
+                    return event[0]
+                elif kind == "error":
+                    raise event[0]
+                elif kind == "ended" and worker.ready:
+                    self.workers.ended(worker)
+                    raise event[0]
                 elif kind == "ended":
-                    if worker.ready:
-                        self._drop_worker()
-                        raise event[0]
-                    worker = self._fall_back(event[0])
-                    worker.task(run, request)
+                    self.workers.fall_back(worker, event[0])
+                    return None
+                elif kind == "killed":
+                    return None
             if not worker.ready and time.monotonic() - began > START_TIMEOUT_S:
-                worker = self._fall_back(job.not_started("timeout"))
-                worker.task(run, request)
+                self.workers.fall_back(worker, job.not_started("timeout"))
+                return None
 
     def _paced(self, steps: Generator, start: float, stop: float, stage: str) -> Generator[int, None, object]:
         """Run short steps for as long as the user does not notice, then let the event loop have its turn."""
@@ -267,10 +290,11 @@ class TaskController(VTKObservationMixin):
         )
 
     def _fail(self, error: FlairSegError) -> None:
-        self._reset()
-        if isinstance(error, (InputNotFoundError, InputChangedError)) or not (self._worker and self._worker.alive):
-            # It is dead, or busy with a cancelled run.
-            self._drop_worker()
+        if isinstance(error, (InputNotFoundError, InputChangedError)):
+            # The worker may be busy with it still.
+            self._leave()
+        else:
+            self._reset()
         _call(self._on_failed, error)
 
     def _reset(self) -> None:
@@ -280,9 +304,9 @@ class TaskController(VTKObservationMixin):
         self._steps = None
         self._nodes = ()
         self._delivering = False
+        self._job = None
         self.removeObservers()
-        if self._worker is not None and self._leaves:
-            self._idle.start()
+        self.workers.done()
 
     def _report(self, fraction: float, stage: str) -> None:
         run = self._run
@@ -291,34 +315,6 @@ class TaskController(VTKObservationMixin):
             # The callback cancelled: the rest must not run.
             raise Cancelled
 
-    # The worker
-
-    def _ready_worker(self) -> job.WorkerProcess | job.WorkerThread:
-        """The worker that is there, if it lives, else a new one."""
-        if self._worker is not None and self._worker.alive:
-            return self._worker
-        self._drop_worker()
-        python = job.find_python(settings.FlairSegSettings().pythonExecutable) if self._no_process is None else None
-        if python is None:
-            self._no_process = self._no_process or job.not_started("")
-            self._worker = job.WorkerThread()
-        else:
-            self._worker = job.WorkerProcess(python)
-        return self._worker
-
-    def _fall_back(self, reason: FlairSegError) -> job.WorkerThread:
-        logging.warning("FlairSeg: %s", reason)
-        self._drop_worker()
-        self._no_process = reason
-        self._worker = job.WorkerThread()
-        return self._worker
-
-    def _drop_worker(self) -> None:
-        self._idle.stop()
-        if self._worker is not None:
-            self._worker.kill()
-        self._worker = None
-
     # The scene
 
     def _scene_closes(self, caller=None, event=None) -> None:
@@ -326,16 +322,15 @@ class TaskController(VTKObservationMixin):
 
 
 def _waiting(events: queue.Queue) -> list[tuple]:
-    """All events that are there, in order; of progress only the last, which is all that is shown."""
+    """The events that are there, to the first that is no progress; of progress only the last, which is shown."""
     found: list[tuple] = []
-    while True:
+    while not found or found[-1][0] == "progress":
         try:
             event = events.get_nowait()
         except queue.Empty:
-            return found
-        if found and found[-1][0] == event[0] == "progress":
-            found.pop()
-        found.append(event)
+            break
+        found[-1:] = [event] if event[0] == "progress" else [*found[-1:], event]
+    return found
 
 
 def _call(callback: Callable | None, *arguments) -> None:

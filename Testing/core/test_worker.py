@@ -16,10 +16,11 @@ import flairseg
 import numpy as np
 import pytest
 from flairseg import errors
+from flairseg.anatomy.packing import pack_regions
 from flairseg.worker import protocol as wire
 from flairseg.worker import server
 from flairseg.worker.codec import decode_value, encode_value
-from flairseg.worker.tasks import SegmentRequest
+from flairseg.worker.tasks import RegionsAnswer, SegmentRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -106,6 +107,38 @@ def test_the_second_run_finds_the_network_warm(worker, head, model):
     assert one.until("done", "error")[0]["run"] == 2
 
 
+def test_regions_follow_the_segmentation_as_a_second_answer(worker, head, model, segmentation):
+    one = worker()
+    one.send({"kind": "task", "run": 5}, *encode_value(SegmentRequest(head, str(model), "cpu", regions=True)))
+    first, blocks, _ = one.until("first", "done", "error")
+    assert (first["kind"], first["run"]) == ("first", 5)
+    np.testing.assert_array_equal(decode_value(blocks, head).labels, segmentation.labels)
+    done, blocks, seen = one.until("first", "done", "error")
+    assert (done["kind"], done["run"]) == ("done", 5)
+    found = segmentation.with_regions().regions
+    assert decode_value(blocks) == RegionsAnswer(pack_regions(found), tuple(found.warnings))
+    # Their progress is one of its own.
+    assert [message["stage"] for message in seen] == ["regions"] * len(seen)
+    fractions = [message["fraction"] for message in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+
+
+def test_a_cancelled_task_ends_at_its_next_check_and_the_next_one_is_done(worker, head, model):
+    one = worker()
+    one.until("ready")
+    one.segment(head, model, 1)
+    one.until("progress")
+    # The first is under way, the second waits; what was never asked for does no harm.
+    one.segment(head, model, 2)
+    for run in (1, 2, 7):
+        one.send({"kind": "cancel", "run": run})
+    one.segment(head, model, 3)
+    ended = [one.until("done", "error")[0] for _ in range(3)]
+    assert [(message["kind"], message["run"]) for message in ended] == [("error", 1), ("error", 2), ("done", 3)]
+    assert {message["type"] for message in ended[:2]} == {"flairseg.errors:Cancelled"}
+
+
 def test_a_warm_worker_has_the_atlas_ready():
     """Unless a request waits: the process says so itself."""
     code = """
@@ -117,8 +150,8 @@ from flairseg.worker import protocol as wire
 prepared = []
 server._warm_regions = lambda: prepared.append(len(answered))
 answered = []
-server._answer = lambda sink, header, blocks: answered.append(header["kind"])
-server._listen = lambda source, requests: [requests.put(({"kind": kind}, [])) for kind in sys.argv[1].split()]
+server._answer = lambda sink, header, blocks, cancel: answered.append(header["kind"])
+server._listen = lambda source, requests, tokens: [requests.put(({"kind": kind}, [])) for kind in sys.argv[1].split()]
 class Last(queue.Queue):
     def get(self):
         if len(answered) == len(sys.argv[1].split()):
@@ -266,6 +299,7 @@ def test_ctrl_c_in_the_terminal_is_not_for_it(worker, head, model):
         b"{}\n",
         b"[1]\n",
         b'{"kind": 7}\n',
+        b'{"kind": "cancel", "run": [1]}\n',
         b"\xff\xfe\x00\n",
         b'{"kind": "task", "blocks": [{"dtype": "|O", "shape": [1]}]}\n',
         b'{"kind": "task", "blocks": [{"dtype": "<i2", "shape": [-1]}]}\n',

@@ -401,7 +401,7 @@ def test_adapt_prove_use_segment_and_roll_back(site, panel, models, slicer):
     assert "adapting without each patient" in shown(ui.adaptStageLabel)
     slicer.mrmlScene.Clear(0)
     assert section.running, "an adaptation has nothing to do with the scene"
-    pid = section.controller._worker.pid
+    pid = section.controller.workerPid
     click(ui.adaptButton)
     assert not section.running
     assert "Adapt resumes from them" in shown(ui.adaptMessageLabel)

@@ -313,7 +313,7 @@ def test_a_python_that_is_none_falls_back_to_a_thread(slicer, runs, model, volum
 def test_cancel_in_the_thread(slicer, runs, in_thread, model, volume_node, monkeypatch):
     before = contents(slicer)
     runs.controller.start(volume_node, str(model), "cpu")
-    runs.wait(lambda: runs.controller._worker is not None and not runs.controller._worker.isProcess)
+    runs.wait(lambda: runs.controller.workers.worker is not None and not runs.controller.workers.worker.isProcess)
     assert runs.controller.running
     waited: list[str] = []
     with monkeypatch.context() as patch:
@@ -393,9 +393,58 @@ def test_the_worker_of_runs_stays_and_that_of_other_tasks_leaves_after_a_while(s
     killed = []
     for kind, leaves in ((RunController, False), (TaskController, True)):
         controller = kind()
-        controller._worker = SimpleNamespace(kill=lambda kind=kind: killed.append(kind))
+        controller.workers.worker = SimpleNamespace(kill=lambda kind=kind: killed.append(kind))
         controller._reset()
-        assert controller._idle.isActive() == leaves
+        assert controller.workers.leaving == leaves
         controller.cleanup()
-        assert not controller._idle.isActive()
+        assert not controller.workers.leaving
     assert killed == [RunController, TaskController]
+
+
+def test_a_worker_that_is_lent_is_left_to_its_owner(slicer):
+    from FlairSegLib.run_controller import RunController
+    from FlairSegLib.task_controller import TaskController
+
+    killed = []
+    owner = RunController()
+    borrower = TaskController(lent=owner.workers)
+    owner.workers.worker = SimpleNamespace(kill=lambda: killed.append(True))
+    borrower.perform(lambda: iter(()), lambda answer: iter(()))
+    borrower.cancel()
+    borrower.cleanup()
+    assert not killed
+    owner.cleanup()
+    assert killed
+
+
+def test_a_worker_that_took_the_place_of_a_dead_one_is_not_ended_with_it(slicer):
+    from FlairSegLib.worker_holder import WorkerHolder
+
+    killed = []
+    dead, new = (SimpleNamespace(kill=lambda name=name: killed.append(name)) for name in ("dead", "new"))
+    holder = WorkerHolder()
+    holder.worker = new
+    holder.ended(dead)
+    holder.fall_back(dead, WorkerError("Gone.", ""))
+    assert holder.worker is new
+    assert holder.noProcess is None
+    assert not killed
+    holder.ended(new)
+    assert holder.worker is None
+    assert killed == ["new"]
+
+
+def test_of_waiting_events_none_after_an_answer_is_taken(slicer):
+    import queue
+
+    from FlairSegLib.task_controller import _waiting
+
+    events = queue.Queue()
+    said = [("progress", n, "regions") for n in range(5)]
+    for event in (*said[:3], ("answer", "first"), *said[3:], ("answer", "second")):
+        events.put(event)
+    assert _waiting(events) == [said[2], ("answer", "first")]
+    assert _waiting(events) == [said[4], ("answer", "second")]
+    assert _waiting(events) == []
+    events.put(said[0])
+    assert _waiting(events) == [said[0]]

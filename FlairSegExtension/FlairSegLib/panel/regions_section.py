@@ -15,7 +15,9 @@ from .task_section import TaskSection
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..run_controller import RegionsAhead
     from ..settings import FlairSegSettings
+    from ..worker_holder import WorkerHolder
 
 
 class RegionsSection(TaskSection):
@@ -28,11 +30,16 @@ class RegionsSection(TaskSection):
     settings : FlairSegSettings
     on_found : callable
         Called without arguments once the regions are kept with their volume.
+    workers : WorkerHolder, optional
+        Of the runs, whose worker is warm; by default the section has one of its own.
     """
 
-    def __init__(self, ui, settings: FlairSegSettings, on_found: Callable[[], None]) -> None:
-        super().__init__(ui, "regions", _("Assign each lesion to a region of the brain"))
+    def __init__(
+        self, ui, settings: FlairSegSettings, on_found: Callable[[], None], workers: WorkerHolder | None = None
+    ) -> None:
+        super().__init__(ui, "regions", _("Assign each lesion to a region of the brain"), workers)
         self._settings, self._on_found = settings, on_found
+        self._ahead: RegionsAhead | None = None
         self._node = self._volume = None
         self.update()
 
@@ -49,10 +56,17 @@ class RegionsSection(TaskSection):
         self._node, self._volume = node, volume_node
         self.update()
 
-    def after_run(self) -> None:
-        """A run has just finished: the regions follow by themselves, unless the user does not want them."""
-        if self._settings.regionsAfterRun and not self.known and not self._refusal():
+    def after_run(self, ahead: RegionsAhead | None = None) -> None:
+        """A run has just finished: the regions follow by themselves, unless the user does not want them.
+
+        ``ahead``: they are on their way already.
+        """
+        if self._settings.regionsAfterRun and not self.known and not self._refusal() and not self.running:
+            self._ahead = ahead
             self.start()
+            self._ahead = None
+        elif ahead is not None:
+            ahead.job.cancel()
 
     def update(self) -> None:
         """The button is there where there is something to find."""
@@ -76,23 +90,23 @@ class RegionsSection(TaskSection):
         return ""
 
     def _begin(self) -> None:
-        node, volume = self._node, self._volume
-        grid = segment_voxels.grid_of(node, volume)
-        snapshot = segment_voxels.snapshot(node, volume, grid)
-        taken = []
+        node, volume, ahead = self._node, self._volume, self._ahead
+        taken = [] if ahead is None else [ahead.taken]
 
         def take() -> Steps:
+            grid = segment_voxels.grid_of(node, volume)
+            snapshot = segment_voxels.snapshot(node, volume, grid)
             taken.append((yield from volume_nodes.take_volume(volume)))
             labels = yield from in_thread(snapshot.labels)
-            return RegionsRequest(taken[0].volume, labels)
+            return RegionsRequest(taken[-1].volume, labels)
 
         def receive(answer: RegionsAnswer) -> Steps:
-            yield from volume_nodes.check_unchanged(taken[0], volume)
+            yield from volume_nodes.check_unchanged(taken[-1], volume)
             if answer.text:
                 kept_answers.keep_regions(volume, answer.text)
             return answer.warnings
 
-        self.controller.perform(take, receive, [node, volume])
+        self.controller.perform(take, receive, [node, volume], None if ahead is None else ahead.job)
 
     def _done(self, result: Sequence[str]) -> None:
         messages.show(self._message, messages.WARNING, "\n".join(result))

@@ -40,7 +40,9 @@ from .versions import seconds_of, versions_of, volume_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..run_controller import RegionsAhead
     from ..settings import FlairSegSettings
+    from ..worker_holder import WorkerHolder
 
 _UI = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 UI_FILE, BAR_FILE = _UI / "FlairSegResult.ui", _UI / "FlairSegVerdict.ui"
@@ -66,6 +68,8 @@ class ResultPanel(VTKObservationMixin):
         Its layout takes summary, undo and verdict, so that they stay in view; default: below the panel.
     editorTag : str
         Singleton tag of the editor node: panels that share one would paint together.
+    workers : WorkerHolder, optional
+        Of the runs: their worker finds the regions. Default: a process of its own.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ResultPanel(VTKObservationMixin):
         onDecided: Callable[[], None] | None = None,
         barPlaceholder=None,
         editorTag: str = EDITOR_TAG,
+        workers: WorkerHolder | None = None,
     ) -> None:
         super().__init__()
         self._on_decided = onDecided
@@ -101,7 +106,7 @@ class ResultPanel(VTKObservationMixin):
         self.lesions = LesionsSection(self.ui, self._apply, self.tracker.touch)
         self.result = ResultSection(self.ui, self.setSegmentation, self.editor.select)
         self.verdict = VerdictSection(self.ui, settings, self._lock, self._decided)
-        self.regions = RegionsSection(self.ui, settings, self._count)
+        self.regions = RegionsSection(self.ui, settings, self._count, workers)
         self.ui.undoButton.clicked.connect(lambda checked=False: self.undo())
         self.ui.redoButton.clicked.connect(lambda checked=False: self.redo())
         self.shortcuts = Shortcuts(
@@ -206,10 +211,10 @@ class ResultPanel(VTKObservationMixin):
             self._first_count.start()
         self.onShown()
 
-    def begin(self) -> None:
-        """A run has just finished: the reader starts at the first lesion, without a click."""
+    def begin(self, regions: RegionsAhead | None = None) -> None:
+        """A run has just finished: the reader starts at the first lesion, without a click, regions follow."""
         self.lesions.start_at_first()
-        self.regions.after_run()
+        self.regions.after_run(regions)
         self._reveal_timer.start()
 
     def enter(self) -> None:

@@ -119,7 +119,9 @@ class RunSection:
             self._model_id, self._requested = self._model.modelId, device
             self._slices, self._expected = self._case.slices, self._model.expectedSeconds
             self._error, self._cancelling = None, False
-            self.controller.start(node, modelId=self._model_id, device=device, inUse=self._model.takenAsInUse)
+            self.controller.start(
+                node, self._model_id, device, self._model.takenAsInUse, regions=self._settings.regionsAfterRun
+            )
         except Exception as error:  # noqa: BLE001 - a slot: Qt would only print it
             self._failed(phrasing.typed(error))
             return

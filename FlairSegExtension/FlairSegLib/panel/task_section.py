@@ -16,6 +16,8 @@ from . import messages
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..worker_holder import WorkerHolder
+
 #: Progress bars of Qt count in whole numbers.
 STEPS = 1000
 
@@ -33,9 +35,11 @@ class TaskSection(ABC):
     prefix : str
     tip : str
         Tooltip of the enabled button.
+    workers : WorkerHolder, optional
+        Lent worker; by default the section has one of its own.
     """
 
-    def __init__(self, ui, prefix: str, tip: str) -> None:
+    def __init__(self, ui, prefix: str, tip: str, workers: WorkerHolder | None = None) -> None:
         self.ui = ui
         self._button, self._bar, self._stage, self._message = (
             getattr(ui, f"{prefix}{part}") for part in ("Button", "ProgressBar", "StageLabel", "MessageLabel")
@@ -47,6 +51,7 @@ class TaskSection(ABC):
             onFinished=self._finished,
             onFailed=self._failed,
             onCancelled=self._cancelled,
+            lent=workers,
         )
         self._bar.setMaximum(STEPS)
         self._button.clicked.connect(self._clicked)

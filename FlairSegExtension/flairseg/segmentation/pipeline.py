@@ -52,6 +52,7 @@ def segment(
     progress: ProgressCallback | None = None,
     cancel: CancelToken | Callable[[], bool] | None = None,
     regions: bool = False,
+    on_segmented: Callable[[Segmentation], None] | None = None,
 ) -> Segmentation:
     """Segment one FLAIR.
 
@@ -71,6 +72,8 @@ def segment(
         Checked between steps and batches.
     regions : bool
         Also find the regions of the lesions (about a second more), see :meth:`Segmentation.with_regions`.
+    on_segmented : callable, optional
+        Called with the result before the regions are looked for.
 
     Returns
     -------
@@ -102,6 +105,8 @@ def segment(
         source, seconds, warnings, runtime=onnxruntime_version(), disagreement=answer.disagreement,
         adaptation=None if reading.suitability is None else reading.suitability.noted(), brain=answer.brain,
     )  # fmt: skip
+    if on_segmented is not None:
+        on_segmented(result)
     return result.with_regions(progress, cancel, is_footed=True, mask=answer.mask) if regions else result
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FlairSegError, MissingDependencyError, OutputError, WorkerError
+from ..progress import STAGES
 from . import tasks
 
 if TYPE_CHECKING:
+    from ..anatomy.regions import RegionMap
     from ..longitudinal import FollowUp
     from ..models.in_use import Model
     from ..progress import CancelToken, ProgressCallback
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 _DISTRIBUTIONS = {"skimage": "scikit-image", "PIL": "Pillow"}
 
 
-def run(request: tasks.Request, progress: ProgressCallback | None = None, cancel: CancelToken | None = None) -> Any:
+def run(
+    request: tasks.Request,
+    progress: ProgressCallback | None = None,
+    cancel: CancelToken | None = None,
+    deliver: Callable[[Any], None] | None = None,
+) -> Any:
     """Answer a request.
 
     Parameters
@@ -29,6 +36,8 @@ def run(request: tasks.Request, progress: ProgressCallback | None = None, cancel
     progress : callable, optional
         ``progress(fraction, stage)``.
     cancel : CancelToken, optional
+    deliver : callable, optional
+        Called with the first answer to a request that has two; the second is returned.
 
     Returns
     -------
@@ -44,6 +53,8 @@ def run(request: tasks.Request, progress: ProgressCallback | None = None, cancel
     if task is None:
         raise WorkerError(f"There is no task for {type(request).__name__}.", "Restart Slicer after updating FlairSeg.")
     try:
+        if isinstance(request, tasks.SegmentRequest):
+            return _segment(request, progress, cancel, deliver)
         return task(request, progress, cancel)
     except (FlairSegError, MemoryError, BrokenPipeError):
         raise
@@ -61,11 +72,29 @@ def run(request: tasks.Request, progress: ProgressCallback | None = None, cancel
 
 
 def _segment(
-    request: tasks.SegmentRequest, progress: ProgressCallback | None, cancel: CancelToken | None
-) -> Segmentation:
+    request: tasks.SegmentRequest,
+    progress: ProgressCallback | None,
+    cancel: CancelToken | None,
+    deliver: Callable[[Segmentation], None] | None = None,
+) -> Segmentation | tasks.RegionsAnswer:
     from ..segmentation.pipeline import segment
 
-    return segment(request.volume, model=_model(request), device=request.device, progress=progress, cancel=cancel)
+    if not request.regions:
+        return segment(request.volume, _model(request), request.device, progress, cancel)
+    told = None if progress is None else _each_from_the_start(progress)
+    found = segment(request.volume, _model(request), request.device, told, cancel, regions=True, on_segmented=deliver)
+    assert found.regions is not None  # noqa: S101 - they were asked for
+    return _packed(found.regions)
+
+
+def _each_from_the_start(progress: ProgressCallback) -> ProgressCallback:
+    """Progress of two answers: that of the regions begins at 0, too."""
+    begin, end = STAGES["postprocess"], STAGES["regions"]
+
+    def told(fraction: float, stage: str) -> None:
+        progress((fraction - begin) / (end - begin) if stage == "regions" else fraction, stage)
+
+    return told
 
 
 def _model(request: tasks.SegmentRequest | tasks.FollowRequest) -> Model:
@@ -79,10 +108,14 @@ def _regions(
     request: tasks.RegionsRequest, progress: ProgressCallback | None, cancel: CancelToken | None
 ) -> tasks.RegionsAnswer:
     from ..anatomy import find_regions
+
+    return _packed(find_regions(request.volume, request.labels, progress=progress, cancel=cancel))
+
+
+def _packed(regions: RegionMap) -> tasks.RegionsAnswer:
     from ..anatomy.packing import pack_regions
 
-    found = find_regions(request.volume, request.labels, progress=progress, cancel=cancel)
-    return tasks.RegionsAnswer(pack_regions(found), found.warnings)
+    return tasks.RegionsAnswer(pack_regions(regions), regions.warnings)
 
 
 def _compare(

@@ -12,7 +12,9 @@ ready      to Slicer ``protocol``, ``version``, ``pid``: the process listens
 warm       to worker ``model``, ``device``: load packages and network ahead of the first run
 progress   to Slicer ``run``, ``fraction``, ``stage``: few, see :mod:`.server`
 task       to worker ``run``; blocks: a request of :mod:`.tasks`, see :mod:`.codec`
-done       to Slicer ``run``; blocks: the answer
+cancel     to worker ``run``: its answer is not wanted; it ends at its next check, with an error
+first      to Slicer ``run``; blocks: the first answer to a request that has two
+done       to Slicer ``run``; blocks: the answer, or the second one
 error      to Slicer ``run`` (null for warm), ``type`` (``module:class``), ``message``, ``advice``, ``code``, ``fields``
 ========== ========= ===============================================================================================
 """
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-PROTOCOL = 3
+PROTOCOL = 4
 LONGEST_HEADER = 1 << 20
 #: Maximum size of a block, bytes.
 LARGEST_BLOCK = 1 << 35

@@ -1,10 +1,10 @@
 """The process that runs the model for Slicer: ``python -m flairseg.worker``, with messages on stdin and stdout.
 
 It stays alive between runs, so that packages and network are loaded once, does one thing after another, and leaves when
-its stdin closes - also in the middle of a run, also when Slicer crashed. A run is cancelled by ending the process. The
-messages are those of :mod:`.protocol`. What libraries print goes to stderr: file descriptor 1 is pointed there
-before any
-of them is loaded, and the messages use a copy of the real one.
+its stdin closes - also in the middle of a run, also when Slicer crashed. A run is cancelled by ending the process, or,
+where the process is to stay warm, by a message, which takes effect at the next check. The messages are those of
+:mod:`.protocol`. What libraries print goes to stderr: file descriptor 1 is pointed there before any of them is loaded,
+and the messages use a copy of the real one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 from .._lazy import postpone_numpy
 from .._version import __version__
 from ..errors import FlairSegError, WorkerError
+from ..progress import CancelToken
 from ..segmentation.memory import limit_heap, release_memory
 from . import protocol as wire
 from .codec import decode_value, encode_value
@@ -49,16 +50,18 @@ def main() -> None:
         # The terminal's Ctrl+C is meant for Slicer, which then closes stdin.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests: queue.Queue[tuple[dict[str, Any], list[np.ndarray]]] = queue.Queue(maxsize=2)
-    threading.Thread(target=_listen, args=(source, requests), name="flairseg-listen", daemon=True).start()
+    tokens: dict[Any, CancelToken] = {}
+    threading.Thread(target=_listen, args=(source, requests, tokens), name="flairseg-listen", daemon=True).start()
     ready = {"kind": "ready", "protocol": wire.PROTOCOL, "version": __version__, "pid": os.getpid()}
     wire.write_message(sink, ready)
     while True:
         header, blocks = requests.get()
         try:
-            _answer(sink, header, blocks)
+            _answer(sink, header, blocks, tokens.get(header.get("run")))
         except OSError:
             # The parent no longer reads.
             os._exit(0)
+        tokens.pop(header.get("run"), None)
         if header["kind"] == "warm" and requests.empty():
             _warm_regions()
         release_memory()
@@ -80,12 +83,24 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(inward, "rb", buffering=1 << 16), os.fdopen(outward, "wb", buffering=0)
 
 
-def _listen(source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[np.ndarray]]]) -> None:
-    """Read requests in a thread of its own, so that a closed stdin is noticed in the middle of a run."""
+def _listen(
+    source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[np.ndarray]]], tokens: dict[Any, CancelToken]
+) -> None:
+    """Read requests in a thread of its own: a closed stdin and a cancel are noticed in the middle of a run.
+
+    ``tokens`` has one for each task that waits or is worked on, by its number.
+    """
     try:
         while (message := wire.read_message(source)) is not None:
+            kind, run = message[0]["kind"], message[0].get("run")
+            if kind == "cancel":
+                if (token := tokens.get(run)) is not None:
+                    token.cancel()
+                continue
+            if kind == "task":
+                tokens[run] = CancelToken()
             requests.put(message)
-    except (wire.ProtocolError, MemoryError, OSError):
+    except (wire.ProtocolError, MemoryError, OSError, TypeError):
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(PROTOCOL_STATUS)
@@ -93,11 +108,14 @@ def _listen(source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[n
     os._exit(0)
 
 
-def _answer(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> None:
+def _answer(
+    sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray], cancel: CancelToken | None = None
+) -> None:
     kind, run = header["kind"], header.get("run")
     try:
         if kind == "task":
-            wire.write_message(sink, {"kind": "done", "run": run}, encode_value(_task(sink, header, blocks)))
+            value = encode_value(_task(sink, header, blocks, cancel))
+            wire.write_message(sink, {"kind": "done", "run": run}, value)
         elif kind == "warm":
             _warm(header)
         else:
@@ -116,15 +134,18 @@ def _send_error(sink: BinaryIO, run: Any, error: Exception) -> None:
     wire.write_message(sink, {"kind": "error", "run": run, **wire.encode_error(error)})
 
 
-def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray]) -> Any:
+def _task(sink: BinaryIO, header: dict[str, Any], blocks: list[np.ndarray], cancel: CancelToken | None) -> Any:
     from . import handlers
+
+    def deliver(value: Any) -> None:
+        wire.write_message(sink, {"kind": "first", "run": header.get("run")}, encode_value(value))
 
     try:
         request = decode_value(blocks)
     except wire.ProtocolError as error:
         raise WorkerError("A request arrived incomplete.", "Restart Slicer after updating FlairSeg.") from error
     blocks.clear()
-    return handlers.run(request, _progress(sink, header))
+    return handlers.run(request, _progress(sink, header), cancel, deliver)
 
 
 def _progress(sink: BinaryIO, header: dict[str, Any]) -> ProgressCallback:

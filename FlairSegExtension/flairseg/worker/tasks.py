@@ -23,12 +23,14 @@ class SegmentRequest:
     """Segment ``volume``; answered by a :class:`~flairseg.segmentation.result.Segmentation`.
 
     ``in_use``: ``model`` is the model in use, and was not chosen for this volume: see :mod:`flairseg.models.in_use`.
+    ``regions``: a :class:`RegionsAnswer` follows as a second answer.
     """
 
     volume: Volume
     model: str | None
     device: str = "auto"
     in_use: bool = False
+    regions: bool = False
 
 
 @dataclass(frozen=True)
