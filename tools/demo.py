@@ -40,7 +40,7 @@ def comparison(labels: Path, truth: Path) -> Table:
     for spacing in true.GetSpacing():
         millilitres *= spacing / 10
     found, true = sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(true)
-    table = Table(title="Against the phantom's truth", title_justify="left")
+    table = Table(title="Comparison with the ground truth", title_justify="left")
     table.add_column("class")
     for column in ("Dice", "found, ml", "true, ml"):
         table.add_column(column, justify="right")
@@ -68,7 +68,7 @@ def main() -> None:
     summary = json.loads((folder / f"{name}_flair_summary.json").read_text(encoding="utf-8"))
     console.print(f"\nSegmented by {summary['model']['id']} in {summary['seconds']['total']:.1f} s. Look at:")
     for file, what in (
-        (f"{name}_flair_overview.png", "the picture: every slice that has something, outlined"),
+        (f"{name}_flair_overview.png", "overview: every slice with a finding, outlined"),
         (f"{name}_flair_summary.json", "volumes, lesion count, model, warnings, timings"),
         (f"{name}_flair_labels.nii.gz", "the label map, for any viewer (over the FLAIR)"),
         (f"{name}_flair_lesion_mask.nii.gz", "the lesions alone, 0 and 1, for other programs"),

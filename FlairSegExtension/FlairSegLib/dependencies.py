@@ -106,9 +106,9 @@ _CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]
         re.compile(r"DO NOT MATCH THE HASHES", re.I),
         lambda packages: (
             _("A package was altered while it was downloaded: by a proxy or a virus scanner, or it was cut short."),
-            _("Try again; if it happens again, ask that downloads from pypi.org are let through. {offline}").format(
-                offline=offlineAdvice(packages)
-            ),
+            _(
+                "Try again; if it happens again, ask your administrators to allow downloads from pypi.org. {offline}"
+            ).format(offline=offlineAdvice(packages)),
         ),
     ),
     (

@@ -274,7 +274,7 @@ class WorkerProcess:
         status = process.wait()
         if not self._killed:
             logging.warning("FlairSeg: the worker process ended (%s).", status)
-            logging.debug("FlairSeg: the worker's last words: %s", self._tail)
+            logging.debug("FlairSeg: the worker's last output: %s", self._tail)
         self._jobs.end("ended", self._reason(status, unreadable))
 
     def _read(self, stream) -> None:

@@ -61,8 +61,8 @@ def ensure() -> None:
         )
     if not slicer.util.confirmOkCancelDisplay(
         _(
-            "To adapt a model, Slicer's Python needs: {packages}. {reason} Segmentation needs none. Slicer's own"
-            " packages are not changed. Install them now?"
+            "To adapt a model, Slicer's Python needs: {packages}. {reason} Segmentation does not need them. "
+            "Slicer's own packages are not changed. Install them now?"
         ).format(packages=_names(lacking), reason=reason()),
         _("FLAIR Segmentation"),
     ):

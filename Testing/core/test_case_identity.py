@@ -59,7 +59,7 @@ def test_overwrite_replaces_results_of_the_same_input_only(tmp_path, head, head_
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     refused = segment(other, "-o", out, "--overwrite")
     assert refused.exit_code == 2
-    assert "were made of another input (../a/case1.nii.gz)" in refused.stderr
+    assert "belong to another input (../a/case1.nii.gz)" in refused.stderr
     assert "--name" in refused.stderr
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     # Under a name of its own it has its place; in one call the second of the name is refused.

@@ -58,6 +58,6 @@ def test_an_image_in_place_of_a_label_map_is_called_one(tmp_path, image):
     numbers = np.zeros((40, 40, 8), np.int16)
     numbers[::2, ::2, ::2] = np.arange(20 * 20 * 4).reshape(20, 20, 4)
     nib.save(nib.Nifti1Image(numbers, AFFINE), tmp_path / "components.nii.gz")
-    assert "nothing says what they mean" in refused(
+    assert "their meaning is not stated" in refused(
         "lesions", tmp_path / "components.nii.gz", "--flair", image, "-o", tmp_path / "out"
     )

@@ -190,7 +190,7 @@ def test_one_patient_one_method_no_probabilities_no_images():
     text = Page(report.render(made)).text
     assert "1 patient only" in text
     assert "±" not in " ".join(c for row in cell_texts(by_id(made)["results"].tables[0]) for c in row)
-    assert "No method came with probabilities" in text
+    assert "No method provided probabilities" in text
     assert "paired" not in by_id(made)
     assert "training" not in by_id(made)
     assert "no image was given" in text
@@ -213,7 +213,7 @@ def test_many_patients_stay_one_page_that_opens(monkeypatch):
     monkeypatch.setattr("flairseg.evaluation.sections.accuracy.MOST_PATIENT_ROWS", 900)
     tables = by_id(made)["patients"].tables
     assert sum(len(t.rows) for t in tables) == 900
-    assert "1500 rows more are in the CSV files" in by_id(made)["patients"].paragraphs[-1]
+    assert "1500 rows more are only in the CSV files" in by_id(made)["patients"].paragraphs[-1]
     assert MOST_PATIENT_ROWS == 4000
     with style():
         for one in violin_figures(made) + load_figures(made):

@@ -242,7 +242,7 @@ def test_lists_of_values_end_after_twelve(monkeypatch):
         with pytest.raises(UnsuitableMaskError) as error:
             read(monkeypatch, {10 + n: 1 + n for n in range(number)})
         assert "holds 10 (1 voxel), 11 (2 voxels), " in error.value.message
-        assert f"21 (12 voxels){more}, and nothing says" in error.value.message
+        assert f"21 (12 voxels){more}, and their meaning is not stated" in error.value.message
         assert len(error.value.fields["values"]) == number
     told = read(monkeypatch, dict.fromkeys(range(1, 14), 1), PRESETS["binary"]).warnings[0]
     assert "values 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ...;" in told

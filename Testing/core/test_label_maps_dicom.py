@@ -97,7 +97,7 @@ def test_a_generic_label_is_read_by_the_words_of_its_type(source, tmp_path):
     found = read_label_map(saved(seg, tmp_path / "seg.dcm"), source.volume.geometry)
     assert np.array_equal(found.labels, 3 * mask)
     seg = segmentation(source, in_order(mask, source), [("Segment 1", "Tissue")], "BINARY")
-    with pytest.raises(UnsuitableMaskError, match="nothing says") as caught:
+    with pytest.raises(UnsuitableMaskError, match="not stated") as caught:
         read_label_map(saved(seg, tmp_path / "other.dcm"), source.volume.geometry)
     assert caught.value.fields["values"] == [1]
     stated = read_label_map(tmp_path / "other.dcm", source.volume.geometry, parse_meaning("1=lesion"))

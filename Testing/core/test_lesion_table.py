@@ -318,7 +318,7 @@ def test_evidence_of_dissemination_is_listed_and_is_no_diagnosis(regions, found,
     assert list(evidence.regions_with_lesions) == found
     assert words in evidence.text
     assert evidence.as_dict()["not_assessed"] == ["spinal cord", "optic nerve"]
-    assert "no diagnosis" in evidence.text
+    assert "not a diagnosis" in evidence.text
     assert "Research use only" in evidence.text
     assert "not assessed" in evidence.text
     assert "10.1016/S1474-4422(25)00270-4" in evidence.reference

@@ -492,7 +492,7 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
     with pytest.raises(GridMismatchError, match="grid"):
         from_files(alone, flair)
     write_nifti(alone, segmentation.labels + np.uint8(4), segmentation.volume)
-    with pytest.raises(UnsuitableMaskError, match="nothing says what they mean"):
+    with pytest.raises(UnsuitableMaskError, match="their meaning is not stated"):
         from_files(alone, flair)
     for text in ("[1, 2]", "{", '{"studies": []}', "[" * 100_000):
         (tmp_path / "followup.json").write_text(text)

@@ -130,7 +130,7 @@ def test_an_existing_protocol_is_kept(folders):
 
 @pytest.mark.parametrize(
     ("arms", "words"),
-    [(["tool"], "cannot be understood"), (["a=x", "a=y"], "named twice"), (["a=nowhere"], "mask of every arm")],
+    [(["tool"], "cannot be understood"), (["a=x", "a=y"], "given twice"), (["a=nowhere"], "mask of every arm")],
 )
 def test_arms_that_will_not_do(folders, arms, words):
     options = [option for arm in arms for option in ("--arm", arm)]
@@ -200,10 +200,10 @@ def test_protocol_and_key_may_be_locked_away_at_once(folders):
 
 def test_a_key_within_raters_reach_is_told(folders):
     draft(folders)
-    assert "move it to where they cannot" in run("lock", folders / "p.json", "--study", folders / "study")
-    assert "move it to where they cannot" in run("status", folders / "study")
+    assert "move it out of their reach" in run("lock", folders / "p.json", "--study", folders / "study")
+    assert "move it out of their reach" in run("status", folders / "study")
     run("close", folders / "study", "--incomplete")
-    assert "move it to where they cannot" not in run("status", folders / "study")
+    assert "move it out of their reach" not in run("status", folders / "study")
 
 
 @pytest.mark.parametrize("place", ["study", "full", "file"])

@@ -90,7 +90,7 @@ def test_load_and_evidence_leave_normal_wmh_out_and_name_what_is_not_assessed(re
     evidence = result.panel.ui.disseminationLabel.text
     assert "2 of the 3 regions" in evidence
     assert "Spinal cord and optic nerve: not assessed" in evidence
-    assert "no diagnosis" in evidence
+    assert "not a diagnosis" in evidence
     result.panel.ui.classFilter.setCurrentIndex(2)
     assert result.column(REGION).count("Normal WMH") == 2
     assert result.panel.ui.loadLabel.text == text, "filters change the list, not the load"

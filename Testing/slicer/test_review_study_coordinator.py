@@ -114,7 +114,7 @@ def test_from_the_protocol_to_the_report(desk, tmp_path, monkeypatch):
     click(rater.ui.leaveDoneButton)
     assert "Closed" in press_and_wait(desk, "closeNowButton")
     assert "Closed 20" in ui.stateLabel.text
-    assert press_and_wait(desk, "checkStudyButton") == "Nothing was changed since the lock."
+    assert press_and_wait(desk, "checkStudyButton") == "Nothing has changed since locking."
     assert "Written" in press_and_wait(desk, "exportButton", tmp_path / "tables")
     assert (tmp_path / "tables" / "ratings.csv").exists()
     assert "The report" in press_and_wait(desk, "analyseButton", tmp_path / "report")

@@ -190,7 +190,7 @@ class Walkthrough:
         click(self.result.disseminationInfoButton)
         evidence = shown(self.result.disseminationLabel)
         click(self.result.disseminationInfoButton)
-        check("optic nerve: not assessed" in evidence and "no diagnosis" in evidence, evidence)
+        check("optic nerve: not assessed" in evidence and "not a diagnosis" in evidence, evidence)
         self._see(self.result.lesionTable, self.result.saveTableButton)
 
     def painted(self) -> None:

@@ -158,7 +158,7 @@ def statement(code: str) -> str:
     words = {
         "normal-drawn-as-lesions": _("Our readers count periventricular caps as lesions"),
         "lesions-drawn-as-normal": _("Our readers count these periventricular lesions as normal hyperintensity"),
-        "lesions-not-drawn": _("Our readers drew all lesions; what else the base finds is none"),
+        "lesions-not-drawn": _("Our readers drew all lesions; anything else the base finds is not a lesion"),
         "lesions-drawn-wide": _("Our readers draw lesions with their surroundings"),
         "ventricles-drawn-wide": _("Our readers draw ventricles with their surroundings"),
         "masks-displaced-alike": _("The masks are where our readers drew them"),

@@ -252,7 +252,7 @@ class CaseSection(VTKObservationMixin):
             # Before the packages are installed there is no closer look; the run itself repeats it.
             self._looks[state] = [phrasing.text(error)] if isinstance(error, FlairSegError) else []
             if not isinstance(error, (FlairSegError, ImportError)):
-                logging.warning("FlairSeg: the volume could not be looked at: %s", type(error).__name__)
+                logging.warning("FlairSeg: the volume could not be checked: %s", type(error).__name__)
             current = self.volumeNode
             if current is not None and _state(current) == state and self._looks[state]:
                 self._warn(current)

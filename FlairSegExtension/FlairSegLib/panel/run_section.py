@@ -275,7 +275,7 @@ class RunSection:
             phrasing.advice(error) if error is not None else "",
             error_type=type(error).__name__ if error is not None else "",
             model=f"{card.id} {card.sha256[:12]}" if card is not None else "none",
-            device=f"{self._requested} asked for, {self.controller.deviceUsed or 'none'} used",
+            device=f"{self._requested} requested, {self.controller.deviceUsed or 'none'} used",
             slices=self._slices,
         )
         qt.QApplication.clipboard().setText(text)

@@ -133,7 +133,7 @@ class CoordinatorSection:
         if self._store_is_there():
             self.work.start(
                 lambda progress, cancel: check_study(self._study()),
-                lambda findings: self._show_findings(findings, _("Nothing was changed since the lock.")),
+                lambda findings: self._show_findings(findings, _("Nothing has changed since locking.")),
                 _("Comparing protocol, key, orders, images and records …"),
             )
 

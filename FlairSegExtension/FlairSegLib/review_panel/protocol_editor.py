@@ -108,7 +108,7 @@ class ProtocolEditor:
         for given, advice in (
             (ui.imagesEdit.text, _("Choose the folder of the images.")),
             (arms, _("Add a folder of masks.")),
-            (raters, _("Name the raters' codes, separated by commas.")),
+            (raters, _("Enter the raters' codes, separated by commas.")),
         ):
             if not given:
                 raise FlairSegError(_("Something is missing."), advice)

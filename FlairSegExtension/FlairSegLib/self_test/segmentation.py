@@ -146,7 +146,7 @@ class SegmentationSteps:
         place = _far_from_all(before, self.volume.GetSpacing())
         ras = views.ijk_to_world(self.volume) @ [*place[::-1], 1.0]
         self._result.editor.use("Paint")
-        check(self._result.editor.effect == "Paint", "the brush is not taken")
+        check(self._result.editor.effect == "Paint", "the brush cannot be selected")
         self._paint_with(self._result.ui.segmentEditor, tuple(float(x) for x in ras[:3]), _BRUSH_MM)
         self._settle()
         self._result.editor.use("")
@@ -169,7 +169,7 @@ class SegmentationSteps:
         check(verdict.verdict == "accepted_after_edits", f"not accepted: {ui.verdictMessageLabel.text}")
         archive = CaseArchive(self._folder / "cases")
         saved = archive.load(self.volume.GetName())
-        check(saved.verdict.reader == _READER, "another reader stands in the verdict")
+        check(saved.verdict.reader == _READER, "the verdict names another reader")
         check(bool(np.array_equal(saved.labels, self._labels())), "what was saved is not what is in the scene")
 
     def save_and_reload(self) -> None:
@@ -209,7 +209,7 @@ class SegmentationSteps:
         section.update()
         section.tick(chosen)
         section.start()
-        wait(lambda: not section.running, "the comparison does not end", 2 * RUN_S, section.ui.compareStageLabel)
+        wait(lambda: not section.running, "the comparison does not finish", 2 * RUN_S, section.ui.compareStageLabel)
         check(section.compared is not None, f"not compared: {section.ui.compareMessageLabel.text}")
         check(not section.compared.failures, "; ".join(section.compared.failures))
 
@@ -223,7 +223,7 @@ class SegmentationSteps:
         section.ui.previousSelector.setCurrentNode(self.volume)
         section.ui.presentSelector.setCurrentNode(later)
         section.start()
-        wait(lambda: not section.running, "the follow-up does not end", 3 * RUN_S, section.ui.followStageLabel)
+        wait(lambda: not section.running, "the follow-up does not finish", 3 * RUN_S, section.ui.followStageLabel)
         check(section.followed is not None, f"not followed: {section.ui.followMessageLabel.text}")
         stable = sum(row.state == "stable" for row in section.rows)
         check(stable > 0, f"none of {len(section.rows)} lesions is stable in a moved copy of the same image")
@@ -239,7 +239,7 @@ class SegmentationSteps:
         section.ui.dicomCheckBox.setChecked(False)
         section.ui.exportFolderEdit.setCurrentPath(str(out))
         section.start()
-        wait(lambda: not section.running, "the export does not end", RUN_S, section.ui.exportStageLabel)
+        wait(lambda: not section.running, "the export does not finish", RUN_S, section.ui.exportStageLabel)
         check(any(out.glob("*.html")), f"no report: {section.ui.exportMessageLabel.text}")
 
     # Helpers
@@ -268,7 +268,7 @@ class SegmentationSteps:
         ui, count = self._widget.ui, len(_segmentations())
         wait(lambda: ui.segmentButton.enabled, "Segment cannot be pressed", label=ui.caseWarningLabel)
         ui.segmentButton.click()
-        wait(lambda: not self._widget.run.running, "the run does not end", RUN_S, ui.statusLabel)
+        wait(lambda: not self._widget.run.running, "the run does not finish", RUN_S, ui.statusLabel)
         check(len(_segmentations()) == count + 1, f"there is no result: {ui.statusLabel.text}")
         self._settle()
 
@@ -298,7 +298,7 @@ class SegmentationSteps:
         check(listed == count, f"{listed} lesions are listed where {count} are")
         ml = np.count_nonzero(labels == LESION) * self._result.measured.grid.voxel_volume_ml
         shown = self._result.measured.volume_ml(LESION)
-        check(abs(shown - ml) < 0.01, f"{shown:.3f} ml of lesions are told where {ml:.3f} are")
+        check(abs(shown - ml) < 0.01, f"{shown:.3f} ml of lesions are shown where {ml:.3f} are")
 
 
 def panel_of(module: str):

@@ -190,7 +190,7 @@ def _add_proof(raw: dict[str, Any], base: ModelCard, record: AdaptationRecord) -
     ]
     raw["results"] = [
         {
-            "data": "The site's own cases, each by a model that was adapted without its patient",
+            "data": "The site's own cases, each segmented by a model adapted without its patient",
             "cases": counts.cases,
             "figures": {
                 one.key: {

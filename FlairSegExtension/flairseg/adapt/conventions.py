@@ -188,7 +188,7 @@ def held_back(word: str, reasons: list[str], conventions: Sequence[Convention]) 
         return word, reasons
     return NO_DIFFERENCE, [
         *(one.text for one in open_ones),
-        "The figures compare with these very masks: whether the model improved depends on whether your readers mean "
-        "to draw so. State it, or correct the masks.",
-        f"Against the masks as they are: {' '.join(reasons)}",
+        "The figures compare both models with these masks: whether the model improved depends on whether your readers "
+        "intended to draw them this way. State it, or correct the masks.",
+        f"Against the masks as drawn: {' '.join(reasons)}",
     ]

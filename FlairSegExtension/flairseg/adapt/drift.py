@@ -231,7 +231,7 @@ def _measured(version: Path, card: ModelCard) -> dict[str, float]:
 
 #: For the rule as text.
 RULE = (
-    "Alarm where an exponentially weighted moving average (weight 0.2) of a figure, in units of its own standard "
-    f"deviation, passes {{limit:.1f}}; simulated over {HORIZON} cases without any change, some chart does so in "
-    "{rate:.1%} of runs."
+    "Alarm if an exponentially weighted moving average (weight 0.2) of a figure, in units of its own standard "
+    f"deviation, exceeds {{limit:.1f}}; in simulated runs of {HORIZON} cases without change, at least one chart alarms "
+    "in {rate:.1%}."
 )

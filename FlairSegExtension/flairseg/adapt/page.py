@@ -39,7 +39,7 @@ def write_page(path: Path, card: ModelCard, proof: ProofRecord) -> None:
         "facts": [
             ("Model", f"{card.id}, sha256 {card.sha256[:16]}"),
             ("Adapted from", f"{made['parent']['id']}, sha256 {made['parent']['sha256'][:16]}"),
-            ("Learnt from", f"{counted(counts.cases, 'case')} of {counted(counts.patients, 'patient')}"),
+            ("Trained on", f"{counted(counts.cases, 'case')} of {counted(counts.patients, 'patient')}"),
             ("Seed, minutes", f"{made['seed']}, {made['minutes']}"),
         ],
         "key": [_key(one) for one in proof.comparisons if one.key in ("lesion_dice", "lesion_f1", "edit_voxels")],
@@ -80,7 +80,7 @@ def _convention_sections(proof: ProofRecord) -> tuple[Section, ...]:
         return ()
     told = (
         "The masks of most patients differ from the base's results, or from their images, in the same way. The figures "
-        "below compare both models with these masks: they cannot tell a convention of the readers from an error. The "
+        "below compare both models with these masks: they cannot distinguish a readers' convention from an error. The "
         "model is proposed only once the statement is accepted.",
     )
     table = Table("Differences", ("Code", "Found", "Statement", "Accepted"), rows, numbers_from=4)
@@ -125,10 +125,10 @@ def _harm_section(proof: ProofRecord) -> Section:
     table = Table("Forgetting", ("Images", "Base", "Adapted", ""), rows)
     return Section(
         "no-harm",
-        "Nothing forgotten?",
+        "Check for forgetting",
         (
             f"On images unrelated to the site, at most {LARGEST_LOSS} may be lost. The phantom is a "
-            "digital head, the slices are synthetic; neither was learnt from.",
+            "digital head, the slices are synthetic; neither was used for training.",
         ),
         (table,),
     )

@@ -335,7 +335,7 @@ class _Run:
             need = (spent + per_case * (len(self.examined) + 4) + trainings * FEWEST_STEPS * step * OVERHEAD) / 60
             given = f"{self.minutes:.0f} minutes" if self.minutes >= 1 else f"{60 * self.minutes:.0f} seconds"
             raise TimeTooShortError(
-                f"{given} do not suffice on this computer; about {need / _PLANNED + 1:.0f} minutes.",
+                f"{given} are too short on this computer; about {need / _PLANNED + 1:.0f} minutes are needed.",
                 "Give more time, or fewer cases.",
                 code="adaptation-time-too-short",
                 minutes=round(need / _PLANNED + 1),

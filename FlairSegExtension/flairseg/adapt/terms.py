@@ -40,7 +40,7 @@ CONVENTIONS: dict[str, tuple[float, float, str, str]] = {
         0.4,
         0.13,
         "{share:.0%} of the lesion volume that the base finds was not drawn",
-        "our readers drew all lesions; what else the base finds is none",
+        "our readers drew all lesions; anything else the base finds is not a lesion",
     ),
     "lesions-drawn-wide": (
         0.12,
@@ -57,7 +57,7 @@ CONVENTIONS: dict[str, tuple[float, float, str, str]] = {
     "masks-displaced-alike": (
         0.5,
         0.0,
-        "The masks of {share:.0%} of the patients fit their images better at one and the same displacement",
+        "The masks of {share:.0%} of the patients fit their images better at the same displacement",
         "the masks are where our readers drew them",
     ),
 }

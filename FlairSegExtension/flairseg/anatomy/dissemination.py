@@ -27,8 +27,8 @@ REFERENCE = (
 )
 #: Appended to every statement.
 CAVEAT = (
-    "Spinal cord and optic nerve: not assessed. This lists where hyperintensities were found; it is no diagnosis, and "
-    "a reader must confirm each lesion and region. Research use only."
+    "Spinal cord and optic nerve: not assessed. This lists where hyperintensities were found; it is not a diagnosis, "
+    "and a reader must confirm each lesion and region. Research use only."
 )
 
 

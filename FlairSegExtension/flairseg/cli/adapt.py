@@ -120,7 +120,7 @@ def _show(messages: Console, results: Console, done: Adapted, output: Path) -> N
     for case in done.left_out:
         show_information(messages, f"Left out ({case.code}): {case.reason}", f"case {case.number}")
     if done.unstated:
-        told = f"{counted(done.unstated, 'case')} not in the table of patients: their names tell whose they are."
+        told = f"{counted(done.unstated, 'case')} not in the table of patients: assigned to a patient by name."
         show_information(messages, told, "patients")
     table = Table(box=box.SIMPLE, title=f"{done.cases} cases, {done.patients} patients", title_justify="left")
     for column in ("Figure", "Base", "Adapted", "Gain", "95 % interval", "p"):

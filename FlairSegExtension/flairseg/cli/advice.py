@@ -40,8 +40,8 @@ PHRASES: dict[str, str] = {
     "no-workers": "Start workers for it (`dask worker ADDRESS --nthreads 1`) in an environment with this FlairSeg.",
     "network-failed": "Try --device cpu; if that fails too, the model does not fit its card.",
     "onnx-not-loaded": "It is not an ONNX network, or needs a newer onnxruntime: `pip install --upgrade onnxruntime`.",
-    "unknown-model": "`flairseg models` lists what is installed; more folders of models go into $FLAIRSEG_MODELS.",
-    "model-path-not-found": "Check the path, or list what is installed with `flairseg models`.",
+    "unknown-model": "`flairseg models` lists the installed models; $FLAIRSEG_MODELS names further folders.",
+    "model-path-not-found": "Check the path, or list the installed models with `flairseg models`.",
     "model-in-use-missing": "Install it again, or go back: `flairseg models --rollback`.",
     "model-in-use-changed": "Select it again (`flairseg models --use {model}`), or go back with --rollback.",
     "parent-missing": "Install {parent} again (`flairseg models --install FILE`; sha256 {sha256}), or name the model "
@@ -55,16 +55,16 @@ PHRASES: dict[str, str] = {
     "no-model-before": "Choose one with `flairseg models --use ID`.",
     "adaptation-time-too-short": "Allow more with --time {minutes}m, or use fewer cases.",
     "adaptation-packages-missing": "Install them with `pip install 'flairseg[adapt]'`.",
-    "model-member-missing": "Install {model} first; `flairseg models` lists what is installed.",
-    "unnamed-labels": "Say what they mean with --labels {prefix}{suggestion} (classes: 1 ventricles, 2 normal_wmh, "
+    "model-member-missing": "Install {model} first; `flairseg models` lists the installed models.",
+    "unnamed-labels": "State their meaning with --labels {prefix}{suggestion} (classes: 1 ventricles, 2 normal_wmh, "
     "3 lesion, 0 background), or with a preset such as --labels {prefix}binary.",
-    "labels-not-in-mapping": "Say what they mean with --labels {prefix}{suggestion} (classes: 1 ventricles, "
+    "labels-not-in-mapping": "State their meaning with --labels {prefix}{suggestion} (classes: 1 ventricles, "
     "2 normal_wmh, 3 lesion, 0 background).",
     "probabilities-not-labels": "If they are probabilities of lesions, add --labels {prefix}probability; else give the "
     "label map.",
-    "implausible-labels": "Say what the values mean with --labels {prefix}VALUE=CLASS,..., or add --labels "
+    "implausible-labels": "State the meaning of the values with --labels {prefix}VALUE=CLASS,..., or add --labels "
     "{prefix}flairseg if it contains FlairSeg's labels nevertheless.",
-    "no-lesion-class": "Give a label map with the lesions, or say which of its values they are with --labels "
+    "no-lesion-class": "Give a label map with the lesions, or state which of its values they are with --labels "
     "VALUE=lesion.",
     "threshold-without-probabilities": "Add --labels {method}:probability if its masks are probabilities of lesions.",
     "unknown-label-mapping": "Write --labels VALUE=CLASS,... such as 1=lesion,2=normal_wmh, or one of: {presets}.",

@@ -95,8 +95,8 @@ def segment(
         typer.Option(
             "--lesion-mask/--no-lesion-mask",
             help="The lesions alone as 0 and 1, for programs that take every value for a lesion: "
-            "<name>_lesion_mask.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz. Written without being "
-            "asked for; asked for, also as <name>_lesions.nii.gz, its name in earlier versions.",
+            "<name>_lesion_mask.nii.gz, for a BIDS name <entities>_desc-lesion_mask.nii.gz. Written by default; "
+            "with an explicit --lesion-mask also as <name>_lesions.nii.gz, its name in earlier versions.",
             show_default="--lesion-mask",
         ),
     ] = None,
@@ -105,7 +105,7 @@ def segment(
         list[str] | None,
         typer.Option(
             "--name",
-            help="Name of the case, instead of the one made from the input; once for each input.",
+            help="Name of the case, instead of the one derived from the input; once for each input.",
             show_default=False,
         ),
     ] = None,
@@ -184,8 +184,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--manifest",
-            help="CSV table with the columns case, prediction, reference and perhaps method, probabilities, site, "
-            "disease, image; paths start at its folder.",
+            help="CSV table with the columns case, prediction, reference and optionally method, probabilities, site, "
+            "disease, image; paths are relative to its folder.",
             show_default=False,
         ),
     ] = None,
@@ -240,7 +240,7 @@ def evaluate(
             "--slice-overlap", help="Share of a slice's reference that must be covered (S2: 0.1).", min=0.0, max=1.0
         ),
     ] = 0.1,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap and of the drawn slices.", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap and of the sampled slices.", min=0)] = 0,
     overwrite: Replace = False,
     strict: Strict = False,
     pseudonymise: Pseudonymise = False,
@@ -352,7 +352,7 @@ def follow(
         typer.Option(
             "--self-grade",
             help="Also grade the follow-up on these scans: lesions of known size are injected into the last study, and "
-            "a re-positioned copy of it shows what is called falsely. Takes about three times as long.",
+            "false calls are counted in a re-positioned copy of it. Takes about three times as long.",
         ),
     ] = False,
     strict: Strict = False,

@@ -114,7 +114,9 @@ def cohort(
             rich_help_panel=_REVIEW,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the study's sample.", rich_help_panel=_REVIEW)] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of the study's sample.", rich_help_panel=_REVIEW)
+    ] = 1,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -152,7 +154,7 @@ def cohort(
         int, typer.Option("--cores", min=1, help="Cores of each batch job.", rich_help_panel=_CLUSTER)
     ] = 2,
     walltime: Annotated[
-        str, typer.Option("--walltime", help="Of each batch job.", rich_help_panel=_CLUSTER)
+        str, typer.Option("--walltime", help="Wall-clock limit of each batch job.", rich_help_panel=_CLUSTER)
     ] = "04:00:00",
     queue: Annotated[
         str,

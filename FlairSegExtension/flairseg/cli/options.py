@@ -39,14 +39,14 @@ LesionThreshold = Annotated[
     float | None,
     typer.Option(
         "--threshold",
-        help="Probability from which on a voxel is lesion; lower ones mark more. Lesions are then not removed for "
+        help="Lowest probability of a lesion voxel; lower values mark more. Lesions are then not removed for "
         "their mean probability.",
         show_default="the model's",
     ),
 ]
 CaseName = Annotated[
     str | None,
-    typer.Option("--name", help="Name of the case, instead of the one made from the input.", show_default=False),
+    typer.Option("--name", help="Name of the case, instead of the one derived from the input.", show_default=False),
 ]
 Regions = Annotated[
     bool, typer.Option("--regions/--no-regions", help="Find the region of each lesion; takes about a second per case.")

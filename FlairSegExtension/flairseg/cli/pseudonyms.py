@@ -43,7 +43,7 @@ PseudonymKey = Annotated[
     typer.Option(
         "--pseudonym-key",
         metavar="FILE",
-        help="Secret that makes the pseudonyms; made if it is not there. Without one, a random secret is forgotten "
+        help="Secret key of the pseudonyms; created if it does not exist. Without one, a random key is discarded "
         "and no later run gives the same pseudonyms.",
         show_default=False,
         rich_help_panel=_PANEL,

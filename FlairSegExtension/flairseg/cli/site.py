@@ -73,7 +73,7 @@ def adapt(
     model_id: Annotated[
         str | None, typer.Option("--id", help="Id of the new model.", show_default="<base>-site-v1.<n>")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", "-s", help="Of folds and training.", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", "-s", help="Seed of folds and training.", min=0)] = 0,
     device: DeviceChoice = Device.auto,
     accept: Accepted = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,

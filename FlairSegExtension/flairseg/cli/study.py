@@ -35,7 +35,7 @@ _Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for the results; created if necessary.", show_default=False)
 ]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.")]
-_Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap.", min=0)]
+_Seed = Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.", min=0)]
 
 
 @study_app.command(epilog=_NEW_EXAMPLE)

@@ -156,8 +156,8 @@ def export_tables(
 
 def _inside(coordinator: Path) -> CaseWarning:
     return CaseWarning(
-        f"Protocol and key are inside of the study, in {coordinator}. If raters can open that folder, move it to where "
-        "they cannot, and name it with --coordinator from then on.",
+        f"Protocol and key are inside the study, in {coordinator}. If raters can open that folder, move it out of "
+        "their reach and give its new path with --coordinator from then on.",
         "key-inside-study",
     )
 
@@ -174,7 +174,7 @@ def _arms(given: Sequence[str]) -> dict[str, Path]:
         if not sign or not name.strip() or not folder.strip():
             raise FlairSegError(f"--arm {text} cannot be understood.", "Write --arm NAME=FOLDER.")
         if name.strip() in arms:
-            raise FlairSegError(f"The arm {name.strip()} is named twice.", "Give each arm a different name.")
+            raise FlairSegError(f"The arm {name.strip()} is given twice.", "Give each arm a different name.")
         arms[name.strip()] = Path(folder.strip())
     return arms
 

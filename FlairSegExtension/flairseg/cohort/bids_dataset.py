@@ -32,7 +32,7 @@ Derivatives made by FlairSeg {version} with the {models}:
 ventricles, normal periventricular white matter hyperintensity and lesions. Research use only - not a medical device.
 
 - `sub-*/[ses-*/]anat/*_dseg.nii.gz`: labels, values in `dseg.tsv`; `*_desc-lesion_mask.nii.gz`: lesions alone.
-- `cohort.csv`, `cohort.parquet`: one row a session; `lesions.parquet`: one row a lesion; `changes.csv`: one row a
+- `cohort.csv`, `cohort.parquet`: one row per session; `lesions.parquet`: one row per lesion; `changes.csv`: one row a
   comparison of two sessions; `failures.csv`: sessions without a result, with advice.
 - `queue.csv`: the sessions in review order, if requested.
 - `cohort.html`: overview page. `run.json`, `methods.md`: description of the run, with versions and hashes.

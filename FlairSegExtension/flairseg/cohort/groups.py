@@ -175,7 +175,7 @@ def _refusal(by: str, named: Mapping[str, Sequence[SessionRow]], groups: Mapping
         return f"All subjects are of one {by}: nothing to compare."
     return (
         f"Of {counted(len(named), by)}, {len(groups) or 'none'} has {FEWEST} or more subjects "
-        "with a result that can be used: nothing is compared, since differences between so few say nothing."
+        "with a result that can be used: nothing is compared, since differences between so few are not informative."
     )
 
 

@@ -34,7 +34,7 @@ def methods_paragraph(run: RunRecord) -> str:
             f"{one.sessions} of these sessions, unlike those of the adaptation."
         )
     if run.options.threshold is not None:
-        text += f" Voxels with a probability of lesion of {run.options.threshold:g} and more were called lesion."
+        text += f" Voxels with a lesion probability of {run.options.threshold:g} or more were labelled lesion."
     if run.options.regions:
         text += " Lesions were assigned to regions by atlas-to-subject registration."
     if run.comparisons:
@@ -49,7 +49,7 @@ def methods_paragraph(run: RunRecord) -> str:
     if earlier:
         text += (
             f" Results of {counted(earlier, 'further session')} were made by another model, with other options or by "
-            "another version; the table tells by which, and this paragraph does not describe them."
+            "another version; the table states which, and this paragraph does not describe them."
         )
     names = [f"{shown} {software[name]}" for name, shown in _CITED.items() if name in software]
     text += f" Processing used Python {software['python']}, {', '.join(names)}."

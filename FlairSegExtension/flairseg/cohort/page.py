@@ -154,7 +154,7 @@ def _methods(run: RunRecord) -> tuple[str, ...]:
     text = methods_paragraph(run).removeprefix("# Methods").strip()
     return (
         text,
-        "Groups and ages were compared with one session a subject (the first whose result can be trusted). Intervals "
+        "Groups and ages were compared with one session per subject (the first whose result can be trusted). Intervals "
         "are 95 %: percentile bootstrap within groups for differences of medians, Feng and Cliff's for Cliff's delta, "
         "inversion of the noncentral F distribution for eta-squared of ranks, Fisher's z with the standard error of "
         "Bonett and Wright for Spearman's correlation. p values (Mann-Whitney, Kruskal-Wallis, Spearman) were adjusted "

@@ -13,7 +13,8 @@ from ..segmentation.warning_codes import untrusted
 from .measures import RESULTS, Measure, quality_measures, shown_name, with_result
 from .model import SessionRow
 
-#: Points of a result that cannot be trusted; of each quality measure below its bar, and at most; of each other warning.
+#: Points of a result that cannot be trusted; of each quality measure beyond its threshold, and at most; of each other
+#: warning.
 UNTRUSTED, BELOW_BAR, MOST_BELOW_BAR, WARNING, MOST_WARNINGS = 4.0, 2.0, 4.0, 0.5, 1.5
 #: Points of the session whose expected correction is the largest; others by their rank.
 CORRECTION = 2.0

@@ -177,7 +177,7 @@ def run(
     scheduler: str = "",
     **options: Any,
 ) -> CohortTable:
-    """Segment a whole study: one row a session, BIDS derivatives, comparisons, one page.
+    """Segment a whole study: one row per session, BIDS derivatives, comparisons, one page.
 
     Repeated, it does what is missing, what changed (content of the image, model, options) and, if asked, what failed.
     In a script, call it below ``if __name__ == "__main__":``, as everything that starts processes.

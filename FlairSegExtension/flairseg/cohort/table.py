@@ -59,7 +59,7 @@ class CohortTable:
         return dataset.dataset(self.layout.table_parquet)
 
     def lesions(self) -> pyarrow.dataset.Dataset:
-        """``lesions.parquet``, one row a lesion, as an Arrow data set."""
+        """``lesions.parquet``, one row per lesion, as an Arrow data set."""
         from pyarrow import dataset
 
         return dataset.dataset(self.layout.lesions_parquet)

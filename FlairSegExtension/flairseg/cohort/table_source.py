@@ -1,4 +1,4 @@
-"""Sessions out of a table: one row a session with ``path``, and subject, session, site, age, group as far as known."""
+"""Sessions of a table: one row per session with ``path``, and subject, session, site, age, group as far as known."""
 
 from __future__ import annotations
 

@@ -480,8 +480,8 @@ def _none(listing: Sequence[Listed], folder: Path) -> NoFlairError:
     files = {e.series.identity: e.series.files for e in listing}
     counts = ", ".join(str(n) for n in sorted(files.values(), reverse=True)[:LISTED])
     return NoFlairError(
-        f"The folder {stem_of(folder)} holds {len(files)} DICOM series ({counts} files), and nothing says that one "
-        f"of them is a FLAIR: {_enumerated(listing)}.",
+        f"The folder {stem_of(folder)} holds {len(files)} DICOM series ({counts} files), and none is identified as "
+        f"a FLAIR: {_enumerated(listing)}.",
         "Put the files of the FLAIR series alone into a folder and give that, or choose the series yourself.",
         code="no-series-looks-like-flair",
     )

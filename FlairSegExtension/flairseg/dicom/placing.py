@@ -95,14 +95,14 @@ def _unplaced(frames: Sequence[Frame]) -> tuple[float, CaseWarning]:
     step = abs(first.between or 0.0) or abs(first.thickness or 0.0)
     if not step and len(frames) > 1:
         raise InvalidGeometryError(
-            "The DICOM headers give no slice positions, and neither SpacingBetweenSlices nor SliceThickness: nothing "
-            "tells how far apart the slices are.",
+            "The DICOM headers give no slice positions, and neither SpacingBetweenSlices nor SliceThickness: the "
+            "slice distance is unknown.",
             _EXPORT,
             code="slice-distance-unknown",
         )
     if len({(f.instance_number, f.number) for f in frames}) < len(frames):
         raise InvalidGeometryError(
-            "The DICOM headers give no slice positions, and InstanceNumber does not tell the order of the slices.",
+            "The DICOM headers give no slice positions, and InstanceNumber does not give the order of the slices.",
             _EXPORT,
             code="slice-order-unknown",
         )
@@ -144,8 +144,8 @@ def _aligned(
     apart = _displacement(affine, positions[order], own[order], first.shape, (down, along), bool(told))
     if apart > MISALIGNED_MM[1]:
         raise InvalidGeometryError(
-            f"The slices in {where} are rotated or shifted against each other by up to {apart:.1f} mm: they make no "
-            "volume.",
+            f"The slices in {where} are rotated or shifted against each other by up to {apart:.1f} mm: they do not "
+            "form a volume.",
             "Take another reconstruction of the series, without retrospective motion correction.",
             code="slices-turned",
         )

@@ -19,15 +19,15 @@ _SENTENCES = (
         "Reference and prediction both empty: everything but the volumes is undefined. Only the reference "
         "empty: Dice, Jaccard, precision, NSD and lesion F1 are 0, recall, HD95 and the relative volume "
         "error undefined. Only the prediction empty: Dice, Jaccard, recall, NSD and lesion F1 are 0, "
-        "precision and HD95 undefined; a method that finds nothing is therefore not punished in HD95, but "
-        "in the others (Metrics Reloaded, 2024).",
+        "precision and HD95 undefined; a method that finds nothing is therefore penalised in the other "
+        "metrics, but not in HD95 (Metrics Reloaded, 2024).",
     ),
     (
         "Classes",
         "Metrics are given for the classes that both method and reference contain. “All WMH” is normal and "
-        "abnormal hyperintensity together. Methods that find hyperintensity without telling normal from "
-        "abnormal are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”, which has "
-        "figures where the references know both.",
+        "abnormal hyperintensity together. Methods that do not distinguish normal from abnormal "
+        "hyperintensity are compared with the abnormal as “lesions” (as S1 did) and with both as “all WMH”, which is "
+        "evaluated where the references contain both.",
     ),
     (
         "Surfaces",
@@ -46,22 +46,22 @@ _SENTENCES = (
     ),
     (
         "Probabilities",
-        "AUC-PR is average precision, a sum over steps without interpolation. Both areas take every voxel "
-        "of the image, so ROC AUC is flattered by the many voxels that are plainly background. Means over "
+        "AUC-PR is average precision, a sum over steps without interpolation. Both areas use every voxel "
+        "of the image, so ROC AUC is inflated by the many obvious background voxels. Means over "
         "patients are in the tables, curves pool the voxels of all.",
     ),
     (
         "Slices",
-        "Positive if the reference has any voxel in it; a true positive has at least "
-        "{overlap:g} % of the reference covered. Negative slices are drawn with the "
-        "seed, as many as there are positive ones, the same for all methods of the same cases; a true "
-        "negative has no predicted voxel (S2, whose printed figures have the classes swapped: here each "
-        "figure is what its name says).",
+        "A slice is positive if the reference has any voxel in it; a true positive has at least "
+        "{overlap:g} % of the reference covered. Negative slices are sampled at "
+        "random (by the seed), as many as positive ones, the same for all methods of the same cases; a true "
+        "negative has no predicted voxel (S2, whose printed figures have the classes swapped; here they "
+        "are named by the usual definitions).",
     ),
     (
         "Volume groups",
-        "Slices with reference lesions by their volume: {groups} (S4). S4's tests take slices for "
-        "independent of each other, which those of one patient are not.",
+        "Slices with reference lesions by their volume: {groups} (S4). S4's tests treat slices as "
+        "independent, which those of one patient are not.",
     ),
     (
         "Lesion load",
@@ -76,12 +76,12 @@ _SENTENCES = (
     (
         "Between methods",
         "Wilcoxon's signed-rank test on the same patients, p values adjusted after Holm over all pairs of "
-        "methods and classes of a figure. Of signed volume errors the sizes are compared.",
+        "methods and classes of a figure. Signed volume errors are compared by absolute value.",
     ),
     (
         "Normal against abnormal",
-        "Abnormal is positive. Counted over what reference and method both call hyperintense, and, as the "
-        "stricter view, over all that the reference calls so, where what was missed counts as not abnormal.",
+        "Abnormal is positive. Counted over the voxels that reference and method both label hyperintense "
+        "and, more strictly, over all that the reference labels so, where missed voxels count as not abnormal.",
     ),
 )
 

@@ -38,7 +38,7 @@ _SEGMENTED = re.compile(r"(^|_)(seg|label)-", re.IGNORECASE)
 _ANNOTATED = ("desc-annotated",)
 _LABELS = "labels"
 _IMAGE_ENDINGS = ("_flair", "-flair")
-_COLUMNS_ADVICE = f"The first line names the columns: {', '.join(REQUIRED)}, and perhaps {', '.join(OPTIONAL)}."
+_COLUMNS_ADVICE = f"The first line names the columns: {', '.join(REQUIRED)}, and optionally {', '.join(OPTIONAL)}."
 
 
 @dataclass(frozen=True)

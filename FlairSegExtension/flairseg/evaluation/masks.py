@@ -185,12 +185,12 @@ def place(volume: Volume, reference: Volume, linear: bool, file: str = "") -> Pl
         moved = target.place(volume.array, own, clip=True)
     else:
         moved = _resampled(volume, reference, linear)
-        how = "linear interpolation" if linear else "the nearest voxel"
+        how = "linear interpolation" if linear else "nearest neighbour"
         sizes = (_grid_words(v) for v in (volume, reference))
-        text = "{} is on another grid than its reference ({}; {}): brought onto it by {}.".format(file, *sizes, how)
+        text = "{} is on another grid than its reference ({}; {}): resampled onto it by {}.".format(file, *sizes, how)
         warnings.append(CaseWarning(text, "mask-resampled"))
         if target.same_size(own):
-            text = "has the size of its reference but another position or direction in its header, which was believed."
+            text = "has the size of its reference but another position or direction in its header; the header was used."
             warnings.append(CaseWarning(f"{file} {text}", "mask-moved"))
     if outside > 0:
         text = f"has {100 * outside:.2g} % of its marked voxels outside of its reference; they are not counted."

@@ -240,7 +240,7 @@ def group_tests(method: str, class_id: str, figure: str, groups: Mapping[str, np
             p = float(result.pvalue)
             sizes = values[first].size, values[second].size
             pairs.append(GroupPair(first, second, *sizes, float(result.statistic), p, min(1.0, p * count)))
-    note = "Slices of one patient are not independent of each other, which the tests take them to be."
+    note = "Slices of one patient are not independent of each other, although the tests assume it."
     if len(there) < 2:
         note = "Fewer than two groups have slices: nothing to compare."
     return GroupTests(method, class_id, figure, shapiro, kruskal, tuple(pairs), note)

@@ -32,15 +32,15 @@ def converter_warnings(path: Path) -> tuple[CaseWarning, ...]:
     if _MADE_EVEN.fullmatch(stem_of(path)):
         text = (
             f"{path.name} was evenly resampled by dcm2niix: the slices of its series have varying distances or one is "
-            "missing, and some slices of this file are interpolated. What is found in those was not acquired."
+            "missing, and some slices of this file are interpolated. Findings in those slices are interpolated, too."
         )
         return (CaseWarning(text, "slices-interpolated"),)
     even = _made_even(path)
     if even is None:
         return ()
     text = (
-        f"{path.name} does not have the distances of its slices: dcm2niix spaced all of them by the first one and made "
-        f"{even} beside it, because they vary. Volumes cannot be trusted; segment {even} or the DICOM series."
+        f"{path.name} has wrong slice distances: they vary, but dcm2niix used the first one for all slices, and wrote "
+        f"{even} with equal distances. Volumes cannot be trusted; segment {even} or the DICOM series."
     )
     return (CaseWarning(text, "slices-spaced-by-the-first"),)
 

@@ -105,7 +105,7 @@ def nifti_placement(header: NiftiHeader, name: str, strict: bool = True) -> Plac
         warnings.append(
             CaseWarning(
                 f"{name} gives a negative voxel size ({given} mm); {_size(spacing_of(affine))} mm is used and the sign "
-                "ignored. 3D Slicer and others that use ITK show left and right exchanged.",
+                "ignored. 3D Slicer and other programs based on ITK show left and right exchanged.",
                 "negative-voxel-size",
             )
         )
@@ -310,7 +310,7 @@ def _apart(header: NiftiHeader, sform: np.ndarray, qform: np.ndarray) -> CaseWar
         return None
     return CaseWarning(
         f"The header's sform and qform place the image up to {first.displacement_mm(second):.1f} mm apart; the sform "
-        "is used. The label map repeats both, so look at it with the program that you view the image with.",
+        "is used. The label map repeats both, so view it with the same program as the image.",
         "placements-differ",
     )
 

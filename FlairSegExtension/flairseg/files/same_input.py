@@ -67,7 +67,7 @@ def check_new_results(output: str | Path, names: Iterable[str], what: str, overw
 
 
 def refuse_other_input(summary: Path, stem: str, inputs: Sequence[tuple[str, str]], key: str = "") -> None:
-    """Refuse to replace results that were made of another input.
+    """Refuse to replace results that belong to another input.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def refuse_other_input(summary: Path, stem: str, inputs: Sequence[tuple[str, str
         return
     named = ", ".join(str(entry.get("input") or "") for entry in entries).strip(", ")
     raise OutputError(
-        f"The results of {stem} in {summary.parent} were made of another input{f' ({named})' if named else ''}.",
+        f"The results of {stem} in {summary.parent} belong to another input{f' ({named})' if named else ''}.",
         "They were kept. Choose another folder, or give this case another name.",
         code="other-input", stem=stem, folder=str(summary.parent), kept=named,
     )  # fmt: skip

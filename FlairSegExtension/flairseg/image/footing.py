@@ -146,7 +146,7 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
     if not median > darkest:
         raise UnusableIntensitiesError(
             f"The background ({plateau:.4g}) is within the range of the tissue, which has too few grey levels to "
-            "tell where no signal is.",
+            "determine the level without signal.",
             "Give the original image, before standardisation and masking.",
             code="no-signal-level",
         )
@@ -155,6 +155,6 @@ def _filled(array: np.ndarray, plateau: float, darkest: float, median: float) ->
     out[array == np.float32(plateau)] = 0
     return out, CaseWarning(
         f"The background is {plateau:.4g} and the tissue is around {median:.4g}, from {darkest:.4g} on: the image "
-        f"was standardised and masked. No signal was taken to be at {level:.4g}, by the darkest tissue.",
+        f"was standardised and masked. The level without signal was estimated as {level:.4g} from the darkest tissue.",
         "background-within-tissue",
     )

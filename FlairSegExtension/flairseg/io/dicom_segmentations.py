@@ -255,7 +255,7 @@ def _full_value(path: Path, data: Dataset, frames: np.ndarray) -> int:
     kind = str(data.get("SegmentationFractionalType", "")).lower() or "fractions"
     raise UnsuitableMaskError(
         f"{path.name} is a fractional DICOM segmentation ({kind} in {full} steps), not a label map.",
-        "Give a binary segmentation, or a label map made with the threshold that you want.",
+        "Give a binary segmentation, or a label map made with a threshold of your choice.",
         code="fractional-segmentation",
         file=path.name,
     )

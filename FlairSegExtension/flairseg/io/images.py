@@ -36,7 +36,7 @@ def read_image(path: str | Path) -> Volume:
     if is_label_map(path):
         raise UnsupportedImageError(
             f"{path.name} is a label map, not an image.",
-            "Give the FLAIR that it was made of.",
+            "Give the FLAIR from which it was made.",
             code="label-map-as-image",
             file=path.name,
         )

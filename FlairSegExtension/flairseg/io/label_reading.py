@@ -111,8 +111,8 @@ class LabelReading:
             np.maximum(labels, here, out=labels)
         if overlap is not None and (shared := int(np.count_nonzero(overlap))):
             self._warn(
-                f"{shared} voxels of {self.name} belong to segments of several classes; lesions go before normal WMH, "
-                "normal WMH before ventricles.",
+                f"{shared} voxels of {self.name} belong to segments of several classes; lesions take precedence over "
+                "normal WMH, normal WMH over ventricles.",
                 "overlapping-segments",
             )
         return labels
@@ -185,7 +185,7 @@ class LabelReading:
             )
         self._warn(
             f"{self.name} holds the values {_listed(values)}; all of them count as "
-            f"{CLASS_BY_VALUE[target].short_name.lower()}, as {mapping.name} says.",
+            f"{CLASS_BY_VALUE[target].short_name.lower()}, as {mapping.name} states.",
             "several-values-in-mask",
         )
 
@@ -262,7 +262,7 @@ class LabelReading:
             unknown = [key for key in unknown if key not in classes]
         if unknown or (other and not classes):
             refused = {key: present[key] for key in unknown or other}
-            why = "nothing says what they mean" if unknown else "none is called a lesion, a ventricle or normal WMH"
+            why = "their meaning is not stated" if unknown else "none is called a lesion, a ventricle or normal WMH"
             raise self._refused(refused, names, f"and {why}", code="unnamed-labels")
         if other:
             shown = ", ".join(str(FoundLabel(k[0], k[1], names[k].title, present[k], None)) for k in other)
@@ -313,7 +313,7 @@ class LabelReading:
                     code="image-not-labels",
                     file=self.name,
                 )
-            raise self._refused_values(counts, "and nothing says what they mean")
+            raise self._refused_values(counts, "and their meaning is not stated")
         if not stated and values:
             self._doubt(values, counts)
         return {value: value for value in values}
@@ -342,7 +342,7 @@ class LabelReading:
             return
         single = len(values) == 1
         if (single and self.doubtful != "warn") or self.doubtful == "refuse":
-            raise self._refused_values(counts, "and nothing says whether they are FlairSeg's or another program's")
+            raise self._refused_values(counts, "and it is not stated whether they are FlairSeg's or another program's")
         read_as = " and ".join(f"{v} as {CLASS_BY_VALUE[v].short_name.lower()}" for v in values)
         alone = "alone " if single else "and no 3 "
         self._warn(
@@ -356,7 +356,7 @@ class LabelReading:
     def _several(self, count: int) -> UnsuitableMaskError:
         return UnsuitableMaskError(
             f"{self.name} holds {count} volumes, not one label map.",
-            "Export one label map, for instance from 3D Slicer's module Segmentations; give probabilities apart.",
+            "Export one label map, for instance from 3D Slicer's module Segmentations; give probabilities separately.",
             code="several-volumes",
             file=self.name,
             volumes=count,

@@ -62,9 +62,9 @@ JOINT_LOG_ODDS = 3.0
 ABSENT = 0.25
 _MAD = 1.4826
 TEXT = (
-    "New and resolved lesions are called where images and model say jointly that lesion came or went: a difference "
-    "that no shift within the error of registration explains and that stands out of normal tissue of the same pair of "
-    "studies, and the model's probabilities. Nothing of a change may show in the other study's neighbouring slices. "
+    "A lesion is called new or resolved if images and model jointly show that it appeared or disappeared: by a "
+    "difference that no shift within the registration error explains and that exceeds the noise of normal tissue in "
+    "the same pair of studies, and by the model's probabilities; the other study's neighbouring slices do not show it. "
     "Enlarging and shrinking lesions show the same at their edge, or their volume changed by more than it does between "
     "repeated scans of an unchanged lesion of that size (95th percentile)."
 )

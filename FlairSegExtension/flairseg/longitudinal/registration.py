@@ -384,7 +384,7 @@ def _doubts(correlation: float, consistency: float, scale: float) -> tuple[str, 
         )
         out.append(CaseWarning(text, "studies-agree-poorly"))
     if consistency > DOUBTFUL_MM:
-        text = f"The alignment of the studies is uncertain by {consistency:.1f} mm: small changes mean little."
+        text = f"The alignment of the studies is uncertain by {consistency:.1f} mm: small changes are unreliable."
         out.append(CaseWarning(text, "alignment-uncertain"))
     if abs(scale) > SCALE_DRIFT_PERCENT:
         text = (

@@ -26,8 +26,8 @@ from .states import CODES, STATES
 from .studies import Study
 
 NOTICE = (
-    "Artificial lesions of the contrast of the scan's own in the last study, and a re-positioned copy of it in which "
-    "nothing changed: what this pair of scans allows, not what a reader would see."
+    "Artificial lesions with the contrast of the scan's own lesions in the last study, and a re-positioned copy of it "
+    "without change: the sensitivity that these scans allow, not that of a reader."
 )
 
 

@@ -82,7 +82,7 @@ def members_of(raw: Mapping[str, Any]) -> tuple[Member, ...]:
     if len(members) < 2:
         raise ValueError("ensemble: it needs two members or more")
     if len({member.id for member in members}) < len(members):
-        raise ValueError("ensemble: a member is named twice")
+        raise ValueError("ensemble: a member is listed twice")
     if not any(member.weights.get(LESION, 0) > 0 for member in members):
         raise ValueError("ensemble: no member has a vote for lesions")
     return tuple(members)

@@ -156,7 +156,7 @@ def find_model(model: str | Path | None = None, verify: bool = True) -> ModelCar
         return load_card(name, verify)
     raise ModelNotFoundError(
         f"No model is named {name}.",
-        f"Choose one of the installed models; more folders of models go into ${ENVIRONMENT}.",
+        f"Choose one of the installed models; ${ENVIRONMENT} names further folders of models.",
         code="unknown-model",
         model=name,
     )

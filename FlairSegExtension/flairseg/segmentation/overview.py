@@ -1,4 +1,4 @@
-"""One picture of a case: every slice that has something, outlined in the class colours."""
+"""One picture of a case: every slice with a finding, outlined in the class colours."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ WARNINGS: dict[str, WarningCode] = {
     "images-left-out": WarningCode("Other images of the series (echoes, repeats) were left out."),
     "fewer-images-than-announced": WarningCode("The headers state more images than are present."),
     "uid-shared": WarningCode("Different slices share one SOPInstanceUID."),
-    "text-in-pixels": WarningCode("Text is burned into the pixels; pictures may show a name, under pseudonyms, too."),
+    "text-in-pixels": WarningCode("Text is burned into the pixels; pictures may show a name even under pseudonyms."),
     "series-uids-differ": WarningCode("Slices of one volume have different UIDs of series or study; they were joined."),
     # Reading: voxels
     "voxels-not-finite": WarningCode("Voxels that are NaN or infinite were set to 0."),
@@ -78,7 +78,7 @@ WARNINGS: dict[str, WarningCode] = {
     "brain-size-implausible": _not_trusted("What looks like brain has an implausible size."),
     "no-dark-ventricles": _not_trusted("There are no dark ventricles in the middle of the image."),
     "tissue-uneven": _not_trusted("The presumed brain is very inhomogeneous."),
-    "contrast-agent": WarningCode("The image was made with contrast agent, by its header, sidecar or name."),
+    "contrast-agent": WarningCode("The image was acquired with contrast agent, by its header, sidecar or name."),
     # Image quality of a cohort's sessions, see docs/cohorts.md
     "image-noisy": WarningCode("The noise in the brain exceeds the threshold."),
     "slices-displaced": WarningCode("Neighbouring slices are displaced: motion between slices."),
@@ -99,7 +99,7 @@ WARNINGS: dict[str, WarningCode] = {
     # Adaptation
     "normal-drawn-as-lesions": WarningCode("A site's masks count normal periventricular hyperintensity as lesions."),
     "lesions-drawn-as-normal": WarningCode("A site's masks count lesions as normal periventricular hyperintensity."),
-    "lesions-not-drawn": WarningCode("A site's masks leave out much of what the base finds as lesions."),
+    "lesions-not-drawn": WarningCode("A site's masks omit much of the base's lesions."),
     "lesions-drawn-wide": WarningCode("Much of a site's drawn lesions is no brighter than normal brain."),
     "ventricles-drawn-wide": WarningCode("Much of a site's drawn ventricles is as bright as brain."),
     "masks-displaced-alike": WarningCode("A site's masks fit their images better at the same displacement."),

@@ -70,7 +70,7 @@ def check_destination(output_dir: str | Path, stem: str, overwrite: bool = False
 
 
 def check_same_input(output_dir: str | Path, stem: str, source: str, content_sha256: str = "") -> None:
-    """Refuse to replace results of that stem which were made of another input.
+    """Refuse to replace results of that stem which belong to another input.
 
     Parameters
     ----------

@@ -351,7 +351,7 @@ def _scored(found: QueueItem) -> QueueItem:
             item, by_lesions = _with_summary(found, content), _from_lesions(content.get("lesions"))
             warnings += warnings_from(content.get("warnings"))
         except (AttributeError, KeyError, TypeError, ValueError):
-            text = f"{found.summary.name} is not as FlairSeg writes it; the case is listed without it."
+            text = f"{found.summary.name} is not in FlairSeg's format; the case is listed without it."
             warnings.append(CaseWarning(text, "summary-left-out"))
     score, why = None, "No probabilities and no lesion table: unknown."
     if found.labels is None:

@@ -99,7 +99,7 @@ def _violins(result: EvaluationResult, class_id: str) -> Figure:
         axes.set_title(f"{what.title}, {what.unit}" if what.unit else what.title)
         method_axis(axes, names, labels)
     cases = len({row.case for row in rows})
-    few = " A violin is drawn from eight defined patients on; below that the points say all there is."
+    few = " A violin is drawn from eight defined patients on; below that, points only."
     caption = (
         f"{CLASS_TITLES[class_id]}: every patient as a point (n = {cases}), the median as a bar, the quartiles as a "
         f"thin line{', the density as a violin' if smallest >= FEWEST_FOR_DENSITY else ''}. Undefined figures are left "

@@ -137,7 +137,7 @@ def curves(result: EvaluationResult, figures: tuple[Figure | Picture, ...]) -> S
     without = [m.name for m in result.methods if not m.probabilities]
     text = [f"Without probabilities, and so without curves: {listed(without)}."] if without and figures else []
     if not figures:
-        text = ["No method came with probabilities, so there are no precision-recall and ROC curves."]
+        text = ["No method provided probabilities, so there are no precision-recall and ROC curves."]
     return Section("curves", "Precision-recall and ROC", tuple(text), (), figures)
 
 
@@ -199,7 +199,7 @@ def patients(result: EvaluationResult) -> Section:
     text = ["Expand a table to see its rows; print shows all."] if tables else []
     if cut:
         text.append(
-            f"{counted(cut, 'row')} more {'is' if cut == 1 else 'are'} in the CSV files alone, so that this page opens "
+            f"{counted(cut, 'row')} more {'is' if cut == 1 else 'are'} only in the CSV files, so that this page opens "
             "quickly."
         )
     return Section("patients", "Every patient", tuple(text), tuple(tables))

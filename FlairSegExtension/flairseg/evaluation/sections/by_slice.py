@@ -52,9 +52,9 @@ def slice_level(result: EvaluationResult, figures: tuple[Figure | Picture, ...])
                           ("Method", "Negatives", *(f"{t}, %" for t in SLICE_FIGURES.values())), clustered, (), 2)
                 )  # fmt: skip
     text = (
-        f"A slice with reference is right if at least {figure(100 * result.conventions.slice_overlap, 0)} % of it is "
-        "covered, a slice without if nothing was predicted in it (S2, by its definitions). Wilson intervals take "
-        "slices for independent, as the paper does; slices of one patient are not, so quote the bootstrap over "
+        f"A slice with reference is correct if at least {figure(100 * result.conventions.slice_overlap, 0)} % of it is "
+        "covered, a slice without if nothing was predicted in it (S2, by its definitions). Wilson intervals treat "
+        "slices as independent, as the paper does; slices of one patient are not, so quote the bootstrap over "
         "patients.",
     )
     return Section("slices", "Slice level", text if tables else (), tuple(tables), figures)

@@ -49,8 +49,8 @@ def loads(result: EvaluationResult, figures: tuple[Figure | Picture, ...]) -> Se
     table = Table("Volume per patient against the reference (S5), with 95 % intervals; differences are method minus "
                   "reference.", columns, tuple(rows), notes.listed, 2)  # fmt: skip
     text = (
-        "R2 tells whether large loads come out larger than small ones, not whether they come out right: a method that "
-        "finds half of every lesion has R2 = 1. Bias and limits of agreement say how far off it is.",
+        "R2 shows whether larger loads are measured as larger, not whether they are correct: a method that finds half "
+        "of every lesion has R2 = 1. Bias and limits of agreement quantify its error.",
     )
     return Section("load", "Lesion load", text, (table,), figures)
 
@@ -92,7 +92,7 @@ def paired(result: EvaluationResult) -> Section:
     text = (
         "Wilcoxon's signed-rank test on figures of the same patients, two-sided. With fewer than "
         f"{FEWEST_PAIRS_TESTED} pairs it cannot give p < 0.05 whatever the data, so no p is shown. Methods that were "
-        "trained or tuned on these patients have an advantage that no test sees.",
+        "trained or tuned on these patients have an advantage that no test detects.",
     )
     return Section("paired", "Comparison of methods", text, tuple(tables))
 

@@ -28,8 +28,8 @@ def few_patients(result: EvaluationResult) -> str | None:
             "about other patients follows."
         )
     return (
-        f"Only {counted(n, 'patient')}: bootstrap intervals of so few are narrower than they should be, and tests find "
-        "little. A difference that is not significant here is not thereby absent."
+        f"Only {counted(n, 'patient')}: bootstrap intervals of so few are narrower than they should be, and tests have "
+        "little power. Absence of significance is not absence of a difference."
     )
 
 
@@ -89,7 +89,7 @@ def headline(result: EvaluationResult, figures: tuple[Figure | Picture, ...]) ->
     )
     paragraphs = (
         "Mean over patients and pooled figures answer different questions: the mean counts every patient alike, the "
-        "pooled figure every voxel, so that patients with much lesion decide it.",
+        "pooled figure every voxel, so that patients with a high lesion load dominate it.",
     )
     return Section("results", "Results at a glance", paragraphs,
                    (Table(caption, columns, tuple(rows), notes.listed, 2),), figures)  # fmt: skip

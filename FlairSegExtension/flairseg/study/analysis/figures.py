@@ -97,7 +97,7 @@ def _acceptance(results: Results) -> Figure | None:
     _bars(axes, scaled, f"{question.categories[1]} (%)", (100 * start, 101))
     caption = (
         f"Share answered “{question.categories[1]}” to “{question.name}”, with 95 % Wilson intervals. Circles: "
-        "showings of one rater; diamonds: all raters; squares: one verdict a case."
+        "showings of one rater; diamonds: all raters; squares: one verdict per case."
     )
     alt = "; ".join(f"{name}: {figure(e.value and 100 * e.value, 1)} %" for name, e, _, _ in lines)
     return finished(sheet, "acceptance", caption, alt)
@@ -394,7 +394,7 @@ def _error_map(results: Results) -> Figure | None:
         f"Of {counted(cases, 'case')} with marks, {results.framed_cases} were fitted by the box of their brain"
         if results.framed_cases
         else "No image was available to fit the patients to the head, so marks are in scanner millimetres about their "
-        "common middle"
+        "common centre"
     )
     caption = (
         "Where the errors are: marks of all raters and showings, projected onto a schematic head (outlines of "
