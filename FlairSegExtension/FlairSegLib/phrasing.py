@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from flairseg.errors import FlairSegError, WorkerError
+from flairseg import errors
+from flairseg.errors import FlairSegError, OutputError, WorkerError
 from slicer.i18n import tr as _
 
 
@@ -52,11 +53,8 @@ def typed(error: Exception) -> FlairSegError:
     if isinstance(error, FlairSegError):
         return error
     logging.error("FlairSeg: an unexpected error", exc_info=error)
-    if isinstance(error, PermissionError):
-        return WorkerError(
-            _("A file or folder cannot be read or written: {error}.").format(error=error),
-            _("Check the permissions, or choose another folder."),
-        )
+    if isinstance(told := errors.typed(error), OutputError):
+        return told
     return WorkerError(
         _("It could not be started because of an unexpected error ({kind}: {error}).").format(
             kind=type(error).__name__, error=error

@@ -8,6 +8,7 @@ No message carries a patient's name or identifier beyond the path the user typed
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
@@ -238,3 +239,64 @@ class Cancelled(FlairSegError):
         **fields: object,
     ) -> None:
         super().__init__(message, advice, code=code, **fields)
+
+
+#: What the operating system may refuse through no fault of the program: what happened, and what to do.
+_REFUSALS = {
+    (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)): (
+        "disk-full",
+        "A disk is full",
+        "Free some space on the disk of the results and on that of temporary files, then repeat the command.",
+    ),
+    (errno.EFBIG,): (
+        "file-too-large",
+        "A file would be larger than this system allows",
+        "Raise the limit of file sizes (ulimit -f), or choose a folder on another disk.",
+    ),
+    (errno.EACCES, errno.EPERM, errno.EROFS): (
+        "no-permission",
+        "Access was refused",
+        "Check the permissions of the file and of its folder.",
+    ),
+    (errno.EMFILE, errno.ENFILE): ("too-many-files", "Too many files are open", "Close other programs and try again."),
+    (errno.EIO, getattr(errno, "ESTALE", errno.EIO), errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT): (
+        "disk-failed",
+        "A disk or network drive failed",
+        "Check that the drive is connected, then repeat the command.",
+    ),
+}
+
+
+def typed(
+    error: BaseException,
+    lack: str = "There is not enough memory.",
+    advice: str = "Close other programs and try again.",
+) -> FlairSegError:
+    """The error as a user should read it.
+
+    Parameters
+    ----------
+    error : BaseException
+    lack, advice : str
+        What to say of a lack of memory.
+
+    Returns
+    -------
+    FlairSegError
+        FlairSeg's own as it is; lack of memory, and what the operating system refuses (full disk, no permission, a
+        drive that went away), in words; anything else as a defect, code ``unexpected-error``.
+    """
+    if isinstance(error, FlairSegError):
+        return error
+    if isinstance(error, MemoryError):
+        return NotEnoughMemoryError(lack, advice)
+    if isinstance(error, OSError):
+        for numbers, (code, what, remedy) in _REFUSALS.items():
+            if error.errno in numbers:
+                where = f": {error.filename}" if isinstance(error.filename, (str, PurePath)) else ""
+                return OutputError(f"{what} ({error.strerror}{where}).", remedy, code=code)
+    return FlairSegError(
+        f"An unexpected error occurred ({type(error).__name__}: {error}).",
+        "This is a defect of FlairSeg: please report it with this message.",
+        code="unexpected-error",
+    )

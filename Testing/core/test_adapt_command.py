@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +126,19 @@ def test_what_is_wrong_is_said_in_a_sentence(hospital, arguments, told):
     assert told in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.output
     assert not (hospital / "site").exists()
+
+
+def test_a_full_disk_during_training_is_called_one(hospital, monkeypatch):
+    """The folder of parts is written without :mod:`flairseg.files.atomic`: the error was called a defect."""
+
+    def full(*_arguments, **_keywords):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("flairseg.adapt.work.Path.write_text", full)
+    done = adapt(hospital)
+    assert done.exit_code == 2
+    assert "A disk is full (No space left on device)." in done.output
+    assert "defect" not in done.output
 
 
 def test_a_folder_without_cases_and_one_that_is_a_file_are_refused(hospital):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import pickle
@@ -72,3 +73,28 @@ def test_a_warning_is_text_with_a_code():
     assert CaseWarning.of(warning.to_dict()).code == "brain-cut"
     assert CaseWarning.of("plain").code == "note"
     assert pickle.loads(pickle.dumps(warning)).code == "brain-cut"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a/model.onnx"), "disk-full", "left on device: a/model.onnx"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk-full", "A disk is full (No space left on device)."),
+        (OSError(errno.EFBIG, "File too large"), "file-too-large", "larger than this system allows"),
+        (PermissionError(errno.EACCES, "Permission denied", Path("cases")), "no-permission", "denied: cases"),
+        (OSError(errno.EROFS, "Read-only file system"), "no-permission", "Access was refused"),
+        (OSError(errno.ESTALE, "Stale file handle", "x"), "disk-failed", "network drive failed"),
+        (OSError(errno.EMFILE, "Too many open files"), "too-many-files", "Too many files"),
+        (MemoryError(), "not-enough-memory", "not enough memory"),
+        (KeyError("spacing"), "unexpected-error", "KeyError: 'spacing'"),
+        (OSError(errno.EBADF, "Bad file descriptor"), "unexpected-error", "Bad file descriptor"),
+    ],
+)
+def test_what_the_system_refuses_is_no_defect(error, code, words):
+    """``flairseg adapt`` on a full disk asked to be reported as a defect of FlairSeg."""
+    told = errors.typed(error)
+    assert told.code == code
+    assert words in told.message
+    assert told.advice
+    assert ("defect" in told.advice) == (code == "unexpected-error")
+    assert errors.typed(told) is told

@@ -14,14 +14,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, typed
 from ..progress import ProgressCallback
 from ..reporting.wording import counted
 from .console import (
     INTERRUPTED,
     REFUSED,
     WRITTEN,
-    as_told,
     interruptible,
     messages_console,
     results_console,
@@ -84,7 +83,7 @@ def adapt_model(
                 with bar(messages) as progress:
                     done = adapt(cases, target, base, whose, options, progress)
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
-                show_error(messages, as_told(error))
+                show_error(messages, typed(error))
                 return REFUSED
     except KeyboardInterrupt:
         messages.print(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, typed
 from ..reporting.wording import counted
 from .cohort_progress import Told, clock
 from .console import (
@@ -20,7 +20,6 @@ from .console import (
     REFUSED,
     UNTRUSTED,
     WRITTEN,
-    as_told,
     interruptible,
     messages_console,
     results_console,
@@ -58,7 +57,7 @@ def run_cohort(
 
                     table = execute(prepared, told)
             except Exception as error:  # noqa: BLE001 - a defect is reported as such, without a traceback
-                _tell_error(messages, as_told(error), as_json)
+                _tell_error(messages, typed(error), as_json)
                 return REFUSED
             return _told(messages, results, prepared, table, quiet or as_json, strict)
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, typed
 from .advice import advice
 
 if TYPE_CHECKING:
@@ -70,20 +70,6 @@ def strict_code(console: Console, code: int, warnings: Iterable[str], strict: bo
     return UNTRUSTED
 
 
-def as_told(
-    error: Exception, lack: str = "There is not enough memory.", advice: str = "Close other programs and try again."
-) -> FlairSegError:
-    """The error shown to the user: FlairSeg's own as it is, lack of memory in these words, or else a defect."""
-    if isinstance(error, FlairSegError):
-        return error
-    if isinstance(error, MemoryError):
-        return FlairSegError(lack, advice)
-    return FlairSegError(
-        f"An unexpected error occurred ({type(error).__name__}: {error}).",
-        "This is a defect of FlairSeg: please report it with this message.",
-    )
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM end a run like Ctrl-C, with ``KeyboardInterrupt``; further signals do not interrupt the clean-up."""
@@ -119,7 +105,7 @@ def command(
                 with interruptible():
                     return work(messages, results_console(), *args, **kwargs)
             except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
-                show_error(messages, as_told(error))
+                show_error(messages, typed(error))
                 return REFUSED
             except KeyboardInterrupt:
                 messages.print(interrupted, soft_wrap=True)

@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import FlairSegError
+from ..errors import FlairSegError, typed
 from ..files.names import is_common
-from .console import as_told, show_error
+from .console import show_error
 
 if TYPE_CHECKING:
     from ..privacy.pseudonyms import Pseudonymiser
@@ -123,4 +123,4 @@ def nameless(pseudonymiser: Pseudonymiser | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise told(as_told(error), pseudonymiser) from error
+        raise told(typed(error), pseudonymiser) from error

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import postpone_numpy
-from ..errors import FlairSegError, OutputError, rebuilt
+from ..errors import FlairSegError, OutputError, rebuilt, typed
 from ..models.card import ModelCard
-from .console import as_told
 from .dicom import NO_DICOM, DicomOptions
 from .pseudonyms import told
 from .segment_again import AlreadyDone, raise_if_done
@@ -158,7 +157,7 @@ def failed(case: str, error: Exception, pseudonymiser: Pseudonymiser | None) -> 
 def as_shown(error: Exception) -> FlairSegError:
     """The error as a user should read it."""
     advice = "Close other programs, or resample the image to larger voxels."
-    return as_told(error, "There is not enough memory for this image.", advice)
+    return typed(error, "There is not enough memory for this image.", advice)
 
 
 def learned(item: NamedInput, pseudonymiser: Pseudonymiser) -> NamedInput:

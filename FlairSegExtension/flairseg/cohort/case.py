@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from ..anatomy.lesion_table import LesionRow, dissemination_of_rows, load_by_region, split_count
-from ..errors import CaseWarning, FlairSegError, NotEnoughMemoryError
+from ..errors import CaseWarning, FlairSegError, typed
 from ..files.same_input import fingerprint
 from ..files.summary_paths import absolute_source
 from ..image.geometry import triple
@@ -214,10 +214,8 @@ def _attempt(case: str, work: Work, deaths: int) -> tuple[SessionRow, list[Lesio
             # Only the file's time changed.
             return replace(before, session=shown, file_stamp=made.file_stamp), None
         return _segmented(session, shown, model, work, pseudonymiser, made)
-    except (FlairSegError, MemoryError) as error:
-        told = typed(error)
     except Exception as error:  # noqa: BLE001 - a defect in one session must not cost the others
-        told = typed(error)
+        told = typed(error, *OUT_OF_MEMORY)
     if told.code in FATAL:
         raise told
     if pseudonymiser is not None:
@@ -256,20 +254,11 @@ def learn_names(session: Session, shown: Session, pseudonymiser: Pseudonymiser |
     learn_headers(Path(session.path), pseudonymiser, input_files(session) if session.files else ())
 
 
-def typed(error: BaseException) -> FlairSegError:
-    """An error as fields of a row."""
-    if isinstance(error, FlairSegError):
-        return error
-    if isinstance(error, MemoryError):
-        return NotEnoughMemoryError(
-            "There is not enough memory for this image.",
-            "Allow more memory for each worker, or resample the image to larger voxels.",
-        )
-    return FlairSegError(
-        f"An unexpected error occurred ({type(error).__name__}: {error}).",
-        "This is a defect of FlairSeg: please report it with this message.",
-        code="unexpected-error",
-    )
+#: What is said of a lack of memory.
+OUT_OF_MEMORY = (
+    "There is not enough memory for this image.",
+    "Allow more memory for each worker, or resample the image to larger voxels.",
+)
 
 
 def failed_row(shown: Session, error: FlairSegError) -> SessionRow:

@@ -11,7 +11,7 @@ from datetime import date
 from itertools import pairwise
 from typing import TypeVar
 
-from ..errors import CaseWarning, FlairSegError
+from ..errors import CaseWarning, FlairSegError, typed
 from ..files.same_input import fingerprint
 from ..labels import LESION
 from ..longitudinal import StudyInput, follow, write_followup
@@ -19,7 +19,7 @@ from ..longitudinal.result import FollowUp, rounded, study_volumes_ml
 from ..longitudinal.writing import followup_files
 from . import begun
 from .bids_labels import in_order, rows_in_order
-from .case import FATAL, MOST_DEATHS, Work, learn_names, prepare, quarantined, typed
+from .case import FATAL, MOST_DEATHS, OUT_OF_MEMORY, Work, learn_names, prepare, quarantined
 from .inputs import read_session
 from .layout import Layout
 from .model import DONE, FAILED, Answer, ChangeRow, Fatal, Session, SessionRow
@@ -126,7 +126,7 @@ def compare(first: str, last: str, work: Work) -> Answer:
                 raise quarantined(deaths)
             row = _compared(plan, rows, work)
         except Exception as error:
-            told = typed(error)
+            told = typed(error, *OUT_OF_MEMORY)
             if told.code in FATAL:
                 raise told from error
             if (pseudonymiser := work.pseudonymiser()) is not None:

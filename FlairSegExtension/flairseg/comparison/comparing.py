@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._version import __version__
-from ..errors import Cancelled, CaseWarning, FlairSegError, ModelNotFoundError, NotEnoughMemoryError
+from ..errors import Cancelled, CaseWarning, FlairSegError, ModelNotFoundError, typed
 from ..files.same_input import fingerprint
 from ..files.summary_paths import absolute_source
 from ..image.checks import check_volume
@@ -261,20 +261,7 @@ def compare(
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - one model's defect must not cost the others' results
-            results.append(Compared(card, error=_typed(error)))
+            lack = "There is not enough memory for this model on this image."
+            told = typed(error, lack, "Close other programs, or compare fewer models.")
+            results.append(Compared(card, error=told))
     return Comparison(replace(checked, warnings=()), source, tuple(results), time.perf_counter() - began)
-
-
-def _typed(error: Exception) -> FlairSegError:
-    """The error as a user should read it."""
-    if isinstance(error, FlairSegError):
-        return error
-    if isinstance(error, MemoryError):
-        return NotEnoughMemoryError(
-            "There is not enough memory for this model on this image.",
-            "Close other programs, or compare fewer models.",
-        )
-    return FlairSegError(
-        f"An unexpected error occurred ({type(error).__name__}: {error}).",
-        "This is a defect of FlairSeg: please report it with this message.",
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FlairSegError, MissingDependencyError, OutputError, WorkerError
+from ..errors import FlairSegError, MissingDependencyError, OutputError, WorkerError, typed
 from ..progress import STAGES
 from . import tasks
 
@@ -65,6 +65,9 @@ def run(
             f"In Slicer's Python console: slicer.util.pip_install('{package}'), then try again.",
         ) from error
     except OSError as error:
+        told = typed(error)
+        if isinstance(told, OutputError):
+            raise told from error
         raise OutputError(
             f"A file could not be read or written ({error.strerror or type(error).__name__}).",
             "Check that the folder exists, is writable and has free space, then try again.",
