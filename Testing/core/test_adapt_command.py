@@ -129,12 +129,12 @@ def test_what_is_wrong_is_said_in_a_sentence(hospital, arguments, told):
 
 
 def test_a_full_disk_during_training_is_called_one(hospital, monkeypatch):
-    """The folder of parts is written without :mod:`flairseg.files.atomic`: the error was called a defect."""
+    """The weights of a part are written by a library: its error was called a defect of FlairSeg."""
 
     def full(*_arguments, **_keywords):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("flairseg.adapt.work.Path.write_text", full)
+    monkeypatch.setattr("onnx.save", full)
     done = adapt(hospital)
     assert done.exit_code == 2
     assert "A disk is full (No space left on device)." in done.output
