@@ -262,6 +262,6 @@ def compare(
             raise
         except Exception as error:  # noqa: BLE001 - one model's defect must not cost the others' results
             lack = "There is not enough memory for this model on this image."
-            told = typed(error, lack, "Close other programs, or compare fewer models.")
-            results.append(Compared(card, error=told))
+            shown = typed(error, lack, "Close other programs, or compare fewer models.")
+            results.append(Compared(card, error=shown))
     return Comparison(replace(checked, warnings=()), source, tuple(results), time.perf_counter() - began)
