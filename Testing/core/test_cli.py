@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from flairseg.cli import app, segment_bars, segment_case
 from flairseg.models import store
-from flairseg.segmentation import memory
+from flairseg.segmentation import memory, pipeline
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -174,6 +174,28 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
     assert run(*arguments, "--overwrite").exit_code == 0
     assert names(tmp_path) == files_of("head-a")
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_call_submitted_twice_at_once_is_done_once(head, model, tmp_path, monkeypatch, same):
+    """The slower one failed for each case, with the advice to overwrite the very results that it wanted."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    path = to_nifti(head, tmp_path / "a" / "scan.nii.gz")
+    other = path if same else to_nifti(type(head)(head.array + 1, head.ijk_to_ras), tmp_path / "b" / "scan.nii.gz")
+    arguments = ("-o", tmp_path / "out", "-m", model, "--no-regions", "--name", "one")
+    real = pipeline.segment
+
+    def overtaken(*given, **keywords):
+        done = real(*given, **keywords)
+        monkeypatch.setattr(pipeline, "segment", real)
+        assert run("segment", other, *arguments).exit_code == 0
+        return done
+
+    monkeypatch.setattr(pipeline, "segment", overtaken)
+    result = run("segment", path, *arguments)
+    assert result.exit_code == (0 if same else 2), result.output
+    assert ("1 already done" if same else "exist already") in result.stderr
 
 
 def test_an_image_that_changed_is_not_already_done(head, model, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flairseg.cli import app
-from flairseg.study import Study, StudySession
+from flairseg.study import Study, StudySession, locking
 from typer.testing import CliRunner
 
 from Testing.core.study_data import LESIONS, SHAPE_KJI, answer_all, write_nifti
@@ -265,3 +265,24 @@ def test_a_fault_of_the_whole_store_is_told_once(folders):
     (folders / "study" / "events.sqlite").unlink()
     output = run("check", folders / "study", code=2)
     assert output.count("is missing") == 1
+
+
+@pytest.mark.parametrize("own_key", [True, False], ids=["two folders of keys", "one folder of keys"])
+def test_of_two_locks_at_once_one_is_refused_and_leaves_no_key(folders, monkeypatch, own_key):
+    """The slower one said "Directory not empty. Check the disk", and its key lay there for a study that was not."""
+    draft(folders)
+    keys = [folders / "key-1", folders / ("key-2" if own_key else "key-1")]
+    real, codes = locking._make, iter(["first"])
+
+    def overtaken(*given, **keywords):
+        real(*given, **keywords)
+        if next(codes, None):
+            run("lock", folders / "p.json", "--study", folders / "study", "--coordinator", keys[1])
+
+    monkeypatch.setattr(locking, "_make", overtaken)
+    told = run("lock", folders / "p.json", "--study", folders / "study", "--coordinator", keys[0], code=2)
+    assert "Another call has meanwhile filled" in " ".join(told.split())
+    assert keys[1].is_dir()
+    assert keys[0].exists() == (not own_key)
+    run("check", folders / "study", "--coordinator", keys[1])
+    assert not [path.name for path in folders.iterdir() if path.name.startswith(".")]

@@ -201,10 +201,16 @@ def _segment_case(
     progress(STAGES["regions"], "write")
     if read is not None:
         case.warnings.extend(dicom.write(case, read, item.stem, pseudonymiser, overwrite))
-    write_segmentation(
-        case, output, item.stem, job.probabilities, overwrite,
-        lesion_mask=job.lesion_mask is not False, former_mask=bool(job.lesion_mask),
-    )  # fmt: skip
+    try:
+        write_segmentation(
+            case, output, item.stem, job.probabilities, overwrite,
+            lesion_mask=job.lesion_mask is not False, former_mask=bool(job.lesion_mask),
+        )  # fmt: skip
+    except OutputError as error:
+        if error.code == "results-exist" and not overwrite:
+            # A call with the same input, perhaps submitted twice, was faster.
+            raise_if_done(item, output, job.model, wanted, job.regions, dicom, pseudonymiser)
+        raise
     progress(1.0, "write")
     return case
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import check_folder, output_error, sync
+from ..files.shielding import shielded
 from ..files.staging import Staging
 from ..review.errors import StoreUnavailableError
 from .blinding import make_images
@@ -89,11 +91,8 @@ def lock(
         try:
             draft = staging.content
             _make(checked, source, draft, plans, store or SQLITE_NAME, progress)
-            if apart is not None:
-                _put_apart(draft / COORDINATOR, apart)
-            if folder.exists():
-                folder.rmdir()
-            os.rename(draft, folder)
+            with shielded():
+                _put_in_place(draft, folder, apart)
             sync(folder.parent)
         finally:
             staging.remove()
@@ -103,6 +102,28 @@ def lock(
     create_store(study.store_address())
     study.record_lock()
     return study
+
+
+def _put_in_place(draft: Path, folder: Path, apart: Path | None) -> None:
+    """Move a finished study to its folder, and before it the coordinator's folder where it belongs."""
+    placed = False
+    try:
+        if apart is not None:
+            _put_apart(draft / COORDINATOR, apart)
+            placed = True
+        if folder.exists():
+            folder.rmdir()
+        os.rename(draft, folder)
+    except OSError as error:
+        if apart is not None and placed:
+            # The key of a study that is not there would be taken for that of the one that is.
+            shutil.rmtree(apart, ignore_errors=True)
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise StudyStateError(
+                f"Another call has meanwhile filled {folder} or the folder for protocol and key; nothing was locked.",
+                "Check whether the study that is there is the one wanted, or name other folders.",
+            ) from error
+        raise
 
 
 def _put_apart(source: Path, target: Path) -> None:
