@@ -113,19 +113,19 @@ def rate_room(
         while (limit is None or answered < limit) and (showing := session.next()) is not None:
             truth = LesionMap(references.of(showing.flair), showing.ijk_to_ras)
             _mark(session, truth, rng, strictness)
-            pace = 22.0 + 1.4 * len(showing.lesions.lesions) + 4.0 * len(session.marks)
+            pace = 22.0 + 1.4 * len(showing.lesions.lesions) + 4.0 * len(session.shown.marks)
             _work(session, clock, pace * 0.998**answered * float(rng.lognormal(0, 0.25)))
-            proposed = session.acceptance.proposed
+            proposed = session.shown.acceptance.proposed
             other = UNACCEPTABLE if proposed == ACCEPTABLE else ACCEPTABLE
             for question in session.rules.questions:
                 if question.type == "Acceptability":
-                    session.answer(question.id, other if rng.random() < OVERRULES else proposed)
+                    session.shown.answer(question.id, other if rng.random() < OVERRULES else proposed)
                 elif question.type == "Likert_5":
-                    share = session.acceptance.true_of_delineated or 0.0
-                    session.answer(question.id, int(np.clip(round(6 * share - 1 + rng.normal(0, 0.5)), 1, 5)))
+                    share = session.shown.acceptance.true_of_delineated or 0.0
+                    session.shown.answer(question.id, int(np.clip(round(6 * share - 1 + rng.normal(0, 0.5)), 1, 5)))
             if session.rules.confidence:
-                session.set_confidence(int(rng.choice([3, 4, 5], p=[0.2, 0.5, 0.3])))
-            session.submit()
+                session.shown.set_confidence(int(rng.choice([3, 4, 5], p=[0.2, 0.5, 0.3])))
+            session.shown.submit()
             clock.go(float(rng.uniform(2, 8)))
             answered += 1
     return answered
@@ -138,19 +138,19 @@ def _mark(session: StudySession, truth: LesionMap, rng: np.random.Generator, str
         real = bool((truth.numbers[shown.numbers == lesion.number] > 0).any())
         chance = DOUBTS_TRUE if real else SEES_FALSE
         if rng.random() < min(1.0, chance * strictness):
-            session.mark_false_positive(lesion.anchor_ras)
+            session.shown.mark_false_positive(lesion.anchor_ras)
     for lesion in truth.lesions:
         missing = not (shown.numbers[truth.numbers == lesion.number] > 0).any()
         chance = SEES_MISSING_SMALL if lesion.volume_ml < SMALL_ML else SEES_MISSING
         if missing and rng.random() < min(1.0, chance * strictness):
-            session.mark_false_negative(lesion.anchor_ras)
+            session.shown.mark_false_negative(lesion.anchor_ras)
 
 
 def _work(session: StudySession, clock: SimulatedClock, seconds: float) -> None:
     """Advance the clock with an activity event every few seconds, like mouse movements."""
     while seconds > 0:
         clock.go(min(SIGN_OF_LIFE_S, seconds))
-        session.touch()
+        session.shown.touch()
         seconds -= SIGN_OF_LIFE_S
 
 

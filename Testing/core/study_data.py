@@ -120,7 +120,7 @@ def answer_all(session, clock: FakeClock | None = None, limit: int | None = None
     while (limit is None or len(codes) < limit) and (showing := session.next()) is not None:
         if clock is not None:
             clock.go(5.0)
-        session.answer("acceptable", session.acceptance.proposed)
-        session.submit()
+        session.shown.answer("acceptable", session.shown.acceptance.proposed)
+        session.shown.submit()
         codes.append(showing.code)
     return codes

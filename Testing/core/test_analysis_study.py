@@ -38,13 +38,13 @@ def rate(study: Study, rater: str, seconds: float, leave: int = 0) -> None:
         while session.progress.total - session.progress.answered > leave:
             showing = session.next()
             lesion = showing.lesions.lesions[0]
-            session.mark_false_positive(lesion.centre_ras)
+            session.shown.mark_false_positive(lesion.centre_ras)
             corner = showing.ijk_to_ras @ [0, 0, 0, 1]
-            session.mark_false_negative(tuple(float(x) for x in corner[:3]))
+            session.shown.mark_false_negative(tuple(float(x) for x in corner[:3]))
             clock.go(seconds)
-            session.answer("acceptable", session.acceptance.proposed)
-            session.answer("outline", 2)
-            session.submit()
+            session.shown.answer("acceptable", session.shown.acceptance.proposed)
+            session.shown.answer("outline", 2)
+            session.shown.submit()
 
 
 @pytest.fixture(scope="module")

@@ -87,9 +87,9 @@ def test_no_record_of_a_session_holds_a_source_name(study, source, tmp_path, mon
             words = [*TELLING, str(source), str(study.folder), showing.code]
             assert not telling(showing.flair.parent, words)
             assert not [w for w in words if w in str(showing.flair.relative_to(tmp_path))]
-            session.click(ras_of(LESIONS[0]))
-            session.answer("acceptable", "acceptable")
-            session.submit()
+            session.shown.click(ras_of(LESIONS[0]))
+            session.shown.answer("acceptable", "acceptable")
+            session.shown.submit()
         assert not telling(tmp_path, [*TELLING, str(source)])
     assert not list(tmp_path.iterdir())
     room = study.room_folder("R2")

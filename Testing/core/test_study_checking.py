@@ -29,10 +29,10 @@ def whole(tmp_path_factory) -> Path:
         with StudySession.open(study.room_folder(rater)) as session:
             while (showing := session.next()) is not None:
                 if rater == "R1":
-                    session.mark_false_positive(showing.lesions.lesions[0].centre_ras)
-                    session.mark_false_negative(ras_of((0, 1, 1)))
-                session.answer("acceptable", session.acceptance.proposed)
-                session.submit()
+                    session.shown.mark_false_positive(showing.lesions.lesions[0].centre_ras)
+                    session.shown.mark_false_negative(ras_of((0, 1, 1)))
+                session.shown.answer("acceptable", session.shown.acceptance.proposed)
+                session.shown.submit()
     return folder
 
 

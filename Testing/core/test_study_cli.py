@@ -93,9 +93,9 @@ def test_from_folders_to_tables(folders):
     for rater in ("R1", "R2"):
         with StudySession.open(study / "rooms" / rater) as session:
             while session.next() is not None:
-                session.answer("acceptable", "acceptable")
-                session.set_confidence(3)
-                session.submit()
+                session.shown.answer("acceptable", "acceptable")
+                session.shown.set_confidence(3)
+                session.shown.submit()
     assert "8 of 8" in run("status", study)
     run("exclude", study, "sub-1", "--reason", "motion")
     run("close", study)
@@ -159,9 +159,9 @@ def test_a_moved_coordinator_s_folder(folders):
     run("check", folders / "study", "--coordinator", folders / "safe")
     with StudySession.open(folders / "study" / "rooms" / "R1") as session:
         session.next()
-        session.set_confidence(1)
-        session.answer("acceptable", "acceptable")
-        session.submit()
+        session.shown.set_confidence(1)
+        session.shown.answer("acceptable", "acceptable")
+        session.shown.submit()
     run("close", folders / "study", "--incomplete", "--coordinator", folders / "safe")
     assert Study(folders / "study", folders / "safe").key().entries
 
@@ -190,9 +190,9 @@ def test_protocol_and_key_may_be_locked_away_at_once(folders):
     assert "inside the study" not in run("status", folders / "study")
     with StudySession.open(folders / "study" / "rooms" / "R1") as session:
         session.next()
-        session.set_confidence(2)
-        session.answer("acceptable", "unacceptable")
-        session.submit()
+        session.shown.set_confidence(2)
+        session.shown.answer("acceptable", "unacceptable")
+        session.shown.submit()
     run("close", folders / "study", "--incomplete", "--coordinator", safe)
     run("export", folders / "study", "-o", folders / "out", "--coordinator", safe)
     assert len((folders / "out" / "ratings.csv").read_text().splitlines()) == 2

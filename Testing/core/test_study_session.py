@@ -73,9 +73,9 @@ FREE = ras_of((0, 1, 1))
 
 def finish(session, **changes) -> str:
     """Answer the current showing."""
-    session.answer("acceptable", changes.get("acceptable", "acceptable"))
-    session.set_confidence(4)
-    return session.submit()
+    session.shown.answer("acceptable", changes.get("acceptable", "acceptable"))
+    session.shown.set_confidence(4)
+    return session.shown.submit()
 
 
 def kinds(study, rater="R1") -> list[str]:
@@ -87,79 +87,79 @@ def kinds(study, rater="R1") -> list[str]:
 
 def test_marks_fill_the_rule(session):
     number = len(session.current.lesions.lesions)
-    assert session.acceptance.delineated == number
-    assert session.acceptance.proposed == "acceptable"
-    mark = session.mark_false_positive(lesion())
+    assert session.shown.acceptance.delineated == number
+    assert session.shown.acceptance.proposed == "acceptable"
+    mark = session.shown.mark_false_positive(lesion())
     assert (mark.kind, mark.lesion, mark.ras) == (FALSE_POSITIVE, 1, pytest.approx(lesion()))
-    missed = session.mark_false_negative(FREE)
+    missed = session.shown.mark_false_negative(FREE)
     assert (missed.kind, missed.lesion) == (FALSE_NEGATIVE, None)
-    assert session.marks == (mark, missed)
-    assert (session.acceptance.false_positives, session.acceptance.false_negatives) == (1, 1)
-    assert session.acceptance.proposed == "unacceptable"
-    assert session.mark_false_positive(lesion()) == mark
-    session.remove_mark(mark.id)
-    assert session.marks == (missed,)
-    assert session.undo_mark() == missed
-    assert session.undo_mark() is None
+    assert session.shown.marks == (mark, missed)
+    assert (session.shown.acceptance.false_positives, session.shown.acceptance.false_negatives) == (1, 1)
+    assert session.shown.acceptance.proposed == "unacceptable"
+    assert session.shown.mark_false_positive(lesion()) == mark
+    session.shown.remove_mark(mark.id)
+    assert session.shown.marks == (missed,)
+    assert session.shown.undo_mark() == missed
+    assert session.shown.undo_mark() is None
 
 
 def test_one_click_does_what_is_meant(session):
-    mark = session.click(lesion())
+    mark = session.shown.click(lesion())
     assert mark.kind == FALSE_POSITIVE
-    assert session.click(lesion()) is None
-    missed = session.click(FREE)
+    assert session.shown.click(lesion()) is None
+    missed = session.shown.click(FREE)
     assert missed.kind == FALSE_NEGATIVE
     beside = tuple(np.add(FREE, (0, 1.0, 0)))
-    assert session.click(beside) is None
-    assert session.marks == ()
+    assert session.shown.click(beside) is None
+    assert session.shown.marks == ()
 
 
 @pytest.mark.parametrize("where", [FREE, (1e4, 0, 0), (float("nan"), 0, 0)])
 def test_a_false_positive_needs_a_lesion(session, where):
     with pytest.raises(AnswerRefusedError, match="no delineated lesion"):
-        session.mark_false_positive(where)
+        session.shown.mark_false_positive(where)
 
 
 def test_a_false_negative_needs_a_free_place(session):
     with pytest.raises(AnswerRefusedError, match="is a delineated lesion"):
-        session.mark_false_negative(lesion())
+        session.shown.mark_false_negative(lesion())
     with pytest.raises(AnswerRefusedError, match="outside"):
-        session.mark_false_negative((1e4, 0, 0))
-    assert session.marks == ()
+        session.shown.mark_false_negative((1e4, 0, 0))
+    assert session.shown.marks == ()
 
 
 def test_answers_are_checked(session):
-    session.answer("quality", 4)
-    session.answer("count", 7)
-    assert session.answers == {"quality": 4, "count": 7.0}
-    session.answer("quality", None)
-    assert session.answers == {"count": 7.0}
+    session.shown.answer("quality", 4)
+    session.shown.answer("count", 7)
+    assert session.shown.answers == {"quality": 4, "count": 7.0}
+    session.shown.answer("quality", None)
+    assert session.shown.answers == {"count": 7.0}
     for question, value in (("quality", 6), ("count", 51), ("acceptable", "yes"), ("other", 1)):
         with pytest.raises(AnswerRefusedError):
-            session.answer(question, value)
+            session.shown.answer(question, value)
     for confidence in (0, 6, 2.5, True):
         with pytest.raises(AnswerRefusedError):
-            session.set_confidence(confidence)
+            session.shown.set_confidence(confidence)
 
 
 def test_submit_needs_what_is_required(session):
-    assert session.missing == ("acceptable", "confidence")
+    assert session.shown.missing == ("acceptable", "confidence")
     with pytest.raises(AnswerRefusedError, match="acceptable, confidence"):
-        session.submit()
-    session.answer("acceptable", "unacceptable")
-    session.set_confidence(2)
-    assert session.missing == ()
-    session.submit()
+        session.shown.submit()
+    session.shown.answer("acceptable", "unacceptable")
+    session.shown.set_confidence(2)
+    assert session.shown.missing == ()
+    session.shown.submit()
 
 
 def test_what_is_answered_is_answered(session):
     finish(session)
     code = session.current.code
     for call in (
-        session.submit,
-        lambda: session.answer("quality", 1),
-        lambda: session.click(lesion()),
-        lambda: session.give_up("blurred"),
+        session.shown.submit,
+        lambda: session.shown.answer("quality", 1),
+        lambda: session.shown.click(lesion()),
+        lambda: session.shown.give_up("blurred"),
     ):
         with pytest.raises(AnswerRefusedError, match="already answered"):
             call()
@@ -168,11 +168,11 @@ def test_what_is_answered_is_answered(session):
 
 def test_the_answer_s_record_is_complete(study, session, clock):
     first = session.current
-    session.mark_false_positive(lesion())
+    session.shown.mark_false_positive(lesion())
     clock.go(12)
-    session.log_display(window=900, level=400, overlay_visible=False)
-    session.answer("quality", 2)
-    session.set_comment("choroid plexus")
+    session.shown.log_display(window=900, level=400, overlay_visible=False)
+    session.shown.answer("quality", 2)
+    session.shown.set_comment("choroid plexus")
     event_id = finish(session, acceptable="unacceptable")
     session.deliver()
     event = next(e for e in study.events("R1") if e.kind == Answered.kind)
@@ -196,8 +196,8 @@ def test_the_answer_s_record_is_complete(study, session, clock):
 
 def test_giving_up_needs_a_reason(study, session):
     with pytest.raises(AnswerRefusedError, match="reason"):
-        session.give_up(" ")
-    session.give_up("motion")
+        session.shown.give_up(" ")
+    session.shown.give_up("motion")
     session.next()
     session.deliver()
     assert study.status().raters[0].failed == 1
@@ -247,7 +247,7 @@ def test_active_idle_and_paused_time():
 
 def test_a_clock_that_is_set_back_changes_no_duration(study, session, clock):
     clock.go(10)
-    session.touch()
+    session.shown.touch()
     clock.moment -= timedelta(days=400)
     clock.go(10)
     finish(session)
@@ -258,17 +258,21 @@ def test_a_clock_that_is_set_back_changes_no_duration(study, session, clock):
 
 def test_pause_stops_the_clock_and_hides(study, session, clock):
     clock.go(10)
-    session.pause()
-    session.pause()
-    assert session.paused
+    session.shown.pause()
+    session.shown.pause()
+    assert session.shown.paused
     clock.go(3600)
-    for call in (session.submit, lambda: session.click(lesion()), lambda: session.answer("quality", 1)):
+    for call in (
+        session.shown.submit,
+        lambda: session.shown.click(lesion()),
+        lambda: session.shown.answer("quality", 1),
+    ):
         with pytest.raises(AnswerRefusedError, match="paused"):
             call()
-    session.resume()
-    session.resume()
+    session.shown.resume()
+    session.shown.resume()
     clock.go(10)
-    assert session.seconds == Seconds(20, 0, 3600)
+    assert session.shown.seconds == Seconds(20, 0, 3600)
     session.deliver()
     assert kinds(study).count("session.paused") == kinds(study).count("session.resumed") == 1
 
@@ -277,25 +281,25 @@ def test_time_limit(tmp_path, clock):
     study = lock(write_protocol(tmp_path / "src", 2, time_limit_s=60), tmp_path / "study")
     with StudySession.open(study.room_folder("R1"), clock) as session:
         session.next()
-        assert session.remaining_s == 60
-        session.click(lesion())
+        assert session.shown.remaining_s == 60
+        session.shown.click(lesion())
         clock.go(25)
-        session.pause()
+        session.shown.pause()
         clock.go(1000)
-        session.resume()
-        assert session.remaining_s == 35
+        session.shown.resume()
+        assert session.shown.remaining_s == 35
         clock.go(36)
-        assert session.expired
+        assert session.shown.expired
         with pytest.raises(AnswerRefusedError, match="time for this case is over"):
-            session.answer("acceptable", "acceptable")
-        session.submit()
+            session.shown.answer("acceptable", "acceptable")
+        session.shown.submit()
         session.deliver()
         payload = next(e.payload for e in study.events("R1") if e.kind == Answered.kind)
         assert payload["timed_out"]
         assert payload["answers"] == {}
         assert len(payload["marks"]) == 1
         assert session.next() is not None
-        assert session.remaining_s == 60
+        assert session.shown.remaining_s == 60
     study.close(incomplete=True)
     (row,) = tables(study).ratings
     assert (row.value, row.timed_out, row.false_positives) == (None, True, 1)
@@ -304,14 +308,14 @@ def test_time_limit(tmp_path, clock):
 def test_dragging_window_and_level_is_recorded_once_a_second(study, session, clock):
     for n in range(100):
         clock.go(0.05)
-        session.log_display(window=900 + n, level=400)
-    session.log_display(window=999, level=400)
-    session.log_display(overlay_visible=False)
+        session.shown.log_display(window=900 + n, level=400)
+    session.shown.log_display(window=999, level=400)
+    session.shown.log_display(overlay_visible=False)
     session.deliver()
     found = [e.payload["display"] for e in study.events("R1") if e.kind == DisplayChanged.kind]
     assert 4 <= len(found) <= 8
     assert found[-1] == {"window": 999, "overlay_visible": False}
-    assert session.display == {"window": 999, "level": 400, "overlay_visible": False}
+    assert session.shown.display == {"window": 999, "level": 400, "overlay_visible": False}
 
 
 def test_a_washout_in_days_is_waited_for(tmp_path, clock):
@@ -346,23 +350,23 @@ def test_a_showing_is_taken_up_again_with_everything_on_it(study, clock):
         session.next()
         finish(session)
         code = session.next().code
-        mark = session.click(lesion())
-        gone = session.click(FREE)
-        session.remove_mark(gone.id)
-        session.answer("quality", 3)
-        session.set_confidence(5)
-        session.set_comment("halfway")
-        session.log_display(window=900, level=100)
+        mark = session.shown.click(lesion())
+        gone = session.shown.click(FREE)
+        session.shown.remove_mark(gone.id)
+        session.shown.answer("quality", 3)
+        session.shown.set_confidence(5)
+        session.shown.set_comment("halfway")
+        session.shown.log_display(window=900, level=100)
         clock.go(21)
     clock.go(9999)
     with StudySession.open(room, clock) as session:
         showing = session.next()
         assert showing.code == code
-        assert session.marks == (mark,)
-        assert session.answers == {"quality": 3}
-        assert (session.confidence, session.comment) == (5, "halfway")
-        assert session.display == {"window": 900, "level": 100}
-        assert session.seconds.shown == pytest.approx(21)
+        assert session.shown.marks == (mark,)
+        assert session.shown.answers == {"quality": 3}
+        assert (session.shown.confidence, session.shown.comment) == (5, "halfway")
+        assert session.shown.display == {"window": 900, "level": 100}
+        assert session.shown.seconds.shown == pytest.approx(21)
         assert session.progress.answered == 1
 
 
@@ -458,7 +462,7 @@ def test_delivery_goes_on_once_the_drive_of_the_room_is_back(study, monkeypatch)
     with StudySession.open(room) as session:
         session.next()
         away = room.rename(room.with_name("away"))
-        session.click(lesion())
+        session.shown.click(lesion())
         assert failed.wait(60)
         with pytest.raises(OutboxError, match="cannot be reached"):
             _ = session.pending
@@ -561,7 +565,7 @@ def answer_three(session) -> list[str]:
     codes = []
     for _ in range(3):
         codes.append(session.next().code)
-        session.click(lesion())
+        session.shown.click(lesion())
         finish(session)
     return codes
 
@@ -591,10 +595,10 @@ def test_a_click_that_cannot_be_written_is_not_shown_as_taken(study, session, mo
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
         with pytest.raises(OutboxError):
-            session.click(lesion())
-        assert session.marks == ()
-    mark = session.click(lesion())
-    assert session.marks == (mark,)
+            session.shown.click(lesion())
+        assert session.shown.marks == ()
+    mark = session.shown.click(lesion())
+    assert session.shown.marks == (mark,)
     session.deliver()
     assert [e.payload["mark"]["id"] for e in study.events("R1") if e.kind == MarkPlaced.kind] == [mark.id]
 
@@ -626,13 +630,13 @@ from Testing.core.study_data import LESIONS, ras_of
 with StudySession.open({room!r}) as session:
     while (showing := session.next()) is not None:
         print("shown", showing.code, flush=True)
-        mark = session.click(ras_of(LESIONS[0]))
+        mark = session.shown.click(ras_of(LESIONS[0]))
         print("mark", showing.code, mark.id if mark else "-", flush=True)
-        session.answer("quality", 1 + showing.position % 5)
+        session.shown.answer("quality", 1 + showing.position % 5)
         print("draft", showing.code, 1 + showing.position % 5, flush=True)
-        session.answer("acceptable", "unacceptable")
-        session.set_confidence(3)
-        session.submit()
+        session.shown.answer("acceptable", "unacceptable")
+        session.shown.set_confidence(3)
+        session.shown.submit()
         print("answered", showing.code, flush=True)
 """
 
@@ -668,11 +672,11 @@ def test_kill_9_loses_nothing_and_doubles_nothing(study, tmp_path, monkeypatch):
             assert showing.code == order[session.progress.answered]
             assert session.progress.answered >= len(acknowledged)
             if last[0] in ("mark", "draft") and showing.code == last[1]:
-                assert len(session.marks) <= 1
+                assert len(session.shown.marks) <= 1
                 if last[0] == "draft":
-                    assert session.answers["quality"] == int(last[2])
+                    assert session.shown.answers["quality"] == int(last[2])
             # The next program toggles the mark that is there; so that it places one again:
-            session.undo_mark()
+            session.shown.undo_mark()
     assert len(list(tmp_path.glob("reading-*"))) == 0
     run_and_kill(study, 10**6)
     events = study.events("R1")
@@ -696,8 +700,8 @@ def test_a_killed_showing_comes_back_with_its_marks(study):
     with StudySession.open(study.room_folder("R1")) as session:
         showing = session.next()
         assert showing.code == said[0][1]
-        assert [mark.id for mark in session.marks] == [said[1][2]]
-        assert session.answers["quality"] == int(said[2][2])
+        assert [mark.id for mark in session.shown.marks] == [said[1][2]]
+        assert session.shown.answers["quality"] == int(said[2][2])
         finish(session)
     assert kinds(study).count(Shown.kind) == 2
     assert kinds(study).count(Answered.kind) == 1

@@ -166,7 +166,7 @@ class StudyDriver:
         if rng.random() < 0.2:
             self.click_at(ras_of(LESIONS[0][0]))
         agrees = rng.random() < 0.85
-        self.keys("A" if self.session.acceptance.acceptable == agrees else "U", str(rng.integers(2, 6)), "Return")
+        self.keys("A" if self.session.shown.acceptance.acceptable == agrees else "U", str(rng.integers(2, 6)), "Return")
 
     def keys(self, *keys: str) -> None:
         """Press keys one after the other, into the main window."""
@@ -205,7 +205,7 @@ def main() -> None:
         driver.rate(rng)
     driver.click_at(ras_of(ELSEWHERE))
     driver.keys("U")
-    code, marks = driver.session.current.code, [list(mark.ras) for mark in driver.session.marks]
+    code, marks = driver.session.current.code, [list(mark.ras) for mark in driver.session.shown.marks]
     sys.stdout.write(json.dumps({"code": code, "marks": marks, "answered": driver.session.progress.answered}) + "\n")
     sys.stdout.flush()
     time.sleep(600)

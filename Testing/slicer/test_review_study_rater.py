@@ -48,7 +48,7 @@ def test_clicks_in_the_view_make_marks(rater, tmp_path):
     assert rater.counts() == (delineated, 1, 1), "dragging is no click"
     rater.click_at(LESION_RAS[0])
     assert rater.counts() == (delineated, 0, 1), "a second click takes the mark back"
-    mark = rater.session.marks[0]
+    mark = rater.session.shown.marks[0]
     assert mark.ras == pytest.approx(ELSEWHERE_RAS, abs=1.5)
     points = rater.slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
     drawn = [node.GetNthControlPointPosition(n) for node in points for n in range(node.GetNumberOfControlPoints())]
@@ -63,12 +63,12 @@ def test_a_study_by_keys_alone(rater, tmp_path):
     assert rater.tab.page == "rating"
     first = rater.session.current.code
     rater.keys("N", "F")
-    assert [m.kind for m in rater.session.marks] == [FALSE_POSITIVE]
+    assert [m.kind for m in rater.session.shown.marks] == [FALSE_POSITIVE]
     # From the lesion to a place beside it, 18 mm away.
     rater.keys(*["Shift+Down"] * 9, "M")
-    assert [m.kind for m in rater.session.marks] == [FALSE_POSITIVE, FALSE_NEGATIVE]
+    assert [m.kind for m in rater.session.shown.marks] == [FALSE_POSITIVE, FALSE_NEGATIVE]
     rater.keys("N", "F", "Backspace")
-    assert len(rater.session.marks) == 2
+    assert len(rater.session.shown.marks) == 2
     before = rater.picture().view.logic.GetSliceOffset()
     rater.keys("Up", "PgUp", "Down")
     assert rater.picture().view.logic.GetSliceOffset() == pytest.approx(before + 5.0)
@@ -97,12 +97,12 @@ def test_the_rule_proposes_and_the_rater_decides(rater, tmp_path):
     assert "acceptable. " in rater.ui.proposalLabel.text
     rater.click_at(LESION_RAS[0])
     assert "unacceptable" in rater.ui.proposalLabel.text
-    assert rater.session.answers == {}, "a proposal is no answer"
+    assert rater.session.shown.answers == {}, "a proposal is no answer"
     click(rater.button("acceptable", ACCEPTABLE))
-    assert rater.session.answers == {"acceptable": ACCEPTABLE}
+    assert rater.session.shown.answers == {"acceptable": ACCEPTABLE}
     assert rater.button("acceptable", ACCEPTABLE).checked
     click(rater.button("acceptable", ACCEPTABLE))
-    assert rater.session.answers == {}, "pressed again, it is taken back"
+    assert rater.session.shown.answers == {}, "pressed again, it is taken back"
 
 
 def test_what_is_typed_is_kept_without_being_told_to(rater, tmp_path):
@@ -111,24 +111,24 @@ def test_what_is_typed_is_kept_without_being_told_to(rater, tmp_path):
     type_text(line, "3,5")
     type_text(rater.ui.commentEdit, "fan of 5 lesions")
     run_event_loop(0.7)
-    assert rater.session.answers == {"ml": 3.5}, "letters in a comment are no keys"
-    assert rater.session.comment == "fan of 5 lesions"
+    assert rater.session.shown.answers == {"ml": 3.5}, "letters in a comment are no keys"
+    assert rater.session.shown.comment == "fan of 5 lesions"
     rater.keys("Return")
     line.setText("")
     type_text(line, "77")
     run_event_loop(0.7)
     assert "at most 50" in rater.ui.ratingMessageLabel.text
-    assert rater.session.answers == {"ml": 3.5}
+    assert rater.session.shown.answers == {"ml": 3.5}
     line.setText("")
     type_text(line, "1,234")
     run_event_loop(0.7)
-    assert rater.session.answers == {}, "neither 1.234 nor 1234 before the rater says which"
+    assert rater.session.shown.answers == {}, "neither 1.234 nor 1234 before the rater says which"
     note = [label.text for label in rater.slicer.util.findChildren(rater.ui.questionsHolder, className="QLabel")]
     assert "The separator may stand for thousands. Write 1234 or 1.234." in note
     line.setText("")
     type_text(line, "1.234")
     run_event_loop(0.7)
-    assert rater.session.answers == {"ml": 1.234}
+    assert rater.session.shown.answers == {"ml": 1.234}
 
 
 def test_a_pause_hides_the_image_and_keeps_the_marks(rater, tmp_path):
@@ -137,7 +137,7 @@ def test_a_pause_hides_the_image_and_keeps_the_marks(rater, tmp_path):
     rater.click_at(ELSEWHERE_RAS)
     code, counts = rater.session.current.code, rater.counts()
     rater.keys("P")
-    assert rater.session.paused
+    assert rater.session.shown.paused
     assert not rater.ui.ratingPage.isVisible()
     assert not rater.slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     assert not rater.slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
@@ -145,7 +145,7 @@ def test_a_pause_hides_the_image_and_keeps_the_marks(rater, tmp_path):
     rater.keys("Return")
     assert (rater.session.current.code, rater.counts()) == (code, counts)
     assert rater.tab.view.shown
-    assert not rater.session.paused
+    assert not rater.session.shown.paused
 
 
 @pytest.mark.parametrize("how", ["scene closed", "module left"])
@@ -164,11 +164,11 @@ def test_leaving_the_case_in_any_way_is_a_pause(rater, tmp_path, how):
         rater.keys("A")
         rater.tab.enter()
     assert rater.tab.page == "paused"
-    assert rater.session.paused
+    assert rater.session.shown.paused
     click(rater.ui.resumeButton)
     assert rater.window.windowTitle == title
     assert rater.counts()[2] == 1
-    assert rater.session.answers == {}
+    assert rater.session.shown.answers == {}
 
 
 def test_the_room_is_taken_up_where_it_was_left(rater, tmp_path):

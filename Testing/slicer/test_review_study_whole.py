@@ -76,8 +76,8 @@ def test_two_raters_with_pauses_and_a_kill_to_the_report(rater, study, tmp_path)
     assert before["answered"] == 5
     rater.open(study / "rooms" / "R2")
     assert rater.session.current.code == before["code"]
-    assert [list(mark.ras) for mark in rater.session.marks] == before["marks"]
-    assert rater.session.answers == {"acceptable": "unacceptable"}
+    assert [list(mark.ras) for mark in rater.session.shown.marks] == before["marks"]
+    assert rater.session.shown.answers == {"acceptable": "unacceptable"}
     assert rater.session.progress.answered == 5
     while rater.tab.page != "done":
         rater.rate(rng)

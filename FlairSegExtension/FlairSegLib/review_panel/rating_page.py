@@ -81,17 +81,17 @@ class RatingPage:
         messages.hide(ui.ratingMessageLabel)
         self._comment_waiting = False
         self._comment_timer.stop()
-        ui.commentEdit.setText(self._session.comment)
+        ui.commentEdit.setText(self._session.shown.comment)
         self.refresh()
 
     def refresh(self) -> None:
         """Show the marks' counts, the rule's proposal and the answers as the session has them."""
         session, ui = self._session, self.ui
-        counts = session.acceptance
+        counts = session.shown.acceptance
         ui.delineatedLabel.setText(str(counts.delineated))
         ui.falseLabel.setText(str(counts.false_positives))
         ui.missedLabel.setText(str(counts.false_negatives))
-        ui.undoMarkButton.setEnabled(bool(session.marks))
+        ui.undoMarkButton.setEnabled(bool(session.shown.marks))
         for button in (ui.previousLesionButton, ui.nextLesionButton):
             button.setEnabled(counts.delineated > 0)
         asked = session.rules.acceptability is not None
@@ -99,20 +99,20 @@ class RatingPage:
         if asked:
             ui.proposalLabel.setText(_proposal(counts))
         self._form.show(
-            {**session.answers, CONFIDENCE_QUESTION: session.confidence}, counts.proposed if asked else None
+            {**session.shown.answers, CONFIDENCE_QUESTION: session.shown.confidence}, counts.proposed if asked else None
         )
         self.tick()
 
     def tick(self) -> None:
         """Show the time that is left."""
-        left = self._session.remaining_s
+        left = self._session.shown.remaining_s
         label = self.ui.timeLabel
         label.setVisible(left is not None)
         if left is None:
             return
         label.setText(_("{minutes}:{seconds:02d} left").format(minutes=int(left) // 60, seconds=int(left) % 60))
         label.setStyleSheet("color: #c0392b; font-weight: bold;" if left <= LAST_SECONDS else "")
-        expired = self._session.expired
+        expired = self._session.shown.expired
         self._form.set_enabled(not expired)
         self.ui.commentBox.setEnabled(not expired)
         self.ui.marksBox.setEnabled(not expired)
@@ -125,7 +125,7 @@ class RatingPage:
 
     def missing(self) -> str:
         """Return the questions still to be answered; empty if none."""
-        return ", ".join(f"\u201c{self._form.label_of(name)}\u201d" for name in self._session.missing)
+        return ", ".join(f"\u201c{self._form.label_of(name)}\u201d" for name in self._session.shown.missing)
 
     def flush(self) -> None:
         """Keep what is being typed."""

@@ -171,10 +171,10 @@ class StudyTab:
             return
         self._rating.flush()
         missing = self._rating.missing()
-        if missing and not self.session.expired:
+        if missing and not self.session.shown.expired:
             self._rating.say(messages.INFO, _("Still to be answered: {questions}").format(questions=missing))
             return
-        if self._try(self.session.submit, refresh=False):
+        if self._try(self.session.shown.submit, refresh=False):
             self._answered()
 
     def give_up(self) -> None:
@@ -182,7 +182,7 @@ class StudyTab:
         if self.page != RATING:
             return
         self._rating.flush()
-        if self._try(self.session.give_up, self.ui.giveUpEdit.text, refresh=False):
+        if self._try(self.session.shown.give_up, self.ui.giveUpEdit.text, refresh=False):
             self._next()
 
     def pause(self) -> None:
@@ -199,7 +199,7 @@ class StudyTab:
         self._rating.flush()
         self.view.clear()
         try:
-            self.session.pause()
+            self.session.shown.pause()
         except FlairSegError as error:
             messages.show(self.ui.pausedMessageLabel, messages.ERROR, phrasing.text(error))
         else:
@@ -213,11 +213,11 @@ class StudyTab:
             return
         self._window.close()
         current = self.session.current
-        if current is None or not self.session.paused:
+        if current is None or not self.session.shown.paused:
             self._next()
             return
         try:
-            self.session.resume()
+            self.session.shown.resume()
         except FlairSegError as error:
             messages.show(self.ui.pausedMessageLabel, messages.ERROR, phrasing.text(error))
             return
@@ -232,11 +232,11 @@ class StudyTab:
 
     def markFalsePositive(self) -> None:
         """Call the lesion at the cursor false."""
-        self._mark(lambda ras: self.session.mark_false_positive(ras))
+        self._mark(lambda ras: self.session.shown.mark_false_positive(ras))
 
     def markMissed(self) -> None:
         """Mark a missing lesion at the cursor."""
-        self._mark(lambda ras: self.session.mark_false_negative(ras))
+        self._mark(lambda ras: self.session.shown.mark_false_negative(ras))
 
     # --- inside: the flow ----------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class StudyTab:
         """Put the current showing on screen."""
         session = self.session
         try:
-            self.view.show(session.current, session.rules.display, session.display, session.marks)
+            self.view.show(session.current, session.rules.display, session.shown.display, session.shown.marks)
         except FlairSegError as error:
             self._stopped(error)
             return
@@ -341,8 +341,8 @@ class StudyTab:
     # --- inside: what the rater does -----------------------------------------------------------------------------
 
     def _clicked(self, ras: tuple[float, float, float]) -> None:
-        if self.page == RATING and self._try(self.session.click, ras):
-            self.view.show_marks(self.session.marks)
+        if self.page == RATING and self._try(self.session.shown.click, ras):
+            self.view.show_marks(self.session.shown.marks)
 
     def _mark(self, place: Callable[[tuple[float, float, float]], object]) -> None:
         if self.page != RATING:
@@ -353,22 +353,22 @@ class StudyTab:
                 messages.INFO, _("Point at the image with the mouse, or move to a lesion with N or the arrow keys.")
             )
         elif self._try(place, cursor):
-            self.view.show_marks(self.session.marks)
+            self.view.show_marks(self.session.shown.marks)
 
     def undo(self) -> None:
         """Take the last mark back."""
-        if self.page == RATING and self._try(self.session.undo_mark):
-            self.view.show_marks(self.session.marks)
+        if self.page == RATING and self._try(self.session.shown.undo_mark):
+            self.view.show_marks(self.session.shown.marks)
 
     def _answer(self, question: str, value: Answer) -> None:
         if self.page != RATING:
             return
         if question == CONFIDENCE_QUESTION:
-            self._try(self.session.set_confidence, value)
+            self._try(self.session.shown.set_confidence, value)
         elif question == COMMENT_QUESTION:
-            self._try(self.session.set_comment, value)
+            self._try(self.session.shown.set_comment, value)
         else:
-            self._try(self.session.answer, question, value)
+            self._try(self.session.shown.answer, question, value)
 
     def jump_lesion(self, step: int) -> None:
         """Go to the next (1) or previous (-1) delineated lesion."""
@@ -389,11 +389,11 @@ class StudyTab:
 
     def _display_changed(self, **state) -> None:
         if self.page == RATING:
-            self._try(lambda: self.session.log_display(**state), refresh=False)
+            self._try(lambda: self.session.shown.log_display(**state), refresh=False)
 
     def _alive(self) -> None:
         if self.session is not None and self.page in (RATING, ANSWERED):
-            self.session.touch()
+            self.session.shown.touch()
 
     def enter_pressed(self) -> None:
         """The step that comes next on the page."""

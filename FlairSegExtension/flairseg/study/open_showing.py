@@ -137,6 +137,11 @@ class OpenShowing:
         limit = self._rules.time_limit_s
         return None if limit is None else max(0.0, limit - self.seconds.shown)
 
+    @property
+    def expired(self) -> bool:
+        """Whether the time limit is over: only :meth:`submit` is accepted then, with the answers so far."""
+        return self.remaining_s == 0.0
+
     def touch(self) -> None:
         """Activity of the rater: mouse, key, another slice."""
         if not self.paused:
@@ -147,7 +152,23 @@ class OpenShowing:
     # --- marks -------------------------------------------------------------------------------------------------------
 
     def click(self, ras: tuple[float, float, float]) -> Mark | None:
-        """Place or take back the mark that a click at a point means, see :meth:`StudySession.click`."""
+        """Place or remove the mark that a click means: on a lesion, a false positive; elsewhere, a missed lesion.
+
+        Parameters
+        ----------
+        ras : tuple of 3 float
+            RAS mm, in the frame that is shown.
+
+        Returns
+        -------
+        Mark or None
+            The mark placed; None if one was removed.
+
+        Raises
+        ------
+        AnswerRefusedError
+            If the point is outside of the image, the time is over, or the showing is answered or paused.
+        """
         self._check_takes_marks()
         lesions = self.showing.lesions
         number, near = lesions.number_at(ras), self._false_negative_near(ras)
@@ -165,7 +186,10 @@ class OpenShowing:
         return None
 
     def mark_false_positive(self, ras: tuple[float, float, float]) -> Mark:
-        """Mark the lesion at a point as false, see :meth:`StudySession.mark_false_positive`."""
+        """Mark the delineated lesion at a point as false (the nearest one within 2 mm); an existing mark is returned.
+
+        ``AnswerRefusedError`` if there is no lesion, and as for :meth:`click`.
+        """
         self._check_takes_marks()
         number = self.showing.lesions.number_at(ras, LESION_TOLERANCE_MM)
         if number is None:
@@ -176,7 +200,7 @@ class OpenShowing:
         return self._false_positive_on(number) or self._place(FALSE_POSITIVE, ras, number)
 
     def mark_false_negative(self, ras: tuple[float, float, float]) -> Mark:
-        """Mark a missed lesion, see :meth:`StudySession.mark_false_negative`."""
+        """Mark a missed lesion; ``AnswerRefusedError`` in a delineated lesion, and as for :meth:`click`."""
         self._check_takes_marks()
         lesions = self.showing.lesions
         if lesions.index_of(ras) is None:
@@ -189,11 +213,18 @@ class OpenShowing:
         return self._place(FALSE_NEGATIVE, ras, None)
 
     def remove_mark(self, mark_id: str) -> None:
-        """Take a mark back, see :meth:`StudySession.remove_mark`."""
+        """Remove a mark; ``AnswerRefusedError`` if there is no such mark, and as for :meth:`click`."""
         self._check_takes_marks()
         if mark_id not in self._state.marks:
             raise AnswerRefusedError("There is no such mark on this showing.", "It was already removed.")
         self._write_active(MarkRemoved, mark_id=mark_id)
+
+    def undo_mark(self) -> Mark | None:
+        """Remove the last mark and return it; None if there is none."""
+        last = next(reversed(self.marks), None)
+        if last is not None:
+            self.remove_mark(last.id)
+        return last
 
     def _false_positive_on(self, number: int) -> Mark | None:
         return next((mark for mark in self.marks if mark.lesion == number), None)
@@ -214,7 +245,11 @@ class OpenShowing:
     # --- choices, display, pauses ------------------------------------------------------------------------------------
 
     def answer(self, question_id: str, value: Answer) -> None:
-        """Choose an answer, see :meth:`StudySession.answer`."""
+        """Choose an answer; it can be changed until :meth:`submit`; None clears it.
+
+        ``AnswerRefusedError`` if there is no such question, the value is not one of its answers, the time is over, or
+        the showing is answered or paused.
+        """
         question = self._rules.question(question_id)
         if question is None:
             raise AnswerRefusedError(
@@ -224,7 +259,7 @@ class OpenShowing:
         self._draft(question_id, value if value is None else question.accepted(value))
 
     def set_confidence(self, value: int | None) -> None:
-        """1 (guessing) to 5 (certain), see :meth:`StudySession.set_confidence`."""
+        """1 (guessing) to 5 (certain); ``AnswerRefusedError`` as for :meth:`answer`."""
         if not self._rules.confidence:
             raise AnswerRefusedError("The protocol does not ask for confidence.", "Set `confidence` in the protocol.")
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 5):
@@ -232,13 +267,19 @@ class OpenShowing:
         self._draft(CONFIDENCE_QUESTION, value)
 
     def set_comment(self, text: str) -> None:
-        """Free text, see :meth:`StudySession.set_comment`."""
+        """Free text; ``AnswerRefusedError`` as for :meth:`answer`."""
         if not self._rules.comment:
             raise AnswerRefusedError("The protocol does not ask for comments.", "Set `comment` in the protocol.")
         self._draft(COMMENT_QUESTION, text)
 
     def log_display(self, **state: Setting) -> None:
-        """Record display settings that changed, see :meth:`StudySession.log_display`."""
+        """Report the display settings; only changes are recorded, at most once a second while dragging.
+
+        Parameters
+        ----------
+        **state
+            ``window``, ``level`` (gray values), ``overlay_visible`` (bool), ``overlay_opacity``, ``slice_ras`` ...
+        """
         known = self.display
         changed = {key: value for key, value in state.items() if key not in known or known[key] != value}
         if not changed or self.paused:
@@ -249,14 +290,14 @@ class OpenShowing:
             self._write_display()
 
     def pause(self) -> None:
-        """Stop the clock."""
+        """Stop the clock; the caller hides the image. No effect while paused."""
         if not self.paused:
             self._timer.pause()
             self.paused = True
             self._write(SessionPaused)
 
     def resume(self) -> None:
-        """Start the clock again."""
+        """Continue after :meth:`pause`. No effect while not paused."""
         if self.paused:
             self._timer.resume()
             self.paused = False
@@ -265,9 +306,13 @@ class OpenShowing:
     # --- the answer --------------------------------------------------------------------------------------------------
 
     def submit(self) -> str:
-        """Record the answer, see :meth:`StudySession.submit`."""
+        """Give the final answer; the id of its event. :meth:`.StudySession.correct` adds to it.
+
+        ``AnswerRefusedError`` if a required answer is missing (and there is time left), or the showing is answered or
+        paused.
+        """
         self._check_running()
-        missing, expired = self.missing, self.remaining_s == 0.0
+        missing, expired = self.missing, self.expired
         if missing and not expired:
             raise AnswerRefusedError(
                 f"Not answered yet: {', '.join(missing)}.", "Answer it, or declare the showing not ratable."
@@ -282,7 +327,7 @@ class OpenShowing:
         )
 
     def give_up(self, reason: str) -> str:
-        """Record that the showing cannot be rated, see :meth:`StudySession.give_up`."""
+        """Declare the showing not ratable (wrong image, artefact); errors as for :meth:`submit`."""
         self._check_running()
         if not reason.strip():
             raise AnswerRefusedError("Declaring a showing not ratable needs a reason.", "State why it cannot be rated.")
@@ -311,7 +356,7 @@ class OpenShowing:
 
     def _check_takes_marks(self) -> None:
         self._check_running()
-        if self.remaining_s == 0.0:
+        if self.expired:
             raise AnswerRefusedError("The time for this case is over.", "Submit it; the answers so far count.")
 
     def _draft(self, question_id: str, value: Answer) -> None:

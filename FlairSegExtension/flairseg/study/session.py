@@ -4,13 +4,14 @@
 >>> with StudySession.open("study/rooms/R1") as session:                        # doctest: +SKIP
 ...     while (showing := session.next()) is not None:
 ...         view(showing.flair, showing.labels)                 # neutral files, the same names for every case
-...         session.mark_false_positive((31.0, -12.5, 44.0))    # RAS mm, as clicked
-...         session.answer("acceptable", session.acceptance.proposed)
-...         session.submit()
+...         shown = session.shown
+...         shown.mark_false_positive((31.0, -12.5, 44.0))      # RAS mm, as clicked
+...         shown.answer("acceptable", shown.acceptance.proposed)
+...         shown.submit()
 
 Every mark and choice is on the disk before the call returns (the outbox), and in the store as soon as it can be
 reached. A program that crashes loses nothing: the next session opens at the same showing, with its marks. An answer is
-final: a second :meth:`StudySession.submit` of the same showing is refused and has in any case the
+final: a second :meth:`.OpenShowing.submit` of the same showing is refused and has in any case the
 same event id as the first; a change is a new event that names the old one.
 
 Not thread-safe: all calls from one thread.
@@ -25,20 +26,18 @@ from types import TracebackType
 import numpy as np
 
 from ..errors import FlairSegError
-from .acceptance import Acceptance
 from .blinding import ImageCache
 from .corrections import MaskCorrection, correct_answer
 from .errors import AnswerRefusedError
-from .events import Setting
 from .log import EventLog
 from .open_showing import OpenShowing
 from .protocol import Rules
 from .recording import Recording
-from .records import Answer, Mark
+from .records import Answer
 from .room import EVENTS, Room, RoomShowing
 from .roomlock import RoomLock
 from .showing import Progress, Showing
-from .timing import Clock, Seconds, SystemClock, from_timestamp
+from .timing import Clock, SystemClock, from_timestamp
 
 
 class StudySession:
@@ -180,154 +179,18 @@ class StudySession:
         return self.current
 
     @property
-    def marks(self) -> tuple[Mark, ...]:
-        """The marks on the current showing, in the order in which they were placed."""
-        return () if self._open is None else self._open.marks
-
-    @property
-    def answers(self) -> dict[str, Answer]:
-        """The choices on the current showing so far, question id -> value."""
-        return {} if self._open is None else self._open.answers
-
-    @property
-    def confidence(self) -> int | None:
-        """1..5, or None while not chosen."""
-        return None if self._open is None else self._open.confidence
-
-    @property
-    def comment(self) -> str:
-        """The comment so far."""
-        return "" if self._open is None else self._open.comment
-
-    @property
-    def display(self) -> dict[str, Setting]:
-        """The display settings last reported for the current showing."""
-        return {} if self._open is None else self._open.display
-
-    @property
-    def acceptance(self) -> Acceptance:
-        """Counts of the current showing and the proposal of S5's rule."""
-        return self._shown().acceptance
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Ids of what must still be answered before :meth:`submit`."""
-        return () if self._open is None else self._open.missing
-
-    @property
-    def seconds(self) -> Seconds:
-        """Active, idle and paused seconds of the current showing."""
-        return Seconds() if self._open is None else self._open.seconds
-
-    @property
-    def remaining_s(self) -> float | None:
-        """Seconds left of the time limit (0: it is over); None without a limit or a showing."""
-        return None if self._open is None else self._open.remaining_s
-
-    @property
-    def expired(self) -> bool:
-        """Whether the time limit is over: only :meth:`submit` is accepted then, with the answers so far."""
-        return self.remaining_s == 0.0
-
-    @property
-    def paused(self) -> bool:
-        """Whether the showing is paused."""
-        return self._open is not None and self._open.paused
-
-    def touch(self) -> None:
-        """Report activity of the rater: mouse, key, another slice."""
-        if self._open is not None:
-            self._open.touch()
-
-    def click(self, ras: tuple[float, float, float]) -> Mark | None:
-        """Place or remove the mark that a click means: on a lesion, a false positive; elsewhere, a missed lesion.
-
-        Parameters
-        ----------
-        ras : tuple of 3 float
-            RAS mm, in the frame that is shown.
-
-        Returns
-        -------
-        Mark or None
-            The mark placed; None if one was removed.
+    def shown(self) -> OpenShowing:
+        """The current showing, which takes marks and answers.
 
         Raises
         ------
         AnswerRefusedError
-            If the point is outside of the image, the time is over, or the showing is paused.
+            If there is none: before :meth:`next`, or after all are answered.
         """
-        return self._shown().click(ras)
-
-    def mark_false_positive(self, ras: tuple[float, float, float]) -> Mark:
-        """Mark the delineated lesion at a point as false (the nearest one within 2 mm); an existing mark is returned.
-
-        ``AnswerRefusedError`` if there is no lesion, the time is over, or the showing is paused.
-        """
-        return self._shown().mark_false_positive(ras)
-
-    def mark_false_negative(self, ras: tuple[float, float, float]) -> Mark:
-        """Mark a missed lesion; ``AnswerRefusedError`` in a delineated lesion, outside of the image, and as above."""
-        return self._shown().mark_false_negative(ras)
-
-    def remove_mark(self, mark_id: str) -> None:
-        """Remove a mark; ``AnswerRefusedError`` if there is no such mark, the time is over, or while paused."""
-        self._shown().remove_mark(mark_id)
-
-    def undo_mark(self) -> Mark | None:
-        """Remove the last mark and return it; None if there is none."""
-        last = next(reversed(self.marks), None)
-        if last is not None:
-            self.remove_mark(last.id)
-        return last
-
-    def answer(self, question_id: str, value: Answer) -> None:
-        """Choose an answer; it can be changed until :meth:`submit`; None clears it.
-
-        ``AnswerRefusedError`` if there is no such question, the value is not one of its answers, the time is over, or
-        the showing is paused.
-        """
-        self._shown().answer(question_id, value)
-
-    def set_confidence(self, value: int | None) -> None:
-        """1 (guessing) to 5 (certain); ``AnswerRefusedError`` as for :meth:`answer`."""
-        self._shown().set_confidence(value)
-
-    def set_comment(self, text: str) -> None:
-        """Free text to the showing; ``AnswerRefusedError`` as for :meth:`answer`."""
-        self._shown().set_comment(text)
-
-    def log_display(self, **state: Setting) -> None:
-        """Report the display settings; only changes are recorded, at most once a second while dragging.
-
-        Parameters
-        ----------
-        **state
-            ``window``, ``level`` (gray values), ``overlay_visible`` (bool), ``overlay_opacity``, ``slice_ras`` ...
-        """
-        if self._open is not None:
-            self._open.log_display(**state)
-
-    def pause(self) -> None:
-        """Stop the clock; the caller hides the image. No effect while paused."""
-        if self._open is not None:
-            self._open.pause()
-
-    def resume(self) -> None:
-        """Continue after :meth:`pause`. No effect while not paused."""
-        if self._open is not None:
-            self._open.resume()
-
-    def submit(self) -> str:
-        """Give the final answer to the current showing; the id of its event. :meth:`correct` adds to it.
-
-        ``AnswerRefusedError`` if a required answer is missing (and there is time left), or the showing is paused.
-        """
-        return self._shown().submit()
-
-    def give_up(self, reason: str) -> str:
-        """Declare the current showing not ratable (wrong image, artefact); errors as for :meth:`submit`."""
-        return self._shown().give_up(reason)
+        self._recording.check_open()
+        if self._open is None:
+            raise AnswerRefusedError("No case is shown.", "Go to the next case first.")
+        return self._open
 
     # --- after the answer --------------------------------------------------------------------------------------------
 
@@ -345,7 +208,7 @@ class StudySession:
 
         ``AnswerRefusedError`` if the protocol has no correction, or the showing is not answered yet.
         """
-        shown = self._shown()
+        shown = self.shown
         if not shown.answered:
             raise AnswerRefusedError("This case is not answered yet.", "Answer it first.")
         if not self.rules.correction:
@@ -395,12 +258,6 @@ class StudySession:
 
     def _next_entry(self) -> RoomShowing | None:
         return next((s for s in self.room.showings if not self._recording.state.is_answered(s.code)), None)
-
-    def _shown(self) -> OpenShowing:
-        self._recording.check_open()
-        if self._open is None:
-            raise AnswerRefusedError("No case is shown.", "Go to the next case first.")
-        return self._open
 
     def _leave(self) -> None:
         """Leave the current showing; its marks, choices and time are kept if it has no answer yet."""
