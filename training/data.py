@@ -132,7 +132,7 @@ def load_tabriz(folder: Path) -> list[Case]:
                 stack.spacing[1],
             )
         labels = np.where(normal & (labels == 0), NORMAL_WMH, labels).astype(np.uint8)
-        cases.append(Case(name, volume, stack.restore(labels), drawn.exists()))
+        cases.append(Case(name, volume, stack.restore(labels)))
     return cases
 
 
@@ -148,7 +148,7 @@ def load_verdicts(folder: Path) -> list[Case]:
         if content["verdict"] in (ACCEPTED, ACCEPTED_AFTER_EDITS):
             refuse_held_back(name)
             loaded = archive.load(name)
-            cases.append(Case(name, loaded.flair, loaded.labels, True))
+            cases.append(Case(name, loaded.flair, loaded.labels))
     return cases
 
 

@@ -74,7 +74,7 @@ def tabriz(data: Path, config: PreprocessingConfig) -> Bank:
     parts = [slices_of(case, case.labels) for case in cases]
     if (data / "tabriz_normal_abnormal" / "110497_1.png").exists():
         volume, normal, abnormal = hand_drawn_110497(data / "tabriz_normal_abnormal")
-        framed = frame_case(Case("110497", volume, np.where(abnormal, 3, normal * 2).astype(np.uint8), True), config)
+        framed = frame_case(Case("110497", volume, np.where(abnormal, 3, normal * 2).astype(np.uint8)), config)
         labels = np.where(framed.labels, framed.labels, NO_HYPERINTENSITY).astype(np.uint8)
         _, *arrays = slices_of(replace(framed, mask=np.ones_like(framed.mask)), labels)
         middle = slice(HAND_DRAWN_SLICES.start, HAND_DRAWN_SLICES.stop)

@@ -120,30 +120,27 @@ def register() -> None:
     )
 
 
-def loadPhantom(seed: int = PHANTOM_SEED, **grid):
+def loadPhantom(**grid):
     """A digital head as a volume node, made on this computer in a few seconds; no network.
 
     Parameters
     ----------
-    seed : int
-        Seed of the head.
     **grid
         Further parameters of :func:`flairseg.phantom.make_phantom`: shape, spacing, ...
 
     Returns
     -------
     vtkMRMLScalarVolumeNode
-        Named ``FlairSegPhantom``, with a seed that is not the usual one ``FlairSegPhantom<seed>``.
+        Named ``FlairSegPhantom``.
     """
     from flairseg.phantom import make_phantom
 
-    phantom = make_phantom(seed, **grid)
-    name = PHANTOM if seed == PHANTOM_SEED else f"{PHANTOM}{seed}"
+    phantom = make_phantom(PHANTOM_SEED, **grid)
     node = slicer.util.addVolumeFromArray(
-        phantom.volume.array, phantom.volume.ijk_to_ras, slicer.mrmlScene.GetUniqueNameByString(name)
+        phantom.volume.array, phantom.volume.ijk_to_ras, slicer.mrmlScene.GetUniqueNameByString(PHANTOM)
     )
     node.CreateDefaultDisplayNodes()
-    node.SetAttribute("FlairSeg.phantom", str(seed))
+    node.SetAttribute("FlairSeg.phantom", str(PHANTOM_SEED))
     layouts = slicer.app.layoutManager() if hasattr(slicer.app, "layoutManager") else None
     if layouts is not None:
         slicer.util.setSliceViewerLayers(background=node, fit=True)

@@ -84,7 +84,6 @@ def test_cases_carry_their_annotation_and_a_normal_class_beside_the_ventricles(t
         _, drawn = painted_patient(seed)
         assert (case.labels[drawn > 0] == drawn[drawn > 0]).all()
         assert set(np.unique(case.labels)) <= {0, 1, 2, 3}
-        assert not case.hand_drawn_normal
 
 
 def test_the_newest_accepted_version_counts(tmp_path):

@@ -108,10 +108,8 @@ def sided(averages: np.ndarray, side: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def limit_for(
-    baseline: int, sides: tuple[int, ...], horizon: int = HORIZON, rate: float = FALSE_ALARMS, seed: int = 0
-) -> float:
-    """The limit that some chart passes within ``horizon`` cases in about a share ``rate`` of runs without change.
+def limit_for(baseline: int, sides: tuple[int, ...]) -> float:
+    """The limit that some chart exceeds within :data:`HORIZON` cases in :data:`FALSE_ALARMS` of runs without change.
 
     Parameters
     ----------
@@ -119,36 +117,33 @@ def limit_for(
         Cases from which mean and standard deviation are estimated.
     sides : tuple of int
         One for each chart.
-    horizon : int
-    rate : float
-    seed : int
     """
-    drawn = (_largest(baseline, sides, horizon, seed, heavy) for heavy in (False, True))
-    return max(float(np.quantile(largest, 1 - rate)) for largest in drawn)
+    drawn = (_largest(baseline, sides, 0, heavy) for heavy in (False, True))
+    return max(float(np.quantile(largest, 1 - FALSE_ALARMS)) for largest in drawn)
 
 
-def false_alarm_rate(
-    limit: float, baseline: int, sides: tuple[int, ...], horizon: int = HORIZON, seed: int = 1, heavy: bool = False
-) -> float:
+def false_alarm_rate(limit: float, baseline: int, sides: tuple[int, ...], seed: int = 1, heavy: bool = False) -> float:
     """Share of simulated runs without any change in which some chart alarms.
 
     Parameters
     ----------
     limit : float
-    baseline, sides, horizon, seed
-        As for :func:`limit_for`; with another seed than there it checks the limit on runs of its own.
+    baseline, sides
+        As for :func:`limit_for`.
+    seed : int
+        0 are the runs from which the limit was derived.
     heavy : bool
         Values with heavy tails (Student's t with 5 degrees of freedom) in place of normal ones.
     """
-    return float((_largest(baseline, sides, horizon, seed, heavy) > limit).mean())
+    return float((_largest(baseline, sides, seed, heavy) > limit).mean())
 
 
-def _largest(baseline: int, sides: tuple[int, ...], horizon: int, seed: int, heavy: bool = False) -> np.ndarray:
+def _largest(baseline: int, sides: tuple[int, ...], seed: int, heavy: bool) -> np.ndarray:
     """Largest average of any chart in each run, shape (:data:`RUNS`,)."""
     rng = np.random.default_rng(seed)
     largest = np.full(RUNS, -np.inf)
     for side in sides:
-        shape = (RUNS, baseline + horizon)
+        shape = (RUNS, baseline + HORIZON)
         drawn = rng.standard_t(5, shape) if heavy else rng.standard_normal(shape)
         before, after = drawn[:, :baseline], drawn[:, baseline:]
         mean, sd = before.mean(1, keepdims=True), before.std(1, ddof=1, keepdims=True)

@@ -24,14 +24,11 @@ class Case:
         FLAIR on its own grid.
     labels : ndarray of uint8, shape (K, J, I)
         Classes 0..3 on that grid; class 2 by rule or annotated manually.
-    hand_drawn_normal : bool
-        Whether class 2 was annotated manually.
     """
 
     name: str
     volume: Volume
     labels: np.ndarray
-    hand_drawn_normal: bool = False
 
 
 @dataclass

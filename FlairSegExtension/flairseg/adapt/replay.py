@@ -33,21 +33,21 @@ NOISE, MORE_NOISE = (0.005, 0.05), 0.03
 STRIPPED = 0
 
 
-def replay_bank(config: PipelineConfig, path: Path = PATH) -> Bank:
+def replay_bank(config: PipelineConfig) -> Bank:
     """The rehearsed slices, in a model's frame; cached per process, so not to be changed."""
-    return _bank((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm, path)
+    return _bank((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm)
 
 
 @lru_cache(maxsize=2)
-def _bank(size: tuple[int, int], pixel_mm: float, path: Path) -> Bank:
-    images, labels = _stored(size, pixel_mm, path)
+def _bank(size: tuple[int, int], pixel_mm: float) -> Bank:
+    images, labels = _stored(size, pixel_mm)
     masks = np.ones(labels[:LEARNT].shape, bool)
     return Bank(images[:LEARNT], labels[:LEARNT], masks, np.full(LEARNT, "synthetic", object))
 
 
-def check_slices(config: PipelineConfig, path: Path = PATH) -> tuple[np.ndarray, np.ndarray]:
+def check_slices(config: PipelineConfig) -> tuple[np.ndarray, np.ndarray]:
     """The slices that check, in a model's frame: images (n, rows, columns), float32, normalised, and labels 0..3."""
-    images, labels = _stored((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm, path)
+    images, labels = _stored((config.frame_size[0], config.frame_size[1]), config.frame_spacing_mm)
     return dequantise(images[LEARNT:]), labels[LEARNT:]
 
 
@@ -87,9 +87,9 @@ def noisy(images: np.ndarray, seed: int = 0) -> np.ndarray:
     return out
 
 
-def _stored(size: tuple[int, int], pixel_mm: float, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _stored(size: tuple[int, int], pixel_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels as bytes, at the frame's pixel size and cut or padded to its size around the middle."""
-    with np.load(path) as stored:
+    with np.load(PATH) as stored:
         images, labels = noisy(unpacked(stored["images"])), stored["labels"]
     if images.shape[1:] == size and pixel_mm == SPACING_MM:
         return images, labels

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,9 +66,7 @@ def holds_dicom(root: Path) -> bool:
     return False
 
 
-def dicom_sessions(
-    root: Path, folders: Sequence[Path] | None = None, step: Callable[[float], None] | None = None
-) -> list[Session]:
+def dicom_sessions(root: Path, folders: Sequence[Path] | None = None) -> list[Session]:
     """The studies below a folder, or in some folders only, those without a FLAIR too.
 
     Raises
@@ -82,7 +80,7 @@ def dicom_sessions(
     from ..dicom import list_series
     from ..dicom.patients import apart
 
-    series, scan = list_series(root if folders is None else list(folders), step)
+    series, scan = list_series(root if folders is None else list(folders))
     kind = ORTHANC if _is_orthanc(root, series) else DICOM
     studies: dict[str, list[Series]] = {}
     for one in series:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +56,6 @@ def find_sessions(
     source: str | Path,
     covariates: str | Path | None = None,
     kind: str | None = None,
-    step: Callable[[float], None] | None = None,
     exclude: str | Path | None = None,
 ) -> Source:
     """Search a source for sessions.
@@ -99,7 +97,7 @@ def find_sessions(
     elif chosen == FOLDERS:
         sessions = folder_sessions(path, None if exclude is None else Path(exclude).absolute())
     else:
-        sessions = dicom_sessions(path, step=step)
+        sessions = dicom_sessions(path)
     if not sessions:
         raise InputNotFoundError(
             f"{path} contains no session: neither images nor DICOM files were found.",

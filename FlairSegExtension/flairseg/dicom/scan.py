@@ -154,18 +154,12 @@ class Scan:
     Attributes
     ----------
     images : list of Image
-    other_objects : int
-        DICOM files without pixels (reports, presentation states, directories).
     damaged : list of Path
         Files marked as DICOM that cannot be read.
-    clutter : int
-        Files that are no DICOM.
     """
 
     images: list[Image] = field(default_factory=list)
-    other_objects: int = 0
     damaged: list[Path] = field(default_factory=list)
-    clutter: int = 0
 
 
 def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = None) -> Scan:
@@ -190,7 +184,6 @@ def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = Non
                 step(done / len(files))
             kind = _kind(path)
             if kind is None:
-                found.clutter += 1
                 continue
             try:
                 data = read_header(path, KEYWORDS, force=kind == "bare")
@@ -199,16 +192,11 @@ def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = Non
             except header_text.bad_value():
                 # Files without a preamble only look like DICOM: what cannot be read of them is something else.
                 found.damaged += [path] if kind == "marked" else []
-                found.clutter += kind == "bare"
                 continue
             if image is not None:
                 found.images.append(image)
-            elif other:
-                found.other_objects += 1
-            elif kind == "marked":
+            elif kind == "marked" and not other:
                 found.damaged.append(path)
-            else:
-                found.clutter += 1
     return found
 
 

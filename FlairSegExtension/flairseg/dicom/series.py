@@ -96,8 +96,6 @@ class Series:
         Image files.
     stacks : tuple of Stack
         Largest first.
-    copies : int
-        Files that repeat an instance and were left out.
     uids : tuple of str
         All SeriesInstanceUIDs of its images: one, unless a series was broken up.
     studies : int
@@ -114,7 +112,6 @@ class Series:
     frame_of_reference_uid: str
     files: int
     stacks: tuple[Stack, ...]
-    copies: int = 0
     uids: tuple[str, ...] = ()
     studies: int = 1
     patient: tuple[str, ...] = field(default=(), repr=False)
@@ -171,7 +168,6 @@ def group(images: Iterable[Image]) -> list[Series]:
 def _series(images: list[Image]) -> Series:
     first = next((image for image in images if not image.frames[0].role), images[0])
     total = sum(len(image.frames) for image in images)
-    files = len(images)
     images, repeated = without_copies(images)
     doubts = [doubt for doubt in (repeated, joined_warning(images)) if doubt is not None]
     numbers = {f.instance_number for image in images for f in image.frames if f.instance_number is not None}
@@ -189,7 +185,6 @@ def _series(images: list[Image]) -> Series:
         first.frame_of_reference_uid,
         len(images),
         tuple(stacks),
-        files - len(images),
         uids_of(images),
         studies_of(images),
         first.patient,

@@ -14,19 +14,17 @@ import numpy as np
 from ..labels import NUMBER_OF_CLASSES
 
 
-def confusion(reference: np.ndarray, prediction: np.ndarray, classes: int = NUMBER_OF_CLASSES) -> np.ndarray:
+def confusion(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Voxels per pair of labels.
 
     Parameters
     ----------
     reference, prediction : ndarray of uint8, same shape
-        Label maps with values below ``classes``.
-    classes : int
-        At most 16.
+        Label maps of FlairSeg's classes.
 
     Returns
     -------
-    ndarray of int64, shape (classes, classes)
+    ndarray of int64, shape (4, 4)
         Rows are the reference, columns the prediction.
 
     Raises
@@ -41,6 +39,7 @@ def confusion(reference: np.ndarray, prediction: np.ndarray, classes: int = NUMB
     """
     if reference.shape != prediction.shape:
         raise ValueError(f"shapes differ: {reference.shape} and {prediction.shape}")
+    classes = NUMBER_OF_CLASSES
     if max(reference.max(initial=0), prediction.max(initial=0)) >= classes:
         raise ValueError(f"labels must be below {classes}")
     codes = reference.astype(np.uint8) * np.uint8(classes) + prediction.astype(np.uint8)

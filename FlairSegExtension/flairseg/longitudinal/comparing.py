@@ -101,7 +101,7 @@ def compare_studies(
     warnings = _warnings(studies, registrations, space) + _load_doubts(lesions)
     tell(1.0)
     return FollowUp(
-        tuple(studies), space, images, overall.array, overall.noise, change_map, lesions, _ventricles(studies),
+        tuple(studies), space, images, overall.array, change_map, lesions, _ventricles(studies),
         tuple(registrations), floor, warnings,
     )  # fmt: skip
 

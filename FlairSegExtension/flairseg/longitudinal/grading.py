@@ -32,6 +32,8 @@ Cancel = CancelToken | Callable[[], bool] | None
 SIZES_MM3, EACH = (14.0, 34.0, 65.0, 113.0, 268.0, 524.0), 3
 #: Largest rotation about each axis (degrees) and shift along it (mm), as between visits; fresh noise (of the median).
 TURN_DEG, SHIFT_MM, NOISE = 4.0, 4.0, 0.02
+#: Of places, shapes, motion and noise.
+_SEED = 0
 
 
 def grade(
@@ -39,7 +41,6 @@ def grade(
     device: str = "auto",
     step: Callable[[float], None] | None = None,
     cancel: Cancel = None,
-    seed: int = 0,
 ) -> SelfGrade:
     """Grade a follow-up on its own scans; costs two segmentations, a registration and two comparisons.
 
@@ -51,8 +52,6 @@ def grade(
         As for :func:`flairseg.segment`: those of the follow-up.
     step : callable, optional
         Called with the fraction done; may raise to cancel.
-    seed : int
-        Of places, shapes, motion and noise.
 
     Returns
     -------
@@ -65,7 +64,7 @@ def grade(
     """
     tell = step or (lambda fraction: None)
     refuse_given(result.studies)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     sizes, contrast, found = _sensitivity(result, device, cancel, rng, lambda f: tell(0.5 * f))
     tell(0.5)
     false, compared = _false_changes(result.studies[-1], device, cancel, rng, lambda f: tell(0.5 + 0.5 * f))
@@ -75,7 +74,7 @@ def grade(
         for mm3 in SIZES_MM3
         if (sizes == mm3).any()
     )
-    return SelfGrade(grades, contrast, false, compared, seed)
+    return SelfGrade(grades, contrast, false, compared, _SEED)
 
 
 def refuse_given(studies: Sequence[Study]) -> None:

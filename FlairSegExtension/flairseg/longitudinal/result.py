@@ -161,8 +161,8 @@ class FollowUp:
         The half-way grid, and the rigid motions from it to each study.
     images : tuple of ndarray of float32, shape (K, J, I) of the common grid
         The FLAIRs there, grey levels brought together (shares of the brain's median).
-    subtraction, subtraction_noise : ndarray of float32, same shape
-        Last less first study, and the standard deviation of its noise.
+    subtraction : ndarray of float32, same shape
+        Last less first study.
     change_map : ndarray of uint8, same shape
         Values as in :data:`~flairseg.longitudinal.states.CODES`.
     lesions : tuple of FollowedLesion
@@ -182,7 +182,6 @@ class FollowUp:
     space: CommonSpace
     images: tuple[np.ndarray, ...]
     subtraction: np.ndarray
-    subtraction_noise: np.ndarray
     change_map: np.ndarray
     lesions: tuple[FollowedLesion, ...]
     ventricles: VentricleChange

@@ -101,7 +101,7 @@ def tissue_threshold(slices: np.ndarray) -> float:
     return float(low + 0.5 * (np.median(clipped[head]) - low))
 
 
-def otsu_threshold(values: np.ndarray, bins: int = 128) -> float:
+def otsu_threshold(values: np.ndarray) -> float:
     """Otsu's threshold: the centre of the bin that separates two classes best (as ``skimage.filters.threshold_otsu``).
 
     scikit-image takes longer to import than the mask takes.
@@ -110,14 +110,12 @@ def otsu_threshold(values: np.ndarray, bins: int = 128) -> float:
     ----------
     values : ndarray
         Not all the same.
-    bins : int
-        Of the histogram.
 
     References
     ----------
     Otsu N. IEEE Trans Syst Man Cybern 1979;9:62-66 (doi:10.1109/TSMC.1979.4310076).
     """
-    counts, edges = np.histogram(values, bins)
+    counts, edges = np.histogram(values, 128)
     counts, centres = counts.astype(np.float32), (edges[1:] + edges[:-1]) / 2
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
     mean_below = np.cumsum(counts * centres) / below

@@ -89,13 +89,6 @@ class SealedKey:
         """sha256, hexadecimal, over the canonical JSON of the key."""
         return content_sha256(self.to_json())
 
-    def entry(self, rater: str, code: str) -> KeyEntry:
-        """Return the meaning of a rater's code; ``KeyError`` if the key does not contain it."""
-        for entry in self.entries.get(rater, ()):
-            if entry.code == code:
-                return entry
-        raise KeyError(code)
-
     def to_json(self) -> dict[str, Any]:
         """The content of the key file."""
         return {

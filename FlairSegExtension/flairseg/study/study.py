@@ -104,12 +104,11 @@ class StudyStatus:
 
     Attributes
     ----------
-    locked_at, closed_at, unsealed_at : str or None
+    closed_at, unsealed_at : str or None
         ISO 8601, UTC.
     raters : tuple of RaterStatus
     """
 
-    locked_at: str | None
     closed_at: str | None
     unsealed_at: str | None
     raters: tuple[RaterStatus, ...]
@@ -227,7 +226,7 @@ class Study:
         """Return all raters' progress; errors as :class:`~flairseg.study.room.Room` raises them."""
         when = {type(event): event.at for event in self._history()}
         raters = tuple(self._rater_status(rater) for rater in self.raters)
-        return StudyStatus(when.get(StudyLocked), when.get(StudyClosed), when.get(StudyUnsealed), raters)
+        return StudyStatus(when.get(StudyClosed), when.get(StudyUnsealed), raters)
 
     def exclude(self, case: str, reason: str) -> None:
         """Exclude a case from the results; answers and reason stay in the records.

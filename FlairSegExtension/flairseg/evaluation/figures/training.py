@@ -34,7 +34,7 @@ _VALIDATION_LOSSES = ("val_loss", "validation_loss")
 
 
 def training_figure(
-    logs: Sequence[TrainingLog], name: str = "training", what: str = "", tick: str = "", heading: str = ""
+    logs: Sequence[TrainingLog], name: str = "training", what: str = "", heading: str = ""
 ) -> Figure | None:
     """Loss, validation Dice and AUC-PR of runs, a line each; None if no log has a loss or such a metric.
 
@@ -46,8 +46,6 @@ def training_figure(
         Of the figure.
     what : str
         Begins the caption, for instance the system's name.
-    tick : str
-        Label of the axis, where the logs' own column does not define it.
     heading : str
         Text above the panels, for a standalone figure.
     """
@@ -78,7 +76,7 @@ def training_figure(
             if key == "loss":
                 _validation_loss(axes, log, axis, look.colour)
         axes.set_title(title)
-        axes.set_xlabel(tick or _PROGRESS[drawn[0][1]])
+        axes.set_xlabel(_PROGRESS[drawn[0][1]])
         axes.set_xlim(left=0)
         if key in _FIGURES:
             axes.set_ylim(0, 1)
